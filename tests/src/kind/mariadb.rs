@@ -11,11 +11,18 @@ use crate::{binaries, keeper, private_server::Stop, question, question::Answers}
 
 pub(super) struct MariaDb;
 
-/// What the files of a cluster depend on, so both the maker and the server have to be told.
-const FILES: [&str; 2] = ["--no-defaults", "--innodb-log-file-size=4M"];
+/// What the files of a cluster depend on, so both the maker and the server have to be told. As small
+/// as they may be, since they are copied for each further server.
+const FILES: [&str; 5] = [
+    "--no-defaults",
+    "--innodb-log-file-size=4M",
+    "--innodb-autoextend-increment=1",
+    "--innodb-doublewrite=OFF",
+    "--innodb-flush-method=nosync",
+];
 
 /// Settings of every private server: small, and without durability.
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 14] = [
     ("bind-address", "127.0.0.1"),
     // Relative to the data: the path of a socket file may be no longer than 107 bytes.
     ("socket", "socket"),
@@ -33,8 +40,6 @@ const SETTINGS: [(&str, &str); 16] = [
     ("innodb-buffer-pool-size", "32M"),
     ("innodb-buffer-pool-dump-at-shutdown", "OFF"),
     ("innodb-flush-log-at-trx-commit", "0"),
-    ("innodb-flush-method", "nosync"),
-    ("innodb-doublewrite", "OFF"),
     ("innodb-temp-data-file-path", "ibtmp1:2M:autoextend"),
     ("key-buffer-size", "1M"),
     ("aria-pagecache-buffer-size", "8M"),

@@ -165,11 +165,7 @@ async fn a_terminated_run_stops_its_servers_and_removes_its_folder() -> anyhow::
     if PrivateServer::require(Kind::Postgres).is_none() {
         return Ok(());
     }
-    for (signal, code) in [
-        (Signal::SIGTERM, 143),
-        (Signal::SIGINT, 130),
-        (Signal::SIGHUP, 129),
-    ] {
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
         let run = WithServers::start().await?;
         run.program.signal(signal)?;
         run.servers_end().await?;

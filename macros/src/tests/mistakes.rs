@@ -217,7 +217,7 @@ fn values_of_the_wrong_type() {
         ("lazy", "\"true\"", "takes `true` or `false`, without quotes: `lazy = true`"),
         ("log_queries", "\"verbose\"", "takes one of `\"off\"`, `\"error\"`, `\"warn\"`, `\"info\"`, `\"debug\"`, `\"trace\"`"),
         ("log_queries", "false", "takes one of `\"off\"`, `\"error\"`, `\"warn\"`, `\"info\"`, `\"debug\"`, `\"trace\"`"),
-        ("extensions", "\"citext\"", "takes a list: `extensions = [\"citext\"]`"),
+        ("extensions", "\"citext\"", "takes a list of texts: `extensions = [\"citext\"]`"),
         ("connect_with", "\"tune\"", "takes the path of a function, without quotes: `connect_with = tune`"),
         ("migrations", "true", "takes a directory: `migrations = \"migrations\"`"),
         ("migrator", "\"migrations\"", "takes the path of a static `Migrator`: `migrator = MIGRATOR`; a directory is set with `migrations`"),

@@ -84,6 +84,17 @@ pub enum SettingsError {
         max_size: String,
     },
 
+    /// The engine's pool was started before with other settings.
+    #[error(
+        "engine `{engine}` is already started with other settings: {differences}. Give both the same, or start it once"
+    )]
+    Differ {
+        /// The engine.
+        engine: String,
+        /// Each setting that differs, with both values and sources.
+        differences: String,
+    },
+
     /// A function given to `connect_with` is for another driver.
     #[error(
         "engine `{engine}`: `connect_with` ({origin}) changes {given}, but this engine's driver takes {wanted}; \

@@ -34,13 +34,15 @@ mod layer;
 mod migrations;
 mod names;
 mod program;
+mod read;
+mod setters;
 mod source;
 mod surroundings;
 #[cfg(test)]
 mod tests;
 mod url;
 
-pub use builder::{IntoDuration, Settings};
+pub use builder::Settings;
 pub(crate) use engine::EngineSettings;
 pub use error::SettingsError;
 pub(crate) use form::Flavor;
@@ -48,6 +50,7 @@ pub(crate) use layer::Layers;
 pub(crate) use migrations::{Migrations, SharedMigrator};
 pub(crate) use names::DEFAULT_ENGINE;
 pub(crate) use program::ProgramSettings;
+pub use setters::IntoDuration;
 pub(crate) use source::Source;
 pub(crate) use surroundings::Surroundings;
 pub use url::DatabaseUrl;

@@ -21,7 +21,7 @@ impl DatabaseUrl {
     ///
     /// # Errors
     /// What is wrong with it, without quoting it.
-    pub(super) fn parse(written: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(written: &str) -> Result<Self, &'static str> {
         let written = written.trim();
         if written.is_empty() {
             return Err("it is empty");

@@ -1,0 +1,270 @@
+//! The engine's pool: places, and the connections that fill them.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `place` | a place, the connection in it, and what the pool knows of that connection |
+//! | `checkout` | a connection in the hands of a task, and its way back |
+//! | `mend` | what happens to a connection whose state is not known |
+//! | `connector` | opening a connection, and ending one on the server |
+//! | `start`, `keeper`, `close` | the pool's own life |
+//! | `status` | numbers and holders, for people |
+//! | `on_sqlx` | the same face over a `sqlx::Pool` |
+//!
+//! # Ownership rules
+//!
+//! 1. `deadpool` hands out *places*. A place stands for one session on the server, so there are never more sessions
+//!    than places: whoever opens, mends or closes a connection holds its place meanwhile.
+//! 2. Work that must not stop half-way (a handshake, a mend, a goodbye) runs in a task of the pool that owns the place.
+//!    A caller only waits for it, and may go away at any await point without harm.
+//! 3. A connection goes back into the queue in `Drop`, at once, when it is known to be idle and outside any transaction.
+//!    Otherwise it is mended first, or closed.
+//! 4. A connection never ends without a goodbye to the server, unless the server is gone or does not answer in time.
+
+mod checkout;
+mod close;
+mod connector;
+mod keeper;
+mod mend;
+mod on_sqlx;
+mod place;
+mod start;
+mod status;
+mod yard;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+pub use self::checkout::Checkout;
+pub use self::close::{CloseReport, EndedHolder, Left};
+pub(crate) use self::connector::Connector;
+use self::on_sqlx::OnSqlx;
+use self::place::{Held, Places};
+pub(crate) use self::status::{Card, Holder};
+pub use self::status::Status;
+use self::status::Counters;
+use self::yard::Yard;
+use crate::backend::Backend;
+use crate::error::AcquireError;
+use crate::settings::EngineSettings;
+
+/// A started pool. Cheap to clone.
+pub(crate) struct Pool<DB: Backend>(Arc<Inner<DB>>);
+
+struct Inner<DB: Backend> {
+    flavour: Flavour<DB>,
+    settings: Arc<EngineSettings>,
+    /// Every checkout that is out; close waits for them.
+    checkouts: TaskTracker,
+}
+
+/// What the pool stands on: places of its own, or a `sqlx::Pool` where the function asks for one.
+enum Flavour<DB: Backend> {
+    Own(Own<DB>),
+    Sqlx(OnSqlx<DB>),
+}
+
+struct Own<DB: Backend> {
+    places: deadpool::managed::Pool<Places<DB>>,
+    yard: Arc<Yard<DB>>,
+    /// Keeps an in-memory SQLite database alive while no place is filled.
+    anchor: Mutex<Option<DB::Connection>>,
+}
+
+impl<DB: Backend> Clone for Pool<DB> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<DB: Backend> Pool<DB> {
+    /// Takes a connection, waiting for one up to `acquire_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Why there was none: the pool is closed, all places are taken (by whom), or the server cannot be reached.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point; a connection that is being opened for it then goes to the next one.
+    pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+        match &self.0.flavour {
+            Flavour::Own(own) => own.checkout(self, holder).await,
+            Flavour::Sqlx(pool) => pool.checkout(self, holder).await,
+        }
+    }
+
+    /// The pool at this moment.
+    pub(crate) fn status(&self) -> Status {
+        match &self.0.flavour {
+            Flavour::Own(own) => own.status(),
+            Flavour::Sqlx(pool) => pool.status(&self.0.settings),
+        }
+    }
+
+    /// The `sqlx::Pool` that this pool stands on, if it does.
+    pub(crate) fn as_sqlx(&self) -> Option<&sqlx::Pool<DB>> {
+        match &self.0.flavour {
+            Flavour::Own(_) => None,
+            Flavour::Sqlx(pool) => Some(pool.pool()),
+        }
+    }
+}
+
+impl<DB: Backend> Own<DB> {
+    async fn checkout(&self, pool: &Pool<DB>, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+        let counters = &self.yard.counters;
+        let begun = Instant::now();
+
+        // The common case: a place is free and its connection fresh. No timer, no task, no wait.
+        let mut place = pin!(self.places.get());
+        let first = poll_fn(|context| Poll::Ready(place.as_mut().poll(context))).await;
+        let (held, now) = match first {
+            Poll::Ready(Ok(held)) if held.is_fresh(begun) => (held, begun),
+            first => {
+                counters.acquired_empty.fetch_add(1, Relaxed);
+                let wait = Wait { counters, begun, over: false };
+                let held = self.wait_for(pool, first, place, begun).await;
+                wait.over();
+                (held?, Instant::now())
+            }
+        };
+        counters.acquired.fetch_add(1, Relaxed);
+        let token = pool.0.checkouts.token();
+        Ok(Checkout::of_pool(held, Arc::clone(&self.yard), holder, now, token))
+    }
+
+    /// Waits for a place and for its connection to be ready, up to `acquire_timeout`.
+    async fn wait_for(
+        &self,
+        pool: &Pool<DB>,
+        first: Poll<GotPlace<DB>>,
+        place: impl Future<Output = GotPlace<DB>>,
+        begun: Instant,
+    ) -> Result<Held<DB>, AcquireError> {
+        let limit = self.settings().acquire_timeout;
+        // The last connect error, for the case that time runs out while the server cannot be reached.
+        let mut cause = None;
+        let attempt = async {
+            let mut got = match first {
+                Poll::Ready(got) => got,
+                Poll::Pending => place.await,
+            };
+            let mut backoff = acquire_backoff();
+            loop {
+                let held = got.map_err(|_| AcquireError::closed(self.settings()))?;
+                if held.is_fresh(Instant::now()) {
+                    return Ok(held);
+                }
+                match self.make_ready(held).await {
+                    Ok(held) => return Ok(held),
+                    Err(error) => {
+                        let diagnosis = self.yard.connector.dialect.diagnosis(&error);
+                        if !diagnosis.retry {
+                            return Err(AcquireError::connect(self.settings(), diagnosis, error));
+                        }
+                        cause = Some((diagnosis, error));
+                    }
+                }
+                tokio::time::sleep(backoff.next().unwrap_or(ACQUIRE_BACKOFF_MAX)).await;
+                got = self.places.get().await;
+            }
+        };
+        match tokio::time::timeout_at((begun + limit).into(), attempt).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.yard.counters.timed_out.fetch_add(1, Relaxed);
+                Err(match cause {
+                    Some((diagnosis, error)) => AcquireError::connect(self.settings(), diagnosis, error),
+                    None => {
+                        let longest = self.yard.register.taken().into_iter().next();
+                        AcquireError::timed_out(
+                            self.settings(),
+                            self.status(),
+                            longest.map(|taken| (taken.by, taken.since.elapsed())),
+                        )
+                    }
+                })
+            }
+        }
+        .inspect_err(|error| {
+            tracing::warn!(engine = %pool.0.settings.engine, %error, "no connection for a checkout");
+        })
+    }
+
+    /// Lets a task of the pool make the place ready; if the caller goes away, the place goes back when it is.
+    async fn make_ready(&self, held: Held<DB>) -> sqlx::Result<Held<DB>> {
+        let (ready, outcome) = oneshot::channel();
+        let yard = Arc::clone(&self.yard);
+        self.yard.spawn(async move {
+            // A receiver that is gone hands the place back to us, and dropping it is putting it back.
+            let _ = ready.send(yard.make_ready(held).await);
+        });
+        outcome.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    }
+
+    fn settings(&self) -> &Arc<EngineSettings> {
+        &self.yard.connector.settings
+    }
+
+    fn status(&self) -> Status {
+        let places = self.places.status();
+        let taken = self.yard.register.taken().len();
+        let size = self.yard.register.open();
+        let mut status = Status {
+            max: places.max_size,
+            size,
+            idle: size.saturating_sub(taken),
+            in_use: taken,
+            waiting: places.waiting,
+            ..Status::default()
+        };
+        self.yard.counters.fill(&mut status);
+        status
+    }
+}
+
+type GotPlace<DB> = Result<Held<DB>, deadpool::managed::PoolError<std::convert::Infallible>>;
+
+/// The longest pause between two attempts to reach a failing server on behalf of one waiting task.
+const ACQUIRE_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Pauses that grow from 20 ms, quick enough for a restarting server, with jitter so that waiters do not march in step.
+fn acquire_backoff() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(ACQUIRE_BACKOFF_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Counts the time of a wait, also when its future is dropped.
+struct Wait<'a> {
+    counters: &'a Counters,
+    begun: Instant,
+    over: bool,
+}
+
+impl Wait<'_> {
+    fn over(mut self) {
+        self.over = true;
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let nanos = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.counters.waited_nanos.fetch_add(nanos, Relaxed);
+        if !self.over {
+            self.counters.cancelled.fetch_add(1, Relaxed);
+        }
+    }
+}

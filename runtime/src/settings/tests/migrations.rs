@@ -73,6 +73,28 @@ fn the_strongest_place_wins_whatever_its_shape() {
     );
 }
 
+#[test]
+fn those_of_a_parameter_lie_over_those_of_the_attribute() {
+    let embedded = Settings::attribute().embedded_migrations("sql", FILES);
+    let shape = |code: Settings| Place::with_url().resolve(&code).unwrap().migrations;
+
+    let silent = Settings::attribute().max_size(1);
+    assert!(matches!(
+        shape(silent.over(&embedded)),
+        Migrations::Embedded { .. }
+    ));
+    let migrator = Settings::attribute().migrator(&*MIGRATOR);
+    assert!(matches!(
+        shape(migrator.over(&embedded)),
+        Migrations::Migrator(_)
+    ));
+    let directory = Settings::attribute().migrations("sql");
+    assert!(matches!(
+        shape(directory.over(&embedded)),
+        Migrations::Directory(_)
+    ));
+}
+
 #[tokio::test]
 async fn embedded_files_are_read_as_sqlx_reads_a_directory() {
     let place = FILES.iter().fold(Place::with_url(), |place, (name, sql)| {

@@ -133,6 +133,15 @@ fn dot_env_may_choose_the_file_and_the_profile() {
 }
 
 #[test]
+fn the_first_line_of_dot_env_that_sets_a_variable_counts() {
+    let place = Place::with_url().file(".env", "POOLHOUSE_MAX_SIZE=8\nPOOLHOUSE_MAX_SIZE=9\n");
+    assert_eq!(
+        place.settings().describe("max_size"),
+        "max_size = 8 (.env:1, POOLHOUSE_MAX_SIZE)"
+    );
+}
+
+#[test]
 fn settings_of_a_parameter_lie_over_those_of_the_attribute() {
     let function = Settings::attribute()
         .max_size(20)

@@ -13,7 +13,7 @@ use crate::settings::{EngineSettings, SettingsError};
 ///
 /// It converts into [`sqlx::Error`], so that a function that returns `sqlx::Result` can be attributed, and into
 /// `anyhow::Error` and `Box<dyn Error>`.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The configuration is missing or wrong. Nothing was opened.
@@ -34,7 +34,7 @@ pub enum Error {
 }
 
 /// Why a pool could not be started.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("engine `{engine}`: its pool could not be started: {what}. {cure}. {url}")]
 pub struct StartError {
     engine: String,
@@ -72,14 +72,27 @@ impl StartError {
         let name = dialect.name;
         let tried = if diagnosis.retry {
             let Tries { attempts, took } = tries;
-            let took = humantime::format_duration(Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)));
+            let took = humantime::format_duration(Duration::from_millis(
+                u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            ));
             let times = if attempts == 1 { "once" } else { "times" };
-            let attempts = if attempts == 1 { String::new() } else { format!("{attempts} ") };
-            format!(", tried {attempts}{times} in {took}; {}", settings.describe("start_timeout"))
+            let attempts = if attempts == 1 {
+                String::new()
+            } else {
+                format!("{attempts} ")
+            };
+            format!(
+                ", tried {attempts}{times} in {took}; {}",
+                settings.describe("start_timeout")
+            )
         } else {
             String::new()
         };
-        Self::new(settings, format!("{name}: {what} ({cause}){tried}"), cure.clone())
+        Self::new(
+            settings,
+            format!("{name}: {what} ({cause}){tried}"),
+            cure.clone(),
+        )
     }
 
     pub(crate) fn unknown_scheme(settings: &EngineSettings, known: &[&str]) -> Self {
@@ -124,28 +137,35 @@ impl StartError {
     }
 
     pub(crate) fn pool(settings: &EngineSettings, problem: &str) -> Self {
-        Self::new(settings, format!("no pool can be built: {problem}"), "correct its settings")
+        Self::new(
+            settings,
+            format!("no pool can be built: {problem}"),
+            "correct its settings",
+        )
     }
 
     pub(crate) fn migrations(settings: &EngineSettings, error: &dyn fmt::Display) -> Self {
         Self::new(
             settings,
-            format!("a migration failed: {error}; {}", settings.describe("migrations")),
+            format!(
+                "a migration failed: {error}; {}",
+                settings.describe("migrations")
+            ),
             "correct the migration, or the database that it does not fit",
         )
     }
 
-    pub(crate) fn other_settings(settings: &EngineSettings, differences: &[String]) -> Self {
+    pub(crate) fn not_on_sqlx(settings: &EngineSettings) -> Self {
         Self::new(
             settings,
-            format!("it is already started with other settings: {}", differences.join("; ")),
-            "start it with the same settings, close it first, or give this use an engine name of its own",
+            "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, and it is already started on its own pool".to_owned(),
+            "take the `sqlx::Pool` where the engine is started first, or give this use an engine name of its own",
         )
     }
 }
 
 /// Why there was no connection for a checkout.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("engine `{engine}`: {reason}")]
 pub struct AcquireError {
     engine: String,
@@ -210,8 +230,12 @@ impl AcquireError {
     ) -> Self {
         let longest = longest
             .map(|(holder, held)| {
-                let held = Duration::from_millis(u64::try_from(held.as_millis()).unwrap_or(u64::MAX));
-                format!("; held longest: {holder}, for {}", humantime::format_duration(held))
+                let held =
+                    Duration::from_millis(u64::try_from(held.as_millis()).unwrap_or(u64::MAX));
+                format!(
+                    "; held longest: {holder}, for {}",
+                    humantime::format_duration(held)
+                )
             })
             .unwrap_or_default();
         Self {
@@ -226,7 +250,11 @@ impl AcquireError {
         }
     }
 
-    pub(crate) fn connect(settings: &EngineSettings, diagnosis: Diagnosis, error: sqlx::Error) -> Self {
+    pub(crate) fn connect(
+        settings: &EngineSettings,
+        diagnosis: Diagnosis,
+        error: sqlx::Error,
+    ) -> Self {
         Self {
             engine: settings.engine.clone(),
             kind: AcquireKind::Connect,
@@ -242,12 +270,28 @@ impl AcquireError {
 }
 
 /// A use of an engine that cannot work.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
     /// A pool was started where no tokio runtime runs.
-    #[error("engine `{engine}`: a pool can only be started inside a tokio runtime. Call it from async code under #[with_pool] or #[tokio::main]")]
+    #[error(
+        "engine `{engine}`: a pool can only be started inside a tokio runtime. Call it from async code under #[with_pool] or #[tokio::main]"
+    )]
     NoRuntime {
+        /// The engine's name.
+        engine: String,
+    },
+    /// A pool that is not started was to be changed.
+    #[error("engine `{engine}`: its pool is not started, so it cannot be resized. Start it first")]
+    NotStarted {
+        /// The engine's name.
+        engine: String,
+    },
+    /// A `sqlx::Pool` was to be changed.
+    #[error(
+        "engine `{engine}`: it runs on a `sqlx::Pool`, which cannot be resized. Take an engine parameter instead of a `sqlx::Pool`"
+    )]
+    OnSqlx {
         /// The engine's name.
         engine: String,
     },
@@ -258,6 +302,19 @@ pub enum UsageError {
         reason: String,
     },
 }
+
+/// A program whose `main` returns an error prints its `Debug` form, so that one is for people too.
+macro_rules! debug_as_display {
+    ($($error:ty),+) => {$(
+        impl fmt::Debug for $error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    )+};
+}
+
+debug_as_display!(Error, SettingsError, StartError, AcquireError, UsageError);
 
 impl From<AcquireError> for sqlx::Error {
     /// As [`sqlx::Error::Io`], whose text is ours; [`AcquireError::find`] gets it back.
@@ -284,5 +341,8 @@ impl From<Error> for sqlx::Error {
 /// A clause with a capital letter.
 fn sentence(clause: &str) -> String {
     let mut letters = clause.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use once_cell::sync::Lazy;
 use tokio::runtime::{Handle, Id};
 
-use crate::backend::{self, Backend};
+use crate::backend::Backend;
 use crate::engine::{Engine, ErasedEngine};
 use crate::error::{Error, StartError};
 use crate::settings::{self, EngineSettings, Settings};
@@ -100,7 +100,10 @@ pub(crate) fn put(scope: Scope, engine: Arc<dyn ErasedEngine>) {
 pub(crate) fn forget(scope: Scope, engine: &Arc<dyn ErasedEngine>) {
     let mut engines = engines();
     let key = (scope, engine.name().to_owned());
-    if engines.get(&key).is_some_and(|known| Arc::ptr_eq(known, engine)) {
+    if engines
+        .get(&key)
+        .is_some_and(|known| Arc::ptr_eq(known, engine))
+    {
         engines.remove(&key);
     }
 }

@@ -38,5 +38,7 @@ pub type AnyEngine = Engine<sqlx::Any>;
 /// What `#[with_pool]` expands to. Not for other use: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::lifecycle::{Attribute, House, Parameters, Plan, Request, parameter, parameter_with};
+    pub use crate::lifecycle::{
+        Attribute, House, Parameters, Plan, Request, parameter, parameter_with,
+    };
 }

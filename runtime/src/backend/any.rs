@@ -1,7 +1,7 @@
 //! `Any`: the database is chosen by the URL at run time.
 
-use sqlx::any::AnyConnectOptions;
 use sqlx::Any;
+use sqlx::any::AnyConnectOptions;
 
 use super::{Backend, Dialect, KINDS};
 use crate::settings::{DatabaseUrl, EngineSettings};

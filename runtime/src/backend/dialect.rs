@@ -9,7 +9,7 @@ use std::io;
 /// It is data and not a trait so that `Any` can pick one by the URL's scheme, and so that an error can speak of a
 /// database whose feature is off.
 #[derive(Debug)]
-pub struct Dialect {
+pub(crate) struct Dialect {
     /// The name that errors and logs print.
     pub(crate) name: &'static str,
     /// The feature of this crate that turns the database on.
@@ -32,7 +32,7 @@ pub struct Dialect {
 
 /// What a failed connection attempt means, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnosis {
+pub(crate) struct Diagnosis {
     /// Whether the next attempt may succeed without anyone changing anything.
     pub(crate) retry: bool,
     /// What happened, in a few words.
@@ -43,16 +43,27 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     pub(crate) fn retry(what: &'static str, cure: &'static str) -> Self {
-        Self { retry: true, what: what.into(), cure: cure.into() }
+        Self {
+            retry: true,
+            what: what.into(),
+            cure: cure.into(),
+        }
     }
 
     /// Nothing came back at all.
     pub(crate) fn silence() -> Self {
-        Self::retry("the server did not answer", "check the network between here and the server")
+        Self::retry(
+            "the server did not answer",
+            "check the network between here and the server",
+        )
     }
 
     pub(crate) fn fatal(what: &'static str, cure: &'static str) -> Self {
-        Self { retry: false, what: what.into(), cure: cure.into() }
+        Self {
+            retry: false,
+            what: what.into(),
+            cure: cure.into(),
+        }
     }
 }
 
@@ -62,7 +73,12 @@ impl Dialect {
         match error {
             sqlx::Error::Database(database) => {
                 (self.diagnose)(database.code().as_deref(), database.message()).unwrap_or_else(
-                    || Diagnosis::fatal("the server rejected the connection", "see the server's message and its log"),
+                    || {
+                        Diagnosis::fatal(
+                            "the server rejected the connection",
+                            "see the server's message and its log",
+                        )
+                    },
                 )
             }
             sqlx::Error::Io(error) => io_diagnosis(error),
@@ -74,7 +90,10 @@ impl Dialect {
                 "the driver does not accept the connect options",
                 "correct the url, its query parameters and the files that they name",
             ),
-            _ => Diagnosis::fatal("the connection could not be opened", "see the driver's message"),
+            _ => Diagnosis::fatal(
+                "the connection could not be opened",
+                "see the driver's message",
+            ),
         }
     }
 }
@@ -129,7 +148,10 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
     diagnose: |code, _| {
         Some(match code? {
-            "57P03" => Diagnosis::retry("the server is starting up or shutting down", "wait for the server"),
+            "57P03" => Diagnosis::retry(
+                "the server is starting up or shutting down",
+                "wait for the server",
+            ),
             "53300" => Diagnosis::retry(
                 "the server has too many clients",
                 "lower max_size, raise the server's max_connections, or put a pooler in front",
@@ -142,12 +164,20 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 "the database does not exist",
                 "create the database, or correct its name in the url",
             ),
-            "42501" => Diagnosis::fatal("the user may not connect", "grant CONNECT on the database to the user"),
+            "42501" => Diagnosis::fatal(
+                "the user may not connect",
+                "grant CONNECT on the database to the user",
+            ),
             _ => return None,
         })
     },
     in_memory: |_| false,
-    create_extension: Some(|name| format!("CREATE EXTENSION IF NOT EXISTS \"{}\"", name.replace('"', "\"\""))),
+    create_extension: Some(|name| {
+        format!(
+            "CREATE EXTENSION IF NOT EXISTS \"{}\"",
+            name.replace('"', "\"\"")
+        )
+    }),
 };
 
 /// MySQL and MariaDB.
@@ -213,8 +243,13 @@ pub(crate) static SQLITE: Dialect = Dialect {
                 "the database file or its folder is read-only",
                 "give this user the right to write to the file and its folder, or add ?mode=ro to the url",
             ),
-            "26" => Diagnosis::fatal("the file is not a SQLite database", "correct the path in the url"),
-            "5" | "261" => Diagnosis::retry("another process has locked the database", "wait for it"),
+            "26" => Diagnosis::fatal(
+                "the file is not a SQLite database",
+                "correct the path in the url",
+            ),
+            "5" | "261" => {
+                Diagnosis::retry("another process has locked the database", "wait for it")
+            }
             _ => return None,
         })
     },

@@ -4,6 +4,9 @@
 //! typed half that lets the engine run queries on a driver's connection. Nothing outside this folder asks which
 //! database it talks to.
 
+// `Backend` is sealed: what its hidden methods take is for this crate alone, as they are.
+#![allow(private_interfaces)]
+
 #[cfg(feature = "any")]
 mod any;
 mod dialect;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use sqlx::{ConnectOptions, Connection, Database};
 
 pub(crate) use self::dialect::{Diagnosis, Dialect};
-pub use self::executes::Executes;
+pub(crate) use self::executes::{Executes, Step};
 use crate::engine::{self, ErasedEngine};
 use crate::error::{Error, StartError};
 use crate::settings::{DatabaseUrl, EngineSettings};
@@ -44,8 +47,12 @@ pub trait Backend: Executes + sealed::Sealed {
     #[doc(hidden)]
     fn options(settings: &EngineSettings) -> sqlx::Result<OptionsOf<Self>>;
 
-    /// The half of a connection that runs migrations.
-    #[doc(hidden)]}
+    /// Whether an error says that the session itself has ended, so that the connection is of no further use.
+    #[doc(hidden)]
+    fn ends_session(error: &sqlx::Error) -> bool {
+        breaks_connection(error)
+    }
+}
 
 /// Whether an error leaves the driver's connection in an unknown state, whatever the database.
 fn breaks_connection(error: &sqlx::Error) -> bool {
@@ -128,8 +135,15 @@ pub(crate) fn dialect_of(settings: &EngineSettings) -> Result<&'static Dialect, 
 
 fn kind_of(settings: &EngineSettings) -> Result<(&'static Dialect, BuildEngine), StartError> {
     let scheme = settings.url.scheme();
-    let Some(kind) = KINDS.iter().find(|kind| kind.dialect.schemes.contains(&scheme)) else {
-        let known: Vec<&str> = KINDS.iter().flat_map(|kind| kind.dialect.schemes).copied().collect();
+    let Some(kind) = KINDS
+        .iter()
+        .find(|kind| kind.dialect.schemes.contains(&scheme))
+    else {
+        let known: Vec<&str> = KINDS
+            .iter()
+            .flat_map(|kind| kind.dialect.schemes)
+            .copied()
+            .collect();
         return Err(StartError::unknown_scheme(settings, &known));
     };
     match kind.engine {

@@ -1,7 +1,7 @@
 //! MySQL and MariaDB.
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 use sqlx::MySql;
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 
 use super::{Backend, Dialect, dialect};
 use crate::settings::{DatabaseUrl, EngineSettings};

@@ -1,7 +1,7 @@
 //! Postgres.
 
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 use sqlx::Postgres;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 
 use super::{Backend, Dialect, dialect};
 use crate::settings::{DatabaseUrl, EngineSettings};

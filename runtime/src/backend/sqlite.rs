@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::Sqlite;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
 use super::{Backend, Dialect, dialect};
 use crate::settings::{DatabaseUrl, EngineSettings};
@@ -31,7 +31,10 @@ impl Backend for Sqlite {
             .statement_cache_capacity(settings.statement_cache as usize);
         // Readers beside one writer need the write-ahead log: <https://www.sqlite.org/wal.html>. A file that may not
         // be written, and memory, have none.
-        let options = if (dialect::SQLITE.in_memory)(url) || url.contains("mode=ro") || url.contains("immutable=") {
+        let options = if (dialect::SQLITE.in_memory)(url)
+            || url.contains("mode=ro")
+            || url.contains("immutable=")
+        {
             options
         } else {
             options.journal_mode(SqliteJournalMode::Wal)

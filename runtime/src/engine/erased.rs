@@ -45,6 +45,8 @@ impl<DB: Backend> ErasedEngine for Engine<DB> {
 }
 
 /// A new engine of this database, without its type.
-pub(crate) fn erased<DB: Backend>(settings: EngineSettings) -> Result<Arc<dyn ErasedEngine>, Error> {
+pub(crate) fn erased<DB: Backend>(
+    settings: EngineSettings,
+) -> Result<Arc<dyn ErasedEngine>, Error> {
     Ok(Arc::new(Engine::<DB>::new(settings)?))
 }

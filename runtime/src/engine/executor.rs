@@ -1,5 +1,6 @@
 //! `&Engine`, `&mut Checkout` and `&mut Transaction` as executors of sqlx.
 
+use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
@@ -61,7 +62,10 @@ macro_rules! executor {
         impl<$life, DB: Backend> Executor<$life> for $on {
             type Database = DB;
 
-            fn execute<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<DB::QueryResult>>
+            fn execute<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<DB::QueryResult>>
             where
                 $life: 'e,
                 E: Execute<'q, DB> + 'q,
@@ -70,7 +74,10 @@ macro_rules! executor {
                 let source = $source;
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = source.await?;
-                    source.checkout().run(|connection, card| DB::execute(connection, Noted { query, card })).await
+                    source
+                        .checkout()
+                        .run(|connection, card| DB::execute(connection, Noted { query, card }))
+                        .await
                 })
             }
 
@@ -114,11 +121,17 @@ macro_rules! executor {
                 let source = $source;
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = source.await?;
-                    source.checkout().run(|connection, card| DB::fetch_all(connection, Noted { query, card })).await
+                    source
+                        .checkout()
+                        .run(|connection, card| DB::fetch_all(connection, Noted { query, card }))
+                        .await
                 })
             }
 
-            fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Option<DB::Row>>>
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<Option<DB::Row>>>
             where
                 $life: 'e,
                 E: Execute<'q, DB> + 'q,
@@ -127,7 +140,12 @@ macro_rules! executor {
                 let source = $source;
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = source.await?;
-                    source.checkout().run(|connection, card| DB::fetch_optional(connection, Noted { query, card })).await
+                    source
+                        .checkout()
+                        .run(|connection, card| {
+                            DB::fetch_optional(connection, Noted { query, card })
+                        })
+                        .await
                 })
             }
 
@@ -143,7 +161,10 @@ macro_rules! executor {
                 let source = $source;
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = source.await?;
-                    source.checkout().run(|connection, _| DB::prepare_with(connection, sql, parameters)).await
+                    source
+                        .checkout()
+                        .run(|connection, _| DB::prepare_with(connection, sql, parameters))
+                        .await
                 })
             }
 
@@ -156,7 +177,10 @@ macro_rules! executor {
                 let source = $source;
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = source.await?;
-                    source.checkout().run(|connection, _| DB::describe(connection, sql)).await
+                    source
+                        .checkout()
+                        .run(|connection, _| DB::describe(connection, sql))
+                        .await
                 })
             }
         }
@@ -164,13 +188,14 @@ macro_rules! executor {
 }
 
 // As with `&sqlx::Pool`, the future does not borrow the engine, so that it may outlive the reference.
-executor!(impl<'c> for &'_ Engine<DB>, |engine| {
-    let engine = engine.clone();
-    async move { sqlx::Result::Ok(ForQuery::Taken(engine.checkout(Holder::Engine).await?)) }
-});
+executor!(impl<'c> for &'_ Engine<DB>, |engine| take(engine.clone()));
+executor!(impl<'c> for &'c mut Checkout<DB>, |checkout| lend(checkout));
+executor!(impl<'c> for &'c mut Transaction<DB>, |transaction| lend(transaction.checkout_mut()));
 
-executor!(impl<'c> for &'c mut Checkout<DB>, |checkout| std::future::ready(sqlx::Result::Ok(ForQuery::Lent(checkout))));
+async fn take<DB: Backend>(engine: Engine<DB>) -> sqlx::Result<ForQuery<'static, DB>> {
+    Ok(ForQuery::Taken(engine.checkout(Holder::Engine).await?))
+}
 
-executor!(impl<'c> for &'c mut Transaction<DB>, |transaction| {
-    std::future::ready(sqlx::Result::Ok(ForQuery::Lent(transaction.checkout_mut())))
-});
+fn lend<DB: Backend>(checkout: &mut Checkout<DB>) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
+    ready(Ok(ForQuery::Lent(checkout)))
+}

@@ -55,9 +55,16 @@ impl<DB: Backend> Engine<DB> {
     }
 
     /// Starts the pool with these settings, or shares one that was started with the same.
-    pub(crate) async fn start_with(&self, settings: EngineSettings, base: Base) -> Result<(), Error> {
+    pub(crate) async fn start_with(
+        &self,
+        settings: EngineSettings,
+        base: Base,
+    ) -> Result<(), Error> {
         if tokio::runtime::Handle::try_current().is_err() {
-            return Err(UsageError::NoRuntime { engine: self.0.name.clone() }.into());
+            return Err(UsageError::NoRuntime {
+                engine: self.0.name.clone(),
+            }
+            .into());
         }
         let _turn = self.0.turn.lock().await;
         if self.share(&settings, base)? {
@@ -77,22 +84,30 @@ impl<DB: Backend> Engine<DB> {
             }
         };
         report_start(&pool, &connector, server.as_ref(), begun);
-        self.set_phase(Phase::Started { pool, owners: 1, connector, server });
+        self.set_phase(Phase::Started {
+            pool,
+            owners: 1,
+            connector,
+            server,
+        });
         Ok(())
     }
 
     /// Becomes one more owner of a started pool; false when it is not started.
     fn share(&self, settings: &EngineSettings, base: Base) -> Result<bool, Error> {
         let mut phase = self.0.phase.write().unwrap_or_else(PoisonError::into_inner);
-        let Phase::Started { pool, owners, connector, .. } = &mut *phase else {
+        let Phase::Started {
+            pool,
+            owners,
+            connector,
+            ..
+        } = &mut *phase
+        else {
             return Ok(false);
         };
-        let mut differences = connector.settings.differences(settings);
+        settings.same_as(&connector.settings)?;
         if base == Base::Sqlx && pool.as_sqlx().is_none() {
-            differences.push("a `sqlx::Pool` parameter wants the engine to run on a `sqlx::Pool`".to_owned());
-        }
-        if !differences.is_empty() {
-            return Err(StartError::other_settings(settings, &differences).into());
+            return Err(StartError::not_on_sqlx(settings).into());
         }
         *owners += 1;
         Ok(true)
@@ -111,7 +126,9 @@ impl<DB: Backend> Engine<DB> {
                     *owners -= 1;
                     return self.left(Left::Shared);
                 }
-                Phase::Started { pool, connector, .. } => {
+                Phase::Started {
+                    pool, connector, ..
+                } => {
                     let pool = pool.clone();
                     *phase = Phase::Closed(Arc::clone(connector));
                     pool
@@ -135,18 +152,26 @@ impl<DB: Backend> Engine<DB> {
 }
 
 /// What happens once on a new pool, before anyone uses it: the server's version, extensions, migrations.
-async fn prepare<DB: Backend>(pool: &Pool<DB>, connector: &Connector<DB>) -> Result<Option<Server>, Error> {
+async fn prepare<DB: Backend>(
+    pool: &Pool<DB>,
+    connector: &Connector<DB>,
+) -> Result<Option<Server>, Error> {
     let settings = &connector.settings;
     let migrator = settings.migrator().await?;
     if settings.lazy && migrator.is_none() && settings.extensions.is_empty() {
         return Ok(None);
     }
     let mut checkout = pool.checkout(Holder::Engine).await?;
-    let version = checkout.run(|connection, _| DB::text(connection, connector.dialect.version)).await?;
+    let version = checkout
+        .run(|connection, _| DB::text(connection, connector.dialect.version))
+        .await?;
     if let Some(create) = connector.dialect.create_extension {
         for extension in &settings.extensions {
             let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(create(extension)));
-            if let Err(error) = checkout.run(|connection, _| DB::execute(connection, statement)).await {
+            if let Err(error) = checkout
+                .run(|connection, _| DB::execute(connection, statement))
+                .await
+            {
                 // Most often a right is missing, and the extension is there already or not needed yet.
                 tracing::warn!(engine = %settings.engine, extension, %error, "the extension could not be created");
             }
@@ -161,7 +186,11 @@ async fn prepare<DB: Backend>(pool: &Pool<DB>, connector: &Connector<DB>) -> Res
     }
     if let Some(migrator) = migrator {
         let run = checkout.run(|connection, _| {
-            let work = async move { DB::migrate(connection, &migrator).await.map_err(sqlx::Error::from) };
+            let work = async move {
+                DB::migrate(connection, &migrator)
+                    .await
+                    .map_err(sqlx::Error::from)
+            };
             Box::pin(work)
         });
         if let Err(error) = run.await {
@@ -170,17 +199,27 @@ async fn prepare<DB: Backend>(pool: &Pool<DB>, connector: &Connector<DB>) -> Res
             return Err(StartError::migrations(settings, &error).into());
         }
     }
-    Ok(Some(Server { kind: connector.dialect.name, version }))
+    Ok(Some(Server {
+        kind: connector.dialect.name,
+        version,
+    }))
 }
 
-fn report_start<DB: Backend>(pool: &Pool<DB>, connector: &Connector<DB>, server: Option<&Server>, begun: Instant) {
+fn report_start<DB: Backend>(
+    pool: &Pool<DB>,
+    connector: &Connector<DB>,
+    server: Option<&Server>,
+    begun: Instant,
+) {
     let settings = &connector.settings;
     let (kind, version) = match server {
         Some(server) => (server.kind, server.version.as_str()),
         None => (connector.dialect.name, "(not asked yet)"),
     };
     let status = pool.status();
-    let took = std::time::Duration::from_millis(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+    let took = std::time::Duration::from_millis(
+        u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    );
     let changed: Vec<String> = settings.changed().collect();
     tracing::info!(
         engine = %settings.engine,

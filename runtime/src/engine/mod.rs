@@ -7,6 +7,7 @@ mod transaction;
 
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,7 +19,7 @@ pub(crate) use self::erased::{ErasedEngine, erased};
 pub(crate) use self::life::Base;
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
-use crate::error::{AcquireError, Error};
+use crate::error::{AcquireError, Error, UsageError};
 use crate::pool::{Checkout, Connector, Holder, Pool, Status};
 use crate::settings::EngineSettings;
 
@@ -53,7 +54,12 @@ enum Phase<DB: Backend> {
     /// Configured. Queries open connections of their own.
     Configured(Arc<Connector<DB>>),
     /// The pool is started, by so many owners.
-    Started { pool: Pool<DB>, owners: usize, connector: Arc<Connector<DB>>, server: Option<Server> },
+    Started {
+        pool: Pool<DB>,
+        owners: usize,
+        connector: Arc<Connector<DB>>,
+        server: Option<Server>,
+    },
     /// The pool was closed.
     Closed(Arc<Connector<DB>>),
 }
@@ -149,9 +155,40 @@ impl<DB: Backend> Engine<DB> {
         async move {
             let begun = Instant::now();
             let mut checkout = engine.checkout(Holder::Code(place)).await?;
-            checkout.run(|connection, _| Box::pin(sqlx::Connection::ping(connection))).await?;
+            checkout
+                .run(|connection, _| Box::pin(sqlx::Connection::ping(connection)))
+                .await?;
             drop(checkout);
-            Ok(Health { latency: begun.elapsed(), status: engine.status() })
+            Ok(Health {
+                latency: begun.elapsed(),
+                status: engine.status(),
+            })
+        }
+    }
+
+    /// Changes the most connections at one time, until the pool is closed. Idle connections above it are closed now, those
+    /// in use at their return.
+    ///
+    /// # Errors
+    ///
+    /// The pool is not started, or it is a `sqlx::Pool`, whose size is fixed.
+    pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {
+        match self.pool() {
+            Some(pool) if pool.resize(max_size) => Ok(()),
+            Some(_) => Err(UsageError::OnSqlx {
+                engine: self.0.name.clone(),
+            }),
+            None => Err(UsageError::NotStarted {
+                engine: self.0.name.clone(),
+            }),
+        }
+    }
+
+    /// Retires every connection that is open now, for a failover or rotated credentials: idle ones are closed at once,
+    /// those in use at their return. New ones are opened as they are needed. Does nothing when the pool is not started.
+    pub fn evict(&self) {
+        if let Some(pool) = self.pool() {
+            pool.evict();
         }
     }
 
@@ -190,7 +227,9 @@ impl<DB: Backend> Engine<DB> {
     async fn checkout_alone(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
         let connector = match &*self.phase() {
             Phase::Closed(connector) => return Err(AcquireError::closed(&connector.settings)),
-            Phase::Configured(connector) | Phase::Started { connector, .. } => Arc::clone(connector),
+            Phase::Configured(connector) | Phase::Started { connector, .. } => {
+                Arc::clone(connector)
+            }
         };
         if self.0.require_pool.load(Relaxed) {
             return Err(AcquireError::not_started(&connector.settings));
@@ -205,7 +244,12 @@ impl<DB: Backend> Engine<DB> {
             let diagnosis = connector.dialect.diagnosis(&error);
             AcquireError::connect(&connector.settings, diagnosis, error)
         })?;
-        Ok(Checkout::alone(opened.connection, connector, holder, self.0.alone.token()))
+        Ok(Checkout::alone(
+            opened.connection,
+            connector,
+            holder,
+            self.0.alone.token(),
+        ))
     }
 
     fn pool(&self) -> Option<Pool<DB>> {
@@ -217,9 +261,9 @@ impl<DB: Backend> Engine<DB> {
 
     fn connector(&self) -> Arc<Connector<DB>> {
         match &*self.phase() {
-            Phase::Configured(connector) | Phase::Closed(connector) | Phase::Started { connector, .. } => {
-                Arc::clone(connector)
-            }
+            Phase::Configured(connector)
+            | Phase::Closed(connector)
+            | Phase::Started { connector, .. } => Arc::clone(connector),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::TransactionManager;
+use sqlx_core::transaction::TransactionManager;
 
 use crate::backend::Backend;
 use crate::pool::Checkout;
@@ -23,7 +23,9 @@ pub struct Transaction<DB: Backend> {
 
 impl<DB: Backend> Transaction<DB> {
     pub(crate) async fn begin(mut checkout: Checkout<DB>) -> sqlx::Result<Self> {
-        checkout.run(|connection, _| Box::pin(DB::TransactionManager::begin(connection, None))).await?;
+        checkout
+            .run(|connection, _| Box::pin(DB::TransactionManager::begin(connection, None)))
+            .await?;
         Ok(Self { checkout })
     }
 
@@ -47,7 +49,9 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// If the future is dropped, the server may or may not have committed.
     pub async fn commit(mut self) -> sqlx::Result<()> {
-        self.checkout.run(|connection, _| Box::pin(DB::TransactionManager::commit(connection))).await?;
+        self.checkout
+            .run(|connection, _| Box::pin(DB::TransactionManager::commit(connection)))
+            .await?;
         self.settled();
         Ok(())
     }
@@ -58,7 +62,9 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// The connection broke; the server rolls back when it notices.
     pub async fn rollback(mut self) -> sqlx::Result<()> {
-        self.checkout.run(|connection, _| Box::pin(DB::TransactionManager::rollback(connection))).await?;
+        self.checkout
+            .run(|connection, _| Box::pin(DB::TransactionManager::rollback(connection)))
+            .await?;
         self.settled();
         Ok(())
     }

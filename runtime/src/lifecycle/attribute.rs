@@ -24,7 +24,10 @@ pub struct Attribute {
 impl Attribute {
     /// The attribute of a function in the crate `application`.
     pub fn new(application: &'static str, settings: Settings) -> Self {
-        Self { application, settings }
+        Self {
+            application,
+            settings,
+        }
     }
 
     /// Runs the body of a `main` without a runtime of its own.
@@ -59,10 +62,17 @@ impl Attribute {
         F: FnOnce(P::Filled) -> Fut,
         Fut: Future<Output: Outcome>,
     {
-        conclude(self.run(false, parameters, body).await, |error| panic!("{error}"))
+        conclude(self.run(false, parameters, body).await, |error| {
+            panic!("{error}")
+        })
     }
 
-    async fn run<P, F, Fut>(self, is_main: bool, parameters: P, body: F) -> Result<Ended<Fut::Output>, Error>
+    async fn run<P, F, Fut>(
+        self,
+        is_main: bool,
+        parameters: P,
+        body: F,
+    ) -> Result<Ended<Fut::Output>, Error>
     where
         P: Parameters,
         F: FnOnce(P::Filled) -> Fut,
@@ -97,7 +107,7 @@ fn end_main<R>(error: Error) -> R {
     process::exit(1)
 }
 
-/// The runtime that `flavor`, `worker_threads` and `start_paused` ask for.
+/// The runtime that `flavor` and `worker_threads` ask for.
 fn runtime(program: &ProgramSettings) -> Result<Runtime, Error> {
     let mut builder = match program.flavor {
         Flavor::MultiThread => Builder::new_multi_thread(),
@@ -106,8 +116,10 @@ fn runtime(program: &ProgramSettings) -> Result<Runtime, Error> {
     if let Some(threads) = program.worker_threads {
         builder.worker_threads(threads.get());
     }
-    builder
-        .enable_all()
-        .build()
-        .map_err(|error| UsageError::Runtime { reason: error.to_string() }.into())
+    builder.enable_all().build().map_err(|error| {
+        UsageError::Runtime {
+            reason: error.to_string(),
+        }
+        .into()
+    })
 }

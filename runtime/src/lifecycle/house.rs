@@ -9,10 +9,10 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Parameters;
 use super::plan::Plan;
 use super::shutdown::Shutdown;
 use super::signals::Signals;
-use super::Parameters;
 use crate::backend::Backend;
 use crate::engine::{Engine, ErasedEngine};
 use crate::error::Error;
@@ -51,17 +51,25 @@ impl House {
     pub(super) fn look_up<P: Parameters>(mut plan: Plan, parameters: &P) -> Result<Self, Error> {
         parameters.plan(&mut plan)?;
         plan.or_attribute_engine()?;
-        Ok(Self { plan, shutdown: Shutdown::new(), started: Vec::new() })
+        Ok(Self {
+            plan,
+            shutdown: Shutdown::new(),
+            started: Vec::new(),
+        })
     }
 
     /// Starts every engine, side by side. When one fails, the others are closed again.
     pub(super) async fn start(&mut self) -> Result<(), Error> {
         let mut engines = Vec::with_capacity(self.plan.engines.len());
         for planned in &self.plan.engines {
-            engines.push(finder::find_here_or_build(&planned.settings, planned.build)?);
+            engines.push(finder::find_here_or_build(
+                &planned.settings,
+                planned.build,
+            )?);
         }
         let starts = self.plan.engines.iter().zip(&engines);
-        let starts = starts.map(|(planned, engine)| engine.start_with(planned.settings.clone(), planned.base));
+        let starts = starts
+            .map(|(planned, engine)| engine.start_with(planned.settings.clone(), planned.base));
         let mut failure = None;
         for (result, engine) in join_all(starts).await.into_iter().zip(engines) {
             match result {
@@ -92,12 +100,25 @@ impl House {
     }
 
     /// The engine of a parameter.
-    pub(super) fn engine<DB: Backend>(&self, settings: Option<&Settings>) -> Result<Engine<DB>, Error> {
+    pub(super) fn engine<DB: Backend>(
+        &self,
+        settings: Option<&Settings>,
+    ) -> Result<Engine<DB>, Error> {
         let name = self.plan.name_of(settings);
-        let position = self.plan.engines.iter().position(|planned| planned.settings.engine == name);
-        match position.and_then(|position| Some((self.started.get(position)?, &self.plan.engines[position]))) {
-            Some((engine, planned)) => finder::typed(engine.as_ref(), || Ok(planned.settings.clone())),
-            None => unreachable!("every parameter has planned its engine, and all of them were started"),
+        let position = self
+            .plan
+            .engines
+            .iter()
+            .position(|planned| planned.settings.engine == name);
+        match position
+            .and_then(|position| Some((self.started.get(position)?, &self.plan.engines[position])))
+        {
+            Some((engine, planned)) => {
+                finder::typed(engine.as_ref(), || Ok(planned.settings.clone()))
+            }
+            None => {
+                unreachable!("every parameter has planned its engine, and all of them were started")
+            }
         }
     }
 }
@@ -121,7 +142,10 @@ impl Drop for House {
         }
         // Without a runtime there is nobody left to say goodbye: the sockets close with the connections.
         if let Ok(runtime) = Handle::try_current() {
-            CLOSING.spawn_on(async move { close_all(engines, &CancellationToken::new()).await }, &runtime);
+            CLOSING.spawn_on(
+                async move { close_all(engines, &CancellationToken::new()).await },
+                &runtime,
+            );
         }
     }
 }

@@ -43,7 +43,11 @@ impl<DB: Backend> Parameter for Engine<DB> {
         plan.engine::<DB>(settings, Base::Own)
     }
 
-    async fn fill(settings: Option<&Settings>, _: &'static Location<'static>, house: &House) -> Result<Self, Error> {
+    async fn fill(
+        settings: Option<&Settings>,
+        _: &'static Location<'static>,
+        house: &House,
+    ) -> Result<Self, Error> {
         house.engine(settings)
     }
 }
@@ -53,7 +57,11 @@ impl<DB: Backend> Parameter for sqlx::Pool<DB> {
         plan.engine::<DB>(settings, Base::Sqlx)
     }
 
-    async fn fill(settings: Option<&Settings>, _: &'static Location<'static>, house: &House) -> Result<Self, Error> {
+    async fn fill(
+        settings: Option<&Settings>,
+        _: &'static Location<'static>,
+        house: &House,
+    ) -> Result<Self, Error> {
         match house.engine(settings)?.as_sqlx_pool() {
             Some(pool) => Ok(pool),
             None => unreachable!("the plan had the engine started on a `sqlx::Pool`"),
@@ -82,7 +90,11 @@ impl Parameter for Shutdown {
         Ok(())
     }
 
-    async fn fill(_: Option<&Settings>, _: &'static Location<'static>, house: &House) -> Result<Self, Error> {
+    async fn fill(
+        _: Option<&Settings>,
+        _: &'static Location<'static>,
+        house: &House,
+    ) -> Result<Self, Error> {
         Ok(house.shutdown.clone())
     }
 }
@@ -96,20 +108,31 @@ pub struct Request<T> {
 
 impl<T> fmt::Debug for Request<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("settings", &self.settings).field("place", &self.place).finish()
+        f.debug_struct("Request")
+            .field("settings", &self.settings)
+            .field("place", &self.place)
+            .finish()
     }
 }
 
 /// A parameter of the attribute's own engine.
 #[track_caller]
 pub fn parameter<T: Parameter>() -> Request<T> {
-    Request { settings: None, place: Location::caller(), parameter: PhantomData }
+    Request {
+        settings: None,
+        place: Location::caller(),
+        parameter: PhantomData,
+    }
 }
 
 /// A parameter with settings of its own.
 #[track_caller]
 pub fn parameter_with<T: Parameter>(settings: Settings) -> Request<T> {
-    Request { settings: Some(settings), place: Location::caller(), parameter: PhantomData }
+    Request {
+        settings: Some(settings),
+        place: Location::caller(),
+        parameter: PhantomData,
+    }
 }
 
 /// All parameters of an attributed function: a tuple of [`Request`]s.

@@ -61,17 +61,27 @@ impl Plan {
     }
 
     /// Adds the engine of one parameter: the one of its own settings, or else the attribute's.
-    pub(super) fn engine<DB: Backend>(&mut self, settings: Option<&Settings>, base: Base) -> Result<(), Error> {
+    pub(super) fn engine<DB: Backend>(
+        &mut self,
+        settings: Option<&Settings>,
+        base: Base,
+    ) -> Result<(), Error> {
         let settings = self.resolve(settings)?;
-        let Some(planned) = self.engines.iter_mut().find(|planned| planned.settings.engine == settings.engine) else {
-            self.engines.push(Planned { settings, base, build: erased::<DB>, kind: Some(DB::KIND) });
+        let Some(planned) = self
+            .engines
+            .iter_mut()
+            .find(|planned| planned.settings.engine == settings.engine)
+        else {
+            self.engines.push(Planned {
+                settings,
+                base,
+                build: erased::<DB>,
+                kind: Some(DB::KIND),
+            });
             return Ok(());
         };
         // Two parameters, one engine: they must mean the same one.
-        let differences = planned.settings.differences(&settings);
-        if !differences.is_empty() {
-            return Err(StartError::other_settings(&settings, &differences).into());
-        }
+        settings.same_as(&planned.settings)?;
         if let Some(kind) = planned.kind
             && kind != DB::KIND
         {
@@ -87,7 +97,12 @@ impl Plan {
     pub(super) fn or_attribute_engine(&mut self) -> Result<(), Error> {
         if self.engines.is_empty() {
             let settings = self.resolve(None)?;
-            self.engines.push(Planned { settings, base: Base::Own, build: backend::engine_of, kind: None });
+            self.engines.push(Planned {
+                settings,
+                base: Base::Own,
+                build: backend::engine_of,
+                kind: None,
+            });
         }
         Ok(())
     }
@@ -99,7 +114,9 @@ impl Plan {
 
     fn resolve(&self, settings: Option<&Settings>) -> Result<EngineSettings, Error> {
         let mut settings = settings::resolve(settings.unwrap_or(&self.settings))?;
-        settings.application_name.get_or_insert_with(|| self.application.to_owned());
+        settings
+            .application_name
+            .get_or_insert_with(|| self.application.to_owned());
         Ok(settings)
     }
 }

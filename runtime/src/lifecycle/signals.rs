@@ -45,13 +45,20 @@ impl Signals {
             first: CancellationToken::new(),
             second: CancellationToken::new(),
             number: Arc::new(OnceCell::new()),
-            grace: house.plan.takes_shutdown.then(|| house.plan.shutdown_timeout()),
+            grace: house
+                .plan
+                .takes_shutdown
+                .then(|| house.plan.shutdown_timeout()),
             listener: None,
         };
         if !house.plan.listens() {
             return signals;
         }
-        let (first, second, number) = (signals.first.clone(), signals.second.clone(), Arc::clone(&signals.number));
+        let (first, second, number) = (
+            signals.first.clone(),
+            signals.second.clone(),
+            Arc::clone(&signals.number),
+        );
         let shutdown = house.shutdown.clone();
         match Incoming::new() {
             Ok(mut incoming) => {
@@ -71,13 +78,18 @@ impl Signals {
                 });
                 signals.listener = Some(listener.abort_handle());
             }
-            Err(error) => tracing::warn!(%error, "signals cannot be listened for; the program ends at the first one"),
+            Err(error) => {
+                tracing::warn!(%error, "signals cannot be listened for; the program ends at the first one")
+            }
         }
         signals
     }
 
     /// Runs something that simply stops at a signal.
-    pub(super) async fn interrupt<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupted> {
+    pub(super) async fn interrupt<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
         tokio::select! {
             output = work => Ok(output),
             () = self.first.cancelled() => Err(self.interrupted()),
@@ -87,13 +99,18 @@ impl Signals {
     /// Runs the body. After the first signal it has its grace, if it listens; a second one ends that too.
     ///
     /// When this returns [`Interrupted`], the body has been dropped.
-    pub(super) async fn watch<T>(&mut self, body: impl Future<Output = T>) -> Result<T, Interrupted> {
+    pub(super) async fn watch<T>(
+        &mut self,
+        body: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
         let mut body = pin!(body);
         tokio::select! {
             output = &mut body => return Ok(output),
             () = self.first.cancelled() => {}
         }
-        let Some(grace) = self.grace else { return Err(self.interrupted()) };
+        let Some(grace) = self.grace else {
+            return Err(self.interrupted());
+        };
         tokio::select! {
             output = body => Ok(output),
             () = self.second.cancelled() => Err(self.interrupted()),
@@ -114,7 +131,9 @@ impl Signals {
 
     fn interrupted(&self) -> Interrupted {
         // Set before `first`, which the callers have seen.
-        Interrupted { signal: self.number.get().copied().unwrap_or_default() }
+        Interrupted {
+            signal: self.number.get().copied().unwrap_or_default(),
+        }
     }
 }
 
@@ -137,7 +156,10 @@ struct Incoming {
 impl Incoming {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) -> i32 {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures_core::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::TransactionManager;
+use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::Handle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -44,10 +44,16 @@ pub struct Checkout<DB: Backend> {
 /// Where the connection comes from, and so where it goes back to.
 enum Seat<DB: Backend> {
     /// `None` only in `Drop`.
-    Pool { held: Option<Held<DB>>, yard: Arc<Yard<DB>> },
+    Pool {
+        held: Option<Held<DB>>,
+        yard: Arc<Yard<DB>>,
+    },
     Sqlx(PoolConnection<DB>),
     /// Opened for one use, before the pool was started. `None` only in `Drop`.
-    Alone { connection: Option<DB::Connection>, connector: Arc<Connector<DB>> },
+    Alone {
+        connection: Option<DB::Connection>,
+        connector: Arc<Connector<DB>>,
+    },
 }
 
 /// What is known of the connection.
@@ -74,11 +80,28 @@ impl<DB: Backend> Checkout<DB> {
             None => unreachable!("the pool hands out filled places"),
         };
         card.take(now, holder);
-        Self { seat: Seat::Pool { held: Some(held), yard }, state: State::Clean, card, _token: token }
+        Self {
+            seat: Seat::Pool {
+                held: Some(held),
+                yard,
+            },
+            state: State::Clean,
+            card,
+            _token: token,
+        }
     }
 
-    pub(super) fn of_sqlx(connection: PoolConnection<DB>, card: Arc<Card>, token: TaskTrackerToken) -> Self {
-        Self { seat: Seat::Sqlx(connection), state: State::Clean, card, _token: token }
+    pub(super) fn of_sqlx(
+        connection: PoolConnection<DB>,
+        card: Arc<Card>,
+        token: TaskTrackerToken,
+    ) -> Self {
+        Self {
+            seat: Seat::Sqlx(connection),
+            state: State::Clean,
+            card,
+            _token: token,
+        }
     }
 
     /// A connection opened for this use alone, and closed after it.
@@ -89,8 +112,16 @@ impl<DB: Backend> Checkout<DB> {
         token: TaskTrackerToken,
     ) -> Self {
         let card = Card::alone(holder);
-        let seat = Seat::Alone { connection: Some(connection), connector };
-        Self { seat, state: State::Clean, card, _token: token }
+        let seat = Seat::Alone {
+            connection: Some(connection),
+            connector,
+        };
+        Self {
+            seat,
+            state: State::Clean,
+            card,
+            _token: token,
+        }
     }
 
     /// Runs one piece of driver work. If its future is dropped half-way, the connection counts as unverified.
@@ -98,10 +129,16 @@ impl<DB: Backend> Checkout<DB> {
         &'c mut self,
         work: impl FnOnce(&'c mut DB::Connection, Arc<Card>) -> BoxFuture<'c, sqlx::Result<T>>,
     ) -> sqlx::Result<T> {
-        let Self { seat, state, card, .. } = self;
+        let Self {
+            seat, state, card, ..
+        } = self;
         let before = std::mem::replace(state, State::Unverified);
         let result = work(seat.connection_mut(), Arc::clone(card)).await;
-        *state = after(before, result.as_ref().err().is_some_and(DB::ends_session), card);
+        *state = after(
+            before,
+            result.as_ref().err().is_some_and(DB::ends_session),
+            card,
+        );
         result
     }
 
@@ -144,24 +181,34 @@ fn after(before: State, session_ended: bool, card: &Card) -> State {
 impl<DB: Backend> Seat<DB> {
     fn connection(&self) -> &DB::Connection {
         match self {
-            Self::Pool { held: Some(held), .. } if held.0.is_some() => match &held.0 {
+            Self::Pool {
+                held: Some(held), ..
+            } if held.0.is_some() => match &held.0 {
                 Some(filled) => filled.connection(),
                 None => unreachable!("matched above"),
             },
             Self::Sqlx(connection) => connection,
-            Self::Alone { connection: Some(connection), .. } => connection,
+            Self::Alone {
+                connection: Some(connection),
+                ..
+            } => connection,
             _ => unreachable!("only `Drop` empties a seat"),
         }
     }
 
     fn connection_mut(&mut self) -> &mut DB::Connection {
         match self {
-            Self::Pool { held: Some(held), .. } if held.0.is_some() => match &mut held.0 {
+            Self::Pool {
+                held: Some(held), ..
+            } if held.0.is_some() => match &mut held.0 {
                 Some(filled) => filled.connection_mut(),
                 None => unreachable!("matched above"),
             },
             Self::Sqlx(connection) => connection,
-            Self::Alone { connection: Some(connection), .. } => connection,
+            Self::Alone {
+                connection: Some(connection),
+                ..
+            } => connection,
             _ => unreachable!("only `Drop` empties a seat"),
         }
     }
@@ -169,7 +216,8 @@ impl<DB: Backend> Seat<DB> {
 
 impl<DB: Backend> Drop for Checkout<DB> {
     fn drop(&mut self) {
-        let in_transaction = DB::TransactionManager::get_transaction_depth(self.seat.connection()) > 0;
+        let in_transaction =
+            DB::TransactionManager::get_transaction_depth(self.seat.connection()) > 0;
         match &mut self.seat {
             Seat::Pool { held, yard } => {
                 let Some(mut held) = held.take() else { return };
@@ -191,8 +239,13 @@ impl<DB: Backend> Drop for Checkout<DB> {
             }
             // sqlx pings and mends on its own way back.
             Seat::Sqlx(_) => self.card.put_back(),
-            Seat::Alone { connection, connector } => {
-                let Some(connection) = connection.take() else { return };
+            Seat::Alone {
+                connection,
+                connector,
+            } => {
+                let Some(connection) = connection.take() else {
+                    return;
+                };
                 let connector = Arc::clone(connector);
                 // Outside any runtime nobody can say goodbye; dropping the socket is all there is.
                 if let Ok(runtime) = Handle::try_current() {

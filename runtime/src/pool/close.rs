@@ -77,16 +77,32 @@ impl fmt::Display for CloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.left {
             Some(Left::NotStarted) => {
-                return write!(f, "engine `{}`: its pool is not started, so there is nothing to close", self.engine);
+                return write!(
+                    f,
+                    "engine `{}`: its pool is not started, so there is nothing to close",
+                    self.engine
+                );
             }
             Some(Left::Shared) => {
-                return write!(f, "engine `{}`: its pool is still in use by another owner, which will close it", self.engine);
+                return write!(
+                    f,
+                    "engine `{}`: its pool is still in use by another owner, which will close it",
+                    self.engine
+                );
             }
             None => {}
         }
-        let connections = if self.open == 1 { "connection" } else { "connections" };
+        let connections = if self.open == 1 {
+            "connection"
+        } else {
+            "connections"
+        };
         let took = humantime::format_duration(whole_millis(self.took));
-        write!(f, "engine `{}`: pool closed, {} {connections} in {took}", self.engine, self.open)?;
+        write!(
+            f,
+            "engine `{}`: pool closed, {} {connections} in {took}",
+            self.engine, self.open
+        )?;
         for ended in &self.ended {
             let held = humantime::format_duration(whole_millis(ended.held));
             write!(f, "; {} was still out after {held}", ended.holder)?;
@@ -95,7 +111,10 @@ impl fmt::Display for CloseReport {
             }
         }
         if let Some(reason) = &self.unreachable {
-            write!(f, "; the sessions could not be ended on the server: {reason}")?;
+            write!(
+                f,
+                "; the sessions could not be ended on the server: {reason}"
+            )?;
         }
         Ok(())
     }
@@ -141,8 +160,16 @@ impl<DB: Backend> Own<DB> {
             result = timeout(limit, back) => result.is_ok(),
             () = hurry.cancelled() => false,
         };
-        let outcome = if drained { (Vec::new(), None) } else { self.end_what_is_left(pool).await };
-        let anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let outcome = if drained {
+            (Vec::new(), None)
+        } else {
+            self.end_what_is_left(pool).await
+        };
+        let anchor = self
+            .anchor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(anchor) = anchor {
             self.yard.connector.goodbye(anchor).await;
         }
@@ -162,7 +189,13 @@ impl<DB: Backend> Own<DB> {
             })
             .collect();
         // Every session that is still open: also one in the middle of a mend or a goodbye.
-        let sessions: Vec<u64> = self.yard.register.cards().iter().filter_map(|card| card.session).collect();
+        let sessions: Vec<u64> = self
+            .yard
+            .register
+            .cards()
+            .iter()
+            .filter_map(|card| card.session)
+            .collect();
         let unreachable = match self.yard.connector.end_sessions(&sessions).await {
             Ok(_) => None,
             Err(error) => Some(error.to_string()),

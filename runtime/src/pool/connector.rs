@@ -44,9 +44,14 @@ impl<DB: Backend> Connector<DB> {
             let configured = backend::dialect_of(&settings)?;
             return Err(StartError::wrong_kind(&settings, configured.name, DB::KIND).into());
         };
-        let options = DB::options(&settings).map_err(|error| StartError::options(&settings, &error))?;
+        let options =
+            DB::options(&settings).map_err(|error| StartError::options(&settings, &error))?;
         let options = settings.connect_with(options)?;
-        Ok(Self { settings: Arc::new(settings), dialect, options })
+        Ok(Self {
+            settings: Arc::new(settings),
+            dialect,
+            options,
+        })
     }
 
     /// Opens one connection within `connect_timeout` and runs `session` on it.
@@ -55,7 +60,10 @@ impl<DB: Backend> Connector<DB> {
         within(limit, "connect_timeout", async {
             let mut connection = self.options.connect().await?;
             match self.prepare(&mut connection).await {
-                Ok(session) => Ok(Opened { connection, session }),
+                Ok(session) => Ok(Opened {
+                    connection,
+                    session,
+                }),
                 Err(error) => {
                     let _ = connection.close().await;
                     Err(error)
@@ -141,7 +149,10 @@ async fn within<T>(
     timeout(limit, work).await.unwrap_or_else(|_| {
         Err(sqlx::Error::Io(io::Error::new(
             io::ErrorKind::TimedOut,
-            format!("no answer within {} ({name})", humantime::format_duration(limit)),
+            format!(
+                "no answer within {} ({name})",
+                humantime::format_duration(limit)
+            ),
         )))
     })
 }

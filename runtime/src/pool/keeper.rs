@@ -1,7 +1,7 @@
 //! The pool's one background task: it retires idle connections, keeps `min_size` of them open, and warns of leaks.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::{Flavour, Inner, Own};
@@ -22,7 +22,9 @@ pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration) {
         if pool.checkouts.is_closed() {
             return;
         }
-        let Flavour::Own(own) = &pool.flavour else { return };
+        let Flavour::Own(own) = &pool.flavour else {
+            return;
+        };
         own.warn_of_leaks();
         own.retire_idle();
         own.fill_up().await;
@@ -42,7 +44,9 @@ pub(super) fn pause(times: impl IntoIterator<Item = Option<Duration>>) -> Durati
 
 impl<DB: Backend> Own<DB> {
     fn warn_of_leaks(&self) {
-        let Some(limit) = self.settings().leak_after else { return };
+        let Some(limit) = self.settings().leak_after else {
+            return;
+        };
         for card in self.yard.register.cards() {
             if let Some(taken) = card.leak(limit) {
                 tracing::warn!(
@@ -58,10 +62,17 @@ impl<DB: Backend> Own<DB> {
     }
 
     /// Takes retired and too long idle connections out of the queue; each says goodbye in a task of its own.
-    fn retire_idle(&self) {
+    pub(super) fn retire_idle(&self) {
         let now = Instant::now();
-        let idle_timeout = self.settings().idle_timeout.filter(|_| !self.yard.connector.in_memory());
-        let mut spare = self.places.status().size.saturating_sub(self.settings().min_size as usize);
+        let idle_timeout = self
+            .settings()
+            .idle_timeout
+            .filter(|_| !self.yard.connector.in_memory());
+        let mut spare = self
+            .places
+            .status()
+            .size
+            .saturating_sub(self.settings().min_size as usize);
         let counters = &self.yard.counters;
         let gone = self.places.retain(|place, _| {
             let Some(filled) = &place.0 else { return false };
@@ -70,8 +81,8 @@ impl<DB: Backend> Own<DB> {
                 spare = spare.saturating_sub(1);
                 return false;
             }
-            let idle_too_long =
-                idle_timeout.is_some_and(|limit| now.saturating_duration_since(filled.idle_since) >= limit);
+            let idle_too_long = idle_timeout
+                .is_some_and(|limit| now.saturating_duration_since(filled.idle_since) >= limit);
             if idle_too_long && spare > 0 {
                 counters.closed_idle.fetch_add(1, Relaxed);
                 spare -= 1;
@@ -88,7 +99,10 @@ impl<DB: Backend> Own<DB> {
         let mut held = Vec::with_capacity(lacking);
         for _ in 0..lacking {
             // Never in front of a caller that waits.
-            let at_once = deadpool::managed::Timeouts { wait: Some(Duration::ZERO), ..Default::default() };
+            let at_once = deadpool::managed::Timeouts {
+                wait: Some(Duration::ZERO),
+                ..Default::default()
+            };
             match self.places.timeout_get(&at_once).await {
                 Ok(place) if place.0.is_none() => held.push(place),
                 _ => break,

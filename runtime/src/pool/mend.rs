@@ -1,6 +1,7 @@
 //! Making a connection of unknown state good again.
 
-use sqlx::{Connection, TransactionManager};
+use sqlx::{Connection, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
 
 use crate::backend::Backend;
 

@@ -32,9 +32,10 @@ mod status;
 mod yard;
 
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::pin::pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -47,9 +48,9 @@ pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connector::Connector;
 use self::on_sqlx::OnSqlx;
 use self::place::{Held, Places};
-pub(crate) use self::status::{Card, Holder};
-pub use self::status::Status;
 use self::status::Counters;
+pub use self::status::Status;
+pub(crate) use self::status::{Card, Holder};
 use self::yard::Yard;
 use crate::backend::Backend;
 use crate::error::AcquireError;
@@ -109,6 +110,27 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
+    /// Changes the most connections at one time; false on a `sqlx::Pool`, which cannot. Idle connections above the new
+    /// size are closed now, those in use at their return.
+    pub(crate) fn resize(&self, max_size: NonZeroU32) -> bool {
+        let Flavour::Own(own) = &self.0.flavour else {
+            return false;
+        };
+        own.places.resize(max_size.get() as usize);
+        true
+    }
+
+    /// Retires every connection that is open now: the idle ones at once, those in use at their return.
+    pub(crate) fn evict(&self) {
+        match &self.0.flavour {
+            Flavour::Own(own) => {
+                own.yard.next_generation();
+                own.retire_idle();
+            }
+            Flavour::Sqlx(pool) => pool.evict(),
+        }
+    }
+
     /// The `sqlx::Pool` that this pool stands on, if it does.
     pub(crate) fn as_sqlx(&self) -> Option<&sqlx::Pool<DB>> {
         match &self.0.flavour {
@@ -119,7 +141,11 @@ impl<DB: Backend> Pool<DB> {
 }
 
 impl<DB: Backend> Own<DB> {
-    async fn checkout(&self, pool: &Pool<DB>, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+    async fn checkout(
+        &self,
+        pool: &Pool<DB>,
+        holder: Holder,
+    ) -> Result<Checkout<DB>, AcquireError> {
         let counters = &self.yard.counters;
         let begun = Instant::now();
 
@@ -130,7 +156,11 @@ impl<DB: Backend> Own<DB> {
             Poll::Ready(Ok(held)) if held.is_fresh(begun) => (held, begun),
             first => {
                 counters.acquired_empty.fetch_add(1, Relaxed);
-                let wait = Wait { counters, begun, over: false };
+                let wait = Wait {
+                    counters,
+                    begun,
+                    over: false,
+                };
                 let held = self.wait_for(pool, first, place, begun).await;
                 wait.over();
                 (held?, Instant::now())
@@ -138,7 +168,13 @@ impl<DB: Backend> Own<DB> {
         };
         counters.acquired.fetch_add(1, Relaxed);
         let token = pool.0.checkouts.token();
-        Ok(Checkout::of_pool(held, Arc::clone(&self.yard), holder, now, token))
+        Ok(Checkout::of_pool(
+            held,
+            Arc::clone(&self.yard),
+            holder,
+            now,
+            token,
+        ))
     }
 
     /// Waits for a place and for its connection to be ready, up to `acquire_timeout`.

@@ -26,12 +26,15 @@ pub(crate) struct OnSqlx<DB: Backend> {
     connector: Arc<Connector<DB>>,
     /// The server's ids of the sessions that the pool ever opened.
     sessions: Arc<Mutex<Vec<u64>>>,
+    /// Connections opened before this are retired.
+    opened_before: Arc<Mutex<Option<Instant>>>,
 }
 
 impl<DB: Backend> OnSqlx<DB> {
     pub(super) async fn start(connector: Arc<Connector<DB>>) -> Result<Self, StartError> {
         let settings = Arc::clone(&connector.settings);
         let sessions = Arc::new(Mutex::new(Vec::new()));
+        let opened_before = Arc::new(Mutex::new(None::<Instant>));
         let in_memory = connector.in_memory();
         let options = PoolOptions::<DB>::new()
             .max_connections(settings.max_size)
@@ -40,6 +43,14 @@ impl<DB: Backend> OnSqlx<DB> {
             .acquire_timeout(settings.acquire_timeout)
             .idle_timeout(settings.idle_timeout.filter(|_| !in_memory))
             .max_lifetime(settings.max_lifetime.filter(|_| !in_memory))
+            .before_acquire({
+                let opened_before = Arc::clone(&opened_before);
+                move |_, connection| {
+                    let limit = *opened_before.lock().unwrap_or_else(PoisonError::into_inner);
+                    let good = limit.is_none_or(|limit| connection.age < limit.elapsed());
+                    Box::pin(async move { Ok(good) })
+                }
+            })
             .after_connect({
                 let sessions = Arc::clone(&sessions);
                 let session_sql = settings.session.clone();
@@ -54,7 +65,10 @@ impl<DB: Backend> OnSqlx<DB> {
                         if let Some(sql) = dialect.session_id
                             && let Ok(id) = u64::try_from(DB::number(connection, sql).await?)
                         {
-                            sessions.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                            sessions
+                                .lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .push(id);
                         }
                         Ok(())
                     })
@@ -71,24 +85,47 @@ impl<DB: Backend> OnSqlx<DB> {
                 return Err(error);
             }
         }
-        Ok(Self { pool, connector, sessions })
+        Ok(Self {
+            pool,
+            connector,
+            sessions,
+            opened_before,
+        })
     }
 
     pub(super) fn pool(&self) -> &sqlx::Pool<DB> {
         &self.pool
     }
 
-    pub(super) async fn checkout(&self, pool: &Pool<DB>, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+    pub(super) async fn checkout(
+        &self,
+        pool: &Pool<DB>,
+        holder: Holder,
+    ) -> Result<Checkout<DB>, AcquireError> {
         let settings = &self.connector.settings;
         let connection = self.pool.acquire().await.map_err(|error| match error {
             sqlx::Error::PoolClosed => AcquireError::closed(settings),
-            sqlx::Error::PoolTimedOut => AcquireError::timed_out(settings, self.status(settings), None),
+            sqlx::Error::PoolTimedOut => {
+                AcquireError::timed_out(settings, self.status(settings), None)
+            }
             error => {
                 let diagnosis = self.connector.dialect.diagnosis(&error);
                 AcquireError::connect(settings, diagnosis, error)
             }
         })?;
-        Ok(Checkout::of_sqlx(connection, Card::alone(holder), pool.0.checkouts.token()))
+        Ok(Checkout::of_sqlx(
+            connection,
+            Card::alone(holder),
+            pool.0.checkouts.token(),
+        ))
+    }
+
+    /// Retires what is open now; sqlx's own checks before a checkout then close it.
+    pub(super) fn evict(&self) {
+        *self
+            .opened_before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     pub(super) fn status(&self, settings: &EngineSettings) -> Status {
@@ -121,7 +158,11 @@ impl<DB: Backend> OnSqlx<DB> {
                 session: None,
             })
             .collect();
-        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sessions = self
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let unreachable = self.connector.end_sessions(&sessions).await.err();
         (ended, unreachable.map(|error| error.to_string()))
     }

@@ -80,14 +80,18 @@ impl<DB: Backend> Filled<DB> {
     pub(super) fn connection(&self) -> &DB::Connection {
         match &self.connection {
             Some(connection) => connection,
-            None => unreachable!("a connection is taken only by methods that consume its place's content"),
+            None => unreachable!(
+                "a connection is taken only by methods that consume its place's content"
+            ),
         }
     }
 
     pub(super) fn connection_mut(&mut self) -> &mut DB::Connection {
         match &mut self.connection {
             Some(connection) => connection,
-            None => unreachable!("a connection is taken only by methods that consume its place's content"),
+            None => unreachable!(
+                "a connection is taken only by methods that consume its place's content"
+            ),
         }
     }
 
@@ -98,7 +102,8 @@ impl<DB: Backend> Filled<DB> {
 
     /// Whether its time is over: by age, or by [`super::Pool::evict`].
     pub(super) fn is_retired(&self, now: Instant) -> bool {
-        self.generation != self.yard.generation() || self.expires.is_some_and(|expires| expires <= now)
+        self.generation != self.yard.generation()
+            || self.expires.is_some_and(|expires| expires <= now)
     }
 
     /// Says goodbye to the server and waits for it, within the goodbye's limit.

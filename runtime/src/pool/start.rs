@@ -32,13 +32,25 @@ impl<DB: Backend> Pool<DB> {
             .queue_mode(deadpool::managed::QueueMode::Lifo)
             .build()
             .map_err(|error| StartError::pool(&settings, &error.to_string()))?;
-        let own = Own { places, yard, anchor: Mutex::new(None) };
+        let own = Own {
+            places,
+            yard,
+            anchor: Mutex::new(None),
+        };
 
-        let wanted = if settings.lazy { 0 } else { (settings.min_size as usize).max(1) };
+        let wanted = if settings.lazy {
+            0
+        } else {
+            (settings.min_size as usize).max(1)
+        };
         own.open_side_by_side(wanted).await?;
         own.drop_anchor().await?;
 
-        let inner = Arc::new(Inner { flavour: Flavour::Own(own), settings, checkouts: TaskTracker::new() });
+        let inner = Arc::new(Inner {
+            flavour: Flavour::Own(own),
+            settings,
+            checkouts: TaskTracker::new(),
+        });
         inner.start_keeper();
         Ok(Self(inner))
     }
@@ -51,14 +63,22 @@ impl<DB: Backend> Pool<DB> {
     pub(crate) async fn start_on_sqlx(connector: Arc<Connector<DB>>) -> Result<Self, StartError> {
         let settings = Arc::clone(&connector.settings);
         let flavour = Flavour::Sqlx(OnSqlx::start(connector).await?);
-        Ok(Self(Arc::new(Inner { flavour, settings, checkouts: TaskTracker::new() })))
+        Ok(Self(Arc::new(Inner {
+            flavour,
+            settings,
+            checkouts: TaskTracker::new(),
+        })))
     }
 }
 
 impl<DB: Backend> Inner<DB> {
     fn start_keeper(self: &Arc<Self>) {
         let settings = &self.settings;
-        let pause = keeper::pause([settings.idle_timeout, settings.max_lifetime, settings.leak_after]);
+        let pause = keeper::pause([
+            settings.idle_timeout,
+            settings.max_lifetime,
+            settings.leak_after,
+        ]);
         // Not among the pool's tracked tasks: nobody waits for it, and it ends by itself.
         tokio::spawn(keeper::keep(Arc::downgrade(self), pause));
     }
@@ -84,7 +104,9 @@ impl<DB: Backend> Own<DB> {
             }
         }
         if let Some(error) = failure {
-            let farewells = opened.into_iter().map(|opened| self.yard.connector.goodbye(opened.connection));
+            let farewells = opened
+                .into_iter()
+                .map(|opened| self.yard.connector.goodbye(opened.connection));
             futures_util::future::join_all(farewells).await;
             return Err(error);
         }
@@ -114,7 +136,9 @@ impl<DB: Backend> Own<DB> {
 }
 
 /// Opens one connection, again and again within `start_timeout` while the server is not ready.
-pub(super) async fn open_patiently<DB: Backend>(connector: &Connector<DB>) -> Result<Opened<DB>, StartError> {
+pub(super) async fn open_patiently<DB: Backend>(
+    connector: &Connector<DB>,
+) -> Result<Opened<DB>, StartError> {
     patiently(connector, || connector.connect()).await
 }
 
@@ -139,7 +163,11 @@ where
         .without_max_times();
     let opening = (|| {
         let attempt = open();
-        async { attempt.await.map_err(|error| (connector.dialect.diagnosis(&error), error)) }
+        async {
+            attempt
+                .await
+                .map_err(|error| (connector.dialect.diagnosis(&error), error))
+        }
     })
     .retry(pauses)
     .when(|(diagnosis, _)| diagnosis.retry)
@@ -159,6 +187,15 @@ where
         Ok(Err((diagnosis, error))) => (diagnosis, error.to_string()),
         Err(_) => last.unwrap_or_else(|| (Diagnosis::silence(), "no answer".to_owned())),
     };
-    let tries = Tries { attempts, took: begun.elapsed() };
-    Err(StartError::connect(settings, connector.dialect, &diagnosis, tries, cause))
+    let tries = Tries {
+        attempts,
+        took: begun.elapsed(),
+    };
+    Err(StartError::connect(
+        settings,
+        connector.dialect,
+        &diagnosis,
+        tries,
+        cause,
+    ))
 }

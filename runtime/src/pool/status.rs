@@ -24,7 +24,9 @@ impl fmt::Display for Holder {
         /// Enough of a statement to find it by.
         const SHOWN: usize = 80;
         match self {
-            Self::Code(place) => write!(f, "the checkout taken at {}:{}", place.file(), place.line()),
+            Self::Code(place) => {
+                write!(f, "the checkout taken at {}:{}", place.file(), place.line())
+            }
             Self::Engine => f.write_str("a statement about to run"),
             Self::Statement(sql) => {
                 let words: Vec<&str> = sql.as_str().split_whitespace().collect();
@@ -59,7 +61,12 @@ pub(super) struct Taken {
 impl Card {
     pub(super) fn take(&self, since: Instant, by: Holder) {
         let session = self.session;
-        *self.lock() = Some(Taken { since, by, session, warned: false });
+        *self.lock() = Some(Taken {
+            since,
+            by,
+            session,
+            warned: false,
+        });
         self.transaction_control.store(false, Relaxed);
     }
 
@@ -68,7 +75,11 @@ impl Card {
         if controls_transaction(sql.as_str()) {
             self.transaction_control.store(true, Relaxed);
         }
-        if let Some(Taken { by: by @ (Holder::Engine | Holder::Statement(_)), .. }) = &mut *self.lock() {
+        if let Some(Taken {
+            by: by @ (Holder::Engine | Holder::Statement(_)),
+            ..
+        }) = &mut *self.lock()
+        {
             *by = Holder::Statement(sql.clone());
         }
     }
@@ -85,7 +96,11 @@ impl Card {
     }
 
     fn new(session: Option<u64>) -> Self {
-        Self { session, taken: Mutex::new(None), transaction_control: AtomicBool::new(false) }
+        Self {
+            session,
+            taken: Mutex::new(None),
+            transaction_control: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn put_back(&self) {
@@ -117,7 +132,9 @@ impl Card {
 fn controls_transaction(sql: &str) -> bool {
     sql.split(';').any(|statement| {
         let word = first_word(statement);
-        ["BEGIN", "START", "XA"].iter().any(|keyword| word.eq_ignore_ascii_case(keyword))
+        ["BEGIN", "START", "XA"]
+            .iter()
+            .any(|keyword| word.eq_ignore_ascii_case(keyword))
     })
 }
 
@@ -134,7 +151,9 @@ fn first_word(mut sql: &str) -> &str {
         };
         sql = rest;
     }
-    let end = sql.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(sql.len());
+    let end = sql
+        .find(|c: char| !c.is_ascii_alphabetic())
+        .unwrap_or(sql.len());
     &sql[..end]
 }
 
@@ -158,7 +177,11 @@ impl Register {
 
     /// The checkouts out now, the longest held first.
     pub(super) fn taken(&self) -> Vec<Taken> {
-        let mut taken: Vec<Taken> = self.cards().iter().filter_map(|card| card.taken()).collect();
+        let mut taken: Vec<Taken> = self
+            .cards()
+            .iter()
+            .filter_map(|card| card.taken())
+            .collect();
         taken.sort_by_key(|taken| taken.since);
         taken
     }
@@ -234,7 +257,16 @@ impl Counters {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { max, idle, in_use, waiting, .. } = self;
-        write!(f, "{in_use} in use, {idle} idle, {waiting} waiting, at most {max}")
+        let Self {
+            max,
+            idle,
+            in_use,
+            waiting,
+            ..
+        } = self;
+        write!(
+            f,
+            "{in_use} in use, {idle} idle, {waiting} waiting, at most {max}"
+        )
     }
 }

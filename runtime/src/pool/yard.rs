@@ -63,7 +63,11 @@ impl<DB: Backend> Yard<DB> {
 
     /// `max_lifetime` with ±10 %, so that connections opened together do not end together.
     pub(super) fn jittered_lifetime(&self) -> Option<Duration> {
-        let lifetime = self.connector.settings.max_lifetime.filter(|_| !self.connector.in_memory())?;
+        let lifetime = self
+            .connector
+            .settings
+            .max_lifetime
+            .filter(|_| !self.connector.in_memory())?;
         Some(lifetime.mul_f64(0.9 + 0.2 * fastrand::f64()))
     }
 
@@ -77,7 +81,8 @@ impl<DB: Backend> Yard<DB> {
     /// Notes that a connection was found broken: the next users of the others ask first.
     pub(super) fn suspect_all(&self) {
         // Rounded up, so that one which became idle in this very millisecond is asked too.
-        self.broken_at.store(self.millis(Instant::now()) + 1, Relaxed);
+        self.broken_at
+            .store(self.millis(Instant::now()) + 1, Relaxed);
     }
 
     fn millis(&self, at: Instant) -> u64 {
@@ -123,7 +128,9 @@ impl<DB: Backend> Yard<DB> {
             filled.close().await;
             return None;
         }
-        match tokio::time::timeout(MEND_LIMIT, sqlx::Connection::ping(filled.connection_mut())).await {
+        match tokio::time::timeout(MEND_LIMIT, sqlx::Connection::ping(filled.connection_mut()))
+            .await
+        {
             Ok(Ok(())) => {
                 filled.idle_since = Instant::now();
                 Some(filled)
@@ -147,7 +154,9 @@ impl<DB: Backend> Yard<DB> {
                 filled.close().await;
                 return give_up(held);
             }
-            match tokio::time::timeout(MEND_LIMIT, super::mend::mend::<DB>(filled.connection_mut())).await {
+            match tokio::time::timeout(MEND_LIMIT, super::mend::mend::<DB>(filled.connection_mut()))
+                .await
+            {
                 Ok(Ok(())) => {
                     filled.idle_since = Instant::now();
                     filled.card.put_back();

@@ -1,7 +1,7 @@
 //! What can be wrong with the settings. Every message names the place and the cure, and none holds a password.
 
 /// The settings of an engine cannot be used as they are.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
     /// No place says where the database is.

@@ -47,11 +47,8 @@ pub(crate) use engine::EngineSettings;
 pub use error::SettingsError;
 pub(crate) use form::Flavor;
 pub(crate) use layer::Layers;
-pub(crate) use migrations::{Migrations, SharedMigrator};
-pub(crate) use names::DEFAULT_ENGINE;
 pub(crate) use program::ProgramSettings;
 pub use setters::IntoDuration;
-pub(crate) use source::Source;
 pub(crate) use surroundings::Surroundings;
 pub use url::DatabaseUrl;
 

@@ -43,7 +43,6 @@ pub(super) const SETTINGS: &[(&str, Reach)] = &[
     ("migrator", Reach::Code),
     ("flavor", Reach::Everywhere),
     ("worker_threads", Reach::Everywhere),
-    ("start_paused", Reach::Everywhere),
 ];
 
 /// What other pools and drivers call our settings, written in the form of [`plain`].

@@ -14,7 +14,6 @@ pub(crate) struct ProgramSettings {
     pub(crate) flavor: Flavor,
     /// `None`: as tokio decides.
     pub(crate) worker_threads: Option<NonZeroUsize>,
-    pub(crate) start_paused: bool,
     /// `None`: the position decides; `main` listens, a lifespan function does not.
     pub(crate) signals: Option<bool>,
     pub(crate) shutdown_timeout: Duration,
@@ -27,9 +26,6 @@ impl ProgramSettings {
                 .get("flavor")?
                 .map_or(Flavor::MultiThread, |(flavor, _)| flavor),
             worker_threads: layers.get("worker_threads")?.map(|(threads, _)| threads),
-            start_paused: layers
-                .get("start_paused")?
-                .is_some_and(|(paused, _)| paused),
             signals: layers.get("signals")?.map(|(signals, _)| signals),
             shutdown_timeout: layers
                 .get("shutdown_timeout")?

@@ -265,11 +265,4 @@ impl Settings {
     pub fn worker_threads(self, threads: usize) -> Self {
         self.set("worker_threads", threads)
     }
-
-    /// Starts the runtime with its clock paused, where poolhouse builds it. Default: false.
-    #[track_caller]
-    #[must_use]
-    pub fn start_paused(self, paused: bool) -> Self {
-        self.set("start_paused", paused)
-    }
 }

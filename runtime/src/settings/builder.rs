@@ -68,19 +68,6 @@ impl Settings {
         }
     }
 
-    /// These settings, and beneath them those of `weaker` that these do not give.
-    #[must_use]
-    pub(crate) fn over(self, weaker: &Settings) -> Self {
-        let mut both = weaker.clone();
-        both.label = self.label;
-        if self.layer.has("migrations") {
-            both.migrations = self.migrations;
-        }
-        both.layer.extend(&self.layer);
-        both.connect.extend(self.connect);
-        both
-    }
-
     /// The name of the engine that these settings are for.
     pub(crate) fn engine_name(&self) -> String {
         self.engine_and_source().0

@@ -98,7 +98,8 @@ impl EngineSettings {
     }
 
     /// Where the value of a setting comes from.
-    pub(crate) fn source(&self, setting: &str) -> Source {
+    #[cfg(test)]
+    pub(super) fn source(&self, setting: &str) -> Source {
         self.shown(setting)
             .map_or_else(Source::default_value, |shown| shown.source.clone())
     }

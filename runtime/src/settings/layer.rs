@@ -31,23 +31,12 @@ impl Layer {
         self.sources.insert(name.to_owned(), source);
     }
 
-    /// Whether the layer says anything about a setting.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.values.contains_key(name)
-    }
-
     /// The text of a setting, if it is one.
     pub(super) fn text(&self, name: &str) -> Option<(String, Source)> {
         Some((
             self.values.get(name)?.as_str()?.to_owned(),
             self.sources.get(name)?.clone(),
         ))
-    }
-
-    /// Puts another layer on top of this one.
-    pub(super) fn extend(&mut self, stronger: &Layer) {
-        self.values.extend(stronger.values.clone());
-        self.sources.extend(stronger.sources.clone());
     }
 }
 

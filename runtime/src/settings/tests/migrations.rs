@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use sqlx::migrate::{MigrationType, Migrator};
 
-use super::super::{Migrations, Settings};
+use super::super::Settings;
+use super::super::migrations::Migrations;
 use super::Place;
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| Migrator::with_migrations(vec![]));
@@ -71,28 +72,6 @@ fn the_strongest_place_wins_whatever_its_shape() {
     assert!(
         matches!(&settings.migrations, Migrations::Directory(path) if path.ends_with("from_environment"))
     );
-}
-
-#[test]
-fn those_of_a_parameter_lie_over_those_of_the_attribute() {
-    let embedded = Settings::attribute().embedded_migrations("sql", FILES);
-    let shape = |code: Settings| Place::with_url().resolve(&code).unwrap().migrations;
-
-    let silent = Settings::attribute().max_size(1);
-    assert!(matches!(
-        shape(silent.over(&embedded)),
-        Migrations::Embedded { .. }
-    ));
-    let migrator = Settings::attribute().migrator(&*MIGRATOR);
-    assert!(matches!(
-        shape(migrator.over(&embedded)),
-        Migrations::Migrator(_)
-    ));
-    let directory = Settings::attribute().migrations("sql");
-    assert!(matches!(
-        shape(directory.over(&embedded)),
-        Migrations::Directory(_)
-    ));
 }
 
 #[tokio::test]

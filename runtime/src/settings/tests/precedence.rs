@@ -141,20 +141,6 @@ fn the_first_line_of_dot_env_that_sets_a_variable_counts() {
     );
 }
 
-#[test]
-fn settings_of_a_parameter_lie_over_those_of_the_attribute() {
-    let function = Settings::attribute()
-        .max_size(20)
-        .min_size(2)
-        .migrations("function");
-    let parameter = Settings::attribute().max_size(5);
-    let settings = Place::with_url()
-        .resolve(&parameter.over(&function))
-        .unwrap();
-    assert_eq!((settings.max_size, settings.min_size), (5, 2));
-    assert!(settings.describe("migrations").contains("function"));
-}
-
 /// The same value in the file, in the environment and in code is the same setting.
 #[test]
 fn every_setting_means_the_same_in_every_place() {

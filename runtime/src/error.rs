@@ -18,10 +18,10 @@ use crate::settings::{EngineSettings, SettingsError};
 pub enum Error {
     /// The configuration is missing or wrong. Nothing was opened.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(Box<SettingsError>),
     /// The pool could not be started. What was opened is closed again.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(Box<StartError>),
     /// There was no connection for a checkout.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
@@ -31,6 +31,18 @@ pub enum Error {
     /// The database or its driver reported an error.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+impl From<SettingsError> for Error {
+    fn from(error: SettingsError) -> Self {
+        Self::Settings(Box::new(error))
+    }
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        Self::Start(Box::new(error))
+    }
 }
 
 /// Why a pool could not be started.
@@ -66,11 +78,11 @@ impl StartError {
         dialect: &Dialect,
         diagnosis: &Diagnosis,
         tries: Tries,
-        cause: String,
+        cause: &str,
     ) -> Self {
         let Diagnosis { what, cure, .. } = diagnosis;
         let name = dialect.name;
-        let tried = if diagnosis.retry {
+        let effort = if diagnosis.retry {
             let Tries { attempts, took } = tries;
             let took = humantime::format_duration(Duration::from_millis(
                 u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -90,7 +102,7 @@ impl StartError {
         };
         Self::new(
             settings,
-            format!("{name}: {what} ({cause}){tried}"),
+            format!("{name}: {what} ({cause}){effort}"),
             cure.clone(),
         )
     }
@@ -225,7 +237,7 @@ impl AcquireError {
 
     pub(crate) fn timed_out(
         settings: &EngineSettings,
-        status: Status,
+        status: &Status,
         longest: Option<(Holder, Duration)>,
     ) -> Self {
         let longest = longest
@@ -252,7 +264,7 @@ impl AcquireError {
 
     pub(crate) fn connect(
         settings: &EngineSettings,
-        diagnosis: Diagnosis,
+        diagnosis: &Diagnosis,
         error: sqlx::Error,
     ) -> Self {
         Self {

@@ -50,7 +50,7 @@ fn engines() -> MutexGuard<'static, Engines> {
 /// [`Error::Settings`] when nothing configures the engine, and [`Error::Start`] when it is of another kind than `DB`.
 #[track_caller]
 pub fn engine_finder<DB: Backend>() -> Result<Engine<DB>, Error> {
-    engine_finder_with(Settings::new())
+    engine_finder_with(&Settings::new())
 }
 
 /// Finds the engine that the settings name; they count if the engine is not there yet.
@@ -59,12 +59,12 @@ pub fn engine_finder<DB: Backend>() -> Result<Engine<DB>, Error> {
 ///
 /// As [`engine_finder`].
 #[track_caller]
-pub fn engine_finder_with<DB: Backend>(settings: Settings) -> Result<Engine<DB>, Error> {
+pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>, Error> {
     let name = settings.engine_name();
     if let Some(engine) = find(&name) {
-        return typed(engine.as_ref(), || settings::resolve(&settings));
+        return typed(engine.as_ref(), || settings::resolve(settings));
     }
-    let engine = Engine::<DB>::new(settings::resolve(&settings)?)?;
+    let engine = Engine::<DB>::new(settings::resolve(settings)?)?;
     put(Scope::current(), Arc::new(engine.clone()));
     Ok(engine)
 }

@@ -54,10 +54,10 @@ pub trait Executes: Database {
         parameters: &'e [Self::TypeInfo],
     ) -> BoxFuture<'e, sqlx::Result<Self::Statement>>;
 
-    fn describe<'e>(
-        connection: &'e mut Self::Connection,
+    fn describe(
+        connection: &mut Self::Connection,
         sql: SqlStr,
-    ) -> BoxFuture<'e, sqlx::Result<Describe<Self>>>;
+    ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>>;
 
     fn migrate<'e>(
         connection: &'e mut Self::Connection,
@@ -129,10 +129,10 @@ macro_rules! executes {
                 Executor::prepare_with(connection, sql, parameters)
             }
 
-            fn describe<'e>(
-                connection: &'e mut Self::Connection,
+            fn describe(
+                connection: &mut Self::Connection,
                 sql: SqlStr,
-            ) -> BoxFuture<'e, sqlx::Result<Describe<Self>>> {
+            ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>> {
                 Executor::describe(connection, sql)
             }
 

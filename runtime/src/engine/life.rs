@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{Engine, Phase, Server};
 use crate::backend::Backend;
@@ -70,6 +71,11 @@ impl<DB: Backend> Engine<DB> {
         if self.share(&settings, base)? {
             return Ok(());
         }
+        let span = tracing::info_span!("start_connection_pool", engine = %self.0.name);
+        self.open(settings, base).instrument(span).await
+    }
+
+    async fn open(&self, settings: EngineSettings, base: Base) -> Result<(), Error> {
         let begun = Instant::now();
         let connector = Arc::new(Connector::<DB>::new(settings)?);
         let pool = match base {
@@ -135,7 +141,8 @@ impl<DB: Backend> Engine<DB> {
                 }
             }
         };
-        let report = pool.close(hurry).await;
+        let span = tracing::info_span!("close_connection_pool", engine = %self.0.name);
+        let report = pool.close(hurry).instrument(span).await;
         if report.is_clean() {
             tracing::info!(engine = %self.0.name, "{report}");
         } else {

@@ -242,7 +242,7 @@ impl<DB: Backend> Engine<DB> {
         }
         let opened = connector.connect().await.map_err(|error| {
             let diagnosis = connector.dialect.diagnosis(&error);
-            AcquireError::connect(&connector.settings, diagnosis, error)
+            AcquireError::connect(&connector.settings, &diagnosis, error)
         })?;
         Ok(Checkout::alone(
             opened.connection,

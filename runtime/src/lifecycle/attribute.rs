@@ -92,17 +92,17 @@ impl Attribute {
 }
 
 /// Returns or re-raises what the run came to. `without_value` ends what cannot carry an error.
-fn conclude<R: Outcome>(ended: Result<Ended<R>, Error>, without_value: fn(Error) -> R) -> R {
+fn conclude<R: Outcome>(ended: Result<Ended<R>, Error>, without_value: fn(&Error) -> R) -> R {
     match ended {
         Ok(Ended::Returned(value)) => value,
         Ok(Ended::Panicked(payload)) => resume_unwind(payload),
         Ok(Ended::Interrupted(interrupted)) => process::exit(interrupted.exit_code()),
-        Err(error) => R::of_error(error).unwrap_or_else(without_value),
+        Err(error) => R::of_error(error).unwrap_or_else(|error| without_value(&error)),
     }
 }
 
 /// Ends a program whose `main` cannot return the error.
-fn end_main<R>(error: Error) -> R {
+fn end_main<R>(error: &Error) -> R {
     eprintln!("Error: {error}");
     process::exit(1)
 }

@@ -79,7 +79,7 @@ impl Signals {
                 signals.listener = Some(listener.abort_handle());
             }
             Err(error) => {
-                tracing::warn!(%error, "signals cannot be listened for; the program ends at the first one")
+                tracing::warn!(%error, "signals cannot be listened for; the program ends at the first one");
             }
         }
         signals

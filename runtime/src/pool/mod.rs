@@ -7,7 +7,7 @@
 //! | `mend` | what happens to a connection whose state is not known |
 //! | `connector` | opening a connection, and ending one on the server |
 //! | `start`, `keeper`, `close` | the pool's own life |
-//! | `status` | numbers and holders, for people |
+//! | `status`, `meters` | numbers and holders, for people and for `metrics` |
 //! | `on_sqlx` | the same face over a `sqlx::Pool` |
 //!
 //! # Ownership rules
@@ -25,6 +25,7 @@ mod close;
 mod connector;
 mod keeper;
 mod mend;
+mod meters;
 mod on_sqlx;
 mod place;
 mod start;
@@ -48,11 +49,10 @@ pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connector::Connector;
 use self::on_sqlx::OnSqlx;
 use self::place::{Held, Places};
-use self::status::Counters;
 pub use self::status::Status;
 pub(crate) use self::status::{Card, Holder};
 use self::yard::Yard;
-use crate::backend::Backend;
+use crate::backend::{Backend, Diagnosis};
 use crate::error::AcquireError;
 use crate::settings::EngineSettings;
 
@@ -117,6 +117,7 @@ impl<DB: Backend> Pool<DB> {
             return false;
         };
         own.places.resize(max_size.get() as usize);
+        own.yard.meters.resized(max_size.get());
         true
     }
 
@@ -156,12 +157,8 @@ impl<DB: Backend> Own<DB> {
             Poll::Ready(Ok(held)) if held.is_fresh(begun) => (held, begun),
             first => {
                 counters.acquired_empty.fetch_add(1, Relaxed);
-                let wait = Wait {
-                    counters,
-                    begun,
-                    over: false,
-                };
-                let held = self.wait_for(pool, first, place, begun).await;
+                let wait = Wait::begin(&self.yard, begun);
+                let held = self.wait_for(first, place, begun).await;
                 wait.over();
                 (held?, Instant::now())
             }
@@ -180,7 +177,6 @@ impl<DB: Backend> Own<DB> {
     /// Waits for a place and for its connection to be ready, up to `acquire_timeout`.
     async fn wait_for(
         &self,
-        pool: &Pool<DB>,
         first: Poll<GotPlace<DB>>,
         place: impl Future<Output = GotPlace<DB>>,
         begun: Instant,
@@ -204,7 +200,7 @@ impl<DB: Backend> Own<DB> {
                     Err(error) => {
                         let diagnosis = self.yard.connector.dialect.diagnosis(&error);
                         if !diagnosis.retry {
-                            return Err(AcquireError::connect(self.settings(), diagnosis, error));
+                            return Err(AcquireError::connect(self.settings(), &diagnosis, error));
                         }
                         cause = Some((diagnosis, error));
                     }
@@ -213,26 +209,20 @@ impl<DB: Backend> Own<DB> {
                 got = self.places.get().await;
             }
         };
-        match tokio::time::timeout_at((begun + limit).into(), attempt).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.yard.counters.timed_out.fetch_add(1, Relaxed);
-                Err(match cause {
-                    Some((diagnosis, error)) => AcquireError::connect(self.settings(), diagnosis, error),
-                    None => {
-                        let longest = self.yard.register.taken().into_iter().next();
-                        AcquireError::timed_out(
-                            self.settings(),
-                            self.status(),
-                            longest.map(|taken| (taken.by, taken.since.elapsed())),
-                        )
-                    }
-                })
-            }
+        let result = tokio::time::timeout_at((begun + limit).into(), attempt).await;
+        result.unwrap_or_else(|_| Err(self.timed_out(cause)))
+    }
+
+    /// The error at the end of `acquire_timeout`: the server's trouble if there was any, or who has the connections.
+    fn timed_out(&self, cause: Option<(Diagnosis, sqlx::Error)>) -> AcquireError {
+        self.yard.counters.timed_out.fetch_add(1, Relaxed);
+        self.yard.meters.timed_out();
+        if let Some((diagnosis, error)) = cause {
+            return AcquireError::connect(self.settings(), &diagnosis, error);
         }
-        .inspect_err(|error| {
-            tracing::warn!(engine = %pool.0.settings.engine, %error, "no connection for a checkout");
-        })
+        let longest = self.yard.register.taken().into_iter().next();
+        let longest = longest.map(|taken| (taken.by, taken.since.elapsed()));
+        AcquireError::timed_out(self.settings(), &self.status(), longest)
     }
 
     /// Lets a task of the pool make the place ready; if the caller goes away, the place goes back when it is.
@@ -282,25 +272,47 @@ fn acquire_backoff() -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// Counts the time of a wait, also when its future is dropped.
-struct Wait<'a> {
-    counters: &'a Counters,
+/// Counts one wait and its time, also when its future is dropped.
+struct Wait<'a, DB: Backend> {
+    yard: &'a Yard<DB>,
     begun: Instant,
     over: bool,
 }
 
-impl Wait<'_> {
+/// A wait longer than this is worth a word, as in sqlx's pool: the pool is too small, or someone holds on for too long.
+const SLOW_ACQUIRE: Duration = Duration::from_secs(2);
+
+impl<'a, DB: Backend> Wait<'a, DB> {
+    fn begin(yard: &'a Yard<DB>, begun: Instant) -> Self {
+        yard.meters.wait_begins();
+        Self {
+            yard,
+            begun,
+            over: false,
+        }
+    }
+
     fn over(mut self) {
         self.over = true;
     }
 }
 
-impl Drop for Wait<'_> {
+impl<DB: Backend> Drop for Wait<'_, DB> {
     fn drop(&mut self) {
-        let nanos = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.counters.waited_nanos.fetch_add(nanos, Relaxed);
+        let waited = self.begun.elapsed();
+        self.yard.meters.wait_ends(waited);
+        let counters = &self.yard.counters;
+        let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        counters.waited_nanos.fetch_add(nanos, Relaxed);
         if !self.over {
-            self.counters.cancelled.fetch_add(1, Relaxed);
+            counters.cancelled.fetch_add(1, Relaxed);
+        }
+        if waited >= SLOW_ACQUIRE {
+            tracing::warn!(
+                engine = %self.yard.connector.settings.engine,
+                "a checkout waited for {}; see Engine::status for who is using the pool",
+                humantime::format_duration(keeper::whole_millis(waited)),
+            );
         }
     }
 }

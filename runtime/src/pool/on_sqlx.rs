@@ -106,11 +106,11 @@ impl<DB: Backend> OnSqlx<DB> {
         let connection = self.pool.acquire().await.map_err(|error| match error {
             sqlx::Error::PoolClosed => AcquireError::closed(settings),
             sqlx::Error::PoolTimedOut => {
-                AcquireError::timed_out(settings, self.status(settings), None)
+                AcquireError::timed_out(settings, &self.status(settings), None)
             }
             error => {
                 let diagnosis = self.connector.dialect.diagnosis(&error);
-                AcquireError::connect(settings, diagnosis, error)
+                AcquireError::connect(settings, &diagnosis, error)
             }
         })?;
         Ok(Checkout::of_sqlx(

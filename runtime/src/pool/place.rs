@@ -69,7 +69,7 @@ impl<DB: Backend> Filled<DB> {
         let now = Instant::now();
         Self {
             connection: Some(opened.connection),
-            card: yard.register.add(opened.session),
+            card: yard.register.add(opened.session, &yard.meters),
             expires: yard.jittered_lifetime().map(|lifetime| now + lifetime),
             generation: yard.generation(),
             idle_since: now,

@@ -1,7 +1,6 @@
 //! Starting a pool: the first connections, side by side, against a server that may not be there yet.
 
 use std::future::Future;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use super::connector::{Connector, Opened};
-use super::place::{Filled, Places};
+use super::place::Places;
 use super::yard::Yard;
 use super::{Flavour, Inner, OnSqlx, Own, Pool, keeper};
 use crate::backend::{Backend, Diagnosis};
@@ -114,8 +113,7 @@ impl<DB: Backend> Own<DB> {
         for connection in opened {
             // The pool is new: there is a place for each, and it is empty.
             if let Ok(mut held) = self.places.get().await {
-                self.yard.counters.opened.fetch_add(1, Relaxed);
-                held.0 = Some(Filled::new(connection, &self.yard));
+                held.0 = Some(self.yard.opened(connection));
                 filled.push(held);
             }
         }
@@ -196,6 +194,6 @@ where
         connector.dialect,
         &diagnosis,
         tries,
-        cause,
+        &cause,
     ))
 }

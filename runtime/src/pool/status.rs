@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::SqlStr;
 
+use super::meters::{Meters, Use};
+
 /// Who has a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Holder {
@@ -41,13 +43,14 @@ impl fmt::Display for Holder {
 }
 
 /// What the register knows of one connection.
-#[derive(Debug)]
 pub(crate) struct Card {
     /// The server's id of the session.
     pub(super) session: Option<u64>,
     taken: Mutex<Option<Taken>>,
     /// Whether a statement of this checkout began or may have begun a transaction behind the driver's back.
     transaction_control: AtomicBool,
+    /// `None` outside the register, where nothing is counted.
+    meters: Option<Meters>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +71,7 @@ impl Card {
             warned: false,
         });
         self.transaction_control.store(false, Relaxed);
+        self.count(Use::Idle, Use::Used);
     }
 
     /// Notes the statement that runs now: it names the holder where the engine runs it, and tells transaction control.
@@ -90,21 +94,36 @@ impl Card {
 
     /// The card of a connection outside the register.
     pub(super) fn alone(by: Holder) -> Arc<Self> {
-        let card = Arc::new(Self::new(None));
+        let card = Arc::new(Self::new(None, None));
         card.take(Instant::now(), by);
         card
     }
 
-    fn new(session: Option<u64>) -> Self {
+    fn new(session: Option<u64>, meters: Option<Meters>) -> Self {
+        if let Some(meters) = &meters {
+            meters.enter(Use::Idle);
+        }
         Self {
             session,
             taken: Mutex::new(None),
             transaction_control: AtomicBool::new(false),
+            meters,
         }
     }
 
     pub(super) fn put_back(&self) {
-        *self.lock() = None;
+        let taken = self.lock().take();
+        if let (Some(taken), Some(meters)) = (taken, &self.meters) {
+            meters.used(taken.since);
+            self.count(Use::Used, Use::Idle);
+        }
+    }
+
+    fn count(&self, from: Use, to: Use) {
+        if let Some(meters) = &self.meters {
+            meters.leave(from);
+            meters.enter(to);
+        }
     }
 
     fn taken(&self) -> Option<Taken> {
@@ -125,6 +144,19 @@ impl Card {
     fn lock(&self) -> MutexGuard<'_, Option<Taken>> {
         // Nothing panics while the lock is held.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Card {
+    fn drop(&mut self) {
+        let state = if self.lock().is_some() {
+            Use::Used
+        } else {
+            Use::Idle
+        };
+        if let Some(meters) = &self.meters {
+            meters.leave(state);
+        }
     }
 }
 
@@ -158,12 +190,12 @@ fn first_word(mut sql: &str) -> &str {
 }
 
 /// Every connection that is open, wherever it is.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Register(Mutex<Vec<Weak<Card>>>);
 
 impl Register {
-    pub(super) fn add(&self, session: Option<u64>) -> Arc<Card> {
-        let card = Arc::new(Card::new(session));
+    pub(super) fn add(&self, session: Option<u64>, meters: &Meters) -> Arc<Card> {
+        let card = Arc::new(Card::new(session, Some(meters.clone())));
         let mut cards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         cards.retain(|card| card.strong_count() > 0);
         cards.push(Arc::downgrade(&card));

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::connector::Connector;
+use super::connector::{Connector, Opened};
+use super::meters::Meters;
 use super::place::{Filled, Held, Place, give_up};
 use super::status::{Counters, Register};
 use crate::backend::Backend;
@@ -23,6 +24,7 @@ pub(super) struct Yard<DB: Backend> {
     pub(super) connector: Arc<Connector<DB>>,
     pub(super) register: Register,
     pub(super) counters: Counters,
+    pub(super) meters: Meters,
     /// The runtime that the pool was started on. Its tasks run there, from whichever thread they are ordered.
     runtime: Handle,
     /// Every task under way.
@@ -36,6 +38,7 @@ pub(super) struct Yard<DB: Backend> {
 impl<DB: Backend> Yard<DB> {
     pub(super) fn new(connector: Arc<Connector<DB>>) -> Self {
         Self {
+            meters: Meters::new(&connector.settings),
             connector,
             register: Register::default(),
             counters: Counters::default(),
@@ -116,9 +119,16 @@ impl<DB: Backend> Yard<DB> {
 
     /// Opens a connection for a place that the caller holds.
     pub(super) async fn open(self: &Arc<Self>) -> sqlx::Result<Filled<DB>> {
+        let begun = Instant::now();
         let opened = self.connector.connect().await?;
+        self.meters.created(begun.elapsed());
+        Ok(self.opened(opened))
+    }
+
+    /// Counts a connection that was opened for a place.
+    pub(super) fn opened(self: &Arc<Self>, opened: Opened<DB>) -> Filled<DB> {
         self.counters.opened.fetch_add(1, Relaxed);
-        Ok(Filled::new(opened, self))
+        Filled::new(opened, self)
     }
 
     /// Pings an idle connection; closes it when it is retired or does not answer.

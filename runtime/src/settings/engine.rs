@@ -12,7 +12,6 @@ use super::form::Limit;
 use super::layer::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
-use super::source::Source;
 use super::url::DatabaseUrl;
 
 /// Checked when compiled.
@@ -99,9 +98,11 @@ impl EngineSettings {
 
     /// Where the value of a setting comes from.
     #[cfg(test)]
-    pub(super) fn source(&self, setting: &str) -> Source {
+    pub(super) fn source(&self, setting: &str) -> super::source::Source {
         self.shown(setting)
-            .map_or_else(Source::default_value, |shown| shown.source.clone())
+            .map_or_else(super::source::Source::default_value, |shown| {
+                shown.source.clone()
+            })
     }
 
     /// A setting for logs and errors: `max_size = 20 (attribute, src/main.rs:7)`.

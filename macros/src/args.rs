@@ -38,18 +38,25 @@ fn entries(input: ParseStream, report: &mut Report) -> Vec<Arg> {
     let mut args = Vec::new();
     while !input.is_empty() {
         let ahead = input.fork();
-        match entry(&ahead) {
+        let mistake = match entry(&ahead) {
             Ok(arg) => {
                 input.advance_to(&ahead);
+                let unexpected = format!("expected `,` after the value of `{}`", arg.key);
                 args.push(arg);
+                if input.is_empty() || input.peek(Token![,]) {
+                    None
+                } else {
+                    Some(input.error(unexpected))
+                }
             }
-            Err(mistake) => {
-                report.add(mistake);
-                skip_to_comma(input);
-            }
+            Err(mistake) => Some(mistake),
+        };
+        if let Some(mistake) = mistake {
+            report.add(mistake);
+            skip_to_comma(input);
         }
-        // `entry` ends in front of a comma or at the end, and so does `skip_to_comma`.
-        if report.keep(input.parse::<Option<Token![,]>>()).is_none() {
+        // Both ways end in front of a comma or at the end, so this never fails; but a loop must not rest on that.
+        if input.parse::<Option<Token![,]>>().is_err() {
             break;
         }
     }
@@ -57,7 +64,8 @@ fn entries(input: ParseStream, report: &mut Report) -> Vec<Arg> {
 }
 
 fn entry(input: ParseStream) -> syn::Result<Arg> {
-    if let Ok(quoted) = input.parse::<LitStr>() {
+    if input.peek(LitStr) {
+        let quoted: LitStr = input.parse()?;
         let message = format!(
             "a setting's name is written without quotes: `{} = …`",
             quoted.value()
@@ -68,9 +76,6 @@ fn entry(input: ParseStream) -> syn::Result<Arg> {
         return Err(input.error("expected a setting, such as `max_size = 20`"));
     };
     let value = value(&key, input)?;
-    if !input.is_empty() && !input.peek(Token![,]) {
-        return Err(input.error(format!("expected `,` after the value of `{key}`")));
-    }
     Ok(Arg { key, value })
 }
 

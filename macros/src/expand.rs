@@ -23,6 +23,7 @@ use crate::settings::{Directory, Setting, Settings, Value};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
+use syn::token::Brace;
 use syn::{GenericParam, Path, ReturnType, Signature, parse_quote};
 
 pub(crate) fn expand(job: Job) -> TokenStream {
@@ -58,11 +59,15 @@ impl<'a> Expansion<'a> {
     }
 
     /// The user's attributes and header around the inner function and the call.
+    ///
+    /// The parentheses and the braces are at the places of the user's own: what the compiler says about the function
+    /// is said about what was written.
     fn function(&self) -> TokenStream {
         let Function {
             attrs,
             visibility,
             signature,
+            body,
             position,
             ..
         } = self.function;
@@ -71,6 +76,7 @@ impl<'a> Expansion<'a> {
             fn_token,
             ident,
             generics,
+            paren_token,
             output,
             ..
         } = signature;
@@ -88,17 +94,23 @@ impl<'a> Expansion<'a> {
             let ty = &parameter.typed.ty;
             quote!(#name: #ty)
         });
-        let body = body_function(self.function, &self.body);
-        let call = self.call();
-        quote! {
-            #(#attrs)* #visibility #asyncness #fn_token #ident #generics (#(#callers),*) #output #clause {
-                #body
+        let mut tokens = quote!(#(#attrs)* #visibility #asyncness #fn_token #ident #generics);
+        paren_token.surround(&mut tokens, |tokens| tokens.extend(quote!(#(#callers),*)));
+        tokens.extend(quote!(#output #clause));
+        let (body_function, call) = (body_function(self.function, &self.body), self.call());
+        Brace(body.span()).surround(&mut tokens, |tokens| {
+            // Lints about a signature are about the outer function, whose signature is the same; and the body must be
+            // async even when it awaits nothing.
+            tokens.extend(quote! {
+                #[allow(clippy::fn_params_excessive_bools, clippy::future_not_send, clippy::too_many_arguments, clippy::too_many_lines, clippy::unused_async)]
+                #body_function
                 #call
-            }
-        }
+            });
+        });
+        tokens
     }
 
-    /// `Attribute::new(…).block_on((parameter::<A>(), …), |(a, …)| __poolhouse_body(a, …))`
+    /// `Attribute::new(…).block_on((parameter(), …), |(a, …)| __poolhouse_body(a, …))`
     fn call(&self) -> TokenStream {
         let runtime_crate = &self.runtime_crate;
         let settings = self.settings(self.settings);
@@ -108,10 +120,10 @@ impl<'a> Expansion<'a> {
                 .filter(|(parameter, _)| self.function.fills(parameter))
         };
         let sources = filled().map(|(parameter, _)| self.source(parameter));
-        let names = filled().map(|(_, name)| name);
-        let body = self.body_call();
         let sources = quote!((#(#sources,)*));
+        let names = filled().map(|(_, name)| name);
         let names = quote!((#(#names,)*));
+        let body = self.body_call();
         // A return type that the runtime cannot handle is reported where it is written.
         let span = match &self.function.signature.output {
             ReturnType::Default => Span::call_site(),
@@ -123,7 +135,11 @@ impl<'a> Expansion<'a> {
             // The caller's parameters move into the body.
             _ => quote_spanned!(span=> .lifespan(#sources, move |#names| #body).await),
         };
-        quote!(#runtime_crate::__private::Attribute::new(::core::env!("CARGO_PKG_NAME"), #settings) #run)
+        let attribute = quote_spanned!(span=> __poolhouse);
+        quote! {
+            let #attribute = #runtime_crate::__private::Attribute::new(::core::env!("CARGO_PKG_NAME"), #settings);
+            #attribute #run
+        }
     }
 
     /// `::poolhouse::__private::parameter::<PgEngine>()`, at the place of the type.
@@ -178,6 +194,7 @@ pub(crate) fn body_function(function: &Function, name: &Ident) -> TokenStream {
         safety,
         fn_token,
         generics,
+        paren_token,
         output,
         ..
     } = &function.signature;
@@ -188,7 +205,12 @@ pub(crate) fn body_function(function: &Function, name: &Ident) -> TokenStream {
     let clause = &generics.where_clause;
     let parameters = function.parameters.iter().map(|parameter| &parameter.typed);
     let body = &function.body;
-    quote!(#asyncness #safety #fn_token #name #generics (#(#parameters),*) #output #clause #body)
+    let mut tokens = quote!(#asyncness #safety #fn_token #name #generics);
+    paren_token.surround(&mut tokens, |tokens| {
+        tokens.extend(quote!(#(#parameters),*))
+    });
+    tokens.extend(quote!(#output #clause #body));
+    tokens
 }
 
 /// A name for each parameter: its own where the pattern is no more than a name that no other parameter has.

@@ -31,3 +31,6 @@ fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let job = check::check(function, settings, &mut report);
     report.finish(expand::expand(job))
 }
+
+#[cfg(test)]
+mod tests;

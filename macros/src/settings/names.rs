@@ -69,45 +69,53 @@ const fn foreign(
 /// The message for a key that is not in the table.
 pub(super) fn unknown(key: &str, on: On) -> String {
     let snake = snake_case(key);
-    if let Some(Foreign {
-        library,
-        ours,
-        note,
-        ..
-    }) = FOREIGN.iter().find(|f| f.names.contains(&&*snake))
-    {
-        let note = if note.is_empty() {
-            String::new()
-        } else {
-            format!(" ({note})")
-        };
-        return format!(
-            "unknown setting `{key}`: what {library} calls `{key}` is `{ours}` in poolhouse{note}"
-        );
-    }
-    let known = || {
+    let ours = || {
         TABLE
             .iter()
             .filter(|spec| on.admits(spec))
-            .map(|spec| spec.name)
+            .map(|spec| (spec.name, None))
     };
-    if let Some(name) = closest(&snake, known()) {
-        return format!("unknown setting `{key}`: did you mean `{name}`?");
+    let theirs = FOREIGN
+        .iter()
+        .flat_map(|foreign| foreign.names.iter().map(move |name| (*name, Some(foreign))));
+    match closest(&snake, ours().chain(theirs)) {
+        Some((name, None)) => format!("unknown setting `{key}`: did you mean `{name}`?"),
+        Some((
+            name,
+            Some(Foreign {
+                library,
+                ours,
+                note,
+                ..
+            }),
+        )) => {
+            let name = if name == snake { key } else { name };
+            let note = if note.is_empty() {
+                String::new()
+            } else {
+                format!(" ({note})")
+            };
+            format!(
+                "unknown setting `{key}`: what {library} calls `{name}` is `{ours}` in poolhouse{note}"
+            )
+        }
+        None => {
+            let known: Vec<String> = ours().map(|(name, _)| format!("`{name}`")).collect();
+            format!(
+                "unknown setting `{key}`; the settings are {}",
+                known.join(", ")
+            )
+        }
     }
-    let known: Vec<String> = known().map(|name| format!("`{name}`")).collect();
-    format!(
-        "unknown setting `{key}`; the settings are {}",
-        known.join(", ")
-    )
 }
 
-/// The name that most likely was meant: one slip of the finger for every three letters.
-fn closest(key: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+/// The name that most likely was meant: at most one slip of the finger for every four letters.
+fn closest<'a, T>(key: &str, known: impl Iterator<Item = (&'a str, T)>) -> Option<(&'a str, T)> {
     known
-        .map(|name| (strsim::damerau_levenshtein(key, name), name))
-        .filter(|(distance, name)| *distance <= name.len() / 3)
+        .map(|known| (strsim::damerau_levenshtein(key, known.0), known))
+        .filter(|(distance, (name, _))| *distance <= name.len() / 4)
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .map(|(_, known)| known)
 }
 
 /// `maximumPoolSize` and `MaximumPoolSize` as `maximum_pool_size`; `r#name` as `name`.

@@ -1,1 +1,56 @@
-//! x
+//! What the tests of poolhouse stand on: servers, the evidence that a server gives, faults, and programs to run.
+//!
+//! | module | what it gives |
+//! |---|---|
+//! | [`servers`] | the servers that `tests/run` started, or that the environment names |
+//! | [`private_server`] | a server of a test's own, which it may stop, crash, restart and replicate |
+//! | [`database`] | a database and a user of a test's own, on either |
+//! | [`evidence`] | what the server itself says about that user's sessions |
+//! | [`log`] | what the server wrote into its log |
+//! | [`pgbouncer`] | a pooler between a program and Postgres |
+//! | [`program`] | a program as a child process: lines, signals, exit status |
+//! | [`eventually`](mod@eventually) | waiting for a state instead of sleeping and hoping |
+//!
+//! A test begins by asking for its server, and ends there when it is not under `tests/run`:
+//!
+//! ```no_run
+//! use poolhouse_tests::{Kind, servers};
+//!
+//! async fn a_returning_body_leaves_nothing_behind() -> anyhow::Result<()> {
+//!     let Some(server) = servers::require(Kind::Postgres) else { return Ok(()) };
+//!     let database = server.database("returns").await?;
+//!     // … a program uses `database.url()` …
+//!     database.no_session_left().await?;
+//!     assert_eq!(database.ended_uncleanly().await?, 0);
+//!     Ok(())
+//! }
+//! ```
+
+#![allow(clippy::doc_markdown, reason = "MariaDB is a name, not code")]
+
+mod account;
+mod binaries;
+mod cluster;
+pub mod database;
+pub mod eventually;
+pub mod evidence;
+mod keeper;
+pub mod kind;
+pub mod log;
+pub mod pgbouncer;
+pub mod private_server;
+pub mod program;
+mod question;
+pub mod servers;
+
+pub use self::{
+    database::TestDatabase,
+    eventually::eventually,
+    evidence::Session,
+    kind::Kind,
+    log::Log,
+    pgbouncer::PgBouncer,
+    private_server::{PrivateServer, Stop},
+    program::Program,
+    servers::Server,
+};

@@ -1,0 +1,184 @@
+//! What is particular to MariaDB.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::Context;
+use nix::sys::signal::Signal;
+use sqlx::MySqlConnection;
+
+use super::{Count, Facts, Layout, SUPERUSER};
+use crate::{binaries, keeper, private_server::Stop, question, question::Answers};
+
+pub(super) struct MariaDb;
+
+/// What the files of a cluster depend on, so both the maker and the server have to be told.
+const FILES: [&str; 2] = ["--no-defaults", "--innodb-log-file-size=4M"];
+
+/// Settings of every private server: small, and without durability.
+const SETTINGS: [(&str, &str); 16] = [
+    ("bind-address", "127.0.0.1"),
+    // Relative to the data: the path of a socket file may be no longer than 107 bytes.
+    ("socket", "socket"),
+    ("skip-name-resolve", "ON"),
+    ("max-connections", "400"),
+    // Killed sessions are logged from level 4 on.
+    ("log-warnings", "4"),
+    // Shows transactions that have begun and not yet touched a table, which nothing else does.
+    ("performance-schema", "ON"),
+    ("performance-schema-instrument", "transaction=ON"),
+    (
+        "performance-schema-consumer-events-transactions-current",
+        "ON",
+    ),
+    ("innodb-buffer-pool-size", "32M"),
+    ("innodb-buffer-pool-dump-at-shutdown", "OFF"),
+    ("innodb-flush-log-at-trx-commit", "0"),
+    ("innodb-flush-method", "nosync"),
+    ("innodb-doublewrite", "OFF"),
+    ("innodb-temp-data-file-path", "ibtmp1:2M:autoextend"),
+    ("key-buffer-size", "1M"),
+    ("aria-pagecache-buffer-size", "8M"),
+];
+
+impl Facts for MariaDb {
+    fn name(&self) -> &'static str {
+        "MariaDB"
+    }
+
+    fn url_variable(&self) -> &'static str {
+        "POOLHOUSE_TEST_MYSQL_URL"
+    }
+
+    fn log_variable(&self) -> &'static str {
+        "POOLHOUSE_TEST_MYSQL_LOG"
+    }
+
+    fn account(&self) -> &'static str {
+        "mysql"
+    }
+
+    fn default_port(&self) -> u16 {
+        3306
+    }
+
+    fn create(&self, data: &Path, _password: &str) -> anyhow::Result<Command> {
+        let mut command = Command::new(binaries::find("mariadb-install-db", "mariadb-server")?);
+        command
+            .args(FILES)
+            // With an equals sign: the script does not understand two words.
+            .arg(format!("--datadir={}", data.display()))
+            // Nobody gets in without a password: root only through the socket.
+            .args(["--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"]);
+        Ok(command)
+    }
+
+    fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command> {
+        let users = layout.folder.join("users.sql");
+        // Read at each start; one statement a line.
+        let statements = format!(
+            "CREATE USER IF NOT EXISTS {SUPERUSER}@'%' IDENTIFIED BY '{}';\n\
+             GRANT ALL ON *.* TO {SUPERUSER}@'%' WITH GRANT OPTION;\n",
+            layout.password
+        );
+        fs::write(&users, statements)
+            .with_context(|| format!("cannot write {}", users.display()))?;
+
+        let option = |name: &str, value: &Path| format!("--{name}={}", value.display());
+        let mut command = keeper::mortal(&binaries::find("mariadbd", "mariadb-server")?);
+        command
+            .args(FILES)
+            .arg(option("datadir", &layout.data()))
+            .arg(option("tmpdir", &layout.folder))
+            .arg(option("pid-file", &layout.folder.join("pid")))
+            .arg(option("init-file", &users))
+            .arg(format!("--port={}", layout.port));
+        command.args(SETTINGS.map(|(name, value)| format!("--{name}={value}")));
+        command.args(
+            settings
+                .iter()
+                .map(|(name, value)| format!("--{name}={value}")),
+        );
+        Ok(command)
+    }
+
+    fn signal(&self, stop: Stop) -> Signal {
+        match stop {
+            Stop::Orderly => Signal::SIGTERM,
+            Stop::Crash => Signal::SIGKILL,
+        }
+    }
+
+    fn url(&self, layout: &Layout) -> String {
+        format!(
+            "mysql://{SUPERUSER}:{}@127.0.0.1:{}/mysql",
+            layout.password, layout.port
+        )
+    }
+
+    fn whose_data(&self) -> &'static str {
+        "SELECT @@datadir"
+    }
+
+    fn ask<'a>(&self, url: &'a str, statements: &'a [String]) -> Answers<'a> {
+        Box::pin(question::ask::<MySqlConnection>(url, statements))
+    }
+
+    fn create_database(&self, name: &str, password: &str) -> Vec<String> {
+        vec![
+            format!("CREATE USER {name}@'%' IDENTIFIED BY '{password}'"),
+            format!("CREATE DATABASE {name}"),
+            // An underscore in the name of a database is a wildcard here. Databases that begin with the name are the user's
+            // to create.
+            format!(
+                "GRANT ALL ON `{}%`.* TO {name}@'%'",
+                name.replace('_', "\\_")
+            ),
+        ]
+    }
+
+    fn clear_database(&self, name: &str) -> String {
+        // A session in a transaction would hold the drop up until it ends.
+        format!(
+            "SELECT concat('KILL ', id) FROM information_schema.processlist WHERE user = '{name}' \
+             UNION ALL SELECT concat('DROP DATABASE IF EXISTS `', schema_name, '`') FROM information_schema.schemata \
+             WHERE schema_name LIKE '{}%'",
+            name.replace('_', "\\_")
+        )
+    }
+
+    fn drop_database(&self, name: &str) -> Vec<String> {
+        vec![format!("DROP USER IF EXISTS {name}@'%'")]
+    }
+
+    fn sessions(&self, name: &str) -> String {
+        format!(
+            "SELECT p.id, '', CASE WHEN p.command <> 'Sleep' THEN 'active' \
+             WHEN x.state = 'ACTIVE' THEN 'idle in transaction' ELSE 'idle' END, coalesce(p.info, '') \
+             FROM information_schema.processlist p \
+             LEFT JOIN performance_schema.threads t ON t.processlist_id = p.id \
+             LEFT JOIN performance_schema.events_transactions_current x ON x.thread_id = t.thread_id \
+             WHERE p.user = '{name}' ORDER BY p.id"
+        )
+    }
+
+    // `Aborted_clients` counts everyone's, and the lost connections of `USER_STATISTICS` miss those that end inside a
+    // statement. The log names the user of each: "Aborted connection 7 to db: 'd' user: 'u' host: 'h' (reason)".
+    // https://mariadb.com/docs/server/server-management/server-monitoring-logs/error-log#verbosity-level-4
+    fn ended_uncleanly(&self, name: &str) -> Count {
+        Count::Log {
+            with: vec!["Aborted connection".into(), format!("user: '{name}'")],
+            without: vec!["(KILLED)".into()],
+        }
+    }
+
+    fn killed(&self, name: &str) -> Count {
+        Count::Log {
+            with: vec![
+                "Aborted connection".into(),
+                format!("user: '{name}'"),
+                "(KILLED)".into(),
+            ],
+            without: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A pooler between a program and Postgres.
+
+use std::{fmt::Write, fs, net::SocketAddr};
+
+use anyhow::Context;
+use nix::sys::signal::Signal;
+use sqlx::PgConnection;
+use tempfile::TempDir;
+
+use crate::{
+    TestDatabase,
+    account::Account,
+    binaries,
+    database::random,
+    eventually,
+    keeper::{self, Process},
+    private_server::free_port,
+    question,
+};
+
+/// When a client gives its server connection back. <https://www.pgbouncer.org/features.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// When it disconnects.
+    Session,
+    /// When its transaction ends.
+    Transaction,
+}
+
+/// A pgbouncer in front of one database. It dies with this value, and with the test's process.
+#[derive(Debug)]
+pub struct PgBouncer {
+    address: SocketAddr,
+    url: String,
+    console: String,
+    // Above the folder: fields are dropped in this order.
+    _process: Process,
+    _folder: TempDir,
+}
+
+/// The account of the console, which no test's database has.
+const OPERATOR: &str = "operator";
+
+impl PgBouncer {
+    /// Starts a pgbouncer that admits the user of `database`. `settings` are lines of its configuration, such as
+    /// `("default_pool_size", "5")`, and override those made here.
+    ///
+    /// # Errors
+    /// When the program is missing or does not start.
+    pub async fn start(
+        database: &TestDatabase,
+        mode: Mode,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let program = binaries::find("pgbouncer", "pgbouncer")?;
+        let account = Account::unprivileged("postgres")?;
+        let folder = tempfile::Builder::new().prefix("pgbouncer-").tempdir()?;
+        account.own(folder.path())?;
+        let file = |name: &str| folder.path().join(name);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let password = random();
+
+        fs::write(
+            file("users"),
+            format!(
+                "\"{}\" \"{}\"\n\"{OPERATOR}\" \"{password}\"\n",
+                database.name(),
+                database.password()
+            ),
+        )?;
+        let server = database.address()?;
+        let mut configuration = format!(
+            "[databases]\n* = host={} port={}\n\n\
+             [pgbouncer]\nlisten_addr = {}\nlisten_port = {}\nunix_socket_dir =\n\
+             auth_type = md5\nauth_file = {}\nadmin_users = {OPERATOR}\n\
+             pool_mode = {}\n\
+             ; the drivers' start-up packets carry this, and pgbouncer refuses what it does not know\n\
+             ignore_startup_parameters = extra_float_digits\n",
+            server.ip(),
+            server.port(),
+            address.ip(),
+            address.port(),
+            file("users").display(),
+            match mode {
+                Mode::Session => "session",
+                Mode::Transaction => "transaction",
+            },
+        );
+        for (name, value) in settings {
+            writeln!(configuration, "{name} = {value}")?;
+        }
+        fs::write(file("pgbouncer.ini"), configuration)?;
+
+        let mut command = keeper::mortal(&program);
+        command.arg(file("pgbouncer.ini"));
+        let mut process = Process::start(
+            command,
+            account,
+            folder.path(),
+            &file("log"),
+            Signal::SIGKILL,
+        )?;
+        let console = format!("postgres://{OPERATOR}:{password}@{address}/pgbouncer");
+        eventually("pgbouncer answers", async || {
+            if let Some(status) = process.ended()? {
+                return Ok(Err(anyhow::anyhow!(
+                    "pgbouncer ended at once with {status}"
+                )));
+            }
+            ask(&console, "SHOW VERSION").await?;
+            Ok(Ok(()))
+        })
+        .await
+        .flatten()
+        .with_context(|| fs::read_to_string(file("log")).unwrap_or_default())?;
+        Ok(Self {
+            address,
+            url: database.url_through(address),
+            console,
+            _process: process,
+            _folder: folder,
+        })
+    }
+
+    /// The database's URL by way of this pooler.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs a command of its console, such as `SHOW POOLS`, and returns the rows as text.
+    /// <https://www.pgbouncer.org/usage.html#admin-console>
+    ///
+    /// # Errors
+    /// When it refuses the command.
+    pub async fn ask(&self, command: &str) -> anyhow::Result<Vec<Vec<Option<String>>>> {
+        ask(&self.console, command).await
+    }
+}
+
+async fn ask(console: &str, command: &str) -> anyhow::Result<Vec<Vec<Option<String>>>> {
+    question::ask::<PgConnection>(console, &[command.to_owned()]).await
+}

@@ -1,0 +1,246 @@
+//! A server of a test's own, for faults that would disturb every other test.
+
+use std::{
+    fmt::Display,
+    fs::{self, Permissions},
+    net::{SocketAddr, TcpListener},
+    ops::Deref,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+use anyhow::Context;
+use tempfile::TempDir;
+
+use crate::{
+    Kind, Log, Server, account::Account, cluster, eventually, keeper::Process, kind::Layout,
+    servers,
+};
+
+/// How a server is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Sessions are ended and the data is written: Postgres' fast mode, MariaDB's SIGTERM.
+    Orderly,
+    /// At once, without a word to the clients, to be recovered at the next start.
+    Crash,
+}
+
+/// Settings for a server that is still to be started.
+#[derive(Debug)]
+pub struct Builder {
+    kind: Kind,
+    folder: PathBuf,
+    settings: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// Sets a server variable, by the server's own name for it: `max_connections` is one that both kinds have.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: impl Display) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Puts the server's files below `folder` instead of the usual one.
+    #[must_use]
+    pub fn below(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.folder);
+        self
+    }
+
+    /// Makes an empty server and starts it. It answers when this returns.
+    ///
+    /// # Errors
+    /// When its programs are missing, or with the end of its log when it does not start.
+    pub async fn start(self) -> anyhow::Result<PrivateServer> {
+        let facts = self.kind.facts();
+        let account = Account::unprivileged(facts.account())?;
+        let prefix = format!("{}-", self.kind.to_string().to_lowercase());
+        let folder = tempfile::Builder::new()
+            .prefix(&prefix)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&self.folder)?;
+        account.own(folder.path())?;
+        let password = cluster::create(self.kind, account, folder.path()).await?;
+        let layout = Layout {
+            folder: folder.path().to_owned(),
+            port: free_port()?,
+            password,
+        };
+        PrivateServer::launch(self.kind, self.settings, account, layout, folder).await
+    }
+}
+
+/// A server that one test owns. It dies with this value, and with the test's process.
+#[derive(Debug)]
+pub struct PrivateServer {
+    server: Server,
+    settings: Vec<(String, String)>,
+    account: Account,
+    layout: Layout,
+    process: Option<Process>,
+    // Below the process: fields are dropped in this order, so the folder goes when nobody writes to it.
+    _folder: TempDir,
+}
+
+impl PrivateServer {
+    /// A server of this kind, or `None` outside `tests/run`, after a line that says so.
+    pub fn require(kind: Kind) -> Option<Builder> {
+        if servers::required() {
+            return Some(Self::of(kind));
+        }
+        servers::say_what_is_left_out();
+        None
+    }
+
+    /// A server of this kind wherever its programs are installed, for benchmarks.
+    pub fn of(kind: Kind) -> Builder {
+        let folder =
+            std::env::var_os(servers::FOLDER).map_or_else(std::env::temp_dir, PathBuf::from);
+        Builder {
+            kind,
+            folder,
+            settings: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn launch(
+        kind: Kind,
+        settings: Vec<(String, String)>,
+        account: Account,
+        layout: Layout,
+        folder: TempDir,
+    ) -> anyhow::Result<Self> {
+        let server = Server {
+            kind,
+            url: kind.facts().url(&layout),
+            log: Some(Log::new(layout.log())),
+        };
+        let mut this = Self {
+            server,
+            settings,
+            account,
+            layout,
+            process: None,
+            _folder: folder,
+        };
+        this.start().await?;
+        Ok(this)
+    }
+
+    /// Starts a stopped server, on the same port and with the same data. Does nothing when it runs.
+    ///
+    /// # Errors
+    /// With the end of its log when it does not start.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        if self.process.is_some() {
+            return Ok(());
+        }
+        let facts = self.kind.facts();
+        let command = facts.serve(&self.layout, &self.settings)?;
+        let farewell = facts.signal(Stop::Crash);
+        let mut process = Process::start(
+            command,
+            self.account,
+            &self.layout.folder,
+            &self.layout.log(),
+            farewell,
+        )?;
+        let question = [facts.whose_data().to_owned()];
+        eventually(&format!("{} answers", self.kind), async || {
+            // An answer to the question of whether it has ended is an end of the waiting too.
+            if let Some(status) = process.ended()? {
+                return Ok(Err(anyhow::anyhow!(
+                    "{} ended at once with {status}",
+                    self.kind
+                )));
+            }
+            let rows = self.ask(&question).await?;
+            let data = rows
+                .into_iter()
+                .flatten()
+                .flatten()
+                .next()
+                .context("no answer")?;
+            anyhow::ensure!(
+                Path::new(&data) == self.layout.data(),
+                "a stranger answers on port {}",
+                self.layout.port
+            );
+            Ok(Ok(()))
+        })
+        .await
+        .flatten()
+        .with_context(|| self.last_words())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Stops the server and waits for its end. Does nothing when it does not run.
+    ///
+    /// # Errors
+    /// When it is still there at the limit of [`eventually()`].
+    pub async fn stop(&mut self, stop: Stop) -> anyhow::Result<()> {
+        let signal = self.kind.facts().signal(stop);
+        if let Some(process) = &mut self.process {
+            process.end(signal).await?;
+        }
+        self.process = None;
+        Ok(())
+    }
+
+    /// Stops the server and starts it again.
+    ///
+    /// # Errors
+    /// As [`PrivateServer::stop`] and [`PrivateServer::start`].
+    pub async fn restart(&mut self, stop: Stop) -> anyhow::Result<()> {
+        self.stop(stop).await?;
+        self.start().await
+    }
+
+    /// Where the server listens, also while it is stopped.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.layout.port).into()
+    }
+
+    /// The process id while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.layout.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.len().saturating_sub(20);
+        format!("the end of its log:\n{}", lines[last..].join("\n"))
+    }
+}
+
+impl Deref for PrivateServer {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+/// A free port below the range that outgoing connections take theirs from: from inside that range a client could take the
+/// port of a stopped server for itself, and even connect to itself on it.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    const FIRST: u16 = 15_000;
+    const COUNT: u16 = 15_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+
+    // Processes that look for a port at the same time begin at different places.
+    let start = std::process::id().wrapping_mul(97);
+    for _ in 0..COUNT {
+        let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let offset = u16::try_from(start.wrapping_add(step) % u32::from(COUNT))?;
+        if TcpListener::bind(("127.0.0.1", FIRST + offset)).is_ok() {
+            return Ok(FIRST + offset);
+        }
+    }
+    anyhow::bail!("no free port from {FIRST} on")
+}

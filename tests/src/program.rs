@@ -1,0 +1,285 @@
+//! A program as a child process: its lines, signals to it, and how it ended.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context;
+use nix::{sys::signal::kill, unistd::Pid};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::watch,
+    task::JoinHandle,
+    time::timeout,
+};
+
+pub use nix::sys::signal::Signal;
+
+/// The longest a test waits for a line or for the end of a program. Longer than any limit that the programs keep
+/// themselves, so that it only ever passes in full when something hangs.
+pub const LIMIT: Duration = Duration::from_mins(1);
+
+/// What a program keeps of the test's environment: neither a `DATABASE_URL` nor a `PGPASSWORD` of the machine may reach it.
+const KEPT: [&str; 4] = ["PATH", "TMPDIR", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"];
+
+/// A program that is still to be started, with an otherwise empty environment and an empty folder to work in, which is
+/// its home too.
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    variables: Vec<(String, OsString)>,
+    folder: TempDir,
+}
+
+impl Program {
+    /// The program at `path`; for a program of the tests' own package that is `env!("CARGO_BIN_EXE_name")`.
+    ///
+    /// # Errors
+    /// When no temporary folder can be made for it.
+    pub fn new(path: impl Into<PathBuf>) -> anyhow::Result<Self> {
+        Ok(Self {
+            path: path.into(),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            folder: TempDir::new()?,
+        })
+    }
+
+    /// A program of the examples package, which a test of the whole workspace builds beside this one.
+    ///
+    /// # Errors
+    /// When it has not been built, and as [`Program::new`].
+    pub fn example(name: &str) -> anyhow::Result<Self> {
+        // target/<profile>/deps/<this> or target/<profile>/<this>
+        let this = env::current_exe()?;
+        let path = this
+            .ancestors()
+            .map(|folder| folder.join("examples").join(name))
+            .find(|path| path.is_file())
+            .with_context(|| {
+                format!("no example `{name}` here: `cargo build --workspace --examples` makes it")
+            })?;
+        Self::new(path)
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Puts a file into the program's folder.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn file(self, name: &str, content: &str) -> anyhow::Result<Self> {
+        fs::write(self.folder.path().join(name), content)?;
+        Ok(self)
+    }
+
+    /// The folder that the program works in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(self) -> anyhow::Result<Running> {
+        let mut child = Command::new(&self.path)
+            .args(&self.arguments)
+            .env_clear()
+            .envs(
+                KEPT.iter()
+                    .filter_map(|name| Some((name, env::var_os(name)?))),
+            )
+            .env("HOME", self.folder.path())
+            .envs(self.variables)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.path.display()))?;
+        let (lines, said) = watch::channel(Vec::new());
+        let out = child.stdout.take().context("no standard output")?;
+        let err = child.stderr.take().context("no standard error")?;
+        let readers = [
+            tokio::spawn(read(out, Stream::Output, lines.clone())),
+            tokio::spawn(read(err, Stream::Error, lines)),
+        ];
+        Ok(Running {
+            path: self.path,
+            child,
+            said,
+            readers,
+            folder: self.folder,
+        })
+    }
+
+    /// Starts it and waits for its end.
+    ///
+    /// # Errors
+    /// As [`Program::start`] and [`Running::end`].
+    pub async fn run(self) -> anyhow::Result<Ended> {
+        self.start()?.end().await
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Output,
+    Error,
+}
+
+type Line = (Stream, String);
+
+async fn read(stream: impl AsyncRead + Unpin, name: Stream, lines: watch::Sender<Vec<Line>>) {
+    let mut bytes = BufReader::new(stream).split(b'\n');
+    while let Ok(Some(line)) = bytes.next_segment().await {
+        lines.send_modify(|lines| lines.push((name, String::from_utf8_lossy(&line).into_owned())));
+    }
+}
+
+/// A running program. It is killed when this value is dropped.
+#[derive(Debug)]
+pub struct Running {
+    path: PathBuf,
+    child: Child,
+    said: watch::Receiver<Vec<Line>>,
+    readers: [JoinHandle<()>; 2],
+    folder: TempDir,
+}
+
+impl Running {
+    /// Waits for a line with `words` in it, on either stream, and returns it. A line that was said before counts.
+    ///
+    /// # Errors
+    /// When the program ends without it or [`LIMIT`] passes, with all that it said.
+    pub async fn line(&mut self, words: &str) -> anyhow::Result<String> {
+        let find = |lines: &[Line]| lines.iter().find(|(_, line)| line.contains(words)).cloned();
+        let found = match timeout(LIMIT, self.said.wait_for(|lines| find(lines).is_some())).await {
+            Ok(Ok(lines)) => find(&lines).context("the line is gone"),
+            Ok(Err(_)) => Err(anyhow::anyhow!("it ended without saying so")),
+            Err(_) => Err(anyhow::anyhow!("it did not say so within {LIMIT:?}")),
+        };
+        let (_, line) =
+            found.with_context(|| format!("waited for {words:?} from {}", self.so_far()))?;
+        Ok(line)
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it has ended and been waited for.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let id = self.id().context("it has ended")?;
+        Ok(kill(Pid::from_raw(i32::try_from(id)?), signal)?)
+    }
+
+    /// Its process id while it has not been waited for.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The folder that it works in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it still runs after [`LIMIT`], with all that it said; it is killed then.
+    pub async fn end(mut self) -> anyhow::Result<Ended> {
+        let Ok(status) = timeout(LIMIT, self.child.wait()).await else {
+            anyhow::bail!("still running after {LIMIT:?}: {}", self.so_far());
+        };
+        let status = status?;
+        // A grandchild may hold the streams open for longer than the program lives.
+        for reader in &mut self.readers {
+            timeout(LIMIT, reader)
+                .await
+                .context("its streams are still open")??;
+        }
+        let of = |stream| self.said_on(|line| line == stream);
+        Ok(Ended {
+            status,
+            output: of(Stream::Output),
+            error: of(Stream::Error),
+            folder: self.folder,
+        })
+    }
+
+    fn so_far(&self) -> String {
+        format!(
+            "{}, which said so far:\n{}",
+            self.path.display(),
+            self.said_on(|_| true)
+        )
+    }
+
+    fn said_on(&self, wanted: impl Fn(Stream) -> bool) -> String {
+        let mut text = String::new();
+        for (_, line) in self
+            .said
+            .borrow()
+            .iter()
+            .filter(|(stream, _)| wanted(*stream))
+        {
+            text.push_str(line);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All of its standard output.
+    pub output: String,
+    /// All of its standard error.
+    pub error: String,
+    folder: TempDir,
+}
+
+impl Ended {
+    /// The exit code; `None` when a signal ended it.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// Both streams, one after the other: where a secret must not be.
+    pub fn everything(&self) -> String {
+        format!("{}{}", self.output, self.error)
+    }
+
+    /// The folder that it worked in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}

@@ -221,10 +221,9 @@ fn named(parameters: &[Parameter]) -> Vec<(&Parameter, Ident)> {
 /// `.max_size(20)`: all of it but the value at the place of the key, which is the place that the runtime reports.
 fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStream> {
     let (name, arguments) = match value {
-        Value::Text(_, expr)
-        | Value::Number(_, expr)
-        | Value::Flag(_, expr)
-        | Value::Code(expr) => (spec.name, expr.to_token_stream()),
+        Value::Text(_, expr) | Value::Number(_, expr) | Value::Code(expr) => {
+            (spec.name, expr.to_token_stream())
+        }
         Value::List(list) => (spec.name, quote!([#(#list),*])),
         Value::Static(path) => (spec.name, quote!(&#path)),
         Value::Directory(directory) => ("embedded_migrations", embedded(directory)),

@@ -15,8 +15,8 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Ident, Path};
 use value::Kind::{
-    self, Choice, Count, CratePath, Duration, Flag, Function, Migrations, Migrator, Text, Texts,
-    Url, Variable,
+    self, Choice, Count, CratePath, Duration, Flag, Function, Limit, Migrations, Migrator, Text,
+    Texts, Url, Variable,
 };
 
 /// One row of the table: what a setting is called, what it takes, and where it may stand.
@@ -52,10 +52,10 @@ pub(crate) const TABLE: &[Spec] = &[
     row("acquire_timeout",  Duration,                            Engine,    "\"30s\""),
     row("connect_timeout",  Duration,                            Engine,    "\"10s\""),
     row("start_timeout",    Duration,                            Engine,    "\"30s\""),
-    row("idle_timeout",     Duration,                            Engine,    "\"10m\""),
-    row("max_lifetime",     Duration,                            Engine,    "\"30m\""),
+    row("idle_timeout",     Limit,                               Engine,    "\"10m\""),
+    row("max_lifetime",     Limit,                               Engine,    "\"30m\""),
     row("validate_after",   Duration,                            Engine,    "\"500ms\""),
-    row("leak_after",       Duration,                            Engine,    "\"1m\""),
+    row("leak_after",       Limit,                               Engine,    "\"1m\""),
     row("close_timeout",    Duration,                            Engine,    "\"10s\""),
     row("shutdown_timeout", Duration,                            Lifecycle, "\"30s\""),
     row("signals",          Flag,                                Lifecycle, "false"),
@@ -71,7 +71,6 @@ pub(crate) const TABLE: &[Spec] = &[
     row("migrator",         Migrator,                            Engine,    "MIGRATOR"),
     row("flavor",           Choice(&["multi_thread", "current_thread"]), Runtime, "\"current_thread\""),
     row("worker_threads",   Count { least: 1, of: "usize" },     Runtime,   "4"),
-    row("start_paused",     Flag,                                Runtime,   "true"),
     row("crate",            CratePath,                           Crate,     "::poolhouse"),
 ];
 
@@ -204,22 +203,13 @@ impl Settings {
         }
     }
 
-    /// tokio panics on these two when it builds the runtime.
+    /// Threads that tokio would not start.
     fn check_runtime(&self, report: &mut Report) {
-        let flavor = match self.get("flavor").map(|flavor| &flavor.value) {
-            None => "multi_thread",
-            Some(Value::Text(flavor, _)) => flavor,
-            Some(_) => return,
-        };
-        if let (Some(threads), "current_thread") = (self.get("worker_threads"), flavor) {
+        if let (Some(threads), Some(flavor)) = (self.get("worker_threads"), self.get("flavor"))
+            && matches!(&flavor.value, Value::Text(flavor, _) if flavor == "current_thread")
+        {
             let message = "`worker_threads` needs `flavor = \"multi_thread\"`: a current-thread runtime has no workers";
             report.mistake(&threads.key, message);
-        }
-        if let (Some(paused), "multi_thread") = (self.get("start_paused"), flavor)
-            && matches!(paused.value, Value::Flag(true, _))
-        {
-            let message = "`start_paused` needs `flavor = \"current_thread\"`: only that runtime can stop its clock";
-            report.mistake(&paused.key, message);
         }
     }
 }

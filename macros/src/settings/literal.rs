@@ -1,12 +1,13 @@
 //! Literals, and what can be wrong with them. Each message completes the sentence "`max_size` …".
 
+use std::time::Duration;
 use syn::{Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, UnOp};
 
 /// The literals that some setting takes.
 pub(super) enum Literal {
     Text(LitStr),
     Number { negative: bool, number: LitInt },
-    Flag(bool),
+    Flag,
     Other,
 }
 
@@ -17,7 +18,7 @@ impl Literal {
             Expr::Lit(ExprLit { lit, .. }) => match lit {
                 Lit::Str(text) => Literal::Text(text.clone()),
                 Lit::Int(number) => Literal::number(number.clone()),
-                Lit::Bool(flag) => Literal::Flag(flag.value),
+                Lit::Bool(_) => Literal::Flag,
                 _ => Literal::Other,
             },
             Expr::Unary(ExprUnary {
@@ -91,10 +92,10 @@ pub(super) fn variable(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn duration(text: &str) -> Result<(), String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     use humantime::DurationError::{NumberOverflow, UnknownUnit};
-    let what = match humantime::parse_duration(text) {
-        Ok(_) => return Ok(()),
+    let what = match humantime::parse_duration(text.trim()) {
+        Ok(duration) => return Ok(duration),
         Err(UnknownUnit { unit, .. }) if unit.is_empty() => "has no unit".to_owned(),
         Err(UnknownUnit { unit, .. }) => format!("has the unknown unit `{unit}`"),
         Err(NumberOverflow) => "is out of range".to_owned(),
@@ -103,6 +104,17 @@ pub(super) fn duration(text: &str) -> Result<(), String> {
     Err(format!(
         "= \"{text}\" {what}; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"
     ))
+}
+
+pub(super) fn limit(text: &str) -> Result<(), String> {
+    if text.trim().eq_ignore_ascii_case("off") {
+        return Ok(());
+    }
+    if duration(text)?.is_zero() {
+        // In some pools zero means "never", in others "at once".
+        return Err("must be above zero; `\"off\"` switches it off".to_owned());
+    }
+    Ok(())
 }
 
 pub(super) fn choice(choices: &[&str], text: &str) -> Result<(), String> {

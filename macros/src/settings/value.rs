@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Count { least: u64, of: &'static str },
     /// A `Duration`, or text such as `"1m 30s"`.
     Duration,
+    /// A duration above zero, or `"off"`.
+    Limit,
     /// `true` or `false`.
     Flag,
     /// One of these texts.
@@ -41,7 +43,6 @@ pub(crate) enum Kind {
 pub(crate) enum Value {
     Text(String, Expr),
     Number(u64, Expr),
-    Flag(bool, Expr),
     /// An expression that says nothing yet.
     Code(Expr),
     List(Vec<Expr>),
@@ -97,7 +98,7 @@ impl Kind {
                 literal::count(*negative, number, least, of)
                     .map(|number| Value::Number(number, expr))
             }
-            (Kind::Flag, Literal::Flag(flag)) => Ok(Value::Flag(*flag, expr)),
+            (Kind::Flag, Literal::Flag) => Ok(Value::Code(expr)),
             (_, Literal::Text(text)) => {
                 let text = text.value();
                 self.check_text(&text)
@@ -115,7 +116,8 @@ impl Kind {
             Kind::Text => Some(literal::not_empty(text)),
             Kind::Url => Some(literal::url(text)),
             Kind::Variable => Some(literal::variable(text)),
-            Kind::Duration => Some(literal::duration(text)),
+            Kind::Duration => Some(literal::duration(text).map(drop)),
+            Kind::Limit => Some(literal::limit(text)),
             Kind::Choice(choices) => Some(literal::choice(choices, text)),
             _ => None,
         }
@@ -129,13 +131,14 @@ impl Kind {
             ""
         };
         match (self, literal) {
-            (Kind::Duration, Literal::Number { number, .. }) => {
+            (Kind::Duration | Kind::Limit, Literal::Number { number, .. }) => {
                 format!(
                     "takes a duration with its unit: `{name} = \"{}s\"`",
                     number.base10_digits()
                 )
             }
             (Kind::Duration, _) => format!("takes a duration: `{name} = {example}`"),
+            (Kind::Limit, _) => format!("takes a duration or `\"off\"`: `{name} = {example}`"),
             (Kind::Count { .. }, _) => format!("takes a whole number{bare}: `{name} = {example}`"),
             (Kind::Flag, _) => format!("takes `true` or `false`{bare}: `{name} = {example}`"),
             (Kind::Choice(choices), _) => literal::one_of(choices),

@@ -465,7 +465,7 @@ fn functions_that_cannot_carry_the_attribute() {
     let method =
         "`#[with_pool]` cannot stand on a method; put it on a free function that the method calls";
     check(
-        "#[with_pool] async fn main(&mut self, #[pool] db: PgEngine) {}",
+        "#[with_pool] async fn main(#[pool] &mut self, #[pool] db: PgEngine) {}",
         &[("self", method)],
     );
     check(

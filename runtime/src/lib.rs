@@ -1,1 +1,44 @@
-//! x
+#![doc = include_str!("../../README.md")]
+
+mod backend;
+mod engine;
+mod error;
+mod finder;
+mod lifecycle;
+mod pool;
+mod settings;
+
+pub use poolhouse_macros::with_pool;
+pub use sqlx;
+
+pub use self::backend::Backend;
+pub use self::engine::{Engine, Health, Server, Transaction};
+pub use self::error::{AcquireError, AcquireKind, Error, StartError, UsageError};
+pub use self::finder::{engine_finder, engine_finder_with};
+pub use self::lifecycle::{Outcome, Parameter, Shutdown, closed};
+pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
+pub use self::settings::{DatabaseUrl, IntoDuration, Settings, SettingsError};
+
+/// An engine on Postgres.
+#[cfg(feature = "postgres")]
+pub type PgEngine = Engine<sqlx::Postgres>;
+
+/// An engine on MySQL or MariaDB.
+#[cfg(feature = "mysql")]
+pub type MySqlEngine = Engine<sqlx::MySql>;
+
+/// An engine on SQLite.
+#[cfg(feature = "sqlite")]
+pub type SqliteEngine = Engine<sqlx::Sqlite>;
+
+/// An engine on the database that its URL names at run time.
+#[cfg(feature = "any")]
+pub type AnyEngine = Engine<sqlx::Any>;
+
+/// What `#[with_pool]` expands to. Not for other use: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::lifecycle::{
+        Attribute, House, Parameters, Plan, Request, parameter, parameter_with,
+    };
+}

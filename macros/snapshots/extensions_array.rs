@@ -1,0 +1,24 @@
+#[with_pool(extensions = ["citext"], migrations = directory())]
+async fn main(db: PgEngine) {}
+
+// expands to
+
+fn main() {
+    #[allow(
+        clippy::fn_params_excessive_bools,
+        clippy::future_not_send,
+        clippy::too_many_arguments,
+        clippy::too_many_lines,
+        clippy::unused_async
+    )]
+    async fn __poolhouse_body(db: PgEngine) {}
+    let __poolhouse = ::poolhouse::__private::Attribute::new(
+        ::core::env!("CARGO_PKG_NAME"),
+        ::poolhouse::Settings::attribute().extensions(["citext"]).migrations(directory()),
+    );
+    __poolhouse
+        .block_on(
+            (::poolhouse::__private::parameter::<PgEngine>(),),
+            |(db,)| __poolhouse_body(db),
+        )
+}

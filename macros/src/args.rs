@@ -1,0 +1,106 @@
+//! The first stage: the tokens between the attribute's parentheses become keys with values.
+//!
+//! Nothing is known here about which settings exist. One broken entry does not hide the next: after a syntax error the
+//! reading goes on behind the next comma.
+
+use crate::report::Report;
+use proc_macro2::{TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::discouraged::Speculative;
+use syn::parse::{ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::{Expr, Ident, LitStr, Token, parenthesized};
+
+/// One `key = value` or `key(value, …)`.
+pub(crate) struct Arg {
+    pub(crate) key: Ident,
+    pub(crate) value: Value,
+}
+
+/// What stands behind a key.
+pub(crate) enum Value {
+    /// Nothing yet: `lazy`, or the half-typed `lazy =`.
+    Missing,
+    /// `key = expression`
+    One(Box<Expr>),
+    /// `key(expression, …)`
+    Many(Vec<Expr>),
+}
+
+/// Reads `key = value, key(value, …), …`; what cannot be read is reported and skipped.
+pub(crate) fn parse(tokens: TokenStream, report: &mut Report) -> Vec<Arg> {
+    let read = |input: ParseStream| Ok(entries(input, report));
+    // `entries` consumes its whole input and reports for itself, so this never falls back.
+    read.parse2(tokens).unwrap_or_default()
+}
+
+fn entries(input: ParseStream, report: &mut Report) -> Vec<Arg> {
+    let mut args = Vec::new();
+    while !input.is_empty() {
+        let ahead = input.fork();
+        let mistake = match entry(&ahead) {
+            Ok(arg) => {
+                input.advance_to(&ahead);
+                let unexpected = format!("expected `,` after the value of `{}`", arg.key);
+                args.push(arg);
+                if input.is_empty() || input.peek(Token![,]) {
+                    None
+                } else {
+                    Some(input.error(unexpected))
+                }
+            }
+            Err(mistake) => Some(mistake),
+        };
+        if let Some(mistake) = mistake {
+            report.add(mistake);
+            skip_to_comma(input);
+        }
+        // Both ways end in front of a comma or at the end, so this never fails; but a loop must not rest on that.
+        if input.parse::<Option<Token![,]>>().is_err() {
+            break;
+        }
+    }
+    args
+}
+
+fn entry(input: ParseStream) -> syn::Result<Arg> {
+    if input.peek(LitStr) {
+        let quoted: LitStr = input.parse()?;
+        let message = format!(
+            "a setting's name is written without quotes: `{} = …`",
+            quoted.value()
+        );
+        return Err(syn::Error::new_spanned(quoted, message));
+    }
+    let Ok(key) = input.call(Ident::parse_any) else {
+        return Err(input.error("expected a setting, such as `max_size = 20`"));
+    };
+    let value = value(&key, input)?;
+    Ok(Arg { key, value })
+}
+
+fn value(key: &Ident, input: ParseStream) -> syn::Result<Value> {
+    if input.peek(syn::token::Paren) {
+        let list;
+        parenthesized!(list in input);
+        let values = list.call(Punctuated::<Expr, Token![,]>::parse_terminated)?;
+        return Ok(Value::Many(values.into_iter().collect()));
+    }
+    if input.peek(Token![:]) {
+        return Err(input.error(format!("a setting is written with `=`: `{key} = …`")));
+    }
+    if input.is_empty() || input.peek(Token![,]) {
+        return Ok(Value::Missing);
+    }
+    if input.parse::<Option<Token![=]>>()?.is_none() {
+        return Err(input.error(format!("expected `=` after `{key}`")));
+    }
+    if input.is_empty() || input.peek(Token![,]) {
+        return Ok(Value::Missing);
+    }
+    input.parse().map(Value::One)
+}
+
+fn skip_to_comma(input: ParseStream) {
+    while !input.is_empty() && !input.peek(Token![,]) && input.parse::<TokenTree>().is_ok() {}
+}

@@ -1,0 +1,215 @@
+//! The fourth stage: do the function and its settings fit together, and can the function carry the attribute at all?
+
+use crate::function::{Function, Parameter, Position, is_pool};
+use crate::report::Report;
+use crate::settings::{Reach, Settings};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{Safety, Type};
+
+/// What is left to do once every mistake is known.
+pub(crate) enum Job {
+    /// The function is as it should be: expand it. Settings with mistakes are already left out.
+    Expand(Function, Settings),
+    /// The function has mistakes: keep it in a form that compiles, so that they are the only ones shown.
+    Mend(Function),
+    /// There is no function: give the item back.
+    Keep(TokenStream),
+}
+
+/// The most parameters that poolhouse fills in; the runtime implements tuples up to this length.
+const MOST_PARAMETERS: usize = 12;
+
+pub(crate) fn check(
+    function: Result<Function, TokenStream>,
+    settings: Settings,
+    report: &mut Report,
+) -> Job {
+    let function = match function {
+        Ok(function) => function,
+        Err(item) => return Job::Keep(item),
+    };
+    check_reach(&settings, &function.position, report);
+    let before = report.len();
+    if let Position::Test(path) = &function.position {
+        report.mistake(
+            path,
+            "`#[with_pool]` does not support test functions in this version",
+        );
+        return Job::Mend(function);
+    }
+    check_header(&function, report);
+    check_parameters(&function, report);
+    if report.len() > before {
+        Job::Mend(function)
+    } else {
+        Job::Expand(function, settings)
+    }
+}
+
+/// Settings that stand where they have no effect.
+fn check_reach(settings: &Settings, position: &Position, report: &mut Report) {
+    for setting in settings
+        .list
+        .iter()
+        .filter(|setting| setting.spec.reach == Reach::Runtime)
+    {
+        let key = &setting.key;
+        let message = match position {
+            Position::Main | Position::Test(_) => continue,
+            Position::MainUnder(path) => {
+                let path = spelled(path);
+                format!("`{key}` belongs in `#[{path}(…)]`, which builds the runtime here")
+            }
+            Position::Lifespan => format!(
+                "`{key}` belongs on `main`: any other function runs on its caller's runtime"
+            ),
+        };
+        report.mistake(key, message);
+    }
+}
+
+fn check_header(function: &Function, report: &mut Report) {
+    let signature = &function.signature;
+    let name = &signature.ident;
+    if signature.asyncness.is_none() {
+        let message = match function.position {
+            Position::Main | Position::MainUnder(_) => {
+                "`main` must be an `async fn` under `#[with_pool]`; a runtime attribute such as `#[tokio::main]` goes below `#[with_pool]`, not above it".to_owned()
+            }
+            _ => format!("`#[with_pool]` goes on an `async fn`: `async fn {name}`"),
+        };
+        report.mistake(signature.fn_token, message);
+    }
+    if let Some(keyword) = signature.constness {
+        report.mistake(keyword, "a function under `#[with_pool]` cannot be `const`");
+    }
+    if let Safety::Unsafe(keyword) = signature.safety {
+        report.mistake(
+            keyword,
+            "a function under `#[with_pool]` cannot be `unsafe`; write `unsafe { … }` in its body",
+        );
+    }
+    if let Some(abi) = &signature.abi {
+        report.mistake(abi, "a function under `#[with_pool]` cannot be `extern`");
+    }
+    if let Some(variadic) = &signature.variadic {
+        report.mistake(
+            variadic.dots,
+            "a function under `#[with_pool]` cannot be variadic",
+        );
+    }
+    if let Some(mark) = function.attrs.iter().find(|attr| is_pool(attr)) {
+        report.mistake(
+            mark,
+            "`#[pool]` goes on a parameter, in front of its name: `#[pool] db: PgEngine`",
+        );
+    }
+    if function.fills_every_parameter() {
+        check_main(function, report);
+    }
+}
+
+/// What rustc would say about the generated `main`, said about the user's.
+fn check_main(function: &Function, report: &mut Report) {
+    let generics = &function.signature.generics;
+    if !generics.params.is_empty() {
+        report.mistake(&generics.params, "`main` cannot be generic");
+    }
+    if let Some(clause) = &generics.where_clause {
+        report.mistake(clause.where_token, "`main` cannot have a `where` clause");
+    }
+}
+
+fn check_parameters(function: &Function, report: &mut Report) {
+    if let Some(receiver) = &function.receiver {
+        let message = "`#[with_pool]` cannot stand on a method; put it on a free function that the method calls";
+        report.mistake(receiver.self_token, message);
+    } else if let Some(own) = mention("Self", function.header_tokens()) {
+        let message = "`Self` has no meaning under `#[with_pool]`, which moves the body to a function of its own; write the type's name";
+        report.mistake(own, message);
+    }
+    for parameter in &function.parameters {
+        check_attributes(parameter, report);
+    }
+    let filled = || {
+        function
+            .parameters
+            .iter()
+            .filter(|parameter| function.fills(parameter))
+    };
+    for Parameter { typed, .. } in filled() {
+        if let Some(word) = mention("impl", typed.ty.to_token_stream()) {
+            report.mistake(
+                word,
+                "poolhouse must know the type of a parameter that it fills in, such as `PgEngine`",
+            );
+        }
+    }
+    if let Some(Parameter { typed, .. }) = filled().nth(MOST_PARAMETERS) {
+        let message = format!(
+            "poolhouse fills in at most {MOST_PARAMETERS} parameters; further engines can be had from `engine_finder` in the body"
+        );
+        report.mistake(&typed.pat, message);
+    }
+    if filled().next().is_none() {
+        check_unmarked(function, report);
+    }
+}
+
+fn check_attributes(Parameter { typed, .. }: &Parameter, report: &mut Report) {
+    if let Some(conditional) = typed.attrs.iter().find(|attr| attr.path().is_ident("cfg")) {
+        let message = "a parameter under `#[with_pool]` cannot depend on `#[cfg]`; write two functions and put `#[cfg]` on each";
+        report.mistake(conditional, message);
+    }
+}
+
+/// A lifespan function without any `#[pool]` whose parameter is an engine: most likely the mark was forgotten.
+fn check_unmarked(function: &Function, report: &mut Report) {
+    for Parameter { typed, .. } in &function.parameters {
+        if is_engine(&typed.ty) {
+            let (pat, ty) = (spelled(&typed.pat), spelled(&typed.ty));
+            let message = format!(
+                "poolhouse fills in this parameter only when it is marked: `#[pool] {pat}: {ty}`"
+            );
+            report.mistake(&typed.pat, message);
+        }
+    }
+}
+
+/// Whether the type is written as one of ours. Other crates have an `Engine` too, but not of a database.
+fn is_engine(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return false };
+    path.path
+        .segments
+        .last()
+        .is_some_and(|last| match last.ident.to_string().as_str() {
+            "PgEngine" | "MySqlEngine" | "SqliteEngine" | "AnyEngine" => true,
+            "Engine" | "Checkout" => !last.arguments.is_none(),
+            _ => false,
+        })
+}
+
+/// The first use of a word in tokens, groups included.
+fn mention(word: &str, tokens: TokenStream) -> Option<TokenTree> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Ident(ref ident) if ident == word => Some(token),
+        TokenTree::Group(group) => mention(word, group.stream()),
+        _ => None,
+    })
+}
+
+/// Tokens as a user writes them; `Display` of a token stream has spaces everywhere.
+fn spelled(tokens: &impl ToTokens) -> String {
+    let text = tokens.to_token_stream().to_string();
+    [
+        (" :: ", "::"),
+        (":: ", "::"),
+        (" < ", "<"),
+        (" >", ">"),
+        (" ,", ","),
+        ("& ", "&"),
+    ]
+    .into_iter()
+    .fold(text, |text, (spaced, tight)| text.replace(spaced, tight))
+}

@@ -1,0 +1,250 @@
+//! The last stage: the generated code.
+//!
+//! It is one inner `async fn` with the user's own signature and body, and one call into the runtime:
+//!
+//! ```text
+//! fn main() -> Result<()> {
+//!     async fn __poolhouse_body(db: PgEngine) -> Result<()> { … }
+//!     ::poolhouse::__private::Attribute::new(env!("CARGO_PKG_NAME"), ::poolhouse::Settings::attribute().max_size(20))
+//!         .block_on((::poolhouse::__private::parameter::<PgEngine>(),), |(db,)| __poolhouse_body(db))
+//! }
+//! ```
+//!
+//! All attributes of the user stay on the outer function, in their order. It has the user's name, so documentation,
+//! `#[instrument]` and runtime attributes belong there; and levels of lints reach the inner function because it is
+//! inside.
+//!
+//! Every generated path begins with `::`, so nothing that the user names `poolhouse`, `core` or `Result` is in its way.
+
+use crate::check::Job;
+use crate::function::{Function, Parameter, Position};
+use crate::mend::mend;
+use crate::settings::{Directory, Setting, Settings, Value};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::token::Brace;
+use syn::{FnArg, GenericParam, Pat, PatType, Path, ReturnType, Signature, parse_quote};
+
+pub(crate) fn expand(job: Job) -> TokenStream {
+    match job {
+        Job::Expand(function, settings) => Expansion::new(&function, &settings).function(),
+        Job::Mend(function) => mend(function),
+        Job::Keep(item) => item,
+    }
+}
+
+/// What the parts of one expansion have in common.
+struct Expansion<'a> {
+    function: &'a Function,
+    settings: &'a Settings,
+    runtime_crate: Path,
+    /// The parameters in the user's order, each with the name that the generated code gives it.
+    parameters: Vec<(&'a Parameter, Ident)>,
+    body: Ident,
+}
+
+impl<'a> Expansion<'a> {
+    fn new(function: &'a Function, settings: &'a Settings) -> Self {
+        Expansion {
+            function,
+            settings,
+            runtime_crate: settings
+                .runtime_crate()
+                .cloned()
+                .unwrap_or_else(|| parse_quote!(::poolhouse)),
+            parameters: named(&function.parameters),
+            body: format_ident!("__poolhouse_body", span = function.signature.ident.span()),
+        }
+    }
+
+    /// The user's attributes and header around the inner function and the call.
+    ///
+    /// The braces are at the place of the user's own, as all of the header is: what the compiler says about the
+    /// function is said about what was written.
+    fn function(&self) -> TokenStream {
+        let Function {
+            attrs,
+            visibility,
+            body,
+            ..
+        } = self.function;
+        let signature = self.outer_signature();
+        let inner = inner_function(self.function, &self.body);
+        let call = self.call();
+        let mut tokens = quote!(#(#attrs)* #visibility #signature);
+        Brace(body.span()).surround(&mut tokens, |tokens| {
+            // The inner function must be async even if it awaits nothing. The other lints are about a signature, and
+            // the outer function has the same.
+            tokens.extend(quote! {
+                #[allow(
+                    clippy::fn_params_excessive_bools, clippy::future_not_send, clippy::too_many_arguments,
+                    clippy::too_many_lines, clippy::unused_async
+                )]
+                #inner
+                #call
+            });
+        });
+        tokens
+    }
+
+    /// The signature that callers know: without the parameters that poolhouse fills in, each of the others under a
+    /// plain name.
+    fn outer_signature(&self) -> Signature {
+        let mut signature = self.function.signature.clone();
+        if matches!(self.function.position, Position::Main) {
+            signature.asyncness = None;
+        }
+        let callers = self
+            .parameters
+            .iter()
+            .filter(|(parameter, _)| !self.function.fills(parameter));
+        let plain = callers.map(|(parameter, name)| {
+            let pat = Box::new(Pat::Verbatim(name.to_token_stream()));
+            FnArg::Typed(PatType {
+                attrs: Vec::new(),
+                pat,
+                ..parameter.typed.clone()
+            })
+        });
+        signature.inputs = plain.collect();
+        signature
+    }
+
+    /// `Attribute::new(…).block_on((parameter(), …), |(a, …)| __poolhouse_body(a, …))`
+    fn call(&self) -> TokenStream {
+        let runtime_crate = &self.runtime_crate;
+        let settings = self.settings(self.settings);
+        let filled = || {
+            self.parameters
+                .iter()
+                .filter(|(parameter, _)| self.function.fills(parameter))
+        };
+        let sources = filled().map(|(parameter, _)| self.source(parameter));
+        let sources = quote!((#(#sources,)*));
+        let names = filled().map(|(_, name)| name);
+        let names = quote!((#(#names,)*));
+        let body = self.body_call();
+        // A return type that the runtime cannot handle is reported where it is written.
+        let span = match &self.function.signature.output {
+            ReturnType::Default => Span::call_site(),
+            ReturnType::Type(_, ty) => Span::call_site().located_at(ty.span()),
+        };
+        let run = match self.function.position {
+            Position::Main => quote_spanned!(span=> .block_on(#sources, |#names| #body)),
+            Position::MainUnder(_) => quote_spanned!(span=> .main(#sources, |#names| #body).await),
+            // The caller's parameters move into the body.
+            _ => quote_spanned!(span=> .lifespan(#sources, move |#names| #body).await),
+        };
+        let attribute = quote_spanned!(span=> __poolhouse);
+        quote! {
+            let #attribute = #runtime_crate::__private::Attribute::new(::core::env!("CARGO_PKG_NAME"), #settings);
+            #attribute #run
+        }
+    }
+
+    /// `::poolhouse::__private::parameter::<PgEngine>()`, at the place of the type.
+    fn source(&self, parameter: &Parameter) -> TokenStream {
+        let runtime_crate = &self.runtime_crate;
+        let ty = &parameter.typed.ty;
+        match &parameter.pool {
+            Some(settings) if !settings.list.is_empty() => {
+                let settings = self.settings(settings);
+                quote_spanned!(ty.span()=> #runtime_crate::__private::parameter_with::<#ty>(#settings))
+            }
+            _ => quote_spanned!(ty.span()=> #runtime_crate::__private::parameter::<#ty>()),
+        }
+    }
+
+    /// `::poolhouse::Settings::attribute().max_size(20)…`
+    fn settings(&self, settings: &Settings) -> TokenStream {
+        let runtime_crate = &self.runtime_crate;
+        let setters = settings.list.iter().filter_map(setter);
+        quote!(#runtime_crate::Settings::attribute() #(#setters)*)
+    }
+
+    /// `__poolhouse_body::<T>(app, db)`: types and constants are named because nothing may tell them; lifetimes are
+    /// left out because those that are bound late cannot be named.
+    fn body_call(&self) -> TokenStream {
+        let body = &self.body;
+        let generics = self
+            .function
+            .signature
+            .generics
+            .params
+            .iter()
+            .filter_map(|generic| match generic {
+                GenericParam::Type(generic) => Some(&generic.ident),
+                GenericParam::Const(generic) => Some(&generic.ident),
+                GenericParam::Lifetime(_) => None,
+            });
+        let generics: Vec<_> = generics.collect();
+        let turbofish = (!generics.is_empty()).then(|| quote!(::<#(#generics),*>));
+        let names = self.parameters.iter().map(|(_, name)| name);
+        quote!(#body #turbofish (#(#names),*))
+    }
+}
+
+/// The user's function under another name: its own signature without `#[pool]`, its own body.
+pub(crate) fn inner_function(function: &Function, name: &Ident) -> TokenStream {
+    let mut signature = function.signature.clone();
+    signature.ident = name.clone();
+    signature.inputs = function
+        .parameters
+        .iter()
+        .map(|parameter| FnArg::Typed(parameter.typed.clone()))
+        .collect();
+    let body = &function.body;
+    quote!(#signature #body)
+}
+
+/// A name for each parameter: its own where the pattern is no more than a name that no other parameter has.
+///
+/// The names carry the mark of generated code, so that no lint is about them.
+fn named(parameters: &[Parameter]) -> Vec<(&Parameter, Ident)> {
+    let mut taken: Vec<&Ident> = Vec::new();
+    let named = parameters.iter().enumerate().map(|(index, parameter)| {
+        let name = match parameter.name() {
+            Some(name) if !taken.contains(&name) => {
+                taken.push(name);
+                let mut name = name.clone();
+                name.set_span(Span::call_site().located_at(name.span()));
+                name
+            }
+            _ => format_ident!("__poolhouse_{index}"),
+        };
+        (parameter, name)
+    });
+    named.collect()
+}
+
+/// `.max_size(20)`: all of it but the value at the place of the key, which is the place that the runtime reports.
+fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStream> {
+    let (name, arguments) = match value {
+        Value::Text(_, expr) | Value::Number(_, expr) | Value::Code(expr) => {
+            (spec.name, expr.to_token_stream())
+        }
+        Value::List(list) => (spec.name, quote!([#(#list),*])),
+        Value::Static(path) => (spec.name, quote!(&#path)),
+        Value::Directory(directory) => ("embedded_migrations", embedded(directory)),
+        Value::CratePath(_) => return None,
+    };
+    let name = Ident::new(name, key.span());
+    Some(quote_spanned!(key.span()=> .#name(#arguments)))
+}
+
+/// `"migrations", &[("0001_bands.sql", include_str!(…)), …]`
+fn embedded(directory: &Directory) -> TokenStream {
+    let written = &directory.written;
+    let files = directory.files.iter().map(|name| {
+        let path = format!("{}/{name}", written.value().trim_end_matches('/'));
+        let path = if directory.is_absolute() {
+            quote!(#path)
+        } else {
+            let path = format!("/{path}");
+            quote!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), #path))
+        };
+        quote_spanned!(written.span()=> (#name, ::core::include_str!(#path)))
+    });
+    quote!(#written, &[#(#files),*])
+}

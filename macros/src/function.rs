@@ -1,0 +1,227 @@
+//! The third stage: the item under the attribute becomes a function with a position and parameters.
+//!
+//! The signature is parsed, the body is not: it stays the token tree it is. So code that is only half typed still
+//! expands, and the editor goes on helping in it.
+
+use crate::args;
+use crate::report::Report;
+use crate::settings::{On, Settings};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use quote::quote;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, FnArg, Meta, Pat, PatType, Path, Receiver, Signature, Token, Visibility};
+
+/// The attributed function, as written.
+pub(crate) struct Function {
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    /// Without its parameters, which are in `receiver` and `parameters`.
+    pub(crate) signature: Signature,
+    pub(crate) receiver: Option<Receiver>,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) body: TokenTree,
+    pub(crate) position: Position,
+}
+
+/// One parameter, without its `#[pool]`.
+pub(crate) struct Parameter {
+    pub(crate) typed: PatType,
+    /// There when the parameter carries `#[pool]` or `#[pool(…)]`.
+    pub(crate) pool: Option<Settings>,
+}
+
+/// What the attribute stands on.
+pub(crate) enum Position {
+    /// `main`, for which poolhouse builds the runtime.
+    Main,
+    /// `main` with a runtime attribute below ours, such as `#[tokio::main]`.
+    MainUnder(Path),
+    /// Any other function.
+    Lifespan,
+    /// A test function; the path of its attribute.
+    Test(Path),
+}
+
+impl Function {
+    /// Reads the item; one that is not a function with a body is reported and comes back unchanged.
+    pub(crate) fn parse(item: TokenStream, report: &mut Report) -> Result<Function, TokenStream> {
+        match syn::parse2::<Raw>(item.clone()) {
+            Ok(raw) => Ok(raw.into_function(report)),
+            Err(mistake) => {
+                let message =
+                    format!("`#[with_pool]` goes on an `async fn` with a body ({mistake})");
+                report.add(syn::Error::new(mistake.span(), message));
+                Err(item)
+            }
+        }
+    }
+}
+
+/// A function whose body is one token tree.
+struct Raw {
+    attrs: Vec<Attribute>,
+    visibility: Visibility,
+    signature: Signature,
+    body: TokenTree,
+}
+
+impl Parse for Raw {
+    fn parse(input: ParseStream) -> syn::Result<Raw> {
+        Ok(Raw {
+            attrs: input.call(Attribute::parse_outer)?,
+            visibility: input.parse()?,
+            signature: input.parse()?,
+            body: input.call(braces)?,
+        })
+    }
+}
+
+/// The group in braces, which a macro's `$body:block` wraps in an invisible one.
+fn braces(input: ParseStream) -> syn::Result<TokenTree> {
+    let mut tree: TokenTree = input.parse()?;
+    while let TokenTree::Group(group) = &tree {
+        match group.delimiter() {
+            Delimiter::Brace => return Ok(tree),
+            Delimiter::None => match group.stream().into_iter().next() {
+                Some(inner) => tree = inner,
+                None => break,
+            },
+            Delimiter::Parenthesis | Delimiter::Bracket => break,
+        }
+    }
+    Err(syn::Error::new_spanned(
+        tree,
+        "expected the body of a function",
+    ))
+}
+
+impl Raw {
+    fn into_function(mut self, report: &mut Report) -> Function {
+        let mut receiver = None;
+        let mut parameters = Vec::new();
+        for input in std::mem::take(&mut self.signature.inputs) {
+            match input {
+                FnArg::Receiver(mut own) => {
+                    // The receiver is a mistake of its own; the mark on it need not be another.
+                    own.attrs.retain(|attr| !is_pool(attr));
+                    receiver = Some(own);
+                }
+                FnArg::Typed(typed) => parameters.push(parameter(typed, report)),
+            }
+        }
+        let position = position(&self, receiver.is_some());
+        let Raw {
+            attrs,
+            visibility,
+            signature,
+            body,
+        } = self;
+        Function {
+            attrs,
+            visibility,
+            signature,
+            receiver,
+            parameters,
+            body,
+            position,
+        }
+    }
+}
+
+/// Takes `#[pool]` off a parameter and reads what it says.
+fn parameter(mut typed: PatType, report: &mut Report) -> Parameter {
+    let (marks, others): (Vec<_>, Vec<_>) = typed.attrs.into_iter().partition(is_pool);
+    typed.attrs = others;
+    if let Some(second) = marks.get(1) {
+        report.mistake(second, "`#[pool]` stands on this parameter twice; keep one");
+    }
+    let pool = marks.first().map(|mark| {
+        let tokens = match &mark.meta {
+            Meta::Path(_) => TokenStream::new(),
+            Meta::List(list) => list.tokens.clone(),
+            Meta::NameValue(_) => {
+                report.mistake(mark, "settings of a parameter are written in parentheses: `#[pool(engine = \"reports\")]`");
+                TokenStream::new()
+            }
+        };
+        Settings::check(args::parse(tokens, report), On::Parameter, report)
+    });
+    Parameter { typed, pool }
+}
+
+pub(crate) fn is_pool(attr: &Attribute) -> bool {
+    attr.path().is_ident("pool")
+}
+
+fn position(function: &Raw, has_receiver: bool) -> Position {
+    let paths: Vec<Path> = function
+        .attrs
+        .iter()
+        .flat_map(|attr| paths(&attr.meta))
+        .collect();
+    let ends_in = |names: &[&str]| {
+        let matches = |path: &&Path| {
+            path.segments
+                .last()
+                .is_some_and(|last| names.iter().any(|name| last.ident == name))
+        };
+        paths.iter().find(matches).cloned()
+    };
+    if let Some(test) = ends_in(&["test", "rstest"]) {
+        return Position::Test(test);
+    }
+    // A method named `main` is called by someone, so it is a function like any other.
+    if function.signature.ident != "main" || has_receiver {
+        return Position::Lifespan;
+    }
+    ends_in(&["main"]).map_or(Position::Main, Position::MainUnder)
+}
+
+/// The paths of an attribute: its own, or those that `cfg_attr` puts in its place.
+fn paths(meta: &Meta) -> Vec<Path> {
+    match meta {
+        Meta::List(list) if list.path.is_ident("cfg_attr") => {
+            let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(list.tokens.clone());
+            metas
+                .into_iter()
+                .flatten()
+                .skip(1)
+                .flat_map(|meta| paths(&meta))
+                .collect()
+        }
+        other => vec![other.path().clone()],
+    }
+}
+
+impl Parameter {
+    /// The name, when the pattern is no more than one.
+    pub(crate) fn name(&self) -> Option<&syn::Ident> {
+        match &*self.typed.pat {
+            Pat::Ident(pat) => Some(&pat.ident),
+            _ => None,
+        }
+    }
+}
+
+impl Function {
+    /// Whether every parameter is poolhouse's, marked or not: nobody calls `main`.
+    pub(crate) fn fills_every_parameter(&self) -> bool {
+        matches!(self.position, Position::Main | Position::MainUnder(_))
+    }
+
+    /// Whether poolhouse fills in this parameter; the others are the caller's.
+    pub(crate) fn fills(&self, parameter: &Parameter) -> bool {
+        self.fills_every_parameter() || parameter.pool.is_some()
+    }
+
+    /// All of the signature that can mention a type.
+    pub(crate) fn header_tokens(&self) -> TokenStream {
+        let Signature {
+            generics, output, ..
+        } = &self.signature;
+        let clause = &generics.where_clause;
+        let types = self.parameters.iter().map(|parameter| &parameter.typed.ty);
+        quote!(#generics #(#types)* #output #clause)
+    }
+}

@@ -1,0 +1,62 @@
+//! `migrations = "directory"`: the directory is listed while the attribute is expanded.
+
+use std::path::{Path, PathBuf};
+use syn::{Error, LitStr, Result};
+
+/// The SQL files of a directory of migrations, to be embedded in the program.
+pub(crate) struct Directory {
+    /// The path as the user wrote it.
+    pub(crate) written: LitStr,
+    /// Names of the files, sorted: the order in which the driver will run them.
+    pub(crate) files: Vec<String>,
+}
+
+impl Directory {
+    /// Lists the directory, which is relative to the manifest of the crate that uses the attribute.
+    pub(crate) fn list(written: LitStr) -> Result<Directory> {
+        let directory = manifest_directory(&written)?.join(written.value());
+        let files = sql_files(&directory, &written)?;
+        Ok(Directory { written, files })
+    }
+
+    /// Whether the written path stands for itself, without the directory of the manifest.
+    pub(crate) fn is_absolute(&self) -> bool {
+        Path::new(&self.written.value()).is_absolute()
+    }
+}
+
+fn manifest_directory(written: &LitStr) -> Result<PathBuf> {
+    // Set by cargo for every compiler it runs, and by rust-analyzer; read here, not in the expansion, because the
+    // files must be known before the compiler sees them.
+    std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).ok_or_else(|| {
+        let message = "`migrations` is relative to the crate's manifest, but `CARGO_MANIFEST_DIR` is not set; build with cargo";
+        Error::new_spanned(written, message)
+    })
+}
+
+fn sql_files(directory: &Path, written: &LitStr) -> Result<Vec<String>> {
+    let unreadable = |error: std::io::Error| {
+        let message = format!(
+            "cannot read the directory of migrations {}: {error}",
+            directory.display()
+        );
+        Error::new_spanned(written, message)
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_none_or(|extension| extension != "sql") || !path.is_file() {
+            continue;
+        }
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| {
+                let message = format!("the name of the migration {} is not UTF-8", path.display());
+                Error::new_spanned(written, message)
+            })?;
+        files.push(name.to_owned());
+    }
+    files.sort_unstable();
+    Ok(files)
+}

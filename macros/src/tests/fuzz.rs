@@ -1,0 +1,186 @@
+//! Inputs that nobody would write: the expansion neither panics nor loops, and what comes out is valid Rust or says
+//! what is wrong.
+//!
+//! The inputs are the same in every run. `POOLHOUSE_FUZZ_INPUTS=1000000` asks for more of them.
+
+use super::split;
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Valid uses, to be taken apart.
+#[rustfmt::skip]
+const SEEDS: &[&str] = &[
+    "#[with_pool] async fn main() {}",
+    "#[with_pool(max_size = 20, acquire_timeout = \"5s\")] async fn main(db: PgEngine, shutdown: Shutdown) -> anyhow::Result<()> { run(&db).await?; Ok(()) }",
+    "#[with_pool(engine = \"reports\", min_size = 1, max_size = 5, lazy = true)] pub async fn serve(app: Router, #[pool] db: MySqlEngine) -> Result<(), AppError> { Ok(()) }",
+    "#[with_pool(url = \"sqlite::memory:\", extensions(\"citext\", \"hstore\"), log_queries = \"debug\")] #[tokio::main(flavor = \"current_thread\")] async fn main(#[pool(engine = \"a\", leak_after = LEAK)] mut a: Engine<Postgres>) -> ExitCode { loop {} }",
+    "#[with_pool(crate = crate::db, migrations = \"snapshots/migrations\")] #[cfg_attr(test, allow(unused))] async fn f<'a, T: Into<u32> + 'a, const N: usize>(x: &'a str, (a, _): (u8, [T; N]), _: impl Fn(u8) -> u8, #[pool] db: PgPool) -> Result<impl Sized, E> where T: Clone { todo!() }",
+    "#[with_pool(flavor = \"multi_thread\", worker_threads = 4, migrator = crate::MIGRATOR, max_size = if x { 1 } else { 2 })] async fn main(r#type: SqliteEngine, Pair(_, b): Pair) { let x = |a| a; for y in x { z::<u8>(y)?; } }",
+    "#[with_pool(env = \"BANDS_URL\", validate_after = LATER, session = \"SET ROLE app\", application_name = name())] #[instrument(skip_all)] async fn job(Config { n, .. }: Config, #[pool(engine = \"b\", max_size = 1)] db: PgPool) { drop((n, db)) }",
+    "#[with_pool(connect_with = tune::<A, B>, migrator = MIGRATOR, signals = !true, session = concat!(\"a\", \"b\"))] async fn r#type(&self, #[pool] r#fn: Checkout<Sqlite>) -> Self {}",
+    "#[with_pool(max_connections = 5, timeouts = -3, \"x\" = 'c', statement_cache = 5u64, shutdown_timeout = \"1 fortnight\")] unsafe extern \"C\" fn g(x: u8, ...) {}",
+    "#[with_pool(flavor = \"current_thread\", worker_threads = 0)] #[test] fn t(#[case] db: PgEngine) {}",
+];
+
+const WORDS: &str = "async fn main pub crate self Self unsafe const extern impl where for dyn mut ref move r#async _ \
+    pool with_pool max_size min_size url env migrations migrator engine crate flavor signals test cfg cfg_attr \
+    # ! = == : :: , ; . .. ... => -> & && < > << + - * / ? @ | $ ' \
+    0 1 20 -1 4294967296 99999999999999999999999 1.5 5u8 0xff 'a 'x' b'x' \"\" \"5s\" \"a=b\" \"\\u{0}\" b\"x\" c\"x\" true PgEngine";
+
+#[test]
+fn no_input_panics_or_comes_out_as_nonsense() {
+    let inputs = std::env::var("POOLHOUSE_FUZZ_INPUTS")
+        .map_or(10_000, |wish| wish.parse().expect("a number of inputs"));
+    let mut fuzz = Fuzz::new();
+    let mut accepted = 0;
+    for index in 0..inputs {
+        let (args, item) = fuzz.input();
+        let output = catch_unwind(AssertUnwindSafe(|| {
+            crate::expand(args.clone(), item.clone())
+        }));
+        let Ok(output) = output else {
+            panic!("input {index} panics:\n#[with_pool({args})] {item}")
+        };
+        let refused = output.to_string().contains("compile_error");
+        accepted += usize::from(!refused);
+        assert!(
+            refused || is_rust(&output),
+            "input {index}:\n#[with_pool({args})] {item}\ncomes out as\n{output}"
+        );
+    }
+    // Otherwise the inputs are too wild, and the test says little about functions that are expanded.
+    assert!(
+        accepted > inputs / 20,
+        "only {accepted} of {inputs} inputs were accepted"
+    );
+}
+
+/// Valid, or valid but for the body, which is passed on as it is for the compiler to judge.
+fn is_rust(output: &TokenStream) -> bool {
+    syn::parse2::<syn::File>(output.clone()).is_ok()
+        || syn::parse2::<syn::File>(without_body(output.clone())).is_ok()
+}
+
+/// Empties the braces of the inner function: the first group in braces inside the last one.
+fn without_body(output: TokenStream) -> TokenStream {
+    let mut trees: Vec<TokenTree> = output.into_iter().collect();
+    let Some(TokenTree::Group(outer)) = trees.last() else {
+        return trees.into_iter().collect();
+    };
+    let mut inner: Vec<TokenTree> = outer.stream().into_iter().collect();
+    if let Some(body) = inner.iter_mut().find(
+        |tree| matches!(tree, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace),
+    ) {
+        *body = Group::new(Delimiter::Brace, TokenStream::new()).into();
+    }
+    let emptied = Group::new(Delimiter::Brace, inner.into_iter().collect());
+    trees.pop();
+    trees.into_iter().chain([emptied.into()]).collect()
+}
+
+struct Fuzz {
+    state: u64,
+    seeds: Vec<(TokenStream, TokenStream)>,
+    words: Vec<TokenTree>,
+}
+
+impl Fuzz {
+    fn new() -> Fuzz {
+        let parse = |source: &&str| {
+            source
+                .parse()
+                .map(split)
+                .expect("a seed has balanced groups")
+        };
+        let words = WORDS
+            .split_whitespace()
+            .filter_map(|word| word.parse::<TokenStream>().ok())
+            .flatten();
+        Fuzz {
+            state: 0x9E37_79B9_7F4A_7C15,
+            seeds: SEEDS.iter().map(parse).collect(),
+            words: words.collect(),
+        }
+    }
+
+    /// splitmix64: small, and the same on every machine.
+    fn below(&mut self, bound: usize) -> usize {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        // The remainder is less than `bound`, so it fits.
+        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap_or_default()
+    }
+
+    /// Arguments and an item: each soup, or a seed with a few mutations; they need not come from the same seed.
+    fn input(&mut self) -> (TokenStream, TokenStream) {
+        let (one, other) = (self.below(self.seeds.len()), self.below(self.seeds.len()));
+        let (args, item) = (self.seeds[one].0.clone(), self.seeds[other].1.clone());
+        match self.below(10) {
+            0 => (self.soup(3), self.soup(3)),
+            1 => (self.soup(3), item),
+            2 => (args, self.soup(3)),
+            3..5 => (self.mutated(args), item),
+            5..8 => (args, self.mutated(item)),
+            _ => (self.mutated(args), self.mutated(item)),
+        }
+    }
+
+    fn soup(&mut self, depth: usize) -> TokenStream {
+        (0..self.below(12)).map(|_| self.tree(depth)).collect()
+    }
+
+    fn tree(&mut self, depth: usize) -> TokenTree {
+        if depth > 0 && self.below(6) == 0 {
+            return self.group(depth).into();
+        }
+        let word = self.below(self.words.len());
+        self.words[word].clone()
+    }
+
+    fn group(&mut self, depth: usize) -> Group {
+        let delimiters = [
+            Delimiter::Parenthesis,
+            Delimiter::Brace,
+            Delimiter::Bracket,
+            Delimiter::None,
+        ];
+        let delimiter = delimiters[self.below(delimiters.len())];
+        Group::new(delimiter, self.soup(depth - 1))
+    }
+
+    fn mutated(&mut self, mut tokens: TokenStream) -> TokenStream {
+        for _ in 0..=self.below(2) {
+            tokens = self.mutation(tokens);
+        }
+        tokens
+    }
+
+    /// Removes, doubles, swaps, replaces or wraps one tree, at any depth.
+    fn mutation(&mut self, tokens: TokenStream) -> TokenStream {
+        let mut trees: Vec<TokenTree> = tokens.into_iter().collect();
+        if trees.is_empty() {
+            return self.soup(2);
+        }
+        let at = self.below(trees.len());
+        if let TokenTree::Group(group) = &trees[at]
+            && self.below(4) > 0
+        {
+            trees[at] = Group::new(group.delimiter(), self.mutation(group.stream())).into();
+            return trees.into_iter().collect();
+        }
+        match self.below(6) {
+            0 => drop(trees.remove(at)),
+            1 => trees.insert(at, trees[at].clone()),
+            2 => {
+                let other = self.below(trees.len());
+                trees.swap(at, other);
+            }
+            3 => trees[at] = self.tree(2),
+            4 => trees.insert(at, self.tree(2)),
+            _ => trees[at] = Group::new(Delimiter::None, trees[at].clone().into()).into(),
+        }
+        trees.into_iter().collect()
+    }
+}

@@ -1,0 +1,527 @@
+//! Every mistake with its message and the tokens that the message is about.
+
+use super::expand;
+use proc_macro2::{Span, TokenStream, TokenTree};
+
+/// The compile errors of an expansion: the text they point at, and what they say.
+fn errors(source: &str) -> Vec<(String, String)> {
+    collect(expand(source))
+}
+
+fn collect(tokens: TokenStream) -> Vec<(String, String)> {
+    let trees: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut errors = Vec::new();
+    for (index, tree) in trees.iter().enumerate() {
+        if let TokenTree::Ident(name) = tree
+            && name == "compile_error"
+            && let Some(TokenTree::Group(group)) = trees.get(index + 2)
+        {
+            let literal =
+                syn::parse2::<syn::LitStr>(group.stream()).expect("a message is one literal");
+            errors.push((text_between(name.span(), literal.span()), literal.value()));
+        }
+    }
+    errors
+}
+
+fn text_between(start: Span, end: Span) -> String {
+    start
+        .join(end)
+        .and_then(|span| span.source_text())
+        .unwrap_or_default()
+}
+
+/// Checks one use of the attribute: all of its errors, in order, each as "at" and "message".
+#[track_caller]
+fn check(source: &str, expected: &[(&str, &str)]) {
+    let errors = errors(source);
+    let errors: Vec<(&str, &str)> = errors
+        .iter()
+        .map(|(at, message)| (&**at, &**message))
+        .collect();
+    assert_eq!(errors, expected, "in {source}");
+}
+
+/// Checks the settings of a `main` that is otherwise in order.
+#[track_caller]
+fn settings(args: &str, expected: &[(&str, &str)]) {
+    check(
+        &format!("#[with_pool({args})] async fn main(db: PgEngine) {{}}"),
+        expected,
+    );
+}
+
+#[test]
+fn what_is_right_has_no_errors() {
+    settings("", &[]);
+    settings("max_size = 20, min_size = 20,", &[]);
+    settings(
+        "max_size = 4294967295u32, min_size = 0, worker_threads = 2usize, statement_cache = 0",
+        &[],
+    );
+    settings(
+        "acquire_timeout = \"1m 30s\", validate_after = \"0s\", leak_after = \"500ms\", idle_timeout = \"off\"",
+        &[],
+    );
+    settings(
+        "max_size = if cfg!(test) { 2 } else { 20 }, lazy = !true, url = URL, engine = name()",
+        &[],
+    );
+    settings(
+        "url = \"sqlite::memory:\", flavor = \"current_thread\"",
+        &[],
+    );
+    settings("flavor = FLAVOR, worker_threads = 2", &[]);
+    check(
+        "#[with_pool] async fn serve(app: App, #[pool] db: PgEngine) {}",
+        &[],
+    );
+    check("#[with_pool] async fn serve(parent: &PgEngine) {}", &[]);
+    check(
+        "#[with_pool] async fn serve(parent: PgEngine, #[pool] db: PgEngine) {}",
+        &[],
+    );
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    check(
+        "#[with_pool(max_conections = 5, lazy = \"yes\", signals)] fn main(#[pool(min_size = -1)] db: PgEngine) {}",
+        &[
+            (
+                "max_conections",
+                "unknown setting `max_conections`: what sqlx calls `max_connections` is `max_size` in poolhouse",
+            ),
+            (
+                "\"yes\"",
+                "`lazy` takes `true` or `false`, without quotes: `lazy = true`",
+            ),
+            ("signals", "`signals` needs a value: `signals = false`"),
+            ("-1", "`min_size` must be at least 0"),
+            (
+                "fn",
+                "`main` must be an `async fn` under `#[with_pool]`; a runtime attribute such as `#[tokio::main]` goes below `#[with_pool]`, not above it",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_broken_entry_does_not_hide_the_next() {
+    settings(
+        "\"max_size\" = 3, max_size: 20, url == \"a\", 5, lazy lazy, connect_with = tune::<A, B> x, min_size, , engine =, signals(true), flavor = \"x\"",
+        &[
+            (
+                "\"max_size\"",
+                "a setting's name is written without quotes: `max_size = …`",
+            ),
+            (":", "a setting is written with `=`: `max_size = …`"),
+            ("=", "expected an expression"),
+            ("5", "expected a setting, such as `max_size = 20`"),
+            ("lazy", "expected `=` after `lazy`"),
+            ("x", "expected `,` after the value of `connect_with`"),
+            (",", "expected a setting, such as `max_size = 20`"),
+            ("min_size", "`min_size` needs a value: `min_size = 2`"),
+            ("engine", "`engine` needs a value: `engine = \"reports\"`"),
+            (
+                "signals",
+                "`signals` takes its value with `=`: `signals = false`",
+            ),
+            (
+                "\"x\"",
+                "`flavor` takes one of `\"multi_thread\"`, `\"current_thread\"`",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn unknown_settings() {
+    settings(
+        "max_szie = 5",
+        &[(
+            "max_szie",
+            "unknown setting `max_szie`: did you mean `max_size`?",
+        )],
+    );
+    settings(
+        "maxSize = 5",
+        &[(
+            "maxSize",
+            "unknown setting `maxSize`: did you mean `max_size`?",
+        )],
+    );
+    settings(
+        "idle_time_out = \"5s\"",
+        &[(
+            "idle_time_out",
+            "unknown setting `idle_time_out`: did you mean `idle_timeout`?",
+        )],
+    );
+    check(
+        "#[with_pool] async fn main(#[pool(colour = 5)] db: PgEngine) {}",
+        &[(
+            "colour",
+            "unknown setting `colour`; the settings are `engine`, `url`, `env`, `max_size`, `min_size`, `acquire_timeout`, `connect_timeout`, `start_timeout`, `idle_timeout`, `max_lifetime`, `validate_after`, `leak_after`, `close_timeout`, `lazy`, `statement_cache`, `application_name`, `session`, `connect_with`, `extensions`, `log_queries`, `slow_query`, `migrations`, `migrator`",
+        )],
+    );
+}
+
+#[test]
+fn names_of_other_pools() {
+    #[rustfmt::skip]
+    let rows = [
+        ("max_connections", "sqlx", "`max_size` in poolhouse"),
+        ("min_connections", "sqlx", "`min_size` in poolhouse"),
+        ("test_before_acquire", "sqlx", "`validate_after` in poolhouse (`\"0s\"` pings before every use)"),
+        ("acquire_slow_threshold", "sqlx", "`acquire_timeout` in poolhouse (its error names who holds the connections)"),
+        ("after_connect", "sqlx", "`session` in poolhouse (SQL that is run on every new connection)"),
+        ("maximumPoolSize", "HikariCP", "`max_size` in poolhouse"),
+        ("minimumIdle", "HikariCP", "`min_size` in poolhouse"),
+        ("connectionTimeout", "HikariCP", "`acquire_timeout` in poolhouse (a duration such as `\"30s\"`)"),
+        ("leakDetectionThreshold", "HikariCP", "`leak_after` in poolhouse (a duration such as `\"1m\"`)"),
+        ("keepaliveTime", "HikariCP", "`validate_after` in poolhouse (how long a connection may be idle before it is pinged)"),
+        ("timeouts", "deadpool", "`acquire_timeout` in poolhouse"),
+        ("wait_timeout", "deadpool", "`acquire_timeout` in poolhouse"),
+        ("recycle", "deadpool", "`validate_after` in poolhouse (how long a connection may be idle before it is pinged)"),
+        ("dsn", "asyncpg", "`url` in poolhouse"),
+        ("command_timeout", "asyncpg", "`session` in poolhouse (`session = \"SET statement_timeout = '5s'\"`)"),
+        ("max_inactive_connection_lifetime", "asyncpg", "`idle_timeout` in poolhouse"),
+        ("core_threads", "tokio", "`worker_threads` in poolhouse"),
+    ];
+    for (name, library, ours) in rows {
+        let message = format!("unknown setting `{name}`: what {library} calls `{name}` is {ours}");
+        settings(&format!("{name} = 5"), &[(name, &message)]);
+    }
+}
+
+#[test]
+fn values_of_the_wrong_type() {
+    #[rustfmt::skip]
+    let rows = [
+        ("engine", "5", "takes text: `engine = \"reports\"`"),
+        ("engine", "b\"x\"", "takes text: `engine = \"reports\"`"),
+        ("session", "true", "takes text: `session = \"SET TIME ZONE 'UTC'\"`"),
+        ("url", "5", "takes text: `url = \"postgres://localhost/bands\"`"),
+        ("max_size", "\"20\"", "takes a whole number, without quotes: `max_size = 20`"),
+        ("max_size", "20.5", "takes a whole number: `max_size = 20`"),
+        ("max_size", "true", "takes a whole number: `max_size = 20`"),
+        ("max_size", "20u64", "takes a `u32`, not a `u64`"),
+        ("worker_threads", "4u32", "takes a `usize`, not a `u32`"),
+        ("acquire_timeout", "30", "takes a duration with its unit: `acquire_timeout = \"30s\"`"),
+        ("idle_timeout", "600", "takes a duration with its unit: `idle_timeout = \"600s\"`"),
+        ("max_lifetime", "false", "takes a duration or `\"off\"`: `max_lifetime = \"30m\"`"),
+        ("acquire_timeout", "true", "takes a duration: `acquire_timeout = \"30s\"`"),
+        ("lazy", "1", "takes `true` or `false`: `lazy = true`"),
+        ("lazy", "\"true\"", "takes `true` or `false`, without quotes: `lazy = true`"),
+        ("log_queries", "\"verbose\"", "takes one of `\"off\"`, `\"error\"`, `\"warn\"`, `\"info\"`, `\"debug\"`, `\"trace\"`"),
+        ("log_queries", "false", "takes one of `\"off\"`, `\"error\"`, `\"warn\"`, `\"info\"`, `\"debug\"`, `\"trace\"`"),
+        ("extensions", "\"citext\"", "takes a list of texts: `extensions = [\"citext\"]`"),
+        ("connect_with", "\"tune\"", "takes the path of a function, without quotes: `connect_with = tune`"),
+        ("migrations", "true", "takes a directory: `migrations = \"migrations\"`"),
+        ("migrator", "\"migrations\"", "takes the path of a static `Migrator`: `migrator = MIGRATOR`; a directory is set with `migrations`"),
+        ("crate", "\"db\"", "takes a path, without quotes: `crate = ::poolhouse`"),
+        ("crate", "a + b", "takes a path: `crate = ::poolhouse`"),
+    ];
+    for (name, value, message) in rows {
+        settings(
+            &format!("{name} = {value}"),
+            &[(value, &format!("`{name}` {message}"))],
+        );
+    }
+    settings(
+        "extensions(\"a\", 5)",
+        &[(
+            "5",
+            "`extensions` takes a list of texts: `extensions = [\"citext\"]`",
+        )],
+    );
+    settings(
+        "extensions()",
+        &[(
+            "extensions",
+            "`extensions` needs a value: `extensions = [\"citext\"]`",
+        )],
+    );
+}
+
+#[test]
+fn values_out_of_range() {
+    #[rustfmt::skip]
+    let rows = [
+        ("max_size", "0", "must be at least 1"),
+        ("max_size", "(-5)", "must be at least 1"),
+        ("max_size", "4294967296", "must be at most 4294967295"),
+        ("max_size", "99999999999999999999999", "must be at most 4294967295"),
+        ("worker_threads", "0", "must be at least 1"),
+        ("statement_cache", "-1", "must be at least 0"),
+        ("engine", "\" \"", "must not be empty"),
+        ("url", "\"DATABASE_URL\"", "takes a URL, which begins with the kind of database: `sqlite:`, `postgres:`, `mysql:`; the name of a variable is set with `env`"),
+        ("env", "\"postgres://localhost\"", "takes the name of a variable; the URL itself is set with `url`"),
+        ("env", "\"$DATABASE_URL\"", "takes the name of a variable, such as `\"DATABASE_URL\"`; `$DATABASE_URL` is not one"),
+        ("acquire_timeout", "\"30\"", "= \"30\" has no unit; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
+        ("acquire_timeout", "\"5 parsecs\"", "= \"5 parsecs\" has the unknown unit `parsecs`; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
+        ("acquire_timeout", "\"soon\"", "= \"soon\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
+        ("idle_timeout", "\"0s\"", "must be above zero; `\"off\"` switches it off"),
+        ("leak_after", "\"never\"", "= \"never\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
+        ("acquire_timeout", "\"off\"", "= \"off\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
+        ("acquire_timeout", "\"-5s\"", "= \"-5s\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
+        ("acquire_timeout", "\"99999999999999999999s\"", "= \"99999999999999999999s\" is out of range; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
+    ];
+    for (name, value, message) in rows {
+        settings(
+            &format!("{name} = {value}"),
+            &[(value, &format!("`{name}` {message}"))],
+        );
+    }
+}
+
+#[test]
+fn settings_that_do_not_go_together() {
+    settings(
+        "max_size = 5, max_size = 6",
+        &[("max_size", "`max_size` is set twice; keep one of the two")],
+    );
+    settings(
+        "min_size = 20, lazy = true, max_size = 10",
+        &[(
+            "min_size = 20, lazy = true, max_size",
+            "`min_size = 20` is more than `max_size = 10`",
+        )],
+    );
+    settings(
+        "max_size = 10, min_size = 20",
+        &[(
+            "max_size = 10, min_size",
+            "`min_size = 20` is more than `max_size = 10`",
+        )],
+    );
+    settings(
+        "env = \"A\", url = \"sqlite:a\"",
+        &[(
+            "env = \"A\", url",
+            "`url` and `env` are both set, but the URL is either written here or read from a variable",
+        )],
+    );
+    settings(
+        "migrations = \"snapshots/migrations\", migrator = M",
+        &[(
+            "migrations = \"snapshots/migrations\", migrator",
+            "`migrations` and `migrator` are both set, but the migrations come either from a directory or from a `Migrator`",
+        )],
+    );
+    settings(
+        "flavor = \"current_thread\", worker_threads = 2",
+        &[(
+            "worker_threads",
+            "`worker_threads` needs `flavor = \"multi_thread\"`: a current-thread runtime has no workers",
+        )],
+    );
+}
+
+#[test]
+fn settings_that_do_not_belong_to_the_position() {
+    check(
+        "#[with_pool(worker_threads = 2)] #[tokio::main] async fn main() {}",
+        &[(
+            "worker_threads",
+            "`worker_threads` belongs in `#[tokio::main(…)]`, which builds the runtime here",
+        )],
+    );
+    check(
+        "#[with_pool(flavor = \"multi_thread\")] async fn serve(#[pool] db: PgEngine) {}",
+        &[(
+            "flavor",
+            "`flavor` belongs on `main`: any other function runs on its caller's runtime",
+        )],
+    );
+    check(
+        "#[with_pool] async fn main(#[pool(signals = true, crate = x, flavor = \"multi_thread\")] db: PgEngine) {}",
+        &[
+            (
+                "signals",
+                "`signals` is not a setting of one engine; write it in `#[with_pool(signals = …)]`",
+            ),
+            (
+                "crate",
+                "`crate` is not a setting of one engine; write it in `#[with_pool(crate = …)]`",
+            ),
+            (
+                "flavor",
+                "`flavor` is not a setting of one engine; write it in `#[with_pool(flavor = …)]`",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn directories_of_migrations() {
+    let errors = errors("#[with_pool(migrations = \"nowhere\")] async fn main() {}");
+    let [(at, message)] = &*errors else {
+        panic!("{errors:?}")
+    };
+    assert_eq!(at, "\"nowhere\"");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/nowhere");
+    assert!(
+        message.starts_with(&format!(
+            "cannot read the directory of migrations {directory}: "
+        )),
+        "{message}"
+    );
+}
+
+#[test]
+fn marks_on_parameters() {
+    check(
+        "#[with_pool] async fn main(#[pool = \"a\"] a: PgEngine, #[pool] #[pool(lazy = true)] b: PgEngine) {}",
+        &[
+            (
+                "#[pool = \"a\"]",
+                "settings of a parameter are written in parentheses: `#[pool(engine = \"reports\")]`",
+            ),
+            (
+                "#[pool(lazy = true)]",
+                "`#[pool]` stands on this parameter twice; keep one",
+            ),
+        ],
+    );
+    check(
+        "#[with_pool] #[pool] async fn serve(db: Engine<Postgres>, other: &str) {}",
+        &[
+            (
+                "#[pool]",
+                "`#[pool]` goes on a parameter, in front of its name: `#[pool] db: PgEngine`",
+            ),
+            (
+                "db",
+                "poolhouse fills in this parameter only when it is marked: `#[pool] db: Engine<Postgres>`",
+            ),
+        ],
+    );
+    check(
+        "#[with_pool] async fn serve(#[pool] a: impl Into<PgEngine>, #[cfg(unix)] b: u8) {}",
+        &[
+            (
+                "#[cfg(unix)]",
+                "a parameter under `#[with_pool]` cannot depend on `#[cfg]`; write two functions and put `#[cfg]` on each",
+            ),
+            (
+                "impl",
+                "poolhouse must know the type of a parameter that it fills in, such as `PgEngine`",
+            ),
+        ],
+    );
+    let twelve = "_: PgEngine, ".repeat(12);
+    check(&format!("#[with_pool] async fn main({twelve}) {{}}"), &[]);
+    check(
+        &format!("#[with_pool] async fn main({twelve} more: PgEngine) {{}}"),
+        &[(
+            "more",
+            "poolhouse fills in at most 12 parameters; further engines can be had from `engine_finder` in the body",
+        )],
+    );
+}
+
+#[test]
+fn functions_that_cannot_carry_the_attribute() {
+    check(
+        "#[with_pool] fn serve() {}",
+        &[(
+            "fn",
+            "`#[with_pool]` goes on an `async fn`: `async fn serve`",
+        )],
+    );
+    check(
+        "#[with_pool] async unsafe extern \"C\" fn serve(app: u8, ...) {}",
+        &[
+            (
+                "unsafe",
+                "a function under `#[with_pool]` cannot be `unsafe`; write `unsafe { … }` in its body",
+            ),
+            (
+                "extern \"C\"",
+                "a function under `#[with_pool]` cannot be `extern`",
+            ),
+            ("...", "a function under `#[with_pool]` cannot be variadic"),
+        ],
+    );
+    check(
+        "#[with_pool] const fn serve() {}",
+        &[
+            (
+                "fn",
+                "`#[with_pool]` goes on an `async fn`: `async fn serve`",
+            ),
+            ("const", "a function under `#[with_pool]` cannot be `const`"),
+        ],
+    );
+    check(
+        "#[with_pool] async fn main<T, U>(db: Engine<T>) where T: Database {}",
+        &[
+            ("T, U", "`main` cannot be generic"),
+            ("where", "`main` cannot have a `where` clause"),
+        ],
+    );
+    let method =
+        "`#[with_pool]` cannot stand on a method; put it on a free function that the method calls";
+    check(
+        "#[with_pool] async fn main(#[pool] &mut self, #[pool] db: PgEngine) {}",
+        &[("self", method)],
+    );
+    check(
+        "#[with_pool] async fn run(self: Box<Self>) -> Self {}",
+        &[("self", method)],
+    );
+    check(
+        "#[with_pool] async fn new(#[pool] db: PgEngine) -> Result<Self, Error> {}",
+        &[(
+            "Self",
+            "`Self` has no meaning under `#[with_pool]`, which moves the body to a function of its own; write the type's name",
+        )],
+    );
+}
+
+#[test]
+fn test_functions() {
+    for attribute in [
+        "test",
+        "tokio::test",
+        "rstest",
+        "test_log::test(tokio::test)",
+        "cfg_attr(unix, tokio::test)",
+    ] {
+        let at = attribute.split('(').next().unwrap_or_default();
+        let at = if at == "cfg_attr" { "tokio::test" } else { at };
+        check(
+            &format!("#[with_pool] #[{attribute}] async fn t(db: PgEngine) {{}}"),
+            &[(
+                at,
+                "`#[with_pool]` does not support test functions in this version",
+            )],
+        );
+    }
+}
+
+#[test]
+fn items_that_are_not_functions() {
+    check(
+        "#[with_pool] struct Service;",
+        &[(
+            "struct",
+            "`#[with_pool]` goes on an `async fn` with a body (expected `fn`)",
+        )],
+    );
+    check(
+        "#[with_pool(max_siz = 5)] async fn f();",
+        &[
+            (
+                "max_siz",
+                "unknown setting `max_siz`: did you mean `max_size`?",
+            ),
+            (
+                ";",
+                "`#[with_pool]` goes on an `async fn` with a body (expected the body of a function)",
+            ),
+        ],
+    );
+}

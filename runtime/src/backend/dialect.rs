@@ -1,0 +1,259 @@
+//! What is known of a database without its driver: names, schemes, the SQL of the pool's own needs, and what its
+//! connect errors mean.
+
+use std::borrow::Cow;
+use std::io;
+
+/// One database, as plain data.
+///
+/// It is data and not a trait so that `Any` can pick one by the URL's scheme, and so that an error can speak of a
+/// database whose feature is off.
+#[derive(Debug)]
+pub(crate) struct Dialect {
+    /// The name that errors and logs print.
+    pub(crate) name: &'static str,
+    /// The feature of this crate that turns the database on.
+    pub(crate) feature: &'static str,
+    /// The schemes of its URLs.
+    pub(crate) schemes: &'static [&'static str],
+    /// A query for the id by which the server knows this session; `None` when there is no server.
+    pub(crate) session_id: Option<&'static str>,
+    /// The statement that ends another session.
+    pub(crate) end_session: fn(u64) -> Option<String>,
+    /// A query for the server's version as text.
+    pub(crate) version: &'static str,
+    /// What a failed connection attempt means.
+    pub(crate) diagnose: fn(code: Option<&str>, message: &str) -> Option<Diagnosis>,
+    /// Whether a URL names a database that lives in this process's memory and dies with its last connection.
+    pub(crate) in_memory: fn(url: &str) -> bool,
+    /// The statement that creates an extension when it is missing; `None` where there are no extensions.
+    pub(crate) create_extension: Option<fn(&str) -> String>,
+}
+
+/// What a failed connection attempt means, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    /// Whether the next attempt may succeed without anyone changing anything.
+    pub(crate) retry: bool,
+    /// What happened, in a few words.
+    pub(crate) what: Cow<'static, str>,
+    /// What a person can do.
+    pub(crate) cure: Cow<'static, str>,
+}
+
+impl Diagnosis {
+    pub(crate) fn retry(what: &'static str, cure: &'static str) -> Self {
+        Self {
+            retry: true,
+            what: what.into(),
+            cure: cure.into(),
+        }
+    }
+
+    /// Nothing came back at all.
+    pub(crate) fn silence() -> Self {
+        Self::retry(
+            "the server did not answer",
+            "check the network between here and the server",
+        )
+    }
+
+    pub(crate) fn fatal(what: &'static str, cure: &'static str) -> Self {
+        Self {
+            retry: false,
+            what: what.into(),
+            cure: cure.into(),
+        }
+    }
+}
+
+impl Dialect {
+    /// Reads a connect error: the database's own codes first, then what every network has in common.
+    pub(crate) fn diagnosis(&self, error: &sqlx::Error) -> Diagnosis {
+        match error {
+            sqlx::Error::Database(database) => {
+                (self.diagnose)(database.code().as_deref(), database.message()).unwrap_or_else(
+                    || {
+                        Diagnosis::fatal(
+                            "the server rejected the connection",
+                            "see the server's message and its log",
+                        )
+                    },
+                )
+            }
+            sqlx::Error::Io(error) => io_diagnosis(error),
+            sqlx::Error::Tls(_) => Diagnosis::fatal(
+                "the TLS handshake failed",
+                "check the server's certificate and the sslmode (MySQL: ssl-mode) of the url",
+            ),
+            sqlx::Error::Configuration(_) => Diagnosis::fatal(
+                "the driver does not accept the connect options",
+                "correct the url, its query parameters and the files that they name",
+            ),
+            _ => Diagnosis::fatal(
+                "the connection could not be opened",
+                "see the driver's message",
+            ),
+        }
+    }
+}
+
+fn io_diagnosis(error: &io::Error) -> Diagnosis {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Diagnosis::retry(
+            "the server refused the connection",
+            "start the server, or correct host and port of the url",
+        ),
+        io::ErrorKind::NotFound => Diagnosis::retry(
+            "the server's socket does not exist",
+            "start the server, or correct the socket path of the url",
+        ),
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Diagnosis::retry(
+            "the server ended the connection while it was being opened",
+            "see the server's log; a proxy without a server behind it does this too",
+        ),
+        io::ErrorKind::TimedOut => Diagnosis::retry(
+            "the server did not answer in time",
+            "check the network between here and the server, or raise connect_timeout",
+        ),
+        io::ErrorKind::PermissionDenied => Diagnosis::fatal(
+            "the operating system denied access",
+            "check the rights of the file or socket that the url names",
+        ),
+        _ => Diagnosis::fatal(
+            "the connection could not be opened",
+            "check host and port of the url and the network",
+        ),
+    }
+}
+
+/// Postgres, and what speaks its protocol.
+pub(crate) static POSTGRES: Dialect = Dialect {
+    name: "Postgres",
+    feature: "postgres",
+    schemes: &["postgres", "postgresql"],
+    session_id: Some("SELECT pg_backend_pid()::int8"),
+    // <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL>
+    // The process id may be another session's by now, so only one that looks like ours is ended.
+    end_session: |id| {
+        Some(format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE pid = {id} AND usename = current_user AND datname = current_database()"
+        ))
+    },
+    version: "SHOW server_version",
+    // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+    diagnose: |code, _| {
+        Some(match code? {
+            "57P03" => Diagnosis::retry(
+                "the server is starting up or shutting down",
+                "wait for the server",
+            ),
+            "53300" => Diagnosis::retry(
+                "the server has too many clients",
+                "lower max_size, raise the server's max_connections, or put a pooler in front",
+            ),
+            "28P01" | "28000" => Diagnosis::fatal(
+                "the server rejected the user or the password",
+                "correct user and password of the url, or the server's pg_hba.conf",
+            ),
+            "3D000" => Diagnosis::fatal(
+                "the database does not exist",
+                "create the database, or correct its name in the url",
+            ),
+            "42501" => Diagnosis::fatal(
+                "the user may not connect",
+                "grant CONNECT on the database to the user",
+            ),
+            _ => return None,
+        })
+    },
+    in_memory: |_| false,
+    create_extension: Some(|name| {
+        format!(
+            "CREATE EXTENSION IF NOT EXISTS \"{}\"",
+            name.replace('"', "\"\"")
+        )
+    }),
+};
+
+/// MySQL and MariaDB.
+pub(crate) static MYSQL: Dialect = Dialect {
+    name: "MySQL",
+    feature: "mysql",
+    schemes: &["mysql", "mariadb"],
+    session_id: Some("SELECT CAST(CONNECTION_ID() AS SIGNED)"),
+    // <https://mariadb.com/kb/en/kill/>
+    end_session: |id| Some(format!("KILL CONNECTION {id}")),
+    version: "SELECT VERSION()",
+    // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: the driver gives the SQLSTATE as code, which does not
+    // tell these apart where it is HY000 or 08004, so the message's own words decide there.
+    diagnose: |code, message| {
+        Some(match code {
+            Some("08004") => Diagnosis::retry(
+                "the server has too many connections",
+                "lower max_size, or raise the server's max_connections",
+            ),
+            Some("28000") => Diagnosis::fatal(
+                "the server rejected the user or the password",
+                "correct user and password of the url, or the user's host on the server",
+            ),
+            Some("42000") if message.starts_with("Unknown database") => Diagnosis::fatal(
+                "the database does not exist",
+                "create the database, or correct its name in the url",
+            ),
+            Some("42000") => Diagnosis::fatal(
+                "the user may not use the database",
+                "grant the user its rights on the database",
+            ),
+            _ if message.starts_with("Too many connections") => Diagnosis::retry(
+                "the server has too many connections",
+                "lower max_size, or raise the server's max_connections",
+            ),
+            _ if message.contains("shutdown") => {
+                Diagnosis::retry("the server is shutting down", "wait for the server")
+            }
+            _ => return None,
+        })
+    },
+    in_memory: |_| false,
+    create_extension: None,
+};
+
+/// SQLite: a file, or memory.
+pub(crate) static SQLITE: Dialect = Dialect {
+    name: "SQLite",
+    feature: "sqlite",
+    schemes: &["sqlite"],
+    session_id: None,
+    end_session: |_| None,
+    version: "SELECT sqlite_version()",
+    // <https://www.sqlite.org/rescode.html>
+    diagnose: |code, _| {
+        Some(match code? {
+            "14" | "526" | "782" | "1038" => Diagnosis::fatal(
+                "the database file cannot be opened",
+                "create its folder and give this user the right to write there (SQLite writes files beside the database), \
+                 or add ?mode=rwc to the url when the file is to be created",
+            ),
+            "8" | "264" | "520" | "776" | "1032" | "1288" | "1544" => Diagnosis::fatal(
+                "the database file or its folder is read-only",
+                "give this user the right to write to the file and its folder, or add ?mode=ro to the url",
+            ),
+            "26" => Diagnosis::fatal(
+                "the file is not a SQLite database",
+                "correct the path in the url",
+            ),
+            "5" | "261" => {
+                Diagnosis::retry("another process has locked the database", "wait for it")
+            }
+            _ => return None,
+        })
+    },
+    // <https://www.sqlite.org/inmemorydb.html>
+    in_memory: |url| url.contains(":memory:") || url.contains("mode=memory"),
+    create_extension: None,
+};

@@ -1,0 +1,168 @@
+//! Running a query on a driver's connection, from generic code.
+//!
+//! sqlx implements `Executor` for `&mut PgConnection` and its siblings. Generic code would need
+//! `for<'c> &'c mut DB::Connection: Executor<'c>` on every item that touches a connection, and every caller would have
+//! to repeat it. This trait says the same once per database.
+
+use either::Either;
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Database, Execute, Executor, SqlStr};
+use sqlx_core::describe::Describe;
+
+/// What one step of a result is: the end of a statement, or a row.
+pub(crate) type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
+
+/// The methods of [`sqlx::Executor`], and the run of migrations, on a plain connection of this database.
+///
+/// Implemented by [`executes!`](macro@executes) alone; each method is the driver's own.
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub trait Executes: Database {
+    fn execute<'e, 'q: 'e, E>(
+        connection: &'e mut Self::Connection,
+        query: E,
+    ) -> BoxFuture<'e, sqlx::Result<Self::QueryResult>>
+    where
+        E: Execute<'q, Self> + 'q;
+
+    fn fetch_many<'e, 'q: 'e, E>(
+        connection: &'e mut Self::Connection,
+        query: E,
+    ) -> BoxStream<'e, sqlx::Result<Step<Self>>>
+    where
+        E: Execute<'q, Self> + 'q;
+
+    fn fetch_all<'e, 'q: 'e, E>(
+        connection: &'e mut Self::Connection,
+        query: E,
+    ) -> BoxFuture<'e, sqlx::Result<Vec<Self::Row>>>
+    where
+        E: Execute<'q, Self> + 'q;
+
+    fn fetch_optional<'e, 'q: 'e, E>(
+        connection: &'e mut Self::Connection,
+        query: E,
+    ) -> BoxFuture<'e, sqlx::Result<Option<Self::Row>>>
+    where
+        E: Execute<'q, Self> + 'q;
+
+    fn prepare_with<'e>(
+        connection: &'e mut Self::Connection,
+        sql: SqlStr,
+        parameters: &'e [Self::TypeInfo],
+    ) -> BoxFuture<'e, sqlx::Result<Self::Statement>>;
+
+    fn describe(
+        connection: &mut Self::Connection,
+        sql: SqlStr,
+    ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>>;
+
+    fn migrate<'e>(
+        connection: &'e mut Self::Connection,
+        migrator: &'e Migrator,
+    ) -> BoxFuture<'e, Result<(), MigrateError>>;
+
+    /// The whole number that a query of the pool's own answers with.
+    fn number<'e>(
+        connection: &'e mut Self::Connection,
+        sql: &'static str,
+    ) -> BoxFuture<'e, sqlx::Result<i64>>;
+
+    /// The text that a query of the pool's own answers with.
+    fn text<'e>(
+        connection: &'e mut Self::Connection,
+        sql: &'static str,
+    ) -> BoxFuture<'e, sqlx::Result<String>>;
+}
+
+macro_rules! executes {
+    ($($(#[$feature:meta])* $database:ty;)*) => {$(
+        $(#[$feature])*
+        impl Executes for $database {
+            fn execute<'e, 'q: 'e, E>(
+                connection: &'e mut Self::Connection,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<Self::QueryResult>>
+            where
+                E: Execute<'q, Self> + 'q,
+            {
+                Executor::execute(connection, query)
+            }
+
+            fn fetch_many<'e, 'q: 'e, E>(
+                connection: &'e mut Self::Connection,
+                query: E,
+            ) -> BoxStream<'e, sqlx::Result<Step<Self>>>
+            where
+                E: Execute<'q, Self> + 'q,
+            {
+                Executor::fetch_many(connection, query)
+            }
+
+            fn fetch_all<'e, 'q: 'e, E>(
+                connection: &'e mut Self::Connection,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<Vec<Self::Row>>>
+            where
+                E: Execute<'q, Self> + 'q,
+            {
+                Executor::fetch_all(connection, query)
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(
+                connection: &'e mut Self::Connection,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<Option<Self::Row>>>
+            where
+                E: Execute<'q, Self> + 'q,
+            {
+                Executor::fetch_optional(connection, query)
+            }
+
+            fn prepare_with<'e>(
+                connection: &'e mut Self::Connection,
+                sql: SqlStr,
+                parameters: &'e [Self::TypeInfo],
+            ) -> BoxFuture<'e, sqlx::Result<Self::Statement>> {
+                Executor::prepare_with(connection, sql, parameters)
+            }
+
+            fn describe(
+                connection: &mut Self::Connection,
+                sql: SqlStr,
+            ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>> {
+                Executor::describe(connection, sql)
+            }
+
+            fn migrate<'e>(
+                connection: &'e mut Self::Connection,
+                migrator: &'e Migrator,
+            ) -> BoxFuture<'e, Result<(), MigrateError>> {
+                Box::pin(migrator.run_direct(None, connection, false))
+            }
+
+            fn number<'e>(
+                connection: &'e mut Self::Connection,
+                sql: &'static str,
+            ) -> BoxFuture<'e, sqlx::Result<i64>> {
+                Box::pin(sqlx::query_scalar(sql).persistent(false).fetch_one(connection))
+            }
+
+            fn text<'e>(
+                connection: &'e mut Self::Connection,
+                sql: &'static str,
+            ) -> BoxFuture<'e, sqlx::Result<String>> {
+                Box::pin(sqlx::query_scalar(sql).persistent(false).fetch_one(connection))
+            }
+        }
+    )*};
+}
+
+executes! {
+    #[cfg(feature = "postgres")] sqlx::Postgres;
+    #[cfg(feature = "mysql")] sqlx::MySql;
+    #[cfg(feature = "sqlite")] sqlx::Sqlite;
+    #[cfg(feature = "any")] sqlx::Any;
+}

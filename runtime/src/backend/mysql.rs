@@ -1,0 +1,35 @@
+//! MySQL and MariaDB.
+
+use sqlx::MySql;
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
+
+use super::{Backend, Dialect, dialect};
+use crate::settings::{DatabaseUrl, EngineSettings};
+
+impl Backend for MySql {
+    const KIND: &'static str = "MySQL";
+
+    fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect> {
+        dialect::MYSQL
+            .schemes
+            .contains(&url.scheme())
+            .then_some(&dialect::MYSQL)
+    }
+
+    fn options(settings: &EngineSettings) -> sqlx::Result<MySqlConnectOptions> {
+        let options: MySqlConnectOptions = settings.url.expose().parse()?;
+        let options = options.statement_cache_capacity(settings.statement_cache as usize);
+        Ok(super::log_statements(options, settings))
+    }
+
+    fn ends_session(error: &sqlx::Error) -> bool {
+        match error {
+            // Server shutdown, connection killed, and (MariaDB) query limits that end the session:
+            // <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
+            sqlx::Error::Database(error) => error
+                .try_downcast_ref::<MySqlDatabaseError>()
+                .is_some_and(|error| matches!(error.number(), 1053 | 1927 | 3169)),
+            error => super::breaks_connection(error),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Postgres.
+
+use sqlx::Postgres;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
+
+use super::{Backend, Dialect, dialect};
+use crate::settings::{DatabaseUrl, EngineSettings};
+
+impl Backend for Postgres {
+    const KIND: &'static str = "Postgres";
+
+    fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect> {
+        dialect::POSTGRES
+            .schemes
+            .contains(&url.scheme())
+            .then_some(&dialect::POSTGRES)
+    }
+
+    fn options(settings: &EngineSettings) -> sqlx::Result<PgConnectOptions> {
+        let options: PgConnectOptions = settings.url.expose().parse()?;
+        // A name in the URL is the more particular one.
+        let options = match (options.get_application_name(), &settings.application_name) {
+            (None, Some(name)) => options.application_name(name),
+            _ => options,
+        };
+        let options = options.statement_cache_capacity(settings.statement_cache as usize);
+        Ok(super::log_statements(options, settings))
+    }
+
+    fn ends_session(error: &sqlx::Error) -> bool {
+        match error {
+            // FATAL and PANIC end the session: <https://www.postgresql.org/docs/current/runtime-config-logging.html>.
+            sqlx::Error::Database(error) => error
+                .try_downcast_ref::<PgDatabaseError>()
+                .is_some_and(|error| {
+                    matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
+                }),
+            error => super::breaks_connection(error),
+        }
+    }
+}

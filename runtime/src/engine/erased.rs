@@ -1,0 +1,52 @@
+//! An engine whose database is not known by type: what the finder keeps, and what the lifecycle starts and closes.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use futures_core::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::{Base, Engine};
+use crate::backend::Backend;
+use crate::error::Error;
+use crate::pool::CloseReport;
+use crate::settings::EngineSettings;
+
+/// An [`Engine`] of some kind.
+pub(crate) trait ErasedEngine: Send + Sync {
+    fn name(&self) -> &str;
+    /// The kind by type: `Postgres`, `Any`.
+    fn kind(&self) -> &'static str;
+    fn start_with(&self, settings: EngineSettings, base: Base) -> BoxFuture<'_, Result<(), Error>>;
+    fn close<'a>(&'a self, hurry: &'a CancellationToken) -> BoxFuture<'a, CloseReport>;
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<DB: Backend> ErasedEngine for Engine<DB> {
+    fn name(&self) -> &str {
+        Engine::name(self)
+    }
+
+    fn kind(&self) -> &'static str {
+        DB::KIND
+    }
+
+    fn start_with(&self, settings: EngineSettings, base: Base) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(Engine::start_with(self, settings, base))
+    }
+
+    fn close<'a>(&'a self, hurry: &'a CancellationToken) -> BoxFuture<'a, CloseReport> {
+        Box::pin(Engine::close(self, hurry))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// A new engine of this database, without its type.
+pub(crate) fn erased<DB: Backend>(
+    settings: EngineSettings,
+) -> Result<Arc<dyn ErasedEngine>, Error> {
+    Ok(Arc::new(Engine::<DB>::new(settings)?))
+}

@@ -1,0 +1,201 @@
+//! `&Engine`, `&mut Checkout` and `&mut Transaction` as executors of sqlx.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use sqlx::error::BoxDynError;
+use sqlx::{Database, Execute, Executor, SqlStr};
+use sqlx_core::describe::Describe;
+
+use super::{Engine, Transaction};
+use crate::backend::{Backend, Step};
+use crate::pool::{Card, Checkout, Holder};
+
+/// A query that tells the pool its text when it runs: the text names the holder of the connection, and shows whether a
+/// transaction was begun behind the driver's back.
+struct Noted<E> {
+    query: E,
+    card: Arc<Card>,
+}
+
+impl<'q, DB: Database, E: Execute<'q, DB>> Execute<'q, DB> for Noted<E> {
+    fn sql(self) -> SqlStr {
+        let sql = self.query.sql();
+        self.card.note(&sql);
+        sql
+    }
+
+    fn statement(&self) -> Option<&DB::Statement> {
+        self.query.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, BoxDynError> {
+        self.query.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        self.query.persistent()
+    }
+}
+
+/// A checkout for one query: taken for it, or lent to it.
+enum ForQuery<'c, DB: Backend> {
+    Taken(Checkout<DB>),
+    Lent(&'c mut Checkout<DB>),
+}
+
+impl<DB: Backend> ForQuery<'_, DB> {
+    fn checkout(&mut self) -> &mut Checkout<DB> {
+        match self {
+            Self::Taken(checkout) => checkout,
+            Self::Lent(checkout) => checkout,
+        }
+    }
+}
+
+/// Implements `Executor` on `$on`, given how `$this` comes to a [`ForQuery`].
+macro_rules! executor {
+    (impl<$life:lifetime> for $on:ty, |$this:ident| $source:expr) => {
+        impl<$life, DB: Backend> Executor<$life> for $on {
+            type Database = DB;
+
+            fn execute<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<DB::QueryResult>>
+            where
+                $life: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                let $this = self;
+                let source = $source;
+                Box::pin(async move {
+                    let mut source: ForQuery<'_, DB> = source.await?;
+                    source
+                        .checkout()
+                        .run(|connection, card| DB::execute(connection, Noted { query, card }))
+                        .await
+                })
+            }
+
+            fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Step<DB>>>
+            where
+                $life: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                let $this = self;
+                let source = $source;
+                Box::pin(async_stream::try_stream! {
+                    let mut source: ForQuery<'_, DB> = source.await?;
+                    let checkout = source.checkout();
+                    let (before, connection, card) = checkout.begin_stream();
+                    let mut steps = DB::fetch_many(connection, Noted { query, card });
+                    let mut error = None;
+                    while let Some(step) = steps.next().await {
+                        match step {
+                            Ok(step) => yield step,
+                            Err(failed) => {
+                                error = Some(failed);
+                                break;
+                            }
+                        }
+                    }
+                    drop(steps);
+                    // A stream that is dropped half-way never comes here, so its connection stays unverified.
+                    checkout.end_stream(before, error.as_ref());
+                    if let Some(error) = error {
+                        Err(error)?;
+                    }
+                })
+            }
+
+            fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Vec<DB::Row>>>
+            where
+                $life: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                let $this = self;
+                let source = $source;
+                Box::pin(async move {
+                    let mut source: ForQuery<'_, DB> = source.await?;
+                    source
+                        .checkout()
+                        .run(|connection, card| DB::fetch_all(connection, Noted { query, card }))
+                        .await
+                })
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<Option<DB::Row>>>
+            where
+                $life: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                let $this = self;
+                let source = $source;
+                Box::pin(async move {
+                    let mut source: ForQuery<'_, DB> = source.await?;
+                    source
+                        .checkout()
+                        .run(|connection, card| {
+                            DB::fetch_optional(connection, Noted { query, card })
+                        })
+                        .await
+                })
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: SqlStr,
+                parameters: &'e [DB::TypeInfo],
+            ) -> BoxFuture<'e, sqlx::Result<DB::Statement>>
+            where
+                $life: 'e,
+            {
+                let $this = self;
+                let source = $source;
+                Box::pin(async move {
+                    let mut source: ForQuery<'_, DB> = source.await?;
+                    source
+                        .checkout()
+                        .run(|connection, _| DB::prepare_with(connection, sql, parameters))
+                        .await
+                })
+            }
+
+            #[doc(hidden)]
+            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<DB>>>
+            where
+                $life: 'e,
+            {
+                let $this = self;
+                let source = $source;
+                Box::pin(async move {
+                    let mut source: ForQuery<'_, DB> = source.await?;
+                    source
+                        .checkout()
+                        .run(|connection, _| DB::describe(connection, sql))
+                        .await
+                })
+            }
+        }
+    };
+}
+
+// As with `&sqlx::Pool`, the future does not borrow the engine, so that it may outlive the reference.
+executor!(impl<'c> for &'_ Engine<DB>, |engine| take(engine.clone()));
+executor!(impl<'c> for &'c mut Checkout<DB>, |checkout| lend(checkout));
+executor!(impl<'c> for &'c mut Transaction<DB>, |transaction| lend(transaction.checkout_mut()));
+
+async fn take<DB: Backend>(engine: Engine<DB>) -> sqlx::Result<ForQuery<'static, DB>> {
+    Ok(ForQuery::Taken(engine.checkout(Holder::Engine).await?))
+}
+
+fn lend<DB: Backend>(checkout: &mut Checkout<DB>) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
+    ready(Ok(ForQuery::Lent(checkout)))
+}

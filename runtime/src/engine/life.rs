@@ -1,0 +1,240 @@
+//! Starting and closing an engine's pool.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{Engine, Phase, Server};
+use crate::backend::Backend;
+use crate::error::{Error, StartError, UsageError};
+use crate::pool::{CloseReport, Connector, Holder, Left, Pool};
+use crate::settings::EngineSettings;
+
+/// What a pool stands on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// The engine's own places.
+    #[default]
+    Own,
+    /// A `sqlx::Pool`, because a parameter asks for one.
+    Sqlx,
+}
+
+impl<DB: Backend> Engine<DB> {
+    /// Starts the pool: connects, creates `extensions`, runs `migrations`. From now on every query uses it.
+    ///
+    /// Starting a started pool shares it; it is closed when as many have called
+    /// [`close_connection_pool`](Engine::close_connection_pool).
+    ///
+    /// # Errors
+    ///
+    /// The server could not be reached within `start_timeout` (default 30 s), rejected us, or a migration failed. Nothing
+    /// stays open.
+    ///
+    /// # Cancellation
+    ///
+    /// What was opened is closed in the background.
+    pub async fn start_connection_pool(&self) -> Result<(), Error> {
+        let settings = EngineSettings::clone(&self.connector().settings);
+        self.start_with(settings, Base::Own).await
+    }
+
+    /// Closes the pool: new checkouts are refused at once, idle connections are closed side by side, the others have up to
+    /// `close_timeout` (default 10 s) to come back, and what is left then is ended on the server, where there is one. It
+    /// never hangs, and never panics.
+    ///
+    /// A pool that is not started is left alone, and the report says so.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, the pool stays closed for newcomers; its connections close as they come back.
+    pub async fn close_connection_pool(&self) -> CloseReport {
+        self.close(&CancellationToken::new()).await
+    }
+
+    /// Starts the pool with these settings, or shares one that was started with the same.
+    pub(crate) async fn start_with(
+        &self,
+        settings: EngineSettings,
+        base: Base,
+    ) -> Result<(), Error> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(UsageError::NoRuntime {
+                engine: self.0.name.clone(),
+            }
+            .into());
+        }
+        let _turn = self.0.turn.lock().await;
+        if self.share(&settings, base)? {
+            return Ok(());
+        }
+        let span = tracing::info_span!("start_connection_pool", engine = %self.0.name);
+        self.open(settings, base).instrument(span).await
+    }
+
+    async fn open(&self, settings: EngineSettings, base: Base) -> Result<(), Error> {
+        let begun = Instant::now();
+        let connector = Arc::new(Connector::<DB>::new(settings)?);
+        let pool = match base {
+            Base::Own => Pool::start(Arc::clone(&connector)).await?,
+            Base::Sqlx => Pool::start_on_sqlx(Arc::clone(&connector)).await?,
+        };
+        let server = match prepare(&pool, &connector).await {
+            Ok(server) => server,
+            Err(error) => {
+                pool.close(&CancellationToken::new()).await;
+                return Err(error);
+            }
+        };
+        report_start(&pool, &connector, server.as_ref(), begun);
+        self.set_phase(Phase::Started {
+            pool,
+            owners: 1,
+            connector,
+            server,
+        });
+        Ok(())
+    }
+
+    /// Becomes one more owner of a started pool; false when it is not started.
+    fn share(&self, settings: &EngineSettings, base: Base) -> Result<bool, Error> {
+        let mut phase = self.0.phase.write().unwrap_or_else(PoisonError::into_inner);
+        let Phase::Started {
+            pool,
+            owners,
+            connector,
+            ..
+        } = &mut *phase
+        else {
+            return Ok(false);
+        };
+        settings.same_as(&connector.settings)?;
+        if base == Base::Sqlx && pool.as_sqlx().is_none() {
+            return Err(StartError::not_on_sqlx(settings).into());
+        }
+        *owners += 1;
+        Ok(true)
+    }
+
+    /// Closes the pool if this is its last owner. `hurry` ends the waiting.
+    pub(crate) async fn close(&self, hurry: &CancellationToken) -> CloseReport {
+        let _turn = self.0.turn.lock().await;
+        let pool = {
+            let mut phase = self.0.phase.write().unwrap_or_else(PoisonError::into_inner);
+            match &mut *phase {
+                Phase::Configured(_) | Phase::Closed(_) => {
+                    return self.left(Left::NotStarted);
+                }
+                Phase::Started { owners, .. } if *owners > 1 => {
+                    *owners -= 1;
+                    return self.left(Left::Shared);
+                }
+                Phase::Started {
+                    pool, connector, ..
+                } => {
+                    let pool = pool.clone();
+                    *phase = Phase::Closed(Arc::clone(connector));
+                    pool
+                }
+            }
+        };
+        let span = tracing::info_span!("close_connection_pool", engine = %self.0.name);
+        let report = pool.close(hurry).instrument(span).await;
+        if report.is_clean() {
+            tracing::info!(engine = %self.0.name, "{report}");
+        } else {
+            tracing::warn!(engine = %self.0.name, "{report}");
+        }
+        report
+    }
+
+    fn left(&self, left: Left) -> CloseReport {
+        let report = CloseReport::left(&self.0.name, left);
+        tracing::info!(engine = %self.0.name, "{report}");
+        report
+    }
+}
+
+/// What happens once on a new pool, before anyone uses it: the server's version, extensions, migrations.
+async fn prepare<DB: Backend>(
+    pool: &Pool<DB>,
+    connector: &Connector<DB>,
+) -> Result<Option<Server>, Error> {
+    let settings = &connector.settings;
+    let migrator = settings.migrator().await?;
+    if settings.lazy && migrator.is_none() && settings.extensions.is_empty() {
+        return Ok(None);
+    }
+    let mut checkout = pool.checkout(Holder::Engine).await?;
+    let version = checkout
+        .run(|connection, _| DB::text(connection, connector.dialect.version))
+        .await?;
+    if let Some(create) = connector.dialect.create_extension {
+        for extension in &settings.extensions {
+            let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(create(extension)));
+            if let Err(error) = checkout
+                .run(|connection, _| DB::execute(connection, statement))
+                .await
+            {
+                // Most often a right is missing, and the extension is there already or not needed yet.
+                tracing::warn!(engine = %settings.engine, extension, %error, "the extension could not be created");
+            }
+        }
+    } else if !settings.extensions.is_empty() {
+        tracing::warn!(
+            engine = %settings.engine,
+            "{} has no extensions to create: {}",
+            connector.dialect.name,
+            settings.describe("extensions"),
+        );
+    }
+    if let Some(migrator) = migrator {
+        let run = checkout.run(|connection, _| {
+            let work = async move {
+                DB::migrate(connection, &migrator)
+                    .await
+                    .map_err(sqlx::Error::from)
+            };
+            Box::pin(work)
+        });
+        if let Err(error) = run.await {
+            // A failed run keeps the driver's lock until its session ends.
+            checkout.discard();
+            return Err(StartError::migrations(settings, &error).into());
+        }
+    }
+    Ok(Some(Server {
+        kind: connector.dialect.name,
+        version,
+    }))
+}
+
+fn report_start<DB: Backend>(
+    pool: &Pool<DB>,
+    connector: &Connector<DB>,
+    server: Option<&Server>,
+    begun: Instant,
+) {
+    let settings = &connector.settings;
+    let (kind, version) = match server {
+        Some(server) => (server.kind, server.version.as_str()),
+        None => (connector.dialect.name, "(not asked yet)"),
+    };
+    let status = pool.status();
+    let took = std::time::Duration::from_millis(
+        u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    );
+    let changed: Vec<String> = settings.changed().collect();
+    tracing::info!(
+        engine = %settings.engine,
+        "engine `{}`: pool started on {kind} {version} in {}, {} of {} connections open; {}",
+        settings.engine,
+        humantime::format_duration(took),
+        status.size,
+        status.max,
+        changed.join(", "),
+    );
+}

@@ -1,0 +1,300 @@
+//! The engine: one configured database, and its pool once started.
+
+mod erased;
+mod executor;
+mod life;
+mod transaction;
+
+use std::fmt;
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::erased::{ErasedEngine, erased};
+pub(crate) use self::life::Base;
+pub use self::transaction::Transaction;
+use crate::backend::{Backend, OptionsOf};
+use crate::error::{AcquireError, Error, UsageError};
+use crate::pool::{Checkout, Connector, Holder, Pool, Status};
+use crate::settings::EngineSettings;
+
+/// One configured database: where it is, which kind, its settings, and its pool once started. Cheap to clone.
+///
+/// `&Engine` is a [`sqlx::Executor`]: `query`, `query_as`, `query_scalar`, the `query!` family and streams take it where
+/// they took `&sqlx::Pool`.
+///
+/// # Before the pool is started
+///
+/// Each query opens a connection of its own and closes it after, as in Piccolo. That is fine for a script and wasteful for
+/// a service, so the first one logs a warning; [`require_pool`](Engine::require_pool) makes it an error.
+///
+/// # After the pool is closed
+///
+/// Every use is an error of the kind [`AcquireKind::Closed`](crate::AcquireKind::Closed), until someone starts it again.
+pub struct Engine<DB: Backend>(Arc<Shared<DB>>);
+
+struct Shared<DB: Backend> {
+    name: String,
+    phase: RwLock<Phase<DB>>,
+    /// Start and close take turns.
+    turn: tokio::sync::Mutex<()>,
+    require_pool: AtomicBool,
+    warned: AtomicBool,
+    /// The checkouts before the pool is started.
+    alone: TaskTracker,
+}
+
+/// Where the engine is in its life.
+enum Phase<DB: Backend> {
+    /// Configured. Queries open connections of their own.
+    Configured(Arc<Connector<DB>>),
+    /// The pool is started, by so many owners.
+    Started {
+        pool: Pool<DB>,
+        owners: usize,
+        connector: Arc<Connector<DB>>,
+        server: Option<Server>,
+    },
+    /// The pool was closed.
+    Closed(Arc<Connector<DB>>),
+}
+
+/// What answers on the other side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Server {
+    /// The kind of database: `Postgres`, `MySQL`, `SQLite`.
+    pub kind: &'static str,
+    /// The version, in the server's own words.
+    pub version: String,
+}
+
+/// What [`Engine::health`] found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// From asking for a connection to the server's answer.
+    pub latency: Duration,
+    /// The pool at that moment.
+    pub status: Status,
+}
+
+impl<DB: Backend> Engine<DB> {
+    /// An engine from the configuration, not started.
+    pub(crate) fn new(settings: EngineSettings) -> Result<Self, Error> {
+        let name = settings.engine.clone();
+        let connector = Arc::new(Connector::new(settings)?);
+        Ok(Self(Arc::new(Shared {
+            name,
+            phase: RwLock::new(Phase::Configured(connector)),
+            turn: tokio::sync::Mutex::new(()),
+            require_pool: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
+            alone: TaskTracker::new(),
+        })))
+    }
+
+    /// The engine's name: `default`, or the one that the code and the configuration gave it.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Takes a connection out of the pool, waiting up to `acquire_timeout` (default 30 s) for one.
+    ///
+    /// # Errors
+    ///
+    /// [`sqlx::Error::Io`] with an [`AcquireError`] inside, which says why there was none: who holds the connections, or
+    /// why the server could not be reached.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point.
+    #[track_caller]
+    pub fn acquire(&self) -> impl Future<Output = sqlx::Result<Checkout<DB>>> + Send + use<DB> {
+        let place = Location::caller();
+        let engine = self.clone();
+        async move { Ok(engine.checkout(Holder::Code(place)).await?) }
+    }
+
+    /// Takes a connection and begins a transaction on it. See [`Transaction`].
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Engine::acquire), or what the server says to `BEGIN`.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point: a half-begun transaction is rolled back before anyone else gets its
+    /// connection.
+    #[track_caller]
+    pub fn begin(&self) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {
+        let place = Location::caller();
+        let engine = self.clone();
+        async move { Transaction::begin(engine.checkout(Holder::Code(place)).await?).await }
+    }
+
+    /// The pool at this moment. Zero connections when it is not started.
+    pub fn status(&self) -> Status {
+        self.pool().map(|pool| pool.status()).unwrap_or_default()
+    }
+
+    /// Asks the server for a sign of life, over a connection of the pool.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Engine::acquire), or that the server did not answer.
+    #[track_caller]
+    pub fn health(&self) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {
+        let place = Location::caller();
+        let engine = self.clone();
+        async move {
+            let begun = Instant::now();
+            let mut checkout = engine.checkout(Holder::Code(place)).await?;
+            checkout
+                .run(|connection, _| Box::pin(sqlx::Connection::ping(connection)))
+                .await?;
+            drop(checkout);
+            Ok(Health {
+                latency: begun.elapsed(),
+                status: engine.status(),
+            })
+        }
+    }
+
+    /// Changes the most connections at one time, until the pool is closed. Idle connections above it are closed now, those
+    /// in use at their return.
+    ///
+    /// # Errors
+    ///
+    /// The pool is not started, or it is a `sqlx::Pool`, whose size is fixed.
+    pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {
+        match self.pool() {
+            Some(pool) if pool.resize(max_size) => Ok(()),
+            Some(_) => Err(UsageError::OnSqlx {
+                engine: self.0.name.clone(),
+            }),
+            None => Err(UsageError::NotStarted {
+                engine: self.0.name.clone(),
+            }),
+        }
+    }
+
+    /// Retires every connection that is open now, for a failover or rotated credentials: idle ones are closed at once,
+    /// those in use at their return. New ones are opened as they are needed. Does nothing when the pool is not started.
+    pub fn evict(&self) {
+        if let Some(pool) = self.pool() {
+            pool.evict();
+        }
+    }
+
+    /// The server's kind and version, as found at start. `None` before the start, and with `lazy`.
+    pub fn server(&self) -> Option<Server> {
+        match &*self.phase() {
+            Phase::Started { server, .. } => server.clone(),
+            Phase::Configured(_) | Phase::Closed(_) => None,
+        }
+    }
+
+    /// The driver's connect options, for what wants a connection of its own, such as a `PgListener`.
+    pub fn connect_options(&self) -> OptionsOf<DB> {
+        self.connector().options.clone()
+    }
+
+    /// The `sqlx::Pool` that this engine runs on, if a function asked for one as a parameter.
+    pub fn as_sqlx_pool(&self) -> Option<sqlx::Pool<DB>> {
+        self.pool().and_then(|pool| pool.as_sqlx().cloned())
+    }
+
+    /// Whether a query before [`start_connection_pool`](Engine::start_connection_pool) is an error instead of a warning.
+    /// Default: false.
+    pub fn require_pool(&self, required: bool) {
+        self.0.require_pool.store(required, Relaxed);
+    }
+
+    pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+        match self.pool() {
+            Some(pool) => pool.checkout(holder).await,
+            None => self.checkout_alone(holder).await,
+        }
+    }
+
+    /// Opens a connection for one use, because the pool is not started.
+    async fn checkout_alone(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+        let connector = match &*self.phase() {
+            Phase::Closed(connector) => return Err(AcquireError::closed(&connector.settings)),
+            Phase::Configured(connector) | Phase::Started { connector, .. } => {
+                Arc::clone(connector)
+            }
+        };
+        if self.0.require_pool.load(Relaxed) {
+            return Err(AcquireError::not_started(&connector.settings));
+        }
+        if !self.0.warned.swap(true, Relaxed) {
+            tracing::warn!(
+                engine = %self.0.name,
+                "a query before start_connection_pool(): this and every other one opens a connection of its own"
+            );
+        }
+        let opened = connector.connect().await.map_err(|error| {
+            let diagnosis = connector.dialect.diagnosis(&error);
+            AcquireError::connect(&connector.settings, &diagnosis, error)
+        })?;
+        Ok(Checkout::alone(
+            opened.connection,
+            connector,
+            holder,
+            self.0.alone.token(),
+        ))
+    }
+
+    fn pool(&self) -> Option<Pool<DB>> {
+        match &*self.phase() {
+            Phase::Started { pool, .. } => Some(pool.clone()),
+            Phase::Configured(_) | Phase::Closed(_) => None,
+        }
+    }
+
+    fn connector(&self) -> Arc<Connector<DB>> {
+        match &*self.phase() {
+            Phase::Configured(connector)
+            | Phase::Closed(connector)
+            | Phase::Started { connector, .. } => Arc::clone(connector),
+        }
+    }
+
+    fn phase(&self) -> std::sync::RwLockReadGuard<'_, Phase<DB>> {
+        // Nothing panics while the lock is held.
+        self.0.phase.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_phase(&self, phase: Phase<DB>) {
+        *self.0.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+}
+
+impl<DB: Backend> Clone for Engine<DB> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Engine<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match &*self.phase() {
+            Phase::Configured(_) => "not started",
+            Phase::Started { .. } => "started",
+            Phase::Closed(_) => "closed",
+        };
+        f.debug_struct("Engine")
+            .field("name", &self.0.name)
+            .field("database", &DB::KIND)
+            .field("url", &self.connector().settings.url)
+            .field("pool", &phase)
+            .finish()
+    }
+}

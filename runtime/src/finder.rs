@@ -1,0 +1,120 @@
+//! The engine finder: from a name to an engine.
+//!
+//! One tokio runtime is one *scope*. Code that asks for an engine gets the one of its own runtime, so that tests that run
+//! side by side never meet; then the one that the program's `main` has put up for the whole process, which is what a
+//! worker thread with a runtime of its own wants; and else a new one from the configuration, not started.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use once_cell::sync::Lazy;
+use tokio::runtime::{Handle, Id};
+
+use crate::backend::Backend;
+use crate::engine::{Engine, ErasedEngine};
+use crate::error::{Error, StartError};
+use crate::settings::{self, EngineSettings, Settings};
+
+/// Where an engine is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
+    /// In one runtime.
+    Runtime(Id),
+    /// Everywhere where the runtime's own scope does not know the name.
+    Process,
+}
+
+impl Scope {
+    /// The scope of the code that runs now.
+    pub(crate) fn current() -> Self {
+        Handle::try_current().map_or(Self::Process, |runtime| Self::Runtime(runtime.id()))
+    }
+}
+
+type Engines = HashMap<(Scope, String), Arc<dyn ErasedEngine>>;
+
+static ENGINES: Lazy<Mutex<Engines>> = Lazy::new(Mutex::default);
+
+fn engines() -> MutexGuard<'static, Engines> {
+    // Nothing panics while the lock is held.
+    ENGINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Finds the engine `default`.
+///
+/// It looks in this runtime, then in the process, and else builds the engine from `poolhouse.toml` and the environment,
+/// not started, and keeps it for the next call.
+///
+/// # Errors
+///
+/// [`Error::Settings`] when nothing configures the engine, and [`Error::Start`] when it is of another kind than `DB`.
+#[track_caller]
+pub fn engine_finder<DB: Backend>() -> Result<Engine<DB>, Error> {
+    engine_finder_with(&Settings::new())
+}
+
+/// Finds the engine that the settings name; they count if the engine is not there yet.
+///
+/// # Errors
+///
+/// As [`engine_finder`].
+#[track_caller]
+pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>, Error> {
+    let name = settings.engine_name();
+    if let Some(engine) = find(&name) {
+        return typed(engine.as_ref(), || settings::resolve(settings));
+    }
+    let engine = Engine::<DB>::new(settings::resolve(settings)?)?;
+    put(Scope::current(), Arc::new(engine.clone()));
+    Ok(engine)
+}
+
+/// The engine of this name where the current code looks.
+fn find(name: &str) -> Option<Arc<dyn ErasedEngine>> {
+    let engines = engines();
+    [Scope::current(), Scope::Process]
+        .into_iter()
+        .find_map(|scope| engines.get(&(scope, name.to_owned())).cloned())
+}
+
+/// The engine of the current runtime alone, or a new one there.
+pub(crate) fn find_here_or_build(
+    settings: &EngineSettings,
+    build: impl FnOnce(EngineSettings) -> Result<Arc<dyn ErasedEngine>, Error>,
+) -> Result<Arc<dyn ErasedEngine>, Error> {
+    let scope = Scope::current();
+    if let Some(engine) = engines().get(&(scope, settings.engine.clone())) {
+        return Ok(Arc::clone(engine));
+    }
+    let engine = build(settings.clone())?;
+    put(scope, Arc::clone(&engine));
+    Ok(engine)
+}
+
+/// Makes an engine known.
+pub(crate) fn put(scope: Scope, engine: Arc<dyn ErasedEngine>) {
+    engines().insert((scope, engine.name().to_owned()), engine);
+}
+
+/// Forgets an engine, if it is still this one.
+pub(crate) fn forget(scope: Scope, engine: &Arc<dyn ErasedEngine>) {
+    let mut engines = engines();
+    let key = (scope, engine.name().to_owned());
+    if engines
+        .get(&key)
+        .is_some_and(|known| Arc::ptr_eq(known, engine))
+    {
+        engines.remove(&key);
+    }
+}
+
+/// The engine with its type.
+pub(crate) fn typed<DB: Backend>(
+    engine: &dyn ErasedEngine,
+    settings: impl FnOnce() -> Result<EngineSettings, crate::SettingsError>,
+) -> Result<Engine<DB>, Error> {
+    match engine.as_any().downcast_ref::<Engine<DB>>() {
+        Some(engine) => Ok(engine.clone()),
+        None => Err(StartError::wrong_kind(&settings()?, engine.kind(), DB::KIND).into()),
+    }
+}

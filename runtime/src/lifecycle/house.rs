@@ -1,0 +1,151 @@
+//! The started engines of one run.
+
+use std::mem;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use once_cell::sync::Lazy;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Parameters;
+use super::plan::Plan;
+use super::shutdown::Shutdown;
+use super::signals::Signals;
+use crate::backend::Backend;
+use crate::engine::{Engine, ErasedEngine};
+use crate::error::Error;
+use crate::finder::{self, Scope};
+use crate::settings::Settings;
+
+/// The engines of one run, from look-up to close.
+///
+/// A house that is dropped while its engines are started, because the run's future was dropped, closes them in a task.
+pub struct House {
+    pub(super) plan: Plan,
+    pub(super) shutdown: Shutdown,
+    /// In the order of the parameters; closed in reverse.
+    started: Vec<Arc<dyn ErasedEngine>>,
+}
+
+/// The closes of runs whose future was dropped.
+static CLOSING: Lazy<TaskTracker> = Lazy::new(TaskTracker::new);
+
+/// Waits until every pool is closed whose owner's future was dropped.
+///
+/// A lifespan function's future may be dropped, for example by `tokio::select!` or `JoinHandle::abort`. Its pools are then
+/// closed in a task. A program that is about to end waits here, so that the task is not cut off with the runtime.
+///
+/// # Cancellation
+///
+/// The future may be dropped; the closes go on.
+pub async fn closed() {
+    // A closed tracker still takes tasks; it only lets the waiters go when there are none.
+    CLOSING.close();
+    CLOSING.wait().await;
+}
+
+impl House {
+    /// Finds out what is to be started. Nothing is opened yet.
+    pub(super) fn look_up<P: Parameters>(mut plan: Plan, parameters: &P) -> Result<Self, Error> {
+        parameters.plan(&mut plan)?;
+        plan.or_attribute_engine()?;
+        Ok(Self {
+            plan,
+            shutdown: Shutdown::new(),
+            started: Vec::new(),
+        })
+    }
+
+    /// Starts every engine, side by side. When one fails, the others are closed again.
+    pub(super) async fn start(&mut self) -> Result<(), Error> {
+        let mut engines = Vec::with_capacity(self.plan.engines.len());
+        for planned in &self.plan.engines {
+            engines.push(finder::find_here_or_build(
+                &planned.settings,
+                planned.build,
+            )?);
+        }
+        let starts = self.plan.engines.iter().zip(&engines);
+        let starts = starts
+            .map(|(planned, engine)| engine.start_with(planned.settings.clone(), planned.base));
+        let mut failure = None;
+        for (result, engine) in join_all(starts).await.into_iter().zip(engines) {
+            match result {
+                Ok(()) => {
+                    if self.plan.for_process {
+                        finder::put(Scope::Process, Arc::clone(&engine));
+                    }
+                    self.started.push(engine);
+                }
+                Err(error) => {
+                    finder::forget(Scope::current(), &engine);
+                    failure = failure.or(Some(error));
+                }
+            }
+        }
+        match failure {
+            None => Ok(()),
+            Some(error) => {
+                close_all(mem::take(&mut self.started), &CancellationToken::new()).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes the engines, the last started first.
+    pub(super) async fn close(mut self, signals: &Signals) {
+        close_all(mem::take(&mut self.started), signals.hurry()).await;
+    }
+
+    /// The engine of a parameter.
+    pub(super) fn engine<DB: Backend>(
+        &self,
+        settings: Option<&Settings>,
+    ) -> Result<Engine<DB>, Error> {
+        let name = self.plan.name_of(settings);
+        let position = self
+            .plan
+            .engines
+            .iter()
+            .position(|planned| planned.settings.engine == name);
+        match position
+            .and_then(|position| Some((self.started.get(position)?, &self.plan.engines[position])))
+        {
+            Some((engine, planned)) => {
+                finder::typed(engine.as_ref(), || Ok(planned.settings.clone()))
+            }
+            None => {
+                unreachable!("every parameter has planned its engine, and all of them were started")
+            }
+        }
+    }
+}
+
+async fn close_all(mut engines: Vec<Arc<dyn ErasedEngine>>, hurry: &CancellationToken) {
+    while let Some(engine) = engines.pop() {
+        let report = engine.close(hurry).await;
+        // Shared with an outer owner, it stays known.
+        if report.left.is_none() {
+            finder::forget(Scope::current(), &engine);
+            finder::forget(Scope::Process, &engine);
+        }
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let engines = mem::take(&mut self.started);
+        if engines.is_empty() {
+            return;
+        }
+        // Without a runtime there is nobody left to say goodbye: the sockets close with the connections.
+        if let Ok(runtime) = Handle::try_current() {
+            CLOSING.spawn_on(
+                async move { close_all(engines, &CancellationToken::new()).await },
+                &runtime,
+            );
+        }
+    }
+}

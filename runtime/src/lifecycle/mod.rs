@@ -1,0 +1,81 @@
+//! The promise: look up, start, run, close, return or re-raise.
+//!
+//! | the body | what happens |
+//! |---|---|
+//! | returns, `?`, early `return` | the pools are closed, the value is returned unchanged |
+//! | panics | the pools are closed, the panic goes on with its payload |
+//! | a signal, and it takes [`Shutdown`] | its token is set; it has `shutdown_timeout` to return; then it is dropped |
+//! | a signal, and it does not | it is dropped at once; checkouts of other tasks have `close_timeout` |
+//! | a second signal | what is left is ended now |
+//! | is dropped by its caller | the close runs as a task; [`closed`] waits for it |
+//! | cannot begin, because a start failed | what was opened is closed; the error says why |
+//!
+//! `panic = "abort"`, `process::exit` and SIGKILL end the process without asking anyone, so nothing can run after them.
+
+mod attribute;
+mod house;
+mod outcome;
+mod parameter;
+mod plan;
+mod shutdown;
+mod signals;
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+pub use self::attribute::Attribute;
+pub use self::house::{House, closed};
+pub use self::outcome::Outcome;
+pub use self::parameter::{Parameter, Parameters, Request, parameter, parameter_with};
+pub use self::plan::Plan;
+pub use self::shutdown::Shutdown;
+use self::signals::{Interrupted, Signals};
+use crate::error::Error;
+
+/// How a run ended.
+enum Ended<R> {
+    /// The body returned this.
+    Returned(R),
+    /// The body panicked with this payload.
+    Panicked(Box<dyn Any + Send>),
+    /// A signal came, and the body did not return in time.
+    Interrupted(Interrupted),
+}
+
+/// Runs a body between start and close. Everything that `#[with_pool]` promises is in these lines.
+async fn run<P, F>(
+    plan: Plan,
+    parameters: P,
+    body: impl FnOnce(P::Filled) -> F,
+) -> Result<Ended<F::Output>, Error>
+where
+    P: Parameters,
+    F: Future,
+{
+    let mut house = House::look_up(plan, &parameters)?;
+    let mut signals = Signals::listen(&house);
+
+    match signals.interrupt(house.start()).await {
+        Ok(started) => started?,
+        Err(interrupted) => {
+            house.close(&signals).await;
+            return Ok(Ended::Interrupted(interrupted));
+        }
+    }
+    let ended = match parameters.fill(&house).await {
+        Ok(arguments) => {
+            let body = AssertUnwindSafe(body(arguments)).catch_unwind();
+            match signals.watch(body).await {
+                Ok(Ok(value)) => Ok(Ended::Returned(value)),
+                Ok(Err(payload)) => Ok(Ended::Panicked(payload)),
+                Err(interrupted) => Ok(Ended::Interrupted(interrupted)),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    house.close(&signals).await;
+    ended
+}

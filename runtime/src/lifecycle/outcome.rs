@@ -1,0 +1,37 @@
+//! What an attributed function may return.
+
+use std::process::ExitCode;
+
+use crate::error::Error;
+
+/// The return types of attributed functions: `()`, `Result<T, E>` with `E: From<poolhouse::Error>`, and `ExitCode`.
+#[diagnostic::on_unimplemented(
+    message = "a function under `#[with_pool]` cannot return `{Self}`",
+    label = "poolhouse cannot report a failed start through this type",
+    note = "return `()`, `std::process::ExitCode`, or `Result<T, E>` where `E` implements `From<poolhouse::Error>`: \
+            `anyhow::Error`, `Box<dyn std::error::Error>`, `sqlx::Error` and `poolhouse::Error` do"
+)]
+pub trait Outcome: Sized {
+    /// The value that reports a failed start, or the error itself where the type cannot carry it.
+    #[doc(hidden)]
+    fn of_error(error: Error) -> Result<Self, Error>;
+}
+
+impl Outcome for () {
+    fn of_error(error: Error) -> Result<Self, Error> {
+        Err(error)
+    }
+}
+
+impl<T, E: From<Error>> Outcome for Result<T, E> {
+    fn of_error(error: Error) -> Result<Self, Error> {
+        Ok(Err(error.into()))
+    }
+}
+
+impl Outcome for ExitCode {
+    fn of_error(error: Error) -> Result<Self, Error> {
+        eprintln!("Error: {error}");
+        Ok(ExitCode::FAILURE)
+    }
+}

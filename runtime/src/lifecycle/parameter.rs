@@ -1,0 +1,194 @@
+//! The parameters that poolhouse fills in.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+
+use super::house::House;
+use super::plan::Plan;
+use super::shutdown::Shutdown;
+use crate::backend::Backend;
+use crate::engine::{Base, Engine};
+use crate::error::Error;
+use crate::pool::{Checkout, Holder};
+use crate::settings::Settings;
+
+/// A type that an attributed function may take as a parameter: [`Engine`], [`sqlx::Pool`], [`Checkout`], [`Shutdown`].
+///
+/// The type says which kind of database the function needs.
+#[diagnostic::on_unimplemented(
+    message = "poolhouse cannot fill in a parameter of type `{Self}`",
+    label = "not an engine, a pool, a checkout or `Shutdown`",
+    note = "take `PgEngine`, `MySqlEngine`, `SqliteEngine`, `AnyEngine`, a `sqlx::Pool` such as `PgPool`, `Checkout<DB>` \
+            or `Shutdown`, by value",
+    note = "on a lifespan function, a parameter without `#[pool]` is the caller's"
+)]
+pub trait Parameter: Sized {
+    /// Says what has to be started for it.
+    #[doc(hidden)]
+    fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error>;
+
+    /// Makes the value, once everything is started.
+    #[doc(hidden)]
+    fn fill(
+        settings: Option<&Settings>,
+        place: &'static Location<'static>,
+        house: &House,
+    ) -> impl Future<Output = Result<Self, Error>> + Send;
+}
+
+impl<DB: Backend> Parameter for Engine<DB> {
+    fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error> {
+        plan.engine::<DB>(settings, Base::Own)
+    }
+
+    async fn fill(
+        settings: Option<&Settings>,
+        _: &'static Location<'static>,
+        house: &House,
+    ) -> Result<Self, Error> {
+        house.engine(settings)
+    }
+}
+
+impl<DB: Backend> Parameter for sqlx::Pool<DB> {
+    fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error> {
+        plan.engine::<DB>(settings, Base::Sqlx)
+    }
+
+    async fn fill(
+        settings: Option<&Settings>,
+        _: &'static Location<'static>,
+        house: &House,
+    ) -> Result<Self, Error> {
+        match house.engine(settings)?.as_sqlx_pool() {
+            Some(pool) => Ok(pool),
+            None => unreachable!("the plan had the engine started on a `sqlx::Pool`"),
+        }
+    }
+}
+
+impl<DB: Backend> Parameter for Checkout<DB> {
+    fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error> {
+        plan.engine::<DB>(settings, Base::Own)
+    }
+
+    async fn fill(
+        settings: Option<&Settings>,
+        place: &'static Location<'static>,
+        house: &House,
+    ) -> Result<Self, Error> {
+        let engine: Engine<DB> = house.engine(settings)?;
+        Ok(engine.checkout(Holder::Code(place)).await?)
+    }
+}
+
+impl Parameter for Shutdown {
+    fn plan(_: Option<&Settings>, plan: &mut Plan) -> Result<(), Error> {
+        plan.takes_shutdown = true;
+        Ok(())
+    }
+
+    async fn fill(
+        _: Option<&Settings>,
+        _: &'static Location<'static>,
+        house: &House,
+    ) -> Result<Self, Error> {
+        Ok(house.shutdown.clone())
+    }
+}
+
+/// One parameter of an attributed function, and the settings of its `#[pool(…)]`.
+pub struct Request<T> {
+    settings: Option<Settings>,
+    place: &'static Location<'static>,
+    parameter: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Request<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("settings", &self.settings)
+            .field("place", &self.place)
+            .finish()
+    }
+}
+
+/// A parameter of the attribute's own engine.
+#[track_caller]
+pub fn parameter<T: Parameter>() -> Request<T> {
+    Request {
+        settings: None,
+        place: Location::caller(),
+        parameter: PhantomData,
+    }
+}
+
+/// A parameter with settings of its own.
+#[track_caller]
+pub fn parameter_with<T: Parameter>(settings: Settings) -> Request<T> {
+    Request {
+        settings: Some(settings),
+        place: Location::caller(),
+        parameter: PhantomData,
+    }
+}
+
+/// All parameters of an attributed function: a tuple of [`Request`]s.
+pub trait Parameters {
+    /// Their values.
+    type Filled;
+
+    /// Says what has to be started for them.
+    #[doc(hidden)]
+    fn plan(&self, plan: &mut Plan) -> Result<(), Error>;
+
+    /// Makes the values, in order.
+    #[doc(hidden)]
+    fn fill(self, house: &House) -> impl Future<Output = Result<Self::Filled, Error>> + Send;
+}
+
+impl Parameters for () {
+    type Filled = ();
+
+    fn plan(&self, _: &mut Plan) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn fill(self, _: &House) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+macro_rules! parameters {
+    ($($T:ident $request:ident),+) => {
+        impl<$($T: Parameter + Send),+> Parameters for ($(Request<$T>,)+) {
+            type Filled = ($($T,)+);
+
+            fn plan(&self, plan: &mut Plan) -> Result<(), Error> {
+                let ($($request,)+) = self;
+                $($T::plan($request.settings.as_ref(), plan)?;)+
+                Ok(())
+            }
+
+            async fn fill(self, house: &House) -> Result<Self::Filled, Error> {
+                let ($($request,)+) = self;
+                Ok(($($T::fill($request.settings.as_ref(), $request.place, house).await?,)+))
+            }
+        }
+    };
+}
+
+parameters!(A a);
+parameters!(A a, B b);
+parameters!(A a, B b, C c);
+parameters!(A a, B b, C c, D d);
+parameters!(A a, B b, C c, D d, E e);
+parameters!(A a, B b, C c, D d, E e, F f);
+parameters!(A a, B b, C c, D d, E e, F f, G g);
+parameters!(A a, B b, C c, D d, E e, F f, G g, H h);
+parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i);
+parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j);
+parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k);
+parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l);

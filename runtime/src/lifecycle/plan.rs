@@ -1,0 +1,122 @@
+//! What is to be started: gathered from the attribute and its parameters before anything is opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{self, Backend};
+use crate::engine::{Base, ErasedEngine, erased};
+use crate::error::{Error, StartError};
+use crate::settings::{self, EngineSettings, ProgramSettings, Settings};
+
+/// What a run needs.
+pub struct Plan {
+    /// The attribute's own settings.
+    settings: Settings,
+    /// The name of the program's crate, for `application_name`.
+    application: &'static str,
+    pub(super) program: ProgramSettings,
+    /// Whether signals are listened for where the settings do not say.
+    signals_by_default: bool,
+    /// Whether the engines serve the whole process.
+    pub(super) for_process: bool,
+    pub(super) takes_shutdown: bool,
+    pub(super) engines: Vec<Planned>,
+}
+
+/// An engine to be started.
+pub(super) struct Planned {
+    pub(super) settings: EngineSettings,
+    pub(super) base: Base,
+    pub(super) build: BuildEngine,
+    /// The kind that a parameter's type asks for; `None` leaves it to the URL.
+    kind: Option<&'static str>,
+}
+
+type BuildEngine = fn(EngineSettings) -> Result<Arc<dyn ErasedEngine>, Error>;
+
+impl Plan {
+    pub(super) fn new(
+        application: &'static str,
+        settings: Settings,
+        program: ProgramSettings,
+        is_main: bool,
+    ) -> Self {
+        Self {
+            settings,
+            application,
+            program,
+            signals_by_default: is_main,
+            for_process: is_main,
+            takes_shutdown: false,
+            engines: Vec::new(),
+        }
+    }
+
+    pub(super) fn listens(&self) -> bool {
+        self.program.signals.unwrap_or(self.signals_by_default)
+    }
+
+    pub(super) fn shutdown_timeout(&self) -> Duration {
+        self.program.shutdown_timeout
+    }
+
+    /// Adds the engine of one parameter: the one of its own settings, or else the attribute's.
+    pub(super) fn engine<DB: Backend>(
+        &mut self,
+        settings: Option<&Settings>,
+        base: Base,
+    ) -> Result<(), Error> {
+        let settings = self.resolve(settings)?;
+        let Some(planned) = self
+            .engines
+            .iter_mut()
+            .find(|planned| planned.settings.engine == settings.engine)
+        else {
+            self.engines.push(Planned {
+                settings,
+                base,
+                build: erased::<DB>,
+                kind: Some(DB::KIND),
+            });
+            return Ok(());
+        };
+        // Two parameters, one engine: they must mean the same one.
+        settings.same_as(&planned.settings)?;
+        if let Some(kind) = planned.kind
+            && kind != DB::KIND
+        {
+            return Err(StartError::wrong_kind(&settings, kind, DB::KIND).into());
+        }
+        if base == Base::Sqlx {
+            planned.base = base;
+        }
+        Ok(())
+    }
+
+    /// With no engine asked for by type, the attribute's own is meant, and its URL says the kind.
+    pub(super) fn or_attribute_engine(&mut self) -> Result<(), Error> {
+        if self.engines.is_empty() {
+            let settings = self.resolve(None)?;
+            self.engines.push(Planned {
+                settings,
+                base: Base::Own,
+                build: backend::engine_of,
+                kind: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// The name of a parameter's engine.
+    pub(super) fn name_of(&self, settings: Option<&Settings>) -> String {
+        settings.unwrap_or(&self.settings).engine_name()
+    }
+
+    fn resolve(&self, settings: Option<&Settings>) -> Result<EngineSettings, Error> {
+        let mut settings = settings::resolve(settings.unwrap_or(&self.settings))?;
+        settings
+            .application_name
+            .get_or_insert_with(|| self.application.to_owned());
+        Ok(settings)
+    }
+}

@@ -1,0 +1,190 @@
+//! SIGINT and SIGTERM.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+use std::sync::Arc;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::house::House;
+
+/// A body ended by a signal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Interrupted {
+    signal: i32,
+}
+
+impl Interrupted {
+    /// What a shell reports of a program that a signal has ended: 128 and its number.
+    pub(super) fn exit_code(self) -> i32 {
+        128 + self.signal
+    }
+}
+
+/// The signals of one run. A task listens, so that a body that blocks its thread does not keep a second signal from
+/// being heard.
+pub(super) struct Signals {
+    /// Set at the first signal.
+    first: CancellationToken,
+    /// Set at the second.
+    second: CancellationToken,
+    number: Arc<OnceCell<i32>>,
+    /// The time that a body has to return after the first; `None` when it does not listen.
+    grace: Option<Duration>,
+    listener: Option<AbortHandle>,
+}
+
+impl Signals {
+    /// Begins to listen, if the plan says so.
+    pub(super) fn listen(house: &House) -> Self {
+        let mut signals = Self {
+            first: CancellationToken::new(),
+            second: CancellationToken::new(),
+            number: Arc::new(OnceCell::new()),
+            grace: house
+                .plan
+                .takes_shutdown
+                .then(|| house.plan.shutdown_timeout()),
+            listener: None,
+        };
+        if !house.plan.listens() {
+            return signals;
+        }
+        let (first, second, number) = (
+            signals.first.clone(),
+            signals.second.clone(),
+            Arc::clone(&signals.number),
+        );
+        let shutdown = house.shutdown.clone();
+        match Incoming::new() {
+            Ok(mut incoming) => {
+                let listener = tokio::spawn(async move {
+                    let signal = incoming.next().await;
+                    tracing::info!(signal, "a signal asks the program to end");
+                    // The cell is new, and nobody else sets it.
+                    let _ = number.set(signal);
+                    shutdown.begin();
+                    first.cancel();
+                    let signal = incoming.next().await;
+                    tracing::warn!(signal, "a second signal: what is left is ended now");
+                    second.cancel();
+                    let signal = incoming.next().await;
+                    // Someone insists; a pool that cannot close must not keep the program.
+                    std::process::exit(128 + signal);
+                });
+                signals.listener = Some(listener.abort_handle());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "signals cannot be listened for; the program ends at the first one");
+            }
+        }
+        signals
+    }
+
+    /// Runs something that simply stops at a signal.
+    pub(super) async fn interrupt<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
+        tokio::select! {
+            output = work => Ok(output),
+            () = self.first.cancelled() => Err(self.interrupted()),
+        }
+    }
+
+    /// Runs the body. After the first signal it has its grace, if it listens; a second one ends that too.
+    ///
+    /// When this returns [`Interrupted`], the body has been dropped.
+    pub(super) async fn watch<T>(
+        &mut self,
+        body: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
+        let mut body = pin!(body);
+        tokio::select! {
+            output = &mut body => return Ok(output),
+            () = self.first.cancelled() => {}
+        }
+        let Some(grace) = self.grace else {
+            return Err(self.interrupted());
+        };
+        tokio::select! {
+            output = body => Ok(output),
+            () = self.second.cancelled() => Err(self.interrupted()),
+            () = tokio::time::sleep(grace) => {
+                tracing::warn!(
+                    "the body did not return within {} of the signal (shutdown_timeout) and is dropped",
+                    humantime::format_duration(grace)
+                );
+                Err(self.interrupted())
+            }
+        }
+    }
+
+    /// Set when everything that is left is to end now.
+    pub(super) fn hurry(&self) -> &CancellationToken {
+        &self.second
+    }
+
+    fn interrupted(&self) -> Interrupted {
+        // Set before `first`, which the callers have seen.
+        Interrupted {
+            signal: self.number.get().copied().unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+    }
+}
+
+/// The stream of both signals.
+#[cfg(unix)]
+struct Incoming {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Incoming {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> i32 {
+        use tokio::signal::unix::SignalKind;
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+        }
+    }
+}
+
+/// Elsewhere there is Ctrl-C alone, which counts as SIGINT.
+#[cfg(not(unix))]
+struct Incoming;
+
+#[cfg(not(unix))]
+impl Incoming {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> i32 {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => 2,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

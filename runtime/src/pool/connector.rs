@@ -1,0 +1,158 @@
+//! Opening a connection, saying goodbye to it, and ending one on the server.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tokio::time::timeout;
+
+use crate::backend::{self, Backend, Dialect, OptionsOf};
+use crate::error::{Error, StartError};
+use crate::settings::EngineSettings;
+
+/// How long a goodbye may take. A peer that is there needs a round trip at most; one that is black-holed never answers,
+/// and its place is wanted back.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long ending sessions on the server may take, the connection for it included.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
+/// Opens connections of one engine.
+pub(crate) struct Connector<DB: Backend> {
+    pub(crate) settings: Arc<EngineSettings>,
+    pub(crate) dialect: &'static Dialect,
+    pub(crate) options: OptionsOf<DB>,
+}
+
+/// A new connection.
+pub(crate) struct Opened<DB: Backend> {
+    pub(crate) connection: DB::Connection,
+    /// The server's id of the session; `None` for SQLite, or when the server did not tell.
+    pub(crate) session: Option<u64>,
+}
+
+impl<DB: Backend> Connector<DB> {
+    /// Reads the URL with the driver's own parser and lets `connect_with` have the last word.
+    ///
+    /// # Errors
+    ///
+    /// The URL is of another database, or the driver does not accept it.
+    pub(crate) fn new(settings: EngineSettings) -> Result<Self, Error> {
+        let Some(dialect) = DB::dialect(&settings.url) else {
+            let configured = backend::dialect_of(&settings)?;
+            return Err(StartError::wrong_kind(&settings, configured.name, DB::KIND).into());
+        };
+        let options =
+            DB::options(&settings).map_err(|error| StartError::options(&settings, &error))?;
+        let options = settings.connect_with(options)?;
+        Ok(Self {
+            settings: Arc::new(settings),
+            dialect,
+            options,
+        })
+    }
+
+    /// Opens one connection within `connect_timeout` and runs `session` on it.
+    pub(crate) async fn connect(&self) -> sqlx::Result<Opened<DB>> {
+        let limit = self.settings.connect_timeout;
+        within(limit, "connect_timeout", async {
+            let mut connection = self.options.connect().await?;
+            match self.prepare(&mut connection).await {
+                Ok(session) => Ok(Opened {
+                    connection,
+                    session,
+                }),
+                Err(error) => {
+                    let _ = connection.close().await;
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether the database lives in this process's memory and dies with its last connection.
+    pub(crate) fn in_memory(&self) -> bool {
+        (self.dialect.in_memory)(self.settings.url.expose())
+    }
+
+    async fn prepare(&self, connection: &mut DB::Connection) -> sqlx::Result<Option<u64>> {
+        if let Some(sql) = &self.settings.session {
+            DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql.clone()))).await?;
+        }
+        let Some(sql) = self.dialect.session_id else {
+            return Ok(None);
+        };
+        let id = DB::number(connection, sql).await?;
+        Ok(u64::try_from(id).ok())
+    }
+
+    /// Reads what is still to be read, tells the server, and closes. Never longer than its limit.
+    pub(crate) async fn goodbye(&self, mut connection: DB::Connection) {
+        let farewell = async {
+            // Unread data in the socket would make the operating system answer the server with a reset.
+            connection.flush().await?;
+            connection.close().await
+        };
+        match timeout(GOODBYE_LIMIT, farewell).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(engine = %self.settings.engine, %error, "a connection was already gone at its goodbye");
+            }
+            Err(_) => {
+                tracing::debug!(engine = %self.settings.engine, "a connection did not answer at its goodbye");
+            }
+        }
+    }
+
+    /// Ends sessions from the outside, over a connection of its own, and tells how many it ended.
+    ///
+    /// # Errors
+    ///
+    /// Why the server could not be asked. The limit counts as such.
+    pub(crate) async fn end_sessions(&self, sessions: &[u64]) -> sqlx::Result<usize> {
+        let statements: Vec<String> = sessions
+            .iter()
+            .filter_map(|id| (self.dialect.end_session)(*id))
+            .collect();
+        if statements.is_empty() {
+            return Ok(0);
+        }
+        within(END_LIMIT, "the limit for ending sessions on the server", async {
+            let mut connection = self.options.connect().await?;
+            let mut ended = 0;
+            for statement in statements {
+                match DB::execute(&mut connection, sqlx::raw_sql(AssertSqlSafe(statement))).await {
+                    Ok(_) => ended += 1,
+                    // The session was quicker, or is another user's by now.
+                    Err(sqlx::Error::Database(error)) => {
+                        tracing::debug!(engine = %self.settings.engine, %error, "a session was already gone");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            connection.close().await?;
+            Ok(ended)
+        })
+        .await
+    }
+}
+
+/// Runs a driver's future within a limit, which it names in its error.
+async fn within<T>(
+    limit: Duration,
+    name: &str,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(sqlx::Error::Io(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!(
+                "no answer within {} ({name})",
+                humantime::format_duration(limit)
+            ),
+        )))
+    })
+}

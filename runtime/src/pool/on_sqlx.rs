@@ -1,0 +1,169 @@
+//! The pool's face over a `sqlx::Pool`, for functions that take one.
+//!
+//! One engine has one pool, so that `max_size` is the truth: when a function asks for a `sqlx::Pool`, the engine runs
+//! on it too. What sqlx's pool does not have (validation by age, mending off the caller's path, the holders' places) it
+//! does not get here; its close gets the same limit.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::AssertSqlSafe;
+use sqlx::pool::PoolOptions;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::close::{Ended, EndedHolder};
+use super::connector::Connector;
+use super::start::patiently;
+use super::status::{Card, Holder, Status};
+use super::{Checkout, Pool};
+use crate::backend::Backend;
+use crate::error::{AcquireError, StartError};
+use crate::settings::EngineSettings;
+
+pub(crate) struct OnSqlx<DB: Backend> {
+    pool: sqlx::Pool<DB>,
+    connector: Arc<Connector<DB>>,
+    /// The server's ids of the sessions that the pool ever opened.
+    sessions: Arc<Mutex<Vec<u64>>>,
+    /// Connections opened before this are retired.
+    opened_before: Arc<Mutex<Option<Instant>>>,
+}
+
+impl<DB: Backend> OnSqlx<DB> {
+    pub(super) async fn start(connector: Arc<Connector<DB>>) -> Result<Self, StartError> {
+        let settings = Arc::clone(&connector.settings);
+        let sessions = Arc::new(Mutex::new(Vec::new()));
+        let opened_before = Arc::new(Mutex::new(None::<Instant>));
+        let in_memory = connector.in_memory();
+        let options = PoolOptions::<DB>::new()
+            .max_connections(settings.max_size)
+            // An in-memory database dies with its last connection.
+            .min_connections(settings.min_size.max(u32::from(in_memory)))
+            .acquire_timeout(settings.acquire_timeout)
+            .idle_timeout(settings.idle_timeout.filter(|_| !in_memory))
+            .max_lifetime(settings.max_lifetime.filter(|_| !in_memory))
+            .before_acquire({
+                let opened_before = Arc::clone(&opened_before);
+                move |_, connection| {
+                    let limit = *opened_before.lock().unwrap_or_else(PoisonError::into_inner);
+                    let good = limit.is_none_or(|limit| connection.age < limit.elapsed());
+                    Box::pin(async move { Ok(good) })
+                }
+            })
+            .after_connect({
+                let sessions = Arc::clone(&sessions);
+                let session_sql = settings.session.clone();
+                let dialect = connector.dialect;
+                move |connection, _| {
+                    let sessions = Arc::clone(&sessions);
+                    let session_sql = session_sql.clone();
+                    Box::pin(async move {
+                        if let Some(sql) = session_sql {
+                            DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+                        }
+                        if let Some(sql) = dialect.session_id
+                            && let Ok(id) = u64::try_from(DB::number(connection, sql).await?)
+                        {
+                            sessions
+                                .lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .push(id);
+                        }
+                        Ok(())
+                    })
+                }
+            });
+        let pool = options.connect_lazy_with(connector.options.clone());
+        if !settings.lazy {
+            let first = patiently(&connector, || {
+                let pool = pool.clone();
+                async move { pool.acquire().await.map(drop) }
+            });
+            if let Err(error) = first.await {
+                pool.close().await;
+                return Err(error);
+            }
+        }
+        Ok(Self {
+            pool,
+            connector,
+            sessions,
+            opened_before,
+        })
+    }
+
+    pub(super) fn pool(&self) -> &sqlx::Pool<DB> {
+        &self.pool
+    }
+
+    pub(super) async fn checkout(
+        &self,
+        pool: &Pool<DB>,
+        holder: Holder,
+    ) -> Result<Checkout<DB>, AcquireError> {
+        let settings = &self.connector.settings;
+        let connection = self.pool.acquire().await.map_err(|error| match error {
+            sqlx::Error::PoolClosed => AcquireError::closed(settings),
+            sqlx::Error::PoolTimedOut => {
+                AcquireError::timed_out(settings, &self.status(settings), None)
+            }
+            error => {
+                let diagnosis = self.connector.dialect.diagnosis(&error);
+                AcquireError::connect(settings, &diagnosis, error)
+            }
+        })?;
+        Ok(Checkout::of_sqlx(
+            connection,
+            Card::alone(holder),
+            pool.0.checkouts.token(),
+        ))
+    }
+
+    /// Retires what is open now; sqlx's own checks before a checkout then close it.
+    pub(super) fn evict(&self) {
+        *self
+            .opened_before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    pub(super) fn status(&self, settings: &EngineSettings) -> Status {
+        let size = self.pool.size() as usize;
+        let idle = self.pool.num_idle();
+        Status {
+            max: settings.max_size as usize,
+            size,
+            idle,
+            in_use: size.saturating_sub(idle),
+            ..Status::default()
+        }
+    }
+
+    pub(super) async fn close(&self, limit: Duration, hurry: &CancellationToken) -> Ended {
+        let begun = Instant::now();
+        let drained = tokio::select! {
+            result = timeout(limit, self.pool.close()) => result.is_ok(),
+            () = hurry.cancelled() => false,
+        };
+        if drained {
+            return (Vec::new(), None);
+        }
+        // sqlx does not tell who has its connections.
+        let out = (self.pool.size() as usize).saturating_sub(self.pool.num_idle());
+        let ended = (0..out)
+            .map(|_| EndedHolder {
+                holder: "a connection of the `sqlx::Pool`".to_owned(),
+                held: begun.elapsed(),
+                session: None,
+            })
+            .collect();
+        let sessions = self
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let unreachable = self.connector.end_sessions(&sessions).await.err();
+        (ended, unreachable.map(|error| error.to_string()))
+    }
+}

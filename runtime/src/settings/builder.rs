@@ -1,0 +1,130 @@
+//! The settings that the code gives.
+
+use std::fmt;
+use std::panic::Location;
+
+use figment::value::{Empty, Value};
+
+use super::connect::ConnectHook;
+use super::layer::Layer;
+use super::migrations::Migrations;
+use super::names::DEFAULT_ENGINE;
+use super::source::Source;
+
+/// Settings of one engine, given in code.
+///
+/// Every setter is optional, and none fails: a value that is not valid is remembered with its place and reported when the
+/// engine starts. What is set here is stronger than `poolhouse.toml` and weaker than the environment.
+///
+/// ```
+/// use poolhouse::Settings;
+///
+/// let settings = Settings::new().engine("reports").max_size(5).acquire_timeout("2s");
+/// ```
+///
+/// The attribute takes the same names: `#[with_pool(engine = "reports", max_size = 5, acquire_timeout = "2s")]`. So does
+/// the file, except where a setter says otherwise, and the environment:
+///
+/// ```toml
+/// # poolhouse.toml
+/// [engines.reports]
+/// max_size = 5
+/// acquire_timeout = "2s"     # POOLHOUSE_REPORTS_ACQUIRE_TIMEOUT=2s
+/// ```
+#[derive(Clone)]
+pub struct Settings {
+    /// What the places in this code are called: `builder` or `attribute`.
+    label: &'static str,
+    layer: Layer,
+    connect: Vec<ConnectHook>,
+    migrations: Migrations,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Settings {
+    /// Settings that say nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            label: "builder",
+            layer: Layer::default(),
+            connect: vec![],
+            migrations: Migrations::None,
+        }
+    }
+
+    /// Settings that come from the arguments of `#[with_pool]`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn attribute() -> Self {
+        Self {
+            label: "attribute",
+            ..Self::new()
+        }
+    }
+
+    /// The name of the engine that these settings are for.
+    pub(crate) fn engine_name(&self) -> String {
+        self.engine_and_source().0
+    }
+
+    pub(super) fn engine_and_source(&self) -> (String, Source) {
+        self.layer
+            .text("engine")
+            .unwrap_or_else(|| (DEFAULT_ENGINE.to_owned(), Source::default_value()))
+    }
+
+    pub(super) fn layer(&self) -> &Layer {
+        &self.layer
+    }
+
+    pub(super) fn connect_hooks(&self) -> &[ConnectHook] {
+        &self.connect
+    }
+
+    pub(super) fn code_migrations(&self) -> &Migrations {
+        &self.migrations
+    }
+
+    /// Sets a value of the layer; the place is that of the setter's caller.
+    #[track_caller]
+    pub(super) fn set(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.layer
+            .set(name, value, Source::code(self.label, Location::caller()));
+        self
+    }
+
+    /// Keeps a function over the connect options of one driver.
+    #[track_caller]
+    pub(super) fn add_connect<O: 'static>(
+        mut self,
+        change: impl Fn(O) -> O + Send + Sync + 'static,
+    ) -> Self {
+        self.connect.push(ConnectHook::new(
+            change,
+            Source::code(self.label, Location::caller()),
+        ));
+        self
+    }
+
+    /// Migrations that are not text stand beside the layer, in which an empty value keeps their place and their source.
+    #[track_caller]
+    pub(super) fn set_migrations(mut self, migrations: Migrations) -> Self {
+        self.migrations = migrations;
+        self.set("migrations", Empty::Unit)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("values", &self.layer)
+            .field("migrations", &self.migrations)
+            .finish_non_exhaustive()
+    }
+}

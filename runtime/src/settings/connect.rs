@@ -1,0 +1,44 @@
+//! `connect_with`: functions of the program that change the driver's own connect options.
+
+use std::any::{Any, TypeId, type_name};
+use std::sync::Arc;
+
+use super::source::Source;
+
+type Change<O> = Box<dyn Fn(O) -> O + Send + Sync>;
+
+/// A function over the connect options of one driver, whose type is known only to the one who gave it and to the driver.
+#[derive(Clone)]
+pub(crate) struct ConnectHook {
+    change: Arc<dyn Any + Send + Sync>,
+    /// The function's own type when it captures nothing: then that type alone says which function it is.
+    stateless: Option<TypeId>,
+    pub(super) options: &'static str,
+    pub(super) source: Source,
+}
+
+impl ConnectHook {
+    pub(super) fn new<O: 'static, F: Fn(O) -> O + Send + Sync + 'static>(
+        change: F,
+        source: Source,
+    ) -> Self {
+        let change: Change<O> = Box::new(change);
+        Self {
+            change: Arc::new(change),
+            stateless: (size_of::<F>() == 0).then(TypeId::of::<F>),
+            options: type_name::<O>(),
+            source,
+        }
+    }
+
+    /// The function, when it is one over `O`.
+    pub(super) fn change<O: 'static>(&self) -> Option<&(dyn Fn(O) -> O + Send + Sync)> {
+        self.change.downcast_ref::<Change<O>>().map(AsRef::as_ref)
+    }
+
+    /// Whether both are the same function, as far as that can be known.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.change, &other.change)
+            || (self.stateless.is_some() && self.stateless == other.stateless)
+    }
+}

@@ -1,0 +1,198 @@
+//! The settings of one engine, complete and valid.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::connect::ConnectHook;
+use super::error::SettingsError;
+use super::form::Limit;
+use super::layer::Layers;
+use super::migrations::{Migrations, SharedMigrator};
+use super::read::{Reader, Shown};
+use super::url::DatabaseUrl;
+
+/// Checked when compiled.
+const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// Everything an engine needs to know to start its pool. The fields are the settings of the same names.
+#[derive(Clone)]
+pub(crate) struct EngineSettings {
+    pub(crate) engine: String,
+    pub(crate) url: DatabaseUrl,
+    /// At least 1.
+    pub(crate) max_size: u32,
+    /// At most `max_size`.
+    pub(crate) min_size: u32,
+    pub(crate) acquire_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) start_timeout: Duration,
+    /// `None`: off.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// `None`: off.
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) validate_after: Duration,
+    /// `None`: off.
+    pub(crate) leak_after: Option<Duration>,
+    pub(crate) close_timeout: Duration,
+    pub(crate) lazy: bool,
+    pub(crate) statement_cache: u32,
+    /// `None`: the position decides; the attribute gives the crate's name.
+    pub(crate) application_name: Option<String>,
+    pub(crate) session: Option<String>,
+    pub(crate) extensions: Vec<String>,
+    pub(crate) log_queries: LevelFilter,
+    pub(crate) slow_query: Duration,
+    pub(crate) migrations: Migrations,
+    connect: Vec<ConnectHook>,
+    shown: Vec<Shown>,
+}
+
+impl EngineSettings {
+    /// Reads every setting out of the layers and checks those that depend on each other.
+    pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
+        for warning in layers.environment.misspelt(&layers.engine) {
+            tracing::warn!(engine = layers.engine, "{warning}");
+        }
+        let (seconds, minutes) = (Duration::from_secs, Duration::from_mins);
+        let mut read = Reader {
+            layers,
+            shown: vec![],
+        };
+        let url = read.url()?;
+        let settings = Self {
+            engine: layers.engine.clone(),
+            url,
+            max_size: read.or("max_size", TEN)?.get(),
+            min_size: read.or("min_size", 0)?,
+            acquire_timeout: read.or("acquire_timeout", seconds(30))?,
+            connect_timeout: read.or("connect_timeout", seconds(10))?,
+            start_timeout: read.or("start_timeout", seconds(30))?,
+            idle_timeout: read.or("idle_timeout", Limit(Some(minutes(10))))?.0,
+            max_lifetime: read.or("max_lifetime", Limit(Some(minutes(30))))?.0,
+            validate_after: read.or("validate_after", Duration::from_millis(500))?,
+            leak_after: read.or("leak_after", Limit(None))?.0,
+            close_timeout: read.or("close_timeout", seconds(10))?,
+            lazy: read.or("lazy", false)?,
+            statement_cache: read.or("statement_cache", 100)?,
+            application_name: read.maybe("application_name")?,
+            session: read.maybe("session")?,
+            extensions: read.or("extensions", vec![])?,
+            log_queries: read.or("log_queries", LevelFilter::OFF)?,
+            slow_query: read.or("slow_query", seconds(1))?,
+            migrations: read.migrations()?,
+            connect: layers.connect.clone(),
+            shown: read.shown,
+        };
+        if settings.min_size > settings.max_size {
+            return Err(SettingsError::MinAboveMax {
+                min_size: settings.describe("min_size"),
+                max_size: settings.describe("max_size"),
+                engine: settings.engine,
+            });
+        }
+        Ok(settings)
+    }
+
+    /// Where the value of a setting comes from.
+    #[cfg(test)]
+    pub(super) fn source(&self, setting: &str) -> super::source::Source {
+        self.shown(setting)
+            .map_or_else(super::source::Source::default_value, |shown| {
+                shown.source.clone()
+            })
+    }
+
+    /// A setting for logs and errors: `max_size = 20 (attribute, src/main.rs:7)`.
+    pub(crate) fn describe(&self, setting: &str) -> String {
+        self.shown(setting)
+            .map_or_else(|| format!("{setting} (default)"), Shown::to_string)
+    }
+
+    /// The settings that somebody set, as [`describe`](Self::describe) shows them.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = String> {
+        self.shown
+            .iter()
+            .filter(|shown| !shown.source.is_default())
+            .map(Shown::to_string)
+    }
+
+    /// Whether these settings can share the pool that was started with `started`.
+    ///
+    /// They can when each setting that somebody gave here has the same value there, wherever it was given. A setting that
+    /// nobody gave here asks for nothing.
+    ///
+    /// # Errors
+    /// [`SettingsError::Differ`], with every setting that differs.
+    pub(crate) fn same_as(&self, started: &Self) -> Result<(), SettingsError> {
+        let asked = self.shown.iter().filter(|shown| !shown.source.is_default());
+        let mut differences: Vec<_> = asked
+            .filter(|asked| match asked.name {
+                // What is shown of these two is not all there is.
+                "url" => self.url != started.url,
+                "migrations" => !self.migrations.same_as(&started.migrations),
+                name => started
+                    .shown(name)
+                    .is_none_or(|shown| shown.value != asked.value),
+            })
+            .map(|asked| format!("{asked}, started with {}", started.describe(asked.name)))
+            .collect();
+        for hook in &self.connect {
+            if !started.connect.iter().any(|other| hook.same_as(other)) {
+                differences.push(format!(
+                    "connect_with ({}), started with another",
+                    hook.source
+                ));
+            }
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let engine = self.engine.clone();
+        Err(SettingsError::Differ {
+            engine,
+            differences: differences.join("; "),
+        })
+    }
+
+    /// Lets the functions given to `connect_with` change the driver's options.
+    pub(crate) fn connect_with<O: 'static>(&self, options: O) -> Result<O, SettingsError> {
+        let Some(last) = self.connect.last() else {
+            return Ok(options);
+        };
+        match self.connect.iter().rev().find_map(ConnectHook::change::<O>) {
+            Some(change) => Ok(change(options)),
+            None => Err(SettingsError::ConnectWith {
+                engine: self.engine.clone(),
+                origin: last.source.to_string(),
+                given: last.options,
+                wanted: std::any::type_name::<O>(),
+            }),
+        }
+    }
+
+    /// The migrations in the driver's own form; `None` when there are none to run. Reads the directory, if it is one.
+    pub(crate) async fn migrator(&self) -> Result<Option<SharedMigrator>, SettingsError> {
+        self.migrations
+            .migrator()
+            .await
+            .map_err(|reason| SettingsError::Migrations {
+                engine: self.engine.clone(),
+                migrations: self.describe("migrations"),
+                reason,
+            })
+    }
+
+    fn shown(&self, setting: &str) -> Option<&Shown> {
+        self.shown.iter().find(|shown| shown.name == setting)
+    }
+}
+
+impl fmt::Debug for EngineSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EngineSettings ")?;
+        f.debug_list().entries(&self.shown).finish()
+    }
+}

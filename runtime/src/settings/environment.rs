@@ -1,0 +1,171 @@
+//! The environment: the variables of the process, and those of a `.env` file beneath them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use super::error::SettingsError;
+use super::layer::Layer;
+use super::names::{self, Reach, SETTINGS};
+use super::source::{Source, shown_path};
+use super::surroundings::Surroundings;
+
+/// The variable that names another file than `poolhouse.toml`.
+pub(super) const CONF: &str = "POOLHOUSE_CONF";
+
+/// The variable that chooses a profile of the file.
+pub(super) const PROFILE: &str = "POOLHOUSE_PROFILE";
+
+/// Variables with their sources; those of the process win over those of `.env`.
+pub(super) struct Environment {
+    surroundings: Surroundings,
+    /// The `.env` file that was found, if any.
+    pub(super) dot_env: Option<PathBuf>,
+    from_dot_env: BTreeMap<String, (String, Source)>,
+}
+
+impl Environment {
+    /// Reads the nearest `.env` file, if there is one.
+    pub(super) fn read(surroundings: &Surroundings) -> Result<Self, SettingsError> {
+        let dot_env = surroundings.find_upwards(".env");
+        let mut environment = Self {
+            surroundings: surroundings.clone(),
+            dot_env: dot_env.clone(),
+            from_dot_env: BTreeMap::new(),
+        };
+        let Some(path) = dot_env else {
+            return Ok(environment);
+        };
+
+        let directory = &surroundings.directory;
+        let text = fs::read_to_string(&path).map_err(|error| SettingsError::Unreadable {
+            path: shown_path(&path, directory),
+            reason: error.to_string(),
+        })?;
+        let text = text.trim_start_matches('\u{feff}');
+        for entry in dotenvy::from_read_iter(text.as_bytes()) {
+            // The parser's own message quotes the line, which may hold a password.
+            let (name, value) = entry.map_err(|error| {
+                let broken = match &error {
+                    dotenvy::Error::LineParse(line, _) => line.lines().next().unwrap_or_default(),
+                    _ => "",
+                };
+                let line = text
+                    .lines()
+                    .position(|line| line.trim_end() == broken.trim_end())
+                    .map_or(1, |at| at + 1);
+                SettingsError::DotEnv {
+                    path: shown_path(&path, directory),
+                    line,
+                }
+            })?;
+            let source = Source::dot_env(&path, line_of(text, &name), &name, directory);
+            // As in other readers of such files, the first line that sets a variable counts.
+            environment
+                .from_dot_env
+                .entry(name)
+                .or_insert((value, source));
+        }
+        Ok(environment)
+    }
+
+    /// The value of a variable. One that is set but empty counts as not set.
+    pub(super) fn variable(&self, name: &str) -> Result<Option<(String, Source)>, SettingsError> {
+        if let Some(value) = self
+            .surroundings
+            .variables
+            .get(name)
+            .filter(|value| !value.is_empty())
+        {
+            let value = value
+                .to_str()
+                .ok_or_else(|| SettingsError::NotUnicode {
+                    variable: name.to_owned(),
+                })?
+                .to_owned();
+            return Ok(Some((value, Source::environment(name))));
+        }
+        Ok(self
+            .from_dot_env
+            .get(name)
+            .filter(|(value, _)| !value.is_empty())
+            .cloned())
+    }
+
+    /// What the environment says about one engine.
+    pub(super) fn layer(&self, engine: &str, url_variable: &str) -> Result<Layer, SettingsError> {
+        let mut layer = Layer::default();
+        if let Some((url, source)) = self.variable(url_variable)? {
+            layer.set("url", url, source);
+        }
+        for (setting, _) in SETTINGS
+            .iter()
+            .filter(|(_, reach)| *reach == Reach::Everywhere)
+        {
+            if let Some((value, source)) = self.variable(&names::variable(engine, setting))? {
+                layer.set(setting, value, source);
+            }
+        }
+        Ok(layer)
+    }
+
+    /// One line about each variable that looks like a misspelt setting of this engine.
+    pub(super) fn misspelt(&self, engine: &str) -> Vec<String> {
+        let prefix = names::variable_prefix(engine);
+        self.names()
+            .filter(|name| *name != CONF && *name != PROFILE)
+            .filter_map(|name| {
+                let written = name.strip_prefix(&prefix)?.to_ascii_lowercase();
+                let meant = match names::reach(&written) {
+                    Some(Reach::Everywhere) => return None,
+                    Some(_) => written.as_str(),
+                    None => names::meant(&written)?,
+                };
+                Some(match names::reach(meant)? {
+                    Reach::Everywhere => {
+                        format!(
+                            "{name} is not a variable of poolhouse; did you mean {}?",
+                            names::variable(engine, meant)
+                        )
+                    }
+                    Reach::File if meant == "url" => {
+                        format!(
+                            "{name} is not a variable of poolhouse; did you mean {}?",
+                            names::url_variable(engine)
+                        )
+                    }
+                    _ => {
+                        format!("{name} has no effect: `{meant}` cannot be set in the environment")
+                    }
+                })
+            })
+            .collect()
+    }
+
+    /// Engines that the environment gives a URL, by the names of their variables.
+    pub(super) fn engines(&self) -> impl Iterator<Item = String> {
+        self.names()
+            .filter_map(|name| name.strip_suffix("_DATABASE_URL"))
+            .map(str::to_ascii_lowercase)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let process = &self.surroundings.variables;
+        let beneath = self
+            .from_dot_env
+            .keys()
+            .filter(|name| !process.contains_key(*name));
+        process.keys().chain(beneath).map(String::as_str)
+    }
+}
+
+/// The line on which a `.env` file first sets a variable.
+fn line_of(text: &str, name: &str) -> usize {
+    let sets = |line: &str| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    text.lines().position(sets).map_or(1, |at| at + 1)
+}

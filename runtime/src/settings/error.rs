@@ -1,0 +1,225 @@
+//! What can be wrong with the settings. Every message names the place and the cure, and none holds a password.
+
+/// The settings of an engine cannot be used as they are.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// No place says where the database is.
+    #[error(
+        "engine `{engine}` has no URL: {looked}. Set the variable {variable}, write `url` into {section} of poolhouse.toml, \
+         or give it in code: #[with_pool({attribute})]"
+    )]
+    NoUrl {
+        /// The engine.
+        engine: String,
+        /// Every place that was looked at, with what was found there.
+        looked: String,
+        /// The variable that would hold the URL.
+        variable: String,
+        /// The section of the file that would hold it.
+        section: String,
+        /// The arguments of the attribute that would give it.
+        attribute: String,
+    },
+
+    /// The engine's name stands nowhere else.
+    #[error(
+        "engine `{engine}` ({origin}) is not configured; known: {known}.{hint} To add it, set the variable {variable}, write \
+         [engines.{engine}] into poolhouse.toml, or give `url` in code"
+    )]
+    UnknownEngine {
+        /// The engine that was asked for.
+        engine: String,
+        /// Where its name was written.
+        origin: String,
+        /// The engines that there are.
+        known: String,
+        /// The engine that was probably meant, as a sentence, or nothing.
+        hint: String,
+        /// The variable that would hold its URL.
+        variable: String,
+    },
+
+    /// The URL is not one.
+    #[error(
+        "engine `{engine}`: `url` = {url} ({origin}) is not a database URL: {reason}. Write one such as \
+         postgres://user:password@host/database, mysql://user:password@host/database or sqlite:file.db"
+    )]
+    MalformedUrl {
+        /// The engine.
+        engine: String,
+        /// The URL without its secrets.
+        url: String,
+        /// Where it was written.
+        origin: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// A value is of the wrong type, or not one of those allowed.
+    #[error("engine `{engine}`: `{setting}` = {value} ({origin}) is not valid; expected {accepts}")]
+    BadValue {
+        /// The engine.
+        engine: String,
+        /// The setting.
+        setting: &'static str,
+        /// The value as it was written.
+        value: String,
+        /// Where it was written.
+        origin: String,
+        /// What can be written instead.
+        accepts: &'static str,
+    },
+
+    /// More connections are to be kept open than may be opened.
+    #[error(
+        "engine `{engine}`: {min_size} is more than {max_size}; lower the first or raise the second"
+    )]
+    MinAboveMax {
+        /// The engine.
+        engine: String,
+        /// `min_size` with its value and source.
+        min_size: String,
+        /// `max_size` with its value and source.
+        max_size: String,
+    },
+
+    /// The engine's pool was started before with other settings.
+    #[error(
+        "engine `{engine}` is already started with other settings: {differences}. Give both the same, or start it once"
+    )]
+    Differ {
+        /// The engine.
+        engine: String,
+        /// Each setting that differs, with both values and sources.
+        differences: String,
+    },
+
+    /// A function given to `connect_with` is for another driver.
+    #[error(
+        "engine `{engine}`: `connect_with` ({origin}) changes {given}, but this engine's driver takes {wanted}; \
+         give it a function for {wanted}"
+    )]
+    ConnectWith {
+        /// The engine.
+        engine: String,
+        /// Where the function was given.
+        origin: String,
+        /// The type the function is for.
+        given: &'static str,
+        /// The type the driver has.
+        wanted: &'static str,
+    },
+
+    /// Migrations cannot be read.
+    #[error("engine `{engine}`: {migrations}: {reason}")]
+    Migrations {
+        /// The engine.
+        engine: String,
+        /// `migrations` with its value and source.
+        migrations: String,
+        /// What is wrong, naming the file.
+        reason: String,
+    },
+
+    /// The file is not TOML.
+    #[error("{path}:{line}:{column}: {message}")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What the parser says.
+        message: String,
+    },
+
+    /// The file names something that does not exist.
+    #[error("{path}:{line}: there is no {what} `{name}` here; {hint}")]
+    UnknownName {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// `setting` or `section`.
+        what: &'static str,
+        /// The name as it was written.
+        name: String,
+        /// What was probably meant.
+        hint: String,
+    },
+
+    /// A file that is there cannot be read.
+    #[error("{path} cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the operating system says.
+        reason: String,
+    },
+
+    /// The variable that names the file names none.
+    #[error(
+        "there is no file `{path}` ({origin}); correct the variable, or remove it to have poolhouse.toml looked for"
+    )]
+    NoSuchFile {
+        /// The path as it was written.
+        path: String,
+        /// The variable.
+        origin: String,
+    },
+
+    /// A profile is chosen that the file does not have.
+    #[error("{path} has no profile `{profile}` ({origin}); known: {}", list(known))]
+    UnknownProfile {
+        /// The profile.
+        profile: String,
+        /// The variable that chooses it.
+        origin: String,
+        /// The file.
+        path: String,
+        /// The profiles of the file.
+        known: Vec<String>,
+    },
+
+    /// A profile is chosen, but there is no file.
+    #[error(
+        "the profile `{profile}` ({origin}) needs a file, but there is no poolhouse.toml in {directory} or above it; add \
+         the file or remove the variable"
+    )]
+    NoFileForProfile {
+        /// The profile.
+        profile: String,
+        /// The variable that chooses it.
+        origin: String,
+        /// The working directory.
+        directory: String,
+    },
+
+    /// A line of a `.env` file cannot be read. The line is not quoted, because it may hold a password.
+    #[error(
+        "{path}:{line}: the line is not of the form NAME=value; put quotes around a value with spaces, `#` or `$` in it"
+    )]
+    DotEnv {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+    },
+
+    /// A variable's value is not Unicode.
+    #[error("the value of the environment variable {variable} is not valid Unicode; set it anew")]
+    NotUnicode {
+        /// The variable.
+        variable: String,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}

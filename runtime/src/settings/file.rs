@@ -1,0 +1,333 @@
+//! `poolhouse.toml`: one section for each engine, and again for each profile.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use figment::value::{Dict, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::environment::{CONF, Environment, PROFILE};
+use super::error::SettingsError;
+use super::layer::Layer;
+use super::names::{self, DEFAULT_ENGINE, Reach};
+use super::source::{Source, shown_path};
+use super::surroundings::Surroundings;
+
+/// A file that was found, parsed and checked for names that do not exist.
+pub(super) struct File {
+    /// Its path as errors show it.
+    pub(super) shown: String,
+    /// The chosen profile.
+    profile: Option<String>,
+    sections: Vec<Section>,
+}
+
+/// What the file says about one engine in one profile, or in all of them.
+struct Section {
+    profile: Option<String>,
+    engine: String,
+    layer: Layer,
+}
+
+impl File {
+    /// Finds and reads the file; `None` when there is none and nothing asks for one.
+    pub(super) fn open(
+        surroundings: &Surroundings,
+        environment: &Environment,
+    ) -> Result<Option<Self>, SettingsError> {
+        let profile = environment.variable(PROFILE)?;
+        let path = match environment.variable(CONF)? {
+            Some((named, source)) => {
+                let path = surroundings.path(&named);
+                if !path.is_file() {
+                    return Err(SettingsError::NoSuchFile {
+                        path: named,
+                        origin: source.to_string(),
+                    });
+                }
+                Some(path)
+            }
+            None => surroundings.find_upwards("poolhouse.toml"),
+        };
+        let Some(path) = path else {
+            return match profile {
+                Some((profile, source)) => Err(SettingsError::NoFileForProfile {
+                    profile,
+                    origin: source.to_string(),
+                    directory: surroundings.directory.display().to_string(),
+                }),
+                None => Ok(None),
+            };
+        };
+
+        let shown = shown_path(&path, &surroundings.directory);
+        let text = fs::read_to_string(&path).map_err(|error| SettingsError::Unreadable {
+            path: shown.clone(),
+            reason: error.to_string(),
+        })?;
+        let mut reader = Reader {
+            path,
+            shown: &shown,
+            text: &text,
+            surroundings,
+            sections: vec![],
+            profiles: BTreeSet::new(),
+        };
+        reader.document()?;
+        let Reader {
+            sections, profiles, ..
+        } = reader;
+
+        if let Some((profile, source)) = &profile
+            && !profiles.contains(profile)
+        {
+            return Err(SettingsError::UnknownProfile {
+                profile: profile.clone(),
+                origin: source.to_string(),
+                path: shown,
+                known: profiles.into_iter().collect(),
+            });
+        }
+        Ok(Some(Self {
+            shown,
+            profile: profile.map(|(profile, _)| profile),
+            sections,
+        }))
+    }
+
+    /// What the file says about an engine: for all profiles, then for the chosen one.
+    pub(super) fn layers<'a>(&'a self, engine: &'a str) -> impl Iterator<Item = &'a Layer> {
+        let of = move |profile: Option<&'a str>| {
+            self.sections
+                .iter()
+                .filter(move |section| {
+                    section.engine == engine && section.profile.as_deref() == profile
+                })
+                .map(|section| &section.layer)
+        };
+        let chosen = self
+            .profile
+            .as_deref()
+            .into_iter()
+            .flat_map(move |profile| of(Some(profile)));
+        of(None).chain(chosen)
+    }
+
+    /// The engines that have a section for all profiles or for the chosen one.
+    pub(super) fn engines(&self) -> impl Iterator<Item = &str> {
+        self.sections
+            .iter()
+            .filter(|section| section.profile.is_none() || section.profile == self.profile)
+            .map(|section| section.engine.as_str())
+    }
+}
+
+/// Walks the parsed document, which knows the span of every key and value.
+struct Reader<'a> {
+    path: PathBuf,
+    shown: &'a str,
+    text: &'a str,
+    surroundings: &'a Surroundings,
+    sections: Vec<Section>,
+    profiles: BTreeSet<String>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self) -> Result<(), SettingsError> {
+        let text = self.text;
+        // Only the parser's message is used: its `Display` quotes the line, which may hold a password.
+        let document = DeTable::parse(text).map_err(|error| {
+            let (line, column) = self.position(&error.span().unwrap_or_default());
+            SettingsError::Syntax {
+                path: self.shown.to_owned(),
+                line,
+                column,
+                message: error.message().to_owned(),
+            }
+        })?;
+        for (name, value) in document.get_ref() {
+            if name.get_ref().as_ref() == "profile" {
+                for (profile, value) in self.table(name, value, "[profile.NAME.engine]")? {
+                    self.profiles.insert(profile.get_ref().to_string());
+                    for (name, value) in self.table(profile, value, "[profile.NAME.engine]")? {
+                        self.top_level(Some(profile.get_ref()), name, value)?;
+                    }
+                }
+            } else {
+                self.top_level(None, name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `engine` or `engines`, at the top of the document or of a profile.
+    fn top_level(
+        &mut self,
+        profile: Option<&str>,
+        name: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<(), SettingsError> {
+        match name.get_ref().as_ref() {
+            "engine" => self.section(
+                profile,
+                DEFAULT_ENGINE,
+                self.table(name, value, "[engine]")?,
+            ),
+            "engines" => {
+                for (engine, value) in self.table(name, value, "[engines.NAME]")? {
+                    if engine.get_ref() == DEFAULT_ENGINE {
+                        let hint = "the section of the default engine is [engine]".to_owned();
+                        return Err(self.unknown(
+                            "section",
+                            "engines.default",
+                            &engine.span(),
+                            hint,
+                        ));
+                    }
+                    self.section(
+                        profile,
+                        engine.get_ref(),
+                        self.table(engine, value, "[engines.NAME]")?,
+                    )?;
+                }
+                Ok(())
+            }
+            other => {
+                let hint = if names::reach(other).is_some() || value.get_ref().as_table().is_none()
+                {
+                    "settings belong into a section: [engine] for the default engine, [engines.NAME] for others".to_owned()
+                } else {
+                    did_you_mean(names::nearest(other, ["engine", "engines", "profile"]))
+                        .unwrap_or_else(|| {
+                            "the sections are [engine], [engines.NAME] and [profile.NAME.…]"
+                                .to_owned()
+                        })
+                };
+                Err(self.unknown("section", other, &name.span(), hint))
+            }
+        }
+    }
+
+    /// The settings of one engine.
+    fn section(
+        &mut self,
+        profile: Option<&str>,
+        engine: &str,
+        table: &DeTable<'_>,
+    ) -> Result<(), SettingsError> {
+        let mut layer = Layer::default();
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            match names::reach(name) {
+                None => {
+                    let hint = did_you_mean(names::meant(name)).unwrap_or_else(|| {
+                        "the settings are listed at https://docs.rs/poolhouse".to_owned()
+                    });
+                    return Err(self.unknown("setting", name, &key.span(), hint));
+                }
+                Some(Reach::Code) => {
+                    let hint = "it can be set in code only".to_owned();
+                    return Err(self.unknown("setting", name, &key.span(), hint));
+                }
+                Some(Reach::Everywhere | Reach::File) => {}
+            }
+            let (line, _) = self.position(&key.span());
+            let mut value = plain(value.get_ref());
+            if let (true, Some(written)) = (name == "migrations", value.as_str()) {
+                // A path in a file is meant from where the file is.
+                let beside = self
+                    .path
+                    .parent()
+                    .unwrap_or(&self.surroundings.directory)
+                    .join(written);
+                value = Value::from(beside.to_string_lossy().into_owned());
+            }
+            layer.set(
+                name,
+                value,
+                Source::file(&self.path, line, &self.surroundings.directory),
+            );
+        }
+        self.sections.push(Section {
+            profile: profile.map(str::to_owned),
+            engine: engine.to_owned(),
+            layer,
+        });
+        Ok(())
+    }
+
+    fn table<'t, 'i>(
+        &self,
+        name: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &'t Spanned<DeValue<'i>>,
+        written: &str,
+    ) -> Result<&'t DeTable<'i>, SettingsError> {
+        value.get_ref().as_table().ok_or_else(|| {
+            self.unknown(
+                "section",
+                name.get_ref(),
+                &name.span(),
+                format!("a section is written {written}"),
+            )
+        })
+    }
+
+    fn unknown(
+        &self,
+        what: &'static str,
+        name: &str,
+        span: &Range<usize>,
+        hint: String,
+    ) -> SettingsError {
+        let (line, _) = self.position(span);
+        SettingsError::UnknownName {
+            path: self.shown.to_owned(),
+            line,
+            what,
+            name: name.to_owned(),
+            hint,
+        }
+    }
+
+    /// Line and column, from 1, of the start of a span.
+    fn position(&self, span: &Range<usize>) -> (usize, usize) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        (line, column)
+    }
+}
+
+fn did_you_mean(name: Option<&str>) -> Option<String> {
+    name.map(|name| format!("did you mean `{name}`?"))
+}
+
+/// A value of the file without its spans.
+fn plain(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        // A number that does not fit stays text, so that the error about it can show it.
+        DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| Value::from(number.to_string()), Value::from),
+        DeValue::Float(number) => number
+            .as_str()
+            .parse::<f64>()
+            .map_or_else(|_| Value::from(number.to_string()), Value::from),
+        DeValue::Boolean(truth) => Value::from(*truth),
+        DeValue::Datetime(moment) => Value::from(moment.to_string()),
+        DeValue::Array(values) => values
+            .iter()
+            .map(|value| plain(value.get_ref()))
+            .collect::<Vec<_>>()
+            .into(),
+        DeValue::Table(table) => {
+            let entries = table
+                .iter()
+                .map(|(key, value)| (key.get_ref().to_string(), plain(value.get_ref())));
+            Value::from(entries.collect::<Dict>())
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The forms a value may be written in, the same in every place.
+//!
+//! The environment knows only strings, so every form can be read from a string; a file or the code may also use the
+//! number, the boolean or the array.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use figment::value::Value;
+use tracing::level_filters::LevelFilter;
+
+use super::url;
+
+/// A type that values of settings are read into.
+pub(super) trait Form: Sized {
+    /// What may be written, in words that complete "expected …".
+    const ACCEPTS: &'static str;
+
+    /// The value, or `None` when it is not in an accepted form.
+    fn read(value: &Value) -> Option<Self>;
+
+    /// The value as logs and errors show it.
+    fn show(&self) -> String;
+}
+
+/// A raw value as errors show it, whatever its form, without any password in it.
+pub(super) fn show_raw(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => format!("{:?}", url::redact(text)),
+        Value::Char(_, c) => format!("{c:?}"),
+        Value::Bool(_, b) => b.to_string(),
+        Value::Num(_, number) => match (number.to_u128(), number.to_i128(), number.to_f64()) {
+            (Some(n), _, _) => n.to_string(),
+            (_, Some(n), _) => n.to_string(),
+            (_, _, Some(n)) => n.to_string(),
+            _ => "a number".to_owned(),
+        },
+        Value::Empty(..) => "nothing".to_owned(),
+        Value::Dict(..) => "a table".to_owned(),
+        Value::Array(_, values) => {
+            let shown: Vec<_> = values.iter().map(show_raw).collect();
+            format!("[{}]", shown.join(", "))
+        }
+    }
+}
+
+impl Form for u32 {
+    const ACCEPTS: &'static str = "a whole number from 0 to 4294967295";
+
+    fn read(value: &Value) -> Option<Self> {
+        value.to_num_lossy()?.to_u128_lossy()?.try_into().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Form for NonZeroU32 {
+    const ACCEPTS: &'static str = "a whole number from 1 to 4294967295";
+
+    fn read(value: &Value) -> Option<Self> {
+        u32::read(value).and_then(NonZeroU32::new)
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Form for NonZeroUsize {
+    const ACCEPTS: &'static str = "a whole number of at least 1";
+
+    fn read(value: &Value) -> Option<Self> {
+        NonZeroUsize::new(value.to_num_lossy()?.to_u128_lossy()?.try_into().ok()?)
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Form for bool {
+    const ACCEPTS: &'static str = "true or false";
+
+    fn read(value: &Value) -> Option<Self> {
+        value.to_bool_lossy()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Form for String {
+    const ACCEPTS: &'static str = "a string";
+
+    fn read(value: &Value) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+
+    fn show(&self) -> String {
+        // Only what looks like a URL is searched for a password: there is nothing to hide in the name `me@home`.
+        if self.contains("://") {
+            format!("{:?}", url::redact(self))
+        } else {
+            format!("{self:?}")
+        }
+    }
+}
+
+impl Form for Vec<String> {
+    const ACCEPTS: &'static str =
+        "an array of strings, or one string with commas between the names";
+
+    fn read(value: &Value) -> Option<Self> {
+        if let Some(text) = value.as_str() {
+            return Some(
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+            );
+        }
+        value.as_array()?.iter().map(String::read).collect()
+    }
+
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Form for Duration {
+    const ACCEPTS: &'static str =
+        "a duration with its unit, such as \"30s\", \"500ms\" or \"1m 30s\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        humantime::parse_duration(value.as_str()?.trim()).ok()
+    }
+
+    fn show(&self) -> String {
+        humantime::format_duration(*self).to_string()
+    }
+}
+
+/// A limit in time that can be switched off.
+///
+/// Zero is refused: in some pools it means "never" and in others "at once".
+pub(super) struct Limit(pub(super) Option<Duration>);
+
+impl Form for Limit {
+    const ACCEPTS: &'static str =
+        "a duration above zero with its unit, such as \"30s\" or \"10m\", or \"off\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        if value.as_str()?.trim().eq_ignore_ascii_case("off") {
+            return Some(Self(None));
+        }
+        Duration::read(value)
+            .filter(|duration| !duration.is_zero())
+            .map(|duration| Self(Some(duration)))
+    }
+
+    fn show(&self) -> String {
+        self.0.as_ref().map_or_else(|| "off".to_owned(), Form::show)
+    }
+}
+
+impl Form for LevelFilter {
+    const ACCEPTS: &'static str = "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.as_str()?.trim().to_ascii_lowercase().as_str() {
+            "off" => Some(Self::OFF),
+            "error" => Some(Self::ERROR),
+            "warn" => Some(Self::WARN),
+            "info" => Some(Self::INFO),
+            "debug" => Some(Self::DEBUG),
+            "trace" => Some(Self::TRACE),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// The kind of tokio runtime that `main` gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavor {
+    MultiThread,
+    CurrentThread,
+}
+
+impl Form for Flavor {
+    const ACCEPTS: &'static str = "\"multi_thread\" or \"current_thread\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.as_str()?.trim() {
+            "multi_thread" => Some(Self::MultiThread),
+            "current_thread" => Some(Self::CurrentThread),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::MultiThread => "multi_thread".to_owned(),
+            Self::CurrentThread => "current_thread".to_owned(),
+        }
+    }
+}

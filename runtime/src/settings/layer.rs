@@ -1,0 +1,154 @@
+//! Layers: what each place says, with the source of every value, and all of them stacked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use super::Settings;
+use super::connect::ConnectHook;
+use super::environment::Environment;
+use super::error::SettingsError;
+use super::file::File;
+use super::form::{self, Form};
+use super::migrations::Migrations;
+use super::names;
+use super::source::Source;
+use super::surroundings::Surroundings;
+
+/// The values that one place gives, not yet checked, and where exactly each is written.
+#[derive(Clone, Default)]
+pub(super) struct Layer {
+    values: Dict,
+    sources: BTreeMap<String, Source>,
+}
+
+impl Layer {
+    /// Sets a value; a later one replaces an earlier one.
+    pub(super) fn set(&mut self, name: &str, value: impl Into<Value>, source: Source) {
+        self.values.insert(name.to_owned(), value.into());
+        self.sources.insert(name.to_owned(), source);
+    }
+
+    /// The text of a setting, if it is one.
+    pub(super) fn text(&self, name: &str) -> Option<(String, Source)> {
+        Some((
+            self.values.get(name)?.as_str()?.to_owned(),
+            self.sources.get(name)?.clone(),
+        ))
+    }
+}
+
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.values {
+            writeln!(
+                f,
+                "{name} = {} ({})",
+                form::show_raw(value),
+                self.sources[name]
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Provider for &Layer {
+    fn metadata(&self) -> Metadata {
+        let sources = self.sources.clone();
+        Metadata::named("poolhouse").interpolater(move |_, keys| {
+            keys.first()
+                .and_then(|key| sources.get(*key))
+                .map(Source::to_string)
+                .unwrap_or_default()
+        })
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// All layers of one engine, strongest on top.
+pub(crate) struct Layers {
+    pub(super) engine: String,
+    /// Where the engine's name was written.
+    pub(super) engine_source: Source,
+    /// The variable that holds the URL.
+    pub(super) url_variable: String,
+    pub(super) connect: Vec<ConnectHook>,
+    pub(super) code_migrations: Migrations,
+    pub(super) surroundings: Surroundings,
+    pub(super) environment: Environment,
+    pub(super) file: Option<File>,
+    figment: Figment,
+}
+
+impl Layers {
+    /// Reads every place for the engine that `code` names.
+    pub(crate) fn collect(
+        code: &Settings,
+        surroundings: &Surroundings,
+    ) -> Result<Self, SettingsError> {
+        let (engine, engine_source) = code.engine_and_source();
+        let environment = Environment::read(surroundings)?;
+        let file = File::open(surroundings, &environment)?;
+
+        let mut figment = Figment::new();
+        if let Some(file) = &file {
+            for layer in file.layers(&engine) {
+                figment = figment.merge(layer);
+            }
+        }
+        let figment = figment.merge(code.layer());
+
+        let mut layers = Self {
+            url_variable: names::url_variable(&engine),
+            connect: code.connect_hooks().to_vec(),
+            code_migrations: code.code_migrations().clone(),
+            surroundings: surroundings.clone(),
+            environment,
+            file,
+            figment,
+            engine,
+            engine_source,
+        };
+        if let Some((variable, _)) = layers.get::<String>("env")? {
+            layers.url_variable = variable;
+        }
+        let overrides = layers
+            .environment
+            .layer(&layers.engine, &layers.url_variable)?;
+        layers.figment = layers.figment.merge(&overrides);
+        Ok(layers)
+    }
+
+    /// The value of a setting in its own type, or `None` when no place gives one.
+    pub(super) fn get<T: Form>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<(T, Source)>, SettingsError> {
+        let Some((value, source)) = self.raw(name) else {
+            return Ok(None);
+        };
+        match T::read(&value) {
+            Some(read) => Ok(Some((read, source))),
+            None => Err(SettingsError::BadValue {
+                engine: self.engine.clone(),
+                setting: name,
+                value: form::show_raw(&value),
+                origin: source.to_string(),
+                accepts: T::ACCEPTS,
+            }),
+        }
+    }
+
+    /// The value that wins, as it was written.
+    pub(super) fn raw(&self, name: &str) -> Option<(Value, Source)> {
+        let value = self.figment.find_value(name).ok()?;
+        let metadata = self.figment.get_metadata(value.tag())?;
+        let source = Source::from_text(metadata.interpolate(&Profile::Default, &[name]));
+        Some((value, source))
+    }
+}

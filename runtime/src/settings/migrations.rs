@@ -1,0 +1,147 @@
+//! The migrations of an engine, in the three shapes they come in.
+
+use std::borrow::Borrow;
+use std::error::Error;
+use std::fmt;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// What is to be run at start.
+#[derive(Clone, Default, Debug)]
+pub(crate) enum Migrations {
+    /// Nothing.
+    #[default]
+    None,
+    /// The files of a directory, read at start.
+    Directory(PathBuf),
+    /// The files of a directory, read when the program was compiled.
+    Embedded {
+        /// The directory as it was written.
+        directory: &'static str,
+        /// Names and contents.
+        files: &'static [(&'static str, &'static str)],
+    },
+    /// A driver's own set.
+    Migrator(SharedMigrator),
+}
+
+/// A [`Migrator`] that is owned or `static`.
+#[derive(Clone)]
+pub(crate) struct SharedMigrator(Arc<dyn Borrow<Migrator> + Send + Sync>);
+
+impl SharedMigrator {
+    pub(super) fn new(migrator: impl Borrow<Migrator> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(migrator))
+    }
+}
+
+impl Deref for SharedMigrator {
+    type Target = Migrator;
+
+    fn deref(&self) -> &Migrator {
+        (*self.0).borrow()
+    }
+}
+
+impl fmt::Debug for SharedMigrator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a migrator with {} migrations", self.iter().count())
+    }
+}
+
+impl fmt::Display for Migrations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Directory(path) => write!(f, "{:?}", path.display().to_string()),
+            Self::Embedded { directory, files } => {
+                write!(f, "{directory:?}, {} files embedded", files.len())
+            }
+            Self::Migrator(migrator) => write!(f, "{migrator:?}"),
+        }
+    }
+}
+
+impl Migrations {
+    /// The set in the driver's own form; `None` when nothing is to be run.
+    ///
+    /// # Errors
+    /// What is wrong, naming the file.
+    pub(super) async fn migrator(&self) -> Result<Option<SharedMigrator>, String> {
+        match self {
+            Self::None => Ok(None),
+            Self::Directory(path) => match Migrator::new(path.as_path()).await {
+                Ok(migrator) => Ok(Some(SharedMigrator::new(migrator))),
+                Err(error) => Err(with_causes(&error)),
+            },
+            Self::Embedded { files, .. } => {
+                let migrations: Result<Vec<_>, _> =
+                    files.iter().filter_map(|file| migration(*file)).collect();
+                Ok(Some(SharedMigrator::new(Migrator::with_migrations(
+                    migrations?,
+                ))))
+            }
+            Self::Migrator(migrator) => Ok(Some(migrator.clone())),
+        }
+    }
+
+    /// Whether both run the same.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Directory(one), Self::Directory(other)) => one == other,
+            (Self::Embedded { files: one, .. }, Self::Embedded { files: other, .. }) => {
+                one == other
+            }
+            (Self::Migrator(one), Self::Migrator(other)) => one
+                .iter()
+                .map(|migration| (migration.version, &migration.checksum))
+                .eq(other
+                    .iter()
+                    .map(|migration| (migration.version, &migration.checksum))),
+            _ => false,
+        }
+    }
+}
+
+/// A file as sqlx reads it: `<VERSION>_<DESCRIPTION>.sql`, `.up.sql` or `.down.sql`. Other names are passed over, as
+/// sqlx does, but something before the `_` that is not a number is an error.
+///
+/// See <https://docs.rs/sqlx/latest/sqlx/migrate/trait.MigrationSource.html>.
+fn migration((name, sql): (&'static str, &'static str)) -> Option<Result<Migration, String>> {
+    let (version, rest) = name.split_once('_')?;
+    let kind = MigrationType::from_filename(rest);
+    let description = rest.strip_suffix(kind.suffix())?.replace('_', " ");
+    let Ok(version) = version.parse() else {
+        return Some(Err(format!(
+            "the file {name} does not begin with a version number; name it like 0001_{rest}"
+        )));
+    };
+    let no_transaction = sql.starts_with("-- no-transaction");
+    Some(Ok(Migration::new(
+        version,
+        description.into(),
+        kind,
+        sql.into_sql_str(),
+        no_transaction,
+    )))
+}
+
+/// An error and everything beneath it in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(beneath) = cause {
+        let beneath_text = beneath.to_string();
+        // Some errors already quote the one beneath.
+        if !text.contains(&beneath_text) {
+            text = format!("{text}: {beneath_text}");
+        }
+        cause = beneath.source();
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! Settings: one table of names serves the attribute, the file, the environment and the builder in code.
+//!
+//! | from weakest to strongest | shown as |
+//! |---|---|
+//! | built-in default | `(default)` |
+//! | `poolhouse.toml`, or the file that `POOLHOUSE_CONF` names: `[engine]`, `[engines.NAME]` | `(poolhouse.toml:4)` |
+//! | the same file, profile `POOLHOUSE_PROFILE`: `[profile.P.engine]`, `[profile.P.engines.NAME]` | `(poolhouse.toml:9)` |
+//! | the code | `(attribute, src/main.rs:7)`, `(builder, src/db.rs:12)` |
+//! | `.env`, read beneath the process environment and never exported into it | `(.env:3, DATABASE_URL)` |
+//! | the process environment | `(environment, POOLHOUSE_MAX_SIZE)` |
+//!
+//! Decisions that hold everywhere:
+//!
+//! - An engine's settings are its own. As `[engine]` is the section of the default engine and `DATABASE_URL` its variable,
+//!   so `POOLHOUSE_MAX_SIZE` sets the default engine alone and `POOLHOUSE_REPORTS_MAX_SIZE` the engine `reports`: an
+//!   operator who gives one server more connections must not give them to another one by accident.
+//! - A variable that is set but empty counts as not set, because compose files and CI systems pass empty variables on.
+//! - A misspelt name in `poolhouse.toml` is an error, because the file is ours. A misspelt `POOLHOUSE_…` variable is a
+//!   warning, because the environment is shared with other programs and other versions of this one.
+//! - Every section of the file is checked for misspelt names, also those that this run does not use.
+//! - A file is looked for in the working directory, then in the directories above it.
+//!
+//! Reading happens in three steps: each place becomes a [`Layer`](layer::Layer) of raw values with their sources,
+//! [`Layers`] stacks them, and the typed structures ([`EngineSettings`], [`ProgramSettings`]) read their values out.
+
+mod builder;
+mod connect;
+mod engine;
+mod environment;
+mod error;
+mod file;
+mod form;
+mod layer;
+mod migrations;
+mod names;
+mod program;
+mod read;
+mod setters;
+mod source;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+mod url;
+
+pub use builder::Settings;
+pub(crate) use engine::EngineSettings;
+pub use error::SettingsError;
+pub(crate) use form::Flavor;
+pub(crate) use layer::Layers;
+pub(crate) use program::ProgramSettings;
+pub use setters::IntoDuration;
+pub(crate) use surroundings::Surroundings;
+pub use url::DatabaseUrl;
+
+/// The settings of the engine that `code` names, from all four sources of this process.
+pub(crate) fn resolve(code: &Settings) -> Result<EngineSettings, SettingsError> {
+    EngineSettings::read(&Layers::collect(code, &Surroundings::of_process())?)
+}
+
+/// The settings of the program itself (its runtime and its signals), which need no database to be configured.
+pub(crate) fn resolve_program(code: &Settings) -> Result<ProgramSettings, SettingsError> {
+    ProgramSettings::read(&Layers::collect(code, &Surroundings::of_process())?)
+}

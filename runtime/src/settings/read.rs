@@ -1,0 +1,186 @@
+//! Reading settings out of the layers, each with its default and its source.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+use figment::value::Value;
+
+use super::error::SettingsError;
+use super::file::File;
+use super::form::Form;
+use super::layer::Layers;
+use super::migrations::Migrations;
+use super::names::{self, DEFAULT_ENGINE};
+use super::source::Source;
+use super::url::{self, DatabaseUrl};
+
+/// A setting as logs and errors show it.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) source: Source,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {} ({})", self.name, self.value, self.source)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Reads settings out of the layers and notes how each is shown.
+pub(super) struct Reader<'a> {
+    pub(super) layers: &'a Layers,
+    pub(super) shown: Vec<Shown>,
+}
+
+impl Reader<'_> {
+    /// The value of a setting or its default.
+    pub(super) fn or<T: Form>(
+        &mut self,
+        name: &'static str,
+        default: T,
+    ) -> Result<T, SettingsError> {
+        let (value, source) = self
+            .layers
+            .get(name)?
+            .unwrap_or_else(|| (default, Source::default_value()));
+        self.shown.push(Shown {
+            name,
+            value: value.show(),
+            source,
+        });
+        Ok(value)
+    }
+
+    /// The value of a setting that has no default.
+    pub(super) fn maybe<T: Form>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some((value, source)) = self.layers.get::<T>(name)? else {
+            self.shown.push(Shown {
+                name,
+                value: "not set".to_owned(),
+                source: Source::default_value(),
+            });
+            return Ok(None);
+        };
+        self.shown.push(Shown {
+            name,
+            value: value.show(),
+            source,
+        });
+        Ok(Some(value))
+    }
+
+    pub(super) fn url(&mut self) -> Result<DatabaseUrl, SettingsError> {
+        let Some((written, source)) = self.layers.get::<String>("url")? else {
+            return Err(self.no_url());
+        };
+        let url = DatabaseUrl::parse(&written).map_err(|reason| SettingsError::MalformedUrl {
+            engine: self.layers.engine.clone(),
+            url: url::redact(&written),
+            origin: source.to_string(),
+            reason,
+        })?;
+        self.shown.push(Shown {
+            name: "url",
+            value: url.to_string(),
+            source,
+        });
+        Ok(url)
+    }
+
+    pub(super) fn migrations(&mut self) -> Result<Migrations, SettingsError> {
+        let name = "migrations";
+        let (migrations, source) = match self.layers.raw(name) {
+            None => (Migrations::None, Source::default_value()),
+            // The code gave something that is not text, and nothing stronger spoke.
+            Some((Value::Empty(..), source)) => (self.layers.code_migrations.clone(), source),
+            Some(_) => match self.layers.get::<String>(name)? {
+                Some((path, source)) => (Migrations::Directory(self.directory(&path)), source),
+                None => (Migrations::None, Source::default_value()),
+            },
+        };
+        self.shown.push(Shown {
+            name,
+            value: migrations.to_string(),
+            source,
+        });
+        Ok(migrations)
+    }
+
+    fn directory(&self, written: &str) -> PathBuf {
+        self.layers.surroundings.path(written)
+    }
+
+    /// Says everywhere that was looked at; an engine that nothing knows of is probably misspelt.
+    fn no_url(&self) -> SettingsError {
+        let Layers {
+            engine,
+            url_variable,
+            environment,
+            file,
+            surroundings,
+            ..
+        } = self.layers;
+        let (section, directory) = (names::section(engine), surroundings.directory.display());
+        let in_file = file
+            .as_ref()
+            .is_some_and(|file| file.engines().any(|known| known == engine));
+        if engine != DEFAULT_ENGINE && !in_file && self.layers.raw("env").is_none() {
+            return self.unknown_engine();
+        }
+        let dot_env = match &environment.dot_env {
+            Some(path) => format!("nor in {}", path.display()),
+            None => format!("and there is no .env file in {directory} or above it"),
+        };
+        let file = match file {
+            Some(file) => format!("{} gives no `url` in {section}", file.shown),
+            None => format!("there is no poolhouse.toml in {directory} or above it"),
+        };
+        SettingsError::NoUrl {
+            engine: engine.clone(),
+            looked: format!(
+                "the variable {url_variable} is not set in the environment, {dot_env}; {file}; the code gives no `url`"
+            ),
+            variable: url_variable.clone(),
+            attribute: if engine == DEFAULT_ENGINE {
+                "url = \"…\"".to_owned()
+            } else {
+                format!("engine = {engine:?}, url = \"…\"")
+            },
+            section,
+        }
+    }
+
+    fn unknown_engine(&self) -> SettingsError {
+        let Layers {
+            engine,
+            environment,
+            file,
+            ..
+        } = self.layers;
+        let mut known: BTreeSet<String> = environment.engines().collect();
+        known.extend(file.iter().flat_map(File::engines).map(str::to_owned));
+        known.insert(DEFAULT_ENGINE.to_owned());
+        let hint = names::nearest(engine, known.iter().map(String::as_str));
+        SettingsError::UnknownEngine {
+            engine: engine.clone(),
+            origin: self.layers.engine_source.to_string(),
+            hint: hint
+                .map(|name| format!(" Did you mean `{name}`?"))
+                .unwrap_or_default(),
+            known: known.into_iter().collect::<Vec<_>>().join(", "),
+            variable: names::url_variable(engine),
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The setters: one for each setting of the table in [`names`](super::names).
+
+use std::borrow::Borrow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+
+use super::Settings;
+use super::migrations::{Migrations, SharedMigrator};
+
+/// A length of time: a [`Duration`], or a text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"`
+/// (see [`humantime::parse_duration`](https://docs.rs/humantime/latest/humantime/fn.parse_duration.html)).
+pub trait IntoDuration {
+    /// The duration as text, in the form the file takes.
+    #[doc(hidden)]
+    fn into_text(self) -> String;
+}
+
+impl IntoDuration for Duration {
+    fn into_text(self) -> String {
+        humantime::format_duration(self).to_string()
+    }
+}
+
+impl IntoDuration for &str {
+    fn into_text(self) -> String {
+        self.to_owned()
+    }
+}
+
+impl IntoDuration for String {
+    fn into_text(self) -> String {
+        self
+    }
+}
+
+/// Which engine, and where it is.
+impl Settings {
+    /// The engine's name. Default: `default`. In code only: it says which section of the file and which variables count.
+    #[track_caller]
+    #[must_use]
+    pub fn engine(self, name: impl Into<String>) -> Self {
+        self.set("engine", name.into())
+    }
+
+    /// Where the database is: any URL that sqlx accepts. Its query parameters pass through to the driver.
+    ///
+    /// In the environment the variable is `DATABASE_URL`, or the one that [`env`](Self::env) names.
+    #[track_caller]
+    #[must_use]
+    pub fn url(self, url: impl Into<String>) -> Self {
+        self.set("url", url.into())
+    }
+
+    /// The environment variable that holds the URL. Default: `DATABASE_URL`, and `REPORTS_DATABASE_URL` for the engine
+    /// `reports`. In code and in the file only.
+    #[track_caller]
+    #[must_use]
+    pub fn env(self, variable: impl Into<String>) -> Self {
+        self.set("env", variable.into())
+    }
+}
+
+/// The pool.
+impl Settings {
+    /// The most connections the pool has open at a time, at least 1. Default: 10.
+    #[track_caller]
+    #[must_use]
+    pub fn max_size(self, connections: u32) -> Self {
+        self.set("max_size", connections)
+    }
+
+    /// Connections that are kept open even when idle; the pool opens them at start. At most
+    /// [`max_size`](Self::max_size). Default: 0.
+    #[track_caller]
+    #[must_use]
+    pub fn min_size(self, connections: u32) -> Self {
+        self.set("min_size", connections)
+    }
+
+    /// The longest wait for a checkout. Default: 30 seconds.
+    #[track_caller]
+    #[must_use]
+    pub fn acquire_timeout(self, limit: impl IntoDuration) -> Self {
+        self.set("acquire_timeout", limit.into_text())
+    }
+
+    /// The longest time that one attempt to connect takes. Default: 10 seconds.
+    #[track_caller]
+    #[must_use]
+    pub fn connect_timeout(self, limit: impl IntoDuration) -> Self {
+        self.set("connect_timeout", limit.into_text())
+    }
+
+    /// How long a start keeps trying while the server is not there yet or has no room. Default: 30 seconds.
+    #[track_caller]
+    #[must_use]
+    pub fn start_timeout(self, limit: impl IntoDuration) -> Self {
+        self.set("start_timeout", limit.into_text())
+    }
+
+    /// A connection that was idle for longer is closed; `"off"` keeps it. Default: 10 minutes.
+    #[track_caller]
+    #[must_use]
+    pub fn idle_timeout(self, limit: impl IntoDuration) -> Self {
+        self.set("idle_timeout", limit.into_text())
+    }
+
+    /// A connection that is older is replaced when it comes back; `"off"` keeps it. Default: 30 minutes.
+    #[track_caller]
+    #[must_use]
+    pub fn max_lifetime(self, limit: impl IntoDuration) -> Self {
+        self.set("max_lifetime", limit.into_text())
+    }
+
+    /// A connection that was idle for longer is pinged before it is handed out; zero pings always. Default: 500 ms.
+    #[track_caller]
+    #[must_use]
+    pub fn validate_after(self, idle: impl IntoDuration) -> Self {
+        self.set("validate_after", idle.into_text())
+    }
+
+    /// A checkout that is held for longer is warned about, with the place it was taken. Default: `"off"`.
+    #[track_caller]
+    #[must_use]
+    pub fn leak_after(self, held: impl IntoDuration) -> Self {
+        self.set("leak_after", held.into_text())
+    }
+
+    /// How long a close waits for checkouts before it ends them. Default: 10 seconds.
+    #[track_caller]
+    #[must_use]
+    pub fn close_timeout(self, limit: impl IntoDuration) -> Self {
+        self.set("close_timeout", limit.into_text())
+    }
+
+    /// Does not connect at start, but when the first checkout asks for it. Default: false.
+    #[track_caller]
+    #[must_use]
+    pub fn lazy(self, lazy: bool) -> Self {
+        self.set("lazy", lazy)
+    }
+}
+
+/// The connections.
+impl Settings {
+    /// The most prepared statements that a connection keeps; 0 keeps none. Default: 100.
+    #[track_caller]
+    #[must_use]
+    pub fn statement_cache(self, statements: u32) -> Self {
+        self.set("statement_cache", statements)
+    }
+
+    /// The name the server shows for our connections. Default: the name of the crate that bears the attribute.
+    #[track_caller]
+    #[must_use]
+    pub fn application_name(self, name: impl Into<String>) -> Self {
+        self.set("application_name", name.into())
+    }
+
+    /// SQL that is run on every new connection. Default: none.
+    #[track_caller]
+    #[must_use]
+    pub fn session(self, sql: impl Into<String>) -> Self {
+        self.set("session", sql.into())
+    }
+
+    /// Changes the driver's own connect options, after the URL and the settings went into them. In code only.
+    ///
+    /// Functions over the options of several drivers may be given; the engine's own driver decides which is called. Of
+    /// two over the same options the later one counts.
+    #[track_caller]
+    #[must_use]
+    pub fn connect_with<O: 'static>(self, change: impl Fn(O) -> O + Send + Sync + 'static) -> Self {
+        self.add_connect(change)
+    }
+
+    /// Postgres extensions that are created at start when they are missing. Default: none.
+    #[track_caller]
+    #[must_use]
+    pub fn extensions<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        self.set(
+            "extensions",
+            names.into_iter().map(Into::into).collect::<Vec<String>>(),
+        )
+    }
+
+    /// The level at which each statement is logged: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"`. Default: `"off"`.
+    #[track_caller]
+    #[must_use]
+    pub fn log_queries(self, level: impl Into<String>) -> Self {
+        self.set("log_queries", level.into())
+    }
+
+    /// A statement that takes longer is logged as a warning. Default: 1 second.
+    #[track_caller]
+    #[must_use]
+    pub fn slow_query(self, threshold: impl IntoDuration) -> Self {
+        self.set("slow_query", threshold.into_text())
+    }
+}
+
+/// The migrations. Of several, the last one counts.
+impl Settings {
+    /// A directory of migrations that is read and run at start. Default: none.
+    ///
+    /// A relative path is meant from the working directory; in the file, from the file's own directory. With the attribute
+    /// a literal directory is embedded into the program instead, and is meant from the crate's directory.
+    #[track_caller]
+    #[must_use]
+    pub fn migrations(self, directory: impl Into<PathBuf>) -> Self {
+        self.set(
+            "migrations",
+            directory.into().to_string_lossy().into_owned(),
+        )
+    }
+
+    /// Migrations that were read when the program was compiled: names of files and their contents.
+    #[doc(hidden)]
+    #[track_caller]
+    #[must_use]
+    pub fn embedded_migrations(
+        self,
+        directory: &'static str,
+        files: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        self.set_migrations(Migrations::Embedded { directory, files })
+    }
+
+    /// A [`Migrator`], owned or `&'static`, that is run at start. In code only.
+    #[track_caller]
+    #[must_use]
+    pub fn migrator(self, migrator: impl Borrow<Migrator> + Send + Sync + 'static) -> Self {
+        self.set_migrations(Migrations::Migrator(SharedMigrator::new(migrator)))
+    }
+}
+
+/// The program around the engine.
+impl Settings {
+    /// How long the body may run on after a signal. Default: 30 seconds.
+    #[track_caller]
+    #[must_use]
+    pub fn shutdown_timeout(self, limit: impl IntoDuration) -> Self {
+        self.set("shutdown_timeout", limit.into_text())
+    }
+
+    /// Listens for SIGINT and SIGTERM. Default: true on `main`, false elsewhere.
+    #[track_caller]
+    #[must_use]
+    pub fn signals(self, listen: bool) -> Self {
+        self.set("signals", listen)
+    }
+
+    /// The kind of runtime, `"multi_thread"` (default) or `"current_thread"`, where poolhouse builds it.
+    #[track_caller]
+    #[must_use]
+    pub fn flavor(self, flavor: impl Into<String>) -> Self {
+        self.set("flavor", flavor.into())
+    }
+
+    /// The threads of a multi-threaded runtime, at least 1, where poolhouse builds it. Default: as tokio, one for each core.
+    #[track_caller]
+    #[must_use]
+    pub fn worker_threads(self, threads: usize) -> Self {
+        self.set("worker_threads", threads)
+    }
+}

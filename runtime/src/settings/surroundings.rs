@@ -1,0 +1,41 @@
+//! What the settings can see of the process: its working directory and its environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// A snapshot of the working directory and the environment, so that a test can state its own.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(super) directory: PathBuf,
+    pub(super) variables: BTreeMap<String, OsString>,
+}
+
+impl Surroundings {
+    /// Those of this process, now.
+    ///
+    /// A variable whose name is not Unicode cannot be one of ours and is left out.
+    pub(crate) fn of_process() -> Self {
+        Self {
+            // Without a working directory (it was removed) nothing can be found upwards from it, and relative paths
+            // mean what the operating system says.
+            directory: std::env::current_dir().unwrap_or_default(),
+            variables: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+                .collect(),
+        }
+    }
+
+    /// The nearest file of this name in the working directory or above it.
+    pub(super) fn find_upwards(&self, name: &str) -> Option<PathBuf> {
+        self.directory
+            .ancestors()
+            .map(|ancestor| ancestor.join(name))
+            .find(|path| path.is_file())
+    }
+
+    /// A path as written by someone in the working directory.
+    pub(super) fn path(&self, written: impl AsRef<Path>) -> PathBuf {
+        self.directory.join(written)
+    }
+}

@@ -1,0 +1,400 @@
+//! What a person sees who made a mistake: each message names the engine, the setting, its source and the cure.
+
+use super::super::Settings;
+use super::{Place, at};
+
+#[test]
+fn no_url_anywhere() {
+    assert_eq!(
+        Place::new().error(&Settings::new()),
+        "engine `default` has no URL: the variable DATABASE_URL is not set in the environment, and there is no .env file in \
+         ROOT or above it; there is no poolhouse.toml in ROOT or above it; the code gives no `url`. Set the variable \
+         DATABASE_URL, write `url` into [engine] of poolhouse.toml, or give it in code: #[with_pool(url = \"…\")]"
+    );
+    let place = Place::new()
+        .file(".env", "OTHER=1")
+        .file("poolhouse.toml", "[engines.reports]\nmax_size = 1");
+    assert_eq!(
+        place.error(&Settings::new().engine("reports")),
+        "engine `reports` has no URL: the variable REPORTS_DATABASE_URL is not set in the environment, nor in ROOT/.env; \
+         poolhouse.toml gives no `url` in [engines.reports]; the code gives no `url`. Set the variable REPORTS_DATABASE_URL, \
+         write `url` into [engines.reports] of poolhouse.toml, or give it in code: \
+         #[with_pool(engine = \"reports\", url = \"…\")]"
+    );
+    let named = place.error(&Settings::new().env("BANDS_URL"));
+    assert!(
+        named.contains("the variable BANDS_URL is not set"),
+        "{named}"
+    );
+}
+
+#[test]
+fn an_engine_nobody_configured() {
+    let place = Place::new()
+        .file(
+            "poolhouse.toml",
+            "[engines.reports]\nurl = 'sqlite:r.db'\n[profile.p.engines.hidden]\n",
+        )
+        .variable("AUDIT_DATABASE_URL", "sqlite:a.db");
+    let (code, line) = at(Settings::attribute().engine("reprots"));
+    let expected = format!(
+        "engine `reprots` (attribute, {line}) is not configured; known: audit, default, reports. Did you mean `reports`? To add \
+         it, set the variable REPROTS_DATABASE_URL, write [engines.reprots] into poolhouse.toml, or give `url` in code"
+    );
+    assert_eq!(place.error(&code), expected);
+    // What makes an engine known.
+    place.resolve(&Settings::new().engine("reports")).unwrap();
+    place.resolve(&Settings::new().engine("audit")).unwrap();
+    place
+        .resolve(&Settings::new().engine("coded").url("sqlite::memory:"))
+        .unwrap();
+    assert!(
+        place
+            .error(&Settings::new().engine("coded").env("X"))
+            .contains("has no URL")
+    );
+}
+
+#[test]
+fn a_url_that_is_not_one() {
+    for (url, reason) in [
+        ("localhost/db", "it has no scheme"),
+        ("   ", "it is empty"),
+        ("10.0.0.1:5432/db", "it does not begin with a scheme"),
+    ] {
+        let error = Place::new().error(&Settings::new().url(url));
+        assert!(
+            error.contains(reason) && error.contains("(builder, "),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        Place::new()
+            .variable("DATABASE_URL", "host/db")
+            .error(&Settings::new()),
+        "engine `default`: `url` = host/db (environment, DATABASE_URL) is not a database URL: it has no scheme. Write one \
+         such as postgres://user:password@host/database, mysql://user:password@host/database or sqlite:file.db"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_toml() {
+    let place = Place::with_url().file("poolhouse.toml", "[engine]\nmax_size = \n");
+    let error = place.error(&Settings::new());
+    assert!(error.starts_with("poolhouse.toml:2:12: "), "{error}");
+}
+
+#[test]
+fn a_misspelt_setting_in_the_file() {
+    let hint = |written: &str| {
+        let place = Place::with_url().file(
+            "poolhouse.toml",
+            &format!("[engine]\nmin_size = 1\n{written} = 1"),
+        );
+        place.error(&Settings::new())
+    };
+    assert_eq!(
+        hint("max_siez"),
+        "poolhouse.toml:3: there is no setting `max_siez` here; did you mean `max_size`?"
+    );
+    for (written, ours) in [
+        ("maxsize", "max_size"),
+        ("aquire_timeout", "acquire_timeout"),
+        ("leak_afer", "leak_after"),
+        // sqlx, HikariCP, deadpool, asyncpg
+        ("max_connections", "max_size"),
+        ("min_connections", "min_size"),
+        ("test_before_acquire", "validate_after"),
+        ("maximumPoolSize", "max_size"),
+        ("minimumIdle", "min_size"),
+        ("connectionTimeout", "acquire_timeout"),
+        ("leakDetectionThreshold", "leak_after"),
+        ("wait_timeout", "acquire_timeout"),
+        ("max_inactive_connection_lifetime", "idle_timeout"),
+        ("dsn", "url"),
+    ] {
+        let error = hint(written);
+        assert!(
+            error.contains(&format!("`{written}` here; did you mean `{ours}`?")),
+            "{error}"
+        );
+    }
+    assert!(
+        hint("colour").contains("there is no setting `colour` here; the settings are listed at")
+    );
+    assert!(hint("connect_with").contains("it can be set in code only"));
+}
+
+#[test]
+fn a_misspelt_section_in_the_file() {
+    for (text, message) in [
+        (
+            "\n[engin]\n",
+            "poolhouse.toml:2: there is no section `engin` here; did you mean `engine`?",
+        ),
+        (
+            "[enginse.reports]\n",
+            "poolhouse.toml:1: there is no section `enginse` here; did you mean `engines`?",
+        ),
+        (
+            "[profiles.p.engine]\n",
+            "poolhouse.toml:1: there is no section `profiles` here; did you mean `profile`?",
+        ),
+        (
+            "[database]\n",
+            "there is no section `database` here; the sections are [engine], [engines.NAME] and",
+        ),
+        (
+            "max_size = 1\n",
+            "there is no section `max_size` here; settings belong into a section: [engine] for",
+        ),
+        (
+            "engine = 'x'\n",
+            "there is no section `engine` here; a section is written [engine]",
+        ),
+        (
+            "[engines]\nreports = 1\n",
+            "poolhouse.toml:2: there is no section `reports` here; a section is written",
+        ),
+        (
+            "[engines.default]\n",
+            "`engines.default` here; the section of the default engine is [engine]",
+        ),
+        (
+            "[profile.p.engin]\n",
+            "poolhouse.toml:1: there is no section `engin` here; did you mean `engine`?",
+        ),
+    ] {
+        let error = Place::with_url()
+            .file("poolhouse.toml", text)
+            .error(&Settings::new());
+        assert!(error.contains(message), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_section_that_this_run_does_not_use_is_checked_too() {
+    let place =
+        Place::with_url().file("poolhouse.toml", "[profile.p.engines.reports]\nmaxsize = 1");
+    assert!(
+        place
+            .error(&Settings::new())
+            .contains("poolhouse.toml:2: there is no setting `maxsize`")
+    );
+}
+
+#[test]
+fn a_bad_value_in_any_place() {
+    let whole = "expected a whole number from 1 to 4294967295";
+    let duration = "expected a duration with its unit, such as \"30s\"";
+    let filed = |text: &str| Place::with_url().file("poolhouse.toml", &format!("[engine]\n{text}"));
+    let set = |name: &str, value: &str| Place::with_url().variable(name, value);
+    for (place, shown, expected) in [
+        (
+            filed("max_size = 0"),
+            "`max_size` = 0 (poolhouse.toml:2)",
+            whole,
+        ),
+        (
+            filed("max_size = -1"),
+            "`max_size` = -1 (poolhouse.toml:2)",
+            whole,
+        ),
+        (
+            filed("max_size = 2.5"),
+            "`max_size` = 2.5 (poolhouse.toml:2)",
+            whole,
+        ),
+        (
+            filed("max_size = 4294967296"),
+            "`max_size` = 4294967296 (poolhouse.toml:2)",
+            whole,
+        ),
+        (
+            filed("max_size = true"),
+            "`max_size` = true (poolhouse.toml:2)",
+            whole,
+        ),
+        (
+            filed("max_size = [1]"),
+            "`max_size` = [1] (poolhouse.toml:2)",
+            whole,
+        ),
+        (
+            filed("acquire_timeout = 30"),
+            "`acquire_timeout` = 30 (poolhouse.toml:2)",
+            duration,
+        ),
+        (
+            filed("lazy = 'maybe'"),
+            "`lazy` = \"maybe\" (poolhouse.toml:2)",
+            "expected true or false",
+        ),
+        (
+            filed("idle_timeout = '0s'"),
+            "`idle_timeout` = \"0s\"",
+            "expected a duration above zero",
+        ),
+        (
+            filed("log_queries = 'loud'"),
+            "`log_queries` = \"loud\"",
+            "expected \"off\", \"error\"",
+        ),
+        (
+            filed("extensions = [1]"),
+            "`extensions` = [1]",
+            "expected an array of strings",
+        ),
+        (filed("session = 1"), "`session` = 1", "expected a string"),
+        (
+            filed("migrations = 1"),
+            "`migrations` = 1",
+            "expected a string",
+        ),
+        (
+            set("POOLHOUSE_MAX_SIZE", "many"),
+            "`max_size` = \"many\" (environment, POOLHOUSE_MAX_SIZE)",
+            whole,
+        ),
+        (
+            set("POOLHOUSE_SLOW_QUERY", "5"),
+            "`slow_query` = \"5\" (environment, POOLHOUSE_SLOW_QUERY)",
+            duration,
+        ),
+        (
+            Place::with_url().file(".env", "\nPOOLHOUSE_MAX_SIZE=many"),
+            "`max_size` = \"many\" (.env:2, POOLHOUSE_MAX_SIZE)",
+            whole,
+        ),
+    ] {
+        let error = place.error(&Settings::new());
+        assert!(
+            error.starts_with(&format!("engine `default`: {shown}")),
+            "{error}"
+        );
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_url_that_is_not_text() {
+    let place = Place::new().file("poolhouse.toml", "[engine]\nurl = 1");
+    assert_eq!(
+        place.error(&Settings::new()),
+        "engine `default`: `url` = 1 (poolhouse.toml:2) is not valid; expected a string"
+    );
+}
+
+#[test]
+fn a_bad_value_in_code_is_reported_with_its_line() {
+    let (code, line) = at(Settings::attribute().acquire_timeout("30 parsecs"));
+    let expected = format!(
+        "engine `default`: `acquire_timeout` = \"30 parsecs\" (attribute, {line}) is not valid"
+    );
+    let error = Place::with_url().error(&code);
+    assert!(error.starts_with(&expected), "{error}");
+}
+
+#[test]
+fn a_bad_value_that_a_stronger_place_replaces_does_no_harm() {
+    let place = Place::with_url().variable("POOLHOUSE_ACQUIRE_TIMEOUT", "1s");
+    place
+        .resolve(&Settings::new().acquire_timeout("30 parsecs"))
+        .unwrap();
+}
+
+#[test]
+fn more_kept_than_allowed() {
+    let place = Place::with_url().variable("POOLHOUSE_MAX_SIZE", "3");
+    let (code, line) = at(Settings::attribute().min_size(5));
+    let expected = format!(
+        "engine `default`: min_size = 5 (attribute, {line}) is more than max_size = 3 (environment, POOLHOUSE_MAX_SIZE); lower the \
+         first or raise the second"
+    );
+    assert_eq!(place.error(&code), expected);
+}
+
+#[test]
+fn a_file_or_a_profile_that_is_not_there() {
+    let place = Place::with_url().variable("POOLHOUSE_CONF", "etc/p.toml");
+    assert_eq!(
+        place.error(&Settings::new()),
+        "there is no file `etc/p.toml` (environment, POOLHOUSE_CONF); correct the variable, or remove it to have \
+         poolhouse.toml looked for"
+    );
+    let place = Place::with_url().variable("POOLHOUSE_PROFILE", "prd");
+    assert_eq!(
+        place.error(&Settings::new()),
+        "the profile `prd` (environment, POOLHOUSE_PROFILE) needs a file, but there is no poolhouse.toml in ROOT or above it; \
+         add the file or remove the variable"
+    );
+    let place = place.file("poolhouse.toml", "[profile.test]\n[profile.prod.engine]\n");
+    assert_eq!(
+        place.error(&Settings::new()),
+        "poolhouse.toml has no profile `prd` (environment, POOLHOUSE_PROFILE); known: prod, test"
+    );
+}
+
+#[test]
+fn a_broken_line_in_dot_env() {
+    let place = Place::new().file(".env", "A=1\n\nDATABASE URL=x\n");
+    assert_eq!(
+        place.error(&Settings::new()),
+        ".env:3: the line is not of the form NAME=value; put quotes around a value with spaces, `#` or `$` in it"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_unicode() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    let mut place = Place::new();
+    place.surroundings.variables.insert(
+        "DATABASE_URL".to_owned(),
+        OsString::from_vec(b"sqlite:\xff".to_vec()),
+    );
+    assert_eq!(
+        place.error(&Settings::new()),
+        "the value of the environment variable DATABASE_URL is not valid Unicode; set it anew"
+    );
+}
+
+/// The environment is shared, so these only warn.
+#[test]
+fn a_variable_that_looks_like_a_misspelt_setting() {
+    let place = Place::with_url()
+        .variable("POOLHOUSE_MAXSIZE", "5")
+        .variable("POOLHOUSE_MAX_CONNECTIONS", "5")
+        .variable("POOLHOUSE_URL", "sqlite::memory:")
+        .variable("POOLHOUSE_MIGRATOR", "x")
+        .variable("POOLHOUSE_SERVER_PORT", "5")
+        .variable("POOLHOUSE_REPORTS_MIN_SIZ", "5")
+        .variable("POOLHOUSE_MIN_SIZE", "5")
+        .file(".env", "POOLHOUSE_LASY=1");
+    place.settings();
+    let misspelt = |engine| {
+        place
+            .layers(&Settings::new())
+            .unwrap()
+            .environment
+            .misspelt(engine)
+    };
+    assert_eq!(
+        misspelt("default"),
+        [
+            "POOLHOUSE_MAXSIZE is not a variable of poolhouse; did you mean POOLHOUSE_MAX_SIZE?",
+            "POOLHOUSE_MAX_CONNECTIONS is not a variable of poolhouse; did you mean POOLHOUSE_MAX_SIZE?",
+            "POOLHOUSE_MIGRATOR has no effect: `migrator` cannot be set in the environment",
+            "POOLHOUSE_URL is not a variable of poolhouse; did you mean DATABASE_URL?",
+            "POOLHOUSE_LASY is not a variable of poolhouse; did you mean POOLHOUSE_LAZY?",
+        ]
+    );
+    assert_eq!(
+        misspelt("reports"),
+        [
+            "POOLHOUSE_REPORTS_MIN_SIZ is not a variable of poolhouse; did you mean POOLHOUSE_REPORTS_MIN_SIZE?"
+        ]
+    );
+}

@@ -1,0 +1,103 @@
+//! What the settings promise. Each test states a place of its own, a directory and an environment, and reads from there.
+
+mod bad_input;
+mod migrations;
+mod precedence;
+mod secrets;
+mod sharing;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{EngineSettings, Layers, Settings, SettingsError, Surroundings};
+
+/// A working directory and an environment; the directory is gone when this is dropped.
+struct Place {
+    root: PathBuf,
+    surroundings: Surroundings,
+}
+
+impl Place {
+    /// An empty directory and an empty environment.
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "poolhouse-settings-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let root = std::env::temp_dir().join(name);
+        fs::create_dir_all(&root).unwrap();
+        let surroundings = Surroundings {
+            directory: root.clone(),
+            variables: BTreeMap::new(),
+        };
+        Self { root, surroundings }
+    }
+
+    /// A place where the default engine has a URL, which most settings need to be read at all.
+    fn with_url() -> Self {
+        Self::new().variable("DATABASE_URL", "sqlite::memory:")
+    }
+
+    fn file(self, name: &str, text: &str) -> Self {
+        let path = self.root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.surroundings
+            .variables
+            .insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Makes a directory below the working directory the working directory.
+    fn enter(mut self, directory: impl AsRef<Path>) -> Self {
+        self.surroundings.directory.push(directory);
+        fs::create_dir_all(&self.surroundings.directory).unwrap();
+        self
+    }
+
+    fn resolve(&self, code: &Settings) -> Result<EngineSettings, SettingsError> {
+        EngineSettings::read(&self.layers(code)?)
+    }
+
+    fn layers(&self, code: &Settings) -> Result<Layers, SettingsError> {
+        Layers::collect(code, &self.surroundings)
+    }
+
+    /// The settings of the default engine when the code says nothing.
+    fn settings(&self) -> EngineSettings {
+        self.resolve(&Settings::new()).unwrap()
+    }
+
+    /// The message of the error, with the temporary directory cut out of it.
+    fn error(&self, code: &Settings) -> String {
+        match self.resolve(code) {
+            Ok(settings) => panic!("no error: {settings:?}"),
+            Err(error) => error
+                .to_string()
+                .replace(&format!("{}", self.root.display()), "ROOT"),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A leftover directory harms nobody.
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// Settings, and the file and line they are given on, as a source shows it.
+#[track_caller]
+fn at(code: Settings) -> (Settings, String) {
+    let here = std::panic::Location::caller();
+    (code, format!("{}:{}", here.file(), here.line()))
+}

@@ -72,6 +72,8 @@ impl Facts for MariaDb {
             .args(FILES)
             // With an equals sign: the script does not understand two words.
             .arg(format!("--datadir={}", data.display()))
+            // A server that starts removes the temporary tables of every other in the same folder.
+            .env("TMPDIR", data.parent().context("the data has no folder")?)
             // Nobody gets in without a password: root only through the socket.
             .args(["--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"]);
         Ok(command)

@@ -1,4 +1,5 @@
-//! The account a server runs as. Postgres and MariaDB refuse to run as root, and root is who runs tests in a container.
+//! The account a server runs as. Postgres and MariaDB refuse to run as root, and root is who runs
+//! tests in a container.
 
 use std::{
     os::unix::{fs::chown, process::CommandExt},

@@ -1,8 +1,9 @@
 //! Processes that do not outlive this one.
 //!
-//! A test process can be killed without a chance to clean up. Linux then ends the children that asked for it
-//! (`PR_SET_PDEATHSIG`, through `setpriv`, since this crate has no `unsafe`). The kernel counts the *thread* that started a
-//! child as its parent, and a test's threads come and go; so one thread, which lives as long as the process, starts all.
+//! A test process can be killed without a chance to clean up. Linux then ends the children that
+//! asked for it (`PR_SET_PDEATHSIG`, through `setpriv`, since this crate has no `unsafe`). The
+//! kernel counts the *thread* that started a child as its parent, and a test's threads come and go;
+//! so one thread, which lives as long as the process, starts all.
 
 use std::{
     fs::OpenOptions,
@@ -34,7 +35,8 @@ static KEEPER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
     orders
 });
 
-/// A command that runs `program`, which the kernel ends with this process where `setpriv` exists (Linux).
+/// A command that runs `program`, which the kernel ends with this process where `setpriv` exists
+/// (Linux).
 pub(crate) fn mortal(program: &Path) -> Command {
     match binaries::find("setpriv", "util-linux") {
         Ok(setpriv) => {

@@ -1,12 +1,14 @@
-//! What the tests of poolhouse stand on: servers, the evidence that a server gives, faults, and programs to run.
+//! What the tests of poolhouse stand on: servers, the evidence that a server gives, faults, and
+//! programs to run.
 //!
 //! | module | what it gives |
 //! |---|---|
 //! | [`servers`] | the servers that `tests/run` started, or that the environment names |
-//! | [`private_server`] | a server of a test's own, which it may stop, crash, restart and replicate |
+//! | [`private_server`] | a server of a test's own, which it may stop, crash and restart |
 //! | [`database`] | a database and a user of a test's own, on either |
 //! | [`evidence`] | what the server itself says about that user's sessions |
 //! | [`log`] | what the server wrote into its log |
+//! | [`proxy`] | a network that delays, stops, swallows, refuses or resets |
 //! | [`pgbouncer`] | a pooler between a program and Postgres |
 //! | [`program`] | a program as a child process: lines, signals, exit status |
 //! | [`eventually`](mod@eventually) | waiting for a state instead of sleeping and hoping |
@@ -26,8 +28,6 @@
 //! }
 //! ```
 
-#![allow(clippy::doc_markdown, reason = "MariaDB is a name, not code")]
-
 mod account;
 mod binaries;
 mod cluster;
@@ -40,6 +40,7 @@ pub mod log;
 pub mod pgbouncer;
 pub mod private_server;
 pub mod program;
+pub mod proxy;
 mod question;
 pub mod servers;
 
@@ -52,5 +53,6 @@ pub use self::{
     pgbouncer::PgBouncer,
     private_server::{PrivateServer, Stop},
     program::Program,
+    proxy::Proxy,
     servers::Server,
 };

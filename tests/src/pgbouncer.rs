@@ -42,8 +42,8 @@ pub struct PgBouncer {
 const OPERATOR: &str = "operator";
 
 impl PgBouncer {
-    /// Starts a pgbouncer that admits the user of `database`. `settings` are lines of its configuration, such as
-    /// `("default_pool_size", "5")`, and override those made here.
+    /// Starts a pgbouncer that admits the user of `database`. `settings` are lines of its
+    /// configuration, such as `("default_pool_size", "5")`, and override those made here.
     ///
     /// # Errors
     /// When the program is missing or does not start.

@@ -36,7 +36,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Sets a server variable, by the server's own name for it: `max_connections` is one that both kinds have.
+    /// Sets a server variable, by the server's own name for it: `max_connections` is one that both
+    /// kinds have.
     #[must_use]
     pub fn setting(mut self, name: &str, value: impl Display) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
@@ -81,7 +82,8 @@ pub struct PrivateServer {
     account: Account,
     layout: Layout,
     process: Option<Process>,
-    // Below the process: fields are dropped in this order, so the folder goes when nobody writes to it.
+    // Below the process: fields are dropped in this order, so the folder goes when nobody writes to
+    // it.
     _folder: TempDir,
 }
 
@@ -226,8 +228,8 @@ impl Deref for PrivateServer {
     }
 }
 
-/// A free port below the range that outgoing connections take theirs from: from inside that range a client could take the
-/// port of a stopped server for itself, and even connect to itself on it.
+/// A free port below the range that outgoing connections take theirs from: from inside that range a
+/// client could take the port of a stopped server for itself, and even connect to itself on it.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     const FIRST: u16 = 15_000;
     const COUNT: u16 = 15_000;

@@ -168,8 +168,35 @@ fn sql(db: &AnyEngine, numbered: &'static str) -> SqlStr {
     AssertSqlSafe(unnumbered).into_sql_str()
 }
 
-/// A database error as an HTTP status.
+/// What a client is told of an error of the database.
 struct ApiError(sqlx::Error);
+
+#[derive(Serialize)]
+struct Problem {
+    error: &'static str,
+}
+
+impl ApiError {
+    fn status(&self) -> (StatusCode, &'static str) {
+        match &self.0 {
+            sqlx::Error::RowNotFound => (StatusCode::NOT_FOUND, "there is no such band"),
+            sqlx::Error::Database(error) => match error.kind() {
+                ErrorKind::UniqueViolation => (StatusCode::CONFLICT, "it is there already"),
+                ErrorKind::ForeignKeyViolation => (StatusCode::NOT_FOUND, "there is no such band"),
+                // Class 22 of the SQL standard is "data exception", for example a text that is too long.
+                _ if error.code().is_some_and(|code| code.starts_with("22")) => {
+                    (StatusCode::UNPROCESSABLE_ENTITY, "a value does not fit")
+                }
+                _ => (StatusCode::INTERNAL_SERVER_ERROR, "an error of ours"),
+            },
+            // No connection, because all are in use or because the server is gone.
+            error if AcquireError::find(error).is_some() => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the database is busy")
+            }
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "an error of ours"),
+        }
+    }
+}
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
@@ -179,22 +206,11 @@ impl From<sqlx::Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self(error) = self;
-        let status = match &error {
-            sqlx::Error::RowNotFound => StatusCode::NOT_FOUND,
-            sqlx::Error::Database(error) => match error.kind() {
-                ErrorKind::UniqueViolation => StatusCode::CONFLICT,
-                // The band that the concert belongs to.
-                ErrorKind::ForeignKeyViolation => StatusCode::NOT_FOUND,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
-            },
-            // No connection, because all are in use or because the server is gone.
-            error if AcquireError::find(error).is_some() => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+        let (status, error) = self.status();
         if status.is_server_error() {
-            eprintln!("{error}");
+            // The client is not told this.
+            eprintln!("{}", self.0);
         }
-        status.into_response()
+        (status, Json(Problem { error })).into_response()
     }
 }

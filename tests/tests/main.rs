@@ -1,3 +1,5 @@
 //! Every integration test, in one binary.
 
+mod bad_input;
+mod lifecycle;
 mod support;

@@ -7,6 +7,7 @@
 //! | [`database`] | a database and a user of a test's own, on either |
 //! | [`evidence`] | what the server itself says about that user's sessions |
 //! | [`log`] | what the server wrote into its log |
+//! | [`proxy`] | a network that delays, stops, swallows, refuses or resets |
 //! | [`pgbouncer`] | a pooler between a program and Postgres |
 //! | [`program`] | a program as a child process: lines, signals, exit status |
 //! | [`eventually`](mod@eventually) | waiting for a state instead of sleeping and hoping |
@@ -40,6 +41,7 @@ pub mod log;
 pub mod pgbouncer;
 pub mod private_server;
 pub mod program;
+pub mod proxy;
 mod question;
 pub mod servers;
 
@@ -52,5 +54,6 @@ pub use self::{
     pgbouncer::PgBouncer,
     private_server::{PrivateServer, Stop},
     program::Program,
+    proxy::Proxy,
     servers::Server,
 };

@@ -198,6 +198,11 @@ impl Running {
         Ok(kill(Pid::from_raw(i32::try_from(id)?), signal)?)
     }
 
+    /// All that it has said so far, on both streams.
+    pub fn said(&self) -> String {
+        self.said_on(|_| true)
+    }
+
     /// Its process id while it has not been waited for.
     pub fn id(&self) -> Option<u32> {
         self.child.id()

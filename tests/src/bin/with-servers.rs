@@ -36,9 +36,9 @@ async fn main() -> anyhow::Result<ExitCode> {
         .context("usage: with-servers <command> [arguments]")?;
     let folder = tempfile::Builder::new()
         .prefix("poolhouse-tests-")
+        // The servers' accounts must reach their own folders inside.
+        .permissions(Permissions::from_mode(0o711))
         .tempdir()?;
-    // The servers' accounts must reach their own folders inside.
-    fs::set_permissions(folder.path(), Permissions::from_mode(0o711))?;
 
     let mut stop = Signals::listen()?;
     let servers = tokio::select! {

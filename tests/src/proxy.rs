@@ -1,0 +1,234 @@
+//! A network that delays, stops, swallows, refuses or resets.
+//!
+//! Own code rather than a crate: the well-kept proxies of this kind are servers to be installed and told over HTTP what to
+//! do, and none reports when a client has let go of a socket, which is the evidence wanted here.
+
+mod link;
+
+use std::{
+    net::SocketAddr,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio::{net::TcpListener, runtime, sync::watch};
+
+use crate::{eventually, private_server::free_port};
+
+/// What happens to the bytes on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Pass,
+    Stop,
+    BlackHole,
+    Refuse,
+    /// The proxy is being dropped.
+    End,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Weather {
+    mode: Mode,
+    delay: Duration,
+    /// How often all sockets have been reset.
+    resets: u64,
+}
+
+/// One socket that a client has opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Socket {
+    /// When it was accepted.
+    pub opened: Instant,
+    /// When the client closed or reset its side, or the proxy did; `None` while it is open.
+    pub closed: Option<Instant>,
+}
+
+/// A TCP proxy in front of one address. It runs on a thread of its own, so it works on while a test's runtime is blocked,
+/// paused or gone. Every socket is closed when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    weather: watch::Sender<Weather>,
+    sockets: watch::Receiver<Vec<Socket>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Starts a proxy that passes everything on to `upstream`.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn before(upstream: SocketAddr) -> anyhow::Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let (weather, forecast) = watch::channel(Weather::default());
+        let (records, sockets) = watch::channel(Vec::new());
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = thread::Builder::new()
+            .name("proxy".to_owned())
+            .spawn(move || {
+                // An error ends the proxy, and with it every socket, which no test can overlook.
+                if let Err(error) = runtime.block_on(serve(listener, upstream, forecast, records)) {
+                    eprintln!("the proxy on {address} has failed: {error}");
+                }
+            })?;
+        Ok(Self {
+            address,
+            weather,
+            sockets,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Delays everything by this much each way, however much is under way. An open of a socket is not delayed: the kernel
+    /// answers it. The timer adds up to a millisecond.
+    pub fn delay(&self, delay: Duration) {
+        self.weather.send_modify(|weather| weather.delay = delay);
+    }
+
+    /// Holds everything back until [`Proxy::pass`]; nothing is lost.
+    pub fn stop(&self) {
+        self.set(Mode::Stop);
+    }
+
+    /// Swallows everything, both ways. Sockets stay open, and new ones are accepted and never answered. What one side
+    /// closes stays open on the other, as behind a cable that was cut. A connection that has lost something stays silent
+    /// for ever; the others go on at [`Proxy::pass`].
+    pub fn black_hole(&self) {
+        self.set(Mode::BlackHole);
+    }
+
+    /// Refuses new sockets, as a host without a server does. Open ones are passed on.
+    pub fn refuse(&self) {
+        self.set(Mode::Refuse);
+    }
+
+    /// Back to passing everything on.
+    pub fn pass(&self) {
+        self.set(Mode::Pass);
+    }
+
+    /// Resets every open socket, on both sides.
+    pub fn reset(&self) {
+        self.weather.send_modify(|weather| weather.resets += 1);
+    }
+
+    /// Every socket that a client has opened so far, in the order they came.
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.sockets.borrow().clone()
+    }
+
+    /// How many sockets are open on the clients' side.
+    pub fn open(&self) -> usize {
+        self.sockets
+            .borrow()
+            .iter()
+            .filter(|socket| socket.closed.is_none())
+            .count()
+    }
+
+    /// Waits until this many sockets are open.
+    ///
+    /// # Errors
+    /// At the limit of [`eventually()`], with the number there is.
+    pub async fn open_become(&self, wanted: usize) -> anyhow::Result<()> {
+        eventually(&format!("{wanted} sockets are open"), async || {
+            let open = self.open();
+            anyhow::ensure!(open == wanted, "{open} are open");
+            Ok(())
+        })
+        .await
+    }
+
+    fn set(&self, mode: Mode) {
+        self.weather.send_modify(|weather| weather.mode = mode);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.set(Mode::End);
+        if let Some(thread) = self.thread.take() {
+            // A panic in there is printed by its own thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn serve(
+    listener: std::net::TcpListener,
+    upstream: SocketAddr,
+    mut weather: watch::Receiver<Weather>,
+    records: watch::Sender<Vec<Socket>>,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let mut listener = TcpListener::from_std(listener)?;
+    loop {
+        let mode = weather.borrow_and_update().mode;
+        if mode == Mode::End {
+            return Ok(());
+        }
+        if mode == Mode::Refuse {
+            drop(listener);
+            let over = weather
+                .wait_for(|weather| weather.mode != Mode::Refuse)
+                .await;
+            over.context("the proxy's owner is gone")?;
+            listener = TcpListener::bind(address).await?;
+            continue;
+        }
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (client, _) = accepted?;
+                tokio::spawn(link::carry(client, upstream, weather.clone(), Record::open(&records)));
+            }
+            changed = weather.changed() => changed?,
+        }
+    }
+}
+
+/// Writes down when one socket was opened and closed.
+struct Record {
+    index: usize,
+    records: watch::Sender<Vec<Socket>>,
+}
+
+impl Record {
+    fn open(records: &watch::Sender<Vec<Socket>>) -> Self {
+        let mut index = 0;
+        records.send_modify(|sockets| {
+            index = sockets.len();
+            sockets.push(Socket {
+                opened: Instant::now(),
+                closed: None,
+            });
+        });
+        Self {
+            index,
+            records: records.clone(),
+        }
+    }
+
+    /// The first time counts.
+    fn close(&self) {
+        self.records.send_modify(|sockets| {
+            sockets[self.index].closed.get_or_insert_with(Instant::now);
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

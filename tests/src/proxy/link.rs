@@ -1,0 +1,158 @@
+//! One connection: a client's socket, one to the server, and what the weather does between them.
+
+use std::{
+    future::pending,
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{Mode, Record, Weather};
+
+/// As much as a socket's own buffer takes by default.
+const CHUNK: usize = 64 * 1024;
+
+/// Chunks under way in one direction, before the sender has to wait.
+const UNDER_WAY: usize = 64;
+
+/// Carries one connection until both sides have closed it, or it is reset.
+pub(super) async fn carry(
+    mut client: TcpStream,
+    address: SocketAddr,
+    mut weather: watch::Receiver<Weather>,
+    record: Record,
+) {
+    let resets = weather.borrow().resets;
+    let mut reset = weather.clone();
+    let mut upstream = None;
+    let carried = tokio::select! {
+        carried = connect_and_carry(&mut client, address, &mut upstream, &mut weather, &record) => carried,
+        _ = reset.wait_for(|weather| weather.resets != resets) => Err(io::ErrorKind::ConnectionReset.into()),
+    };
+    if carried.is_err() {
+        // A socket without a linger time sends a reset when it is dropped. On one that is closed already that fails.
+        let _ = client.set_zero_linger();
+        if let Some(upstream) = upstream {
+            let _ = upstream.set_zero_linger();
+        }
+    }
+}
+
+async fn connect_and_carry(
+    client: &mut TcpStream,
+    address: SocketAddr,
+    upstream: &mut Option<TcpStream>,
+    weather: &mut watch::Receiver<Weather>,
+    record: &Record,
+) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    if in_motion(weather).await == Mode::BlackHole {
+        swallow(client).await;
+        record.close();
+        return pending().await;
+    }
+    let upstream = upstream.insert(TcpStream::connect(address).await?);
+    upstream.set_nodelay(true)?;
+
+    let lost = AtomicBool::new(false);
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = upstream.split();
+    tokio::try_join!(
+        pump(from_client, to_server, weather.clone(), &lost, || record
+            .close()),
+        pump(from_server, to_client, weather.clone(), &lost, || ()),
+    )?;
+    Ok(())
+}
+
+/// What is under way in one direction.
+enum Cargo {
+    Bytes(Vec<u8>),
+    /// The sender has closed its side.
+    End,
+    /// The sender's socket has failed.
+    Reset(io::Error),
+}
+
+/// Carries one direction to its end. `ended` is called as soon as the sender has let go, whatever the weather.
+async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut weather: watch::Receiver<Weather>,
+    lost: &AtomicBool,
+    ended: impl FnOnce(),
+) -> io::Result<()> {
+    let (sender, mut receiver) = mpsc::channel(UNDER_WAY);
+    let forecast = weather.clone();
+    let read = async {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let cargo = match from.read(&mut buffer).await {
+                Ok(0) => Cargo::End,
+                Ok(length) => Cargo::Bytes(buffer[..length].to_vec()),
+                Err(error) => Cargo::Reset(error),
+            };
+            let more = matches!(cargo, Cargo::Bytes(_));
+            let due = Instant::now() + forecast.borrow().delay;
+            if sender.send((due, cargo)).await.is_err() || !more {
+                break;
+            }
+        }
+        ended();
+        drop(sender);
+        Ok(())
+    };
+    let write = async {
+        while let Some((due, cargo)) = receiver.recv().await {
+            sleep_until(due).await;
+            if in_motion(&mut weather).await == Mode::BlackHole {
+                lost.store(true, Ordering::Relaxed);
+            }
+            if lost.load(Ordering::Relaxed) {
+                continue;
+            }
+            match cargo {
+                Cargo::Bytes(bytes) => to.write_all(&bytes).await?,
+                // The receiver may have closed its side too, and then there is nothing to say.
+                Cargo::End => drop(to.shutdown().await),
+                Cargo::Reset(error) => return Err(error),
+            }
+        }
+        // What one side closes in a black hole stays open on the other.
+        if lost.load(Ordering::Relaxed) {
+            pending().await
+        } else {
+            Ok(())
+        }
+    };
+    tokio::try_join!(read, write).map(drop)
+}
+
+/// The mode once it is not a stop.
+async fn in_motion(weather: &mut watch::Receiver<Weather>) -> Mode {
+    // Without an owner the proxy ends, and its runtime drops this future.
+    weather
+        .wait_for(|weather| weather.mode != Mode::Stop)
+        .await
+        .map_or(Mode::End, |weather| weather.mode)
+}
+
+/// Reads until the sender lets go.
+async fn swallow(socket: &mut TcpStream) {
+    let mut buffer = vec![0; CHUNK];
+    while socket
+        .read(&mut buffer)
+        .await
+        .is_ok_and(|length| length > 0)
+    {}
+}

@@ -22,7 +22,7 @@ pub(crate) enum Value {
     /// Nothing yet: `lazy`, or the half-typed `lazy =`.
     Missing,
     /// `key = expression`
-    One(Expr),
+    One(Box<Expr>),
     /// `key(expression, …)`
     Many(Vec<Expr>),
 }

@@ -166,22 +166,8 @@ fn check_attributes(Parameter { typed, .. }: &Parameter, report: &mut Report) {
 
 /// A lifespan function without any `#[pool]` whose parameter is an engine: most likely the mark was forgotten.
 fn check_unmarked(function: &Function, report: &mut Report) {
-    const ENGINES: &[&str] = &[
-        "Engine",
-        "PgEngine",
-        "MySqlEngine",
-        "SqliteEngine",
-        "AnyEngine",
-        "Checkout",
-    ];
     for Parameter { typed, .. } in &function.parameters {
-        let Type::Path(path) = &*typed.ty else {
-            continue;
-        };
-        let Some(last) = path.path.segments.last() else {
-            continue;
-        };
-        if ENGINES.iter().any(|engine| last.ident == engine) {
+        if is_engine(&typed.ty) {
             let (pat, ty) = (spelled(&typed.pat), spelled(&typed.ty));
             let message = format!(
                 "poolhouse fills in this parameter only when it is marked: `#[pool] {pat}: {ty}`"
@@ -189,6 +175,19 @@ fn check_unmarked(function: &Function, report: &mut Report) {
             report.mistake(&typed.pat, message);
         }
     }
+}
+
+/// Whether the type is written as one of ours. Other crates have an `Engine` too, but not of a database.
+fn is_engine(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return false };
+    path.path
+        .segments
+        .last()
+        .is_some_and(|last| match last.ident.to_string().as_str() {
+            "PgEngine" | "MySqlEngine" | "SqliteEngine" | "AnyEngine" => true,
+            "Engine" | "Checkout" => !last.arguments.is_none(),
+            _ => false,
+        })
 }
 
 /// The first use of a word in tokens, groups included.

@@ -24,12 +24,12 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::token::Brace;
-use syn::{GenericParam, Path, ReturnType, Signature, parse_quote};
+use syn::{FnArg, GenericParam, Pat, PatType, Path, ReturnType, Signature, parse_quote};
 
 pub(crate) fn expand(job: Job) -> TokenStream {
     match job {
         Job::Expand(function, settings) => Expansion::new(&function, &settings).function(),
-        Job::Mend(function) => mend(&function),
+        Job::Mend(function) => mend(function),
         Job::Keep(item) => item,
     }
 }
@@ -50,8 +50,8 @@ impl<'a> Expansion<'a> {
             function,
             settings,
             runtime_crate: settings
-                .runtime_crate
-                .clone()
+                .runtime_crate()
+                .cloned()
                 .unwrap_or_else(|| parse_quote!(::poolhouse)),
             parameters: named(&function.parameters),
             body: format_ident!("__poolhouse_body", span = function.signature.ident.span()),
@@ -60,54 +60,55 @@ impl<'a> Expansion<'a> {
 
     /// The user's attributes and header around the inner function and the call.
     ///
-    /// The parentheses and the braces are at the places of the user's own: what the compiler says about the function
-    /// is said about what was written.
+    /// The braces are at the place of the user's own, as all of the header is: what the compiler says about the
+    /// function is said about what was written.
     fn function(&self) -> TokenStream {
         let Function {
             attrs,
             visibility,
-            signature,
             body,
-            position,
             ..
         } = self.function;
-        let Signature {
-            asyncness,
-            fn_token,
-            ident,
-            generics,
-            paren_token,
-            output,
-            ..
-        } = signature;
-        let asyncness = if matches!(position, Position::Main) {
-            &None
-        } else {
-            asyncness
-        };
-        let clause = &generics.where_clause;
-        let callers = self
-            .parameters
-            .iter()
-            .filter(|(parameter, _)| !self.function.fills(parameter));
-        let callers = callers.map(|(parameter, name)| {
-            let ty = &parameter.typed.ty;
-            quote!(#name: #ty)
-        });
-        let mut tokens = quote!(#(#attrs)* #visibility #asyncness #fn_token #ident #generics);
-        paren_token.surround(&mut tokens, |tokens| tokens.extend(quote!(#(#callers),*)));
-        tokens.extend(quote!(#output #clause));
-        let (body_function, call) = (body_function(self.function, &self.body), self.call());
+        let signature = self.outer_signature();
+        let inner = inner_function(self.function, &self.body);
+        let call = self.call();
+        let mut tokens = quote!(#(#attrs)* #visibility #signature);
         Brace(body.span()).surround(&mut tokens, |tokens| {
-            // Lints about a signature are about the outer function, whose signature is the same; and the body must be
-            // async even when it awaits nothing.
+            // The inner function must be async even if it awaits nothing. The other lints are about a signature, and
+            // the outer function has the same.
             tokens.extend(quote! {
-                #[allow(clippy::fn_params_excessive_bools, clippy::future_not_send, clippy::too_many_arguments, clippy::too_many_lines, clippy::unused_async)]
-                #body_function
+                #[allow(
+                    clippy::fn_params_excessive_bools, clippy::future_not_send, clippy::too_many_arguments,
+                    clippy::too_many_lines, clippy::unused_async
+                )]
+                #inner
                 #call
             });
         });
         tokens
+    }
+
+    /// The signature that callers know: without the parameters that poolhouse fills in, each of the others under a
+    /// plain name.
+    fn outer_signature(&self) -> Signature {
+        let mut signature = self.function.signature.clone();
+        if matches!(self.function.position, Position::Main) {
+            signature.asyncness = None;
+        }
+        let callers = self
+            .parameters
+            .iter()
+            .filter(|(parameter, _)| !self.function.fills(parameter));
+        let plain = callers.map(|(parameter, name)| {
+            let pat = Box::new(Pat::Verbatim(name.to_token_stream()));
+            FnArg::Typed(PatType {
+                attrs: Vec::new(),
+                pat,
+                ..parameter.typed.clone()
+            })
+        });
+        signature.inputs = plain.collect();
+        signature
     }
 
     /// `Attribute::new(…).block_on((parameter(), …), |(a, …)| __poolhouse_body(a, …))`
@@ -158,7 +159,7 @@ impl<'a> Expansion<'a> {
     /// `::poolhouse::Settings::attribute().max_size(20)…`
     fn settings(&self, settings: &Settings) -> TokenStream {
         let runtime_crate = &self.runtime_crate;
-        let setters = settings.list.iter().map(setter);
+        let setters = settings.list.iter().filter_map(setter);
         quote!(#runtime_crate::Settings::attribute() #(#setters)*)
     }
 
@@ -178,39 +179,23 @@ impl<'a> Expansion<'a> {
                 GenericParam::Lifetime(_) => None,
             });
         let generics: Vec<_> = generics.collect();
-        let turbofish = if generics.is_empty() {
-            None
-        } else {
-            Some(quote!(::<#(#generics),*>))
-        };
+        let turbofish = (!generics.is_empty()).then(|| quote!(::<#(#generics),*>));
         let names = self.parameters.iter().map(|(_, name)| name);
         quote!(#body #turbofish (#(#names),*))
     }
 }
 
 /// The user's function under another name: its own signature without `#[pool]`, its own body.
-pub(crate) fn body_function(function: &Function, name: &Ident) -> TokenStream {
-    let Signature {
-        safety,
-        fn_token,
-        generics,
-        paren_token,
-        output,
-        ..
-    } = &function.signature;
-    let asyncness = function
-        .signature
-        .asyncness
-        .unwrap_or(syn::Token![async](fn_token.span));
-    let clause = &generics.where_clause;
-    let parameters = function.parameters.iter().map(|parameter| &parameter.typed);
+pub(crate) fn inner_function(function: &Function, name: &Ident) -> TokenStream {
+    let mut signature = function.signature.clone();
+    signature.ident = name.clone();
+    signature.inputs = function
+        .parameters
+        .iter()
+        .map(|parameter| FnArg::Typed(parameter.typed.clone()))
+        .collect();
     let body = &function.body;
-    let mut tokens = quote!(#asyncness #safety #fn_token #name #generics);
-    paren_token.surround(&mut tokens, |tokens| {
-        tokens.extend(quote!(#(#parameters),*))
-    });
-    tokens.extend(quote!(#output #clause #body));
-    tokens
+    quote!(#signature #body)
 }
 
 /// A name for each parameter: its own where the pattern is no more than a name that no other parameter has.
@@ -234,21 +219,18 @@ fn named(parameters: &[Parameter]) -> Vec<(&Parameter, Ident)> {
 }
 
 /// `.max_size(20)`: all of it but the value at the place of the key, which is the place that the runtime reports.
-fn setter(Setting { key, spec, value }: &Setting) -> TokenStream {
-    let span = key.span();
+fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStream> {
     let (name, arguments) = match value {
-        Value::Text(_, expr)
-        | Value::Number(_, expr)
-        | Value::Flag(_, expr)
-        | Value::Code(expr) => (spec.name, expr.to_token_stream()),
+        Value::Text(_, expr) | Value::Number(_, expr) | Value::Code(expr) => {
+            (spec.name, expr.to_token_stream())
+        }
         Value::List(list) => (spec.name, quote!([#(#list),*])),
         Value::Static(path) => (spec.name, quote!(&#path)),
         Value::Directory(directory) => ("embedded_migrations", embedded(directory)),
-        // Kept apart in `Settings::runtime_crate`, never in the list.
-        Value::CratePath(path) => (spec.name, path.to_token_stream()),
+        Value::CratePath(_) => return None,
     };
-    let name = Ident::new(name, span);
-    quote_spanned!(span=> .#name(#arguments))
+    let name = Ident::new(name, key.span());
+    Some(quote_spanned!(key.span()=> .#name(#arguments)))
 }
 
 /// `"migrations", &[("0001_bands.sql", include_str!(…)), …]`

@@ -102,7 +102,11 @@ impl Raw {
         let mut parameters = Vec::new();
         for input in std::mem::take(&mut self.signature.inputs) {
             match input {
-                FnArg::Receiver(own) => receiver = Some(own),
+                FnArg::Receiver(mut own) => {
+                    // The receiver is a mistake of its own; the mark on it need not be another.
+                    own.attrs.retain(|attr| !is_pool(attr));
+                    receiver = Some(own);
+                }
                 FnArg::Typed(typed) => parameters.push(parameter(typed, report)),
             }
         }
@@ -127,9 +131,8 @@ impl Raw {
 
 /// Takes `#[pool]` off a parameter and reads what it says.
 fn parameter(mut typed: PatType, report: &mut Report) -> Parameter {
-    let (marks, attrs) = typed.attrs.into_iter().partition(is_pool);
-    typed.attrs = attrs;
-    let marks: Vec<Attribute> = marks;
+    let (marks, others): (Vec<_>, Vec<_>) = typed.attrs.into_iter().partition(is_pool);
+    typed.attrs = others;
     if let Some(second) = marks.get(1) {
         report.mistake(second, "`#[pool]` stands on this parameter twice; keep one");
     }

@@ -1,4 +1,7 @@
-//! The attribute of poolhouse.
+//! The attribute of [poolhouse](https://docs.rs/poolhouse), which re-exports it as `poolhouse::with_pool`.
+//!
+//! The stages stand in the order in which they run; each has a file of its own. What they find wrong they put into one
+//! report, which becomes the compile errors behind the expansion.
 
 mod args;
 mod check;
@@ -13,7 +16,7 @@ use proc_macro2::TokenStream;
 use report::Report;
 use settings::{On, Settings};
 
-/// Gives a function its database.
+#[doc = include_str!("with_pool.md")]
 #[proc_macro_attribute]
 pub fn with_pool(
     args: proc_macro::TokenStream,
@@ -22,7 +25,7 @@ pub fn with_pool(
     expand(args.into(), item.into()).into()
 }
 
-/// The whole macro: each stage passes on what the next one needs, and reports what it cannot accept.
+/// The whole macro, from tokens to tokens.
 fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut report = Report::default();
     let args = args::parse(args, &mut report);

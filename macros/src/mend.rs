@@ -3,21 +3,30 @@
 //! The mistakes are then all that is shown: no missing `main`, no unresolved name, and the editor still completes in the
 //! body. Nothing here runs, because the build fails on the mistakes.
 
-use crate::expand::body_function;
-use crate::function::{Function, Position};
+use crate::expand::inner_function;
+use crate::function::{Function, Position, is_pool};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
-use syn::{Attribute, Signature};
+use syn::{Attribute, FnArg, PatType, Token};
 
-pub(crate) fn mend(function: &Function) -> TokenStream {
+pub(crate) fn mend(mut function: Function) -> TokenStream {
+    // What the attribute does not allow is left out where its absence cannot turn anything else red.
+    let signature = &mut function.signature;
+    signature.constness = None;
+    signature.abi = None;
+    signature.variadic = None;
+    signature
+        .asyncness
+        .get_or_insert(Token![async](signature.fn_token.span));
+    function.attrs.retain(|attr| !is_pool(attr));
     match function.position {
-        Position::Main | Position::MainUnder(_) => main(function),
-        Position::Lifespan => lifespan(function),
-        Position::Test(_) => test(function),
+        Position::Main | Position::MainUnder(_) => main(&function),
+        Position::Lifespan => lifespan(&function),
+        Position::Test(_) => test(&function),
     }
 }
 
-/// Nobody calls `main`, so the body can stand in it as a function that nobody calls either.
+/// Nobody calls `main`, so its body can stand in it as a function that nobody calls either.
 fn main(function: &Function) -> TokenStream {
     let Function {
         attrs,
@@ -26,56 +35,38 @@ fn main(function: &Function) -> TokenStream {
         position,
         ..
     } = function;
-    let Signature {
-        fn_token, ident, ..
-    } = signature;
     // The runtime attribute, which is still there, wants it.
-    let asyncness = matches!(position, Position::MainUnder(_)).then(|| quote!(async));
-    let body = body_function(function, &Ident::new("__poolhouse_body", Span::call_site()));
-    quote!(#(#attrs)* #visibility #asyncness #fn_token #ident() { #body })
+    let asyncness = matches!(position, Position::MainUnder(_)).then_some(signature.asyncness);
+    let inner = inner_function(function, &Ident::new("__poolhouse_body", Span::call_site()));
+    quote!(#(#attrs)* #visibility #asyncness fn main() { #inner })
 }
 
-/// The callers know the function without the parameters that poolhouse fills in; here they are declared in the body.
+/// Callers know the function without the parameters that poolhouse fills in; here these are declared in the body.
 fn lifespan(function: &Function) -> TokenStream {
     let Function {
         attrs,
         visibility,
-        signature,
-        receiver,
-        parameters,
         body,
         ..
     } = function;
-    let Signature {
-        safety,
-        abi,
-        fn_token,
-        ident,
-        generics,
-        output,
-        ..
-    } = signature;
-    let attrs = attrs.iter().filter(|attr| !crate::function::is_pool(attr));
-    let asyncness = signature
-        .asyncness
-        .unwrap_or(syn::Token![async](fn_token.span));
-    let clause = &generics.where_clause;
-    let callers = parameters
+    let (filled, callers): (Vec<_>, Vec<_>) = function
+        .parameters
         .iter()
-        .filter(|parameter| !function.fills(parameter))
-        .map(|parameter| &parameter.typed);
-    let receiver = receiver.iter();
-    let filled = parameters
-        .iter()
-        .filter(|parameter| function.fills(parameter))
-        .map(|parameter| {
-            let syn::PatType { attrs, pat, ty, .. } = &parameter.typed;
-            quote!(#(#attrs)* let #pat: #ty = __poolhouse_parameter();)
-        });
+        .partition(|parameter| function.fills(parameter));
+    let receiver = function.receiver.iter().cloned().map(FnArg::Receiver);
+    let callers = callers
+        .into_iter()
+        .map(|parameter| FnArg::Typed(parameter.typed.clone()));
+    let mut signature = function.signature.clone();
+    signature.inputs = receiver.chain(callers).collect();
+    let declared = filled.into_iter().map(|parameter| {
+        let PatType { attrs, pat, ty, .. } = &parameter.typed;
+        quote!(#(#attrs)* let #pat: #ty = __poolhouse_parameter();)
+    });
     quote! {
-        #(#attrs)* #visibility #asyncness #safety #abi #fn_token #ident #generics (#(#receiver,)* #(#callers),*) #output #clause {
+        #(#attrs)* #visibility #signature {
             fn __poolhouse_parameter<T>() -> T { ::core::unreachable!() }
-            #(#filled)*
+            #(#declared)*
             #body
         }
     }
@@ -84,8 +75,8 @@ fn lifespan(function: &Function) -> TokenStream {
 /// Nobody calls a test, so it can be a plain function; its test attribute would not take its parameters.
 fn test(function: &Function) -> TokenStream {
     let attrs = function.attrs.iter().filter(|attr| is_neutral(attr));
-    let body = body_function(function, &function.signature.ident);
-    quote!(#(#attrs)* #[allow(dead_code)] #body)
+    let inner = inner_function(function, &function.signature.ident);
+    quote!(#(#attrs)* #[allow(dead_code)] #inner)
 }
 
 fn is_neutral(attr: &Attribute) -> bool {

@@ -47,12 +47,12 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         // A second panic while one unwinds would abort and hide the first.
-        if !self.finished && !std::thread::panicking() {
-            panic!(
-                "a report of {} mistakes was dropped unfinished",
-                self.mistakes.len()
-            );
-        }
+        let finished = self.finished || std::thread::panicking();
+        assert!(
+            finished,
+            "a report of {} mistakes was dropped unfinished",
+            self.mistakes.len()
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! The second stage: keys become settings of the table, values become values of the right kind.
 
+mod literal;
 mod migrations;
 mod names;
 mod value;
@@ -14,8 +15,8 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Ident, Path};
 use value::Kind::{
-    self, Choice, Count, CratePath, Duration, Flag, Function, Migrations, Migrator, Text, Texts,
-    Url, Variable,
+    self, Choice, Count, CratePath, Duration, Flag, Function, Limit, Migrations, Migrator, Text,
+    Texts, Url, Variable,
 };
 
 /// One row of the table: what a setting is called, what it takes, and where it may stand.
@@ -46,20 +47,20 @@ pub(crate) const TABLE: &[Spec] = &[
     row("engine",           Text,                                Engine,    "\"reports\""),
     row("url",              Url,                                 Engine,    "\"postgres://localhost/bands\""),
     row("env",              Variable,                            Engine,    "\"BANDS_URL\""),
-    row("max_size",         Count { least: 1, of: "u32" },     Engine,    "20"),
-    row("min_size",         Count { least: 0, of: "u32" },     Engine,    "2"),
+    row("max_size",         Count { least: 1, of: "u32" },       Engine,    "20"),
+    row("min_size",         Count { least: 0, of: "u32" },       Engine,    "2"),
     row("acquire_timeout",  Duration,                            Engine,    "\"30s\""),
     row("connect_timeout",  Duration,                            Engine,    "\"10s\""),
     row("start_timeout",    Duration,                            Engine,    "\"30s\""),
-    row("idle_timeout",     Duration,                            Engine,    "\"10m\""),
-    row("max_lifetime",     Duration,                            Engine,    "\"30m\""),
+    row("idle_timeout",     Limit,                               Engine,    "\"10m\""),
+    row("max_lifetime",     Limit,                               Engine,    "\"30m\""),
     row("validate_after",   Duration,                            Engine,    "\"500ms\""),
-    row("leak_after",       Duration,                            Engine,    "\"1m\""),
+    row("leak_after",       Limit,                               Engine,    "\"1m\""),
     row("close_timeout",    Duration,                            Engine,    "\"10s\""),
     row("shutdown_timeout", Duration,                            Lifecycle, "\"30s\""),
     row("signals",          Flag,                                Lifecycle, "false"),
     row("lazy",             Flag,                                Engine,    "true"),
-    row("statement_cache",  Count { least: 0, of: "u32" },     Engine,    "100"),
+    row("statement_cache",  Count { least: 0, of: "u32" },       Engine,    "100"),
     row("application_name", Text,                                Engine,    "\"bands\""),
     row("session",          Text,                                Engine,    "\"SET TIME ZONE 'UTC'\""),
     row("connect_with",     Function,                            Engine,    "tune"),
@@ -69,9 +70,8 @@ pub(crate) const TABLE: &[Spec] = &[
     row("migrations",       Migrations,                          Engine,    "\"migrations\""),
     row("migrator",         Migrator,                            Engine,    "MIGRATOR"),
     row("flavor",           Choice(&["multi_thread", "current_thread"]), Runtime, "\"current_thread\""),
-    row("worker_threads",   Count { least: 1, of: "usize" },   Runtime,   "4"),
-    row("start_paused",     Flag,                                Runtime,   "true"),
-    row("crate",            CratePath,                              Crate,     "::poolhouse"),
+    row("worker_threads",   Count { least: 1, of: "usize" },     Runtime,   "4"),
+    row("crate",            CratePath,                           Crate,     "::poolhouse"),
 ];
 
 const fn row(name: &'static str, kind: Kind, reach: Reach, example: &'static str) -> Spec {
@@ -105,12 +105,10 @@ pub(crate) struct Setting {
     pub(crate) value: Value,
 }
 
-/// The settings of one attribute: each at most once, none in conflict with another.
+/// The settings of one attribute, each at most once, as written.
 #[derive(Default)]
 pub(crate) struct Settings {
     pub(crate) list: Vec<Setting>,
-    /// `crate = path`
-    pub(crate) runtime_crate: Option<Path>,
 }
 
 /// Which attribute the settings stand on.
@@ -150,17 +148,23 @@ impl Settings {
                 report.mistake(&key, message);
                 continue;
             }
-            match report.keep(spec.kind.check(spec, &key, value)) {
-                Some(Value::CratePath(path)) => settings.runtime_crate = Some(path),
-                Some(value) => settings.list.push(Setting { key, spec, value }),
-                None => {}
+            if let Some(value) = report.keep(spec.kind.check(spec, &key, value)) {
+                settings.list.push(Setting { key, spec, value });
             }
         }
         settings.check_together(report);
         settings
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Setting> {
+    /// The path that `crate` names.
+    pub(crate) fn runtime_crate(&self) -> Option<&Path> {
+        self.list.iter().find_map(|setting| match &setting.value {
+            Value::CratePath(path) => Some(path),
+            _ => None,
+        })
+    }
+
+    fn get(&self, name: &str) -> Option<&Setting> {
         self.list.iter().find(|setting| setting.spec.name == name)
     }
 
@@ -187,37 +191,25 @@ impl Settings {
     }
 
     fn check_sizes(&self, report: &mut Report) {
-        let (Some(min), Some(max)) = (self.get("min_size"), self.get("max_size")) else {
-            return;
+        let number = |name| match self.get(name)?.value {
+            Value::Number(number, _) => Some(number),
+            _ => None,
         };
-        if let (Value::Number(least, _), Value::Number(most, _)) = (&min.value, &max.value)
-            && least > most
+        if let (Some(min), Some(max)) = (number("min_size"), number("max_size"))
+            && min > max
         {
-            let message = format!("`min_size = {least}` is more than `max_size = {most}`");
+            let message = format!("`min_size = {min}` is more than `max_size = {max}`");
             report.mistake(self.both(["min_size", "max_size"]), message);
         }
     }
 
-    /// tokio panics on these two when it builds the runtime.
+    /// Threads that tokio would not start.
     fn check_runtime(&self, report: &mut Report) {
-        let flavor = match self.get("flavor").map(|flavor| &flavor.value) {
-            None => Some("multi_thread"),
-            Some(Value::Text(flavor, _)) => Some(flavor.as_str()),
-            Some(_) => None,
-        };
-        if let (Some(threads), Some("current_thread")) = (self.get("worker_threads"), flavor) {
-            report.mistake(&threads.key, "`worker_threads` needs `flavor = \"multi_thread\"`: a current-thread runtime has no workers");
-        }
-        if let (
-            Some(Setting {
-                key,
-                value: Value::Flag(true, _),
-                ..
-            }),
-            Some("multi_thread"),
-        ) = (self.get("start_paused"), flavor)
+        if let (Some(threads), Some(flavor)) = (self.get("worker_threads"), self.get("flavor"))
+            && matches!(&flavor.value, Value::Text(flavor, _) if flavor == "current_thread")
         {
-            report.mistake(key, "`start_paused` needs `flavor = \"current_thread\"`: only that runtime can stop its clock");
+            let message = "`worker_threads` needs `flavor = \"multi_thread\"`: a current-thread runtime has no workers";
+            report.mistake(&threads.key, message);
         }
     }
 }

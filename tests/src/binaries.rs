@@ -23,8 +23,8 @@ pub(crate) fn find(name: &str, package: &str) -> anyhow::Result<PathBuf> {
         .with_context(|| missing(name, package))
 }
 
-/// A program of Postgres itself, from the newest version installed. All programs of one server come from one folder,
-/// so that `initdb` and `postgres` are of the same version.
+/// A program of Postgres itself, from the newest version installed. All programs of one server come
+/// from one folder, so that `initdb` and `postgres` are of the same version.
 pub(crate) fn find_postgres(name: &str) -> anyhow::Result<PathBuf> {
     newest_version(Path::new(DEBIAN_POSTGRES))
         .map(|folder| folder.join(name))

@@ -26,7 +26,8 @@ pub(crate) async fn create(kind: Kind, account: Account, folder: &Path) -> anyho
     Ok(password)
 }
 
-/// The template for every process of this run: one of them makes it, under a lock that ends with the process.
+/// The template for every process of this run: one of them makes it, under a lock that ends with
+/// the process.
 async fn make_once(kind: Kind, account: Account, template: &Path) -> anyhow::Result<String> {
     let lock = File::create(template.with_extension("lock"))?;
     let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;

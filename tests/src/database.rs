@@ -6,14 +6,17 @@ use std::{
 };
 
 use anyhow::Context;
+use tokio::{runtime, time::timeout};
 use url::Url;
 
-use crate::{Kind, Server};
+use crate::{Kind, Server, eventually::LIMIT};
 
-/// A database with a user of its own, on any server. The user is no superuser, may create further databases, and has no
-/// sessions but the test's, which is what makes the server's evidence exact while other tests run.
+/// A database with a user of its own, on any server. The user is no superuser, may create further
+/// databases, and has no sessions but the test's, which is what makes the server's evidence exact
+/// while other tests run.
 ///
-/// Both are removed on drop, sessions included. The drop blocks its thread for as long as the server takes.
+/// Both are removed on drop, sessions included. The drop blocks its thread for as long as the
+/// server takes.
 #[derive(Debug)]
 pub struct TestDatabase {
     server: Server,
@@ -97,21 +100,17 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        // A thread and a runtime of its own: a drop may happen inside a runtime, outside any, or while one ends. A server
-        // that a test has stopped keeps its database; both end with the server's folder.
+        // A thread and a runtime of its own: a drop may happen inside a runtime, outside any, or
+        // while one ends. A server that a test has stopped keeps its database; both end with the
+        // server's folder.
         let (server, name) = (self.server.clone(), self.name.clone());
-        let remover = thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread()
+        let remover = thread::spawn(move || -> anyhow::Result<()> {
+            let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
-                .build()
-                .map(|runtime| {
-                    runtime.block_on(async {
-                        // Nothing to be done about a failure here, and the test has its verdict already.
-                        let _ = remove(&server, &name).await;
-                    });
-                })
+                .build()?;
+            runtime.block_on(async { timeout(LIMIT, remove(&server, &name)).await? })
         });
-        // A panic in there is printed by its own thread.
+        // Whatever comes of it, the test has its verdict already.
         let _ = remover.join();
     }
 }
@@ -120,15 +119,16 @@ async fn remove(server: &Server, name: &str) -> anyhow::Result<()> {
     let facts = server.kind.facts();
     let clearing = server.ask(&[facts.clear_database(name)]).await?;
     for statement in clearing.into_iter().flatten().flatten() {
-        // One at a time: a session that has just ended by itself cannot be ended, which is no reason to stop.
+        // One at a time: a session that has just ended by itself cannot be ended, which is no
+        // reason to stop.
         let _ = server.ask(&[statement]).await;
     }
     server.ask(&facts.drop_database(name)).await?;
     Ok(())
 }
 
-/// A name for a database that no other run uses, in the letters that need no quotes anywhere. At most 32 bytes, which is
-/// what MySQL allows a user.
+/// A name for a database that no other run uses, in the letters that need no quotes anywhere. At
+/// most 32 bytes, which is what MySQL allows a user.
 fn name_from(hint: &str) -> String {
     let hint: String = hint
         .chars()
@@ -139,7 +139,8 @@ fn name_from(hint: &str) -> String {
     format!("t_{hint}_{:.8}", random())
 }
 
-/// Sixteen hexadecimal digits from the operating system's randomness, which is what a `RandomState` is seeded with.
+/// Sixteen hexadecimal digits from the operating system's randomness, which is what a `RandomState`
+/// is seeded with.
 pub(crate) fn random() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }

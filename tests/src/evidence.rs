@@ -1,8 +1,8 @@
 //! What the server itself says about the sessions of a test's user.
 //!
-//! `shared` words for the three kinds of evidence: **A** no session is left, **B** how many ended without the protocol's
-//! goodbye, **K** how many the server was told to end. A test's user is its own, so all three are exact although other tests
-//! run on the same server. B and K are settled once A holds.
+//! Three kinds of evidence: **A** no session is left, **B** how many ended without the protocol's
+//! goodbye, **K** how many the server was told to end. A test's user is its own, so all three are
+//! exact although other tests run on the same server. B and K are settled once A holds.
 
 use anyhow::Context;
 
@@ -11,7 +11,8 @@ use crate::{TestDatabase, eventually, kind::Count};
 /// A session as the server lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The server's number for it: the process on Postgres, the connection on MariaDB. A new session has a new one.
+    /// The server's number for it: the process on Postgres, the connection on MariaDB. A new
+    /// session has a new one.
     pub id: i64,
     /// The `application_name`; empty on MariaDB, which has none.
     pub application: String,
@@ -58,7 +59,8 @@ impl TestDatabase {
         .await
     }
 
-    /// How many sessions wait inside a transaction. On a MariaDB server without the performance schema always 0.
+    /// How many sessions wait inside a transaction. On a MariaDB server without the performance
+    /// schema always 0.
     ///
     /// # Errors
     /// When the server cannot be asked.
@@ -70,7 +72,8 @@ impl TestDatabase {
             .count())
     }
 
-    /// **B**: how many sessions have ended without the protocol's goodbye: a socket closed, reset or lost.
+    /// **B**: how many sessions have ended without the protocol's goodbye: a socket closed, reset
+    /// or lost.
     ///
     /// # Errors
     /// When the server cannot be asked, or its log not read.

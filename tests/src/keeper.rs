@@ -1,14 +1,15 @@
 //! Processes that do not outlive this one.
 //!
-//! A test process can be killed without a chance to clean up. Linux then ends the children that asked for it
-//! (`PR_SET_PDEATHSIG`, through `setpriv`, since this crate has no `unsafe`). The kernel counts the *thread* that started a
-//! child as its parent, and a test's threads come and go; so one thread, which lives as long as the process, starts all.
+//! A test process can be killed without a chance to clean up. Linux then ends the children that
+//! asked for it (`PR_SET_PDEATHSIG`, through `setpriv`, since this crate has no `unsafe`). The
+//! kernel counts the *thread* that started a child as its parent, and a test's threads come and go;
+//! so one thread, which lives as long as the process, starts all.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io,
-    path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{LazyLock, mpsc},
     thread,
 };
@@ -34,7 +35,8 @@ static KEEPER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
     orders
 });
 
-/// A command that runs `program`, which the kernel ends with this process where `setpriv` exists (Linux).
+/// A command that runs `program`, which the kernel ends with this process where `setpriv` exists
+/// (Linux).
 pub(crate) fn mortal(program: &Path) -> Command {
     match binaries::find("setpriv", "util-linux") {
         Ok(setpriv) => {
@@ -52,6 +54,7 @@ pub(crate) struct Process {
     child: Child,
     /// The signal that ends it at once.
     farewell: Signal,
+    log: PathBuf,
 }
 
 impl Process {
@@ -64,12 +67,12 @@ impl Process {
         farewell: Signal,
     ) -> anyhow::Result<Self> {
         let what = format!("{command:?}");
-        let log = OpenOptions::new().create(true).append(true).open(log)?;
+        let output = OpenOptions::new().create(true).append(true).open(log)?;
         command
             .current_dir(folder)
             .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+            .stdout(output.try_clone()?)
+            .stderr(output);
         account.run(&mut command);
         let (answer, outcome) = mpsc::channel();
         KEEPER
@@ -78,26 +81,55 @@ impl Process {
         let child = outcome
             .recv()?
             .with_context(|| format!("cannot start {what}"))?;
-        Ok(Self { child, farewell })
+        Ok(Self {
+            child,
+            farewell,
+            log: log.to_owned(),
+        })
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The exit status once it has ended.
-    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
+    /// Waits until `probe` has succeeded.
+    ///
+    /// # Errors
+    /// At once when the process ends, and at the limit of [`eventually()`]; with the end of its log.
+    pub(crate) async fn ready(
+        &mut self,
+        mut probe: impl AsyncFnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let outcome = eventually("the server answers", async || {
+            match self.child.try_wait()? {
+                Some(status) => Ok(Err(anyhow::anyhow!("it ended at once with {status}"))),
+                None => probe().await.map(Ok),
+            }
+        })
+        .await
+        .flatten();
+        outcome.with_context(|| self.last_words())
     }
 
     /// Sends a signal and waits for the end.
     pub(crate) async fn end(&mut self, signal: Signal) -> anyhow::Result<()> {
         kill(self.pid()?, signal)?;
         eventually("the process ends", async || {
-            self.ended()?.context("it runs")
+            self.child.try_wait()?.context("it runs")
         })
         .await?;
         Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        const LINES: usize = 20;
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = &lines[lines.len().saturating_sub(LINES)..];
+        format!(
+            "the server did not start; the end of its log:\n{}",
+            last.join("\n")
+        )
     }
 
     fn pid(&self) -> anyhow::Result<Pid> {
@@ -108,7 +140,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // Only a child that has not been waited for keeps its process id to itself.
-        if let (Ok(None), Ok(pid)) = (self.ended(), self.pid()) {
+        if let (Ok(None), Ok(pid)) = (self.child.try_wait(), self.pid()) {
             let _ = kill(pid, self.farewell);
             let _ = self.child.wait();
         }

@@ -1,4 +1,5 @@
-//! The kinds of database server under test. All that is particular to one is in its own file below this one.
+//! The kinds of database server under test. All that is particular to one is in its own file below
+//! this one.
 
 mod mariadb;
 mod postgres;
@@ -63,7 +64,8 @@ impl Layout {
         self.folder.join("data")
     }
 
-    /// Everything that the server says: both kinds write their log to the standard error when they are not told otherwise.
+    /// Everything that the server says: both kinds write their log to the standard error when they
+    /// are not told otherwise.
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.join("server.log")
     }
@@ -72,8 +74,8 @@ impl Layout {
 /// The superuser of every private server.
 pub(crate) const SUPERUSER: &str = "poolhouse";
 
-/// What the tests have to know about one kind of server. Every name that goes into a statement is made by
-/// [`crate::database`] from letters, digits and underscores.
+/// What the tests have to know about one kind of server. Every name that goes into a statement is
+/// made by [`crate::database`] from letters, digits and underscores.
 pub(crate) trait Facts: Sync {
     fn name(&self) -> &'static str;
     fn url_variable(&self) -> &'static str;
@@ -83,21 +85,25 @@ pub(crate) trait Facts: Sync {
     /// The port that a URL without one means.
     fn default_port(&self) -> u16;
 
-    /// The command that makes an empty cluster in `data`. It may use the folder of `data` for files of its own.
+    /// The command that makes an empty cluster in `data`. It may use the folder of `data` for files
+    /// of its own.
     fn create(&self, data: &Path, password: &str) -> anyhow::Result<Command>;
-    /// The command that runs a server in the foreground; `settings` come after the defaults and override them.
+    /// The command that runs a server in the foreground; `settings` come after the defaults and
+    /// override them.
     fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command>;
     /// The signal that stops a server in this way.
     fn signal(&self, stop: Stop) -> Signal;
     /// The superuser's URL.
     fn url(&self, layout: &Layout) -> String;
-    /// The SQL that answers with the folder of the server's data, so that no stranger on the same port is mistaken for it.
+    /// The SQL that answers with the folder of the server's data, so that no stranger on the same
+    /// port is mistaken for it.
     fn whose_data(&self) -> &'static str;
 
     /// Asks the server at `url`.
     fn ask<'a>(&self, url: &'a str, statements: &'a [String]) -> Answers<'a>;
 
-    /// Statements that make a user and a database of the same name; the user is no superuser but may create databases.
+    /// Statements that make a user and a database of the same name; the user is no superuser but
+    /// may create databases.
     fn create_database(&self, name: &str, password: &str) -> Vec<String>;
     /// A query whose rows are the statements that clear the way for [`Facts::drop_database`].
     fn clear_database(&self, name: &str) -> String;

@@ -1,9 +1,10 @@
-//! What the tests of poolhouse stand on: servers, the evidence that a server gives, faults, and programs to run.
+//! What the tests of poolhouse stand on: servers, the evidence that a server gives, faults, and
+//! programs to run.
 //!
 //! | module | what it gives |
 //! |---|---|
 //! | [`servers`] | the servers that `tests/run` started, or that the environment names |
-//! | [`private_server`] | a server of a test's own, which it may stop, crash, restart and replicate |
+//! | [`private_server`] | a server of a test's own, which it may stop, crash and restart |
 //! | [`database`] | a database and a user of a test's own, on either |
 //! | [`evidence`] | what the server itself says about that user's sessions |
 //! | [`log`] | what the server wrote into its log |
@@ -29,8 +30,6 @@
 //!     Ok(())
 //! }
 //! ```
-
-#![allow(clippy::doc_markdown, reason = "MariaDB is a name, not code")]
 
 mod account;
 mod binaries;

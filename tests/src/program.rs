@@ -22,15 +22,16 @@ use tokio::{
 
 pub use nix::sys::signal::Signal;
 
-/// The longest a test waits for a line or for the end of a program. Longer than any limit that the programs keep
-/// themselves, so that it only ever passes in full when something hangs.
+/// The longest a test waits for a line or for the end of a program. Longer than any limit that the
+/// programs keep themselves, so that it only ever passes in full when something hangs.
 pub const LIMIT: Duration = Duration::from_mins(1);
 
-/// What a program keeps of the test's environment: neither a `DATABASE_URL` nor a `PGPASSWORD` of the machine may reach it.
+/// What a program keeps of the test's environment: neither a `DATABASE_URL` nor a `PGPASSWORD` of
+/// the machine may reach it.
 const KEPT: [&str; 4] = ["PATH", "TMPDIR", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"];
 
-/// A program that is still to be started, with an otherwise empty environment and an empty folder to work in, which is
-/// its home too.
+/// A program that is still to be started, with an otherwise empty environment and an empty folder
+/// to work in, which is its home too.
 #[derive(Debug)]
 pub struct Program {
     path: PathBuf,
@@ -40,7 +41,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program at `path`; for a program of the tests' own package that is `env!("CARGO_BIN_EXE_name")`.
+    /// The program at `path`; for a program of the tests' own package that is
+    /// `env!("CARGO_BIN_EXE_name")`.
     ///
     /// # Errors
     /// When no temporary folder can be made for it.
@@ -53,7 +55,8 @@ impl Program {
         })
     }
 
-    /// A program of the examples package, which a test of the whole workspace builds beside this one.
+    /// A program of the examples package, which a test of the whole workspace builds beside this
+    /// one.
     ///
     /// # Errors
     /// When it has not been built, and as [`Program::new`].
@@ -173,7 +176,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits for a line with `words` in it, on either stream, and returns it. A line that was said before counts.
+    /// Waits for a line with `words` in it, on either stream, and returns it. A line that was said
+    /// before counts.
     ///
     /// # Errors
     /// When the program ends without it or [`LIMIT`] passes, with all that it said.
@@ -287,4 +291,13 @@ impl Ended {
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// Whether a process with this id runs. One that has ended does not, even while nobody has waited
+/// for it.
+pub fn runs(id: u32) -> bool {
+    // https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html; other systems have no such file.
+    let ended = |stat: String| stat.contains(") Z ");
+    let exists = i32::try_from(id).is_ok_and(|id| kill(Pid::from_raw(id), None).is_ok());
+    exists && !fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(ended)
 }

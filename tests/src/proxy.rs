@@ -1,7 +1,8 @@
 //! A network that delays, stops, swallows, refuses or resets.
 //!
-//! Own code rather than a crate: the well-kept proxies of this kind are servers to be installed and told over HTTP what to
-//! do, and none reports when a client has let go of a socket, which is the evidence wanted here.
+//! Own code rather than a crate: the well-kept proxies of this kind are servers to be installed and
+//! told over HTTP what to do, and none reports when a client has let go of a socket, which is the
+//! evidence wanted here.
 
 mod link;
 
@@ -45,8 +46,8 @@ pub struct Socket {
     pub closed: Option<Instant>,
 }
 
-/// A TCP proxy in front of one address. It runs on a thread of its own, so it works on while a test's runtime is blocked,
-/// paused or gone. Every socket is closed when it is dropped.
+/// A TCP proxy in front of one address. It runs on a thread of its own, so it works on while a
+/// test's runtime is blocked, paused or gone. Every socket is closed when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -90,8 +91,8 @@ impl Proxy {
         self.address
     }
 
-    /// Delays everything by this much each way, however much is under way. An open of a socket is not delayed: the kernel
-    /// answers it. The timer adds up to a millisecond.
+    /// Delays everything by this much each way, however much is under way. An open of a socket is
+    /// not delayed: the kernel answers it. The timer adds up to a millisecond.
     pub fn delay(&self, delay: Duration) {
         self.weather.send_modify(|weather| weather.delay = delay);
     }
@@ -101,9 +102,10 @@ impl Proxy {
         self.set(Mode::Stop);
     }
 
-    /// Swallows everything, both ways. Sockets stay open, and new ones are accepted and never answered. What one side
-    /// closes stays open on the other, as behind a cable that was cut. A connection that has lost something stays silent
-    /// for ever; the others go on at [`Proxy::pass`].
+    /// Swallows everything, both ways. Sockets stay open, and new ones are accepted and never
+    /// answered. What one side closes stays open on the other, as behind a cable that was cut. A
+    /// connection that has lost something stays silent for ever; the others go on at
+    /// [`Proxy::pass`].
     pub fn black_hole(&self) {
         self.set(Mode::BlackHole);
     }

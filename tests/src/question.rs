@@ -1,6 +1,7 @@
 //! Questions to a server, asked on a connection that lives as long as the question.
 //!
-//! A fresh connection costs milliseconds, and in return a test may restart the server between two questions.
+//! A fresh connection costs milliseconds, and in return a test may restart the server between two
+//! questions.
 
 use std::pin::Pin;
 

@@ -11,7 +11,8 @@ use anyhow::Context;
 
 use crate::{Kind, Log, TestDatabase};
 
-/// Set where every server must be had, so that a test without one fails instead of passing without having run.
+/// Set where every server must be had, so that a test without one fails instead of passing without
+/// having run.
 pub const REQUIRED: &str = "POOLHOUSE_TEST_REQUIRE_SERVERS";
 
 /// The folder for private servers; whoever set it removes it.
@@ -38,8 +39,8 @@ impl Server {
         Some(Self { kind, url, log })
     }
 
-    /// A new database with a user of its own, both gone when the value is dropped. `hint` says in the server's own lists
-    /// which test it belongs to; letters and digits of it are used.
+    /// A new database with a user of its own, both gone when the value is dropped. `hint` says in
+    /// the server's own lists which test it belongs to; letters and digits of it are used.
     ///
     /// # Errors
     /// When the server cannot be reached or the URL's user may not create databases and users.
@@ -92,7 +93,13 @@ pub(crate) fn required() -> bool {
     env::var_os(REQUIRED).is_some_and(|value| !value.is_empty())
 }
 
-/// Says once in this process that tests are left out, past the test harness, which shows no output of a passing test.
+/// Where private servers keep their files.
+pub(crate) fn folder() -> PathBuf {
+    env::var_os(FOLDER).map_or_else(env::temp_dir, PathBuf::from)
+}
+
+/// Says once in this process that tests are left out, past the test harness, which shows no output
+/// of a passing test.
 pub(crate) fn say_what_is_left_out() {
     static SAID: Once = Once::new();
     SAID.call_once(|| {

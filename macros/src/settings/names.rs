@@ -37,7 +37,7 @@ const FOREIGN: &[Foreign] = &[
     foreign("deadpool", &["recycle", "recycle_timeout", "recycling_method"], "validate_after", "how long a connection may be idle before it is pinged"),
     foreign("deadpool", &["post_create"], "session", "SQL that is run on every new connection"),
     foreign("asyncpg", &["dsn"], "url", ""),
-    foreign("asyncpg", &["timeout"], "connect_timeout", "the wait for a connection of the pool is `acquire_timeout`"),
+    foreign("asyncpg", &["timeout"], "acquire_timeout", "the time for one attempt to connect is `connect_timeout`"),
     foreign("asyncpg", &["command_timeout"], "session", "`session = \"SET statement_timeout = '5s'\"`"),
     foreign("asyncpg", &["max_inactive_connection_lifetime"], "idle_timeout", ""),
     foreign("asyncpg", &["max_queries"], "max_lifetime", "a connection ends by its age, not by its use"),
@@ -49,6 +49,9 @@ const FOREIGN: &[Foreign] = &[
     foreign("pgx", &["min_conns"], "min_size", ""),
     foreign("pgx", &["max_conn_lifetime"], "max_lifetime", ""),
     foreign("pgx", &["max_conn_idle_time"], "idle_timeout", ""),
+    foreign("another pool", &["pool_size", "max_pool_size"], "max_size", ""),
+    foreign("another pool", &["min_pool_size"], "min_size", ""),
+    foreign("another pool", &["app_name"], "application_name", ""),
     foreign("tokio", &["core_threads"], "worker_threads", ""),
 ];
 

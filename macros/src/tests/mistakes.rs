@@ -60,7 +60,7 @@ fn what_is_right_has_no_errors() {
         &[],
     );
     settings(
-        "acquire_timeout = \"1m 30s\", validate_after = \"0s\", leak_after = \"500ms\"",
+        "acquire_timeout = \"1m 30s\", validate_after = \"0s\", leak_after = \"500ms\", idle_timeout = \"off\"",
         &[],
     );
     settings(
@@ -68,13 +68,10 @@ fn what_is_right_has_no_errors() {
         &[],
     );
     settings(
-        "url = \"sqlite::memory:\", flavor = \"current_thread\", start_paused = true",
+        "url = \"sqlite::memory:\", flavor = \"current_thread\"",
         &[],
     );
-    settings(
-        "flavor = FLAVOR, start_paused = true, worker_threads = 2",
-        &[],
-    );
+    settings("flavor = FLAVOR, worker_threads = 2", &[]);
     check(
         "#[with_pool] async fn serve(app: App, #[pool] db: PgEngine) {}",
         &[],
@@ -212,12 +209,14 @@ fn values_of_the_wrong_type() {
         ("max_size", "20u64", "takes a `u32`, not a `u64`"),
         ("worker_threads", "4u32", "takes a `usize`, not a `u32`"),
         ("acquire_timeout", "30", "takes a duration with its unit: `acquire_timeout = \"30s\"`"),
+        ("idle_timeout", "600", "takes a duration with its unit: `idle_timeout = \"600s\"`"),
+        ("max_lifetime", "false", "takes a duration or `\"off\"`: `max_lifetime = \"30m\"`"),
         ("acquire_timeout", "true", "takes a duration: `acquire_timeout = \"30s\"`"),
         ("lazy", "1", "takes `true` or `false`: `lazy = true`"),
         ("lazy", "\"true\"", "takes `true` or `false`, without quotes: `lazy = true`"),
         ("log_queries", "\"verbose\"", "takes one of `\"off\"`, `\"error\"`, `\"warn\"`, `\"info\"`, `\"debug\"`, `\"trace\"`"),
         ("log_queries", "false", "takes one of `\"off\"`, `\"error\"`, `\"warn\"`, `\"info\"`, `\"debug\"`, `\"trace\"`"),
-        ("extensions", "\"citext\"", "takes a list: `extensions = [\"citext\"]`"),
+        ("extensions", "\"citext\"", "takes a list of texts: `extensions = [\"citext\"]`"),
         ("connect_with", "\"tune\"", "takes the path of a function, without quotes: `connect_with = tune`"),
         ("migrations", "true", "takes a directory: `migrations = \"migrations\"`"),
         ("migrator", "\"migrations\"", "takes the path of a static `Migrator`: `migrator = MIGRATOR`; a directory is set with `migrations`"),
@@ -263,6 +262,9 @@ fn values_out_of_range() {
         ("acquire_timeout", "\"30\"", "= \"30\" has no unit; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
         ("acquire_timeout", "\"5 parsecs\"", "= \"5 parsecs\" has the unknown unit `parsecs`; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
         ("acquire_timeout", "\"soon\"", "= \"soon\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
+        ("idle_timeout", "\"0s\"", "must be above zero; `\"off\"` switches it off"),
+        ("leak_after", "\"never\"", "= \"never\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
+        ("acquire_timeout", "\"off\"", "= \"off\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
         ("acquire_timeout", "\"-5s\"", "= \"-5s\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
         ("acquire_timeout", "\"99999999999999999999s\"", "= \"99999999999999999999s\" is out of range; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
     ];
@@ -313,13 +315,6 @@ fn settings_that_do_not_go_together() {
         &[(
             "worker_threads",
             "`worker_threads` needs `flavor = \"multi_thread\"`: a current-thread runtime has no workers",
-        )],
-    );
-    settings(
-        "start_paused = true",
-        &[(
-            "start_paused",
-            "`start_paused` needs `flavor = \"current_thread\"`: only that runtime can stop its clock",
         )],
     );
 }
@@ -470,7 +465,7 @@ fn functions_that_cannot_carry_the_attribute() {
     let method =
         "`#[with_pool]` cannot stand on a method; put it on a free function that the method calls";
     check(
-        "#[with_pool] async fn main(&mut self, #[pool] db: PgEngine) {}",
+        "#[with_pool] async fn main(#[pool] &mut self, #[pool] db: PgEngine) {}",
         &[("self", method)],
     );
     check(

@@ -3,7 +3,8 @@
 use std::mem;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use once_cell::sync::Lazy;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -25,9 +26,11 @@ use crate::settings::Settings;
 pub struct House {
     pub(super) plan: Plan,
     pub(super) shutdown: Shutdown,
-    /// In the order of the parameters; closed in reverse.
-    started: Vec<Arc<dyn ErasedEngine>>,
+    /// Each with its place in the plan, in whose order they are once all are started; closed in reverse.
+    started: Started,
 }
+
+type Started = Vec<(usize, Arc<dyn ErasedEngine>)>;
 
 /// The closes of runs whose future was dropped.
 static CLOSING: Lazy<TaskTracker> = Lazy::new(TaskTracker::new);
@@ -59,6 +62,9 @@ impl House {
     }
 
     /// Starts every engine, side by side. When one fails, the others are closed again.
+    ///
+    /// An engine belongs to the house from the moment that it is started, so that a start which is dropped half-way leaves
+    /// none behind.
     pub(super) async fn start(&mut self) -> Result<(), Error> {
         let mut engines = Vec::with_capacity(self.plan.engines.len());
         for planned in &self.plan.engines {
@@ -67,17 +73,22 @@ impl House {
                 planned.build,
             )?);
         }
-        let starts = self.plan.engines.iter().zip(&engines);
-        let starts = starts
-            .map(|(planned, engine)| engine.start_with(planned.settings.clone(), planned.base));
+        let starts = self.plan.engines.iter().zip(&engines).enumerate();
+        let mut starts: FuturesUnordered<_> = starts
+            .map(|(place, (planned, engine))| async move {
+                let start = engine.start_with(planned.settings.clone(), planned.base);
+                (place, start.await)
+            })
+            .collect();
         let mut failure = None;
-        for (result, engine) in join_all(starts).await.into_iter().zip(engines) {
+        while let Some((place, result)) = starts.next().await {
+            let engine = Arc::clone(&engines[place]);
             match result {
                 Ok(()) => {
                     if self.plan.for_process {
                         finder::put(Scope::Process, Arc::clone(&engine));
                     }
-                    self.started.push(engine);
+                    self.started.push((place, engine));
                 }
                 Err(error) => {
                     finder::forget(Scope::current(), &engine);
@@ -85,6 +96,8 @@ impl House {
                 }
             }
         }
+        drop(starts);
+        self.started.sort_by_key(|(place, _)| *place);
         match failure {
             None => Ok(()),
             Some(error) => {
@@ -105,15 +118,10 @@ impl House {
         settings: Option<&Settings>,
     ) -> Result<Engine<DB>, Error> {
         let name = self.plan.name_of(settings);
-        let position = self
-            .plan
-            .engines
-            .iter()
-            .position(|planned| planned.settings.engine == name);
-        match position
-            .and_then(|position| Some((self.started.get(position)?, &self.plan.engines[position])))
-        {
-            Some((engine, planned)) => {
+        let planned = self.plan.engines.iter().zip(&self.started);
+        let mut planned = planned.filter(|(planned, _)| planned.settings.engine == name);
+        match planned.next() {
+            Some((planned, (_, engine))) => {
                 finder::typed(engine.as_ref(), || Ok(planned.settings.clone()))
             }
             None => {
@@ -123,8 +131,8 @@ impl House {
     }
 }
 
-async fn close_all(mut engines: Vec<Arc<dyn ErasedEngine>>, hurry: &CancellationToken) {
-    while let Some(engine) = engines.pop() {
+async fn close_all(mut engines: Started, hurry: &CancellationToken) {
+    while let Some((_, engine)) = engines.pop() {
         let report = engine.close(hurry).await;
         // Shared with an outer owner, it stays known.
         if report.left.is_none() {

@@ -1,7 +1,8 @@
 //! Runs a command with private database servers: `with-servers cargo test --workspace`.
 //!
-//! The servers live in a temporary folder and are stopped, and the folder removed, however the command ends and whatever
-//! signal comes. A server that the environment names by URL is used instead of a private one.
+//! The servers live in a temporary folder and are stopped, and the folder removed, however the
+//! command ends and whatever signal comes. A server that the environment names by URL is used
+//! instead of a private one.
 
 use std::{
     env,
@@ -98,7 +99,8 @@ fn variables(folder: &Path, targets: &[Target]) -> Vec<(&'static str, OsString)>
     variables
 }
 
-/// Runs the command in a process group of its own, so that a signal reaches the tests that it starts as well.
+/// Runs the command in a process group of its own, so that a signal reaches the tests that it
+/// starts as well.
 async fn run_to_the_end(mut command: Command, stop: &mut Signals) -> anyhow::Result<ExitCode> {
     let mut child = command.process_group(0).spawn()?;
     let group = Pid::from_raw(i32::try_from(

@@ -11,11 +11,18 @@ use crate::{binaries, keeper, private_server::Stop, question, question::Answers}
 
 pub(super) struct MariaDb;
 
-/// What the files of a cluster depend on, so both the maker and the server have to be told.
-const FILES: [&str; 2] = ["--no-defaults", "--innodb-log-file-size=4M"];
+/// What the files of a cluster depend on, so both the maker and the server have to be told. As
+/// small as they may be, since they are copied for each further server.
+const FILES: [&str; 5] = [
+    "--no-defaults",
+    "--innodb-log-file-size=4M",
+    "--innodb-autoextend-increment=1",
+    "--innodb-doublewrite=OFF",
+    "--innodb-flush-method=nosync",
+];
 
 /// Settings of every private server: small, and without durability.
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 14] = [
     ("bind-address", "127.0.0.1"),
     // Relative to the data: the path of a socket file may be no longer than 107 bytes.
     ("socket", "socket"),
@@ -33,8 +40,6 @@ const SETTINGS: [(&str, &str); 16] = [
     ("innodb-buffer-pool-size", "32M"),
     ("innodb-buffer-pool-dump-at-shutdown", "OFF"),
     ("innodb-flush-log-at-trx-commit", "0"),
-    ("innodb-flush-method", "nosync"),
-    ("innodb-doublewrite", "OFF"),
     ("innodb-temp-data-file-path", "ibtmp1:2M:autoextend"),
     ("key-buffer-size", "1M"),
     ("aria-pagecache-buffer-size", "8M"),
@@ -127,8 +132,8 @@ impl Facts for MariaDb {
         vec![
             format!("CREATE USER {name}@'%' IDENTIFIED BY '{password}'"),
             format!("CREATE DATABASE {name}"),
-            // An underscore in the name of a database is a wildcard here. Databases that begin with the name are the user's
-            // to create.
+            // An underscore in the name of a database is a wildcard here. Databases that begin with
+            // the name are the user's to create.
             format!(
                 "GRANT ALL ON `{}%`.* TO {name}@'%'",
                 name.replace('_', "\\_")
@@ -161,9 +166,10 @@ impl Facts for MariaDb {
         )
     }
 
-    // `Aborted_clients` counts everyone's, and the lost connections of `USER_STATISTICS` miss those that end inside a
-    // statement. The log names the user of each: "Aborted connection 7 to db: 'd' user: 'u' host: 'h' (reason)".
-    // https://mariadb.com/docs/server/server-management/server-monitoring-logs/error-log#verbosity-level-4
+    // `Aborted_clients` counts everyone's, and the lost connections of `USER_STATISTICS` miss those
+    // that end inside a statement. The log names the user of each: "Aborted connection 7 to db: 'd'
+    // user: 'u' host: 'h' (reason)".
+    // https://mariadb.com/kb/en/error-log/
     fn ended_uncleanly(&self, name: &str) -> Count {
         Count::Log {
             with: vec!["Aborted connection".into(), format!("user: '{name}'")],

@@ -11,10 +11,12 @@ use crate::{binaries, keeper, private_server::Stop, question, question::Answers}
 
 pub(super) struct Postgres;
 
-/// Settings of every private server. A test's data need not outlive its server, hence no durability.
+/// Settings of every private server. A test's data need not outlive its server, hence no
+/// durability.
 const SETTINGS: [(&str, &str); 12] = [
     ("listen_addresses", "127.0.0.1"),
-    // The path of a socket file may be no longer than 107 bytes, which a temporary folder can exceed.
+    // The path of a socket file may be no longer than 107 bytes, which a temporary folder can
+    // exceed.
     ("unix_socket_directories", ""),
     ("max_connections", "200"),
     ("shared_buffers", "32MB"),
@@ -90,7 +92,8 @@ impl Facts for Postgres {
     fn signal(&self, stop: Stop) -> Signal {
         match stop {
             Stop::Orderly => Signal::SIGINT,
-            // As good as a crash for every client, and it leaves no shared memory behind, as SIGKILL would.
+            // As good as a crash for every client, and it leaves no shared memory behind, as
+            // SIGKILL would.
             Stop::Crash => Signal::SIGQUIT,
         }
     }

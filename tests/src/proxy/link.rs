@@ -40,7 +40,8 @@ pub(super) async fn carry(
         _ = reset.wait_for(|weather| weather.resets != resets) => Err(io::ErrorKind::ConnectionReset.into()),
     };
     if carried.is_err() {
-        // A socket without a linger time sends a reset when it is dropped. On one that is closed already that fails.
+        // A socket without a linger time sends a reset when it is dropped. On one that is closed
+        // already that fails.
         let _ = client.set_zero_linger();
         if let Some(upstream) = upstream {
             let _ = upstream.set_zero_linger();
@@ -84,7 +85,8 @@ enum Cargo {
     Reset(io::Error),
 }
 
-/// Carries one direction to its end. `ended` is called as soon as the sender has let go, whatever the weather.
+/// Carries one direction to its end. `ended` is called as soon as the sender has let go, whatever
+/// the weather.
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,

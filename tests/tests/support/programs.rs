@@ -1,6 +1,9 @@
 //! A program as a child process.
 
-use poolhouse_tests::{Program, program::Signal};
+use poolhouse_tests::{
+    Program,
+    program::{Signal, runs},
+};
 
 fn shell(script: &str) -> anyhow::Result<Program> {
     Ok(Program::new("/bin/sh")?.argument("-c").argument(script))
@@ -8,9 +11,8 @@ fn shell(script: &str) -> anyhow::Result<Program> {
 
 #[tokio::test]
 async fn a_program_is_heard_signalled_and_waited_for() -> anyhow::Result<()> {
-    let mut program =
-        shell("trap 'echo bye >&2; exit 5' TERM; echo ready; while :; do read -t 1 x; done")?
-            .start()?;
+    let script = "trap 'kill $!; echo bye >&2; exit 5' TERM; sleep 600 & echo ready; wait";
+    let mut program = shell(script)?.start()?;
     assert_eq!(program.line("ready").await?, "ready");
     program.signal(Signal::SIGTERM)?;
     let ended = program.end().await?;
@@ -67,12 +69,8 @@ async fn a_dropped_program_is_killed() -> anyhow::Result<()> {
     program.line("ready").await?;
     let id = program.id().expect("it runs");
     drop(program);
-    // Reaped by the runtime, so that not even a zombie is left.
     poolhouse_tests::eventually("the process is gone", async || {
-        let found = std::process::Command::new("kill")
-            .args(["-0", &id.to_string()])
-            .output()?;
-        anyhow::ensure!(!found.status.success(), "{id} is there");
+        anyhow::ensure!(!runs(id), "{id} is there");
         Ok(())
     })
     .await

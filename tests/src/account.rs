@@ -2,13 +2,18 @@
 //! tests in a container.
 
 use std::{
-    os::unix::{fs::chown, process::CommandExt},
+    fs::Permissions,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::Path,
     process::Command,
 };
 
 use anyhow::Context;
 use nix::unistd::{Uid, User};
+use tempfile::TempDir;
 
 /// An unprivileged account, or the caller's own when that is unprivileged already.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +46,16 @@ impl Account {
                 .with_context(|| format!("cannot give away {}", path.display())),
             None => Ok(()),
         }
+    }
+
+    /// A new folder for the account alone, inside `parent`, gone with the value.
+    pub(crate) fn folder(self, prefix: &str, parent: &Path) -> anyhow::Result<TempDir> {
+        let folder = tempfile::Builder::new()
+            .prefix(prefix)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent)?;
+        self.own(folder.path())?;
+        Ok(folder)
     }
 
     /// Makes a command run as the account.

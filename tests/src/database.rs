@@ -6,9 +6,10 @@ use std::{
 };
 
 use anyhow::Context;
+use tokio::{runtime, time::timeout};
 use url::Url;
 
-use crate::{Kind, Server};
+use crate::{Kind, Server, eventually::LIMIT};
 
 /// A database with a user of its own, on any server. The user is no superuser, may create further
 /// databases, and has no sessions but the test's, which is what makes the server's evidence exact
@@ -103,19 +104,13 @@ impl Drop for TestDatabase {
         // while one ends. A server that a test has stopped keeps its database; both end with the
         // server's folder.
         let (server, name) = (self.server.clone(), self.name.clone());
-        let remover = thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread()
+        let remover = thread::spawn(move || -> anyhow::Result<()> {
+            let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
-                .build()
-                .map(|runtime| {
-                    runtime.block_on(async {
-                        // Nothing to be done about a failure here, and the test has its verdict
-                        // already.
-                        let _ = remove(&server, &name).await;
-                    });
-                })
+                .build()?;
+            runtime.block_on(async { timeout(LIMIT, remove(&server, &name)).await? })
         });
-        // A panic in there is printed by its own thread.
+        // Whatever comes of it, the test has its verdict already.
         let _ = remover.join();
     }
 }

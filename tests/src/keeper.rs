@@ -6,10 +6,10 @@
 //! so one thread, which lives as long as the process, starts all.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io,
-    path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{LazyLock, mpsc},
     thread,
 };
@@ -54,6 +54,7 @@ pub(crate) struct Process {
     child: Child,
     /// The signal that ends it at once.
     farewell: Signal,
+    log: PathBuf,
 }
 
 impl Process {
@@ -66,12 +67,12 @@ impl Process {
         farewell: Signal,
     ) -> anyhow::Result<Self> {
         let what = format!("{command:?}");
-        let log = OpenOptions::new().create(true).append(true).open(log)?;
+        let output = OpenOptions::new().create(true).append(true).open(log)?;
         command
             .current_dir(folder)
             .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+            .stdout(output.try_clone()?)
+            .stderr(output);
         account.run(&mut command);
         let (answer, outcome) = mpsc::channel();
         KEEPER
@@ -80,26 +81,55 @@ impl Process {
         let child = outcome
             .recv()?
             .with_context(|| format!("cannot start {what}"))?;
-        Ok(Self { child, farewell })
+        Ok(Self {
+            child,
+            farewell,
+            log: log.to_owned(),
+        })
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The exit status once it has ended.
-    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
+    /// Waits until `probe` has succeeded.
+    ///
+    /// # Errors
+    /// At once when the process ends, and at the limit of [`eventually()`]; with the end of its log.
+    pub(crate) async fn ready(
+        &mut self,
+        mut probe: impl AsyncFnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let outcome = eventually("the server answers", async || {
+            match self.child.try_wait()? {
+                Some(status) => Ok(Err(anyhow::anyhow!("it ended at once with {status}"))),
+                None => probe().await.map(Ok),
+            }
+        })
+        .await
+        .flatten();
+        outcome.with_context(|| self.last_words())
     }
 
     /// Sends a signal and waits for the end.
     pub(crate) async fn end(&mut self, signal: Signal) -> anyhow::Result<()> {
         kill(self.pid()?, signal)?;
         eventually("the process ends", async || {
-            self.ended()?.context("it runs")
+            self.child.try_wait()?.context("it runs")
         })
         .await?;
         Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        const LINES: usize = 20;
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = &lines[lines.len().saturating_sub(LINES)..];
+        format!(
+            "the server did not start; the end of its log:\n{}",
+            last.join("\n")
+        )
     }
 
     fn pid(&self) -> anyhow::Result<Pid> {
@@ -110,7 +140,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // Only a child that has not been waited for keeps its process id to itself.
-        if let (Ok(None), Ok(pid)) = (self.ended(), self.pid()) {
+        if let (Ok(None), Ok(pid)) = (self.child.try_wait(), self.pid()) {
             let _ = kill(pid, self.farewell);
             let _ = self.child.wait();
         }

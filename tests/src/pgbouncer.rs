@@ -12,10 +12,9 @@ use crate::{
     account::Account,
     binaries,
     database::random,
-    eventually,
     keeper::{self, Process},
     private_server::free_port,
-    question,
+    question, servers,
 };
 
 /// When a client gives its server connection back. <https://www.pgbouncer.org/features.html>
@@ -54,8 +53,7 @@ impl PgBouncer {
     ) -> anyhow::Result<Self> {
         let program = binaries::find("pgbouncer", "pgbouncer")?;
         let account = Account::unprivileged("postgres")?;
-        let folder = tempfile::Builder::new().prefix("pgbouncer-").tempdir()?;
-        account.own(folder.path())?;
+        let folder = account.folder("pgbouncer-", &servers::folder())?;
         let file = |name: &str| folder.path().join(name);
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let password = random();
@@ -101,18 +99,8 @@ impl PgBouncer {
             Signal::SIGKILL,
         )?;
         let console = format!("postgres://{OPERATOR}:{password}@{address}/pgbouncer");
-        eventually("pgbouncer answers", async || {
-            if let Some(status) = process.ended()? {
-                return Ok(Err(anyhow::anyhow!(
-                    "pgbouncer ended at once with {status}"
-                )));
-            }
-            ask(&console, "SHOW VERSION").await?;
-            Ok(Ok(()))
-        })
-        .await
-        .flatten()
-        .with_context(|| fs::read_to_string(file("log")).unwrap_or_default())?;
+        let ready = process.ready(async || ask(&console, "SHOW VERSION").await.map(drop));
+        ready.await.context("cannot start pgbouncer")?;
         Ok(Self {
             address,
             url: database.url_through(address),

@@ -2,10 +2,8 @@
 
 use std::{
     fmt::Display,
-    fs::{self, Permissions},
     net::{SocketAddr, TcpListener},
     ops::Deref,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU16, Ordering},
 };
@@ -13,10 +11,7 @@ use std::{
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::{
-    Kind, Log, Server, account::Account, cluster, eventually, keeper::Process, kind::Layout,
-    servers,
-};
+use crate::{Kind, Log, Server, account::Account, cluster, keeper::Process, kind::Layout, servers};
 
 /// How a server is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +54,7 @@ impl Builder {
         let facts = self.kind.facts();
         let account = Account::unprivileged(facts.account())?;
         let prefix = format!("{}-", self.kind.to_string().to_lowercase());
-        let folder = tempfile::Builder::new()
-            .prefix(&prefix)
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(&self.folder)?;
-        account.own(folder.path())?;
+        let folder = account.folder(&prefix, &self.folder)?;
         let password = cluster::create(self.kind, account, folder.path()).await?;
         let layout = Layout {
             folder: folder.path().to_owned(),
@@ -99,11 +90,9 @@ impl PrivateServer {
 
     /// A server of this kind wherever its programs are installed, for benchmarks.
     pub fn of(kind: Kind) -> Builder {
-        let folder =
-            std::env::var_os(servers::FOLDER).map_or_else(std::env::temp_dir, PathBuf::from);
         Builder {
             kind,
-            folder,
+            folder: servers::folder(),
             settings: Vec::new(),
         }
     }
@@ -151,31 +140,24 @@ impl PrivateServer {
             farewell,
         )?;
         let question = [facts.whose_data().to_owned()];
-        eventually(&format!("{} answers", self.kind), async || {
-            // An answer to the question of whether it has ended is an end of the waiting too.
-            if let Some(status) = process.ended()? {
-                return Ok(Err(anyhow::anyhow!(
-                    "{} ended at once with {status}",
-                    self.kind
-                )));
-            }
+        let ready = process.ready(async || {
             let rows = self.ask(&question).await?;
             let data = rows
                 .into_iter()
                 .flatten()
                 .flatten()
                 .next()
-                .context("no answer")?;
+                .unwrap_or_default();
+            let port = self.layout.port;
             anyhow::ensure!(
                 Path::new(&data) == self.layout.data(),
-                "a stranger answers on port {}",
-                self.layout.port
+                "a stranger has port {port}"
             );
-            Ok(Ok(()))
-        })
-        .await
-        .flatten()
-        .with_context(|| self.last_words())?;
+            Ok(())
+        });
+        ready
+            .await
+            .with_context(|| format!("cannot start {}", self.kind))?;
         self.process = Some(process);
         Ok(())
     }
@@ -183,7 +165,7 @@ impl PrivateServer {
     /// Stops the server and waits for its end. Does nothing when it does not run.
     ///
     /// # Errors
-    /// When it is still there at the limit of [`eventually()`].
+    /// When it is still there at the limit of [`eventually`](crate::eventually()).
     pub async fn stop(&mut self, stop: Stop) -> anyhow::Result<()> {
         let signal = self.kind.facts().signal(stop);
         if let Some(process) = &mut self.process {
@@ -210,13 +192,6 @@ impl PrivateServer {
     /// The process id while it runs.
     pub fn process_id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
-    }
-
-    fn last_words(&self) -> String {
-        let log = fs::read_to_string(self.layout.log()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        let last = lines.len().saturating_sub(20);
-        format!("the end of its log:\n{}", lines[last..].join("\n"))
     }
 }
 

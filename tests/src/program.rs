@@ -292,3 +292,12 @@ impl Ended {
         self.folder.path()
     }
 }
+
+/// Whether a process with this id runs. One that has ended does not, even while nobody has waited
+/// for it.
+pub fn runs(id: u32) -> bool {
+    // https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html; other systems have no such file.
+    let ended = |stat: String| stat.contains(") Z ");
+    let exists = i32::try_from(id).is_ok_and(|id| kill(Pid::from_raw(id), None).is_ok());
+    exists && !fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(ended)
+}

@@ -93,6 +93,11 @@ pub(crate) fn required() -> bool {
     env::var_os(REQUIRED).is_some_and(|value| !value.is_empty())
 }
 
+/// Where private servers keep their files.
+pub(crate) fn folder() -> PathBuf {
+    env::var_os(FOLDER).map_or_else(env::temp_dir, PathBuf::from)
+}
+
 /// Says once in this process that tests are left out, past the test harness, which shows no output
 /// of a passing test.
 pub(crate) fn say_what_is_left_out() {

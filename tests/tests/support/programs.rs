@@ -1,6 +1,9 @@
 //! A program as a child process.
 
-use poolhouse_tests::{Program, program::Signal};
+use poolhouse_tests::{
+    Program,
+    program::{Signal, runs},
+};
 
 fn shell(script: &str) -> anyhow::Result<Program> {
     Ok(Program::new("/bin/sh")?.argument("-c").argument(script))
@@ -66,12 +69,8 @@ async fn a_dropped_program_is_killed() -> anyhow::Result<()> {
     program.line("ready").await?;
     let id = program.id().expect("it runs");
     drop(program);
-    // Reaped by the runtime, so that not even a zombie is left.
     poolhouse_tests::eventually("the process is gone", async || {
-        let found = std::process::Command::new("kill")
-            .args(["-0", &id.to_string()])
-            .output()?;
-        anyhow::ensure!(!found.status.success(), "{id} is there");
+        anyhow::ensure!(!runs(id), "{id} is there");
         Ok(())
     })
     .await

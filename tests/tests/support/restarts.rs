@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use poolhouse_tests::{
     Kind, PrivateServer, Program, Server, Stop, eventually,
-    program::{Running, Signal},
+    program::{Running, Signal, runs},
 };
 use tokio::net::TcpStream;
 
@@ -207,12 +207,4 @@ async fn a_run_ends_with_the_exit_code_of_its_command() -> anyhow::Result<()> {
     assert_eq!(ended.code(), Some(1), "{}", ended.everything());
     assert!(ended.error.contains("/no/such/program"), "{}", ended.error);
     Ok(())
-}
-
-/// Whether there is a process with this number that is no zombie.
-fn runs(process: u32) -> bool {
-    std::process::Command::new("ps")
-        .args(["-o", "stat=", "-p", &process.to_string()])
-        .output()
-        .is_ok_and(|output| output.stdout.first().is_some_and(|state| *state != b'Z'))
 }

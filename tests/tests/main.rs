@@ -1,6 +1,6 @@
 //! Every integration test, in one binary.
 
 mod bad_input;
-mod lifecycle;
 mod faults;
+mod lifecycle;
 mod support;

@@ -13,6 +13,7 @@
 //! `panic = "abort"`, `process::exit` and SIGKILL end the process without asking anyone, so nothing can run after them.
 
 mod attribute;
+mod early;
 mod house;
 mod outcome;
 mod parameter;
@@ -27,6 +28,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 
 pub use self::attribute::Attribute;
+use self::early::Early;
 pub use self::house::{House, closed};
 pub use self::outcome::Outcome;
 pub use self::parameter::{Parameter, Parameters, Request, parameter, parameter_with};
@@ -55,10 +57,11 @@ where
     P: Parameters,
     F: Future,
 {
-    let mut house = House::look_up(plan, &parameters)?;
+    let early = Early::default();
+    let mut house = early.keep_of(|| House::look_up(plan, &parameters))?;
     let mut signals = Signals::listen(&house);
 
-    match signals.interrupt(house.start()).await {
+    match signals.interrupt(early.keep(house.start())).await {
         Ok(started) => started?,
         Err(interrupted) => {
             house.close(&signals).await;
@@ -68,7 +71,7 @@ where
     let ended = match parameters.fill(&house).await {
         Ok(arguments) => {
             let body = AssertUnwindSafe(body(arguments)).catch_unwind();
-            match signals.watch(body).await {
+            match signals.watch(early.tell(body)).await {
                 Ok(Ok(value)) => Ok(Ended::Returned(value)),
                 Ok(Err(payload)) => Ok(Ended::Panicked(payload)),
                 Err(interrupted) => Ok(Ended::Interrupted(interrupted)),

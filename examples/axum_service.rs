@@ -1,0 +1,216 @@
+//! A JSON API over bands and their concerts, on whichever database the URL names.
+//!
+//! ```sh
+//! cargo run --example axum_service                                                # SQLite, axum_service.db here
+//! DATABASE_URL=postgres://user:password@localhost/music cargo run --example axum_service
+//! DATABASE_URL=mysql://user:password@localhost/music cargo run --example axum_service
+//!
+//! curl localhost:8000/healthz
+//! curl -H 'content-type: application/json' -d '{"name": "The Lifetimes", "founded": 2015}' localhost:8000/bands
+//! curl -H 'content-type: application/json' -d '{"day": "2030-05-15", "venue": "Oslo"}' 'localhost:8000/bands/The%20Lifetimes/concerts'
+//! curl localhost:8000/bands
+//! ```
+//!
+//! `PORT` chooses another port; 0 takes a free one, and the first line of the output names it. The migrations are part
+//! of the program and run when it starts.
+//!
+//! On SIGTERM or Ctrl-C axum takes no new connection and answers the requests that it has; then the body returns, and
+//! the pool is closed, with nobody left who could need it.
+
+use std::env;
+use std::net::Ipv4Addr;
+
+use anyhow::Context;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use poolhouse::{AcquireError, AnyEngine, Shutdown, with_pool};
+use serde::{Deserialize, Serialize};
+use sqlx::error::ErrorKind;
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use tokio::net::TcpListener;
+
+#[with_pool(url = "sqlite:axum_service.db?mode=rwc", migrations = "migrations")]
+async fn main(db: AnyEngine, shutdown: Shutdown) -> anyhow::Result<()> {
+    tracing_subscriber::fmt().init();
+
+    let port = env::var("PORT").unwrap_or_else(|_| "8000".to_owned());
+    let port: u16 = port.parse().with_context(|| format!("PORT={port}"))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, routes(db))
+        .with_graceful_shutdown(shutdown.wait())
+        .await?;
+    Ok(())
+}
+
+fn routes(db: AnyEngine) -> Router {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/bands", get(list_bands).post(add_band))
+        .route("/bands/{band}", get(show_band))
+        .route(
+            "/bands/{band}/concerts",
+            get(list_concerts).post(add_concert),
+        )
+        .with_state(db)
+}
+
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
+struct Band {
+    name: String,
+    founded: i32,
+}
+
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
+struct Concert {
+    day: String,
+    venue: String,
+}
+
+async fn list_bands(State(db): State<AnyEngine>) -> Result<Json<Vec<Band>>, ApiError> {
+    let bands = sqlx::query_as("SELECT name, founded FROM band ORDER BY name")
+        .fetch_all(&db)
+        .await?;
+    Ok(Json(bands))
+}
+
+async fn show_band(
+    State(db): State<AnyEngine>,
+    Path(band): Path<String>,
+) -> Result<Json<Band>, ApiError> {
+    let band = sqlx::query_as(sql(&db, "SELECT name, founded FROM band WHERE name = $1"))
+        .bind(band)
+        .fetch_one(&db)
+        .await?;
+    Ok(Json(band))
+}
+
+async fn add_band(
+    State(db): State<AnyEngine>,
+    Json(band): Json<Band>,
+) -> Result<(StatusCode, Json<Band>), ApiError> {
+    let insert = sql(&db, "INSERT INTO band (name, founded) VALUES ($1, $2)");
+    sqlx::query(insert)
+        .bind(&band.name)
+        .bind(band.founded)
+        .execute(&db)
+        .await?;
+    Ok((StatusCode::CREATED, Json(band)))
+}
+
+async fn list_concerts(
+    State(db): State<AnyEngine>,
+    Path(band): Path<String>,
+) -> Result<Json<Vec<Concert>>, ApiError> {
+    let select = sql(
+        &db,
+        "SELECT day, venue FROM concert WHERE band = $1 ORDER BY day",
+    );
+    let concerts = sqlx::query_as(select).bind(band).fetch_all(&db).await?;
+    Ok(Json(concerts))
+}
+
+async fn add_concert(
+    State(db): State<AnyEngine>,
+    Path(band): Path<String>,
+    Json(concert): Json<Concert>,
+) -> Result<(StatusCode, Json<Concert>), ApiError> {
+    let insert = sql(
+        &db,
+        "INSERT INTO concert (band, day, venue) VALUES ($1, $2, $3)",
+    );
+    sqlx::query(insert)
+        .bind(band)
+        .bind(&concert.day)
+        .bind(&concert.venue)
+        .execute(&db)
+        .await?;
+    Ok((StatusCode::CREATED, Json(concert)))
+}
+
+#[derive(Serialize)]
+struct HealthReport {
+    database: String,
+    latency_ms: f64,
+    in_use: usize,
+    idle: usize,
+    max: usize,
+}
+
+/// Asks the database for a sign of life, so that a load balancer can send requests elsewhere when there is none.
+async fn health(State(db): State<AnyEngine>) -> Result<Json<HealthReport>, ApiError> {
+    let health = db.health().await.map_err(sqlx::Error::from)?;
+    Ok(Json(HealthReport {
+        database: db
+            .server()
+            .map(|server| format!("{} {}", server.kind, server.version))
+            .unwrap_or_default(),
+        latency_ms: health.latency.as_secs_f64() * 1000.0,
+        in_use: health.status.in_use,
+        idle: health.status.idle,
+        max: health.status.max,
+    }))
+}
+
+/// A statement in the database's own form. sqlx's `Any` passes SQL on unchanged, and placeholders differ: Postgres
+/// numbers them, MySQL knows only `?`, SQLite takes both. Here they are numbered, in the order in which they are bound.
+fn sql(db: &AnyEngine, numbered: &'static str) -> SqlStr {
+    if db.server().is_none_or(|server| server.kind != "MySQL") {
+        return numbered.into_sql_str();
+    }
+    let unnumbered = (1..=9).fold(numbered.to_owned(), |sql, number| {
+        sql.replace(&format!("${number}"), "?")
+    });
+    // Still text of this program alone: what the user gives is bound.
+    AssertSqlSafe(unnumbered).into_sql_str()
+}
+
+/// What a client is told of an error of the database.
+struct ApiError(sqlx::Error);
+
+#[derive(Serialize)]
+struct Problem {
+    error: &'static str,
+}
+
+impl ApiError {
+    fn status(&self) -> (StatusCode, &'static str) {
+        match &self.0 {
+            sqlx::Error::RowNotFound => (StatusCode::NOT_FOUND, "there is no such band"),
+            sqlx::Error::Database(error) => match error.kind() {
+                ErrorKind::UniqueViolation => (StatusCode::CONFLICT, "it is there already"),
+                ErrorKind::ForeignKeyViolation => (StatusCode::NOT_FOUND, "there is no such band"),
+                // Class 22 of the SQL standard is "data exception", for example a text that is too long.
+                _ if error.code().is_some_and(|code| code.starts_with("22")) => {
+                    (StatusCode::UNPROCESSABLE_ENTITY, "a value does not fit")
+                }
+                _ => (StatusCode::INTERNAL_SERVER_ERROR, "an error of ours"),
+            },
+            // No connection, because all are in use or because the server is gone.
+            error if AcquireError::find(error).is_some() => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the database is busy")
+            }
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "an error of ours"),
+        }
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, error) = self.status();
+        if status.is_server_error() {
+            // The client is not told this.
+            eprintln!("{}", self.0);
+        }
+        (status, Json(Problem { error })).into_response()
+    }
+}

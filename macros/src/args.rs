@@ -66,17 +66,25 @@ fn entries(input: ParseStream, report: &mut Report) -> Vec<Arg> {
 fn entry(input: ParseStream) -> syn::Result<Arg> {
     if input.peek(LitStr) {
         let quoted: LitStr = input.parse()?;
-        let message = format!(
-            "a setting's name is written without quotes: `{} = …`",
-            quoted.value()
-        );
-        return Err(syn::Error::new_spanned(quoted, message));
+        return Err(syn::Error::new_spanned(&quoted, not_a_name(&quoted, input)));
     }
     let Ok(key) = input.call(Ident::parse_any) else {
         return Err(input.error("expected a setting, such as `max_size = 20`"));
     };
     let value = value(&key, input)?;
     Ok(Arg { key, value })
+}
+
+/// What text in the place of a name was meant to be: the name, or the value that one thinks of first.
+fn not_a_name(quoted: &LitStr, behind: ParseStream) -> String {
+    if behind.peek(Token![=]) {
+        format!(
+            "a setting's name is written without quotes: `{} = …`",
+            quoted.value()
+        )
+    } else {
+        "expected a setting; the URL is one: `url = \"postgres://localhost/bands\"`".to_owned()
+    }
 }
 
 fn value(key: &Ident, input: ParseStream) -> syn::Result<Value> {
@@ -86,7 +94,7 @@ fn value(key: &Ident, input: ParseStream) -> syn::Result<Value> {
         let values = list.call(Punctuated::<Expr, Token![,]>::parse_terminated)?;
         return Ok(Value::Many(values.into_iter().collect()));
     }
-    if input.peek(Token![:]) {
+    if input.peek(Token![:]) || input.peek(Token![==]) || input.peek(Token![=>]) {
         return Err(input.error(format!("a setting is written with `=`: `{key} = …`")));
     }
     if input.is_empty() || input.peek(Token![,]) {

@@ -20,11 +20,11 @@ use crate::check::Job;
 use crate::function::{Function, Parameter, Position};
 use crate::mend::mend;
 use crate::settings::{Directory, Setting, Settings, Value};
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::token::Brace;
-use syn::{FnArg, GenericParam, Pat, PatType, Path, ReturnType, Signature, parse_quote};
+use syn::{FnArg, GenericParam, Pat, PatType, ReturnType, Signature};
 
 pub(crate) fn expand(job: Job) -> TokenStream {
     match job {
@@ -38,7 +38,6 @@ pub(crate) fn expand(job: Job) -> TokenStream {
 struct Expansion<'a> {
     function: &'a Function,
     settings: &'a Settings,
-    runtime_crate: Path,
     /// The parameters in the user's order, each with the name that the generated code gives it.
     parameters: Vec<(&'a Parameter, Ident)>,
     body: Ident,
@@ -49,10 +48,6 @@ impl<'a> Expansion<'a> {
         Expansion {
             function,
             settings,
-            runtime_crate: settings
-                .runtime_crate()
-                .cloned()
-                .unwrap_or_else(|| parse_quote!(::poolhouse)),
             parameters: named(&function.parameters),
             body: format_ident!("__poolhouse_body", span = function.signature.ident.span()),
         }
@@ -113,8 +108,6 @@ impl<'a> Expansion<'a> {
 
     /// `Attribute::new(…).block_on((parameter(), …), |(a, …)| __poolhouse_body(a, …))`
     fn call(&self) -> TokenStream {
-        let runtime_crate = &self.runtime_crate;
-        let settings = self.settings(self.settings);
         let filled = || {
             self.parameters
                 .iter()
@@ -125,28 +118,53 @@ impl<'a> Expansion<'a> {
         let names = filled().map(|(_, name)| name);
         let names = quote!((#(#names,)*));
         let body = self.body_call();
-        // A return type that the runtime cannot handle is reported where it is written.
-        let span = match &self.function.signature.output {
-            ReturnType::Default => Span::call_site(),
-            ReturnType::Type(_, ty) => Span::call_site().located_at(ty.span()),
-        };
+        let attribute = self.attribute();
         let run = match self.function.position {
-            Position::Main => quote_spanned!(span=> .block_on(#sources, |#names| #body)),
-            Position::MainUnder(_) => quote_spanned!(span=> .main(#sources, |#names| #body).await),
+            Position::Main => quote!(.block_on(#sources, |#names| #body)),
+            Position::MainUnder(_) => quote!(.main(#sources, |#names| #body).await),
             // The caller's parameters move into the body.
-            _ => quote_spanned!(span=> .lifespan(#sources, move |#names| #body).await),
+            _ => quote!(.lifespan(#sources, move |#names| #body).await),
         };
-        let attribute = quote_spanned!(span=> __poolhouse);
         quote! {
-            let #attribute = #runtime_crate::__private::Attribute::new(::core::env!("CARGO_PKG_NAME"), #settings);
-            #attribute #run
+            let __poolhouse = #attribute;
+            __poolhouse #run
+        }
+    }
+
+    /// `::poolhouse::__private::Attribute::new(…)`, from the beginning of the return type to its end: there the compiler
+    /// says that it is one that the runtime cannot handle.
+    fn attribute(&self) -> TokenStream {
+        let output = match &self.function.signature.output {
+            ReturnType::Default => TokenStream::new(),
+            ReturnType::Type(_, ty) => ty.to_token_stream(),
+        };
+        let spans: Vec<Span> = output.into_iter().map(|token| token.span()).collect();
+        let begin = spans.first().copied().unwrap_or_else(Span::call_site);
+        let end = spans.last().copied().unwrap_or_else(Span::call_site);
+        let runtime_crate = self.runtime_crate(begin);
+        let settings = self.settings(self.settings);
+        let arguments = quote!(::core::env!("CARGO_PKG_NAME"), #settings);
+        quote_spanned!(end=> #runtime_crate::__private::Attribute::new(#arguments))
+    }
+
+    /// `::poolhouse`, or what `crate` says, at a place.
+    fn runtime_crate(&self, place: Span) -> TokenStream {
+        match self.settings.runtime_crate() {
+            None => quote_spanned!(place=> ::poolhouse),
+            Some(path) => {
+                let at_place = |mut token: TokenTree| {
+                    token.set_span(token.span().located_at(place));
+                    token
+                };
+                path.to_token_stream().into_iter().map(at_place).collect()
+            }
         }
     }
 
     /// `::poolhouse::__private::parameter::<PgEngine>()`, at the place of the type.
     fn source(&self, parameter: &Parameter) -> TokenStream {
-        let runtime_crate = &self.runtime_crate;
         let ty = &parameter.typed.ty;
+        let runtime_crate = self.runtime_crate(ty.span());
         match &parameter.pool {
             Some(settings) if !settings.list.is_empty() => {
                 let settings = self.settings(settings);
@@ -158,7 +176,7 @@ impl<'a> Expansion<'a> {
 
     /// `::poolhouse::Settings::attribute().max_size(20)…`
     fn settings(&self, settings: &Settings) -> TokenStream {
-        let runtime_crate = &self.runtime_crate;
+        let runtime_crate = self.runtime_crate(Span::call_site());
         let setters = settings.list.iter().filter_map(setter);
         quote!(#runtime_crate::Settings::attribute() #(#setters)*)
     }
@@ -225,7 +243,7 @@ fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStream> {
             (spec.name, expr.to_token_stream())
         }
         Value::List(list) => (spec.name, quote!([#(#list),*])),
-        Value::Static(path) => (spec.name, quote!(&#path)),
+        Value::Static(path) => (spec.name, quote_spanned!(path.span()=> &#path)),
         Value::Directory(directory) => ("embedded_migrations", embedded(directory)),
         Value::CratePath(_) => return None,
     };

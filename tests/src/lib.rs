@@ -12,6 +12,9 @@
 //! | [`pgbouncer`] | a pooler between a program and Postgres |
 //! | [`program`] | a program as a child process: lines, signals, exit status |
 //! | [`eventually`](mod@eventually) | waiting for a state instead of sleeping and hoping |
+//! | [`sql`], [`subject`] | the databases and the pools under test as types, for cases that are written once |
+//! | [`ground`], [`steps`] | where a case takes place, and dropping a future at each of its await points |
+//! | [`faults`] | the cases, for the tests that assert them and the report that compares |
 //!
 //! A test begins by asking for its server, and ends there when it is not under `tests/run`:
 //!
@@ -34,6 +37,8 @@ mod cluster;
 pub mod database;
 pub mod eventually;
 pub mod evidence;
+pub mod faults;
+pub mod ground;
 mod keeper;
 pub mod kind;
 pub mod log;
@@ -43,11 +48,15 @@ pub mod program;
 pub mod proxy;
 mod question;
 pub mod servers;
+pub mod sql;
+pub mod steps;
+pub mod subject;
 
 pub use self::{
     database::TestDatabase,
     eventually::eventually,
     evidence::Session,
+    ground::Ground,
     kind::Kind,
     log::Log,
     pgbouncer::PgBouncer,
@@ -55,4 +64,6 @@ pub use self::{
     program::Program,
     proxy::Proxy,
     servers::Server,
+    sql::Sql,
+    subject::{Options, Subject},
 };

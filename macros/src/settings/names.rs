@@ -112,13 +112,19 @@ pub(super) fn unknown(key: &str, on: On) -> String {
     }
 }
 
-/// The name that most likely was meant: at most one slip of the finger for every four letters.
+/// The name that most likely was meant: at most one slip of the finger for every four letters, or not yet typed to its
+/// end.
 fn closest<'a, T>(key: &str, known: impl Iterator<Item = (&'a str, T)>) -> Option<(&'a str, T)> {
     known
         .map(|known| (strsim::damerau_levenshtein(key, known.0), known))
-        .filter(|(distance, (name, _))| *distance <= name.len() / 4)
+        .filter(|(distance, (name, _))| *distance <= name.len() / 4 || begins(key, name))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
+}
+
+/// Whether a name begins like this; fewer letters begin too many names.
+fn begins(key: &str, name: &str) -> bool {
+    key.len() > 2 && name.starts_with(key)
 }
 
 /// `maximumPoolSize` and `MaximumPoolSize` as `maximum_pool_size`; `r#name` as `name`.

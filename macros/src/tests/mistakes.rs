@@ -116,7 +116,7 @@ fn a_broken_entry_does_not_hide_the_next() {
                 "a setting's name is written without quotes: `max_size = …`",
             ),
             (":", "a setting is written with `=`: `max_size = …`"),
-            ("=", "expected an expression"),
+            ("=", "a setting is written with `=`: `url = …`"),
             ("5", "expected a setting, such as `max_size = 20`"),
             ("lazy", "expected `=` after `lazy`"),
             ("x", "expected `,` after the value of `connect_with`"),
@@ -136,6 +136,17 @@ fn a_broken_entry_does_not_hide_the_next() {
 }
 
 #[test]
+fn a_value_without_a_name() {
+    settings(
+        "\"postgres://localhost/bands\", max_size = 20",
+        &[(
+            "\"postgres://localhost/bands\"",
+            "expected a setting; the URL is one: `url = \"postgres://localhost/bands\"`",
+        )],
+    );
+}
+
+#[test]
 fn unknown_settings() {
     settings(
         "max_szie = 5",
@@ -143,6 +154,10 @@ fn unknown_settings() {
             "max_szie",
             "unknown setting `max_szie`: did you mean `max_size`?",
         )],
+    );
+    settings(
+        "max_s",
+        &[("max_s", "unknown setting `max_s`: did you mean `max_size`?")],
     );
     settings(
         "maxSize = 5",

@@ -15,68 +15,72 @@ use crate::settings::{self, Flavor, ProgramSettings, Settings};
 
 /// What the attribute expands to: its arguments, then one of [`block_on`](Self::block_on), [`main`](Self::main) and
 /// [`lifespan`](Self::lifespan).
+///
+/// `R` is what the function returns. That it is an [`Outcome`] is asked here and nowhere behind, so that a return type
+/// that is none is reported once.
 #[derive(Debug)]
-pub struct Attribute {
+pub struct Attribute<R> {
     application: &'static str,
     settings: Settings,
+    of_error: fn(Error) -> Result<R, Error>,
 }
 
-impl Attribute {
+impl<R: Outcome> Attribute<R> {
     /// The attribute of a function in the crate `application`.
     pub fn new(application: &'static str, settings: Settings) -> Self {
         Self {
             application,
             settings,
+            of_error: R::of_error,
         }
     }
+}
 
+impl<R> Attribute<R> {
     /// Runs the body of a `main` without a runtime of its own.
-    pub fn block_on<P, F, Fut>(self, parameters: P, body: F) -> Fut::Output
+    pub fn block_on<P, F, Fut>(self, parameters: P, body: F) -> R
     where
         P: Parameters,
         F: FnOnce(P::Filled) -> Fut,
-        Fut: Future<Output: Outcome>,
+        Fut: Future<Output = R>,
     {
+        let of_error = self.of_error;
         let ended = self.program().and_then(|program| {
             let runtime = runtime(&program)?;
             let plan = self.plan(program, true);
             runtime.block_on(run(plan, parameters, body))
         });
-        conclude(ended, end_main)
+        conclude(ended, of_error, end_main)
     }
 
     /// Runs the body of a `main` inside the runtime that another attribute gives it.
-    pub async fn main<P, F, Fut>(self, parameters: P, body: F) -> Fut::Output
+    pub async fn main<P, F, Fut>(self, parameters: P, body: F) -> R
     where
         P: Parameters,
         F: FnOnce(P::Filled) -> Fut,
-        Fut: Future<Output: Outcome>,
+        Fut: Future<Output = R>,
     {
-        conclude(self.run(true, parameters, body).await, end_main)
+        let of_error = self.of_error;
+        conclude(self.run(true, parameters, body).await, of_error, end_main)
     }
 
     /// Runs the body of any other async function.
-    pub async fn lifespan<P, F, Fut>(self, parameters: P, body: F) -> Fut::Output
+    pub async fn lifespan<P, F, Fut>(self, parameters: P, body: F) -> R
     where
         P: Parameters,
         F: FnOnce(P::Filled) -> Fut,
-        Fut: Future<Output: Outcome>,
+        Fut: Future<Output = R>,
     {
-        conclude(self.run(false, parameters, body).await, |error| {
-            panic!("{error}")
-        })
+        let of_error = self.of_error;
+        let ended = self.run(false, parameters, body).await;
+        conclude(ended, of_error, |error| panic!("{error}"))
     }
 
-    async fn run<P, F, Fut>(
-        self,
-        is_main: bool,
-        parameters: P,
-        body: F,
-    ) -> Result<Ended<Fut::Output>, Error>
+    async fn run<P, F, Fut>(self, is_main: bool, parameters: P, body: F) -> Result<Ended<R>, Error>
     where
         P: Parameters,
         F: FnOnce(P::Filled) -> Fut,
-        Fut: Future,
+        Fut: Future<Output = R>,
     {
         let program = self.program()?;
         run(self.plan(program, is_main), parameters, body).await
@@ -92,12 +96,16 @@ impl Attribute {
 }
 
 /// Returns or re-raises what the run came to. `without_value` ends what cannot carry an error.
-fn conclude<R: Outcome>(ended: Result<Ended<R>, Error>, without_value: fn(&Error) -> R) -> R {
+fn conclude<R>(
+    ended: Result<Ended<R>, Error>,
+    of_error: fn(Error) -> Result<R, Error>,
+    without_value: fn(&Error) -> R,
+) -> R {
     match ended {
         Ok(Ended::Returned(value)) => value,
         Ok(Ended::Panicked(payload)) => resume_unwind(payload),
         Ok(Ended::Interrupted(interrupted)) => process::exit(interrupted.exit_code()),
-        Err(error) => R::of_error(error).unwrap_or_else(|error| without_value(&error)),
+        Err(error) => of_error(error).unwrap_or_else(|error| without_value(&error)),
     }
 }
 

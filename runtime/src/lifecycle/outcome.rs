@@ -8,8 +8,9 @@ use crate::error::Error;
 #[diagnostic::on_unimplemented(
     message = "a function under `#[with_pool]` cannot return `{Self}`",
     label = "poolhouse cannot report a failed start through this type",
-    note = "return `()`, `std::process::ExitCode`, or `Result<T, E>` where `E` implements `From<poolhouse::Error>`: \
-            `anyhow::Error`, `Box<dyn std::error::Error>`, `sqlx::Error` and `poolhouse::Error` do"
+    note = "return `()`, `std::process::ExitCode`, or `Result<T, E>` with one of the errors `anyhow::Error`, \
+            `Box<dyn std::error::Error>`, `sqlx::Error` and `poolhouse::Error`",
+    note = "an error type of your own needs `impl From<poolhouse::Error>`"
 )]
 pub trait Outcome: Sized {
     /// The value that reports a failed start, or the error itself where the type cannot carry it.
@@ -17,18 +18,21 @@ pub trait Outcome: Sized {
     fn of_error(error: Error) -> Result<Self, Error>;
 }
 
+#[diagnostic::do_not_recommend]
 impl Outcome for () {
     fn of_error(error: Error) -> Result<Self, Error> {
         Err(error)
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, E: From<Error>> Outcome for Result<T, E> {
     fn of_error(error: Error) -> Result<Self, Error> {
         Ok(Err(error.into()))
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Outcome for ExitCode {
     fn of_error(error: Error) -> Result<Self, Error> {
         eprintln!("Error: {error}");

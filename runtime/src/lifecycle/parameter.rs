@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::panic::Location;
+
+use futures_util::future::BoxFuture;
 
 use super::house::House;
 use super::plan::Plan;
@@ -24,7 +25,7 @@ use crate::settings::Settings;
             or `Shutdown`, by value",
     note = "on a lifespan function, a parameter without `#[pool]` is the caller's"
 )]
-pub trait Parameter: Sized {
+pub trait Parameter: Sized + Send + 'static {
     /// Says what has to be started for it.
     #[doc(hidden)]
     fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error>;
@@ -38,6 +39,7 @@ pub trait Parameter: Sized {
     ) -> impl Future<Output = Result<Self, Error>> + Send;
 }
 
+#[diagnostic::do_not_recommend]
 impl<DB: Backend> Parameter for Engine<DB> {
     fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error> {
         plan.engine::<DB>(settings, Base::Own)
@@ -52,6 +54,7 @@ impl<DB: Backend> Parameter for Engine<DB> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<DB: Backend> Parameter for sqlx::Pool<DB> {
     fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error> {
         plan.engine::<DB>(settings, Base::Sqlx)
@@ -69,6 +72,7 @@ impl<DB: Backend> Parameter for sqlx::Pool<DB> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<DB: Backend> Parameter for Checkout<DB> {
     fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error> {
         plan.engine::<DB>(settings, Base::Own)
@@ -84,6 +88,7 @@ impl<DB: Backend> Parameter for Checkout<DB> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Parameter for Shutdown {
     fn plan(_: Option<&Settings>, plan: &mut Plan) -> Result<(), Error> {
         plan.takes_shutdown = true;
@@ -100,10 +105,42 @@ impl Parameter for Shutdown {
 }
 
 /// One parameter of an attributed function, and the settings of its `#[pool(…)]`.
+///
+/// It carries what [`Parameter`] says of its type, so that nothing behind [`parameter`] asks for that trait again: a type
+/// that poolhouse cannot fill in is reported once.
 pub struct Request<T> {
     settings: Option<Settings>,
     place: &'static Location<'static>,
-    parameter: PhantomData<fn() -> T>,
+    plan: fn(Option<&Settings>, &mut Plan) -> Result<(), Error>,
+    fill: Fill<T>,
+}
+
+/// [`Parameter::fill`]
+type Fill<T> = for<'a> fn(
+    Option<&'a Settings>,
+    &'static Location<'static>,
+    &'a House,
+) -> BoxFuture<'a, Result<T, Error>>;
+
+impl<T: Parameter> Request<T> {
+    fn new(settings: Option<Settings>, place: &'static Location<'static>) -> Self {
+        Self {
+            settings,
+            place,
+            plan: T::plan,
+            fill: |settings, place, house| Box::pin(T::fill(settings, place, house)),
+        }
+    }
+}
+
+impl<T> Request<T> {
+    fn plan(&self, plan: &mut Plan) -> Result<(), Error> {
+        (self.plan)(self.settings.as_ref(), plan)
+    }
+
+    async fn fill(self, house: &House) -> Result<T, Error> {
+        (self.fill)(self.settings.as_ref(), self.place, house).await
+    }
 }
 
 impl<T> fmt::Debug for Request<T> {
@@ -118,21 +155,13 @@ impl<T> fmt::Debug for Request<T> {
 /// A parameter of the attribute's own engine.
 #[track_caller]
 pub fn parameter<T: Parameter>() -> Request<T> {
-    Request {
-        settings: None,
-        place: Location::caller(),
-        parameter: PhantomData,
-    }
+    Request::new(None, Location::caller())
 }
 
 /// A parameter with settings of its own.
 #[track_caller]
 pub fn parameter_with<T: Parameter>(settings: Settings) -> Request<T> {
-    Request {
-        settings: Some(settings),
-        place: Location::caller(),
-        parameter: PhantomData,
-    }
+    Request::new(Some(settings), Location::caller())
 }
 
 /// All parameters of an attributed function: a tuple of [`Request`]s.
@@ -146,7 +175,7 @@ pub trait Parameters {
 
     /// Makes the values, in order.
     #[doc(hidden)]
-    fn fill(self, house: &House) -> impl Future<Output = Result<Self::Filled, Error>> + Send;
+    fn fill(self, house: &House) -> impl Future<Output = Result<Self::Filled, Error>>;
 }
 
 impl Parameters for () {
@@ -163,18 +192,18 @@ impl Parameters for () {
 
 macro_rules! parameters {
     ($($T:ident $request:ident),+) => {
-        impl<$($T: Parameter + Send),+> Parameters for ($(Request<$T>,)+) {
+        impl<$($T),+> Parameters for ($(Request<$T>,)+) {
             type Filled = ($($T,)+);
 
             fn plan(&self, plan: &mut Plan) -> Result<(), Error> {
                 let ($($request,)+) = self;
-                $($T::plan($request.settings.as_ref(), plan)?;)+
+                $($request.plan(plan)?;)+
                 Ok(())
             }
 
             async fn fill(self, house: &House) -> Result<Self::Filled, Error> {
                 let ($($request,)+) = self;
-                Ok(($($T::fill($request.settings.as_ref(), $request.place, house).await?,)+))
+                Ok(($($request.fill(house).await?,)+))
             }
         }
     };

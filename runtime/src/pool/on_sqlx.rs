@@ -4,9 +4,11 @@
 //! on it too. What sqlx's pool does not have (validation by age, mending off the caller's path, the holders' places) it
 //! does not get here; its close gets the same limit.
 
+use std::iter;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::{self, join_all};
 use sqlx::AssertSqlSafe;
 use sqlx::pool::PoolOptions;
 use tokio::time::timeout;
@@ -142,13 +144,20 @@ impl<DB: Backend> OnSqlx<DB> {
 
     pub(super) async fn close(&self, limit: Duration, hurry: &CancellationToken) -> Ended {
         let begun = Instant::now();
+        // sqlx closes the idle ones when it has all the others back, and then one after another.
+        let idle = iter::from_fn(|| self.pool.try_acquire());
+        let farewells = join_all(idle.map(|idle| self.connector.goodbye(idle.detach())));
+        let close = future::join(self.pool.close(), farewells);
         let drained = tokio::select! {
-            result = timeout(limit, self.pool.close()) => result.is_ok(),
+            result = timeout(limit, close) => result.is_ok(),
             () = hurry.cancelled() => false,
         };
         if drained {
             return (Vec::new(), None);
         }
+        // Whoever comes back later finds somebody there to close its connection.
+        let pool = self.pool.clone();
+        tokio::spawn(async move { pool.close().await });
         // sqlx does not tell who has its connections.
         let out = (self.pool.size() as usize).saturating_sub(self.pool.num_idle());
         let ended = (0..out)

@@ -11,24 +11,31 @@ use super::migrations::{Migrations, SharedMigrator};
 
 /// A length of time: a [`Duration`], or a text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"`
 /// (see [`humantime::parse_duration`](https://docs.rs/humantime/latest/humantime/fn.parse_duration.html)).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a duration",
+    label = "expected a `Duration`, or text with a unit such as `\"30s\"`"
+)]
 pub trait IntoDuration {
     /// The duration as text, in the form the file takes.
     #[doc(hidden)]
     fn into_text(self) -> String;
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoDuration for Duration {
     fn into_text(self) -> String {
         humantime::format_duration(self).to_string()
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoDuration for &str {
     fn into_text(self) -> String {
         self.to_owned()
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoDuration for String {
     fn into_text(self) -> String {
         self

@@ -1,0 +1,45 @@
+//! The faults: what goes wrong around a pool, and what must hold then, written once for every database and every pool.
+//!
+//! Each case makes a database of its own, plays one fault on a pool, and returns an error when a promise does not hold.
+//! `tests/tests/faults.rs` is the table of them, and asserts; the program `compare-faults` plays them on `sqlx::Pool` as
+//! well, and prints. Those that end a whole process are programs: `tests/tests/faults/ends.rs`.
+//!
+//! Outside `tests/run` a case that needs a server is left out.
+
+pub mod cancel;
+pub mod close;
+pub mod network;
+pub mod restart;
+pub mod runtimes;
+pub mod start;
+
+use std::{future::Future, time::Duration};
+
+use anyhow::Context;
+
+/// How long a step may take that must not hang. It passes in full only when it does hang.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A `close_timeout` that a case waits for to its end.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// Awaits what must not hang.
+///
+/// # Errors
+/// When it does.
+async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> anyhow::Result<T> {
+    tokio::time::timeout(LIMIT, future)
+        .await
+        .with_context(|| format!("not over after {LIMIT:?}: {what}"))
+}
+
+/// The database of a case, or its end where there is none.
+macro_rules! ground {
+    ($subject:ty, $hint:literal) => {
+        match $crate::Ground::of::<<$subject as $crate::Subject>::Db>($hint).await? {
+            Some(ground) => ground,
+            None => return Ok(()),
+        }
+    };
+}
+use ground;

@@ -1,0 +1,183 @@
+//! Futures that are dropped at each of their await points.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use futures_util::{StreamExt, stream};
+
+use super::{bounded, ground};
+use crate::{Ground, Options, Proxy, Sql, Subject, sql::in_transaction, steps::up_to};
+
+/// 14: `begin()` is cancelled at every await point. Nobody gets a connection that is inside a transaction.
+pub async fn begin<S: Subject>() -> anyhow::Result<()> {
+    at_every_await_point::<S, _>("begin", async |pool| pool.begin().await.map(drop)).await
+}
+
+/// 14, further: a transaction with a nested one is cancelled at every await point, from its begin to its commit.
+pub async fn transaction<S: Subject>() -> anyhow::Result<()> {
+    at_every_await_point::<S, _>("transaction", async |pool| {
+        let mut transaction = pool.begin().await?;
+        S::Db::run(&mut transaction, "INSERT INTO entry VALUES (1)").await?;
+        let mut nested = S::Db::begin(&mut transaction).await?;
+        S::Db::run(&mut nested, "INSERT INTO entry VALUES (2)").await?;
+        nested.commit().await?;
+        S::commit(transaction).await
+    })
+    .await
+}
+
+/// 14, further: the same with statements that the driver takes for any other.
+pub async fn plain_begin<S: Subject>() -> anyhow::Result<()> {
+    at_every_await_point::<S, _>("plain", async |pool| {
+        pool.execute("BEGIN; INSERT INTO entry VALUES (1)").await
+    })
+    .await
+}
+
+/// Runs a piece of work again and again, each time dropped at a later await point, until it comes to its end. After each, the
+/// one connection is outside any transaction, and all or nothing was committed: an even number of entries.
+async fn at_every_await_point<S, F>(hint: &str, work: F) -> anyhow::Result<()>
+where
+    S: Subject,
+    F: AsyncFn(S) -> sqlx::Result<()>,
+{
+    let Some(ground) = Ground::of::<S::Db>(hint).await? else {
+        return Ok(());
+    };
+    for through_network in [false, true] {
+        // A slow network makes every wait one of its own. Without it, some answers are there at once.
+        let proxy = match &ground {
+            Ground::Server(database) if through_network => {
+                Some(Proxy::before(database.address()?)?)
+            }
+            _ => None,
+        };
+        let url = match (&ground, &proxy) {
+            (Ground::Server(database), Some(proxy)) => {
+                proxy.delay(Duration::from_millis(1));
+                database.url_through(proxy.address())
+            }
+            _ => ground.url(),
+        };
+        let pool = S::start(Options {
+            max_size: 1,
+            ..Options::new(url)
+        })
+        .await?;
+        pool.execute("CREATE TABLE IF NOT EXISTS entry (id INTEGER)")
+            .await?;
+        let mut cancelled = 0;
+        // Several times each: where it waits depends on the network and on the scheduler.
+        for pending in (0..16).flat_map(|pending| [pending; 4]) {
+            let result = bounded("the work", up_to(pending, work(pool.clone()))).await?;
+            cancelled += usize::from(pending > 0 && result.is_none());
+            result
+                .transpose()
+                .with_context(|| format!("after {pending} waits"))?;
+            bounded("the check", outside_any_transaction(&pool))
+                .await?
+                .with_context(|| format!("cancelled after {pending} waits"))?;
+        }
+        ensure!(cancelled > 0 || proxy.is_none(), "it never waited");
+        if let Ground::Server(database) = &ground {
+            let idle = database.idle_in_transaction().await?;
+            ensure!(idle == 0, "{idle} sessions are idle in a transaction");
+        }
+        let ended = bounded("the close", pool.close()).await?;
+        ensure!(ended.is_empty(), "{ended:?}");
+        ground.closed_in_good_order().await?;
+    }
+    Ok(())
+}
+
+async fn outside_any_transaction<S: Subject>(pool: &S) -> anyhow::Result<()> {
+    let mut checkout = pool.acquire().await?;
+    ensure!(
+        !in_transaction::<S::Db>(&mut checkout).await?,
+        "a checkout is inside a transaction"
+    );
+    drop(checkout);
+    let odd = pool.number("SELECT count(*) % 2 FROM entry").await?;
+    ensure!(odd == 0, "half of a transaction was committed");
+    Ok(())
+}
+
+/// 16: `acquire()` is cancelled at every await point, ten thousand times. Every place is there again afterwards, and there
+/// are never more sessions than `max_size`.
+pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
+    const ROUNDS: usize = 10_000;
+    const MAX_SIZE: u32 = 4;
+    let ground = Arc::new(ground!(S, "acquire"));
+    let options = Options::new(ground.url());
+    let pool = S::start(Options {
+        max_size: MAX_SIZE,
+        // Every checkout asks the server, so that every one waits.
+        validate_after: Duration::ZERO,
+        ..options
+    })
+    .await?;
+
+    let over = Arc::new(AtomicBool::new(false));
+    let watch = never_above(Arc::clone(&ground), MAX_SIZE as usize, Arc::clone(&over));
+    let watch = tokio::spawn(watch);
+    stream::iter(0..ROUNDS)
+        .for_each_concurrent(3 * MAX_SIZE as usize, |round| {
+            let pool = pool.clone();
+            async move {
+                let acquired = up_to(round % 8, pool.acquire()).await;
+                if let (Some(Ok(mut checkout)), true, Some(end)) =
+                    (acquired, round % 50 == 0, S::Db::END_SESSION)
+                {
+                    // Its place has to be filled anew.
+                    let _ = S::Db::run(&mut checkout, end).await;
+                }
+            }
+        })
+        .await;
+    over.store(true, Relaxed);
+    let seen = watch.await??;
+
+    // All of them at the same time.
+    let mut checkouts = Vec::new();
+    for _ in 0..MAX_SIZE {
+        let mut checkout = bounded("recovering a place", pool.acquire()).await??;
+        S::Db::run(&mut checkout, "SELECT 1").await?;
+        checkouts.push(checkout);
+    }
+    let one_more = up_to(1, pool.acquire()).await;
+    ensure!(one_more.is_none(), "there is a place too many");
+    drop(checkouts);
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    ensure!(
+        ground.database().is_err() || seen > 10,
+        "watched {seen} times only"
+    );
+    Ok(())
+}
+
+/// Counts the sessions on the server until it is over, and returns how often.
+///
+/// A session that has said goodbye is still listed until its process is gone, so one count above the limit says nothing;
+/// several in a row do.
+async fn never_above(
+    ground: Arc<Ground>,
+    limit: usize,
+    over: Arc<AtomicBool>,
+) -> anyhow::Result<usize> {
+    let (mut counts, mut above) = (0, 0);
+    while !over.load(Relaxed) {
+        let sessions = ground.sessions().await?.unwrap_or_default();
+        above = if sessions > limit { above + 1 } else { 0 };
+        ensure!(above < 10, "{sessions} sessions, and {limit} are allowed");
+        counts += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(counts)
+}

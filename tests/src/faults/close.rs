@@ -1,0 +1,282 @@
+//! Closing a pool while something is still out.
+
+use std::{
+    mem,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use anyhow::{Context, ensure};
+use futures_util::{StreamExt, future::join_all};
+
+use super::{SHORT, bounded, ground};
+use crate::{Ground, Options, Sql, Subject, eventually};
+
+/// 9: a checkout is held for ever. The close returns at its limit and names the holder, whose session is ended.
+pub async fn held_for_ever<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "held");
+    let options = Options::new(ground.url());
+    let pool = S::start(Options {
+        close_timeout: SHORT,
+        ..options
+    })
+    .await?;
+    let (acquired, line) = (pool.acquire(), line!());
+    let mut held = acquired.await?;
+
+    let ended = bounded("the close", pool.close()).await?;
+    named::<S>(&ended, &format!("the checkout taken at {}:{line}", file!()))?;
+    if S::Db::SERVER.is_some() {
+        one_was_ended::<S>(&ground).await?;
+        let used = bounded("using it", S::Db::run(&mut held, "SELECT 1")).await?;
+        ensure!(used.is_err(), "it can still be used");
+    }
+    drop(held);
+    ground.no_session_left().await
+}
+
+/// 10: a checkout is leaked. The same, and nothing hangs.
+pub async fn leaked<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "leaked");
+    let options = Options::new(ground.url());
+    let pool = S::start(Options {
+        close_timeout: SHORT,
+        ..options
+    })
+    .await?;
+    let (acquired, line) = (pool.acquire(), line!());
+    mem::forget(acquired.await?);
+
+    let ended = bounded("the close", pool.close()).await?;
+    named::<S>(&ended, &format!("the checkout taken at {}:{line}", file!()))?;
+    match S::Db::SERVER {
+        Some(_) => one_was_ended::<S>(&ground).await,
+        // Nobody can end it, and it is open as long as the process.
+        None => Ok(()),
+    }
+}
+
+/// 11: a clone of the pool outlives it, as in a `static`. The close completes, and later use is told so.
+pub async fn outlived_by_a_clone<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "clone");
+    let pool = S::start(Options::new(ground.url())).await?;
+    let clone: &'static S = Box::leak(Box::new(pool.clone()));
+    clone.execute("SELECT 1").await?;
+
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    ground.closed_in_good_order().await?;
+    let used = bounded("using it", clone.execute("SELECT 1")).await?;
+    let acquired = bounded("acquiring", clone.acquire()).await?.map(drop);
+    for refused in [used, acquired] {
+        let said = refused.err().context("it can still be used")?.to_string();
+        ensure!(said.contains("closed"), "{said}");
+    }
+    Ok(())
+}
+
+/// 12: a statement runs for an hour. The close ends it on the server.
+pub async fn running_statement<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "running");
+    let sleep = S::Db::SLEEP.context("nothing runs for long here")?;
+    let options = Options::new(ground.url());
+    let pool = S::start(Options {
+        close_timeout: SHORT,
+        ..options
+    })
+    .await?;
+    let query = tokio::spawn(pool.execute(sleep));
+    ground.one_runs("3600").await?;
+
+    let ended = bounded("the close", pool.close()).await?;
+    named::<S>(&ended, &format!("the statement `{sleep}`"))?;
+    one_was_ended::<S>(&ground).await?;
+    let result = bounded("the query", query).await??;
+    ensure!(result.is_err(), "the query has succeeded");
+    Ok(())
+}
+
+/// 13: the future of a running query is dropped before the close, which is bounded and leaves no statement behind.
+pub async fn dropped_query<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "dropped");
+    let options = Options::new(ground.url());
+    let pool = S::start(Options {
+        close_timeout: SHORT,
+        ..options
+    })
+    .await?;
+    drop_a_running_query(&pool, &ground).await?;
+
+    bounded("the close", pool.close()).await?;
+    ground.none_is_active().await?;
+    one_was_ended::<S>(&ground).await
+}
+
+/// 13, further: the dropped query gives its place back although the server is still at work on it.
+pub async fn dropped_query_frees_its_place<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "dropped");
+    let options = Options::new(ground.url());
+    let pool = S::start(Options {
+        max_size: 1,
+        ..options
+    })
+    .await?;
+    drop_a_running_query(&pool, &ground).await?;
+
+    bounded("the next query", pool.execute("SELECT 1")).await??;
+    ground.none_is_active().await?;
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    ground.toll(0, 1).await
+}
+
+async fn drop_a_running_query<S: Subject>(pool: &S, ground: &Ground) -> anyhow::Result<()> {
+    let sleep = S::Db::SLEEP.context("nothing runs for long here")?;
+    let mut query = pin!(pool.execute(sleep));
+    tokio::select! {
+        result = &mut query => anyhow::bail!("the query is over: {result:?}"),
+        running = ground.one_runs("3600") => running.map(drop),
+    }
+}
+
+/// 17: a thousand tasks wait for a checkout. They are all told at once, while the holder still has it.
+pub async fn a_thousand_waiters<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "waiters");
+    let options = Options::new(ground.url());
+    let pool = S::start(Options {
+        max_size: 1,
+        ..options
+    })
+    .await?;
+    let held = pool.acquire().await?;
+
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let waiters: Vec<_> = (0..1000)
+        .map(|_| {
+            let (checkout, waiting) = (pool.acquire(), Arc::clone(&waiting));
+            tokio::spawn(async move {
+                waiting.fetch_add(1, Relaxed);
+                checkout.await.map(drop)
+            })
+        })
+        .collect();
+    eventually("all of them wait", async || {
+        let waiting = waiting.load(Relaxed);
+        ensure!(waiting == 1000, "{waiting} wait");
+        Ok(())
+    })
+    .await?;
+
+    let closing = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.close().await }
+    });
+    for told in bounded("telling the waiters", join_all(waiters)).await? {
+        let said = told?.err().context("one got a checkout")?.to_string();
+        ensure!(said.contains("closed"), "{said}");
+    }
+    drop(held);
+    let ended = bounded("the close", closing).await??;
+    ensure!(ended.is_empty(), "{ended:?}");
+    ground.closed_in_good_order().await
+}
+
+/// 17, further: waiters take turns at one connection in the moment of the close. Whoever got it has it to its end, and
+/// then it is closed in good order.
+pub async fn waiters_in_turn<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "turns");
+    for _ in 0..20 {
+        let options = Options::new(ground.url());
+        let pool = S::start(Options {
+            max_size: 2,
+            ..options
+        })
+        .await?;
+        let served = Arc::new(AtomicUsize::new(0));
+        let waiters: Vec<_> = (0..200)
+            .map(|_| {
+                let (query, served) = (pool.execute("SELECT 1"), Arc::clone(&served));
+                tokio::spawn(async move {
+                    let result = query.await;
+                    served.fetch_add(1, Relaxed);
+                    result
+                })
+            })
+            .collect();
+        while served.load(Relaxed) < 20 {
+            tokio::task::yield_now().await;
+        }
+        let ended = bounded("the close", pool.close()).await?;
+        ensure!(ended.is_empty(), "{ended:?}");
+        // Nothing may be left for the background: a program ends here.
+        ensure!(pool.size() == 0, "{} connections are open", pool.size());
+        for result in bounded("the waiters", join_all(waiters)).await? {
+            if let Err(error) = result? {
+                ensure!(error.to_string().contains("closed"), "{error}");
+            }
+        }
+    }
+    ground.closed_in_good_order().await
+}
+
+/// 23: a result is half read when its stream is dropped, and the pool closed. The sessions end in good order.
+pub async fn half_read_result<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "half");
+    let pool = S::start(Options::new(ground.url())).await?;
+    let mut rows = pool.rows(S::Db::MANY_ROWS);
+    rows.next().await.context("no row")??;
+    drop(rows);
+    let mut checkout = pool.acquire().await?;
+    let mut rows = S::Db::read(&mut checkout, S::Db::MANY_ROWS);
+    rows.next().await.context("no row")??;
+    drop(rows);
+    drop(checkout);
+
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    ground.closed_in_good_order().await?;
+    if let Ground::Server(database) = &ground {
+        for words in [
+            "reset by peer",
+            "could not send data",
+            "Broken pipe",
+            "connection to client lost",
+        ] {
+            let lines = database
+                .server()
+                .log()?
+                .lines_with(&[words, database.name()])?;
+            ensure!(lines.is_empty(), "{lines:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Whether exactly this holder was ended, where the pool can tell.
+fn named<S: Subject>(ended: &[String], holder: &str) -> anyhow::Result<()> {
+    ensure!(ended.len() == 1, "one was out: {ended:?}");
+    ensure!(
+        !S::OURS || ended[0] == holder,
+        "{ended:?} instead of {holder}"
+    );
+    Ok(())
+}
+
+/// The server has ended one session, and the others have said goodbye. sqlx's pool does not let go of all its idle ones, so
+/// there more may be ended.
+async fn one_was_ended<S: Subject>(ground: &Ground) -> anyhow::Result<()> {
+    if S::OURS {
+        return ground.toll(0, 1).await;
+    }
+    ground.no_session_left().await?;
+    let database = ground.database()?;
+    let toll = (database.ended_uncleanly().await?, database.killed().await?);
+    ensure!(
+        toll.0 == 0 && toll.1 >= 1,
+        "ended uncleanly and killed: {toll:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! A network that holds back or swallows what passes through it.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use futures_util::{StreamExt, future::try_join_all};
+
+use super::{SHORT, bounded, ground};
+use crate::{Ground, Options, Proxy, Sql, Subject, eventually};
+
+/// A proxy before a ground's server, and the options to reach the server through it.
+fn through_proxy(ground: &Ground) -> anyhow::Result<(Proxy, Options)> {
+    let database = ground.database()?;
+    let proxy = Proxy::before(database.address()?)?;
+    let options = Options::new(database.url_through(proxy.address()));
+    Ok((proxy, options))
+}
+
+/// 18: a handshake is under way at close. The close is bounded, and the connection that comes late is closed.
+pub async fn late_handshake<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "late");
+    let (proxy, options) = through_proxy(&ground)?;
+    let pool = S::start(Options {
+        close_timeout: SHORT,
+        ..options
+    })
+    .await?;
+    let held = pool.acquire().await?;
+    proxy.stop();
+    let late = tokio::spawn(pool.acquire());
+    proxy.open_become(2).await?;
+    drop(held);
+
+    bounded("the close", pool.close()).await?;
+    proxy.pass();
+    let late = bounded("the late one", late).await??;
+    ensure!(late.is_err(), "it got a checkout");
+    proxy.open_become(0).await?;
+    ground.closed_in_good_order().await
+}
+
+/// 21: the peer is black-holed while a connection returns that nobody knows the state of. Its place is free again.
+pub async fn return_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "hole");
+    let (proxy, options) = through_proxy(&ground)?;
+    let pool = S::start(Options {
+        max_size: 1,
+        ..options
+    })
+    .await?;
+    let transaction = pool.begin().await?;
+    proxy.black_hole();
+    drop(transaction);
+
+    // It is given up, and so is the socket that was to end its session on the server.
+    eventually("the socket is gone", async || {
+        ensure!(proxy.sockets()[0].closed.is_some(), "it is open");
+        Ok(())
+    })
+    .await?;
+    proxy.pass();
+    bounded("the next query", pool.execute("SELECT 1")).await??;
+    bounded("the close", pool.close()).await?;
+    proxy.open_become(0).await
+}
+
+/// 21, further: the peer is black-holed while a connection is idle. Whoever is to get it gets another one.
+pub async fn idle_in_a_black_hole<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "idle");
+    let (proxy, options) = through_proxy(&ground)?;
+    let options = Options {
+        max_size: 1,
+        validate_after: Duration::ZERO,
+        ..options
+    };
+    let pool = S::start(options).await?;
+    proxy.black_hole();
+    let query = tokio::spawn(pool.execute("SELECT 1"));
+    // It has asked in vain, and someone comes to end its session. Both stay silent; the next one is answered.
+    proxy.open_become(2).await?;
+    proxy.pass();
+
+    bounded("the next query", query).await???;
+    bounded("the close", pool.close()).await?;
+    proxy.open_become(0).await
+}
+
+/// 22: all peers are black-holed at close: idle ones, half-read ones, and ones in a transaction. All of them wait for one and
+/// the same limit.
+pub async fn close_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
+    const PEERS: u32 = 24;
+    let ground = ground!(S, "holes");
+    let (proxy, options) = through_proxy(&ground)?;
+    let options = Options {
+        max_size: PEERS,
+        min_size: PEERS,
+        ..options
+    };
+    let pool = S::start(Options {
+        close_timeout: Duration::from_secs(1),
+        ..options
+    })
+    .await?;
+    let mut checkouts = try_join_all((0..PEERS).map(|_| pool.acquire())).await?;
+    proxy.open_become(PEERS as usize).await?;
+
+    for (index, checkout) in checkouts.iter_mut().enumerate() {
+        match index % 3 {
+            0 => S::Db::run(checkout, "BEGIN").await?,
+            1 => {
+                let mut rows = S::Db::read(checkout, S::Db::MANY_ROWS);
+                rows.next().await.context("no row")??;
+            }
+            _ => {}
+        }
+    }
+    proxy.black_hole();
+    drop(checkouts);
+    // A limit for each, one after another, would take far longer than this waits.
+    bounded("the close", pool.close()).await?;
+    if S::OURS {
+        proxy.open_become(0).await?;
+    }
+    Ok(())
+}

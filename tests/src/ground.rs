@@ -1,0 +1,158 @@
+//! Where a case takes place: a database of its own, and the evidence that it gives.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tempfile::TempDir;
+
+use crate::{Server, TestDatabase, eventually, servers, sql::Sql};
+
+/// A database of a case's own, on a server or in a file.
+#[derive(Debug)]
+pub enum Ground {
+    /// On a server, which is asked for evidence.
+    Server(TestDatabase),
+    /// A SQLite file, in a folder which is looked into for evidence.
+    File(TempDir),
+}
+
+impl Ground {
+    /// A new database of this kind on the shared server; `None` outside `tests/run` when it takes a server.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn of<DB: Sql>(hint: &str) -> anyhow::Result<Option<Self>> {
+        let Some(kind) = DB::SERVER else {
+            return Ok(Some(Self::File(TempDir::new()?)));
+        };
+        match servers::require(kind) {
+            Some(server) => Self::on(&server, hint).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A new database on this server.
+    ///
+    /// # Errors
+    /// As [`Server::database`].
+    pub async fn on(server: &Server, hint: &str) -> anyhow::Result<Self> {
+        Ok(Self::Server(server.database(hint).await?))
+    }
+
+    /// The database's URL.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Server(database) => database.url().to_owned(),
+            Self::File(folder) => format!("sqlite:{}?mode=rwc", folder.path().join("db").display()),
+        }
+    }
+
+    /// The database on its server.
+    ///
+    /// # Errors
+    /// When it is a file.
+    pub fn database(&self) -> anyhow::Result<&TestDatabase> {
+        match self {
+            Self::Server(database) => Ok(database),
+            Self::File(_) => anyhow::bail!("this case needs a server"),
+        }
+    }
+
+    /// **A**: waits until no session is left.
+    ///
+    /// # Errors
+    /// When some are left at the limit of [`eventually()`].
+    pub async fn no_session_left(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Server(database) => database.no_session_left().await,
+            // The last connection that closes in good order takes the write-ahead log with it:
+            // <https://www.sqlite.org/wal.html#the_wal_file>.
+            Self::File(folder) => {
+                eventually("SQLite's last connection is closed", async || {
+                    for name in ["db-wal", "db-shm"] {
+                        let path: PathBuf = folder.path().join(name);
+                        anyhow::ensure!(!path.exists(), "{} is there", path.display());
+                    }
+                    Ok(())
+                })
+                .await
+            }
+        }
+    }
+
+    /// **A** and **B**: waits until no session is left, none of which ended uncleanly or was killed.
+    ///
+    /// # Errors
+    /// When that is not so.
+    pub async fn closed_in_good_order(&self) -> anyhow::Result<()> {
+        self.toll(0, 0).await
+    }
+
+    /// **A**, **B** and **K**: waits until no session is left, of which so many ended uncleanly and so many were killed. A
+    /// file knows no such numbers.
+    ///
+    /// # Errors
+    /// When that is not so.
+    pub async fn toll(&self, uncleanly: u64, killed: u64) -> anyhow::Result<()> {
+        self.no_session_left().await?;
+        let Self::Server(database) = self else {
+            return Ok(());
+        };
+        let toll = (database.ended_uncleanly().await?, database.killed().await?);
+        anyhow::ensure!(
+            toll == (uncleanly, killed),
+            "{} sessions ended uncleanly and {} were killed, instead of {uncleanly} and {killed}",
+            toll.0,
+            toll.1
+        );
+        Ok(())
+    }
+
+    /// How many sessions there are now; `None` where nobody counts them.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub async fn sessions(&self) -> anyhow::Result<Option<usize>> {
+        match self {
+            Self::Server(database) => Ok(Some(database.sessions().await?.len())),
+            Self::File(_) => Ok(None),
+        }
+    }
+
+    /// Waits until exactly one session runs a statement with these words, and returns its id.
+    ///
+    /// # Errors
+    /// When there is none at the limit of [`eventually()`].
+    pub async fn one_runs(&self, words: &str) -> anyhow::Result<i64> {
+        let what = format!("one session runs {words}");
+        let sessions = self
+            .database()?
+            .sessions_become(&what, |sessions| {
+                let running = sessions.iter().filter(|session| {
+                    session.state == "active" && session.statement.contains(words)
+                });
+                running.count() == 1
+            })
+            .await?;
+        let running = sessions
+            .iter()
+            .find(|session| session.state == "active" && session.statement.contains(words));
+        Ok(running.context("it has just been there")?.id)
+    }
+
+    /// Waits until no session runs a statement.
+    ///
+    /// # Errors
+    /// When one still does at the limit of [`eventually()`].
+    pub async fn none_is_active(&self) -> anyhow::Result<()> {
+        let Self::Server(database) = self else {
+            return Ok(());
+        };
+        database
+            .sessions_become("no session is active", |sessions| {
+                sessions.iter().all(|session| session.state != "active")
+            })
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,135 @@
+//! The databases under test as types, for cases that are written once: the few statements that differ, and running a
+//! statement on a plain connection of the driver.
+
+use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
+use poolhouse::{Backend, Engine};
+use sqlx::{AssertSqlSafe, Row};
+
+use crate::Kind;
+
+/// A database under test.
+pub trait Sql: Backend {
+    /// Its name in reports.
+    const NAME: &'static str;
+    /// The kind of server; `None` where there is none.
+    const SERVER: Option<Kind>;
+    /// A statement that runs for an hour; `None` where nothing does.
+    const SLEEP: Option<&'static str>;
+    /// A query for a number that tells sessions apart.
+    const SESSION: Option<&'static str>;
+    /// A query for 1 inside a transaction and 0 outside of any; `None` where only `BEGIN` can tell, by failing inside of one.
+    const IN_TRANSACTION: Option<&'static str>;
+    /// A statement by which a session ends itself; `None` where it is no session.
+    const END_SESSION: Option<&'static str>;
+    /// A query for more rows than the driver reads at once.
+    const MANY_ROWS: &'static str;
+
+    /// Runs statements, unprepared.
+    fn run<'c>(connection: &'c mut Self::Connection, sql: &str) -> BoxFuture<'c, sqlx::Result<()>>;
+
+    /// The whole number that a query answers with, unprepared.
+    fn answer<'c>(
+        connection: &'c mut Self::Connection,
+        sql: &str,
+    ) -> BoxFuture<'c, sqlx::Result<i64>>;
+
+    /// The rows of a query, each for its own sake.
+    fn read<'c>(connection: &'c mut Self::Connection, sql: &str)
+    -> BoxStream<'c, sqlx::Result<()>>;
+
+    /// The whole number that a query answers with, prepared, on the engine itself.
+    fn answer_on(engine: Engine<Self>, sql: &str) -> BoxFuture<'static, sqlx::Result<i64>>;
+
+    /// As [`Sql::read`], on the engine itself.
+    fn read_on(engine: &Engine<Self>, sql: &str) -> BoxStream<'static, sqlx::Result<()>>;
+
+    /// Begins a transaction that the connection's borrower owns.
+    fn begin(
+        connection: &mut Self::Connection,
+    ) -> BoxFuture<'_, sqlx::Result<sqlx::Transaction<'_, Self>>>;
+}
+
+macro_rules! database {
+    ($database:ty { $($facts:tt)* }) => {
+        impl Sql for $database {
+            $($facts)*
+
+            fn run<'c>(connection: &'c mut Self::Connection, sql: &str) -> BoxFuture<'c, sqlx::Result<()>> {
+                let sql = AssertSqlSafe(sql.to_owned());
+                Box::pin(async move { sqlx::raw_sql(sql).execute(connection).await.map(drop) })
+            }
+
+            fn answer<'c>(connection: &'c mut Self::Connection, sql: &str) -> BoxFuture<'c, sqlx::Result<i64>> {
+                let sql = AssertSqlSafe(sql.to_owned());
+                Box::pin(async move { sqlx::raw_sql(sql).fetch_one(connection).await?.try_get(0) })
+            }
+
+            fn read<'c>(connection: &'c mut Self::Connection, sql: &str) -> BoxStream<'c, sqlx::Result<()>> {
+                let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch(connection);
+                Box::pin(rows.map(|row| row.map(drop)))
+            }
+
+            fn answer_on(engine: Engine<Self>, sql: &str) -> BoxFuture<'static, sqlx::Result<i64>> {
+                let sql = AssertSqlSafe(sql.to_owned());
+                Box::pin(async move { sqlx::query_scalar(sql).fetch_one(&engine).await })
+            }
+
+            fn read_on(engine: &Engine<Self>, sql: &str) -> BoxStream<'static, sqlx::Result<()>> {
+                let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch(engine);
+                Box::pin(rows.map(|row| row.map(drop)))
+            }
+
+            fn begin(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<sqlx::Transaction<'_, Self>>> {
+                Box::pin(sqlx::Connection::begin(connection))
+            }
+        }
+    };
+}
+
+database!(sqlx::Postgres {
+    const NAME: &'static str = "Postgres";
+    const SERVER: Option<Kind> = Some(Kind::Postgres);
+    const SLEEP: Option<&'static str> = Some("SELECT pg_sleep(3600)");
+    const SESSION: Option<&'static str> = Some("SELECT pg_backend_pid()::int8");
+    // Outside a transaction, both are the time at which the statement arrived; if it is not prepared, which takes
+    // several messages.
+    const IN_TRANSACTION: Option<&'static str> = Some("SELECT (now() <> statement_timestamp())::int::int8");
+    const END_SESSION: Option<&'static str> = Some("SELECT pg_terminate_backend(pg_backend_pid())");
+    const MANY_ROWS: &'static str = "SELECT repeat('x', 100) FROM generate_series(1, 5000)";
+});
+
+database!(sqlx::MySql {
+    const NAME: &'static str = "MariaDB";
+    const SERVER: Option<Kind> = Some(Kind::MariaDb);
+    const SLEEP: Option<&'static str> = Some("SELECT SLEEP(3600)");
+    const SESSION: Option<&'static str> = Some("SELECT CAST(CONNECTION_ID() AS SIGNED)");
+    const IN_TRANSACTION: Option<&'static str> = Some("SELECT CAST(@@in_transaction AS SIGNED)");
+    const END_SESSION: Option<&'static str> = Some("KILL CONNECTION_ID()");
+    const MANY_ROWS: &'static str = "SELECT repeat('x', 100) FROM seq_1_to_5000";
+});
+
+database!(sqlx::Sqlite {
+    const NAME: &'static str = "SQLite";
+    const SERVER: Option<Kind> = None;
+    const SLEEP: Option<&'static str> = None;
+    const SESSION: Option<&'static str> = None;
+    const IN_TRANSACTION: Option<&'static str> = None;
+    const END_SESSION: Option<&'static str> = None;
+    const MANY_ROWS: &'static str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) \
+                                     SELECT hex(zeroblob(50)) FROM n";
+});
+
+/// Whether the connection is inside a transaction, by the database's own word.
+///
+/// # Errors
+/// When the database cannot be asked, which it cannot be inside a failed transaction either.
+pub async fn in_transaction<DB: Sql>(connection: &mut DB::Connection) -> sqlx::Result<bool> {
+    if let Some(query) = DB::IN_TRANSACTION {
+        return Ok(DB::answer(connection, query).await? != 0);
+    }
+    match DB::run(connection, "BEGIN").await {
+        Ok(()) => DB::run(connection, "ROLLBACK").await.map(|()| false),
+        Err(sqlx::Error::Database(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,52 @@
+//! Dropping a future at each of its await points.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
+/// Polls a future until it is ready, or until it has not been ready for so many times; then it is dropped.
+///
+/// Every await point at which it waits is one such time, or more where it is woken early. With 0 it is never polled.
+///
+/// # Cancellation
+/// As that of the future itself.
+pub async fn up_to<F: Future>(pending: usize, future: F) -> Option<F::Output> {
+    if pending == 0 {
+        return None;
+    }
+    let mut future = pin!(future);
+    let mut times = 0;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => {
+            times += 1;
+            if times == pending {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::up_to;
+
+    async fn waits_twice() -> u8 {
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        7
+    }
+
+    #[tokio::test]
+    async fn drops_at_each_await_point_and_then_lets_it_finish() {
+        for pending in 0..=2 {
+            assert_eq!(up_to(pending, waits_twice()).await, None);
+        }
+        assert_eq!(up_to(3, waits_twice()).await, Some(7));
+    }
+}

@@ -59,7 +59,9 @@ impl fmt::Display for Migrations {
             Self::None => f.write_str("none"),
             Self::Directory(path) => write!(f, "{:?}", path.display().to_string()),
             Self::Embedded { directory, files } => {
-                write!(f, "{directory:?}, {} files embedded", files.len())
+                let files = files.len();
+                let noun = if files == 1 { "file" } else { "files" };
+                write!(f, "{directory:?}, {files} {noun} embedded")
             }
             Self::Migrator(migrator) => write!(f, "{migrator:?}"),
         }

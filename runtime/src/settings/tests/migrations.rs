@@ -154,7 +154,7 @@ async fn an_error_names_the_file() {
     let embedded =
         error(Settings::new().embedded_migrations("sql", &[("first_bands.sql", "")])).await;
     assert!(
-        embedded.contains("engine `default`: migrations = \"sql\", 1 files embedded (builder, "),
+        embedded.contains("engine `default`: migrations = \"sql\", 1 file embedded (builder, "),
         "{embedded}"
     );
     assert!(embedded.contains("first_bands.sql"), "{embedded}");

@@ -14,6 +14,9 @@ use crate::backend::Backend;
 /// How long those whose session was just ended on the server have to notice it and let go.
 const LET_GO: Duration = Duration::from_secs(1);
 
+/// How often a close looks after connections that are on their way from one hand to the next.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// What closing a pool came to.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -151,10 +154,20 @@ impl<DB: Backend> Own<DB> {
         // Wakes the waiters, refuses newcomers, and lets go of the idle connections, each of which says goodbye in a
         // task of its own, as those do that come back later.
         self.places.close();
+        // deadpool leaves those in its queue whose permit has just been given to a waiter, who now gets nothing.
+        drop(self.places.retain(|_, _| false));
+        self.closing.cancel();
         self.yard.tasks.close();
         let back = async {
-            pool.0.checkouts.wait().await;
-            self.yard.tasks.wait().await;
+            loop {
+                pool.0.checkouts.wait().await;
+                self.yard.tasks.wait().await;
+                // A connection on its way to a caller is with neither of them, and nobody says when it moves on.
+                if self.yard.register.open() == 0 {
+                    return;
+                }
+                tokio::time::sleep(MOMENT).await;
+            }
         };
         let drained = tokio::select! {
             result = timeout(limit, back) => result.is_ok(),

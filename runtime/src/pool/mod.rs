@@ -42,6 +42,7 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::checkout::Checkout;
@@ -75,6 +76,8 @@ enum Flavour<DB: Backend> {
 struct Own<DB: Backend> {
     places: deadpool::managed::Pool<Places<DB>>,
     yard: Arc<Yard<DB>>,
+    /// Set when the close begins.
+    closing: CancellationToken,
     /// Keeps an in-memory SQLite database alive while no place is filled.
     anchor: Mutex<Option<DB::Connection>>,
 }
@@ -209,8 +212,13 @@ impl<DB: Backend> Own<DB> {
                 got = self.places.get().await;
             }
         };
-        let result = tokio::time::timeout_at((begun + limit).into(), attempt).await;
-        result.unwrap_or_else(|_| Err(self.timed_out(cause)))
+        tokio::select! {
+            result = tokio::time::timeout_at((begun + limit).into(), attempt) => {
+                result.unwrap_or_else(|_| Err(self.timed_out(cause)))
+            }
+            // The places tell those who wait for one; this tells those who wait for its connection.
+            () = self.closing.cancelled() => Err(AcquireError::closed(self.settings())),
+        }
     }
 
     /// The error at the end of `acquire_timeout`: the server's trouble if there was any, or who has the connections.

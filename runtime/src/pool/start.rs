@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connector::{Connector, Opened};
@@ -34,6 +35,7 @@ impl<DB: Backend> Pool<DB> {
         let own = Own {
             places,
             yard,
+            closing: CancellationToken::new(),
             anchor: Mutex::new(None),
         };
 

@@ -148,7 +148,7 @@ impl<T> fmt::Debug for Request<T> {
         f.debug_struct("Request")
             .field("settings", &self.settings)
             .field("place", &self.place)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

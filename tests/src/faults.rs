@@ -1,17 +1,14 @@
 //! The faults: what goes wrong around a pool, and what must hold then, written once for every database and every pool.
 //!
 //! Each case makes a database of its own, plays one fault on a pool, and returns an error when a promise does not hold.
-//! `tests/tests/faults.rs` is the table of them, and asserts; the program `compare-faults` plays them on `sqlx::Pool` as
-//! well, and prints. Those that end a whole process are programs: `tests/tests/faults/ends.rs`.
+//! `tests/tests/faults.rs` is the table of them, and asserts. Those that end a whole process are programs, in
+//! `tests/tests/lifecycle.rs`.
 //!
 //! Outside `tests/run` a case that needs a server is left out.
 
 pub mod cancel;
 pub mod close;
 pub mod network;
-pub mod restart;
-pub mod runtimes;
-pub mod start;
 
 use std::{future::Future, time::Duration};
 

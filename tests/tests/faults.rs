@@ -1,13 +1,13 @@
 //! The table of faults: what goes wrong, on which databases and pools it is played, and that the promise holds.
 //!
 //! Every case is played on the multi-thread and on the current-thread runtime. The cases themselves are in
-//! `poolhouse_tests::faults`, because the report that compares plays them as well.
+//! `poolhouse_tests::faults`.
 
 use std::{future::Future, thread};
 
 use anyhow::Context;
 use poolhouse_tests::{
-    faults::{cancel, close, network, restart, runtimes, start},
+    faults::{cancel, close, network},
     subject::{OnSqlx, Own},
 };
 use sqlx::{MySql, Postgres, Sqlite};
@@ -53,6 +53,10 @@ faults! {
     case_23_a_result_is_half_read_at_close: close::half_read_result, on (postgres, mariadb, sqlite), with (Own);
 }
 
+/// A kind of runtime: its name, and how to build one.
+type Kind = (&'static str, fn() -> Builder);
+
+/// A pool and the case on it.
 type Case = (
     &'static str,
     fn() -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>,
@@ -60,7 +64,7 @@ type Case = (
 
 /// Plays a case on every pool and on both runtimes at the same time: most of a case is waiting.
 fn side_by_side(pools: &[Case]) -> anyhow::Result<()> {
-    let runtimes: [(&str, fn() -> Builder); 2] = [
+    let runtimes: [Kind; 2] = [
         ("multi-thread", Builder::new_multi_thread),
         ("current-thread", Builder::new_current_thread),
     ];
@@ -70,10 +74,7 @@ fn side_by_side(pools: &[Case]) -> anyhow::Result<()> {
             for (pool, case) in pools {
                 let played = scope.spawn(move || -> anyhow::Result<()> {
                     let runtime: Runtime = builder().enable_all().build()?;
-                    let t = std::time::Instant::now();
-                    let r = runtime.block_on(case());
-                    eprintln!("TIME {:?} {pool}", t.elapsed());
-                    r
+                    runtime.block_on(case())
                 });
                 cases.push((format!("{pool} on the {runtime} runtime"), played));
             }

@@ -44,7 +44,7 @@ faults! {
     case_14_a_whole_transaction_is_cancelled: cancel::transaction, on (postgres, mariadb, sqlite), with (Own);
     case_14_a_plain_begin_is_cancelled: cancel::plain_begin, on (postgres, mariadb, sqlite), with (Own);
     case_16_acquire_is_cancelled: cancel::acquire, on (postgres, mariadb, sqlite), with (Own);
-    case_17_a_thousand_tasks_wait_at_close: close::a_thousand_waiters, on (postgres, mariadb, sqlite), with (Own, OnSqlx);
+    case_17_a_thousand_tasks_wait_at_close: close::a_thousand_waiters, on (postgres, mariadb, sqlite), with (Own);
     case_17_waiters_take_turns_at_close: close::waiters_in_turn, on (postgres, mariadb, sqlite), with (Own);
     case_18_a_handshake_is_under_way_at_close: network::late_handshake, on (postgres, mariadb), with (Own, OnSqlx);
     case_21_a_connection_returns_into_a_black_hole: network::return_into_a_black_hole, on (postgres, mariadb), with (Own);

@@ -125,9 +125,11 @@ impl<'a> Expansion<'a> {
             // The caller's parameters move into the body.
             _ => quote!(.lifespan(#sources, move |#names| #body).await),
         };
+        // Hygienic: a parameter of the user's may have the same name.
+        let run_of = Ident::new("__poolhouse", Span::mixed_site());
         quote! {
-            let __poolhouse = #attribute;
-            __poolhouse #run
+            let #run_of = #attribute;
+            #run_of #run
         }
     }
 

@@ -237,8 +237,13 @@ impl<DB: Backend> Drop for Checkout<DB> {
                     }
                 }
             }
-            // sqlx pings and mends on its own way back.
-            Seat::Sqlx(_) => self.card.put_back(),
+            Seat::Sqlx(connection) => {
+                // sqlx only pings on its own way back. What is queued here goes to the server before that ping.
+                for _ in 0..DB::TransactionManager::get_transaction_depth(connection) {
+                    DB::TransactionManager::start_rollback(connection);
+                }
+                self.card.put_back();
+            }
             Seat::Alone {
                 connection,
                 connector,

@@ -96,19 +96,22 @@ impl<DB: Backend> Own<DB> {
     /// Opens what `min_size` lacks, side by side.
     async fn fill_up(&self) {
         let lacking = (self.settings().min_size as usize).saturating_sub(self.places.status().size);
-        let mut held = Vec::with_capacity(lacking);
-        for _ in 0..lacking {
+        let (mut empty, mut idle) = (Vec::with_capacity(lacking), Vec::new());
+        while empty.len() < lacking {
             // Never in front of a caller that waits.
             let at_once = deadpool::managed::Timeouts {
                 wait: Some(Duration::ZERO),
                 ..Default::default()
             };
             match self.places.timeout_get(&at_once).await {
-                Ok(place) if place.0.is_none() => held.push(place),
-                _ => break,
+                Ok(place) if place.0.is_none() => empty.push(place),
+                // The queue comes first, so the empty places are behind those that are idle.
+                Ok(place) => idle.push(place),
+                Err(_) => break,
             }
         }
-        for place in held {
+        drop(idle);
+        for place in empty {
             let yard = Arc::clone(&self.yard);
             self.yard.spawn(async move {
                 if let Err(error) = yard.make_ready(place).await {

@@ -53,7 +53,10 @@ pub fn engine_finder<DB: Backend>() -> Result<Engine<DB>, Error> {
     engine_finder_with(&Settings::new())
 }
 
-/// Finds the engine that the settings name; they count if the engine is not there yet.
+/// Finds the engine that the settings name.
+///
+/// As long as its pool is not started, the engine takes on the settings that are given here, so that the last call before
+/// the start has the last word. Settings that give no more than a name, and those for a started pool, change nothing.
 ///
 /// # Errors
 ///
@@ -62,7 +65,11 @@ pub fn engine_finder<DB: Backend>() -> Result<Engine<DB>, Error> {
 pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>, Error> {
     let name = settings.engine_name();
     if let Some(engine) = find(&name) {
-        return typed(engine.as_ref(), || settings::resolve(settings));
+        let engine: Engine<DB> = typed(engine.as_ref(), || settings::resolve(settings))?;
+        if !settings.only_name() && !engine.is_started() {
+            engine.configure(settings::resolve(settings)?)?;
+        }
+        return Ok(engine);
     }
     let engine = Engine::<DB>::new(settings::resolve(settings)?)?;
     put(Scope::current(), Arc::new(engine.clone()));

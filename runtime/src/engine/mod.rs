@@ -99,6 +99,21 @@ impl<DB: Backend> Engine<DB> {
         })))
     }
 
+    pub(crate) fn is_started(&self) -> bool {
+        matches!(&*self.phase(), Phase::Started { .. })
+    }
+
+    /// Gives other settings to an engine whose pool is not started; a started one keeps its own.
+    pub(crate) fn configure(&self, settings: EngineSettings) -> Result<(), Error> {
+        let connector = Arc::new(Connector::new(settings)?);
+        let mut phase = self.0.phase.write().unwrap_or_else(PoisonError::into_inner);
+        match &mut *phase {
+            Phase::Configured(known) | Phase::Closed(known) => *known = connector,
+            Phase::Started { .. } => {}
+        }
+        Ok(())
+    }
+
     /// The engine's name: `default`, or the one that the code and the configuration gave it.
     pub fn name(&self) -> &str {
         &self.0.name

@@ -73,6 +73,11 @@ impl Settings {
         self.engine_and_source().0
     }
 
+    /// Whether they say nothing but which engine is meant.
+    pub(crate) fn only_name(&self) -> bool {
+        self.connect.is_empty() && self.layer.has_nothing_but("engine")
+    }
+
     pub(super) fn engine_and_source(&self) -> (String, Source) {
         self.layer
             .text("engine")

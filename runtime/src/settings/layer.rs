@@ -31,6 +31,11 @@ impl Layer {
         self.sources.insert(name.to_owned(), source);
     }
 
+    /// Whether no other setting than this one is given.
+    pub(super) fn has_nothing_but(&self, name: &str) -> bool {
+        self.values.keys().all(|given| given == name)
+    }
+
     /// The text of a setting, if it is one.
     pub(super) fn text(&self, name: &str) -> Option<(String, Source)> {
         Some((

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::backend::{Diagnosis, Dialect};
+use crate::backend::{Diagnosis, Dialect, words};
 use crate::pool::{Holder, Status};
 use crate::settings::{EngineSettings, SettingsError};
 
@@ -271,8 +271,9 @@ impl AcquireError {
             engine: settings.engine.clone(),
             kind: AcquireKind::Connect,
             reason: format!(
-                "no connection could be opened: {} ({error}). {}. {}",
+                "no connection could be opened: {} ({}). {}. {}",
                 diagnosis.what,
+                words(&error),
                 sentence(&diagnosis.cure),
                 settings.describe("url")
             ),

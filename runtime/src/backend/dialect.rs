@@ -67,6 +67,15 @@ impl Diagnosis {
     }
 }
 
+/// What the server or the driver says, without what only their own developers can read: the driver's code and the line
+/// of the server's source.
+pub(crate) fn words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        error => error.to_string(),
+    }
+}
+
 impl Dialect {
     /// Reads a connect error: the database's own codes first, then what every network has in common.
     pub(crate) fn diagnosis(&self, error: &sqlx::Error) -> Diagnosis {
@@ -200,6 +209,11 @@ pub(crate) static MYSQL: Dialect = Dialect {
             Some("28000") => Diagnosis::fatal(
                 "the server rejected the user or the password",
                 "correct user and password of the url, or the user's host on the server",
+            ),
+            // Of the one user; the server's own limit has the code above.
+            Some("42000") if message.contains("max_user_connections") => Diagnosis::retry(
+                "the server has too many connections of this user",
+                "lower max_size, or raise the user's limit of connections",
             ),
             Some("42000") if message.starts_with("Unknown database") => Diagnosis::fatal(
                 "the database does not exist",

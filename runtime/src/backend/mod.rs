@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use sqlx::{ConnectOptions, Connection, Database};
 
-pub(crate) use self::dialect::{Diagnosis, Dialect};
+pub(crate) use self::dialect::{Diagnosis, Dialect, words};
 pub(crate) use self::executes::{Executes, Step};
 use crate::engine::{self, ErasedEngine};
 use crate::error::{Error, StartError};

@@ -70,7 +70,8 @@ where
     }
     let ended = match parameters.fill(&house).await {
         Ok(arguments) => {
-            let body = AssertUnwindSafe(body(arguments)).catch_unwind();
+            // In a box: each future around a future holds it twice, and this one may be a whole program.
+            let body = Box::pin(AssertUnwindSafe(body(arguments)).catch_unwind());
             match signals.watch(early.tell(body)).await {
                 Ok(Ok(value)) => Ok(Ended::Returned(value)),
                 Ok(Err(payload)) => Ok(Ended::Panicked(payload)),

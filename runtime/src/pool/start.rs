@@ -13,7 +13,7 @@ use super::connector::{Connector, Opened};
 use super::place::Places;
 use super::yard::Yard;
 use super::{Flavour, Inner, OnSqlx, Own, Pool, keeper};
-use crate::backend::{Backend, Diagnosis};
+use crate::backend::{Backend, Diagnosis, words};
 use crate::error::{StartError, Tries};
 
 impl<DB: Backend> Pool<DB> {
@@ -175,16 +175,17 @@ where
         tracing::info!(
             engine = %settings.engine,
             url = %settings.url,
-            "{}: {error}; attempt {attempts}, the next in {}",
+            "{}: {}; attempt {attempts}, the next in {}",
             diagnosis.what,
+            words(error),
             humantime::format_duration(keeper::whole_millis(pause)),
         );
         attempts += 1;
-        last = Some((diagnosis.clone(), error.to_string()));
+        last = Some((diagnosis.clone(), words(error)));
     });
     let (diagnosis, cause) = match tokio::time::timeout(settings.start_timeout, opening).await {
         Ok(Ok(opened)) => return Ok(opened),
-        Ok(Err((diagnosis, error))) => (diagnosis, error.to_string()),
+        Ok(Err((diagnosis, error))) => (diagnosis, words(&error)),
         Err(_) => last.unwrap_or_else(|| (Diagnosis::silence(), "no answer".to_owned())),
     };
     let tries = Tries {

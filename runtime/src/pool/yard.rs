@@ -154,11 +154,12 @@ impl<DB: Backend> Yard<DB> {
 
     /// Takes back a place whose connection is in an unknown state: mends it, or closes it. Holds the place meanwhile.
     pub(super) fn take_back_unverified(self: &Arc<Self>, mut held: Held<DB>) {
+        // Out of the place before the task: if the runtime is gone and drops the task, nothing unverified goes back.
+        let Some(mut filled) = held.0.take() else {
+            return give_up(held);
+        };
         let yard = Arc::clone(self);
         self.spawn(async move {
-            let Some(mut filled) = held.0.take() else {
-                return give_up(held);
-            };
             if filled.is_retired(Instant::now()) {
                 yard.counters.closed_lifetime.fetch_add(1, Relaxed);
                 filled.close().await;

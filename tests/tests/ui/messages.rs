@@ -54,6 +54,22 @@ fn every_mistake_is_explained_at_its_own_token_and_alone() {
     );
 }
 
+#[test]
+fn the_messages_that_the_documentation_shows_are_those_of_the_compiler() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs/mistakes.md");
+    let page = fs::read_to_string(page).expect("the page is there");
+    let expected: String = cases()
+        .iter()
+        .map(|(_, path)| fs::read_to_string(path.with_extension("stderr")).unwrap_or_default())
+        .collect();
+    // Texts with back ticks in them stand between two of these.
+    let shown: Vec<&str> = page.split("``").skip(1).step_by(2).map(str::trim).collect();
+    assert_eq!(shown.len(), 5);
+    for message in shown {
+        assert!(expected.contains(&format!(": {message}\n")), "{message}");
+    }
+}
+
 /// All cases: their names, which are those of the programs, and their files.
 fn cases() -> Vec<(String, PathBuf)> {
     let mut cases = Vec::new();

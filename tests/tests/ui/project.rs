@@ -34,6 +34,11 @@ impl Diagnostic {
 impl Project {
     /// An empty package called `name`, below cargo's folder for what tests write.
     pub(crate) fn new(name: &str) -> Self {
+        Self::with_dependency(name, "poolhouse")
+    }
+
+    /// A package that knows poolhouse under another name.
+    pub(crate) fn with_dependency(name: &str, poolhouse: &str) -> Self {
         let folder = Self::folder(name);
         let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
         let runtime = tests.with_file_name("runtime");
@@ -54,11 +59,10 @@ autobins = false
 
 [dependencies]
 anyhow = "1"
-poolhouse = {{ path = "{}", default-features = false, features = ["postgres"] }}
+{poolhouse} = {{ package = "poolhouse", path = {runtime:?}, default-features = false, features = ["postgres"] }}
 sqlx = {{ version = "0.9", default-features = false }}
 tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
-"#,
-            runtime.display()
+"#
         );
         Self { folder, manifest }
     }
@@ -72,8 +76,7 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
     pub(crate) fn program(&mut self, name: &str, path: &Path) {
         write!(
             self.manifest,
-            "\n[[bin]]\nname = {name:?}\npath = \"{}\"\n",
-            path.display()
+            "\n[[bin]]\nname = {name:?}\npath = {path:?}\n"
         )
         .expect("a string takes everything");
     }

@@ -1,0 +1,41 @@
+//! A panic in the body says where it was, as in any other function.
+
+use std::panic;
+use std::sync::mpsc;
+use std::thread;
+
+use poolhouse::{SqliteEngine, with_pool};
+
+/// Where the body of [`main`] panics.
+const LINE: u32 = line!() + 6;
+const COLUMN: u32 = 5;
+
+#[with_pool(engine = "panics", url = "sqlite::memory:", signals = false)]
+#[tokio::main(flavor = "current_thread")]
+async fn main(db: SqliteEngine) {
+    panic!("{}", db.status().max);
+}
+
+#[test]
+fn a_panic_is_where_the_user_wrote_it() {
+    let (sender, places) = mpsc::channel();
+    let this = thread::current().id();
+    let others = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if thread::current().id() == this {
+            let place = panic.location().map(ToString::to_string);
+            // The test waits for it.
+            let _ = sender.send(place);
+        } else {
+            others(panic);
+        }
+    }));
+    let payload = panic::catch_unwind(main).expect_err("the body panics");
+    drop(panic::take_hook());
+    assert_eq!(
+        payload.downcast_ref::<String>().map(String::as_str),
+        Some("10")
+    );
+    let expected = format!("{}:{LINE}:{COLUMN}", file!());
+    assert_eq!(places.try_iter().flatten().collect::<Vec<_>>(), [expected]);
+}

@@ -2,13 +2,16 @@
 //!
 //! Each case makes a database of its own, plays one fault on a pool, and returns an error when a promise does not hold.
 //! `tests/tests/faults.rs` is the table of them, and asserts. Those that end a whole process are programs, in
-//! `tests/tests/lifecycle.rs`.
+//! `tests/tests/faults/ends.rs`.
 //!
 //! Outside `tests/run` a case that needs a server is left out.
 
 pub mod cancel;
 pub mod close;
 pub mod network;
+pub mod restart;
+pub mod runtimes;
+pub mod start;
 
 use std::{future::Future, time::Duration};
 

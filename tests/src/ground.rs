@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use sqlx::Connection;
 use tempfile::TempDir;
 
 use crate::{Server, TestDatabase, eventually, servers, sql::Sql};
@@ -45,6 +46,27 @@ impl Ground {
             Self::Server(database) => database.url().to_owned(),
             Self::File(folder) => format!("sqlite:{}?mode=rwc", folder.path().join("db").display()),
         }
+    }
+
+    /// Runs statements on a connection of its own.
+    ///
+    /// # Errors
+    /// When the database refuses them.
+    pub async fn run<DB: Sql>(&self, sql: &str) -> anyhow::Result<()> {
+        let mut connection = DB::Connection::connect(&self.url()).await?;
+        DB::run(&mut connection, sql).await?;
+        Ok(connection.close().await?)
+    }
+
+    /// Asks for a number on a connection of its own.
+    ///
+    /// # Errors
+    /// When the database refuses the query.
+    pub async fn answer<DB: Sql>(&self, sql: &str) -> anyhow::Result<i64> {
+        let mut connection = DB::Connection::connect(&self.url()).await?;
+        let answer = DB::answer(&mut connection, sql).await?;
+        connection.close().await?;
+        Ok(answer)
     }
 
     /// The database on its server.

@@ -13,6 +13,7 @@
 //! | [`program`] | a program as a child process: lines, signals, exit status |
 //! | [`eventually`](mod@eventually) | waiting for a state instead of sleeping and hoping |
 //! | [`sql`], [`subject`] | the databases and the pools under test as types, for cases that are written once |
+//! | [`heard`] | what the code under test logs |
 //! | [`ground`], [`steps`] | where a case takes place, and dropping a future at each of its await points |
 //! | [`faults`] | the cases, for the tests that assert them and the report that compares |
 //!
@@ -39,6 +40,7 @@ pub mod eventually;
 pub mod evidence;
 pub mod faults;
 pub mod ground;
+pub mod heard;
 mod keeper;
 pub mod kind;
 pub mod log;
@@ -57,6 +59,7 @@ pub use self::{
     eventually::eventually,
     evidence::Session,
     ground::Ground,
+    heard::Heard,
     kind::Kind,
     log::Log,
     pgbouncer::PgBouncer,

@@ -10,7 +10,7 @@ use crate::Kind;
 /// A database under test.
 pub trait Sql: Backend {
     /// Its name in reports.
-    const NAME: &'static str;
+    const PRODUCT: &'static str;
     /// The kind of server; `None` where there is none.
     const SERVER: Option<Kind>;
     /// A statement that runs for an hour; `None` where nothing does.
@@ -87,7 +87,7 @@ macro_rules! database {
 }
 
 database!(sqlx::Postgres {
-    const NAME: &'static str = "Postgres";
+    const PRODUCT: &'static str = "Postgres";
     const SERVER: Option<Kind> = Some(Kind::Postgres);
     const SLEEP: Option<&'static str> = Some("SELECT pg_sleep(3600)");
     const SESSION: Option<&'static str> = Some("SELECT pg_backend_pid()::int8");
@@ -99,7 +99,7 @@ database!(sqlx::Postgres {
 });
 
 database!(sqlx::MySql {
-    const NAME: &'static str = "MariaDB";
+    const PRODUCT: &'static str = "MariaDB";
     const SERVER: Option<Kind> = Some(Kind::MariaDb);
     const SLEEP: Option<&'static str> = Some("SELECT SLEEP(3600)");
     const SESSION: Option<&'static str> = Some("SELECT CAST(CONNECTION_ID() AS SIGNED)");
@@ -109,7 +109,7 @@ database!(sqlx::MySql {
 });
 
 database!(sqlx::Sqlite {
-    const NAME: &'static str = "SQLite";
+    const PRODUCT: &'static str = "SQLite";
     const SERVER: Option<Kind> = None;
     const SLEEP: Option<&'static str> = None;
     const SESSION: Option<&'static str> = None;

@@ -1,187 +1,233 @@
-//! What people get wrong, and what they are told: each message names the engine, the setting, its source and the cure.
-//!
-//! What a setting itself can get wrong (a missing URL, a broken file, a bad variable) is tested beside the settings, in
-//! the runtime crate; here is what only a driver or a server can say.
+//! What a person sees who made a mistake: the whole message, from a real program, which ends with failure and has created
+//! nothing. What there is besides, for every setting and source, is tested where the settings are read.
 
-use poolhouse::{Backend, Settings, engine_finder_with};
-use poolhouse_tests::{Kind, Program, TestDatabase, servers};
-use sqlx::{MySql, Postgres, Sqlite};
+use std::fs;
 
-/// The message of a start with this URL, which must fail. The line of its source is left out.
-async fn failure<DB: Backend>(url: &str) -> String {
-    let line = line!() + 1;
-    let settings = Settings::new().url(url).start_timeout("300ms");
-    let started = match engine_finder_with::<DB>(&settings) {
-        Ok(engine) => engine.start_connection_pool().await,
-        Err(error) => Err(error),
-    };
-    let error = started.expect_err("the start fails");
-    // What `main` prints of an error is its `Debug` form.
-    assert_eq!(error.to_string(), format!("{error:?}"));
-    error
-        .to_string()
-        .replace(&format!("(builder, {}:{line})", file!()), "(builder, here)")
-}
+use anyhow::ensure;
+use poolhouse_tests::{Program, program::Ended};
 
-#[tokio::test]
-async fn an_unknown_scheme() {
-    assert_eq!(
-        failure::<Postgres>("postgre://app:hush@localhost/shop").await,
-        "engine `default`: its pool could not be started: no database has the url scheme `postgre` (did you mean \
-         `postgres`?). Begin the url with one of: postgres, postgresql, mysql, mariadb, sqlite. \
-         url = postgre://app:***@localhost/shop (builder, here)"
+/// Runs one of the small programs, and returns what it said when it failed.
+async fn error(program: Program) -> anyhow::Result<String> {
+    let folder = fs::canonicalize(program.folder())?;
+    let ended = program.run().await?;
+    let Ended { output, error, .. } = &ended;
+    ensure!(
+        ended.code() == Some(1),
+        "{}: {}",
+        ended.status,
+        ended.everything()
     );
-}
-
-#[tokio::test]
-async fn an_engine_of_another_kind() {
-    assert_eq!(
-        failure::<Postgres>("mysql://app:hush@localhost/shop").await,
-        "engine `default`: its pool could not be started: it is configured for MySQL, and the code asks for Postgres. \
-         Configure a Postgres url, or ask for an engine of MySQL. url = mysql://app:***@localhost/shop (builder, here)"
+    ensure!(output.is_empty(), "{output}");
+    ensure!(
+        !ended.everything().contains("s3cret"),
+        "{}",
+        ended.everything()
     );
+    Ok(error.replace(&folder.display().to_string(), "FOLDER"))
 }
 
-#[tokio::test]
-async fn an_engine_that_is_known_as_another_kind() {
-    let settings = Settings::new().url("sqlite::memory:");
-    engine_finder_with::<Sqlite>(&settings).expect("the engine is new");
-    let error = engine_finder_with::<Postgres>(&settings).expect_err("it is SQLite's");
-    let message = error.to_string();
-    assert!(
-        message.contains("it is configured for SQLite, and the code asks for Postgres"),
-        "{message}"
-    );
+fn plain(name: &str) -> anyhow::Result<Program> {
+    Ok(Program::new(env!("CARGO_BIN_EXE_plain"))?.argument(name))
 }
 
-#[tokio::test]
-async fn a_server_that_refuses() {
-    // Nothing listens on port 1 of this machine.
-    let message = failure::<Postgres>("postgres://app:hush@127.0.0.1:1/shop").await;
-    for words in [
-        "engine `default`: its pool could not be started: Postgres: the server refused the connection",
-        "Connection refused",
-        ", tried ",
-        "start_timeout = 300ms (builder, ",
-        "Start the server, or correct host and port of the url. ",
-        "url = postgres://app:***@127.0.0.1:1/shop (builder, here)",
-    ] {
-        assert!(message.contains(words), "{words:?} is not in: {message}");
-    }
+/// The line on which a program's attribute stands.
+fn line_of(words: &str) -> String {
+    let source = include_str!("../src/bin/plain.rs");
+    let line = source.lines().position(|line| line.contains(words));
+    format!("tests/src/bin/plain.rs:{}", line.map_or(0, |line| line + 1))
 }
 
-/// A start with a changed URL of a real database fails with this message, and leaves no session behind.
-async fn refused<DB: Backend>(
-    database: &TestDatabase,
-    url: &str,
-    words: [&str; 3],
-) -> anyhow::Result<()> {
-    let message = failure::<DB>(url).await;
-    for words in words {
-        assert!(message.contains(words), "{words:?} is not in: {message}");
-    }
-    // Those failures do not pass by themselves, so there is no second attempt.
-    assert!(!message.contains("tried"), "{message}");
-    assert!(!message.contains(database.password()), "{message}");
-    database.no_session_left().await
-}
-
-/// The start of a real database's URL with another password.
-async fn wrong_password<DB: Backend>(kind: Kind) -> anyhow::Result<()> {
-    let Some(server) = servers::require(kind) else {
-        return Ok(());
-    };
-    let database = server.database("password").await?;
-    let url = database.url().replace(database.password(), "wrong");
-    let words = [
-        "the server rejected the user or the password",
-        "Correct user and password of the url",
-        ":***@",
-    ];
-    refused::<DB>(&database, &url, words).await
-}
-
-#[tokio::test]
-async fn a_wrong_password_for_postgres() -> anyhow::Result<()> {
-    wrong_password::<Postgres>(Kind::Postgres).await
-}
-
-#[tokio::test]
-async fn a_wrong_password_for_mariadb() -> anyhow::Result<()> {
-    wrong_password::<MySql>(Kind::MariaDb).await
-}
-
-/// The start of a real database's URL with another database.
-async fn unknown_database<DB: Backend>(kind: Kind, words: [&str; 3]) -> anyhow::Result<()> {
-    let Some(server) = servers::require(kind) else {
-        return Ok(());
-    };
-    let database = server.database("unknown").await?;
-    refused::<DB>(&database, &format!("{}_absent", database.url()), words).await
-}
-
-#[tokio::test]
-async fn an_unknown_database_on_postgres() -> anyhow::Result<()> {
-    let words = [
-        "Postgres: the database does not exist",
-        "Create the database, or correct its name in the url",
-        "_absent (builder, here)",
-    ];
-    unknown_database::<Postgres>(Kind::Postgres, words).await
-}
-
-#[tokio::test]
-async fn an_unknown_database_on_mariadb() -> anyhow::Result<()> {
-    let words = [
-        "MySQL: the database does not exist",
-        "Create the database, or correct its name in the url",
-        "_absent (builder, here)",
-    ];
-    unknown_database::<MySql>(Kind::MariaDb, words).await
-}
-
-#[tokio::test]
-async fn a_sqlite_folder_that_is_missing() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("missing").join("shop.db");
-    let message = failure::<Sqlite>(&format!("sqlite:{}?mode=rwc", file.display())).await;
-    assert!(
-        message.contains("SQLite: the database file cannot be opened"),
-        "{message}"
-    );
-    assert!(message.contains("Create its folder"), "{message}");
-    assert!(std::fs::read_dir(folder.path())?.next().is_none());
+/// Compares a message, with the difference for a reader.
+fn same(said: &str, expected: &str) -> anyhow::Result<()> {
+    ensure!(said == expected, "\n{said}\ninstead of\n{expected}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_sqlite_folder_that_cannot_be_written() {
-    // Nobody can create a file there, not even root.
-    let message = failure::<Sqlite>("sqlite:/proc/shop.db?mode=rwc").await;
-    assert!(
-        message.contains("SQLite: the database file cannot be opened"),
-        "{message}"
-    );
-    assert!(
-        message.contains("give this user the right to write there"),
-        "{message}"
-    );
+async fn no_url_anywhere() -> anyhow::Result<()> {
+    let expected = "Error: engine `default` has no URL: the variable DATABASE_URL is not set in the environment, and there is \
+                    no .env file in FOLDER or above it; there is no poolhouse.toml in FOLDER or above it; the code gives no \
+                    `url`. Set the variable DATABASE_URL, write `url` into [engine] of poolhouse.toml, or give it in code: \
+                    #[with_pool(url = \"…\")]\n";
+    for program in ["any", "none", "unit", "exit_code", "boxed", "under_tokio"] {
+        same(&error(plain(program)?).await?, expected)?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
-async fn a_program_says_it_on_its_last_line() -> anyhow::Result<()> {
-    let program = Program::example("quickstart")?.variable(
-        "QUICKSTART_DATABASE_URL",
-        "sqlite:missing/shop.db?password=hush",
-    );
-    let ended = program.run().await?;
-    let said = ended.everything();
-    assert_eq!(ended.code(), Some(1), "{said}");
-    assert!(said.contains("Error: engine `quickstart`"), "{said}");
-    assert!(
-        said.contains("(environment, QUICKSTART_DATABASE_URL)"),
+async fn an_unknown_scheme() -> anyhow::Result<()> {
+    let url = "postgers://band:s3cret@host/db";
+    for program in ["any", "none", "sqlite"] {
+        let said = error(plain(program)?.variable("DATABASE_URL", url)).await?;
+        same(
+            &said,
+            "Error: engine `default`: its pool could not be started: no database has the url scheme `postgers` (did you mean \
+             `postgres`?). Begin the url with one of: postgres, postgresql, mysql, mariadb, sqlite. url = \
+             postgers://band:***@host/db (environment, DATABASE_URL)\n",
+        )?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_toml() -> anyhow::Result<()> {
+    let program = plain("any")?.file(
+        "poolhouse.toml",
+        "[engine]\nurl = 'sqlite:a.db\nmax_size = 3\n",
+    )?;
+    let said = error(program).await?;
+    ensure!(said.starts_with("Error: poolhouse.toml:2:"), "{said}");
+    ensure!(said.contains("string"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_with_a_slip() -> anyhow::Result<()> {
+    let program = plain("any")?.file(
+        "poolhouse.toml",
+        "[engine]\nurl = 'sqlite::memory:'\nmaxsize = 3\n",
+    )?;
+    same(
+        &error(program).await?,
+        "Error: poolhouse.toml:3: there is no setting `maxsize` here; did you mean `max_size`?\n",
+    )?;
+    let program = plain("any")?.file("poolhouse.toml", "[engin]\nurl = 'sqlite::memory:'\n")?;
+    let said = error(program).await?;
+    ensure!(
+        said.starts_with("Error: poolhouse.toml:1: there is no section `engin` here; did you mean"),
         "{said}"
     );
-    assert!(!said.contains("hush"), "{said}");
+    let program = plain("any")?.file(
+        "poolhouse.toml",
+        "[engine]\nurl = 'sqlite::memory:'\nmax_connections = 3\n",
+    )?;
+    let said = error(program).await?;
+    ensure!(
+        said.starts_with("Error: poolhouse.toml:3: ") && said.contains("`max_size`"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_variable() -> anyhow::Result<()> {
+    let program = plain("any")?
+        .variable("DATABASE_URL", "sqlite::memory:")
+        .variable("POOLHOUSE_MAX_SIZE", "many");
+    same(
+        &error(program).await?,
+        "Error: engine `default`: `max_size` = \"many\" (environment, POOLHOUSE_MAX_SIZE) is not valid; expected a whole number \
+         from 1 to 4294967295\n",
+    )?;
+    let program = plain("any")?
+        .variable("DATABASE_URL", "sqlite::memory:")
+        .variable("POOLHOUSE_FLAVOR", "fast");
+    same(
+        &error(program).await?,
+        "Error: engine `default`: `flavor` = \"fast\" (environment, POOLHOUSE_FLAVOR) is not valid; expected \"multi_thread\" or \
+         \"current_thread\"\n",
+    )
+}
+
+#[tokio::test]
+async fn an_unknown_engine() -> anyhow::Result<()> {
+    let program = plain("reports")?
+        .variable("DATABASE_URL", "sqlite::memory:")
+        .file(
+            "poolhouse.toml",
+            "[engines.report]\nurl = 'sqlite::memory:'\n",
+        )?;
+    same(
+        &error(program).await?,
+        &format!(
+            "Error: engine `reports` (attribute, {}) is not configured; known: default, report. Did you mean `report`? To add \
+             it, set the variable REPORTS_DATABASE_URL, write [engines.reports] into poolhouse.toml, or give `url` in code\n",
+            line_of("#[with_pool(engine = \"reports\"")
+        ),
+    )
+}
+
+#[tokio::test]
+async fn an_engine_of_another_kind() -> anyhow::Result<()> {
+    let program = plain("sqlite")?.variable("DATABASE_URL", "postgres://band:s3cret@host/db");
+    same(
+        &error(program).await?,
+        "Error: engine `default`: its pool could not be started: it is configured for Postgres, and the code asks for SQLite. \
+         Configure a SQLite url, or ask for an engine of Postgres. url = postgres://band:***@host/db (environment, \
+         DATABASE_URL)\n",
+    )
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there() -> anyhow::Result<()> {
+    for url in [
+        "postgres://band:s3cret@127.0.0.1:1/db",
+        "mysql://band:s3cret@127.0.0.1:1/db",
+    ] {
+        let program = plain("any")?
+            .variable("DATABASE_URL", url)
+            .variable("POOLHOUSE_START_TIMEOUT", "400ms");
+        let said = error(program).await?;
+        let (scheme, _) = url.split_once(':').unwrap_or_default();
+        let name = if scheme == "mysql" {
+            "MySQL"
+        } else {
+            "Postgres"
+        };
+        let begin = format!(
+            "Error: engine `default`: its pool could not be started: {name}: the server refused the connection (error \
+             communicating with database: Connection refused (os error 111)), tried "
+        );
+        ensure!(said.starts_with(&begin), "{said}");
+        let end = format!(
+            "; start_timeout = 400ms (environment, POOLHOUSE_START_TIMEOUT). Start the server, or correct host and port of the \
+             url. url = {scheme}://band:***@127.0.0.1:1/db (environment, DATABASE_URL)\n"
+        );
+        ensure!(said.ends_with(&end), "{said}");
+        ensure!(said.contains(" times in "), "{said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there() -> anyhow::Result<()> {
+    let program = plain("any")?.variable("DATABASE_URL", "sqlite:missing/band.db?mode=rwc");
+    let folder = program.folder().to_owned();
+    same(
+        &error(program).await?,
+        "Error: engine `default`: its pool could not be started: SQLite: the database file cannot be opened (unable to \
+         open database file). Create its folder and give this user the right to write \
+         there (SQLite writes files beside the database), or add ?mode=rwc to the url when the file is to be created. url = \
+         sqlite:missing/band.db?mode=rwc (environment, DATABASE_URL)\n",
+    )?;
+    ensure!(!folder.exists(), "the program's folder is gone with it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_to_be_created() -> anyhow::Result<()> {
+    let program = plain("any")?.variable("DATABASE_URL", "sqlite:band.db");
+    let said = error(program).await?;
+    ensure!(
+        said.contains("add ?mode=rwc to the url when the file is to be created"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_be_written() -> anyhow::Result<()> {
+    // Even for root: nobody creates a file there.
+    let program = plain("any")?.variable("DATABASE_URL", "sqlite:/proc/band.db?mode=rwc");
+    let said = error(program).await?;
+    ensure!(
+        said.contains("SQLite: the database file cannot be opened"),
+        "{said}"
+    );
+    ensure!(
+        said.contains("give this user the right to write there"),
+        "{said}"
+    );
     Ok(())
 }

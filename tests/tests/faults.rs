@@ -1,37 +1,42 @@
-//! The table of faults: what goes wrong, on which databases and pools it is played, and that the promise holds.
+//! The table of faults: what goes wrong, on which databases it is played, with which pools, and that the promise holds.
 //!
-//! Every case is played on the multi-thread and on the current-thread runtime. The cases themselves are in
-//! `poolhouse_tests::faults`.
+//! Every row is played on the multi-thread and on the current-thread runtime. The cases with a pool in this process are in
+//! `poolhouse_tests::faults`, because the report that compares plays them as well; those that end a program are in [`ends`].
 
-use std::{future::Future, thread};
+mod ends;
+mod load;
 
-use anyhow::Context;
-use poolhouse_tests::{
-    faults::{cancel, close, network},
-    subject::{OnSqlx, Own},
-};
-use sqlx::{MySql, Postgres, Sqlite};
-use tokio::runtime::{Builder, Runtime};
+use crate::table::{faults, houses};
 
-/// Rows of the table: `name: module::case, on (databases), with (pools);`. One test for each database.
-macro_rules! faults {
-    ($($(#[$about:meta])* $name:ident: $module:ident::$case:ident, on ($($database:ident),+), with $pools:tt;)*) => {$(
-        $(#[$about])*
-        mod $name {
-            use super::*;
-            $(faults!(@on $database $module::$case $pools);)+
-        }
-    )*};
-    (@on postgres $($rest:tt)+) => { faults!(@test postgres: Postgres, $($rest)+); };
-    (@on mariadb $($rest:tt)+) => { faults!(@test mariadb: MySql, $($rest)+); };
-    (@on sqlite $($rest:tt)+) => { faults!(@test sqlite: Sqlite, $($rest)+); };
-    (@test $name:ident: $database:ty, $module:ident::$case:ident ($($pool:ident),+)) => {
-        #[test]
-        fn $name() -> anyhow::Result<()> {
-            side_by_side(&[$((stringify!($pool), || Box::pin($module::$case::<$pool<$database>>()))),+])
-        }
-    };
+houses! {
+    case_01_the_body_returns: returns, on (postgres, mariadb, sqlite);
+    case_02_the_body_fails: fails, on (postgres, mariadb, sqlite);
+    case_03_the_body_panics: panics, on (postgres, mariadb, sqlite);
+    case_04_a_task_panics_with_a_checkout: task_panics, on (postgres, mariadb, sqlite);
+    case_05_the_body_exits_the_process: exits, on (postgres, mariadb);
+    case_06_the_program_is_killed_in_a_transaction: killed, on (postgres, mariadb, sqlite);
+    case_08_a_second_sigterm: second_signal, on (postgres, mariadb);
+    case_11_a_static_outlives_the_pool: in_a_static, on (postgres, mariadb, sqlite);
+    case_25_the_body_drops_another_runtime: another_runtime, on (postgres, mariadb, sqlite);
 }
+
+mod case_07_sigterm_under_load {
+    use super::load::sigterm_under_load;
+
+    #[tokio::test]
+    async fn postgres() -> anyhow::Result<()> {
+        sigterm_under_load::<sqlx::Postgres>().await
+    }
+
+    #[tokio::test]
+    async fn mariadb() -> anyhow::Result<()> {
+        sigterm_under_load::<sqlx::MySql>().await
+    }
+}
+
+use ends::{
+    another_runtime, exits, fails, in_a_static, killed, panics, returns, second_signal, task_panics,
+};
 
 faults! {
     case_09_a_checkout_is_held_for_ever: close::held_for_ever, on (postgres, mariadb, sqlite), with (Own, OnSqlx);
@@ -44,47 +49,21 @@ faults! {
     case_14_a_whole_transaction_is_cancelled: cancel::transaction, on (postgres, mariadb, sqlite), with (Own);
     case_14_a_plain_begin_is_cancelled: cancel::plain_begin, on (postgres, mariadb, sqlite), with (Own);
     case_16_acquire_is_cancelled: cancel::acquire, on (postgres, mariadb, sqlite), with (Own);
-    case_17_a_thousand_tasks_wait_at_close: close::a_thousand_waiters, on (postgres, mariadb, sqlite), with (Own);
+    case_17_a_thousand_tasks_wait_at_close: close::a_thousand_waiters, on (postgres, mariadb, sqlite), with (Own, OnSqlx);
     case_17_waiters_take_turns_at_close: close::waiters_in_turn, on (postgres, mariadb, sqlite), with (Own);
     case_18_a_handshake_is_under_way_at_close: network::late_handshake, on (postgres, mariadb), with (Own, OnSqlx);
+    case_19_the_server_restarts_while_the_pool_is_idle: restart::while_idle, on (postgres, mariadb), with (Own, OnSqlx);
+    case_20_the_server_restarts_in_the_middle_of_queries: restart::in_the_middle_of_queries, on (postgres, mariadb), with (Own, OnSqlx);
     case_21_a_connection_returns_into_a_black_hole: network::return_into_a_black_hole, on (postgres, mariadb), with (Own);
     case_21_an_idle_connection_is_in_a_black_hole: network::idle_in_a_black_hole, on (postgres, mariadb), with (Own);
     case_22_all_peers_are_in_a_black_hole_at_close: network::close_into_a_black_hole, on (postgres, mariadb), with (Own, OnSqlx);
     case_23_a_result_is_half_read_at_close: close::half_read_result, on (postgres, mariadb, sqlite), with (Own);
-}
-
-/// A kind of runtime: its name, and how to build one.
-type Kind = (&'static str, fn() -> Builder);
-
-/// A pool and the case on it.
-type Case = (
-    &'static str,
-    fn() -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>,
-);
-
-/// Plays a case on every pool and on both runtimes at the same time: most of a case is waiting.
-fn side_by_side(pools: &[Case]) -> anyhow::Result<()> {
-    let runtimes: [Kind; 2] = [
-        ("multi-thread", Builder::new_multi_thread),
-        ("current-thread", Builder::new_current_thread),
-    ];
-    thread::scope(|scope| {
-        let mut cases = Vec::new();
-        for (runtime, builder) in runtimes {
-            for (pool, case) in pools {
-                let played = scope.spawn(move || -> anyhow::Result<()> {
-                    let runtime: Runtime = builder().enable_all().build()?;
-                    runtime.block_on(case())
-                });
-                cases.push((format!("{pool} on the {runtime} runtime"), played));
-            }
-        }
-        for (name, played) in cases {
-            match played.join() {
-                Ok(result) => result.context(name)?,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok(())
-    })
+    case_24_a_checkout_is_dropped_outside_any_runtime: runtimes::dropped_outside, on (postgres, mariadb, sqlite), with (Own);
+    case_24_a_checkout_is_dropped_after_its_runtime: runtimes::dropped_after_the_runtime, on (postgres, mariadb, sqlite), with (Own);
+    case_25_another_runtime_ends: runtimes::another_runtime_ends, on (postgres, mariadb, sqlite), with (Own);
+    case_26_a_start_fails_after_some_connections: start::after_some_connections, on (postgres, mariadb), with (Own);
+    case_27_too_many_clients: start::too_many_clients, on (postgres, mariadb), with (Own);
+    case_27_a_wrong_password: start::wrong_password, on (postgres, mariadb), with (Own, OnSqlx);
+    case_27_an_unknown_database: start::unknown_database, on (postgres, mariadb), with (Own, OnSqlx);
+    case_27_tls_refused: start::tls_refused, on (postgres, mariadb), with (Own, OnSqlx);
 }

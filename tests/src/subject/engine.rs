@@ -11,7 +11,7 @@ use crate::sql::Sql;
 
 /// An engine on its own pool.
 #[derive(Debug)]
-pub struct Own<DB: Sql>(Engine<DB>);
+pub struct Own<DB: Sql>(pub Engine<DB>);
 
 impl<DB: Sql> Clone for Own<DB> {
     fn clone(&self) -> Self {

@@ -14,7 +14,7 @@ use crate::sql::Sql;
 
 /// A `sqlx::Pool` without poolhouse.
 #[derive(Debug)]
-pub struct SqlxAlone<DB: Sql>(pub(super) Pool<DB>);
+pub struct SqlxAlone<DB: Sql>(pub Pool<DB>);
 
 impl<DB: Sql> Clone for SqlxAlone<DB> {
     fn clone(&self) -> Self {

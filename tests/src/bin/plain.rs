@@ -1,0 +1,161 @@
+//! Small programs under `#[with_pool]`, for tests of what a person sees who made a mistake: `plain <program>`.
+//!
+//! Each queries its database and returns; they differ in what they take and what they return.
+
+use std::{
+    env,
+    error::Error,
+    process::{ExitCode, Termination},
+};
+
+use poolhouse::{AnyEngine, PgEngine, SqliteEngine, with_pool};
+
+fn main() -> ExitCode {
+    let name = env::args().nth(1).unwrap_or_default();
+    match name.as_str() {
+        "any" => any::main().report(),
+        "none" => none::main().report(),
+        "reports" => reports::main().report(),
+        "sqlite" => sqlite::main().report(),
+        "two" => two::main().report(),
+        "unit" => unit::main().report(),
+        "exit_code" => exit_code::main(),
+        "boxed" => boxed::main().report(),
+        "sqlx_error" => sqlx_error::main().report(),
+        "under_tokio" => under_tokio::main().report(),
+        "migrated" => migrated::main().report(),
+        other => panic!("there is no program {other}"),
+    }
+}
+
+/// Whatever the URL names.
+mod any {
+    use super::*;
+
+    #[with_pool]
+    pub(super) async fn main(db: AnyEngine) -> Result<(), poolhouse::Error> {
+        sqlx::raw_sql("SELECT 1").execute(&db).await?;
+        println!("done");
+        Ok(())
+    }
+}
+
+/// No parameter at all.
+mod none {
+    use super::*;
+
+    #[with_pool]
+    pub(super) async fn main() -> Result<(), poolhouse::Error> {
+        println!("done");
+        Ok(())
+    }
+}
+
+/// An engine with a name.
+mod reports {
+    use super::*;
+
+    #[with_pool(engine = "reports", max_size = 3)]
+    pub(super) async fn main(db: AnyEngine) -> Result<(), poolhouse::Error> {
+        println!("at most {}", db.status().max);
+        Ok(())
+    }
+}
+
+/// A kind of database by type.
+mod sqlite {
+    use super::*;
+
+    #[with_pool]
+    pub(super) async fn main(db: SqliteEngine) -> Result<(), poolhouse::Error> {
+        sqlx::raw_sql("CREATE TABLE IF NOT EXISTS band (id INTEGER)")
+            .execute(&db)
+            .await?;
+        println!("done");
+        Ok(())
+    }
+}
+
+/// Two engines, of two kinds.
+mod two {
+    use super::*;
+
+    #[with_pool]
+    pub(super) async fn main(
+        db: PgEngine,
+        #[pool(engine = "local", url = "sqlite:local.db?mode=rwc")] local: SqliteEngine,
+    ) -> Result<(), poolhouse::Error> {
+        println!("{} and {}", db.status().size, local.status().size);
+        Ok(())
+    }
+}
+
+/// Nothing to return.
+mod unit {
+    use super::*;
+
+    #[with_pool]
+    pub(super) async fn main(db: AnyEngine) {
+        println!("at most {}", db.status().max);
+    }
+}
+
+/// An exit code of its own.
+mod exit_code {
+    use super::*;
+
+    #[with_pool]
+    pub(super) async fn main(db: AnyEngine) -> ExitCode {
+        println!("at most {}", db.status().max);
+        ExitCode::from(42)
+    }
+}
+
+/// Any error.
+mod boxed {
+    use super::*;
+
+    #[with_pool]
+    pub(super) async fn main(db: AnyEngine) -> Result<ExitCode, Box<dyn Error>> {
+        println!("at most {}", db.status().max);
+        Ok(ExitCode::from(43))
+    }
+}
+
+/// sqlx's error.
+mod sqlx_error {
+    use super::*;
+
+    #[with_pool]
+    pub(super) async fn main(db: AnyEngine) -> sqlx::Result<()> {
+        sqlx::raw_sql("SELECT 1").execute(&db).await?;
+        Ok(())
+    }
+}
+
+/// On the runtime of another attribute.
+mod under_tokio {
+    use super::*;
+
+    #[with_pool]
+    #[tokio::main(flavor = "current_thread")]
+    pub(super) async fn main(db: AnyEngine) -> Result<(), poolhouse::Error> {
+        sqlx::raw_sql("SELECT 1").execute(&db).await?;
+        println!("done");
+        Ok(())
+    }
+}
+
+/// With migrations that are part of the program.
+mod migrated {
+    use super::*;
+
+    #[with_pool(migrations = "tests/engine/migrations")]
+    pub(super) async fn main(db: AnyEngine) -> Result<(), poolhouse::Error> {
+        let bands: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+            .fetch_one(&db)
+            .await?;
+        println!("{bands} bands");
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Pools and runtimes that do not end together.
+
+use std::thread;
+
+use anyhow::{Context, ensure};
+use tokio::runtime::Builder;
+
+use super::{bounded, ground};
+use crate::{Ground, Options, Session, Sql, Subject};
+
+/// 24: checkouts are dropped on a thread without a runtime, in every state. Nothing aborts, and the place is free.
+pub async fn dropped_outside<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "outside");
+    let pool = S::start(Options {
+        max_size: 1,
+        ..Options::new(ground.url())
+    })
+    .await?;
+    let drop_outside = |dropped: Box<dyn Send>| {
+        let result = thread::spawn(|| drop(dropped)).join();
+        result.ok().context("the drop has panicked")
+    };
+    drop_outside(Box::new(pool.acquire().await?))?;
+    let mut used = bounded("the place", pool.acquire()).await??;
+    S::Db::run(&mut used, "SELECT 1").await?;
+    drop_outside(Box::new(used))?;
+    drop_outside(Box::new(bounded("the place", pool.begin()).await??))?;
+    bounded("the place", pool.execute("SELECT 1")).await??;
+
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    ground.closed_in_good_order().await
+}
+
+/// 24, further: checkouts are dropped when their pool's runtime has ended. Nothing aborts, and nothing that may be in the
+/// middle of something goes back into the pool.
+pub async fn dropped_after_the_runtime<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "after");
+    let options = Options::new(ground.url());
+    let life = thread::spawn(move || -> anyhow::Result<()> {
+        let runtime = Builder::new_multi_thread().enable_all().build()?;
+        let (pool, clean, transaction) = runtime.block_on(async {
+            let pool = S::start(options).await?;
+            anyhow::Ok((pool.clone(), pool.acquire().await?, pool.begin().await?))
+        })?;
+        drop(runtime);
+        drop((clean, transaction));
+        drop(pool);
+        Ok(())
+    });
+    life.join().ok().context("it has panicked")??;
+    if let Ground::Server(database) = &ground {
+        let transaction_is_over = |sessions: &[Session]| {
+            let idle = |session: &Session| session.state == "idle";
+            sessions.iter().all(idle) && sessions.len() <= 1
+        };
+        let what = "the transaction is over";
+        database.sessions_become(what, transaction_is_over).await?;
+    }
+    Ok(())
+}
+
+/// 25: the body builds a runtime, uses the pool on it, and drops it. The pool works on, and its owner closes it.
+pub async fn another_runtime_ends<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "another");
+    let pool = S::start(Options::new(ground.url())).await?;
+    let held = pool.acquire().await?;
+    let other = thread::spawn({
+        let pool = pool.clone();
+        move || -> anyhow::Result<()> {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                // The first is open already, and the second is opened from here.
+                let two = (pool.acquire().await?, pool.begin().await?);
+                pool.execute("SELECT 1").await?;
+                drop(two);
+                anyhow::Ok(())
+            })
+        }
+    });
+    // Not a blocking join: on a single thread the pool's own tasks run here.
+    let over = async {
+        while !other.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded("the other runtime", over).await?;
+    other.join().ok().context("it has panicked")??;
+    drop(held);
+
+    for _ in 0..4 {
+        bounded("the next query", pool.execute("SELECT 1")).await??;
+    }
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    ground.closed_in_good_order().await
+}

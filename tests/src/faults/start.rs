@@ -1,0 +1,158 @@
+//! Starts that fail.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use sqlx::Connection;
+
+use super::ground;
+use crate::{Kind, Options, Proxy, Subject, TestDatabase, subject::ConnectionOf};
+
+/// 26: the server has fewer connections to give than the start opens. Those that were opened are closed again.
+pub async fn after_some_connections<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "some");
+    allow(ground.database()?, 3).await?;
+    let options = Options {
+        max_size: 8,
+        min_size: 8,
+        ..Options::new(ground.url())
+    };
+    let start = S::start(Options {
+        start_timeout: Duration::from_secs(1),
+        ..options
+    });
+    let said = error_of(start.await)?;
+    no_secret_in(&said, ground.database()?)?;
+    ensure!(said.contains("too many"), "{said}");
+    ground.closed_in_good_order().await
+}
+
+/// 27: the server has no connection to give. That may pass, so it is asked again until `start_timeout`.
+pub async fn too_many_clients<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "many");
+    let database = ground.database()?;
+    allow(database, 1).await?;
+    let only = ConnectionOf::<S>::connect(&ground.url()).await?;
+    let proxy = Proxy::before(database.address()?)?;
+    let options = Options::new(database.url_through(proxy.address()));
+    let start = S::start(Options {
+        start_timeout: Duration::from_secs(1),
+        ..options
+    });
+    let said = error_of(start.await)?;
+    no_secret_in(&said, database)?;
+    ensure!(said.contains("too many"), "{said}");
+    ensure!(proxy.sockets().len() > 1, "it was asked once only");
+    only.close().await?;
+    ground.closed_in_good_order().await
+}
+
+/// 27: a wrong password, which no waiting corrects.
+pub async fn wrong_password<S: Subject>() -> anyhow::Result<()> {
+    let url = |url: String, database: &TestDatabase| url.replace(database.password(), "s3cret");
+    fails_at_once::<S>(url, |database| match database.kind() {
+        Kind::Postgres => format!(
+            "Postgres: the server rejected the user or the password (password authentication \
+             failed for user \"{}\"). Correct user and password of the url, or the server's pg_hba.conf",
+            database.name()
+        ),
+        Kind::MariaDb => format!(
+            "MySQL: the server rejected the user or the password (Access denied \
+             for user '{}'@'127.0.0.1' (using password: YES)). Correct user and password of the url, or the user's host on \
+             the server",
+            database.name()
+        ),
+    })
+    .await
+}
+
+/// 27: a database that does not exist.
+pub async fn unknown_database<S: Subject>() -> anyhow::Result<()> {
+    let url = |url: String, _: &TestDatabase| url + "_missing";
+    fails_at_once::<S>(url, |database| match database.kind() {
+        Kind::Postgres => format!(
+            "Postgres: the database does not exist (database \"{}_missing\" does not exist). \
+             Create the database, or correct its name in the url",
+            database.name()
+        ),
+        Kind::MariaDb => format!(
+            "MySQL: the database does not exist (Unknown database '{}_missing'). \
+             Create the database, or correct its name in the url",
+            database.name()
+        ),
+    })
+    .await
+}
+
+/// 27: TLS, which the server does not speak.
+pub async fn tls_refused<S: Subject>() -> anyhow::Result<()> {
+    let url = |url: String, database: &TestDatabase| match database.kind() {
+        Kind::Postgres => url + "?sslmode=require",
+        Kind::MariaDb => url + "?ssl-mode=REQUIRED",
+    };
+    fails_at_once::<S>(url, |database| {
+        let name = match database.kind() {
+            Kind::Postgres => "Postgres",
+            Kind::MariaDb => "MySQL",
+        };
+        format!(
+            "{name}: the TLS handshake failed (error occurred while attempting to establish a TLS connection: server does \
+             not support TLS). Check the server's certificate and the sslmode (MySQL: ssl-mode) of the url"
+        )
+    })
+    .await
+}
+
+/// Starts with a changed URL, which fails at the first attempt and with this message, and leaves no session.
+async fn fails_at_once<S: Subject>(
+    change: impl Fn(String, &TestDatabase) -> String,
+    message: impl Fn(&TestDatabase) -> String,
+) -> anyhow::Result<()> {
+    let ground = ground!(S, "once");
+    let database = ground.database()?;
+    let proxy = Proxy::before(database.address()?)?;
+    let url = change(database.url_through(proxy.address()), database);
+    let said = error_of(S::start(Options::new(url)).await)?;
+    no_secret_in(&said, database)?;
+    let message = message(database);
+    let expected = format!("engine `under_test`: its pool could not be started: {message}. url = ");
+    ensure!(
+        said.starts_with(&expected),
+        "{said}\ninstead of\n{expected}"
+    );
+    let sockets = proxy.sockets().len();
+    ensure!(sockets == 1, "it was tried {sockets} times");
+    ground.closed_in_good_order().await
+}
+
+/// Lets the database's user have so many connections and no more.
+async fn allow(database: &TestDatabase, connections: u32) -> anyhow::Result<()> {
+    let name = database.name();
+    let limit = match database.kind() {
+        Kind::Postgres => format!("ALTER ROLE {name} CONNECTION LIMIT {connections}"),
+        Kind::MariaDb => {
+            format!("ALTER USER {name}@'%' WITH MAX_USER_CONNECTIONS {connections}")
+        }
+    };
+    database.server().ask(&[limit]).await.map(drop)
+}
+
+/// What a start that must fail said, as text and for people who debug.
+fn error_of<T>(started: anyhow::Result<T>) -> anyhow::Result<String> {
+    let error = started.err().context("it has started")?;
+    ensure!(
+        format!("{error:?}").contains(&error.to_string()),
+        "{error:?}"
+    );
+    Ok(error.to_string())
+}
+
+fn no_secret_in(said: &str, database: &TestDatabase) -> anyhow::Result<()> {
+    ensure!(
+        !said.contains(database.password()) && !said.contains("s3cret"),
+        "{said}"
+    );
+    ensure!(said.contains(":***@"), "{said}");
+    Ok(())
+}

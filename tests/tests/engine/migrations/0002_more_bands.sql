@@ -1,0 +1,1 @@
+INSERT INTO band VALUES (2);

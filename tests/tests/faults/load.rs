@@ -1,0 +1,135 @@
+//! 7: SIGTERM in the middle of HTTP load on a graceful server.
+//!
+//! HTTP/1.1 lets a server close a connection between two requests, and a client that has just written the next one gets no
+//! answer to it: <https://www.rfc-editor.org/rfc/rfc9112#section-9.6>. Such a request was not accepted. So each request here
+//! is an insert of a name of its own, and the database says afterwards which requests were: those, and no others, have an
+//! answer.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::{Context, bail, ensure};
+use futures_util::future::try_join_all;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, StatusCode,
+    body::Bytes,
+    client::conn::http1,
+    header::{CONNECTION, CONTENT_TYPE, HOST},
+};
+use hyper_util::rt::TokioIo;
+use poolhouse_tests::{Ground, Program, Sql, program::Signal};
+use tokio::{net::TcpStream, sync::Semaphore};
+
+use crate::house::code;
+
+const CONNECTIONS: u32 = 64;
+
+/// The answers that every client has before the signal comes.
+const WARM: usize = 10;
+
+pub(super) async fn sigterm_under_load<DB: Sql>() -> anyhow::Result<()> {
+    for flavor in ["multi_thread", "current_thread"] {
+        let Some(ground) = Ground::of::<DB>(flavor).await? else {
+            return Ok(());
+        };
+        on::<DB>(flavor, &ground).await.context(flavor)?;
+    }
+    Ok(())
+}
+
+async fn on<DB: Sql>(flavor: &str, ground: &Ground) -> anyhow::Result<()> {
+    let mut service = Program::example("axum_service")?
+        .variable("DATABASE_URL", ground.url())
+        .variable("POOLHOUSE_FLAVOR", flavor)
+        .variable("PORT", "0")
+        .start()?;
+    let line = service.line("listening on http://").await?;
+    let address = line.rsplit('/').next().context("an address")?.parse()?;
+
+    let warm = Arc::new(Semaphore::new(0));
+    let clients = (0..CONNECTIONS).map(|number| client(number, address, Arc::clone(&warm)));
+    let mut clients = tokio::spawn(try_join_all(clients));
+    tokio::select! {
+        all = warm.acquire_many(CONNECTIONS) => drop(all?),
+        early = &mut clients => {
+            early??;
+            bail!("the service closed every connection before the signal");
+        }
+    }
+    service.signal(Signal::SIGTERM)?;
+    let clients = clients.await??;
+    code(&service.end().await?, 0)?;
+    // Before this test has sessions of its own in the database.
+    ground.closed_in_good_order().await?;
+
+    let in_the_middle = clients.iter().filter(|client| client.told_to_close).count();
+    ensure!(in_the_middle > 0, "no request was under way at the signal");
+    let answered: Vec<&str> = clients.iter().flat_map(|client| client.names()).collect();
+    let accepted = ground.answer::<DB>("SELECT count(*) FROM band").await?;
+    let both = format!(
+        "SELECT count(*) FROM band WHERE name IN ('{}')",
+        answered.join("', '")
+    );
+    let both = ground.answer::<DB>(&both).await?;
+    ensure!(
+        [accepted, both] == [i64::try_from(answered.len())?; 2],
+        "{accepted} requests were accepted and {} answered, {both} of them both",
+        answered.len()
+    );
+    Ok(())
+}
+
+/// What one client has seen.
+#[derive(Default)]
+struct Client {
+    answered: Vec<String>,
+    /// The server closed the connection with the last answer, as it does after the signal.
+    told_to_close: bool,
+}
+
+impl Client {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.answered.iter().map(String::as_str)
+    }
+}
+
+/// Adds one band after the other on one connection, until the server closes it.
+async fn client(number: u32, address: SocketAddr, warm: Arc<Semaphore>) -> anyhow::Result<Client> {
+    let stream = TokioIo::new(TcpStream::connect(address).await?);
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    let connection = tokio::spawn(connection);
+    let mut client = Client::default();
+    while !client.told_to_close && sender.ready().await.is_ok() {
+        let name = format!("{number}.{}", client.answered.len());
+        let band = format!(r#"{{"name":"{name}","founded":2015}}"#);
+        let request = Request::post("/bands")
+            .header(HOST, "localhost")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(band.clone())))?;
+        let Ok(answer) = sender.send_request(request).await else {
+            break;
+        };
+        client.told_to_close = answer
+            .headers()
+            .get(CONNECTION)
+            .is_some_and(|value| value == "close");
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        ensure!(
+            status == StatusCode::CREATED && body == band,
+            "{status} {body:?}"
+        );
+        client.answered.push(name);
+        if client.answered.len() == WARM {
+            warm.add_permits(1);
+        }
+    }
+    ensure!(
+        client.answered.len() >= WARM,
+        "the service closed a connection after {} answers",
+        client.answered.len()
+    );
+    // It ends by itself, with an error where the server has closed it with a request on its way.
+    let _ = connection.await?;
+    Ok(client)
+}

@@ -1,0 +1,59 @@
+//! The program `house` under test, in every way that it can take its pool and run.
+
+use anyhow::ensure;
+use poolhouse_tests::{Ground, Program, program::Ended};
+
+/// How a program takes its pool, and where it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct House {
+    /// `engine` or `sqlx`.
+    pub(crate) pool: &'static str,
+    /// `multi_thread` or `current_thread`.
+    pub(crate) flavor: &'static str,
+}
+
+impl House {
+    /// Every way.
+    pub(crate) const ALL: [Self; 4] = [
+        Self::new("engine", "multi_thread"),
+        Self::new("engine", "current_thread"),
+        Self::new("sqlx", "multi_thread"),
+        Self::new("sqlx", "current_thread"),
+    ];
+
+    const fn new(pool: &'static str, flavor: &'static str) -> Self {
+        Self { pool, flavor }
+    }
+
+    /// The program with this body, still to be started.
+    pub(crate) fn program(self, body: &str, ground: &Ground) -> anyhow::Result<Program> {
+        Ok(Program::new(env!("CARGO_BIN_EXE_house"))?
+            .argument(body)
+            .variable("DATABASE_URL", ground.url())
+            .variable("POOL", self.pool)
+            .variable("POOLHOUSE_FLAVOR", self.flavor))
+    }
+
+    /// **A** and **K**: no session is left, and so many were ended on the server. With the engine's own pool the others have
+    /// said goodbye (**B**); sqlx's leaves that to chance.
+    pub(crate) async fn killed(self, wanted: u64, ground: &Ground) -> anyhow::Result<()> {
+        if self.pool == "engine" {
+            return ground.toll(0, wanted).await;
+        }
+        ground.no_session_left().await?;
+        let killed = ground.database()?.killed().await?;
+        ensure!(killed >= wanted, "{killed} were ended, instead of {wanted}");
+        Ok(())
+    }
+}
+
+/// How it ended, with all that it said when that is not as it should be.
+pub(crate) fn code(ended: &Ended, expected: i32) -> anyhow::Result<()> {
+    ensure!(
+        ended.code() == Some(expected),
+        "{} instead of {expected}:\n{}",
+        ended.status,
+        ended.everything()
+    );
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! The lifespan position: a function that starts its pool, and closes it however it ends.
+
+use std::{
+    future::pending,
+    panic::{AssertUnwindSafe, panic_any},
+    pin::pin,
+};
+
+use anyhow::{Context, ensure};
+use futures_util::FutureExt;
+use poolhouse::{Engine, with_pool};
+use poolhouse_tests::{Ground, Proxy, Sql, Subject, subject::Own};
+use tokio::sync::oneshot;
+
+use crate::table::grounds;
+
+grounds! {
+    a_value_is_returned_unchanged: value, on (postgres, mariadb, sqlite);
+    an_error_is_returned_unchanged: error, on (postgres, mariadb, sqlite);
+    a_panic_goes_on_with_its_payload: panic, on (postgres, mariadb, sqlite);
+    a_dropped_future_is_closed_in_the_background: dropped, on (postgres, mariadb, sqlite);
+    an_inner_lifespan_shares_the_outer_pool: shared, on (postgres, mariadb, sqlite);
+    an_inner_lifespan_with_other_settings_is_an_error: differs, on (postgres, mariadb, sqlite);
+    it_can_be_called_again: again, on (postgres, mariadb, sqlite);
+    a_start_that_fails_half_way_closes_the_others: half_way, on (postgres, mariadb);
+}
+
+/// Lends its engine to a body, and returns what the body does. The engine's name is in nobody's environment.
+#[with_pool(engine = "lifespan", url = url, max_size = 2, close_timeout = "300ms")]
+async fn lifespan<DB: Sql, T>(
+    url: &str,
+    body: impl AsyncFnOnce(Own<DB>) -> T,
+    #[pool] db: Engine<DB>,
+) -> Result<T, poolhouse::Error> {
+    let _ = url;
+    Ok(body(Own(db)).await)
+}
+
+async fn value<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let url = ground.url();
+    let returned = lifespan(&url, async |db: Own<DB>| -> sqlx::Result<Vec<u8>> {
+        db.execute("SELECT 1").await?;
+        let _held = db.acquire().await?;
+        Ok(vec![1, 2, 3])
+    });
+    ensure!(returned.await?? == [1, 2, 3]);
+    ground.closed_in_good_order().await
+}
+
+/// An error type of a user's.
+#[derive(Debug, PartialEq)]
+enum BandError {
+    SplitUp { year: i32 },
+    Pool(String),
+}
+
+impl From<poolhouse::Error> for BandError {
+    fn from(error: poolhouse::Error) -> Self {
+        Self::Pool(error.to_string())
+    }
+}
+
+#[with_pool(engine = "lifespan", url = url)]
+async fn splits_up<DB: Sql>(url: &str, #[pool] db: Engine<DB>) -> Result<(), BandError> {
+    let _ = url;
+    let rows = Own(db).number("SELECT count(*)").await;
+    Err(BandError::SplitUp {
+        year: rows.map_or(0, |_| 1970),
+    })
+}
+
+async fn error<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let error = splits_up::<DB>(&ground.url()).await;
+    ensure!(error == Err(BandError::SplitUp { year: 1970 }), "{error:?}");
+    ground.closed_in_good_order().await?;
+    let error = splits_up::<DB>("nonsense://host").await;
+    ensure!(
+        matches!(&error, Err(BandError::Pool(text)) if text.contains("nonsense")),
+        "{error:?}"
+    );
+    Ok(())
+}
+
+async fn panic<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    struct Payload(u8);
+
+    let url = ground.url();
+    let run = lifespan(&url, async |db: Own<DB>| -> anyhow::Result<()> {
+        let _held = db.acquire().await?;
+        panic_any(Payload(7));
+    });
+    let payload = AssertUnwindSafe(run).catch_unwind().await.err();
+    let payload = payload.context("no panic")?.downcast::<Payload>();
+    ensure!(
+        payload.is_ok_and(|payload| payload.0 == 7),
+        "another payload"
+    );
+    ground.closed_in_good_order().await
+}
+
+async fn dropped<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let (ready, is_ready) = oneshot::channel();
+    let url = ground.url();
+    let mut run = Box::pin(lifespan(&url, async |db: Own<DB>| {
+        let _held = db.acquire().await;
+        let _ = ready.send(db.clone());
+        pending::<()>().await;
+    }));
+    let db = tokio::select! {
+        _ = &mut run => anyhow::bail!("it is over"),
+        db = is_ready => db?,
+    };
+    drop(run);
+    poolhouse::closed().await;
+    ensure!(db.size() == 0, "{} are open", db.size());
+    ground.closed_in_good_order().await
+}
+
+async fn shared<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let url = ground.url();
+    lifespan(&url, async |outer: Own<DB>| -> anyhow::Result<()> {
+        let held = outer.acquire().await?;
+        lifespan(&url, async |inner: Own<DB>| -> anyhow::Result<()> {
+            inner.execute("SELECT 1").await?;
+            let _both = inner.acquire().await?;
+            ensure!(outer.status().in_use == 2, "{}", outer.status());
+            Ok(())
+        })
+        .await??;
+        drop(held);
+        outer.execute("SELECT 1").await?;
+        Ok(())
+    })
+    .await??;
+    ground.closed_in_good_order().await
+}
+
+#[with_pool(engine = "lifespan", url = url, max_size = 3)]
+async fn wants_three<DB: Sql>(url: &str, #[pool] db: Engine<DB>) -> Result<(), poolhouse::Error> {
+    let _ = (url, db);
+    Ok(())
+}
+
+async fn differs<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let url = ground.url();
+    lifespan(&url, async |outer: Own<DB>| -> anyhow::Result<()> {
+        let error = wants_three::<DB>(&url).await.err().context("no error")?;
+        let said = error.to_string();
+        for words in [
+            "engine `lifespan` is already started with other settings: max_size = 3 (attribute, ",
+            "lifespan.rs:",
+            ", started with max_size = 2 (attribute, ",
+            "Give both the same, or start it once",
+        ] {
+            ensure!(said.contains(words), "{said}");
+        }
+        outer.execute("SELECT 1").await?;
+        Ok(())
+    })
+    .await??;
+    ground.closed_in_good_order().await
+}
+
+async fn again<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let url = ground.url();
+    for _ in 0..3 {
+        lifespan(&url, async |db: Own<DB>| db.execute("SELECT 1").await).await??;
+        ground.no_session_left().await?;
+        // Other settings are no matter once it is closed.
+        wants_three::<DB>(&url).await?;
+    }
+    ground.closed_in_good_order().await
+}
+
+#[with_pool(engine = "first", url = url, start_timeout = "500ms")]
+async fn two<DB: Sql>(
+    url: &str,
+    other: &str,
+    #[pool] first: Engine<DB>,
+    #[pool(engine = "second", url = other, start_timeout = "500ms")] second: Engine<DB>,
+) -> Result<(), poolhouse::Error> {
+    let _ = (url, other, first, second);
+    Ok(())
+}
+
+async fn half_way<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let database = ground.database()?;
+    let proxy = Proxy::before(database.address()?)?;
+    let (url, other) = (ground.url(), database.url_through(proxy.address()));
+    two::<DB>(&url, &other).await?;
+
+    proxy.refuse();
+    let run = pin!(two::<DB>(&url, &other));
+    let said = run.await.err().context("no error")?.to_string();
+    for words in [
+        "engine `second`: its pool could not be started: ",
+        "the server refused the connection",
+        "times in ",
+        "start_timeout = 500ms (attribute, ",
+        "Start the server, or correct host and port of the url",
+        ":***@127.0.0.1:",
+    ] {
+        ensure!(said.contains(words), "{words:?} is not in {said}");
+    }
+    ensure!(!said.contains(database.password()), "{said}");
+    ground.closed_in_good_order().await
+}

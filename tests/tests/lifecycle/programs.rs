@@ -1,0 +1,136 @@
+//! What signals do to a program, and what it ends with.
+
+use anyhow::ensure;
+use poolhouse_tests::{
+    Ground, Sql,
+    program::{Running, Signal},
+};
+
+use crate::{
+    house::{House, code},
+    table::houses,
+};
+
+houses! {
+    a_signal_sets_the_token_and_the_body_decides_the_exit_code: shutdown, on (postgres, mariadb, sqlite);
+    a_body_that_does_not_return_is_dropped_at_shutdown_timeout: shutdown_timeout, on (postgres, mariadb);
+    without_a_token_the_body_is_dropped_at_once: no_shutdown, on (postgres, mariadb, sqlite);
+    checked_out_work_drains_after_a_signal: drains, on (postgres, mariadb, sqlite);
+    work_that_does_not_drain_is_ended_at_close_timeout: does_not_drain, on (postgres, mariadb);
+    a_second_signal_ends_the_close: second_signal_during_close, on (postgres, mariadb);
+}
+
+/// Starts a body with or without a `Shutdown`, waits until it is ready, and sends it a signal.
+async fn signalled(
+    house: House,
+    ground: &Ground,
+    body: &str,
+    signal: Signal,
+    variables: &[(&str, &str)],
+) -> anyhow::Result<Running> {
+    let mut program = house.program(body, ground)?;
+    for (name, value) in variables {
+        program = program.variable(name, *value);
+    }
+    let mut program = program.start()?;
+    program.line("ready").await?;
+    program.signal(signal)?;
+    Ok(program)
+}
+
+const BOTH: [(Signal, i32); 2] = [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)];
+
+const SHUTDOWN: (&str, &str) = ("SHUTDOWN", "1");
+
+async fn shutdown<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+    for (signal, _) in BOTH {
+        let ended = signalled(house, &ground, "waits", signal, &[SHUTDOWN]).await?;
+        let ended = ended.end().await?;
+        code(&ended, 0)?;
+        ensure!(
+            ended.output.contains("the body is over"),
+            "{}",
+            ended.output
+        );
+        let ended = signalled(house, &ground, "waits_and_fails", signal, &[SHUTDOWN]).await?;
+        code(&ended.end().await?, 1)?;
+    }
+    ground.closed_in_good_order().await
+}
+
+async fn shutdown_timeout<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+    let variables = [SHUTDOWN, ("POOLHOUSE_SHUTDOWN_TIMEOUT", "200ms")];
+    for (signal, expected) in BOTH {
+        let ended = signalled(house, &ground, "never_returns", signal, &variables).await?;
+        let ended = ended.end().await?;
+        code(&ended, expected)?;
+        ensure!(
+            ended
+                .error
+                .contains("did not return within 200ms of the signal (shutdown_timeout)"),
+            "{}",
+            ended.error
+        );
+    }
+    ground.closed_in_good_order().await
+}
+
+async fn no_shutdown<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+    for (signal, expected) in BOTH {
+        let ended = signalled(house, &ground, "waits", signal, &[]).await?;
+        let ended = ended.end().await?;
+        code(&ended, expected)?;
+        ensure!(
+            !ended.output.contains("the body is over"),
+            "{}",
+            ended.output
+        );
+    }
+    ground.closed_in_good_order().await
+}
+
+async fn drains<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+    ground.run::<DB>("CREATE TABLE entry (id INTEGER)").await?;
+    let ended = signalled(house, &ground, "works_on", Signal::SIGTERM, &[]).await?;
+    let ended = ended.end().await?;
+    code(&ended, 143)?;
+    ensure!(ended.output.contains("committed: true"), "{}", ended.output);
+    ground.closed_in_good_order().await?;
+    let entries = ground.answer::<DB>("SELECT count(*) FROM entry").await?;
+    ensure!(entries == 1, "{entries} entries");
+    Ok(())
+}
+
+async fn does_not_drain<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+    let variables = [("POOLHOUSE_CLOSE_TIMEOUT", "200ms")];
+    let mut program = house.program("holds", &ground)?;
+    for (name, value) in variables {
+        program = program.variable(name, value);
+    }
+    let mut program = program.start()?;
+    program.line("ready").await?;
+    ground.one_runs("3600").await?;
+    program.signal(Signal::SIGTERM)?;
+    let ended = program.end().await?;
+    code(&ended, 143)?;
+    ensure!(
+        house.pool == "sqlx" || ended.error.contains("the statement `SELECT "),
+        "{}",
+        ended.error
+    );
+    house.killed(1, &ground).await
+}
+
+async fn second_signal_during_close<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+    let program = house
+        .program("holds", &ground)?
+        .variable("POOLHOUSE_CLOSE_TIMEOUT", "1h");
+    let mut program = program.start()?;
+    program.line("ready").await?;
+    ground.one_runs("3600").await?;
+    program.signal(Signal::SIGTERM)?;
+    program.line("asks the program to end").await?;
+    program.signal(Signal::SIGTERM)?;
+    code(&program.end().await?, 143)?;
+    house.killed(1, &ground).await
+}

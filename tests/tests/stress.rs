@@ -1,0 +1,339 @@
+//! A minute of everything at once: queries, streams dropped half-way, transactions cancelled anywhere, killed sessions and a
+//! restarted server. At its end no place is lost, no task hangs, and the sums are right.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use futures_util::{
+    StreamExt,
+    future::{join_all, try_join_all},
+};
+use poolhouse_tests::{
+    Ground, Kind, Options, PrivateServer, Sql, Stop, Subject, steps::up_to, subject::Own,
+};
+use sqlx::{MySql, Postgres};
+use tokio::{
+    runtime::Runtime,
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+/// How long it lasts.
+const DURATION: Duration = Duration::from_mins(1);
+
+/// Tasks at work, three for each place.
+const WORKERS: u64 = 24;
+
+const MAX_SIZE: u32 = 8;
+
+const ACCOUNTS: i64 = 10;
+
+/// On every account at the beginning.
+const BALANCE: i64 = 1000;
+
+/// On both kinds of server at the same time, each with a runtime of its own.
+#[test]
+fn everything_at_once() -> anyhow::Result<()> {
+    thread::scope(|scope| {
+        let postgres = scope.spawn(|| Runtime::new()?.block_on(a_minute_of_it::<Postgres>()));
+        let mariadb = scope.spawn(|| Runtime::new()?.block_on(a_minute_of_it::<MySql>()));
+        let over = |result: thread::Result<anyhow::Result<()>>| match result {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        over(postgres.join()).context("on Postgres")?;
+        over(mariadb.join()).context("on MariaDB")
+    })
+}
+
+async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
+    let kind = DB::SERVER.context("it takes a server")?;
+    let Some(builder) = PrivateServer::require(kind) else {
+        return Ok(());
+    };
+    let server = builder.start().await?;
+    let ground = Arc::new(Ground::on(&server, "stress").await?);
+    ground
+        .run::<DB>("CREATE TABLE account (id INTEGER PRIMARY KEY, balance BIGINT NOT NULL)")
+        .await?;
+    for id in 0..ACCOUNTS {
+        ground
+            .run::<DB>(&format!("INSERT INTO account VALUES ({id}, {BALANCE})"))
+            .await?;
+    }
+    let options = Options::new(ground.url());
+    let pool = Own::<DB>::start(Options {
+        max_size: MAX_SIZE,
+        min_size: 2,
+        ..options
+    })
+    .await?;
+
+    let (end, over) = watch::channel(false);
+    let done = Arc::new(Done::default());
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|seed| {
+            tokio::spawn(work(
+                pool.clone(),
+                fastrand::Rng::with_seed(seed),
+                Arc::clone(&done),
+                over.clone(),
+            ))
+        })
+        .collect();
+    let counter = tokio::spawn(never_above(Arc::clone(&ground), over.clone()));
+    let faults = play_faults(server, Arc::clone(&ground), Instant::now() + DURATION).await;
+    end.send(true)?;
+    let (_server, faults) = faults?;
+
+    let workers = timeout(Duration::from_secs(60), join_all(workers))
+        .await
+        .context("a task hangs")?;
+    for worker in workers {
+        worker??;
+    }
+    let counts = counter.await??;
+    println!("{}: {counts} counts, {faults:?}, {done:?}", DB::PRODUCT);
+    done.ensure_all()?;
+
+    // No place is lost, and each has a good connection outside any transaction.
+    let mut checkouts = try_join_all((0..MAX_SIZE).map(|_| pool.acquire())).await?;
+    ensure!(
+        up_to(1, pool.acquire()).await.is_none(),
+        "there is a place too many"
+    );
+    for checkout in &mut checkouts {
+        ensure!(sum::<DB>(checkout).await? == ACCOUNTS * BALANCE);
+        ensure!(!poolhouse_tests::sql::in_transaction::<DB>(checkout).await?);
+    }
+    drop(checkouts);
+    let report = pool.close_connection_pool().await;
+    ensure!(report.is_clean(), "{report}");
+    ground.no_session_left().await
+}
+
+/// The sum of all balances, which every transfer keeps.
+async fn sum<DB: Sql>(connection: &mut DB::Connection) -> sqlx::Result<i64> {
+    let whole = if DB::SERVER == Some(Kind::Postgres) {
+        "BIGINT"
+    } else {
+        "SIGNED"
+    };
+    DB::answer(
+        connection,
+        &format!("SELECT CAST(sum(balance) AS {whole}) FROM account"),
+    )
+    .await
+}
+
+/// One worker, until it is over.
+async fn work<DB: Sql>(
+    pool: Own<DB>,
+    mut dice: fastrand::Rng,
+    done: Arc<Done>,
+    over: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    while !*over.borrow() {
+        let action = ACTIONS[dice.usize(..ACTIONS.len())];
+        // Where it is cut off, if it is not one that always comes to its end.
+        let cut = dice.usize(1..12);
+        let result = match action {
+            Action::Sum => match sum_on(&pool).await {
+                Ok(sum) => {
+                    ensure!(sum == ACCOUNTS * BALANCE, "somebody sees a sum of {sum}");
+                    Some(Ok(()))
+                }
+                Err(error) => Some(Err(error)),
+            },
+            Action::Transfer => Some(transfer(&pool, &mut dice).await),
+            Action::CutTransfer => up_to(cut, transfer(&pool, &mut dice)).await,
+            Action::CutAcquire => up_to(cut, pool.acquire())
+                .await
+                .map(|result| result.map(drop)),
+            Action::CutStream => read_some(&pool, cut).await.map(Some).transpose(),
+            Action::Abandon => Some(abandon(&pool).await),
+            Action::PlainBegin => {
+                let spoil = "BEGIN; UPDATE account SET balance = balance + 1";
+                up_to(cut, pool.execute(spoil)).await
+            }
+        };
+        done.note(action, &result)?;
+        if matches!(result, Some(Err(_))) {
+            // Whoever has just seen a fault does not ask again in the same instant.
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Action {
+    /// Reads the sum.
+    Sum,
+    /// Moves an amount from one account to another.
+    Transfer,
+    /// The same, dropped somewhere.
+    CutTransfer,
+    /// Waits for a checkout, and goes away somewhere.
+    CutAcquire,
+    /// Drops a stream before its end.
+    CutStream,
+    /// Changes one account only, and drops the transaction.
+    Abandon,
+    /// Begins a transaction that the driver knows nothing of, and drops it somewhere.
+    PlainBegin,
+}
+
+const ACTIONS: [Action; 7] = [
+    Action::Sum,
+    Action::Transfer,
+    Action::CutTransfer,
+    Action::CutAcquire,
+    Action::CutStream,
+    Action::Abandon,
+    Action::PlainBegin,
+];
+
+async fn sum_on<DB: Sql>(pool: &Own<DB>) -> sqlx::Result<i64> {
+    sum::<DB>(&mut *pool.acquire().await?).await
+}
+
+async fn transfer<DB: Sql>(pool: &Own<DB>, dice: &mut fastrand::Rng) -> sqlx::Result<()> {
+    // In the order of their numbers, so that two transfers never wait for each other.
+    let from = dice.i64(..ACCOUNTS - 1);
+    let (to, amount) = (dice.i64(from + 1..ACCOUNTS), dice.i64(-5..=5));
+    let mut transaction = pool.begin().await?;
+    let step = |id: i64, amount: i64| {
+        format!("UPDATE account SET balance = balance + {amount} WHERE id = {id}")
+    };
+    DB::run(&mut transaction, &step(from, -amount)).await?;
+    // A nested one that comes to nothing.
+    let mut nested = DB::begin(&mut transaction).await?;
+    DB::run(&mut nested, &step(to, 99)).await?;
+    nested.rollback().await?;
+    DB::run(&mut transaction, &step(to, amount)).await?;
+    transaction.commit().await
+}
+
+async fn read_some<DB: Sql>(pool: &Own<DB>, rows: usize) -> sqlx::Result<()> {
+    let mut stream = pool.rows(DB::MANY_ROWS).take(rows);
+    while let Some(row) = stream.next().await {
+        row?;
+    }
+    Ok(())
+}
+
+async fn abandon<DB: Sql>(pool: &Own<DB>) -> sqlx::Result<()> {
+    let mut transaction = pool.begin().await?;
+    DB::run(
+        &mut transaction,
+        "UPDATE account SET balance = 0 WHERE id = 0",
+    )
+    .await
+}
+
+/// What the workers have done: how often each action came to its end, was cut off, and failed.
+#[derive(Debug, Default)]
+struct Done(Mutex<BTreeMap<Action, [u64; 3]>>);
+
+impl Done {
+    /// Counts a result. An error is that of a server that goes away, or it is none that may happen.
+    fn note(&self, action: Action, result: &Option<sqlx::Result<()>>) -> anyhow::Result<()> {
+        let kind = match result {
+            Some(Ok(())) => 0,
+            None => 1,
+            Some(Err(error)) => {
+                let of_a_server = match error {
+                    sqlx::Error::Io(_) => true,
+                    // 25P02: somebody has got a connection inside a failed transaction.
+                    sqlx::Error::Database(error) => error.code().as_deref() != Some("25P02"),
+                    _ => false,
+                };
+                ensure!(of_a_server, "{action:?}: {error:?}");
+                2
+            }
+        };
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.entry(action).or_default()[kind] += 1;
+        Ok(())
+    }
+
+    /// Whether everything was done, and what can be cut off was.
+    fn ensure_all(&self) -> anyhow::Result<()> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for action in ACTIONS {
+            let [over, cut, _] = counts.get(&action).copied().unwrap_or_default();
+            let may_be_cut = matches!(
+                action,
+                Action::CutTransfer | Action::CutAcquire | Action::PlainBegin
+            );
+            ensure!(over > 0 && (cut > 0 || !may_be_cut), "{counts:?}");
+        }
+        Ok(())
+    }
+}
+
+/// What was done to the server.
+#[derive(Debug, Default)]
+struct Faults {
+    killed: u64,
+    restarts: u64,
+}
+
+/// Kills a session a second, and restarts the server now and then, once in good order and once by a crash, until the end.
+async fn play_faults(
+    mut server: PrivateServer,
+    ground: Arc<Ground>,
+    end: Instant,
+) -> anyhow::Result<(PrivateServer, Faults)> {
+    let mut faults = Faults::default();
+    let mut dice = fastrand::Rng::with_seed(7);
+    while Instant::now() < end {
+        for _ in 0..15 {
+            sleep(Duration::from_secs(1)).await;
+            let sessions = ground.database()?.sessions().await?;
+            let Some(session) = dice.choice(&sessions) else {
+                continue;
+            };
+            let kill = match server.kind {
+                Kind::Postgres => format!("SELECT pg_terminate_backend({})", session.id),
+                Kind::MariaDb => format!("KILL CONNECTION {}", session.id),
+            };
+            // It may have ended by itself.
+            faults.killed += u64::from(server.ask(&[kill]).await.is_ok());
+        }
+        let stop = if faults.restarts % 2 == 0 {
+            Stop::Orderly
+        } else {
+            Stop::Crash
+        };
+        server.restart(stop).await?;
+        faults.restarts += 1;
+    }
+    Ok((server, faults))
+}
+
+/// Counts the sessions until it is over. One that has just ended is listed for a moment, so one count says nothing; ten in a
+/// row do.
+async fn never_above(ground: Arc<Ground>, over: watch::Receiver<bool>) -> anyhow::Result<u64> {
+    let (mut counts, mut above) = (0, 0);
+    while !*over.borrow() {
+        // While the server restarts there is nothing to be counted.
+        if let Ok(Some(sessions)) = ground.sessions().await {
+            above = if sessions > MAX_SIZE as usize {
+                above + 1
+            } else {
+                0
+            };
+            ensure!(above < 10, "{sessions} sessions");
+            counts += 1;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(counts)
+}

@@ -4,11 +4,14 @@
 //! `for<'c> &'c mut DB::Connection: Executor<'c>` on every item that touches a connection, and every caller would have
 //! to repeat it. This trait says the same once per database.
 
+use std::future::Future;
+
 use either::Either;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
+use futures_util::TryStreamExt;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Database, Execute, Executor, SqlStr};
+use sqlx::{Database, Execute, Executor, Row, SqlStr};
 use sqlx_core::describe::Describe;
 
 /// What one step of a result is: the end of a statement, or a row.
@@ -20,24 +23,10 @@ pub(crate) type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub trait Executes: Database {
-    fn execute<'e, 'q: 'e, E>(
-        connection: &'e mut Self::Connection,
-        query: E,
-    ) -> BoxFuture<'e, sqlx::Result<Self::QueryResult>>
-    where
-        E: Execute<'q, Self> + 'q;
-
     fn fetch_many<'e, 'q: 'e, E>(
         connection: &'e mut Self::Connection,
         query: E,
     ) -> BoxStream<'e, sqlx::Result<Step<Self>>>
-    where
-        E: Execute<'q, Self> + 'q;
-
-    fn fetch_all<'e, 'q: 'e, E>(
-        connection: &'e mut Self::Connection,
-        query: E,
-    ) -> BoxFuture<'e, sqlx::Result<Vec<Self::Row>>>
     where
         E: Execute<'q, Self> + 'q;
 
@@ -64,13 +53,49 @@ pub trait Executes: Database {
         migrator: &'e Migrator,
     ) -> BoxFuture<'e, Result<(), MigrateError>>;
 
-    /// The whole number that a query of the pool's own answers with.
+    // The driver's `execute` and `fetch_all` put two more boxes around its stream, which these do not need.
+
+    fn execute<'e, 'q: 'e, E>(
+        connection: &'e mut Self::Connection,
+        query: E,
+    ) -> impl Future<Output = sqlx::Result<Self::QueryResult>> + Send + 'e
+    where
+        E: Execute<'q, Self> + 'q,
+    {
+        let mut steps = Self::fetch_many(connection, query);
+        async move {
+            let mut result = Self::QueryResult::default();
+            while let Some(step) = steps.try_next().await? {
+                result.extend(step.left());
+            }
+            Ok(result)
+        }
+    }
+
+    fn fetch_all<'e, 'q: 'e, E>(
+        connection: &'e mut Self::Connection,
+        query: E,
+    ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send + 'e
+    where
+        E: Execute<'q, Self> + 'q,
+    {
+        let mut steps = Self::fetch_many(connection, query);
+        async move {
+            let mut rows = Vec::new();
+            while let Some(step) = steps.try_next().await? {
+                rows.extend(step.right());
+            }
+            Ok(rows)
+        }
+    }
+
+    /// The whole number that a query of the pool's own answers with, in one round trip.
     fn number<'e>(
         connection: &'e mut Self::Connection,
         sql: &'static str,
     ) -> BoxFuture<'e, sqlx::Result<i64>>;
 
-    /// The text that a query of the pool's own answers with.
+    /// The text that a query of the pool's own answers with, in one round trip.
     fn text<'e>(
         connection: &'e mut Self::Connection,
         sql: &'static str,
@@ -81,16 +106,6 @@ macro_rules! executes {
     ($($(#[$feature:meta])* $database:ty;)*) => {$(
         $(#[$feature])*
         impl Executes for $database {
-            fn execute<'e, 'q: 'e, E>(
-                connection: &'e mut Self::Connection,
-                query: E,
-            ) -> BoxFuture<'e, sqlx::Result<Self::QueryResult>>
-            where
-                E: Execute<'q, Self> + 'q,
-            {
-                Executor::execute(connection, query)
-            }
-
             fn fetch_many<'e, 'q: 'e, E>(
                 connection: &'e mut Self::Connection,
                 query: E,
@@ -99,16 +114,6 @@ macro_rules! executes {
                 E: Execute<'q, Self> + 'q,
             {
                 Executor::fetch_many(connection, query)
-            }
-
-            fn fetch_all<'e, 'q: 'e, E>(
-                connection: &'e mut Self::Connection,
-                query: E,
-            ) -> BoxFuture<'e, sqlx::Result<Vec<Self::Row>>>
-            where
-                E: Execute<'q, Self> + 'q,
-            {
-                Executor::fetch_all(connection, query)
             }
 
             fn fetch_optional<'e, 'q: 'e, E>(
@@ -147,14 +152,20 @@ macro_rules! executes {
                 connection: &'e mut Self::Connection,
                 sql: &'static str,
             ) -> BoxFuture<'e, sqlx::Result<i64>> {
-                Box::pin(sqlx::query_scalar(sql).persistent(false).fetch_one(connection))
+                Box::pin(async move {
+                    // A prepared statement would take one round trip more.
+                    sqlx::raw_sql(sql).fetch_one(connection).await?.try_get(0)
+                })
             }
 
             fn text<'e>(
                 connection: &'e mut Self::Connection,
                 sql: &'static str,
             ) -> BoxFuture<'e, sqlx::Result<String>> {
-                Box::pin(sqlx::query_scalar(sql).persistent(false).fetch_one(connection))
+                Box::pin(async move {
+                    // A prepared statement would take one round trip more.
+                    sqlx::raw_sql(sql).fetch_one(connection).await?.try_get(0)
+                })
             }
         }
     )*};

@@ -1,5 +1,6 @@
 //! `&Engine`, `&mut Checkout` and `&mut Transaction` as executors of sqlx.
 
+use std::convert::identity;
 use std::future::{Ready, ready};
 use std::sync::Arc;
 
@@ -56,9 +57,10 @@ impl<DB: Backend> ForQuery<'_, DB> {
     }
 }
 
-/// Implements `Executor` on `$on`, given how `$this` comes to a [`ForQuery`].
+/// Implements `Executor` on `$on`. `$source` makes of it what the future is to own, and `$for_query` of that a
+/// [`ForQuery`], once the future runs.
 macro_rules! executor {
-    (impl<$life:lifetime> for $on:ty, |$this:ident| $source:expr) => {
+    (impl<$life:lifetime> for $on:ty, $source:expr, $for_query:expr) => {
         impl<$life, DB: Backend> Executor<$life> for $on {
             type Database = DB;
 
@@ -70,10 +72,9 @@ macro_rules! executor {
                 $life: 'e,
                 E: Execute<'q, DB> + 'q,
             {
-                let $this = self;
-                let source = $source;
+                let source = $source(self);
                 Box::pin(async move {
-                    let mut source: ForQuery<'_, DB> = source.await?;
+                    let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     source
                         .checkout()
                         .run(|connection, card| DB::execute(connection, Noted { query, card }))
@@ -86,10 +87,9 @@ macro_rules! executor {
                 $life: 'e,
                 E: Execute<'q, DB> + 'q,
             {
-                let $this = self;
-                let source = $source;
+                let source = $source(self);
                 Box::pin(async_stream::try_stream! {
-                    let mut source: ForQuery<'_, DB> = source.await?;
+                    let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let checkout = source.checkout();
                     let (before, connection, card) = checkout.begin_stream();
                     let mut steps = DB::fetch_many(connection, Noted { query, card });
@@ -117,10 +117,9 @@ macro_rules! executor {
                 $life: 'e,
                 E: Execute<'q, DB> + 'q,
             {
-                let $this = self;
-                let source = $source;
+                let source = $source(self);
                 Box::pin(async move {
-                    let mut source: ForQuery<'_, DB> = source.await?;
+                    let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     source
                         .checkout()
                         .run(|connection, card| DB::fetch_all(connection, Noted { query, card }))
@@ -136,16 +135,33 @@ macro_rules! executor {
                 $life: 'e,
                 E: Execute<'q, DB> + 'q,
             {
-                let $this = self;
-                let source = $source;
+                let source = $source(self);
                 Box::pin(async move {
-                    let mut source: ForQuery<'_, DB> = source.await?;
+                    let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     source
                         .checkout()
                         .run(|connection, card| {
                             DB::fetch_optional(connection, Noted { query, card })
                         })
                         .await
+                })
+            }
+
+            fn fetch_one<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<DB::Row>>
+            where
+                $life: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                let source = $source(self);
+                Box::pin(async move {
+                    let mut source: ForQuery<'_, DB> = $for_query(source).await?;
+                    let row = source
+                        .checkout()
+                        .run(|connection, card| {
+                            DB::fetch_optional(connection, Noted { query, card })
+                        })
+                        .await?;
+                    row.ok_or(sqlx::Error::RowNotFound)
                 })
             }
 
@@ -157,10 +173,9 @@ macro_rules! executor {
             where
                 $life: 'e,
             {
-                let $this = self;
-                let source = $source;
+                let source = $source(self);
                 Box::pin(async move {
-                    let mut source: ForQuery<'_, DB> = source.await?;
+                    let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     source
                         .checkout()
                         .run(|connection, _| DB::prepare_with(connection, sql, parameters))
@@ -173,10 +188,9 @@ macro_rules! executor {
             where
                 $life: 'e,
             {
-                let $this = self;
-                let source = $source;
+                let source = $source(self);
                 Box::pin(async move {
-                    let mut source: ForQuery<'_, DB> = source.await?;
+                    let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     source
                         .checkout()
                         .run(|connection, _| DB::describe(connection, sql))
@@ -188,9 +202,9 @@ macro_rules! executor {
 }
 
 // As with `&sqlx::Pool`, the future does not borrow the engine, so that it may outlive the reference.
-executor!(impl<'c> for &'_ Engine<DB>, |engine| take(engine.clone()));
-executor!(impl<'c> for &'c mut Checkout<DB>, |checkout| lend(checkout));
-executor!(impl<'c> for &'c mut Transaction<DB>, |transaction| lend(transaction.checkout_mut()));
+executor!(impl<'c> for &'_ Engine<DB>, Engine::clone, take);
+executor!(impl<'c> for &'c mut Checkout<DB>, identity, lend);
+executor!(impl<'c> for &'c mut Transaction<DB>, Transaction::checkout_mut, lend);
 
 async fn take<DB: Backend>(engine: Engine<DB>) -> sqlx::Result<ForQuery<'static, DB>> {
     Ok(ForQuery::Taken(engine.checkout(Holder::Engine).await?))

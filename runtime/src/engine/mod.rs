@@ -13,8 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio_util::task::TaskTracker;
-
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub(crate) use self::life::Base;
 pub use self::transaction::Transaction;
@@ -45,8 +43,6 @@ struct Shared<DB: Backend> {
     turn: tokio::sync::Mutex<()>,
     require_pool: AtomicBool,
     warned: AtomicBool,
-    /// The checkouts before the pool is started.
-    alone: TaskTracker,
 }
 
 /// Where the engine is in its life.
@@ -95,7 +91,6 @@ impl<DB: Backend> Engine<DB> {
             turn: tokio::sync::Mutex::new(()),
             require_pool: AtomicBool::new(false),
             warned: AtomicBool::new(false),
-            alone: TaskTracker::new(),
         })))
     }
 
@@ -232,9 +227,20 @@ impl<DB: Backend> Engine<DB> {
     }
 
     pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+        if let Some(checkout) = self.checkout_at_once(&holder) {
+            return Ok(checkout);
+        }
+        // Boxed: a query that has to wait needs room for that, and the others are not to carry it along.
         match self.pool() {
-            Some(pool) => pool.checkout(holder).await,
-            None => self.checkout_alone(holder).await,
+            Some(pool) => Box::pin(async move { pool.checkout(holder).await }).await,
+            None => Box::pin(self.checkout_alone(holder)).await,
+        }
+    }
+
+    fn checkout_at_once(&self, holder: &Holder) -> Option<Checkout<DB>> {
+        match &*self.phase() {
+            Phase::Started { pool, .. } => pool.checkout_at_once(holder.clone()),
+            Phase::Configured(_) | Phase::Closed(_) => None,
         }
     }
 
@@ -259,12 +265,7 @@ impl<DB: Backend> Engine<DB> {
             let diagnosis = connector.dialect.diagnosis(&error);
             AcquireError::connect(&connector.settings, &diagnosis, error)
         })?;
-        Ok(Checkout::alone(
-            opened.connection,
-            connector,
-            holder,
-            self.0.alone.token(),
-        ))
+        Ok(Checkout::alone(opened.connection, connector, holder))
     }
 
     fn pool(&self) -> Option<Pool<DB>> {

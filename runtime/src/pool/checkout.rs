@@ -1,15 +1,14 @@
 //! A connection in the hands of a task, and its way back.
 
 use std::fmt;
+use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_core::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::Handle;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connector::Connector;
 use super::place::Held;
@@ -36,22 +35,20 @@ use crate::backend::Backend;
 pub struct Checkout<DB: Backend> {
     seat: Seat<DB>,
     state: State,
-    card: Arc<Card>,
-    /// Counted by the pool's close, which waits for it.
-    _token: TaskTrackerToken,
 }
 
 /// Where the connection comes from, and so where it goes back to.
 enum Seat<DB: Backend> {
-    /// `None` only in `Drop`.
-    Pool {
-        held: Option<Held<DB>>,
-        yard: Arc<Yard<DB>>,
+    /// `None` only in `Drop`, the place itself never empty.
+    Pool(Option<Held<DB>>),
+    Sqlx {
+        connection: PoolConnection<DB>,
+        card: Arc<Card>,
     },
-    Sqlx(PoolConnection<DB>),
     /// Opened for one use, before the pool was started. `None` only in `Drop`.
     Alone {
         connection: Option<DB::Connection>,
+        card: Arc<Card>,
         connector: Arc<Connector<DB>>,
     },
 }
@@ -68,40 +65,16 @@ pub(crate) enum State {
 }
 
 impl<DB: Backend> Checkout<DB> {
-    pub(super) fn of_pool(
-        held: Held<DB>,
-        yard: Arc<Yard<DB>>,
-        holder: Holder,
-        now: Instant,
-        token: TaskTrackerToken,
-    ) -> Self {
-        let card = match &held.0 {
-            Some(filled) => Arc::clone(&filled.card),
-            None => unreachable!("the pool hands out filled places"),
-        };
-        card.take(now, holder);
-        Self {
-            seat: Seat::Pool {
-                held: Some(held),
-                yard,
-            },
-            state: State::Clean,
-            card,
-            _token: token,
-        }
+    pub(super) fn of_pool(held: Held<DB>, holder: Holder, now: Instant) -> Self {
+        held.filled().parts().1.take(now, holder);
+        Self::new(Seat::Pool(Some(held)))
     }
 
-    pub(super) fn of_sqlx(
-        connection: PoolConnection<DB>,
-        card: Arc<Card>,
-        token: TaskTrackerToken,
-    ) -> Self {
-        Self {
-            seat: Seat::Sqlx(connection),
-            state: State::Clean,
-            card,
-            _token: token,
-        }
+    pub(super) fn of_sqlx(connection: PoolConnection<DB>, holder: Holder) -> Self {
+        Self::new(Seat::Sqlx {
+            connection,
+            card: Card::alone(holder),
+        })
     }
 
     /// A connection opened for this use alone, and closed after it.
@@ -109,36 +82,34 @@ impl<DB: Backend> Checkout<DB> {
         connection: DB::Connection,
         connector: Arc<Connector<DB>>,
         holder: Holder,
-        token: TaskTrackerToken,
     ) -> Self {
-        let card = Card::alone(holder);
-        let seat = Seat::Alone {
+        Self::new(Seat::Alone {
             connection: Some(connection),
+            card: Card::alone(holder),
             connector,
-        };
+        })
+    }
+
+    fn new(seat: Seat<DB>) -> Self {
         Self {
             seat,
             state: State::Clean,
-            card,
-            _token: token,
         }
     }
 
     /// Runs one piece of driver work. If its future is dropped half-way, the connection counts as unverified.
-    pub(crate) async fn run<'c, T>(
+    pub(crate) async fn run<'c, T, F>(
         &'c mut self,
-        work: impl FnOnce(&'c mut DB::Connection, Arc<Card>) -> BoxFuture<'c, sqlx::Result<T>>,
-    ) -> sqlx::Result<T> {
-        let Self {
-            seat, state, card, ..
-        } = self;
+        work: impl FnOnce(&'c mut DB::Connection, Arc<Card>) -> F,
+    ) -> sqlx::Result<T>
+    where
+        F: Future<Output = sqlx::Result<T>>,
+    {
+        let Self { seat, state } = self;
         let before = std::mem::replace(state, State::Unverified);
-        let result = work(seat.connection_mut(), Arc::clone(card)).await;
-        *state = after(
-            before,
-            result.as_ref().err().is_some_and(DB::ends_session),
-            card,
-        );
+        let (connection, card) = seat.parts_mut();
+        let result = work(connection, Arc::clone(card)).await;
+        *state = after::<DB>(before, result.as_ref().err(), card);
         result
     }
 
@@ -146,12 +117,13 @@ impl<DB: Backend> Checkout<DB> {
     /// unverified.
     pub(crate) fn begin_stream(&mut self) -> (State, &mut DB::Connection, Arc<Card>) {
         let before = std::mem::replace(&mut self.state, State::Unverified);
-        (before, self.seat.connection_mut(), Arc::clone(&self.card))
+        let (connection, card) = self.seat.parts_mut();
+        (before, connection, Arc::clone(card))
     }
 
     /// A stream was read to its end, or to an error.
     pub(crate) fn end_stream(&mut self, before: State, error: Option<&sqlx::Error>) {
-        self.state = after(before, error.is_some_and(DB::ends_session), &self.card);
+        self.state = after::<DB>(before, error, self.seat.parts().1);
     }
 
     /// Says that the server has just confirmed the end of the transaction.
@@ -167,9 +139,9 @@ impl<DB: Backend> Checkout<DB> {
     }
 }
 
-/// The state after a piece of work that ran to its end.
-fn after(before: State, session_ended: bool, card: &Card) -> State {
-    if session_ended {
+/// The state after a piece of work that ran to its end, or to an error.
+fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, card: &Card) -> State {
+    if error.is_some_and(DB::ends_session) {
         State::Broken
     } else if card.saw_transaction_control() {
         State::Unverified
@@ -179,74 +151,51 @@ fn after(before: State, session_ended: bool, card: &Card) -> State {
 }
 
 impl<DB: Backend> Seat<DB> {
-    fn connection(&self) -> &DB::Connection {
+    fn parts(&self) -> (&DB::Connection, &Arc<Card>) {
         match self {
-            Self::Pool {
-                held: Some(held), ..
-            } if held.0.is_some() => match &held.0 {
-                Some(filled) => filled.connection(),
-                None => unreachable!("matched above"),
-            },
-            Self::Sqlx(connection) => connection,
+            Self::Pool(Some(held)) => held.filled().parts(),
+            Self::Sqlx { connection, card } => (connection, card),
             Self::Alone {
                 connection: Some(connection),
+                card,
                 ..
-            } => connection,
-            _ => unreachable!("only `Drop` empties a seat"),
+            } => (connection, card),
+            Self::Pool(None) | Self::Alone { .. } => unreachable!("only `Drop` empties a seat"),
         }
     }
 
-    fn connection_mut(&mut self) -> &mut DB::Connection {
+    fn parts_mut(&mut self) -> (&mut DB::Connection, &Arc<Card>) {
         match self {
-            Self::Pool {
-                held: Some(held), ..
-            } if held.0.is_some() => match &mut held.0 {
-                Some(filled) => filled.connection_mut(),
-                None => unreachable!("matched above"),
-            },
-            Self::Sqlx(connection) => connection,
+            Self::Pool(Some(held)) => held.filled_mut().parts_mut(),
+            Self::Sqlx { connection, card } => (connection, card),
             Self::Alone {
                 connection: Some(connection),
+                card,
                 ..
-            } => connection,
-            _ => unreachable!("only `Drop` empties a seat"),
+            } => (connection, card),
+            Self::Pool(None) | Self::Alone { .. } => unreachable!("only `Drop` empties a seat"),
         }
     }
 }
 
 impl<DB: Backend> Drop for Checkout<DB> {
     fn drop(&mut self) {
-        let in_transaction =
-            DB::TransactionManager::get_transaction_depth(self.seat.connection()) > 0;
         match &mut self.seat {
-            Seat::Pool { held, yard } => {
-                let Some(mut held) = held.take() else { return };
-                match self.state {
-                    State::Clean if !in_transaction => {
-                        self.card.put_back();
-                        if let Some(filled) = &mut held.0 {
-                            filled.idle_since = Instant::now();
-                        }
-                        // Dropping it is putting it back.
-                        drop(held);
-                    }
-                    State::Clean | State::Unverified => yard.take_back_unverified(held),
-                    State::Broken => {
-                        yard.suspect_all();
-                        yard.take_back_closed(held);
-                    }
+            Seat::Pool(held) => {
+                if let Some(held) = held.take() {
+                    take_back(held, self.state);
                 }
             }
-            Seat::Sqlx(connection) => {
+            Seat::Sqlx { connection, .. } => {
                 // sqlx only pings on its own way back. What is queued here goes to the server before that ping.
                 for _ in 0..DB::TransactionManager::get_transaction_depth(connection) {
                     DB::TransactionManager::start_rollback(connection);
                 }
-                self.card.put_back();
             }
             Seat::Alone {
                 connection,
                 connector,
+                ..
             } => {
                 let Some(connection) = connection.take() else {
                     return;
@@ -261,11 +210,29 @@ impl<DB: Backend> Drop for Checkout<DB> {
     }
 }
 
+/// Puts a place back as it is, or lets a task of the pool see to its connection first.
+fn take_back<DB: Backend>(mut held: Held<DB>, state: State) {
+    let filled = held.filled_mut();
+    let in_transaction = DB::TransactionManager::get_transaction_depth(filled.parts().0) > 0;
+    match state {
+        State::Clean if !in_transaction => {
+            filled.rest();
+            // Dropping it is putting it back.
+            drop(held);
+        }
+        State::Clean | State::Unverified => Yard::take_back_unverified(held),
+        State::Broken => {
+            filled.yard().suspect_all();
+            Yard::take_back_closed(held);
+        }
+    }
+}
+
 impl<DB: Backend> Deref for Checkout<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
-        self.seat.connection()
+        self.seat.parts().0
     }
 }
 
@@ -274,7 +241,7 @@ impl<DB: Backend> DerefMut for Checkout<DB> {
         if self.state == State::Clean {
             self.state = State::Unverified;
         }
-        self.seat.connection_mut()
+        self.seat.parts_mut().0
     }
 }
 
@@ -282,7 +249,7 @@ impl<DB: Backend> fmt::Debug for Checkout<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Checkout")
             .field("database", &DB::KIND)
-            .field("session", &self.card.session)
+            .field("session", &self.seat.parts().1.session)
             .finish_non_exhaustive()
     }
 }

@@ -14,9 +14,6 @@ use crate::backend::Backend;
 /// How long those whose session was just ended on the server have to notice it and let go.
 const LET_GO: Duration = Duration::from_secs(1);
 
-/// How often a close looks after connections that are on their way from one hand to the next.
-const MOMENT: Duration = Duration::from_millis(1);
-
 /// What closing a pool came to.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -130,9 +127,8 @@ impl<DB: Backend> Pool<DB> {
         let begun = Instant::now();
         let open = self.status().size;
         let limit = self.0.settings.close_timeout;
-        self.0.checkouts.close();
         let (ended, unreachable) = match &self.0.flavour {
-            Flavour::Own(own) => own.close(self, limit, hurry).await,
+            Flavour::Own(own) => own.close(limit, hurry).await,
             Flavour::Sqlx(pool) => pool.close(limit, hurry).await,
         };
         CloseReport {
@@ -150,33 +146,22 @@ impl<DB: Backend> Pool<DB> {
 pub(super) type Ended = (Vec<EndedHolder>, Option<String>);
 
 impl<DB: Backend> Own<DB> {
-    async fn close(&self, pool: &Pool<DB>, limit: Duration, hurry: &CancellationToken) -> Ended {
+    async fn close(&self, limit: Duration, hurry: &CancellationToken) -> Ended {
         // Wakes the waiters, refuses newcomers, and lets go of the idle connections, each of which says goodbye in a
-        // task of its own, as those do that come back later.
+        // task of its own, as those do that come back later. Every connection holds a token of the tasks, wherever it is.
         self.places.close();
         // deadpool leaves those in its queue whose permit has just been given to a waiter, who now gets nothing.
         drop(self.places.retain(|_, _| false));
         self.closing.cancel();
         self.yard.tasks.close();
-        let back = async {
-            loop {
-                pool.0.checkouts.wait().await;
-                self.yard.tasks.wait().await;
-                // A connection on its way to a caller is with neither of them, and nobody says when it moves on.
-                if self.yard.register.open() == 0 {
-                    return;
-                }
-                tokio::time::sleep(MOMENT).await;
-            }
-        };
         let drained = tokio::select! {
-            result = timeout(limit, back) => result.is_ok(),
+            result = timeout(limit, self.yard.tasks.wait()) => result.is_ok(),
             () = hurry.cancelled() => false,
         };
         let outcome = if drained {
             (Vec::new(), None)
         } else {
-            self.end_what_is_left(pool).await
+            self.end_what_is_left().await
         };
         let anchor = self
             .anchor
@@ -189,7 +174,7 @@ impl<DB: Backend> Own<DB> {
         outcome
     }
 
-    async fn end_what_is_left(&self, pool: &Pool<DB>) -> Ended {
+    async fn end_what_is_left(&self) -> Ended {
         let ended: Vec<EndedHolder> = self
             .yard
             .register
@@ -213,12 +198,8 @@ impl<DB: Backend> Own<DB> {
             Ok(_) => None,
             Err(error) => Some(error.to_string()),
         };
-        let let_go = async {
-            pool.0.checkouts.wait().await;
-            self.yard.tasks.wait().await;
-        };
         // Those that do not let go hold a connection that is of no use to them any more.
-        let _ = timeout(LET_GO, let_go).await;
+        let _ = timeout(LET_GO, self.yard.tasks.wait()).await;
         (ended, unreachable)
     }
 }

@@ -19,12 +19,12 @@ pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;
         let Some(pool) = pool.upgrade() else { return };
-        if pool.checkouts.is_closed() {
-            return;
-        }
         let Flavour::Own(own) = &pool.flavour else {
             return;
         };
+        if own.places.is_closed() {
+            return;
+        }
         own.warn_of_leaks();
         own.retire_idle();
         own.fill_up().await;

@@ -125,8 +125,8 @@ mod on {
             self.instruments.timeouts.increment(1);
         }
 
-        pub(in crate::pool) fn used(&self, since: std::time::Instant) {
-            self.instruments.use_time.record(since.elapsed());
+        pub(in crate::pool) fn used(&self, took: Duration) {
+            self.instruments.use_time.record(took);
         }
     }
 }
@@ -148,6 +148,6 @@ mod off {
         pub(in crate::pool) fn wait_begins(&self) {}
         pub(in crate::pool) fn wait_ends(&self, _: Duration) {}
         pub(in crate::pool) fn timed_out(&self) {}
-        pub(in crate::pool) fn used(&self, _: std::time::Instant) {}
+        pub(in crate::pool) fn used(&self, _: Duration) {}
     }
 }

@@ -32,24 +32,21 @@ mod start;
 mod status;
 mod yard;
 
-use std::future::poll_fn;
 use std::num::NonZeroU32;
-use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use self::checkout::Checkout;
 pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connector::Connector;
 use self::on_sqlx::OnSqlx;
-use self::place::{Held, Places};
+use self::place::{Held, Places, give_up};
 pub use self::status::Status;
 pub(crate) use self::status::{Card, Holder};
 use self::yard::Yard;
@@ -63,8 +60,6 @@ pub(crate) struct Pool<DB: Backend>(Arc<Inner<DB>>);
 struct Inner<DB: Backend> {
     flavour: Flavour<DB>,
     settings: Arc<EngineSettings>,
-    /// Every checkout that is out; close waits for them.
-    checkouts: TaskTracker,
 }
 
 /// What the pool stands on: places of its own, or a `sqlx::Pool` where the function asks for one.
@@ -89,6 +84,16 @@ impl<DB: Backend> Clone for Pool<DB> {
 }
 
 impl<DB: Backend> Pool<DB> {
+    /// Takes a connection if one is there: its place is free and it is fresh. No timer, no task, no wait.
+    pub(crate) fn checkout_at_once(&self, holder: Holder) -> Option<Checkout<DB>> {
+        let Flavour::Own(own) = &self.0.flavour else {
+            return None;
+        };
+        let now = Instant::now();
+        let held = own.place_at_once().filter(|held| held.is_fresh(now))?;
+        Some(own.hand_out(held, holder, now))
+    }
+
     /// Takes a connection, waiting for one up to `acquire_timeout`.
     ///
     /// # Errors
@@ -100,8 +105,9 @@ impl<DB: Backend> Pool<DB> {
     /// The future may be dropped at any await point; a connection that is being opened for it then goes to the next one.
     pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
         match &self.0.flavour {
-            Flavour::Own(own) => own.checkout(self, holder).await,
-            Flavour::Sqlx(pool) => pool.checkout(self, holder).await,
+            Flavour::Own(own) => own.checkout(holder).await,
+            // Boxed: it has room for opening a connection, which those who wait for our own places are not to carry along.
+            Flavour::Sqlx(pool) => Box::pin(pool.checkout(holder)).await,
         }
     }
 
@@ -145,61 +151,48 @@ impl<DB: Backend> Pool<DB> {
 }
 
 impl<DB: Backend> Own<DB> {
-    async fn checkout(
-        &self,
-        pool: &Pool<DB>,
-        holder: Holder,
-    ) -> Result<Checkout<DB>, AcquireError> {
-        let counters = &self.yard.counters;
-        let begun = Instant::now();
-
-        // The common case: a place is free and its connection fresh. No timer, no task, no wait.
-        let mut place = pin!(self.places.get());
-        let first = poll_fn(|context| Poll::Ready(place.as_mut().poll(context))).await;
-        let (held, now) = match first {
-            Poll::Ready(Ok(held)) if held.is_fresh(begun) => (held, begun),
-            first => {
-                counters.acquired_empty.fetch_add(1, Relaxed);
-                let wait = Wait::begin(&self.yard, begun);
-                let held = self.wait_for(first, place, begun).await;
-                wait.over();
-                (held?, Instant::now())
-            }
+    /// A place, if nobody has it and nobody waits for it.
+    fn place_at_once(&self) -> Option<Held<DB>> {
+        let at_once = deadpool::managed::Timeouts {
+            wait: Some(Duration::ZERO),
+            ..Default::default()
         };
-        counters.acquired.fetch_add(1, Relaxed);
-        let token = pool.0.checkouts.token();
-        Ok(Checkout::of_pool(
-            held,
-            Arc::clone(&self.yard),
-            holder,
-            now,
-            token,
-        ))
+        // With no time to wait it is ready when it is polled for the first time.
+        self.places.timeout_get(&at_once).now_or_never()?.ok()
+    }
+
+    fn hand_out(&self, held: Held<DB>, holder: Holder, now: Instant) -> Checkout<DB> {
+        self.yard.counters.acquired.fetch_add(1, Relaxed);
+        Checkout::of_pool(held, holder, now)
+    }
+
+    async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+        self.yard.counters.acquired_empty.fetch_add(1, Relaxed);
+        let begun = Instant::now();
+        let wait = Wait::begin(&self.yard, begun);
+        let held = self.wait(begun).await;
+        wait.over();
+        Ok(self.hand_out(held?, holder, Instant::now()))
     }
 
     /// Waits for a place and for its connection to be ready, up to `acquire_timeout`.
-    async fn wait_for(
-        &self,
-        first: Poll<GotPlace<DB>>,
-        place: impl Future<Output = GotPlace<DB>>,
-        begun: Instant,
-    ) -> Result<Held<DB>, AcquireError> {
+    async fn wait(&self, begun: Instant) -> Result<Held<DB>, AcquireError> {
         let limit = self.settings().acquire_timeout;
         // The last connect error, for the case that time runs out while the server cannot be reached.
         let mut cause = None;
         let attempt = async {
-            let mut got = match first {
-                Poll::Ready(got) => got,
-                Poll::Pending => place.await,
-            };
-            let mut backoff = acquire_backoff();
+            let mut backoff = None;
             loop {
-                let held = got.map_err(|_| AcquireError::closed(self.settings()))?;
+                let place = self.places.get().await;
+                let held = place.map_err(|_| AcquireError::closed(self.settings()))?;
                 if held.is_fresh(Instant::now()) {
                     return Ok(held);
                 }
                 match self.make_ready(held).await {
                     Ok(held) => return Ok(held),
+                    Err(_) if self.closing.is_cancelled() => {
+                        return Err(AcquireError::closed(self.settings()));
+                    }
                     Err(error) => {
                         let diagnosis = self.yard.connector.dialect.diagnosis(&error);
                         if !diagnosis.retry {
@@ -208,8 +201,8 @@ impl<DB: Backend> Own<DB> {
                         cause = Some((diagnosis, error));
                     }
                 }
-                tokio::time::sleep(backoff.next().unwrap_or(ACQUIRE_BACKOFF_MAX)).await;
-                got = self.places.get().await;
+                let pause = backoff.get_or_insert_with(acquire_backoff).next();
+                tokio::time::sleep(pause.unwrap_or(ACQUIRE_BACKOFF_MAX)).await;
             }
         };
         tokio::select! {
@@ -238,6 +231,10 @@ impl<DB: Backend> Own<DB> {
         let (ready, outcome) = oneshot::channel();
         let yard = Arc::clone(&self.yard);
         self.yard.spawn(async move {
+            // A close waits for the tasks that were there when it began; this one came too late and opens nothing.
+            if yard.tasks.is_closed() {
+                return give_up(held);
+            }
             // A receiver that is gone hands the place back to us, and dropping it is putting it back.
             let _ = ready.send(yard.make_ready(held).await);
         });
@@ -264,8 +261,6 @@ impl<DB: Backend> Own<DB> {
         status
     }
 }
-
-type GotPlace<DB> = Result<Held<DB>, deadpool::managed::PoolError<std::convert::Infallible>>;
 
 /// The longest pause between two attempts to reach a failing server on behalf of one waiting task.
 const ACQUIRE_BACKOFF_MAX: Duration = Duration::from_secs(1);

@@ -14,11 +14,11 @@ use sqlx::pool::PoolOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::Checkout;
 use super::close::{Ended, EndedHolder};
 use super::connector::Connector;
 use super::start::patiently;
-use super::status::{Card, Holder, Status};
-use super::{Checkout, Pool};
+use super::status::{Holder, Status};
 use crate::backend::Backend;
 use crate::error::{AcquireError, StartError};
 use crate::settings::EngineSettings;
@@ -99,11 +99,7 @@ impl<DB: Backend> OnSqlx<DB> {
         &self.pool
     }
 
-    pub(super) async fn checkout(
-        &self,
-        pool: &Pool<DB>,
-        holder: Holder,
-    ) -> Result<Checkout<DB>, AcquireError> {
+    pub(super) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
         let settings = &self.connector.settings;
         let connection = self.pool.acquire().await.map_err(|error| match error {
             sqlx::Error::PoolClosed => AcquireError::closed(settings),
@@ -115,11 +111,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::connect(settings, &diagnosis, error)
             }
         })?;
-        Ok(Checkout::of_sqlx(
-            connection,
-            Card::alone(holder),
-            pool.0.checkouts.token(),
-        ))
+        Ok(Checkout::of_sqlx(connection, holder))
     }
 
     /// Retires what is open now; sqlx's own checks before a checkout then close it.

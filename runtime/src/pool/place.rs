@@ -15,7 +15,26 @@ use crate::backend::Backend;
 /// The right to have one session on the server.
 ///
 /// A place in the pool's queue always holds a connection; one that is newly handed out may still be empty.
-pub(super) struct Place<DB: Backend>(pub(super) Option<Filled<DB>>);
+///
+/// Boxed, because it is moved from hand to hand at every checkout.
+pub(super) struct Place<DB: Backend>(pub(super) Option<Box<Filled<DB>>>);
+
+impl<DB: Backend> Place<DB> {
+    /// The connection in a place that is in use.
+    pub(super) fn filled(&self) -> &Filled<DB> {
+        match &self.0 {
+            Some(filled) => filled,
+            None => unreachable!("only filled places are handed out"),
+        }
+    }
+
+    pub(super) fn filled_mut(&mut self) -> &mut Filled<DB> {
+        match &mut self.0 {
+            Some(filled) => filled,
+            None => unreachable!("only filled places are handed out"),
+        }
+    }
+}
 
 /// A place while a task has it, out of the queue. Dropping it puts the place back, so only a filled one is dropped;
 /// an empty one is given up with [`give_up`].
@@ -69,7 +88,9 @@ impl<DB: Backend> Filled<DB> {
         let now = Instant::now();
         Self {
             connection: Some(opened.connection),
-            card: yard.register.add(opened.session, &yard.meters),
+            card: yard
+                .register
+                .add(opened.session, &yard.meters, yard.tasks.token()),
             expires: yard.jittered_lifetime().map(|lifetime| now + lifetime),
             generation: yard.generation(),
             idle_since: now,
@@ -77,22 +98,34 @@ impl<DB: Backend> Filled<DB> {
         }
     }
 
-    pub(super) fn connection(&self) -> &DB::Connection {
+    pub(super) fn parts(&self) -> (&DB::Connection, &Arc<Card>) {
         match &self.connection {
-            Some(connection) => connection,
-            None => unreachable!(
-                "a connection is taken only by methods that consume its place's content"
-            ),
+            Some(connection) => (connection, &self.card),
+            None => unreachable!("only what consumes the whole takes the connection"),
+        }
+    }
+
+    pub(super) fn parts_mut(&mut self) -> (&mut DB::Connection, &Arc<Card>) {
+        match &mut self.connection {
+            Some(connection) => (connection, &self.card),
+            None => unreachable!("only what consumes the whole takes the connection"),
         }
     }
 
     pub(super) fn connection_mut(&mut self) -> &mut DB::Connection {
-        match &mut self.connection {
-            Some(connection) => connection,
-            None => unreachable!(
-                "a connection is taken only by methods that consume its place's content"
-            ),
-        }
+        self.parts_mut().0
+    }
+
+    /// The pool's yard, where it was opened.
+    pub(super) fn yard(&self) -> &Arc<Yard<DB>> {
+        &self.yard
+    }
+
+    /// Notes that nobody has it any more, and that it is good.
+    pub(super) fn rest(&mut self) {
+        let now = Instant::now();
+        self.idle_since = now;
+        self.card.put_back(now);
     }
 
     /// Whether it may be handed out as it is: not retired, and known to be good a moment ago.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use backon::{ExponentialBuilder, Retryable};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::connector::{Connector, Opened};
 use super::place::Places;
@@ -50,7 +49,6 @@ impl<DB: Backend> Pool<DB> {
         let inner = Arc::new(Inner {
             flavour: Flavour::Own(own),
             settings,
-            checkouts: TaskTracker::new(),
         });
         inner.start_keeper();
         Ok(Self(inner))
@@ -64,11 +62,7 @@ impl<DB: Backend> Pool<DB> {
     pub(crate) async fn start_on_sqlx(connector: Arc<Connector<DB>>) -> Result<Self, StartError> {
         let settings = Arc::clone(&connector.settings);
         let flavour = Flavour::Sqlx(OnSqlx::start(connector).await?);
-        Ok(Self(Arc::new(Inner {
-            flavour,
-            settings,
-            checkouts: TaskTracker::new(),
-        })))
+        Ok(Self(Arc::new(Inner { flavour, settings })))
     }
 }
 
@@ -115,7 +109,7 @@ impl<DB: Backend> Own<DB> {
         for connection in opened {
             // The pool is new: there is a place for each, and it is empty.
             if let Ok(mut held) = self.places.get().await {
-                held.0 = Some(self.yard.opened(connection));
+                held.0 = Some(Box::new(self.yard.opened(connection)));
                 filled.push(held);
             }
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sqlx::SqlStr;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::meters::{Meters, Use};
 
@@ -51,6 +52,8 @@ pub(crate) struct Card {
     transaction_control: AtomicBool,
     /// `None` outside the register, where nothing is counted.
     meters: Option<Meters>,
+    /// The pool's close waits for every connection of the register to be gone.
+    _token: Option<TaskTrackerToken>,
 }
 
 #[derive(Clone, Debug)]
@@ -94,12 +97,12 @@ impl Card {
 
     /// The card of a connection outside the register.
     pub(super) fn alone(by: Holder) -> Arc<Self> {
-        let card = Arc::new(Self::new(None, None));
+        let card = Arc::new(Self::new(None, None, None));
         card.take(Instant::now(), by);
         card
     }
 
-    fn new(session: Option<u64>, meters: Option<Meters>) -> Self {
+    fn new(session: Option<u64>, meters: Option<Meters>, token: Option<TaskTrackerToken>) -> Self {
         if let Some(meters) = &meters {
             meters.enter(Use::Idle);
         }
@@ -108,13 +111,14 @@ impl Card {
             taken: Mutex::new(None),
             transaction_control: AtomicBool::new(false),
             meters,
+            _token: token,
         }
     }
 
-    pub(super) fn put_back(&self) {
+    pub(super) fn put_back(&self, now: Instant) {
         let taken = self.lock().take();
         if let (Some(taken), Some(meters)) = (taken, &self.meters) {
-            meters.used(taken.since);
+            meters.used(now.saturating_duration_since(taken.since));
             self.count(Use::Used, Use::Idle);
         }
     }
@@ -194,8 +198,13 @@ fn first_word(mut sql: &str) -> &str {
 pub(super) struct Register(Mutex<Vec<Weak<Card>>>);
 
 impl Register {
-    pub(super) fn add(&self, session: Option<u64>, meters: &Meters) -> Arc<Card> {
-        let card = Arc::new(Card::new(session, Some(meters.clone())));
+    pub(super) fn add(
+        &self,
+        session: Option<u64>,
+        meters: &Meters,
+        token: TaskTrackerToken,
+    ) -> Arc<Card> {
+        let card = Arc::new(Card::new(session, Some(meters.clone()), Some(token)));
         let mut cards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         cards.retain(|card| card.strong_count() > 0);
         cards.push(Arc::downgrade(&card));

@@ -27,7 +27,7 @@ pub(super) struct Yard<DB: Backend> {
     pub(super) meters: Meters,
     /// The runtime that the pool was started on. Its tasks run there, from whichever thread they are ordered.
     runtime: Handle,
-    /// Every task under way.
+    /// Every task under way and every connection that is open: what a close waits for.
     pub(super) tasks: TaskTracker,
     generation: AtomicU64,
     birth: Instant,
@@ -118,11 +118,11 @@ impl<DB: Backend> Yard<DB> {
     }
 
     /// Opens a connection for a place that the caller holds.
-    pub(super) async fn open(self: &Arc<Self>) -> sqlx::Result<Filled<DB>> {
+    pub(super) async fn open(self: &Arc<Self>) -> sqlx::Result<Box<Filled<DB>>> {
         let begun = Instant::now();
         let opened = self.connector.connect().await?;
         self.meters.created(begun.elapsed());
-        Ok(self.opened(opened))
+        Ok(Box::new(self.opened(opened)))
     }
 
     /// Counts a connection that was opened for a place.
@@ -132,7 +132,7 @@ impl<DB: Backend> Yard<DB> {
     }
 
     /// Pings an idle connection; closes it when it is retired or does not answer.
-    async fn check(&self, mut filled: Filled<DB>) -> Option<Filled<DB>> {
+    async fn check(&self, mut filled: Box<Filled<DB>>) -> Option<Box<Filled<DB>>> {
         if filled.is_retired(Instant::now()) {
             self.counters.closed_lifetime.fetch_add(1, Relaxed);
             filled.close().await;
@@ -153,13 +153,13 @@ impl<DB: Backend> Yard<DB> {
     }
 
     /// Takes back a place whose connection is in an unknown state: mends it, or closes it. Holds the place meanwhile.
-    pub(super) fn take_back_unverified(self: &Arc<Self>, mut held: Held<DB>) {
+    pub(super) fn take_back_unverified(mut held: Held<DB>) {
         // Out of the place before the task: if the runtime is gone and drops the task, nothing unverified goes back.
         let Some(mut filled) = held.0.take() else {
             return give_up(held);
         };
-        let yard = Arc::clone(self);
-        self.spawn(async move {
+        let yard = Arc::clone(filled.yard());
+        Arc::clone(&yard).spawn(async move {
             if filled.is_retired(Instant::now()) {
                 yard.counters.closed_lifetime.fetch_add(1, Relaxed);
                 filled.close().await;
@@ -169,8 +169,7 @@ impl<DB: Backend> Yard<DB> {
                 .await
             {
                 Ok(Ok(())) => {
-                    filled.idle_since = Instant::now();
-                    filled.card.put_back();
+                    filled.rest();
                     held.0 = Some(filled);
                     // Dropping it is putting it back.
                     drop(held);
@@ -184,18 +183,20 @@ impl<DB: Backend> Yard<DB> {
     }
 
     /// Takes back a place whose connection is broken or retired.
-    pub(super) fn take_back_closed(self: &Arc<Self>, mut held: Held<DB>) {
-        self.spawn(async move {
-            if let Some(filled) = held.0.take() {
-                filled.close().await;
-            }
+    pub(super) fn take_back_closed(mut held: Held<DB>) {
+        let Some(filled) = held.0.take() else {
+            return give_up(held);
+        };
+        let yard = Arc::clone(filled.yard());
+        yard.spawn(async move {
+            filled.close().await;
             give_up(held);
         });
     }
 
     /// Closes a connection that failed. One that gave no answer may still be at work for us on the server, so it is
     /// ended there.
-    async fn discard(&self, filled: Filled<DB>, silent_for: Option<Duration>) {
+    async fn discard(&self, filled: Box<Filled<DB>>, silent_for: Option<Duration>) {
         self.counters.broken.fetch_add(1, Relaxed);
         self.suspect_all();
         let session = filled.card.session;

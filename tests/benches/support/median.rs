@@ -1,0 +1,12 @@
+//! Medians: the machine is never quiet, and one disturbed round must not decide.
+
+/// The middle of the values.
+///
+/// # Panics
+///
+/// When there are none.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -21,6 +21,8 @@ pub async fn late_handshake<S: Subject>() -> anyhow::Result<()> {
     let ground = ground!(S, "late");
     let (proxy, options) = through_proxy(&ground)?;
     let pool = S::start(Options {
+        // sqlx may still be taking the first connection back, and would open a third.
+        max_size: 2,
         close_timeout: SHORT,
         ..options
     })

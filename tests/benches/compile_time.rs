@@ -90,7 +90,7 @@ fn ratio(
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     let middle = times.len() / 2;
-    if times.len() % 2 == 0 {
+    if times.len().is_multiple_of(2) {
         f64::midpoint(times[middle - 1], times[middle])
     } else {
         times[middle]
@@ -177,17 +177,17 @@ fn workspace() -> PathBuf {
 
 fn dependencies() -> String {
     format!(
-        "poolhouse = {{ path = {:?}, default-features = false, features = [\"postgres\"] }}\n\
+        "poolhouse = {{ path = '{}', default-features = false, features = [\"postgres\"] }}\n\
          sqlx = {{ version = \"0.9\", default-features = false }}\n\
          futures-util = \"0.3\"\n",
-        workspace().join("runtime")
+        workspace().join("runtime").display()
     )
 }
 
 fn poolhouse_alone() -> String {
     format!(
-        "poolhouse = {{ path = {:?}, features = [\"postgres\"] }}\n",
-        workspace().join("runtime")
+        "poolhouse = {{ path = '{}', features = [\"postgres\"] }}\n",
+        workspace().join("runtime").display()
     )
 }
 

@@ -59,10 +59,11 @@ autobins = false
 
 [dependencies]
 anyhow = "1"
-{poolhouse} = {{ package = "poolhouse", path = {runtime:?}, default-features = false, features = ["postgres"] }}
+{poolhouse} = {{ package = "poolhouse", path = '{}', default-features = false, features = ["postgres"] }}
 sqlx = {{ version = "0.9", default-features = false }}
 tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
-"#
+"#,
+            runtime.display()
         );
         Self { folder, manifest }
     }
@@ -76,7 +77,8 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
     pub(crate) fn program(&mut self, name: &str, path: &Path) {
         write!(
             self.manifest,
-            "\n[[bin]]\nname = {name:?}\npath = {path:?}\n"
+            "\n[[bin]]\nname = {name:?}\npath = '{}'\n",
+            path.display()
         )
         .expect("a string takes everything");
     }

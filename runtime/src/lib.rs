@@ -1,6 +1,7 @@
 #![doc = include_str!("../../README.md")]
 
 mod backend;
+mod background;
 mod engine;
 mod error;
 mod finder;
@@ -12,10 +13,11 @@ pub use poolhouse_macros::with_pool;
 pub use sqlx;
 
 pub use self::backend::Backend;
+pub use self::background::closed;
 pub use self::engine::{Engine, Health, Server, Transaction};
 pub use self::error::{AcquireError, AcquireKind, Error, StartError, UsageError};
 pub use self::finder::{engine_finder, engine_finder_with};
-pub use self::lifecycle::{Outcome, Parameter, Shutdown, closed};
+pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
 pub use self::settings::{DatabaseUrl, IntoDuration, Settings, SettingsError};
 

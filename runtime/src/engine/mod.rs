@@ -261,11 +261,11 @@ impl<DB: Backend> Engine<DB> {
                 "a query before start_connection_pool(): this and every other one opens a connection of its own"
             );
         }
-        let opened = connector.connect().await.map_err(|error| {
+        let opened = connector.connect_to_the_end().await.map_err(|error| {
             let diagnosis = connector.dialect.diagnosis(&error);
             AcquireError::connect(&connector.settings, &diagnosis, error)
         })?;
-        Ok(Checkout::alone(opened.connection, connector, holder))
+        Ok(Checkout::alone(opened.take(), connector, holder))
     }
 
     fn pool(&self) -> Option<Pool<DB>> {

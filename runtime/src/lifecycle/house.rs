@@ -5,16 +5,14 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use once_cell::sync::Lazy;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::Parameters;
 use super::plan::Plan;
 use super::shutdown::Shutdown;
 use super::signals::Signals;
 use crate::backend::Backend;
+use crate::background;
 use crate::engine::{Engine, ErasedEngine};
 use crate::error::Error;
 use crate::finder::{self, Scope};
@@ -31,23 +29,6 @@ pub struct House {
 }
 
 type Started = Vec<(usize, Arc<dyn ErasedEngine>)>;
-
-/// The closes of runs whose future was dropped.
-static CLOSING: Lazy<TaskTracker> = Lazy::new(TaskTracker::new);
-
-/// Waits until every pool is closed whose owner's future was dropped.
-///
-/// A lifespan function's future may be dropped, for example by `tokio::select!` or `JoinHandle::abort`. Its pools are then
-/// closed in a task. A program that is about to end waits here, so that the task is not cut off with the runtime.
-///
-/// # Cancellation
-///
-/// The future may be dropped; the closes go on.
-pub async fn closed() {
-    // A closed tracker still takes tasks; it only lets the waiters go when there are none.
-    CLOSING.close();
-    CLOSING.wait().await;
-}
 
 impl House {
     /// Finds out what is to be started. Nothing is opened yet.
@@ -107,9 +88,16 @@ impl House {
         }
     }
 
-    /// Closes the engines, the last started first.
+    /// Closes the engines, the last started first. The end of `main` is the end of the runtime, so there what goes on in
+    /// the background is waited for as well.
     pub(super) async fn close(mut self, signals: &Signals) {
         close_all(mem::take(&mut self.started), signals.hurry()).await;
+        if self.plan.for_process {
+            tokio::select! {
+                () = background::closed() => {}
+                () = signals.hurry().cancelled() => {}
+            }
+        }
     }
 
     /// The engine of a parameter.
@@ -148,12 +136,6 @@ impl Drop for House {
         if engines.is_empty() {
             return;
         }
-        // Without a runtime there is nobody left to say goodbye: the sockets close with the connections.
-        if let Ok(runtime) = Handle::try_current() {
-            CLOSING.spawn_on(
-                async move { close_all(engines, &CancellationToken::new()).await },
-                &runtime,
-            );
-        }
+        background::spawn(async move { close_all(engines, &CancellationToken::new()).await });
     }
 }

@@ -7,7 +7,7 @@
 //! | a signal, and it takes [`Shutdown`] | its token is set; it has `shutdown_timeout` to return; then it is dropped |
 //! | a signal, and it does not | it is dropped at once; checkouts of other tasks have `close_timeout` |
 //! | a second signal | what is left is ended now |
-//! | is dropped by its caller | the close runs as a task; [`closed`] waits for it |
+//! | is dropped by its caller | the close runs as a task; [`closed`](crate::closed) waits for it |
 //! | cannot begin, because a start failed | what was opened is closed; the error says why |
 //!
 //! `panic = "abort"`, `process::exit` and SIGKILL end the process without asking anyone, so nothing can run after them.
@@ -29,7 +29,7 @@ use futures_util::FutureExt;
 
 pub use self::attribute::Attribute;
 use self::early::Early;
-pub use self::house::{House, closed};
+pub use self::house::House;
 pub use self::outcome::Outcome;
 pub use self::parameter::{Parameter, Parameters, Request, parameter, parameter_with};
 pub use self::plan::Plan;

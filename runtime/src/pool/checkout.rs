@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
-use tokio::runtime::Handle;
 
 use super::connector::Connector;
 use super::place::Held;
 use super::status::{Card, Holder};
 use super::yard::Yard;
 use crate::backend::Backend;
+use crate::background;
 
 /// One connection out of the pool, held by a task.
 ///
@@ -201,10 +201,7 @@ impl<DB: Backend> Drop for Checkout<DB> {
                     return;
                 };
                 let connector = Arc::clone(connector);
-                // Outside any runtime nobody can say goodbye; dropping the socket is all there is.
-                if let Ok(runtime) = Handle::try_current() {
-                    runtime.spawn(async move { connector.goodbye(connection).await });
-                }
+                background::spawn(async move { connector.goodbye(connection).await });
             }
         }
     }

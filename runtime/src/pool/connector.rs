@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tracing::Instrument;
+use tracing::instrument::WithSubscriber;
 
 use crate::backend::{self, Backend, Dialect, OptionsOf};
+use crate::background;
 use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
 
@@ -26,11 +30,36 @@ pub(crate) struct Connector<DB: Backend> {
     pub(crate) options: OptionsOf<DB>,
 }
 
-/// A new connection.
+/// A new connection. If nobody takes it, it says goodbye by itself.
 pub(crate) struct Opened<DB: Backend> {
-    pub(crate) connection: DB::Connection,
+    /// `None` once it was taken.
+    connection: Option<DB::Connection>,
     /// The server's id of the session; `None` for SQLite, or when the server did not tell.
     pub(crate) session: Option<u64>,
+    connector: Arc<Connector<DB>>,
+}
+
+impl<DB: Backend> Opened<DB> {
+    pub(crate) fn take(mut self) -> DB::Connection {
+        match self.connection.take() {
+            Some(connection) => connection,
+            None => unreachable!("only what consumes the whole takes the connection"),
+        }
+    }
+
+    pub(super) async fn goodbye(self) {
+        let connector = Arc::clone(&self.connector);
+        connector.goodbye(self.take()).await;
+    }
+}
+
+impl<DB: Backend> Drop for Opened<DB> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let connector = Arc::clone(&self.connector);
+            background::spawn(async move { connector.goodbye(connection).await });
+        }
+    }
 }
 
 impl<DB: Backend> Connector<DB> {
@@ -54,15 +83,32 @@ impl<DB: Backend> Connector<DB> {
         })
     }
 
+    /// Opens a connection as [`connect`](Connector::connect) does, in a task of its own: an opening that was dropped
+    /// half-way would leave the server with half a session, so it goes on to its end although nobody waits for it any more.
+    pub(crate) async fn connect_to_the_end(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
+        let (sender, receiver) = oneshot::channel();
+        let connector = Arc::clone(self);
+        let opening = async move {
+            // If it is not wanted, it says goodbye.
+            let _ = sender.send(connector.connect().await);
+        };
+        background::spawn(opening.in_current_span().with_current_subscriber());
+        let gone = "the runtime is shut down";
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(sqlx::Error::Io(io::Error::other(gone))))
+    }
+
     /// Opens one connection within `connect_timeout` and runs `session` on it.
-    pub(crate) async fn connect(&self) -> sqlx::Result<Opened<DB>> {
+    pub(crate) async fn connect(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
         let limit = self.settings.connect_timeout;
         within(limit, "connect_timeout", async {
             let mut connection = self.options.connect().await?;
             match self.prepare(&mut connection).await {
                 Ok(session) => Ok(Opened {
-                    connection,
+                    connection: Some(connection),
                     session,
+                    connector: Arc::clone(self),
                 }),
                 Err(error) => {
                     let _ = connection.close().await;

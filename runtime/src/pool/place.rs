@@ -11,6 +11,7 @@ use super::connector::Opened;
 use super::status::Card;
 use super::yard::Yard;
 use crate::backend::Backend;
+use crate::background;
 
 /// The right to have one session on the server.
 ///
@@ -86,11 +87,12 @@ pub(super) struct Filled<DB: Backend> {
 impl<DB: Backend> Filled<DB> {
     pub(super) fn new(opened: Opened<DB>, yard: &Arc<Yard<DB>>) -> Self {
         let now = Instant::now();
+        let session = opened.session;
         Self {
-            connection: Some(opened.connection),
+            connection: Some(opened.take()),
             card: yard
                 .register
-                .add(opened.session, &yard.meters, yard.tasks.token()),
+                .add(session, &yard.meters, yard.tasks.token()),
             expires: yard.jittered_lifetime().map(|lifetime| now + lifetime),
             generation: yard.generation(),
             idle_since: now,
@@ -154,10 +156,10 @@ impl<DB: Backend> Drop for Filled<DB> {
         if let Some(connection) = self.connection.take() {
             let yard = Arc::clone(&self.yard);
             let card = Arc::clone(&self.card);
-            self.yard.spawn(async move {
+            self.yard.spawn(background::track(async move {
                 yard.connector.goodbye(connection).await;
                 drop(card);
-            });
+            }));
         }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connector::{Connector, Opened};
@@ -82,27 +81,18 @@ impl<DB: Backend> Inner<DB> {
 impl<DB: Backend> Own<DB> {
     /// Opens that many connections at once. If one fails for good, the others are closed again.
     async fn open_side_by_side(&self, wanted: usize) -> Result<(), StartError> {
-        let mut openings = JoinSet::new();
-        for _ in 0..wanted {
-            let yard = Arc::clone(&self.yard);
-            openings.spawn(async move { open_patiently(&yard.connector).await });
-        }
+        let openings = (0..wanted).map(|_| open_patiently(&self.yard.connector));
         let mut opened = Vec::with_capacity(wanted);
         let mut failure = None;
-        while let Some(opening) = openings.join_next().await {
+        // All to their end: they share the start's time limit, and the first error is to be told when all is closed.
+        for opening in futures_util::future::join_all(openings).await {
             match opening {
-                Ok(Ok(connection)) => opened.push(connection),
-                // An opening that is aborted half-way would leave the server with half a session, so those under way go
-                // on to their end. They share the start's time limit.
-                Ok(Err(error)) => failure = failure.or(Some(error)),
-                Err(_) => {}
+                Ok(connection) => opened.push(connection),
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
         if let Some(error) = failure {
-            let farewells = opened
-                .into_iter()
-                .map(|opened| self.yard.connector.goodbye(opened.connection));
-            futures_util::future::join_all(farewells).await;
+            futures_util::future::join_all(opened.into_iter().map(Opened::goodbye)).await;
             return Err(error);
         }
         let mut filled = Vec::with_capacity(wanted);
@@ -124,16 +114,16 @@ impl<DB: Backend> Own<DB> {
             return Ok(());
         }
         let opened = open_patiently(&self.yard.connector).await?;
-        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.connection);
+        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.take());
         Ok(())
     }
 }
 
 /// Opens one connection, again and again within `start_timeout` while the server is not ready.
 pub(super) async fn open_patiently<DB: Backend>(
-    connector: &Connector<DB>,
+    connector: &Arc<Connector<DB>>,
 ) -> Result<Opened<DB>, StartError> {
-    patiently(connector, || connector.connect()).await
+    patiently(connector, || connector.connect_to_the_end()).await
 }
 
 /// Repeats an opening while its failures are of the kind that passes, within `start_timeout`.

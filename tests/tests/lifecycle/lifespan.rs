@@ -4,6 +4,7 @@ use std::{
     future::pending,
     panic::{AssertUnwindSafe, panic_any},
     pin::pin,
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
@@ -19,6 +20,7 @@ grounds! {
     an_error_is_returned_unchanged: error, on (postgres, mariadb, sqlite);
     a_panic_goes_on_with_its_payload: panic, on (postgres, mariadb, sqlite);
     a_dropped_future_is_closed_in_the_background: dropped, on (postgres, mariadb, sqlite);
+    a_start_that_is_dropped_leaves_nothing_open: dropped_at_start, on (postgres, mariadb);
     an_inner_lifespan_shares_the_outer_pool: shared, on (postgres, mariadb, sqlite);
     an_inner_lifespan_with_other_settings_is_an_error: differs, on (postgres, mariadb, sqlite);
     it_can_be_called_again: again, on (postgres, mariadb, sqlite);
@@ -114,6 +116,37 @@ async fn dropped<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     poolhouse::closed().await;
     ensure!(db.size() == 0, "{} are open", db.size());
     ground.closed_in_good_order().await
+}
+
+#[with_pool(engine = "lifespan", url = url, min_size = 4)]
+async fn opens_four<DB: Sql>(url: &str, #[pool] db: Engine<DB>) -> Result<(), poolhouse::Error> {
+    let _ = (url, db);
+    pending().await
+}
+
+async fn dropped_at_start<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let database = ground.database()?;
+    let proxy = Proxy::before(database.address()?)?;
+    proxy.delay(Duration::from_millis(5));
+    let url = database.url_through(proxy.address());
+    // At different points of the start.
+    for sessions in [0, 1, 4] {
+        let mut run = Box::pin(opens_four::<DB>(&url));
+        let opened = database.sessions_become("some are open", |open| open.len() >= sessions);
+        tokio::select! {
+            result = &mut run => anyhow::bail!("it is over: {result:?}"),
+            () = async { let _ = proxy.open_become(4).await; } => {}
+        }
+        tokio::select! {
+            result = &mut run => anyhow::bail!("it is over: {result:?}"),
+            opened = opened => drop(opened?),
+        }
+        drop(run);
+        poolhouse::closed().await;
+        proxy.open_become(0).await?;
+        ground.closed_in_good_order().await?;
+    }
+    Ok(())
 }
 
 async fn shared<DB: Sql>(ground: Ground) -> anyhow::Result<()> {

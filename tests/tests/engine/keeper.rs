@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use poolhouse::{Engine, Settings};
 use poolhouse_tests::{Ground, Sql, Subject, TestDatabase, eventually, subject::Own};
@@ -33,6 +33,21 @@ async fn number_becomes(database: &TestDatabase, number: usize) -> anyhow::Resul
     let what = format!("{number} sessions");
     let sessions = database.sessions_become(&what, |sessions| sessions.len() == number);
     Ok(ids(&sessions.await?))
+}
+
+/// Ends sessions on the server.
+async fn end(
+    database: &TestDatabase,
+    sessions: impl IntoIterator<Item = i64>,
+) -> anyhow::Result<()> {
+    for session in sessions {
+        let end = match database.kind() {
+            poolhouse_tests::Kind::Postgres => format!("SELECT pg_terminate_backend({session})"),
+            poolhouse_tests::Kind::MariaDb => format!("KILL CONNECTION {session}"),
+        };
+        database.server().ask(&[end]).await?;
+    }
+    Ok(())
 }
 
 async fn idle_timeout<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
@@ -111,13 +126,7 @@ async fn min_size<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let mut sessions = Vec::from_iter(number_becomes(database, 3).await?);
     // All but one are lost; the pool notices when somebody is to get them.
     let kept = sessions.pop();
-    for session in sessions {
-        let end = match database.kind() {
-            poolhouse_tests::Kind::Postgres => format!("SELECT pg_terminate_backend({session})"),
-            poolhouse_tests::Kind::MariaDb => format!("KILL CONNECTION {session}"),
-        };
-        database.server().ask(&[end]).await?;
-    }
+    end(database, sessions).await?;
     number_becomes(database, 1).await?;
     eventually("they are found broken", async || {
         // One after another, so that each is replaced or given up.
@@ -137,15 +146,20 @@ async fn min_size<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     // Broken in use: their places are empty until the keeper comes, although one is idle.
     let mut checkouts = try_join_all((0..2).map(|_| engine.acquire())).await?;
     for checkout in &mut checkouts {
-        // The session ends in the middle of the statement.
-        let _ = DB::run(checkout, DB::END_SESSION.unwrap_or_default()).await;
+        let session = DB::answer(checkout, DB::SESSION.unwrap_or_default()).await?;
+        end(database, [session]).await?;
+        let gone = |now: &[poolhouse_tests::Session]| !ids(now).contains(&session);
+        database.sessions_become("it is ended", gone).await?;
+        ensure!(DB::run(checkout, "SELECT 1").await.is_err(), "it goes on");
     }
     drop(checkouts);
     let replaced = database.sessions_become("two new sessions beside an old one", |now| {
         let now = ids(now);
         now.len() == 3 && now.intersection(&after).count() == 1
     });
-    replaced.await?;
+    replaced
+        .await
+        .with_context(|| format!("{after:?} before, {:?}", engine.status()))?;
     engine.close_connection_pool().await;
     ground.no_session_left().await
 }

@@ -223,7 +223,10 @@ impl<DB: Backend> Own<DB> {
         }
         let longest = self.yard.register.taken().into_iter().next();
         let longest = longest.map(|taken| (taken.by, taken.since.elapsed()));
-        AcquireError::timed_out(self.settings(), &self.status(), longest)
+        let mut status = self.status();
+        // The one whose time is up has just left the queue.
+        status.waiting += 1;
+        AcquireError::timed_out(self.settings(), &status, longest)
     }
 
     /// Lets a task of the pool make the place ready; if the caller goes away, the place goes back when it is.

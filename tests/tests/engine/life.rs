@@ -215,7 +215,7 @@ async fn acquire_timeout<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let said = error.to_string();
     for words in [
         "engine `engine_test`: no connection became free in time (acquire_timeout = 500ms (builder, ",
-        "): 2 in use, 0 idle, 0 waiting, at most 2; held longest: ",
+        "): 2 in use, 0 idle, 1 waiting, at most 2; held longest: ",
         &format!("the checkout taken at {}:{line}, for ", file!()),
         ". Return connections sooner, or raise max_size = 2 (builder, ",
     ] {

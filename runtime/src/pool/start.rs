@@ -120,7 +120,7 @@ impl<DB: Backend> Own<DB> {
 }
 
 /// Opens one connection, again and again within `start_timeout` while the server is not ready.
-pub(super) async fn open_patiently<DB: Backend>(
+pub(crate) async fn open_patiently<DB: Backend>(
     connector: &Arc<Connector<DB>>,
 ) -> Result<Opened<DB>, StartError> {
     patiently(connector, || connector.connect_to_the_end()).await

@@ -120,6 +120,14 @@ impl<DB: Backend> Connector<DB> {
         .await
     }
 
+    /// The same for code that knows the database, as [`open_for`](super::open_for).
+    #[cfg(feature = "postgres")]
+    pub(crate) fn connect_for(
+        self: &Arc<Self>,
+    ) -> futures_core::future::BoxFuture<'_, sqlx::Result<Opened<DB>>> {
+        Box::pin(self.connect())
+    }
+
     /// Whether the database lives in this process's memory and dies with its last connection.
     pub(crate) fn in_memory(&self) -> bool {
         (self.dialect.in_memory)(self.settings.url.expose())

@@ -90,9 +90,7 @@ impl<DB: Backend> Filled<DB> {
         let session = opened.session;
         Self {
             connection: Some(opened.take()),
-            card: yard
-                .register
-                .add(session, &yard.meters, yard.tasks.token()),
+            card: yard.register.add(session, &yard.meters, yard.tasks.token()),
             expires: yard.jittered_lifetime().map(|lifetime| now + lifetime),
             generation: yard.generation(),
             idle_since: now,

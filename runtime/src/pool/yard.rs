@@ -172,10 +172,7 @@ impl<DB: Backend> Yard<DB> {
             }
             match tokio::time::timeout(
                 MEND_LIMIT,
-                super::mend::mend::<DB>(
-                    filled.connection_mut(),
-                    yard.idle_depth(),
-                ),
+                super::mend::mend::<DB>(filled.connection_mut(), yard.idle_depth()),
             )
             .await
             {

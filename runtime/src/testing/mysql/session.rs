@@ -14,7 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::Site;
 use crate::backend::Backend;
 use crate::error::Error;
-use crate::pool::{Connector, open_patiently};
+use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::background;
 use crate::testing::url;
@@ -70,8 +70,8 @@ impl Session {
     pub(super) async fn another(&self) -> Result<MySqlConnection, Error> {
         let mut settings = self.settings.clone();
         settings.url = url::of_database(&settings, "")?;
-        let connector = Connector::<MySql>::new(settings)?;
-        Ok(Box::pin(open_patiently(&connector)).await?.connection)
+        let connector = Arc::new(Connector::<MySql>::new(settings)?);
+        Ok(open_for(&connector).await?.take())
     }
 
     async fn connect(&self) -> Result<Open, Error> {

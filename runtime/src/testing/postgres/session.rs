@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::locks;
 use crate::backend::Backend;
 use crate::error::Error;
-use crate::pool::{Connector, open_patiently};
+use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::url;
 
@@ -67,8 +67,8 @@ impl Session {
     pub(super) async fn another(&self, database: &str) -> Result<PgConnection, Error> {
         let mut settings = self.settings.clone();
         settings.url = url::of_database(&settings, database)?;
-        let connector = Connector::<Postgres>::new(settings)?;
-        Ok(Box::pin(open_patiently(&connector)).await?.connection)
+        let connector = Arc::new(Connector::<Postgres>::new(settings)?);
+        Ok(open_for(&connector).await?.take())
     }
 
     /// The database in which processes meet.
@@ -83,8 +83,8 @@ impl Session {
     async fn reach(&self, database: &str) -> Option<PgConnection> {
         let mut settings = self.settings.clone();
         settings.url = url::of_database(&settings, database).ok()?;
-        let connector = Connector::<Postgres>::new(settings).ok()?;
-        Some(Box::pin(connector.connect()).await.ok()?.connection)
+        let connector = Arc::new(Connector::<Postgres>::new(settings).ok()?);
+        Some(connector.connect_for().await.ok()?.take())
     }
 
     async fn connect(&self) -> Result<Open, Error> {

@@ -1,6 +1,7 @@
 //! The fourth stage: do the function and its settings fit together, and can the function carry the attribute at all?
 
-use crate::function::{Function, Parameter, Position, is_pool};
+use crate::function::{Function, Parameter, is_pool};
+use crate::position::{Position, Test};
 use crate::report::Report;
 use crate::settings::{Reach, Settings};
 use proc_macro2::{TokenStream, TokenTree};
@@ -30,14 +31,14 @@ pub(crate) fn check(
         Err(item) => return Job::Keep(item),
     };
     check_reach(&settings, &function.position, report);
-    let before = report.len();
-    if let Position::Test(path) = &function.position {
-        report.mistake(
-            path,
-            "`#[with_pool]` does not support test functions in this version",
-        );
-        return Job::Mend(function);
+    for marked in function
+        .parameters
+        .iter()
+        .filter_map(|parameter| parameter.pool.as_ref())
+    {
+        check_reach(marked, &function.position, report);
     }
+    let before = report.len();
     check_header(&function, report);
     check_parameters(&function, report);
     if report.len() > before {
@@ -49,21 +50,27 @@ pub(crate) fn check(
 
 /// Settings that stand where they have no effect.
 fn check_reach(settings: &Settings, position: &Position, report: &mut Report) {
-    for setting in settings
-        .list
-        .iter()
-        .filter(|setting| setting.spec.reach == Reach::Runtime)
-    {
+    for setting in &settings.list {
         let key = &setting.key;
-        let message = match position {
-            Position::Main | Position::Test(_) => continue,
-            Position::MainUnder(path) => {
+        let message = match (setting.spec.reach, position) {
+            (
+                Reach::Runtime,
+                Position::MainUnder(path)
+                | Position::Test(Test {
+                    runtime: Some(path),
+                    ..
+                }),
+            ) => {
                 let path = spelled(path);
                 format!("`{key}` belongs in `#[{path}(…)]`, which builds the runtime here")
             }
-            Position::Lifespan => format!(
+            (Reach::Runtime, Position::Lifespan) => format!(
                 "`{key}` belongs on `main`: any other function runs on its caller's runtime"
             ),
+            (Reach::Test, Position::Main | Position::MainUnder(_) | Position::Lifespan) => {
+                format!("`{key}` belongs on a test function, above its test attribute")
+            }
+            _ => continue,
         };
         report.mistake(key, message);
     }
@@ -77,7 +84,10 @@ fn check_header(function: &Function, report: &mut Report) {
             Position::Main | Position::MainUnder(_) => {
                 "`main` must be an `async fn` under `#[with_pool]`; a runtime attribute such as `#[tokio::main]` goes below `#[with_pool]`, not above it".to_owned()
             }
-            _ => format!("`#[with_pool]` goes on an `async fn`: `async fn {name}`"),
+            Position::Test(_) => {
+                "a test must be an `async fn` under `#[with_pool]`; a test attribute such as `#[tokio::test]` goes below `#[with_pool]`, not above it".to_owned()
+            }
+            Position::Lifespan => format!("`#[with_pool]` goes on an `async fn`: `async fn {name}`"),
         };
         report.mistake(signature.fn_token, message);
     }
@@ -105,7 +115,7 @@ fn check_header(function: &Function, report: &mut Report) {
             "`#[pool]` goes on a parameter, in front of its name: `#[pool] db: PgEngine`",
         );
     }
-    if function.fills_every_parameter() {
+    if matches!(function.position, Position::Main | Position::MainUnder(_)) {
         check_main(function, report);
     }
 }
@@ -169,8 +179,13 @@ fn check_unmarked(function: &Function, report: &mut Report) {
     for Parameter { typed, .. } in &function.parameters {
         if is_engine(&typed.ty) {
             let (pat, ty) = (spelled(&typed.pat), spelled(&typed.ty));
+            // A test attribute above ours has gone already.
+            let test = match function.position {
+                Position::Lifespan => "; on a test, `#[with_pool]` goes above the test attribute",
+                _ => "",
+            };
             let message = format!(
-                "poolhouse fills in this parameter only when it is marked: `#[pool] {pat}: {ty}`"
+                "poolhouse fills in this parameter only when it is marked: `#[pool] {pat}: {ty}`{test}"
             );
             report.mistake(&typed.pat, message);
         }

@@ -17,11 +17,14 @@
 //! Every generated path begins with `::`, so nothing that the user names `poolhouse`, `core` or `Result` is in its way.
 
 use crate::check::Job;
-use crate::function::{Function, Parameter, Position};
+use crate::function::{Function, Parameter};
 use crate::mend::mend;
-use crate::settings::{Directory, Setting, Settings, Value};
+use crate::position::{Position, Test};
+use crate::setters::{embedded, setter};
+use crate::settings::{Directory, Settings};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::token::Brace;
 use syn::{FnArg, GenericParam, Pat, PatType, ReturnType, Signature};
@@ -87,7 +90,8 @@ impl<'a> Expansion<'a> {
     /// plain name.
     fn outer_signature(&self) -> Signature {
         let mut signature = self.function.signature.clone();
-        if matches!(self.function.position, Position::Main) {
+        if let Position::Main | Position::Test(Test { runtime: None, .. }) = self.function.position
+        {
             signature.asyncness = None;
         }
         let callers = self
@@ -96,8 +100,11 @@ impl<'a> Expansion<'a> {
             .filter(|(parameter, _)| !self.function.fills(parameter));
         let plain = callers.map(|(parameter, name)| {
             let pat = Box::new(Pat::Verbatim(name.to_token_stream()));
+            // Those of a test say what to give: `#[case]`.
+            let given = self.function.is_given(parameter);
+            let attrs = given.then(|| parameter.typed.attrs.clone());
             FnArg::Typed(PatType {
-                attrs: Vec::new(),
+                attrs: attrs.unwrap_or_default(),
                 pat,
                 ..parameter.typed.clone()
             })
@@ -119,11 +126,19 @@ impl<'a> Expansion<'a> {
         let names = quote!((#(#names,)*));
         let body = self.body_call();
         let attribute = self.attribute();
-        let run = match self.function.position {
+        let run = match &self.function.position {
             Position::Main => quote!(.block_on(#sources, |#names| #body)),
             Position::MainUnder(_) => quote!(.main(#sources, |#names| #body).await),
+            Position::Test(test) => {
+                let described = self.test(test);
+                if test.runtime.is_some() {
+                    quote!(.test(#described, #sources, move |#names| #body).await)
+                } else {
+                    quote!(.block_on_test(#described, #sources, move |#names| #body))
+                }
+            }
             // The caller's parameters move into the body.
-            _ => quote!(.lifespan(#sources, move |#names| #body).await),
+            Position::Lifespan => quote!(.lifespan(#sources, move |#names| #body).await),
         };
         // Hygienic: a parameter of the user's may have the same name.
         let run_of = Ident::new("__poolhouse", Span::mixed_site());
@@ -160,6 +175,25 @@ impl<'a> Expansion<'a> {
                 };
                 path.to_token_stream().into_iter().map(at_place).collect()
             }
+        }
+    }
+
+    /// `::poolhouse::__private::Test::new("bands::counts").should_panic().migrations(…)`
+    fn test(&self, test: &Test) -> TokenStream {
+        let runtime_crate = self.runtime_crate(Span::call_site());
+        let name = self.function.signature.ident.unraw().to_string();
+        let should_panic = test.should_panic.then(|| quote!(.should_panic()));
+        let named = ["migrations", "migrator"]
+            .iter()
+            .any(|name| self.settings.get(name).is_some());
+        let of_crate = if named { None } else { Directory::of_crate() };
+        let migrations = of_crate.map(|directory| {
+            let embedded = embedded(&directory);
+            quote!(.migrations(#embedded))
+        });
+        quote! {
+            #runtime_crate::__private::Test::new(::core::concat!(::core::module_path!(), "::", #name))
+                #should_panic #migrations
         }
     }
 
@@ -212,7 +246,13 @@ pub(crate) fn inner_function(function: &Function, name: &Ident) -> TokenStream {
     signature.inputs = function
         .parameters
         .iter()
-        .map(|parameter| FnArg::Typed(parameter.typed.clone()))
+        .map(|parameter| {
+            let mut typed = parameter.typed.clone();
+            if function.is_given(parameter) {
+                typed.attrs.clear();
+            }
+            FnArg::Typed(typed)
+        })
         .collect();
     let body = &function.body;
     quote!(#signature #body)
@@ -236,35 +276,4 @@ fn named(parameters: &[Parameter]) -> Vec<(&Parameter, Ident)> {
         (parameter, name)
     });
     named.collect()
-}
-
-/// `.max_size(20)`: all of it but the value at the place of the key, which is the place that the runtime reports.
-fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStream> {
-    let (name, arguments) = match value {
-        Value::Text(_, expr) | Value::Number(_, expr) | Value::Code(expr) => {
-            (spec.name, expr.to_token_stream())
-        }
-        Value::List(list) => (spec.name, quote!([#(#list),*])),
-        Value::Static(path) => (spec.name, quote_spanned!(path.span()=> &#path)),
-        Value::Directory(directory) => ("embedded_migrations", embedded(directory)),
-        Value::CratePath(_) => return None,
-    };
-    let name = Ident::new(name, key.span());
-    Some(quote_spanned!(key.span()=> .#name(#arguments)))
-}
-
-/// `"migrations", &[("0001_bands.sql", include_str!(…)), …]`
-fn embedded(directory: &Directory) -> TokenStream {
-    let written = &directory.written;
-    let files = directory.files.iter().map(|name| {
-        let path = format!("{}/{name}", written.value().trim_end_matches('/'));
-        let path = if directory.is_absolute() {
-            quote!(#path)
-        } else {
-            let path = format!("/{path}");
-            quote!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), #path))
-        };
-        quote_spanned!(written.span()=> (#name, ::core::include_str!(#path)))
-    });
-    quote!(#written, &[#(#files),*])
 }

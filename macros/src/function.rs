@@ -4,13 +4,13 @@
 //! expands, and the editor goes on helping in it.
 
 use crate::args;
+use crate::position::{Position, position};
 use crate::report::Report;
 use crate::settings::{On, Settings};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::quote;
-use syn::parse::{Parse, ParseStream, Parser};
-use syn::punctuated::Punctuated;
-use syn::{Attribute, FnArg, Meta, Pat, PatType, Path, Receiver, Signature, Token, Visibility};
+use syn::parse::{Parse, ParseStream};
+use syn::{Attribute, FnArg, Meta, Pat, PatType, Receiver, Signature, Visibility};
 
 /// The attributed function, as written.
 pub(crate) struct Function {
@@ -29,18 +29,6 @@ pub(crate) struct Parameter {
     pub(crate) typed: PatType,
     /// There when the parameter carries `#[pool]` or `#[pool(…)]`.
     pub(crate) pool: Option<Settings>,
-}
-
-/// What the attribute stands on.
-pub(crate) enum Position {
-    /// `main`, for which poolhouse builds the runtime.
-    Main,
-    /// `main` with a runtime attribute below ours, such as `#[tokio::main]`.
-    MainUnder(Path),
-    /// Any other function.
-    Lifespan,
-    /// A test function; the path of its attribute.
-    Test(Path),
 }
 
 impl Function {
@@ -110,7 +98,7 @@ impl Raw {
                 FnArg::Typed(typed) => parameters.push(parameter(typed, report)),
             }
         }
-        let position = position(&self, receiver.is_some());
+        let position = position(&self.attrs, &self.signature, receiver.is_some());
         let Raw {
             attrs,
             visibility,
@@ -154,46 +142,6 @@ pub(crate) fn is_pool(attr: &Attribute) -> bool {
     attr.path().is_ident("pool")
 }
 
-fn position(function: &Raw, has_receiver: bool) -> Position {
-    let paths: Vec<Path> = function
-        .attrs
-        .iter()
-        .flat_map(|attr| paths(&attr.meta))
-        .collect();
-    let ends_in = |names: &[&str]| {
-        let matches = |path: &&Path| {
-            path.segments
-                .last()
-                .is_some_and(|last| names.iter().any(|name| last.ident == name))
-        };
-        paths.iter().find(matches).cloned()
-    };
-    if let Some(test) = ends_in(&["test", "rstest"]) {
-        return Position::Test(test);
-    }
-    // A method named `main` is called by someone, so it is a function like any other.
-    if function.signature.ident != "main" || has_receiver {
-        return Position::Lifespan;
-    }
-    ends_in(&["main"]).map_or(Position::Main, Position::MainUnder)
-}
-
-/// The paths of an attribute: its own, or those that `cfg_attr` puts in its place.
-fn paths(meta: &Meta) -> Vec<Path> {
-    match meta {
-        Meta::List(list) if list.path.is_ident("cfg_attr") => {
-            let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(list.tokens.clone());
-            metas
-                .into_iter()
-                .flatten()
-                .skip(1)
-                .flat_map(|meta| paths(&meta))
-                .collect()
-        }
-        other => vec![other.path().clone()],
-    }
-}
-
 impl Parameter {
     /// The name, when the pattern is no more than one.
     pub(crate) fn name(&self) -> Option<&syn::Ident> {
@@ -205,14 +153,23 @@ impl Parameter {
 }
 
 impl Function {
-    /// Whether every parameter is poolhouse's, marked or not: nobody calls `main`.
+    /// Whether every parameter is poolhouse's, marked or not: nobody calls `main` or a test.
     pub(crate) fn fills_every_parameter(&self) -> bool {
-        matches!(self.position, Position::Main | Position::MainUnder(_))
+        match &self.position {
+            Position::Main | Position::MainUnder(_) => true,
+            Position::Test(test) => test.giver.is_none(),
+            Position::Lifespan => false,
+        }
     }
 
     /// Whether poolhouse fills in this parameter; the others are the caller's.
     pub(crate) fn fills(&self, parameter: &Parameter) -> bool {
         self.fills_every_parameter() || parameter.pool.is_some()
+    }
+
+    /// Whether another attribute of the test gives this parameter its values, as its own attributes say.
+    pub(crate) fn is_given(&self, parameter: &Parameter) -> bool {
+        matches!(self.position, Position::Test(_)) && !self.fills(parameter)
     }
 
     /// All of the signature that can mention a type.

@@ -8,7 +8,9 @@ mod check;
 mod expand;
 mod function;
 mod mend;
+mod position;
 mod report;
+mod setters;
 mod settings;
 
 use function::Function;

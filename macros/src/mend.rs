@@ -4,7 +4,8 @@
 //! body. Nothing here runs, because the build fails on the mistakes.
 
 use crate::expand::inner_function;
-use crate::function::{Function, Position, is_pool};
+use crate::function::{Function, is_pool};
+use crate::position::Position;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::{Attribute, FnArg, PatType, Token};

@@ -1,22 +1,24 @@
 //! The second stage: keys become settings of the table, values become values of the right kind.
 
+mod fixtures;
 mod literal;
 mod migrations;
 mod names;
 mod value;
 
+pub(crate) use fixtures::Fixture;
 pub(crate) use migrations::Directory;
 pub(crate) use value::Value;
 
 use crate::args::Arg;
 use crate::report::Report;
-use Reach::{Crate, Engine, Lifecycle, Runtime};
+use Reach::{Crate, Engine, Lifecycle, Runtime, Test};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Ident, Path};
 use value::Kind::{
-    self, Choice, Count, CratePath, Duration, Flag, Function, Limit, Migrations, Migrator, Text,
-    Texts, Url, Variable,
+    self, Choice, Count, CratePath, Duration, Fixtures, Flag, Function, Limit, Migrations,
+    Migrator, Text, Texts, Url, Variable,
 };
 
 /// One row of the table: what a setting is called, what it takes, and where it may stand.
@@ -33,6 +35,8 @@ pub(crate) struct Spec {
 pub(crate) enum Reach {
     /// One engine: on the attribute and on `#[pool(…)]`.
     Engine,
+    /// One engine of a test: on the attribute and on `#[pool(…)]`, above a test function.
+    Test,
     /// The whole run, from start to close: on the attribute.
     Lifecycle,
     /// The tokio runtime: on the attribute, where poolhouse builds the runtime.
@@ -69,6 +73,8 @@ pub(crate) const TABLE: &[Spec] = &[
     row("slow_query",       Duration,                            Engine,    "\"1s\""),
     row("migrations",       Migrations,                          Engine,    "\"migrations\""),
     row("migrator",         Migrator,                            Engine,    "MIGRATOR"),
+    row("isolation",        Choice(&["database", "rollback", "none"]), Test, "\"rollback\""),
+    row("fixtures",         Fixtures,                            Test,      "(\"bands\")"),
     row("flavor",           Choice(&["multi_thread", "current_thread"]), Runtime, "\"current_thread\""),
     row("worker_threads",   Count { least: 1, of: "usize" },     Runtime,   "4"),
     row("crate",            CratePath,                           Crate,     "::poolhouse"),
@@ -122,7 +128,7 @@ pub(crate) enum On {
 
 impl On {
     fn admits(self, spec: &Spec) -> bool {
-        self == On::Function || spec.reach == Engine
+        self == On::Function || matches!(spec.reach, Engine | Test)
     }
 }
 
@@ -164,7 +170,7 @@ impl Settings {
         })
     }
 
-    fn get(&self, name: &str) -> Option<&Setting> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Setting> {
         self.list.iter().find(|setting| setting.spec.name == name)
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::backend::{Diagnosis, Dialect, words};
 use crate::pool::{Holder, Status};
 use crate::settings::{EngineSettings, SettingsError};
+use crate::testing::TestError;
 
 /// Everything that can go wrong with an engine.
 ///
@@ -28,6 +29,9 @@ pub enum Error {
     /// The engine is used in a way that it cannot be used.
     #[error(transparent)]
     Usage(#[from] UsageError),
+    /// A test got no database.
+    #[error(transparent)]
+    Test(Box<TestError>),
     /// The database or its driver reported an error.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -39,6 +43,12 @@ impl From<SettingsError> for Error {
     }
 }
 
+impl From<TestError> for Error {
+    fn from(error: TestError) -> Self {
+        Self::Test(Box::new(error))
+    }
+}
+
 impl From<StartError> for Error {
     fn from(error: StartError) -> Self {
         Self::Start(Box::new(error))
@@ -46,7 +56,7 @@ impl From<StartError> for Error {
 }
 
 /// Why a pool could not be started.
-#[derive(thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("engine `{engine}`: its pool could not be started: {what}. {cure}. {url}")]
 pub struct StartError {
     engine: String,
@@ -156,11 +166,16 @@ impl StartError {
         )
     }
 
-    pub(crate) fn migrations(settings: &EngineSettings, error: &dyn fmt::Display) -> Self {
+    pub(crate) fn migrations(
+        settings: &EngineSettings,
+        place: Option<&str>,
+        error: &dyn fmt::Display,
+    ) -> Self {
+        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
         Self::new(
             settings,
             format!(
-                "a migration failed: {error}; {}",
+                "a migration failed: {place}{error}; {}",
                 settings.describe("migrations")
             ),
             "correct the migration, or the database that it does not fit",
@@ -327,7 +342,14 @@ macro_rules! debug_as_display {
     )+};
 }
 
-debug_as_display!(Error, SettingsError, StartError, AcquireError, UsageError);
+debug_as_display!(
+    Error,
+    SettingsError,
+    StartError,
+    AcquireError,
+    UsageError,
+    TestError
+);
 
 impl From<AcquireError> for sqlx::Error {
     /// As [`sqlx::Error::Io`], whose text is ours; [`AcquireError::find`] gets it back.

@@ -8,6 +8,7 @@ mod finder;
 mod lifecycle;
 mod pool;
 mod settings;
+mod testing;
 
 pub use poolhouse_macros::with_pool;
 pub use sqlx;
@@ -19,7 +20,8 @@ pub use self::error::{AcquireError, AcquireKind, Error, StartError, UsageError};
 pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
-pub use self::settings::{DatabaseUrl, IntoDuration, Settings, SettingsError};
+pub use self::settings::{DatabaseUrl, IntoDuration, Seeded, Settings, SettingsError};
+pub use self::testing::TestError;
 
 /// An engine on Postgres.
 #[cfg(feature = "postgres")]
@@ -43,4 +45,5 @@ pub mod __private {
     pub use crate::lifecycle::{
         Attribute, House, Parameters, Plan, Request, parameter, parameter_with,
     };
+    pub use crate::testing::Test;
 }

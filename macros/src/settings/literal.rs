@@ -7,7 +7,7 @@ use syn::{Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, UnOp};
 pub(super) enum Literal {
     Text(LitStr),
     Number { negative: bool, number: LitInt },
-    Flag,
+    Flag(bool),
     Other,
 }
 
@@ -18,7 +18,7 @@ impl Literal {
             Expr::Lit(ExprLit { lit, .. }) => match lit {
                 Lit::Str(text) => Literal::Text(text.clone()),
                 Lit::Int(number) => Literal::number(number.clone()),
-                Lit::Bool(_) => Literal::Flag,
+                Lit::Bool(flag) => Literal::Flag(flag.value),
                 _ => Literal::Other,
             },
             Expr::Unary(ExprUnary {
@@ -119,10 +119,16 @@ pub(super) fn limit(text: &str) -> Result<(), String> {
 
 pub(super) fn choice(choices: &[&str], text: &str) -> Result<(), String> {
     if choices.contains(&text) {
-        Ok(())
-    } else {
-        Err(one_of(choices))
+        return Ok(());
     }
+    let meant = choices
+        .iter()
+        .map(|choice| (strsim::damerau_levenshtein(text, choice), choice))
+        // One slip of the finger for every four letters, as for the names of settings.
+        .filter(|(slips, choice)| *slips <= choice.len() / 4)
+        .min_by_key(|(slips, _)| *slips)
+        .map(|(_, choice)| format!("; did you mean `\"{choice}\"`?"));
+    Err(format!("{}{}", one_of(choices), meant.unwrap_or_default()))
 }
 
 pub(super) fn one_of(choices: &[&str]) -> String {

@@ -19,6 +19,18 @@ impl Directory {
         Ok(Directory { written, files })
     }
 
+    /// The directory `migrations` beside the manifest, which a test runs when nothing else is said; `None` when there is
+    /// none.
+    pub(crate) fn of_crate() -> Option<Directory> {
+        let written = LitStr::new("migrations", proc_macro2::Span::call_site());
+        let there = manifest_directory(&written).ok()?.join(written.value());
+        if there.is_dir() {
+            Directory::list(written).ok()
+        } else {
+            None
+        }
+    }
+
     /// Whether the written path stands for itself, without the directory of the manifest.
     pub(crate) fn is_absolute(&self) -> bool {
         Path::new(&self.written.value()).is_absolute()

@@ -4,7 +4,7 @@
 //! must be.
 
 use super::literal::{self, Literal};
-use super::{Directory, Spec};
+use super::{Directory, Fixture, Spec};
 use crate::args;
 use syn::{Error, Expr, Ident, Path, Result};
 
@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Function,
     /// A directory: listed and embedded when it is written as text.
     Migrations,
+    /// SQL files, as text, and paths of async functions.
+    Fixtures,
     /// The path of a static.
     Migrator,
     /// The path of the runtime crate.
@@ -50,6 +52,9 @@ pub(crate) enum Value {
     Static(Expr),
     /// The files to embed.
     Directory(Directory),
+    /// None, not even those of the crate.
+    NoMigrations,
+    Fixtures(Vec<Fixture>),
     /// Where the runtime is: used by the expansion, not passed on.
     CratePath(Path),
 }
@@ -59,14 +64,19 @@ impl Kind {
     pub(super) fn check(self, spec: &Spec, key: &Ident, value: args::Value) -> Result<Value> {
         let wrong = |what| {
             let Spec { name, example, .. } = spec;
+            let equals = if example.starts_with('(') { "" } else { " = " };
             Err(Error::new_spanned(
                 key,
-                format!("`{name}` {what}: `{name} = {example}`"),
+                format!("`{name}` {what}: `{name}{equals}{example}`"),
             ))
         };
         match (self, value) {
             (_, args::Value::Missing) => wrong("needs a value"),
-            (Kind::Texts, args::Value::Many(list)) if list.is_empty() => wrong("needs a value"),
+            (Kind::Texts | Kind::Fixtures, args::Value::Many(list)) if list.is_empty() => {
+                wrong("needs a value")
+            }
+            (Kind::Fixtures, args::Value::Many(list)) => Fixture::list(&list).map(Value::Fixtures),
+            (Kind::Fixtures, _) => wrong("takes a list in parentheses"),
             (Kind::Texts, args::Value::Many(list)) => texts(spec, list),
             (_, args::Value::Many(_)) => wrong("takes its value with `=`"),
             (_, args::Value::One(expr)) => match Literal::of(&expr) {
@@ -94,11 +104,12 @@ impl Kind {
             (Kind::Migrations, Literal::Text(text)) => {
                 return Directory::list(text.clone()).map(Value::Directory);
             }
+            (Kind::Migrations, Literal::Flag(false)) => return Ok(Value::NoMigrations),
             (Kind::Count { least, of }, Literal::Number { negative, number }) => {
                 literal::count(*negative, number, least, of)
                     .map(|number| Value::Number(number, expr))
             }
-            (Kind::Flag, Literal::Flag) => Ok(Value::Code(expr)),
+            (Kind::Flag, Literal::Flag(_)) => Ok(Value::Code(expr)),
             (_, Literal::Text(text)) => {
                 let text = text.value();
                 self.check_text(&text)
@@ -146,6 +157,7 @@ impl Kind {
             (Kind::Function, _) => {
                 format!("takes the path of a function{bare}: `{name} = {example}`")
             }
+            (Kind::Fixtures, _) => format!("takes a list in parentheses: `{name}{example}`"),
             (Kind::Migrations, _) => format!("takes a directory: `{name} = {example}`"),
             (Kind::Migrator, _) => format!(
                 "takes the path of a static `Migrator`: `{name} = {example}`; a directory is set with `migrations`"

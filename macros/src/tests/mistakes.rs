@@ -177,7 +177,7 @@ fn unknown_settings() {
         "#[with_pool] async fn main(#[pool(colour = 5)] db: PgEngine) {}",
         &[(
             "colour",
-            "unknown setting `colour`; the settings are `engine`, `url`, `env`, `max_size`, `min_size`, `acquire_timeout`, `connect_timeout`, `start_timeout`, `idle_timeout`, `max_lifetime`, `validate_after`, `leak_after`, `close_timeout`, `lazy`, `statement_cache`, `application_name`, `session`, `connect_with`, `extensions`, `log_queries`, `slow_query`, `migrations`, `migrator`",
+            "unknown setting `colour`; the settings are `engine`, `url`, `env`, `max_size`, `min_size`, `acquire_timeout`, `connect_timeout`, `start_timeout`, `idle_timeout`, `max_lifetime`, `validate_after`, `leak_after`, `close_timeout`, `lazy`, `statement_cache`, `application_name`, `session`, `connect_with`, `extensions`, `log_queries`, `slow_query`, `migrations`, `migrator`, `isolation`, `fixtures`",
         )],
     );
 }
@@ -409,7 +409,7 @@ fn marks_on_parameters() {
             ),
             (
                 "db",
-                "poolhouse fills in this parameter only when it is marked: `#[pool] db: Engine<Postgres>`",
+                "poolhouse fills in this parameter only when it is marked: `#[pool] db: Engine<Postgres>`; on a test, `#[with_pool]` goes above the test attribute",
             ),
         ],
     );
@@ -501,20 +501,93 @@ fn test_functions() {
     for attribute in [
         "test",
         "tokio::test",
-        "rstest",
+        "tokio::test(flavor = \"multi_thread\")",
         "test_log::test(tokio::test)",
         "cfg_attr(unix, tokio::test)",
     ] {
-        let at = attribute.split('(').next().unwrap_or_default();
-        let at = if at == "cfg_attr" { "tokio::test" } else { at };
         check(
-            &format!("#[with_pool] #[{attribute}] async fn t(db: PgEngine) {{}}"),
-            &[(
-                at,
-                "`#[with_pool]` does not support test functions in this version",
-            )],
+            &format!(
+                "#[with_pool(isolation = \"rollback\")] #[{attribute}] async fn t(db: PgEngine) {{}}"
+            ),
+            &[],
         );
     }
+    check(
+        "#[with_pool] #[rstest] #[case(1)] #[tokio::test] async fn t(#[case] n: u8, #[pool] db: PgEngine) {}",
+        &[],
+    );
+    check(
+        "#[with_pool] #[rstest] #[tokio::test] async fn t(#[case] n: u8, db: PgEngine) {}",
+        &[(
+            "db",
+            "poolhouse fills in this parameter only when it is marked: `#[pool] db: PgEngine`",
+        )],
+    );
+}
+
+#[test]
+fn a_test_attribute_above_ours() {
+    // `#[tokio::test]` has made a synchronous function of it, with `#[test]` above.
+    check(
+        "#[with_pool] #[::core::prelude::v1::test] fn t() {}",
+        &[(
+            "fn",
+            "a test must be an `async fn` under `#[with_pool]`; a test attribute such as `#[tokio::test]` goes below `#[with_pool]`, not above it",
+        )],
+    );
+    check(
+        "#[with_pool] async fn t(db: PgEngine) {}",
+        &[(
+            "db",
+            "poolhouse fills in this parameter only when it is marked: `#[pool] db: PgEngine`; on a test, `#[with_pool]` goes above the test attribute",
+        )],
+    );
+}
+
+#[test]
+fn settings_of_tests() {
+    let on_test = |args: &str, expected: &[(&str, &str)]| {
+        check(
+            &format!("#[with_pool({args})] #[tokio::test] async fn t(db: PgEngine) {{}}"),
+            expected,
+        );
+    };
+    on_test("fixtures(seed, seeds::bands), migrations = false", &[]);
+    on_test(
+        "isolation = \"rolback\"",
+        &[(
+            "\"rolback\"",
+            "`isolation` takes one of `\"database\"`, `\"rollback\"`, `\"none\"`; did you mean `\"rollback\"`?",
+        )],
+    );
+    on_test(
+        "fixtures = \"bands\"",
+        &[(
+            "fixtures",
+            "`fixtures` takes a list in parentheses: `fixtures(\"bands\")`",
+        )],
+    );
+    on_test(
+        "fixtures(5)",
+        &[(
+            "5",
+            "a fixture is a file of SQL, `\"bands\"`, or the path of an async function, `seed_bands`",
+        )],
+    );
+    on_test(
+        "worker_threads = 2",
+        &[(
+            "worker_threads",
+            "`worker_threads` belongs in `#[tokio::test(…)]`, which builds the runtime here",
+        )],
+    );
+    settings(
+        "isolation = \"none\"",
+        &[(
+            "isolation",
+            "`isolation` belongs on a test function, above its test attribute",
+        )],
+    );
 }
 
 #[test]

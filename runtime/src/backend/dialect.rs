@@ -26,6 +26,9 @@ pub(crate) struct Dialect {
     pub(crate) diagnose: fn(code: Option<&str>, message: &str) -> Option<Diagnosis>,
     /// Whether a URL names a database that lives in this process's memory and dies with its last connection.
     pub(crate) in_memory: fn(url: &str) -> bool,
+    /// How a connection is held inside a transaction for a whole test: a statement after which every later transaction can
+    /// only read, so that nothing gets past this one, and the statement that begins this one.
+    pub(crate) hold: (Option<&'static str>, &'static str),
     /// The statement that creates an extension when it is missing; `None` where there are no extensions.
     pub(crate) create_extension: Option<fn(&str) -> String>,
 }
@@ -181,6 +184,10 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         })
     },
     in_memory: |_| false,
+    hold: (
+        Some("SET default_transaction_read_only = on"),
+        "BEGIN READ WRITE",
+    ),
     create_extension: Some(|name| {
         format!(
             "CREATE EXTENSION IF NOT EXISTS \"{}\"",
@@ -234,6 +241,10 @@ pub(crate) static MYSQL: Dialect = Dialect {
         })
     },
     in_memory: |_| false,
+    hold: (
+        Some("SET SESSION TRANSACTION READ ONLY"),
+        "START TRANSACTION READ WRITE",
+    ),
     create_extension: None,
 };
 
@@ -269,5 +280,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     },
     // <https://www.sqlite.org/inmemorydb.html>
     in_memory: |url| url.contains(":memory:") || url.contains("mode=memory"),
+    // The file is the test's own.
+    hold: (None, "BEGIN"),
     create_extension: None,
 };

@@ -27,6 +27,7 @@ pub(crate) use self::executes::{Executes, Step};
 use crate::engine::{self, ErasedEngine};
 use crate::error::{Error, StartError};
 use crate::settings::{DatabaseUrl, EngineSettings};
+use crate::testing::{self, Ground};
 
 /// The driver's own connect options of a database.
 pub(crate) type OptionsOf<DB> = <<DB as Database>::Connection as Connection>::Options;
@@ -42,6 +43,16 @@ pub trait Backend: Executes + sealed::Sealed {
     /// The name of the kind, as errors print it.
     #[doc(hidden)]
     const KIND: &'static str;
+
+    /// The URL of a test's engine where nobody gives one; `None` when that is an error.
+    #[doc(hidden)]
+    const TEST_URL: Option<&'static str> = None;
+
+    /// Where in the SQL an error is, as a count of characters from 1, when the server tells.
+    #[doc(hidden)]
+    fn error_position(_: &sqlx::Error) -> Option<usize> {
+        None
+    }
 
     /// The driver's options for these settings.
     #[doc(hidden)]
@@ -65,6 +76,13 @@ fn breaks_connection(error: &sqlx::Error) -> bool {
     )
 }
 
+/// The line of a script that an error is about, from 1, when the server tells.
+pub(crate) fn error_line<DB: Backend>(error: &sqlx::Error, script: &str) -> Option<usize> {
+    let before = DB::error_position(error)?.saturating_sub(1);
+    let breaks = script.chars().take(before).filter(|c| *c == '\n').count();
+    Some(breaks + 1)
+}
+
 /// The statement logging that `log_queries` and `slow_query` ask for.
 fn log_statements<O: ConnectOptions>(options: O, settings: &EngineSettings) -> O {
     let level = match settings.log_queries.into_level() {
@@ -85,8 +103,11 @@ struct Kind {
     dialect: &'static Dialect,
     /// Builds an engine of this kind, not started; `None` when the kind's feature is off.
     engine: Option<BuildEngine>,
+    /// Where tests get databases of this kind.
+    ground: Option<FindGround>,
 }
 
+type FindGround = fn(&EngineSettings) -> Result<Arc<dyn Ground>, Error>;
 type BuildEngine = fn(EngineSettings) -> Result<Arc<dyn ErasedEngine>, Error>;
 
 /// Every kind that a URL can name, whether its feature is on or not, so that an error can name the feature.
@@ -97,6 +118,10 @@ const KINDS: &[Kind] = &[
         engine: Some(engine::erased::<sqlx::Postgres>),
         #[cfg(not(feature = "postgres"))]
         engine: None,
+        #[cfg(feature = "postgres")]
+        ground: Some(testing::postgres_ground),
+        #[cfg(not(feature = "postgres"))]
+        ground: None,
     },
     Kind {
         dialect: &dialect::MYSQL,
@@ -104,6 +129,10 @@ const KINDS: &[Kind] = &[
         engine: Some(engine::erased::<sqlx::MySql>),
         #[cfg(not(feature = "mysql"))]
         engine: None,
+        #[cfg(feature = "mysql")]
+        ground: Some(testing::mysql_ground),
+        #[cfg(not(feature = "mysql"))]
+        ground: None,
     },
     Kind {
         dialect: &dialect::SQLITE,
@@ -111,6 +140,10 @@ const KINDS: &[Kind] = &[
         engine: Some(engine::erased::<sqlx::Sqlite>),
         #[cfg(not(feature = "sqlite"))]
         engine: None,
+        #[cfg(feature = "sqlite")]
+        ground: Some(testing::sqlite_ground),
+        #[cfg(not(feature = "sqlite"))]
+        ground: None,
     },
 ];
 
@@ -120,8 +153,22 @@ const KINDS: &[Kind] = &[
 ///
 /// An unknown scheme, one whose feature is off, or a URL that the driver does not accept.
 pub(crate) fn engine_of(settings: EngineSettings) -> Result<Arc<dyn ErasedEngine>, Error> {
-    let (_, build) = kind_of(&settings)?;
-    build(settings)
+    match kind_of(&settings)?.engine {
+        Some(build) => build(settings),
+        None => unreachable!("`kind_of` has looked"),
+    }
+}
+
+/// Where tests get databases of the kind that these settings' URL names.
+///
+/// # Errors
+///
+/// As [`engine_of`].
+pub(crate) fn ground_of(settings: &EngineSettings) -> Result<FindGround, Error> {
+    match kind_of(settings)?.ground {
+        Some(ground) => Ok(ground),
+        None => unreachable!("every kind has one"),
+    }
 }
 
 /// The dialect of these settings' URL.
@@ -130,10 +177,11 @@ pub(crate) fn engine_of(settings: EngineSettings) -> Result<Arc<dyn ErasedEngine
 ///
 /// As [`engine_of`].
 pub(crate) fn dialect_of(settings: &EngineSettings) -> Result<&'static Dialect, StartError> {
-    kind_of(settings).map(|(dialect, _)| dialect)
+    kind_of(settings).map(|kind| kind.dialect)
 }
 
-fn kind_of(settings: &EngineSettings) -> Result<(&'static Dialect, BuildEngine), StartError> {
+/// The row of these settings' URL, whose feature is on.
+fn kind_of(settings: &EngineSettings) -> Result<&'static Kind, StartError> {
     let scheme = settings.url.scheme();
     let Some(kind) = KINDS
         .iter()
@@ -147,7 +195,7 @@ fn kind_of(settings: &EngineSettings) -> Result<(&'static Dialect, BuildEngine),
         return Err(StartError::unknown_scheme(settings, &known));
     };
     match kind.engine {
-        Some(build) => Ok((kind.dialect, build)),
+        Some(_) => Ok(kind),
         None => Err(StartError::feature_off(settings, kind.dialect)),
     }
 }

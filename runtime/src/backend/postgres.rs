@@ -1,7 +1,7 @@
 //! Postgres.
 
 use sqlx::Postgres;
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition, PgSeverity};
 
 use super::{Backend, Dialect, dialect};
 use crate::settings::{DatabaseUrl, EngineSettings};
@@ -25,6 +25,16 @@ impl Backend for Postgres {
         };
         let options = options.statement_cache_capacity(settings.statement_cache as usize);
         Ok(super::log_statements(options, settings))
+    }
+
+    fn error_position(error: &sqlx::Error) -> Option<usize> {
+        let error = error
+            .as_database_error()?
+            .try_downcast_ref::<PgDatabaseError>()?;
+        match error.position()? {
+            PgErrorPosition::Original(position) => Some(position),
+            PgErrorPosition::Internal { .. } => None,
+        }
     }
 
     fn ends_session(error: &sqlx::Error) -> bool {

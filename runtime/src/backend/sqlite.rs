@@ -16,6 +16,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 impl Backend for Sqlite {
     const KIND: &'static str = "SQLite";
 
+    // A test needs no more than a file, and gets one of its own.
+    const TEST_URL: Option<&'static str> = Some("sqlite::memory:");
+
     fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect> {
         dialect::SQLITE
             .schemes

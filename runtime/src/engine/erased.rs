@@ -7,9 +7,9 @@ use futures_core::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{Base, Engine};
-use crate::backend::Backend;
+use crate::backend::{self, Backend};
 use crate::error::Error;
-use crate::pool::CloseReport;
+use crate::pool::{CloseReport, Holder};
 use crate::settings::EngineSettings;
 
 /// An [`Engine`] of some kind.
@@ -19,8 +19,13 @@ pub(crate) trait ErasedEngine: Send + Sync {
     fn kind(&self) -> &'static str;
     fn start_with(&self, settings: EngineSettings, base: Base) -> BoxFuture<'_, Result<(), Error>>;
     fn close<'a>(&'a self, hurry: &'a CancellationToken) -> BoxFuture<'a, CloseReport>;
+    /// Runs statements, and tells on which line an error is.
+    fn run_script(&self, sql: &'static str) -> BoxFuture<'_, Result<(), ScriptError>>;
     fn as_any(&self) -> &dyn Any;
 }
+
+/// The line of a script, when the server tells, and what is wrong there.
+pub(crate) type ScriptError = (Option<usize>, Error);
 
 impl<DB: Backend> ErasedEngine for Engine<DB> {
     fn name(&self) -> &str {
@@ -37,6 +42,18 @@ impl<DB: Backend> ErasedEngine for Engine<DB> {
 
     fn close<'a>(&'a self, hurry: &'a CancellationToken) -> BoxFuture<'a, CloseReport> {
         Box::pin(Engine::close(self, hurry))
+    }
+
+    fn run_script(&self, sql: &'static str) -> BoxFuture<'_, Result<(), ScriptError>> {
+        Box::pin(async move {
+            let checkout = self.checkout(Holder::Engine).await;
+            let mut checkout = checkout.map_err(|error| (None, error.into()))?;
+            let run = checkout.run(|connection, _| DB::execute(connection, sqlx::raw_sql(sql)));
+            match run.await {
+                Ok(_) => Ok(()),
+                Err(error) => Err((backend::error_line::<DB>(&error, sql), error.into())),
+            }
+        })
     }
 
     fn as_any(&self) -> &dyn Any {

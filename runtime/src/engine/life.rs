@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use sqlx::migrate::{MigrateError, Migrator};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{Engine, Phase, Server};
-use crate::backend::Backend;
+use crate::backend::{self, Backend};
 use crate::error::{Error, StartError, UsageError};
 use crate::pool::{CloseReport, Connector, Holder, Left, Pool};
 use crate::settings::EngineSettings;
@@ -72,7 +73,8 @@ impl<DB: Backend> Engine<DB> {
             return Ok(());
         }
         let span = tracing::info_span!("start_connection_pool", engine = %self.0.name);
-        self.open(settings, base).instrument(span).await
+        // Boxed, because it is large, and part of the future of every function that starts a pool.
+        Box::pin(self.open(settings, base)).instrument(span).await
     }
 
     async fn open(&self, settings: EngineSettings, base: Base) -> Result<(), Error> {
@@ -192,9 +194,10 @@ async fn prepare<DB: Backend>(
         );
     }
     if let Some(migrator) = migrator {
+        let to_run = migrator.clone();
         let run = checkout.run(|connection, _| {
             let work = async move {
-                DB::migrate(connection, &migrator)
+                DB::migrate(connection, &to_run)
                     .await
                     .map_err(sqlx::Error::from)
             };
@@ -203,13 +206,38 @@ async fn prepare<DB: Backend>(
         if let Err(error) = run.await {
             // A failed run keeps the driver's lock until its session ends.
             checkout.discard();
-            return Err(StartError::migrations(settings, &error).into());
+            let place = place_of::<DB>(settings, &migrator, &error);
+            return Err(StartError::migrations(settings, place.as_deref(), &error).into());
         }
     }
     Ok(Some(Server {
         kind: connector.dialect.name,
         version,
     }))
+}
+
+/// The file of the migration that failed, with the line when the server tells.
+fn place_of<DB: Backend>(
+    settings: &EngineSettings,
+    migrator: &Migrator,
+    error: &sqlx::Error,
+) -> Option<String> {
+    let sqlx::Error::Migrate(error) = error else {
+        return None;
+    };
+    let MigrateError::ExecuteMigration(error, version) = error.as_ref() else {
+        return None;
+    };
+    let migration = migrator.iter().find(|migration| {
+        migration.version == *version && !migration.migration_type.is_down_migration()
+    })?;
+    let file = settings.migration_file(migration);
+    Some(
+        match backend::error_line::<DB>(error, migration.sql.as_str()) {
+            Some(line) => format!("{file}, line {line}"),
+            None => file,
+        },
+    )
 }
 
 fn report_start<DB: Backend>(

@@ -145,7 +145,14 @@ impl<DB: Backend> Engine<DB> {
     pub fn begin(&self) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {
         let place = Location::caller();
         let engine = self.clone();
-        async move { Transaction::begin(engine.checkout(Holder::Code(place)).await?).await }
+        async move {
+            let checkout = engine.checkout(Holder::Code(place)).await?;
+            if engine.connector().settings.held {
+                Transaction::begin_to_the_end(checkout).await
+            } else {
+                Transaction::begin(checkout).await
+            }
+        }
     }
 
     /// The pool at this moment. Zero connections when it is not started.

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use sqlx_core::transaction::TransactionManager;
+use tokio::sync::oneshot;
 
 use crate::backend::Backend;
 use crate::pool::Checkout;
@@ -27,6 +28,19 @@ impl<DB: Backend> Transaction<DB> {
             .run(|connection, _| Box::pin(DB::TransactionManager::begin(connection, None)))
             .await?;
         Ok(Self { checkout })
+    }
+
+    /// Begins in a task, so that a caller who goes away half-way leaves a transaction that has begun and is rolled back.
+    ///
+    /// In a transaction that the connection is held in, the driver takes a cancelled `SAVEPOINT` for the whole
+    /// transaction and rolls that back.
+    pub(crate) async fn begin_to_the_end(checkout: Checkout<DB>) -> sqlx::Result<Self> {
+        let (began, outcome) = oneshot::channel();
+        tokio::spawn(async move {
+            // A receiver that is gone hands the transaction back to us, and dropping it rolls it back.
+            let _ = began.send(Self::begin(checkout).await);
+        });
+        outcome.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     /// Begins a nested transaction: a savepoint, which rolls back on its own.
@@ -71,7 +85,7 @@ impl<DB: Backend> Transaction<DB> {
 
     /// The server has answered, so nothing is under way; unless a nested transaction was forgotten.
     fn settled(&mut self) {
-        if DB::TransactionManager::get_transaction_depth(&self.checkout) == 0 {
+        if self.checkout.is_idle() {
             self.checkout.settled();
         }
     }

@@ -1,9 +1,10 @@
-//! One use of `#[with_pool]`: the attribute's arguments, and the three positions that it can stand in.
+//! One use of `#[with_pool]`: the attribute's arguments, and the positions that it can stand in.
 
 use std::future::Future;
 use std::panic::resume_unwind;
 use std::process;
 
+use futures_util::future::LocalBoxFuture;
 use tokio::runtime::{Builder, Runtime};
 
 use super::outcome::Outcome;
@@ -12,9 +13,10 @@ use super::plan::Plan;
 use super::{Ended, run};
 use crate::error::{Error, UsageError};
 use crate::settings::{self, Flavor, ProgramSettings, Settings};
+use crate::testing::Test;
 
-/// What the attribute expands to: its arguments, then one of [`block_on`](Self::block_on), [`main`](Self::main) and
-/// [`lifespan`](Self::lifespan).
+/// What the attribute expands to: its arguments, then one of [`block_on`](Self::block_on), [`main`](Self::main),
+/// [`lifespan`](Self::lifespan), [`test`](Self::test) and [`block_on_test`](Self::block_on_test).
 ///
 /// `R` is what the function returns. That it is an [`Outcome`] is asked here and nowhere behind, so that a return type
 /// that is none is reported once.
@@ -23,6 +25,7 @@ pub struct Attribute<R> {
     application: &'static str,
     settings: Settings,
     of_error: fn(Error) -> Result<R, Error>,
+    is_failure: fn(&R) -> bool,
 }
 
 impl<R: Outcome> Attribute<R> {
@@ -32,6 +35,7 @@ impl<R: Outcome> Attribute<R> {
             application,
             settings,
             of_error: R::of_error,
+            is_failure: R::is_failure,
         }
     }
 }
@@ -44,11 +48,11 @@ impl<R> Attribute<R> {
         F: FnOnce(P::Filled) -> Fut,
         Fut: Future<Output = R>,
     {
-        let of_error = self.of_error;
+        let (of_error, is_failure) = (self.of_error, self.is_failure);
         let ended = self.program().and_then(|program| {
             let runtime = runtime(&program)?;
             let plan = self.plan(program, true);
-            runtime.block_on(run(plan, parameters, body))
+            runtime.block_on(run(plan, parameters, body, is_failure))
         });
         conclude(ended, of_error, end_main)
     }
@@ -76,14 +80,58 @@ impl<R> Attribute<R> {
         conclude(ended, of_error, |error| panic!("{error}"))
     }
 
+    /// Runs the body of a test inside the runtime that its test attribute gives it.
+    pub async fn test<'a, P, F, Fut>(self, test: Test, parameters: P, body: F) -> R
+    where
+        P: Parameters,
+        F: FnOnce(P::Filled) -> Fut + 'a,
+        Fut: Future<Output = R> + 'a,
+    {
+        let of_error = self.of_error;
+        let body: Body<'a, P, R> = Box::new(|filled| Box::pin(body(filled)));
+        let ended = self.run_test(test, parameters, body).await;
+        conclude(ended, of_error, |error| panic!("{error}"))
+    }
+
+    /// Runs the body of a test without a runtime of its own.
+    pub fn block_on_test<'a, P, F, Fut>(self, test: Test, parameters: P, body: F) -> R
+    where
+        P: Parameters,
+        F: FnOnce(P::Filled) -> Fut + 'a,
+        Fut: Future<Output = R> + 'a,
+    {
+        let of_error = self.of_error;
+        let body: Body<'a, P, R> = Box::new(|filled| Box::pin(body(filled)));
+        let ended = self
+            .program()
+            .and_then(|program| runtime(&program))
+            .and_then(|runtime| runtime.block_on(self.run_test(test, parameters, body)));
+        conclude(ended, of_error, |error| panic!("{error}"))
+    }
+
+    /// Compiled once for each kind of parameters and return type, and not for each test, of which a crate may have
+    /// thousands.
+    async fn run_test<P: Parameters>(
+        self,
+        test: Test,
+        parameters: P,
+        body: Body<'_, P, R>,
+    ) -> Result<Ended<R>, Error> {
+        let (program, is_failure) = (self.program()?, self.is_failure);
+        let plan = self.plan(program, false).of_test(test);
+        run(plan, parameters, body, is_failure).await
+    }
+
     async fn run<P, F, Fut>(self, is_main: bool, parameters: P, body: F) -> Result<Ended<R>, Error>
     where
         P: Parameters,
         F: FnOnce(P::Filled) -> Fut,
         Fut: Future<Output = R>,
     {
-        let program = self.program()?;
-        run(self.plan(program, is_main), parameters, body).await
+        let (program, is_failure) = (self.program()?, self.is_failure);
+        let plan = self.plan(program, is_main);
+        // Boxed, because the caller's future would carry all of a start and a close.
+        Box::pin(run(plan, parameters, body, is_failure)).await
     }
 
     fn program(&self) -> Result<ProgramSettings, Error> {
@@ -94,6 +142,9 @@ impl<R> Attribute<R> {
         Plan::new(self.application, self.settings, program, is_main)
     }
 }
+
+/// The body of a test, without its type. Its runtime runs it where it stands, so it need not be `Send`.
+type Body<'a, P, R> = Box<dyn FnOnce(<P as Parameters>::Filled) -> LocalBoxFuture<'a, R> + 'a>;
 
 /// Returns or re-raises what the run came to. `without_value` ends what cannot carry an error.
 fn conclude<R>(

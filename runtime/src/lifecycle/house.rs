@@ -17,6 +17,7 @@ use crate::engine::{Engine, ErasedEngine};
 use crate::error::Error;
 use crate::finder::{self, Scope};
 use crate::settings::Settings;
+use crate::testing::{self, Isolated};
 
 /// The engines of one run, from look-up to close.
 ///
@@ -26,6 +27,8 @@ pub struct House {
     pub(super) shutdown: Shutdown,
     /// Each with its place in the plan, in whose order they are once all are started; closed in reverse.
     started: Started,
+    /// The databases of a test.
+    isolated: Option<Isolated>,
 }
 
 type Started = Vec<(usize, Arc<dyn ErasedEngine>)>;
@@ -39,14 +42,40 @@ impl House {
             plan,
             shutdown: Shutdown::new(),
             started: Vec::new(),
+            isolated: None,
         })
+    }
+
+    /// Starts every engine, in a test on a database of its own.
+    pub(super) async fn start(&mut self) -> Result<(), Error> {
+        let Some(test) = &self.plan.test else {
+            return self.start_engines().await;
+        };
+        let engines = self.plan.engines.iter_mut();
+        let engines = engines.map(|planned| &mut planned.settings);
+        // Boxed, because every lifespan function would carry it, and only tests have it.
+        self.isolated = Some(Box::pin(Isolated::new(test, engines)).await?);
+        self.start_engines().await?;
+        let seeded = Box::pin(self.seed()).await;
+        if seeded.is_err() {
+            close_all(mem::take(&mut self.started), &CancellationToken::new()).await;
+        }
+        seeded
+    }
+
+    /// Runs the fixture functions of a test.
+    async fn seed(&self) -> Result<(), Error> {
+        for (place, engine) in &self.started {
+            testing::seed(&self.plan.engines[*place].settings, engine.as_ref()).await?;
+        }
+        Ok(())
     }
 
     /// Starts every engine, side by side. When one fails, the others are closed again.
     ///
     /// An engine belongs to the house from the moment that it is started, so that a start which is dropped half-way leaves
     /// none behind.
-    pub(super) async fn start(&mut self) -> Result<(), Error> {
+    async fn start_engines(&mut self) -> Result<(), Error> {
         let mut engines = Vec::with_capacity(self.plan.engines.len());
         for planned in &self.plan.engines {
             engines.push(finder::find_here_or_build(
@@ -88,10 +117,13 @@ impl House {
         }
     }
 
-    /// Closes the engines, the last started first. The end of `main` is the end of the runtime, so there what goes on in
-    /// the background is waited for as well.
-    pub(super) async fn close(mut self, signals: &Signals) {
+    /// Closes the engines, the last started first, and gives back what a test had; it is kept when the body has failed.
+    /// The end of `main` is the end of the runtime, so there what goes on in the background is waited for as well.
+    pub(super) async fn close(mut self, signals: &Signals, failed: bool) {
         close_all(mem::take(&mut self.started), signals.hurry()).await;
+        if let Some(isolated) = self.isolated.take() {
+            Box::pin(isolated.end(failed)).await;
+        }
         if self.plan.for_process {
             tokio::select! {
                 () = background::closed() => {}
@@ -133,9 +165,13 @@ async fn close_all(mut engines: Started, hurry: &CancellationToken) {
 impl Drop for House {
     fn drop(&mut self) {
         let engines = mem::take(&mut self.started);
+        let isolated = self.isolated.take();
         if engines.is_empty() {
             return;
         }
-        background::spawn(async move { close_all(engines, &CancellationToken::new()).await });
+        background::spawn(async move {
+            close_all(engines, &CancellationToken::new()).await;
+            drop(isolated);
+        });
     }
 }

@@ -47,11 +47,23 @@ enum Ended<R> {
     Interrupted(Interrupted),
 }
 
+impl<R> Ended<R> {
+    /// Whether a test that ended so has something to look at.
+    fn has_failed(&self, is_failure: fn(&R) -> bool) -> bool {
+        match self {
+            Self::Returned(value) => is_failure(value),
+            Self::Panicked(_) => true,
+            Self::Interrupted(_) => false,
+        }
+    }
+}
+
 /// Runs a body between start and close. Everything that `#[with_pool]` promises is in these lines.
 async fn run<P, F>(
     plan: Plan,
     parameters: P,
     body: impl FnOnce(P::Filled) -> F,
+    is_failure: fn(&F::Output) -> bool,
 ) -> Result<Ended<F::Output>, Error>
 where
     P: Parameters,
@@ -64,7 +76,7 @@ where
     match signals.interrupt(early.keep(house.start())).await {
         Ok(started) => started?,
         Err(interrupted) => {
-            house.close(&signals).await;
+            house.close(&signals, false).await;
             return Ok(Ended::Interrupted(interrupted));
         }
     }
@@ -80,6 +92,9 @@ where
         }
         Err(error) => Err(error),
     };
-    house.close(&signals).await;
+    let failed = ended
+        .as_ref()
+        .is_ok_and(|ended| ended.has_failed(is_failure));
+    house.close(&signals, failed).await;
     ended
 }

@@ -16,12 +16,20 @@ pub trait Outcome: Sized {
     /// The value that reports a failed start, or the error itself where the type cannot carry it.
     #[doc(hidden)]
     fn of_error(error: Error) -> Result<Self, Error>;
+
+    /// Whether a test that returns this has failed.
+    #[doc(hidden)]
+    fn is_failure(&self) -> bool;
 }
 
 #[diagnostic::do_not_recommend]
 impl Outcome for () {
     fn of_error(error: Error) -> Result<Self, Error> {
         Err(error)
+    }
+
+    fn is_failure(&self) -> bool {
+        false
     }
 }
 
@@ -30,6 +38,10 @@ impl<T, E: From<Error>> Outcome for Result<T, E> {
     fn of_error(error: Error) -> Result<Self, Error> {
         Ok(Err(error.into()))
     }
+
+    fn is_failure(&self) -> bool {
+        self.is_err()
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -37,5 +49,9 @@ impl Outcome for ExitCode {
     fn of_error(error: Error) -> Result<Self, Error> {
         eprintln!("Error: {error}");
         Ok(ExitCode::FAILURE)
+    }
+
+    fn is_failure(&self) -> bool {
+        *self != ExitCode::SUCCESS
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::backend::{self, Backend};
 use crate::engine::{Base, ErasedEngine, erased};
 use crate::error::{Error, StartError};
-use crate::settings::{self, EngineSettings, ProgramSettings, Settings};
+use crate::settings::{self, EngineSettings, InTest, Migrations, ProgramSettings, Settings};
+use crate::testing::Test;
 
 /// What a run needs.
 pub struct Plan {
@@ -21,6 +22,8 @@ pub struct Plan {
     pub(super) for_process: bool,
     pub(super) takes_shutdown: bool,
     pub(super) engines: Vec<Planned>,
+    /// The test whose body is to be run, in the test position.
+    pub(super) test: Option<Test>,
 }
 
 /// An engine to be started.
@@ -49,7 +52,14 @@ impl Plan {
             for_process: is_main,
             takes_shutdown: false,
             engines: Vec::new(),
+            test: None,
         }
+    }
+
+    /// The plan of a test.
+    pub(super) fn of_test(mut self, test: Test) -> Self {
+        self.test = Some(test);
+        self
     }
 
     pub(super) fn listens(&self) -> bool {
@@ -66,7 +76,7 @@ impl Plan {
         settings: Option<&Settings>,
         base: Base,
     ) -> Result<(), Error> {
-        let settings = self.resolve(settings)?;
+        let settings = self.resolve(settings, DB::TEST_URL)?;
         let Some(planned) = self
             .engines
             .iter_mut()
@@ -96,7 +106,7 @@ impl Plan {
     /// With no engine asked for by type, the attribute's own is meant, and its URL says the kind.
     pub(super) fn or_attribute_engine(&mut self) -> Result<(), Error> {
         if self.engines.is_empty() {
-            let settings = self.resolve(None)?;
+            let settings = self.resolve(None, None)?;
             self.engines.push(Planned {
                 settings,
                 base: Base::Own,
@@ -112,8 +122,27 @@ impl Plan {
         settings.unwrap_or(&self.settings).engine_name()
     }
 
-    fn resolve(&self, settings: Option<&Settings>) -> Result<EngineSettings, Error> {
-        let mut settings = settings::resolve(settings.unwrap_or(&self.settings))?;
+    fn resolve(
+        &self,
+        settings: Option<&Settings>,
+        test_url: Option<&'static str>,
+    ) -> Result<EngineSettings, Error> {
+        let mut settings = match &self.test {
+            None => settings::resolve(settings.unwrap_or(&self.settings))?,
+            Some(test) => {
+                let in_test = InTest {
+                    // They are those of the attribute's own engine; another one has others.
+                    migrations: if settings.is_none() {
+                        test.migrations.clone()
+                    } else {
+                        Migrations::None
+                    },
+                    url: test_url,
+                };
+                let settings = settings.unwrap_or(&self.settings).clone();
+                settings::resolve(&settings.in_test(in_test))?
+            }
+        };
         settings
             .application_name
             .get_or_insert_with(|| self.application.to_owned());

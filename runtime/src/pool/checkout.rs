@@ -44,6 +44,7 @@ enum Seat<DB: Backend> {
     Sqlx {
         connection: PoolConnection<DB>,
         card: Arc<Card>,
+        idle_depth: usize,
     },
     /// Opened for one use, before the pool was started. `None` only in `Drop`.
     Alone {
@@ -70,10 +71,15 @@ impl<DB: Backend> Checkout<DB> {
         Self::new(Seat::Pool(Some(held)))
     }
 
-    pub(super) fn of_sqlx(connection: PoolConnection<DB>, holder: Holder) -> Self {
+    pub(super) fn of_sqlx(
+        connection: PoolConnection<DB>,
+        holder: Holder,
+        idle_depth: usize,
+    ) -> Self {
         Self::new(Seat::Sqlx {
             connection,
             card: Card::alone(holder),
+            idle_depth,
         })
     }
 
@@ -133,6 +139,12 @@ impl<DB: Backend> Checkout<DB> {
         }
     }
 
+    /// Whether the connection is in no transaction but those that it is held in.
+    pub(crate) fn is_idle(&self) -> bool {
+        let depth = DB::TransactionManager::get_transaction_depth(self.seat.parts().0);
+        depth == self.seat.idle_depth()
+    }
+
     /// Lets the connection end with this checkout, because something of its session must not outlive it.
     pub(crate) fn discard(mut self) {
         self.state = State::Broken;
@@ -151,10 +163,21 @@ fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, card: &Card) -
 }
 
 impl<DB: Backend> Seat<DB> {
+    fn idle_depth(&self) -> usize {
+        match self {
+            Self::Pool(Some(held)) => held.filled().yard().idle_depth(),
+            Self::Sqlx { idle_depth, .. } => *idle_depth,
+            Self::Alone { connector, .. } => connector.settings.idle_depth(),
+            Self::Pool(None) => unreachable!("only `Drop` empties a seat"),
+        }
+    }
+
     fn parts(&self) -> (&DB::Connection, &Arc<Card>) {
         match self {
             Self::Pool(Some(held)) => held.filled().parts(),
-            Self::Sqlx { connection, card } => (connection, card),
+            Self::Sqlx {
+                connection, card, ..
+            } => (connection, card),
             Self::Alone {
                 connection: Some(connection),
                 card,
@@ -167,7 +190,9 @@ impl<DB: Backend> Seat<DB> {
     fn parts_mut(&mut self) -> (&mut DB::Connection, &Arc<Card>) {
         match self {
             Self::Pool(Some(held)) => held.filled_mut().parts_mut(),
-            Self::Sqlx { connection, card } => (connection, card),
+            Self::Sqlx {
+                connection, card, ..
+            } => (connection, card),
             Self::Alone {
                 connection: Some(connection),
                 card,
@@ -186,9 +211,13 @@ impl<DB: Backend> Drop for Checkout<DB> {
                     take_back(held, self.state);
                 }
             }
-            Seat::Sqlx { connection, .. } => {
+            Seat::Sqlx {
+                connection,
+                idle_depth,
+                ..
+            } => {
                 // sqlx only pings on its own way back. What is queued here goes to the server before that ping.
-                for _ in 0..DB::TransactionManager::get_transaction_depth(connection) {
+                for _ in *idle_depth..DB::TransactionManager::get_transaction_depth(connection) {
                     DB::TransactionManager::start_rollback(connection);
                 }
             }
@@ -210,7 +239,8 @@ impl<DB: Backend> Drop for Checkout<DB> {
 /// Puts a place back as it is, or lets a task of the pool see to its connection first.
 fn take_back<DB: Backend>(mut held: Held<DB>, state: State) {
     let filled = held.filled_mut();
-    let in_transaction = DB::TransactionManager::get_transaction_depth(filled.parts().0) > 0;
+    let depth = DB::TransactionManager::get_transaction_depth(filled.parts().0);
+    let in_transaction = depth != filled.yard().idle_depth();
     match state {
         State::Clean if !in_transaction => {
             filled.rest();

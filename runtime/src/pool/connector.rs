@@ -5,7 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -119,6 +120,14 @@ impl<DB: Backend> Connector<DB> {
         .await
     }
 
+    /// The same for code that knows the database, as [`open_for`](super::open_for).
+    #[cfg(feature = "postgres")]
+    pub(crate) fn connect_for(
+        self: &Arc<Self>,
+    ) -> futures_core::future::BoxFuture<'_, sqlx::Result<Opened<DB>>> {
+        Box::pin(self.connect())
+    }
+
     /// Whether the database lives in this process's memory and dies with its last connection.
     pub(crate) fn in_memory(&self) -> bool {
         (self.dialect.in_memory)(self.settings.url.expose())
@@ -128,11 +137,24 @@ impl<DB: Backend> Connector<DB> {
         if let Some(sql) = &self.settings.session {
             DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql.clone()))).await?;
         }
-        let Some(sql) = self.dialect.session_id else {
-            return Ok(None);
+        let session = match self.dialect.session_id {
+            Some(sql) => u64::try_from(DB::number(connection, sql).await?).ok(),
+            None => None,
         };
-        let id = DB::number(connection, sql).await?;
-        Ok(u64::try_from(id).ok())
+        self.hold(connection).await?;
+        Ok(session)
+    }
+
+    /// Begins the transaction that the connection is held in, in a test that rolls back.
+    pub(super) async fn hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
+        if !self.settings.held {
+            return Ok(());
+        }
+        let (others_only_read, begin) = self.dialect.hold;
+        if let Some(sql) = others_only_read {
+            DB::execute(connection, sqlx::raw_sql(sql)).await?;
+        }
+        DB::TransactionManager::begin(connection, Some(begin.into_sql_str())).await
     }
 
     /// Reads what is still to be read, tells the server, and closes. Never longer than its limit.

@@ -15,18 +15,26 @@ const PROBE: &str = "SELECT 1";
 /// the server is asked, with a statement that the driver believes to begin a transaction: it reports
 /// [`sqlx::Error::BeginFailed`] when the server is not in one afterwards.
 ///
+/// `idle_depth` is the number of transactions that the connection is held in, and that are not to be left.
+///
 /// # Errors
 ///
 /// The connection could not be mended and must not be used again.
-pub(super) async fn mend<DB: Backend>(connection: &mut DB::Connection) -> sqlx::Result<()> {
+pub(super) async fn mend<DB: Backend>(
+    connection: &mut DB::Connection,
+    idle_depth: usize,
+) -> sqlx::Result<()> {
     connection.flush().await?;
     // SQLite counts in its worker thread, so that the depth is true only once the thread has come this far.
     connection.ping().await?;
-    leave_transactions::<DB>(connection).await?;
+    leave_transactions::<DB>(connection, idle_depth).await?;
+    if idle_depth > 0 {
+        return still_held::<DB>(connection, idle_depth).await;
+    }
     match DB::TransactionManager::begin(connection, Some(PROBE.into_sql_str())).await {
         Err(sqlx::Error::BeginFailed) => Ok(()),
         // Inside a transaction that the driver did not know of. It counts it now.
-        Ok(()) => leave_transactions::<DB>(connection).await,
+        Ok(()) => leave_transactions::<DB>(connection, idle_depth).await,
         // Inside a failed one, where nothing but its end is accepted.
         Err(sqlx::Error::Database(_)) => {
             DB::execute(connection, sqlx::raw_sql("ROLLBACK")).await?;
@@ -36,8 +44,24 @@ pub(super) async fn mend<DB: Backend>(connection: &mut DB::Connection) -> sqlx::
     }
 }
 
-async fn leave_transactions<DB: Backend>(connection: &mut DB::Connection) -> sqlx::Result<()> {
-    while DB::TransactionManager::get_transaction_depth(connection) > 0 {
+/// A connection that is held in a transaction must still be in it. The driver loses count when a nested `BEGIN` is
+/// cancelled: it then rolls back one level too many.
+async fn still_held<DB: Backend>(
+    connection: &mut DB::Connection,
+    idle_depth: usize,
+) -> sqlx::Result<()> {
+    if DB::TransactionManager::get_transaction_depth(connection) == idle_depth {
+        DB::execute(connection, sqlx::raw_sql(PROBE)).await?;
+        return Ok(());
+    }
+    Err(sqlx::Error::BeginFailed)
+}
+
+async fn leave_transactions<DB: Backend>(
+    connection: &mut DB::Connection,
+    idle_depth: usize,
+) -> sqlx::Result<()> {
+    while DB::TransactionManager::get_transaction_depth(connection) > idle_depth {
         DB::TransactionManager::rollback(connection).await?;
     }
     Ok(())

@@ -47,6 +47,8 @@ pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connector::Connector;
 use self::on_sqlx::OnSqlx;
 use self::place::{Held, Places, give_up};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) use self::start::open_for;
 pub use self::status::Status;
 pub(crate) use self::status::{Card, Holder};
 use self::yard::Yard;

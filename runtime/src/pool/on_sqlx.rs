@@ -57,7 +57,9 @@ impl<DB: Backend> OnSqlx<DB> {
                 let sessions = Arc::clone(&sessions);
                 let session_sql = settings.session.clone();
                 let dialect = connector.dialect;
+                let connector = Arc::clone(&connector);
                 move |connection, _| {
+                    let connector = Arc::clone(&connector);
                     let sessions = Arc::clone(&sessions);
                     let session_sql = session_sql.clone();
                     Box::pin(async move {
@@ -72,7 +74,7 @@ impl<DB: Backend> OnSqlx<DB> {
                                 .unwrap_or_else(PoisonError::into_inner)
                                 .push(id);
                         }
-                        Ok(())
+                        connector.hold(connection).await
                     })
                 }
             });
@@ -111,7 +113,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::connect(settings, &diagnosis, error)
             }
         })?;
-        Ok(Checkout::of_sqlx(connection, holder))
+        Ok(Checkout::of_sqlx(connection, holder, settings.idle_depth()))
     }
 
     /// Retires what is open now; sqlx's own checks before a checkout then close it.

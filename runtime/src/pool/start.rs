@@ -126,6 +126,15 @@ pub(super) async fn open_patiently<DB: Backend>(
     patiently(connector, || connector.connect_to_the_end()).await
 }
 
+/// The same for code that knows the database: the compiler cannot tell that the future above is `Send` once it also sees
+/// the driver's own types in it (<https://github.com/rust-lang/rust/issues/102211>).
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) fn open_for<DB: Backend>(
+    connector: &Arc<Connector<DB>>,
+) -> futures_core::future::BoxFuture<'_, Result<Opened<DB>, StartError>> {
+    Box::pin(open_patiently(connector))
+}
+
 /// Repeats an opening while its failures are of the kind that passes, within `start_timeout`.
 pub(super) async fn patiently<DB, T, F>(
     connector: &Connector<DB>,

@@ -55,6 +55,11 @@ impl<DB: Backend> Yard<DB> {
         self.tasks.spawn_on(task, &self.runtime);
     }
 
+    /// How many transactions a connection is in while nobody uses it.
+    pub(super) fn idle_depth(&self) -> usize {
+        self.connector.settings.idle_depth()
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Relaxed)
     }
@@ -165,8 +170,11 @@ impl<DB: Backend> Yard<DB> {
                 filled.close().await;
                 return give_up(held);
             }
-            match tokio::time::timeout(MEND_LIMIT, super::mend::mend::<DB>(filled.connection_mut()))
-                .await
+            match tokio::time::timeout(
+                MEND_LIMIT,
+                super::mend::mend::<DB>(filled.connection_mut(), yard.idle_depth()),
+            )
+            .await
             {
                 Ok(Ok(())) => {
                     filled.rest();

@@ -6,6 +6,7 @@ use std::panic::Location;
 use figment::value::{Empty, Value};
 
 use super::connect::ConnectHook;
+use super::fixtures::{Fixture, Fixtures};
 use super::layer::Layer;
 use super::migrations::Migrations;
 use super::names::DEFAULT_ENGINE;
@@ -38,6 +39,19 @@ pub struct Settings {
     layer: Layer,
     connect: Vec<ConnectHook>,
     migrations: Migrations,
+    fixtures: Fixtures,
+    in_test: Option<InTest>,
+}
+
+/// What is different in the test position.
+///
+/// The environment sets only the URL there: a test means what it says, whatever the shell it is run from has set.
+#[derive(Clone, Debug)]
+pub(crate) struct InTest {
+    /// The migrations of the crate, which count when no place names others.
+    pub(crate) migrations: Migrations,
+    /// The URL where nobody gives one; `None` when that is an error.
+    pub(crate) url: Option<&'static str>,
 }
 
 impl Default for Settings {
@@ -55,6 +69,8 @@ impl Settings {
             layer: Layer::default(),
             connect: vec![],
             migrations: Migrations::None,
+            fixtures: Fixtures::default(),
+            in_test: None,
         }
     }
 
@@ -66,6 +82,27 @@ impl Settings {
             label: "attribute",
             ..Self::new()
         }
+    }
+
+    /// These settings in the test position.
+    pub(crate) fn in_test(mut self, in_test: InTest) -> Self {
+        self.in_test = Some(in_test);
+        self
+    }
+
+    pub(super) fn test_position(&self) -> Option<&InTest> {
+        self.in_test.as_ref()
+    }
+
+    pub(super) fn code_fixtures(&self) -> &Fixtures {
+        &self.fixtures
+    }
+
+    /// Adds fixtures; the layer keeps their place and their source.
+    #[track_caller]
+    pub(super) fn add_fixture(mut self, fixture: Fixture) -> Self {
+        self.fixtures.add(fixture);
+        self.set("fixtures", Empty::Unit)
     }
 
     /// The name of the engine that these settings are for.

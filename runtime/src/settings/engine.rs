@@ -4,11 +4,13 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use sqlx::migrate::Migration;
 use tracing::level_filters::LevelFilter;
 
 use super::connect::ConnectHook;
 use super::error::SettingsError;
-use super::form::Limit;
+use super::fixtures::Fixtures;
+use super::form::{Isolation, Limit};
 use super::layer::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
@@ -16,6 +18,9 @@ use super::url::DatabaseUrl;
 
 /// Checked when compiled.
 const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// Many tests run side by side on one server, and one that needs more connections at a time can say so.
+const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// Everything an engine needs to know to start its pool. The fields are the settings of the same names.
 #[derive(Clone)]
@@ -46,6 +51,14 @@ pub(crate) struct EngineSettings {
     pub(crate) log_queries: LevelFilter,
     pub(crate) slow_query: Duration,
     pub(crate) migrations: Migrations,
+    /// Tests only.
+    pub(crate) isolation: Isolation,
+    /// Tests only.
+    pub(crate) fixtures: Fixtures,
+    /// Whether the URL is that of a test's own database.
+    pub(crate) isolated: bool,
+    /// Whether every connection is held inside a transaction, which ends with it and is never committed.
+    pub(crate) held: bool,
     connect: Vec<ConnectHook>,
     shown: Vec<Shown>,
 }
@@ -62,10 +75,11 @@ impl EngineSettings {
             shown: vec![],
         };
         let url = read.url()?;
-        let settings = Self {
+        let most = if layers.in_test.is_some() { FIVE } else { TEN };
+        let mut settings = Self {
             engine: layers.engine.clone(),
             url,
-            max_size: read.or("max_size", TEN)?.get(),
+            max_size: read.or("max_size", most)?.get(),
             min_size: read.or("min_size", 0)?,
             acquire_timeout: read.or("acquire_timeout", seconds(30))?,
             connect_timeout: read.or("connect_timeout", seconds(10))?,
@@ -83,9 +97,17 @@ impl EngineSettings {
             log_queries: read.or("log_queries", LevelFilter::OFF)?,
             slow_query: read.or("slow_query", seconds(1))?,
             migrations: read.migrations()?,
+            isolation: read.or("isolation", Isolation::Database)?,
+            fixtures: read.fixtures(),
+            isolated: false,
+            held: false,
             connect: layers.connect.clone(),
             shown: read.shown,
         };
+        if settings.isolation == Isolation::None && settings.is_default("migrations") {
+            // It is the configured database as it is.
+            settings.migrations = Migrations::None;
+        }
         if settings.min_size > settings.max_size {
             return Err(SettingsError::MinAboveMax {
                 min_size: settings.describe("min_size"),
@@ -94,6 +116,41 @@ impl EngineSettings {
             });
         }
         Ok(settings)
+    }
+
+    /// Points the settings to the database that a test got. What made that database is not to be done again.
+    ///
+    /// `session` is SQL for every connection to it, before the engine's own.
+    pub(crate) fn isolate(&mut self, url: DatabaseUrl, session: Option<&str>) {
+        if let Some(shown) = self.shown.iter_mut().find(|shown| shown.name == "url") {
+            shown.value = url.to_string();
+        }
+        self.url = url;
+        if let Some(sql) = session {
+            let own = self.session.take().unwrap_or_default();
+            self.session = Some(format!("{sql}; {own}"));
+        }
+        self.migrations = Migrations::None;
+        self.extensions = vec![];
+        self.isolated = true;
+        self.held = self.isolation == Isolation::Rollback;
+    }
+
+    /// Leaves one connection of those that were wished for: a second one would not see what the first one has written.
+    pub(crate) fn only_one_connection(&mut self) {
+        self.max_size = 1;
+        self.min_size = self.min_size.min(1);
+        // It ends with the test; its transaction would end with it before.
+        self.max_lifetime = None;
+        self.idle_timeout = None;
+        if let Some(shown) = self.shown.iter_mut().find(|shown| shown.name == "max_size") {
+            "1, because isolation = rollback".clone_into(&mut shown.value);
+        }
+    }
+
+    /// How many transactions a connection is in when it is idle.
+    pub(crate) fn idle_depth(&self) -> usize {
+        usize::from(self.held)
     }
 
     /// Where the value of a setting comes from.
@@ -127,6 +184,10 @@ impl EngineSettings {
     /// # Errors
     /// [`SettingsError::Differ`], with every setting that differs.
     pub(crate) fn same_as(&self, started: &Self) -> Result<(), SettingsError> {
+        // Code under test that starts its engine gets the test's, which stands for it with settings of its own.
+        if started.isolated {
+            return Ok(());
+        }
         let asked = self.shown.iter().filter(|shown| !shown.source.is_default());
         let mut differences: Vec<_> = asked
             .filter(|asked| match asked.name {
@@ -183,6 +244,16 @@ impl EngineSettings {
                 migrations: self.describe("migrations"),
                 reason,
             })
+    }
+
+    /// The file of a migration, as far as its name is known.
+    pub(crate) fn migration_file(&self, migration: &Migration) -> String {
+        self.migrations.file_of(migration)
+    }
+
+    fn is_default(&self, setting: &str) -> bool {
+        self.shown(setting)
+            .is_none_or(|shown| shown.source.is_default())
     }
 
     fn shown(&self, setting: &str) -> Option<&Shown> {

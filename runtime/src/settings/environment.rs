@@ -93,10 +93,18 @@ impl Environment {
     }
 
     /// What the environment says about one engine.
-    pub(super) fn layer(&self, engine: &str, url_variable: &str) -> Result<Layer, SettingsError> {
+    pub(super) fn layer(
+        &self,
+        engine: &str,
+        url_variable: &str,
+        only_url: bool,
+    ) -> Result<Layer, SettingsError> {
         let mut layer = Layer::default();
         if let Some((url, source)) = self.variable(url_variable)? {
             layer.set("url", url, source);
+        }
+        if only_url {
+            return Ok(layer);
         }
         for (setting, _) in SETTINGS
             .iter()

@@ -187,6 +187,38 @@ impl Form for LevelFilter {
     }
 }
 
+/// What a test function gets of its database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// A database of its own.
+    Database,
+    /// One connection inside a transaction that is rolled back.
+    Rollback,
+    /// The configured database as it is.
+    None,
+}
+
+impl Form for Isolation {
+    const ACCEPTS: &'static str = "\"database\", \"rollback\" or \"none\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.as_str()?.trim() {
+            "database" => Some(Self::Database),
+            "rollback" => Some(Self::Rollback),
+            "none" => Some(Self::None),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Database => "database".to_owned(),
+            Self::Rollback => "rollback".to_owned(),
+            Self::None => "none".to_owned(),
+        }
+    }
+}
+
 /// The kind of tokio runtime that `main` gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavor {

@@ -6,11 +6,12 @@ use std::fmt;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::Settings;
+use super::builder::{InTest, Settings};
 use super::connect::ConnectHook;
 use super::environment::Environment;
 use super::error::SettingsError;
 use super::file::File;
+use super::fixtures::Fixtures;
 use super::form::{self, Form};
 use super::migrations::Migrations;
 use super::names;
@@ -84,6 +85,8 @@ pub(crate) struct Layers {
     pub(super) url_variable: String,
     pub(super) connect: Vec<ConnectHook>,
     pub(super) code_migrations: Migrations,
+    pub(super) fixtures: Fixtures,
+    pub(super) in_test: Option<InTest>,
     pub(super) surroundings: Surroundings,
     pub(super) environment: Environment,
     pub(super) file: Option<File>,
@@ -112,6 +115,8 @@ impl Layers {
             url_variable: names::url_variable(&engine),
             connect: code.connect_hooks().to_vec(),
             code_migrations: code.code_migrations().clone(),
+            fixtures: code.code_fixtures().clone(),
+            in_test: code.test_position().cloned(),
             surroundings: surroundings.clone(),
             environment,
             file,
@@ -122,9 +127,11 @@ impl Layers {
         if let Some((variable, _)) = layers.get::<String>("env")? {
             layers.url_variable = variable;
         }
-        let overrides = layers
-            .environment
-            .layer(&layers.engine, &layers.url_variable)?;
+        let overrides = layers.environment.layer(
+            &layers.engine,
+            &layers.url_variable,
+            layers.in_test.is_some(),
+        )?;
         layers.figment = layers.figment.merge(&overrides);
         Ok(layers)
     }

@@ -91,6 +91,33 @@ impl Migrations {
         }
     }
 
+    /// The file of a migration, as far as its name is known.
+    pub(super) fn file_of(&self, migration: &Migration) -> String {
+        let is_it = |name: &str| {
+            let version = name
+                .split_once('_')
+                .and_then(|(version, _)| version.parse().ok());
+            version == Some(migration.version) && !name.ends_with(".down.sql")
+        };
+        match self {
+            Self::Embedded { directory, files } => {
+                if let Some((name, _)) = files.iter().find(|(name, _)| is_it(name)) {
+                    return format!("{directory}/{name}");
+                }
+            }
+            Self::Directory(path) => {
+                let mut entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+                let file = entries.find(|entry| is_it(&entry.file_name().to_string_lossy()));
+                if let Some(file) = file {
+                    return file.path().display().to_string();
+                }
+            }
+            Self::None | Self::Migrator(_) => {}
+        }
+        let description = migration.description.replace(' ', "_");
+        format!("{}_{description}.sql", migration.version)
+    }
+
     /// Whether both run the same.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         match (self, other) {

@@ -41,6 +41,8 @@ pub(super) const SETTINGS: &[(&str, Reach)] = &[
     ("slow_query", Reach::Everywhere),
     ("migrations", Reach::Everywhere),
     ("migrator", Reach::Code),
+    ("isolation", Reach::File),
+    ("fixtures", Reach::Code),
     ("flavor", Reach::Everywhere),
     ("worker_threads", Reach::Everywhere),
 ];

@@ -8,6 +8,7 @@ use figment::value::Value;
 
 use super::error::SettingsError;
 use super::file::File;
+use super::fixtures::Fixtures;
 use super::form::Form;
 use super::layer::Layers;
 use super::migrations::Migrations;
@@ -82,8 +83,11 @@ impl Reader<'_> {
     }
 
     pub(super) fn url(&mut self) -> Result<DatabaseUrl, SettingsError> {
-        let Some((written, source)) = self.layers.get::<String>("url")? else {
-            return Err(self.no_url());
+        let in_test = self.layers.in_test.as_ref().and_then(|in_test| in_test.url);
+        let (written, source) = match (self.layers.get::<String>("url")?, in_test) {
+            (Some(written), _) => written,
+            (None, Some(url)) => (url.to_owned(), Source::default_value()),
+            (None, None) => return Err(self.no_url()),
         };
         let url = DatabaseUrl::parse(&written).map_err(|reason| SettingsError::MalformedUrl {
             engine: self.layers.engine.clone(),
@@ -102,7 +106,14 @@ impl Reader<'_> {
     pub(super) fn migrations(&mut self) -> Result<Migrations, SettingsError> {
         let name = "migrations";
         let (migrations, source) = match self.layers.raw(name) {
-            None => (Migrations::None, Source::default_value()),
+            None => {
+                let of_crate = self
+                    .layers
+                    .in_test
+                    .as_ref()
+                    .map(|in_test| in_test.migrations.clone());
+                (of_crate.unwrap_or_default(), Source::default_value())
+            }
             // The code gave something that is not text, and nothing stronger spoke.
             Some((Value::Empty(..), source)) => (self.layers.code_migrations.clone(), source),
             Some(_) => match self.layers.get::<String>(name)? {
@@ -116,6 +127,20 @@ impl Reader<'_> {
             source,
         });
         Ok(migrations)
+    }
+
+    pub(super) fn fixtures(&mut self) -> Fixtures {
+        let fixtures = self.layers.fixtures.clone();
+        let source = self
+            .layers
+            .raw("fixtures")
+            .map_or_else(Source::default_value, |(_, source)| source);
+        self.shown.push(Shown {
+            name: "fixtures",
+            value: fixtures.to_string(),
+            source,
+        });
+        fixtures
     }
 
     fn directory(&self, written: &str) -> PathBuf {

@@ -1,13 +1,17 @@
 //! The setters: one for each setting of the table in [`names`](super::names).
 
 use std::borrow::Borrow;
+use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 
 use super::Settings;
+use super::fixtures::{Fixture, Seeded};
 use super::migrations::{Migrations, SharedMigrator};
+use crate::backend::Backend;
+use crate::engine::Engine;
 
 /// A length of time: a [`Duration`], or a text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"`
 /// (see [`humantime::parse_duration`](https://docs.rs/humantime/latest/humantime/fn.parse_duration.html)).
@@ -235,11 +239,50 @@ impl Settings {
         self.set_migrations(Migrations::Embedded { directory, files })
     }
 
+    /// No migrations, also where another place or a crate's `./migrations` would give some.
+    #[doc(hidden)]
+    #[track_caller]
+    #[must_use]
+    pub fn no_migrations(self) -> Self {
+        self.set_migrations(Migrations::None)
+    }
+
     /// A [`Migrator`], owned or `&'static`, that is run at start. In code only.
     #[track_caller]
     #[must_use]
     pub fn migrator(self, migrator: impl Borrow<Migrator> + Send + Sync + 'static) -> Self {
         self.set_migrations(Migrations::Migrator(SharedMigrator::new(migrator)))
+    }
+}
+
+/// The database of a test function.
+impl Settings {
+    /// What a test function gets: `"database"` (default), `"rollback"` or `"none"`. Elsewhere it has no effect.
+    #[track_caller]
+    #[must_use]
+    pub fn isolation(self, isolation: impl Into<String>) -> Self {
+        self.set("isolation", isolation.into())
+    }
+
+    /// A file of SQL that was read when the test was compiled: its name and its content.
+    #[doc(hidden)]
+    #[track_caller]
+    #[must_use]
+    pub fn embedded_fixture(self, name: &'static str, sql: &'static str) -> Self {
+        self.add_fixture(Fixture::Script { name, sql })
+    }
+
+    /// An async function that fills the database of one test: `async fn bands(db: PgEngine)`, with or without a `Result`.
+    #[doc(hidden)]
+    #[track_caller]
+    #[must_use]
+    pub fn fixture_fn<DB, F, Fut>(self, name: &'static str, fill: F) -> Self
+    where
+        DB: Backend,
+        F: Fn(Engine<DB>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: Seeded> + Send + 'static,
+    {
+        self.add_fixture(Fixture::function(name, fill))
     }
 }
 

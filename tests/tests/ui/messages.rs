@@ -12,7 +12,14 @@ use std::path::{Path, PathBuf};
 
 use crate::project::{Diagnostic, Project};
 
-const THEMES: [&str; 5] = ["settings", "position", "function", "parameters", "returns"];
+const THEMES: [&str; 6] = [
+    "settings",
+    "position",
+    "function",
+    "parameters",
+    "returns",
+    "test",
+];
 
 #[test]
 fn every_mistake_is_explained_at_its_own_token_and_alone() {

@@ -1,0 +1,38 @@
+#[with_pool]
+#[rstest]
+#[case(1)]
+#[tokio::test]
+async fn counts_bands(#[case] bands: i64, #[pool] db: PgEngine) {
+    assert_eq!(count(&db).await, bands);
+}
+
+// expands to
+
+#[rstest]
+#[case(1)]
+#[tokio::test]
+async fn counts_bands(#[case] bands: i64) {
+    #[allow(
+        clippy::fn_params_excessive_bools,
+        clippy::future_not_send,
+        clippy::too_many_arguments,
+        clippy::too_many_lines,
+        clippy::unused_async
+    )]
+    async fn __poolhouse_body(bands: i64, db: PgEngine) {
+        assert_eq!(count(& db). await, bands);
+    }
+    let __poolhouse = ::poolhouse::__private::Attribute::new(
+        ::core::env!("CARGO_PKG_NAME"),
+        ::poolhouse::Settings::attribute(),
+    );
+    __poolhouse
+        .test(
+            ::poolhouse::__private::Test::new(
+                ::core::concat!(::core::module_path!(), "::", "counts_bands"),
+            ),
+            (::poolhouse::__private::parameter::<PgEngine>(),),
+            move |(db,)| __poolhouse_body(bands, db),
+        )
+        .await
+}

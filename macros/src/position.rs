@@ -1,0 +1,96 @@
+//! What the attribute stands on, as the other attributes of the function say.
+
+use syn::parse::Parser;
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Meta, Path, Signature, Token};
+
+/// What the attribute stands on.
+pub(crate) enum Position {
+    /// `main`, for which poolhouse builds the runtime.
+    Main,
+    /// `main` with a runtime attribute below ours, such as `#[tokio::main]`.
+    MainUnder(Path),
+    /// Any other function.
+    Lifespan,
+    /// A test function.
+    Test(Test),
+}
+
+/// What the attributes of a test function say.
+pub(crate) struct Test {
+    /// The attribute that builds the runtime, such as `#[tokio::test]`; `None` when poolhouse builds it.
+    pub(crate) runtime: Option<Path>,
+    /// The attribute that gives the function its parameters, such as `#[rstest]`, but for those with `#[pool]`.
+    pub(crate) giver: Option<Path>,
+    pub(crate) should_panic: bool,
+}
+
+/// The position of a function with these attributes.
+pub(crate) fn position(attrs: &[Attribute], signature: &Signature, has_receiver: bool) -> Position {
+    let paths: Vec<Path> = attrs.iter().flat_map(|attr| paths(&attr.meta)).collect();
+    let ends_in = |names: &[&str]| {
+        let matches = |path: &&Path| {
+            path.segments
+                .last()
+                .is_some_and(|last| names.iter().any(|name| last.ident == name))
+        };
+        paths.iter().find(matches).cloned()
+    };
+    if ends_in(&["test"]).or_else(|| ends_in(GIVERS)).is_some() {
+        return Position::Test(Test {
+            runtime: attrs.iter().find_map(|attr| runtime(&attr.meta)),
+            giver: ends_in(GIVERS),
+            should_panic: paths.iter().any(|path| path.is_ident("should_panic")),
+        });
+    }
+    // A method named `main` is called by someone, so it is a function like any other.
+    if signature.ident != "main" || has_receiver {
+        return Position::Lifespan;
+    }
+    ends_in(&["main"]).map_or(Position::Main, Position::MainUnder)
+}
+
+/// Attributes of test functions that give them their parameters.
+const GIVERS: &[&str] = &["rstest", "test_case"];
+
+/// The test attribute that builds a runtime, which is each that is not one of those that need a synchronous function.
+fn runtime(meta: &Meta) -> Option<Path> {
+    let path = meta.path();
+    let names: Vec<String> = path
+        .segments
+        .iter()
+        .map(|segment| segment.ident.to_string())
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match (meta, names.as_slice()) {
+        (Meta::List(list), ["cfg_attr"]) => {
+            let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(list.tokens.clone());
+            metas
+                .into_iter()
+                .flatten()
+                .skip(1)
+                .find_map(|meta| runtime(&meta))
+        }
+        // The last one puts another test attribute below itself: the one that it is told, or `#[test]`.
+        (_, ["test"] | ["core" | "std", "prelude", "v1", "test"])
+        | (Meta::Path(_), ["test_log", "test"]) => None,
+        (_, [.., "test"]) => Some(path.clone()),
+        _ => None,
+    }
+}
+
+/// The paths of an attribute: its own, or those that `cfg_attr` puts in its place.
+fn paths(meta: &Meta) -> Vec<Path> {
+    match meta {
+        Meta::List(list) if list.path.is_ident("cfg_attr") => {
+            let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(list.tokens.clone());
+            metas
+                .into_iter()
+                .flatten()
+                .skip(1)
+                .flat_map(|meta| paths(&meta))
+                .collect()
+        }
+        other => vec![other.path().clone()],
+    }
+}

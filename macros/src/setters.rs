@@ -1,0 +1,54 @@
+//! Settings as calls of the builder in the runtime crate.
+
+use crate::settings::{Directory, Fixture, Setting, Value};
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::LitStr;
+use syn::spanned::Spanned;
+
+/// `.max_size(20)`: all of it but the value at the place of the key, which is the place that the runtime reports.
+pub(crate) fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStream> {
+    let (name, arguments) = match value {
+        Value::Text(_, expr) | Value::Number(_, expr) | Value::Code(expr) => {
+            (spec.name, expr.to_token_stream())
+        }
+        Value::List(list) => (spec.name, quote!([#(#list),*])),
+        Value::Static(path) => (spec.name, quote_spanned!(path.span()=> &#path)),
+        Value::Directory(directory) => ("embedded_migrations", embedded(directory)),
+        Value::NoMigrations => ("no_migrations", TokenStream::new()),
+        Value::Fixtures(fixtures) => return Some(fixtures.iter().map(fixture_setter).collect()),
+        Value::CratePath(_) => return None,
+    };
+    let name = Ident::new(name, key.span());
+    Some(quote_spanned!(key.span()=> .#name(#arguments)))
+}
+
+/// `.embedded_fixture("fixtures/bands.sql", include_str!("fixtures/bands.sql"))` or `.fixture_fn("seed", seed)`
+fn fixture_setter(fixture: &Fixture) -> TokenStream {
+    match fixture {
+        Fixture::File { written, path } => {
+            let path = LitStr::new(path, written.span());
+            quote_spanned!(written.span()=> .embedded_fixture(#path, ::core::include_str!(#path)))
+        }
+        Fixture::Function(path) => {
+            let name = path.to_token_stream().to_string().replace(' ', "");
+            quote_spanned!(path.span()=> .fixture_fn(#name, #path))
+        }
+    }
+}
+
+/// `"migrations", &[("0001_bands.sql", include_str!(…)), …]`
+pub(crate) fn embedded(directory: &Directory) -> TokenStream {
+    let written = &directory.written;
+    let files = directory.files.iter().map(|name| {
+        let path = format!("{}/{name}", written.value().trim_end_matches('/'));
+        let path = if directory.is_absolute() {
+            quote!(#path)
+        } else {
+            let path = format!("/{path}");
+            quote!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), #path))
+        };
+        quote_spanned!(written.span()=> (#name, ::core::include_str!(#path)))
+    });
+    quote!(#written, &[#(#files),*])
+}

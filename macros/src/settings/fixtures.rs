@@ -1,0 +1,90 @@
+//! `fixtures("bands", "../seeds/members.sql", seed)`: files are looked for while the attribute is expanded.
+
+extern crate proc_macro;
+
+use super::literal::bare;
+use std::path::{Path, PathBuf};
+use syn::{Error, Expr, ExprLit, Lit, LitStr, Result};
+
+/// One fixture of a test.
+pub(crate) enum Fixture {
+    /// A file of SQL to embed, as written and as a path from the source file.
+    File { written: LitStr, path: String },
+    /// The path of an async function.
+    Function(syn::ExprPath),
+}
+
+impl Fixture {
+    /// All of a list, or all that is wrong with it.
+    pub(crate) fn list(list: &[Expr]) -> Result<Vec<Fixture>> {
+        let mut fixtures = Vec::with_capacity(list.len());
+        let mut mistakes: Option<Error> = None;
+        for fixture in list.iter().map(Fixture::one) {
+            match (fixture, &mut mistakes) {
+                (Ok(fixture), _) => fixtures.push(fixture),
+                (Err(mistake), Some(mistakes)) => mistakes.combine(mistake),
+                (Err(mistake), none) => *none = Some(mistake),
+            }
+        }
+        mistakes.map_or(Ok(fixtures), Err)
+    }
+
+    fn one(expr: &Expr) -> Result<Fixture> {
+        match bare(expr) {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(written),
+                ..
+            }) => Fixture::file(written.clone()),
+            Expr::Path(path) => Ok(Fixture::Function(path.clone())),
+            other => {
+                let message = "a fixture is a file of SQL, `\"bands\"`, or the path of an async function, `seed_bands`";
+                Err(Error::new_spanned(other, message))
+            }
+        }
+    }
+
+    /// A bare name is a file in the folder `fixtures` beside the source file; anything with a `/` is a path from there.
+    fn file(written: LitStr) -> Result<Fixture> {
+        let name = written.value();
+        let is_sql = Path::new(&name)
+            .extension()
+            .is_some_and(|extension| extension == "sql");
+        let path = match (name.contains('/'), is_sql) {
+            (true, _) => name,
+            (false, true) => format!("fixtures/{name}"),
+            (false, false) => format!("fixtures/{name}.sql"),
+        };
+        // Unknown in some editors; there `include_str!` says the same in its own words.
+        let source = proc_macro::is_available().then(|| written.span().unwrap().local_file());
+        if let Some(source) = source.flatten() {
+            let file = source.parent().unwrap_or(Path::new("")).join(&path);
+            if !file.is_file() {
+                return Err(missing(&written, &file));
+            }
+        }
+        Ok(Fixture::File { written, path })
+    }
+}
+
+fn missing(written: &LitStr, file: &Path) -> Error {
+    let others = file.parent().map(sql_files).unwrap_or_default();
+    let others = if others.is_empty() {
+        String::new()
+    } else {
+        format!("; the files there are {}", others.join(", "))
+    };
+    let message = format!("there is no fixture {}{others}", file.display());
+    Error::new_spanned(written, message)
+}
+
+/// The names of the SQL files of a folder.
+fn sql_files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| PathBuf::from(entry.file_name()))
+        .filter(|name| name.extension().is_some_and(|extension| extension == "sql"))
+        .map(|name| format!("`{}`", name.display()))
+        .collect();
+    names.sort_unstable();
+    names
+}

@@ -1,0 +1,101 @@
+//! The databases of one test, from lease to return.
+
+use std::sync::Arc;
+
+use super::error::TestError;
+use super::ground::{self, Ground, Lease, Room};
+use super::keep;
+use super::recipe::Recipe;
+use super::test::Test;
+use crate::engine::ErasedEngine;
+use crate::error::Error;
+use crate::settings::{EngineSettings, Isolation};
+
+/// What one test has on the servers that it uses.
+pub(crate) struct Isolated {
+    test: Test,
+    leases: Vec<Box<dyn Lease>>,
+    /// The room for its connections.
+    _reserved: Vec<Room>,
+}
+
+impl Isolated {
+    /// Gives every engine of a test a database of its own, and points its settings there.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none: no server, a missing right, a migration or a fixture that fails.
+    pub(crate) async fn new<'a>(
+        test: &Test,
+        engines: impl Iterator<Item = &'a mut EngineSettings>,
+    ) -> Result<Self, Error> {
+        let mut wishes = Vec::new();
+        for settings in engines.filter(|settings| settings.isolation != Isolation::None) {
+            if settings.isolation == Isolation::Rollback {
+                settings.only_one_connection();
+            }
+            let ground = ground::of(settings)?;
+            wishes.push((ground, settings));
+        }
+        // All that is wanted of one server at once, and of several servers in one order: two tests that each hold what
+        // the other waits for would wait for ever.
+        wishes.sort_by(|(one, _), (other, _)| one.key().cmp(other.key()));
+        let mut reserved = Vec::new();
+        for of_one in wishes.chunk_by(|(one, _), (other, _)| Arc::ptr_eq(one, other)) {
+            let connections = of_one.iter().map(|(_, settings)| settings.max_size).sum();
+            reserved.push(Arc::clone(&of_one[0].0).reserve(connections).await?);
+        }
+        let mut isolated = Self {
+            test: test.clone(),
+            leases: Vec::with_capacity(wishes.len()),
+            _reserved: reserved,
+        };
+        for (ground, settings) in wishes {
+            isolated.lease(ground, settings).await?;
+        }
+        Ok(isolated)
+    }
+
+    async fn lease(
+        &mut self,
+        ground: Arc<dyn Ground>,
+        settings: &mut EngineSettings,
+    ) -> Result<(), Error> {
+        let recipe = Arc::new(Recipe::new(settings).await?);
+        let lease = if settings.isolation == Isolation::Rollback {
+            ground.share(recipe, self.test.clone()).await?
+        } else {
+            ground.lease(recipe, self.test.clone()).await?
+        };
+        settings.isolate(lease.url().clone(), lease.session());
+        self.leases.push(lease);
+        Ok(())
+    }
+
+    /// Gives the databases back, or keeps them and prints where they are.
+    pub(crate) async fn end(self, body_failed: bool) {
+        let failed = self.test.fails(body_failed);
+        let kept = keep::is_kept(failed);
+        for lease in self.leases {
+            if let Some(place) = lease.end(kept).await {
+                let how = if failed { "failed" } else { "passed" };
+                eprintln!(
+                    "poolhouse: test `{}` {how}; its database is kept: {place}",
+                    self.test
+                );
+            }
+        }
+    }
+}
+
+/// Runs the fixture functions of one engine of a test.
+pub(crate) async fn seed(
+    settings: &EngineSettings,
+    engine: &dyn ErasedEngine,
+) -> Result<(), Error> {
+    let run = settings.fixtures.run_functions(engine).await;
+    run.map_err(|(name, reason)| {
+        let what = format!("the fixture `{name}` failed: {reason}");
+        TestError::new(settings, what, "Correct the function").into()
+    })
+}

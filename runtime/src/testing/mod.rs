@@ -1,0 +1,47 @@
+//! Test functions: a database for each, and what comes of it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `test` | what the attribute knows of the test function |
+//! | `isolated` | the databases of one test, from lease to return |
+//! | `ground` | where isolated databases come from: one implementation for each kind of database |
+//! | `recipe` | what a database holds when a test gets it: migrations and fixtures, and their fingerprint |
+//! | `keep` | whose database is kept: `POOLHOUSE_KEEP` |
+//! | `background` | the runtime that outlives every test |
+//! | `postgres`, `mysql`, `sqlite` | the grounds |
+//!
+//! # Rules
+//!
+//! 1. The server is the only truth. A *lease*, the right of one test to one database, is a lock that the server holds
+//!    for a session of this process: it ends with the process, however that ends. Names say what state a database is in.
+//!    So threads, processes and source trees need not know of each other, and nothing is kept outside the server.
+//! 2. A database is made once, as a *template*, for each fingerprint of what it holds, and copied for tests.
+//! 3. Nothing is dropped or copied while a test waits, if it can be done before or after.
+//! 4. Whatever a killed process leaves is told from what is in use by its free lock, and removed by the next one.
+
+mod background;
+mod error;
+mod ground;
+mod isolated;
+mod keep;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod recipe;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod test;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod url;
+
+pub use self::error::TestError;
+pub(crate) use self::ground::Ground;
+pub(crate) use self::isolated::{Isolated, seed};
+#[cfg(feature = "mysql")]
+pub(crate) use self::mysql::ground as mysql_ground;
+#[cfg(feature = "postgres")]
+pub(crate) use self::postgres::ground as postgres_ground;
+#[cfg(feature = "sqlite")]
+pub(crate) use self::sqlite::ground as sqlite_ground;
+pub use self::test::Test;

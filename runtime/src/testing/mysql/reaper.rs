@@ -1,0 +1,130 @@
+//! What killed processes, changed sources and failed tests have left.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use super::{PREFIX, Site, now, today};
+use crate::error::Error;
+use crate::testing::background;
+
+/// A template that no test has used for so many days is removed: the source that it was made of has changed.
+const TEMPLATE_DAYS: u64 = 7;
+
+/// The database of a failed test is kept for so long.
+const KEEP: Duration = Duration::from_hours(24);
+
+impl Site {
+    /// Looks for remains in the background, once in the life of this process.
+    pub(super) fn reap_once(self: &Arc<Self>) {
+        if self.reaped.swap(true, SeqCst) {
+            return;
+        }
+        let site = Arc::clone(self);
+        let _ = background::spawn(async move {
+            if let Err(error) = site.reap().await {
+                tracing::debug!(%error, "what other test runs have left could not be removed");
+            }
+        });
+    }
+
+    async fn reap(&self) -> Result<(), Error> {
+        let found = self.session.take().await?.databases(PREFIX).await?;
+        for name in &found {
+            let Some((base, marks)) = remains(name, &found) else {
+                continue;
+            };
+            let lock = [base.clone()];
+            let mut session = self.session.take().await?;
+            if session.lock(&lock).await?.is_empty() {
+                continue;
+            }
+            tracing::debug!(
+                database = base,
+                "removed, because no test run uses it any more"
+            );
+            // The marks first: without them nobody takes the rest for complete.
+            for name in marks.iter().chain([&base]) {
+                session
+                    .execute(format!("DROP DATABASE IF EXISTS {name}"))
+                    .await?;
+            }
+            session.unlock(&lock).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The database that may be removed, if nobody holds its lock, and the marks that speak of it.
+fn remains(name: &str, all: &[String]) -> Option<(String, Vec<String>)> {
+    let (_, state) = name.strip_prefix(PREFIX)?.split_once('_')?;
+    let marks: Vec<String> = all
+        .iter()
+        .filter(|other| mark(other, name).is_some())
+        .cloned()
+        .collect();
+    let is_over = match state {
+        "template" | "shared" => marks
+            .iter()
+            .filter_map(|other| mark(other, name))
+            .all(|(_, day)| day + TEMPLATE_DAYS < today()),
+        number if number.bytes().all(|byte| byte.is_ascii_digit()) => marks
+            .iter()
+            .filter_map(|other| mark(other, name))
+            .all(|(_, second)| second + KEEP.as_secs() < now()),
+        // A mark, which goes with what it speaks of; or none of ours.
+        _ => return orphan(name, all),
+    };
+    is_over.then(|| (name.to_owned(), marks))
+}
+
+/// A mark whose database is gone.
+fn orphan(name: &str, all: &[String]) -> Option<(String, Vec<String>)> {
+    let base = ["_done_", "_kept_"]
+        .iter()
+        .find_map(|kind| Some(name.rsplit_once(kind)?.0))?;
+    let is_there = all.iter().any(|other| other == base);
+    (!is_there).then(|| (base.to_owned(), vec![name.to_owned()]))
+}
+
+/// What a mark says of a database, and its number.
+fn mark<'a>(mark: &'a str, of: &str) -> Option<(&'a str, u64)> {
+    let (kind, number) = mark.strip_prefix(of)?.strip_prefix('_')?.split_once('_')?;
+    Some((kind, number.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_complete_kept_or_ours_is_told_apart() {
+        let old = today() - TEMPLATE_DAYS - 1;
+        let names = [
+            "poolhouse_a_template".to_owned(),
+            format!("poolhouse_a_template_done_{}", today()),
+            "poolhouse_b_template".to_owned(),
+            format!("poolhouse_b_template_done_{old}"),
+            "poolhouse_a_0".to_owned(),
+            "poolhouse_a_1".to_owned(),
+            format!("poolhouse_a_1_kept_{}", now()),
+            "poolhouse_a_2".to_owned(),
+            "poolhouse_a_2_kept_5".to_owned(),
+            "poolhouse_a_3_kept_5".to_owned(),
+            "poolhouse_dev".to_owned(),
+            "poolhouse_dev_notes".to_owned(),
+        ];
+        let removed: Vec<String> = names
+            .iter()
+            .filter_map(|name| remains(name, &names))
+            .map(|(base, _)| base)
+            .collect();
+        let expected = [
+            "poolhouse_b_template",
+            "poolhouse_a_0",
+            "poolhouse_a_2",
+            "poolhouse_a_3",
+        ];
+        assert_eq!(removed, expected);
+    }
+}

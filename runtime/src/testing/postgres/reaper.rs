@@ -1,0 +1,158 @@
+//! What killed processes, changed sources and failed tests have left.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, SystemTime};
+
+use sqlx::Row;
+
+use super::lease::KEPT;
+use super::names::{self, State};
+
+use super::template::{execute, read_note, today};
+use super::{Site, locks};
+use crate::error::Error;
+use crate::testing::background;
+
+/// A template that no test has used for so many days is removed: the source that it was made of has changed.
+const TEMPLATE_DAYS: u64 = 7;
+
+/// The database of a failed test is kept for so long, or until the same test fails again.
+const KEEP: Duration = Duration::from_hours(24);
+
+/// A database of ours, as the server lists it.
+struct Found {
+    oid: i64,
+    name: String,
+    /// An interrupted `DROP DATABASE` has left it: nobody can connect.
+    invalid: bool,
+    comment: Option<String>,
+}
+
+impl Site {
+    /// Looks for remains in the background, once in the life of this process.
+    pub(super) fn reap_once(self: &Arc<Self>) {
+        if self.reaped.swap(true, SeqCst) {
+            return;
+        }
+        let site = Arc::clone(self);
+        let _ = background::spawn(async move {
+            if let Err(error) = site.reap().await {
+                tracing::debug!(%error, "what other test runs have left could not be removed");
+            }
+        });
+    }
+
+    async fn reap(&self) -> Result<(), Error> {
+        let mut session = self.session.take().await?;
+        // One process at a time; whoever comes meanwhile would find the same.
+        if !session.try_lock(locks::REAPER).await? {
+            return Ok(());
+        }
+        let rows = sqlx::query(
+            "SELECT oid::int8, datname::text, datconnlimit = -2, shobj_description(oid, 'pg_database') \
+             FROM pg_database WHERE starts_with(datname, $1) ORDER BY oid DESC",
+        )
+        .bind(names::PREFIX)
+        .fetch_all(session.connection())
+        .await;
+        let rows = session.seen(rows)?;
+        drop(session);
+        let found: Vec<Found> = rows
+            .iter()
+            .map(|row| Found {
+                oid: row.get(0),
+                name: row.get(1),
+                invalid: row.get(2),
+                comment: row.get(3),
+            })
+            .collect();
+        for one in &found {
+            if let Some(lock) = remains(one, &found) {
+                self.remove(one, lock).await?;
+            }
+        }
+        self.session.take().await?.unlock(&[locks::REAPER]).await?;
+        Ok(())
+    }
+
+    /// Drops a database, unless somebody holds its lock.
+    async fn remove(&self, one: &Found, lock: i64) -> Result<(), Error> {
+        let Found { oid, name, .. } = one;
+        let mut session = self.session.take().await?;
+        if !session.try_lock(lock).await? {
+            return Ok(());
+        }
+        // Its name may be another one by now, and its lock have been taken and given back since we looked.
+        let same = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_database WHERE oid = $1::oid AND datname = $2)",
+        )
+        .bind(oid)
+        .bind(name)
+        .fetch_one(session.connection())
+        .await;
+        let same: bool = session.seen(same)?;
+        drop(session);
+        if same {
+            tracing::debug!(
+                database = name,
+                "removed, because no test run uses it any more"
+            );
+            let mut worker = self.worker().await?;
+            execute(
+                &mut worker,
+                format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+            )
+            .await?;
+            self.put_back(worker);
+        }
+        self.session.take().await?.unlock(&[lock]).await?;
+        Ok(())
+    }
+}
+
+/// The lock under which a database may be removed, when it is one of the remains.
+fn remains(one: &Found, all: &[Found]) -> Option<i64> {
+    let (fingerprint, state) = names::parse(&one.name)?;
+    let lease = locks::lease(one.oid);
+    let has_template = all
+        .iter()
+        .any(|other| other.name == names::template(fingerprint) && !is_stale(other));
+    match state {
+        State::Building => Some(locks::template(fingerprint)),
+        State::Template => (one.invalid || is_stale(one)).then(|| locks::template(fingerprint)),
+        State::Ready | State::Shared => (one.invalid || !has_template).then_some(lease),
+        State::Used(_) => match &one.comment {
+            Some(comment) => is_forgotten(comment, all).then_some(lease),
+            // The next test that needs one makes it ready again.
+            None => (one.invalid || !has_template).then_some(lease),
+        },
+    }
+}
+
+/// Whether no test has used a template for a long time.
+fn is_stale(template: &Found) -> bool {
+    let note = template.comment.as_deref().and_then(read_note);
+    note.is_none_or(|(day, _)| day + TEMPLATE_DAYS < today())
+}
+
+/// Whether nobody looks at a kept database any more: it is old, or the same test has failed again.
+fn is_forgotten(comment: &str, all: &[Found]) -> bool {
+    let Some((since, test)) = read_kept(comment) else {
+        return true;
+    };
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let newer = all
+        .iter()
+        .filter_map(|other| read_kept(other.comment.as_deref()?))
+        .any(|(other, of)| of == test && other > since);
+    newer || Duration::from_secs(since) + KEEP < now
+}
+
+/// When a database was kept, and of which test.
+fn read_kept(comment: &str) -> Option<(u64, &str)> {
+    let (since, test) = comment.strip_prefix(KEPT)?.trim_start().split_once(' ')?;
+    Some((since.parse().ok()?, test))
+}

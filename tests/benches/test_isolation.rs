@@ -1,0 +1,330 @@
+//! `cargo bench --bench test_isolation`: what isolation costs a test.
+//!
+//! The same 200 tests (50 migrations, a table each; a test inserts and counts) run through `#[sqlx::test]` and through
+//! `#[with_pool]` with `isolation = "database"` and `"rollback"`, on private servers, in one process (as `cargo test`
+//! does) and with a process for each test (`cargo nextest run`); *cold* is the first run on a server, *warm* the third.
+//!
+//! | column | meaning |
+//! |---|---|
+//! | `ms/test` | wall time of the run, divided by its tests |
+//! | `cpu ms` | the server's processor time for each test |
+//! | `start` | median time from the test function's first line to the first line of its body |
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use poolhouse_tests::{Kind, PrivateServer};
+
+/// So many tests are in each module of `isolation`.
+const TESTS: u32 = 200;
+
+/// One way to run the tests.
+#[derive(Clone, Copy, PartialEq)]
+enum Runner {
+    CargoTest,
+    Nextest,
+}
+
+/// What one run came to.
+struct Run {
+    wall: Duration,
+    server_cpu: Option<Duration>,
+    start: Option<Duration>,
+}
+
+struct Bench {
+    binary: PathBuf,
+    starts: tempfile::NamedTempFile,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let bench = Bench {
+        binary: build()?,
+        starts: tempfile::NamedTempFile::new()?,
+    };
+    let nextest = has_nextest();
+    println!(
+        "{:<22} {:<11} {:<5} {:>9} {:>8} {:>9}",
+        "tests", "runner", "state", "ms/test", "cpu ms", "start"
+    );
+    let mut bar = Bar::default();
+    for kind in [Kind::Postgres, Kind::MariaDb] {
+        let server = PrivateServer::of(kind)
+            .setting("max_connections", 100)
+            .start()
+            .await?;
+        let prefix = if kind == Kind::Postgres {
+            "postgres"
+        } else {
+            "mysql"
+        };
+        bench.kind(prefix, &server.url, server.process_id(), nextest, &mut bar)?;
+        if kind == Kind::Postgres {
+            bench.bare(&server.url, server.process_id(), &mut bar)?;
+        }
+    }
+    let folder = tempfile::tempdir()?;
+    let url = format!("sqlite:{}", folder.path().join("bench.db").display());
+    bench.kind("sqlite", &url, None, nextest, &mut bar)?;
+    println!("{bar}");
+    Ok(())
+}
+
+/// What the last line says.
+#[derive(Default)]
+struct Bar {
+    sqlx: f64,
+    database: f64,
+    rollback: f64,
+    start: f64,
+    bare: Option<f64>,
+}
+
+impl std::fmt::Display for Bar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(bare) = self.bare {
+            writeln!(
+                f,
+                "without migrations, sqlx takes {bare:.1} times as long as poolhouse"
+            )?;
+        }
+        write!(
+            f,
+            "bar: database_ratio={:.1} rollback_ratio={:.1} body_start_ms_p50={:.2}",
+            self.sqlx / self.database,
+            self.sqlx / self.rollback,
+            self.start
+        )
+    }
+}
+
+impl Bench {
+    fn kind(
+        &self,
+        prefix: &str,
+        url: &str,
+        server: Option<u32>,
+        nextest: bool,
+        bar: &mut Bar,
+    ) -> anyhow::Result<()> {
+        for way in ["sqlx", "database", "rollback"] {
+            let suite = format!("{prefix}_{way}");
+            for runner in [Runner::CargoTest, Runner::Nextest] {
+                if runner == Runner::Nextest && !nextest {
+                    continue;
+                }
+                let warm = self.rows(&suite, runner, url, server)?;
+                if prefix == "postgres" && runner == Runner::CargoTest {
+                    let per_test = per_test(warm.wall);
+                    match way {
+                        "sqlx" => bar.sqlx = per_test,
+                        "database" => {
+                            bar.database = per_test;
+                            bar.start = millis(warm.start.unwrap_or_default());
+                        }
+                        _ => bar.rollback = per_test,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same without migrations.
+    fn bare(&self, url: &str, server: Option<u32>, bar: &mut Bar) -> anyhow::Result<()> {
+        let sqlx = self.rows("bare_sqlx", Runner::CargoTest, url, server)?;
+        let database = self.rows("bare_database", Runner::CargoTest, url, server)?;
+        bar.bare = Some(sqlx.wall.as_secs_f64() / database.wall.as_secs_f64());
+        Ok(())
+    }
+
+    /// A cold run and warm ones, of which the last counts.
+    fn rows(
+        &self,
+        suite: &str,
+        runner: Runner,
+        url: &str,
+        server: Option<u32>,
+    ) -> anyhow::Result<Run> {
+        let cold = self.run(suite, runner, url, server)?;
+        report(suite, runner, "cold", &cold);
+        self.run(suite, runner, url, server)?;
+        let warm = self.run(suite, runner, url, server)?;
+        report(suite, runner, "warm", &warm);
+        Ok(warm)
+    }
+
+    fn run(
+        &self,
+        suite: &str,
+        runner: Runner,
+        url: &str,
+        server: Option<u32>,
+    ) -> anyhow::Result<Run> {
+        fs::write(self.starts.path(), "")?;
+        let cpu = server.map(cpu_time).transpose()?;
+        let mut command = match runner {
+            Runner::CargoTest => {
+                let mut command = Command::new(&self.binary);
+                command.arg(format!("{suite}::"));
+                command
+            }
+            Runner::Nextest => {
+                let mut command = Command::new(env!("CARGO"));
+                let filter = format!("test(/^{suite}::/)");
+                command.args([
+                    "nextest",
+                    "run",
+                    "-p",
+                    "poolhouse-tests",
+                    "--test",
+                    "isolation",
+                    "-E",
+                    &filter,
+                ]);
+                command
+            }
+        };
+        let begun = Instant::now();
+        let output = command
+            .env("DATABASE_URL", url)
+            .env("ISOLATION_STARTS", self.starts.path())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()?;
+        let mut wall = begun.elapsed();
+        let said =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{suite} failed:\n{said}");
+        if runner == Runner::Nextest {
+            wall = nextest_time(&said).with_context(|| format!("no summary in\n{said}"))?;
+        }
+        let server_cpu = match (server, cpu) {
+            (Some(server), Some(before)) => Some(cpu_time(server)?.saturating_sub(before)),
+            _ => None,
+        };
+        Ok(Run {
+            wall,
+            server_cpu,
+            start: median(&fs::read_to_string(self.starts.path())?),
+        })
+    }
+}
+
+fn report(suite: &str, runner: Runner, state: &str, run: &Run) {
+    let runner = match runner {
+        Runner::CargoTest => "cargo test",
+        Runner::Nextest => "nextest",
+    };
+    let cpu = run
+        .server_cpu
+        .map_or_else(|| "-".to_owned(), |cpu| format!("{:.1}", per_test(cpu)));
+    let start = run.start.map_or_else(
+        || "-".to_owned(),
+        |start| format!("{:.2} ms", millis(start)),
+    );
+    println!(
+        "{suite:<22} {runner:<11} {state:<5} {:>9.2} {cpu:>8} {start:>9}",
+        per_test(run.wall)
+    );
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn per_test(time: Duration) -> f64 {
+    millis(time) / f64::from(TESTS)
+}
+
+/// The median of microseconds, one a line.
+fn median(lines: &str) -> Option<Duration> {
+    let mut times: Vec<u64> = lines.lines().filter_map(|line| line.parse().ok()).collect();
+    times.sort_unstable();
+    times
+        .get(times.len() / 2)
+        .copied()
+        .map(Duration::from_micros)
+}
+
+/// The time that nextest itself states, without cargo's own: `Summary [   3.210s] 200 tests run`.
+fn nextest_time(said: &str) -> Option<Duration> {
+    let line = said.lines().find(|line| line.contains("Summary ["))?;
+    let seconds = line.split(['[', ']']).nth(1)?.trim().trim_end_matches('s');
+    Some(Duration::from_secs_f64(seconds.parse().ok()?))
+}
+
+/// Builds the tests as `cargo test` would, and tells where they are.
+fn build() -> anyhow::Result<PathBuf> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "test",
+            "-p",
+            "poolhouse-tests",
+            "--test",
+            "isolation",
+            "--no-run",
+            "--message-format=short",
+        ])
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the tests do not build:\n{said}");
+    // `Executable benches/isolation/main.rs (target/debug/deps/isolation-0123456789abcdef)`
+    let path = said
+        .lines()
+        .find(|line| line.trim_start().starts_with("Executable"))
+        .and_then(|line| line.rsplit_once('(')?.1.strip_suffix(')'));
+    let Some(path) = path else {
+        bail!("cargo does not say where the tests are:\n{said}")
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    Ok(root.join(path).canonicalize()?)
+}
+
+/// Whether nextest is there; it is installed when it is not.
+fn has_nextest() -> bool {
+    let nextest = |arguments: &[&str]| {
+        let status = Command::new(env!("CARGO")).args(arguments).output();
+        status.is_ok_and(|output| output.status.success())
+    };
+    nextest(&["nextest", "--version"]) || {
+        println!("installing cargo-nextest");
+        nextest(&["install", "cargo-nextest", "--locked"])
+    }
+}
+
+/// The processor time of a server: its own, that of its children that have ended, and that of those that run.
+fn cpu_time(server: u32) -> anyhow::Result<Duration> {
+    let mut ticks = ticks(server, true).context("the server is gone")?;
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if parent(id) == Some(server) {
+            ticks += self::ticks(id, false).unwrap_or_default();
+        }
+    }
+    // The unit of `/proc/<id>/stat` is a hundredth of a second wherever Linux runs.
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// The fields of `/proc/<id>/stat` behind the program's name, which may hold anything.
+fn stat(id: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+fn parent(id: u32) -> Option<u32> {
+    stat(id)?.get(1)?.parse().ok()
+}
+
+fn ticks(id: u32, with_children: bool) -> Option<u64> {
+    let fields = stat(id)?;
+    let fields = &fields[11..if with_children { 15 } else { 13 }];
+    fields.iter().map(|field| field.parse::<u64>().ok()).sum()
+}

@@ -1,0 +1,5 @@
+CREATE TABLE member (
+    id INTEGER PRIMARY KEY,
+    band INTEGER NOT NULL REFERENCES band (id),
+    name VARCHAR(100) NOT NULL
+);

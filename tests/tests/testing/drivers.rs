@@ -1,0 +1,314 @@
+//! Whole test runs, as processes: killed, side by side, with other migrations, on a server with few connections.
+//!
+//! Each driver has a server of its own, so that what is left on it is known to be left by the driver's runs.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use poolhouse_tests::{Kind, PrivateServer, Server, eventually};
+
+use crate::scenarios::{FATE, MIGRATIONS};
+
+/// A run of the scenarios against a server, on eight threads.
+fn run(server: &Server) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["scenarios::", "--test-threads=8"])
+        .env("POOLHOUSE_TEST_POSTGRES_URL", &server.url)
+        .env_remove("RUST_BACKTRACE")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[track_caller]
+fn passes(output: &Output) {
+    assert!(output.status.success(), "{}", said(output));
+}
+
+/// The names of the test databases, without templates and copies that nobody has used.
+async fn used(server: &Server) -> Vec<String> {
+    ask(server, "SELECT datname FROM pg_database WHERE datname ~ '^poolhouse_[0-9a-f]+_(lease|reset|building)' OR (datname ~ '^poolhouse_' AND datconnlimit = -2)").await
+}
+
+async fn ask(server: &Server, sql: &str) -> Vec<String> {
+    let rows = server.ask(&[sql.to_owned()]).await.unwrap();
+    rows.into_iter().flatten().flatten().collect()
+}
+
+async fn templates(server: &Server) -> Vec<String> {
+    ask(
+        server,
+        "SELECT datname FROM pg_database WHERE datname ~ '^poolhouse_[0-9a-f]+_template$'",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_killed_run_leaves_nothing_that_the_next_does_not_mend() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    // From before the first connection to the middle of all bodies, the building of the template included.
+    for moment in 0..10_u32 {
+        let mut child = run(&server).env(FATE, "hang").spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(60) * moment).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        passes(&run(&server).output().unwrap());
+    }
+    // What the last run has not returned itself before it ended is mended by the one that needs it.
+    let left = used(&server).await;
+    passes(&run(&server).output().unwrap());
+    let after = used(&server).await;
+    assert!(after.len() <= 8, "{left:?}, then {after:?}");
+    assert!(
+        !after.iter().any(|name| name.ends_with("_building")),
+        "{after:?}"
+    );
+    assert_eq!(templates(&server).await.len(), 1);
+}
+
+#[tokio::test]
+async fn sixteen_processes_share_forty_connections() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.setting("max_connections", 40).start().await.unwrap();
+    let children: Vec<_> = (0..16).map(|_| run(&server).spawn().unwrap()).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        passes(&output);
+        assert!(
+            !said(&output).contains("too many clients"),
+            "{}",
+            said(&output)
+        );
+    }
+}
+
+#[tokio::test]
+async fn racers_build_one_template_and_rebuild_what_a_killed_builder_left() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server
+        .setting("log_statement", "ddl")
+        .start()
+        .await
+        .unwrap();
+    let folder = migrations(&[("0001_band.sql", &format!("{BAND}; SELECT pg_sleep(2)"))]);
+    let mut builder = run(&server).env(MIGRATIONS, folder.path()).spawn().unwrap();
+    let building = async || {
+        let names = ask(&server, "SELECT datname FROM pg_stat_activity WHERE datname ~ '_building$' AND query ~ 'pg_sleep'").await;
+        anyhow::ensure!(!names.is_empty(), "nobody is building");
+        Ok(())
+    };
+    eventually("the builder is in the middle of it", building)
+        .await
+        .unwrap();
+    builder.kill().unwrap();
+    builder.wait().unwrap();
+    let racers: Vec<_> = (0..2)
+        .map(|_| run(&server).env(MIGRATIONS, folder.path()).spawn().unwrap())
+        .collect();
+    for racer in racers {
+        passes(&racer.wait_with_output().unwrap());
+    }
+    assert_eq!(templates(&server).await.len(), 1);
+    // Begun by the builder that was killed, and once more.
+    let begun = server
+        .log()
+        .unwrap()
+        .lines_with(&["CREATE DATABASE", "_building"])
+        .unwrap();
+    assert_eq!(begun.len(), 2, "{begun:?}");
+}
+
+#[tokio::test]
+async fn two_source_trees_with_other_migrations_do_not_meet() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let trees = [
+        migrations(&[("0001_band.sql", BAND)]),
+        migrations(&[
+            ("0001_band.sql", BAND),
+            (
+                "0002_label.sql",
+                "CREATE TABLE label (id INTEGER PRIMARY KEY)",
+            ),
+        ]),
+    ];
+    let runs: Vec<_> = [0, 1, 0, 1]
+        .map(|tree: usize| {
+            run(&server)
+                .env(MIGRATIONS, trees[tree].path())
+                .spawn()
+                .unwrap()
+        })
+        .into_iter()
+        .collect();
+    for run in runs {
+        passes(&run.wait_with_output().unwrap());
+    }
+    assert_eq!(templates(&server).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_changed_migration_makes_a_new_template() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let folder = migrations(&[("0001_band.sql", BAND)]);
+    passes(
+        &run(&server)
+            .env(MIGRATIONS, folder.path())
+            .output()
+            .unwrap(),
+    );
+    fs::write(
+        folder.path().join("0001_band.sql"),
+        format!("{BAND}; INSERT INTO band VALUES (1, 'there already')"),
+    )
+    .unwrap();
+    let output = run(&server)
+        .env(MIGRATIONS, folder.path())
+        .output()
+        .unwrap();
+    assert!(said(&output).contains("duplicate key"), "{}", said(&output));
+    assert_eq!(templates(&server).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_failing_migration_fails_each_test_with_its_place() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let folder = migrations(&[(
+        "0001_band.sql",
+        &format!("{BAND};\n\nCREATE TABEL label (id INTEGER)"),
+    )]);
+    let output = run(&server)
+        .env(MIGRATIONS, folder.path())
+        .output()
+        .unwrap();
+    let said = said(&output);
+    assert!(said.contains("8 failed"), "{said}");
+    assert_eq!(said.matches("0001_band.sql, line 6: ").count(), 8, "{said}");
+    assert!(said.contains("syntax error at or near \"TABEL\""), "{said}");
+    // Tried once, and not once for each test.
+    let tried = server.log().unwrap().lines_with(&["syntax error"]).unwrap();
+    assert_eq!(tried.len(), 1, "{tried:?}");
+    assert!(used(&server).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_test_keeps_its_database_and_says_where() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let output = run(&server).env(FATE, "fail").output().unwrap();
+    let said = said(&output);
+    let urls: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("poolhouse: test `"))
+        .filter_map(|line| line.rsplit_once(": ").map(|(_, url)| url))
+        .collect();
+    assert_eq!(urls.len(), 8, "{said}");
+    for url in urls {
+        let name = url.rsplit('/').next().unwrap();
+        let rows = ask(
+            &server,
+            &format!("SELECT datname FROM pg_database WHERE datname = '{name}'"),
+        )
+        .await;
+        assert_eq!(rows, [name], "{said}");
+    }
+    // The next run does not touch them, nor keeps more.
+    let kept = used(&server).await;
+    passes(&run(&server).output().unwrap());
+    for name in &kept {
+        assert!(used(&server).await.contains(name));
+    }
+    let output = run(&server)
+        .env(FATE, "fail")
+        .env("POOLHOUSE_KEEP", "none")
+        .output()
+        .unwrap();
+    assert!(
+        !self::said(&output).contains("is kept"),
+        "{}",
+        self::said(&output)
+    );
+}
+
+#[tokio::test]
+async fn an_interrupted_drop_is_removed_and_live_databases_are_not() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    passes(&run(&server).output().unwrap());
+    // As an interrupted `DROP DATABASE` leaves it: <https://www.postgresql.org/docs/release/15.4/>.
+    let invalid = "poolhouse_0123456789abcdef_ready_00000000";
+    let make = [
+        format!("CREATE DATABASE {invalid}"),
+        format!("UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{invalid}'"),
+    ];
+    for statement in make {
+        server.ask(&[statement]).await.unwrap();
+    }
+    let mut live = run(&server).env(FATE, "hang").spawn().unwrap();
+    let in_use = async || {
+        let names = ask(&server, "SELECT DISTINCT datname FROM pg_stat_activity WHERE datname ~ '_lease_' AND query ~ 'count'").await;
+        anyhow::ensure!(names.len() == 8, "in use: {names:?}");
+        Ok(names)
+    };
+    let during = eventually("eight tests are in their bodies", in_use)
+        .await
+        .unwrap();
+    passes(&run(&server).output().unwrap());
+    // The reaper works in the background of each run, which may end before it.
+    eventually("the invalid database is removed", async || {
+        passes(&run(&server).output().unwrap());
+        let there = ask(
+            &server,
+            &format!("SELECT datname FROM pg_database WHERE datname = '{invalid}'"),
+        )
+        .await;
+        anyhow::ensure!(there.is_empty(), "it is there");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let after = used(&server).await;
+    for name in &during {
+        assert!(after.contains(name), "{name} was in use: {after:?}");
+    }
+    live.kill().unwrap();
+    live.wait().unwrap();
+}
+
+const BAND: &str =
+    "CREATE TABLE band (\n    id INTEGER PRIMARY KEY,\n    name VARCHAR(100) NOT NULL UNIQUE\n)";
+
+/// A folder of migrations.
+fn migrations(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, sql) in files {
+        fs::write(Path::new(folder.path()).join(name), sql).unwrap();
+    }
+    folder
+}

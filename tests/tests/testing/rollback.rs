@@ -1,0 +1,134 @@
+//! `isolation = "rollback"`.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use poolhouse::{PgEngine, SqliteEngine, with_pool};
+use sqlx::{Connection, PgConnection, PgPool};
+
+async fn count(db: &PgEngine) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(db)
+        .await
+        .unwrap()
+}
+
+/// A session of its own on the database of the test, which sees only what was committed.
+async fn committed(db: &PgEngine) -> i64 {
+    let mut second = PgConnection::connect_with(&db.connect_options())
+        .await
+        .unwrap();
+    let seen = sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(&mut second)
+        .await
+        .unwrap();
+    second.close().await.unwrap();
+    seen
+}
+
+const ADD: &str = "INSERT INTO band (id, name) VALUES (1, 'Pythonistas')";
+
+#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+#[tokio::test]
+async fn nothing_is_committed(db: PgEngine) {
+    sqlx::query(ADD).execute(&db).await.unwrap();
+    assert_eq!(count(&db).await, 1);
+    assert_eq!(committed(&db).await, 0);
+}
+
+#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+#[tokio::test]
+async fn a_transaction_is_a_savepoint(db: PgEngine) {
+    let mut transaction = db.begin().await.unwrap();
+    sqlx::query(ADD).execute(&mut transaction).await.unwrap();
+    transaction.rollback().await.unwrap();
+    assert_eq!(count(&db).await, 0);
+
+    let mut transaction = db.begin().await.unwrap();
+    sqlx::query(ADD).execute(&mut transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(count(&db).await, 1);
+
+    let transaction = db.begin().await.unwrap();
+    drop(transaction);
+    assert_eq!(count(&db).await, 1);
+    assert_eq!(committed(&db).await, 0);
+}
+
+#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+#[tokio::test]
+async fn a_sqlx_pool_is_held_too(db: PgPool) {
+    let mut transaction = db.begin().await.unwrap();
+    sqlx::query(ADD).execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    let mut second = PgConnection::connect_with(&db.connect_options())
+        .await
+        .unwrap();
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(&mut second)
+        .await
+        .unwrap();
+    assert_eq!(seen, 0);
+}
+
+/// Polls a future so many times and drops it; true when it was ready before.
+async fn cancelled_after(polls: usize, work: impl Future) -> bool {
+    let mut work = pin!(work);
+    let mut left = polls;
+    poll_fn(|context| {
+        if work.as_mut().poll(context).is_ready() {
+            return Poll::Ready(true);
+        }
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        Poll::Pending
+    })
+    .await
+}
+
+#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+#[tokio::test]
+async fn a_cancelled_begin_leaks_nothing(db: PgEngine) {
+    sqlx::query(ADD).execute(&db).await.unwrap();
+    for polls in 0..20 {
+        let cancelled = !cancelled_after(polls, db.begin()).await;
+        assert_eq!(count(&db).await, 1, "after {polls} polls");
+        assert_eq!(committed(&db).await, 0);
+        if !cancelled {
+            return;
+        }
+    }
+    panic!("20 polls are enough to begin");
+}
+
+/// The driver's own nested transaction, cancelled, rolls back one level too many. What follows on that connection is
+/// outside of every transaction, and must not be written.
+#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+#[tokio::test]
+async fn a_cancelled_begin_of_the_driver_leaks_nothing(db: PgEngine) {
+    let mut checkout = db.acquire().await.unwrap();
+    for polls in 0..4 {
+        if cancelled_after(polls, Connection::begin(&mut *checkout)).await {
+            break;
+        }
+    }
+    let _ = sqlx::query(ADD).execute(&mut checkout).await;
+    drop(checkout);
+    assert_eq!(committed(&db).await, 0);
+}
+
+#[with_pool(isolation = "rollback")]
+#[tokio::test]
+async fn sqlite_rolls_back_too(db: SqliteEngine) {
+    let mut transaction = db.begin().await.unwrap();
+    sqlx::query(ADD).execute(&mut transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(seen, 1);
+}

@@ -1,0 +1,48 @@
+//! Tests that `drivers` runs again, in processes of their own, under circumstances that it makes.
+//!
+//! They pass by themselves too. What is different under a driver is in the environment.
+
+use std::env;
+use std::time::Duration;
+
+use poolhouse::{PgEngine, with_pool};
+
+/// Set by a driver: what is to happen to the test.
+pub(crate) const FATE: &str = "POOLHOUSE_TEST_FATE";
+
+/// Set by a driver: the directory of migrations.
+pub(crate) const MIGRATIONS: &str = "POOLHOUSE_TEST_MIGRATIONS";
+
+fn migrations() -> String {
+    env::var(MIGRATIONS).unwrap_or_else(|_| "migrations".to_owned())
+}
+
+async fn insert_and_count(db: &PgEngine) {
+    sqlx::query("INSERT INTO band (id, name) VALUES (1, 'Pythonistas')")
+        .execute(db)
+        .await
+        .unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(db)
+        .await
+        .unwrap();
+    assert_eq!(rows, 1);
+    match env::var(FATE).as_deref() {
+        Ok("fail") => panic!("as the driver wishes"),
+        // Until the driver kills the process.
+        Ok("hang") => tokio::time::sleep(Duration::MAX).await,
+        _ => {}
+    }
+}
+
+macro_rules! tests {
+    ($($name:ident)*) => {$(
+        #[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", migrations = migrations())]
+        #[tokio::test]
+        async fn $name(db: PgEngine) {
+            insert_and_count(&db).await;
+        }
+    )*};
+}
+
+tests!(one two three four five six seven eight);

@@ -8,6 +8,7 @@ mod link;
 
 use std::{
     net::SocketAddr,
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -46,12 +47,34 @@ pub struct Socket {
     pub closed: Option<Instant>,
 }
 
+/// Whether the proxy listens, for those who have just told it to begin or to end.
+#[derive(Debug)]
+struct Door {
+    /// `None` once the proxy has failed.
+    open: Mutex<Option<bool>>,
+    moved: Condvar,
+}
+
+impl Door {
+    fn set(&self, open: Option<bool>) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
+        self.moved.notify_all();
+    }
+
+    /// Blocks for as long as the proxy's own thread takes to hear of it.
+    fn wait_until(&self, open: bool) {
+        let now = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.moved.wait_while(now, |now| *now == Some(!open)));
+    }
+}
+
 /// A TCP proxy in front of one address. It runs on a thread of its own, so it works on while a
 /// test's runtime is blocked, paused or gone. Every socket is closed when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
+    door: Arc<Door>,
     sockets: watch::Receiver<Vec<Socket>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -67,20 +90,28 @@ impl Proxy {
         listener.set_nonblocking(true)?;
         let (weather, forecast) = watch::channel(Weather::default());
         let (records, sockets) = watch::channel(Vec::new());
+        let door = Arc::new(Door {
+            open: Mutex::new(Some(true)),
+            moved: Condvar::new(),
+        });
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let thread = thread::Builder::new()
-            .name("proxy".to_owned())
-            .spawn(move || {
+        let thread = thread::Builder::new().name("proxy".to_owned()).spawn({
+            let door = Arc::clone(&door);
+            move || {
+                let served = runtime.block_on(serve(listener, upstream, forecast, &door, records));
                 // An error ends the proxy, and with it every socket, which no test can overlook.
-                if let Err(error) = runtime.block_on(serve(listener, upstream, forecast, records)) {
+                if let Err(error) = served {
                     eprintln!("the proxy on {address} has failed: {error}");
                 }
-            })?;
+                door.set(None);
+            }
+        })?;
         Ok(Self {
             address,
             weather,
+            door,
             sockets,
             thread: Some(thread),
         })
@@ -113,11 +144,13 @@ impl Proxy {
     /// Refuses new sockets, as a host without a server does. Open ones are passed on.
     pub fn refuse(&self) {
         self.set(Mode::Refuse);
+        self.door.wait_until(false);
     }
 
     /// Back to passing everything on.
     pub fn pass(&self) {
         self.set(Mode::Pass);
+        self.door.wait_until(true);
     }
 
     /// Resets every open socket, on both sides.
@@ -171,6 +204,7 @@ async fn serve(
     listener: std::net::TcpListener,
     upstream: SocketAddr,
     mut weather: watch::Receiver<Weather>,
+    door: &Door,
     records: watch::Sender<Vec<Socket>>,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
@@ -182,11 +216,13 @@ async fn serve(
         }
         if mode == Mode::Refuse {
             drop(listener);
+            door.set(Some(false));
             let over = weather
                 .wait_for(|weather| weather.mode != Mode::Refuse)
                 .await;
             over.context("the proxy's owner is gone")?;
             listener = TcpListener::bind(address).await?;
+            door.set(Some(true));
             continue;
         }
         tokio::select! {

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`messages`] | each mistake is explained at its own token, and nothing else turns red |
 //! | [`twins`] | what is said about the body is word for word what is said without the attribute, by clippy too |
+//! | [`coverage`] | a coverage report counts the same lines with the attribute as without it |
 //! | [`renamed`] | generated code finds poolhouse under the name that `crate` gives |
 //!
-//! All read rustc's JSON from one generated package each, and share one compiled set of dependencies: Postgres
+//! Most read rustc's JSON from one generated package each, and share one compiled set of dependencies: Postgres
 //! without encryption, which needs no C compiler. That is why this is not `trybuild`: it gives the first of the two, and
 //! compiles sqlx once more with flags of its own for it.
 
+mod coverage;
 mod messages;
 mod project;
 mod renamed;

@@ -86,7 +86,7 @@ fn twins(folder: &str, command: &str) -> Vec<Twins> {
 }
 
 /// The source without the attributes; what is in their place keeps everything where it was.
-fn bare(source: &str) -> String {
+pub(crate) fn bare(source: &str) -> String {
     let mut bare = String::new();
     for line in source.lines() {
         if line.trim_start().starts_with("#[poolhouse::with_pool") {

@@ -1,0 +1,79 @@
+//! A coverage report counts the same lines with the attribute as without it.
+//!
+//! The compiler lists the regions that it counts beside the intermediate code that it can print. A report itself would take
+//! LLVM's own tools, of the version that the compiler has.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::project::Project;
+use crate::twins::bare;
+
+#[test]
+fn the_lines_of_a_body_are_counted_as_without_the_attribute() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui/coverage/bands.rs");
+    let source = fs::read_to_string(source).expect("the file is readable");
+    let with = counted_lines("with", &source);
+    let without = counted_lines("without", &bare(&source));
+    assert!(without.len() >= 15, "{without:?}");
+    assert_eq!(with, without);
+}
+
+/// The lines of each region that is counted, from the first to the last.
+fn counted_lines(side: &str, source: &str) -> BTreeSet<(u32, u32)> {
+    let project = Project::new("coverage");
+    let file = project.file(&format!("{side}.rs"), source);
+    let mir = file.with_extension("mir");
+    let rustc = Path::new(env!("CARGO")).with_file_name("rustc");
+    let (poolhouse, dependencies) = built();
+    let output = Command::new(rustc)
+        .args(["--edition", "2024", "--crate-type", "lib", "--crate-name", "bands"])
+        .args(["-C", "instrument-coverage", "--emit"])
+        .arg(format!("mir={}", mir.display()))
+        .arg("--extern")
+        .arg(format!("poolhouse={}", poolhouse.display()))
+        .arg("-L")
+        .arg(format!("dependency={}", dependencies.display()))
+        .arg(&file)
+        // As cargo sets them for a crate.
+        .env("CARGO_PKG_NAME", "bands")
+        .env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the compiler beside cargo runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let mir = fs::read_to_string(mir).expect("the compiler has written it");
+    let regions = mir
+        .lines()
+        .filter(|line| line.trim_start().starts_with("coverage Code"));
+    regions
+        .map(|region| lines_of(region).expect("a region has a place"))
+        .collect()
+}
+
+/// 12 and 13 of `coverage Code { bcb: bcb0 } => bands.rs:12:5: 13:9 (#0);`.
+fn lines_of(region: &str) -> Option<(u32, u32)> {
+    let (_, place) = region.rsplit_once(".rs:")?;
+    let (first, place) = place.split_once(':')?;
+    let (_, place) = place.split_once(": ")?;
+    let (last, _) = place.split_once(':')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+/// poolhouse as it was built last, and the folder of its dependencies: where this test is itself.
+fn built() -> (PathBuf, PathBuf) {
+    let this = env::current_exe().expect("this program has a path");
+    let folder = this.parent().expect("it is in a folder").to_owned();
+    let files = fs::read_dir(&folder).expect("the folder is readable");
+    let library = files
+        .filter_map(|file| Some(file.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with("libpoolhouse-") && name.ends_with(".rlib"))
+        })
+        .max_by_key(|path| path.metadata().and_then(|file| file.modified()).ok());
+    (library.expect("poolhouse is built"), folder)
+}

@@ -179,3 +179,15 @@ async fn closures() -> anyhow::Result<()> {
     assert_eq!(asked, 42);
     Ok(())
 }
+
+/// As `main` is written for actix-web.
+#[with_pool(engine = "io", url = "sqlite::memory:", max_size = 3)]
+async fn io(#[pool] db: SqliteEngine) -> std::io::Result<usize> {
+    Ok(db.status().max)
+}
+
+#[tokio::test]
+async fn a_result_of_io() -> anyhow::Result<()> {
+    assert_eq!(io().await?, 3);
+    Ok(())
+}

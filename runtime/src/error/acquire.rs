@@ -1,0 +1,127 @@
+//! A checkout that could not be had.
+
+use std::io;
+use std::time::Duration;
+
+use super::sentence;
+use crate::backend::{Diagnosis, words};
+use crate::pool::{Holder, Status};
+use crate::settings::EngineSettings;
+
+/// Why there was no connection for a checkout.
+#[derive(thiserror::Error)]
+#[error("engine `{engine}`: {reason}")]
+pub struct AcquireError {
+    engine: String,
+    kind: AcquireKind,
+    reason: String,
+    #[source]
+    cause: Option<Box<sqlx::Error>>,
+}
+
+/// The kinds of [`AcquireError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AcquireKind {
+    /// The pool is closed, or is being closed.
+    Closed,
+    /// All places were taken until `acquire_timeout` was over.
+    TimedOut,
+    /// No connection could be opened.
+    Connect,
+    /// The pool is not started, and `require_pool` is on.
+    NotStarted,
+}
+
+impl AcquireError {
+    /// Which kind of error this is.
+    pub fn kind(&self) -> AcquireKind {
+        self.kind
+    }
+
+    /// The error inside a [`sqlx::Error`] that a query on the engine returned, if it is one of these.
+    pub fn find(error: &sqlx::Error) -> Option<&Self> {
+        match error {
+            sqlx::Error::Io(error) => error.get_ref()?.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn closed(settings: &EngineSettings) -> Self {
+        Self {
+            engine: settings.engine.clone(),
+            kind: AcquireKind::Closed,
+            reason: "its pool is closed. Whoever started it has ended; start it again, or end this task before".to_owned(),
+            cause: None,
+        }
+    }
+
+    pub(crate) fn not_started(settings: &EngineSettings) -> Self {
+        Self {
+            engine: settings.engine.clone(),
+            kind: AcquireKind::NotStarted,
+            reason: "its pool is not started, and this engine requires one (require_pool). \
+                     Put #[with_pool] on the function that runs first, or call start_connection_pool()"
+                .to_owned(),
+            cause: None,
+        }
+    }
+
+    pub(crate) fn timed_out(
+        settings: &EngineSettings,
+        status: &Status,
+        longest: Option<(Holder, Duration)>,
+    ) -> Self {
+        let longest = longest
+            .map(|(holder, held)| {
+                let held =
+                    Duration::from_millis(u64::try_from(held.as_millis()).unwrap_or(u64::MAX));
+                format!(
+                    "; held longest: {holder}, for {}",
+                    humantime::format_duration(held)
+                )
+            })
+            .unwrap_or_default();
+        Self {
+            engine: settings.engine.clone(),
+            kind: AcquireKind::TimedOut,
+            reason: format!(
+                "no connection became free in time ({}): {status}{longest}. Return connections sooner, or raise {}",
+                settings.describe("acquire_timeout"),
+                settings.describe("max_size"),
+            ),
+            cause: None,
+        }
+    }
+
+    pub(crate) fn connect(
+        settings: &EngineSettings,
+        diagnosis: &Diagnosis,
+        error: sqlx::Error,
+    ) -> Self {
+        Self {
+            engine: settings.engine.clone(),
+            kind: AcquireKind::Connect,
+            reason: format!(
+                "no connection could be opened: {} ({}). {}. {}",
+                diagnosis.what,
+                words(&error),
+                sentence(&diagnosis.cure),
+                settings.describe("url")
+            ),
+            cause: Some(Box::new(error)),
+        }
+    }
+}
+
+impl From<AcquireError> for sqlx::Error {
+    /// As [`sqlx::Error::Io`], whose text is ours; [`AcquireError::find`] gets it back.
+    fn from(error: AcquireError) -> Self {
+        let kind = match error.kind {
+            AcquireKind::TimedOut => io::ErrorKind::TimedOut,
+            AcquireKind::Closed | AcquireKind::NotStarted => io::ErrorKind::NotConnected,
+            AcquireKind::Connect => io::ErrorKind::ConnectionRefused,
+        };
+        Self::Io(io::Error::new(kind, error))
+    }
+}

@@ -1,0 +1,144 @@
+//! A start that failed.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::sentence;
+use crate::backend::{Diagnosis, Dialect};
+use crate::settings::EngineSettings;
+
+/// Why a pool could not be started.
+#[derive(Clone, thiserror::Error)]
+#[error("engine `{engine}`: its pool could not be started: {what}. {cure}. {url}")]
+pub struct StartError {
+    engine: String,
+    what: String,
+    cure: String,
+    /// The URL setting as errors show it, without its password.
+    url: String,
+}
+
+/// How often and for how long a connection was tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tries {
+    pub(crate) attempts: u32,
+    pub(crate) took: Duration,
+}
+
+impl StartError {
+    fn new(settings: &EngineSettings, what: String, cure: impl Into<String>) -> Self {
+        Self {
+            engine: settings.engine.clone(),
+            what,
+            cure: sentence(&cure.into()),
+            url: settings.describe("url"),
+        }
+    }
+
+    pub(crate) fn connect(
+        settings: &EngineSettings,
+        dialect: &Dialect,
+        diagnosis: &Diagnosis,
+        tries: Tries,
+        cause: &str,
+    ) -> Self {
+        let Diagnosis { what, cure, .. } = diagnosis;
+        let name = dialect.name;
+        let effort = if diagnosis.retry {
+            let Tries { attempts, took } = tries;
+            let took = humantime::format_duration(Duration::from_millis(
+                u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            ));
+            let times = if attempts == 1 { "once" } else { "times" };
+            let attempts = if attempts == 1 {
+                String::new()
+            } else {
+                format!("{attempts} ")
+            };
+            format!(
+                ", tried {attempts}{times} in {took}; {}",
+                settings.describe("start_timeout")
+            )
+        } else {
+            String::new()
+        };
+        Self::new(
+            settings,
+            format!("{name}: {what} ({cause}){effort}"),
+            cure.clone(),
+        )
+    }
+
+    pub(crate) fn unknown_scheme(settings: &EngineSettings, known: &[&str]) -> Self {
+        let scheme = settings.url.scheme();
+        let guess = known
+            .iter()
+            .map(|known| (strsim::jaro_winkler(known, scheme), known))
+            .filter(|(likeness, _)| *likeness > 0.8)
+            .max_by(|(one, _), (other, _)| one.total_cmp(other))
+            .map(|(_, known)| format!(" (did you mean `{known}`?)"))
+            .unwrap_or_default();
+        Self::new(
+            settings,
+            format!("no database has the url scheme `{scheme}`{guess}"),
+            format!("begin the url with one of: {}", known.join(", ")),
+        )
+    }
+
+    pub(crate) fn feature_off(settings: &EngineSettings, dialect: &Dialect) -> Self {
+        let Dialect { name, feature, .. } = dialect;
+        Self::new(
+            settings,
+            format!("the url is one of {name}, and the crate `poolhouse` was built without it"),
+            format!("enable the feature `{feature}` of `poolhouse` in Cargo.toml"),
+        )
+    }
+
+    pub(crate) fn wrong_kind(settings: &EngineSettings, configured: &str, wanted: &str) -> Self {
+        Self::new(
+            settings,
+            format!("it is configured for {configured}, and the code asks for {wanted}"),
+            format!("configure a {wanted} url, or ask for an engine of {configured}"),
+        )
+    }
+
+    pub(crate) fn options(settings: &EngineSettings, error: &sqlx::Error) -> Self {
+        Self::new(
+            settings,
+            format!("the driver does not accept the url: {error}"),
+            "correct the url and its query parameters",
+        )
+    }
+
+    pub(crate) fn pool(settings: &EngineSettings, problem: &str) -> Self {
+        Self::new(
+            settings,
+            format!("no pool can be built: {problem}"),
+            "correct its settings",
+        )
+    }
+
+    pub(crate) fn migrations(
+        settings: &EngineSettings,
+        place: Option<&str>,
+        error: &dyn fmt::Display,
+    ) -> Self {
+        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+        Self::new(
+            settings,
+            format!(
+                "a migration failed: {place}{error}; {}",
+                settings.describe("migrations")
+            ),
+            "correct the migration, or the database that it does not fit",
+        )
+    }
+
+    pub(crate) fn not_on_sqlx(settings: &EngineSettings) -> Self {
+        Self::new(
+            settings,
+            "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, and it is already started on its own pool".to_owned(),
+            "take the `sqlx::Pool` where the engine is started first, or give this use an engine name of its own",
+        )
+    }
+}

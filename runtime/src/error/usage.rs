@@ -1,0 +1,35 @@
+//! A use that cannot work.
+
+/// A use of an engine that cannot work.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum UsageError {
+    /// A pool was started where no tokio runtime runs.
+    #[error(
+        "engine `{engine}`: a pool can only be started inside a tokio runtime. Call it from async code under #[with_pool] or #[tokio::main]"
+    )]
+    NoRuntime {
+        /// The engine's name.
+        engine: String,
+    },
+    /// A pool that is not started was to be changed.
+    #[error("engine `{engine}`: its pool is not started, so it cannot be resized. Start it first")]
+    NotStarted {
+        /// The engine's name.
+        engine: String,
+    },
+    /// A `sqlx::Pool` was to be changed.
+    #[error(
+        "engine `{engine}`: it runs on a `sqlx::Pool`, which cannot be resized. Take an engine parameter instead of a `sqlx::Pool`"
+    )]
+    OnSqlx {
+        /// The engine's name.
+        engine: String,
+    },
+    /// The operating system refused what a runtime needs.
+    #[error("the tokio runtime could not be built: {reason}")]
+    Runtime {
+        /// The operating system's reason.
+        reason: String,
+    },
+}

@@ -67,7 +67,10 @@ mains! {
     sqlite_sqlx sqlite_sqlx_with_shutdown: sqlx::SqlitePool => SqlxAlone;
 }
 
-#[expect(clippy::too_many_lines, reason = "a table: one arm for each way to end")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table: one arm for each way to end"
+)]
 async fn body<S: Subject>(pool: S, shutdown: Option<Shutdown>) -> anyhow::Result<()> {
     let name = env::args().nth(1).context("usage: house <body>")?;
     pool.execute("SELECT 1").await?;

@@ -203,17 +203,14 @@ impl<DB: Backend> Own<DB> {
                         cause = Some((diagnosis, error));
                     }
                 }
+                // A close is heard at once: by the next wait for a place.
                 let pause = backoff.get_or_insert_with(acquire_backoff).next();
-                tokio::time::sleep(pause.unwrap_or(ACQUIRE_BACKOFF_MAX)).await;
+                let pause = tokio::time::sleep(pause.unwrap_or(ACQUIRE_BACKOFF_MAX));
+                self.closing.run_until_cancelled(pause).await;
             }
         };
-        tokio::select! {
-            result = tokio::time::timeout_at((begun + limit).into(), attempt) => {
-                result.unwrap_or_else(|_| Err(self.timed_out(cause)))
-            }
-            // The places tell those who wait for one; this tells those who wait for its connection.
-            () = self.closing.cancelled() => Err(AcquireError::closed(self.settings())),
-        }
+        let result = tokio::time::timeout_at((begun + limit).into(), attempt).await;
+        result.unwrap_or_else(|_| Err(self.timed_out(cause)))
     }
 
     /// The error at the end of `acquire_timeout`: the server's trouble if there was any, or who has the connections.
@@ -243,7 +240,11 @@ impl<DB: Backend> Own<DB> {
             // A receiver that is gone hands the place back to us, and dropping it is putting it back.
             let _ = ready.send(yard.make_ready(held).await);
         });
-        outcome.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        // The places tell a close to those who wait for one; this tells those who wait for its connection.
+        let outcome = self.closing.run_until_cancelled(outcome).await;
+        outcome
+            .and_then(Result::ok)
+            .unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     fn settings(&self) -> &Arc<EngineSettings> {

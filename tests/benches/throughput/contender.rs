@@ -13,7 +13,7 @@ use crate::statement::{KEYS, Statement};
 pub(crate) const CONNECTIONS: usize = 8;
 
 /// How long one round lasts. Short, so that a disturbance meets all contenders of a turn alike.
-const ROUND: Duration = Duration::from_millis(80);
+const ROUND: Duration = Duration::from_millis(40);
 
 /// What one task asks its database with.
 pub(crate) trait Worker: Send + 'static {

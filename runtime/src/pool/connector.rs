@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
+use super::lent::Lent;
 use crate::backend::{self, Backend, Dialect, OptionsOf};
 use crate::background;
 use crate::error::{Error, StartError};
@@ -29,6 +30,7 @@ pub(crate) struct Connector<DB: Backend> {
     pub(crate) settings: Arc<EngineSettings>,
     pub(crate) dialect: &'static Dialect,
     pub(crate) options: OptionsOf<DB>,
+    lent: Option<Arc<Lent<DB>>>,
 }
 
 /// A new connection. If nobody takes it, it says goodbye by itself.
@@ -78,6 +80,7 @@ impl<DB: Backend> Connector<DB> {
             DB::options(&settings).map_err(|error| StartError::options(&settings, &error))?;
         let options = settings.connect_with(options)?;
         Ok(Self {
+            lent: Lent::of(settings.lent.as_ref()),
             settings: Arc::new(settings),
             dialect,
             options,
@@ -104,6 +107,9 @@ impl<DB: Backend> Connector<DB> {
     pub(crate) async fn connect(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
         let limit = self.settings.connect_timeout;
         within(limit, "connect_timeout", async {
+            if let Some(opened) = self.connect_lent().await {
+                return Ok(opened);
+            }
             let mut connection = self.options.connect().await?;
             match self.prepare(&mut connection).await {
                 Ok(session) => Ok(Opened {
@@ -118,6 +124,25 @@ impl<DB: Backend> Connector<DB> {
             }
         })
         .await
+    }
+
+    /// A connection that was lent to the engine, as long as one is left that works.
+    async fn connect_lent(self: &Arc<Self>) -> Option<Opened<DB>> {
+        while let Some(mut connection) = self.lent.as_ref()?.take() {
+            match self.prepare(&mut connection).await {
+                Ok(session) => {
+                    return Some(Opened {
+                        connection: Some(connection),
+                        session,
+                        connector: Arc::clone(self),
+                    });
+                }
+                Err(error) => {
+                    tracing::debug!(engine = %self.settings.engine, %error, "a lent connection has ended");
+                }
+            }
+        }
+        None
     }
 
     /// The same for code that knows the database, as [`open_for`](super::open_for).
@@ -162,7 +187,14 @@ impl<DB: Backend> Connector<DB> {
         let farewell = async {
             // Unread data in the socket would make the operating system answer the server with a reset.
             connection.flush().await?;
-            connection.close().await
+            let connection = match &self.lent {
+                Some(lent) => lent.give_back(connection),
+                None => Some(connection),
+            };
+            match connection {
+                Some(connection) => connection.close().await,
+                None => Ok(()),
+            }
         };
         match timeout(GOODBYE_LIMIT, farewell).await {
             Ok(Ok(())) => {}

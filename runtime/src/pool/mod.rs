@@ -24,6 +24,7 @@ mod checkout;
 mod close;
 mod connector;
 mod keeper;
+mod lent;
 mod mend;
 mod meters;
 mod on_sqlx;
@@ -45,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::checkout::Checkout;
 pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connector::Connector;
+pub(crate) use self::lent::{Lent, LentToAny};
 use self::on_sqlx::OnSqlx;
 use self::place::{Held, Places, give_up};
 #[cfg(any(feature = "postgres", feature = "mysql"))]

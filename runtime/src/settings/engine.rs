@@ -15,6 +15,7 @@ use super::layer::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
 use super::url::DatabaseUrl;
+use crate::pool::LentToAny;
 
 /// Checked when compiled.
 const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -59,6 +60,8 @@ pub(crate) struct EngineSettings {
     pub(crate) isolated: bool,
     /// Whether every connection is held inside a transaction, which ends with it and is never committed.
     pub(crate) held: bool,
+    /// Connections of a test that are there already.
+    pub(crate) lent: Option<LentToAny>,
     connect: Vec<ConnectHook>,
     shown: Vec<Shown>,
 }
@@ -66,8 +69,11 @@ pub(crate) struct EngineSettings {
 impl EngineSettings {
     /// Reads every setting out of the layers and checks those that depend on each other.
     pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
-        for warning in layers.environment.misspelt(&layers.engine) {
-            tracing::warn!(engine = layers.engine, "{warning}");
+        // In a test the environment sets only the URL, and many tests would look through it again and again.
+        if layers.in_test.is_none() {
+            for warning in layers.environment.misspelt(&layers.engine) {
+                tracing::warn!(engine = layers.engine, "{warning}");
+            }
         }
         let (seconds, minutes) = (Duration::from_secs, Duration::from_mins);
         let mut read = Reader {
@@ -101,6 +107,7 @@ impl EngineSettings {
             fixtures: read.fixtures(),
             isolated: false,
             held: false,
+            lent: None,
             connect: layers.connect.clone(),
             shown: read.shown,
         };
@@ -120,12 +127,18 @@ impl EngineSettings {
 
     /// Points the settings to the database that a test got. What made that database is not to be done again.
     ///
-    /// `session` is SQL for every connection to it, before the engine's own.
-    pub(crate) fn isolate(&mut self, url: DatabaseUrl, session: Option<&str>) {
+    /// `session` is SQL for every connection to it, before the engine's own; `lent` are connections that are there.
+    pub(crate) fn isolate(
+        &mut self,
+        url: DatabaseUrl,
+        session: Option<&str>,
+        lent: Option<LentToAny>,
+    ) {
         if let Some(shown) = self.shown.iter_mut().find(|shown| shown.name == "url") {
             shown.value = url.to_string();
         }
         self.url = url;
+        self.lent = lent;
         if let Some(sql) = session {
             let own = self.session.take().unwrap_or_default();
             self.session = Some(format!("{sql}; {own}"));

@@ -9,6 +9,7 @@ use super::recipe::Recipe;
 use super::test::Test;
 use crate::backend;
 use crate::error::Error;
+use crate::pool::LentToAny;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Room for connections on a server, given back when it is dropped.
@@ -38,10 +39,10 @@ pub(crate) trait Ground: Send + Sync {
 }
 
 /// The database of tests that roll back: there is nothing to give back, and nothing to keep.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(feature = "mysql")]
 pub(super) struct Shared(pub(super) DatabaseUrl);
 
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(feature = "mysql")]
 impl Lease for Shared {
     fn url(&self) -> &DatabaseUrl {
         &self.0
@@ -60,6 +61,11 @@ pub(crate) trait Lease: Send + Sync {
 
     /// SQL for every connection to it.
     fn session(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Connections to it that are there already.
+    fn lent(&self) -> Option<LentToAny> {
         None
     }
 

@@ -67,7 +67,7 @@ impl Isolated {
         } else {
             ground.lease(recipe, self.test.clone()).await?
         };
-        settings.isolate(lease.url().clone(), lease.session());
+        settings.isolate(lease.url().clone(), lease.session(), lease.lent());
         self.leases.push(lease);
         Ok(())
     }

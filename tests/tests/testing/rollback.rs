@@ -132,3 +132,55 @@ async fn sqlite_rolls_back_too(db: SqliteEngine) {
         .unwrap();
     assert_eq!(seen, 1);
 }
+
+/// What a test has done to its session is not there for the next one that gets the connection.
+async fn leave_traces(db: PgEngine) {
+    let timeout: String = sqlx::query_scalar("SELECT current_setting('statement_timeout')")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(timeout, "0");
+    let temporary: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_class WHERE relname = 'traces'")
+            .fetch_one(&db)
+            .await
+            .unwrap();
+    assert_eq!(temporary, 0);
+    // The driver remembers the types that it has seen, by their names.
+    sqlx::raw_sql("CREATE TYPE mood AS ENUM ('merry'); CREATE TEMPORARY TABLE traces (mood mood)")
+        .execute(&db)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO traces VALUES ($1)")
+        .bind(Mood::Merry)
+        .execute(&db)
+        .await
+        .unwrap();
+    let mood: Mood = sqlx::query_scalar("SELECT mood FROM traces")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(mood, Mood::Merry);
+    sqlx::raw_sql("SET statement_timeout = '1h'")
+        .execute(&db)
+        .await
+        .unwrap();
+}
+
+#[derive(Debug, PartialEq, sqlx::Type)]
+#[sqlx(type_name = "mood", rename_all = "lowercase")]
+enum Mood {
+    Merry,
+}
+
+macro_rules! leave_traces {
+    ($($name:ident)*) => {$(
+        #[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+        #[tokio::test]
+        async fn $name(db: PgEngine) {
+            leave_traces(db).await;
+        }
+    )*};
+}
+
+leave_traces!(one_leaves_traces another_leaves_traces a_third_leaves_traces a_fourth_leaves_traces);

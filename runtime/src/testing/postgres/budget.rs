@@ -6,11 +6,10 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Site, locks};
 use crate::error::Error;
-use crate::testing::background;
 
 /// A process that waits asks this often at least; a test of its own that ends wakes it earlier.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -19,9 +18,34 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 struct Places {
     site: Arc<Site>,
     keys: Vec<i64>,
+    since: Instant,
 }
 
 impl Site {
+    fn given(self: &Arc<Self>, keys: Vec<i64>, since: Instant) -> Box<dyn Any + Send + Sync> {
+        Box::new(Places {
+            site: Arc::clone(self),
+            keys,
+            since,
+        })
+    }
+
+    /// How many places there are on the server.
+    async fn all_places(&self) -> Result<u32, Error> {
+        if let Some(all) = self.all_places.get() {
+            return Ok(*all);
+        }
+        let usable = sqlx::query_scalar(
+            "SELECT current_setting('max_connections')::int4 - current_setting('superuser_reserved_connections')::int4 \
+             - coalesce(current_setting('reserved_connections', true)::int4, 0)",
+        );
+        let mut session = self.session.take().await?;
+        let usable = usable.fetch_one(session.connection()).await;
+        let usable: i32 = session.seen(usable)?;
+        let all = u32::try_from(usable / 2).unwrap_or_default().max(1);
+        Ok(*self.all_places.get_or_init(|| all))
+    }
+
     /// Waits for places.
     pub(super) async fn places(
         self: Arc<Self>,
@@ -31,31 +55,22 @@ impl Site {
         let _turn = self.budget_turn.lock().await;
         loop {
             let freed = self.freed.notified();
-            let mut session = self.session.take().await?;
-            let all = if let Some(all) = self.all_places.get() {
-                *all
-            } else {
-                let usable: i32 = sqlx::query_scalar(
-                        "SELECT current_setting('max_connections')::int4 - current_setting('superuser_reserved_connections')::int4 \
-                         - coalesce(current_setting('reserved_connections', true)::int4, 0)",
-                    )
-                    .fetch_one(session.connection())
-                    .await?;
-                let all = u32::try_from(usable / 2).unwrap_or_default().max(1);
-                *self.all_places.get_or_init(|| all)
-            };
-            let numbers: Vec<i64> = (0..all).map(locks::place).collect();
+            let all = self.all_places().await?;
             let wanted = wanted.min(all) as usize;
+            if let Some((keys, since)) = self.kept.take_places(wanted) {
+                return Ok(self.given(keys, since));
+            }
+            let numbers: Vec<i64> = (0..all).map(locks::place).collect();
+            let mut session = self.session.take().await?;
             let keys = session.lock_some(&numbers, wanted).await?;
             if keys.len() == wanted {
-                drop(session);
-                return Ok(Box::new(Places {
-                    site: Arc::clone(&self),
-                    keys,
-                }));
+                return Ok(self.given(keys, Instant::now()));
             }
             session.unlock(&keys).await?;
             drop(session);
+            if self.give_up_kept().await {
+                continue;
+            }
             // With jitter, so that processes do not take turns at being too late.
             let pause = ASK_AGAIN.mul_f64(0.5 + fastrand::f64());
             let _ = tokio::time::timeout(pause, freed).await;
@@ -65,15 +80,7 @@ impl Site {
 
 impl Drop for Places {
     fn drop(&mut self) {
-        let (site, keys) = (Arc::clone(&self.site), std::mem::take(&mut self.keys));
-        // The runtime is there: it has taken the places.
-        let _ = background::spawn(async move {
-            let unlocked =
-                async { Ok::<_, Error>(site.session.take().await?.unlock(&keys).await?) };
-            if let Err(error) = unlocked.await {
-                tracing::warn!(%error, "places for connections could not be given back");
-            }
-            site.freed.notify_waiters();
-        });
+        self.site
+            .keep_places(std::mem::take(&mut self.keys), self.since);
     }
 }

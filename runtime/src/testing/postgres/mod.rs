@@ -10,6 +10,7 @@
 //! | `stock` | copies: made, leased, cleaned |
 //! | `lease` | a test's database, from lease to return |
 //! | `budget` | the server's connections, shared out among all processes |
+//! | `spare` | what a process keeps from one test to the next |
 //! | `reaper` | what killed processes have left |
 
 mod baseline;
@@ -19,6 +20,7 @@ mod locks;
 mod names;
 mod reaper;
 mod session;
+mod spare;
 mod stock;
 mod template;
 
@@ -33,9 +35,10 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 
 use self::session::Session;
+use self::spare::Kept;
 use self::template::Templates;
 use super::background;
-use super::ground::{Ground, Lease, Room, Shared};
+use super::ground::{Ground, Lease, Room};
 use super::recipe::Recipe;
 use super::test::Test;
 use super::url;
@@ -61,6 +64,7 @@ pub(super) struct Site {
     waiting: AtomicUsize,
     /// Databases on their way: copies under way, and databases being returned.
     coming: AtomicUsize,
+    kept: Kept,
     reaped: AtomicBool,
 }
 
@@ -81,6 +85,7 @@ pub(crate) fn ground(settings: &EngineSettings) -> Result<Arc<dyn Ground>, Error
             freed: Notify::new(),
             waiting: AtomicUsize::new(0),
             coming: AtomicUsize::new(0),
+            kept: Kept::default(),
             reaped: AtomicBool::new(false),
         })
     });
@@ -119,7 +124,8 @@ impl Ground for Site {
             let name = self.shared(&recipe, &template).await?;
             self.reap_once();
             let url = url::of_database(&recipe.settings, &name)?;
-            Ok(Box::new(Shared(url)) as Box<dyn Lease>)
+            let lease = self.lend(&recipe, url).await?;
+            Ok(Box::new(lease) as Box<dyn Lease>)
         }))
     }
 }

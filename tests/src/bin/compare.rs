@@ -1,0 +1,125 @@
+//! The faults, played on poolhouse's pool and on `sqlx::Pool` side by side: a report, not a test. `tests/compare` runs it.
+//!
+//! Each case is played in a process of its own, because one that does not hold may hang or abort. `sqlx::Pool` never
+//! promised most of these; the report shows what its users get all the same.
+
+use std::{env, future::Future, pin::Pin, process::Stdio, time::Duration};
+
+use anyhow::{Context, ensure};
+use poolhouse_tests::{
+    Kind,
+    faults::{cancel, close, network, restart, runtimes, start},
+    servers,
+    subject::{Own, SqlxAlone},
+};
+use sqlx::{MySql, Postgres};
+use tokio::{process::Command, time::timeout};
+
+/// Longer than any case takes that ends by itself.
+const LIMIT: Duration = Duration::from_mins(1);
+
+type Played = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
+/// A case on each pool and server: poolhouse on Postgres and MariaDB, sqlx on Postgres and MariaDB.
+struct Case {
+    name: &'static str,
+    on: [fn() -> Played; 4],
+}
+
+const COLUMNS: [&str; 4] = [
+    "poolhouse, Postgres",
+    "poolhouse, MariaDB",
+    "sqlx::Pool, Postgres",
+    "sqlx::Pool, MariaDB",
+];
+
+macro_rules! cases {
+    ($($name:literal: $module:ident::$case:ident;)+) => {
+        const CASES: &[Case] = &[$(Case {
+            name: $name,
+            on: [
+                || Box::pin($module::$case::<Own<Postgres>>()),
+                || Box::pin($module::$case::<Own<MySql>>()),
+                || Box::pin($module::$case::<SqlxAlone<Postgres>>()),
+                || Box::pin($module::$case::<SqlxAlone<MySql>>()),
+            ],
+        }),+];
+    };
+}
+
+cases! {
+    "9: a checkout is held for ever; close ends it and names the holder": close::held_for_ever;
+    "10: a checkout is leaked; close ends": close::leaked;
+    "11: a clone outlives the pool": close::outlived_by_a_clone;
+    "12: a statement runs at close and is ended": close::running_statement;
+    "13: a dropped query runs on at close and is ended": close::dropped_query;
+    "13: a dropped query frees its place": close::dropped_query_frees_its_place;
+    "14: begin() cancelled, nobody gets the transaction": cancel::begin;
+    "14: a transaction cancelled anywhere": cancel::transaction;
+    "14: a plain BEGIN dropped": cancel::plain_begin;
+    "16: acquire() cancelled 10 000 times": cancel::acquire;
+    "17: a thousand waiters are told at close": close::a_thousand_waiters;
+    "18: a handshake under way at close": network::late_handshake;
+    "19: the server restarts, the pool is idle": restart::while_idle;
+    "20: the server restarts under queries": restart::in_the_middle_of_queries;
+    "21: a connection returns into a black hole": network::return_into_a_black_hole;
+    "21: an idle connection is in a black hole": network::idle_in_a_black_hole;
+    "22: all peers are black holes at close": network::close_into_a_black_hole;
+    "23: a half-read result at close": close::half_read_result;
+    "24: a checkout dropped outside any runtime": runtimes::dropped_outside;
+    "24: a checkout dropped after its runtime": runtimes::dropped_after_the_runtime;
+    "25: another runtime ends": runtimes::another_runtime_ends;
+    "26: a start fails after some connections": start::after_some_connections;
+    "27: too many clients": start::too_many_clients;
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut words = env::args().skip(1);
+    if let (Some(case), Some(column)) = (words.next(), words.next()) {
+        let case = CASES.get(case.parse::<usize>()?).context("no such case")?;
+        let play = case
+            .on
+            .get(column.parse::<usize>()?)
+            .context("no such column")?;
+        return play().await;
+    }
+    for kind in [Kind::Postgres, Kind::MariaDb] {
+        ensure!(servers::require(kind).is_some(), "run tests/compare");
+    }
+    println!("| case | {} |", COLUMNS.join(" | "));
+    println!("|---|{}", "---|".repeat(COLUMNS.len()));
+    let mut held = [0; COLUMNS.len()];
+    for (index, case) in CASES.iter().enumerate() {
+        print!("| {} |", case.name);
+        for (column, held) in held.iter_mut().enumerate() {
+            let verdict = verdict(index, column).await?;
+            *held += usize::from(verdict == "holds");
+            print!(" {verdict} |");
+        }
+        println!();
+    }
+    let held = held.map(|held| format!("{held} of {}", CASES.len()));
+    println!("| **hold** | {} |", held.join(" | "));
+    Ok(())
+}
+
+/// Plays a case in a process of its own.
+async fn verdict(case: usize, column: usize) -> anyhow::Result<&'static str> {
+    let child = Command::new(env::current_exe()?)
+        .args([case.to_string(), column.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status();
+    Ok(match timeout(LIMIT, child).await {
+        Ok(status) => {
+            if status?.success() {
+                "holds"
+            } else {
+                "no"
+            }
+        }
+        Err(_) => "hangs",
+    })
+}

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use poolhouse_tests::{Kind, PrivateServer, Server, eventually};
+use sqlx::Connection;
 
 use crate::scenarios::{FATE, MIGRATIONS};
 
@@ -311,4 +312,76 @@ fn migrations(files: &[(&str, &str)]) -> tempfile::TempDir {
         fs::write(Path::new(folder.path()).join(name), sql).unwrap();
     }
     folder
+}
+
+/// What a run on SQLite has left below its temporary folder, without templates and locks.
+fn left_below(folder: &Path) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).unwrap();
+            let depth = name.components().count();
+            let name = name.to_str().unwrap().to_owned();
+            // `poolhouse-<user>/sqlite/<fingerprint>.db` is a template.
+            let is_template = depth == 3 && name.ends_with(".db");
+            if !is_template && !name.ends_with(".lock") && !name.ends_with("gate") {
+                left.push(name);
+            }
+        }
+    }
+    left
+}
+
+#[tokio::test]
+async fn on_sqlite_a_failed_test_keeps_its_file_and_a_passed_one_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |fate: &str| {
+        Command::new(std::env::current_exe().unwrap())
+            .arg("on_file::")
+            .env("TMPDIR", folder.path())
+            .env(FATE, fate)
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap()
+    };
+    passes(&run("pass"));
+    assert!(
+        left_below(folder.path()).is_empty(),
+        "{:?}",
+        left_below(folder.path())
+    );
+
+    let output = run("fail");
+    assert!(!output.status.success(), "{}", said(&output));
+    let left = left_below(folder.path());
+    // No `-wal` and no `-shm`: it was closed.
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(
+        left[0].ends_with("kept/testing.on_file.inserts.db"),
+        "{left:?}"
+    );
+    let kept = folder.path().join(&left[0]);
+    let url = format!("sqlite:{}", kept.display());
+    assert!(
+        said(&output).contains(&format!("its database is kept: {url}")),
+        "{}",
+        said(&output)
+    );
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(rows, 1);
+    connection.close().await.unwrap();
+
+    // Passing takes nothing away, and adds nothing.
+    passes(&run("pass"));
+    assert_eq!(left_below(folder.path()), left);
 }

@@ -2,6 +2,7 @@
 
 mod drivers;
 mod mysql;
+mod on_file;
 mod postgres;
 mod rollback;
 mod scenarios;

@@ -133,20 +133,8 @@ async fn sqlite_rolls_back_too(db: SqliteEngine) {
     assert_eq!(seen, 1);
 }
 
-/// What a test has done to its session is not there for the next one that gets the connection.
-async fn leave_traces(db: PgEngine) {
-    let timeout: String = sqlx::query_scalar("SELECT current_setting('statement_timeout')")
-        .fetch_one(&db)
-        .await
-        .unwrap();
-    assert_eq!(timeout, "0");
-    let temporary: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM pg_class WHERE relname = 'traces'")
-            .fetch_one(&db)
-            .await
-            .unwrap();
-    assert_eq!(temporary, 0);
-    // The driver remembers the types that it has seen, by their names.
+/// The driver remembers the types that it has seen, by their names; each of these tests makes a new one.
+async fn makes_a_type(db: PgEngine) {
     sqlx::raw_sql("CREATE TYPE mood AS ENUM ('merry'); CREATE TEMPORARY TABLE traces (mood mood)")
         .execute(&db)
         .await
@@ -161,10 +149,6 @@ async fn leave_traces(db: PgEngine) {
         .await
         .unwrap();
     assert_eq!(mood, Mood::Merry);
-    sqlx::raw_sql("SET statement_timeout = '1h'")
-        .execute(&db)
-        .await
-        .unwrap();
 }
 
 #[derive(Debug, PartialEq, sqlx::Type)]
@@ -173,14 +157,31 @@ enum Mood {
     Merry,
 }
 
-macro_rules! leave_traces {
-    ($($name:ident)*) => {$(
+/// What does not end with a transaction: a test does not find it when it gets the connection of another one.
+async fn leaves_traces(db: PgEngine) {
+    let locks: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+    )
+    .fetch_one(&db)
+    .await
+    .unwrap();
+    assert_eq!(locks, 0);
+    // An error, if it is there already. Shared, because these tests run side by side.
+    sqlx::raw_sql("PREPARE trace AS SELECT 1; SELECT pg_advisory_lock_shared(1)")
+        .execute(&db)
+        .await
+        .unwrap();
+}
+
+macro_rules! four_times {
+    ($body:ident: $($name:ident)*) => {$(
         #[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
         #[tokio::test]
         async fn $name(db: PgEngine) {
-            leave_traces(db).await;
+            $body(db).await;
         }
     )*};
 }
 
-leave_traces!(one_leaves_traces another_leaves_traces a_third_leaves_traces a_fourth_leaves_traces);
+four_times!(makes_a_type: one_makes_a_type another_makes_a_type a_third_makes_a_type a_fourth_makes_a_type);
+four_times!(leaves_traces: one_leaves_traces another_leaves_traces a_third_leaves_traces a_fourth_leaves_traces);

@@ -326,12 +326,15 @@ fn left_below(folder: &Path) -> Vec<String> {
                 continue;
             }
             let name = path.strip_prefix(folder).unwrap();
-            let depth = name.components().count();
-            let name = name.to_str().unwrap().to_owned();
             // `poolhouse-<user>/sqlite/<fingerprint>.db` is a template.
-            let is_template = depth == 3 && name.ends_with(".db");
-            if !is_template && !name.ends_with(".lock") && !name.ends_with("gate") {
-                left.push(name);
+            let is_template = name.components().count() == 3;
+            let kind = name.extension().unwrap_or_default();
+            if !(is_template && kind == "db"
+                || kind == "lock"
+                || name.ends_with("gate")
+                || name.ends_with("lock"))
+            {
+                left.push(name.to_str().unwrap().to_owned());
             }
         }
     }

@@ -91,7 +91,7 @@ async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
     end.send(true)?;
     let (_server, faults) = faults?;
 
-    let workers = timeout(Duration::from_secs(60), join_all(workers))
+    let workers = timeout(Duration::from_mins(1), join_all(workers))
         .await
         .context("a task hangs")?;
     for worker in workers {
@@ -162,7 +162,7 @@ async fn work<DB: Sql>(
                 up_to(cut, pool.execute(spoil)).await
             }
         };
-        done.note(action, &result)?;
+        done.note(action, result.as_ref())?;
         if matches!(result, Some(Err(_))) {
             // Whoever has just seen a fault does not ask again in the same instant.
             sleep(Duration::from_millis(20)).await;
@@ -243,7 +243,7 @@ struct Done(Mutex<BTreeMap<Action, [u64; 3]>>);
 
 impl Done {
     /// Counts a result. An error is that of a server that goes away, or it is none that may happen.
-    fn note(&self, action: Action, result: &Option<sqlx::Result<()>>) -> anyhow::Result<()> {
+    fn note(&self, action: Action, result: Option<&sqlx::Result<()>>) -> anyhow::Result<()> {
         let kind = match result {
             Some(Ok(())) => 0,
             None => 1,

@@ -72,14 +72,16 @@ macro_rules! houses {
 pub(crate) use houses;
 
 /// A pool's name, and a case on it.
-type Case = (
-    &'static str,
-    fn() -> Pin<Box<dyn Future<Output = anyhow::Result<()>>>>,
-);
+type Case = (&'static str, fn() -> Played);
+
+/// A kind of runtime: its name, and how to build one.
+type Runtime = (&'static str, fn() -> Builder);
+
+type Played = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
 /// Plays a case on every pool and on both runtimes at the same time: most of a case is waiting.
 pub(crate) fn side_by_side(pools: &[Case]) -> anyhow::Result<()> {
-    let runtimes: [(&str, fn() -> Builder); 2] = [
+    let runtimes: [Runtime; 2] = [
         ("multi-thread", Builder::new_multi_thread),
         ("current-thread", Builder::new_current_thread),
     ];

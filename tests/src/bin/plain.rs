@@ -2,6 +2,11 @@
 //!
 //! Each queries its database and returns; they differ in what they take and what they return.
 
+#![allow(
+    clippy::wildcard_imports,
+    reason = "each module is one program, with the imports of all"
+)]
+
 use std::{
     env,
     error::Error,

@@ -1,5 +1,10 @@
 //! Faults that end a whole program: real ones, with real signals.
 
+#![allow(
+    clippy::extra_unused_type_parameters,
+    reason = "the table names each case's database, whether the case asks for it or not"
+)]
+
 use anyhow::ensure;
 use poolhouse_tests::{Ground, Sql, program::Signal};
 

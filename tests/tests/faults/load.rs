@@ -64,7 +64,7 @@ async fn on<DB: Sql>(flavor: &str, ground: &Ground) -> anyhow::Result<()> {
 
     let in_the_middle = clients.iter().filter(|client| client.told_to_close).count();
     ensure!(in_the_middle > 0, "no request was under way at the signal");
-    let answered: Vec<&str> = clients.iter().flat_map(|client| client.names()).collect();
+    let answered: Vec<&str> = clients.iter().flat_map(Client::names).collect();
     let accepted = ground.answer::<DB>("SELECT count(*) FROM band").await?;
     let both = format!(
         "SELECT count(*) FROM band WHERE name IN ('{}')",

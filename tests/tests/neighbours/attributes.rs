@@ -50,10 +50,10 @@ async fn tracing_instrument_above_and_below() -> anyhow::Result<()> {
 #[doc = "And some more."]
 #[allow(unused_variables)]
 #[expect(clippy::let_and_return)]
-#[cfg(all())]
+#[cfg(test)]
 #[with_pool(engine = "decorated", url = "sqlite::memory:")]
 #[inline]
-#[must_use]
+#[must_use = "it is documented"]
 async fn decorated(port: u16, #[pool] db: SqliteEngine) -> anyhow::Result<i64> {
     let answer = answer(&db).await?;
     answer.checked_sub(0).map_or_else(
@@ -67,7 +67,7 @@ async fn decorated(port: u16, #[pool] db: SqliteEngine) -> anyhow::Result<i64> {
 
 /// The same name under a condition that does not hold.
 #[with_pool(engine = "decorated", url = "sqlite::memory:")]
-#[cfg(any())]
+#[cfg(not(test))]
 async fn decorated(nothing: Unknown) {}
 
 #[tokio::test]

@@ -1,5 +1,12 @@
 //! Everything that a signature may have.
 
+#![allow(
+    clippy::needless_lifetimes,
+    clippy::too_many_arguments,
+    clippy::used_underscore_binding,
+    reason = "signatures of every kind"
+)]
+
 use std::fmt::Display;
 use std::future::Future;
 use std::rc::Rc;

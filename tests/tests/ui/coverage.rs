@@ -71,8 +71,11 @@ fn built() -> (PathBuf, PathBuf) {
     let library = files
         .filter_map(|file| Some(file.ok()?.path()))
         .filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| name.starts_with("libpoolhouse-") && name.ends_with(".rlib"))
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            stem.is_some_and(|stem| stem.starts_with("libpoolhouse-"))
+                && path
+                    .extension()
+                    .is_some_and(|extension| extension == "rlib")
         })
         .max_by_key(|path| path.metadata().and_then(|file| file.modified()).ok());
     (library.expect("poolhouse is built"), folder)

@@ -2,6 +2,7 @@
 
 mod drivers;
 mod mysql;
+mod neighbours;
 mod on_file;
 mod postgres;
 mod rollback;

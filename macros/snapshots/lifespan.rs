@@ -15,6 +15,7 @@ pub(crate) async fn serve(app: Router) -> Result<(), AppError> {
     #[allow(
         clippy::fn_params_excessive_bools,
         clippy::future_not_send,
+        clippy::items_after_statements,
         clippy::too_many_arguments,
         clippy::too_many_lines,
         clippy::unused_async

@@ -15,6 +15,7 @@ async fn main() -> anyhow::Result<()> {
     #[allow(
         clippy::fn_params_excessive_bools,
         clippy::future_not_send,
+        clippy::items_after_statements,
         clippy::too_many_arguments,
         clippy::too_many_lines,
         clippy::unused_async

@@ -11,6 +11,7 @@ fn counts_bands() -> Result<(), sqlx::Error> {
     #[allow(
         clippy::fn_params_excessive_bools,
         clippy::future_not_send,
+        clippy::items_after_statements,
         clippy::too_many_arguments,
         clippy::too_many_lines,
         clippy::unused_async

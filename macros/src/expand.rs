@@ -72,12 +72,12 @@ impl<'a> Expansion<'a> {
         let call = self.call();
         let mut tokens = quote!(#(#attrs)* #visibility #signature);
         Brace(body.span()).surround(&mut tokens, |tokens| {
-            // The inner function must be async even if it awaits nothing. The other lints are about a signature, and
-            // the outer function has the same.
+            // The inner function must be async even if it awaits nothing, and another attribute may put statements before
+            // it. The other lints are about a signature, and the outer function has the same.
             tokens.extend(quote! {
                 #[allow(
-                    clippy::fn_params_excessive_bools, clippy::future_not_send, clippy::too_many_arguments,
-                    clippy::too_many_lines, clippy::unused_async
+                    clippy::fn_params_excessive_bools, clippy::future_not_send, clippy::items_after_statements,
+                    clippy::too_many_arguments, clippy::too_many_lines, clippy::unused_async
                 )]
                 #inner
                 #call

@@ -15,7 +15,7 @@ async fn the_error_names_the_feature() {
     let error = body().await.expect_err("nothing here speaks to MySQL");
     let said = error.to_string();
     assert!(
-        said.contains("enable the feature `mysql` of `poolhouse` in Cargo.toml"),
+        said.contains("Enable the feature `mysql` of `poolhouse` in Cargo.toml"),
         "{said}"
     );
     assert!(said.contains("engine `default`"), "{said}");

@@ -16,6 +16,13 @@ pub(crate) struct Lent<DB: Backend> {
     comes_back: bool,
 }
 
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(
+        dead_code,
+        reason = "so far only tests on Postgres are lent connections"
+    )
+)]
 impl<DB: Backend> Lent<DB> {
     pub(crate) fn new(connection: DB::Connection, comes_back: bool) -> Arc<Self> {
         Arc::new(Self {

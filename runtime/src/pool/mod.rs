@@ -46,7 +46,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::checkout::Checkout;
 pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connector::Connector;
-pub(crate) use self::lent::{Lent, LentToAny};
+#[cfg(feature = "postgres")]
+pub(crate) use self::lent::Lent;
+pub(crate) use self::lent::LentToAny;
 use self::on_sqlx::OnSqlx;
 use self::place::{Held, Places, give_up};
 #[cfg(any(feature = "postgres", feature = "mysql"))]

@@ -32,6 +32,7 @@ pub(super) fn server(settings: &EngineSettings) -> Result<String, TestError> {
 }
 
 /// The database that the URL names, if it does.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) fn database(settings: &EngineSettings) -> Result<Option<String>, TestError> {
     let url = parse(settings)?;
     let parameter = url.query_pairs().find(|(key, _)| key == "dbname");

@@ -116,9 +116,10 @@ async fn max_lifetime_in_use<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 
 async fn min_size<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let database = ground.database()?;
-    // The idle timeout sets the keeper's pace.
+    // No more places than that: an acquire would take another one while a connection is still being looked at. The idle
+    // timeout sets the keeper's pace.
     let settings = settings(&ground)
-        .max_size(4)
+        .max_size(3)
         .min_size(3)
         .idle_timeout("1s")
         .validate_after("0s");

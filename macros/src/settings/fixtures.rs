@@ -54,7 +54,8 @@ impl Fixture {
             (false, true) => format!("fixtures/{name}"),
             (false, false) => format!("fixtures/{name}.sql"),
         };
-        // Unknown in some editors; there `include_str!` says the same in its own words.
+        // `unwrap` gives the compiler's own span, which is there when the compiler runs this. The file is unknown in some
+        // editors; there `include_str!` says the same in its own words.
         let source = proc_macro::is_available().then(|| written.span().unwrap().local_file());
         if let Some(source) = source.flatten() {
             let file = source.parent().unwrap_or(Path::new("")).join(&path);

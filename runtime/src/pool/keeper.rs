@@ -27,7 +27,7 @@ pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration) {
         }
         own.warn_of_leaks();
         own.retire_idle();
-        own.fill_up().await;
+        own.fill_up();
     }
 }
 
@@ -94,20 +94,16 @@ impl<DB: Backend> Own<DB> {
     }
 
     /// Opens what `min_size` lacks, side by side.
-    async fn fill_up(&self) {
+    fn fill_up(&self) {
         let lacking = (self.settings().min_size as usize).saturating_sub(self.places.status().size);
         let (mut empty, mut idle) = (Vec::with_capacity(lacking), Vec::new());
         while empty.len() < lacking {
             // Never in front of a caller that waits.
-            let at_once = deadpool::managed::Timeouts {
-                wait: Some(Duration::ZERO),
-                ..Default::default()
-            };
-            match self.places.timeout_get(&at_once).await {
-                Ok(place) if place.0.is_none() => empty.push(place),
+            match self.place_at_once() {
+                Some(place) if place.0.is_none() => empty.push(place),
                 // The queue comes first, so the empty places are behind those that are idle.
-                Ok(place) => idle.push(place),
-                Err(_) => break,
+                Some(place) => idle.push(place),
+                None => break,
             }
         }
         drop(idle);

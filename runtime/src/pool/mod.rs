@@ -96,8 +96,15 @@ impl<DB: Backend> Pool<DB> {
             return None;
         };
         let now = Instant::now();
-        let held = own.place_at_once().filter(|held| held.is_fresh(now))?;
-        Some(own.hand_out(held, holder, now))
+        let held = own.place_at_once()?;
+        if held.is_fresh(now) {
+            return Some(own.hand_out(held, holder, now));
+        }
+        if held.0.is_none() {
+            // It was made for this look; the queue holds filled places only.
+            give_up(held);
+        }
+        None
     }
 
     /// Takes a connection, waiting for one up to `acquire_timeout`.
@@ -157,7 +164,7 @@ impl<DB: Backend> Pool<DB> {
 }
 
 impl<DB: Backend> Own<DB> {
-    /// A place, if nobody has it and nobody waits for it.
+    /// A place, if nobody has it and nobody waits for it. It may be empty.
     fn place_at_once(&self) -> Option<Held<DB>> {
         let at_once = deadpool::managed::Timeouts {
             wait: Some(Duration::ZERO),

@@ -17,7 +17,7 @@ use super::read::{Reader, Shown};
 use super::url::DatabaseUrl;
 use crate::pool::LentToAny;
 
-/// Checked when compiled.
+// Checked when compiled, both of them.
 const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Many tests run side by side on one server, and one that needs more connections at a time can say so.

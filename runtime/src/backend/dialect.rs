@@ -26,6 +26,8 @@ pub(crate) struct Dialect {
     pub(crate) diagnose: fn(code: Option<&str>, message: &str) -> Option<Diagnosis>,
     /// Whether a URL names a database that lives in this process's memory and dies with its last connection.
     pub(crate) in_memory: fn(url: &str) -> bool,
+    /// Whether connections say goodbye one after another: the last one has something to do for the database.
+    pub(crate) closes_in_turn: bool,
     /// How a connection is held inside a transaction for a whole test: a statement after which every later transaction can
     /// only read, so that nothing gets past this one, and the statement that begins this one.
     pub(crate) hold: (Option<&'static str>, &'static str),
@@ -184,6 +186,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         })
     },
     in_memory: |_| false,
+    closes_in_turn: false,
     hold: (
         Some("SET default_transaction_read_only = on"),
         "BEGIN READ WRITE",
@@ -241,6 +244,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
         })
     },
     in_memory: |_| false,
+    closes_in_turn: false,
     hold: (
         Some("SET SESSION TRANSACTION READ ONLY"),
         "START TRANSACTION READ WRITE",
@@ -280,6 +284,9 @@ pub(crate) static SQLITE: Dialect = Dialect {
     },
     // <https://www.sqlite.org/inmemorydb.html>
     in_memory: |url| url.contains(":memory:") || url.contains("mode=memory"),
+    // The last connection writes the write-ahead log back and removes it. Two that close at the same moment each see the
+    // other, and both leave it: <https://www.sqlite.org/wal.html#the_wal_file>
+    closes_in_turn: true,
     // The file is the test's own.
     hold: (None, "BEGIN"),
     create_extension: None,

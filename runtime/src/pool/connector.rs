@@ -31,6 +31,8 @@ pub(crate) struct Connector<DB: Backend> {
     pub(crate) dialect: &'static Dialect,
     pub(crate) options: OptionsOf<DB>,
     lent: Option<Arc<Lent<DB>>>,
+    /// Held by the connection that is saying goodbye, where they do so in turn.
+    goodbyes: tokio::sync::Mutex<()>,
 }
 
 /// A new connection. If nobody takes it, it says goodbye by itself.
@@ -84,6 +86,7 @@ impl<DB: Backend> Connector<DB> {
             settings: Arc::new(settings),
             dialect,
             options,
+            goodbyes: tokio::sync::Mutex::default(),
         })
     }
 
@@ -185,6 +188,11 @@ impl<DB: Backend> Connector<DB> {
     /// Reads what is still to be read, tells the server, and closes. Never longer than its limit.
     pub(crate) async fn goodbye(&self, mut connection: DB::Connection) {
         let farewell = async {
+            let _turn = if self.dialect.closes_in_turn {
+                Some(self.goodbyes.lock().await)
+            } else {
+                None
+            };
             // Unread data in the socket would make the operating system answer the server with a reset.
             connection.flush().await?;
             let connection = match &self.lent {

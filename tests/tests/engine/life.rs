@@ -4,7 +4,7 @@ use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
-use poolhouse::{AcquireError, AcquireKind, Engine};
+use poolhouse::{AcquireError, AcquireKind, Engine, Settings};
 use poolhouse_tests::{
     Ground, Heard, Options, Sql, Subject, eventually,
     steps::up_to,
@@ -24,6 +24,7 @@ grounds! {
     a_wait_that_ends_without_a_server_says_so: no_server, on (postgres, mariadb);
     a_session_that_the_server_has_ended_is_noticed: validate_after, on (postgres, mariadb);
     one_broken_connection_makes_the_others_suspect: suspects, on (postgres, mariadb);
+    a_close_leaves_nothing_beside_the_file: beside_the_file, on (sqlite);
     a_dropped_transaction_on_a_sqlx_pool_is_rolled_back: on_sqlx, on (postgres, mariadb, sqlite);
 }
 
@@ -328,4 +329,28 @@ async fn on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     );
     pool.close().await;
     ground.closed_in_good_order().await
+}
+
+/// The last connection to a SQLite file writes the log back and removes it, also when all of them close at one moment.
+async fn beside_the_file<DB: Sql>(_: Ground) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("sqlite:{}/entries.db?mode=rwc", folder.path().display());
+    // Two that close at the same moment are rare enough to be tried for more than once.
+    for round in 0..50 {
+        let settings = Settings::new()
+            .engine("file")
+            .url(&url)
+            .max_size(8)
+            .min_size(8);
+        let engine: Engine<DB> = started(&settings).await?;
+        Own(engine.clone())
+            .execute("CREATE TABLE IF NOT EXISTS entry (id INTEGER); INSERT INTO entry VALUES (7)")
+            .await?;
+        engine.close_connection_pool().await;
+        let left: Vec<_> = std::fs::read_dir(folder.path())?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<Result<_, _>>()?;
+        ensure!(left == ["entries.db"], "after {round} rounds: {left:?}");
+    }
+    Ok(())
 }

@@ -20,10 +20,16 @@ const TEMPLATE_DAYS: u64 = 7;
 /// The database of a failed test is kept for so long, or until the same test fails again.
 const KEEP: Duration = Duration::from_hours(24);
 
+/// So many used databases are left to the tests that begin next, which make them ready again: a run on eight threads
+/// leaves no more when it ends. What several killed runs have left adds up to more.
+const ENOUGH_USED: usize = 8;
+
 /// A database of ours, as the server lists it.
 struct Found {
     oid: i64,
     name: String,
+    /// A test has it, or had a moment ago.
+    leased: bool,
     /// An interrupted `DROP DATABASE` has left it: nobody can connect.
     invalid: bool,
     comment: Option<String>,
@@ -50,10 +56,12 @@ impl Site {
             return Ok(());
         }
         let rows = sqlx::query(
-            "SELECT oid::int8, datname::text, datconnlimit = -2, shobj_description(oid, 'pg_database') \
+            "SELECT oid::int8, datname::text, datconnlimit = -2, shobj_description(oid, 'pg_database'), \
+                oid IN (SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid::int8 = $2) \
              FROM pg_database WHERE starts_with(datname, $1) ORDER BY oid DESC",
         )
         .bind(names::PREFIX)
+        .bind(locks::LEASE >> 32)
         .fetch_all(session.connection())
         .await;
         let rows = session.seen(rows)?;
@@ -65,6 +73,7 @@ impl Site {
                 name: row.get(1),
                 invalid: row.get(2),
                 comment: row.get(3),
+                leased: row.get(4),
             })
             .collect();
         for one in &found {
@@ -124,10 +133,19 @@ fn remains(one: &Found, all: &[Found]) -> Option<i64> {
         State::Ready | State::Shared => (one.invalid || !has_template).then_some(lease),
         State::Used(_) => match &one.comment {
             Some(comment) => is_forgotten(comment, all).then_some(lease),
-            // The next test that needs one makes it ready again.
-            None => (one.invalid || !has_template).then_some(lease),
+            None => (one.invalid || !has_template || is_surplus(one, all)).then_some(lease),
         },
     }
+}
+
+/// Whether a database that nobody has returned is one more than the next tests can want.
+fn is_surplus(one: &Found, all: &[Found]) -> bool {
+    let is_used = |found: &&Found| match names::parse(&found.name) {
+        Some((_, State::Used(_))) => !found.leased && found.comment.is_none(),
+        _ => false,
+    };
+    let older = all.iter().filter(|other| other.oid < one.oid);
+    is_used(&one) && older.filter(is_used).count() >= ENOUGH_USED
 }
 
 /// Whether no test has used a template for a long time.

@@ -6,6 +6,7 @@ mod faults;
 mod house;
 mod lifecycle;
 mod neighbours;
+mod pooled;
 mod stress;
 mod support;
 mod table;

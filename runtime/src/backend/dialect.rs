@@ -22,6 +22,8 @@ pub(crate) struct Dialect {
     pub(crate) end_session: fn(u64) -> Option<String>,
     /// A query for the server's version as text.
     pub(crate) version: &'static str,
+    /// A query for 1 where a pooler seems to stand between the driver and the server, and 0 elsewhere.
+    pub(crate) pooler_sign: Option<&'static str>,
     /// What a failed connection attempt means.
     pub(crate) diagnose: fn(code: Option<&str>, message: &str) -> Option<Diagnosis>,
     /// Whether a URL names a database that lives in this process's memory and dies with its last connection.
@@ -159,6 +161,12 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         ))
     },
     version: "SHOW server_version",
+    // The driver's start-up packet sets the encoding, and the server knows that it came from the client. A pooler has a
+    // start-up packet of its own, and sets later what it knows of its clients' wishes.
+    // <https://www.postgresql.org/docs/current/view-pg-settings.html>
+    pooler_sign: Some(
+        "SELECT count(*) FROM pg_settings WHERE name = 'client_encoding' AND source <> 'client'",
+    ),
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
     diagnose: |code, _| {
         Some(match code? {
@@ -208,6 +216,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     // <https://mariadb.com/kb/en/kill/>
     end_session: |id| Some(format!("KILL CONNECTION {id}")),
     version: "SELECT VERSION()",
+    pooler_sign: None,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: the driver gives the SQLSTATE as code, which does not
     // tell these apart where it is HY000 or 08004, so the message's own words decide there.
     diagnose: |code, message| {
@@ -260,6 +269,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     session_id: None,
     end_session: |_| None,
     version: "SELECT sqlite_version()",
+    pooler_sign: None,
     // <https://www.sqlite.org/rescode.html>
     diagnose: |code, _| {
         Some(match code? {

@@ -4,6 +4,7 @@ mod erased;
 mod executor;
 mod life;
 mod transaction;
+mod way;
 
 use std::fmt;
 use std::future::Future;
@@ -217,9 +218,10 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// The driver's connect options, for what wants a connection of its own, such as a `PgListener`.
+    /// The driver's connect options, for what wants a connection of its own, such as a `PgListener`: those of `direct_url`
+    /// if it is set.
     pub fn connect_options(&self) -> OptionsOf<DB> {
-        self.connector().options.clone()
+        self.connector().direct().options.clone()
     }
 
     /// The `sqlx::Pool` that this engine runs on, if a function asked for one as a parameter.

@@ -102,6 +102,28 @@ impl StartError {
         )
     }
 
+    pub(crate) fn no_pooler(settings: &EngineSettings, kind: &str) -> Self {
+        Self::new(
+            settings,
+            format!(
+                "{} is for an engine of Postgres (`PgEngine`), and this one is of {kind}",
+                settings.describe("pooler")
+            ),
+            "remove `pooler`, or ask for a `PgEngine`",
+        )
+    }
+
+    pub(crate) fn pooler_under_sqlx(settings: &EngineSettings) -> Self {
+        Self::new(
+            settings,
+            format!(
+                "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, whose statements are not safe with {}",
+                settings.describe("pooler")
+            ),
+            "take an engine parameter instead of the `sqlx::Pool`",
+        )
+    }
+
     pub(crate) fn options(settings: &EngineSettings, error: &sqlx::Error) -> Self {
         Self::new(
             settings,

@@ -1,5 +1,7 @@
 //! A use that cannot work.
 
+use crate::settings::EngineSettings;
+
 /// A use of an engine that cannot work.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -26,10 +28,31 @@ pub enum UsageError {
         /// The engine's name.
         engine: String,
     },
+    /// `LISTEN` was sent through a pooler.
+    #[error(
+        "engine `{engine}`: LISTEN needs a session on the server, and with {pooler} nobody has one. Use a `PgListener` with \
+         `connect_options()` of the engine, and set `direct_url` to the URL past the pooler"
+    )]
+    Listen {
+        /// The engine's name.
+        engine: String,
+        /// `pooler` with its value and source.
+        pooler: String,
+    },
     /// The operating system refused what a runtime needs.
     #[error("the tokio runtime could not be built: {reason}")]
     Runtime {
         /// The operating system's reason.
         reason: String,
     },
+}
+
+impl UsageError {
+    #[cfg(feature = "postgres")]
+    pub(crate) fn listen(settings: &EngineSettings) -> Self {
+        Self::Listen {
+            engine: settings.engine.clone(),
+            pooler: settings.describe("pooler"),
+        }
+    }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Connector<DB: Backend> {
     pub(crate) settings: Arc<EngineSettings>,
     pub(crate) dialect: &'static Dialect,
     pub(crate) options: OptionsOf<DB>,
+    /// Opens connections past a pooler, when it is known where the server is.
+    direct: Option<Arc<Self>>,
     lent: Option<Arc<Lent<DB>>>,
     /// Held by the connection that is saying goodbye, where they do so in turn.
     goodbyes: tokio::sync::Mutex<()>,
@@ -81,7 +83,15 @@ impl<DB: Backend> Connector<DB> {
         let options =
             DB::options(&settings).map_err(|error| StartError::options(&settings, &error))?;
         let options = settings.connect_with(options)?;
+        if settings.pooler.is_some() && DB::BEGIN_POOLED.is_none() {
+            return Err(StartError::no_pooler(&settings, DB::KIND).into());
+        }
+        let direct = match settings.past_the_pooler() {
+            Some(direct) => Some(Arc::new(Self::new(direct)?)),
+            None => None,
+        };
         Ok(Self {
+            direct,
             lent: Lent::of(settings.lent.as_ref()),
             settings: Arc::new(settings),
             dialect,
@@ -156,6 +166,11 @@ impl<DB: Backend> Connector<DB> {
         Box::pin(self.connect())
     }
 
+    /// The connector to use for what needs a session of the server's own: past the pooler, if it is known how.
+    pub(crate) fn direct(self: &Arc<Self>) -> &Arc<Self> {
+        self.direct.as_ref().unwrap_or(self)
+    }
+
     /// Whether the database lives in this process's memory and dies with its last connection.
     pub(crate) fn in_memory(&self) -> bool {
         (self.dialect.in_memory)(self.settings.url.expose())
@@ -166,6 +181,8 @@ impl<DB: Backend> Connector<DB> {
             DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql.clone()))).await?;
         }
         let session = match self.dialect.session_id {
+            // The pooler's session of this moment, which is somebody else's the next.
+            Some(_) if self.settings.pooler.is_some() => None,
             Some(sql) => u64::try_from(DB::number(connection, sql).await?).ok(),
             None => None,
         };
@@ -229,7 +246,9 @@ impl<DB: Backend> Connector<DB> {
             return Ok(0);
         }
         within(END_LIMIT, "the limit for ending sessions on the server", async {
-            let mut connection = self.options.connect().await?;
+            let direct = self.direct.as_ref();
+            let options = direct.map_or(&self.options, |direct| &direct.options);
+            let mut connection = options.connect().await?;
             let mut ended = 0;
             for statement in statements {
                 match DB::execute(&mut connection, sqlx::raw_sql(AssertSqlSafe(statement))).await {

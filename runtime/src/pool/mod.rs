@@ -51,6 +51,7 @@ pub(crate) use self::lent::Lent;
 pub(crate) use self::lent::LentToAny;
 use self::on_sqlx::OnSqlx;
 use self::place::{Held, Places, give_up};
+pub(crate) use self::start::open_direct;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use self::start::open_for;
 pub use self::status::Status;

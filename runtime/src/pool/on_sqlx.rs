@@ -113,7 +113,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::connect(settings, &diagnosis, error)
             }
         })?;
-        Ok(Checkout::of_sqlx(connection, holder, settings.idle_depth()))
+        Ok(Checkout::of_sqlx(connection, holder, settings))
     }
 
     /// Retires what is open now; sqlx's own checks before a checkout then close it.

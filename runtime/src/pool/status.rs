@@ -10,6 +10,7 @@ use sqlx::SqlStr;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::meters::{Meters, Use};
+use crate::backend::begins_transaction;
 
 /// Who has a connection.
 #[derive(Clone, Debug)]
@@ -79,7 +80,7 @@ impl Card {
 
     /// Notes the statement that runs now: it names the holder where the engine runs it, and tells transaction control.
     pub(crate) fn note(&self, sql: &SqlStr) {
-        if controls_transaction(sql.as_str()) {
+        if begins_transaction(sql.as_str()) {
             self.transaction_control.store(true, Relaxed);
         }
         if let Some(Taken {
@@ -91,7 +92,7 @@ impl Card {
         }
     }
 
-    pub(super) fn saw_transaction_control(&self) -> bool {
+    pub(crate) fn saw_transaction_control(&self) -> bool {
         self.transaction_control.load(Relaxed)
     }
 
@@ -162,35 +163,6 @@ impl Drop for Card {
             meters.leave(state);
         }
     }
-}
-
-/// Whether a statement, or one of several, begins a transaction without the driver's knowledge.
-fn controls_transaction(sql: &str) -> bool {
-    sql.split(';').any(|statement| {
-        let word = first_word(statement);
-        ["BEGIN", "START", "XA"]
-            .iter()
-            .any(|keyword| word.eq_ignore_ascii_case(keyword))
-    })
-}
-
-/// The first word after white space and comments.
-fn first_word(mut sql: &str) -> &str {
-    loop {
-        sql = sql.trim_start();
-        let rest = if let Some(comment) = sql.strip_prefix("--") {
-            comment.split_once('\n').map_or("", |(_, rest)| rest)
-        } else if let Some(comment) = sql.strip_prefix("/*") {
-            comment.split_once("*/").map_or("", |(_, rest)| rest)
-        } else {
-            break;
-        };
-        sql = rest;
-    }
-    let end = sql
-        .find(|c: char| !c.is_ascii_alphabetic())
-        .unwrap_or(sql.len());
-    &sql[..end]
 }
 
 /// Every connection that is open, wherever it is.

@@ -172,7 +172,11 @@ impl<DB: Backend> Yard<DB> {
             }
             match tokio::time::timeout(
                 MEND_LIMIT,
-                super::mend::mend::<DB>(filled.connection_mut(), yard.idle_depth()),
+                super::mend::mend::<DB>(
+                    filled.connection_mut(),
+                    yard.idle_depth(),
+                    yard.connector.settings.pooler.is_some(),
+                ),
             )
             .await
             {

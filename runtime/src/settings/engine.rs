@@ -10,7 +10,7 @@ use tracing::level_filters::LevelFilter;
 use super::connect::ConnectHook;
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
-use super::form::{Isolation, Limit};
+use super::form::{Isolation, Limit, Pooler};
 use super::layer::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
@@ -28,6 +28,8 @@ const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
 pub(crate) struct EngineSettings {
     pub(crate) engine: String,
     pub(crate) url: DatabaseUrl,
+    /// The way past a pooler.
+    pub(crate) direct_url: Option<DatabaseUrl>,
     /// At least 1.
     pub(crate) max_size: u32,
     /// At most `max_size`.
@@ -48,6 +50,7 @@ pub(crate) struct EngineSettings {
     /// `None`: the position decides; the attribute gives the crate's name.
     pub(crate) application_name: Option<String>,
     pub(crate) session: Option<String>,
+    pub(crate) pooler: Option<Pooler>,
     pub(crate) extensions: Vec<String>,
     pub(crate) log_queries: LevelFilter,
     pub(crate) slow_query: Duration,
@@ -85,6 +88,7 @@ impl EngineSettings {
         let mut settings = Self {
             engine: layers.engine.clone(),
             url,
+            direct_url: read.direct_url()?,
             max_size: read.or("max_size", most)?.get(),
             min_size: read.or("min_size", 0)?,
             acquire_timeout: read.or("acquire_timeout", seconds(30))?,
@@ -99,6 +103,7 @@ impl EngineSettings {
             statement_cache: read.or("statement_cache", 100)?,
             application_name: read.maybe("application_name")?,
             session: read.maybe("session")?,
+            pooler: read.maybe("pooler")?,
             extensions: read.or("extensions", vec![])?,
             log_queries: read.or("log_queries", LevelFilter::OFF)?,
             slow_query: read.or("slow_query", seconds(1))?,
@@ -115,6 +120,10 @@ impl EngineSettings {
             // It is the configured database as it is.
             settings.migrations = Migrations::None;
         }
+        settings.check_pooler(layers.in_test.is_some())?;
+        if layers.in_test.is_some() && settings.isolation != Isolation::None {
+            settings = settings.past_the_pooler().unwrap_or(settings);
+        }
         if settings.min_size > settings.max_size {
             return Err(SettingsError::MinAboveMax {
                 min_size: settings.describe("min_size"),
@@ -123,6 +132,58 @@ impl EngineSettings {
             });
         }
         Ok(settings)
+    }
+
+    /// What needs a session has none behind a pooler.
+    fn check_pooler(&self, in_test: bool) -> Result<(), SettingsError> {
+        let no_session = |setting, cure| {
+            Err(SettingsError::NoSession {
+                engine: self.engine.clone(),
+                setting: self.describe(setting),
+                pooler: self.describe("pooler"),
+                cure,
+            })
+        };
+        if self.pooler.is_none() {
+            return Ok(());
+        }
+        if self.session.is_some() {
+            return no_session(
+                "session",
+                "use ALTER ROLE … SET or ALTER DATABASE … SET on the server, or SET LOCAL in a transaction",
+            );
+        }
+        if self.direct_url.is_some() {
+            return Ok(());
+        }
+        if in_test && self.isolation != Isolation::None {
+            return no_session(
+                "isolation",
+                "set `direct_url` to the URL past the pooler; tests get their databases there",
+            );
+        }
+        if !matches!(self.migrations, Migrations::None) {
+            return no_session(
+                "migrations",
+                "set `direct_url` to the URL past the pooler; they run there",
+            );
+        }
+        Ok(())
+    }
+
+    /// The same settings for connections straight to the server, when it is known where that is.
+    pub(crate) fn past_the_pooler(&self) -> Option<Self> {
+        let direct = self.direct_url.clone()?;
+        let mut settings = self.clone();
+        let source = self.shown("direct_url").map(|shown| shown.source.clone());
+        if let Some(shown) = settings.shown.iter_mut().find(|shown| shown.name == "url") {
+            shown.value = direct.to_string();
+            shown.source = source.unwrap_or_else(|| shown.source.clone());
+        }
+        settings.url = direct;
+        settings.direct_url = None;
+        settings.pooler = None;
+        Some(settings)
     }
 
     /// Points the settings to the database that a test got. What made that database is not to be done again.
@@ -204,8 +265,9 @@ impl EngineSettings {
         let asked = self.shown.iter().filter(|shown| !shown.source.is_default());
         let mut differences: Vec<_> = asked
             .filter(|asked| match asked.name {
-                // What is shown of these two is not all there is.
+                // What is shown of these is not all there is.
                 "url" => self.url != started.url,
+                "direct_url" => self.direct_url != started.direct_url,
                 "migrations" => !self.migrations.same_as(&started.migrations),
                 name => started
                     .shown(name)

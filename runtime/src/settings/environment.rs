@@ -103,13 +103,12 @@ impl Environment {
         if let Some((url, source)) = self.variable(url_variable)? {
             layer.set("url", url, source);
         }
-        if only_url {
-            return Ok(layer);
-        }
-        for (setting, _) in SETTINGS
+        let all = SETTINGS
             .iter()
-            .filter(|(_, reach)| *reach == Reach::Everywhere)
-        {
+            .filter(|(_, reach)| *reach == Reach::Everywhere);
+        // Where the database is, without what the shell says of anything else.
+        let settings = all.filter(|(setting, _)| !only_url || *setting == "direct_url");
+        for (setting, _) in settings {
             if let Some((value, source)) = self.variable(&names::variable(engine, setting))? {
                 layer.set(setting, value, source);
             }

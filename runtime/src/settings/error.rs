@@ -42,12 +42,14 @@ pub enum SettingsError {
 
     /// The URL is not one.
     #[error(
-        "engine `{engine}`: `url` = {url} ({origin}) is not a database URL: {reason}. Write one such as \
+        "engine `{engine}`: `{setting}` = {url} ({origin}) is not a database URL: {reason}. Write one such as \
          postgres://user:password@host/database, mysql://user:password@host/database or sqlite:file.db"
     )]
     MalformedUrl {
         /// The engine.
         engine: String,
+        /// `url` or `direct_url`.
+        setting: &'static str,
         /// The URL without its secrets.
         url: String,
         /// Where it was written.
@@ -82,6 +84,22 @@ pub enum SettingsError {
         min_size: String,
         /// `max_size` with its value and source.
         max_size: String,
+    },
+
+    /// A setting needs a session of its own, which nobody has behind a pooler.
+    #[error(
+        "engine `{engine}`: {setting} needs a session on the server, and with {pooler} the next statement may be in another \
+         one; {cure}"
+    )]
+    NoSession {
+        /// The engine.
+        engine: String,
+        /// The setting with its value and source.
+        setting: String,
+        /// `pooler` with its value and source.
+        pooler: String,
+        /// What to do.
+        cure: &'static str,
     },
 
     /// The engine's pool was started before with other settings.

@@ -50,7 +50,7 @@ pub use error::SettingsError;
 pub use fixtures::Seeded;
 pub(crate) use form::{Flavor, Isolation};
 pub(crate) use layer::Layers;
-pub(crate) use migrations::Migrations;
+pub(crate) use migrations::{Migrations, SharedMigrator};
 pub(crate) use program::ProgramSettings;
 pub use setters::IntoDuration;
 pub(crate) use surroundings::Surroundings;

@@ -91,6 +91,7 @@ impl Reader<'_> {
         };
         let url = DatabaseUrl::parse(&written).map_err(|reason| SettingsError::MalformedUrl {
             engine: self.layers.engine.clone(),
+            setting: "url",
             url: url::redact(&written),
             origin: source.to_string(),
             reason,
@@ -101,6 +102,27 @@ impl Reader<'_> {
             source,
         });
         Ok(url)
+    }
+
+    /// The URL past a pooler, if there is one.
+    pub(super) fn direct_url(&mut self) -> Result<Option<DatabaseUrl>, SettingsError> {
+        let name = "direct_url";
+        let Some(written) = self.maybe::<String>(name)? else {
+            return Ok(None);
+        };
+        DatabaseUrl::parse(&written)
+            .map(Some)
+            .map_err(|reason| SettingsError::MalformedUrl {
+                engine: self.layers.engine.clone(),
+                setting: name,
+                url: url::redact(&written),
+                origin: self
+                    .layers
+                    .raw(name)
+                    .map(|(_, source)| source.to_string())
+                    .unwrap_or_default(),
+                reason,
+            })
     }
 
     pub(super) fn migrations(&mut self) -> Result<Migrations, SettingsError> {

@@ -73,6 +73,28 @@ impl Settings {
     }
 }
 
+/// A pooler in between.
+impl Settings {
+    /// What stands between this program and the server: `"pgbouncer"`. Default: nothing.
+    ///
+    /// Each statement is then safe on whichever server session it lands on, in every mode of the pooler: one with
+    /// parameters runs inside a short transaction of its own, which costs two round trips. There is no state of a session,
+    /// so [`session`](Self::session), `LISTEN` and a `sqlx::Pool` parameter are errors.
+    #[track_caller]
+    #[must_use]
+    pub fn pooler(self, pooler: impl Into<String>) -> Self {
+        self.set("pooler", pooler.into())
+    }
+
+    /// The URL past the pooler, straight to the server: for migrations, extensions, ending sessions, the databases of
+    /// tests, and [`connect_options`](crate::Engine::connect_options). Default: there is none, and [`url`](Self::url) is used.
+    #[track_caller]
+    #[must_use]
+    pub fn direct_url(self, url: impl Into<String>) -> Self {
+        self.set("direct_url", url.into())
+    }
+}
+
 /// The pool.
 impl Settings {
     /// The most connections the pool has open at a time, at least 1. Default: 10.

@@ -2,7 +2,12 @@
 
 mod twice {
     #[poolhouse::with_pool(max_size = 5, max_size = 6)] //~
+    async mod pooler {
+    #[poolhouse::with_pool(pooler = "pgbouncer", session = "SET TIME ZONE 'UTC'")] //~
     async fn main() {}
+}
+
+fn main() {}
 }
 
 mod sizes {

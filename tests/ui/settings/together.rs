@@ -2,12 +2,7 @@
 
 mod twice {
     #[poolhouse::with_pool(max_size = 5, max_size = 6)] //~
-    async mod pooler {
-    #[poolhouse::with_pool(pooler = "pgbouncer", session = "SET TIME ZONE 'UTC'")] //~
     async fn main() {}
-}
-
-fn main() {}
 }
 
 mod sizes {
@@ -33,6 +28,11 @@ mod migrations {
 
 mod threads {
     #[poolhouse::with_pool(flavor = "current_thread", worker_threads = 4)] //~
+    async fn main() {}
+}
+
+mod pooler {
+    #[poolhouse::with_pool(pooler = "pgbouncer", session = "SET TIME ZONE 'UTC'")] //~
     async fn main() {}
 }
 

@@ -3,6 +3,7 @@
 mod bad_input;
 mod engine;
 mod faults;
+mod hosts;
 mod house;
 mod lifecycle;
 mod neighbours;

@@ -64,6 +64,13 @@ pub trait Backend: Executes + sealed::Sealed {
     #[doc(hidden)]
     fn options(settings: &EngineSettings) -> sqlx::Result<OptionsOf<Self>>;
 
+    /// Whether an error says that this session only reads. If that was not asked for, its server is not the primary any
+    /// more.
+    #[doc(hidden)]
+    fn refuses_writes(_: &sqlx::Error) -> bool {
+        false
+    }
+
     /// The statement that begins a transaction behind a pooler; `None` for a database in front of which none is known.
     #[doc(hidden)]
     const BEGIN_POOLED: Option<&'static str> = None;

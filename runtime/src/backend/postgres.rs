@@ -38,6 +38,13 @@ impl Backend for Postgres {
         Ok(super::log_statements(options, settings))
     }
 
+    fn refuses_writes(error: &sqlx::Error) -> bool {
+        // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+        error
+            .as_database_error()
+            .is_some_and(|error| error.code().as_deref() == Some("25006"))
+    }
+
     const BEGIN_POOLED: Option<&'static str> = Some(pooled::BEGIN);
 
     fn fetch_many_pooled<'e, 'q: 'e, E>(

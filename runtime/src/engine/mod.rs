@@ -219,9 +219,9 @@ impl<DB: Backend> Engine<DB> {
     }
 
     /// The driver's connect options, for what wants a connection of its own, such as a `PgListener`: those of `direct_url`
-    /// if it is set.
+    /// if it is set, and of several hosts those of the one that the last connection was opened to.
     pub fn connect_options(&self) -> OptionsOf<DB> {
-        self.connector().direct().options.clone()
+        self.connector().direct().options().clone()
     }
 
     /// The `sqlx::Pool` that this engine runs on, if a function asked for one as a parameter.

@@ -132,6 +132,22 @@ impl StartError {
         )
     }
 
+    pub(crate) fn hosts(settings: &EngineSettings, problem: &str) -> Self {
+        Self::new(
+            settings,
+            format!("the hosts of the url are not clear: {problem}"),
+            "write them as host1:port1,host2:port2",
+        )
+    }
+
+    pub(crate) fn hosts_under_sqlx(settings: &EngineSettings) -> Self {
+        Self::new(
+            settings,
+            "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, which knows one host and does not look at what it is".to_owned(),
+            "take an engine parameter instead of the `sqlx::Pool`, or give one host",
+        )
+    }
+
     pub(crate) fn pool(settings: &EngineSettings, problem: &str) -> Self {
         Self::new(
             settings,

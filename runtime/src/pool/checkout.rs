@@ -184,7 +184,7 @@ impl<DB: Backend> Checkout<DB> {
 fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, card: &Card) -> State {
     if error.is_some_and(DB::ends_session) {
         State::Broken
-    } else if card.saw_transaction_control() {
+    } else if card.saw_transaction_control() || error.is_some_and(DB::refuses_writes) {
         State::Unverified
     } else {
         before

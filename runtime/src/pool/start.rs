@@ -64,6 +64,9 @@ impl<DB: Backend> Pool<DB> {
         if settings.pooler.is_some() {
             return Err(StartError::pooler_under_sqlx(&settings));
         }
+        if !connector.hosts.is_one() {
+            return Err(StartError::hosts_under_sqlx(&settings));
+        }
         let flavour = Flavour::Sqlx(OnSqlx::start(connector).await?);
         Ok(Self(Arc::new(Inner { flavour, settings })))
     }

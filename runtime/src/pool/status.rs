@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sqlx::SqlStr;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::hosts::SessionId;
 use super::meters::{Meters, Use};
 use crate::backend::begins_transaction;
 
@@ -47,7 +48,7 @@ impl fmt::Display for Holder {
 /// What the register knows of one connection.
 pub(crate) struct Card {
     /// The server's id of the session.
-    pub(super) session: Option<u64>,
+    pub(super) session: Option<SessionId>,
     taken: Mutex<Option<Taken>>,
     /// Whether a statement of this checkout began or may have begun a transaction behind the driver's back.
     transaction_control: AtomicBool,
@@ -61,7 +62,7 @@ pub(crate) struct Card {
 pub(super) struct Taken {
     pub(super) since: Instant,
     pub(super) by: Holder,
-    pub(super) session: Option<u64>,
+    pub(super) session: Option<SessionId>,
     warned: bool,
 }
 
@@ -103,7 +104,11 @@ impl Card {
         card
     }
 
-    fn new(session: Option<u64>, meters: Option<Meters>, token: Option<TaskTrackerToken>) -> Self {
+    fn new(
+        session: Option<SessionId>,
+        meters: Option<Meters>,
+        token: Option<TaskTrackerToken>,
+    ) -> Self {
         if let Some(meters) = &meters {
             meters.enter(Use::Idle);
         }
@@ -172,7 +177,7 @@ pub(super) struct Register(Mutex<Vec<Weak<Card>>>);
 impl Register {
     pub(super) fn add(
         &self,
-        session: Option<u64>,
+        session: Option<SessionId>,
         meters: &Meters,
         token: TaskTrackerToken,
     ) -> Arc<Card> {

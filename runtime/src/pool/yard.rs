@@ -143,10 +143,9 @@ impl<DB: Backend> Yard<DB> {
             filled.close().await;
             return None;
         }
-        match tokio::time::timeout(MEND_LIMIT, sqlx::Connection::ping(filled.connection_mut()))
-            .await
+        match tokio::time::timeout(MEND_LIMIT, self.connector.check(filled.connection_mut())).await
         {
-            Ok(Ok(())) => {
+            Ok(Ok(true)) => {
                 filled.idle_since = Instant::now();
                 Some(filled)
             }
@@ -170,17 +169,8 @@ impl<DB: Backend> Yard<DB> {
                 filled.close().await;
                 return give_up(held);
             }
-            match tokio::time::timeout(
-                MEND_LIMIT,
-                super::mend::mend::<DB>(
-                    filled.connection_mut(),
-                    yard.idle_depth(),
-                    yard.connector.settings.pooler.is_some(),
-                ),
-            )
-            .await
-            {
-                Ok(Ok(())) => {
+            match tokio::time::timeout(MEND_LIMIT, yard.mend(filled.connection_mut())).await {
+                Ok(Ok(true)) => {
                     filled.rest();
                     held.0 = Some(filled);
                     // Dropping it is putting it back.
@@ -192,6 +182,13 @@ impl<DB: Backend> Yard<DB> {
                 }
             }
         });
+    }
+
+    /// Makes a connection good again; false when it is not what is wanted any more.
+    async fn mend(&self, connection: &mut DB::Connection) -> sqlx::Result<bool> {
+        let pooled = self.connector.settings.pooler.is_some();
+        super::mend::mend::<DB>(connection, self.idle_depth(), pooled).await?;
+        Ok(!self.connector.hosts.asks() || self.connector.check(connection).await?)
     }
 
     /// Takes back a place whose connection is broken or retired.
@@ -215,11 +212,11 @@ impl<DB: Backend> Yard<DB> {
         if let (Some(limit), Some(session)) = (silent_for, session) {
             tracing::warn!(
                 engine = %self.connector.settings.engine,
-                session,
+                session = session.id,
                 "a connection gave no answer within {limit:?}; its session is ended on the server"
             );
             if let Err(error) = self.connector.end_sessions(&[session]).await {
-                tracing::warn!(engine = %self.connector.settings.engine, session, %error, "the session could not be ended");
+                tracing::warn!(engine = %self.connector.settings.engine, session = session.id, %error, "the session could not be ended");
             }
         }
         filled.close().await;

@@ -86,8 +86,8 @@ impl Settings {
         self.set("pooler", pooler.into())
     }
 
-    /// The URL past the pooler, straight to the server: for migrations, extensions, ending sessions, the databases of
-    /// tests, and [`connect_options`](crate::Engine::connect_options). Default: there is none, and [`url`](Self::url) is used.
+    /// The URL past the pooler, straight to the server: for migrations, extensions, the databases of tests, and
+    /// [`connect_options`](crate::Engine::connect_options). Default: there is none, and [`url`](Self::url) is used.
     #[track_caller]
     #[must_use]
     pub fn direct_url(self, url: impl Into<String>) -> Self {

@@ -1,0 +1,277 @@
+//! Which of an engine's hosts a connection is opened to.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::backend::{Backend, Diagnosis, Dialect, OptionsOf, words};
+use crate::error::{Error, StartError};
+use crate::settings::{EngineSettings, Hosts as List, Target};
+
+/// A session of one of the hosts: its server's id of it means nothing on another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionId {
+    pub(crate) id: u64,
+    pub(super) host: usize,
+}
+
+/// The hosts of one engine, at least one.
+pub(super) struct Hosts<DB: Backend> {
+    list: Vec<(String, OptionsOf<DB>)>,
+    target: Target,
+    random: bool,
+    /// The one that the last connection was opened to.
+    last: AtomicUsize,
+}
+
+/// What a server says of itself, as the bits of the dialect's `session_state`.
+#[derive(Clone, Copy)]
+struct State(i64);
+
+impl State {
+    fn reads_only(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    fn follows_another(self) -> bool {
+        self.0 & 2 != 0
+    }
+
+    fn is(self, target: Target) -> bool {
+        match target {
+            Target::Any => true,
+            Target::ReadWrite => !self.reads_only() && !self.follows_another(),
+            Target::ReadOnly => self.reads_only() || self.follows_another(),
+            Target::Primary => !self.follows_another(),
+            Target::Standby | Target::PreferStandby => self.follows_another(),
+        }
+    }
+}
+
+impl<DB: Backend> Hosts<DB> {
+    /// Takes the URL apart and lets the driver read each host's.
+    ///
+    /// # Errors
+    ///
+    /// The list is not one, or the driver does not accept the URL.
+    pub(super) fn new(settings: &EngineSettings, dialect: &Dialect) -> Result<Self, Error> {
+        let hosts = if dialect.session_state.is_some() {
+            List::read(&settings.url).map_err(|problem| StartError::hosts(settings, &problem))?
+        } else {
+            List::one(&settings.url)
+        };
+        let mut list = Vec::with_capacity(hosts.list.len());
+        for host in hosts.list {
+            let mut of_one = settings.clone();
+            of_one.url = host.url;
+            let options =
+                DB::options(&of_one).map_err(|error| StartError::options(settings, &error))?;
+            list.push((host.name, settings.connect_with(options)?));
+        }
+        Ok(Self {
+            list,
+            target: hosts.target,
+            random: hosts.random,
+            last: AtomicUsize::new(0),
+        })
+    }
+
+    /// The options of the host that the last connection was opened to.
+    pub(super) fn options(&self) -> &OptionsOf<DB> {
+        self.options_of(self.last.load(Relaxed))
+    }
+
+    pub(super) fn options_of(&self, host: usize) -> &OptionsOf<DB> {
+        &self.list[host].1
+    }
+
+    /// Whether there is nothing to choose.
+    pub(super) fn is_one(&self) -> bool {
+        self.list.len() == 1 && self.target == Target::Any
+    }
+
+    /// Whether it matters what a server says of itself.
+    pub(super) fn asks(&self) -> bool {
+        self.target != Target::Any
+    }
+
+    /// Opens a connection to the first host that has the sessions that are wanted, each with a time limit of its own.
+    ///
+    /// # Errors
+    ///
+    /// What each host had to say. As in libpq, one that refuses us for good ends the search.
+    pub(super) async fn open<F>(
+        &self,
+        dialect: &Dialect,
+        connect: impl Fn(usize) -> F,
+    ) -> sqlx::Result<(usize, DB::Connection)>
+    where
+        F: Future<Output = sqlx::Result<DB::Connection>> + Send,
+    {
+        if self.is_one() {
+            return Ok((0, connect(0).await?));
+        }
+        let mut refusals = Vec::new();
+        let rounds: &[Target] = match self.target {
+            Target::PreferStandby => &[Target::Standby, Target::Any],
+            _ => &[self.target],
+        };
+        for target in rounds {
+            for host in self.order() {
+                match self.open_one(dialect, host, *target, &connect).await {
+                    Ok(connection) => {
+                        self.last.store(host, Relaxed);
+                        return Ok((host, connection));
+                    }
+                    Err(Refusal::Final(error)) => return Err(error),
+                    Err(Refusal::Next { retry, reason }) => {
+                        refusals.push((retry, format!("{}: {reason}", self.list[host].0)));
+                    }
+                }
+            }
+        }
+        Err(no_host(self.target, refusals))
+    }
+
+    async fn open_one<F>(
+        &self,
+        dialect: &Dialect,
+        host: usize,
+        target: Target,
+        connect: &impl Fn(usize) -> F,
+    ) -> Result<DB::Connection, Refusal>
+    where
+        F: Future<Output = sqlx::Result<DB::Connection>> + Send,
+    {
+        let mut connection = connect(host)
+            .await
+            .map_err(|error| refusal(dialect, error))?;
+        match is::<DB>(&mut connection, dialect, target).await {
+            Ok(true) => Ok(connection),
+            outcome => {
+                let _ = sqlx::Connection::close(connection).await;
+                Err(match outcome {
+                    Ok(_) => Refusal::Next {
+                        retry: true,
+                        reason: format!("it is not {}", target.name()),
+                    },
+                    Err(error) => refusal(dialect, error),
+                })
+            }
+        }
+    }
+
+    /// The order in which they are asked: as written, or by chance. Where only one of them can be right, the one that was
+    /// right before comes first, so that those that are down are not waited for.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.list.len()).collect();
+        if self.random {
+            fastrand::shuffle(&mut order);
+        } else if matches!(self.target, Target::ReadWrite | Target::Primary) {
+            let last = self.last.load(Relaxed);
+            order.sort_by_key(|host| *host != last);
+        }
+        order
+    }
+
+    /// Whether an open connection still is what is wanted.
+    pub(super) async fn still_right(
+        &self,
+        connection: &mut DB::Connection,
+        dialect: &Dialect,
+    ) -> sqlx::Result<bool> {
+        let target = match self.target {
+            // One that was the second best is not worth less now.
+            Target::PreferStandby => Target::Any,
+            target => target,
+        };
+        is::<DB>(connection, dialect, target).await
+    }
+}
+
+async fn is<DB: Backend>(
+    connection: &mut DB::Connection,
+    dialect: &Dialect,
+    target: Target,
+) -> sqlx::Result<bool> {
+    match dialect.session_state {
+        Some(ask) if target != Target::Any => {
+            Ok(State(DB::number(connection, ask).await?).is(target))
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Why a host gave no connection.
+enum Refusal {
+    /// Another host would say the same.
+    Final(sqlx::Error),
+    Next {
+        retry: bool,
+        reason: String,
+    },
+}
+
+fn refusal(dialect: &Dialect, error: sqlx::Error) -> Refusal {
+    let diagnosis = dialect.diagnosis(&error);
+    match error {
+        error @ (sqlx::Error::Database(_) | sqlx::Error::Configuration(_)) if !diagnosis.retry => {
+            Refusal::Final(error)
+        }
+        error => Refusal::Next {
+            retry: diagnosis.retry,
+            reason: format!("{} ({})", diagnosis.what, words(&error)),
+        },
+    }
+}
+
+/// No host had what is wanted.
+#[derive(Debug)]
+struct NoHost {
+    refusals: String,
+    diagnosis: Diagnosis,
+}
+
+impl fmt::Display for NoHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.refusals)
+    }
+}
+
+impl std::error::Error for NoHost {}
+
+fn no_host(target: Target, refusals: Vec<(bool, String)>) -> sqlx::Error {
+    let retry = refusals.iter().any(|(retry, _)| *retry);
+    let mut reasons: Vec<String> = refusals.into_iter().map(|(_, reason)| reason).collect();
+    reasons.dedup();
+    let wanted = match target {
+        Target::Any | Target::PreferStandby => String::new(),
+        target => format!(" is {}", target.name()),
+    };
+    let diagnosis = Diagnosis {
+        retry,
+        what: format!(
+            "none of the hosts {}",
+            if wanted.is_empty() {
+                "answered".to_owned()
+            } else {
+                format!("that answer{wanted}")
+            }
+        )
+        .into(),
+        cure: "start one of them, or correct the hosts and target_session_attrs of the url".into(),
+    };
+    let refusals = reasons.join("; ");
+    let error = NoHost {
+        refusals,
+        diagnosis,
+    };
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, error))
+}
+
+/// What [`Hosts::open`] found out itself of an error that it made.
+pub(crate) fn diagnosis(error: &io::Error) -> Option<Diagnosis> {
+    let error: &NoHost = error.get_ref()?.downcast_ref()?;
+    Some(error.diagnosis.clone())
+}

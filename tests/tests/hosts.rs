@@ -3,6 +3,7 @@
 mod choice;
 mod failover;
 mod moved;
+mod nodes;
 
 use std::net::SocketAddr;
 

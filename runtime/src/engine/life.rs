@@ -79,6 +79,7 @@ impl<DB: Backend> Engine<DB> {
 
     async fn open(&self, settings: EngineSettings, base: Base) -> Result<(), Error> {
         let begun = Instant::now();
+        self.0.nodes.configure(&settings)?;
         let connector = Arc::new(Connector::<DB>::new(settings)?);
         let pool = match base {
             Base::Own => Pool::start(Arc::clone(&connector)).await?,
@@ -92,6 +93,10 @@ impl<DB: Backend> Engine<DB> {
             }
         };
         report_start(&pool, &connector, server.as_ref(), begun);
+        if let Err(error) = self.0.nodes.start().await {
+            pool.close(&CancellationToken::new()).await;
+            return Err(error);
+        }
         self.set_phase(Phase::Started {
             pool,
             owners: 1,
@@ -144,6 +149,7 @@ impl<DB: Backend> Engine<DB> {
             }
         };
         let span = tracing::info_span!("close_connection_pool", engine = %self.0.name);
+        self.0.nodes.close(hurry).await;
         let report = pool.close(hurry).instrument(span).await;
         if report.is_clean() {
             tracing::info!(engine = %self.0.name, "{report}");

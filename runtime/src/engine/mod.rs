@@ -3,6 +3,7 @@
 mod erased;
 mod executor;
 mod life;
+mod nodes;
 mod transaction;
 mod way;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub(crate) use self::life::Base;
+use self::nodes::Nodes;
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
 use crate::error::{AcquireError, Error, UsageError};
@@ -40,6 +42,7 @@ pub struct Engine<DB: Backend>(Arc<Shared<DB>>);
 struct Shared<DB: Backend> {
     name: String,
     phase: RwLock<Phase<DB>>,
+    nodes: Nodes<DB>,
     /// Start and close take turns.
     turn: tokio::sync::Mutex<()>,
     require_pool: AtomicBool,
@@ -85,10 +88,12 @@ impl<DB: Backend> Engine<DB> {
     /// An engine from the configuration, not started.
     pub(crate) fn new(settings: EngineSettings) -> Result<Self, Error> {
         let name = settings.engine.clone();
+        let nodes = Nodes::new(&settings)?;
         let connector = Arc::new(Connector::new(settings)?);
         Ok(Self(Arc::new(Shared {
             name,
             phase: RwLock::new(Phase::Configured(connector)),
+            nodes,
             turn: tokio::sync::Mutex::new(()),
             require_pool: AtomicBool::new(false),
             warned: AtomicBool::new(false),
@@ -101,6 +106,9 @@ impl<DB: Backend> Engine<DB> {
 
     /// Gives other settings to an engine whose pool is not started; a started one keeps its own.
     pub(crate) fn configure(&self, settings: EngineSettings) -> Result<(), Error> {
+        if !self.is_started() {
+            self.0.nodes.configure(&settings)?;
+        }
         let connector = Arc::new(Connector::new(settings)?);
         let mut phase = self.0.phase.write().unwrap_or_else(PoisonError::into_inner);
         match &mut *phase {

@@ -1,5 +1,7 @@
 //! A use that cannot work.
 
+use crate::settings;
+#[cfg(feature = "postgres")]
 use crate::settings::EngineSettings;
 
 /// A use of an engine that cannot work.
@@ -28,6 +30,22 @@ pub enum UsageError {
         /// The engine's name.
         engine: String,
     },
+    /// A node was asked for that the engine does not have.
+    #[error(
+        "engine `{engine}` has no node `{node}`; known: {known}.{hint} Write [{section}.nodes.{node}] into poolhouse.toml to add it"
+    )]
+    UnknownNode {
+        /// The engine's name.
+        engine: String,
+        /// The node that was asked for.
+        node: String,
+        /// The nodes that there are.
+        known: String,
+        /// The node that was probably meant, as a sentence, or nothing.
+        hint: String,
+        /// The engine's section of the file.
+        section: String,
+    },
     /// `LISTEN` was sent through a pooler.
     #[error(
         "engine `{engine}`: LISTEN needs a session on the server, and with {pooler} nobody has one. Use a `PgListener` with \
@@ -48,6 +66,24 @@ pub enum UsageError {
 }
 
 impl UsageError {
+    pub(crate) fn unknown_node(engine: &str, node: &str, known: &[&str]) -> Self {
+        let hint = settings::nearest(node, known.iter().copied());
+        let section = settings::section(engine);
+        Self::UnknownNode {
+            engine: engine.to_owned(),
+            node: node.to_owned(),
+            known: if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            },
+            hint: hint
+                .map(|name| format!(" Did you mean `{name}`?"))
+                .unwrap_or_default(),
+            section: section.trim_matches(['[', ']']).to_owned(),
+        }
+    }
+
     #[cfg(feature = "postgres")]
     pub(crate) fn listen(settings: &EngineSettings) -> Self {
         Self::Listen {

@@ -157,6 +157,21 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
+    /// Whether the last that was heard of the server was good. The keeper asks again soon when it was not.
+    pub(crate) fn is_reachable(&self) -> bool {
+        match &self.0.flavour {
+            Flavour::Own(own) => own.yard.is_reachable(),
+            Flavour::Sqlx(_) => true,
+        }
+    }
+
+    /// Takes the server for gone until it answers the keeper.
+    pub(crate) fn seek(&self) {
+        if let Flavour::Own(own) = &self.0.flavour {
+            own.yard.suspect_all();
+        }
+    }
+
     /// The `sqlx::Pool` that this pool stands on, if it does.
     pub(crate) fn as_sqlx(&self) -> Option<&sqlx::Pool<DB>> {
         match &self.0.flavour {

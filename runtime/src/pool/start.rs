@@ -81,7 +81,11 @@ impl<DB: Backend> Inner<DB> {
             settings.leak_after,
         ]);
         // Not among the pool's tracked tasks: nobody waits for it, and it ends by itself.
-        tokio::spawn(keeper::keep(Arc::downgrade(self), pause));
+        let Flavour::Own(own) = &self.flavour else {
+            return;
+        };
+        let lost = Arc::clone(&own.yard.lost);
+        tokio::spawn(keeper::keep(Arc::downgrade(self), pause, lost));
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::connector::{Connector, Opened};
@@ -33,6 +34,10 @@ pub(super) struct Yard<DB: Backend> {
     birth: Instant,
     /// Milliseconds after `birth` when a connection was last found broken. Whoever was idle then is suspect too.
     broken_at: AtomicU64,
+    /// Whether the last that was heard of the server was good.
+    reachable: AtomicBool,
+    /// Wakes the keeper when it is not.
+    pub(super) lost: Arc<Notify>,
 }
 
 impl<DB: Backend> Yard<DB> {
@@ -47,6 +52,8 @@ impl<DB: Backend> Yard<DB> {
             generation: AtomicU64::new(0),
             birth: Instant::now(),
             broken_at: AtomicU64::new(0),
+            reachable: AtomicBool::new(true),
+            lost: Arc::default(),
         }
     }
 
@@ -88,9 +95,22 @@ impl<DB: Backend> Yard<DB> {
 
     /// Notes that a connection was found broken: the next users of the others ask first.
     pub(super) fn suspect_all(&self) {
+        self.heard(false);
         // Rounded up, so that one which became idle in this very millisecond is asked too.
         self.broken_at
             .store(self.millis(Instant::now()) + 1, Relaxed);
+    }
+
+    /// Whether the last that was heard of the server was good.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.reachable.load(Relaxed)
+    }
+
+    /// Notes what was last heard of the server.
+    fn heard(&self, good: bool) {
+        if self.reachable.swap(good, Relaxed) && !good {
+            self.lost.notify_one();
+        }
     }
 
     fn millis(&self, at: Instant) -> u64 {
@@ -125,7 +145,9 @@ impl<DB: Backend> Yard<DB> {
     /// Opens a connection for a place that the caller holds.
     pub(super) async fn open(self: &Arc<Self>) -> sqlx::Result<Box<Filled<DB>>> {
         let begun = Instant::now();
-        let opened = self.connector.connect().await?;
+        let opened = self.connector.connect().await;
+        self.heard(opened.is_ok());
+        let opened = opened?;
         self.meters.created(begun.elapsed());
         Ok(Box::new(self.opened(opened)))
     }
@@ -146,6 +168,7 @@ impl<DB: Backend> Yard<DB> {
         match tokio::time::timeout(MEND_LIMIT, self.connector.check(filled.connection_mut())).await
         {
             Ok(Ok(true)) => {
+                self.heard(true);
                 filled.idle_since = Instant::now();
                 Some(filled)
             }

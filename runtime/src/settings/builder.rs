@@ -40,6 +40,8 @@ pub struct Settings {
     connect: Vec<ConnectHook>,
     migrations: Migrations,
     fixtures: Fixtures,
+    /// Further servers, each with settings of its own.
+    nodes: Vec<(String, Settings)>,
     in_test: Option<InTest>,
 }
 
@@ -70,6 +72,7 @@ impl Settings {
             connect: vec![],
             migrations: Migrations::None,
             fixtures: Fixtures::default(),
+            nodes: vec![],
             in_test: None,
         }
     }
@@ -94,6 +97,17 @@ impl Settings {
         self.in_test.as_ref()
     }
 
+    /// Adds a node; of two of one name the later one counts.
+    pub(super) fn add_node(mut self, name: String, settings: Settings) -> Self {
+        self.nodes.retain(|(known, _)| *known != name);
+        self.nodes.push((name, settings));
+        self
+    }
+
+    pub(super) fn nodes(&self) -> &[(String, Settings)] {
+        &self.nodes
+    }
+
     pub(super) fn code_fixtures(&self) -> &Fixtures {
         &self.fixtures
     }
@@ -112,7 +126,7 @@ impl Settings {
 
     /// Whether they say nothing but which engine is meant.
     pub(crate) fn only_name(&self) -> bool {
-        self.connect.is_empty() && self.layer.has_nothing_but("engine")
+        self.connect.is_empty() && self.nodes.is_empty() && self.layer.has_nothing_but("engine")
     }
 
     pub(super) fn engine_and_source(&self) -> (String, Source) {
@@ -167,6 +181,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("values", &self.layer)
             .field("migrations", &self.migrations)
+            .field("nodes", &self.nodes)
             .finish_non_exhaustive()
     }
 }

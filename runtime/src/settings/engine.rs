@@ -26,7 +26,10 @@ const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// Everything an engine needs to know to start its pool. The fields are the settings of the same names.
 #[derive(Clone)]
 pub(crate) struct EngineSettings {
+    /// The engine's name, and for a node `engine/node`.
     pub(crate) engine: String,
+    /// Further servers of the same engine: the name of each, and its settings.
+    pub(crate) nodes: Vec<(String, EngineSettings)>,
     pub(crate) url: DatabaseUrl,
     /// The way past a pooler.
     pub(crate) direct_url: Option<DatabaseUrl>,
@@ -59,6 +62,8 @@ pub(crate) struct EngineSettings {
     pub(crate) isolation: Isolation,
     /// Tests only.
     pub(crate) fixtures: Fixtures,
+    /// Whether they are those of a test.
+    pub(crate) in_test: bool,
     /// Whether the URL is that of a test's own database.
     pub(crate) isolated: bool,
     /// Whether every connection is held inside a transaction, which ends with it and is never committed.
@@ -73,7 +78,7 @@ impl EngineSettings {
     /// Reads every setting out of the layers and checks those that depend on each other.
     pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
         // In a test the environment sets only the URL, and many tests would look through it again and again.
-        if layers.in_test.is_none() {
+        if layers.in_test.is_none() && layers.node.is_none() {
             for warning in layers.environment.misspelt(&layers.engine) {
                 tracing::warn!(engine = layers.engine, "{warning}");
             }
@@ -86,7 +91,11 @@ impl EngineSettings {
         let url = read.url()?;
         let most = if layers.in_test.is_some() { FIVE } else { TEN };
         let mut settings = Self {
-            engine: layers.engine.clone(),
+            engine: match &layers.node {
+                Some(node) => format!("{}/{node}", layers.engine),
+                None => layers.engine.clone(),
+            },
+            nodes: vec![],
             url,
             direct_url: read.direct_url()?,
             max_size: read.or("max_size", most)?.get(),
@@ -110,6 +119,7 @@ impl EngineSettings {
             migrations: read.migrations()?,
             isolation: read.or("isolation", Isolation::Database)?,
             fixtures: read.fixtures(),
+            in_test: layers.in_test.is_some(),
             isolated: false,
             held: false,
             lent: None,
@@ -119,6 +129,17 @@ impl EngineSettings {
         if settings.isolation == Isolation::None && settings.is_default("migrations") {
             // It is the configured database as it is.
             settings.migrations = Migrations::None;
+        }
+        if layers.node.is_some() {
+            // What is done once for a database is done by way of its engine.
+            settings.migrations = Migrations::None;
+            settings.extensions = vec![];
+            settings.direct_url = None;
+        } else {
+            for node in layers.nodes() {
+                let of_node = Self::read(&layers.of_node(&node)?)?;
+                settings.nodes.push((node, of_node));
+            }
         }
         settings.check_pooler(layers.in_test.is_some())?;
         if layers.in_test.is_some() && settings.isolation != Isolation::None {
@@ -275,6 +296,12 @@ impl EngineSettings {
             })
             .map(|asked| format!("{asked}, started with {}", started.describe(asked.name)))
             .collect();
+        for (name, node) in &self.nodes {
+            let is_it = |other: &&(String, Self)| other.0 == *name && other.1.url == node.url;
+            if !started.nodes.iter().any(|other| is_it(&other)) {
+                differences.push(format!("node `{name}`: {}", node.describe("url")));
+            }
+        }
         for hook in &self.connect {
             if !started.connect.iter().any(|other| hook.same_as(other)) {
                 differences.push(format!(

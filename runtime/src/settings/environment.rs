@@ -116,6 +116,18 @@ impl Environment {
         Ok(layer)
     }
 
+    /// Nodes of an engine that the environment gives a URL: `POOLHOUSE_NODES_REPLICA1_URL`.
+    pub(super) fn nodes(&self, engine: &str) -> impl Iterator<Item = String> {
+        let prefix = names::variable_prefix(&names::node_in_variables(engine, ""));
+        // The name that is left out has left its underscore.
+        let prefix = prefix.trim_end_matches('_').to_owned() + "_";
+        self.names().filter_map(move |name| {
+            let node = name.strip_prefix(&prefix)?.strip_suffix("_URL")?;
+            let direct = node == "DIRECT" || node.ends_with("_DIRECT");
+            (!node.is_empty() && !direct).then(|| node.to_ascii_lowercase())
+        })
+    }
+
     /// One line about each variable that looks like a misspelt setting of this engine.
     pub(super) fn misspelt(&self, engine: &str) -> Vec<String> {
         let prefix = names::variable_prefix(engine);
@@ -123,6 +135,9 @@ impl Environment {
             .filter(|name| *name != CONF && *name != PROFILE)
             .filter_map(|name| {
                 let written = name.strip_prefix(&prefix)?.to_ascii_lowercase();
+                if written.starts_with("nodes_") {
+                    return None;
+                }
                 let meant = match names::reach(&written) {
                     Some(Reach::Everywhere) => return None,
                     Some(_) => written.as_str(),

@@ -40,6 +40,20 @@ pub enum SettingsError {
         variable: String,
     },
 
+    /// A node does not say where it is.
+    #[error(
+        "engine `{engine}`: its node `{node}` has no URL. Write `url` into its section of poolhouse.toml, give it in code, or \
+         set the variable {variable}"
+    )]
+    NodeWithoutUrl {
+        /// The engine.
+        engine: String,
+        /// The node.
+        node: String,
+        /// The variable that would hold the URL.
+        variable: String,
+    },
+
     /// The URL is not one.
     #[error(
         "engine `{engine}`: `{setting}` = {url} ({origin}) is not a database URL: {reason}. Write one such as \

@@ -53,6 +53,7 @@ pub(crate) use form::{Flavor, Isolation};
 pub(crate) use hosts::{Hosts, Target};
 pub(crate) use layer::Layers;
 pub(crate) use migrations::{Migrations, SharedMigrator};
+pub(crate) use names::{nearest, section};
 pub(crate) use program::ProgramSettings;
 pub use setters::IntoDuration;
 pub(crate) use surroundings::Surroundings;

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use super::error::SettingsError;
-use super::file::File;
 use super::fixtures::Fixtures;
 use super::form::Form;
 use super::layer::Layers;
@@ -217,7 +216,11 @@ impl Reader<'_> {
             ..
         } = self.layers;
         let mut known: BTreeSet<String> = environment.engines().collect();
-        known.extend(file.iter().flat_map(File::engines).map(str::to_owned));
+        known.extend(
+            file.iter()
+                .flat_map(|file| file.engines())
+                .map(str::to_owned),
+        );
         known.insert(DEFAULT_ENGINE.to_owned());
         let hint = names::nearest(engine, known.iter().map(String::as_str));
         SettingsError::UnknownEngine {

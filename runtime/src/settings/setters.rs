@@ -73,6 +73,32 @@ impl Settings {
     }
 }
 
+/// Further servers.
+impl Settings {
+    /// A further server of the same engine, such as a read replica: [`Engine::node`](crate::Engine::node) and
+    /// [`Engine::reader`](crate::Engine::reader) give it.
+    ///
+    /// A node has the engine's settings but for what is set here, where its own URL must be.
+    ///
+    /// ```
+    /// use poolhouse::Settings;
+    ///
+    /// let replica = Settings::new().url("postgres://replica1/bands").max_size(5);
+    /// let settings = Settings::new().url("postgres://primary/bands").node("replica1", replica);
+    /// ```
+    ///
+    /// ```toml
+    /// # poolhouse.toml
+    /// [engine.nodes.replica1]
+    /// url = "postgres://replica1/bands"     # POOLHOUSE_NODES_REPLICA1_URL
+    /// max_size = 5                          # POOLHOUSE_NODES_REPLICA1_MAX_SIZE
+    /// ```
+    #[must_use]
+    pub fn node(self, name: impl Into<String>, settings: Settings) -> Self {
+        self.add_node(name.into(), settings)
+    }
+}
+
 /// A pooler in between.
 impl Settings {
     /// What stands between this program and the server: `"pgbouncer"`. Default: nothing.

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod migrations;
+mod nodes;
 mod precedence;
 mod secrets;
 mod sharing;

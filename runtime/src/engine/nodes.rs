@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Base, Engine};
 use crate::backend::Backend;
 use crate::error::{Error, UsageError};
-use crate::settings::{EngineSettings, Isolation};
+use crate::settings::EngineSettings;
 
 /// The nodes of one engine, each an engine of the same kind that is started and closed with it.
 pub(super) struct Nodes<DB: Backend> {
@@ -92,19 +92,17 @@ fn list<DB: Backend>(
     settings: &EngineSettings,
     known: &[(String, Option<Engine<DB>>)],
 ) -> Result<List<DB>, Error> {
-    let has_its_own =
-        settings.isolated || settings.isolation != Isolation::None && settings.in_test;
     let nodes = settings.nodes.iter().map(|(name, of_node)| {
-        if has_its_own {
+        let Some(of_node) = of_node.clone() else {
             return Ok((name.clone(), None));
-        }
+        };
         let known = known.iter().find(|(known, _)| known == name);
         let node = match known.and_then(|(_, node)| node.clone()) {
             Some(node) => {
-                node.configure(of_node.clone())?;
+                node.configure(of_node)?;
                 node
             }
-            None => Engine::new(of_node.clone())?,
+            None => Engine::new(of_node)?,
         };
         Ok((name.clone(), Some(node)))
     });
@@ -130,19 +128,18 @@ impl<DB: Backend> Engine<DB> {
     /// There is no such node. The message lists those that there are.
     pub fn node(&self, name: &str) -> Result<Self, Error> {
         let nodes = self.0.nodes.list();
-        match nodes.iter().find(|(known, _)| known == name) {
-            Some((_, node)) => Ok(node.as_ref().unwrap_or(self).clone()),
-            None => {
-                let known: Vec<&str> = nodes.iter().map(|(known, _)| known.as_str()).collect();
-                Err(UsageError::unknown_node(self.name(), name, &known).into())
-            }
+        if let Some((_, node)) = nodes.iter().find(|(known, _)| known == name) {
+            return Ok(node.as_ref().unwrap_or(self).clone());
         }
+        let known: Vec<&str> = nodes.iter().map(|(known, _)| known.as_str()).collect();
+        Err(UsageError::unknown_node(self.name(), name, &known).into())
     }
 
     /// A node for reading: one whose server was there when it was last heard of, each in turn; or this engine itself when
     /// there is none. It asks nobody, so it costs nothing.
     ///
     /// A replica may be behind: what was just written through the engine may not be there yet.
+    #[must_use]
     pub fn reader(&self) -> Self {
         let servers = self.0.nodes.servers();
         let first = self.0.nodes.next.fetch_add(1, Relaxed);
@@ -159,5 +156,32 @@ impl<DB: Backend> Engine<DB> {
         if let Some(pool) = self.pool() {
             pool.seek();
         }
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use crate::settings::{self, InTest, Migrations, Settings};
+    use crate::{Engine, SqliteEngine};
+
+    #[test]
+    fn in_a_test_with_a_database_of_its_own_every_node_is_that_database() {
+        let in_test = InTest {
+            migrations: Migrations::None,
+            url: None,
+        };
+        let configured = |isolation: &str| -> SqliteEngine {
+            let node = Settings::new().url("sqlite:replica.db");
+            let settings = Settings::new().engine("of_a_test").url("sqlite:primary.db");
+            let settings = settings.isolation(isolation).node("replica1", node);
+            let settings = settings.in_test(in_test.clone());
+            Engine::new(settings::resolve(&settings).unwrap()).unwrap()
+        };
+        for isolation in ["database", "rollback"] {
+            let node = configured(isolation).node("replica1").unwrap();
+            assert_eq!(node.name(), "of_a_test");
+        }
+        let node = configured("none").node("replica1").unwrap();
+        assert_eq!(node.name(), "of_a_test/replica1");
     }
 }

@@ -28,8 +28,9 @@ const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
 pub(crate) struct EngineSettings {
     /// The engine's name, and for a node `engine/node`.
     pub(crate) engine: String,
-    /// Further servers of the same engine: the name of each, and its settings.
-    pub(crate) nodes: Vec<(String, EngineSettings)>,
+    /// Further servers of the same engine: the name of each, and its settings; `None` is the engine's own database, in a
+    /// test that has one to itself.
+    pub(crate) nodes: Vec<(String, Option<EngineSettings>)>,
     pub(crate) url: DatabaseUrl,
     /// The way past a pooler.
     pub(crate) direct_url: Option<DatabaseUrl>,
@@ -62,8 +63,6 @@ pub(crate) struct EngineSettings {
     pub(crate) isolation: Isolation,
     /// Tests only.
     pub(crate) fixtures: Fixtures,
-    /// Whether they are those of a test.
-    pub(crate) in_test: bool,
     /// Whether the URL is that of a test's own database.
     pub(crate) isolated: bool,
     /// Whether every connection is held inside a transaction, which ends with it and is never committed.
@@ -119,7 +118,6 @@ impl EngineSettings {
             migrations: read.migrations()?,
             isolation: read.or("isolation", Isolation::Database)?,
             fixtures: read.fixtures(),
-            in_test: layers.in_test.is_some(),
             isolated: false,
             held: false,
             lent: None,
@@ -137,7 +135,12 @@ impl EngineSettings {
             settings.direct_url = None;
         } else {
             for node in layers.nodes() {
-                let of_node = Self::read(&layers.of_node(&node)?)?;
+                let is_itself = layers.in_test.is_some() && settings.isolation != Isolation::None;
+                let of_node = if is_itself {
+                    None
+                } else {
+                    Some(Self::read(&layers.of_node(&node)?)?)
+                };
                 settings.nodes.push((node, of_node));
             }
         }
@@ -297,8 +300,11 @@ impl EngineSettings {
             .map(|asked| format!("{asked}, started with {}", started.describe(asked.name)))
             .collect();
         for (name, node) in &self.nodes {
-            let is_it = |other: &&(String, Self)| other.0 == *name && other.1.url == node.url;
-            if !started.nodes.iter().any(|other| is_it(&other)) {
+            let Some(node) = node else { continue };
+            let same = started.nodes.iter().any(|(known, other)| {
+                known == name && other.as_ref().is_none_or(|other| other.url == node.url)
+            });
+            if !same {
                 differences.push(format!("node `{name}`: {}", node.describe("url")));
             }
         }

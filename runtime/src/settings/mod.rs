@@ -11,6 +11,7 @@
 //!
 //! Decisions that hold everywhere:
 //!
+//! - A node has what its engine has, and what is set for the node itself counts for more, wherever both are set.
 //! - An engine's settings are its own. As `[engine]` is the section of the default engine and `DATABASE_URL` its variable,
 //!   so `POOLHOUSE_MAX_SIZE` sets the default engine alone and `POOLHOUSE_REPORTS_MAX_SIZE` the engine `reports`: an
 //!   operator who gives one server more connections must not give them to another one by accident.

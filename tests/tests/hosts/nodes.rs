@@ -114,22 +114,6 @@ async fn without_nodes_a_reader_is_the_engine_itself() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[poolhouse::with_pool(engine = "node_in_a_test", url = "sqlite:never.db", migrations = false)]
-#[tokio::test]
-async fn in_a_test_every_node_is_its_own_database(
-    db: poolhouse::SqliteEngine,
-) -> anyhow::Result<()> {
-    sqlx::query("CREATE TABLE band (id int)")
-        .execute(&db)
-        .await?;
-    let reader = db.reader();
-    let n: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
-        .fetch_one(&reader)
-        .await?;
-    ensure!(n == 0);
-    Ok(())
-}
-
 #[test]
 fn a_node_needs_a_url_of_its_own() -> anyhow::Result<()> {
     let settings = Settings::new()

@@ -9,7 +9,7 @@ fn told(settings: &EngineSettings, node: &str, setting: &str) -> String {
         .iter()
         .find(|(name, _)| name == node)
         .unwrap();
-    of_node.describe(setting)
+    of_node.as_ref().unwrap().describe(setting)
 }
 
 fn names(settings: &EngineSettings) -> Vec<&str> {
@@ -56,8 +56,9 @@ fn a_node_has_the_engines_settings_but_for_its_own() {
         told(&settings, "my-replica", "url"),
         "url = postgres://u@replica2/db (poolhouse.toml:12)"
     );
-    assert_eq!(settings.nodes[1].1.engine, "default/replica1");
-    assert_eq!(settings.nodes[1].1.migrations.to_string(), "none");
+    let of_node = settings.nodes[1].1.as_ref().unwrap();
+    assert_eq!(of_node.engine, "default/replica1");
+    assert_eq!(of_node.migrations.to_string(), "none");
     let reports = Place::new().file("poolhouse.toml", FILE);
     let reports = reports.resolve(&Settings::new().engine("reports")).unwrap();
     assert!(reports.nodes.is_empty());

@@ -113,7 +113,10 @@ impl<DB: Backend> Connector<DB> {
             if let Some(opened) = self.connect_lent().await {
                 return Ok(opened);
             }
-            let mut connection = self.options.connect().await?;
+            let mut connection = match &self.lent {
+                Some(lent) => lent.open(&self.options).await?,
+                None => self.options.connect().await?,
+            };
             match self.prepare(&mut connection).await {
                 Ok(session) => Ok(Opened {
                     connection: Some(connection),
@@ -195,13 +198,9 @@ impl<DB: Backend> Connector<DB> {
             };
             // Unread data in the socket would make the operating system answer the server with a reset.
             connection.flush().await?;
-            let connection = match &self.lent {
-                Some(lent) => lent.give_back(connection),
-                None => Some(connection),
-            };
-            match connection {
-                Some(connection) => connection.close().await,
-                None => Ok(()),
+            match &self.lent {
+                Some(lent) => Ok(lent.give_back(connection)),
+                None => connection.close().await,
             }
         };
         match timeout(GOODBYE_LIMIT, farewell).await {

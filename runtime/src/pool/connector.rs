@@ -199,7 +199,10 @@ impl<DB: Backend> Connector<DB> {
             // Unread data in the socket would make the operating system answer the server with a reset.
             connection.flush().await?;
             match &self.lent {
-                Some(lent) => Ok(lent.give_back(connection)),
+                Some(lent) => {
+                    lent.give_back(connection);
+                    Ok(())
+                }
                 None => connection.close().await,
             }
         };

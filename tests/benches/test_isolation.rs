@@ -179,8 +179,7 @@ impl Bench {
                 command.args([
                     "nextest",
                     "run",
-                    "-p",
-                    "poolhouse-tests",
+                    "--workspace",
                     "--test",
                     "isolation",
                     "-E",
@@ -262,8 +261,7 @@ fn build() -> anyhow::Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
         .args([
             "test",
-            "-p",
-            "poolhouse-tests",
+            "--workspace",
             "--test",
             "isolation",
             "--no-run",

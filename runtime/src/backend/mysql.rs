@@ -9,6 +9,9 @@ use crate::settings::{DatabaseUrl, EngineSettings};
 impl Backend for MySql {
     const KIND: &'static str = "MySQL";
 
+    #[cfg(feature = "ephemeral")]
+    const TEST_URL: Option<&'static str> = Some(crate::testing::ephemeral::MYSQL);
+
     fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect> {
         dialect::MYSQL
             .schemes

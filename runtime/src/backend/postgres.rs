@@ -17,6 +17,9 @@ use crate::settings::{DatabaseUrl, EngineSettings};
 impl Backend for Postgres {
     const KIND: &'static str = "Postgres";
 
+    #[cfg(feature = "ephemeral")]
+    const TEST_URL: Option<&'static str> = Some(crate::testing::ephemeral::POSTGRES);
+
     fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect> {
         dialect::POSTGRES
             .schemes

@@ -277,11 +277,7 @@ fn take_back<DB: Backend>(mut held: Held<DB>, state: State) {
     let depth = DB::TransactionManager::get_transaction_depth(filled.parts().0);
     let in_transaction = depth != filled.yard().idle_depth();
     match state {
-        State::Clean if !in_transaction => {
-            filled.rest();
-            // Dropping it is putting it back.
-            drop(held);
-        }
+        State::Clean if !in_transaction => Yard::put_back(held),
         State::Clean | State::Unverified => Yard::take_back_unverified(held),
         State::Broken => {
             filled.yard().suspect_all();

@@ -118,13 +118,19 @@ impl<DB: Backend> Connector<DB> {
 
     /// Opens one connection within `connect_timeout` and runs `session` on it.
     pub(crate) async fn connect(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
-        if let Some(opened) = self.connect_lent().await {
+        let limit = self.settings.connect_timeout;
+        if let Ok(Some(opened)) = timeout(limit, self.connect_lent()).await {
             return Ok(opened);
         }
-        let limit = self.settings.connect_timeout;
         let connect = |host| {
             let options = self.hosts.options_of(host);
-            within(limit, "connect_timeout", options.connect())
+            let opening = async move {
+                match &self.lent {
+                    Some(lent) => lent.open(options).await,
+                    None => options.connect().await,
+                }
+            };
+            within(limit, "connect_timeout", opening)
         };
         let (host, mut connection) = self.hosts.open(self.dialect, connect).await?;
         let prepared = within(
@@ -241,13 +247,12 @@ impl<DB: Backend> Connector<DB> {
             };
             // Unread data in the socket would make the operating system answer the server with a reset.
             connection.flush().await?;
-            let connection = match &self.lent {
-                Some(lent) => lent.give_back(connection),
-                None => Some(connection),
-            };
-            match connection {
-                Some(connection) => connection.close().await,
-                None => Ok(()),
+            match &self.lent {
+                Some(lent) => {
+                    lent.give_back(connection);
+                    Ok(())
+                }
+                None => connection.close().await,
             }
         };
         match timeout(GOODBYE_LIMIT, farewell).await {

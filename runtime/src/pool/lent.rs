@@ -1,19 +1,30 @@
-//! Connections that a test's engine is lent: they were there before its pool, and may outlive it.
+//! Connections that a test's engine borrows: they live on a runtime that outlives the test, and so may outlive it too.
 
 use std::any::Any;
+use std::io;
 use std::mem;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backend::Backend;
+use sqlx::ConnectOptions;
+use tokio::runtime::Handle;
+
+use crate::backend::{Backend, OptionsOf};
 
 /// What an engine's settings carry; the settings do not know the kind of database.
 pub(crate) type LentToAny = Arc<dyn Any + Send + Sync>;
 
-/// Connections that an engine takes before it opens any.
+/// The connections of one engine whose owner wants them back.
 pub(crate) struct Lent<DB: Backend> {
+    /// Those that the engine takes before it opens any.
     idle: Mutex<Vec<DB::Connection>>,
-    /// Whether the engine gives connections back here where it would else say goodbye to them.
-    comes_back: bool,
+    /// Those that it has finished with.
+    returned: Mutex<Vec<DB::Connection>>,
+    /// Whether the engine may take again what it has finished with.
+    again: bool,
+    /// Where further connections are opened.
+    runtime: Handle,
+    opened: AtomicI64,
 }
 
 #[cfg_attr(
@@ -24,10 +35,14 @@ pub(crate) struct Lent<DB: Backend> {
     )
 )]
 impl<DB: Backend> Lent<DB> {
-    pub(crate) fn new(connection: DB::Connection, comes_back: bool) -> Arc<Self> {
+    /// Lends a connection that was opened on the runtime that this runs on.
+    pub(crate) fn new(connection: DB::Connection, again: bool) -> Arc<Self> {
         Arc::new(Self {
             idle: Mutex::new(vec![connection]),
-            comes_back,
+            returned: Mutex::default(),
+            again,
+            runtime: Handle::current(),
+            opened: AtomicI64::new(0),
         })
     }
 
@@ -37,25 +52,42 @@ impl<DB: Backend> Lent<DB> {
     }
 
     pub(super) fn take(&self) -> Option<DB::Connection> {
-        self.lock().pop()
+        lock(&self.idle).pop()
     }
 
-    /// Takes a connection back, or returns it when it is to be closed.
-    pub(super) fn give_back(&self, connection: DB::Connection) -> Option<DB::Connection> {
-        if !self.comes_back {
-            return Some(connection);
-        }
-        self.lock().push(connection);
-        None
+    /// Opens one more.
+    pub(super) async fn open(&self, options: &OptionsOf<DB>) -> sqlx::Result<DB::Connection> {
+        let options = options.clone();
+        let opening = self.runtime.spawn(async move { options.connect().await });
+        let gone = |error| sqlx::Error::Io(io::Error::other(error));
+        let connection = opening.await.map_err(gone)??;
+        self.opened.fetch_add(1, Relaxed);
+        Ok(connection)
+    }
+
+    pub(super) fn give_back(&self, connection: DB::Connection) {
+        let place = if self.again {
+            &self.idle
+        } else {
+            &self.returned
+        };
+        lock(place).push(connection);
     }
 
     /// What has come back, or was never taken.
     pub(crate) fn take_all(&self) -> Vec<DB::Connection> {
-        mem::take(&mut *self.lock())
+        let mut all = mem::take(&mut *lock(&self.idle));
+        all.append(&mut lock(&self.returned));
+        all
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<DB::Connection>> {
-        // Nothing panics while the lock is held.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many connections the engine has opened besides those that were there.
+    pub(crate) fn opened(&self) -> i64 {
+        self.opened.load(Relaxed)
     }
+}
+
+fn lock<T>(connections: &Mutex<Vec<T>>) -> std::sync::MutexGuard<'_, Vec<T>> {
+    // Nothing panics while the lock is held.
+    connections.lock().unwrap_or_else(PoisonError::into_inner)
 }

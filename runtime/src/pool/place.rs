@@ -122,8 +122,7 @@ impl<DB: Backend> Filled<DB> {
     }
 
     /// Notes that nobody has it any more, and that it is good.
-    pub(super) fn rest(&mut self) {
-        let now = Instant::now();
+    pub(super) fn rest(&mut self, now: Instant) {
         self.idle_since = now;
         self.card.put_back(now);
     }

@@ -179,6 +179,20 @@ impl<DB: Backend> Yard<DB> {
         }
     }
 
+    /// Puts back a place whose connection is good, unless its time is over.
+    pub(super) fn put_back(mut held: Held<DB>) {
+        let now = Instant::now();
+        let filled = held.filled_mut();
+        if filled.is_retired(now) {
+            let counters = &filled.yard().counters;
+            counters.closed_lifetime.fetch_add(1, Relaxed);
+            return Self::take_back_closed(held);
+        }
+        filled.rest(now);
+        // Dropping it is putting it back.
+        drop(held);
+    }
+
     /// Takes back a place whose connection is in an unknown state: mends it, or closes it. Holds the place meanwhile.
     pub(super) fn take_back_unverified(mut held: Held<DB>) {
         // Out of the place before the task: if the runtime is gone and drops the task, nothing unverified goes back.
@@ -187,6 +201,7 @@ impl<DB: Backend> Yard<DB> {
         };
         let yard = Arc::clone(filled.yard());
         Arc::clone(&yard).spawn(async move {
+            // Not worth mending.
             if filled.is_retired(Instant::now()) {
                 yard.counters.closed_lifetime.fetch_add(1, Relaxed);
                 filled.close().await;
@@ -194,10 +209,8 @@ impl<DB: Backend> Yard<DB> {
             }
             match tokio::time::timeout(MEND_LIMIT, yard.mend(filled.connection_mut())).await {
                 Ok(Ok(true)) => {
-                    filled.rest();
                     held.0 = Some(filled);
-                    // Dropping it is putting it back.
-                    drop(held);
+                    Self::put_back(held);
                 }
                 broken => {
                     yard.discard(filled, broken.err().map(|_| MEND_LIMIT)).await;

@@ -63,6 +63,9 @@ pub(crate) struct EngineSettings {
     pub(crate) isolation: Isolation,
     /// Tests only.
     pub(crate) fixtures: Fixtures,
+    /// The variable that holds the URL, or would hold it.
+    #[cfg(feature = "ephemeral")]
+    pub(crate) url_variable: String,
     /// Whether the URL is that of a test's own database.
     pub(crate) isolated: bool,
     /// Whether every connection is held inside a transaction, which ends with it and is never committed.
@@ -118,6 +121,8 @@ impl EngineSettings {
             migrations: read.migrations()?,
             isolation: read.or("isolation", Isolation::Database)?,
             fixtures: read.fixtures(),
+            #[cfg(feature = "ephemeral")]
+            url_variable: layers.url_variable.clone(),
             isolated: false,
             held: false,
             lent: None,
@@ -219,10 +224,7 @@ impl EngineSettings {
         session: Option<&str>,
         lent: Option<LentToAny>,
     ) {
-        if let Some(shown) = self.shown.iter_mut().find(|shown| shown.name == "url") {
-            shown.value = url.to_string();
-        }
-        self.url = url;
+        self.move_to(url);
         self.lent = lent;
         if let Some(sql) = session {
             let own = self.session.take().unwrap_or_default();
@@ -232,6 +234,14 @@ impl EngineSettings {
         self.extensions = vec![];
         self.isolated = true;
         self.held = self.isolation == Isolation::Rollback;
+    }
+
+    /// Names another place for the database.
+    pub(crate) fn move_to(&mut self, url: DatabaseUrl) {
+        if let Some(shown) = self.shown.iter_mut().find(|shown| shown.name == "url") {
+            shown.value = url.to_string();
+        }
+        self.url = url;
     }
 
     /// Leaves one connection of those that were wished for: a second one would not see what the first one has written.

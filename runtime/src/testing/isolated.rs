@@ -30,7 +30,12 @@ impl Isolated {
         engines: impl Iterator<Item = &'a mut EngineSettings>,
     ) -> Result<Self, Error> {
         let mut wishes = Vec::new();
-        for settings in engines.filter(|settings| settings.isolation != Isolation::None) {
+        for settings in engines {
+            #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
+            super::ephemeral::settle(settings).await?;
+            if settings.isolation == Isolation::None {
+                continue;
+            }
             if settings.isolation == Isolation::Rollback {
                 settings.only_one_connection();
             }

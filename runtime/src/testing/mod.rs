@@ -9,6 +9,7 @@
 //! | `keep` | whose database is kept: `POOLHOUSE_KEEP` |
 //! | `background` | the runtime that outlives every test |
 //! | `postgres`, `mysql`, `sqlite` | the grounds |
+//! | `ephemeral` | private servers, where no URL names one |
 //!
 //! # Rules
 //!
@@ -20,6 +21,8 @@
 //! 4. Whatever a killed process leaves is told from what is in use by its free lock, and removed by the next one.
 
 mod background;
+#[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
+pub(crate) mod ephemeral;
 mod error;
 mod ground;
 mod isolated;

@@ -280,7 +280,7 @@ async fn an_interrupted_drop_is_removed_and_live_databases_are_not() {
     }
     let mut live = run(&server).env(FATE, "hang").spawn().unwrap();
     let in_use = async || {
-        let names = ask(&server, "SELECT DISTINCT datname FROM pg_stat_activity WHERE datname ~ '_lease_' AND query ~ 'count'").await;
+        let names = ask(&server, "SELECT DISTINCT datname FROM pg_stat_activity WHERE datname ~ '_(lease|reset)_' AND query ~ 'count'").await;
         anyhow::ensure!(names.len() == 8, "in use: {names:?}");
         Ok(names)
     };

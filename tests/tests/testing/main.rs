@@ -1,6 +1,8 @@
 //! Test functions under `#[with_pool]`.
 
 mod drivers;
+mod ephemeral;
+mod handed_on;
 mod mysql;
 mod neighbours;
 mod on_file;

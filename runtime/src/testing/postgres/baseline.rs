@@ -8,7 +8,8 @@
 //! - the tables that are empty in the template are empty, and
 //! - the sequences stand where they stood.
 //!
-//! The first two are only looked at: if they do not hold, the database is dropped, and the next test gets a new copy. The
+//! The first two are only looked at: if they do not hold, the database is dropped, and the next test gets a new copy. Where
+//! the server counts what is written into its catalogs, and the count is what it was, their rows need not be looked at. The
 //! last two are brought about, with `TRUNCATE` and `setval`. What the server keeps outside of the rows that it shows (free
 //! space, statistics, its own counters) differs and has no meaning for a query without `ORDER BY` guarantees.
 
@@ -17,6 +18,8 @@ use std::fmt::Write;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::names;
+use super::stock::Leased;
 use super::template::execute;
 
 /// Rows of catalogs that do not belong to the schema: temporary schemas stay when their session has gone.
@@ -96,28 +99,129 @@ impl Baseline {
         Ok(baseline)
     }
 
-    /// Undoes what was done since the transaction `since`, over the only connection to the database; false when that
-    /// cannot be done. An error says so too.
+    /// Undoes what was done in a leased database, over the only connection to it; `None` when that
+    /// cannot be done, and then the session is in a transaction that is to end with it. An error says so too.
+    ///
+    /// `counted` is what the server has counted if nobody besides the test's engine was there, and nothing was written
+    /// into a catalog.
     pub(super) async fn restore(
         &self,
         connection: &mut PgConnection,
-        since: u64,
-    ) -> sqlx::Result<bool> {
-        if self.obstacle || !self.same_schema(connection, since).await? {
-            return Ok(false);
+        Leased { oid, name, since }: &Leased,
+        counted: Option<Counts>,
+    ) -> sqlx::Result<Option<Restored>> {
+        if self.obstacle {
+            return Ok(None);
         }
-        // A table that was never written to has no pages.
-        let grown = names(
-            connection,
-            &format!("{} AND pg_relation_size(c.oid) > 0", relations("'r'")),
-        )
+        let (oid, since) = (*oid, *since);
+        // As plain queries: planning them once is all there is to it.
+        let row = sqlx::raw_sql(AssertSqlSafe(self.look(
+            oid,
+            since,
+            Counts::are_told(connection),
+        )))
+        .fetch_one(&mut *connection)
         .await?;
-        let is_filled = |name: &String| self.filled.iter().any(|(filled, _)| filled == name);
-        let empty: Vec<String> = grown.into_iter().filter(|name| !is_filled(name)).collect();
+        let (xid, nothing_elsewhere): (i64, bool) = (row.get(0), row.get(1));
+        let grown: Option<String> = row.get(2);
+        let counts = Counts::of(row.get(3), row.get(4));
+        if !nothing_elsewhere {
+            return Ok(None);
+        }
+        if let (Some(counted), Some(counts)) = (counted, counts)
+            && counted.sessions != counts.sessions
+        {
+            return Ok(None);
+        }
+        // What is not counted, or was counted and taken back, the rows themselves tell.
+        let is_counted_the_same = counted.is_some() && counted == counts;
+        if !is_counted_the_same {
+            let look = format!("SELECT {}", unchanged(&self.catalog_rows(), since));
+            let row = sqlx::raw_sql(AssertSqlSafe(look))
+                .fetch_one(&mut *connection)
+                .await?;
+            if !row.get::<bool, _>(0) {
+                return Ok(None);
+            }
+        }
+        let grown: Vec<&str> = grown.iter().flat_map(|names| names.split('\t')).collect();
+        let mut undo = self.undo(&grown);
+        if !undo.is_empty() {
+            // If this process ends now, the next one is to know that what is younger than the lease is our own work.
+            let note = names::clean_comment(xid.unsigned_abs());
+            let _ = write!(undo, "COMMENT ON DATABASE {name} IS '{note}'; ");
+        }
+        let is_clean = format!("{undo}SELECT {}", unchanged(&self.filled, since));
+        let rows = sqlx::raw_sql(AssertSqlSafe(is_clean))
+            .fetch_all(&mut *connection)
+            .await?;
+        if !rows.last().is_some_and(|row| row.get(0)) {
+            return Ok(None);
+        }
+        let commit = if counts.is_some() {
+            COMMIT_AND_COUNT
+        } else {
+            "COMMIT"
+        };
+        execute(&mut *connection, commit.to_owned()).await?;
+        if undo.is_empty() {
+            return Ok(Some(Restored { since, counts }));
+        }
+        Ok(Some(Restored {
+            since: xid.unsigned_abs(),
+            counts: Counts::read(connection, oid).await?,
+        }))
+    }
+
+    /// Begins a transaction, and queries its number; whether nothing of the database is kept elsewhere, and its owner asks,
+    /// from whom no row is hidden; the names of the tables that are to be emptied, between tabs; and the counts.
+    fn look(&self, oid: i64, since: u64, counts: bool) -> String {
+        let tables = relations("'r'");
+        let filled: Vec<String> = self
+            .filled
+            .iter()
+            .map(|(name, _)| format!("'{}'", name.replace('\'', "''")))
+            .collect();
+        let filled = if filled.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE name NOT IN ({})", filled.join(", "))
+        };
+        // A table that was never written to has no pages, and to ask for them is to look at its file.
+        let (counts, written) = if counts {
+            let written = "pg_stat_get_tuples_inserted(c.oid) > 0 AND pg_relation_size(c.oid) > 0";
+            (counts_of(oid), written)
+        } else {
+            let none = "NULL::int8, NULL::int8".to_owned();
+            (none, "pg_relation_size(c.oid) > 0")
+        };
+        // The functions behind the views: to plan what the views join takes longer than all the rest.
+        format!(
+            "BEGIN; SELECT txid_current(), age('{}'::xid) <= {TOO_OLD} \
+             AND session_user = (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE oid = {oid}) \
+             AND NOT EXISTS (SELECT FROM pg_prepared_xact() WHERE dbid = {oid}) \
+             AND NOT EXISTS (SELECT FROM pg_get_replication_slots() WHERE datoid = {oid}) \
+             AND NOT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = {oid}), \
+             (SELECT string_agg(name, E'\\t') FROM ({tables} AND {written}) AS grown (name) {filled}), \
+             {counts}",
+            in_row(since),
+        )
+    }
+
+    /// The rows of the catalogs, as something to select from.
+    fn catalog_rows(&self) -> Vec<(String, i64)> {
+        self.catalogs
+            .iter()
+            .map(|(name, rows)| (catalog_rows(name), *rows))
+            .collect()
+    }
+
+    /// The statements that empty tables and set the sequences back.
+    fn undo(&self, grown: &[&str]) -> String {
         let mut undo = String::new();
-        if !empty.is_empty() {
+        if !grown.is_empty() {
             // Tables that refer to these are emptied too; the check that follows sees when one of them should not be.
-            let _ = write!(undo, "TRUNCATE ONLY {} CASCADE; ", empty.join(", "));
+            let _ = write!(undo, "TRUNCATE ONLY {} CASCADE; ", grown.join(", "));
         }
         if !self.sequences.is_empty() {
             let values = self.sequences.iter().map(|(name, last, called)| {
@@ -126,61 +230,11 @@ impl Baseline {
             let values: Vec<String> = values.collect();
             let _ = write!(
                 undo,
-                "SELECT count(setval(name::regclass, last, called)) FROM (VALUES {}) AS v (name, last, called);",
+                "SELECT count(setval(name::regclass, last, called)) FROM (VALUES {}) AS v (name, last, called); ",
                 values.join(", ")
             );
         }
-        if !undo.is_empty() {
-            execute(connection, undo).await?;
-        }
-        self.unchanged(connection, &self.filled, since).await
-    }
-
-    /// Whether no catalog has changed, and nothing of the database is kept elsewhere.
-    async fn same_schema(&self, connection: &mut PgConnection, since: u64) -> sqlx::Result<bool> {
-        let elsewhere: bool = sqlx::query_scalar(
-            "SELECT age($1::text::xid) > $2 \
-             OR EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend') \
-             OR EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database()) \
-             OR EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()) \
-             OR EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = current_database())",
-        )
-        .bind(in_row(since))
-        .bind(TOO_OLD)
-        .fetch_one(&mut *connection)
-        .await?;
-        if elsewhere {
-            return Ok(false);
-        }
-        let catalogs: Vec<(String, i64)> = self
-            .catalogs
-            .iter()
-            .map(|(name, rows)| (catalog_rows(name), *rows))
-            .collect();
-        self.unchanged(connection, &catalogs, since).await
-    }
-
-    /// Whether each of these has as many rows as given, and none that is younger than the transaction.
-    async fn unchanged(
-        &self,
-        connection: &mut PgConnection,
-        tables: &[(String, i64)],
-        since: u64,
-    ) -> sqlx::Result<bool> {
-        if tables.is_empty() {
-            return Ok(true);
-        }
-        let since = in_row(since);
-        let checks = tables.iter().map(|(table, rows)| {
-            format!("(SELECT count(*) = {rows} AND count(*) FILTER (WHERE age(xmin) < age('{since}'::xid)) = 0 FROM {table})")
-        });
-        let checks: Vec<String> = checks.collect();
-        let sql = format!("SELECT {}", checks.join(" AND "));
-        // As a plain query: planning it once is all there is to it.
-        let row = sqlx::raw_sql(AssertSqlSafe(sql))
-            .fetch_one(connection)
-            .await?;
-        Ok(row.get(0))
+        undo
     }
 
     /// The baseline as it stands in the template's comment.
@@ -235,6 +289,97 @@ fn relations(kind: &str) -> String {
          WHERE c.relkind = {kind} AND c.relpersistence <> 't' \
          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
     )
+}
+
+/// Whether each of these has as many rows as given, and none that is younger than the transaction, as an expression.
+fn unchanged(tables: &[(String, i64)], since: u64) -> String {
+    if tables.is_empty() {
+        return "true".to_owned();
+    }
+    let each = tables.iter().map(|(table, rows)| {
+        format!("SELECT count(*) = {rows} AS same, min(age(xmin)) AS youngest FROM {table}")
+    });
+    let each: Vec<String> = each.collect();
+    format!(
+        "(SELECT bool_and(same) AND coalesce(min(youngest) >= age('{}'::xid), true) FROM ({}) AS each)",
+        in_row(since),
+        each.join(" UNION ALL ")
+    )
+}
+
+/// A database that is what its template was.
+pub(super) struct Restored {
+    /// The transaction since which nobody has undone changes.
+    pub(super) since: u64,
+    /// What the server has counted by now.
+    pub(super) counts: Option<Counts>,
+}
+
+/// What the server counts in a database. If none of it has changed, no row of a catalog has: neither by a transaction that
+/// was committed, nor by one that was not.
+///
+/// (A superuser can switch the counting off, with `track_counts`. A session that is left so is noticed. Whoever also switches
+/// it on again, to change the schema in between, has a reason for it that we need not meet.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Sessions that there ever were, the one that asks included.
+    pub(super) sessions: i64,
+    /// Rows of catalogs that were ever inserted, updated or deleted.
+    writes: i64,
+}
+
+/// The first version that tells what a session has done until now, and not until a second ago.
+const COUNTS_AT_ONCE: u32 = 15_00_00;
+
+/// The columns of [`Counts`].
+fn counts_of(oid: i64) -> String {
+    format!(
+        "pg_stat_get_db_sessions({oid}), \
+         (SELECT sum(pg_stat_get_tuples_inserted(oid) + pg_stat_get_tuples_updated(oid) + pg_stat_get_tuples_deleted(oid))::int8 \
+          FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared)"
+    )
+}
+
+/// Ends the transaction, and lets the session add to the counts what it has done.
+const COMMIT_AND_COUNT: &str = "COMMIT; SELECT pg_stat_force_next_flush()";
+
+impl Counts {
+    fn of(sessions: Option<i64>, writes: Option<i64>) -> Option<Self> {
+        Some(Self {
+            sessions: sessions?,
+            writes: writes?,
+        })
+    }
+
+    fn are_told(connection: &PgConnection) -> bool {
+        let version = connection.server_version_num();
+        version.is_some_and(|version| version >= COUNTS_AT_ONCE)
+    }
+
+    /// Lets the session add to the counts what it has done; false when they are not told, or it has not counted.
+    pub(super) async fn settle(connection: &mut PgConnection) -> sqlx::Result<bool> {
+        if !Self::are_told(connection) {
+            return Ok(false);
+        }
+        sqlx::raw_sql("SELECT current_setting('track_counts')::bool, pg_stat_force_next_flush()")
+            .fetch_one(connection)
+            .await?
+            .try_get(0)
+    }
+
+    /// The counts, with what the session that asks has settled; `None` where the server does not tell.
+    pub(super) async fn read(
+        connection: &mut PgConnection,
+        oid: i64,
+    ) -> sqlx::Result<Option<Self>> {
+        if !Self::are_told(connection) {
+            return Ok(None);
+        }
+        let row = sqlx::raw_sql(AssertSqlSafe(format!("SELECT {}", counts_of(oid))))
+            .fetch_one(connection)
+            .await?;
+        Ok(Self::of(row.get(0), row.get(1)))
+    }
 }
 
 /// The rows of a catalog that are part of the schema, as something to select from.

@@ -23,6 +23,7 @@ struct Places {
 
 impl Site {
     fn given(self: &Arc<Self>, keys: Vec<i64>, since: Instant) -> Box<dyn Any + Send + Sync> {
+        self.kept.use_places();
         Box::new(Places {
             site: Arc::clone(self),
             keys,
@@ -64,6 +65,7 @@ impl Site {
             let mut session = self.session.take().await?;
             let keys = session.lock_some(&numbers, wanted).await?;
             if keys.len() == wanted {
+                self.kept.add_places(wanted);
                 return Ok(self.given(keys, Instant::now()));
             }
             session.unlock(&keys).await?;

@@ -6,19 +6,18 @@ use std::time::SystemTime;
 
 use futures_core::future::BoxFuture;
 
+use super::door::{self, Door, LentDoor};
 use super::stock::Leased;
 use super::template::Template;
 use super::{Site, locks, names};
 use crate::error::Error;
+use crate::pool::LentToAny;
 use crate::settings::DatabaseUrl;
 use crate::testing::background;
 use crate::testing::ground::Lease;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
 use crate::testing::url;
-
-/// What the comment on a kept database begins with.
-pub(super) const KEPT: &str = "poolhouse kept";
 
 /// The lease of one test.
 pub(super) struct PgLease {
@@ -29,56 +28,53 @@ pub(super) struct PgLease {
     url: DatabaseUrl,
     /// `None` once it is given back.
     leased: Option<Leased>,
+    /// `None` before it is open, and once it is given back.
+    door: Option<LentDoor>,
 }
 
 impl PgLease {
-    pub(super) fn new(
+    /// The lease of a database, and the way into it.
+    pub(super) async fn open(
         site: Arc<Site>,
         recipe: Arc<Recipe>,
         template: Arc<Template>,
         test: Test,
         leased: Leased,
+        door: Option<Door>,
     ) -> Result<Self, Error> {
-        let url = url::of_database(&recipe.settings, &leased.name)?;
-        Ok(Self {
+        let mut lease = Self {
+            url: url::of_database(&recipe.settings, &leased.name)?,
             site,
             recipe,
             template,
             test,
-            url,
-            leased: Some(leased),
-        })
+            leased: Some(leased.clone()),
+            door: None,
+        };
+        // If this fails, the lease is dropped, and the database given back.
+        let options = door::options(&lease.recipe)?;
+        let fitting = match door {
+            Some(door) if door.has(&options) => door,
+            other => {
+                if let Some(other) = other {
+                    other.close().await;
+                }
+                Door::open(&lease.recipe, options, &leased).await?
+            }
+        };
+        lease.door = Some(fitting.lend());
+        Ok(lease)
     }
 }
 
 impl Site {
-    /// Takes a database back: makes it ready again, or drops it.
-    async fn take_back(
-        &self,
-        recipe: &Recipe,
-        template: &Template,
-        leased: Leased,
-    ) -> Result<(), Error> {
-        let oid = leased.oid;
-        let Some(clean) = self.clean(recipe, template, leased).await? else {
-            return Ok(());
-        };
-        let ready = names::ready(&template.fingerprint);
-        let mut session = self.session.take().await?;
-        session
-            .execute(format!("ALTER DATABASE {clean} RENAME TO {ready}"))
-            .await?;
-        session.unlock(&[locks::lease(oid)]).await?;
-        Ok(())
-    }
-
     /// Marks a database for a person, who finds it until the next day.
     async fn keep(&self, leased: &Leased, test: &Test) -> Result<(), Error> {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         let mut session = self.session.take().await?;
-        let comment = format!("{KEPT} {} {test}", now.as_secs()).replace('\'', "''");
+        let comment = format!("{} {} {test}", names::KEPT, now.as_secs()).replace('\'', "''");
         session
             .execute(format!(
                 "COMMENT ON DATABASE {} IS '{comment}'",
@@ -96,6 +92,7 @@ impl PgLease {
         let Some(leased) = self.leased.take() else {
             return;
         };
+        let door = self.door.take();
         let (site, recipe, template) = (
             Arc::clone(&self.site),
             Arc::clone(&self.recipe),
@@ -105,7 +102,7 @@ impl PgLease {
         // The background runtime is there: it has leased the database.
         let _ = background::spawn(async move {
             let name = leased.name.clone();
-            if let Err(error) = site.take_back(&recipe, &template, leased).await {
+            if let Err(error) = site.take_back(&recipe, &template, leased, door).await {
                 tracing::warn!(%error, database = name, "a test's database could not be taken back");
             }
             site.coming.fetch_sub(1, SeqCst);
@@ -119,13 +116,21 @@ impl Lease for PgLease {
         &self.url
     }
 
+    fn lent(&self) -> Option<LentToAny> {
+        Some(Arc::clone(&self.door.as_ref()?.lent) as LentToAny)
+    }
+
     fn end(mut self: Box<Self>, keep: bool) -> BoxFuture<'static, Option<String>> {
         let kept = if keep { self.leased.take() } else { None };
         self.give_back();
         let Some(kept) = kept else {
             return Box::pin(async { None });
         };
+        let connections = self.door.take().map(|door| door.lent.take_all());
         Box::pin(async move {
+            for connection in connections.into_iter().flatten() {
+                door::close(connection).await;
+            }
             let shown = url::for_people(&self.url);
             let (site, test) = (Arc::clone(&self.site), self.test.clone());
             if let Err(error) = background::run(async move { site.keep(&kept, &test).await }).await

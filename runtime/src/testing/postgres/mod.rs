@@ -7,7 +7,9 @@
 //! | `session` | the connection that holds them |
 //! | `template` | making a template, once |
 //! | `baseline` | what a template holds, and undoing what a test has changed |
-//! | `stock` | copies: made, leased, cleaned |
+//! | `stock` | copies: made and leased |
+//! | `cleaning` | used databases: made clean for the next test, or dropped |
+//! | `door` | the connection that passes with a database from test to test |
 //! | `lease` | a test's database, from lease to return |
 //! | `budget` | the server's connections, shared out among all processes |
 //! | `spare` | what a process keeps from one test to the next |
@@ -15,6 +17,8 @@
 
 mod baseline;
 mod budget;
+mod cleaning;
+mod door;
 mod lease;
 mod locks;
 mod names;

@@ -68,6 +68,26 @@ pub(super) fn parse(name: &str) -> Option<(&str, State)> {
     Some((fingerprint, state))
 }
 
+/// What the comment on a database begins with that was made clean without another name, and the transaction of that.
+const CLEAN: &str = "poolhouse clean ";
+
+/// What the comment on a kept database begins with.
+pub(super) const KEPT: &str = "poolhouse kept";
+
+/// The comment on a database whose changes up to this transaction are undone.
+pub(super) fn clean_comment(xid: u64) -> String {
+    format!("{CLEAN}{xid}")
+}
+
+/// The transaction since which nobody has undone changes, as name and comment tell.
+pub(super) fn used_since(name: &str, comment: Option<&str>) -> Option<u64> {
+    let (_, State::Used(leased)) = parse(name)? else {
+        return None;
+    };
+    let clean = comment.and_then(|comment| comment.strip_prefix(CLEAN)?.parse().ok());
+    Some(clean.map_or(leased, |clean: u64| clean.max(leased)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +103,13 @@ mod tests {
         assert_eq!(state(&ready(print)), told(State::Ready));
         assert_eq!(state(&lease(print, 7)), told(State::Used(7)));
         assert_eq!(state(&reset(print, 7)), told(State::Used(7)));
+        let used = lease(print, 7);
+        let clean = |xid| Some(clean_comment(xid));
+        assert_eq!(used_since(&used, None), Some(7));
+        assert_eq!(used_since(&used, clean(9).as_deref()), Some(9));
+        // The comment is of the time before the lease.
+        assert_eq!(used_since(&used, clean(5).as_deref()), Some(7));
+        assert_eq!(used_since(&ready(print), clean(9).as_deref()), None);
         for other in [
             "postgres",
             "poolhouse",

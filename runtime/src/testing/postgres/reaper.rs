@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use sqlx::Row;
 
-use super::lease::KEPT;
-use super::names::{self, State};
+use super::names::{self, KEPT, State};
 
 use super::template::{execute, read_note, today};
 use super::{Site, locks};
@@ -131,7 +130,7 @@ fn remains(one: &Found, all: &[Found]) -> Option<i64> {
         State::Building => Some(locks::template(fingerprint)),
         State::Template => (one.invalid || is_stale(one)).then(|| locks::template(fingerprint)),
         State::Ready | State::Shared => (one.invalid || !has_template).then_some(lease),
-        State::Used(_) => match &one.comment {
+        State::Used(_) => match kept(one) {
             Some(comment) => is_forgotten(comment, all).then_some(lease),
             None => (one.invalid || !has_template || is_surplus(one, all)).then_some(lease),
         },
@@ -141,7 +140,7 @@ fn remains(one: &Found, all: &[Found]) -> Option<i64> {
 /// Whether a database that nobody has returned is one more than the next tests can want.
 fn is_surplus(one: &Found, all: &[Found]) -> bool {
     let is_used = |found: &&Found| match names::parse(&found.name) {
-        Some((_, State::Used(_))) => !found.leased && found.comment.is_none(),
+        Some((_, State::Used(_))) => !found.leased && kept(found).is_none(),
         _ => false,
     };
     let older = all.iter().filter(|other| other.oid < one.oid);
@@ -152,6 +151,13 @@ fn is_surplus(one: &Found, all: &[Found]) -> bool {
 fn is_stale(template: &Found) -> bool {
     let note = template.comment.as_deref().and_then(read_note);
     note.is_none_or(|(day, _)| day + TEMPLATE_DAYS < today())
+}
+
+/// The comment of a database that is kept for a person.
+fn kept(one: &Found) -> Option<&str> {
+    one.comment
+        .as_deref()
+        .filter(|comment| comment.starts_with(KEPT))
 }
 
 /// Whether nobody looks at a kept database any more: it is old, or the same test has failed again.

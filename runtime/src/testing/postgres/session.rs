@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, Postgres};
 use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::OwnedMutexGuard;
 
-use super::locks;
+use super::{locks, names};
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::pool::{Connector, open_for};
@@ -195,26 +195,24 @@ impl InUse<'_> {
         self.seen(result).map(drop)
     }
 
-    /// Finds databases by the beginning of their names and leases one whose lock is free: its id, its name, and the
-    /// transaction since which it is leased. Databases with a comment are kept for a person.
-    pub(super) async fn lease_one(
-        &mut self,
-        prefixes: &[String],
-    ) -> sqlx::Result<Option<(i64, String, u64)>> {
+    /// Finds databases by the beginning of their names and takes the lock of one that is free. Databases that are kept
+    /// for a person are left alone.
+    pub(super) async fn lease_one(&mut self, prefixes: &[String]) -> sqlx::Result<Option<Locked>> {
         let mine = self.session.held();
         // The inner query is done first, so that nothing but candidates is locked.
         let row = sqlx::query(
-            "SELECT oid, datname, txid_current() FROM ( \
-                SELECT oid::int8 AS oid, datname::text AS datname FROM pg_database \
-                WHERE EXISTS (SELECT FROM unnest($1::text[]) p WHERE starts_with(datname, p)) \
-                AND datconnlimit <> -2 AND shobj_description(oid, 'pg_database') IS NULL \
-                AND $2 | oid::int8 <> ALL ($3::int8[]) \
+            "SELECT oid, datname, comment, txid_current() FROM ( \
+                SELECT oid::int8 AS oid, datname::text AS datname, shobj_description(oid, 'pg_database') AS comment \
+                FROM pg_database WHERE EXISTS (SELECT FROM unnest($1::text[]) p WHERE starts_with(datname, p)) \
+                AND datconnlimit <> -2 AND $2 | oid::int8 <> ALL ($3::int8[]) \
                 ORDER BY oid OFFSET 0 \
-             ) AS candidate WHERE pg_try_advisory_lock($2 | oid) LIMIT 1",
+             ) AS candidate WHERE (comment IS NULL OR NOT starts_with(comment, $4)) \
+             AND pg_try_advisory_lock($2 | oid) LIMIT 1",
         )
         .bind(prefixes)
         .bind(locks::LEASE)
         .bind(mine)
+        .bind(names::KEPT)
         .fetch_optional(self.connection())
         .await;
         let Some(row) = self.seen(row)? else {
@@ -222,7 +220,21 @@ impl InUse<'_> {
         };
         let oid: i64 = row.get(0);
         self.session.lock().insert(locks::lease(oid));
-        let xid: i64 = row.get(2);
-        Ok(Some((oid, row.get(1), xid.unsigned_abs())))
+        let now: i64 = row.get(3);
+        Ok(Some(Locked {
+            oid,
+            name: row.get(1),
+            comment: row.get(2),
+            now: now.unsigned_abs(),
+        }))
     }
+}
+
+/// A database whose lock this process has.
+pub(super) struct Locked {
+    pub(super) oid: i64,
+    pub(super) name: String,
+    pub(super) comment: Option<String>,
+    /// A transaction after the lock was taken.
+    pub(super) now: u64,
 }

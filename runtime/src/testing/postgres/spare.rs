@@ -1,9 +1,11 @@
-//! What this process keeps from one test to the next for a moment: places, and connections for tests that roll back.
+//! What this process keeps from one test to the next for a moment: places, clean databases, and connections for tests that
+//! roll back.
 //!
 //! A test that begins right after another one then asks the server for nothing. What no test has taken for a moment goes
 //! back, so that other processes get it.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,9 @@ use sqlx_core::transaction::TransactionManager;
 use tokio::time::timeout;
 
 use super::Site;
+use super::cleaning::Clean;
+use super::door::{CLEAR_LIMIT, close};
+use super::template::Template;
 use crate::error::Error;
 use crate::pool::{Connector, Lent, LentToAny, open_for};
 use crate::settings::DatabaseUrl;
@@ -27,9 +32,6 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// How long places are passed on among the tests of this process, before tests of others have a chance to get them.
 const TURN: Duration = Duration::from_millis(500);
 
-/// How long cleaning a connection may take; a few round trips, and a rollback.
-const CLEAN_LIMIT: Duration = Duration::from_secs(2);
-
 /// What is kept.
 #[derive(Default)]
 pub(super) struct Kept(Mutex<Inner>);
@@ -40,6 +42,11 @@ struct Inner {
     places: Vec<(Vec<i64>, Instant)>,
     /// Connections, by their options.
     connections: HashMap<String, Vec<PgConnection>>,
+    /// Databases with a connection each, by the fingerprints of their templates.
+    databases: HashMap<String, Vec<Clean>>,
+    /// Places that this process has, in use and kept, and tests that use some.
+    all_places: usize,
+    tests: usize,
     /// Counts what was put here, so that it is known whether something was since.
     puts: u64,
 }
@@ -56,12 +63,37 @@ impl Kept {
         let at = places.iter().position(|(keys, _)| keys.len() == wanted)?;
         Some(places.swap_remove(at))
     }
+
+    /// Notes that a test uses places.
+    pub(super) fn use_places(&self) {
+        self.lock().tests += 1;
+    }
+
+    /// Notes that this process has taken places from the server.
+    pub(super) fn add_places(&self, places: usize) {
+        self.lock().all_places += places;
+    }
+
+    /// A clean database, if one is kept.
+    pub(super) fn take_database(&self, fingerprint: &str) -> Option<Clean> {
+        self.lock().databases.get_mut(fingerprint)?.pop()
+    }
+}
+
+impl Inner {
+    /// Whether one more database can be kept with its connection. Those that are kept count as connections for which
+    /// this process has places, and every test that runs needs at least one of them.
+    fn has_room(&self) -> bool {
+        let kept: usize = self.databases.values().map(Vec::len).sum();
+        kept < self.all_places.saturating_sub(self.tests)
+    }
 }
 
 impl Site {
     /// Keeps places, or gives them back when their turn is over.
     pub(super) fn keep_places(self: &Arc<Self>, keys: Vec<i64>, since: Instant) {
         let site = Arc::clone(self);
+        self.kept.lock().tests -= 1;
         if since.elapsed() > TURN {
             // The runtime is there: it has taken the places.
             let _ = background::spawn(async move {
@@ -70,18 +102,46 @@ impl Site {
             });
             return;
         }
+        self.kept.lock().places.push((keys, since));
+        self.freed.notify_waiters();
+        self.give_up_later();
+    }
+
+    /// Gives back what is kept, unless something else is put there within a moment.
+    fn give_up_later(self: &Arc<Self>) {
+        let site = Arc::clone(self);
         let mut kept = self.kept.lock();
-        kept.places.push((keys, since));
         kept.puts += 1;
         let puts = kept.puts;
         drop(kept);
-        self.freed.notify_waiters();
+        // The runtime is there: what is kept comes from it.
         let _ = background::spawn(async move {
             tokio::time::sleep(MOMENT).await;
             if site.kept.lock().puts == puts {
                 site.give_up_kept().await;
             }
         });
+    }
+
+    /// Keeps a clean database for the next test, or makes it ready for any process.
+    pub(super) async fn keep_database(
+        self: &Arc<Self>,
+        template: &Template,
+        clean: Clean,
+    ) -> Result<(), Error> {
+        let fingerprint = &template.fingerprint;
+        {
+            let mut kept = self.kept.lock();
+            // One that a test waits for is used at once.
+            if self.waiting.load(SeqCst) > 0 || kept.has_room() {
+                let databases = kept.databases.entry(fingerprint.clone()).or_default();
+                databases.push(clean);
+                drop(kept);
+                self.give_up_later();
+                return Ok(());
+            }
+        }
+        self.shelve(fingerprint, clean).await
     }
 
     /// Gives back what is kept; false when that was nothing.
@@ -95,13 +155,27 @@ impl Site {
     }
 
     async fn close_connections(&self) {
-        let connections = std::mem::take(&mut self.kept.lock().connections);
+        let (connections, databases) = {
+            let mut kept = self.kept.lock();
+            (
+                std::mem::take(&mut kept.connections),
+                std::mem::take(&mut kept.databases),
+            )
+        };
         for connection in connections.into_values().flatten() {
-            let _ = timeout(CLEAN_LIMIT, connection.close()).await;
+            close(connection).await;
+        }
+        for (fingerprint, databases) in databases {
+            for clean in databases {
+                if let Err(error) = self.shelve(&fingerprint, clean).await {
+                    tracing::debug!(%error, "a clean database could not be made ready");
+                }
+            }
         }
     }
 
     async fn unlock_places(&self, keys: &[i64]) {
+        self.kept.lock().all_places -= keys.len();
         let unlocked = async { Ok::<_, Error>(self.session.take().await?.unlock(keys).await?) };
         if let Err(error) = unlocked.await {
             tracing::warn!(%error, "places for connections could not be given back");
@@ -139,7 +213,7 @@ impl Site {
 
     /// Keeps a connection that a test has had, if nothing of that test is left in it.
     async fn keep_connection(&self, mut connection: PgConnection, options: String) {
-        match timeout(CLEAN_LIMIT, clean(&mut connection)).await {
+        match timeout(CLEAR_LIMIT, clean(&mut connection)).await {
             Ok(Ok(true)) => {
                 let mut kept = self.kept.lock();
                 kept.connections
@@ -147,7 +221,7 @@ impl Site {
                     .or_default()
                     .push(connection);
             }
-            Ok(Ok(false)) => drop(timeout(CLEAN_LIMIT, connection.close()).await),
+            Ok(Ok(false)) => close(connection).await,
             // It is closed without a goodbye, and the server rolls back.
             Ok(Err(_)) | Err(_) => {}
         }

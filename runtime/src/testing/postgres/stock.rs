@@ -1,13 +1,14 @@
-//! Copies of templates: made, leased, cleaned.
+//! Copies of templates: made and leased.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use sqlx::Connection;
 use sqlx::error::DatabaseError;
 
+use super::cleaning::Clean;
+use super::door::Door;
 use super::lease::PgLease;
 use super::template::{Template, execute};
 use super::{Site, locks, names};
@@ -21,15 +22,17 @@ use crate::testing::test::Test;
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// One leased database.
+#[derive(Clone)]
 pub(super) struct Leased {
     pub(super) oid: i64,
     pub(super) name: String,
-    /// The transaction since which it is leased.
-    since: u64,
+    /// The transaction since which nobody has undone changes.
+    pub(super) since: u64,
 }
 
 impl Site {
-    /// Leases a copy of a template: one that is ready, one that can be made ready, or a new one.
+    /// Leases a copy of a template: one that this process has kept, one that is ready, one that can be made ready, or a
+    /// new one.
     pub(super) async fn lease_database(
         self: &Arc<Self>,
         recipe: &Arc<Recipe>,
@@ -39,25 +42,32 @@ impl Site {
         self.waiting.fetch_add(1, SeqCst);
         let leased = self.wait_for_database(recipe, &template).await;
         self.waiting.fetch_sub(1, SeqCst);
-        let leased = leased?;
-        self.stock_up(recipe, &template);
-        PgLease::new(Arc::clone(self), Arc::clone(recipe), template, test, leased)
+        let (leased, door) = leased?;
+        if door.is_none() {
+            self.stock_up(recipe, &template);
+        }
+        let (site, recipe) = (Arc::clone(self), Arc::clone(recipe));
+        PgLease::open(site, recipe, template, test, leased, door).await
     }
 
     async fn wait_for_database(
         self: &Arc<Self>,
         recipe: &Arc<Recipe>,
         template: &Arc<Template>,
-    ) -> Result<Leased, Error> {
+    ) -> Result<(Leased, Option<Door>), Error> {
         loop {
             let freed = self.freed.notified();
+            if let Some(Clean { leased, door }) = self.kept.take_database(&template.fingerprint) {
+                return Ok((leased, Some(door)));
+            }
             if let Some(leased) = self.lease_ready(&template.fingerprint).await? {
-                return Ok(leased);
+                return Ok((leased, None));
             }
             if let Some(used) = self.lease_used(&template.fingerprint).await?
-                && let Some(leased) = self.recover(recipe, template, used).await?
+                && let Some(Clean { leased, door }) =
+                    self.clean_in_hiding(recipe, template, used).await?
             {
-                return Ok(leased);
+                return Ok((leased, Some(door)));
             }
             if self.coming.load(SeqCst) < self.waiting.load(SeqCst) {
                 self.copy(recipe, template).await?;
@@ -70,26 +80,22 @@ impl Site {
     /// Leases a copy that no test has seen.
     async fn lease_ready(&self, fingerprint: &str) -> Result<Option<Leased>, Error> {
         let mut session = self.session.take().await?;
-        while let Some((oid, name, since)) = session
+        while let Some(locked) = session
             .lease_one(&[names::ready_prefix(fingerprint)])
             .await?
         {
-            let leased = names::lease(fingerprint, since);
-            match session
-                .execute(format!("ALTER DATABASE {name} RENAME TO {leased}"))
-                .await
-            {
-                Ok(()) => {
-                    return Ok(Some(Leased {
-                        oid,
-                        name: leased,
-                        since,
-                    }));
-                }
+            let leased = Leased {
+                oid: locked.oid,
+                name: names::lease(fingerprint, locked.now),
+                since: locked.now,
+            };
+            let rename = format!("ALTER DATABASE {} RENAME TO {}", locked.name, leased.name);
+            match session.execute(rename).await {
+                Ok(()) => return Ok(Some(leased)),
                 // Another process has leased and returned it between our look and our lock: its name is another one.
                 Err(sqlx::Error::Database(error)) => {
                     tracing::debug!(%error, "a ready database was already leased");
-                    session.unlock(&[locks::lease(oid)]).await?;
+                    session.unlock(&[locks::lease(locked.oid)]).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -102,99 +108,16 @@ impl Site {
         let prefixes =
             ["lease", "reset"].map(|state| format!("{}{fingerprint}_{state}_", names::PREFIX));
         let mut session = self.session.take().await?;
-        let Some((oid, name, _)) = session.lease_one(&prefixes).await? else {
+        let Some(locked) = session.lease_one(&prefixes).await? else {
             return Ok(None);
         };
-        if let Some((_, names::State::Used(since))) = names::parse(&name) {
+        let oid = locked.oid;
+        if let Some(since) = names::used_since(&locked.name, locked.comment.as_deref()) {
+            let name = locked.name;
             return Ok(Some(Leased { oid, name, since }));
         }
         session.unlock(&[locks::lease(oid)]).await?;
         Ok(None)
-    }
-
-    /// Makes a used database ready for the next test, which leases it at once; drops it when that cannot be done.
-    async fn recover(
-        &self,
-        recipe: &Recipe,
-        template: &Template,
-        used: Leased,
-    ) -> Result<Option<Leased>, Error> {
-        let oid = used.oid;
-        let Some(clean) = self.clean(recipe, template, used).await? else {
-            return Ok(None);
-        };
-        let mut session = self.session.take().await?;
-        let since = sqlx::query_scalar("SELECT txid_current()")
-            .fetch_one(session.connection())
-            .await;
-        let since: i64 = session.seen(since)?;
-        let since = since.unsigned_abs();
-        let name = names::lease(&template.fingerprint, since);
-        session
-            .execute(format!("ALTER DATABASE {clean} RENAME TO {name}"))
-            .await?;
-        Ok(Some(Leased { oid, name, since }))
-    }
-
-    /// Undoes what a test has done. The database then has another name, which comes back; or it is gone.
-    pub(super) async fn clean(
-        &self,
-        recipe: &Recipe,
-        template: &Template,
-        used: Leased,
-    ) -> Result<Option<String>, Error> {
-        let Leased { oid, name, since } = used;
-        // Under a name that nobody knows, so that nothing that outlived the test comes back while we look.
-        let hidden = names::reset(&template.fingerprint, since);
-        let renamed = async {
-            self.until_quiet(&name).await?;
-            self.session
-                .take()
-                .await?
-                .execute(format!("ALTER DATABASE {name} RENAME TO {hidden}"))
-                .await?;
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = renamed.await {
-            // Another process was quicker, or the server does not let us: its lock is all that we had.
-            tracing::debug!(%error, "a used database cannot be returned now");
-            self.session
-                .take()
-                .await?
-                .unlock(&[locks::lease(oid)])
-                .await?;
-            return Ok(None);
-        }
-        let restored = async {
-            let mut connection = self.session.another(&hidden).await?;
-            let restored = template.baseline.restore(&mut connection, since).await?;
-            connection.close().await?;
-            Ok::<_, Error>(restored)
-        };
-        match restored.await {
-            Ok(true) => {
-                self.until_quiet(&hidden).await?;
-                Ok(Some(hidden))
-            }
-            outcome => {
-                if let Err(error) = outcome {
-                    tracing::debug!(%error, engine = %recipe.settings.engine, "a used database cannot be restored");
-                }
-                let mut worker = self.worker().await?;
-                execute(
-                    &mut worker,
-                    format!("DROP DATABASE IF EXISTS {hidden} WITH (FORCE)"),
-                )
-                .await?;
-                self.put_back(worker);
-                self.session
-                    .take()
-                    .await?
-                    .unlock(&[locks::lease(oid)])
-                    .await?;
-                Ok(None)
-            }
-        }
     }
 
     /// Makes a copy. It appears on the server when it is complete, and belongs to whoever leases it first.
@@ -262,9 +185,11 @@ impl Site {
                 }
                 let mut session = site.session.take().await?;
                 let copies = sqlx::query_scalar(
-                    "SELECT count(*) FROM pg_database WHERE starts_with(datname, $1) AND shobj_description(oid, 'pg_database') IS NULL",
+                    "SELECT count(*) FROM pg_database WHERE starts_with(datname, $1) \
+                     AND NOT starts_with(coalesce(shobj_description(oid, 'pg_database'), ''), $2)",
                 )
                 .bind(format!("{}{}_", names::PREFIX, template.fingerprint))
+                .bind(names::KEPT)
                 .fetch_one(session.connection())
                 .await;
                 let copies: i64 = session.seen(copies)?;

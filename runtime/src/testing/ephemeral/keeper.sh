@@ -1,0 +1,48 @@
+# Runs a server for as long as somebody uses it, and removes its folder when nobody has for a while.
+#
+# sh keeper.sh FOLDER SIGNAL SECONDS SERVER [ARGUMENT ...]
+folder=$1 signal=$2 patience=$3
+shift 3
+cd "$folder" || exit 1
+"$@" </dev/null >log 2>&1 &
+server=$!
+trap 'kill -s "$signal" "$server"' TERM INT HUP
+
+# Processes of other users cannot be sent signals, but they can be seen.
+alive() {
+    [ -d "/proc/$1" ] || kill -0 "$1" 2>/dev/null || ps -p "$1" >/dev/null 2>&1
+}
+
+used() {
+    for user in "$1"/*; do
+        if [ -e "$user" ]; then
+            if alive "${user##*/}"; then return 0; fi
+            rm -f "$user"
+        fi
+    done
+    return 1
+}
+
+idle=0
+while kill -0 "$server" 2>/dev/null; do
+    sleep 1
+    if used users; then
+        idle=0
+    else
+        idle=$((idle + 1))
+    fi
+    if [ "$idle" -ge "$patience" ]; then
+        # From now on nobody can add a name. Whoever did so a moment ago is found there.
+        mv users closing
+        if used closing; then
+            mv closing users
+            idle=0
+        else
+            kill -s "$signal" "$server"
+            break
+        fi
+    fi
+done
+wait "$server"
+cd /
+rm -rf "$folder"

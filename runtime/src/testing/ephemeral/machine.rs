@@ -1,0 +1,187 @@
+//! Where programs, accounts and folders are on this machine.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, process};
+
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{Uid, User};
+
+use super::Failure;
+
+/// Where distributions put servers that are not on a user's `PATH`.
+const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"];
+
+/// Debian keeps each major version of Postgres in a folder of its own, off the `PATH`.
+const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
+
+/// Memory that behaves like a disk, on Linux.
+const MEMORY: &str = "/dev/shm";
+
+/// So much must be free there: an empty server takes 40 MB, a template and its copies 10 MB each.
+const ROOM: u64 = 1 << 30;
+
+/// A program from the `PATH` or a system folder.
+pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, Failure> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(SYSTEM_FOLDERS.map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|program| program.is_file())
+        .ok_or_else(|| {
+            Failure::new(
+                format!("there is no `{program}` on this machine to start a private server with"),
+                format!("Install the package `{package}` (Debian's name)"),
+            )
+        })
+}
+
+/// A program of Postgres, of the newest version installed. All of them come from one folder, so that they go together.
+#[cfg(feature = "postgres")]
+pub(super) fn find_postgres(program: &str) -> Result<PathBuf, Failure> {
+    // On the PATH is what somebody chose.
+    let chosen = env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
+    match chosen.or_else(|| newest_version(Path::new(DEBIAN_POSTGRES))) {
+        Some(folder) => Ok(folder.join(program)),
+        None => find(program, "postgresql"),
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn newest_version(folder: &Path) -> Option<PathBuf> {
+    let versions = fs::read_dir(folder).ok()?.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let programs = entry.path().join("bin");
+        let has_all = programs.join("initdb").is_file() && programs.join("postgres").is_file();
+        has_all.then_some((version, programs))
+    });
+    versions
+        .max_by_key(|(version, _)| *version)
+        .map(|(_, programs)| programs)
+}
+
+/// Who the server runs as: servers refuse to run as root, who runs tests in a container.
+#[derive(Clone, Copy)]
+pub(super) struct Account(Option<(u32, u32)>);
+
+impl Account {
+    /// The caller's own; for root the one that the server's package made, or `nobody`.
+    pub(super) fn unprivileged(preferred: &str) -> Result<Self, Failure> {
+        if !Uid::effective().is_root() {
+            return Ok(Self(None));
+        }
+        let known = [preferred, "nobody"]
+            .into_iter()
+            .find_map(|name| User::from_name(name).ok().flatten());
+        match known {
+            Some(user) => Ok(Self(Some((user.uid.as_raw(), user.gid.as_raw())))),
+            None => Err(Failure::new(
+                format!(
+                    "a server must not run as root, and there is no account `{preferred}` or `nobody`"
+                ),
+                "Run the tests as another user",
+            )),
+        }
+    }
+
+    /// Gives it a file or folder.
+    pub(super) fn own(self, path: &Path) -> io::Result<()> {
+        match self.0 {
+            Some((user, group)) => chown(path, Some(user), Some(group)),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a folder that is its alone.
+    pub(super) fn folder(self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(path)?;
+        self.own(path)
+    }
+
+    /// Makes a command run as the account, away from the caller's terminal.
+    pub(super) fn run(self, command: &mut Command) {
+        if let Some((user, group)) = self.0 {
+            command.uid(user).gid(group);
+        }
+        command.process_group(0);
+    }
+}
+
+/// The variable that names another folder for the files of running servers.
+const FOLDER_VARIABLE: &str = "POOLHOUSE_EPHEMERAL_DIR";
+
+/// The folder of this user's servers that run: in memory, when there is room.
+pub(super) fn running() -> io::Result<PathBuf> {
+    if let Some(folder) = env::var_os(FOLDER_VARIABLE) {
+        return own_folder(&std::path::absolute(folder)?);
+    }
+    let memory = Path::new(MEMORY);
+    let room = statvfs(memory).map_or(0, |of| of.fragment_size() * of.blocks_available());
+    if room >= ROOM {
+        own_folder(memory)
+    } else {
+        own_folder(&env::temp_dir())
+    }
+}
+
+/// The folder of this user's files that are worth keeping.
+pub(super) fn cache() -> io::Result<PathBuf> {
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
+    match cache.filter(|folder| folder.is_absolute()) {
+        Some(folder) => {
+            fs::create_dir_all(&folder)?;
+            own_folder(&folder)
+        }
+        None => own_folder(&env::temp_dir()),
+    }
+}
+
+/// A folder `poolhouse-<user>` that nobody else can have put there.
+fn own_folder(parent: &Path) -> io::Result<PathBuf> {
+    let user = Uid::effective().as_raw();
+    let folder = parent.join(format!("poolhouse-{user}"));
+    match DirBuilder::new().mode(0o711).create(&folder) {
+        // What the process's mask has taken away, the server's account needs, to pass through.
+        Ok(()) => fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(&folder)?;
+            if !found.is_dir() || found.uid() != user {
+                return Err(io::Error::other(format!(
+                    "{} is not ours",
+                    folder.display()
+                )));
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(folder)
+}
+
+/// A name for something that is not complete.
+pub(super) fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension(format!("{}-{:08x}", process::id(), fastrand::u32(..)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_there_names_its_package() {
+        let failure = find("no-such-program", "some-package").unwrap_err();
+        assert_eq!(
+            (failure.what.as_str(), failure.cure.as_str()),
+            (
+                "there is no `no-such-program` on this machine to start a private server with",
+                "Install the package `some-package` (Debian's name)"
+            )
+        );
+    }
+}

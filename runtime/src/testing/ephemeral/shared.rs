@@ -1,0 +1,157 @@
+//! The running server that all test processes of one user share.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{self, Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::cluster::{self, no_folder};
+use super::machine::{Account, running, unfinished};
+use super::make::{Make, PASSWORD};
+use super::{Failure, Outcome};
+
+/// The process that runs the server.
+const KEEPER: &str = include_str!("keeper.sh");
+
+/// How many seconds a server waits for its next user: `cargo test` is often run again.
+const PATIENCE: &str = "60";
+
+/// The variable that sets another number of seconds.
+const PATIENCE_VARIABLE: &str = "POOLHOUSE_EPHEMERAL_IDLE";
+
+/// How long a server may take to start, or to stop after its last user.
+const LIMIT: Duration = Duration::from_secs(30);
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The URL of the running server, which is started if it is not there. It runs at least as long as this process.
+pub(super) fn url(make: &'static Make) -> Outcome {
+    let key = cluster::key(make)?;
+    let account = Account::unprivileged(make.account)?;
+    // The account's own, so that the keeper can remove what is in it.
+    let all = running().map_err(no_folder)?.join(make.name);
+    if !all.is_dir() {
+        account.folder(&all).or_else(if_there).map_err(no_folder)?;
+    }
+    let folder = all.join(&key);
+    // Held while a server starts, so that the others wait; it ends with the process, however that ends.
+    let lock = File::create(folder.with_extension("lock")).map_err(no_folder)?;
+    lock.lock().map_err(no_folder)?;
+    let begun = Instant::now();
+    loop {
+        if let Some(url) = join(make, &folder)? {
+            return Ok(url);
+        }
+        // It stops, and its keeper removes the folder; one that was killed cannot.
+        if !folder.exists() || begun.elapsed() > LIMIT {
+            break;
+        }
+        if !folder.join("closing").exists() {
+            break;
+        }
+        sleep(PAUSE);
+    }
+    let _ = fs::remove_dir_all(&folder);
+    start(make, account, &key, &folder).inspect_err(|_| {
+        // Nothing is left of what did not come to be.
+        let _ = fs::remove_dir_all(&folder);
+    })
+}
+
+/// Another process may have made the same folder meanwhile.
+fn if_there(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        return Ok(());
+    }
+    Err(error)
+}
+
+/// Becomes a user of the server that runs; `None` when none does.
+fn join(make: &Make, folder: &Path) -> Result<Option<String>, Failure> {
+    let name = folder.join("users").join(process::id().to_string());
+    match File::create(&name) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(no_folder(error)),
+    }
+    let port = fs::read_to_string(folder.join("port"));
+    let Some(port) = port.ok().and_then(|port| port.parse().ok()) else {
+        return Ok(None);
+    };
+    if !answers(port) {
+        return Ok(None);
+    }
+    let password = fs::read_to_string(folder.join(PASSWORD)).map_err(no_folder)?;
+    Ok(Some((make.url)(&password, port)))
+}
+
+/// Starts a server, with this process as its first user.
+fn start(make: &Make, account: Account, key: &str, folder: &Path) -> Outcome {
+    account.folder(folder).map_err(no_folder)?;
+    let password = cluster::put(make, key, account, folder)?;
+    let port = free_port().map_err(no_folder)?;
+    let users = folder.join("users");
+    account.folder(&users).map_err(no_folder)?;
+    File::create(users.join(process::id().to_string())).map_err(no_folder)?;
+
+    let patience = std::env::var(PATIENCE_VARIABLE).unwrap_or_else(|_| PATIENCE.to_owned());
+    let server = (make.serve)(folder, port)?;
+    let mut keeper = Command::new("sh");
+    keeper
+        .args(["-c", KEEPER, "poolhouse"])
+        .arg(folder)
+        .args([make.stop, &patience])
+        .arg(server.get_program())
+        .args(server.get_args())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    account.run(&mut keeper);
+    let keeper = keeper.spawn().map_err(|error| {
+        Failure::new(format!("`sh` cannot be run: {error}"), "Correct the PATH")
+    })?;
+    until_it_answers(make, keeper, folder, port)?;
+    // Last, and at once: where it is, there is a server.
+    let unfinished = unfinished(&folder.join("port"));
+    fs::write(&unfinished, port.to_string()).map_err(no_folder)?;
+    fs::rename(&unfinished, folder.join("port")).map_err(no_folder)?;
+    Ok((make.url)(&password, port))
+}
+
+fn until_it_answers(
+    make: &Make,
+    mut keeper: Child,
+    folder: &Path,
+    port: u16,
+) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut said = String::new();
+    while !answers(port) {
+        // The keeper removes the log with the folder.
+        said = fs::read_to_string(folder.join("log")).unwrap_or(said);
+        let ended = keeper.try_wait().is_ok_and(|status| status.is_some());
+        if ended || begun.elapsed() > LIMIT {
+            // Its group is the server's too: <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/kill.html>
+            let _ = keeper.kill();
+            let what = format!("a private {} does not start: {}", make.name, said.trim());
+            return Err(Failure::new(what, "See what it says"));
+        }
+        sleep(PAUSE);
+    }
+    Ok(())
+}
+
+fn answers(port: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}

@@ -1,0 +1,171 @@
+//! Tests without a URL, on private servers.
+
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use poolhouse::{MySqlEngine, PgEngine, with_pool};
+use poolhouse_tests::{Kind, PrivateServer, eventually};
+
+/// Set by a driver, so that these tests start no server where nobody asked for one.
+const HERE: &str = "POOLHOUSE_EPHEMERAL_DIR";
+
+#[with_pool(env = "POOLHOUSE_TEST_UNSET")]
+#[tokio::test]
+async fn on_postgres(db: PgEngine) {
+    let version: String = sqlx::query_scalar("SELECT version()")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert!(version.starts_with("PostgreSQL"), "{version}");
+}
+
+#[with_pool(env = "POOLHOUSE_TEST_UNSET", isolation = "none")]
+#[tokio::test]
+async fn on_postgres_as_it_is(db: PgEngine) {
+    let database: String = sqlx::query_scalar("SELECT current_database()")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(database, "postgres");
+}
+
+#[with_pool(env = "POOLHOUSE_TEST_UNSET")]
+#[tokio::test]
+async fn on_mariadb(db: MySqlEngine) {
+    let bands: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(bands, 0);
+}
+
+/// Folders for servers and their files that no other test run knows of.
+struct Place {
+    folder: tempfile::TempDir,
+    path: Option<PathBuf>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // A server of root's runs under an account of its own, which passes through here.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        Self { folder, path: None }
+    }
+
+    /// A process that runs one of the tests above.
+    fn run(&self, test: &str) -> Command {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args(["--exact", &format!("ephemeral::{test}")])
+            .env(HERE, self.folder.path())
+            .env("XDG_CACHE_HOME", self.folder.path().join("cache"))
+            .env("POOLHOUSE_EPHEMERAL_IDLE", "1")
+            .env_remove("RUST_BACKTRACE")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(path) = &self.path {
+            command.env("PATH", path);
+        }
+        command
+    }
+
+    /// The folders of servers that run.
+    fn servers(&self) -> Vec<PathBuf> {
+        let user = nix::unistd::Uid::effective();
+        let folder = self.folder.path().join(format!("poolhouse-{user}"));
+        let below = |folder: PathBuf| {
+            let entries = fs::read_dir(folder).into_iter().flatten();
+            entries
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| path.is_dir())
+        };
+        below(folder).flat_map(below).collect()
+    }
+
+    async fn is_empty_again(&self) {
+        eventually("the server and its folder are gone", async || {
+            let servers = self.servers();
+            anyhow::ensure!(servers.is_empty(), "{servers:?}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Processes that begin at the same moment share one server, which is gone after the last; the next start finds its files.
+async fn shared(kind: Kind, test: &str) {
+    // That the programs are there, or are not wanted.
+    if PrivateServer::require(kind).is_none() {
+        return;
+    }
+    let place = Place::new();
+    for round in ["cold", "cached"] {
+        let mut children: Vec<_> = (0..3).map(|_| place.run(test).spawn().unwrap()).collect();
+        let mut most = 0;
+        while children
+            .iter_mut()
+            .any(|child| child.try_wait().unwrap().is_none())
+        {
+            most = most.max(place.servers().len());
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{round}: {}", said(&output));
+            assert!(said(&output).contains("1 passed"), "{}", said(&output));
+        }
+        assert_eq!(most, 1, "{round}");
+        place.is_empty_again().await;
+    }
+}
+
+#[tokio::test]
+async fn a_private_postgres_is_shared_and_gone_after_its_last_user() {
+    shared(Kind::Postgres, "on_postgres").await;
+}
+
+#[tokio::test]
+async fn a_private_mariadb_is_shared_and_gone_after_its_last_user() {
+    shared(Kind::MariaDb, "on_mariadb").await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_made_says_why_and_what_to_set() {
+    let mut place = Place::new();
+    let programs = place.folder.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let script = |name: &str, text: &str| {
+        let path = programs.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    };
+    script("postgres", "echo postgres of the test");
+    script("initdb", "echo 'the disk is full' >&2; exit 3");
+    let path = env::join_paths(
+        std::iter::once(programs.clone()).chain(env::split_paths(&env::var_os("PATH").unwrap())),
+    );
+    place.path = Some(Path::new(&path.unwrap()).to_owned());
+    let output = place.run("on_postgres").output().unwrap();
+    assert!(!output.status.success());
+    for words in [
+        "engine `default`: no database for the test: ",
+        "initdb ended with exit status: 3: the disk is full",
+        "or set POOLHOUSE_TEST_UNSET to the URL of a server",
+    ] {
+        assert!(
+            said(&output).contains(words),
+            "{words:?} is not in {}",
+            said(&output)
+        );
+    }
+    assert!(place.servers().is_empty(), "{:?}", place.servers());
+}

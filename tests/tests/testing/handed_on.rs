@@ -1,0 +1,158 @@
+//! A database on Postgres that passes from one test to the next: whatever a test leaves in it or in its session, the next
+//! one does not find.
+
+use std::env;
+use std::process::Command;
+
+use poolhouse::{PgEngine, with_pool};
+use poolhouse_tests::{Kind, PrivateServer};
+use sqlx::{ConnectOptions, Connection, PgPool};
+
+/// What differs from a database that has just been made of the migrations, in a session that has just begun.
+const DIFFERENCES: &str = "
+    SELECT 'rows' WHERE EXISTS (SELECT FROM band) OR EXISTS (SELECT FROM member)
+    UNION ALL SELECT 'migrations' WHERE (SELECT count(*) FROM _sqlx_migrations) <> 2
+    UNION ALL SELECT 'relation ' || relname FROM pg_class WHERE relname IN ('extra', 'scratch', 'band_by_name')
+    UNION ALL SELECT 'type ' || typname FROM pg_type WHERE typname = 'mood'
+    UNION ALL SELECT 'function ' || proname FROM pg_proc WHERE proname = 'seven'
+    UNION ALL SELECT 'comment ' || description FROM pg_description WHERE objoid = 'band'::regclass
+    UNION ALL SELECT 'large object' FROM pg_largeobject_metadata
+    UNION ALL SELECT 'right ' || relname FROM pg_class WHERE oid = 'band'::regclass AND relacl IS NOT NULL
+    UNION ALL SELECT 'setting of the database' FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+        WHERE d.datname = current_database()
+    UNION ALL SELECT 'setting of the session' WHERE current_setting('work_mem') = '7MB'
+    UNION ALL SELECT 'role ' || current_user WHERE current_user <> session_user
+    UNION ALL SELECT 'prepared ' || name FROM pg_prepared_statements WHERE name = 'trace'
+    UNION ALL SELECT 'cursor ' || name FROM pg_cursors WHERE name = 'trace'
+    UNION ALL SELECT 'lock' FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+    UNION ALL SELECT 'channel ' || channel FROM pg_listening_channels() channel";
+
+async fn finds_nothing(db: &PgEngine) {
+    let found: Vec<String> = sqlx::query_scalar(DIFFERENCES).fetch_all(db).await.unwrap();
+    assert_eq!(found, [""; 0], "left by another test");
+    // The server's log shows with this which test had which database.
+    sqlx::query("INSERT INTO band (id, name) VALUES (1, 'Pythonistas')")
+        .execute(db)
+        .await
+        .unwrap();
+}
+
+/// A test that finds nothing and leaves what these statements do.
+macro_rules! leaves {
+    ($($name:ident: $sql:expr;)*) => {$(
+        #[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", max_size = 3)]
+        #[tokio::test]
+        async fn $name(db: PgEngine) {
+            finds_nothing(&db).await;
+            let mut connection = db.acquire().await.unwrap();
+            sqlx::raw_sql($sql).execute(&mut connection).await.unwrap();
+        }
+    )*};
+}
+
+leaves! {
+    rows: "INSERT INTO band VALUES (2, 'C-Sharps'); INSERT INTO member SELECT 1, 2, 'Anna' WHERE false";
+    rows_once_more: "INSERT INTO band VALUES (2, 'C-Sharps')";
+    no_rows: "DELETE FROM band";
+    rows_that_were_rolled_back: "BEGIN; INSERT INTO band VALUES (2, 'C-Sharps'); ROLLBACK";
+    a_missing_migration: "DELETE FROM _sqlx_migrations WHERE version = 2";
+    a_table: "CREATE TABLE extra (id INTEGER)";
+    a_table_that_was_rolled_back: "BEGIN; CREATE TABLE extra (id INTEGER); ROLLBACK";
+    a_table_that_was_dropped: "CREATE TABLE extra (id INTEGER); DROP TABLE extra";
+    a_temporary_table: "CREATE TEMPORARY TABLE scratch (id INTEGER)";
+    an_index: "CREATE INDEX band_by_name ON band (name)";
+    a_type: "CREATE TYPE mood AS ENUM ('merry')";
+    a_function: "CREATE FUNCTION seven() RETURNS int LANGUAGE sql AS 'SELECT 7'";
+    a_comment: "COMMENT ON TABLE band IS 'of the test'";
+    a_large_object: "SELECT lo_create(0)";
+    a_right: "GRANT SELECT ON band TO PUBLIC";
+    a_setting_of_the_database: "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = ''7MB''', current_database()); END $$";
+    a_setting_of_the_session: "SET work_mem = '7MB'";
+    a_prepared_statement: "PREPARE trace AS SELECT 1";
+    a_cursor: "DECLARE trace CURSOR WITH HOLD FOR SELECT 1";
+    a_lock: "SELECT pg_advisory_lock_shared(1)";
+    a_channel: "LISTEN trace";
+    hidden_counts: "SET track_counts = off; COMMENT ON TABLE band IS 'of the test'";
+}
+
+/// Others than the engine may come back, so that the database has another name for the next test.
+#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", max_size = 3)]
+#[tokio::test]
+async fn a_visitor(db: PgEngine) {
+    finds_nothing(&db).await;
+    let name: String = sqlx::query_scalar("SELECT current_database()")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    let options = db.connect_options().database(&name);
+    options.connect().await.unwrap().close().await.unwrap();
+}
+
+#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", max_size = 3)]
+#[tokio::test]
+async fn several_connections(db: PgEngine) {
+    finds_nothing(&db).await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(db.acquire().await.unwrap());
+    }
+}
+
+#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", max_size = 3)]
+#[tokio::test]
+async fn a_pool_of_sqlx(db: PgEngine, pool: PgPool) {
+    finds_nothing(&db).await;
+    sqlx::query("INSERT INTO band VALUES (2, 'C-Sharps')")
+        .execute(&pool)
+        .await
+        .unwrap();
+}
+
+/// An end without a close: the task has a connection for ever, and the test's runtime drops it.
+#[with_pool(
+    env = "POOLHOUSE_TEST_POSTGRES_URL",
+    max_size = 3,
+    close_timeout = "100ms"
+)]
+#[tokio::test]
+async fn a_connection_that_does_not_come_back(db: PgEngine) {
+    finds_nothing(&db).await;
+    let held = db.acquire().await.unwrap();
+    tokio::spawn(async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    });
+}
+
+#[tokio::test]
+async fn most_tests_get_the_database_and_the_session_of_another() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server
+        .setting("log_statement", "mod")
+        .start()
+        .await
+        .unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["handed_on::", "--skip", "most_tests", "--test-threads=1"])
+        .env("POOLHOUSE_TEST_POSTGRES_URL", &server.url)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    let inserts = server
+        .log()
+        .unwrap()
+        .lines_with(&["INSERT INTO band (id, name) VALUES (1, 'Pythonistas')"])
+        .unwrap();
+    let mut sessions: Vec<&str> = inserts
+        .iter()
+        .filter_map(|line| line.split(['[', ']']).nth(1))
+        .collect();
+    assert_eq!(sessions.len(), 26, "{inserts:?}");
+    sessions.sort_unstable();
+    sessions.dedup();
+    // Those that changed the schema, had visitors or no counts ended theirs; two or three are in turn.
+    assert!(sessions.len() <= 20, "{sessions:?}");
+}

@@ -69,6 +69,7 @@ pub(crate) const TABLE: &[Spec] = &[
     row("application_name", Text,                                Engine,    "\"bands\""),
     row("session",          Text,                                Engine,    "\"SET TIME ZONE 'UTC'\""),
     row("connect_with",     Function,                            Engine,    "tune"),
+    row("before_connect",   Function,                            Engine,    "fetch_token"),
     row("pooler",           Choice(&["pgbouncer"]),              Engine,    "\"pgbouncer\""),
     row("extensions",       Texts,                               Engine,    "[\"citext\"]"),
     row("log_queries",      Choice(&["off", "error", "warn", "info", "debug", "trace"]), Engine, "\"debug\""),

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::io;
 
-use crate::pool::host_diagnosis;
+use super::told::told;
 
 /// One database, as plain data.
 ///
@@ -85,7 +85,7 @@ pub(crate) fn words(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
         // Our own words, not the driver's.
-        sqlx::Error::Io(error) if host_diagnosis(error).is_some() => error.to_string(),
+        sqlx::Error::Io(error) if told(error).is_some() => error.to_string(),
         error => error.to_string(),
     }
 }
@@ -104,7 +104,7 @@ impl Dialect {
                     },
                 )
             }
-            sqlx::Error::Io(error) => host_diagnosis(error).unwrap_or_else(|| io_diagnosis(error)),
+            sqlx::Error::Io(error) => told(error).unwrap_or_else(|| io_diagnosis(error)),
             sqlx::Error::Tls(_) => Diagnosis::fatal(
                 "the TLS handshake failed",
                 "check the server's certificate and the sslmode (MySQL: ssl-mode) of the url",

@@ -18,6 +18,7 @@ mod postgres;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod told;
 
 use std::future::ready;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use sqlx_core::describe::Describe;
 pub(crate) use self::dialect::{Diagnosis, Dialect, words};
 pub(crate) use self::executes::{Executes, Step, all, count, first};
 pub(crate) use self::sql::begins_transaction;
+pub(crate) use self::told::{tell, told};
 use crate::engine::{self, ErasedEngine};
 use crate::error::{Error, StartError};
 use crate::settings::{DatabaseUrl, EngineSettings};

@@ -148,6 +148,14 @@ impl StartError {
         )
     }
 
+    pub(crate) fn credentials_under_sqlx(settings: &EngineSettings) -> Self {
+        Self::new(
+            settings,
+            "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, which does not call before_connect".to_owned(),
+            "take an engine parameter instead of the `sqlx::Pool`",
+        )
+    }
+
     pub(crate) fn pool(settings: &EngineSettings, problem: &str) -> Self {
         Self::new(
             settings,

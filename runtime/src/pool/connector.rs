@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
+use super::credentials::Credentials;
 use super::hosts::{Hosts, SessionId};
 use super::lent::Lent;
 use crate::backend::{self, Backend, Dialect, OptionsOf};
@@ -32,6 +33,7 @@ pub(crate) struct Connector<DB: Backend> {
     pub(crate) settings: Arc<EngineSettings>,
     pub(crate) dialect: &'static Dialect,
     pub(super) hosts: Hosts<DB>,
+    pub(super) credentials: Credentials<DB>,
     /// Opens connections past a pooler, when it is known where the server is.
     direct: Option<Arc<Self>>,
     lent: Option<Arc<Lent<DB>>>,
@@ -83,6 +85,7 @@ impl<DB: Backend> Connector<DB> {
             return Err(StartError::wrong_kind(&settings, configured.name, DB::KIND).into());
         };
         let hosts = Hosts::new(&settings, dialect)?;
+        let credentials = Credentials::new(&settings)?;
         if settings.pooler.is_some() && DB::BEGIN_POOLED.is_none() {
             return Err(StartError::no_pooler(&settings, DB::KIND).into());
         }
@@ -96,6 +99,7 @@ impl<DB: Backend> Connector<DB> {
             settings: Arc::new(settings),
             dialect,
             hosts,
+            credentials,
             goodbyes: tokio::sync::Mutex::default(),
         })
     }
@@ -124,13 +128,7 @@ impl<DB: Backend> Connector<DB> {
         }
         let connect = |host| {
             let options = self.hosts.options_of(host);
-            let opening = async move {
-                match &self.lent {
-                    Some(lent) => lent.open(options).await,
-                    None => options.connect().await,
-                }
-            };
-            within(limit, "connect_timeout", opening)
+            within(limit, "connect_timeout", self.open(options))
         };
         let (host, mut connection) = self.hosts.open(self.dialect, connect).await?;
         let prepared = within(
@@ -151,6 +149,16 @@ impl<DB: Backend> Connector<DB> {
                 Err(error)
             }
         }
+    }
+
+    /// Opens a connection with these options, or with what the program makes of them.
+    async fn open(&self, options: &OptionsOf<DB>) -> sqlx::Result<DB::Connection> {
+        let prepared = self.credentials.fetch(options).await?;
+        let opening = match &self.lent {
+            Some(lent) => lent.open(&prepared.options).await,
+            None => prepared.options.connect().await,
+        };
+        opening.map_err(|error| self.credentials.explain(self.dialect, &prepared, error))
     }
 
     /// The options of the host that the last connection was opened to.
@@ -290,6 +298,7 @@ impl<DB: Backend> Connector<DB> {
         }
         within(END_LIMIT, "the limit for ending sessions on the server", async {
             let options = self.hosts.options_of(sessions[0].host);
+            let options = self.credentials.fetch(options).await?.options;
             let mut connection = options.connect().await?;
             let mut ended = 0;
             for statement in statements {

@@ -1,11 +1,9 @@
 //! Which of an engine's hosts a connection is opened to.
 
-use std::fmt;
 use std::future::Future;
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::backend::{Backend, Diagnosis, Dialect, OptionsOf, words};
+use crate::backend::{Backend, Diagnosis, Dialect, OptionsOf, tell, told, words};
 use crate::error::{Error, StartError};
 use crate::settings::{EngineSettings, Hosts as List, Target};
 
@@ -219,6 +217,9 @@ fn refusal(dialect: &Dialect, error: sqlx::Error) -> Refusal {
         error @ (sqlx::Error::Database(_) | sqlx::Error::Configuration(_)) if !diagnosis.retry => {
             Refusal::Final(error)
         }
+        sqlx::Error::Io(error) if !diagnosis.retry && told(&error).is_some() => {
+            Refusal::Final(sqlx::Error::Io(error))
+        }
         error => Refusal::Next {
             retry: diagnosis.retry,
             reason: format!("{} ({})", diagnosis.what, words(&error)),
@@ -226,21 +227,7 @@ fn refusal(dialect: &Dialect, error: sqlx::Error) -> Refusal {
     }
 }
 
-/// No host had what is wanted.
-#[derive(Debug)]
-struct NoHost {
-    refusals: String,
-    diagnosis: Diagnosis,
-}
-
-impl fmt::Display for NoHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.refusals)
-    }
-}
-
-impl std::error::Error for NoHost {}
-
+/// The error when no host had what is wanted.
 fn no_host(target: Target, refusals: Vec<(bool, String)>) -> sqlx::Error {
     let retry = refusals.iter().any(|(retry, _)| *retry);
     let mut reasons: Vec<String> = refusals.into_iter().map(|(_, reason)| reason).collect();
@@ -262,16 +249,5 @@ fn no_host(target: Target, refusals: Vec<(bool, String)>) -> sqlx::Error {
         .into(),
         cure: "start one of them, or correct the hosts and target_session_attrs of the url".into(),
     };
-    let refusals = reasons.join("; ");
-    let error = NoHost {
-        refusals,
-        diagnosis,
-    };
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, error))
-}
-
-/// What [`Hosts::open`] found out itself of an error that it made.
-pub(crate) fn diagnosis(error: &io::Error) -> Option<Diagnosis> {
-    let error: &NoHost = error.get_ref()?.downcast_ref()?;
-    Some(error.diagnosis.clone())
+    tell(reasons.join("; "), diagnosis)
 }

@@ -5,7 +5,7 @@
 //! | `place` | a place, the connection in it, and what the pool knows of that connection |
 //! | `checkout` | a connection in the hands of a task, and its way back |
 //! | `mend` | what happens to a connection whose state is not known |
-//! | `connector`, `hosts` | opening a connection, to which host, and ending one on the server |
+//! | `connector`, `hosts`, `credentials` | opening a connection, to which host and as whom, and ending one on the server |
 //! | `start`, `keeper`, `close` | the pool's own life |
 //! | `status`, `meters` | numbers and holders, for people and for `metrics` |
 //! | `on_sqlx` | the same face over a `sqlx::Pool` |
@@ -23,6 +23,7 @@
 mod checkout;
 mod close;
 mod connector;
+mod credentials;
 mod hosts;
 mod keeper;
 mod lent;
@@ -47,7 +48,6 @@ use tokio_util::sync::CancellationToken;
 pub use self::checkout::Checkout;
 pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connector::Connector;
-pub(crate) use self::hosts::diagnosis as host_diagnosis;
 #[cfg(feature = "postgres")]
 pub(crate) use self::lent::Lent;
 pub(crate) use self::lent::LentToAny;

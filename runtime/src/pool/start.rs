@@ -64,6 +64,9 @@ impl<DB: Backend> Pool<DB> {
         if settings.pooler.is_some() {
             return Err(StartError::pooler_under_sqlx(&settings));
         }
+        if connector.credentials.are_fetched() {
+            return Err(StartError::credentials_under_sqlx(&settings));
+        }
         if !connector.hosts.is_one() {
             return Err(StartError::hosts_under_sqlx(&settings));
         }

@@ -5,7 +5,7 @@ use std::panic::Location;
 
 use figment::value::{Empty, Value};
 
-use super::connect::ConnectHook;
+use super::connect::{ConnectHook, Prepare};
 use super::fixtures::{Fixture, Fixtures};
 use super::layer::Layer;
 use super::migrations::Migrations;
@@ -38,6 +38,7 @@ pub struct Settings {
     label: &'static str,
     layer: Layer,
     connect: Vec<ConnectHook>,
+    before: Vec<ConnectHook>,
     migrations: Migrations,
     fixtures: Fixtures,
     /// Further servers, each with settings of its own.
@@ -70,6 +71,7 @@ impl Settings {
             label: "builder",
             layer: Layer::default(),
             connect: vec![],
+            before: vec![],
             migrations: Migrations::None,
             fixtures: Fixtures::default(),
             nodes: vec![],
@@ -126,7 +128,10 @@ impl Settings {
 
     /// Whether they say nothing but which engine is meant.
     pub(crate) fn only_name(&self) -> bool {
-        self.connect.is_empty() && self.nodes.is_empty() && self.layer.has_nothing_but("engine")
+        self.connect.is_empty()
+            && self.before.is_empty()
+            && self.nodes.is_empty()
+            && self.layer.has_nothing_but("engine")
     }
 
     pub(super) fn engine_and_source(&self) -> (String, Source) {
@@ -141,6 +146,10 @@ impl Settings {
 
     pub(super) fn connect_hooks(&self) -> &[ConnectHook] {
         &self.connect
+    }
+
+    pub(super) fn before_hooks(&self) -> &[ConnectHook] {
+        &self.before
     }
 
     pub(super) fn code_migrations(&self) -> &Migrations {
@@ -165,6 +174,15 @@ impl Settings {
             change,
             Source::code(self.label, Location::caller()),
         ));
+        self
+    }
+
+    /// Keeps a function that is called before each connect.
+    #[track_caller]
+    pub(super) fn add_before<O: 'static, F: 'static>(mut self, prepare: Prepare<O>) -> Self {
+        let source = Source::code(self.label, Location::caller());
+        self.before
+            .push(ConnectHook::before::<O, F>(prepare, source));
         self
     }
 

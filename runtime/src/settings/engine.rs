@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::migrate::Migration;
 use tracing::level_filters::LevelFilter;
 
-use super::connect::ConnectHook;
+use super::connect::{ConnectHook, Prepare};
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
 use super::form::{Isolation, Limit, Pooler};
@@ -73,6 +73,7 @@ pub(crate) struct EngineSettings {
     /// Connections of a test that are there already.
     pub(crate) lent: Option<LentToAny>,
     connect: Vec<ConnectHook>,
+    before: Vec<ConnectHook>,
     shown: Vec<Shown>,
 }
 
@@ -127,6 +128,7 @@ impl EngineSettings {
             held: false,
             lent: None,
             connect: layers.connect.clone(),
+            before: layers.before.clone(),
             shown: read.shown,
         };
         if settings.isolation == Isolation::None && settings.is_default("migrations") {
@@ -318,13 +320,17 @@ impl EngineSettings {
                 differences.push(format!("node `{name}`: {}", node.describe("url")));
             }
         }
-        for hook in &self.connect {
-            if !started.connect.iter().any(|other| hook.same_as(other)) {
-                differences.push(format!(
-                    "connect_with ({}), started with another",
-                    hook.source
-                ));
-            }
+        let hooks = [
+            ("connect_with", &self.connect, &started.connect),
+            ("before_connect", &self.before, &started.before),
+        ];
+        for (setting, ours, theirs) in hooks {
+            let others = ours
+                .iter()
+                .filter(|hook| !theirs.iter().any(|other| hook.same_as(other)));
+            differences.extend(
+                others.map(|hook| format!("{setting} ({}), started with another", hook.source)),
+            );
         }
         if differences.is_empty() {
             return Ok(());
@@ -343,12 +349,31 @@ impl EngineSettings {
         };
         match self.connect.iter().rev().find_map(ConnectHook::change::<O>) {
             Some(change) => Ok(change(options)),
-            None => Err(SettingsError::ConnectWith {
-                engine: self.engine.clone(),
-                origin: last.source.to_string(),
-                given: last.options,
-                wanted: std::any::type_name::<O>(),
-            }),
+            None => Err(self.wrong_driver::<O>("connect_with", last)),
+        }
+    }
+
+    /// The function that is called before each connect, and where it was given.
+    pub(crate) fn before_connect<O: 'static>(
+        &self,
+    ) -> Result<Option<(Prepare<O>, String)>, SettingsError> {
+        let Some(last) = self.before.last() else {
+            return Ok(None);
+        };
+        let mut hooks = self.before.iter().rev();
+        match hooks.find_map(|hook| Some((hook.prepare::<O>()?, hook.source.to_string()))) {
+            Some(found) => Ok(Some(found)),
+            None => Err(self.wrong_driver::<O>("before_connect", last)),
+        }
+    }
+
+    fn wrong_driver<O>(&self, setting: &'static str, hook: &ConnectHook) -> SettingsError {
+        SettingsError::ConnectWith {
+            engine: self.engine.clone(),
+            setting,
+            origin: hook.source.to_string(),
+            given: hook.options,
+            wanted: std::any::type_name::<O>(),
         }
     }
 

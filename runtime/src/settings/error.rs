@@ -127,14 +127,16 @@ pub enum SettingsError {
         differences: String,
     },
 
-    /// A function given to `connect_with` is for another driver.
+    /// A function given to `connect_with` or `before_connect` is for another driver.
     #[error(
-        "engine `{engine}`: `connect_with` ({origin}) changes {given}, but this engine's driver takes {wanted}; \
+        "engine `{engine}`: `{setting}` ({origin}) changes {given}, but this engine's driver takes {wanted}; \
          give it a function for {wanted}"
     )]
     ConnectWith {
         /// The engine.
         engine: String,
+        /// `connect_with` or `before_connect`.
+        setting: &'static str,
         /// Where the function was given.
         origin: String,
         /// The type the function is for.

@@ -87,6 +87,7 @@ pub(crate) struct Layers {
     /// The variable that holds the URL.
     pub(super) url_variable: String,
     pub(super) connect: Vec<ConnectHook>,
+    pub(super) before: Vec<ConnectHook>,
     pub(super) code_migrations: Migrations,
     pub(super) fixtures: Fixtures,
     pub(super) in_test: Option<InTest>,
@@ -118,6 +119,7 @@ impl Layers {
         let mut layers = Self {
             url_variable: names::url_variable(&engine),
             connect: code.connect_hooks().to_vec(),
+            before: code.before_hooks().to_vec(),
             code_migrations: code.code_migrations().clone(),
             fixtures: code.code_fixtures().clone(),
             in_test: code.test_position().cloned(),
@@ -176,10 +178,11 @@ impl Layers {
                 own = own.merge(layer);
             }
         }
-        let mut connect = self.connect.clone();
+        let (mut connect, mut before) = (self.connect.clone(), self.before.clone());
         for (_, settings) in self.nodes_in_code.iter().filter(|(name, _)| name == node) {
             own = own.merge(settings.layer());
             connect.extend_from_slice(settings.connect_hooks());
+            before.extend_from_slice(settings.before_hooks());
         }
         let only_url = self.in_test.is_some();
         own = own.merge(
@@ -200,6 +203,7 @@ impl Layers {
             engine_source: self.engine_source.clone(),
             url_variable,
             connect,
+            before,
             code_migrations: Migrations::None,
             fixtures: Fixtures::default(),
             in_test: self.in_test.clone(),

@@ -47,6 +47,7 @@ mod url;
 
 pub(crate) use builder::InTest;
 pub use builder::Settings;
+pub(crate) use connect::Prepare;
 pub(crate) use engine::EngineSettings;
 pub use error::SettingsError;
 pub use fixtures::Seeded;

@@ -37,6 +37,7 @@ pub(super) const SETTINGS: &[(&str, Reach)] = &[
     ("application_name", Reach::Everywhere),
     ("session", Reach::Everywhere),
     ("connect_with", Reach::Code),
+    ("before_connect", Reach::Code),
     ("pooler", Reach::Everywhere),
     ("extensions", Reach::Everywhere),
     ("log_queries", Reach::Everywhere),

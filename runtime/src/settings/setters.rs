@@ -3,11 +3,14 @@
 use std::borrow::Borrow;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::error::BoxDynError;
 use sqlx::migrate::Migrator;
 
 use super::Settings;
+use super::connect::Prepare;
 use super::fixtures::{Fixture, Seeded};
 use super::migrations::{Migrations, SharedMigrator};
 use crate::backend::Backend;
@@ -233,6 +236,40 @@ impl Settings {
     #[must_use]
     pub fn connect_with<O: 'static>(self, change: impl Fn(O) -> O + Send + Sync + 'static) -> Self {
         self.add_connect(change)
+    }
+
+    /// An async function over the driver's connect options that is called before each connect, after
+    /// [`connect_with`](Self::connect_with): for a password that is a token and expires. In code only.
+    ///
+    /// What it fails with is the error of the connect, and is tried again as a server that is not there. It counts for
+    /// `connect_timeout`. Connections that were opened before live on, up to `max_lifetime`; after a secret was withdrawn,
+    /// [`Engine::evict`](crate::Engine::evict) retires them.
+    ///
+    /// ```
+    /// use poolhouse::Settings;
+    /// use sqlx::postgres::PgConnectOptions;
+    ///
+    /// async fn fetch_token(options: PgConnectOptions) -> Result<PgConnectOptions, std::io::Error> {
+    ///     let token = tokio::fs::read_to_string("/run/secrets/db-token").await?;
+    ///     Ok(options.password(token.trim()))
+    /// }
+    ///
+    /// let settings = Settings::new().before_connect(fetch_token);
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn before_connect<O, F, Fut, E>(self, prepare: F) -> Self
+    where
+        O: Send + 'static,
+        F: Fn(O) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, E>> + Send + 'static,
+        E: Into<BoxDynError> + 'static,
+    {
+        let prepare: Prepare<O> = Arc::new(move |options| {
+            let prepared = prepare(options);
+            Box::pin(async move { prepared.await.map_err(Into::into) })
+        });
+        self.add_before::<O, F>(prepare)
     }
 
     /// Postgres extensions that are created at start when they are missing. Default: none.

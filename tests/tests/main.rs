@@ -1,6 +1,7 @@
 //! Every integration test, in one binary.
 
 mod bad_input;
+mod credentials;
 mod engine;
 mod faults;
 mod hosts;

@@ -72,9 +72,9 @@ pub(crate) struct EngineSettings {
     pub(crate) held: bool,
     /// Connections of a test that are there already.
     pub(crate) lent: Option<LentToAny>,
-    connect: Vec<ConnectHook>,
-    before: Vec<ConnectHook>,
-    shown: Vec<Shown>,
+    pub(super) connect: Vec<ConnectHook>,
+    pub(super) before: Vec<ConnectHook>,
+    pub(super) shown: Vec<Shown>,
 }
 
 impl EngineSettings {
@@ -165,58 +165,6 @@ impl EngineSettings {
         Ok(settings)
     }
 
-    /// What needs a session has none behind a pooler.
-    fn check_pooler(&self, in_test: bool) -> Result<(), SettingsError> {
-        let no_session = |setting, cure| {
-            Err(SettingsError::NoSession {
-                engine: self.engine.clone(),
-                setting: self.describe(setting),
-                pooler: self.describe("pooler"),
-                cure,
-            })
-        };
-        if self.pooler.is_none() {
-            return Ok(());
-        }
-        if self.session.is_some() {
-            return no_session(
-                "session",
-                "use ALTER ROLE … SET or ALTER DATABASE … SET on the server, or SET LOCAL in a transaction",
-            );
-        }
-        if self.direct_url.is_some() {
-            return Ok(());
-        }
-        if in_test && self.isolation != Isolation::None {
-            return no_session(
-                "isolation",
-                "set `direct_url` to the URL past the pooler; tests get their databases there",
-            );
-        }
-        if !matches!(self.migrations, Migrations::None) {
-            return no_session(
-                "migrations",
-                "set `direct_url` to the URL past the pooler; they run there",
-            );
-        }
-        Ok(())
-    }
-
-    /// The same settings for connections straight to the server, when it is known where that is.
-    pub(crate) fn past_the_pooler(&self) -> Option<Self> {
-        let direct = self.direct_url.clone()?;
-        let mut settings = self.clone();
-        let source = self.shown("direct_url").map(|shown| shown.source.clone());
-        if let Some(shown) = settings.shown.iter_mut().find(|shown| shown.name == "url") {
-            shown.value = direct.to_string();
-            shown.source = source.unwrap_or_else(|| shown.source.clone());
-        }
-        settings.url = direct;
-        settings.direct_url = None;
-        settings.pooler = None;
-        Some(settings)
-    }
-
     /// Points the settings to the database that a test got. What made that database is not to be done again.
     ///
     /// `session` is SQL for every connection to it, before the engine's own; `lent` are connections that are there.
@@ -286,62 +234,6 @@ impl EngineSettings {
             .map(Shown::to_string)
     }
 
-    /// Whether these settings can share the pool that was started with `started`.
-    ///
-    /// They can when each setting that somebody gave here has the same value there, wherever it was given. A setting that
-    /// nobody gave here asks for nothing.
-    ///
-    /// # Errors
-    /// [`SettingsError::Differ`], with every setting that differs.
-    pub(crate) fn same_as(&self, started: &Self) -> Result<(), SettingsError> {
-        // Code under test that starts its engine gets the test's, which stands for it with settings of its own.
-        if started.isolated {
-            return Ok(());
-        }
-        let asked = self.shown.iter().filter(|shown| !shown.source.is_default());
-        let mut differences: Vec<_> = asked
-            .filter(|asked| match asked.name {
-                // What is shown of these is not all there is.
-                "url" => self.url != started.url,
-                "direct_url" => self.direct_url != started.direct_url,
-                "migrations" => !self.migrations.same_as(&started.migrations),
-                name => started
-                    .shown(name)
-                    .is_none_or(|shown| shown.value != asked.value),
-            })
-            .map(|asked| format!("{asked}, started with {}", started.describe(asked.name)))
-            .collect();
-        for (name, node) in &self.nodes {
-            let Some(node) = node else { continue };
-            let same = started.nodes.iter().any(|(known, other)| {
-                known == name && other.as_ref().is_none_or(|other| other.url == node.url)
-            });
-            if !same {
-                differences.push(format!("node `{name}`: {}", node.describe("url")));
-            }
-        }
-        let hooks = [
-            ("connect_with", &self.connect, &started.connect),
-            ("before_connect", &self.before, &started.before),
-        ];
-        for (setting, ours, theirs) in hooks {
-            let others = ours
-                .iter()
-                .filter(|hook| !theirs.iter().any(|other| hook.same_as(other)));
-            differences.extend(
-                others.map(|hook| format!("{setting} ({}), started with another", hook.source)),
-            );
-        }
-        if differences.is_empty() {
-            return Ok(());
-        }
-        let engine = self.engine.clone();
-        Err(SettingsError::Differ {
-            engine,
-            differences: differences.join("; "),
-        })
-    }
-
     /// Lets the functions given to `connect_with` change the driver's options.
     pub(crate) fn connect_with<O: 'static>(&self, options: O) -> Result<O, SettingsError> {
         let Some(last) = self.connect.last() else {
@@ -399,7 +291,7 @@ impl EngineSettings {
             .is_none_or(|shown| shown.source.is_default())
     }
 
-    fn shown(&self, setting: &str) -> Option<&Shown> {
+    pub(super) fn shown(&self, setting: &str) -> Option<&Shown> {
         self.shown.iter().find(|shown| shown.name == setting)
     }
 }

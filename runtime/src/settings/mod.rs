@@ -36,9 +36,12 @@ mod hosts;
 mod layer;
 mod migrations;
 mod names;
+mod pooler;
 mod program;
 mod read;
+mod servers;
 mod setters;
+mod sharing;
 mod source;
 mod surroundings;
 #[cfg(test)]

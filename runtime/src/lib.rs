@@ -21,7 +21,7 @@ pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
 pub use self::settings::{DatabaseUrl, IntoDuration, Seeded, Settings, SettingsError};
-pub use self::testing::TestError;
+pub use self::testing::{TestDatabase, TestDatabaseState, TestError};
 
 /// An engine on Postgres.
 #[cfg(feature = "postgres")]

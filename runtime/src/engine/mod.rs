@@ -292,7 +292,7 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    fn connector(&self) -> Arc<Connector<DB>> {
+    pub(crate) fn connector(&self) -> Arc<Connector<DB>> {
         match &*self.phase() {
             Phase::Configured(connector)
             | Phase::Closed(connector)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
 
+use super::inventory::TestDatabase;
 use super::recipe::Recipe;
 use super::test::Test;
 use crate::backend;
@@ -29,6 +30,12 @@ pub(crate) trait Ground: Send + Sync {
         recipe: Arc<Recipe>,
         test: Test,
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>>;
+
+    /// Lists what tests have made here.
+    fn list(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>>;
+
+    /// Removes what tests have made here and no test uses, and tells what that was.
+    fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>>;
 
     /// Finds a database that holds what the recipe says, for a test that rolls back, and for others at the same time.
     fn share(

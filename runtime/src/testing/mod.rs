@@ -6,6 +6,7 @@
 //! | `isolated` | the databases of one test, from lease to return |
 //! | `ground` | where isolated databases come from: one implementation for each kind of database |
 //! | `recipe` | what a database holds when a test gets it: migrations and fixtures, and their fingerprint |
+//! | `inventory` | what is on a server, for people |
 //! | `keep` | whose database is kept: `POOLHOUSE_KEEP` |
 //! | `background` | the runtime that outlives every test |
 //! | `postgres`, `mysql`, `sqlite` | the grounds |
@@ -25,6 +26,7 @@ mod background;
 pub(crate) mod ephemeral;
 mod error;
 mod ground;
+mod inventory;
 mod isolated;
 mod keep;
 #[cfg(feature = "mysql")]
@@ -40,6 +42,7 @@ mod url;
 
 pub use self::error::TestError;
 pub(crate) use self::ground::Ground;
+pub use self::inventory::{TestDatabase, TestDatabaseState};
 pub(crate) use self::isolated::{Isolated, seed};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::ground as mysql_ground;

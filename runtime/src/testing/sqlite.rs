@@ -26,6 +26,7 @@ use once_cell::sync::Lazy;
 use super::background;
 use super::error::TestError;
 use super::ground::{Ground, Lease, Room};
+use super::inventory::{TestDatabase, TestDatabaseState};
 use super::recipe::Recipe;
 use super::test::Test;
 use crate::error::Error;
@@ -77,6 +78,27 @@ struct Run {
     _lock: File,
 }
 
+impl Folder {
+    /// The databases of tests that were kept.
+    fn kept(&self) -> Vec<TestDatabase> {
+        let entries = fs::read_dir(self.root.join("kept"));
+        let paths = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        let databases = paths.filter(|path| path.extension().is_some_and(|kind| kind == "db"));
+        let mut kept: Vec<TestDatabase> = databases
+            .map(|path| TestDatabase {
+                name: path.display().to_string(),
+                state: TestDatabaseState::Kept,
+            })
+            .collect();
+        kept.sort_by(|one, other| one.name.cmp(&other.name));
+        kept
+    }
+}
+
 impl Ground for Folder {
     fn key(&self) -> &'static str {
         "sqlite"
@@ -119,6 +141,20 @@ impl Ground for Folder {
             };
             Ok(Box::new(lease) as Box<dyn Lease>)
         }))
+    }
+
+    fn list(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(async move { Ok(self.kept()) })
+    }
+
+    fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            for database in &kept {
+                remove_database(Path::new(&database.name)).map_err(sqlx::Error::Io)?;
+            }
+            Ok(kept)
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod drivers;
 mod ephemeral;
 mod handed_on;
+mod inventory;
 mod mysql;
 mod neighbours;
 mod on_file;

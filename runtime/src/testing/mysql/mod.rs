@@ -37,6 +37,7 @@ use self::session::Session;
 use self::template::Templates;
 use super::background;
 use super::ground::{Ground, Lease, Room, Shared};
+use super::inventory::TestDatabase;
 use super::recipe::Recipe;
 use super::test::Test;
 use super::url;
@@ -113,6 +114,14 @@ impl Ground for Site {
             let url = url::of_database(&recipe.settings, &name)?;
             Ok(Box::new(Shared(url)) as Box<dyn Lease>)
         }))
+    }
+
+    fn list(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(background::run(async move { self.inventory().await }))
+    }
+
+    fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(background::run(async move { self.remove_all().await }))
     }
 }
 

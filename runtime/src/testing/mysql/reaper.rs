@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{PREFIX, Site, now, today};
 use crate::error::Error;
 use crate::testing::background;
+use crate::testing::inventory::{TestDatabase, TestDatabaseState};
 
 /// A template that no test has used for so many days is removed: the source that it was made of has changed.
 const TEMPLATE_DAYS: u64 = 7;
@@ -31,27 +32,105 @@ impl Site {
     async fn reap(&self) -> Result<(), Error> {
         let found = self.session.take().await?.databases(PREFIX).await?;
         for name in &found {
-            let Some((base, marks)) = remains(name, &found) else {
+            let Some((base, _)) = remains(name, &found) else {
                 continue;
             };
-            let lock = [base.clone()];
+            let lock = [base];
             let mut session = self.session.take().await?;
             if session.lock(&lock).await?.is_empty() {
                 continue;
             }
-            tracing::debug!(
-                database = base,
-                "removed, because no test run uses it any more"
-            );
-            // The marks first: without them nobody takes the rest for complete.
-            for name in marks.iter().chain([&base]) {
-                session
-                    .execute(format!("DROP DATABASE IF EXISTS {name}"))
-                    .await?;
+            // Whoever had the lock when we looked may have finished what was not complete then.
+            let now = session.databases(PREFIX).await?;
+            if let Some((base, marks)) = remains(name, &now) {
+                tracing::debug!(
+                    database = base,
+                    "removed, because no test run uses it any more"
+                );
+                // The marks first: without them nobody takes the rest for complete.
+                for name in marks.iter().chain([&base]) {
+                    session
+                        .execute(format!("DROP DATABASE IF EXISTS {name}"))
+                        .await?;
+                }
             }
             session.unlock(&lock).await?;
         }
         Ok(())
+    }
+}
+
+impl Site {
+    /// What is here, for people.
+    pub(super) async fn inventory(&self) -> Result<Vec<TestDatabase>, Error> {
+        let mut session = self.session.take().await?;
+        let found = session.databases(PREFIX).await?;
+        let mut shown = Vec::new();
+        for name in bases(&found) {
+            let lock = session.lock(std::slice::from_ref(name)).await?;
+            shown.push(TestDatabase {
+                name: name.clone(),
+                state: state(name, &found, !lock.is_empty()),
+            });
+            session.unlock(&lock).await?;
+        }
+        Ok(shown)
+    }
+
+    /// Removes everything that nobody uses.
+    pub(super) async fn remove_all(&self) -> Result<Vec<TestDatabase>, Error> {
+        let mut session = self.session.take().await?;
+        let found = session.databases(PREFIX).await?;
+        let mut removed = Vec::new();
+        for name in bases(&found) {
+            let lock = session.lock(std::slice::from_ref(name)).await?;
+            if lock.is_empty() {
+                continue;
+            }
+            let marks = found.iter().filter(|other| mark(other, name).is_some());
+            // The marks first: without them nobody takes the rest for complete.
+            for name in marks.chain([name]) {
+                let drop = format!("DROP DATABASE IF EXISTS {name}");
+                session.execute(drop).await?;
+            }
+            session.unlock(&lock).await?;
+            removed.push(TestDatabase {
+                name: name.clone(),
+                state: state(name, &found, true),
+            });
+        }
+        Ok(removed)
+    }
+}
+
+/// The databases that are no marks.
+fn bases(all: &[String]) -> impl Iterator<Item = &String> {
+    all.iter().filter(|name| {
+        let state = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('_'));
+        state.is_some_and(|(_, state)| {
+            matches!(state, "template" | "shared")
+                || state.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    })
+}
+
+fn state(name: &str, all: &[String], is_free: bool) -> TestDatabaseState {
+    let has = |kind: &str| {
+        let mut marks = all.iter().filter_map(|other| mark(other, name));
+        marks.any(|(of, _)| of == kind)
+    };
+    if has("kept") {
+        TestDatabaseState::Kept
+    } else if !is_free {
+        TestDatabaseState::InUse
+    } else if !has("done") {
+        TestDatabaseState::Left
+    } else if name.ends_with("_template") {
+        TestDatabaseState::Template
+    } else {
+        TestDatabaseState::Ready
     }
 }
 

@@ -43,6 +43,7 @@ use self::spare::Kept;
 use self::template::Templates;
 use super::background;
 use super::ground::{Ground, Lease, Room};
+use super::inventory::TestDatabase;
 use super::recipe::Recipe;
 use super::test::Test;
 use super::url;
@@ -131,6 +132,14 @@ impl Ground for Site {
             let lease = self.lend(&recipe, url).await?;
             Ok(Box::new(lease) as Box<dyn Lease>)
         }))
+    }
+
+    fn list(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(background::run(async move { self.inventory().await }))
+    }
+
+    fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(background::run(async move { self.remove_all().await }))
     }
 }
 

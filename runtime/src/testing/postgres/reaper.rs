@@ -12,6 +12,7 @@ use super::template::{execute, read_note, today};
 use super::{Site, locks};
 use crate::error::Error;
 use crate::testing::background;
+use crate::testing::inventory::{TestDatabase, TestDatabaseState};
 
 /// A template that no test has used for so many days is removed: the source that it was made of has changed.
 const TEMPLATE_DAYS: u64 = 7;
@@ -49,11 +50,23 @@ impl Site {
     }
 
     async fn reap(&self) -> Result<(), Error> {
-        let mut session = self.session.take().await?;
         // One process at a time; whoever comes meanwhile would find the same.
-        if !session.try_lock(locks::REAPER).await? {
+        if !self.session.take().await?.try_lock(locks::REAPER).await? {
             return Ok(());
         }
+        let found = self.found().await?;
+        for one in &found {
+            if let Some(lock) = remains(one, &found) {
+                self.remove(one, lock).await?;
+            }
+        }
+        self.session.take().await?.unlock(&[locks::REAPER]).await?;
+        Ok(())
+    }
+
+    /// The databases of ours, the newest first.
+    async fn found(&self) -> Result<Vec<Found>, Error> {
+        let mut session = self.session.take().await?;
         let rows = sqlx::query(
             "SELECT oid::int8, datname::text, datconnlimit = -2, shobj_description(oid, 'pg_database'), \
                 oid IN (SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid::int8 = $2) \
@@ -64,32 +77,51 @@ impl Site {
         .fetch_all(session.connection())
         .await;
         let rows = session.seen(rows)?;
-        drop(session);
-        let found: Vec<Found> = rows
-            .iter()
-            .map(|row| Found {
-                oid: row.get(0),
-                name: row.get(1),
-                invalid: row.get(2),
-                comment: row.get(3),
-                leased: row.get(4),
-            })
-            .collect();
-        for one in &found {
-            if let Some(lock) = remains(one, &found) {
-                self.remove(one, lock).await?;
-            }
-        }
-        self.session.take().await?.unlock(&[locks::REAPER]).await?;
-        Ok(())
+        let found = rows.iter().map(|row| Found {
+            oid: row.get(0),
+            name: row.get(1),
+            invalid: row.get(2),
+            comment: row.get(3),
+            leased: row.get(4),
+        });
+        Ok(found.collect())
     }
 
-    /// Drops a database, unless somebody holds its lock.
-    async fn remove(&self, one: &Found, lock: i64) -> Result<(), Error> {
+    /// What is here, for people.
+    pub(super) async fn inventory(&self) -> Result<Vec<TestDatabase>, Error> {
+        Ok(self.found().await?.iter().filter_map(shown).collect())
+    }
+
+    /// Removes everything that nobody uses.
+    pub(super) async fn remove_all(&self) -> Result<Vec<TestDatabase>, Error> {
+        let found = self.found().await?;
+        let mut removed = Vec::new();
+        // Newer ones first: a template is older than its copies, whose users still want it.
+        for one in &found {
+            let Some((fingerprint, state)) = names::parse(&one.name) else {
+                continue;
+            };
+            let is_used = |other: &Found| {
+                other.leased && names::parse(&other.name).is_some_and(|(of, _)| of == fingerprint)
+            };
+            let lock = match state {
+                State::Building | State::Template if found.iter().any(is_used) => continue,
+                State::Building | State::Template => locks::template(fingerprint),
+                State::Ready | State::Used(_) | State::Shared => locks::lease(one.oid),
+            };
+            if self.remove(one, lock).await? {
+                removed.extend(shown(one));
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Drops a database, unless somebody holds its lock; then it says false.
+    async fn remove(&self, one: &Found, lock: i64) -> Result<bool, Error> {
         let Found { oid, name, .. } = one;
         let mut session = self.session.take().await?;
         if !session.try_lock(lock).await? {
-            return Ok(());
+            return Ok(false);
         }
         // Its name may be another one by now, and its lock have been taken and given back since we looked.
         let same = sqlx::query_scalar(
@@ -115,8 +147,20 @@ impl Site {
             self.put_back(worker);
         }
         self.session.take().await?.unlock(&[lock]).await?;
-        Ok(())
+        Ok(same)
     }
+}
+
+fn shown(one: &Found) -> Option<TestDatabase> {
+    let state = match names::parse(&one.name)?.1 {
+        State::Template => TestDatabaseState::Template,
+        State::Ready | State::Shared => TestDatabaseState::Ready,
+        State::Used(_) if kept(one).is_some() => TestDatabaseState::Kept,
+        State::Used(_) if one.leased => TestDatabaseState::InUse,
+        State::Building | State::Used(_) => TestDatabaseState::Left,
+    };
+    let name = one.name.clone();
+    Some(TestDatabase { name, state })
 }
 
 /// The lock under which a database may be removed, when it is one of the remains.

@@ -1,0 +1,35 @@
+//! What tests have left on the server in `DATABASE_URL`, and its removal.
+//!
+//! ```text
+//! DATABASE_URL=postgres://… cargo run --example test_databases            lists
+//! DATABASE_URL=postgres://… cargo run --example test_databases -- remove  removes what no test uses
+//! ```
+
+use poolhouse::{Backend, Engine, with_pool};
+use sqlx::{MySql, Postgres};
+
+// `lazy`: whose tests these are, the pool is not needed for it.
+#[with_pool(lazy = true)]
+async fn main() -> anyhow::Result<()> {
+    let url = std::env::var("DATABASE_URL")?;
+    if url.starts_with("postgres") {
+        list_or_remove(&poolhouse::engine_finder::<Postgres>()?).await
+    } else {
+        list_or_remove(&poolhouse::engine_finder::<MySql>()?).await
+    }
+}
+
+async fn list_or_remove<DB: Backend>(db: &Engine<DB>) -> anyhow::Result<()> {
+    let removes = std::env::args().nth(1).as_deref() == Some("remove");
+    let databases = if removes {
+        db.remove_test_databases().await?
+    } else {
+        db.test_databases().await?
+    };
+    let verb = if removes { "removed " } else { "" };
+    for database in &databases {
+        println!("{verb}{database}");
+    }
+    println!("{} databases", databases.len());
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! What tests have made on a server: listed and removed on request.
+
+use std::fmt;
+
+use super::ground::Ground;
+use crate::backend::{self, Backend};
+use crate::engine::Engine;
+use crate::error::Error;
+
+/// A database that tests have made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TestDatabase {
+    /// Its name on the server; for SQLite, its file.
+    pub name: String,
+    /// What it is for.
+    pub state: TestDatabaseState,
+}
+
+/// What a database of tests is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TestDatabaseState {
+    /// The databases of tests are copied from it. It goes by itself a week after its last use.
+    Template,
+    /// The next test gets it.
+    Ready,
+    /// A test has it now.
+    InUse,
+    /// A test run has left it. The next run uses or removes it.
+    Left,
+    /// It belongs to a test that failed, or it was kept because of `POOLHOUSE_KEEP=all`. It goes by itself after a day.
+    Kept,
+}
+
+impl fmt::Display for TestDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            TestDatabaseState::Template => "template",
+            TestDatabaseState::Ready => "ready",
+            TestDatabaseState::InUse => "in use",
+            TestDatabaseState::Left => "left",
+            TestDatabaseState::Kept => "kept",
+        };
+        write!(f, "{}: {state}", self.name)
+    }
+}
+
+impl<DB: Backend> Engine<DB> {
+    /// The databases that tests have made on this engine's server, or for SQLite the files of tests that were kept.
+    ///
+    /// The engine need not be started. Nothing has to be cleaned up by hand, ever; this is for those who want to see, or who
+    /// want a server back as it was.
+    ///
+    /// ```
+    /// # use poolhouse::{SqliteEngine, engine_finder_with, Settings};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), poolhouse::Error> {
+    /// # let settings = Settings::new().url("sqlite::memory:");
+    /// let db: SqliteEngine = engine_finder_with(&settings)?;
+    /// for database in db.test_databases().await? {
+    ///     println!("{database}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The server could not be reached or asked.
+    pub async fn test_databases(&self) -> Result<Vec<TestDatabase>, Error> {
+        self.ground()?.list().await
+    }
+
+    /// Removes the databases that tests have made on this engine's server and that no test uses, the kept ones too, and
+    /// tells which they were.
+    ///
+    /// A run that is under way keeps what it holds, but may have to make a template once more; do this between runs.
+    ///
+    /// # Errors
+    ///
+    /// The server could not be reached or asked, or refused to drop a database. Those before it are gone.
+    ///
+    /// # Cancellation
+    ///
+    /// The removal goes on in the background.
+    pub async fn remove_test_databases(&self) -> Result<Vec<TestDatabase>, Error> {
+        self.ground()?.remove_unused().await
+    }
+
+    fn ground(&self) -> Result<std::sync::Arc<dyn Ground>, Error> {
+        let settings = &self.connector().settings;
+        backend::ground_of(settings)?(settings)
+    }
+}

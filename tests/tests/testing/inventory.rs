@@ -1,0 +1,128 @@
+//! What tests have made on a server, listed and removed; and `POOLHOUSE_KEEP=all`.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+use poolhouse::{Backend, Engine, Settings, TestDatabaseState, engine_finder_with};
+use poolhouse_tests::{Kind, PrivateServer, Server, eventually};
+
+use crate::scenarios::FATE;
+
+/// A run of some tests against a server.
+fn run(server: &Server, variable: &str, tests: &str) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
+        .args([tests, "--test-threads=8"])
+        .env(variable, &server.url)
+        .env_remove("RUST_BACKTRACE")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn engine<DB: Backend>(server: &Server) -> Engine<DB> {
+    let settings = Settings::new().engine("inventory").url(&server.url);
+    engine_finder_with(&settings).unwrap()
+}
+
+/// How many databases there are in a state.
+async fn count<DB: Backend>(engine: &Engine<DB>, state: TestDatabaseState) -> usize {
+    let all = engine.test_databases().await.unwrap();
+    all.iter()
+        .filter(|database| database.state == state)
+        .count()
+}
+
+/// Every test that passes keeps its database, says so, and the next run leaves it alone; on request all of it goes.
+async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str) {
+    let Some(server) = PrivateServer::require(kind) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let engine: Engine<DB> = engine(&server);
+    assert_eq!(engine.test_databases().await.unwrap(), []);
+    let output = run(&server, variable, tests)
+        .env("POOLHOUSE_KEEP", "all")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    let kept = count(&engine, TestDatabaseState::Kept).await;
+    // What libtest shows of a test that has passed is nothing, so the server has to tell.
+    assert!(kept > 0, "{said}");
+    assert!(
+        run(&server, variable, tests)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    assert_eq!(count(&engine, TestDatabaseState::Kept).await, kept);
+    assert!(count(&engine, TestDatabaseState::Template).await > 0);
+
+    let removed = engine.remove_test_databases().await.unwrap();
+    assert!(removed.len() > kept, "{removed:?}");
+    assert_eq!(engine.test_databases().await.unwrap(), []);
+    // And the next run begins from nothing.
+    assert!(
+        run(&server, variable, tests)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+}
+
+#[tokio::test]
+async fn every_test_keeps_its_database_on_postgres() {
+    kept::<sqlx::Postgres>(Kind::Postgres, "POOLHOUSE_TEST_POSTGRES_URL", "scenarios::").await;
+}
+
+#[tokio::test]
+async fn every_test_keeps_its_database_on_mariadb() {
+    kept::<sqlx::MySql>(Kind::MariaDb, "POOLHOUSE_TEST_MYSQL_URL", "mysql::").await;
+}
+
+#[tokio::test]
+async fn what_is_in_use_is_not_removed() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let engine: Engine<sqlx::Postgres> = engine(&server);
+    let mut live = run(&server, "POOLHOUSE_TEST_POSTGRES_URL", "scenarios::")
+        .env(FATE, "hang")
+        .spawn()
+        .unwrap();
+    eventually("eight tests have a database", async || {
+        let in_use = count(&engine, TestDatabaseState::InUse).await;
+        anyhow::ensure!(in_use == 8, "{in_use} have one");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let removed = engine.remove_test_databases().await.unwrap();
+    let in_use = |removed: &[poolhouse::TestDatabase]| {
+        let states = removed.iter().map(|database| &database.state);
+        states
+            .filter(|state| **state == TestDatabaseState::InUse)
+            .count()
+    };
+    assert_eq!(in_use(&removed), 0, "{removed:?}");
+    assert_eq!(count(&engine, TestDatabaseState::InUse).await, 8);
+    assert_eq!(count(&engine, TestDatabaseState::Template).await, 1);
+    live.kill().unwrap();
+    live.wait().unwrap();
+    eventually(
+        "the server has noticed the end of the process",
+        async || {
+            engine.remove_test_databases().await?;
+            let left = engine.test_databases().await?;
+            anyhow::ensure!(left.is_empty(), "{left:?}");
+            Ok(())
+        },
+    )
+    .await
+    .unwrap();
+}

@@ -130,7 +130,7 @@ impl<DB: Backend> Connector<DB> {
             let options = self.hosts.options_of(host);
             within(limit, "connect_timeout", self.open(options))
         };
-        let (host, mut connection) = self.hosts.open(self.dialect, connect).await?;
+        let (host, mut connection) = self.hosts.open(self.dialect, limit, connect).await?;
         let prepared = within(
             limit,
             "connect_timeout",

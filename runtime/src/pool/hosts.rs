@@ -2,6 +2,9 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::backend::{Backend, Diagnosis, Dialect, OptionsOf, tell, told, words};
 use crate::error::{Error, StartError};
@@ -89,12 +92,14 @@ impl<DB: Backend> Hosts<DB> {
         self.list.len() == 1 && self.target == Target::Any
     }
 
-    /// Whether it matters what a server says of itself.
+    /// Whether it matters what a server says of itself while a connection is open. One that was the second best when it
+    /// was opened is not worth less later.
     pub(super) fn asks(&self) -> bool {
-        self.target != Target::Any
+        !matches!(self.target, Target::Any | Target::PreferStandby)
     }
 
-    /// Opens a connection to the first host that has the sessions that are wanted, each with a time limit of its own.
+    /// Opens a connection to the first host that has the sessions that are wanted. `connect` has a time limit of its own,
+    /// and the question what the host is has `limit`.
     ///
     /// # Errors
     ///
@@ -102,6 +107,7 @@ impl<DB: Backend> Hosts<DB> {
     pub(super) async fn open<F>(
         &self,
         dialect: &Dialect,
+        limit: Duration,
         connect: impl Fn(usize) -> F,
     ) -> sqlx::Result<(usize, DB::Connection)>
     where
@@ -117,7 +123,11 @@ impl<DB: Backend> Hosts<DB> {
         };
         for target in rounds {
             for host in self.order() {
-                match self.open_one(dialect, host, *target, &connect).await {
+                let opened = match connect(host).await {
+                    Ok(connection) => choose::<DB>(connection, dialect, *target, limit).await,
+                    Err(error) => Err(refusal(dialect, error)),
+                };
+                match opened {
                     Ok(connection) => {
                         self.last.store(host, Relaxed);
                         return Ok((host, connection));
@@ -130,34 +140,6 @@ impl<DB: Backend> Hosts<DB> {
             }
         }
         Err(no_host(self.target, refusals))
-    }
-
-    async fn open_one<F>(
-        &self,
-        dialect: &Dialect,
-        host: usize,
-        target: Target,
-        connect: &impl Fn(usize) -> F,
-    ) -> Result<DB::Connection, Refusal>
-    where
-        F: Future<Output = sqlx::Result<DB::Connection>> + Send,
-    {
-        let mut connection = connect(host)
-            .await
-            .map_err(|error| refusal(dialect, error))?;
-        match is::<DB>(&mut connection, dialect, target).await {
-            Ok(true) => Ok(connection),
-            outcome => {
-                let _ = sqlx::Connection::close(connection).await;
-                Err(match outcome {
-                    Ok(_) => Refusal::Next {
-                        retry: true,
-                        reason: format!("it is not {}", target.name()),
-                    },
-                    Err(error) => refusal(dialect, error),
-                })
-            }
-        }
     }
 
     /// The order in which they are asked: as written, or by chance. Where only one of them can be right, the one that was
@@ -179,13 +161,33 @@ impl<DB: Backend> Hosts<DB> {
         connection: &mut DB::Connection,
         dialect: &Dialect,
     ) -> sqlx::Result<bool> {
-        let target = match self.target {
-            // One that was the second best is not worth less now.
-            Target::PreferStandby => Target::Any,
-            target => target,
-        };
-        is::<DB>(connection, dialect, target).await
+        is::<DB>(connection, dialect, self.target).await
     }
+}
+
+/// Keeps a connection whose server is what is wanted; says goodbye to any other.
+async fn choose<DB: Backend>(
+    mut connection: DB::Connection,
+    dialect: &Dialect,
+    target: Target,
+    limit: Duration,
+) -> Result<DB::Connection, Refusal> {
+    let refusal = match timeout(limit, is::<DB>(&mut connection, dialect, target)).await {
+        Ok(Ok(true)) => return Ok(connection),
+        Ok(Ok(false)) => Refusal::Next {
+            retry: true,
+            reason: format!("it is not {}", target.name()),
+        },
+        Ok(Err(error)) => refusal(dialect, error),
+        Err(_) => {
+            let Diagnosis { retry, what, .. } = Diagnosis::silence();
+            let reason = what.into_owned();
+            // It would not hear a goodbye either.
+            return Err(Refusal::Next { retry, reason });
+        }
+    };
+    let _ = timeout(limit, sqlx::Connection::close(connection)).await;
+    Err(refusal)
 }
 
 async fn is<DB: Backend>(

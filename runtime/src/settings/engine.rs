@@ -64,7 +64,7 @@ pub(crate) struct EngineSettings {
     /// Tests only.
     pub(crate) fixtures: Fixtures,
     /// The variable that holds the URL, or would hold it.
-    #[cfg(feature = "ephemeral")]
+    #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
     pub(crate) url_variable: String,
     /// Whether the URL is that of a test's own database.
     pub(crate) isolated: bool,
@@ -122,7 +122,7 @@ impl EngineSettings {
             migrations: read.migrations()?,
             isolation: read.or("isolation", Isolation::Database)?,
             fixtures: read.fixtures(),
-            #[cfg(feature = "ephemeral")]
+            #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
             url_variable: layers.url_variable.clone(),
             isolated: false,
             held: false,

@@ -124,6 +124,10 @@ pub trait Backend: Executes + sealed::Sealed {
 }
 
 /// What there is to know of a statement that goes through a pooler.
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(dead_code, reason = "a pooler is known in front of Postgres alone")
+)]
 pub(crate) struct Pooled {
     pub(crate) settings: Arc<EngineSettings>,
     /// Whether a transaction may be open that the driver does not know of.

@@ -3,7 +3,9 @@
 mod erased;
 mod executor;
 mod life;
+mod nodes;
 mod transaction;
+mod way;
 
 use std::fmt;
 use std::future::Future;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub(crate) use self::life::Base;
+use self::nodes::Nodes;
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
 use crate::error::{AcquireError, Error, UsageError};
@@ -39,6 +42,7 @@ pub struct Engine<DB: Backend>(Arc<Shared<DB>>);
 struct Shared<DB: Backend> {
     name: String,
     phase: RwLock<Phase<DB>>,
+    nodes: Nodes<DB>,
     /// Start and close take turns.
     turn: tokio::sync::Mutex<()>,
     require_pool: AtomicBool,
@@ -84,10 +88,12 @@ impl<DB: Backend> Engine<DB> {
     /// An engine from the configuration, not started.
     pub(crate) fn new(settings: EngineSettings) -> Result<Self, Error> {
         let name = settings.engine.clone();
+        let nodes = Nodes::new(&settings)?;
         let connector = Arc::new(Connector::new(settings)?);
         Ok(Self(Arc::new(Shared {
             name,
             phase: RwLock::new(Phase::Configured(connector)),
+            nodes,
             turn: tokio::sync::Mutex::new(()),
             require_pool: AtomicBool::new(false),
             warned: AtomicBool::new(false),
@@ -100,6 +106,9 @@ impl<DB: Backend> Engine<DB> {
 
     /// Gives other settings to an engine whose pool is not started; a started one keeps its own.
     pub(crate) fn configure(&self, settings: EngineSettings) -> Result<(), Error> {
+        if !self.is_started() {
+            self.0.nodes.configure(&settings)?;
+        }
         let connector = Arc::new(Connector::new(settings)?);
         let mut phase = self.0.phase.write().unwrap_or_else(PoisonError::into_inner);
         match &mut *phase {
@@ -217,9 +226,10 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// The driver's connect options, for what wants a connection of its own, such as a `PgListener`.
+    /// The driver's connect options, for what wants a connection of its own, such as a `PgListener`: those of `direct_url`
+    /// if it is set, and of several hosts those of the one that the last connection was opened to.
     pub fn connect_options(&self) -> OptionsOf<DB> {
-        self.connector().options.clone()
+        self.connector().direct().options().clone()
     }
 
     /// The `sqlx::Pool` that this engine runs on, if a function asked for one as a parameter.

@@ -24,9 +24,7 @@ pub struct Transaction<DB: Backend> {
 
 impl<DB: Backend> Transaction<DB> {
     pub(crate) async fn begin(mut checkout: Checkout<DB>) -> sqlx::Result<Self> {
-        checkout
-            .run(|connection, _| Box::pin(DB::TransactionManager::begin(connection, None)))
-            .await?;
+        checkout.begin().await?;
         Ok(Self { checkout })
     }
 
@@ -63,6 +61,7 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// If the future is dropped, the server may or may not have committed.
     pub async fn commit(mut self) -> sqlx::Result<()> {
+        self.checkout.forget_statements().await?;
         self.checkout
             .run(|connection, _| Box::pin(DB::TransactionManager::commit(connection)))
             .await?;
@@ -76,6 +75,7 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// The connection broke; the server rolls back when it notices.
     pub async fn rollback(mut self) -> sqlx::Result<()> {
+        self.checkout.forget_statements().await?;
         self.checkout
             .run(|connection, _| Box::pin(DB::TransactionManager::rollback(connection)))
             .await?;

@@ -151,25 +151,25 @@ impl Baseline {
             let note = names::clean_comment(xid.unsigned_abs());
             let _ = write!(undo, "COMMENT ON DATABASE {name} IS '{note}'; ");
         }
-        let is_clean = format!("{undo}SELECT {}", unchanged(&self.filled, since));
-        let rows = sqlx::raw_sql(AssertSqlSafe(is_clean))
+        let look_again = format!(
+            "{undo}SELECT {}, {WRITTEN_NOW}",
+            unchanged(&self.filled, since)
+        );
+        let rows = sqlx::raw_sql(AssertSqlSafe(look_again))
             .fetch_all(&mut *connection)
             .await?;
-        if !rows.last().is_some_and(|row| row.get(0)) {
+        let Some((true, written)) = rows.last().map(|row| (row.get(0), row.get::<i64, _>(1)))
+        else {
             return Ok(None);
-        }
-        let commit = if counts.is_some() {
-            COMMIT_AND_COUNT
-        } else {
-            "COMMIT"
         };
-        execute(&mut *connection, commit.to_owned()).await?;
-        if undo.is_empty() {
-            return Ok(Some(Restored { since, counts }));
-        }
+        execute(connection, "COMMIT".to_owned()).await?;
         Ok(Some(Restored {
-            since: xid.unsigned_abs(),
-            counts: Counts::read(connection, oid).await?,
+            since: if undo.is_empty() {
+                since
+            } else {
+                xid.unsigned_abs()
+            },
+            counts: counts.map(|counts| counts.and_written(written)),
         }))
     }
 
@@ -340,8 +340,10 @@ fn counts_of(oid: i64) -> String {
     )
 }
 
-/// Ends the transaction, and lets the session add to the counts what it has done.
-const COMMIT_AND_COUNT: &str = "COMMIT; SELECT pg_stat_force_next_flush()";
+/// What this transaction has written into catalogs, which is added to the counts later.
+const WRITTEN_NOW: &str = "(SELECT sum(pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid) \
+    + pg_stat_get_xact_tuples_deleted(oid))::int8 \
+    FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared)";
 
 impl Counts {
     fn of(sessions: Option<i64>, writes: Option<i64>) -> Option<Self> {
@@ -349,6 +351,13 @@ impl Counts {
             sessions: sessions?,
             writes: writes?,
         })
+    }
+
+    fn and_written(self, rows: i64) -> Self {
+        Self {
+            writes: self.writes + rows,
+            ..self
+        }
     }
 
     fn are_told(connection: &PgConnection) -> bool {

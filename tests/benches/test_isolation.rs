@@ -3,7 +3,9 @@
 //! The same 200 tests (50 migrations, a table each; a test inserts and counts) run through `#[sqlx::test]` and through
 //! `#[with_pool]` with `isolation = "database"` and `"rollback"`, on private servers, in one process (as `cargo test`
 //! does) and with a process for each test (`cargo nextest run`). *Cold* is the first run on a server; *warm* is the median
-//! of three rounds after it, in which the ways take turns.
+//! of three rounds after it, in which the ways take turns. Before each run of these the disk rests: `#[sqlx::test]` drops a
+//! few ten thousand files, and ext4 looks past each inode that was freed within the last five seconds whenever it makes a
+//! file, so that one way would be slowed down by the other.
 //!
 //! | column | meaning |
 //! |---|---|
@@ -24,6 +26,9 @@ const TESTS: u32 = 200;
 
 /// Warm rounds.
 const ROUNDS: usize = 3;
+
+/// Longer than ext4 remembers freed inodes.
+const REST: Duration = Duration::from_secs(6);
 
 /// One way to run the tests.
 #[derive(Clone, Copy, PartialEq)]
@@ -183,6 +188,7 @@ impl Bench {
         let mut rounds: Vec<Vec<Run>> = suites.iter().map(|_| Vec::new()).collect();
         for _ in 0..ROUNDS {
             for (suite, runs) in suites.iter().zip(&mut rounds) {
+                std::thread::sleep(REST);
                 runs.push(self.run(suite, runner, there)?);
             }
         }

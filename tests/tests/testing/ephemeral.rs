@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use poolhouse::{MySqlEngine, PgEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer, eventually};
 
@@ -136,6 +138,67 @@ async fn a_private_postgres_is_shared_and_gone_after_its_last_user() {
 #[tokio::test]
 async fn a_private_mariadb_is_shared_and_gone_after_its_last_user() {
     shared(Kind::MariaDb, "on_mariadb").await;
+}
+
+/// The keeper of a server that crashed leaves the place to the next server, which has the same one.
+#[tokio::test]
+async fn a_private_server_that_crashed_is_replaced() {
+    if PrivateServer::require(Kind::Postgres).is_none() {
+        return;
+    }
+    let place = Place::new();
+    let passes = || {
+        let output = place
+            .run("on_postgres")
+            .env("POOLHOUSE_EPHEMERAL_IDLE", "5")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+    };
+    passes();
+    let folder = place.servers().pop().unwrap();
+    let lines = fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
+    let server = lines.lines().next().unwrap();
+    let status = fs::read_to_string(format!("/proc/{server}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    let keeper = Pid::from_raw(parent.unwrap().trim().parse().unwrap());
+    let server = Pid::from_raw(server.parse().unwrap());
+    // It notices the crash when the next server is there, and no earlier.
+    kill(keeper, Signal::SIGSTOP).unwrap();
+    kill(server, Signal::SIGKILL).unwrap();
+    passes();
+    kill(keeper, Signal::SIGCONT).unwrap();
+    eventually("the first keeper has ended", async || {
+        anyhow::ensure!(kill(keeper, None).is_err(), "{keeper} is there");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(
+        folder.join("port").exists(),
+        "the second server lost its folder"
+    );
+    place.is_empty_again().await;
+}
+
+/// Whoever else is on the machine could read the server's password in its kept files.
+#[tokio::test]
+async fn the_kept_files_are_for_their_user_alone() {
+    if PrivateServer::require(Kind::Postgres).is_none() {
+        return;
+    }
+    let place = Place::new();
+    assert!(place.run("on_postgres").output().unwrap().status.success());
+    let user = nix::unistd::Uid::effective();
+    let cache = place
+        .folder
+        .path()
+        .join("cache")
+        .join(format!("poolhouse-{user}"));
+    let kept: Vec<_> = fs::read_dir(cache).unwrap().map(Result::unwrap).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept[0].metadata().unwrap().permissions().mode() & 0o077, 0);
+    place.is_empty_again().await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use sha2::{Digest, Sha256};
 
 use super::Failure;
-use super::machine::{Account, cache, unfinished};
+use super::machine::{Account, cache, private_folder, unfinished};
 use super::make::{INIT_FILE, Make, PASSWORD, init_file};
 
 /// Changed when files made by an older version of this crate must not be used by this one.
@@ -58,7 +58,8 @@ pub(super) fn put(
 /// Keeps the files for the next start. They appear when they are complete.
 fn keep(folder: &Path, cached: &Path) -> Result<(), Failure> {
     let unfinished = unfinished(cached);
-    let kept = fs::create_dir(&unfinished)
+    // The password is in it.
+    let kept = private_folder(&unfinished)
         .map_err(Failure::from)
         .and_then(|()| copy(folder, &unfinished))
         .and_then(|()| Ok(fs::rename(&unfinished, cached)?));

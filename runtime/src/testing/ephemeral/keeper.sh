@@ -44,5 +44,8 @@ while kill -0 "$server" 2>/dev/null; do
     fi
 done
 wait "$server"
-cd /
-rm -rf "$folder"
+# After a crash the folder has another name, and another keeper's server has this one.
+if here=$(pwd -P 2>/dev/null); then
+    cd /
+    rm -rf "$here"
+fi

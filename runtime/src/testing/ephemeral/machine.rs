@@ -101,7 +101,7 @@ impl Account {
 
     /// Makes a folder that is its alone.
     pub(super) fn folder(self, path: &Path) -> io::Result<()> {
-        DirBuilder::new().mode(0o700).create(path)?;
+        private_folder(path)?;
         self.own(path)
     }
 
@@ -163,6 +163,11 @@ fn own_folder(parent: &Path) -> io::Result<PathBuf> {
         Err(error) => return Err(error),
     }
     Ok(folder)
+}
+
+/// Makes a folder that is the caller's alone.
+pub(super) fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
 }
 
 /// A name for something that is not complete.

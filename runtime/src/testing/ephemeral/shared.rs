@@ -8,6 +8,9 @@ use std::process::{self, Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
 use super::cluster;
 use super::machine::{Account, running, unfinished};
 use super::make::{Make, PASSWORD};
@@ -46,19 +49,23 @@ pub(super) fn url(make: &'static Make) -> Outcome {
             return Ok(url);
         }
         // It stops, and its keeper removes the folder; one that was killed cannot.
-        if !folder.exists() || begun.elapsed() > LIMIT {
-            break;
-        }
-        if !folder.join("closing").exists() {
+        if !folder.join("closing").exists() || begun.elapsed() > LIMIT {
             break;
         }
         sleep(PAUSE);
     }
-    let _ = fs::remove_dir_all(&folder);
-    start(make, account, &key, &folder).inspect_err(|_| {
-        // Nothing is left of what did not come to be.
-        let _ = fs::remove_dir_all(&folder);
-    })
+    remove(&folder);
+    // Nothing is left of what did not come to be.
+    start(make, account, &key, &folder).inspect_err(|_| remove(&folder))
+}
+
+/// Removes what is left of a server. Out of the way first: a crashed one may still be writing for a moment, and then its
+/// keeper removes the rest.
+fn remove(folder: &Path) {
+    let aside = unfinished(folder);
+    if fs::rename(folder, &aside).is_ok() {
+        let _ = fs::remove_dir_all(&aside);
+    }
 }
 
 /// Another process may have made the same folder meanwhile.
@@ -135,8 +142,10 @@ fn until_it_answers(
         said = fs::read_to_string(folder.join("log")).unwrap_or(said);
         let ended = keeper.try_wait().is_ok_and(|status| status.is_some());
         if ended || begun.elapsed() > LIMIT {
-            // Its group is the server's too: <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/kill.html>
-            let _ = keeper.kill();
+            // The server too is in the group of its keeper.
+            if let Ok(group) = i32::try_from(keeper.id()) {
+                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            }
             let what = format!("a private {} does not start: {}", make.name, said.trim());
             return Err(Failure::new(what, "See what it says"));
         }

@@ -18,6 +18,7 @@ use std::fmt::Write;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::counts::{self, CATALOGS, Counts};
 use super::names;
 use super::stock::Leased;
 use super::template::execute;
@@ -44,12 +45,10 @@ pub(super) struct Baseline {
 impl Baseline {
     /// Measures a database that nobody else uses.
     pub(super) async fn measure(connection: &mut PgConnection) -> sqlx::Result<Self> {
-        let catalogs = names(
-            connection,
-            "SELECT relname::text FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace \
-             AND relkind = 'r' AND NOT relisshared AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data') ORDER BY 1",
-        )
-        .await?;
+        let catalogs = format!(
+            "SELECT relname::text {CATALOGS} AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data') ORDER BY 1"
+        );
+        let catalogs = names(connection, &catalogs).await?;
         let tables = names(connection, &relations("'r'")).await?;
         let views = names(connection, &relations("'m'")).await?;
         let sequences = names(connection, &relations("'S'")).await?;
@@ -99,8 +98,8 @@ impl Baseline {
         Ok(baseline)
     }
 
-    /// Undoes what was done in a leased database, over the only connection to it; `None` when that
-    /// cannot be done, and then the session is in a transaction that is to end with it. An error says so too.
+    /// Undoes what was done in a leased database, over the only connection to it; `None` when that cannot be done, and then
+    /// the session is in a transaction that is to end with it. An error says so too.
     ///
     /// `counted` is what the server has counted if nobody besides the test's engine was there, and nothing was written
     /// into a catalog.
@@ -152,8 +151,9 @@ impl Baseline {
             let _ = write!(undo, "COMMENT ON DATABASE {name} IS '{note}'; ");
         }
         let look_again = format!(
-            "{undo}SELECT {}, {WRITTEN_NOW}",
-            unchanged(&self.filled, since)
+            "{undo}SELECT {}, {}",
+            unchanged(&self.filled, since),
+            counts::written_now()
         );
         let rows = sqlx::raw_sql(AssertSqlSafe(look_again))
             .fetch_all(&mut *connection)
@@ -177,11 +177,7 @@ impl Baseline {
     /// from whom no row is hidden; the names of the tables that are to be emptied, between tabs; and the counts.
     fn look(&self, oid: i64, since: u64, counts: bool) -> String {
         let tables = relations("'r'");
-        let filled: Vec<String> = self
-            .filled
-            .iter()
-            .map(|(name, _)| format!("'{}'", name.replace('\'', "''")))
-            .collect();
+        let filled: Vec<String> = self.filled.iter().map(|(name, _)| literal(name)).collect();
         let filled = if filled.is_empty() {
             String::new()
         } else {
@@ -190,7 +186,7 @@ impl Baseline {
         // A table that was never written to has no pages, and to ask for them is to look at its file.
         let (counts, written) = if counts {
             let written = "pg_stat_get_tuples_inserted(c.oid) > 0 AND pg_relation_size(c.oid) > 0";
-            (counts_of(oid), written)
+            (counts::columns(oid), written)
         } else {
             let none = "NULL::int8, NULL::int8".to_owned();
             (none, "pg_relation_size(c.oid) > 0")
@@ -224,9 +220,10 @@ impl Baseline {
             let _ = write!(undo, "TRUNCATE ONLY {} CASCADE; ", grown.join(", "));
         }
         if !self.sequences.is_empty() {
-            let values = self.sequences.iter().map(|(name, last, called)| {
-                format!("('{}', {last}, {called})", name.replace('\'', "''"))
-            });
+            let values = self
+                .sequences
+                .iter()
+                .map(|(name, last, called)| format!("({}, {last}, {called})", literal(name)));
             let values: Vec<String> = values.collect();
             let _ = write!(
                 undo,
@@ -315,82 +312,6 @@ pub(super) struct Restored {
     pub(super) counts: Option<Counts>,
 }
 
-/// What the server counts in a database. If none of it has changed, no row of a catalog has: neither by a transaction that
-/// was committed, nor by one that was not.
-///
-/// (A superuser can switch the counting off, with `track_counts`. A session that is left so is noticed. Whoever also switches
-/// it on again, to change the schema in between, has a reason for it that we need not meet.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counts {
-    /// Sessions that there ever were, the one that asks included.
-    pub(super) sessions: i64,
-    /// Rows of catalogs that were ever inserted, updated or deleted.
-    writes: i64,
-}
-
-/// The first version that tells what a session has done until now, and not until a second ago.
-const COUNTS_AT_ONCE: u32 = 15_00_00;
-
-/// The columns of [`Counts`].
-fn counts_of(oid: i64) -> String {
-    format!(
-        "pg_stat_get_db_sessions({oid}), \
-         (SELECT sum(pg_stat_get_tuples_inserted(oid) + pg_stat_get_tuples_updated(oid) + pg_stat_get_tuples_deleted(oid))::int8 \
-          FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared)"
-    )
-}
-
-/// What this transaction has written into catalogs, which is added to the counts later.
-const WRITTEN_NOW: &str = "(SELECT sum(pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid) \
-    + pg_stat_get_xact_tuples_deleted(oid))::int8 \
-    FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared)";
-
-impl Counts {
-    fn of(sessions: Option<i64>, writes: Option<i64>) -> Option<Self> {
-        Some(Self {
-            sessions: sessions?,
-            writes: writes?,
-        })
-    }
-
-    fn and_written(self, rows: i64) -> Self {
-        Self {
-            writes: self.writes + rows,
-            ..self
-        }
-    }
-
-    fn are_told(connection: &PgConnection) -> bool {
-        let version = connection.server_version_num();
-        version.is_some_and(|version| version >= COUNTS_AT_ONCE)
-    }
-
-    /// Lets the session add to the counts what it has done; false when they are not told, or it has not counted.
-    pub(super) async fn settle(connection: &mut PgConnection) -> sqlx::Result<bool> {
-        if !Self::are_told(connection) {
-            return Ok(false);
-        }
-        sqlx::raw_sql("SELECT current_setting('track_counts')::bool, pg_stat_force_next_flush()")
-            .fetch_one(connection)
-            .await?
-            .try_get(0)
-    }
-
-    /// The counts, with what the session that asks has settled; `None` where the server does not tell.
-    pub(super) async fn read(
-        connection: &mut PgConnection,
-        oid: i64,
-    ) -> sqlx::Result<Option<Self>> {
-        if !Self::are_told(connection) {
-            return Ok(None);
-        }
-        let row = sqlx::raw_sql(AssertSqlSafe(format!("SELECT {}", counts_of(oid))))
-            .fetch_one(connection)
-            .await?;
-        Ok(Self::of(row.get(0), row.get(1)))
-    }
-}
-
 /// The rows of a catalog that are part of the schema, as something to select from.
 fn catalog_rows(catalog: &str) -> String {
     if catalog == "pg_namespace" {
@@ -398,6 +319,11 @@ fn catalog_rows(catalog: &str) -> String {
     } else {
         format!("pg_catalog.{catalog}")
     }
+}
+
+/// A text as SQL writes it.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// A transaction as rows carry it: the lower half of its number.

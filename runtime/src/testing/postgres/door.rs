@@ -8,10 +8,11 @@ use sqlx::{Connection, Row};
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::{sleep, timeout};
 
-use super::baseline::Counts;
+use super::counts::Counts;
 use super::stock::Leased;
 use crate::error::Error;
 use crate::pool::{Connector, Lent, open_for};
+use crate::settings::DatabaseUrl;
 use crate::testing::recipe::Recipe;
 use crate::testing::url;
 
@@ -29,12 +30,17 @@ pub(super) struct Door {
 
 /// The driver's options of a recipe, without the database.
 pub(super) fn options(recipe: &Recipe) -> Result<String, Error> {
-    Ok(format!("{:?}", connector(recipe, "")?.options()))
+    let anywhere = url::of_database(&recipe.settings, "")?;
+    Ok(format!("{:?}", connector(recipe, anywhere)?.options()))
 }
 
-fn connector(recipe: &Recipe, database: &str) -> Result<Arc<Connector<Postgres>>, Error> {
+/// Opens connections as a test's engine does, for it to take over.
+pub(super) fn connector(
+    recipe: &Recipe,
+    url: DatabaseUrl,
+) -> Result<Arc<Connector<Postgres>>, Error> {
     let mut settings = recipe.settings.clone();
-    settings.url = url::of_database(&settings, database)?;
+    settings.url = url;
     // The engine runs it when it takes the connection.
     settings.session = None;
     Ok(Arc::new(Connector::new(settings)?))
@@ -46,7 +52,8 @@ impl Door {
         options: String,
         leased: &Leased,
     ) -> Result<Self, Error> {
-        let connector = connector(recipe, &leased.name)?;
+        let url = url::of_database(&recipe.settings, &leased.name)?;
+        let connector = connector(recipe, url)?;
         let mut connection = open_for(&connector).await?.take();
         Counts::settle(&mut connection).await?;
         let counts = Counts::read(&mut connection, leased.oid).await?;

@@ -7,6 +7,7 @@
 //! | `session` | the connection that holds them |
 //! | `template` | making a template, once |
 //! | `baseline` | what a template holds, and undoing what a test has changed |
+//! | `counts` | what the server counts in a database |
 //! | `stock` | copies: made and leased |
 //! | `cleaning` | used databases: made clean for the next test, or dropped |
 //! | `door` | the connection that passes with a database from test to test |
@@ -18,6 +19,7 @@
 mod baseline;
 mod budget;
 mod cleaning;
+mod counts;
 mod door;
 mod lease;
 mod locks;

@@ -17,10 +17,10 @@ use tokio::time::timeout;
 
 use super::Site;
 use super::cleaning::Clean;
-use super::door::{CLEAR_LIMIT, close};
+use super::door::{CLEAR_LIMIT, close, connector};
 use super::template::Template;
 use crate::error::Error;
-use crate::pool::{Connector, Lent, LentToAny, open_for};
+use crate::pool::{Lent, LentToAny, open_for};
 use crate::settings::DatabaseUrl;
 use crate::testing::background;
 use crate::testing::ground::Lease;
@@ -44,8 +44,9 @@ struct Inner {
     connections: HashMap<String, Vec<PgConnection>>,
     /// Databases with a connection each, by the fingerprints of their templates.
     databases: HashMap<String, Vec<Clean>>,
-    /// Places that this process has, in use and kept, and tests that use some.
+    /// Places that this process has, in use and kept.
     all_places: usize,
+    /// Tests that use some of them.
     tests: usize,
     /// Counts what was put here, so that it is known whether something was since.
     puts: u64,
@@ -189,11 +190,7 @@ impl Site {
         recipe: &Recipe,
         url: DatabaseUrl,
     ) -> Result<HeldLease, Error> {
-        let mut settings = recipe.settings.clone();
-        settings.url = url.clone();
-        // The engine runs it when it takes the connection.
-        settings.session = None;
-        let connector = Arc::new(Connector::<Postgres>::new(settings)?);
+        let connector = connector(recipe, url.clone())?;
         let options = format!("{:?}", connector.options());
         let kept = {
             let mut kept = self.kept.lock();

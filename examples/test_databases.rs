@@ -5,17 +5,16 @@
 //! DATABASE_URL=postgres://… cargo run --example test_databases -- remove  removes what no test uses
 //! ```
 
-use poolhouse::{Backend, Engine, with_pool};
+use poolhouse::{Backend, Engine, engine_finder, with_pool};
 use sqlx::{MySql, Postgres};
 
 // `lazy`: whose tests these are, the pool is not needed for it.
 #[with_pool(lazy = true)]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::var("DATABASE_URL")?;
-    if url.starts_with("postgres") {
-        list_or_remove(&poolhouse::engine_finder::<Postgres>()?).await
-    } else {
-        list_or_remove(&poolhouse::engine_finder::<MySql>()?).await
+    // The URL says which kind it is; the finder of the other one refuses.
+    match engine_finder::<Postgres>() {
+        Ok(db) => list_or_remove(&db).await,
+        Err(_) => list_or_remove(&engine_finder::<MySql>()?).await,
     }
 }
 

@@ -208,6 +208,29 @@ async fn axum_service_on(kind: Kind) -> anyhow::Result<()> {
     database.no_session_left().await
 }
 
+#[tokio::test]
+async fn test_databases_on_postgres() -> anyhow::Result<()> {
+    test_databases_on(Kind::Postgres).await
+}
+
+#[tokio::test]
+async fn test_databases_on_mariadb() -> anyhow::Result<()> {
+    test_databases_on(Kind::MariaDb).await
+}
+
+/// Only the list: others test on the same server.
+async fn test_databases_on(kind: Kind) -> anyhow::Result<()> {
+    let Some(server) = servers::require(kind) else {
+        return Ok(());
+    };
+    let database = server.database("test_databases").await?;
+    let program = Program::example("test_databases")?.variable("DATABASE_URL", database.url());
+    let ended = program.run().await?;
+    assert_says(&ended, &[" databases\n"]);
+    assert!(!ended.everything().contains(database.password()));
+    Ok(())
+}
+
 /// Uses everything that the service offers, and ends it in the middle of a request.
 async fn use_service(program: Program) -> anyhow::Result<Ended> {
     let mut service = program.variable("PORT", "0").start()?;

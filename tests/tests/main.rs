@@ -9,3 +9,4 @@ mod neighbours;
 mod stress;
 mod support;
 mod table;
+mod transactions;

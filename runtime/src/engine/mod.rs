@@ -3,6 +3,8 @@
 mod erased;
 mod executor;
 mod life;
+mod options;
+mod transact;
 mod transaction;
 
 use std::fmt;
@@ -15,9 +17,10 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub(crate) use self::life::Base;
+pub use self::options::{IsolationLevel, TransactionOptions};
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
-use crate::error::{AcquireError, Error, UsageError};
+use crate::error::{AcquireError, Error, TransactionError, UsageError};
 use crate::pool::{Checkout, Connector, Holder, Pool, Status};
 use crate::settings::EngineSettings;
 
@@ -146,13 +149,29 @@ impl<DB: Backend> Engine<DB> {
         let place = Location::caller();
         let engine = self.clone();
         async move {
-            let checkout = engine.checkout(Holder::Code(place)).await?;
-            if engine.connector().settings.held {
-                Transaction::begin_to_the_end(checkout).await
-            } else {
-                Transaction::begin(checkout).await
-            }
+            let options = TransactionOptions::new();
+            engine.begin_with(Holder::Code(place), options).await
         }
+    }
+
+    async fn begin_with(
+        &self,
+        holder: Holder,
+        options: TransactionOptions,
+    ) -> sqlx::Result<Transaction<DB>> {
+        let dialect = self.connector().dialect;
+        let statement = (dialect.begin)(&options).map_err(|option| {
+            let engine = self.name().to_owned();
+            let database = dialect.name;
+            TransactionError::Unsupported {
+                engine,
+                database,
+                option,
+            }
+        })?;
+        let mut checkout = self.checkout(holder).await?;
+        checkout.watch(dialect);
+        Transaction::begin(checkout, statement).await
     }
 
     /// The pool at this moment. Zero connections when it is not started.

@@ -51,6 +51,7 @@ pub(crate) const TABLE: &[Spec] = &[
     row("engine",           Text,                                Engine,    "\"reports\""),
     row("url",              Url,                                 Engine,    "\"postgres://localhost/bands\""),
     row("env",              Variable,                            Engine,    "\"BANDS_URL\""),
+    row("direct_url",       Url,                                 Engine,    "\"postgres://server/bands\""),
     row("max_size",         Count { least: 1, of: "u32" },       Engine,    "20"),
     row("min_size",         Count { least: 0, of: "u32" },       Engine,    "2"),
     row("acquire_timeout",  Duration,                            Engine,    "\"30s\""),
@@ -68,6 +69,8 @@ pub(crate) const TABLE: &[Spec] = &[
     row("application_name", Text,                                Engine,    "\"bands\""),
     row("session",          Text,                                Engine,    "\"SET TIME ZONE 'UTC'\""),
     row("connect_with",     Function,                            Engine,    "tune"),
+    row("before_connect",   Function,                            Engine,    "fetch_token"),
+    row("pooler",           Choice(&["pgbouncer"]),              Engine,    "\"pgbouncer\""),
     row("extensions",       Texts,                               Engine,    "[\"citext\"]"),
     row("log_queries",      Choice(&["off", "error", "warn", "info", "debug", "trace"]), Engine, "\"debug\""),
     row("slow_query",       Duration,                            Engine,    "\"1s\""),
@@ -89,7 +92,7 @@ const fn row(name: &'static str, kind: Kind, reach: Reach, example: &'static str
     }
 }
 
-/// Two settings that answer the same question, and that question.
+/// Two settings that cannot stand together, and why.
 const RIVALS: &[(&str, &str, &str)] = &[
     (
         "url",
@@ -100,6 +103,11 @@ const RIVALS: &[(&str, &str, &str)] = &[
         "migrations",
         "migrator",
         "the migrations come either from a directory or from a `Migrator`",
+    ),
+    (
+        "session",
+        "pooler",
+        "behind a pooler the next statement may be in another session of the server",
     ),
 ];
 

@@ -1,8 +1,9 @@
-//! `cargo bench --bench test_isolation`: what isolation costs a test.
+//! `cargo bench --bench test_isolation [-- postgres mariadb sqlite]`: what isolation costs a test.
 //!
 //! The same 200 tests (50 migrations, a table each; a test inserts and counts) run through `#[sqlx::test]` and through
 //! `#[with_pool]` with `isolation = "database"` and `"rollback"`, on private servers, in one process (as `cargo test`
-//! does) and with a process for each test (`cargo nextest run`); *cold* is the first run on a server, *warm* the third.
+//! does) and with a process for each test (`cargo nextest run`). *Cold* is the first run on a server; *warm* is the median
+//! of three rounds after it, in which the ways take turns.
 //!
 //! | column | meaning |
 //! |---|---|
@@ -21,6 +22,9 @@ use poolhouse_tests::{Kind, PrivateServer};
 /// So many tests are in each module of `isolation`.
 const TESTS: u32 = 200;
 
+/// Warm rounds.
+const ROUNDS: usize = 3;
+
 /// One way to run the tests.
 #[derive(Clone, Copy, PartialEq)]
 enum Runner {
@@ -33,6 +37,22 @@ struct Run {
     wall: Duration,
     server_cpu: Option<Duration>,
     start: Option<Duration>,
+}
+
+impl Run {
+    /// Each figure's median.
+    fn median(runs: &[Self]) -> Self {
+        let middle = |figure: fn(&Self) -> Option<Duration>| {
+            let mut figures: Vec<Duration> = runs.iter().filter_map(figure).collect();
+            figures.sort_unstable();
+            figures.get(figures.len() / 2).copied()
+        };
+        Self {
+            wall: middle(|run| Some(run.wall)).unwrap_or_default(),
+            server_cpu: middle(|run| run.server_cpu),
+            start: middle(|run| run.start),
+        }
+    }
 }
 
 struct Bench {
@@ -52,26 +72,47 @@ async fn main() -> anyhow::Result<()> {
         "tests", "runner", "state", "ms/test", "cpu ms", "start"
     );
     let mut bar = Bar::default();
-    for kind in [Kind::Postgres, Kind::MariaDb] {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
+    for (kind, name, prefix) in [
+        (Kind::Postgres, "postgres", "postgres"),
+        (Kind::MariaDb, "mariadb", "mysql"),
+    ] {
+        if !is_wanted(name) {
+            continue;
+        }
         let server = PrivateServer::of(kind)
             .setting("max_connections", 100)
             .start()
             .await?;
-        let prefix = if kind == Kind::Postgres {
-            "postgres"
-        } else {
-            "mysql"
+        let there = There {
+            url: server.url.clone(),
+            process: server.process_id(),
         };
-        bench.kind(prefix, &server.url, server.process_id(), nextest, &mut bar)?;
+        bench.kind(prefix, &there, nextest, &mut bar)?;
         if kind == Kind::Postgres {
-            bench.bare(&server.url, server.process_id(), &mut bar)?;
+            bench.bare(&there, &mut bar)?;
         }
     }
-    let folder = tempfile::tempdir()?;
-    let url = format!("sqlite:{}", folder.path().join("bench.db").display());
-    bench.kind("sqlite", &url, None, nextest, &mut bar)?;
+    if is_wanted("sqlite") {
+        let folder = tempfile::tempdir()?;
+        let there = There {
+            url: format!("sqlite:{}", folder.path().join("bench.db").display()),
+            process: None,
+        };
+        bench.kind("sqlite", &there, nextest, &mut bar)?;
+    }
     println!("{bar}");
     Ok(())
+}
+
+/// Where the tests run.
+struct There {
+    url: String,
+    process: Option<u32>,
 }
 
 /// What the last line says.
@@ -106,65 +147,55 @@ impl Bench {
     fn kind(
         &self,
         prefix: &str,
-        url: &str,
-        server: Option<u32>,
+        there: &There,
         nextest: bool,
         bar: &mut Bar,
     ) -> anyhow::Result<()> {
-        for way in ["sqlx", "database", "rollback"] {
-            let suite = format!("{prefix}_{way}");
-            for runner in [Runner::CargoTest, Runner::Nextest] {
-                if runner == Runner::Nextest && !nextest {
-                    continue;
-                }
-                let warm = self.rows(&suite, runner, url, server)?;
-                if prefix == "postgres" && runner == Runner::CargoTest {
-                    let per_test = per_test(warm.wall);
-                    match way {
-                        "sqlx" => bar.sqlx = per_test,
-                        "database" => {
-                            bar.database = per_test;
-                            bar.start = millis(warm.start.unwrap_or_default());
-                        }
-                        _ => bar.rollback = per_test,
-                    }
-                }
+        for runner in [Runner::CargoTest, Runner::Nextest] {
+            if runner == Runner::Nextest && !nextest {
+                continue;
+            }
+            let ways = ["sqlx", "database", "rollback"];
+            let suites = ways.map(|way| format!("{prefix}_{way}"));
+            let warm = self.rows(&suites, runner, there)?;
+            if prefix == "postgres" && runner == Runner::CargoTest {
+                [bar.sqlx, bar.database, bar.rollback] =
+                    [0, 1, 2].map(|way| per_test(warm[way].wall));
+                bar.start = millis(warm[1].start.unwrap_or_default());
             }
         }
         Ok(())
     }
 
     /// The same without migrations.
-    fn bare(&self, url: &str, server: Option<u32>, bar: &mut Bar) -> anyhow::Result<()> {
-        let sqlx = self.rows("bare_sqlx", Runner::CargoTest, url, server)?;
-        let database = self.rows("bare_database", Runner::CargoTest, url, server)?;
-        bar.bare = Some(sqlx.wall.as_secs_f64() / database.wall.as_secs_f64());
+    fn bare(&self, there: &There, bar: &mut Bar) -> anyhow::Result<()> {
+        let suites = ["bare_sqlx", "bare_database"].map(str::to_owned);
+        let warm = self.rows(&suites, Runner::CargoTest, there)?;
+        bar.bare = Some(warm[0].wall.as_secs_f64() / warm[1].wall.as_secs_f64());
         Ok(())
     }
 
-    /// A cold run and warm ones, of which the last counts.
-    fn rows(
-        &self,
-        suite: &str,
-        runner: Runner,
-        url: &str,
-        server: Option<u32>,
-    ) -> anyhow::Result<Run> {
-        let cold = self.run(suite, runner, url, server)?;
-        report(suite, runner, "cold", &cold);
-        self.run(suite, runner, url, server)?;
-        let warm = self.run(suite, runner, url, server)?;
-        report(suite, runner, "warm", &warm);
-        Ok(warm)
+    /// A cold run of each, and warm rounds in which they take turns; the median of these.
+    fn rows(&self, suites: &[String], runner: Runner, there: &There) -> anyhow::Result<Vec<Run>> {
+        for suite in suites {
+            report(suite, runner, "cold", &self.run(suite, runner, there)?);
+        }
+        let mut rounds: Vec<Vec<Run>> = suites.iter().map(|_| Vec::new()).collect();
+        for _ in 0..ROUNDS {
+            for (suite, runs) in suites.iter().zip(&mut rounds) {
+                runs.push(self.run(suite, runner, there)?);
+            }
+        }
+        let medians = suites.iter().zip(rounds).map(|(suite, runs)| {
+            let run = Run::median(&runs);
+            report(suite, runner, "warm", &run);
+            run
+        });
+        Ok(medians.collect())
     }
 
-    fn run(
-        &self,
-        suite: &str,
-        runner: Runner,
-        url: &str,
-        server: Option<u32>,
-    ) -> anyhow::Result<Run> {
+    fn run(&self, suite: &str, runner: Runner, there: &There) -> anyhow::Result<Run> {
+        let server = there.process;
         fs::write(self.starts.path(), "")?;
         let cpu = server.map(cpu_time).transpose()?;
         let mut command = match runner {
@@ -190,7 +221,7 @@ impl Bench {
         };
         let begun = Instant::now();
         let output = command
-            .env("DATABASE_URL", url)
+            .env("DATABASE_URL", &there.url)
             .env("ISOLATION_STARTS", self.starts.path())
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()?;

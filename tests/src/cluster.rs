@@ -56,7 +56,7 @@ async fn make(kind: Kind, account: Account, data: &Path) -> anyhow::Result<Strin
 }
 
 /// Runs a short command to its end.
-async fn run(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) async fn run(command: &mut Command) -> anyhow::Result<()> {
     let command = std::mem::replace(command, Command::new(""));
     let what = format!("{command:?}");
     let output = tokio::process::Command::from(command)

@@ -9,6 +9,7 @@
 pub mod cancel;
 pub mod close;
 pub mod network;
+pub mod pooler;
 pub mod restart;
 pub mod runtimes;
 pub mod start;

@@ -88,6 +88,14 @@ pub(crate) trait Facts: Sync {
     /// The command that makes an empty cluster in `data`. It may use the folder of `data` for files
     /// of its own.
     fn create(&self, data: &Path, password: &str) -> anyhow::Result<Command>;
+    /// The command that copies the running server at `url` into `data`, to follow it.
+    ///
+    /// # Errors
+    /// For a kind that has none.
+    fn copy(&self, url: &str, data: &Path) -> anyhow::Result<Command> {
+        let _ = (url, data);
+        anyhow::bail!("{} is not copied here", self.name())
+    }
     /// The command that runs a server in the foreground; `settings` come after the defaults and
     /// override them.
     fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command>;

@@ -121,6 +121,43 @@ impl PrivateServer {
         Ok(this)
     }
 
+    /// Starts a copy of this server that follows it, on a port of its own.
+    ///
+    /// # Errors
+    /// For a kind that is not copied, and as [`Builder::start`].
+    pub async fn replica(&self) -> anyhow::Result<Self> {
+        let facts = self.kind.facts();
+        let prefix = format!("{}-", self.kind.to_string().to_lowercase());
+        let folder = self.account.folder(&prefix, &servers::folder())?;
+        let layout = Layout {
+            folder: folder.path().to_owned(),
+            port: free_port()?,
+            password: self.layout.password.clone(),
+        };
+        let mut command = facts.copy(&self.server.url, &layout.data())?;
+        self.account.run(&mut command);
+        cluster::run(&mut command).await?;
+        Self::launch(
+            self.kind,
+            self.settings.clone(),
+            self.account,
+            layout,
+            folder,
+        )
+        .await
+    }
+
+    /// Lets a stopped Postgres come back as one that follows another, and so only reads.
+    /// <https://www.postgresql.org/docs/current/warm-standby.html#STANDBY-SERVER-OPERATION>
+    ///
+    /// # Errors
+    /// When its folder cannot be written to.
+    pub fn demote(&self) -> anyhow::Result<()> {
+        let signal = self.layout.data().join("standby.signal");
+        std::fs::write(&signal, "")?;
+        self.account.own(&signal)
+    }
+
     /// Starts a stopped server, on the same port and with the same data. Does nothing when it runs.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
 //! Every integration test, in one binary.
 
 mod bad_input;
+mod credentials;
 mod engine;
 mod faults;
+mod hosts;
 mod house;
 mod lifecycle;
 mod neighbours;
+mod pooled;
 mod stress;
 mod support;
 mod table;

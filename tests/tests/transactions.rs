@@ -1,6 +1,8 @@
 //! `Engine::transaction`: how it ends, and what is run again.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use anyhow::ensure;
 use futures_util::FutureExt;
@@ -50,40 +52,56 @@ macro_rules! on {
                 };
                 // An error of the code's own.
                 let failed: anyhow::Result<()> = engine
-                    .transaction(async |transaction| {
-                        sqlx::query(ADD).execute(&mut *transaction).await?;
-                        anyhow::bail!("no")
+                    .transaction(|transaction| {
+                        Box::pin(async move {
+                            sqlx::query(ADD).execute(transaction).await?;
+                            anyhow::bail!("no")
+                        })
                     })
                     .await;
                 ensure!(failed.is_err() && count(&engine).await? == 0);
                 // A panic.
-                let panicked =
-                    AssertUnwindSafe(engine.transaction(async |transaction| -> sqlx::Result<()> {
-                        sqlx::query(ADD).execute(&mut *transaction).await?;
+                let panicked = AssertUnwindSafe(engine.transaction(|transaction| {
+                    let engine = engine.clone();
+                    Box::pin(async move {
+                        sqlx::query(ADD).execute(transaction).await?;
                         if count(&engine).await? == 0 {
                             panic!("on purpose");
                         }
-                        Ok(())
-                    }));
+                        sqlx::Result::Ok(())
+                    })
+                }));
                 ensure!(panicked.catch_unwind().await.is_err() && count(&engine).await? == 0);
                 // A cancellation, when the statement has run.
                 let (told, ran) = tokio::sync::oneshot::channel();
                 let mut told = Some(told);
-                let cancelled = engine.transaction(async |transaction| {
-                    sqlx::query(ADD).execute(&mut *transaction).await?;
-                    told.take().map(|told| told.send(()));
-                    std::future::pending::<sqlx::Result<()>>().await
+                let cancelled = engine.transaction(|transaction| {
+                    let told = told.take();
+                    Box::pin(async move {
+                        sqlx::query(ADD).execute(transaction).await?;
+                        told.map(|told| told.send(()));
+                        std::future::pending::<sqlx::Result<()>>().await
+                    })
                 });
                 tokio::select! {
                     _ = cancelled => anyhow::bail!("it ended"),
                     ran = ran => ran?,
                 }
                 ensure!(count(&engine).await? == 0);
-                engine
-                    .transaction(async |transaction| {
-                        sqlx::query(ADD).execute(&mut *transaction).await.map(drop)
-                    })
-                    .await?;
+                // As in a handler of a web server, on whichever thread.
+                let spawned = tokio::spawn({
+                    let engine = engine.clone();
+                    async move {
+                        engine
+                            .transaction(|transaction| {
+                                Box::pin(async move {
+                                    sqlx::query(ADD).execute(transaction).await.map(drop)
+                                })
+                            })
+                            .await
+                    }
+                });
+                spawned.await??;
                 ensure!(count(&engine).await? == 1);
                 engine.close_connection_pool().await;
                 Ok(())
@@ -95,28 +113,34 @@ macro_rules! on {
                     return Ok(());
                 };
                 engine
-                    .transaction(async |transaction| {
-                        sqlx::query(ADD).execute(&mut *transaction).await?;
-                        let nested: anyhow::Result<()> = transaction
-                            .transaction(async |nested| {
-                                sqlx::query("INSERT INTO entry VALUES (2, 2)")
-                                    .execute(&mut *nested)
-                                    .await?;
-                                // A value that is there already, which fails a whole transaction on Postgres.
-                                sqlx::query(ADD).execute(&mut *nested).await?;
-                                Ok(())
-                            })
-                            .await;
-                        ensure!(nested.is_err());
-                        transaction
-                            .transaction(async |nested| {
-                                sqlx::query("INSERT INTO entry VALUES (3, 3)")
-                                    .execute(&mut *nested)
-                                    .await
-                                    .map(drop)
-                            })
-                            .await?;
-                        anyhow::Ok(())
+                    .transaction(|transaction| {
+                        Box::pin(async move {
+                            sqlx::query(ADD).execute(&mut *transaction).await?;
+                            let nested: anyhow::Result<()> = transaction
+                                .transaction(|nested| {
+                                    Box::pin(async move {
+                                        sqlx::query("INSERT INTO entry VALUES (2, 2)")
+                                            .execute(&mut *nested)
+                                            .await?;
+                                        // A value that is there already, which fails a whole transaction on Postgres.
+                                        sqlx::query(ADD).execute(nested).await?;
+                                        Ok(())
+                                    })
+                                })
+                                .await;
+                            ensure!(nested.is_err());
+                            transaction
+                                .transaction(|nested| {
+                                    Box::pin(async move {
+                                        sqlx::query("INSERT INTO entry VALUES (3, 3)")
+                                            .execute(nested)
+                                            .await
+                                            .map(drop)
+                                    })
+                                })
+                                .await?;
+                            anyhow::Ok(())
+                        })
                     })
                     .await?;
                 let ids: Vec<i32> = sqlx::query_scalar("SELECT id FROM entry ORDER BY id")
@@ -135,9 +159,11 @@ macro_rules! on {
                 sqlx::query(ADD).execute(&engine).await?;
                 let mut runs = 0;
                 let failed = engine
-                    .transaction(async |transaction| {
+                    .transaction(|transaction| {
                         runs += 1;
-                        sqlx::query(ADD).execute(&mut *transaction).await.map(drop)
+                        Box::pin(
+                            async move { sqlx::query(ADD).execute(transaction).await.map(drop) },
+                        )
                     })
                     .await;
                 let error = failed.err().and_then(|error| error.into_database_error());
@@ -179,23 +205,26 @@ macro_rules! conflicts_on {
                 )
                 .execute(&engine)
                 .await?;
-                let both = Barrier::new(2);
-                let runs = std::sync::atomic::AtomicUsize::new(0);
+                let both = Arc::new(Barrier::new(2));
+                let runs = AtomicUsize::new(0);
                 let one = async |statements: [&'static str; 2]| {
-                    let mut met = false;
+                    let mut first_time = Some(Arc::clone(&both));
                     engine
-                        .transaction_with(options, async |transaction| {
-                            runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                            sqlx::query(statements[0])
-                                .execute(&mut *transaction)
-                                .await?;
-                            if !std::mem::replace(&mut met, true) {
-                                both.wait().await;
-                            }
-                            sqlx::query(statements[1])
-                                .execute(&mut *transaction)
-                                .await
-                                .map(drop)
+                        .transaction_with(options, |transaction| {
+                            runs.fetch_add(1, Relaxed);
+                            let other = first_time.take();
+                            Box::pin(async move {
+                                sqlx::query(statements[0])
+                                    .execute(&mut *transaction)
+                                    .await?;
+                                if let Some(other) = other {
+                                    other.wait().await;
+                                }
+                                sqlx::query(statements[1])
+                                    .execute(transaction)
+                                    .await
+                                    .map(drop)
+                            })
                         })
                         .await
                 };
@@ -271,13 +300,16 @@ async fn retries_run_out_with_a_number() -> anyhow::Result<()> {
     let engine: PgEngine = engine_finder_with(&settings)?;
     let mut runs = 0;
     let ended = engine
-        .transaction_with(TransactionOptions::new().retries(2), async |transaction| {
+        .transaction_with(TransactionOptions::new().retries(2), |transaction| {
             runs += 1;
-            // Swallowed, and a conflict all the same.
-            let _ = sqlx::query("DO $$ BEGIN RAISE 'on purpose' USING ERRCODE = '40001'; END $$")
-                .execute(&mut *transaction)
-                .await;
-            sqlx::Result::Ok(())
+            Box::pin(async move {
+                // Swallowed, and a conflict all the same.
+                let _ =
+                    sqlx::query("DO $$ BEGIN RAISE 'on purpose' USING ERRCODE = '40001'; END $$")
+                        .execute(transaction)
+                        .await;
+                sqlx::Result::Ok(())
+            })
         })
         .await;
     let error = ended.err().unwrap_or(sqlx::Error::RowNotFound);
@@ -304,9 +336,11 @@ async fn a_failure_that_was_swallowed_is_not_called_a_commit() -> anyhow::Result
     let settings = Settings::new().engine("swallowed").url(ground.url());
     let engine: PgEngine = engine_finder_with(&settings)?;
     let ended = engine
-        .transaction(async |transaction| {
-            let _ = sqlx::query("SELECT 1 / 0").execute(&mut *transaction).await;
-            sqlx::Result::Ok(())
+        .transaction(|transaction| {
+            Box::pin(async move {
+                let _ = sqlx::query("SELECT 1 / 0").execute(transaction).await;
+                sqlx::Result::Ok(())
+            })
         })
         .await;
     let code = ended
@@ -336,12 +370,14 @@ async fn a_commit_without_an_answer_is_not_repeated() -> anyhow::Result<()> {
     .await?;
     let mut runs = 0;
     let ended = engine
-        .transaction(async |transaction| {
+        .transaction(|transaction| {
             runs += 1;
-            sqlx::query("INSERT INTO entry VALUES (1)")
-                .execute(&mut *transaction)
-                .await
-                .map(drop)
+            Box::pin(async move {
+                sqlx::query("INSERT INTO entry VALUES (1)")
+                    .execute(transaction)
+                    .await
+                    .map(drop)
+            })
         })
         .await;
     let error = ended.err().unwrap_or(sqlx::Error::RowNotFound);
@@ -366,11 +402,13 @@ async fn read_only_is_the_servers_word() -> anyhow::Result<()> {
                     .url(ground.url());
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 let ended = engine
-                    .transaction_with(options, async |transaction| {
-                        sqlx::query("CREATE TABLE entry (id INTEGER)")
-                            .execute(&mut *transaction)
-                            .await
-                            .map(drop)
+                    .transaction_with(options, |transaction| {
+                        Box::pin(async move {
+                            sqlx::query("CREATE TABLE entry (id INTEGER)")
+                                .execute(transaction)
+                                .await
+                                .map(drop)
+                        })
                     })
                     .await;
                 let text = ended

@@ -177,7 +177,7 @@ fn unknown_settings() {
         "#[with_pool] async fn main(#[pool(colour = 5)] db: PgEngine) {}",
         &[(
             "colour",
-            "unknown setting `colour`; the settings are `engine`, `url`, `env`, `max_size`, `min_size`, `acquire_timeout`, `connect_timeout`, `start_timeout`, `idle_timeout`, `max_lifetime`, `validate_after`, `leak_after`, `close_timeout`, `lazy`, `statement_cache`, `application_name`, `session`, `connect_with`, `extensions`, `log_queries`, `slow_query`, `migrations`, `migrator`, `isolation`, `fixtures`",
+            "unknown setting `colour`; the settings are `engine`, `url`, `env`, `direct_url`, `max_size`, `min_size`, `acquire_timeout`, `connect_timeout`, `start_timeout`, `idle_timeout`, `max_lifetime`, `validate_after`, `leak_after`, `close_timeout`, `lazy`, `statement_cache`, `application_name`, `session`, `connect_with`, `before_connect`, `pooler`, `extensions`, `log_queries`, `slow_query`, `migrations`, `migrator`, `isolation`, `fixtures`",
         )],
     );
 }
@@ -323,6 +323,13 @@ fn settings_that_do_not_go_together() {
         &[(
             "migrations = \"snapshots/migrations\", migrator",
             "`migrations` and `migrator` are both set, but the migrations come either from a directory or from a `Migrator`",
+        )],
+    );
+    settings(
+        "pooler = \"pgbouncer\", session = \"SET x = 1\"",
+        &[(
+            "pooler = \"pgbouncer\", session",
+            "`session` and `pooler` are both set, but behind a pooler the next statement may be in another session of the server",
         )],
     );
     settings(

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::io;
 
+use super::told::told;
 use crate::engine::TransactionOptions;
 
 /// One database, as plain data.
@@ -20,10 +21,15 @@ pub(crate) struct Dialect {
     pub(crate) schemes: &'static [&'static str],
     /// A query for the id by which the server knows this session; `None` when there is no server.
     pub(crate) session_id: Option<&'static str>,
+    /// A query for what the server says of itself: 1 when its sessions only read, 2 when it follows another server, 3 when
+    /// both, and 0 else. `None` where there are no hosts.
+    pub(crate) session_state: Option<&'static str>,
     /// The statement that ends another session.
     pub(crate) end_session: fn(u64) -> Option<String>,
     /// A query for the server's version as text.
     pub(crate) version: &'static str,
+    /// A query for 1 where a pooler seems to stand between the driver and the server, and 0 elsewhere.
+    pub(crate) pooler_sign: Option<&'static str>,
     /// What a failed connection attempt means.
     pub(crate) diagnose: fn(code: Option<&str>, message: &str) -> Option<Diagnosis>,
     /// The statement that begins a transaction like this, `None` for the driver's own; or the option that there is not.
@@ -83,6 +89,8 @@ impl Diagnosis {
 pub(crate) fn words(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
+        // Our own words, not the driver's.
+        sqlx::Error::Io(error) if told(error).is_some() => error.to_string(),
         error => error.to_string(),
     }
 }
@@ -108,7 +116,7 @@ impl Dialect {
                     },
                 )
             }
-            sqlx::Error::Io(error) => io_diagnosis(error),
+            sqlx::Error::Io(error) => told(error).unwrap_or_else(|| io_diagnosis(error)),
             sqlx::Error::Tls(_) => Diagnosis::fatal(
                 "the TLS handshake failed",
                 "check the server's certificate and the sslmode (MySQL: ssl-mode) of the url",
@@ -163,6 +171,10 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     feature: "postgres",
     schemes: &["postgres", "postgresql"],
     session_id: Some("SELECT pg_backend_pid()::int8"),
+    // <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-TARGET-SESSION-ATTRS>
+    session_state: Some(
+        "SELECT (current_setting('default_transaction_read_only')::bool::int + 2 * pg_is_in_recovery()::int)::int8",
+    ),
     // <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL>
     // The process id may be another session's by now, so only one that looks like ours is ended.
     end_session: |id| {
@@ -172,6 +184,12 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         ))
     },
     version: "SHOW server_version",
+    // The driver's start-up packet sets the encoding, and the server knows that it came from the client. A pooler has a
+    // start-up packet of its own, and sets later what it knows of its clients' wishes.
+    // <https://www.postgresql.org/docs/current/view-pg-settings.html>
+    pooler_sign: Some(
+        "SELECT count(*) FROM pg_settings WHERE name = 'client_encoding' AND source <> 'client'",
+    ),
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
     diagnose: |code, _| {
         Some(match code? {
@@ -234,9 +252,12 @@ pub(crate) static MYSQL: Dialect = Dialect {
     feature: "mysql",
     schemes: &["mysql", "mariadb"],
     session_id: Some("SELECT CAST(CONNECTION_ID() AS SIGNED)"),
+    // A replica is one that the operator lets only read: <https://mariadb.com/kb/en/server-system-variables/#read_only>.
+    session_state: Some("SELECT CAST(IF(@@global.read_only, 3, 0) AS SIGNED)"),
     // <https://mariadb.com/kb/en/kill/>
     end_session: |id| Some(format!("KILL CONNECTION {id}")),
     version: "SELECT VERSION()",
+    pooler_sign: None,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: the driver gives the SQLSTATE as code, which does not
     // tell these apart where it is HY000 or 08004, so the message's own words decide there.
     diagnose: |code, message| {
@@ -307,8 +328,10 @@ pub(crate) static SQLITE: Dialect = Dialect {
     feature: "sqlite",
     schemes: &["sqlite"],
     session_id: None,
+    session_state: None,
     end_session: |_| None,
     version: "SELECT sqlite_version()",
+    pooler_sign: None,
     // <https://www.sqlite.org/rescode.html>
     diagnose: |code, _| {
         Some(match code? {

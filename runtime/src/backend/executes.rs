@@ -62,14 +62,7 @@ pub trait Executes: Database {
     where
         E: Execute<'q, Self> + 'q,
     {
-        let mut steps = Self::fetch_many(connection, query);
-        async move {
-            let mut result = Self::QueryResult::default();
-            while let Some(step) = steps.try_next().await? {
-                result.extend(step.left());
-            }
-            Ok(result)
-        }
+        count::<Self>(Self::fetch_many(connection, query))
     }
 
     fn fetch_all<'e, 'q: 'e, E>(
@@ -79,14 +72,7 @@ pub trait Executes: Database {
     where
         E: Execute<'q, Self> + 'q,
     {
-        let mut steps = Self::fetch_many(connection, query);
-        async move {
-            let mut rows = Vec::new();
-            while let Some(step) = steps.try_next().await? {
-                rows.extend(step.right());
-            }
-            Ok(rows)
-        }
+        all::<Self>(Self::fetch_many(connection, query))
     }
 
     /// The whole number that a query of the pool's own answers with, in one round trip.
@@ -100,6 +86,39 @@ pub trait Executes: Database {
         connection: &'e mut Self::Connection,
         sql: &'static str,
     ) -> BoxFuture<'e, sqlx::Result<String>>;
+}
+
+/// What the statements of a result did, in sum.
+pub(crate) async fn count<DB: Database>(
+    mut steps: BoxStream<'_, sqlx::Result<Step<DB>>>,
+) -> sqlx::Result<DB::QueryResult> {
+    let mut result = DB::QueryResult::default();
+    while let Some(step) = steps.try_next().await? {
+        result.extend(step.left());
+    }
+    Ok(result)
+}
+
+/// Every row of a result.
+pub(crate) async fn all<DB: Database>(
+    mut steps: BoxStream<'_, sqlx::Result<Step<DB>>>,
+) -> sqlx::Result<Vec<DB::Row>> {
+    let mut rows = Vec::new();
+    while let Some(step) = steps.try_next().await? {
+        rows.extend(step.right());
+    }
+    Ok(rows)
+}
+
+/// The first row of a result, which is read to its end: an error may come after the row.
+pub(crate) async fn first<DB: Database>(
+    mut steps: BoxStream<'_, sqlx::Result<Step<DB>>>,
+) -> sqlx::Result<Option<DB::Row>> {
+    let mut first = None;
+    while let Some(step) = steps.try_next().await? {
+        first = first.or(step.right());
+    }
+    Ok(first)
 }
 
 macro_rules! executes {

@@ -15,15 +15,23 @@ mod executes;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod told;
 
+use std::future::ready;
 use std::sync::Arc;
 
-use sqlx::{ConnectOptions, Connection, Database};
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use sqlx::{ConnectOptions, Connection, Database, Execute, SqlStr};
+use sqlx_core::describe::Describe;
 
 pub(crate) use self::dialect::{Diagnosis, Dialect, words};
-pub(crate) use self::executes::{Executes, Step};
+pub(crate) use self::executes::{Executes, Step, all, count, first};
+pub(crate) use self::sql::begins_transaction;
+pub(crate) use self::told::{tell, told};
 use crate::engine::{self, ErasedEngine};
 use crate::error::{Error, StartError};
 use crate::settings::{DatabaseUrl, EngineSettings};
@@ -58,11 +66,72 @@ pub trait Backend: Executes + sealed::Sealed {
     #[doc(hidden)]
     fn options(settings: &EngineSettings) -> sqlx::Result<OptionsOf<Self>>;
 
+    /// Whether an error says that this session only reads. If that was not asked for, its server is not the primary any
+    /// more.
+    #[doc(hidden)]
+    fn refuses_writes(_: &sqlx::Error) -> bool {
+        false
+    }
+
+    /// What follows the begin of a transaction behind a pooler; `None` for a database in front of which none is known.
+    #[doc(hidden)]
+    const CLEAR_POOLED: Option<&'static str> = None;
+
+    /// Runs a query behind a pooler, where the next message may reach another session of the server.
+    #[doc(hidden)]
+    fn fetch_many_pooled<'e, 'q: 'e, E>(
+        connection: &'e mut Self::Connection,
+        query: E,
+        pooled: Pooled,
+    ) -> BoxStream<'e, sqlx::Result<Step<Self>>>
+    where
+        E: Execute<'q, Self> + 'q,
+    {
+        let _ = pooled;
+        Self::fetch_many(connection, query)
+    }
+
+    /// As [`Executes::prepare_with`], behind a pooler.
+    #[doc(hidden)]
+    fn prepare_pooled<'e>(
+        connection: &'e mut Self::Connection,
+        sql: SqlStr,
+        parameters: &'e [Self::TypeInfo],
+    ) -> BoxFuture<'e, sqlx::Result<Self::Statement>> {
+        Self::prepare_with(connection, sql, parameters)
+    }
+
+    /// As [`Executes::describe`], behind a pooler.
+    #[doc(hidden)]
+    fn describe_pooled(
+        connection: &mut Self::Connection,
+        sql: SqlStr,
+    ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>> {
+        Self::describe(connection, sql)
+    }
+
+    /// Closes what the driver has prepared and kept, behind a pooler, at the end of a transaction.
+    #[doc(hidden)]
+    fn forget_statements(_: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>> {
+        Box::pin(ready(Ok(())))
+    }
+
     /// Whether an error says that the session itself has ended, so that the connection is of no further use.
     #[doc(hidden)]
     fn ends_session(error: &sqlx::Error) -> bool {
         breaks_connection(error)
     }
+}
+
+/// What there is to know of a statement that goes through a pooler.
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(dead_code, reason = "a pooler is known in front of Postgres alone")
+)]
+pub(crate) struct Pooled {
+    pub(crate) settings: Arc<EngineSettings>,
+    /// Whether a transaction may be open that the driver does not know of.
+    pub(crate) begun_by_hand: bool,
 }
 
 /// Whether an error leaves the driver's connection in an unknown state, whatever the database.

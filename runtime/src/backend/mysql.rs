@@ -25,6 +25,15 @@ impl Backend for MySql {
         Ok(super::log_statements(options, settings))
     }
 
+    fn refuses_writes(error: &sqlx::Error) -> bool {
+        // The server runs with an option (read_only), or in read-only mode:
+        // <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
+        error
+            .as_database_error()
+            .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+            .is_some_and(|error| matches!(error.number(), 1290 | 1836))
+    }
+
     fn ends_session(error: &sqlx::Error) -> bool {
         match error {
             // Server shutdown, connection killed, and (MariaDB) query limits that end the session:

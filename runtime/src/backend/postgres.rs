@@ -1,9 +1,17 @@
 //! Postgres.
 
-use sqlx::Postgres;
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition, PgSeverity};
+mod pooled;
 
-use super::{Backend, Dialect, dialect};
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use sqlx::postgres::{
+    PgConnectOptions, PgConnection, PgDatabaseError, PgErrorPosition, PgSeverity, PgStatement,
+    PgTypeInfo,
+};
+use sqlx::{Execute, Postgres, SqlStr};
+use sqlx_core::describe::Describe;
+
+use super::{Backend, Dialect, Pooled, Step, dialect};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 impl Backend for Postgres {
@@ -26,8 +34,50 @@ impl Backend for Postgres {
             (None, Some(name)) => options.application_name(name),
             _ => options,
         };
-        let options = options.statement_cache_capacity(settings.statement_cache as usize);
+        // The driver never takes back a statement that it does not keep, and a pooler would hand it on to others.
+        let least = u32::from(settings.pooler.is_some());
+        let kept = settings.statement_cache.max(least);
+        let options = options.statement_cache_capacity(kept as usize);
         Ok(super::log_statements(options, settings))
+    }
+
+    fn refuses_writes(error: &sqlx::Error) -> bool {
+        // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+        error
+            .as_database_error()
+            .is_some_and(|error| error.code().as_deref() == Some("25006"))
+    }
+
+    const CLEAR_POOLED: Option<&'static str> = Some(pooled::CLEAR);
+
+    fn fetch_many_pooled<'e, 'q: 'e, E>(
+        connection: &'e mut PgConnection,
+        query: E,
+        pooled: Pooled,
+    ) -> BoxStream<'e, sqlx::Result<Step<Self>>>
+    where
+        E: Execute<'q, Self> + 'q,
+    {
+        pooled::fetch_many(connection, query, pooled)
+    }
+
+    fn prepare_pooled<'e>(
+        connection: &'e mut PgConnection,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, sqlx::Result<PgStatement>> {
+        Box::pin(pooled::prepare_with(connection, sql, parameters))
+    }
+
+    fn describe_pooled(
+        connection: &mut PgConnection,
+        sql: SqlStr,
+    ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>> {
+        Box::pin(pooled::describe(connection, sql))
+    }
+
+    fn forget_statements(connection: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {
+        Box::pin(pooled::forget_statements(connection))
     }
 
     fn error_position(error: &sqlx::Error) -> Option<usize> {

@@ -11,6 +11,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
 
+use super::way::{self, Way};
 use super::{Engine, Transaction};
 use crate::backend::{Backend, Step};
 use crate::pool::{Card, Checkout, Holder};
@@ -49,11 +50,14 @@ enum ForQuery<'c, DB: Backend> {
 }
 
 impl<DB: Backend> ForQuery<'_, DB> {
-    fn checkout(&mut self) -> &mut Checkout<DB> {
-        match self {
+    /// The checkout, and how its statements reach the server.
+    fn checkout(&mut self) -> (&mut Checkout<DB>, Way) {
+        let checkout = match self {
             Self::Taken(checkout) => checkout,
-            Self::Lent(checkout) => checkout,
-        }
+            Self::Lent(checkout) => *checkout,
+        };
+        let way = checkout.pooled();
+        (checkout, way)
     }
 }
 
@@ -75,9 +79,11 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    source
-                        .checkout()
-                        .run(|connection, card| DB::execute(connection, Noted { query, card }))
+                    let (checkout, way) = source.checkout();
+                    checkout
+                        .run(|connection, card| {
+                            way::execute::<DB, _>(way, connection, Noted { query, card })
+                        })
                         .await
                 })
             }
@@ -90,9 +96,9 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async_stream::try_stream! {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let checkout = source.checkout();
+                    let (checkout, way) = source.checkout();
                     let (before, connection, card) = checkout.begin_stream();
-                    let mut steps = DB::fetch_many(connection, Noted { query, card });
+                    let mut steps = way::fetch_many::<DB, _>(way, connection, Noted { query, card });
                     let mut error = None;
                     while let Some(step) = steps.next().await {
                         match step {
@@ -120,9 +126,11 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    source
-                        .checkout()
-                        .run(|connection, card| DB::fetch_all(connection, Noted { query, card }))
+                    let (checkout, way) = source.checkout();
+                    checkout
+                        .run(|connection, card| {
+                            way::fetch_all::<DB, _>(way, connection, Noted { query, card })
+                        })
                         .await
                 })
             }
@@ -138,10 +146,10 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    source
-                        .checkout()
+                    let (checkout, way) = source.checkout();
+                    checkout
                         .run(|connection, card| {
-                            DB::fetch_optional(connection, Noted { query, card })
+                            way::fetch_optional::<DB, _>(way, connection, Noted { query, card })
                         })
                         .await
                 })
@@ -155,10 +163,10 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let row = source
-                        .checkout()
+                    let (checkout, way) = source.checkout();
+                    let row = checkout
                         .run(|connection, card| {
-                            DB::fetch_optional(connection, Noted { query, card })
+                            way::fetch_optional::<DB, _>(way, connection, Noted { query, card })
                         })
                         .await?;
                     row.ok_or(sqlx::Error::RowNotFound)
@@ -176,9 +184,9 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    source
-                        .checkout()
-                        .run(|connection, _| DB::prepare_with(connection, sql, parameters))
+                    let (checkout, way) = source.checkout();
+                    checkout
+                        .run(|connection, _| way::prepare_with::<DB>(&way, connection, sql, parameters))
                         .await
                 })
             }
@@ -191,9 +199,9 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    source
-                        .checkout()
-                        .run(|connection, _| DB::describe(connection, sql))
+                    let (checkout, way) = source.checkout();
+                    checkout
+                        .run(|connection, _| way::describe::<DB>(&way, connection, sql))
                         .await
                 })
             }

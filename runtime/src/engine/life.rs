@@ -11,8 +11,8 @@ use tracing::Instrument;
 use super::{Engine, Phase, Server};
 use crate::backend::{self, Backend};
 use crate::error::{Error, StartError, UsageError};
-use crate::pool::{CloseReport, Connector, Holder, Left, Pool};
-use crate::settings::EngineSettings;
+use crate::pool::{self, Checkout, CloseReport, Connector, Holder, Left, Pool};
+use crate::settings::{EngineSettings, SharedMigrator};
 
 /// What a pool stands on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +79,7 @@ impl<DB: Backend> Engine<DB> {
 
     async fn open(&self, settings: EngineSettings, base: Base) -> Result<(), Error> {
         let begun = Instant::now();
+        self.0.nodes.configure(&settings)?;
         let connector = Arc::new(Connector::<DB>::new(settings)?);
         let pool = match base {
             Base::Own => Pool::start(Arc::clone(&connector)).await?,
@@ -92,6 +93,10 @@ impl<DB: Backend> Engine<DB> {
             }
         };
         report_start(&pool, &connector, server.as_ref(), begun);
+        if let Err(error) = self.0.nodes.start().await {
+            pool.close(&CancellationToken::new()).await;
+            return Err(error);
+        }
         self.set_phase(Phase::Started {
             pool,
             owners: 1,
@@ -144,6 +149,7 @@ impl<DB: Backend> Engine<DB> {
             }
         };
         let span = tracing::info_span!("close_connection_pool", engine = %self.0.name);
+        self.0.nodes.close(hurry).await;
         let report = pool.close(hurry).instrument(span).await;
         if report.is_clean() {
             tracing::info!(engine = %self.0.name, "{report}");
@@ -163,7 +169,7 @@ impl<DB: Backend> Engine<DB> {
 /// What happens once on a new pool, before anyone uses it: the server's version, extensions, migrations.
 async fn prepare<DB: Backend>(
     pool: &Pool<DB>,
-    connector: &Connector<DB>,
+    connector: &Arc<Connector<DB>>,
 ) -> Result<Option<Server>, Error> {
     let settings = &connector.settings;
     let migrator = settings.migrator().await?;
@@ -174,6 +180,51 @@ async fn prepare<DB: Backend>(
     let version = checkout
         .run(|connection, _| DB::text(connection, connector.dialect.version))
         .await?;
+    warn_of_pooler(&mut checkout, connector).await?;
+    if migrator.is_some() || !settings.extensions.is_empty() {
+        if let Some(direct) = pool::open_direct(connector).await? {
+            checkout = direct;
+        }
+        create_extensions(&mut checkout, connector).await;
+    }
+    if let Some(migrator) = migrator {
+        migrate(checkout, settings, &migrator).await?;
+    }
+    Ok(Some(Server {
+        kind: connector.dialect.name,
+        version,
+    }))
+}
+
+/// Says so when there seems to be a pooler that nobody has told us of.
+async fn warn_of_pooler<DB: Backend>(
+    checkout: &mut Checkout<DB>,
+    connector: &Connector<DB>,
+) -> sqlx::Result<()> {
+    let settings = &connector.settings;
+    let Some(sign) = connector.dialect.pooler_sign else {
+        return Ok(());
+    };
+    if settings.pooler.is_some() {
+        return Ok(());
+    }
+    let seen = checkout
+        .run(|connection, _| DB::number(connection, sign))
+        .await?;
+    if seen != 0 {
+        tracing::warn!(
+            engine = %settings.engine,
+            "a pooler seems to stand between here and the server: what the driver has set for its session did not reach it. \
+             In transaction mode, statements meet sessions where they are not prepared, and fail or give the answers of \
+             others: set pooler = \"pgbouncer\". {}",
+            settings.describe("url"),
+        );
+    }
+    Ok(())
+}
+
+async fn create_extensions<DB: Backend>(checkout: &mut Checkout<DB>, connector: &Connector<DB>) {
+    let settings = &connector.settings;
     if let Some(create) = connector.dialect.create_extension {
         for extension in &settings.extensions {
             let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(create(extension)));
@@ -193,27 +244,29 @@ async fn prepare<DB: Backend>(
             settings.describe("extensions"),
         );
     }
-    if let Some(migrator) = migrator {
-        let to_run = migrator.clone();
-        let run = checkout.run(|connection, _| {
-            let work = async move {
-                DB::migrate(connection, &to_run)
-                    .await
-                    .map_err(sqlx::Error::from)
-            };
-            Box::pin(work)
-        });
-        if let Err(error) = run.await {
-            // A failed run keeps the driver's lock until its session ends.
-            checkout.discard();
-            let place = place_of::<DB>(settings, &migrator, &error);
-            return Err(StartError::migrations(settings, place.as_deref(), &error).into());
-        }
-    }
-    Ok(Some(Server {
-        kind: connector.dialect.name,
-        version,
-    }))
+}
+
+async fn migrate<DB: Backend>(
+    mut checkout: Checkout<DB>,
+    settings: &EngineSettings,
+    migrator: &SharedMigrator,
+) -> Result<(), Error> {
+    let to_run = migrator.clone();
+    let run = checkout.run(|connection, _| {
+        let work = async move {
+            DB::migrate(connection, &to_run)
+                .await
+                .map_err(sqlx::Error::from)
+        };
+        Box::pin(work)
+    });
+    let Err(error) = run.await else {
+        return Ok(());
+    };
+    // A failed run keeps the driver's lock until its session ends.
+    checkout.discard();
+    let place = place_of::<DB>(settings, migrator, &error);
+    Err(StartError::migrations(settings, place.as_deref(), &error).into())
 }
 
 /// The file of the migration that failed, with the line when the server tells.

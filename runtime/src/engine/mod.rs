@@ -3,9 +3,11 @@
 mod erased;
 mod executor;
 mod life;
+mod nodes;
 mod options;
 mod transact;
 mod transaction;
+mod way;
 
 use std::fmt;
 use std::future::Future;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub(crate) use self::life::Base;
+use self::nodes::Nodes;
 pub use self::options::{IsolationLevel, TransactionOptions};
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
@@ -42,6 +45,7 @@ pub struct Engine<DB: Backend>(Arc<Shared<DB>>);
 struct Shared<DB: Backend> {
     name: String,
     phase: RwLock<Phase<DB>>,
+    nodes: Nodes<DB>,
     /// Start and close take turns.
     turn: tokio::sync::Mutex<()>,
     require_pool: AtomicBool,
@@ -87,10 +91,12 @@ impl<DB: Backend> Engine<DB> {
     /// An engine from the configuration, not started.
     pub(crate) fn new(settings: EngineSettings) -> Result<Self, Error> {
         let name = settings.engine.clone();
+        let nodes = Nodes::new(&settings)?;
         let connector = Arc::new(Connector::new(settings)?);
         Ok(Self(Arc::new(Shared {
             name,
             phase: RwLock::new(Phase::Configured(connector)),
+            nodes,
             turn: tokio::sync::Mutex::new(()),
             require_pool: AtomicBool::new(false),
             warned: AtomicBool::new(false),
@@ -103,6 +109,9 @@ impl<DB: Backend> Engine<DB> {
 
     /// Gives other settings to an engine whose pool is not started; a started one keeps its own.
     pub(crate) fn configure(&self, settings: EngineSettings) -> Result<(), Error> {
+        if !self.is_started() {
+            self.0.nodes.configure(&settings)?;
+        }
         let connector = Arc::new(Connector::new(settings)?);
         let mut phase = self.0.phase.write().unwrap_or_else(PoisonError::into_inner);
         match &mut *phase {
@@ -236,9 +245,10 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// The driver's connect options, for what wants a connection of its own, such as a `PgListener`.
+    /// The driver's connect options, for what wants a connection of its own, such as a `PgListener`: those of `direct_url`
+    /// if it is set, and of several hosts those of the one that the last connection was opened to.
     pub fn connect_options(&self) -> OptionsOf<DB> {
-        self.connector().options.clone()
+        self.connector().direct().options().clone()
     }
 
     /// The `sqlx::Pool` that this engine runs on, if a function asked for one as a parameter.

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_core::future::BoxFuture;
 
 use super::{Engine, Transaction, TransactionOptions};
 use crate::backend::{Backend, words};
@@ -38,16 +39,17 @@ impl<DB: Backend> Engine<DB> {
     /// Conflicts are noticed in queries on `transaction` itself, whatever becomes of their errors. The pool cannot watch
     /// the driver's connection `&mut **transaction`; a conflict there is an error like any other.
     ///
-    /// The future is not `Send`, because the compiler cannot show yet that an async closure's futures are; so a spawned task
-    /// and an axum handler use [`begin`](Engine::begin).
+    /// The closure gives its future in a box, as with `sqlx::Connection::transaction`: an async closure cannot say yet that
+    /// its futures are `Send`, which spawned tasks and the handlers of web servers ask for. So it owns what it uses of what
+    /// is around it.
     ///
     /// ```no_run
     /// # async fn pay(db: poolhouse::SqliteEngine) -> sqlx::Result<()> {
-    /// db.transaction(async |transaction| {
+    /// db.transaction(|transaction| Box::pin(async move {
     ///     sqlx::query("UPDATE account SET balance = balance - 5 WHERE id = 1").execute(&mut *transaction).await?;
     ///     sqlx::query("UPDATE account SET balance = balance + 5 WHERE id = 2").execute(&mut *transaction).await?;
-    ///     sqlx::Result::Ok(())
-    /// })
+    ///     Ok(())
+    /// }))
     /// .await
     /// # }
     /// ```
@@ -64,10 +66,11 @@ impl<DB: Backend> Engine<DB> {
     pub fn transaction<T, E, F>(
         &self,
         work: F,
-    ) -> impl Future<Output = Result<T, E>> + use<DB, T, E, F>
+    ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
     where
-        E: From<sqlx::Error>,
-        F: AsyncFnMut(&mut Transaction<DB>) -> Result<T, E>,
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
     {
         self.transaction_with(TransactionOptions::new(), work)
     }
@@ -81,9 +84,9 @@ impl<DB: Backend> Engine<DB> {
     /// use poolhouse::{IsolationLevel, TransactionOptions};
     ///
     /// let options = TransactionOptions::new().isolation(IsolationLevel::Serializable).retries(3);
-    /// db.transaction_with(options, async |transaction| {
-    ///     sqlx::query_scalar("SELECT count(*) FROM band").fetch_one(&mut *transaction).await
-    /// })
+    /// db.transaction_with(options, |transaction| Box::pin(async move {
+    ///     sqlx::query_scalar("SELECT count(*) FROM band").fetch_one(transaction).await
+    /// }))
     /// .await
     /// # }
     /// ```
@@ -95,16 +98,16 @@ impl<DB: Backend> Engine<DB> {
     /// # Cancellation
     ///
     /// As [`transaction`](Engine::transaction).
-    // `AsyncFnMut` lets a closure borrow what is around it, and has no way yet to ask for futures that are `Send`.
     #[track_caller]
     pub fn transaction_with<T, E, F>(
         &self,
         options: TransactionOptions,
         mut work: F,
-    ) -> impl Future<Output = Result<T, E>> + use<DB, T, E, F>
+    ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
     where
-        E: From<sqlx::Error>,
-        F: AsyncFnMut(&mut Transaction<DB>) -> Result<T, E>,
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
     {
         let place = Location::caller();
         let engine = self.clone();
@@ -158,8 +161,9 @@ impl<DB: Backend> Engine<DB> {
         work: &mut F,
     ) -> Result<T, Failed<E>>
     where
-        E: From<sqlx::Error>,
-        F: AsyncFnMut(&mut Transaction<DB>) -> Result<T, E>,
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
     {
         let mut transaction = self
             .begin_with(Holder::Code(place), options)

@@ -2,8 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::AssertSqlSafe;
-use sqlx::SqlSafeStr;
+use futures_core::future::BoxFuture;
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
 
@@ -45,10 +44,7 @@ impl<DB: Backend> Transaction<DB> {
         mut checkout: Checkout<DB>,
         statement: Option<String>,
     ) -> sqlx::Result<Self> {
-        let statement = statement.map(|sql| AssertSqlSafe(sql).into_sql_str());
-        checkout
-            .run(|connection, _| Box::pin(DB::TransactionManager::begin(connection, statement)))
-            .await?;
+        checkout.begin(statement).await?;
         Ok(Self {
             checkout,
             over: false,
@@ -74,17 +70,17 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// ```no_run
     /// # async fn add(db: poolhouse::SqliteEngine) -> sqlx::Result<()> {
-    /// db.transaction(async |transaction| {
-    ///     let added = transaction
-    ///         .transaction(async |nested| {
-    ///             sqlx::query("INSERT INTO band (id) VALUES (1)").execute(&mut *nested).await.map(drop)
-    ///         })
+    /// db.transaction(|transaction| Box::pin(async move {
+    ///     let added: sqlx::Result<()> = transaction
+    ///         .transaction(|nested| Box::pin(async move {
+    ///             sqlx::query("INSERT INTO band (id) VALUES (1)").execute(nested).await.map(drop)
+    ///         }))
     ///         .await;
     ///     if added.is_err() {
-    ///         sqlx::query("UPDATE band SET seen = 1 WHERE id = 1").execute(&mut *transaction).await?;
+    ///         sqlx::query("UPDATE band SET seen = 1 WHERE id = 1").execute(transaction).await?;
     ///     }
-    ///     sqlx::Result::Ok(())
-    /// })
+    ///     Ok(())
+    /// }))
     /// .await
     /// # }
     /// ```
@@ -98,10 +94,10 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// The future may be dropped at any await point. While the savepoint is being made, the whole transaction ends with it:
     /// later queries on it are errors.
-    pub async fn transaction<T, E, F>(&mut self, mut work: F) -> Result<T, E>
+    pub async fn transaction<T, E, F>(&mut self, work: F) -> Result<T, E>
     where
         E: From<sqlx::Error>,
-        F: AsyncFnMut(&mut Transaction<DB>) -> Result<T, E>,
+        F: for<'t> FnOnce(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>>,
     {
         self.over = true;
         self.checkout
@@ -173,6 +169,7 @@ impl<DB: Backend> Transaction<DB> {
                 .run(|connection, _| DB::execute(connection, sqlx::raw_sql("SELECT 1")))
                 .await?;
         }
+        self.checkout.forget_statements().await?;
         self.checkout
             .run(|connection, _| Box::pin(DB::TransactionManager::commit(connection)))
             .await?;
@@ -186,6 +183,7 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// The connection broke; the server rolls back when it notices.
     pub async fn rollback(mut self) -> sqlx::Result<()> {
+        self.checkout.forget_statements().await?;
         self.checkout
             .run(|connection, _| Box::pin(DB::TransactionManager::rollback(connection)))
             .await?;

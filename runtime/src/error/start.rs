@@ -102,11 +102,57 @@ impl StartError {
         )
     }
 
+    pub(crate) fn no_pooler(settings: &EngineSettings, kind: &str) -> Self {
+        Self::new(
+            settings,
+            format!(
+                "{} is for an engine of Postgres (`PgEngine`), and this one is of {kind}",
+                settings.describe("pooler")
+            ),
+            "remove `pooler`, or ask for a `PgEngine`",
+        )
+    }
+
+    pub(crate) fn pooler_under_sqlx(settings: &EngineSettings) -> Self {
+        Self::new(
+            settings,
+            format!(
+                "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, whose statements are not safe with {}",
+                settings.describe("pooler")
+            ),
+            "take an engine parameter instead of the `sqlx::Pool`",
+        )
+    }
+
     pub(crate) fn options(settings: &EngineSettings, error: &sqlx::Error) -> Self {
         Self::new(
             settings,
             format!("the driver does not accept the url: {error}"),
             "correct the url and its query parameters",
+        )
+    }
+
+    pub(crate) fn hosts(settings: &EngineSettings, problem: &str) -> Self {
+        Self::new(
+            settings,
+            format!("the hosts of the url are not clear: {problem}"),
+            "write them as host1:port1,host2:port2",
+        )
+    }
+
+    pub(crate) fn hosts_under_sqlx(settings: &EngineSettings) -> Self {
+        Self::new(
+            settings,
+            "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, which knows one host and does not look at what it is".to_owned(),
+            "take an engine parameter instead of the `sqlx::Pool`, or give one host",
+        )
+    }
+
+    pub(crate) fn credentials_under_sqlx(settings: &EngineSettings) -> Self {
+        Self::new(
+            settings,
+            "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, which does not call before_connect".to_owned(),
+            "take an engine parameter instead of the `sqlx::Pool`",
         )
     }
 

@@ -1,5 +1,9 @@
 //! A use that cannot work.
 
+use crate::settings;
+#[cfg(feature = "postgres")]
+use crate::settings::EngineSettings;
+
 /// A use of an engine that cannot work.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -26,10 +30,65 @@ pub enum UsageError {
         /// The engine's name.
         engine: String,
     },
+    /// A node was asked for that the engine does not have.
+    #[error(
+        "engine `{engine}` has no node `{node}`; known: {known}.{hint} Write [{section}.nodes.{node}] into poolhouse.toml to add it"
+    )]
+    UnknownNode {
+        /// The engine's name.
+        engine: String,
+        /// The node that was asked for.
+        node: String,
+        /// The nodes that there are.
+        known: String,
+        /// The node that was probably meant, as a sentence, or nothing.
+        hint: String,
+        /// The engine's section of the file.
+        section: String,
+    },
+    /// `LISTEN` was sent through a pooler.
+    #[error(
+        "engine `{engine}`: LISTEN needs a session on the server, and with {pooler} nobody has one. Use a `PgListener` with \
+         `connect_options()` of the engine, and set `direct_url` to the URL past the pooler"
+    )]
+    Listen {
+        /// The engine's name.
+        engine: String,
+        /// `pooler` with its value and source.
+        pooler: String,
+    },
     /// The operating system refused what a runtime needs.
     #[error("the tokio runtime could not be built: {reason}")]
     Runtime {
         /// The operating system's reason.
         reason: String,
     },
+}
+
+impl UsageError {
+    pub(crate) fn unknown_node(engine: &str, node: &str, known: &[&str]) -> Self {
+        let hint = settings::nearest(node, known.iter().copied());
+        let section = settings::section(engine);
+        Self::UnknownNode {
+            engine: engine.to_owned(),
+            node: node.to_owned(),
+            known: if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            },
+            hint: hint
+                .map(|name| format!(" Did you mean `{name}`?"))
+                .unwrap_or_default(),
+            section: section.trim_matches(['[', ']']).to_owned(),
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn listen(settings: &EngineSettings) -> Self {
+        Self::Listen {
+            engine: settings.engine.clone(),
+            pooler: settings.describe("pooler"),
+        }
+    }
 }

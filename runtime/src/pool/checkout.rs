@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 
 use super::connector::Connector;
 use super::place::Held;
 use super::status::{Card, Holder};
 use super::yard::Yard;
-use crate::backend::{Backend, Dialect, words};
+use crate::backend::{Backend, Dialect, Pooled, words};
 use crate::background;
+use crate::settings::EngineSettings;
 
 /// One connection out of the pool, held by a task.
 ///
@@ -65,7 +67,7 @@ enum Seat<DB: Backend> {
     Sqlx {
         connection: PoolConnection<DB>,
         card: Arc<Card>,
-        idle_depth: usize,
+        settings: Arc<EngineSettings>,
     },
     /// Opened for one use, before the pool was started. `None` only in `Drop`.
     Alone {
@@ -95,12 +97,12 @@ impl<DB: Backend> Checkout<DB> {
     pub(super) fn of_sqlx(
         connection: PoolConnection<DB>,
         holder: Holder,
-        idle_depth: usize,
+        settings: &Arc<EngineSettings>,
     ) -> Self {
         Self::new(Seat::Sqlx {
             connection,
             card: Card::alone(holder),
-            idle_depth,
+            settings: Arc::clone(settings),
         })
     }
 
@@ -197,6 +199,39 @@ impl<DB: Backend> Checkout<DB> {
         depth == self.seat.idle_depth()
     }
 
+    /// How statements go through a pooler; `None` when there is none.
+    pub(crate) fn pooled(&self) -> Option<Pooled> {
+        let settings = self.seat.settings();
+        settings.pooler?;
+        Some(Pooled {
+            settings: Arc::clone(settings),
+            begun_by_hand: self.seat.parts().1.saw_transaction_control(),
+        })
+    }
+
+    /// Begins a transaction of the caller's own.
+    pub(crate) async fn begin(&mut self, statement: Option<String>) -> sqlx::Result<()> {
+        let statement = match self.pooled().and(DB::CLEAR_POOLED) {
+            Some(clear) => {
+                let begin = statement.as_deref().unwrap_or("BEGIN");
+                Some(format!("{begin}; {clear}"))
+            }
+            None => statement,
+        };
+        let statement = statement.map(|sql| AssertSqlSafe(sql).into_sql_str());
+        self.run(|connection, _| DB::TransactionManager::begin(connection, statement))
+            .await
+    }
+
+    /// Closes what the driver has prepared, where the next transaction is in another session.
+    pub(crate) async fn forget_statements(&mut self) -> sqlx::Result<()> {
+        if self.pooled().is_none() {
+            return Ok(());
+        }
+        self.run(|connection, _| DB::forget_statements(connection))
+            .await
+    }
+
     /// Lets the connection end with this checkout, because something of its session must not outlive it.
     pub(crate) fn discard(mut self) {
         self.state = State::Broken;
@@ -207,7 +242,7 @@ impl<DB: Backend> Checkout<DB> {
 fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, card: &Card) -> State {
     if error.is_some_and(DB::ends_session) {
         State::Broken
-    } else if card.saw_transaction_control() {
+    } else if card.saw_transaction_control() || error.is_some_and(DB::refuses_writes) {
         State::Unverified
     } else {
         before
@@ -215,13 +250,17 @@ fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, card: &Card) -
 }
 
 impl<DB: Backend> Seat<DB> {
-    fn idle_depth(&self) -> usize {
+    fn settings(&self) -> &Arc<EngineSettings> {
         match self {
-            Self::Pool(Some(held)) => held.filled().yard().idle_depth(),
-            Self::Sqlx { idle_depth, .. } => *idle_depth,
-            Self::Alone { connector, .. } => connector.settings.idle_depth(),
+            Self::Pool(Some(held)) => &held.filled().yard().connector.settings,
+            Self::Sqlx { settings, .. } => settings,
+            Self::Alone { connector, .. } => &connector.settings,
             Self::Pool(None) => unreachable!("only `Drop` empties a seat"),
         }
+    }
+
+    fn idle_depth(&self) -> usize {
+        self.settings().idle_depth()
     }
 
     fn parts(&self) -> (&DB::Connection, &Arc<Card>) {
@@ -265,11 +304,13 @@ impl<DB: Backend> Drop for Checkout<DB> {
             }
             Seat::Sqlx {
                 connection,
-                idle_depth,
+                settings,
                 ..
             } => {
                 // sqlx only pings on its own way back. What is queued here goes to the server before that ping.
-                for _ in *idle_depth..DB::TransactionManager::get_transaction_depth(connection) {
+                for _ in
+                    settings.idle_depth()..DB::TransactionManager::get_transaction_depth(connection)
+                {
                     DB::TransactionManager::start_rollback(connection);
                 }
             }

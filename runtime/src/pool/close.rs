@@ -183,11 +183,11 @@ impl<DB: Backend> Own<DB> {
             .map(|taken| EndedHolder {
                 holder: taken.by.to_string(),
                 held: taken.since.elapsed(),
-                session: taken.session,
+                session: taken.session.map(|session| session.id),
             })
             .collect();
         // Every session that is still open: also one in the middle of a mend or a goodbye.
-        let sessions: Vec<u64> = self
+        let sessions: Vec<_> = self
             .yard
             .register
             .cards()

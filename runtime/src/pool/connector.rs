@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
@@ -12,6 +13,8 @@ use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
+use super::credentials::Credentials;
+use super::hosts::{Hosts, SessionId};
 use super::lent::Lent;
 use crate::backend::{self, Backend, Dialect, OptionsOf};
 use crate::background;
@@ -29,7 +32,10 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 pub(crate) struct Connector<DB: Backend> {
     pub(crate) settings: Arc<EngineSettings>,
     pub(crate) dialect: &'static Dialect,
-    pub(crate) options: OptionsOf<DB>,
+    pub(super) hosts: Hosts<DB>,
+    pub(super) credentials: Credentials<DB>,
+    /// Opens connections past a pooler, when it is known where the server is.
+    direct: Option<Arc<Self>>,
     lent: Option<Arc<Lent<DB>>>,
     /// Held by the connection that is saying goodbye, where they do so in turn.
     goodbyes: tokio::sync::Mutex<()>,
@@ -40,7 +46,7 @@ pub(crate) struct Opened<DB: Backend> {
     /// `None` once it was taken.
     connection: Option<DB::Connection>,
     /// The server's id of the session; `None` for SQLite, or when the server did not tell.
-    pub(crate) session: Option<u64>,
+    pub(crate) session: Option<SessionId>,
     connector: Arc<Connector<DB>>,
 }
 
@@ -78,14 +84,22 @@ impl<DB: Backend> Connector<DB> {
             let configured = backend::dialect_of(&settings)?;
             return Err(StartError::wrong_kind(&settings, configured.name, DB::KIND).into());
         };
-        let options =
-            DB::options(&settings).map_err(|error| StartError::options(&settings, &error))?;
-        let options = settings.connect_with(options)?;
+        let hosts = Hosts::new(&settings, dialect)?;
+        let credentials = Credentials::new(&settings)?;
+        if settings.pooler.is_some() && DB::BEGIN_POOLED.is_none() {
+            return Err(StartError::no_pooler(&settings, DB::KIND).into());
+        }
+        let direct = match settings.past_the_pooler() {
+            Some(direct) => Some(Arc::new(Self::new(direct)?)),
+            None => None,
+        };
         Ok(Self {
+            direct,
             lent: Lent::of(settings.lent.as_ref()),
             settings: Arc::new(settings),
             dialect,
-            options,
+            hosts,
+            credentials,
             goodbyes: tokio::sync::Mutex::default(),
         })
     }
@@ -109,33 +123,62 @@ impl<DB: Backend> Connector<DB> {
     /// Opens one connection within `connect_timeout` and runs `session` on it.
     pub(crate) async fn connect(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
         let limit = self.settings.connect_timeout;
-        within(limit, "connect_timeout", async {
-            if let Some(opened) = self.connect_lent().await {
-                return Ok(opened);
+        if let Ok(Some(opened)) = timeout(limit, self.connect_lent()).await {
+            return Ok(opened);
+        }
+        let connect = |host| {
+            let options = self.hosts.options_of(host);
+            within(limit, "connect_timeout", self.open(options))
+        };
+        let (host, mut connection) = self.hosts.open(self.dialect, limit, connect).await?;
+        let prepared = within(
+            limit,
+            "connect_timeout",
+            self.prepare(&mut connection, host),
+        )
+        .await;
+        match prepared {
+            Ok(session) => Ok(Opened {
+                connection: Some(connection),
+                session,
+                connector: Arc::clone(self),
+            }),
+            Err(error) => {
+                // One that does not answer gets no goodbye.
+                let _ = timeout(GOODBYE_LIMIT, connection.close()).await;
+                Err(error)
             }
-            let mut connection = match &self.lent {
-                Some(lent) => lent.open(&self.options).await?,
-                None => self.options.connect().await?,
-            };
-            match self.prepare(&mut connection).await {
-                Ok(session) => Ok(Opened {
-                    connection: Some(connection),
-                    session,
-                    connector: Arc::clone(self),
-                }),
-                Err(error) => {
-                    let _ = connection.close().await;
-                    Err(error)
-                }
-            }
-        })
-        .await
+        }
+    }
+
+    /// Opens a connection with these options, or with what the program makes of them.
+    async fn open(&self, options: &OptionsOf<DB>) -> sqlx::Result<DB::Connection> {
+        let prepared = self.credentials.fetch(options).await?;
+        let opening = match &self.lent {
+            Some(lent) => lent.open(&prepared.options).await,
+            None => prepared.options.connect().await,
+        };
+        opening.map_err(|error| self.credentials.explain(self.dialect, &prepared, error))
+    }
+
+    /// The options of the host that the last connection was opened to.
+    pub(crate) fn options(&self) -> &OptionsOf<DB> {
+        self.hosts.options()
+    }
+
+    /// Asks a connection for a sign of life, and whether it still is what is wanted.
+    pub(super) async fn check(&self, connection: &mut DB::Connection) -> sqlx::Result<bool> {
+        if self.hosts.asks() {
+            return self.hosts.still_right(connection, self.dialect).await;
+        }
+        connection.ping().await?;
+        Ok(true)
     }
 
     /// A connection that was lent to the engine, as long as one is left that works.
     async fn connect_lent(self: &Arc<Self>) -> Option<Opened<DB>> {
         while let Some(mut connection) = self.lent.as_ref()?.take() {
-            match self.prepare(&mut connection).await {
+            match self.prepare(&mut connection, 0).await {
                 Ok(session) => {
                     return Some(Opened {
                         connection: Some(connection),
@@ -159,17 +202,31 @@ impl<DB: Backend> Connector<DB> {
         Box::pin(self.connect())
     }
 
+    /// The connector to use for what needs a session of the server's own: past the pooler, if it is known how.
+    pub(crate) fn direct(self: &Arc<Self>) -> &Arc<Self> {
+        self.direct.as_ref().unwrap_or(self)
+    }
+
     /// Whether the database lives in this process's memory and dies with its last connection.
     pub(crate) fn in_memory(&self) -> bool {
         (self.dialect.in_memory)(self.settings.url.expose())
     }
 
-    async fn prepare(&self, connection: &mut DB::Connection) -> sqlx::Result<Option<u64>> {
+    async fn prepare(
+        &self,
+        connection: &mut DB::Connection,
+        host: usize,
+    ) -> sqlx::Result<Option<SessionId>> {
         if let Some(sql) = &self.settings.session {
             DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql.clone()))).await?;
         }
         let session = match self.dialect.session_id {
-            Some(sql) => u64::try_from(DB::number(connection, sql).await?).ok(),
+            // The pooler's session of this moment, which is somebody else's the next.
+            Some(_) if self.settings.pooler.is_some() => None,
+            Some(sql) => {
+                let id = u64::try_from(DB::number(connection, sql).await?).ok();
+                id.map(|id| SessionId { id, host })
+            }
             None => None,
         };
         self.hold(connection).await?;
@@ -222,16 +279,27 @@ impl<DB: Backend> Connector<DB> {
     /// # Errors
     ///
     /// Why the server could not be asked. The limit counts as such.
-    pub(crate) async fn end_sessions(&self, sessions: &[u64]) -> sqlx::Result<usize> {
+    pub(crate) async fn end_sessions(&self, sessions: &[SessionId]) -> sqlx::Result<usize> {
+        let mut sessions = sessions.to_vec();
+        sessions.sort_by_key(|session| session.host);
+        let of_hosts = sessions.chunk_by(|one, other| one.host == other.host);
+        let endings = of_hosts.map(|of_one| self.end_on_one(of_one));
+        Ok(try_join_all(endings).await?.into_iter().sum())
+    }
+
+    /// Ends sessions of one host, at least one.
+    async fn end_on_one(&self, sessions: &[SessionId]) -> sqlx::Result<usize> {
         let statements: Vec<String> = sessions
             .iter()
-            .filter_map(|id| (self.dialect.end_session)(*id))
+            .filter_map(|session| (self.dialect.end_session)(session.id))
             .collect();
         if statements.is_empty() {
             return Ok(0);
         }
         within(END_LIMIT, "the limit for ending sessions on the server", async {
-            let mut connection = self.options.connect().await?;
+            let options = self.hosts.options_of(sessions[0].host);
+            let options = self.credentials.fetch(options).await?.options;
+            let mut connection = options.connect().await?;
             let mut ended = 0;
             for statement in statements {
                 match DB::execute(&mut connection, sqlx::raw_sql(AssertSqlSafe(statement))).await {

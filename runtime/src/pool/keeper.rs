@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::{Flavour, Inner, Own};
 use crate::backend::Backend;
 
@@ -15,9 +17,14 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Keeps the pool until the pool is gone or closed. It holds the pool only during a round, so that it never keeps a
 /// forgotten pool alive.
-pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration) {
+///
+/// `lost` wakes it when the server seems to be gone.
+pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration, lost: Arc<Notify>) {
     loop {
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = lost.notified() => tokio::time::sleep(SHORTEST_PAUSE).await,
+        }
         let Some(pool) = pool.upgrade() else { return };
         let Flavour::Own(own) = &pool.flavour else {
             return;
@@ -28,6 +35,7 @@ pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration) {
         own.warn_of_leaks();
         own.retire_idle();
         own.fill_up();
+        own.ask_again();
     }
 }
 
@@ -51,7 +59,7 @@ impl<DB: Backend> Own<DB> {
             if let Some(taken) = card.leak(limit) {
                 tracing::warn!(
                     engine = %self.settings().engine,
-                    session = taken.session,
+                    session = taken.session.map(|session| session.id),
                     "{} has been held for {}; {}. Drop it sooner, or raise leak_after",
                     taken.by,
                     humantime::format_duration(whole_millis(taken.since.elapsed())),
@@ -91,6 +99,24 @@ impl<DB: Backend> Own<DB> {
             true
         });
         drop(gone);
+    }
+
+    /// Finds out whether a server that was gone is there again.
+    fn ask_again(&self) {
+        if self.yard.is_reachable() {
+            return;
+        }
+        // Never in front of a caller that waits, who finds out by itself.
+        let Some(place) = self.place_at_once() else {
+            return self.yard.lost.notify_one();
+        };
+        let yard = Arc::clone(&self.yard);
+        self.yard.spawn(async move {
+            if let Err(error) = yard.make_ready(place).await {
+                tracing::debug!(engine = %yard.connector.settings.engine, %error, "the server is still not there");
+                yard.lost.notify_one();
+            }
+        });
     }
 
     /// Opens what `min_size` lacks, side by side.

@@ -15,7 +15,8 @@ const PROBE: &str = "SELECT 1";
 /// the server is asked, with a statement that the driver believes to begin a transaction: it reports
 /// [`sqlx::Error::BeginFailed`] when the server is not in one afterwards.
 ///
-/// `idle_depth` is the number of transactions that the connection is held in, and that are not to be left.
+/// `idle_depth` is the number of transactions that the connection is held in, and that are not to be left. `pooled` says
+/// that the next transaction may be in another session, which does not know what was prepared in this one.
 ///
 /// # Errors
 ///
@@ -23,10 +24,14 @@ const PROBE: &str = "SELECT 1";
 pub(super) async fn mend<DB: Backend>(
     connection: &mut DB::Connection,
     idle_depth: usize,
+    pooled: bool,
 ) -> sqlx::Result<()> {
     connection.flush().await?;
     // SQLite counts in its worker thread, so that the depth is true only once the thread has come this far.
     connection.ping().await?;
+    if pooled {
+        DB::forget_statements(connection).await?;
+    }
     leave_transactions::<DB>(connection, idle_depth).await?;
     if idle_depth > 0 {
         return still_held::<DB>(connection, idle_depth).await;

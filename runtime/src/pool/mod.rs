@@ -5,7 +5,7 @@
 //! | `place` | a place, the connection in it, and what the pool knows of that connection |
 //! | `checkout` | a connection in the hands of a task, and its way back |
 //! | `mend` | what happens to a connection whose state is not known |
-//! | `connector` | opening a connection, and ending one on the server |
+//! | `connector`, `hosts`, `credentials` | opening a connection, to which host and as whom, and ending one on the server |
 //! | `start`, `keeper`, `close` | the pool's own life |
 //! | `status`, `meters` | numbers and holders, for people and for `metrics` |
 //! | `on_sqlx` | the same face over a `sqlx::Pool` |
@@ -23,6 +23,8 @@
 mod checkout;
 mod close;
 mod connector;
+mod credentials;
+mod hosts;
 mod keeper;
 mod lent;
 mod mend;
@@ -51,6 +53,7 @@ pub(crate) use self::lent::Lent;
 pub(crate) use self::lent::LentToAny;
 use self::on_sqlx::OnSqlx;
 use self::place::{Held, Places, give_up};
+pub(crate) use self::start::open_direct;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use self::start::open_for;
 pub use self::status::Status;
@@ -151,6 +154,21 @@ impl<DB: Backend> Pool<DB> {
                 own.retire_idle();
             }
             Flavour::Sqlx(pool) => pool.evict(),
+        }
+    }
+
+    /// Whether the last that was heard of the server was good. The keeper asks again soon when it was not.
+    pub(crate) fn is_reachable(&self) -> bool {
+        match &self.0.flavour {
+            Flavour::Own(own) => own.yard.is_reachable(),
+            Flavour::Sqlx(_) => true,
+        }
+    }
+
+    /// Takes the server for gone until it answers the keeper.
+    pub(crate) fn seek(&self) {
+        if let Flavour::Own(own) = &self.0.flavour {
+            own.yard.suspect_all();
         }
     }
 

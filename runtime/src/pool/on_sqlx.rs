@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Checkout;
 use super::close::{Ended, EndedHolder};
 use super::connector::Connector;
+use super::hosts::SessionId;
 use super::start::patiently;
 use super::status::{Holder, Status};
 use crate::backend::Backend;
@@ -27,7 +28,7 @@ pub(crate) struct OnSqlx<DB: Backend> {
     pool: sqlx::Pool<DB>,
     connector: Arc<Connector<DB>>,
     /// The server's ids of the sessions that the pool ever opened.
-    sessions: Arc<Mutex<Vec<u64>>>,
+    sessions: Arc<Mutex<Vec<SessionId>>>,
     /// Connections opened before this are retired.
     opened_before: Arc<Mutex<Option<Instant>>>,
 }
@@ -72,13 +73,13 @@ impl<DB: Backend> OnSqlx<DB> {
                             sessions
                                 .lock()
                                 .unwrap_or_else(PoisonError::into_inner)
-                                .push(id);
+                                .push(SessionId { id, host: 0 });
                         }
                         connector.hold(connection).await
                     })
                 }
             });
-        let pool = options.connect_lazy_with(connector.options.clone());
+        let pool = options.connect_lazy_with(connector.options().clone());
         if !settings.lazy {
             let first = patiently(&connector, || {
                 let pool = pool.clone();
@@ -113,7 +114,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::connect(settings, &diagnosis, error)
             }
         })?;
-        Ok(Checkout::of_sqlx(connection, holder, settings.idle_depth()))
+        Ok(Checkout::of_sqlx(connection, holder, settings))
     }
 
     /// Retires what is open now; sqlx's own checks before a checkout then close it.

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connector::{Connector, Opened};
 use super::place::Places;
+use super::status::Holder;
 use super::yard::Yard;
-use super::{Flavour, Inner, OnSqlx, Own, Pool, keeper};
+use super::{Checkout, Flavour, Inner, OnSqlx, Own, Pool, keeper};
 use crate::backend::{Backend, Diagnosis, words};
 use crate::error::{StartError, Tries};
 
@@ -60,6 +61,15 @@ impl<DB: Backend> Pool<DB> {
     /// As [`Pool::start`].
     pub(crate) async fn start_on_sqlx(connector: Arc<Connector<DB>>) -> Result<Self, StartError> {
         let settings = Arc::clone(&connector.settings);
+        if settings.pooler.is_some() {
+            return Err(StartError::pooler_under_sqlx(&settings));
+        }
+        if connector.credentials.are_fetched() {
+            return Err(StartError::credentials_under_sqlx(&settings));
+        }
+        if !connector.hosts.is_one() {
+            return Err(StartError::hosts_under_sqlx(&settings));
+        }
         let flavour = Flavour::Sqlx(OnSqlx::start(connector).await?);
         Ok(Self(Arc::new(Inner { flavour, settings })))
     }
@@ -74,7 +84,11 @@ impl<DB: Backend> Inner<DB> {
             settings.leak_after,
         ]);
         // Not among the pool's tracked tasks: nobody waits for it, and it ends by itself.
-        tokio::spawn(keeper::keep(Arc::downgrade(self), pause));
+        let Flavour::Own(own) = &self.flavour else {
+            return;
+        };
+        let lost = Arc::clone(&own.yard.lost);
+        tokio::spawn(keeper::keep(Arc::downgrade(self), pause, lost));
     }
 }
 
@@ -124,6 +138,19 @@ pub(super) async fn open_patiently<DB: Backend>(
     connector: &Arc<Connector<DB>>,
 ) -> Result<Opened<DB>, StartError> {
     patiently(connector, || connector.connect_to_the_end()).await
+}
+
+/// A connection past the pooler, outside the pool; `None` when none is known of.
+pub(crate) async fn open_direct<DB: Backend>(
+    connector: &Arc<Connector<DB>>,
+) -> Result<Option<Checkout<DB>>, StartError> {
+    let direct = connector.direct();
+    if Arc::ptr_eq(direct, connector) {
+        return Ok(None);
+    }
+    let opened = open_patiently(direct).await?;
+    let checkout = Checkout::alone(opened.take(), Arc::clone(direct), Holder::Engine);
+    Ok(Some(checkout))
 }
 
 /// The same for code that knows the database: the compiler cannot tell that the future above is `Send` once it also sees

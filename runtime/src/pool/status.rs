@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use sqlx::SqlStr;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::hosts::SessionId;
 use super::meters::{Meters, Use};
+use crate::backend::begins_transaction;
 
 /// Who has a connection.
 #[derive(Clone, Debug)]
@@ -46,7 +48,7 @@ impl fmt::Display for Holder {
 /// What the register knows of one connection.
 pub(crate) struct Card {
     /// The server's id of the session.
-    pub(super) session: Option<u64>,
+    pub(super) session: Option<SessionId>,
     taken: Mutex<Option<Taken>>,
     /// Whether a statement of this checkout began or may have begun a transaction behind the driver's back.
     transaction_control: AtomicBool,
@@ -60,7 +62,7 @@ pub(crate) struct Card {
 pub(super) struct Taken {
     pub(super) since: Instant,
     pub(super) by: Holder,
-    pub(super) session: Option<u64>,
+    pub(super) session: Option<SessionId>,
     warned: bool,
 }
 
@@ -79,7 +81,7 @@ impl Card {
 
     /// Notes the statement that runs now: it names the holder where the engine runs it, and tells transaction control.
     pub(crate) fn note(&self, sql: &SqlStr) {
-        if controls_transaction(sql.as_str()) {
+        if begins_transaction(sql.as_str()) {
             self.transaction_control.store(true, Relaxed);
         }
         if let Some(Taken {
@@ -91,7 +93,7 @@ impl Card {
         }
     }
 
-    pub(super) fn saw_transaction_control(&self) -> bool {
+    pub(crate) fn saw_transaction_control(&self) -> bool {
         self.transaction_control.load(Relaxed)
     }
 
@@ -102,7 +104,11 @@ impl Card {
         card
     }
 
-    fn new(session: Option<u64>, meters: Option<Meters>, token: Option<TaskTrackerToken>) -> Self {
+    fn new(
+        session: Option<SessionId>,
+        meters: Option<Meters>,
+        token: Option<TaskTrackerToken>,
+    ) -> Self {
         if let Some(meters) = &meters {
             meters.enter(Use::Idle);
         }
@@ -164,35 +170,6 @@ impl Drop for Card {
     }
 }
 
-/// Whether a statement, or one of several, begins a transaction without the driver's knowledge.
-fn controls_transaction(sql: &str) -> bool {
-    sql.split(';').any(|statement| {
-        let word = first_word(statement);
-        ["BEGIN", "START", "XA"]
-            .iter()
-            .any(|keyword| word.eq_ignore_ascii_case(keyword))
-    })
-}
-
-/// The first word after white space and comments.
-fn first_word(mut sql: &str) -> &str {
-    loop {
-        sql = sql.trim_start();
-        let rest = if let Some(comment) = sql.strip_prefix("--") {
-            comment.split_once('\n').map_or("", |(_, rest)| rest)
-        } else if let Some(comment) = sql.strip_prefix("/*") {
-            comment.split_once("*/").map_or("", |(_, rest)| rest)
-        } else {
-            break;
-        };
-        sql = rest;
-    }
-    let end = sql
-        .find(|c: char| !c.is_ascii_alphabetic())
-        .unwrap_or(sql.len());
-    &sql[..end]
-}
-
 /// Every connection that is open, wherever it is.
 #[derive(Default)]
 pub(super) struct Register(Mutex<Vec<Weak<Card>>>);
@@ -200,7 +177,7 @@ pub(super) struct Register(Mutex<Vec<Weak<Card>>>);
 impl Register {
     pub(super) fn add(
         &self,
-        session: Option<u64>,
+        session: Option<SessionId>,
         meters: &Meters,
         token: TaskTrackerToken,
     ) -> Arc<Card> {

@@ -3,10 +3,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::connector::{Connector, Opened};
@@ -33,6 +34,10 @@ pub(super) struct Yard<DB: Backend> {
     birth: Instant,
     /// Milliseconds after `birth` when a connection was last found broken. Whoever was idle then is suspect too.
     broken_at: AtomicU64,
+    /// Whether the last that was heard of the server was good.
+    reachable: AtomicBool,
+    /// Wakes the keeper when it is not.
+    pub(super) lost: Arc<Notify>,
 }
 
 impl<DB: Backend> Yard<DB> {
@@ -47,6 +52,8 @@ impl<DB: Backend> Yard<DB> {
             generation: AtomicU64::new(0),
             birth: Instant::now(),
             broken_at: AtomicU64::new(0),
+            reachable: AtomicBool::new(true),
+            lost: Arc::default(),
         }
     }
 
@@ -88,9 +95,22 @@ impl<DB: Backend> Yard<DB> {
 
     /// Notes that a connection was found broken: the next users of the others ask first.
     pub(super) fn suspect_all(&self) {
+        self.heard(false);
         // Rounded up, so that one which became idle in this very millisecond is asked too.
         self.broken_at
             .store(self.millis(Instant::now()) + 1, Relaxed);
+    }
+
+    /// Whether the last that was heard of the server was good.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.reachable.load(Relaxed)
+    }
+
+    /// Notes what was last heard of the server.
+    fn heard(&self, good: bool) {
+        if self.reachable.swap(good, Relaxed) && !good {
+            self.lost.notify_one();
+        }
     }
 
     fn millis(&self, at: Instant) -> u64 {
@@ -125,7 +145,9 @@ impl<DB: Backend> Yard<DB> {
     /// Opens a connection for a place that the caller holds.
     pub(super) async fn open(self: &Arc<Self>) -> sqlx::Result<Box<Filled<DB>>> {
         let begun = Instant::now();
-        let opened = self.connector.connect().await?;
+        let opened = self.connector.connect().await;
+        self.heard(opened.is_ok());
+        let opened = opened?;
         self.meters.created(begun.elapsed());
         Ok(Box::new(self.opened(opened)))
     }
@@ -143,10 +165,10 @@ impl<DB: Backend> Yard<DB> {
             filled.close().await;
             return None;
         }
-        match tokio::time::timeout(MEND_LIMIT, sqlx::Connection::ping(filled.connection_mut()))
-            .await
+        match tokio::time::timeout(MEND_LIMIT, self.connector.check(filled.connection_mut())).await
         {
-            Ok(Ok(())) => {
+            Ok(Ok(true)) => {
+                self.heard(true);
                 filled.idle_since = Instant::now();
                 Some(filled)
             }
@@ -185,13 +207,8 @@ impl<DB: Backend> Yard<DB> {
                 filled.close().await;
                 return give_up(held);
             }
-            match tokio::time::timeout(
-                MEND_LIMIT,
-                super::mend::mend::<DB>(filled.connection_mut(), yard.idle_depth()),
-            )
-            .await
-            {
-                Ok(Ok(())) => {
+            match tokio::time::timeout(MEND_LIMIT, yard.mend(filled.connection_mut())).await {
+                Ok(Ok(true)) => {
                     held.0 = Some(filled);
                     Self::put_back(held);
                 }
@@ -201,6 +218,13 @@ impl<DB: Backend> Yard<DB> {
                 }
             }
         });
+    }
+
+    /// Makes a connection good again; false when it is not what is wanted any more.
+    async fn mend(&self, connection: &mut DB::Connection) -> sqlx::Result<bool> {
+        let pooled = self.connector.settings.pooler.is_some();
+        super::mend::mend::<DB>(connection, self.idle_depth(), pooled).await?;
+        Ok(!self.connector.hosts.asks() || self.connector.check(connection).await?)
     }
 
     /// Takes back a place whose connection is broken or retired.
@@ -224,11 +248,11 @@ impl<DB: Backend> Yard<DB> {
         if let (Some(limit), Some(session)) = (silent_for, session) {
             tracing::warn!(
                 engine = %self.connector.settings.engine,
-                session,
+                session = session.id,
                 "a connection gave no answer within {limit:?}; its session is ended on the server"
             );
             if let Err(error) = self.connector.end_sessions(&[session]).await {
-                tracing::warn!(engine = %self.connector.settings.engine, session, %error, "the session could not be ended");
+                tracing::warn!(engine = %self.connector.settings.engine, session = session.id, %error, "the session could not be ended");
             }
         }
         filled.close().await;

@@ -5,7 +5,7 @@ use std::panic::Location;
 
 use figment::value::{Empty, Value};
 
-use super::connect::ConnectHook;
+use super::connect::{ConnectHook, Prepare};
 use super::fixtures::{Fixture, Fixtures};
 use super::layer::Layer;
 use super::migrations::Migrations;
@@ -38,8 +38,11 @@ pub struct Settings {
     label: &'static str,
     layer: Layer,
     connect: Vec<ConnectHook>,
+    before: Vec<ConnectHook>,
     migrations: Migrations,
     fixtures: Fixtures,
+    /// Further servers, each with settings of its own.
+    nodes: Vec<(String, Settings)>,
     in_test: Option<InTest>,
 }
 
@@ -68,8 +71,10 @@ impl Settings {
             label: "builder",
             layer: Layer::default(),
             connect: vec![],
+            before: vec![],
             migrations: Migrations::None,
             fixtures: Fixtures::default(),
+            nodes: vec![],
             in_test: None,
         }
     }
@@ -94,6 +99,17 @@ impl Settings {
         self.in_test.as_ref()
     }
 
+    /// Adds a node; of two of one name the later one counts.
+    pub(super) fn add_node(mut self, name: String, settings: Settings) -> Self {
+        self.nodes.retain(|(known, _)| *known != name);
+        self.nodes.push((name, settings));
+        self
+    }
+
+    pub(super) fn nodes(&self) -> &[(String, Settings)] {
+        &self.nodes
+    }
+
     pub(super) fn code_fixtures(&self) -> &Fixtures {
         &self.fixtures
     }
@@ -112,7 +128,10 @@ impl Settings {
 
     /// Whether they say nothing but which engine is meant.
     pub(crate) fn only_name(&self) -> bool {
-        self.connect.is_empty() && self.layer.has_nothing_but("engine")
+        self.connect.is_empty()
+            && self.before.is_empty()
+            && self.nodes.is_empty()
+            && self.layer.has_nothing_but("engine")
     }
 
     pub(super) fn engine_and_source(&self) -> (String, Source) {
@@ -127,6 +146,10 @@ impl Settings {
 
     pub(super) fn connect_hooks(&self) -> &[ConnectHook] {
         &self.connect
+    }
+
+    pub(super) fn before_hooks(&self) -> &[ConnectHook] {
+        &self.before
     }
 
     pub(super) fn code_migrations(&self) -> &Migrations {
@@ -154,6 +177,15 @@ impl Settings {
         self
     }
 
+    /// Keeps a function that is called before each connect.
+    #[track_caller]
+    pub(super) fn add_before<O: 'static, F: 'static>(mut self, prepare: Prepare<O>) -> Self {
+        let source = Source::code(self.label, Location::caller());
+        self.before
+            .push(ConnectHook::before::<O, F>(prepare, source));
+        self
+    }
+
     /// Migrations that are not text stand beside the layer, in which an empty value keeps their place and their source.
     #[track_caller]
     pub(super) fn set_migrations(mut self, migrations: Migrations) -> Self {
@@ -167,6 +199,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("values", &self.layer)
             .field("migrations", &self.migrations)
+            .field("nodes", &self.nodes)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,18 @@
-//! `connect_with`: functions of the program that change the driver's own connect options.
+//! `connect_with` and `before_connect`: functions of the program that change the driver's own connect options.
 
 use std::any::{Any, TypeId, type_name};
 use std::sync::Arc;
 
+use futures_core::future::BoxFuture;
+use sqlx::error::BoxDynError;
+
 use super::source::Source;
 
 type Change<O> = Box<dyn Fn(O) -> O + Send + Sync>;
+
+/// A function that is called before each connect, and may fail.
+pub(crate) type Prepare<O> =
+    Arc<dyn Fn(O) -> BoxFuture<'static, Result<O, BoxDynError>> + Send + Sync>;
 
 /// A function over the connect options of one driver, whose type is known only to the one who gave it and to the driver.
 #[derive(Clone)]
@@ -23,12 +30,26 @@ impl ConnectHook {
         source: Source,
     ) -> Self {
         let change: Change<O> = Box::new(change);
+        Self::of::<O, F>(Arc::new(change), source)
+    }
+
+    /// One that is called before each connect; `F` is the program's own function in it.
+    pub(super) fn before<O: 'static, F: 'static>(prepare: Prepare<O>, source: Source) -> Self {
+        Self::of::<O, F>(Arc::new(prepare), source)
+    }
+
+    fn of<O: 'static, F: 'static>(change: Arc<dyn Any + Send + Sync>, source: Source) -> Self {
         Self {
-            change: Arc::new(change),
+            change,
             stateless: (size_of::<F>() == 0).then(TypeId::of::<F>),
             options: type_name::<O>(),
             source,
         }
+    }
+
+    /// The function to be called before each connect, when it is one over `O`.
+    pub(super) fn prepare<O: 'static>(&self) -> Option<Prepare<O>> {
+        self.change.downcast_ref::<Prepare<O>>().map(Arc::clone)
     }
 
     /// The function, when it is one over `O`.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use sqlx::migrate::Migration;
 use tracing::level_filters::LevelFilter;
 
-use super::connect::ConnectHook;
+use super::connect::{ConnectHook, Prepare};
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
-use super::form::{Isolation, Limit};
+use super::form::{Isolation, Limit, Pooler};
 use super::layer::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
@@ -26,8 +26,14 @@ const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// Everything an engine needs to know to start its pool. The fields are the settings of the same names.
 #[derive(Clone)]
 pub(crate) struct EngineSettings {
+    /// The engine's name, and for a node `engine/node`.
     pub(crate) engine: String,
+    /// Further servers of the same engine: the name of each, and its settings; `None` is the engine's own database, in a
+    /// test that has one to itself.
+    pub(crate) nodes: Vec<(String, Option<EngineSettings>)>,
     pub(crate) url: DatabaseUrl,
+    /// The way past a pooler.
+    pub(crate) direct_url: Option<DatabaseUrl>,
     /// At least 1.
     pub(crate) max_size: u32,
     /// At most `max_size`.
@@ -48,6 +54,7 @@ pub(crate) struct EngineSettings {
     /// `None`: the position decides; the attribute gives the crate's name.
     pub(crate) application_name: Option<String>,
     pub(crate) session: Option<String>,
+    pub(crate) pooler: Option<Pooler>,
     pub(crate) extensions: Vec<String>,
     pub(crate) log_queries: LevelFilter,
     pub(crate) slow_query: Duration,
@@ -57,7 +64,7 @@ pub(crate) struct EngineSettings {
     /// Tests only.
     pub(crate) fixtures: Fixtures,
     /// The variable that holds the URL, or would hold it.
-    #[cfg(feature = "ephemeral")]
+    #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
     pub(crate) url_variable: String,
     /// Whether the URL is that of a test's own database.
     pub(crate) isolated: bool,
@@ -65,15 +72,16 @@ pub(crate) struct EngineSettings {
     pub(crate) held: bool,
     /// Connections of a test that are there already.
     pub(crate) lent: Option<LentToAny>,
-    connect: Vec<ConnectHook>,
-    shown: Vec<Shown>,
+    pub(super) connect: Vec<ConnectHook>,
+    pub(super) before: Vec<ConnectHook>,
+    pub(super) shown: Vec<Shown>,
 }
 
 impl EngineSettings {
     /// Reads every setting out of the layers and checks those that depend on each other.
     pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
         // In a test the environment sets only the URL, and many tests would look through it again and again.
-        if layers.in_test.is_none() {
+        if layers.in_test.is_none() && layers.node.is_none() {
             for warning in layers.environment.misspelt(&layers.engine) {
                 tracing::warn!(engine = layers.engine, "{warning}");
             }
@@ -86,8 +94,13 @@ impl EngineSettings {
         let url = read.url()?;
         let most = if layers.in_test.is_some() { FIVE } else { TEN };
         let mut settings = Self {
-            engine: layers.engine.clone(),
+            engine: match &layers.node {
+                Some(node) => format!("{}/{node}", layers.engine),
+                None => layers.engine.clone(),
+            },
+            nodes: vec![],
             url,
+            direct_url: read.direct_url()?,
             max_size: read.or("max_size", most)?.get(),
             min_size: read.or("min_size", 0)?,
             acquire_timeout: read.or("acquire_timeout", seconds(30))?,
@@ -102,23 +115,45 @@ impl EngineSettings {
             statement_cache: read.or("statement_cache", 100)?,
             application_name: read.maybe("application_name")?,
             session: read.maybe("session")?,
+            pooler: read.maybe("pooler")?,
             extensions: read.or("extensions", vec![])?,
             log_queries: read.or("log_queries", LevelFilter::OFF)?,
             slow_query: read.or("slow_query", seconds(1))?,
             migrations: read.migrations()?,
             isolation: read.or("isolation", Isolation::Database)?,
             fixtures: read.fixtures(),
-            #[cfg(feature = "ephemeral")]
+            #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
             url_variable: layers.url_variable.clone(),
             isolated: false,
             held: false,
             lent: None,
             connect: layers.connect.clone(),
+            before: layers.before.clone(),
             shown: read.shown,
         };
         if settings.isolation == Isolation::None && settings.is_default("migrations") {
             // It is the configured database as it is.
             settings.migrations = Migrations::None;
+        }
+        if layers.node.is_some() {
+            // What is done once for a database is done by way of its engine.
+            settings.migrations = Migrations::None;
+            settings.extensions = vec![];
+            settings.direct_url = None;
+        } else {
+            for node in layers.nodes() {
+                let is_itself = layers.in_test.is_some() && settings.isolation != Isolation::None;
+                let of_node = if is_itself {
+                    None
+                } else {
+                    Some(Self::read(&layers.of_node(&node)?)?)
+                };
+                settings.nodes.push((node, of_node));
+            }
+        }
+        settings.check_pooler(layers.in_test.is_some())?;
+        if layers.in_test.is_some() && settings.isolation != Isolation::None {
+            settings = settings.past_the_pooler().unwrap_or(settings);
         }
         if settings.min_size > settings.max_size {
             return Err(SettingsError::MinAboveMax {
@@ -199,48 +234,6 @@ impl EngineSettings {
             .map(Shown::to_string)
     }
 
-    /// Whether these settings can share the pool that was started with `started`.
-    ///
-    /// They can when each setting that somebody gave here has the same value there, wherever it was given. A setting that
-    /// nobody gave here asks for nothing.
-    ///
-    /// # Errors
-    /// [`SettingsError::Differ`], with every setting that differs.
-    pub(crate) fn same_as(&self, started: &Self) -> Result<(), SettingsError> {
-        // Code under test that starts its engine gets the test's, which stands for it with settings of its own.
-        if started.isolated {
-            return Ok(());
-        }
-        let asked = self.shown.iter().filter(|shown| !shown.source.is_default());
-        let mut differences: Vec<_> = asked
-            .filter(|asked| match asked.name {
-                // What is shown of these two is not all there is.
-                "url" => self.url != started.url,
-                "migrations" => !self.migrations.same_as(&started.migrations),
-                name => started
-                    .shown(name)
-                    .is_none_or(|shown| shown.value != asked.value),
-            })
-            .map(|asked| format!("{asked}, started with {}", started.describe(asked.name)))
-            .collect();
-        for hook in &self.connect {
-            if !started.connect.iter().any(|other| hook.same_as(other)) {
-                differences.push(format!(
-                    "connect_with ({}), started with another",
-                    hook.source
-                ));
-            }
-        }
-        if differences.is_empty() {
-            return Ok(());
-        }
-        let engine = self.engine.clone();
-        Err(SettingsError::Differ {
-            engine,
-            differences: differences.join("; "),
-        })
-    }
-
     /// Lets the functions given to `connect_with` change the driver's options.
     pub(crate) fn connect_with<O: 'static>(&self, options: O) -> Result<O, SettingsError> {
         let Some(last) = self.connect.last() else {
@@ -248,12 +241,31 @@ impl EngineSettings {
         };
         match self.connect.iter().rev().find_map(ConnectHook::change::<O>) {
             Some(change) => Ok(change(options)),
-            None => Err(SettingsError::ConnectWith {
-                engine: self.engine.clone(),
-                origin: last.source.to_string(),
-                given: last.options,
-                wanted: std::any::type_name::<O>(),
-            }),
+            None => Err(self.wrong_driver::<O>("connect_with", last)),
+        }
+    }
+
+    /// The function that is called before each connect, and where it was given.
+    pub(crate) fn before_connect<O: 'static>(
+        &self,
+    ) -> Result<Option<(Prepare<O>, String)>, SettingsError> {
+        let Some(last) = self.before.last() else {
+            return Ok(None);
+        };
+        let mut hooks = self.before.iter().rev();
+        match hooks.find_map(|hook| Some((hook.prepare::<O>()?, hook.source.to_string()))) {
+            Some(found) => Ok(Some(found)),
+            None => Err(self.wrong_driver::<O>("before_connect", last)),
+        }
+    }
+
+    fn wrong_driver<O>(&self, setting: &'static str, hook: &ConnectHook) -> SettingsError {
+        SettingsError::ConnectWith {
+            engine: self.engine.clone(),
+            setting,
+            origin: hook.source.to_string(),
+            given: hook.options,
+            wanted: std::any::type_name::<O>(),
         }
     }
 
@@ -279,7 +291,7 @@ impl EngineSettings {
             .is_none_or(|shown| shown.source.is_default())
     }
 
-    fn shown(&self, setting: &str) -> Option<&Shown> {
+    pub(super) fn shown(&self, setting: &str) -> Option<&Shown> {
         self.shown.iter().find(|shown| shown.name == setting)
     }
 }

@@ -103,18 +103,29 @@ impl Environment {
         if let Some((url, source)) = self.variable(url_variable)? {
             layer.set("url", url, source);
         }
-        if only_url {
-            return Ok(layer);
-        }
-        for (setting, _) in SETTINGS
+        let all = SETTINGS
             .iter()
-            .filter(|(_, reach)| *reach == Reach::Everywhere)
-        {
+            .filter(|(_, reach)| *reach == Reach::Everywhere);
+        // Where the database is, without what the shell says of anything else.
+        let settings = all.filter(|(setting, _)| !only_url || *setting == "direct_url");
+        for (setting, _) in settings {
             if let Some((value, source)) = self.variable(&names::variable(engine, setting))? {
                 layer.set(setting, value, source);
             }
         }
         Ok(layer)
+    }
+
+    /// Nodes of an engine that the environment gives a URL: `POOLHOUSE_NODES_REPLICA1_URL`.
+    pub(super) fn nodes(&self, engine: &str) -> impl Iterator<Item = String> {
+        let prefix = names::variable_prefix(&names::node_in_variables(engine, ""));
+        // The name that is left out has left its underscore.
+        let prefix = prefix.trim_end_matches('_').to_owned() + "_";
+        self.names().filter_map(move |name| {
+            let node = name.strip_prefix(&prefix)?.strip_suffix("_URL")?;
+            let direct = node == "DIRECT" || node.ends_with("_DIRECT");
+            (!node.is_empty() && !direct).then(|| node.to_ascii_lowercase())
+        })
     }
 
     /// One line about each variable that looks like a misspelt setting of this engine.
@@ -124,6 +135,9 @@ impl Environment {
             .filter(|name| *name != CONF && *name != PROFILE)
             .filter_map(|name| {
                 let written = name.strip_prefix(&prefix)?.to_ascii_lowercase();
+                if written.starts_with("nodes_") {
+                    return None;
+                }
                 let meant = match names::reach(&written) {
                     Some(Reach::Everywhere) => return None,
                     Some(_) => written.as_str(),

@@ -40,14 +40,30 @@ pub enum SettingsError {
         variable: String,
     },
 
+    /// A node does not say where it is.
+    #[error(
+        "engine `{engine}`: its node `{node}` has no URL. Write `url` into its section of poolhouse.toml, give it in code, or \
+         set the variable {variable}"
+    )]
+    NodeWithoutUrl {
+        /// The engine.
+        engine: String,
+        /// The node.
+        node: String,
+        /// The variable that would hold the URL.
+        variable: String,
+    },
+
     /// The URL is not one.
     #[error(
-        "engine `{engine}`: `url` = {url} ({origin}) is not a database URL: {reason}. Write one such as \
+        "engine `{engine}`: `{setting}` = {url} ({origin}) is not a database URL: {reason}. Write one such as \
          postgres://user:password@host/database, mysql://user:password@host/database or sqlite:file.db"
     )]
     MalformedUrl {
         /// The engine.
         engine: String,
+        /// `url` or `direct_url`.
+        setting: &'static str,
         /// The URL without its secrets.
         url: String,
         /// Where it was written.
@@ -84,6 +100,22 @@ pub enum SettingsError {
         max_size: String,
     },
 
+    /// A setting needs a session of its own, which nobody has behind a pooler.
+    #[error(
+        "engine `{engine}`: {setting} needs a session on the server, and with {pooler} the next statement may be in another \
+         one; {cure}"
+    )]
+    NoSession {
+        /// The engine.
+        engine: String,
+        /// The setting with its value and source.
+        setting: String,
+        /// `pooler` with its value and source.
+        pooler: String,
+        /// What to do.
+        cure: &'static str,
+    },
+
     /// The engine's pool was started before with other settings.
     #[error(
         "engine `{engine}` is already started with other settings: {differences}. Give both the same, or start it once"
@@ -95,14 +127,16 @@ pub enum SettingsError {
         differences: String,
     },
 
-    /// A function given to `connect_with` is for another driver.
+    /// A function given to `connect_with` or `before_connect` is for another driver.
     #[error(
-        "engine `{engine}`: `connect_with` ({origin}) changes {given}, but this engine's driver takes {wanted}; \
+        "engine `{engine}`: `{setting}` ({origin}) changes {given}, but this engine's driver takes {wanted}; \
          give it a function for {wanted}"
     )]
     ConnectWith {
         /// The engine.
         engine: String,
+        /// `connect_with` or `before_connect`.
+        setting: &'static str,
         /// Where the function was given.
         origin: String,
         /// The type the function is for.

@@ -29,6 +29,8 @@ pub(super) struct File {
 struct Section {
     profile: Option<String>,
     engine: String,
+    /// The node of the engine that it is about.
+    node: Option<String>,
     layer: Layer,
 }
 
@@ -99,12 +101,18 @@ impl File {
     }
 
     /// What the file says about an engine: for all profiles, then for the chosen one.
-    pub(super) fn layers<'a>(&'a self, engine: &'a str) -> impl Iterator<Item = &'a Layer> {
+    pub(super) fn layers<'a>(
+        &'a self,
+        engine: &'a str,
+        node: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Layer> {
         let of = move |profile: Option<&'a str>| {
             self.sections
                 .iter()
                 .filter(move |section| {
-                    section.engine == engine && section.profile.as_deref() == profile
+                    section.engine == engine
+                        && section.node.as_deref() == node
+                        && section.profile.as_deref() == profile
                 })
                 .map(|section| &section.layer)
         };
@@ -114,6 +122,15 @@ impl File {
             .into_iter()
             .flat_map(move |profile| of(Some(profile)));
         of(None).chain(chosen)
+    }
+
+    /// The nodes of an engine that have a section for all profiles or for the chosen one.
+    pub(super) fn nodes<'a>(&'a self, engine: &'a str) -> impl Iterator<Item = &'a str> {
+        self.sections
+            .iter()
+            .filter(move |section| section.engine == engine)
+            .filter(|section| section.profile.is_none() || section.profile == self.profile)
+            .filter_map(|section| section.node.as_deref())
     }
 
     /// The engines that have a section for all profiles or for the chosen one.
@@ -174,6 +191,7 @@ impl Reader<'_> {
             "engine" => self.section(
                 profile,
                 DEFAULT_ENGINE,
+                None,
                 self.table(name, value, "[engine]")?,
             ),
             "engines" => {
@@ -190,6 +208,7 @@ impl Reader<'_> {
                     self.section(
                         profile,
                         engine.get_ref(),
+                        None,
                         self.table(engine, value, "[engines.NAME]")?,
                     )?;
                 }
@@ -211,16 +230,24 @@ impl Reader<'_> {
         }
     }
 
-    /// The settings of one engine.
+    /// The settings of one engine, or of one node of it.
     fn section(
         &mut self,
         profile: Option<&str>,
         engine: &str,
+        node: Option<&str>,
         table: &DeTable<'_>,
     ) -> Result<(), SettingsError> {
         let mut layer = Layer::default();
         for (key, value) in table {
             let name = key.get_ref().as_ref();
+            if name == "nodes" && node.is_none() {
+                for (node, value) in self.table(key, value, "[engine.nodes.NAME]")? {
+                    let table = self.table(node, value, "[engine.nodes.NAME]")?;
+                    self.section(profile, engine, Some(node.get_ref()), table)?;
+                }
+                continue;
+            }
             match names::reach(name) {
                 None => {
                     let hint = did_you_mean(names::meant(name)).unwrap_or_else(|| {
@@ -254,6 +281,7 @@ impl Reader<'_> {
         self.sections.push(Section {
             profile: profile.map(str::to_owned),
             engine: engine.to_owned(),
+            node: node.map(str::to_owned),
             layer,
         });
         Ok(())

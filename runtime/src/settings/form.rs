@@ -187,6 +187,30 @@ impl Form for LevelFilter {
     }
 }
 
+/// What stands between the engine and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pooler {
+    /// pgbouncer, in any of its modes.
+    PgBouncer,
+}
+
+impl Form for Pooler {
+    const ACCEPTS: &'static str = "\"pgbouncer\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.as_str()?.trim() {
+            "pgbouncer" => Some(Self::PgBouncer),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::PgBouncer => "pgbouncer".to_owned(),
+        }
+    }
+}
+
 /// What a test function gets of its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isolation {

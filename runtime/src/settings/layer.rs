@@ -1,7 +1,8 @@
 //! Layers: what each place says, with the source of every value, and all of them stacked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -79,17 +80,21 @@ impl Provider for &Layer {
 /// All layers of one engine, strongest on top.
 pub(crate) struct Layers {
     pub(super) engine: String,
+    /// The node of the engine that they are about.
+    pub(super) node: Option<String>,
     /// Where the engine's name was written.
     pub(super) engine_source: Source,
     /// The variable that holds the URL.
     pub(super) url_variable: String,
     pub(super) connect: Vec<ConnectHook>,
+    pub(super) before: Vec<ConnectHook>,
     pub(super) code_migrations: Migrations,
     pub(super) fixtures: Fixtures,
     pub(super) in_test: Option<InTest>,
     pub(super) surroundings: Surroundings,
-    pub(super) environment: Environment,
-    pub(super) file: Option<File>,
+    pub(super) environment: Arc<Environment>,
+    pub(super) file: Option<Arc<File>>,
+    nodes_in_code: Vec<(String, Settings)>,
     figment: Figment,
 }
 
@@ -105,7 +110,7 @@ impl Layers {
 
         let mut figment = Figment::new();
         if let Some(file) = &file {
-            for layer in file.layers(&engine) {
+            for layer in file.layers(&engine, None) {
                 figment = figment.merge(layer);
             }
         }
@@ -114,12 +119,15 @@ impl Layers {
         let mut layers = Self {
             url_variable: names::url_variable(&engine),
             connect: code.connect_hooks().to_vec(),
+            before: code.before_hooks().to_vec(),
             code_migrations: code.code_migrations().clone(),
             fixtures: code.code_fixtures().clone(),
             in_test: code.test_position().cloned(),
             surroundings: surroundings.clone(),
-            environment,
-            file,
+            environment: Arc::new(environment),
+            file: file.map(Arc::new),
+            nodes_in_code: code.nodes().to_vec(),
+            node: None,
             figment,
             engine,
             engine_source,
@@ -134,6 +142,77 @@ impl Layers {
         )?;
         layers.figment = layers.figment.merge(&overrides);
         Ok(layers)
+    }
+
+    /// The nodes of the engine, in the order of their names.
+    pub(super) fn nodes(&self) -> BTreeSet<String> {
+        let in_file = self.file.iter().flat_map(|file| file.nodes(&self.engine));
+        let in_code = self.nodes_in_code.iter().map(|(name, _)| name.as_str());
+        let mut nodes: BTreeSet<String> = in_file.chain(in_code).map(str::to_owned).collect();
+        if self.in_test.is_none() {
+            for node in self.environment.nodes(&self.engine) {
+                let variable = names::node_in_variables(&self.engine, &node);
+                let is_it = |known: &String| {
+                    names::variable_prefix(&names::node_in_variables(&self.engine, known))
+                        == names::variable_prefix(&variable)
+                };
+                if !nodes.iter().any(is_it) {
+                    nodes.insert(node);
+                }
+            }
+        }
+        nodes
+    }
+
+    /// The layers of one node: the engine's beneath, and its own URL.
+    ///
+    /// # Errors
+    ///
+    /// It has none.
+    pub(super) fn of_node(&self, node: &str) -> Result<Self, SettingsError> {
+        let variables = names::node_in_variables(&self.engine, node);
+        let url_variable = format!("{}URL", names::variable_prefix(&variables));
+        let mut own = Figment::new();
+        if let Some(file) = &self.file {
+            for layer in file.layers(&self.engine, Some(node)) {
+                own = own.merge(layer);
+            }
+        }
+        let (mut connect, mut before) = (self.connect.clone(), self.before.clone());
+        for (_, settings) in self.nodes_in_code.iter().filter(|(name, _)| name == node) {
+            own = own.merge(settings.layer());
+            connect.extend_from_slice(settings.connect_hooks());
+            before.extend_from_slice(settings.before_hooks());
+        }
+        let only_url = self.in_test.is_some();
+        own = own.merge(
+            &self
+                .environment
+                .layer(&variables, &url_variable, only_url)?,
+        );
+        if own.find_value("url").is_err() {
+            return Err(SettingsError::NodeWithoutUrl {
+                engine: self.engine.clone(),
+                node: node.to_owned(),
+                variable: url_variable,
+            });
+        }
+        Ok(Self {
+            engine: self.engine.clone(),
+            node: Some(node.to_owned()),
+            engine_source: self.engine_source.clone(),
+            url_variable,
+            connect,
+            before,
+            code_migrations: Migrations::None,
+            fixtures: Fixtures::default(),
+            in_test: self.in_test.clone(),
+            surroundings: self.surroundings.clone(),
+            environment: Arc::clone(&self.environment),
+            file: self.file.clone(),
+            nodes_in_code: vec![],
+            figment: self.figment.clone().merge(own),
+        })
     }
 
     /// The value of a setting in its own type, or `None` when no place gives one.

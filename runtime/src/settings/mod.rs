@@ -11,6 +11,7 @@
 //!
 //! Decisions that hold everywhere:
 //!
+//! - A node has what its engine has, and what is set for the node itself counts for more, wherever both are set.
 //! - An engine's settings are its own. As `[engine]` is the section of the default engine and `DATABASE_URL` its variable,
 //!   so `POOLHOUSE_MAX_SIZE` sets the default engine alone and `POOLHOUSE_REPORTS_MAX_SIZE` the engine `reports`: an
 //!   operator who gives one server more connections must not give them to another one by accident.
@@ -31,12 +32,16 @@ mod error;
 mod file;
 mod fixtures;
 mod form;
+mod hosts;
 mod layer;
 mod migrations;
 mod names;
+mod pooler;
 mod program;
 mod read;
+mod servers;
 mod setters;
+mod sharing;
 mod source;
 mod surroundings;
 #[cfg(test)]
@@ -45,12 +50,15 @@ mod url;
 
 pub(crate) use builder::InTest;
 pub use builder::Settings;
+pub(crate) use connect::Prepare;
 pub(crate) use engine::EngineSettings;
 pub use error::SettingsError;
 pub use fixtures::Seeded;
 pub(crate) use form::{Flavor, Isolation};
+pub(crate) use hosts::{Hosts, Target};
 pub(crate) use layer::Layers;
-pub(crate) use migrations::Migrations;
+pub(crate) use migrations::{Migrations, SharedMigrator};
+pub(crate) use names::{nearest, section};
 pub(crate) use program::ProgramSettings;
 pub use setters::IntoDuration;
 pub(crate) use surroundings::Surroundings;

@@ -19,6 +19,7 @@ pub(super) const SETTINGS: &[(&str, Reach)] = &[
     ("engine", Reach::Code),
     ("url", Reach::File),
     ("env", Reach::File),
+    ("direct_url", Reach::Everywhere),
     ("max_size", Reach::Everywhere),
     ("min_size", Reach::Everywhere),
     ("acquire_timeout", Reach::Everywhere),
@@ -36,6 +37,8 @@ pub(super) const SETTINGS: &[(&str, Reach)] = &[
     ("application_name", Reach::Everywhere),
     ("session", Reach::Everywhere),
     ("connect_with", Reach::Code),
+    ("before_connect", Reach::Code),
+    ("pooler", Reach::Everywhere),
     ("extensions", Reach::Everywhere),
     ("log_queries", Reach::Everywhere),
     ("slow_query", Reach::Everywhere),
@@ -104,7 +107,7 @@ pub(super) fn meant(name: &str) -> Option<&'static str> {
 }
 
 /// The known name that `name` is most likely a slip of the pen for.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Below two thirds, unrelated words of the same length begin to match.
     const SLIP: f64 = 0.66;
     let written = plain(name);
@@ -152,8 +155,17 @@ pub(super) fn url_variable(engine: &str) -> String {
     }
 }
 
+/// A node of an engine, as the variables of its settings call it: `POOLHOUSE_REPORTS_NODES_REPLICA1_MAX_SIZE`.
+pub(super) fn node_in_variables(engine: &str, node: &str) -> String {
+    if engine == DEFAULT_ENGINE {
+        format!("nodes_{node}")
+    } else {
+        format!("{engine}_nodes_{node}")
+    }
+}
+
 /// The section of the file that belongs to an engine.
-pub(super) fn section(engine: &str) -> String {
+pub(crate) fn section(engine: &str) -> String {
     if engine == DEFAULT_ENGINE {
         "[engine]".to_owned()
     } else {

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use super::error::SettingsError;
-use super::file::File;
 use super::fixtures::Fixtures;
 use super::form::Form;
 use super::layer::Layers;
@@ -91,6 +90,7 @@ impl Reader<'_> {
         };
         let url = DatabaseUrl::parse(&written).map_err(|reason| SettingsError::MalformedUrl {
             engine: self.layers.engine.clone(),
+            setting: "url",
             url: url::redact(&written),
             origin: source.to_string(),
             reason,
@@ -101,6 +101,27 @@ impl Reader<'_> {
             source,
         });
         Ok(url)
+    }
+
+    /// The URL past a pooler, if there is one.
+    pub(super) fn direct_url(&mut self) -> Result<Option<DatabaseUrl>, SettingsError> {
+        let name = "direct_url";
+        let Some(written) = self.maybe::<String>(name)? else {
+            return Ok(None);
+        };
+        DatabaseUrl::parse(&written)
+            .map(Some)
+            .map_err(|reason| SettingsError::MalformedUrl {
+                engine: self.layers.engine.clone(),
+                setting: name,
+                url: url::redact(&written),
+                origin: self
+                    .layers
+                    .raw(name)
+                    .map(|(_, source)| source.to_string())
+                    .unwrap_or_default(),
+                reason,
+            })
     }
 
     pub(super) fn migrations(&mut self) -> Result<Migrations, SettingsError> {
@@ -195,7 +216,11 @@ impl Reader<'_> {
             ..
         } = self.layers;
         let mut known: BTreeSet<String> = environment.engines().collect();
-        known.extend(file.iter().flat_map(File::engines).map(str::to_owned));
+        known.extend(
+            file.iter()
+                .flat_map(|file| file.engines())
+                .map(str::to_owned),
+        );
         known.insert(DEFAULT_ENGINE.to_owned());
         let hint = names::nearest(engine, known.iter().map(String::as_str));
         SettingsError::UnknownEngine {

@@ -1,4 +1,4 @@
-//! The setters: one for each setting of the table in [`names`](super::names).
+//! The setters: one for each setting of the table in [`names`](super::names), but for those in `servers`.
 
 use std::borrow::Borrow;
 use std::future::Future;
@@ -156,7 +156,8 @@ impl Settings {
 
 /// The connections.
 impl Settings {
-    /// The most prepared statements that a connection keeps; 0 keeps none. Default: 100.
+    /// The most prepared statements that a connection keeps; 0 keeps none. Default: 100. Behind a pooler they are
+    /// kept for a transaction.
     #[track_caller]
     #[must_use]
     pub fn statement_cache(self, statements: u32) -> Self {

@@ -3,12 +3,12 @@
 //! Each case is played in a process of its own, because one that does not hold may hang or abort. `sqlx::Pool` never
 //! promised most of these; the report shows what its users get all the same.
 
-use std::{env, future::Future, pin::Pin, process::Stdio, time::Duration};
+use std::{env, future::Future, num::NonZeroU32, pin::Pin, process::Stdio, time::Duration};
 
 use anyhow::{Context, ensure};
 use poolhouse_tests::{
     Kind,
-    faults::{cancel, close, network, restart, runtimes, start},
+    faults::{cancel, close, network, pooler, restart, runtimes, start},
     servers,
     subject::{Own, SqlxAlone},
 };
@@ -18,12 +18,18 @@ use tokio::{process::Command, time::timeout};
 /// Longer than any case takes that ends by itself.
 const LIMIT: Duration = Duration::from_mins(1);
 
+/// The same for the cases that ask a hundred thousand questions.
+const LONG_LIMIT: Duration = Duration::from_mins(5);
+
+const MANY: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
+
 type Played = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-/// A case on each pool and server: poolhouse on Postgres and MariaDB, sqlx on Postgres and MariaDB.
+/// A case on each pool and server: poolhouse on Postgres and MariaDB, sqlx on Postgres and MariaDB; where it has a meaning.
 struct Case {
     name: &'static str,
-    on: [fn() -> Played; 4],
+    on: [Option<fn() -> Played>; 4],
+    limit: Duration,
 }
 
 const COLUMNS: [&str; 4] = [
@@ -38,12 +44,23 @@ macro_rules! cases {
         const CASES: &[Case] = &[$(Case {
             name: $name,
             on: [
-                || Box::pin($module::$case::<Own<Postgres>>()),
-                || Box::pin($module::$case::<Own<MySql>>()),
-                || Box::pin($module::$case::<SqlxAlone<Postgres>>()),
-                || Box::pin($module::$case::<SqlxAlone<MySql>>()),
+                Some(|| Box::pin($module::$case::<Own<Postgres>>())),
+                Some(|| Box::pin($module::$case::<Own<MySql>>())),
+                Some(|| Box::pin($module::$case::<SqlxAlone<Postgres>>())),
+                Some(|| Box::pin($module::$case::<SqlxAlone<MySql>>())),
             ],
-        }),+];
+            limit: LIMIT,
+        },)+
+        Case {
+            name: "pgbouncer in transaction mode, 100 tasks, 5 sessions, 100 000 queries",
+            on: [
+                Some(|| Box::pin(pooler::many_queries_on_the_engine(MANY))),
+                None,
+                Some(|| Box::pin(pooler::many_queries_on_sqlx(MANY))),
+                None,
+            ],
+            limit: LONG_LIMIT,
+        }];
     };
 }
 
@@ -81,7 +98,8 @@ async fn main() -> anyhow::Result<()> {
         let play = case
             .on
             .get(column.parse::<usize>()?)
-            .context("no such column")?;
+            .context("no such column")?
+            .context("this case has no meaning there")?;
         return play().await;
     }
     for kind in [Kind::Postgres, Kind::MariaDb] {
@@ -89,17 +107,22 @@ async fn main() -> anyhow::Result<()> {
     }
     println!("| case | {} |", COLUMNS.join(" | "));
     println!("|---|{}", "---|".repeat(COLUMNS.len()));
-    let mut held = [0; COLUMNS.len()];
+    let mut held = [(0, 0); COLUMNS.len()];
     for (index, case) in CASES.iter().enumerate() {
         print!("| {} |", case.name);
-        for (column, held) in held.iter_mut().enumerate() {
+        for (column, (held, played)) in held.iter_mut().enumerate() {
+            if case.on[column].is_none() {
+                print!(" – |");
+                continue;
+            }
             let verdict = verdict(index, column).await?;
             *held += usize::from(verdict == "holds");
+            *played += 1;
             print!(" {verdict} |");
         }
         println!();
     }
-    let held = held.map(|held| format!("{held} of {}", CASES.len()));
+    let held = held.map(|(held, played)| format!("{held} of {played}"));
     println!("| **hold** | {} |", held.join(" | "));
     Ok(())
 }
@@ -112,7 +135,7 @@ async fn verdict(case: usize, column: usize) -> anyhow::Result<&'static str> {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .status();
-    Ok(match timeout(LIMIT, child).await {
+    Ok(match timeout(CASES[case].limit, child).await {
         Ok(status) => {
             if status?.success() {
                 "holds"

@@ -73,6 +73,21 @@ impl Facts for Postgres {
         Ok(command)
     }
 
+    // https://www.postgresql.org/docs/current/app-pgbasebackup.html
+    fn copy(&self, url: &str, data: &Path) -> anyhow::Result<Command> {
+        let mut command = Command::new(binaries::find_postgres("pg_basebackup")?);
+        command
+            .args([
+                "--dbname",
+                url,
+                "--write-recovery-conf",
+                "--wal-method=stream",
+            ])
+            .args(["--checkpoint=fast", "--no-sync", "--pgdata"])
+            .arg(data);
+        Ok(command)
+    }
+
     fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command> {
         let mut command = keeper::mortal(&binaries::find_postgres("postgres")?);
         command

@@ -47,6 +47,18 @@ impl Options {
     }
 }
 
+impl Own<sqlx::Postgres> {
+    /// Starts it behind a pgbouncer.
+    ///
+    /// # Errors
+    /// As [`Subject::start`].
+    pub async fn start_pooled(options: Options) -> anyhow::Result<Self> {
+        let engine = engine_finder_with(&options.settings().pooler("pgbouncer"))?;
+        engine.start_connection_pool().await?;
+        Ok(Self(engine))
+    }
+}
+
 /// Those whom a close had to end, in the report's own words.
 pub(super) fn ended(report: CloseReport) -> Vec<String> {
     report.ended.into_iter().map(|ended| ended.holder).collect()

@@ -27,17 +27,32 @@ const CONNECTIONS: u32 = 64;
 /// The answers that every client has before the signal comes.
 const WARM: usize = 10;
 
+/// So often at most it is tried to meet a request under way.
+const ROUNDS: usize = 10;
+
 pub(super) async fn sigterm_under_load<DB: Sql>() -> anyhow::Result<()> {
     for flavor in ["multi_thread", "current_thread"] {
-        let Some(ground) = Ground::of::<DB>(flavor).await? else {
-            return Ok(());
-        };
-        on::<DB>(flavor, &ground).await.context(flavor)?;
+        let mut rounds = 0;
+        loop {
+            let Some(ground) = Ground::of::<DB>(flavor).await? else {
+                return Ok(());
+            };
+            if on::<DB>(flavor, &ground).await.context(flavor)? > 0 {
+                break;
+            }
+            // What must hold did, but nothing was at stake. On a machine with other work this happens.
+            rounds += 1;
+            ensure!(
+                rounds < ROUNDS,
+                "no request was ever under way at the signal"
+            );
+        }
     }
     Ok(())
 }
 
-async fn on<DB: Sql>(flavor: &str, ground: &Ground) -> anyhow::Result<()> {
+/// One service under load, and its end; tells how many requests were under way at the signal.
+async fn on<DB: Sql>(flavor: &str, ground: &Ground) -> anyhow::Result<usize> {
     let mut service = Program::example("axum_service")?
         .variable("DATABASE_URL", ground.url())
         .variable("POOLHOUSE_FLAVOR", flavor)
@@ -63,7 +78,6 @@ async fn on<DB: Sql>(flavor: &str, ground: &Ground) -> anyhow::Result<()> {
     ground.closed_in_good_order().await?;
 
     let in_the_middle = clients.iter().filter(|client| client.told_to_close).count();
-    ensure!(in_the_middle > 0, "no request was under way at the signal");
     let answered: Vec<&str> = clients.iter().flat_map(Client::names).collect();
     let accepted = ground.answer::<DB>("SELECT count(*) FROM band").await?;
     let both = format!(
@@ -76,7 +90,7 @@ async fn on<DB: Sql>(flavor: &str, ground: &Ground) -> anyhow::Result<()> {
         "{accepted} requests were accepted and {} answered, {both} of them both",
         answered.len()
     );
-    Ok(())
+    Ok(in_the_middle)
 }
 
 /// What one client has seen.

@@ -31,4 +31,9 @@ mod threads {
     async fn main() {}
 }
 
+mod pooler {
+    #[poolhouse::with_pool(pooler = "pgbouncer", session = "SET TIME ZONE 'UTC'")] //~
+    async fn main() {}
+}
+
 fn main() {}

@@ -1,7 +1,9 @@
 //! What the settings promise. Each test states a place of its own, a directory and an environment, and reads from there.
 
 mod bad_input;
+mod hosts;
 mod migrations;
+mod nodes;
 mod precedence;
 mod secrets;
 mod sharing;

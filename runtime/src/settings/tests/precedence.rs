@@ -162,6 +162,7 @@ fn every_setting_means_the_same_in_every_place() {
         application_name = "bands"
         session = "SET x = 1"
         extensions = ["citext", "pgcrypto"]
+        direct_url = "sqlite:direct.db"
         log_queries = "debug"
         slow_query = "250ms"
         "#,
@@ -182,6 +183,7 @@ fn every_setting_means_the_same_in_every_place() {
         .variable("POOLHOUSE_APPLICATION_NAME", "bands")
         .variable("POOLHOUSE_SESSION", "SET x = 1")
         .variable("POOLHOUSE_EXTENSIONS", "citext, pgcrypto")
+        .variable("POOLHOUSE_DIRECT_URL", "sqlite:direct.db")
         .variable("POOLHOUSE_LOG_QUERIES", "debug")
         .variable("POOLHOUSE_SLOW_QUERY", "250ms");
     let code = Settings::new()
@@ -200,6 +202,7 @@ fn every_setting_means_the_same_in_every_place() {
         .application_name("bands")
         .session("SET x = 1")
         .extensions(["citext", "pgcrypto"])
+        .direct_url("sqlite:direct.db")
         .log_queries("debug")
         .slow_query(Duration::from_millis(250));
 
@@ -211,8 +214,8 @@ fn every_setting_means_the_same_in_every_place() {
     for settings in &places {
         assert_eq!(
             settings.changed().count(),
-            18,
-            "17 and the URL: {settings:?}"
+            19,
+            "18 and the URL: {settings:?}"
         );
         for other in &places {
             settings.same_as(other).unwrap();

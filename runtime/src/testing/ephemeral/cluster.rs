@@ -35,44 +35,44 @@ pub(super) fn put(
     account: Account,
     folder: &Path,
 ) -> Result<String, Failure> {
-    let cached = cache().map_err(no_folder)?.join(key);
-    // Another user's mask, a full disk: without a cache it only takes longer.
-    let password = match fs::read_to_string(cached.join(PASSWORD)) {
-        Ok(password) => {
-            copy(&cached, folder)?;
-            password
+    let cached = cache()?.join(key);
+    let password = if let Ok(password) = fs::read_to_string(cached.join(PASSWORD)) {
+        copy(&cached, folder)?;
+        password
+    } else {
+        let password = create(make, account, folder)?;
+        if let Err(failure) = keep(folder, &cached) {
+            tracing::debug!(
+                "the files of an empty server are not kept: {}",
+                failure.what
+            );
         }
-        Err(_) => {
-            let password = create(make, account, folder)?;
-            let unfinished = unfinished(&cached);
-            let kept = fs::create_dir(&unfinished)
-                .map_err(no_folder)
-                .and_then(|()| copy(folder, &unfinished))
-                .and_then(|()| fs::rename(&unfinished, &cached).map_err(no_folder));
-            if let Err(failure) = kept {
-                let _ = fs::remove_dir_all(&unfinished);
-                tracing::debug!(
-                    "the files of an empty server are not kept: {}",
-                    failure.what
-                );
-            }
-            password
-        }
+        password
     };
     let init = folder.join(INIT_FILE);
-    fs::write(&init, init_file(&password)).map_err(no_folder)?;
-    account.own(&init).map_err(no_folder)?;
+    fs::write(&init, init_file(&password))?;
+    account.own(&init)?;
     Ok(password)
 }
 
+/// Keeps the files for the next start. They appear when they are complete.
+fn keep(folder: &Path, cached: &Path) -> Result<(), Failure> {
+    let unfinished = unfinished(cached);
+    let kept = fs::create_dir(&unfinished)
+        .map_err(Failure::from)
+        .and_then(|()| copy(folder, &unfinished))
+        .and_then(|()| Ok(fs::rename(&unfinished, cached)?));
+    kept.inspect_err(|_| {
+        let _ = fs::remove_dir_all(&unfinished);
+    })
+}
+
 fn create(make: &Make, account: Account, folder: &Path) -> Result<String, Failure> {
-    let password: String = (0..4)
-        .map(|_| format!("{:08x}", fastrand::u32(..)))
-        .collect();
+    let password = format!("{:032x}", fastrand::u128(..));
     let secret = folder.join(PASSWORD);
-    File::create(&secret).map_err(no_folder)?;
-    account.own(&secret).map_err(no_folder)?;
-    fs::write(&secret, &password).map_err(no_folder)?;
+    File::create(&secret)?;
+    account.own(&secret)?;
+    fs::write(&secret, &password)?;
     let mut command = (make.create)(folder)?;
     account.run(&mut command);
     output(&mut command)?;
@@ -104,12 +104,4 @@ fn output(command: &mut Command) -> Result<Vec<u8>, Failure> {
     let said = String::from_utf8_lossy(&output.stderr);
     let what = format!("{name} ended with {}: {}", output.status, said.trim());
     Err(Failure::new(what, cure))
-}
-
-/// A folder that cannot be made or written.
-pub(super) fn no_folder(error: std::io::Error) -> Failure {
-    Failure::new(
-        format!("the folder of a private server cannot be written: {error}"),
-        "Make room in the folder for temporary files",
-    )
 }

@@ -17,6 +17,7 @@ use super::Failure;
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"];
 
 /// Debian keeps each major version of Postgres in a folder of its own, off the `PATH`.
+#[cfg(feature = "postgres")]
 const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
 
 /// Memory that behaves like a disk, on Linux.

@@ -3,8 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Failure;
-use super::machine::{find, find_postgres};
+use once_cell::sync::OnceCell;
+
+#[cfg(feature = "mysql")]
+use super::machine::find;
+#[cfg(feature = "postgres")]
+use super::machine::find_postgres;
+use super::{Failure, Outcome};
 
 /// The superuser of a private server.
 const USER: &str = "poolhouse";
@@ -25,29 +30,37 @@ pub(super) struct Make {
     /// The signal for an orderly end.
     pub(super) stop: &'static str,
     pub(super) url: fn(password: &str, port: u16) -> String,
+    /// What came of asking for the server in this process. A failure is remembered too: the next test would fail the same
+    /// way.
+    pub(super) asked: OnceCell<Outcome>,
 }
 
 impl Make {
     /// The kind whose private server this URL stands for.
     pub(super) fn of_url(url: &str) -> Option<&'static Self> {
-        KINDS.iter().find(|make| make.stands_for == url)
+        let all = [
+            #[cfg(feature = "postgres")]
+            &POSTGRES,
+            #[cfg(feature = "mysql")]
+            &MARIADB,
+        ];
+        all.into_iter().find(|make| make.stands_for == url)
     }
 }
 
 /// The file, beside the data, with the superuser's password.
 pub(super) const PASSWORD: &str = "password";
 
-static KINDS: &[Make] = &[
-    #[cfg(feature = "postgres")]
-    Make {
-        name: "postgres",
-        stands_for: super::POSTGRES,
-        account: "postgres",
-        server: || find_postgres("postgres"),
-        // <https://www.postgresql.org/docs/current/app-initdb.html>
-        create: |folder| {
-            let mut command = Command::new(find_postgres("initdb")?);
-            command
+#[cfg(feature = "postgres")]
+static POSTGRES: Make = Make {
+    name: "postgres",
+    stands_for: super::POSTGRES,
+    account: "postgres",
+    server: || find_postgres("postgres"),
+    // <https://www.postgresql.org/docs/current/app-initdb.html>
+    create: |folder| {
+        let mut command = Command::new(find_postgres("initdb")?);
+        command
                 .arg("--pgdata")
                 .arg(folder.join("data"))
                 .arg("--pwfile")
@@ -57,74 +70,76 @@ static KINDS: &[Make] = &[
                 .args(["--encoding", "UTF8", "--no-locale", "--no-sync"])
                 // The smallest segments: the folder is copied for each start.
                 .args(["--wal-segsize", "1"]);
-            Ok(command)
-        },
-        // <https://www.postgresql.org/docs/current/non-durability.html>
-        serve: |folder, port| {
-            let mut command = Command::new(find_postgres("postgres")?);
-            command.arg("-D").arg(folder.join("data"));
-            let port = format!("port={port}");
-            let settings = [
-                port.as_str(),
-                "listen_addresses=127.0.0.1",
-                "unix_socket_directories=",
-                "max_connections=200",
-                "fsync=off",
-                "synchronous_commit=off",
-                "full_page_writes=off",
-            ];
-            for setting in settings {
-                command.args(["-c", setting]);
-            }
-            Ok(command)
-        },
-        stop: "INT",
-        url: |password, port| format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres"),
+        Ok(command)
     },
-    #[cfg(feature = "mysql")]
-    Make {
-        name: "mariadb",
-        stands_for: super::MYSQL,
-        account: "mysql",
-        server: || find("mariadbd", "mariadb-server"),
-        // <https://mariadb.com/kb/en/mariadb-install-db/>
-        create: |folder| {
-            let mut command = Command::new(find("mariadb-install-db", "mariadb-server")?);
-            command
+    // <https://www.postgresql.org/docs/current/non-durability.html>
+    serve: |folder, port| {
+        let mut command = Command::new(find_postgres("postgres")?);
+        command.arg("-D").arg(folder.join("data"));
+        let port = format!("port={port}");
+        let settings = [
+            port.as_str(),
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "max_connections=200",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+        ];
+        for setting in settings {
+            command.args(["-c", setting]);
+        }
+        Ok(command)
+    },
+    stop: "INT",
+    url: |password, port| format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres"),
+    asked: OnceCell::new(),
+};
+
+#[cfg(feature = "mysql")]
+static MARIADB: Make = Make {
+    name: "mariadb",
+    stands_for: super::MYSQL,
+    account: "mysql",
+    server: || find("mariadbd", "mariadb-server"),
+    // <https://mariadb.com/kb/en/mariadb-install-db/>
+    create: |folder| {
+        let mut command = Command::new(find("mariadb-install-db", "mariadb-server")?);
+        command
                 .args(FILES)
                 // With an equals sign: the script does not understand two words.
                 .arg(format!("--datadir={}", folder.join("data").display()))
                 .env("TMPDIR", folder)
                 .args(["--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"]);
-            Ok(command)
-        },
-        // <https://mariadb.com/kb/en/mariadbd-options/>
-        serve: |folder, port| {
-            let option = |name: &str, value: &Path| format!("--{name}={}", value.display());
-            let mut command = Command::new(find("mariadbd", "mariadb-server")?);
-            command
-                .args(FILES)
-                .arg(option("datadir", &folder.join("data")))
-                .arg(option("tmpdir", folder))
-                .arg(option("pid-file", &folder.join("pid")))
-                .arg(option("init-file", &folder.join(INIT_FILE)))
-                .arg(format!("--port={port}"))
-                .args([
-                    "--bind-address=127.0.0.1",
-                    "--socket=socket",
-                    "--skip-name-resolve",
-                ])
-                .args([
-                    "--innodb-flush-log-at-trx-commit=0",
-                    "--skip-innodb-doublewrite",
-                ])
-                .args(["--sync-binlog=0", "--skip-log-bin", "--max-connections=200"]);
-            Ok(command)
-        },
-        stop: "TERM",
-        url: |password, port| format!("mysql://{USER}:{password}@127.0.0.1:{port}/mysql"),
+        Ok(command)
     },
-];
+    // <https://mariadb.com/kb/en/mariadbd-options/>
+    serve: |folder, port| {
+        let option = |name: &str, value: &Path| format!("--{name}={}", value.display());
+        let mut command = Command::new(find("mariadbd", "mariadb-server")?);
+        command
+            .args(FILES)
+            .arg(option("datadir", &folder.join("data")))
+            .arg(option("tmpdir", folder))
+            .arg(option("pid-file", &folder.join("pid")))
+            .arg(option("init-file", &folder.join(INIT_FILE)))
+            .arg(format!("--port={port}"))
+            .args([
+                "--bind-address=127.0.0.1",
+                "--socket=socket",
+                "--skip-name-resolve",
+            ])
+            .args([
+                "--innodb-flush-log-at-trx-commit=0",
+                "--skip-innodb-doublewrite",
+            ])
+            .args(["--sync-binlog=0", "--skip-log-bin", "--max-connections=200"]);
+        Ok(command)
+    },
+    stop: "TERM",
+    url: |password, port| format!("mysql://{USER}:{password}@127.0.0.1:{port}/mysql"),
+    asked: OnceCell::new(),
+};
 
 /// No files of the machine's own, and few and small ones.
 #[cfg(feature = "mysql")]

@@ -25,10 +25,7 @@ mod machine;
 mod make;
 mod shared;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use once_cell::sync::{Lazy, OnceCell};
+use std::io;
 
 use self::make::Make;
 use super::error::TestError;
@@ -52,19 +49,25 @@ struct Failure {
 }
 
 impl Failure {
-    fn new(what: impl ToString, cure: impl ToString) -> Self {
+    fn new(what: impl Into<String>, cure: impl Into<String>) -> Self {
         Self {
-            what: what.to_string(),
-            cure: cure.to_string(),
+            what: what.into(),
+            cure: cure.into(),
         }
     }
 }
 
-type Outcome = Result<String, Failure>;
+impl From<io::Error> for Failure {
+    /// A folder that cannot be made, or a file that cannot be written.
+    fn from(error: io::Error) -> Self {
+        Self::new(
+            format!("the folder of a private server cannot be written: {error}"),
+            "Make room in the folder for temporary files",
+        )
+    }
+}
 
-/// The servers that this process has asked for. A failure is remembered too: the next test would fail the same way.
-static ASKED: Lazy<Mutex<HashMap<&'static str, Arc<OnceCell<Outcome>>>>> =
-    Lazy::new(Mutex::default);
+type Outcome = Result<String, Failure>;
 
 /// Points the settings to the private server, if nothing else names one. Starts it when it does not run.
 ///
@@ -75,18 +78,14 @@ pub(super) async fn settle(settings: &mut EngineSettings) -> Result<(), Error> {
     let Some(make) = Make::of_url(settings.url.expose()) else {
         return Ok(());
     };
-    let cell = {
-        let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(asked.entry(make.name).or_default())
-    };
-    let outcome =
-        tokio::task::spawn_blocking(move || cell.get_or_init(|| shared::url(make)).clone());
+    let outcome = tokio::task::spawn_blocking(|| make.asked.get_or_init(|| shared::url(make)));
+    // It only fails when the runtime is shut down, and then nobody sees it.
     let outcome = outcome
         .await
-        .unwrap_or_else(|error| Err(Failure::new(error, "This is a bug")));
+        .map_err(|error| sqlx::Error::Io(io::Error::other(error)))?;
     match outcome {
         Ok(url) => {
-            let url = DatabaseUrl::parse(&url)
+            let url = DatabaseUrl::parse(url)
                 .map_err(|reason| TestError::new(settings, reason, "This is a bug"))?;
             settings.move_to(url);
             Ok(())

@@ -8,7 +8,7 @@ use std::process::{self, Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::cluster::{self, no_folder};
+use super::cluster;
 use super::machine::{Account, running, unfinished};
 use super::make::{Make, PASSWORD};
 use super::{Failure, Outcome};
@@ -32,14 +32,14 @@ pub(super) fn url(make: &'static Make) -> Outcome {
     let key = cluster::key(make)?;
     let account = Account::unprivileged(make.account)?;
     // The account's own, so that the keeper can remove what is in it.
-    let all = running().map_err(no_folder)?.join(make.name);
+    let all = running()?.join(make.name);
     if !all.is_dir() {
-        account.folder(&all).or_else(if_there).map_err(no_folder)?;
+        account.folder(&all).or_else(if_there)?;
     }
     let folder = all.join(&key);
     // Held while a server starts, so that the others wait; it ends with the process, however that ends.
-    let lock = File::create(folder.with_extension("lock")).map_err(no_folder)?;
-    lock.lock().map_err(no_folder)?;
+    let lock = File::create(folder.with_extension("lock"))?;
+    lock.lock()?;
     let begun = Instant::now();
     loop {
         if let Some(url) = join(make, &folder)? {
@@ -75,7 +75,7 @@ fn join(make: &Make, folder: &Path) -> Result<Option<String>, Failure> {
     match File::create(&name) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(no_folder(error)),
+        Err(error) => return Err(error.into()),
     }
     let port = fs::read_to_string(folder.join("port"));
     let Some(port) = port.ok().and_then(|port| port.parse().ok()) else {
@@ -84,18 +84,18 @@ fn join(make: &Make, folder: &Path) -> Result<Option<String>, Failure> {
     if !answers(port) {
         return Ok(None);
     }
-    let password = fs::read_to_string(folder.join(PASSWORD)).map_err(no_folder)?;
+    let password = fs::read_to_string(folder.join(PASSWORD))?;
     Ok(Some((make.url)(&password, port)))
 }
 
 /// Starts a server, with this process as its first user.
 fn start(make: &Make, account: Account, key: &str, folder: &Path) -> Outcome {
-    account.folder(folder).map_err(no_folder)?;
+    account.folder(folder)?;
     let password = cluster::put(make, key, account, folder)?;
-    let port = free_port().map_err(no_folder)?;
+    let port = free_port()?;
     let users = folder.join("users");
-    account.folder(&users).map_err(no_folder)?;
-    File::create(users.join(process::id().to_string())).map_err(no_folder)?;
+    account.folder(&users)?;
+    File::create(users.join(process::id().to_string()))?;
 
     let patience = std::env::var(PATIENCE_VARIABLE).unwrap_or_else(|_| PATIENCE.to_owned());
     let server = (make.serve)(folder, port)?;
@@ -117,8 +117,8 @@ fn start(make: &Make, account: Account, key: &str, folder: &Path) -> Outcome {
     until_it_answers(make, keeper, folder, port)?;
     // Last, and at once: where it is, there is a server.
     let unfinished = unfinished(&folder.join("port"));
-    fs::write(&unfinished, port.to_string()).map_err(no_folder)?;
-    fs::rename(&unfinished, folder.join("port")).map_err(no_folder)?;
+    fs::write(&unfinished, port.to_string())?;
+    fs::rename(&unfinished, folder.join("port"))?;
     Ok((make.url)(&password, port))
 }
 

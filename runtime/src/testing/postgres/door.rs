@@ -29,7 +29,7 @@ pub(super) struct Door {
 
 /// The driver's options of a recipe, without the database.
 pub(super) fn options(recipe: &Recipe) -> Result<String, Error> {
-    Ok(format!("{:?}", connector(recipe, "")?.options))
+    Ok(format!("{:?}", connector(recipe, "")?.options()))
 }
 
 fn connector(recipe: &Recipe, database: &str) -> Result<Arc<Connector<Postgres>>, Error> {

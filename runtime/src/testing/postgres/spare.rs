@@ -194,7 +194,7 @@ impl Site {
         // The engine runs it when it takes the connection.
         settings.session = None;
         let connector = Arc::new(Connector::<Postgres>::new(settings)?);
-        let options = format!("{:?}", connector.options);
+        let options = format!("{:?}", connector.options());
         let kept = {
             let mut kept = self.kept.lock();
             kept.connections.get_mut(&options).and_then(Vec::pop)

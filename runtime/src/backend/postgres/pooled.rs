@@ -1,0 +1,288 @@
+//! Statements behind a pooler in transaction mode, where a session of the server is ours only while a transaction is open
+//! (<https://www.pgbouncer.org/features.html>).
+//!
+//! The driver sends a statement with parameters in two steps, each with an answer of its own: it is prepared, then bound
+//! and executed. Between the two the pooler may change the session, and the second step would meet no prepared statement
+//! there, or somebody else's. So:
+//!
+//! - A statement without the extended protocol (`raw_sql`) is one message, and safe as it is.
+//! - Any other gets a transaction of its own, `BEGIN … COMMIT`: two round trips more. It is not named, so nothing of it
+//!   is left in the session.
+//! - In a transaction the session is ours. Statements go the driver's normal way there, named and kept, from a
+//!   [`BEGIN`] that clears what others have left, to an end before which the kept ones are closed.
+//!
+//! The driver's `BEGIN` cannot be sent together with what follows it: it waits for each answer before it sends more.
+
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgConnection, PgStatement, PgTypeInfo};
+use sqlx::{Arguments, Connection, Execute, Executor, Postgres, SqlSafeStr, SqlStr};
+use sqlx_core::describe::Describe;
+use sqlx_core::transaction::TransactionManager;
+
+use crate::backend::sql::{first_words, is_one_of};
+use crate::backend::{Backend, Executes, Pooled, Step};
+use crate::error::{Error, UsageError};
+use crate::settings::EngineSettings;
+
+type Transactions = <Postgres as sqlx::Database>::TransactionManager;
+
+/// Follows the begin of a transaction in which statements may be named.
+///
+/// pgbouncer understands it from 1.22 on, and before 1.21 does not care; 1.21.0 itself loses track of the statements of
+/// others (<https://www.pgbouncer.org/changelog.html>).
+pub(super) const CLEAR: &str = "DEALLOCATE ALL";
+
+/// Begins such a transaction.
+const BEGIN: &str = "BEGIN; DEALLOCATE ALL";
+
+/// What holds the steps of one statement together.
+#[derive(Clone, Copy)]
+struct Unit {
+    open: &'static str,
+    keep: &'static str,
+    undo: &'static str,
+}
+
+/// A transaction of the statement's own.
+const OWN: Unit = Unit {
+    open: "BEGIN",
+    keep: "COMMIT",
+    undo: "ROLLBACK",
+};
+
+/// A part of a transaction that was begun without the driver's knowledge.
+const PART: Unit = Unit {
+    open: "SAVEPOINT poolhouse",
+    keep: "RELEASE SAVEPOINT poolhouse",
+    undo: "ROLLBACK TO SAVEPOINT poolhouse; RELEASE SAVEPOINT poolhouse",
+};
+
+/// Statements that are about the transaction itself, and have no parameters.
+const CONTROL: &[&str] = &[
+    "BEGIN",
+    "START",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "ABORT",
+    "SAVEPOINT",
+    "RELEASE",
+];
+
+/// A query that can be sent more than once.
+#[derive(Clone)]
+struct Query {
+    sql: SqlStr,
+    statement: Option<PgStatement>,
+    /// `None`: in one message, without the extended protocol.
+    arguments: Option<PgArguments>,
+    named: bool,
+}
+
+impl Execute<'_, Postgres> for Query {
+    fn sql(self) -> SqlStr {
+        self.sql
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.statement.as_ref()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        Ok(self.arguments.take())
+    }
+
+    fn persistent(&self) -> bool {
+        self.named
+    }
+}
+
+impl Query {
+    fn read<'q>(mut query: impl Execute<'q, Postgres>) -> sqlx::Result<Self> {
+        let named = query.persistent();
+        let statement = query.statement().cloned();
+        let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
+        let sql = query.sql();
+        let mut query = Self {
+            sql,
+            statement,
+            arguments,
+            named,
+        };
+        let control = first_words(query.sql.as_str())
+            .next()
+            .is_some_and(|word| is_one_of(word, CONTROL));
+        if control {
+            query.without_arguments();
+        }
+        Ok(query)
+    }
+
+    /// Sends it in one message, if it has no parameters; tells whether that changes anything.
+    fn without_arguments(&mut self) -> bool {
+        self.arguments
+            .take_if(|arguments| Arguments::len(arguments) == 0)
+            .is_some()
+    }
+}
+
+/// A `LISTEN` would be heard by whoever has the session next, if by anyone.
+fn refuse_listen(query: &Query, settings: &EngineSettings) -> Result<(), Error> {
+    if first_words(query.sql.as_str()).any(|word| is_one_of(word, &["LISTEN"])) {
+        return Err(UsageError::listen(settings).into());
+    }
+    Ok(())
+}
+
+/// How the query is held together; `None` when it is safe as it is.
+async fn unit_for(
+    connection: &mut PgConnection,
+    query: &mut Query,
+    begun_by_hand: bool,
+) -> sqlx::Result<Option<Unit>> {
+    if Transactions::get_transaction_depth(connection) > 0 {
+        return Ok(None);
+    }
+    // Those of a transaction that was ended without our knowledge are in another session by now.
+    forget_statements(connection).await?;
+    if query.arguments.is_none() {
+        return Ok(None);
+    }
+    query.named = false;
+    let in_transaction = begun_by_hand && in_transaction(connection).await?;
+    Ok(Some(if in_transaction { PART } else { OWN }))
+}
+
+pub(super) fn fetch_many<'e, 'q: 'e, E>(
+    connection: &'e mut PgConnection,
+    query: E,
+    pooled: Pooled,
+) -> BoxStream<'e, sqlx::Result<Step<Postgres>>>
+where
+    E: Execute<'q, Postgres> + 'q,
+{
+    let query = Query::read(query);
+    Box::pin(async_stream::try_stream! {
+        let mut query = query?;
+        refuse_listen(&query, &pooled.settings)?;
+        let mut unit = unit_for(connection, &mut query, pooled.begun_by_hand).await?;
+        let mut tried_again = false;
+        loop {
+            if let Some(unit) = unit {
+                run(connection, unit.open).await?;
+            }
+            let mut steps = Executor::fetch_many(&mut *connection, query.clone());
+            let mut error = None;
+            while let Some(step) = steps.next().await {
+                match step {
+                    Ok(step) => yield step,
+                    Err(failed) => {
+                        error = Some(failed);
+                        break;
+                    }
+                }
+            }
+            drop(steps);
+            match (unit, error) {
+                (None, None) => break,
+                (Some(unit), None) => {
+                    run(connection, unit.keep).await?;
+                    break;
+                }
+                (Some(opened), Some(error)) if !Postgres::ends_session(&error) => {
+                    run(connection, opened.undo).await?;
+                    if lost_its_statement(&error) && !tried_again {
+                        tried_again = true;
+                    } else if refuses_transactions(&error) && query.without_arguments() {
+                        unit = None;
+                    } else {
+                        Err(error)?;
+                    }
+                }
+                (_, Some(error)) => Err(error)?,
+            }
+        }
+    })
+}
+
+pub(super) async fn prepare_with(
+    connection: &mut PgConnection,
+    sql: SqlStr,
+    parameters: &[PgTypeInfo],
+) -> sqlx::Result<PgStatement> {
+    let begun = begin_named(connection).await?;
+    let prepared = Postgres::prepare_with(connection, sql, parameters).await;
+    end_named(connection, begun).await?;
+    prepared
+}
+
+pub(super) async fn describe(
+    connection: &mut PgConnection,
+    sql: SqlStr,
+) -> sqlx::Result<Describe<Postgres>> {
+    let begun = begin_named(connection).await?;
+    let described = Postgres::describe(connection, sql).await;
+    end_named(connection, begun).await?;
+    described
+}
+
+/// Begins a transaction for a statement that the driver names; false inside of one, where it may do so anyway.
+async fn begin_named(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    if Transactions::get_transaction_depth(connection) > 0 {
+        return Ok(false);
+    }
+    forget_statements(connection).await?;
+    Transactions::begin(connection, Some(BEGIN.into_sql_str())).await?;
+    Ok(true)
+}
+
+async fn end_named(connection: &mut PgConnection, begun: bool) -> sqlx::Result<()> {
+    if begun {
+        forget_statements(connection).await?;
+        Transactions::rollback(connection).await?;
+    }
+    Ok(())
+}
+
+/// Closes what the driver has prepared and kept.
+pub(super) async fn forget_statements(connection: &mut PgConnection) -> sqlx::Result<()> {
+    if connection.cached_statements_size() > 0 {
+        connection.clear_cached_statements().await?;
+    }
+    Ok(())
+}
+
+/// Runs a statement of ours in one message.
+fn run<'c>(connection: &'c mut PgConnection, sql: &'static str) -> BoxFuture<'c, sqlx::Result<()>> {
+    Box::pin(async move {
+        let mut steps = Executor::fetch_many(connection, sqlx::raw_sql(sql));
+        while steps.try_next().await?.is_some() {}
+        Ok(())
+    })
+}
+
+/// Whether a transaction is open on the server. Outside of any, both times are that of the statement's arrival.
+async fn in_transaction(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let ask = "SELECT (now() <> statement_timestamp())::int::int8";
+    Ok(Postgres::number(connection, ask).await? != 0)
+}
+
+/// 26000: to look up a type, the driver has sent a query between the two steps, which makes the server forget a statement
+/// that is not named (<https://www.postgresql.org/docs/current/protocol-flow.html>). Now it knows the type.
+fn lost_its_statement(error: &sqlx::Error) -> bool {
+    has_code(error, "26000")
+}
+
+/// 25001: `VACUUM`, `CREATE DATABASE` and the like, which have no parameters.
+fn refuses_transactions(error: &sqlx::Error) -> bool {
+    has_code(error, "25001")
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.code().as_deref() == Some(code))
+}

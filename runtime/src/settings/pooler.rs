@@ -1,0 +1,60 @@
+//! What a pooler between the engine and its server changes.
+
+use super::engine::EngineSettings;
+use super::error::SettingsError;
+use super::form::Isolation;
+use super::migrations::Migrations;
+
+impl EngineSettings {
+    /// What needs a session has none behind a pooler.
+    pub(super) fn check_pooler(&self, in_test: bool) -> Result<(), SettingsError> {
+        let no_session = |setting, cure| {
+            Err(SettingsError::NoSession {
+                engine: self.engine.clone(),
+                setting: self.describe(setting),
+                pooler: self.describe("pooler"),
+                cure,
+            })
+        };
+        if self.pooler.is_none() {
+            return Ok(());
+        }
+        if self.session.is_some() {
+            return no_session(
+                "session",
+                "use ALTER ROLE … SET or ALTER DATABASE … SET on the server, or SET LOCAL in a transaction",
+            );
+        }
+        if self.direct_url.is_some() {
+            return Ok(());
+        }
+        if in_test && self.isolation != Isolation::None {
+            return no_session(
+                "isolation",
+                "set `direct_url` to the URL past the pooler; tests get their databases there",
+            );
+        }
+        if !matches!(self.migrations, Migrations::None) {
+            return no_session(
+                "migrations",
+                "set `direct_url` to the URL past the pooler; they run there",
+            );
+        }
+        Ok(())
+    }
+
+    /// The same settings for connections straight to the server, when it is known where that is.
+    pub(crate) fn past_the_pooler(&self) -> Option<Self> {
+        let direct = self.direct_url.clone()?;
+        let mut settings = self.clone();
+        let source = self.shown("direct_url").map(|shown| shown.source.clone());
+        if let Some(shown) = settings.shown.iter_mut().find(|shown| shown.name == "url") {
+            shown.value = direct.to_string();
+            shown.source = source.unwrap_or_else(|| shown.source.clone());
+        }
+        settings.url = direct;
+        settings.direct_url = None;
+        settings.pooler = None;
+        Some(settings)
+    }
+}

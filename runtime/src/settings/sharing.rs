@@ -1,0 +1,62 @@
+//! Whether two who start one engine mean the same.
+
+use super::engine::EngineSettings;
+use super::error::SettingsError;
+
+impl EngineSettings {
+    /// Whether these settings can share the pool that was started with `started`.
+    ///
+    /// They can when each setting that somebody gave here has the same value there, wherever it was given. A setting that
+    /// nobody gave here asks for nothing.
+    ///
+    /// # Errors
+    /// [`SettingsError::Differ`], with every setting that differs.
+    pub(crate) fn same_as(&self, started: &Self) -> Result<(), SettingsError> {
+        // Code under test that starts its engine gets the test's, which stands for it with settings of its own.
+        if started.isolated {
+            return Ok(());
+        }
+        let asked = self.shown.iter().filter(|shown| !shown.source.is_default());
+        let mut differences: Vec<_> = asked
+            .filter(|asked| match asked.name {
+                // What is shown of these is not all there is.
+                "url" => self.url != started.url,
+                "direct_url" => self.direct_url != started.direct_url,
+                "migrations" => !self.migrations.same_as(&started.migrations),
+                name => started
+                    .shown(name)
+                    .is_none_or(|shown| shown.value != asked.value),
+            })
+            .map(|asked| format!("{asked}, started with {}", started.describe(asked.name)))
+            .collect();
+        for (name, node) in &self.nodes {
+            let Some(node) = node else { continue };
+            let same = started.nodes.iter().any(|(known, other)| {
+                known == name && other.as_ref().is_none_or(|other| other.url == node.url)
+            });
+            if !same {
+                differences.push(format!("node `{name}`: {}", node.describe("url")));
+            }
+        }
+        let hooks = [
+            ("connect_with", &self.connect, &started.connect),
+            ("before_connect", &self.before, &started.before),
+        ];
+        for (setting, ours, theirs) in hooks {
+            let others = ours
+                .iter()
+                .filter(|hook| !theirs.iter().any(|other| hook.same_as(other)));
+            differences.extend(
+                others.map(|hook| format!("{setting} ({}), started with another", hook.source)),
+            );
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let engine = self.engine.clone();
+        Err(SettingsError::Differ {
+            engine,
+            differences: differences.join("; "),
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! The choice of a host, as libpq makes it.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, ensure};
+use poolhouse::{Settings, engine_finder_with, with_pool};
+use poolhouse_tests::{Kind, PrivateServer, servers};
+use sqlx::{MySql, Postgres, Sqlite};
+
+use super::{started, url_of};
+
+/// A port that nobody listens on.
+const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+#[tokio::test]
+async fn each_target_finds_its_host() -> anyhow::Result<()> {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return Ok(());
+    };
+    let primary = builder.start().await?;
+    let replica = primary.replica().await?;
+    let database = primary.database("hosts").await?;
+    let user = format!("{}:{}", database.name(), database.password());
+    let there = || async {
+        replica
+            .ask(&[format!(
+                "SELECT 1 / count(*) FROM pg_database WHERE datname = '{}'",
+                database.name()
+            )])
+            .await
+    };
+    poolhouse_tests::eventually("the replica has the database", async || {
+        there().await.map(drop)
+    })
+    .await?;
+
+    let (one, other) = (primary.address(), replica.address());
+    for (hosts, rest, expected) in [
+        (vec![one, other], "", one),
+        (vec![other, one], "", other),
+        (vec![NOBODY, other, one], "", other),
+        (vec![other, one], "?target_session_attrs=any", other),
+        (
+            vec![other, NOBODY, one],
+            "?target_session_attrs=read-write",
+            one,
+        ),
+        (vec![other, one], "?target_session_attrs=primary", one),
+        (vec![one, other], "?target_session_attrs=read-only", other),
+        (vec![one, other], "?target_session_attrs=standby", other),
+        (
+            vec![one, other],
+            "?target_session_attrs=prefer-standby",
+            other,
+        ),
+        (
+            vec![NOBODY, one],
+            "?target_session_attrs=prefer-standby",
+            one,
+        ),
+    ] {
+        let rest = format!("{}{rest}", database.name());
+        let settings = Settings::new()
+            .engine("hosts")
+            .url(url_of("postgres", &user, &hosts, &rest));
+        let engine = started::<Postgres>(&settings).await?;
+        let port: i32 = sqlx::query_scalar("SELECT inet_server_port()")
+            .fetch_one(&engine)
+            .await?;
+        ensure!(
+            port == i32::from(expected.port()),
+            "{hosts:?} {rest}: {port}"
+        );
+        ensure!(engine.connect_options().get_port() == expected.port());
+        engine.close_connection_pool().await;
+    }
+
+    // By chance, both get some of twenty connections: only one try in half a million misses one of them.
+    let rest = format!("{}?load_balance_hosts=random", database.name());
+    let url = url_of("postgres", &user, &[one, other], &rest);
+    let settings = Settings::new()
+        .engine("hosts")
+        .url(url)
+        .max_size(20)
+        .min_size(20);
+    let engine = started::<Postgres>(&settings).await?;
+    let here = database.sessions().await?.len();
+    ensure!((1..20).contains(&here), "{here} of 20");
+    engine.close_connection_pool().await;
+
+    // Nobody is what is wanted.
+    let rest = format!("{}?target_session_attrs=standby", database.name());
+    let settings = Settings::new()
+        .engine("hosts")
+        .url(url_of("postgres", &user, &[NOBODY, one], &rest))
+        .start_timeout("300ms");
+    let error = started::<Postgres>(&settings).await.err();
+    let said = error.context("it has started")?.to_string();
+    for words in [
+        "none of the hosts that answer is standby (127.0.0.1:1: the server refused the connection",
+        &format!("{one}: it is not standby), tried "),
+        "correct the hosts and target_session_attrs of the url",
+    ] {
+        ensure!(said.contains(words), "{words:?} is not in {said}");
+    }
+    ensure!(!said.contains(database.password()), "{said}");
+    database.no_session_left().await
+}
+
+#[tokio::test]
+async fn a_wrong_password_ends_the_search() -> anyhow::Result<()> {
+    let Some(server) = servers::require(Kind::Postgres) else {
+        return Ok(());
+    };
+    let database = server.database("hosts").await?;
+    let address = database.address()?;
+    let url = url_of(
+        "postgres",
+        "nobody:wrong",
+        &[address, NOBODY],
+        database.name(),
+    );
+    let error = started::<Postgres>(&Settings::new().engine("hosts").url(url))
+        .await
+        .err();
+    let said = error.context("it has started")?.to_string();
+    ensure!(said.contains("rejected the user or the password"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_list_that_is_none_is_explained() -> anyhow::Result<()> {
+    for (url, words) in [
+        (
+            "postgres://u:s3cret@h1,h2,h3/db?port=5432,5433",
+            "the hosts of the url are not clear: it has 2 ports for 3 hosts; give one for all, or one for each",
+        ),
+        (
+            "postgres://u:s3cret@h1,h2/db?target_session_attrs=read-only2",
+            "`read-only2` is not a value of target_session_attrs (did you mean `read-only`?)",
+        ),
+    ] {
+        let settings = Settings::new().engine("hosts").url(url);
+        let said = match url.replace("postgres", "mysql") {
+            mysql if said_by::<MySql>(&settings.clone().url(&mysql))?.contains(words) => {
+                said_by::<Postgres>(&settings)?
+            }
+            mysql => anyhow::bail!("{mysql} is accepted"),
+        };
+        ensure!(
+            said.contains(words) && said.contains("url = postgres://u:***@h1,h2"),
+            "{said}"
+        );
+        ensure!(!said.contains("s3cret"), "{said}");
+    }
+    // A comma in the name of a file is no list.
+    engine_finder_with::<Sqlite>(&Settings::new().engine("hosts_file").url("sqlite:a,b.db"))?;
+    Ok(())
+}
+
+fn said_by<DB: poolhouse::Backend>(settings: &Settings) -> anyhow::Result<String> {
+    let found = engine_finder_with::<DB>(settings);
+    Ok(found.err().context("it is accepted")?.to_string())
+}
+
+#[with_pool(engine = "hosts", url = url)]
+async fn on_a_sqlx_pool(url: &str, #[pool] pool: sqlx::PgPool) -> Result<(), poolhouse::Error> {
+    let _ = (url, pool);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sqlx_pool_knows_one_host() -> anyhow::Result<()> {
+    let started = on_a_sqlx_pool("postgres://u@127.0.0.1:1,127.0.0.1:2/db").await;
+    let said = started.err().context("it has started")?.to_string();
+    ensure!(said.contains("which knows one host"), "{said}");
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Nodes: started and closed with their engine, and skipped while they are away.
+
+use anyhow::{Context, ensure};
+use poolhouse::{PgEngine, Settings};
+use poolhouse_tests::{Kind, PrivateServer, Stop, TestDatabase, eventually};
+use sqlx::Postgres;
+
+use super::{number, started};
+
+async fn port(engine: &PgEngine) -> sqlx::Result<i32> {
+    sqlx::query_scalar("SELECT inet_server_port()")
+        .fetch_one(engine)
+        .await
+}
+
+/// An engine on the primary, with the replica as a node.
+fn settings(database: &TestDatabase, replica: &PrivateServer) -> Settings {
+    let node = Settings::new()
+        .url(database.url_through(replica.address()))
+        .start_timeout("300ms")
+        .max_size(2)
+        .min_size(2);
+    Settings::new()
+        .engine("with_nodes")
+        .url(database.url())
+        .node("replica1", node)
+}
+
+#[tokio::test]
+async fn a_reader_is_the_replica_while_it_is_there() -> anyhow::Result<()> {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return Ok(());
+    };
+    let primary = builder.start().await?;
+    let database = primary.database("nodes").await?;
+    let mut replica = primary.replica().await?;
+    let at_primary = i32::from(primary.address().port());
+    let at_replica = i32::from(replica.address().port());
+    let sessions = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'",
+        database.name()
+    );
+
+    let db: PgEngine = started(&settings(&database, &replica)).await?;
+    let node = db.node("replica1")?;
+    ensure!(node.name() == "with_nodes/replica1");
+    ensure!(node.status().size == 2 && number(&replica, &sessions).await? == 2);
+    ensure!(port(&db).await? == at_primary && port(&node).await? == at_replica);
+    ensure!(port(&db.reader()).await? == at_replica);
+
+    let said = db
+        .node("replica2")
+        .err()
+        .context("it is there")?
+        .to_string();
+    ensure!(
+        said == "engine `with_nodes` has no node `replica2`; known: replica1. Did you mean `replica1`? Write \
+                 [engines.with_nodes.nodes.replica2] into poolhouse.toml to add it",
+        "{said}"
+    );
+
+    replica.stop(Stop::Orderly).await?;
+    // The first one who meets the closed connection finds it out; whoever reads after that is at the primary.
+    eventually("readers go to the primary", async || {
+        ensure!(port(&db.reader()).await? == at_primary);
+        Ok(())
+    })
+    .await?;
+    replica.start().await?;
+    eventually("readers are back at the replica", async || {
+        ensure!(port(&db.reader()).await? == at_replica);
+        Ok(())
+    })
+    .await?;
+
+    db.close_connection_pool().await;
+    ensure!(db.node("replica1")?.status().size == 0);
+    eventually("no session is left", async || {
+        let left = number(&replica, &sessions).await?;
+        ensure!(left == 0, "{left}");
+        Ok(())
+    })
+    .await?;
+    database.no_session_left().await?;
+
+    // It need not be there at the start.
+    replica.stop(Stop::Orderly).await?;
+    let db: PgEngine = started(&settings(&database, &replica).engine("early")).await?;
+    ensure!(port(&db.reader()).await? == at_primary);
+    replica.start().await?;
+    eventually("the replica is found", async || {
+        ensure!(port(&db.reader()).await? == at_replica);
+        Ok(())
+    })
+    .await?;
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_nodes_a_reader_is_the_engine_itself() -> anyhow::Result<()> {
+    let settings = Settings::new().engine("alone").url("sqlite::memory:");
+    let db = started::<sqlx::Sqlite>(&settings).await?;
+    sqlx::query("CREATE TABLE band (id int)")
+        .execute(&db)
+        .await?;
+    let n: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(&db.reader())
+        .await?;
+    ensure!(n == 0);
+    let said = db.node("x").err().context("it is there")?.to_string();
+    ensure!(said.contains("known: none."), "{said}");
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+#[test]
+fn a_node_needs_a_url_of_its_own() -> anyhow::Result<()> {
+    let settings = Settings::new()
+        .engine("with_nodes")
+        .url("postgres://u@h/db")
+        .node("replica1", Settings::new().max_size(2));
+    let found = poolhouse::engine_finder_with::<Postgres>(&settings);
+    let said = found.err().context("it is accepted")?.to_string();
+    ensure!(
+        said == "engine `with_nodes`: its node `replica1` has no URL. Write `url` into its section of poolhouse.toml, give \
+                 it in code, or set the variable POOLHOUSE_WITH_NODES_NODES_REPLICA1_URL",
+        "{said}"
+    );
+    Ok(())
+}

@@ -1,0 +1,279 @@
+//! Behind a real pgbouncer, in both of its modes.
+
+mod bad_input;
+mod transactions;
+
+use std::num::NonZeroU32;
+
+use anyhow::{Context, ensure};
+use futures_util::TryStreamExt;
+use poolhouse::{PgEngine, Settings, engine_finder_with};
+use poolhouse_tests::{
+    Heard, Kind, PgBouncer, TestDatabase, faults::pooler, pgbouncer::Mode, servers,
+};
+use sqlx::{Executor, Postgres, Row, SqlStr};
+use tokio::task::JoinSet;
+
+const MODES: [Mode; 2] = [Mode::Session, Mode::Transaction];
+
+/// A database and a pgbouncer before it, whose sessions are two.
+struct Place {
+    database: TestDatabase,
+    pooler: PgBouncer,
+}
+
+impl Place {
+    async fn of(mode: Mode) -> anyhow::Result<Option<Self>> {
+        let Some(server) = servers::require(Kind::Postgres) else {
+            return Ok(None);
+        };
+        let database = server.database("pooled").await?;
+        // In session mode every client has a session of its own for as long as it is there.
+        let sessions = if mode == Mode::Session { "20" } else { "2" };
+        let pooler = PgBouncer::start(&database, mode, &[("default_pool_size", sessions)]).await?;
+        Ok(Some(Self { database, pooler }))
+    }
+
+    /// Settings of an engine that goes through it and does not say so.
+    fn undeclared(&self) -> Settings {
+        Settings::new()
+            .engine("pooled")
+            .url(self.pooler.url())
+            .max_size(6)
+    }
+
+    fn settings(&self) -> Settings {
+        self.undeclared().pooler("pgbouncer")
+    }
+
+    async fn started(&self) -> anyhow::Result<PgEngine> {
+        started(&self.settings()).await
+    }
+}
+
+async fn started(settings: &Settings) -> anyhow::Result<PgEngine> {
+    let engine = engine_finder_with::<Postgres>(settings)?;
+    engine.start_connection_pool().await?;
+    Ok(engine)
+}
+
+/// Plays a case in both modes, each on a current-thread runtime of its own.
+async fn in_both_modes(case: impl AsyncFn(Place) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for mode in MODES {
+        if let Some(place) = Place::of(mode).await? {
+            case(place).await.with_context(|| format!("{mode:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_tasks_share_five_sessions() -> anyhow::Result<()> {
+    // `tests/compare` plays it with ten times as many.
+    const QUERIES: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
+    pooler::many_queries_on_the_engine(QUERIES).await
+}
+
+#[tokio::test]
+async fn a_type_of_the_users_own_is_found_in_the_right_session() -> anyhow::Result<()> {
+    in_both_modes(async |place| {
+        let db = place.started().await?;
+        sqlx::raw_sql("CREATE TYPE mood AS ENUM ('calm', 'loud'); CREATE DOMAIN name AS text")
+            .execute(&db)
+            .await?;
+        // Each on a connection that has not seen the type.
+        let mut tasks = JoinSet::new();
+        for _ in 0..6 {
+            let db = db.clone();
+            tasks.spawn(async move {
+                let row = sqlx::query("SELECT $1::mood, ARRAY['loud'::mood, $1], 'x'::name")
+                    .bind(Mood::Calm)
+                    .fetch_one(&db)
+                    .await?;
+                let moods: Vec<Mood> = row.try_get(1)?;
+                ensure!(row.try_get::<Mood, _>(0)? == Mood::Calm);
+                ensure!(moods == [Mood::Loud, Mood::Calm]);
+                Ok(())
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
+        }
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "mood", rename_all = "lowercase")]
+enum Mood {
+    Calm,
+    Loud,
+}
+
+#[tokio::test]
+async fn what_cannot_run_in_a_transaction_runs_outside_of_one() -> anyhow::Result<()> {
+    in_both_modes(async |place| {
+        let db = place.started().await?;
+        sqlx::query("CREATE TABLE band (id int)")
+            .execute(&db)
+            .await?;
+        sqlx::query("VACUUM band").execute(&db).await?;
+        sqlx::query("CREATE INDEX CONCURRENTLY band_id ON band (id)")
+            .execute(&db)
+            .await?;
+        let indexes: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pg_indexes WHERE tablename = $1")
+                .bind("band")
+                .fetch_one(&db)
+                .await?;
+        ensure!(indexes == 1);
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_statement_is_done_when_it_says_so_and_undone_when_it_fails() -> anyhow::Result<()> {
+    in_both_modes(async |place| {
+        let db = place.started().await?;
+        sqlx::raw_sql(
+            "CREATE TABLE band (id int PRIMARY KEY, \
+             leader int REFERENCES band (id) DEFERRABLE INITIALLY DEFERRED)",
+        )
+        .execute(&db)
+        .await?;
+        let insert = "INSERT INTO band VALUES ($1, $2) RETURNING id";
+        // Only the commit finds out.
+        let refused = sqlx::query(insert).bind(1).bind(7).fetch_one(&db).await;
+        let error = refused.err().context("the leader is not there")?;
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code().map(String::from));
+        ensure!(code.as_deref() == Some("23503"), "{error}");
+        sqlx::query(insert).bind(1).bind(1).execute(&db).await?;
+        let twice = sqlx::query(insert).bind(1).bind(1).execute(&db).await;
+        ensure!(twice.is_err());
+        // A stream that nobody reads to its end has not happened.
+        let mut rows = sqlx::query(insert).bind(2).bind(1).fetch(&db);
+        ensure!(rows.try_next().await?.is_some());
+        drop(rows);
+        let mut all = Vec::new();
+        for _ in 0..6 {
+            all.push(db.acquire().await?);
+        }
+        drop(all);
+        let ids: Vec<i32> = sqlx::query_scalar("SELECT id FROM band ORDER BY id")
+            .fetch_all(&db)
+            .await?;
+        ensure!(ids == [1], "{ids:?}");
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_statement_can_be_prepared_and_described() -> anyhow::Result<()> {
+    in_both_modes(async |place| {
+        let db = place.started().await?;
+        for _ in 0..10 {
+            let statement = (&db)
+                .prepare(SqlStr::from_static("SELECT $1::int8 + 1"))
+                .await?;
+            let answer: i64 = sqlx::Statement::query_scalar(&statement)
+                .bind(6_i64)
+                .fetch_one(&db)
+                .await?;
+            ensure!(answer == 7);
+            let described = (&db)
+                .describe(SqlStr::from_static("SELECT 1 AS one"))
+                .await?;
+            ensure!(sqlx::Column::name(&described.columns[0]) == "one");
+        }
+        let left: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''")
+                .fetch_one(&db)
+                .await?;
+        ensure!(left == 0, "{left} prepared statements are left");
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_pooler_that_is_not_declared_is_warned_about() -> anyhow::Result<()> {
+    const WORDS: &str = "a pooler seems to stand between";
+    in_both_modes(async |place| {
+        // Twice: the second time the pooler has its sessions already.
+        for _ in 0..2 {
+            let heard = Heard::here();
+            let db = started(&place.undeclared()).await?;
+            db.close_connection_pool().await;
+            let warnings = heard.lines(WORDS);
+            ensure!(warnings.len() == 1, "{}", heard.everything());
+            ensure!(
+                warnings[0].contains("WARN") && warnings[0].contains("set pooler = \"pgbouncer\"")
+            );
+            ensure!(!warnings[0].contains(place.database.password()));
+        }
+        for settings in [
+            place.settings(),
+            place.undeclared().url(place.database.url()),
+        ] {
+            let heard = Heard::here();
+            let db = started(&settings).await?;
+            db.close_connection_pool().await;
+            ensure!(heard.lines(WORDS).is_empty(), "{}", heard.everything());
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn migrations_and_extensions_go_past_the_pooler() -> anyhow::Result<()> {
+    in_both_modes(async |place| {
+        let folder = tempfile::TempDir::new()?;
+        std::fs::write(
+            folder.path().join("1_way.sql"),
+            "CREATE TABLE way AS SELECT source FROM pg_settings WHERE name = 'client_encoding'",
+        )?;
+        let settings = place
+            .settings()
+            .direct_url(place.database.url())
+            .migrations(folder.path())
+            .extensions(["citext"]);
+        let db = started(&settings).await?;
+        // `client` is who set the encoding of a session that no pooler has made.
+        let way: String = sqlx::query_scalar("SELECT source FROM way")
+            .fetch_one(&db)
+            .await?;
+        ensure!(way == "client", "{way}");
+        let extensions: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pg_extension WHERE extname = $1")
+                .bind("citext")
+                .fetch_one(&db)
+                .await?;
+        ensure!(extensions == 1);
+
+        let mut listener = sqlx::postgres::PgListener::connect_with(
+            &sqlx::PgPool::connect_lazy_with(db.connect_options()),
+        )
+        .await?;
+        listener.listen("news").await?;
+        sqlx::query("SELECT pg_notify($1, $2)")
+            .bind("news")
+            .bind("a new band")
+            .execute(&db)
+            .await?;
+        ensure!(listener.recv().await?.payload() == "a new band");
+        drop(listener);
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}

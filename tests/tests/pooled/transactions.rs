@@ -1,0 +1,153 @@
+//! Transactions by hand: the session is theirs from begin to end.
+
+use anyhow::ensure;
+use futures_util::future::try_join_all;
+use poolhouse::PgEngine;
+
+use super::{Mood, in_both_modes};
+
+async fn amounts(db: &PgEngine) -> sqlx::Result<Vec<i32>> {
+    sqlx::query_scalar("SELECT amount FROM entry ORDER BY amount")
+        .fetch_all(db)
+        .await
+}
+
+#[tokio::test]
+async fn many_at_the_same_time_keep_apart() -> anyhow::Result<()> {
+    in_both_modes(async |place| {
+        let db = place.started().await?;
+        sqlx::raw_sql("CREATE TABLE entry (amount int)")
+            .execute(&db)
+            .await?;
+        let one = async |task: i32| {
+            for round in 0..20 {
+                let amount = task * 100 + round;
+                let mut tx = db.begin().await?;
+                // The pool's own way, the driver's, and a savepoint.
+                sqlx::query("INSERT INTO entry VALUES ($1)")
+                    .bind(amount)
+                    .execute(&mut tx)
+                    .await?;
+                let seen: i32 = sqlx::query_scalar("SELECT amount FROM entry WHERE amount = $1")
+                    .bind(amount)
+                    .fetch_one(&mut *tx)
+                    .await?;
+                assert_eq!(seen, amount);
+                let mut nested = tx.begin_nested().await?;
+                sqlx::query("INSERT INTO entry VALUES ($1 + 1000000)")
+                    .bind(amount)
+                    .execute(&mut *nested)
+                    .await?;
+                nested.rollback().await?;
+                match round % 3 {
+                    0 => tx.commit().await?,
+                    1 => tx.rollback().await?,
+                    _ => drop(tx),
+                }
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        try_join_all((0..12).map(one)).await?;
+        let mut expected: Vec<i32> = (0..12)
+            .flat_map(|task| (0..20).step_by(3).map(move |round| task * 100 + round))
+            .collect();
+        expected.sort_unstable();
+        let told = amounts(&db).await?;
+        ensure!(told == expected, "{told:?}");
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_new_type_is_no_trouble_inside() -> anyhow::Result<()> {
+    in_both_modes(async |place| {
+        let db = place.started().await?;
+        sqlx::raw_sql("CREATE TYPE mood AS ENUM ('calm', 'loud')")
+            .execute(&db)
+            .await?;
+        let ask = async |_: usize| {
+            let mut tx = db.begin().await?;
+            let mood: Mood = sqlx::query_scalar("SELECT $1::mood")
+                .bind(Mood::Loud)
+                .fetch_one(&mut tx)
+                .await?;
+            assert_eq!(mood, Mood::Loud);
+            tx.commit().await
+        };
+        try_join_all((0..6).map(ask)).await?;
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn one_begun_as_a_plain_statement_is_not_cut_in_pieces() -> anyhow::Result<()> {
+    in_both_modes(async |place| {
+        let db = place.started().await?;
+        sqlx::raw_sql("CREATE TABLE entry (amount int); CREATE TYPE mood AS ENUM ('calm', 'loud')")
+            .execute(&db)
+            .await?;
+        for (round, end) in ["ROLLBACK", "COMMIT", ""].into_iter().enumerate() {
+            let mut checkout = db.acquire().await?;
+            sqlx::query("BEGIN").execute(&mut checkout).await?;
+            sqlx::query("INSERT INTO entry VALUES ($1)")
+                .bind(i32::try_from(round)?)
+                .execute(&mut checkout)
+                .await?;
+            let mood: Mood = sqlx::query_scalar("SELECT $1::mood")
+                .bind(Mood::Calm)
+                .fetch_one(&mut checkout)
+                .await?;
+            ensure!(mood == Mood::Calm);
+            if !end.is_empty() {
+                sqlx::query(end).execute(&mut checkout).await?;
+                // Outside of it again, on the same checkout.
+                sqlx::query("INSERT INTO entry VALUES ($1)")
+                    .bind(10 + i32::try_from(round)?)
+                    .execute(&mut checkout)
+                    .await?;
+            }
+        }
+        let told = amounts(&db).await?;
+        ensure!(told == [1, 10, 11], "{told:?}");
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_neighbour_has_left_is_in_nobodys_way() -> anyhow::Result<()> {
+    in_both_modes(async |place| {
+        // A driver that keeps its statements, in every session of the pooler.
+        let careless = sqlx::PgPool::connect(place.pooler.url()).await?;
+        for n in 0..4 {
+            // It may well fail for what it finds itself.
+            let _ = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT 'stranger {n}'")))
+                .execute(&careless)
+                .await;
+        }
+        careless.close().await;
+        let db = place.started().await?;
+        for n in 0..20 {
+            let mut tx = db.begin().await?;
+            let answer: i32 = sqlx::query_scalar("SELECT $1 + 1")
+                .bind(n)
+                .fetch_one(&mut *tx)
+                .await?;
+            ensure!(answer == n + 1);
+            tx.commit().await?;
+            let answer: i32 = sqlx::query_scalar("SELECT $1 + 2")
+                .bind(n)
+                .fetch_one(&db)
+                .await?;
+            ensure!(answer == n + 2);
+        }
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}

@@ -61,16 +61,17 @@ macro_rules! on {
                     .await;
                 ensure!(failed.is_err() && count(&engine).await? == 0);
                 // A panic.
-                let panicked = AssertUnwindSafe(engine.transaction(|transaction| {
-                    let engine = engine.clone();
-                    Box::pin(async move {
-                        sqlx::query(ADD).execute(transaction).await?;
-                        if count(&engine).await? == 0 {
-                            panic!("on purpose");
-                        }
-                        sqlx::Result::Ok(())
-                    })
-                }));
+                let panicked =
+                    AssertUnwindSafe(engine.transaction::<(), sqlx::Error, _>(|transaction| {
+                        let engine = engine.clone();
+                        Box::pin(async move {
+                            sqlx::query(ADD).execute(transaction).await?;
+                            if count(&engine).await? == 0 {
+                                panic!("on purpose");
+                            }
+                            sqlx::Result::Ok(())
+                        })
+                    }));
                 ensure!(panicked.catch_unwind().await.is_err() && count(&engine).await? == 0);
                 // A cancellation, when the statement has run.
                 let (told, ran) = tokio::sync::oneshot::channel();

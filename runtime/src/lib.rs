@@ -15,8 +15,8 @@ pub use sqlx;
 
 pub use self::backend::Backend;
 pub use self::background::closed;
-pub use self::engine::{Engine, Health, Server, Transaction};
-pub use self::error::{AcquireError, AcquireKind, Error, StartError, UsageError};
+pub use self::engine::{Engine, Health, IsolationLevel, Server, Transaction, TransactionOptions};
+pub use self::error::{AcquireError, AcquireKind, Error, StartError, TransactionError, UsageError};
 pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};

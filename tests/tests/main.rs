@@ -12,3 +12,4 @@ mod pooled;
 mod stress;
 mod support;
 mod table;
+mod transactions;

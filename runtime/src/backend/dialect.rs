@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io;
 
 use super::told::told;
+use crate::engine::TransactionOptions;
 
 /// One database, as plain data.
 ///
@@ -31,6 +32,10 @@ pub(crate) struct Dialect {
     pub(crate) pooler_sign: Option<&'static str>,
     /// What a failed connection attempt means.
     pub(crate) diagnose: fn(code: Option<&str>, message: &str) -> Option<Diagnosis>,
+    /// The statement that begins a transaction like this, `None` for the driver's own; or the option that there is not.
+    pub(crate) begin: fn(&TransactionOptions) -> Result<Option<String>, &'static str>,
+    /// Whether an error is a conflict with another transaction, after which the same work may succeed.
+    pub(crate) conflict: fn(code: Option<&str>, message: &str) -> bool,
     /// Whether a URL names a database that lives in this process's memory and dies with its last connection.
     pub(crate) in_memory: fn(url: &str) -> bool,
     /// Whether connections say goodbye one after another: the last one has something to do for the database.
@@ -91,6 +96,13 @@ pub(crate) fn words(error: &sqlx::Error) -> String {
 }
 
 impl Dialect {
+    /// Whether an error is a conflict with another transaction.
+    pub(crate) fn is_conflict(&self, error: &sqlx::Error) -> bool {
+        error
+            .as_database_error()
+            .is_some_and(|error| (self.conflict)(error.code().as_deref(), error.message()))
+    }
+
     /// Reads a connect error: the database's own codes first, then what every network has in common.
     pub(crate) fn diagnosis(&self, error: &sqlx::Error) -> Diagnosis {
         match error {
@@ -204,6 +216,22 @@ pub(crate) static POSTGRES: Dialect = Dialect {
             _ => return None,
         })
     },
+    // <https://www.postgresql.org/docs/current/sql-begin.html>
+    begin: |options| {
+        let level = options
+            .isolation
+            .map(|level| format!(" ISOLATION LEVEL {level}"));
+        let mode = if options.read_only { " READ ONLY" } else { "" };
+        let defer = if options.deferrable {
+            " DEFERRABLE"
+        } else {
+            ""
+        };
+        let asked = format!("{}{mode}{defer}", level.unwrap_or_default());
+        Ok((!asked.is_empty()).then(|| format!("BEGIN{asked}")))
+    },
+    // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>
+    conflict: |code, _| matches!(code, Some("40001" | "40P01")),
     in_memory: |_| false,
     closes_in_turn: false,
     hold: (
@@ -265,6 +293,26 @@ pub(crate) static MYSQL: Dialect = Dialect {
             _ => return None,
         })
     },
+    // <https://mariadb.com/kb/en/start-transaction/>, <https://mariadb.com/kb/en/set-transaction/>: the level is that of the
+    // next transaction. Both go in one packet, so that it cannot become somebody else's.
+    begin: |options| {
+        if options.deferrable {
+            return Err("DEFERRABLE");
+        }
+        let level = options
+            .isolation
+            .map(|level| format!("SET TRANSACTION ISOLATION LEVEL {level}; "));
+        let mode = if options.read_only { " READ ONLY" } else { "" };
+        let asked = level.is_some() || options.read_only;
+        Ok(asked.then(|| format!("{}START TRANSACTION{mode}", level.unwrap_or_default())))
+    },
+    // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is
+    // the only one of SQLSTATE 40001. 1205 has no SQLSTATE of its own.
+    conflict: |code, message| match code {
+        Some("40001") => true,
+        Some("HY000") => message.starts_with("Lock wait timeout exceeded"),
+        _ => false,
+    },
     in_memory: |_| false,
     closes_in_turn: false,
     hold: (
@@ -306,6 +354,14 @@ pub(crate) static SQLITE: Dialect = Dialect {
             _ => return None,
         })
     },
+    // <https://www.sqlite.org/lang_transaction.html>: each is serializable.
+    begin: |options| match options {
+        options if options.deferrable => Err("DEFERRABLE"),
+        options if options.read_only => Err("READ ONLY"),
+        _ => Ok(None),
+    },
+    // A reader that wants to write has to begin anew: <https://www.sqlite.org/rescode.html#busy_snapshot>.
+    conflict: |code, _| code == Some("517"),
     // <https://www.sqlite.org/inmemorydb.html>
     in_memory: |url| url.contains(":memory:") || url.contains("mode=memory"),
     // The last connection writes the write-ahead log back and removes it. Two that close at the same moment each see the

@@ -73,9 +73,9 @@ pub trait Backend: Executes + sealed::Sealed {
         false
     }
 
-    /// The statement that begins a transaction behind a pooler; `None` for a database in front of which none is known.
+    /// What follows the begin of a transaction behind a pooler; `None` for a database in front of which none is known.
     #[doc(hidden)]
-    const BEGIN_POOLED: Option<&'static str> = None;
+    const CLEAR_POOLED: Option<&'static str> = None;
 
     /// Runs a query behind a pooler, where the next message may reach another session of the server.
     #[doc(hidden)]

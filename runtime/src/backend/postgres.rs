@@ -48,7 +48,7 @@ impl Backend for Postgres {
             .is_some_and(|error| error.code().as_deref() == Some("25006"))
     }
 
-    const BEGIN_POOLED: Option<&'static str> = Some(pooled::BEGIN);
+    const CLEAR_POOLED: Option<&'static str> = Some(pooled::CLEAR);
 
     fn fetch_many_pooled<'e, 'q: 'e, E>(
         connection: &'e mut PgConnection,

@@ -212,7 +212,7 @@ macro_rules! executor {
 // As with `&sqlx::Pool`, the future does not borrow the engine, so that it may outlive the reference.
 executor!(impl<'c> for &'_ Engine<DB>, Engine::clone, take);
 executor!(impl<'c> for &'c mut Checkout<DB>, identity, lend);
-executor!(impl<'c> for &'c mut Transaction<DB>, Transaction::checkout_mut, lend);
+executor!(impl<'c> for &'c mut Transaction<DB>, identity, lend_inside);
 
 async fn take<DB: Backend>(engine: Engine<DB>) -> sqlx::Result<ForQuery<'static, DB>> {
     Ok(ForQuery::Taken(engine.checkout(Holder::Engine).await?))
@@ -220,4 +220,13 @@ async fn take<DB: Backend>(engine: Engine<DB>) -> sqlx::Result<ForQuery<'static,
 
 fn lend<DB: Backend>(checkout: &mut Checkout<DB>) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
     ready(Ok(ForQuery::Lent(checkout)))
+}
+
+fn lend_inside<DB: Backend>(
+    transaction: &mut Transaction<DB>,
+) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
+    match transaction.still_there() {
+        Ok(()) => lend(transaction.checkout_mut()),
+        Err(error) => ready(Err(error.into())),
+    }
 }

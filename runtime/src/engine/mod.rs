@@ -4,6 +4,8 @@ mod erased;
 mod executor;
 mod life;
 mod nodes;
+mod options;
+mod transact;
 mod transaction;
 mod way;
 
@@ -18,9 +20,10 @@ use std::time::{Duration, Instant};
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub(crate) use self::life::Base;
 use self::nodes::Nodes;
+pub use self::options::{IsolationLevel, TransactionOptions};
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
-use crate::error::{AcquireError, Error, UsageError};
+use crate::error::{AcquireError, Error, TransactionError, UsageError};
 use crate::pool::{Checkout, Connector, Holder, Pool, Status};
 use crate::settings::EngineSettings;
 
@@ -155,13 +158,29 @@ impl<DB: Backend> Engine<DB> {
         let place = Location::caller();
         let engine = self.clone();
         async move {
-            let checkout = engine.checkout(Holder::Code(place)).await?;
-            if engine.connector().settings.held {
-                Transaction::begin_to_the_end(checkout).await
-            } else {
-                Transaction::begin(checkout).await
-            }
+            let options = TransactionOptions::new();
+            engine.begin_with(Holder::Code(place), options).await
         }
+    }
+
+    async fn begin_with(
+        &self,
+        holder: Holder,
+        options: TransactionOptions,
+    ) -> sqlx::Result<Transaction<DB>> {
+        let dialect = self.connector().dialect;
+        let statement = (dialect.begin)(&options).map_err(|option| {
+            let engine = self.name().to_owned();
+            let database = dialect.name;
+            TransactionError::Unsupported {
+                engine,
+                database,
+                option,
+            }
+        })?;
+        let mut checkout = self.checkout(holder).await?;
+        checkout.watch(dialect);
+        Transaction::begin(checkout, statement).await
     }
 
     /// The pool at this moment. Zero connections when it is not started.

@@ -3,6 +3,7 @@
 
 mod acquire;
 mod start;
+mod transaction;
 mod usage;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::io;
 pub use self::acquire::{AcquireError, AcquireKind};
 pub use self::start::StartError;
 pub(crate) use self::start::Tries;
+pub use self::transaction::TransactionError;
 pub use self::usage::UsageError;
 use crate::settings::SettingsError;
 use crate::testing::TestError;
@@ -76,6 +78,7 @@ debug_as_display!(
     SettingsError,
     StartError,
     AcquireError,
+    TransactionError,
     UsageError,
     TestError
 );

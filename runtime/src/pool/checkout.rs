@@ -6,15 +6,15 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sqlx::SqlSafeStr;
 use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 
 use super::connector::Connector;
 use super::place::Held;
 use super::status::{Card, Holder};
 use super::yard::Yard;
-use crate::backend::{Backend, Pooled};
+use crate::backend::{Backend, Dialect, Pooled, words};
 use crate::background;
 use crate::settings::EngineSettings;
 
@@ -37,6 +37,27 @@ use crate::settings::EngineSettings;
 pub struct Checkout<DB: Backend> {
     seat: Seat<DB>,
     state: State,
+    watch: Option<Watch>,
+}
+
+/// What a transaction wants to know of its statements.
+struct Watch {
+    dialect: &'static Dialect,
+    /// Whether one has failed.
+    failed: bool,
+    /// What the database said about a conflict with another transaction.
+    conflict: Option<String>,
+}
+
+impl Watch {
+    fn see(&mut self, error: Option<&sqlx::Error>) {
+        if let Some(error) = error {
+            self.failed = true;
+            if self.dialect.is_conflict(error) {
+                self.conflict = Some(words(error));
+            }
+        }
+    }
 }
 
 /// Where the connection comes from, and so where it goes back to.
@@ -102,6 +123,7 @@ impl<DB: Backend> Checkout<DB> {
         Self {
             seat,
             state: State::Clean,
+            watch: None,
         }
     }
 
@@ -113,10 +135,13 @@ impl<DB: Backend> Checkout<DB> {
     where
         F: Future<Output = sqlx::Result<T>>,
     {
-        let Self { seat, state } = self;
+        let Self { seat, state, watch } = self;
         let before = std::mem::replace(state, State::Unverified);
         let (connection, card) = seat.parts_mut();
         let result = work(connection, Arc::clone(card)).await;
+        if let Some(watch) = watch {
+            watch.see(result.as_ref().err());
+        }
         *state = after::<DB>(before, result.as_ref().err(), card);
         result
     }
@@ -132,6 +157,33 @@ impl<DB: Backend> Checkout<DB> {
     /// A stream was read to its end, or to an error.
     pub(crate) fn end_stream(&mut self, before: State, error: Option<&sqlx::Error>) {
         self.state = after::<DB>(before, error, self.seat.parts().1);
+        if let Some(watch) = &mut self.watch {
+            watch.see(error);
+        }
+    }
+
+    /// Remembers from now on how statements end, for a transaction.
+    pub(crate) fn watch(&mut self, dialect: &'static Dialect) {
+        self.watch = Some(Watch {
+            dialect,
+            failed: false,
+            conflict: None,
+        });
+    }
+
+    /// What the database said about a conflict with another transaction, if a statement met one.
+    pub(crate) fn conflict(&self) -> Option<String> {
+        self.watch.as_ref()?.conflict.clone()
+    }
+
+    /// Whether a statement has failed, or was not watched.
+    pub(crate) fn may_have_failed(&self) -> bool {
+        self.state == State::Unverified || self.watch.as_ref().is_some_and(|watch| watch.failed)
+    }
+
+    /// Whether the connection is held in a transaction, for a test that rolls back.
+    pub(crate) fn is_held(&self) -> bool {
+        self.seat.idle_depth() > 0
     }
 
     /// Says that the server has just confirmed the end of the transaction.
@@ -158,9 +210,15 @@ impl<DB: Backend> Checkout<DB> {
     }
 
     /// Begins a transaction of the caller's own.
-    pub(crate) async fn begin(&mut self) -> sqlx::Result<()> {
-        let statement = self.pooled().and(DB::BEGIN_POOLED);
-        let statement = statement.map(SqlSafeStr::into_sql_str);
+    pub(crate) async fn begin(&mut self, statement: Option<String>) -> sqlx::Result<()> {
+        let statement = match self.pooled().and(DB::CLEAR_POOLED) {
+            Some(clear) => {
+                let begin = statement.as_deref().unwrap_or("BEGIN");
+                Some(format!("{begin}; {clear}"))
+            }
+            None => statement,
+        };
+        let statement = statement.map(|sql| AssertSqlSafe(sql).into_sql_str());
         self.run(|connection, _| DB::TransactionManager::begin(connection, statement))
             .await
     }

@@ -86,7 +86,7 @@ impl<DB: Backend> Connector<DB> {
         };
         let hosts = Hosts::new(&settings, dialect)?;
         let credentials = Credentials::new(&settings)?;
-        if settings.pooler.is_some() && DB::BEGIN_POOLED.is_none() {
+        if settings.pooler.is_some() && DB::CLEAR_POOLED.is_none() {
             return Err(StartError::no_pooler(&settings, DB::KIND).into());
         }
         let direct = match settings.past_the_pooler() {

@@ -29,11 +29,14 @@ use crate::settings::EngineSettings;
 
 type Transactions = <Postgres as sqlx::Database>::TransactionManager;
 
-/// Begins a transaction in which statements may be named.
+/// Follows the begin of a transaction in which statements may be named.
 ///
-/// pgbouncer understands the second statement from 1.22 on, and before 1.21 does not care; 1.21.0 itself loses track of
-/// the statements of others (<https://www.pgbouncer.org/changelog.html>).
-pub(super) const BEGIN: &str = "BEGIN; DEALLOCATE ALL";
+/// pgbouncer understands it from 1.22 on, and before 1.21 does not care; 1.21.0 itself loses track of the statements of
+/// others (<https://www.pgbouncer.org/changelog.html>).
+pub(super) const CLEAR: &str = "DEALLOCATE ALL";
+
+/// Begins such a transaction.
+const BEGIN: &str = "BEGIN; DEALLOCATE ALL";
 
 /// What holds the steps of one statement together.
 #[derive(Clone, Copy)]

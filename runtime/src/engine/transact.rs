@@ -1,0 +1,200 @@
+//! `transaction`: a closure that is committed or rolled back, and run again after a conflict.
+
+use std::future::Future;
+use std::panic::Location;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_core::future::BoxFuture;
+
+use super::{Engine, Transaction, TransactionOptions};
+use crate::backend::{Backend, words};
+use crate::error::TransactionError;
+use crate::pool::Holder;
+
+/// The first pause: about as long as a short transaction, so that the other one can end meanwhile.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest pause, beside which a transaction's own time counts for little.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How one try ended, if not well.
+enum Failed<E> {
+    /// With an error of its own.
+    With(E),
+    /// In a conflict with another transaction: what the database said, and what the closure made of that.
+    Conflict(String, Option<E>),
+}
+
+impl<DB: Backend> Engine<DB> {
+    /// Runs a closure in a transaction: commits when it returns `Ok`, and rolls back when it returns `Err`, panics or is
+    /// dropped half-way.
+    ///
+    /// When a conflict with another transaction ends it, at a statement or at the commit, the closure is run again, up to
+    /// 10 times after pauses that grow from 5 ms to 1 s with jitter: a serialization failure or a deadlock on Postgres
+    /// (40001, 40P01), a deadlock or a lock that was waited for too long on MySQL and MariaDB (1213, 1205), an outdated
+    /// snapshot on SQLite (517). Nothing else is retried. So what the closure does outside of the database should bear to
+    /// happen twice.
+    ///
+    /// Conflicts are noticed in queries on `transaction` itself, whatever becomes of their errors. The pool cannot watch
+    /// the driver's connection `&mut **transaction`; a conflict there is an error like any other.
+    ///
+    /// The closure gives its future in a box, as with `sqlx::Connection::transaction`: an async closure cannot say yet that
+    /// its futures are `Send`, which spawned tasks and the handlers of web servers ask for. So it owns what it uses of what
+    /// is around it.
+    ///
+    /// ```no_run
+    /// # async fn pay(db: poolhouse::SqliteEngine) -> sqlx::Result<()> {
+    /// db.transaction(|transaction| Box::pin(async move {
+    ///     sqlx::query("UPDATE account SET balance = balance - 5 WHERE id = 1").execute(&mut *transaction).await?;
+    ///     sqlx::query("UPDATE account SET balance = balance + 5 WHERE id = 2").execute(&mut *transaction).await?;
+    ///     Ok(())
+    /// }))
+    /// .await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The closure's own; as [`begin`](Engine::begin) and [`Transaction::commit`]; and a [`TransactionError`] when retries ran
+    /// out, or when the connection ended during the commit.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future rolls back; during the commit, the server may have committed already.
+    #[track_caller]
+    pub fn transaction<T, E, F>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+    {
+        self.transaction_with(TransactionOptions::new(), work)
+    }
+
+    /// [`transaction`](Engine::transaction) with an isolation level, read-only, or with another number of retries.
+    ///
+    /// In a test with `isolation = "rollback"` it is a savepoint, so the level is the test's own, and it is not retried.
+    ///
+    /// ```no_run
+    /// # async fn count(db: poolhouse::SqliteEngine) -> sqlx::Result<i64> {
+    /// use poolhouse::{IsolationLevel, TransactionOptions};
+    ///
+    /// let options = TransactionOptions::new().isolation(IsolationLevel::Serializable).retries(3);
+    /// db.transaction_with(options, |transaction| Box::pin(async move {
+    ///     sqlx::query_scalar("SELECT count(*) FROM band").fetch_one(transaction).await
+    /// }))
+    /// .await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`transaction`](Engine::transaction), and when the database does not have what is asked for.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`transaction`](Engine::transaction).
+    #[track_caller]
+    pub fn transaction_with<T, E, F>(
+        &self,
+        options: TransactionOptions,
+        mut work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+    {
+        let place = Location::caller();
+        let engine = self.clone();
+        async move {
+            let retries = if engine.connector().settings.held {
+                0
+            } else {
+                options.retries
+            };
+            let mut pauses = ExponentialBuilder::new()
+                .with_min_delay(FIRST_PAUSE)
+                .with_max_delay(LONGEST_PAUSE)
+                .with_max_times(retries)
+                .with_jitter()
+                .build();
+            let mut attempts = 0;
+            loop {
+                attempts += 1;
+                let (last, error) = match engine.try_once(place, options, &mut work).await {
+                    Ok(value) => return Ok(value),
+                    Err(Failed::With(error)) => return Err(error),
+                    Err(Failed::Conflict(last, error)) => (last, error),
+                };
+                if let Some(pause) = pauses.next() {
+                    tracing::debug!(engine = %engine.name(), attempts, ?pause, "a transaction met a conflict: {last}");
+                    tokio::time::sleep(pause).await;
+                } else {
+                    let ran_out = || {
+                        let engine = engine.name().to_owned();
+                        E::from(
+                            TransactionError::RetriesRanOut {
+                                engine,
+                                attempts,
+                                last,
+                            }
+                            .into(),
+                        )
+                    };
+                    // Without retries the closure's own error says more than that there were none.
+                    return Err(error.filter(|_| retries == 0).unwrap_or_else(ran_out));
+                }
+            }
+        }
+    }
+
+    /// Runs the closure in one transaction.
+    async fn try_once<T, E, F>(
+        &self,
+        place: &'static Location<'static>,
+        options: TransactionOptions,
+        work: &mut F,
+    ) -> Result<T, Failed<E>>
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+    {
+        let mut transaction = self
+            .begin_with(Holder::Code(place), options)
+            .await
+            .map_err(|error| Failed::With(error.into()))?;
+        let outcome = work(&mut transaction).await;
+        let conflict = transaction.conflict();
+        // A conflict ends the whole transaction on some databases and only the statement on others; what the closure made
+        // of its error counts on none of them.
+        if let Some(last) = conflict {
+            transaction.give_up().await;
+            return Err(Failed::Conflict(last, outcome.err()));
+        }
+        let value = match outcome {
+            Ok(value) => value,
+            Err(error) => {
+                transaction.give_up().await;
+                return Err(Failed::With(error));
+            }
+        };
+        let dialect = self.connector().dialect;
+        match transaction.commit().await {
+            Ok(()) => Ok(value),
+            Err(error) if dialect.is_conflict(&error) => {
+                Err(Failed::Conflict(words(&error), Some(error.into())))
+            }
+            Err(error) if TransactionError::find(&error).is_none() && DB::ends_session(&error) => {
+                let unknown = TransactionError::outcome_unknown(self.name(), error);
+                Err(Failed::With(sqlx::Error::from(unknown).into()))
+            }
+            Err(error) => Err(Failed::With(error.into())),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A transaction that did not come to a good end for reasons of its own.
+
+use std::io;
+
+use crate::backend::words;
+
+/// What [`Engine::transaction`](crate::Engine::transaction) itself has to say, beside the errors of its statements.
+///
+/// It arrives inside a [`sqlx::Error`], from which [`find`](Self::find) gets it back.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    /// Each try met a conflict with another transaction. Nothing was written.
+    #[error(
+        "engine `{engine}`: the transaction was run {attempts} times and met a conflict with another one each time, at last: \
+         {last}. Make it shorter, touch rows in the same order everywhere, or raise its retries"
+    )]
+    RetriesRanOut {
+        /// The engine's name.
+        engine: String,
+        /// How often it was run.
+        attempts: usize,
+        /// What the database said at last.
+        last: String,
+    },
+    /// The connection ended during `COMMIT`, so nobody knows whether it has happened. Not retried, because that might write
+    /// twice.
+    #[error(
+        "engine `{engine}`: the connection ended during COMMIT ({last}), so the transaction may or may not be committed. Look \
+         for what it would have written before you run it again"
+    )]
+    OutcomeUnknown {
+        /// The engine's name.
+        engine: String,
+        /// What ended the connection.
+        last: String,
+        /// The driver's error.
+        #[source]
+        cause: Box<sqlx::Error>,
+    },
+    /// The database does not have what was asked of the transaction.
+    #[error("engine `{engine}`: {database} has no {option} transactions. Leave the option out")]
+    Unsupported {
+        /// The engine's name.
+        engine: String,
+        /// The database's name.
+        database: &'static str,
+        /// The option, as SQL says it.
+        option: &'static str,
+    },
+    /// A nested transaction was cancelled while it began, and the driver has rolled back everything.
+    #[error(
+        "the transaction is over: a nested one was cancelled while it began, and the driver rolled back both. Begin anew"
+    )]
+    CancelledInside,
+}
+
+impl TransactionError {
+    /// The error inside a [`sqlx::Error`], if it is one of these.
+    pub fn find(error: &sqlx::Error) -> Option<&Self> {
+        match error {
+            sqlx::Error::Io(error) => error.get_ref()?.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn outcome_unknown(engine: &str, cause: sqlx::Error) -> Self {
+        Self::OutcomeUnknown {
+            engine: engine.to_owned(),
+            last: words(&cause),
+            cause: Box::new(cause),
+        }
+    }
+}
+
+impl From<TransactionError> for sqlx::Error {
+    /// As [`sqlx::Error::Io`], whose text is ours; [`TransactionError::find`] gets it back.
+    fn from(error: TransactionError) -> Self {
+        Self::Io(io::Error::other(error))
+    }
+}

@@ -37,6 +37,22 @@ async fn finds_nothing(db: &PgEngine) {
         .unwrap();
 }
 
+/// What an engine takes over from the one that had the connection before is true of its own.
+async fn knows_its_server(db: &PgEngine) {
+    let mut connection = db.acquire().await.unwrap();
+    let (version, session): (String, i32) =
+        sqlx::query_as("SELECT current_setting('server_version'), pg_backend_pid()")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(db.server().unwrap().version, version);
+    let known = format!("{connection:?}");
+    assert!(
+        known.contains(&format!("id: {session},")),
+        "{known} is {session}"
+    );
+}
+
 /// A test that finds nothing and leaves what these statements do.
 macro_rules! leaves {
     ($($name:ident: $sql:expr;)*) => {$(
@@ -44,6 +60,7 @@ macro_rules! leaves {
         #[tokio::test]
         async fn $name(db: PgEngine) {
             finds_nothing(&db).await;
+            knows_its_server(&db).await;
             let mut connection = db.acquire().await.unwrap();
             sqlx::raw_sql($sql).execute(&mut connection).await.unwrap();
         }

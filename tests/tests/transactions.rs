@@ -1,5 +1,7 @@
 //! `Engine::transaction`: how it ends, and what is run again.
 
+mod scoped;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

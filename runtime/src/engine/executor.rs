@@ -11,6 +11,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
 
+use super::transaction::Turn;
 use super::way::{self, Way};
 use super::{Engine, Transaction};
 use crate::backend::{Backend, Step};
@@ -43,10 +44,11 @@ impl<'q, DB: Database, E: Execute<'q, DB>> Execute<'q, DB> for Noted<E> {
     }
 }
 
-/// A checkout for one query: taken for it, or lent to it.
+/// A checkout for one query: taken for it, or lent to it, by a transaction for so long.
 enum ForQuery<'c, DB: Backend> {
     Taken(Checkout<DB>),
     Lent(&'c mut Checkout<DB>),
+    Turn(Turn<'c, DB>),
 }
 
 impl<DB: Backend> ForQuery<'_, DB> {
@@ -55,6 +57,7 @@ impl<DB: Backend> ForQuery<'_, DB> {
         let checkout = match self {
             Self::Taken(checkout) => checkout,
             Self::Lent(checkout) => *checkout,
+            Self::Turn(turn) => turn.checkout_mut(),
         };
         let way = checkout.pooled();
         (checkout, way)
@@ -215,6 +218,7 @@ executor!(impl<'c> for &'c mut Checkout<DB>, identity, lend);
 executor!(impl<'c> for &'c mut Transaction<DB>, identity, lend_inside);
 
 async fn take<DB: Backend>(engine: Engine<DB>) -> sqlx::Result<ForQuery<'static, DB>> {
+    engine.say_beside("a query runs");
     Ok(ForQuery::Taken(engine.checkout(Holder::Engine).await?))
 }
 
@@ -225,8 +229,5 @@ fn lend<DB: Backend>(checkout: &mut Checkout<DB>) -> Ready<sqlx::Result<ForQuery
 fn lend_inside<DB: Backend>(
     transaction: &mut Transaction<DB>,
 ) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
-    match transaction.still_there() {
-        Ok(()) => lend(transaction.checkout_mut()),
-        Err(error) => ready(Err(error.into())),
-    }
+    ready(transaction.turn().map(ForQuery::Turn).map_err(Into::into))
 }

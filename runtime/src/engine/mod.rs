@@ -1,10 +1,12 @@
 //! The engine: one configured database, and its pool once started.
 
+mod begun;
 mod erased;
 mod executor;
 mod life;
 mod nodes;
 mod options;
+mod scope;
 mod transact;
 mod transaction;
 mod way;
@@ -17,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use self::begun::Begun;
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub(crate) use self::life::Base;
 use self::nodes::Nodes;
@@ -178,9 +181,11 @@ impl<DB: Backend> Engine<DB> {
                 option,
             }
         })?;
+        self.say_beside("a transaction begins");
         let mut checkout = self.checkout(holder).await?;
         checkout.watch(dialect);
-        Transaction::begin(checkout, statement).await
+        let begun = Begun::begin(checkout, statement).await?;
+        Ok(Transaction::of(self.clone(), begun))
     }
 
     /// The pool at this moment. Zero connections when it is not started.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_core::future::BoxFuture;
 
-use super::{Engine, Transaction, TransactionOptions};
+use super::{Engine, Transaction, TransactionOptions, scope};
 use crate::backend::{Backend, words};
 use crate::error::TransactionError;
 use crate::pool::Holder;
@@ -28,7 +28,8 @@ enum Failed<E> {
 
 impl<DB: Backend> Engine<DB> {
     /// Runs a closure in a transaction: commits when it returns `Ok`, and rolls back when it returns `Err`, panics or is
-    /// dropped half-way.
+    /// dropped half-way. Code inside that only has the engine joins it through
+    /// [`scoped_transaction`](Engine::scoped_transaction).
     ///
     /// When a conflict with another transaction ends it, at a statement or at the commit, the closure is run again, up to
     /// 10 times after pauses that grow from 5 ms to 1 s with jitter: a serialization failure or a deadlock on Postgres
@@ -102,7 +103,67 @@ impl<DB: Backend> Engine<DB> {
     pub fn transaction_with<T, E, F>(
         &self,
         options: TransactionOptions,
-        mut work: F,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+    {
+        let place = Location::caller();
+        let engine = self.clone();
+        async move { engine.run_again_after_conflicts(place, options, work).await }
+    }
+
+    /// Runs a closure inside of the transaction that this task is in, or in a new one: for code that only has the engine.
+    ///
+    /// Inside of [`transaction`](Engine::transaction), of another `scoped_transaction`, or of [`Transaction::transaction`] it
+    /// is a savepoint of that transaction: kept when the closure returns `Ok`, rolled back when it returns `Err`, panics or is
+    /// dropped half-way; what is around it decides whether anything is committed. After a conflict with another
+    /// transaction the outermost one is run again, and never this one alone. Elsewhere it is
+    /// [`transaction`](Engine::transaction) itself.
+    ///
+    /// ```no_run
+    /// # use poolhouse::SqliteEngine;
+    /// async fn log(db: &SqliteEngine, what: &'static str) -> sqlx::Result<()> {
+    ///     db.scoped_transaction(|transaction| Box::pin(async move {
+    ///         sqlx::query("INSERT INTO log VALUES (?)").bind(what).execute(transaction).await.map(drop)
+    ///     }))
+    ///     .await
+    /// }
+    ///
+    /// # async fn pay(db: SqliteEngine) -> sqlx::Result<()> {
+    /// db.transaction(|transaction| {
+    ///     let db = db.clone();
+    ///     Box::pin(async move {
+    ///         sqlx::query("UPDATE account SET balance = balance - 5 WHERE id = 1").execute(&mut *transaction).await?;
+    ///         log(&db, "paid").await // written together with the payment, or not at all
+    ///     })
+    /// })
+    /// .await
+    /// # }
+    /// ```
+    ///
+    /// The transaction is found through the running future, as the closure's own: a task that is spawned inside of it
+    /// begins one of its own, and so does one on another engine, a node included. A transaction from
+    /// [`begin`](Engine::begin) is a value, of which nobody knows who does not hold it.
+    ///
+    /// To join is always said: a query on `&db` inside of a transaction runs on another connection, as everywhere, and does
+    /// not see what the transaction has written. The log says so at the level debug.
+    ///
+    /// # Errors
+    ///
+    /// As [`transaction`](Engine::transaction). [`TransactionError::InUse`] when the transaction is in use in this moment by
+    /// another future of the same task, such as one beside this one in a `join!`, or by a stream that is still read from: it
+    /// does not wait, because what it waited for might be waiting for it.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`transaction`](Engine::transaction) and [`Transaction::transaction`].
+    #[track_caller]
+    pub fn scoped_transaction<T, E, F>(
+        &self,
+        work: F,
     ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
     where
         T: Send,
@@ -112,43 +173,63 @@ impl<DB: Backend> Engine<DB> {
         let place = Location::caller();
         let engine = self.clone();
         async move {
-            let retries = if engine.connector().settings.held {
-                0
-            } else {
-                options.retries
-            };
-            let mut pauses = ExponentialBuilder::new()
-                .with_min_delay(FIRST_PAUSE)
-                .with_max_delay(LONGEST_PAUSE)
-                .with_max_times(retries)
-                .with_jitter()
-                .build();
-            let mut attempts = 0;
-            loop {
-                attempts += 1;
-                let (last, error) = match engine.try_once(place, options, &mut work).await {
-                    Ok(value) => return Ok(value),
-                    Err(Failed::With(error)) => return Err(error),
-                    Err(Failed::Conflict(last, error)) => (last, error),
-                };
-                if let Some(pause) = pauses.next() {
-                    tracing::debug!(engine = %engine.name(), attempts, ?pause, "a transaction met a conflict: {last}");
-                    tokio::time::sleep(pause).await;
-                } else {
-                    let ran_out = || {
-                        let engine = engine.name().to_owned();
-                        E::from(
-                            TransactionError::RetriesRanOut {
-                                engine,
-                                attempts,
-                                last,
-                            }
-                            .into(),
-                        )
-                    };
-                    // Without retries the closure's own error says more than that there were none.
-                    return Err(error.filter(|_| retries == 0).unwrap_or_else(ran_out));
+            match engine.open_transaction() {
+                Some(desk) => scope::nested(desk, work).await,
+                None => {
+                    let options = TransactionOptions::new();
+                    engine.run_again_after_conflicts(place, options, work).await
                 }
+            }
+        }
+    }
+
+    async fn run_again_after_conflicts<T, E, F>(
+        &self,
+        place: &'static Location<'static>,
+        options: TransactionOptions,
+        mut work: F,
+    ) -> Result<T, E>
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+    {
+        let retries = if self.connector().settings.held {
+            0
+        } else {
+            options.retries
+        };
+        let mut pauses = ExponentialBuilder::new()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_max_times(retries)
+            .with_jitter()
+            .build();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (last, error) = match self.try_once(place, options, &mut work).await {
+                Ok(value) => return Ok(value),
+                Err(Failed::With(error)) => return Err(error),
+                Err(Failed::Conflict(last, error)) => (last, error),
+            };
+            if let Some(pause) = pauses.next() {
+                tracing::debug!(engine = %self.name(), attempts, ?pause, "a transaction met a conflict: {last}");
+                tokio::time::sleep(pause).await;
+            } else {
+                let ran_out = || {
+                    let engine = self.name().to_owned();
+                    E::from(
+                        TransactionError::RetriesRanOut {
+                            engine,
+                            attempts,
+                            last,
+                        }
+                        .into(),
+                    )
+                };
+                // Without retries the closure's own error says more than that there were none.
+                return Err(error.filter(|_| retries == 0).unwrap_or_else(ran_out));
             }
         }
     }
@@ -169,7 +250,10 @@ impl<DB: Backend> Engine<DB> {
             .begin_with(Holder::Code(place), options)
             .await
             .map_err(|error| Failed::With(error.into()))?;
-        let outcome = work(&mut transaction).await;
+        if let Ok(begun) = transaction.pick_up() {
+            begun.run_again_after_conflicts();
+        }
+        let outcome = transaction.enter(work).await;
         let conflict = transaction.conflict();
         // A conflict ends the whole transaction on some databases and only the statement on others; what the closure made
         // of its error counts on none of them.

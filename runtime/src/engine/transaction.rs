@@ -1,11 +1,13 @@
 //! A transaction that owns its connection.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, OnceLock};
 
 use futures_core::future::BoxFuture;
-use sqlx_core::transaction::TransactionManager;
-use tokio::sync::oneshot;
 
+use super::Engine;
+use super::begun::Begun;
+use super::scope::{self, Desk};
 use crate::backend::Backend;
 use crate::error::TransactionError;
 use crate::pool::Checkout;
@@ -18,55 +20,34 @@ use crate::pool::Checkout;
 ///
 /// Dropping it without [`commit`](Self::commit) rolls it back, in a task of the pool; nobody gets the connection before
 /// the server has confirmed that.
+///
+/// # Panics
+///
+/// Dereferencing it to the driver's connection panics while a [`scoped_transaction`](crate::Engine::scoped_transaction)
+/// in a future beside this one has the connection. A query on it is an error then.
 #[derive(Debug)]
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Transaction<DB: Backend> {
-    checkout: Checkout<DB>,
-    /// A nested transaction was cancelled while it began.
-    over: bool,
+    /// The connection, while it does not lie on the desk.
+    hand: OnceLock<Begun<DB>>,
+    desk: Arc<Desk<DB>>,
 }
 
 impl<DB: Backend> Transaction<DB> {
-    /// Begins on this connection, with the database's own statement or with this one. On a connection that is held in a
-    /// transaction it is a savepoint, whatever the statement.
-    pub(crate) async fn begin(
-        checkout: Checkout<DB>,
-        statement: Option<String>,
-    ) -> sqlx::Result<Self> {
-        if checkout.is_held() {
-            Self::begin_to_the_end(checkout).await
-        } else {
-            Self::begin_here(checkout, statement).await
+    /// The transaction that this connection of the engine is inside of.
+    pub(super) fn of(engine: Engine<DB>, begun: Begun<DB>) -> Self {
+        Self {
+            hand: OnceLock::from(begun),
+            desk: Desk::new(engine),
         }
-    }
-
-    async fn begin_here(
-        mut checkout: Checkout<DB>,
-        statement: Option<String>,
-    ) -> sqlx::Result<Self> {
-        checkout.begin(statement).await?;
-        Ok(Self {
-            checkout,
-            over: false,
-        })
-    }
-
-    /// Begins in a task, so that a caller who goes away half-way leaves a transaction that has begun and is rolled back.
-    ///
-    /// In a transaction that the connection is held in, the driver takes a cancelled `SAVEPOINT` for the whole
-    /// transaction and rolls that back.
-    async fn begin_to_the_end(checkout: Checkout<DB>) -> sqlx::Result<Self> {
-        let (began, outcome) = oneshot::channel();
-        tokio::spawn(async move {
-            // A receiver that is gone hands the transaction back to us, and dropping it rolls it back.
-            let _ = began.send(Self::begin_here(checkout, None).await);
-        });
-        outcome.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     /// Runs a closure in a nested transaction, which is a savepoint: kept when it returns `Ok`, and rolled back when it
     /// returns `Err`, panics or is dropped half-way. The transaction around it goes on, and alone decides what is
     /// committed.
+    ///
+    /// Code inside that only has the engine can join it through
+    /// [`scoped_transaction`](crate::Engine::scoped_transaction).
     ///
     /// ```no_run
     /// # async fn add(db: poolhouse::SqliteEngine) -> sqlx::Result<()> {
@@ -99,38 +80,25 @@ impl<DB: Backend> Transaction<DB> {
         E: From<sqlx::Error>,
         F: for<'t> FnOnce(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>>,
     {
-        self.over = true;
-        self.checkout
-            .run(|connection, _| Box::pin(DB::TransactionManager::begin(connection, None)))
-            .await?;
-        self.over = false;
-        let mut nested = Nested {
-            outer: self,
-            ended: false,
-        };
-        let outcome = work(nested.outer).await;
-        let checkout = &mut nested.outer.checkout;
-        if outcome.is_ok() {
-            checkout
-                .run(|connection, _| Box::pin(DB::TransactionManager::commit(connection)))
-                .await?;
-        } else {
-            let rolled_back = checkout
-                .run(|connection, _| Box::pin(DB::TransactionManager::rollback(connection)))
-                .await;
-            if let Err(error) = rolled_back {
-                // The closure's error says more; the guard rolls back what can be.
-                tracing::debug!("a rollback to a savepoint was not confirmed: {error}");
-                return outcome;
-            }
+        if let Some(begun) = self.hand.take() {
+            self.desk.lay(begun);
         }
-        nested.ended = true;
-        outcome
+        scope::nested(Arc::clone(&self.desk), work).await
+    }
+
+    /// Runs a closure on it, inside of which code that only has the engine can join.
+    pub(super) async fn enter<'t, T, E>(
+        &'t mut self,
+        work: impl FnOnce(&'t mut Self) -> BoxFuture<'t, Result<T, E>>,
+    ) -> Result<T, E> {
+        let desk = Arc::clone(&self.desk);
+        self.lay_down();
+        scope::inside(desk, work(self)).await
     }
 
     /// What the database said about a conflict with another transaction, if a statement met one.
-    pub(super) fn conflict(&self) -> Option<String> {
-        self.checkout.conflict()
+    pub(super) fn conflict(&mut self) -> Option<String> {
+        self.pick_up().ok()?.conflict()
     }
 
     /// Rolls back, as well as it can be done.
@@ -147,7 +115,8 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// What the server says to `SAVEPOINT`.
     pub async fn begin_nested(&mut self) -> sqlx::Result<sqlx::Transaction<'_, DB>> {
-        sqlx::Connection::begin(&mut *self.checkout).await
+        let checkout = self.pick_up()?.checkout_mut()?;
+        sqlx::Connection::begin(&mut **checkout).await
     }
 
     /// Commits. The connection goes back to the pool at once.
@@ -161,20 +130,7 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// If the future is dropped, the server may or may not have committed.
     pub async fn commit(mut self) -> sqlx::Result<()> {
-        self.still_there()?;
-        if self.checkout.may_have_failed() {
-            // Postgres answers the COMMIT of a failed transaction with a rollback that the driver takes for success, so
-            // the failure is asked for: <https://www.postgresql.org/docs/current/sql-commit.html>.
-            self.checkout
-                .run(|connection, _| DB::execute(connection, sqlx::raw_sql("SELECT 1")))
-                .await?;
-        }
-        self.checkout.forget_statements().await?;
-        self.checkout
-            .run(|connection, _| Box::pin(DB::TransactionManager::commit(connection)))
-            .await?;
-        self.settled();
-        Ok(())
+        self.put_down()?.commit().await
     }
 
     /// Rolls back and waits for the server's word.
@@ -183,46 +139,62 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// The connection broke; the server rolls back when it notices.
     pub async fn rollback(mut self) -> sqlx::Result<()> {
-        self.checkout.forget_statements().await?;
-        self.checkout
-            .run(|connection, _| Box::pin(DB::TransactionManager::rollback(connection)))
-            .await?;
-        self.settled();
-        Ok(())
+        self.put_down()?.rollback().await
     }
 
-    /// The server has answered, so nothing is under way; unless a nested transaction was forgotten.
-    fn settled(&mut self) {
-        if self.checkout.is_idle() {
-            self.checkout.settled();
+    /// The connection, in the hand, where it stays.
+    pub(super) fn pick_up(&mut self) -> Result<&mut Begun<DB>, TransactionError> {
+        if self.hand.get().is_none() {
+            self.hand = OnceLock::from(self.desk.take()?);
+        }
+        Ok(filled(self.hand.get_mut()))
+    }
+
+    /// The connection, for good.
+    pub(super) fn put_down(&mut self) -> Result<Begun<DB>, TransactionError> {
+        self.hand.take().map_or_else(|| self.desk.take(), Ok)
+    }
+
+    /// Leaves the connection to who joins, if anybody can.
+    fn lay_down(&mut self) {
+        if Arc::strong_count(&self.desk) > 1
+            && let Some(begun) = self.hand.take()
+        {
+            self.desk.lay(begun);
         }
     }
 
-    /// Whether the transaction is there for a query.
-    pub(super) fn still_there(&self) -> Result<(), TransactionError> {
-        if self.over {
-            return Err(TransactionError::CancelledInside);
-        }
-        Ok(())
+    /// The connection for a statement, after which it is left to who joins.
+    pub(super) fn turn(&mut self) -> Result<Turn<'_, DB>, TransactionError> {
+        self.pick_up()?.checkout_mut()?;
+        Ok(Turn(self))
     }
+}
 
+/// A transaction that runs a statement.
+pub(super) struct Turn<'t, DB: Backend>(&'t mut Transaction<DB>);
+
+impl<DB: Backend> Turn<'_, DB> {
     pub(super) fn checkout_mut(&mut self) -> &mut Checkout<DB> {
-        &mut self.checkout
+        filled(self.0.hand.get_mut()).raw_mut()
     }
 }
 
-/// A nested transaction under way, which is rolled back when it is dropped before its end.
-struct Nested<'t, DB: Backend> {
-    outer: &'t mut Transaction<DB>,
-    ended: bool,
+impl<DB: Backend> Drop for Turn<'_, DB> {
+    fn drop(&mut self) {
+        self.0.lay_down();
+    }
 }
 
-impl<DB: Backend> Drop for Nested<'_, DB> {
+/// What is in a hand that was filled just before.
+fn filled<T>(hand: Option<T>) -> T {
+    hand.unwrap_or_else(|| unreachable!("the connection was picked up"))
+}
+
+impl<DB: Backend> Drop for Transaction<DB> {
     fn drop(&mut self) {
-        if !self.ended {
-            // The driver sends it before the next statement. Deeper ones have seen to themselves.
-            DB::TransactionManager::start_rollback(&mut self.outer.checkout);
-        }
+        // From the desk, which others may know for longer.
+        drop(self.put_down());
     }
 }
 
@@ -230,12 +202,16 @@ impl<DB: Backend> Deref for Transaction<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
-        &self.checkout
+        let take = || self.desk.take().unwrap_or_else(|error| panic!("{error}"));
+        self.hand.get_or_init(take).raw()
     }
 }
 
 impl<DB: Backend> DerefMut for Transaction<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        &mut self.checkout
+        match self.pick_up() {
+            Ok(begun) => begun.raw_mut(),
+            Err(error) => panic!("{error}"),
+        }
     }
 }

@@ -53,6 +53,25 @@ pub enum TransactionError {
         "the transaction is over: a nested one was cancelled while it began, and the driver rolled back both. Begin anew"
     )]
     CancelledInside,
+    /// A statement after a conflict with another transaction, in one that is run again.
+    #[error(
+        "the transaction met a conflict with another one ({last}), so it is rolled back and run again as a whole, and nothing \
+         more is run in it now. Let its closure return the error of the conflict"
+    )]
+    AfterConflict {
+        /// What the database said.
+        last: String,
+    },
+    /// Two parts of one task use the transaction at the same moment.
+    #[error(
+        "engine `{engine}`: the transaction is in use by another part of this task: a stream that is not read to its end, a \
+         `scoped_transaction` in a future beside this one or forgotten, or the driver's connection (`&mut **transaction`), \
+         which the next query on `transaction` gives back. Let that end first"
+    )]
+    InUse {
+        /// The engine's name.
+        engine: String,
+    },
 }
 
 impl TransactionError {

@@ -56,6 +56,54 @@ async fn a_transaction_is_a_savepoint(db: PgEngine) {
     assert_eq!(committed(&db).await, 0);
 }
 
+/// Code under test that joins does so here as well; on its own it takes the one connection that there is.
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
+#[tokio::test]
+async fn what_joins_a_transaction_is_a_savepoint_in_it(db: PgEngine) {
+    async fn add(db: &PgEngine, then: sqlx::Result<()>) -> sqlx::Result<()> {
+        let mut then = Some(then);
+        db.scoped_transaction(|transaction| {
+            let then = then.take();
+            Box::pin(async move {
+                sqlx::query(ADD).execute(transaction).await?;
+                then.unwrap_or(Ok(()))
+            })
+        })
+        .await
+    }
+    let kept = db
+        .transaction(|_| {
+            let db = db.clone();
+            Box::pin(async move {
+                add(&db, Err(sqlx::Error::RowNotFound)).await.unwrap_err();
+                add(&db, Ok(())).await
+            })
+        })
+        .await;
+    kept.unwrap();
+    assert_eq!(count(&db).await, 1);
+    let undone: sqlx::Result<()> = db
+        .transaction(|transaction| {
+            let db = db.clone();
+            Box::pin(async move {
+                sqlx::query("DELETE FROM band").execute(transaction).await?;
+                add(&db, Ok(())).await?;
+                Err(sqlx::Error::RowNotFound)
+            })
+        })
+        .await;
+    undone.unwrap_err();
+    assert_eq!(count(&db).await, 1);
+    // Its own error, and not one of the transaction around it, which goes on.
+    add(&db, Ok(()))
+        .await
+        .unwrap_err()
+        .into_database_error()
+        .unwrap();
+    assert_eq!(count(&db).await, 1);
+    assert_eq!(committed(&db).await, 0);
+}
+
 #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
 #[tokio::test]
 async fn a_sqlx_pool_is_held_too(db: PgPool) {

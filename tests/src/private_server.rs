@@ -126,7 +126,24 @@ impl PrivateServer {
     /// # Errors
     /// For a kind that is not copied, and as [`Builder::start`].
     pub async fn replica(&self) -> anyhow::Result<Self> {
-        let facts = self.kind.facts();
+        let (layout, folder) = self.place_beside()?;
+        let mut command = self.kind.facts().copy(&self.server.url, &layout.data())?;
+        self.account.run(&mut command);
+        cluster::run(&mut command).await?;
+        let settings = self.settings.clone();
+        Self::launch(self.kind, settings, self.account, layout, folder).await
+    }
+
+    /// Starts a server without any data, which gets its own from this one.
+    pub(crate) async fn beside(&self, settings: Vec<(String, String)>) -> anyhow::Result<Self> {
+        let (layout, folder) = self.place_beside()?;
+        std::fs::create_dir(layout.data())?;
+        self.account.own(&layout.data())?;
+        Self::launch(self.kind, settings, self.account, layout, folder).await
+    }
+
+    /// A place for a server that has the same users as this one.
+    fn place_beside(&self) -> anyhow::Result<(Layout, TempDir)> {
         let prefix = format!("{}-", self.kind.to_string().to_lowercase());
         let folder = self.account.folder(&prefix, &servers::folder())?;
         let layout = Layout {
@@ -134,17 +151,7 @@ impl PrivateServer {
             port: free_port()?,
             password: self.layout.password.clone(),
         };
-        let mut command = facts.copy(&self.server.url, &layout.data())?;
-        self.account.run(&mut command);
-        cluster::run(&mut command).await?;
-        Self::launch(
-            self.kind,
-            self.settings.clone(),
-            self.account,
-            layout,
-            folder,
-        )
-        .await
+        Ok((layout, folder))
     }
 
     /// Lets a stopped Postgres come back as one that follows another, and so only reads.

@@ -177,10 +177,10 @@ async fn prepare<DB: Backend>(
         return Ok(None);
     }
     let mut checkout = pool.checkout(Holder::Engine).await?;
-    let version = checkout
-        .run(|connection, _| DB::text(connection, connector.dialect.version))
-        .await?;
-    warn_of_pooler(&mut checkout, connector).await?;
+    let version = match connector.known_version() {
+        Some(version) => version,
+        None => meet(&mut checkout, connector).await?,
+    };
     if migrator.is_some() || !settings.extensions.is_empty() {
         if let Some(direct) = pool::open_direct(connector).await? {
             checkout = direct;
@@ -194,6 +194,19 @@ async fn prepare<DB: Backend>(
         kind: connector.dialect.name,
         version,
     }))
+}
+
+/// Asks a server that nobody has asked yet for its version, and whether it is met straight.
+async fn meet<DB: Backend>(
+    checkout: &mut Checkout<DB>,
+    connector: &Connector<DB>,
+) -> sqlx::Result<String> {
+    let version = checkout
+        .run(|connection, _| DB::text(connection, connector.dialect.version))
+        .await?;
+    warn_of_pooler(checkout, connector).await?;
+    connector.note_version(&version);
+    Ok(version)
 }
 
 /// Says so when there seems to be a pooler that nobody has told us of.

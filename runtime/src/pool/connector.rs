@@ -134,7 +134,7 @@ impl<DB: Backend> Connector<DB> {
         let prepared = within(
             limit,
             "connect_timeout",
-            self.prepare(&mut connection, host),
+            self.prepare(&mut connection, host, None),
         )
         .await;
         match prepared {
@@ -177,9 +177,11 @@ impl<DB: Backend> Connector<DB> {
 
     /// A connection that was lent to the engine, as long as one is left that works.
     async fn connect_lent(self: &Arc<Self>) -> Option<Opened<DB>> {
-        while let Some(mut connection) = self.lent.as_ref()?.take() {
-            match self.prepare(&mut connection, 0).await {
+        let lent = self.lent.as_ref()?;
+        while let Some(mut connection) = lent.take() {
+            match self.prepare(&mut connection, 0, lent.session()).await {
                 Ok(session) => {
+                    lent.note_session(session);
                     return Some(Opened {
                         connection: Some(connection),
                         session,
@@ -212,10 +214,24 @@ impl<DB: Backend> Connector<DB> {
         (self.dialect.in_memory)(self.settings.url.expose())
     }
 
+    /// The server's version, if an earlier engine has asked for it on the connection that was lent to this one.
+    pub(crate) fn known_version(&self) -> Option<String> {
+        self.lent.as_ref()?.version()
+    }
+
+    /// Keeps the server's version for the next engine that is lent the same connection.
+    pub(crate) fn note_version(&self, version: &str) {
+        if let Some(lent) = &self.lent {
+            lent.note_version(version);
+        }
+    }
+
+    /// Makes a connection what the settings want, and asks for the id of its session unless that is known.
     async fn prepare(
         &self,
         connection: &mut DB::Connection,
         host: usize,
+        known: Option<SessionId>,
     ) -> sqlx::Result<Option<SessionId>> {
         if let Some(sql) = &self.settings.session {
             DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql.clone()))).await?;
@@ -223,6 +239,7 @@ impl<DB: Backend> Connector<DB> {
         let session = match self.dialect.session_id {
             // The pooler's session of this moment, which is somebody else's the next.
             Some(_) if self.settings.pooler.is_some() => None,
+            Some(_) if known.is_some() => known,
             Some(sql) => {
                 let id = u64::try_from(DB::number(connection, sql).await?).ok();
                 id.map(|id| SessionId { id, host })

@@ -9,15 +9,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::ConnectOptions;
 use tokio::runtime::Handle;
 
+use super::hosts::SessionId;
 use crate::backend::{Backend, OptionsOf};
 
 /// What an engine's settings carry; the settings do not know the kind of database.
 pub(crate) type LentToAny = Arc<dyn Any + Send + Sync>;
 
+/// What an engine has asked a connection's server, so that the next one that borrows the connection need not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    session: Option<SessionId>,
+    version: Option<String>,
+}
+
 /// The connections of one engine whose owner wants them back.
 pub(crate) struct Lent<DB: Backend> {
     /// Those that the engine takes before it opens any.
     idle: Mutex<Vec<DB::Connection>>,
+    /// Of the connection that was there at first.
+    asked: Mutex<Asked>,
     /// Those that it has finished with.
     returned: Mutex<Vec<DB::Connection>>,
     /// Whether the engine may take again what it has finished with.
@@ -36,9 +46,10 @@ pub(crate) struct Lent<DB: Backend> {
 )]
 impl<DB: Backend> Lent<DB> {
     /// Lends a connection that was opened on the runtime that this runs on.
-    pub(crate) fn new(connection: DB::Connection, again: bool) -> Arc<Self> {
+    pub(crate) fn new(connection: DB::Connection, asked: Asked, again: bool) -> Arc<Self> {
         Arc::new(Self {
             idle: Mutex::new(vec![connection]),
+            asked: Mutex::new(asked),
             returned: Mutex::default(),
             again,
             runtime: Handle::current(),
@@ -53,6 +64,30 @@ impl<DB: Backend> Lent<DB> {
 
     pub(super) fn take(&self) -> Option<DB::Connection> {
         lock(&self.idle).pop()
+    }
+
+    /// What is known of the connection that was lent; nothing once there were others, for which it might be taken.
+    pub(crate) fn asked(&self) -> Asked {
+        if self.opened() > 0 {
+            return Asked::default();
+        }
+        lock(&self.asked).clone()
+    }
+
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.asked().session
+    }
+
+    pub(super) fn version(&self) -> Option<String> {
+        self.asked().version
+    }
+
+    pub(super) fn note_session(&self, session: Option<SessionId>) {
+        lock(&self.asked).session = session;
+    }
+
+    pub(super) fn note_version(&self, version: &str) {
+        lock(&self.asked).version = Some(version.to_owned());
     }
 
     /// Opens one more.
@@ -87,7 +122,7 @@ impl<DB: Backend> Lent<DB> {
     }
 }
 
-fn lock<T>(connections: &Mutex<Vec<T>>) -> std::sync::MutexGuard<'_, Vec<T>> {
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Nothing panics while the lock is held.
-    connections.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

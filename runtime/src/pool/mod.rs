@@ -48,9 +48,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::checkout::Checkout;
 pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connector::Connector;
-#[cfg(feature = "postgres")]
-pub(crate) use self::lent::Lent;
 pub(crate) use self::lent::LentToAny;
+#[cfg(feature = "postgres")]
+pub(crate) use self::lent::{Asked, Lent};
 use self::on_sqlx::OnSqlx;
 use self::place::{Held, Places, give_up};
 pub(crate) use self::start::open_direct;

@@ -17,7 +17,7 @@ fn run(server: &Server) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["scenarios::", "--test-threads=8"])
-        .env("POOLHOUSE_TEST_POSTGRES_URL", &server.url)
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
         .env_remove("RUST_BACKTRACE")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -37,13 +37,30 @@ async fn finds_nothing(db: &PgEngine) {
         .unwrap();
 }
 
+/// What an engine takes over from the one that had the connection before is true of its own.
+async fn knows_its_server(db: &PgEngine) {
+    let mut connection = db.acquire().await.unwrap();
+    let (version, session): (String, i32) =
+        sqlx::query_as("SELECT current_setting('server_version'), pg_backend_pid()")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(db.server().unwrap().version, version);
+    let known = format!("{connection:?}");
+    assert!(
+        known.contains(&format!("id: {session},")),
+        "{known} is {session}"
+    );
+}
+
 /// A test that finds nothing and leaves what these statements do.
 macro_rules! leaves {
     ($($name:ident: $sql:expr;)*) => {$(
-        #[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", max_size = 3)]
+        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3)]
         #[tokio::test]
         async fn $name(db: PgEngine) {
             finds_nothing(&db).await;
+            knows_its_server(&db).await;
             let mut connection = db.acquire().await.unwrap();
             sqlx::raw_sql($sql).execute(&mut connection).await.unwrap();
         }
@@ -76,7 +93,7 @@ leaves! {
 }
 
 /// Others than the engine may come back, so that the database has another name for the next test.
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", max_size = 3)]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3)]
 #[tokio::test]
 async fn a_visitor(db: PgEngine) {
     finds_nothing(&db).await;
@@ -88,7 +105,7 @@ async fn a_visitor(db: PgEngine) {
     options.connect().await.unwrap().close().await.unwrap();
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", max_size = 3)]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3)]
 #[tokio::test]
 async fn several_connections(db: PgEngine) {
     finds_nothing(&db).await;
@@ -98,7 +115,7 @@ async fn several_connections(db: PgEngine) {
     }
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", max_size = 3)]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3)]
 #[tokio::test]
 async fn a_pool_of_sqlx(db: PgEngine, pool: PgPool) {
     finds_nothing(&db).await;
@@ -110,7 +127,7 @@ async fn a_pool_of_sqlx(db: PgEngine, pool: PgPool) {
 
 /// An end without a close: the task has a connection for ever, and the test's runtime drops it.
 #[with_pool(
-    env = "POOLHOUSE_TEST_POSTGRES_URL",
+    env = "POOLHOUSE_TESTING_POSTGRES_URL",
     max_size = 3,
     close_timeout = "100ms"
 )]
@@ -136,7 +153,7 @@ async fn most_tests_get_the_database_and_the_session_of_another() {
         .unwrap();
     let output = Command::new(env::current_exe().unwrap())
         .args(["handed_on::", "--skip", "most_tests", "--test-threads=1"])
-        .env("POOLHOUSE_TEST_POSTGRES_URL", &server.url)
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

@@ -76,12 +76,17 @@ async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str) {
 
 #[tokio::test]
 async fn every_test_keeps_its_database_on_postgres() {
-    kept::<sqlx::Postgres>(Kind::Postgres, "POOLHOUSE_TEST_POSTGRES_URL", "scenarios::").await;
+    kept::<sqlx::Postgres>(
+        Kind::Postgres,
+        "POOLHOUSE_TESTING_POSTGRES_URL",
+        "scenarios::",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn every_test_keeps_its_database_on_mariadb() {
-    kept::<sqlx::MySql>(Kind::MariaDb, "POOLHOUSE_TEST_MYSQL_URL", "mysql::").await;
+    kept::<sqlx::MySql>(Kind::MariaDb, "POOLHOUSE_TESTING_MYSQL_URL", "mysql::").await;
 }
 
 #[tokio::test]
@@ -91,7 +96,7 @@ async fn what_is_in_use_is_not_removed() {
     };
     let server = server.start().await.unwrap();
     let engine: Engine<sqlx::Postgres> = engine(&server);
-    let mut live = run(&server, "POOLHOUSE_TEST_POSTGRES_URL", "scenarios::")
+    let mut live = run(&server, "POOLHOUSE_TESTING_POSTGRES_URL", "scenarios::")
         .env(FATE, "hang")
         .spawn()
         .unwrap();

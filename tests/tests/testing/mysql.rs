@@ -12,7 +12,7 @@ async fn count(db: &MySqlEngine) -> i64 {
 
 const ADD: &str = "INSERT INTO band (id, name) VALUES (7, 'Pythonistas')";
 
-#[with_pool(env = "POOLHOUSE_TEST_MYSQL_URL")]
+#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL")]
 #[tokio::test]
 async fn a_test_has_the_migrations_of_its_crate(db: MySqlEngine) {
     assert_eq!(count(&db).await, 0);
@@ -20,7 +20,7 @@ async fn a_test_has_the_migrations_of_its_crate(db: MySqlEngine) {
     assert_eq!(count(&db).await, 1);
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_MYSQL_URL")]
+#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL")]
 #[test]
 async fn another_test_does_not_see_its_rows(db: MySqlEngine) {
     assert_eq!(count(&db).await, 0);
@@ -28,13 +28,13 @@ async fn another_test_does_not_see_its_rows(db: MySqlEngine) {
     assert_eq!(count(&db).await, 1);
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_MYSQL_URL", fixtures("bands"))]
+#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", fixtures("bands"))]
 #[tokio::test]
 async fn fixtures_are_there(db: MySqlEngine) {
     assert_eq!(count(&db).await, 2);
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_MYSQL_URL", isolation = "rollback")]
+#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", isolation = "rollback")]
 #[tokio::test]
 async fn nothing_is_committed(db: MySqlEngine) {
     let mut transaction = db.begin().await.unwrap();

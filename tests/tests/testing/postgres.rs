@@ -19,7 +19,7 @@ async fn add(db: &PgEngine, id: i32, name: &str) {
         .unwrap();
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL")]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL")]
 #[tokio::test]
 async fn a_test_has_the_migrations_of_its_crate(db: PgEngine) {
     assert_eq!(count(&db).await, 0);
@@ -27,7 +27,7 @@ async fn a_test_has_the_migrations_of_its_crate(db: PgEngine) {
     assert_eq!(count(&db).await, 1);
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL")]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL")]
 #[test]
 async fn another_test_does_not_see_its_rows(db: PgEngine) {
     assert_eq!(count(&db).await, 0);
@@ -35,7 +35,7 @@ async fn another_test_does_not_see_its_rows(db: PgEngine) {
     assert_eq!(count(&db).await, 1);
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", fixtures("bands"))]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", fixtures("bands"))]
 #[tokio::test(flavor = "multi_thread")]
 async fn fixtures_are_there(db: PgPool) -> Result<(), sqlx::Error> {
     let there: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
@@ -46,14 +46,14 @@ async fn fixtures_are_there(db: PgPool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", fixtures("bands"))]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", fixtures("bands"))]
 #[tokio::test]
 async fn fixtures_are_there_after_another_test_has_deleted_them(db: PgEngine) {
     assert_eq!(count(&db).await, 2);
     add(&db, 3, "C-Sharps").await;
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL")]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL")]
 #[tokio::test]
 async fn the_finder_finds_the_engine_of_the_test(db: PgEngine) {
     add(&db, 1, "Pythonistas").await;

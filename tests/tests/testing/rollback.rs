@@ -29,7 +29,7 @@ async fn committed(db: &PgEngine) -> i64 {
 
 const ADD: &str = "INSERT INTO band (id, name) VALUES (1, 'Pythonistas')";
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
 #[tokio::test]
 async fn nothing_is_committed(db: PgEngine) {
     sqlx::query(ADD).execute(&db).await.unwrap();
@@ -37,7 +37,7 @@ async fn nothing_is_committed(db: PgEngine) {
     assert_eq!(committed(&db).await, 0);
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
 #[tokio::test]
 async fn a_transaction_is_a_savepoint(db: PgEngine) {
     let mut transaction = db.begin().await.unwrap();
@@ -108,16 +108,16 @@ macro_rules! what_joins_is_a_savepoint {
 what_joins_is_a_savepoint!(
     joins_on_postgres,
     PgEngine,
-    (env = "POOLHOUSE_TEST_POSTGRES_URL",)
+    (env = "POOLHOUSE_TESTING_POSTGRES_URL",)
 );
 what_joins_is_a_savepoint!(
     joins_on_mariadb,
     MySqlEngine,
-    (env = "POOLHOUSE_TEST_MYSQL_URL",)
+    (env = "POOLHOUSE_TESTING_MYSQL_URL",)
 );
 what_joins_is_a_savepoint!(joins_on_sqlite, SqliteEngine, ());
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
 #[tokio::test]
 async fn a_sqlx_pool_is_held_too(db: PgPool) {
     let mut transaction = db.begin().await.unwrap();
@@ -150,7 +150,7 @@ async fn cancelled_after(polls: usize, work: impl Future) -> bool {
     .await
 }
 
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
 #[tokio::test]
 async fn a_cancelled_begin_leaks_nothing(db: PgEngine) {
     sqlx::query(ADD).execute(&db).await.unwrap();
@@ -167,7 +167,7 @@ async fn a_cancelled_begin_leaks_nothing(db: PgEngine) {
 
 /// The driver's own nested transaction, cancelled, rolls back one level too many. What follows on that connection is
 /// outside of every transaction, and must not be written.
-#[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
 #[tokio::test]
 async fn a_cancelled_begin_of_the_driver_leaks_nothing(db: PgEngine) {
     let mut checkout = db.acquire().await.unwrap();
@@ -236,7 +236,7 @@ async fn leaves_traces(db: PgEngine) {
 
 macro_rules! four_times {
     ($body:ident: $($name:ident)*) => {$(
-        #[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", isolation = "rollback")]
+        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
         #[tokio::test]
         async fn $name(db: PgEngine) {
             $body(db).await;

@@ -37,7 +37,7 @@ async fn insert_and_count(db: &PgEngine) {
 
 macro_rules! tests {
     ($($name:ident)*) => {$(
-        #[with_pool(env = "POOLHOUSE_TEST_POSTGRES_URL", migrations = migrations())]
+        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", migrations = migrations())]
         #[tokio::test]
         async fn $name(db: PgEngine) {
             insert_and_count(&db).await;

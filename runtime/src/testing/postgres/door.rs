@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::counts::Counts;
 use super::stock::Leased;
 use crate::error::Error;
-use crate::pool::{Connector, Lent, open_for};
+use crate::pool::{Asked, Connector, Lent, open_for};
 use crate::settings::DatabaseUrl;
 use crate::testing::recipe::Recipe;
 use crate::testing::url;
@@ -22,6 +22,8 @@ pub(super) const CLEAR_LIMIT: Duration = Duration::from_secs(2);
 /// An open connection to a leased database.
 pub(super) struct Door {
     pub(super) connection: PgConnection,
+    /// What engines have asked its server.
+    asked: Asked,
     /// The driver's options that it was opened with. Another test may ask for others.
     options: String,
     /// What the server has counted when the database was last known to be clean; `None` where it does not tell.
@@ -59,6 +61,7 @@ impl Door {
         let counts = Counts::read(&mut connection, leased.oid).await?;
         Ok(Self {
             connection,
+            asked: Asked::default(),
             options,
             counts,
         })
@@ -72,7 +75,7 @@ impl Door {
     /// Lends the connection to the engine of a test.
     pub(super) fn lend(self) -> LentDoor {
         LentDoor {
-            lent: Lent::new(self.connection, false),
+            lent: Lent::new(self.connection, self.asked, false),
             options: self.options,
             counts: self.counts,
         }
@@ -108,6 +111,7 @@ impl LentDoor {
         if counts.is_some() && matches!(cleared, Ok(Ok(true))) {
             return Some(Door {
                 connection,
+                asked: self.lent.asked(),
                 options: self.options,
                 counts,
             });

@@ -20,7 +20,7 @@ use super::cleaning::Clean;
 use super::door::{CLEAR_LIMIT, close, connector};
 use super::template::Template;
 use crate::error::Error;
-use crate::pool::{Lent, LentToAny, open_for};
+use crate::pool::{Asked, Lent, LentToAny, open_for};
 use crate::settings::DatabaseUrl;
 use crate::testing::background;
 use crate::testing::ground::Lease;
@@ -41,7 +41,7 @@ struct Inner {
     /// Places, each with the others of the same test, and since when this process has them.
     places: Vec<(Vec<i64>, Instant)>,
     /// Connections, by their options.
-    connections: HashMap<String, Vec<PgConnection>>,
+    connections: HashMap<String, Vec<(PgConnection, Asked)>>,
     /// Databases with a connection each, by the fingerprints of their templates.
     databases: HashMap<String, Vec<Clean>>,
     /// Places that this process has, in use and kept.
@@ -163,7 +163,7 @@ impl Site {
                 std::mem::take(&mut kept.databases),
             )
         };
-        for connection in connections.into_values().flatten() {
+        for (connection, _) in connections.into_values().flatten() {
             close(connection).await;
         }
         for (fingerprint, databases) in databases {
@@ -196,27 +196,27 @@ impl Site {
             let mut kept = self.kept.lock();
             kept.connections.get_mut(&options).and_then(Vec::pop)
         };
-        let connection = match kept {
-            Some(connection) => connection,
-            None => open_for(&connector).await?.take(),
+        let (connection, asked) = match kept {
+            Some(kept) => kept,
+            None => (open_for(&connector).await?.take(), Asked::default()),
         };
         Ok(HeldLease {
             site: Arc::clone(self),
             url,
             options,
-            lent: Lent::new(connection, true),
+            lent: Lent::new(connection, asked, true),
         })
     }
 
     /// Keeps a connection that a test has had, if nothing of that test is left in it.
-    async fn keep_connection(&self, mut connection: PgConnection, options: String) {
+    async fn keep_connection(&self, mut connection: PgConnection, asked: Asked, options: String) {
         match timeout(CLEAR_LIMIT, clean(&mut connection)).await {
             Ok(Ok(true)) => {
                 let mut kept = self.kept.lock();
                 kept.connections
                     .entry(options)
                     .or_default()
-                    .push(connection);
+                    .push((connection, asked));
             }
             Ok(Ok(false)) => close(connection).await,
             // It is closed without a goodbye, and the server rolls back.
@@ -276,10 +276,12 @@ impl Drop for HeldLease {
             return;
         }
         let (site, options) = (Arc::clone(&self.site), self.options.clone());
+        let asked = self.lent.asked();
         // The background runtime is there: it has opened the connection.
         let _ = background::spawn(async move {
             for connection in connections {
-                site.keep_connection(connection, options.clone()).await;
+                site.keep_connection(connection, asked.clone(), options.clone())
+                    .await;
             }
         });
     }

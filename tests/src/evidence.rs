@@ -6,7 +6,7 @@
 
 use anyhow::Context;
 
-use crate::{TestDatabase, eventually, kind::Count};
+use crate::{Server, TestDatabase, eventually, kind::Count};
 
 /// A session as the server lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,16 @@ impl TestDatabase {
     /// # Errors
     /// When the server cannot be asked.
     pub async fn sessions(&self) -> anyhow::Result<Vec<Session>> {
-        let rows = self.ask(self.kind().facts().sessions(self.name())).await?;
+        self.sessions_on(self.server()).await
+    }
+
+    /// The sessions of this database's user on another server, which follows its own.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub async fn sessions_on(&self, server: &Server) -> anyhow::Result<Vec<Session>> {
+        let query = self.kind().facts().sessions(self.name());
+        let rows = server.ask(&[query]).await?;
         rows.into_iter().map(session).collect()
     }
 

@@ -71,6 +71,14 @@ impl Layout {
     }
 }
 
+/// What makes a stopped server one that only reads when it is started again.
+pub(crate) enum Demotion {
+    /// An empty file among its data.
+    File(&'static str),
+    /// A setting.
+    Setting(&'static str, &'static str),
+}
+
 /// The superuser of every private server.
 pub(crate) const SUPERUSER: &str = "poolhouse";
 
@@ -88,14 +96,17 @@ pub(crate) trait Facts: Sync {
     /// The command that makes an empty cluster in `data`. It may use the folder of `data` for files
     /// of its own.
     fn create(&self, data: &Path, password: &str) -> anyhow::Result<Command>;
-    /// The command that copies the running server at `url` into `data`, to follow it.
-    ///
-    /// # Errors
-    /// For a kind that has none.
-    fn copy(&self, url: &str, data: &Path) -> anyhow::Result<Command> {
-        let _ = (url, data);
-        anyhow::bail!("{} is not copied here", self.name())
-    }
+    /// The command that copies the running server at `url` into `data`, to follow it; `None` for a kind that follows from
+    /// the beginning.
+    fn copy(&self, url: &str, data: &Path) -> anyhow::Result<Option<Command>>;
+    /// Statements by which a server follows the one of this layout and only reads, where its files do not say so.
+    fn follow(&self, primary: &Layout) -> Vec<String>;
+    /// A query for what a server that follows has received.
+    fn received(&self) -> &'static str;
+    /// Statements by which it applies that, and then writes itself.
+    fn promote(&self, received: &[Option<String>]) -> Vec<String>;
+    /// What makes a stopped server one that only reads.
+    fn demotion(&self) -> Demotion;
     /// The command that runs a server in the foreground; `settings` come after the defaults and
     /// override them.
     fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command>;

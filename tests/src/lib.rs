@@ -9,6 +9,7 @@
 //! | [`evidence`] | what the server itself says about that user's sessions |
 //! | [`log`] | what the server wrote into its log |
 //! | [`proxy`] | a network that delays, stops, swallows, refuses or resets |
+//! | [`galera`] | MariaDB servers that are one database |
 //! | [`pgbouncer`] | a pooler between a program and Postgres |
 //! | [`program`] | a program as a child process: lines, signals, exit status |
 //! | [`eventually`](mod@eventually) | waiting for a state instead of sleeping and hoping |
@@ -39,6 +40,7 @@ pub mod database;
 pub mod eventually;
 pub mod evidence;
 pub mod faults;
+pub mod galera;
 pub mod ground;
 pub mod heard;
 mod keeper;
@@ -58,6 +60,7 @@ pub use self::{
     database::TestDatabase,
     eventually::eventually,
     evidence::Session,
+    galera::Galera,
     ground::Ground,
     heard::Heard,
     kind::Kind,

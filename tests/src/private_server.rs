@@ -11,7 +11,14 @@ use std::{
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::{Kind, Log, Server, account::Account, cluster, keeper::Process, kind::Layout, servers};
+use crate::{
+    Kind, Log, Server,
+    account::Account,
+    cluster,
+    keeper::Process,
+    kind::{Demotion, Layout},
+    servers,
+};
 
 /// How a server is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,12 +128,48 @@ impl PrivateServer {
         Ok(this)
     }
 
-    /// Starts a copy of this server that follows it, on a port of its own.
+    /// Starts a copy of this server that follows it and only reads, on a port of its own. MariaDB needs the setting
+    /// `log-bin` for that, from its first start on.
     ///
     /// # Errors
-    /// For a kind that is not copied, and as [`Builder::start`].
+    /// As [`Builder::start`].
     pub async fn replica(&self) -> anyhow::Result<Self> {
         let facts = self.kind.facts();
+        let (layout, folder) = self.place_beside()?;
+        if let Some(mut command) = facts.copy(&self.server.url, &layout.data())? {
+            self.account.run(&mut command);
+            cluster::run(&mut command).await?;
+        } else {
+            cluster::create(self.kind, self.account, folder.path()).await?;
+        }
+        let settings = self.settings.clone();
+        let replica = Self::launch(self.kind, settings, self.account, layout, folder).await?;
+        replica.ask(&facts.follow(&self.layout)).await?;
+        Ok(replica)
+    }
+
+    /// Lets a server that follows another one take its place, with all that it has received.
+    ///
+    /// # Errors
+    /// When it follows none.
+    pub async fn promote(&self) -> anyhow::Result<()> {
+        let facts = self.kind.facts();
+        let received = self.ask(&[facts.received().to_owned()]).await?;
+        let received = received.first().context("it follows no server")?;
+        self.ask(&facts.promote(received)).await?;
+        Ok(())
+    }
+
+    /// Starts a server without any data, which gets its own from this one.
+    pub(crate) async fn beside(&self, settings: Vec<(String, String)>) -> anyhow::Result<Self> {
+        let (layout, folder) = self.place_beside()?;
+        std::fs::create_dir(layout.data())?;
+        self.account.own(&layout.data())?;
+        Self::launch(self.kind, settings, self.account, layout, folder).await
+    }
+
+    /// A place for a server that has the same users as this one.
+    fn place_beside(&self) -> anyhow::Result<(Layout, TempDir)> {
         let prefix = format!("{}-", self.kind.to_string().to_lowercase());
         let folder = self.account.folder(&prefix, &servers::folder())?;
         let layout = Layout {
@@ -134,28 +177,25 @@ impl PrivateServer {
             port: free_port()?,
             password: self.layout.password.clone(),
         };
-        let mut command = facts.copy(&self.server.url, &layout.data())?;
-        self.account.run(&mut command);
-        cluster::run(&mut command).await?;
-        Self::launch(
-            self.kind,
-            self.settings.clone(),
-            self.account,
-            layout,
-            folder,
-        )
-        .await
+        Ok((layout, folder))
     }
 
-    /// Lets a stopped Postgres come back as one that follows another, and so only reads.
-    /// <https://www.postgresql.org/docs/current/warm-standby.html#STANDBY-SERVER-OPERATION>
+    /// Lets a stopped server come back as one that only reads.
     ///
     /// # Errors
     /// When its folder cannot be written to.
-    pub fn demote(&self) -> anyhow::Result<()> {
-        let signal = self.layout.data().join("standby.signal");
-        std::fs::write(&signal, "")?;
-        self.account.own(&signal)
+    pub fn demote(&mut self) -> anyhow::Result<()> {
+        match self.kind.facts().demotion() {
+            Demotion::File(name) => {
+                let file = self.layout.data().join(name);
+                std::fs::write(&file, "")?;
+                self.account.own(&file)
+            }
+            Demotion::Setting(name, value) => {
+                self.settings.push((name.to_owned(), value.to_owned()));
+                Ok(())
+            }
+        }
     }
 
     /// Starts a stopped server, on the same port and with the same data. Does nothing when it runs.

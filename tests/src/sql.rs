@@ -17,6 +17,8 @@ pub trait Sql: Backend {
     const SLEEP: Option<&'static str>;
     /// A query for a number that tells sessions apart.
     const SESSION: Option<&'static str>;
+    /// A query for the port of the server that answers; `None` where there is none.
+    const PORT: Option<&'static str>;
     /// A query for 1 inside a transaction and 0 outside of any; `None` where only `BEGIN` can tell, by failing inside of one.
     const IN_TRANSACTION: Option<&'static str>;
     /// A statement by which a session ends itself; `None` where it is no session.
@@ -91,6 +93,7 @@ database!(sqlx::Postgres {
     const SERVER: Option<Kind> = Some(Kind::Postgres);
     const SLEEP: Option<&'static str> = Some("SELECT pg_sleep(3600)");
     const SESSION: Option<&'static str> = Some("SELECT pg_backend_pid()::int8");
+    const PORT: Option<&'static str> = Some("SELECT inet_server_port()::int8");
     // Outside a transaction, both are the time at which the statement arrived; if it is not prepared, which takes
     // several messages.
     const IN_TRANSACTION: Option<&'static str> = Some("SELECT (now() <> statement_timestamp())::int::int8");
@@ -103,6 +106,7 @@ database!(sqlx::MySql {
     const SERVER: Option<Kind> = Some(Kind::MariaDb);
     const SLEEP: Option<&'static str> = Some("SELECT SLEEP(3600)");
     const SESSION: Option<&'static str> = Some("SELECT CAST(CONNECTION_ID() AS SIGNED)");
+    const PORT: Option<&'static str> = Some("SELECT CAST(@@port AS SIGNED)");
     const IN_TRANSACTION: Option<&'static str> = Some("SELECT CAST(@@in_transaction AS SIGNED)");
     const END_SESSION: Option<&'static str> = Some("KILL CONNECTION_ID()");
     const MANY_ROWS: &'static str = "SELECT repeat('x', 100) FROM seq_1_to_5000";
@@ -113,6 +117,7 @@ database!(sqlx::Sqlite {
     const SERVER: Option<Kind> = None;
     const SLEEP: Option<&'static str> = None;
     const SESSION: Option<&'static str> = None;
+    const PORT: Option<&'static str> = None;
     const IN_TRANSACTION: Option<&'static str> = None;
     const END_SESSION: Option<&'static str> = None;
     const MANY_ROWS: &'static str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) \

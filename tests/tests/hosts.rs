@@ -7,8 +7,13 @@ mod nodes;
 
 use std::net::SocketAddr;
 
+use anyhow::{Context, ensure};
 use poolhouse::{Engine, Settings, engine_finder_with};
-use poolhouse_tests::{PrivateServer, Sql};
+use poolhouse_tests::{
+    Kind, PrivateServer, Sql, Subject, TestDatabase, eventually, private_server::Builder,
+    subject::Own,
+};
+use sqlx::Connection;
 
 /// The URL of a database on several servers: `user:password@`, all addresses, and what comes after.
 fn url_of(scheme: &str, user: &str, servers: &[SocketAddr], rest: &str) -> String {
@@ -27,4 +32,54 @@ async fn number(server: &PrivateServer, sql: &str) -> anyhow::Result<i64> {
     let rows = server.ask(&[sql.to_owned()]).await?;
     let value = rows.into_iter().flatten().flatten().next();
     Ok(value.unwrap_or_default().parse()?)
+}
+
+/// A server that another one can follow; `None` where there are none.
+fn primary<DB: Sql>() -> anyhow::Result<Option<Builder>> {
+    let kind = DB::SERVER.context("it has no servers")?;
+    let builder = PrivateServer::require(kind);
+    Ok(match kind {
+        Kind::Postgres => builder,
+        Kind::MariaDb => builder.map(|builder| builder.setting("log-bin", "changes")),
+    })
+}
+
+/// Waits until a database has reached the server that follows its own.
+async fn follows<DB: Sql>(replica: &PrivateServer, database: &TestDatabase) -> anyhow::Result<()> {
+    let there = database.url_through(replica.address());
+    eventually("the replica has the database", async || {
+        DB::Connection::connect(&there).await?.close().await?;
+        Ok(())
+    })
+    .await
+}
+
+/// The port of the server that an engine's queries reach.
+async fn port<DB: Sql>(engine: &Engine<DB>) -> anyhow::Result<u16> {
+    let query = DB::PORT.context("it has no servers")?;
+    let port = Own(engine.clone()).number(query).await?;
+    Ok(port.try_into()?)
+}
+
+/// `user:password` of a database.
+fn user_of(database: &TestDatabase) -> String {
+    format!("{}:{}", database.name(), database.password())
+}
+
+/// The scheme of a kind's URLs.
+fn scheme_of<DB: Sql>() -> &'static str {
+    match DB::SERVER {
+        Some(Kind::MariaDb) => "mysql",
+        _ => "postgres",
+    }
+}
+
+/// Waits until a server has no session of a database's user.
+async fn nobody_left(database: &TestDatabase, server: &PrivateServer) -> anyhow::Result<()> {
+    eventually("no session is left", async || {
+        let left = database.sessions_on(server).await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await
 }

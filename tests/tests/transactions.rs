@@ -1,5 +1,6 @@
 //! `Engine::transaction`: how it ends, and what is run again.
 
+mod conflicts;
 mod scoped;
 
 use std::panic::AssertUnwindSafe;

@@ -43,6 +43,8 @@ pub(crate) struct Dialect {
     /// How a connection is held inside a transaction for a whole test: a statement after which every later transaction can
     /// only read, so that nothing gets past this one, and the statement that begins this one.
     pub(crate) hold: (Option<&'static str>, &'static str),
+    /// Queries for 1 that take and give back the lock under which migrations run; `None` where the driver's own is enough.
+    pub(crate) migrations_lock: Option<(&'static str, &'static str)>,
     /// The statement that creates an extension when it is missing; `None` where there are no extensions.
     pub(crate) create_extension: Option<fn(&str) -> String>,
 }
@@ -238,6 +240,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         Some("SET default_transaction_read_only = on"),
         "BEGIN READ WRITE",
     ),
+    migrations_lock: None,
     create_extension: Some(|name| {
         format!(
             "CREATE EXTENSION IF NOT EXISTS \"{}\"",
@@ -319,6 +322,12 @@ pub(crate) static MYSQL: Dialect = Dialect {
         Some("SET SESSION TRANSACTION READ ONLY"),
         "START TRANSACTION READ WRITE",
     ),
+    // The driver's own waits for -1 second, which is for ever on MySQL and an error without consequence on MariaDB; so this
+    // one is for a year: <https://mariadb.com/kb/en/get_lock/>.
+    migrations_lock: Some((
+        "SELECT CAST(COALESCE(GET_LOCK(CONCAT('poolhouse_', SHA1(COALESCE(DATABASE(), ''))), 31536000), 0) AS SIGNED)",
+        "SELECT CAST(COALESCE(RELEASE_LOCK(CONCAT('poolhouse_', SHA1(COALESCE(DATABASE(), '')))), 0) AS SIGNED)",
+    )),
     create_extension: None,
 };
 
@@ -369,5 +378,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
     closes_in_turn: true,
     // The file is the test's own.
     hold: (None, "BEGIN"),
+    migrations_lock: None,
     create_extension: None,
 };

@@ -191,7 +191,7 @@ async fn prepare<DB: Backend>(
         create_extensions(&mut checkout, connector).await;
     }
     if let Some(migrator) = migrator {
-        migrate(checkout, settings, &migrator).await?;
+        migrate(checkout, connector, &migrator).await?;
     }
     Ok(Some(Server {
         kind: connector.dialect.name,
@@ -264,25 +264,40 @@ async fn create_extensions<DB: Backend>(checkout: &mut Checkout<DB>, connector: 
 
 async fn migrate<DB: Backend>(
     mut checkout: Checkout<DB>,
-    settings: &EngineSettings,
+    connector: &Connector<DB>,
     migrator: &SharedMigrator,
 ) -> Result<(), Error> {
+    let settings = &connector.settings;
+    let lock = connector.dialect.migrations_lock;
     let to_run = migrator.clone();
     let run = checkout.run(|connection, _| {
         let work = async move {
-            DB::migrate(connection, &to_run)
-                .await
-                .map_err(sqlx::Error::from)
+            if let Some((take, _)) = lock {
+                must_be_one(DB::number(connection, take).await?)?;
+            }
+            DB::migrate(connection, &to_run).await?;
+            if let Some((_, give_back)) = lock {
+                must_be_one(DB::number(connection, give_back).await?)?;
+            }
+            Ok(())
         };
         Box::pin(work)
     });
     let Err(error) = run.await else {
         return Ok(());
     };
-    // A failed run keeps the driver's lock until its session ends.
+    // A failed run keeps its locks until its session ends.
     checkout.discard();
     let place = place_of::<DB>(settings, migrator, &error);
     Err(StartError::migrations(settings, place.as_deref(), &error).into())
+}
+
+fn must_be_one(answer: i64) -> sqlx::Result<()> {
+    if answer == 1 {
+        return Ok(());
+    }
+    let lost = "the server did not give the lock under which migrations run, or did not keep it";
+    Err(sqlx::Error::Protocol(lost.to_owned()))
 }
 
 /// The file of the migration that failed, with the line when the server tells.

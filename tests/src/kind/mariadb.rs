@@ -6,7 +6,7 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 use sqlx::MySqlConnection;
 
-use super::{Count, Facts, Layout, SUPERUSER};
+use super::{Count, Demotion, Facts, Layout, SUPERUSER};
 use crate::{binaries, keeper, private_server::Stop, question, question::Answers};
 
 pub(super) struct MariaDb;
@@ -79,6 +79,48 @@ impl Facts for MariaDb {
         Ok(command)
     }
 
+    // The primary's log of changes goes back to its beginning, in which there was nothing.
+    fn copy(&self, _: &str, _: &Path) -> anyhow::Result<Option<Command>> {
+        Ok(None)
+    }
+
+    // https://mariadb.com/kb/en/change-master-to/
+    fn follow(&self, primary: &Layout) -> Vec<String> {
+        vec![
+            format!(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = '{SUPERUSER}', \
+                 MASTER_PASSWORD = '{}', MASTER_CONNECT_RETRY = 1",
+                primary.port, primary.password
+            ),
+            "START SLAVE".into(),
+            "SET GLOBAL read_only = 1".into(),
+        ]
+    }
+
+    fn received(&self) -> &'static str {
+        "SHOW SLAVE STATUS"
+    }
+
+    // The sixth and the seventh column say what was read of the primary's log:
+    // https://mariadb.com/kb/en/show-replica-status/
+    fn promote(&self, received: &[Option<String>]) -> Vec<String> {
+        let column = |index: usize| received.get(index).and_then(Option::as_deref);
+        vec![
+            format!(
+                "SELECT MASTER_POS_WAIT('{}', {}, 30)",
+                column(5).unwrap_or_default(),
+                column(6).unwrap_or("0")
+            ),
+            "STOP SLAVE".into(),
+            "RESET SLAVE ALL".into(),
+            "SET GLOBAL read_only = 0".into(),
+        ]
+    }
+
+    fn demotion(&self) -> Demotion {
+        Demotion::Setting("read-only", "ON")
+    }
+
     fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command> {
         let users = layout.folder.join("users.sql");
         // Read at each start; one statement a line.
@@ -98,7 +140,9 @@ impl Facts for MariaDb {
             .arg(option("tmpdir", &layout.folder))
             .arg(option("pid-file", &layout.folder.join("pid")))
             .arg(option("init-file", &users))
-            .arg(format!("--port={}", layout.port));
+            .arg(format!("--port={}", layout.port))
+            // Different ones, where one server follows another.
+            .arg(format!("--server-id={}", layout.port));
         command.args(SETTINGS.map(|(name, value)| format!("--{name}={value}")));
         command.args(
             settings

@@ -6,7 +6,7 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 use sqlx::PgConnection;
 
-use super::{Count, Facts, Layout, SUPERUSER};
+use super::{Count, Demotion, Facts, Layout, SUPERUSER};
 use crate::{binaries, keeper, private_server::Stop, question, question::Answers};
 
 pub(super) struct Postgres;
@@ -74,7 +74,7 @@ impl Facts for Postgres {
     }
 
     // https://www.postgresql.org/docs/current/app-pgbasebackup.html
-    fn copy(&self, url: &str, data: &Path) -> anyhow::Result<Command> {
+    fn copy(&self, url: &str, data: &Path) -> anyhow::Result<Option<Command>> {
         let mut command = Command::new(binaries::find_postgres("pg_basebackup")?);
         command
             .args([
@@ -85,7 +85,25 @@ impl Facts for Postgres {
             ])
             .args(["--checkpoint=fast", "--no-sync", "--pgdata"])
             .arg(data);
-        Ok(command)
+        Ok(Some(command))
+    }
+
+    fn follow(&self, _: &Layout) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn received(&self) -> &'static str {
+        "SELECT pg_last_wal_receive_lsn()"
+    }
+
+    // It applies what it has received first: https://www.postgresql.org/docs/current/warm-standby-failover.html
+    fn promote(&self, _: &[Option<String>]) -> Vec<String> {
+        vec!["SELECT pg_promote()".into()]
+    }
+
+    // https://www.postgresql.org/docs/current/warm-standby.html#STANDBY-SERVER-OPERATION
+    fn demotion(&self) -> Demotion {
+        Demotion::File("standby.signal")
     }
 
     fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command> {

@@ -5,7 +5,7 @@ use std::{fs, sync::LazyLock};
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use poolhouse::{Engine, with_pool};
-use poolhouse_tests::{Ground, Heard, Sql, Subject, subject::Own};
+use poolhouse_tests::{Ground, Heard, Kind, Sql, Subject, subject::Own};
 use sqlx::{
     SqlStr,
     migrate::{Migration, MigrationType, Migrator},
@@ -29,6 +29,7 @@ grounds! {
     a_directory_of_migrations_runs: directory, on (postgres, mariadb, sqlite);
     a_migrator_runs: migrator, on (postgres, mariadb, sqlite);
     a_migration_that_fails_closes_the_pool: migration_fails, on (postgres, mariadb, sqlite);
+    migrations_of_racing_programs_take_turns: race, on (postgres, mariadb);
     lazy_connects_when_asked: lazy, on (postgres, mariadb);
     min_size_is_open_after_the_start: min_size, on (postgres, mariadb);
 }
@@ -260,6 +261,31 @@ async fn migration_fails<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         ground.closed_in_good_order().await?;
     }
     Ok(())
+}
+
+/// Engines that know nothing of each other, as those of several programs, on a migration that is slow enough for all of them
+/// to find it missing.
+async fn race<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let folder = TempDir::new()?;
+    let pause = match ground.database()?.kind() {
+        Kind::Postgres => "SELECT pg_sleep(0.5)",
+        Kind::MariaDb => "DO SLEEP(0.5)",
+    };
+    fs::write(
+        folder.path().join("1_one.sql"),
+        format!("{pause}; CREATE TABLE band (id INTEGER)"),
+    )?;
+    let engines: Vec<Engine<DB>> = try_join_all((0..3).map(|program| {
+        let settings = settings(&ground)
+            .engine(format!("program_{program}"))
+            .migrations(folder.path());
+        async move { started(&settings).await }
+    }))
+    .await?;
+    for engine in engines {
+        engine.close_connection_pool().await;
+    }
+    ground.closed_in_good_order().await
 }
 
 async fn lazy<DB: Sql>(ground: Ground) -> anyhow::Result<()> {

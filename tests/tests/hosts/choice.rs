@@ -4,35 +4,33 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use poolhouse::{Settings, engine_finder_with, with_pool};
-use poolhouse_tests::{Kind, PrivateServer, servers};
+use poolhouse_tests::{Kind, Sql, servers};
 use sqlx::{MySql, Postgres, Sqlite};
 
-use super::{started, url_of};
+use super::{follows, port, primary, scheme_of, started, url_of, user_of};
 
 /// A port that nobody listens on.
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 #[tokio::test]
-async fn each_target_finds_its_host() -> anyhow::Result<()> {
-    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+async fn each_target_finds_its_host_on_postgres() -> anyhow::Result<()> {
+    each_target_finds_its_host::<Postgres>().await
+}
+
+#[tokio::test]
+async fn each_target_finds_its_host_on_mariadb() -> anyhow::Result<()> {
+    each_target_finds_its_host::<MySql>().await
+}
+
+async fn each_target_finds_its_host<DB: Sql>() -> anyhow::Result<()> {
+    let Some(builder) = primary::<DB>()? else {
         return Ok(());
     };
     let primary = builder.start().await?;
     let replica = primary.replica().await?;
     let database = primary.database("hosts").await?;
-    let user = format!("{}:{}", database.name(), database.password());
-    let there = || async {
-        replica
-            .ask(&[format!(
-                "SELECT 1 / count(*) FROM pg_database WHERE datname = '{}'",
-                database.name()
-            )])
-            .await
-    };
-    poolhouse_tests::eventually("the replica has the database", async || {
-        there().await.map(drop)
-    })
-    .await?;
+    let (scheme, user) = (scheme_of::<DB>(), user_of(&database));
+    follows::<DB>(&replica, &database).await?;
 
     let (one, other) = (primary.address(), replica.address());
     for (hosts, rest, expected) in [
@@ -62,28 +60,22 @@ async fn each_target_finds_its_host() -> anyhow::Result<()> {
         let rest = format!("{}{rest}", database.name());
         let settings = Settings::new()
             .engine("hosts")
-            .url(url_of("postgres", &user, &hosts, &rest));
-        let engine = started::<Postgres>(&settings).await?;
-        let port: i32 = sqlx::query_scalar("SELECT inet_server_port()")
-            .fetch_one(&engine)
-            .await?;
-        ensure!(
-            port == i32::from(expected.port()),
-            "{hosts:?} {rest}: {port}"
-        );
-        ensure!(engine.connect_options().get_port() == expected.port());
+            .url(url_of(scheme, &user, &hosts, &rest));
+        let engine = started::<DB>(&settings).await?;
+        let port = port(&engine).await?;
+        ensure!(port == expected.port(), "{hosts:?} {rest}: {port}");
         engine.close_connection_pool().await;
     }
 
     // By chance, both get some of twenty connections: only one try in half a million misses one of them.
     let rest = format!("{}?load_balance_hosts=random", database.name());
-    let url = url_of("postgres", &user, &[one, other], &rest);
+    let url = url_of(scheme, &user, &[one, other], &rest);
     let settings = Settings::new()
         .engine("hosts")
         .url(url)
         .max_size(20)
         .min_size(20);
-    let engine = started::<Postgres>(&settings).await?;
+    let engine = started::<DB>(&settings).await?;
     let here = database.sessions().await?.len();
     ensure!((1..20).contains(&here), "{here} of 20");
     engine.close_connection_pool().await;
@@ -92,9 +84,9 @@ async fn each_target_finds_its_host() -> anyhow::Result<()> {
     let rest = format!("{}?target_session_attrs=standby", database.name());
     let settings = Settings::new()
         .engine("hosts")
-        .url(url_of("postgres", &user, &[NOBODY, one], &rest))
+        .url(url_of(scheme, &user, &[NOBODY, one], &rest))
         .start_timeout("300ms");
-    let error = started::<Postgres>(&settings).await.err();
+    let error = started::<DB>(&settings).await.err();
     let said = error.context("it has started")?.to_string();
     for words in [
         "none of the hosts that answer is standby (127.0.0.1:1: the server refused the connection",
@@ -109,6 +101,33 @@ async fn each_target_finds_its_host() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_wrong_password_ends_the_search() -> anyhow::Result<()> {
+    for kind in Kind::ALL {
+        let Some(server) = servers::require(kind) else {
+            continue;
+        };
+        let database = server.database("hosts").await?;
+        let hosts = [database.address()?, NOBODY];
+        let said = match kind {
+            Kind::Postgres => refused::<Postgres>(&hosts, database.name()).await?,
+            Kind::MariaDb => refused::<MySql>(&hosts, database.name()).await?,
+        };
+        ensure!(said.contains("rejected the user or the password"), "{said}");
+    }
+    Ok(())
+}
+
+async fn refused<DB: Sql>(hosts: &[SocketAddr], name: &str) -> anyhow::Result<String> {
+    let scheme = scheme_of::<DB>();
+    let settings = Settings::new()
+        .engine(format!("hosts_{scheme}"))
+        .url(url_of(scheme, "nobody:wrong", hosts, name));
+    let found = started::<DB>(&settings).await;
+    Ok(found.err().context("it has started")?.to_string())
+}
+
+/// What wants a connection of its own gets the address of the last one.
+#[tokio::test]
+async fn the_options_are_those_of_the_host_that_was_taken() -> anyhow::Result<()> {
     let Some(server) = servers::require(Kind::Postgres) else {
         return Ok(());
     };
@@ -116,15 +135,13 @@ async fn a_wrong_password_ends_the_search() -> anyhow::Result<()> {
     let address = database.address()?;
     let url = url_of(
         "postgres",
-        "nobody:wrong",
-        &[address, NOBODY],
+        &user_of(&database),
+        &[NOBODY, address],
         database.name(),
     );
-    let error = started::<Postgres>(&Settings::new().engine("hosts").url(url))
-        .await
-        .err();
-    let said = error.context("it has started")?.to_string();
-    ensure!(said.contains("rejected the user or the password"), "{said}");
+    let engine = started::<Postgres>(&Settings::new().engine("hosts").url(url)).await?;
+    ensure!(engine.connect_options().get_port() == address.port());
+    engine.close_connection_pool().await;
     Ok(())
 }
 

@@ -10,87 +10,133 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use poolhouse::{PgEngine, Settings};
-use poolhouse_tests::{Kind, PrivateServer, Stop, eventually};
-use sqlx::Postgres;
+use poolhouse::Settings;
+use poolhouse_tests::{Kind, Server, Sql, Stop, Subject, eventually, subject::Own};
+use sqlx::{MySql, Postgres};
 use tokio::task::JoinSet;
 
-use super::{number, started, url_of};
+use super::{follows, number, primary, scheme_of, started, url_of, user_of};
 
 const MAX_SIZE: u32 = 6;
 const TASKS: usize = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_write_is_lost_when_the_primary_is_stopped() -> anyhow::Result<()> {
-    fail_over(Stop::Orderly).await
+    fail_over::<Postgres>(Stop::Orderly).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_write_is_lost_when_the_primary_crashes() -> anyhow::Result<()> {
-    fail_over(Stop::Crash).await
+    fail_over::<Postgres>(Stop::Crash).await
 }
 
-async fn fail_over(stop: Stop) -> anyhow::Result<()> {
-    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+#[tokio::test(flavor = "multi_thread")]
+async fn no_acknowledged_write_is_lost_when_the_primary_crashes_on_mariadb() -> anyhow::Result<()> {
+    fail_over::<MySql>(Stop::Crash).await
+}
+
+/// From then on the primary acknowledges only what the replica has too: the settings of both, the statements on the primary
+/// that turn it on, and a query for 1 when it is.
+fn synchronous(
+    kind: Kind,
+) -> (
+    &'static [[&'static str; 2]],
+    [&'static str; 2],
+    &'static str,
+) {
+    match kind {
+        // https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION
+        Kind::Postgres => (
+            &[["synchronous_commit", "on"]],
+            [
+                "ALTER SYSTEM SET synchronous_standby_names = '*'",
+                "SELECT pg_reload_conf()",
+            ],
+            "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'",
+        ),
+        // https://mariadb.com/kb/en/semisynchronous-replication/
+        Kind::MariaDb => (
+            &[
+                ["rpl-semi-sync-slave-enabled", "ON"],
+                ["rpl-semi-sync-master-wait-point", "AFTER_SYNC"],
+                ["rpl-semi-sync-master-timeout", "3600000"],
+            ],
+            ["SET GLOBAL rpl_semi_sync_master_enabled = ON", "DO 1"],
+            "SELECT count(*) FROM information_schema.global_status WHERE \
+             (variable_name, variable_value) IN (('Rpl_semi_sync_master_clients', '1'), ('Rpl_semi_sync_master_status', 'ON')) \
+             HAVING count(*) = 2",
+        ),
+    }
+}
+
+async fn fail_over<DB: Sql>(stop: Stop) -> anyhow::Result<()> {
+    let Some(mut builder) = primary::<DB>()? else {
         return Ok(());
     };
-    let mut primary = builder.setting("synchronous_commit", "on").start().await?;
+    let kind = DB::SERVER.context("it has servers")?;
+    let (settings, statements, is_on) = synchronous(kind);
+    for [name, value] in settings {
+        builder = builder.setting(name, value);
+    }
+    let mut primary = builder.start().await?;
     let replica = primary.replica().await?;
     let database = primary.database("failover").await?;
-    // From now on the primary acknowledges what the replica has too:
-    // https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION
-    primary
-        .ask(&[
-            "ALTER SYSTEM SET synchronous_standby_names = '*'".into(),
-            "SELECT pg_reload_conf()".into(),
-        ])
-        .await?;
-    let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+    follows::<DB>(&replica, &database).await?;
+    primary.ask(&statements.map(String::from)).await?;
     eventually("the replica is synchronous", async || {
-        ensure!(number(&primary, synchronous).await? == 1);
+        ensure!(number(&primary, is_on).await? >= 1);
         Ok(())
     })
     .await?;
 
-    let user = format!("{}:{}", database.name(), database.password());
     let rest = format!("{}?target_session_attrs=read-write", database.name());
     let hosts = [primary.address(), replica.address()];
     let settings = Settings::new()
         .engine("failover")
-        .url(url_of("postgres", &user, &hosts, &rest))
+        .url(url_of(
+            scheme_of::<DB>(),
+            &user_of(&database),
+            &hosts,
+            &rest,
+        ))
         .max_size(MAX_SIZE);
-    let engine = started::<Postgres>(&settings).await?;
-    sqlx::raw_sql("CREATE TABLE entry (n bigint PRIMARY KEY)")
-        .execute(&engine)
+    let engine = Own(started::<DB>(&settings).await?);
+    engine
+        .execute("CREATE TABLE entry (n bigint PRIMARY KEY)")
         .await?;
 
     let load = Load::begin(&engine);
     load.goes_on(100).await?;
     let stopped = Instant::now();
     primary.stop(stop).await?;
-    replica.ask(&["SELECT pg_promote()".into()]).await?;
+    replica.promote().await?;
     load.goes_on(1).await?;
     let pause = stopped.elapsed();
-    println!("{stop:?}: the first write after {pause:?}");
+    println!("{kind}, {stop:?}: the first write after {pause:?}");
 
     // The old one comes back, and nobody goes there.
     primary.demote()?;
     primary.start().await?;
     load.goes_on(200).await?;
-    let of_us = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'",
-        database.name()
-    );
-    ensure!(number(&primary, &of_us).await? == 0);
-    let sessions = number(&replica, &of_us).await?;
-    ensure!((1..=i64::from(MAX_SIZE)).contains(&sessions), "{sessions}");
+    ensure!(database.sessions_on(&primary).await?.is_empty());
+    let sessions = database.sessions_on(&replica).await?.len();
+    ensure!((1..=MAX_SIZE as usize).contains(&sessions), "{sessions}");
 
     let acknowledged = load.end().await?;
-    let kept: Vec<i64> = sqlx::query_scalar("SELECT n FROM entry")
-        .fetch_all(&engine)
-        .await?;
-    let kept: HashSet<i64> = kept.into_iter().collect();
-    let lost: Vec<_> = acknowledged.difference(&kept).collect();
+    let mut lost = acknowledged;
+    let new_primary = Server {
+        kind,
+        url: database.url_through(replica.address()),
+        log: None,
+    };
+    for row in new_primary.ask(&["SELECT n FROM entry".into()]).await? {
+        let n = row
+            .into_iter()
+            .flatten()
+            .next()
+            .context("a row without n")?;
+        lost.remove(&n.parse()?);
+    }
     ensure!(lost.is_empty(), "lost: {lost:?}");
     engine.close_connection_pool().await;
     Ok(())
@@ -105,7 +151,7 @@ struct Load {
 }
 
 impl Load {
-    fn begin(engine: &PgEngine) -> Self {
+    fn begin<DB: Sql>(engine: &Own<DB>) -> Self {
         let mut load = Self {
             acknowledged: Arc::default(),
             most: Arc::default(),
@@ -118,8 +164,8 @@ impl Load {
             load.tasks.spawn(async move {
                 let mut n = i64::try_from(task).unwrap_or_default();
                 while !over.load(Relaxed) {
-                    let write = sqlx::query("INSERT INTO entry VALUES ($1)").bind(n);
-                    if write.execute(&engine).await.is_ok() {
+                    let write = format!("INSERT INTO entry VALUES ({n})");
+                    if engine.execute(&write).await.is_ok() {
                         acknowledged
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)

@@ -1,17 +1,11 @@
 //! Nodes: started and closed with their engine, and skipped while they are away.
 
 use anyhow::{Context, ensure};
-use poolhouse::{PgEngine, Settings};
-use poolhouse_tests::{Kind, PrivateServer, Stop, TestDatabase, eventually};
-use sqlx::Postgres;
+use poolhouse::{Engine, Settings};
+use poolhouse_tests::{PrivateServer, Sql, Stop, TestDatabase, eventually};
+use sqlx::{MySql, Postgres};
 
-use super::{number, started};
-
-async fn port(engine: &PgEngine) -> sqlx::Result<i32> {
-    sqlx::query_scalar("SELECT inet_server_port()")
-        .fetch_one(engine)
-        .await
-}
+use super::{follows, nobody_left, port, primary, started};
 
 /// An engine on the primary, with the replica as a node.
 fn settings(database: &TestDatabase, replica: &PrivateServer) -> Settings {
@@ -27,24 +21,30 @@ fn settings(database: &TestDatabase, replica: &PrivateServer) -> Settings {
 }
 
 #[tokio::test]
-async fn a_reader_is_the_replica_while_it_is_there() -> anyhow::Result<()> {
-    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+async fn a_reader_is_the_replica_while_it_is_there_on_postgres() -> anyhow::Result<()> {
+    a_reader_is_the_replica_while_it_is_there::<Postgres>().await
+}
+
+#[tokio::test]
+async fn a_reader_is_the_replica_while_it_is_there_on_mariadb() -> anyhow::Result<()> {
+    a_reader_is_the_replica_while_it_is_there::<MySql>().await
+}
+
+async fn a_reader_is_the_replica_while_it_is_there<DB: Sql>() -> anyhow::Result<()> {
+    let Some(builder) = primary::<DB>()? else {
         return Ok(());
     };
     let primary = builder.start().await?;
     let database = primary.database("nodes").await?;
     let mut replica = primary.replica().await?;
-    let at_primary = i32::from(primary.address().port());
-    let at_replica = i32::from(replica.address().port());
-    let sessions = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'",
-        database.name()
-    );
+    follows::<DB>(&replica, &database).await?;
+    let at_primary = primary.address().port();
+    let at_replica = replica.address().port();
 
-    let db: PgEngine = started(&settings(&database, &replica)).await?;
+    let db: Engine<DB> = started(&settings(&database, &replica)).await?;
     let node = db.node("replica1")?;
     ensure!(node.name() == "with_nodes/replica1");
-    ensure!(node.status().size == 2 && number(&replica, &sessions).await? == 2);
+    ensure!(node.status().size == 2 && database.sessions_on(&replica).await?.len() == 2);
     ensure!(port(&db).await? == at_primary && port(&node).await? == at_replica);
     ensure!(port(&db.reader()).await? == at_replica);
 
@@ -75,17 +75,12 @@ async fn a_reader_is_the_replica_while_it_is_there() -> anyhow::Result<()> {
 
     db.close_connection_pool().await;
     ensure!(db.node("replica1")?.status().size == 0);
-    eventually("no session is left", async || {
-        let left = number(&replica, &sessions).await?;
-        ensure!(left == 0, "{left}");
-        Ok(())
-    })
-    .await?;
+    nobody_left(&database, &replica).await?;
     database.no_session_left().await?;
 
     // It need not be there at the start.
     replica.stop(Stop::Orderly).await?;
-    let db: PgEngine = started(&settings(&database, &replica).engine("early")).await?;
+    let db: Engine<DB> = started(&settings(&database, &replica).engine("early")).await?;
     ensure!(port(&db.reader()).await? == at_primary);
     replica.start().await?;
     eventually("the replica is found", async || {

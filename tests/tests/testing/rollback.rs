@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use poolhouse::{PgEngine, SqliteEngine, with_pool};
+use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, with_pool};
 use sqlx::{Connection, PgConnection, PgPool};
 
 async fn count(db: &PgEngine) -> i64 {
@@ -57,52 +57,65 @@ async fn a_transaction_is_a_savepoint(db: PgEngine) {
 }
 
 /// Code under test that joins does so here as well; on its own it takes the one connection that there is.
-#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
-#[tokio::test]
-async fn what_joins_a_transaction_is_a_savepoint_in_it(db: PgEngine) {
-    async fn add(db: &PgEngine, then: sqlx::Result<()>) -> sqlx::Result<()> {
-        let mut then = Some(then);
-        db.scoped_transaction(|transaction| {
-            let then = then.take();
-            Box::pin(async move {
-                sqlx::query(ADD).execute(transaction).await?;
-                then.unwrap_or(Ok(()))
+macro_rules! what_joins_is_a_savepoint {
+    ($name:ident, $engine:ty, ($($setting:tt)*)) => {
+        #[with_pool($($setting)* isolation = "rollback")]
+        #[tokio::test]
+        async fn $name(db: $engine) {
+            async fn add(db: &$engine, then: sqlx::Result<()>) -> sqlx::Result<()> {
+                let mut then = Some(then);
+                db.scoped_transaction(|transaction| {
+                    let then = then.take();
+                    Box::pin(async move {
+                        sqlx::query(ADD).execute(transaction).await?;
+                        then.unwrap_or(Ok(()))
+                    })
+                })
+                .await
+            }
+            async fn count(db: &$engine) -> i64 {
+                let query = sqlx::query_scalar("SELECT count(*) FROM band");
+                query.fetch_one(db).await.unwrap()
+            }
+            let no = || Err(sqlx::Error::RowNotFound);
+            db.transaction::<_, sqlx::Error, _>(|_| {
+                let db = db.clone();
+                Box::pin(async move {
+                    add(&db, no()).await.unwrap_err();
+                    add(&db, Ok(())).await
+                })
             })
-        })
-        .await
-    }
-    let kept = db
-        .transaction(|_| {
-            let db = db.clone();
-            Box::pin(async move {
-                add(&db, Err(sqlx::Error::RowNotFound)).await.unwrap_err();
-                add(&db, Ok(())).await
-            })
-        })
-        .await;
-    kept.unwrap();
-    assert_eq!(count(&db).await, 1);
-    let undone: sqlx::Result<()> = db
-        .transaction(|transaction| {
-            let db = db.clone();
-            Box::pin(async move {
-                sqlx::query("DELETE FROM band").execute(transaction).await?;
-                add(&db, Ok(())).await?;
-                Err(sqlx::Error::RowNotFound)
-            })
-        })
-        .await;
-    undone.unwrap_err();
-    assert_eq!(count(&db).await, 1);
-    // Its own error, and not one of the transaction around it, which goes on.
-    add(&db, Ok(()))
-        .await
-        .unwrap_err()
-        .into_database_error()
-        .unwrap();
-    assert_eq!(count(&db).await, 1);
-    assert_eq!(committed(&db).await, 0);
+            .await
+            .unwrap();
+            assert_eq!(count(&db).await, 1);
+            let undone = db.transaction::<(), sqlx::Error, _>(|transaction| {
+                let db = db.clone();
+                Box::pin(async move {
+                    sqlx::query("DELETE FROM band").execute(transaction).await?;
+                    add(&db, Ok(())).await?;
+                    no()
+                })
+            });
+            undone.await.unwrap_err();
+            assert_eq!(count(&db).await, 1);
+            // Its own error, and not one of the transaction that holds the test, which goes on.
+            add(&db, Ok(())).await.unwrap_err().into_database_error().unwrap();
+            assert_eq!(count(&db).await, 1);
+        }
+    };
 }
+
+what_joins_is_a_savepoint!(
+    joins_on_postgres,
+    PgEngine,
+    (env = "POOLHOUSE_TESTING_POSTGRES_URL",)
+);
+what_joins_is_a_savepoint!(
+    joins_on_mariadb,
+    MySqlEngine,
+    (env = "POOLHOUSE_TESTING_MYSQL_URL",)
+);
+what_joins_is_a_savepoint!(joins_on_sqlite, SqliteEngine, ());
 
 #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
 #[tokio::test]

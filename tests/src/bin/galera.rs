@@ -1,0 +1,412 @@
+//! A Galera cluster of three nodes under load, one of which is killed and comes back. `tests/galera` runs it.
+//!
+//! Tasks move money between accounts through one engine on all three nodes, each move with a row in a ledger. What holds at
+//! the end is asserted, and the figures are printed.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use poolhouse::{MySqlEngine, Settings, Transaction, engine_finder_with};
+use poolhouse_tests::{Galera, PrivateServer, Stop, TestDatabase, eventually};
+use sqlx::MySql;
+use tokio::task::JoinSet;
+
+const NODES: usize = 3;
+const MAX_SIZE: u32 = 16;
+const TASKS: usize = 24;
+
+/// Few enough that two nodes often write to the same one at the same moment.
+const ACCOUNTS: i64 = 40;
+const BALANCE: i64 = 1_000;
+
+/// How long writes may stand still after a node is killed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Writes before the kill, between it and the return, and after.
+const WRITES: usize = 1_000;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut cluster = Galera::start(NODES).await?;
+    println!(
+        "{NODES} nodes of MariaDB with Galera, started in {:.1?}",
+        begun.elapsed()
+    );
+    let database = cluster.nodes()[0].database("galera").await?;
+    let engine = engine(&cluster, &database).await?;
+    prepare(&engine).await?;
+
+    let load = Load::begin(&engine);
+    load.goes_on(WRITES).await?;
+    let speed = load.speed();
+
+    let pause = load.pause_from_now_on();
+    cluster.node_mut(1).stop(Stop::Crash).await?;
+    load.goes_on(WRITES).await?;
+    let dead = cluster.nodes()[1].address().port();
+    eventually("no connection is left on the dead node", async || {
+        let left = sockets_to(dead)?;
+        ensure!(left == 0, "{left} are left");
+        Ok(())
+    })
+    .await?;
+
+    let back = Instant::now();
+    cluster.rejoin(1).await?;
+    let back = back.elapsed();
+    load.goes_on(WRITES).await?;
+    let outcome = load.end().await?;
+    let pause = pause.longest(&outcome);
+
+    let conflicts = cluster.sum("wsrep_local_cert_failures").await?;
+    let aborted = cluster.sum("wsrep_local_bf_aborts").await?;
+    println!(
+        "{TASKS} tasks over at most {MAX_SIZE} connections: {speed:.0} transactions a second with all nodes"
+    );
+    println!(
+        "a node killed: the longest time without a commit after it was {pause:.2?}; back in step after {back:.1?}"
+    );
+    println!("{outcome}");
+    println!(
+        "the nodes' own count: {conflicts} writes that failed certification, {aborted} transactions aborted by another node's"
+    );
+
+    ensure!(
+        pause < LONGEST_PAUSE,
+        "writes stood still for {pause:.2?}, longer than {LONGEST_PAUSE:?}"
+    );
+    let most = outcome.most_connections;
+    ensure!(most <= MAX_SIZE as usize, "{most} connections");
+    ensure!(
+        outcome.at_commit > 0 && outcome.at_statement > 0,
+        "no conflict was met, so nothing is known of retries"
+    );
+    for node in cluster.nodes() {
+        nothing_is_lost(node, &database, &outcome.acknowledged).await?;
+    }
+    engine.close_connection_pool().await;
+    for node in cluster.nodes() {
+        no_session_left(node, &database).await?;
+    }
+    println!("no acknowledged write is lost, the sums agree on each node, and no session is left");
+    Ok(())
+}
+
+async fn engine(cluster: &Galera, database: &TestDatabase) -> anyhow::Result<MySqlEngine> {
+    let hosts: Vec<String> = cluster
+        .nodes()
+        .iter()
+        .map(|node| node.address().to_string())
+        .collect();
+    let url = format!(
+        "mysql://{name}:{password}@{hosts}/{name}?load_balance_hosts=random",
+        name = database.name(),
+        password = database.password(),
+        hosts = hosts.join(",")
+    );
+    let settings = Settings::new().engine("galera").url(url).max_size(MAX_SIZE);
+    let engine = engine_finder_with::<MySql>(&settings)?;
+    engine.start_connection_pool().await?;
+    Ok(engine)
+}
+
+async fn prepare(engine: &MySqlEngine) -> sqlx::Result<()> {
+    sqlx::raw_sql(
+        "CREATE TABLE account (id BIGINT PRIMARY KEY, balance BIGINT NOT NULL); \
+         CREATE TABLE ledger (id BIGINT PRIMARY KEY, source BIGINT NOT NULL, target BIGINT NOT NULL, amount BIGINT NOT NULL)",
+    )
+    .execute(engine)
+    .await?;
+    let accounts: Vec<String> = (0..ACCOUNTS)
+        .map(|id| format!("({id}, {BALANCE})"))
+        .collect();
+    let insert = format!("INSERT INTO account VALUES {}", accounts.join(", "));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(insert))
+        .execute(engine)
+        .await?;
+    Ok(())
+}
+
+/// Tasks that move money, one move after another, through every error.
+struct Load {
+    engine: MySqlEngine,
+    seen: Arc<Seen>,
+    begun: Instant,
+    tasks: JoinSet<()>,
+}
+
+/// What the tasks see.
+#[derive(Default)]
+struct Seen {
+    over: AtomicBool,
+    /// When each acknowledged move was, by its id.
+    acknowledged: Mutex<Vec<(i64, Instant)>>,
+    /// The errors that reached a task, by their text.
+    errors: Mutex<BTreeMap<String, usize>>,
+    at_statement: AtomicUsize,
+    at_commit: AtomicUsize,
+    most_connections: AtomicUsize,
+}
+
+impl Load {
+    fn begin(engine: &MySqlEngine) -> Self {
+        let mut load = Self {
+            engine: engine.clone(),
+            seen: Arc::default(),
+            begun: Instant::now(),
+            tasks: JoinSet::new(),
+        };
+        for task in 0..TASKS {
+            let (engine, seen) = (load.engine.clone(), Arc::clone(&load.seen));
+            load.tasks.spawn(async move {
+                // Never the same id again: an unacknowledged one may be there.
+                for id in (0_i64..).skip(task).step_by(TASKS) {
+                    if seen.over.load(Relaxed) {
+                        break;
+                    }
+                    match transfer(&engine, &seen, id).await {
+                        Ok(()) => lock(&seen.acknowledged).push((id, Instant::now())),
+                        Err(error) => {
+                            *lock(&seen.errors).entry(error.to_string()).or_default() += 1;
+                            // As a service would, it does not hammer.
+                            tokio::time::sleep(Duration::from_millis(10)).await;
+                        }
+                    }
+                    let size = engine.status().size;
+                    seen.most_connections.fetch_max(size, Relaxed);
+                }
+            });
+        }
+        load
+    }
+
+    fn written(&self) -> usize {
+        lock(&self.seen.acknowledged).len()
+    }
+
+    /// Acknowledged moves a second so far.
+    fn speed(&self) -> f64 {
+        let written = u32::try_from(self.written()).unwrap_or(u32::MAX);
+        f64::from(written) / self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Waits for so many more moves.
+    async fn goes_on(&self, more: usize) -> anyhow::Result<()> {
+        let enough = self.written() + more;
+        eventually("the writes go on", async || {
+            let written = self.written();
+            let errors = lock(&self.seen.errors);
+            ensure!(written >= enough, "{written} of {enough}; {errors:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    fn pause_from_now_on(&self) -> Pause {
+        Pause {
+            from: Instant::now(),
+        }
+    }
+
+    async fn end(mut self) -> anyhow::Result<Outcome> {
+        self.seen.over.store(true, Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.context("a task of the load")?;
+        }
+        let acknowledged = std::mem::take(&mut *lock(&self.seen.acknowledged));
+        Ok(Outcome {
+            times: acknowledged.iter().map(|(_, time)| *time).collect(),
+            acknowledged: acknowledged.into_iter().map(|(id, _)| id).collect(),
+            errors: std::mem::take(&mut *lock(&self.seen.errors)),
+            at_statement: self.seen.at_statement.load(Relaxed),
+            at_commit: self.seen.at_commit.load(Relaxed),
+            most_connections: self.seen.most_connections.load(Relaxed),
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One move, and where its conflicts showed.
+async fn transfer(engine: &MySqlEngine, seen: &Arc<Seen>, id: i64) -> sqlx::Result<()> {
+    let source = fastrand::i64(0..ACCOUNTS);
+    let target = (source + fastrand::i64(1..ACCOUNTS)) % ACCOUNTS;
+    let amount = fastrand::i64(1..10);
+    let a_statement_failed = Arc::new(AtomicBool::new(false));
+    let mut again = false;
+    engine
+        .transaction(|transaction| {
+            if std::mem::replace(&mut again, true) {
+                let place = if a_statement_failed.swap(false, Relaxed) {
+                    &seen.at_statement
+                } else {
+                    &seen.at_commit
+                };
+                place.fetch_add(1, Relaxed);
+            }
+            let failed = Arc::clone(&a_statement_failed);
+            Box::pin(async move {
+                let moved = write(transaction, id, source, target, amount).await;
+                failed.store(moved.is_err(), Relaxed);
+                moved
+            })
+        })
+        .await
+}
+
+async fn write(
+    transaction: &mut Transaction<MySql>,
+    id: i64,
+    source: i64,
+    target: i64,
+    amount: i64,
+) -> sqlx::Result<()> {
+    // In one order everywhere, so that two moves on one node never wait for each other.
+    let mut changes = [(source, -amount), (target, amount)];
+    changes.sort_unstable();
+    for (account, change) in changes {
+        sqlx::query("UPDATE account SET balance = balance + ? WHERE id = ?")
+            .bind(change)
+            .bind(account)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    sqlx::query("INSERT INTO ledger VALUES (?, ?, ?, ?)")
+        .bind(id)
+        .bind(source)
+        .bind(target)
+        .bind(amount)
+        .execute(transaction)
+        .await?;
+    Ok(())
+}
+
+/// The time since which commits are watched for.
+struct Pause {
+    from: Instant,
+}
+
+impl Pause {
+    /// The longest time in which nothing was acknowledged.
+    fn longest(&self, outcome: &Outcome) -> Duration {
+        let after = outcome.times.iter().filter(|time| **time > self.from);
+        let mut last = self.from;
+        let mut longest = Duration::ZERO;
+        for time in after {
+            longest = longest.max(time.saturating_duration_since(last));
+            last = last.max(*time);
+        }
+        longest
+    }
+}
+
+/// What the load came to.
+struct Outcome {
+    times: Vec<Instant>,
+    acknowledged: HashSet<i64>,
+    errors: BTreeMap<String, usize>,
+    at_statement: usize,
+    at_commit: usize,
+    most_connections: usize,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            at_statement,
+            at_commit,
+            most_connections,
+            ..
+        } = self;
+        let acknowledged = self.acknowledged.len();
+        write!(
+            f,
+            "{acknowledged} acknowledged, at most {most_connections} connections; run again after a conflict: {at_statement} \
+             times at a statement, {at_commit} times at COMMIT"
+        )?;
+        for (error, times) in &self.errors {
+            write!(f, "\nan error, {times} times: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How many connections this machine's programs hold to a port.
+/// <https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html>
+fn sockets_to(port: u16) -> anyhow::Result<usize> {
+    const ESTABLISHED: &str = "01";
+    const CLOSE_WAIT: &str = "08";
+    let table = fs::read_to_string("/proc/self/net/tcp")?;
+    let peer = format!(":{port:04X}");
+    let held = table.lines().filter(|line| {
+        let mut fields = line.split_whitespace().skip(2);
+        fields.next().is_some_and(|remote| remote.ends_with(&peer))
+            && matches!(fields.next(), Some(ESTABLISHED | CLOSE_WAIT))
+    });
+    Ok(held.count())
+}
+
+/// Every acknowledged move is there, and each account has what the ledger says.
+async fn nothing_is_lost(
+    node: &PrivateServer,
+    database: &TestDatabase,
+    acknowledged: &HashSet<i64>,
+) -> anyhow::Result<()> {
+    let name = database.name();
+    let ask = async |query: String| -> anyhow::Result<Vec<i64>> {
+        // Reads what every node has committed before:
+        // https://mariadb.com/kb/en/galera-cluster-system-variables/#wsrep_sync_wait
+        let rows = node
+            .ask(&["SET SESSION wsrep_sync_wait = 1".into(), query])
+            .await?;
+        let values = rows.into_iter().flatten().flatten();
+        values.map(|value| Ok(value.parse()?)).collect()
+    };
+    let kept: HashSet<i64> = ask(format!("SELECT id FROM {name}.ledger"))
+        .await?
+        .into_iter()
+        .collect();
+    let lost: Vec<_> = acknowledged.difference(&kept).collect();
+    ensure!(lost.is_empty(), "lost on {}: {lost:?}", node.address());
+    let sum = ask(format!(
+        "SELECT CAST(sum(balance) AS SIGNED) FROM {name}.account"
+    ))
+    .await?;
+    ensure!(sum == [ACCOUNTS * BALANCE], "{sum:?}");
+    let wrong = ask(format!(
+        "SELECT count(*) FROM {name}.account a WHERE balance <> {BALANCE} \
+         + (SELECT coalesce(sum(amount), 0) FROM {name}.ledger WHERE target = a.id) \
+         - (SELECT coalesce(sum(amount), 0) FROM {name}.ledger WHERE source = a.id)"
+    ))
+    .await?;
+    ensure!(
+        wrong == [0],
+        "{wrong:?} accounts are not as the ledger says"
+    );
+    Ok(())
+}
+
+async fn no_session_left(node: &PrivateServer, database: &TestDatabase) -> anyhow::Result<()> {
+    let sql = format!(
+        "SELECT count(*) FROM information_schema.processlist WHERE user = '{}'",
+        database.name()
+    );
+    eventually("no session is left", async || {
+        let rows = node.ask(std::slice::from_ref(&sql)).await?;
+        let left = rows.into_iter().flatten().flatten().next();
+        ensure!(left.as_deref() == Some("0"), "{left:?}");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,223 @@
+//! Conflicts at a place of their own: at the commit, at a lock that is waited for too long, and a commit that nobody answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use anyhow::{Context, ensure};
+use poolhouse::{
+    IsolationLevel, MySqlEngine, PgEngine, Settings, TransactionError, TransactionOptions,
+    engine_finder_with,
+};
+use poolhouse_tests::{Ground, Kind, PrivateServer, Proxy};
+use sqlx::{Connection, MySql, MySqlConnection, Postgres};
+use tokio::sync::{Barrier, Notify, oneshot};
+
+const TABLE: &str = "CREATE TABLE entry (id INTEGER PRIMARY KEY, value INTEGER NOT NULL); \
+                     INSERT INTO entry VALUES (1, 0), (2, 0)";
+const ONE: &str = "UPDATE entry SET value = value + 1 WHERE id = 1";
+const TWO: &str = "UPDATE entry SET value = value + 1 WHERE id = 2";
+
+/// Each reads what the other one writes. Both have written before either commits, so only a commit is left to fail.
+#[tokio::test]
+async fn a_write_skew_that_shows_at_the_commit_is_run_again() -> anyhow::Result<()> {
+    let Some(ground) = Ground::of::<Postgres>("skew").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new().engine("skew").url(ground.url());
+    let db: PgEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql(TABLE).execute(&db).await?;
+
+    let both = Arc::new(Barrier::new(2));
+    let (runs, ends) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let options = TransactionOptions::new().isolation(IsolationLevel::Serializable);
+    let one = async |write: &'static str| {
+        let mut first_time = Some(Arc::clone(&both));
+        db.transaction_with::<_, sqlx::Error, _>(options, |transaction| {
+            runs.fetch_add(1, Relaxed);
+            let (other, ends) = (first_time.take(), Arc::clone(&ends));
+            Box::pin(async move {
+                sqlx::query("SELECT sum(value) FROM entry")
+                    .execute(&mut *transaction)
+                    .await?;
+                if let Some(other) = &other {
+                    other.wait().await;
+                }
+                sqlx::query(write).execute(transaction).await?;
+                if let Some(other) = &other {
+                    other.wait().await;
+                }
+                ends.fetch_add(1, Relaxed);
+                Ok(())
+            })
+        })
+        .await
+    };
+    let (first, second) = tokio::join!(one(ONE), one(TWO));
+    first.context("the first")?;
+    second.context("the second")?;
+    let (runs, ends) = (runs.into_inner(), ends.load(Relaxed));
+    ensure!(
+        runs == 3 && ends == 3,
+        "{runs} runs, of which {ends} came to the commit"
+    );
+    let sum: i64 = sqlx::query_scalar("SELECT sum(value) FROM entry")
+        .fetch_one(&db)
+        .await?;
+    ensure!(sum == 2, "{sum}");
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+/// An engine whose sessions wait for a lock for one second, which is the shortest that the server knows.
+async fn impatient(name: &str) -> anyhow::Result<Option<(Ground, MySqlEngine)>> {
+    let Some(ground) = Ground::of::<MySql>(name).await? else {
+        return Ok(None);
+    };
+    let settings = Settings::new()
+        .engine(name)
+        .url(ground.url())
+        .session("SET innodb_lock_wait_timeout = 1");
+    let db: MySqlEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql(TABLE).execute(&db).await?;
+    Ok(Some((ground, db)))
+}
+
+#[tokio::test]
+async fn a_lock_that_was_waited_for_too_long_is_waited_for_again() -> anyhow::Result<()> {
+    let Some((_ground, db)) = impatient("patience").await? else {
+        return Ok(());
+    };
+    let (locked, again) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let holder = db.transaction::<_, sqlx::Error, _>(|transaction| {
+        let (locked, again) = (Arc::clone(&locked), Arc::clone(&again));
+        Box::pin(async move {
+            sqlx::query(ONE).execute(transaction).await?;
+            locked.notify_one();
+            again.notified().await;
+            Ok(())
+        })
+    });
+    let mut runs = 0;
+    let waiter = async {
+        locked.notified().await;
+        db.transaction::<_, sqlx::Error, _>(|transaction| {
+            runs += 1;
+            if runs > 1 {
+                again.notify_one();
+            }
+            Box::pin(async move { sqlx::query(ONE).execute(transaction).await.map(drop) })
+        })
+        .await
+    };
+    tokio::try_join!(holder, waiter)?;
+    ensure!(runs > 1, "{runs} run");
+    let value: i32 = sqlx::query_scalar("SELECT value FROM entry WHERE id = 1")
+        .fetch_one(&db)
+        .await?;
+    ensure!(value == 2, "{value}");
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn retries_for_a_lock_that_stays_run_out() -> anyhow::Result<()> {
+    let Some((_ground, db)) = impatient("impatience").await? else {
+        return Ok(());
+    };
+    let mut holder = db.begin().await?;
+    sqlx::query(ONE).execute(&mut holder).await?;
+    let options = TransactionOptions::new().retries(1);
+    let ended = db
+        .transaction_with::<_, sqlx::Error, _>(options, |transaction| {
+            Box::pin(async move { sqlx::query(ONE).execute(transaction).await.map(drop) })
+        })
+        .await;
+    let error = ended.err().context("it has the lock")?;
+    let said = error.to_string();
+    ensure!(
+        matches!(
+            TransactionError::find(&error),
+            Some(TransactionError::RetriesRanOut { attempts: 2, .. })
+        ),
+        "{said}"
+    );
+    for words in [
+        "engine `impatience`",
+        "2 times",
+        "Lock wait timeout exceeded",
+        "raise its retries",
+    ] {
+        ensure!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    holder.rollback().await?;
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+/// The connection breaks while the server is held up in the middle of the commit.
+/// <https://mariadb.com/kb/en/backup-stage/>
+#[tokio::test]
+async fn a_commit_without_an_answer_is_not_repeated_on_mariadb() -> anyhow::Result<()> {
+    let Some(builder) = PrivateServer::require(Kind::MariaDb) else {
+        return Ok(());
+    };
+    let server = builder.start().await?;
+    let database = server.database("unknown").await?;
+    let network = Proxy::before(server.address())?;
+    let settings = Settings::new()
+        .engine("unknown")
+        .url(database.url_through(network.address()));
+    let db: MySqlEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql(TABLE).execute(&db).await?;
+
+    let (written, is_written) = oneshot::channel();
+    let (go, may_go) = oneshot::channel();
+    let mut once = Some((written, may_go));
+    let mut runs = 0;
+    let transaction = db.transaction::<_, sqlx::Error, _>(|transaction| {
+        runs += 1;
+        let once = once.take();
+        Box::pin(async move {
+            sqlx::query(TWO).execute(transaction).await?;
+            if let Some((written, may_go)) = once {
+                let _ = written.send(());
+                let _ = may_go.await;
+            }
+            Ok(())
+        })
+    });
+    let fault = async {
+        is_written.await?;
+        let mut blocker = MySqlConnection::connect(&server.url).await?;
+        sqlx::raw_sql("BACKUP STAGE START; BACKUP STAGE BLOCK_COMMIT")
+            .execute(&mut blocker)
+            .await?;
+        let _ = go.send(());
+        database
+            .sessions_become("the commit is under way", |sessions| {
+                sessions.iter().any(|session| session.statement == "COMMIT")
+            })
+            .await?;
+        network.reset();
+        sqlx::raw_sql("BACKUP STAGE END")
+            .execute(&mut blocker)
+            .await?;
+        blocker.close().await?;
+        anyhow::Ok(())
+    };
+    let (ended, fault) = tokio::join!(transaction, fault);
+    fault?;
+    let error = ended.err().context("it has an answer")?;
+    ensure!(
+        matches!(
+            TransactionError::find(&error),
+            Some(TransactionError::OutcomeUnknown { .. })
+        ) && runs == 1,
+        "{error} after {runs} runs"
+    );
+    db.close_connection_pool().await;
+    Ok(())
+}

@@ -10,6 +10,7 @@
 //! | [`log`] | what the server wrote into its log |
 //! | [`proxy`] | a network that delays, stops, swallows, refuses or resets |
 //! | [`galera`] | MariaDB servers that are one database |
+//! | [`cockroach`] | a stand-in for CockroachDB |
 //! | [`pgbouncer`] | a pooler between a program and Postgres |
 //! | [`program`] | a program as a child process: lines, signals, exit status |
 //! | [`eventually`](mod@eventually) | waiting for a state instead of sleeping and hoping |
@@ -36,6 +37,7 @@
 mod account;
 mod binaries;
 mod cluster;
+pub mod cockroach;
 pub mod database;
 pub mod eventually;
 pub mod evidence;
@@ -57,6 +59,7 @@ pub mod steps;
 pub mod subject;
 
 pub use self::{
+    cockroach::Cockroach,
     database::TestDatabase,
     eventually::eventually,
     evidence::Session,

@@ -63,8 +63,8 @@ async fn an_unknown_scheme() -> anyhow::Result<()> {
         same(
             &said,
             "Error: engine `default`: its pool could not be started: no database has the url scheme `postgers` (did you mean \
-             `postgres`?). Begin the url with one of: postgres, postgresql, mysql, mariadb, sqlite. url = \
-             postgers://band:***@host/db (environment, DATABASE_URL)\n",
+             `postgres`?). Begin the url with one of: postgres, postgresql, cockroachdb, \
+             cockroach, mysql, mariadb, sqlite. url = postgers://band:***@host/db (environment, DATABASE_URL)\n",
         )?;
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! Every integration test, in one binary.
 
 mod bad_input;
+mod bank;
+mod cockroach;
 mod credentials;
 mod engine;
 mod faults;

@@ -28,7 +28,7 @@ use futures_core::stream::BoxStream;
 use sqlx::{ConnectOptions, Connection, Database, Execute, SqlStr};
 use sqlx_core::describe::Describe;
 
-pub(crate) use self::dialect::{Diagnosis, Dialect, words};
+pub(crate) use self::dialect::{Diagnosis, Dialect, Greeted, MigrationsLock, words};
 pub(crate) use self::executes::{Executes, Step, all, count, first};
 pub(crate) use self::sql::begins_transaction;
 pub(crate) use self::told::{tell, told};
@@ -40,7 +40,7 @@ use crate::testing::{self, Ground};
 /// The driver's own connect options of a database.
 pub(crate) type OptionsOf<DB> = <<DB as Database>::Connection as Connection>::Options;
 
-/// A database that poolhouse can run an engine on: Postgres, MySQL (and MariaDB), SQLite, or `Any` of them.
+/// A database that poolhouse can run an engine on: Postgres (and CockroachDB), MySQL (and MariaDB), SQLite, or `Any` of them.
 ///
 /// The trait is sealed: it is implemented here, once per database, for the databases whose feature is on.
 pub trait Backend: Executes + sealed::Sealed {
@@ -183,6 +183,17 @@ type BuildEngine = fn(EngineSettings) -> Result<Arc<dyn ErasedEngine>, Error>;
 const KINDS: &[Kind] = &[
     Kind {
         dialect: &dialect::POSTGRES,
+        #[cfg(feature = "postgres")]
+        engine: Some(engine::erased::<sqlx::Postgres>),
+        #[cfg(not(feature = "postgres"))]
+        engine: None,
+        #[cfg(feature = "postgres")]
+        ground: Some(testing::postgres_ground),
+        #[cfg(not(feature = "postgres"))]
+        ground: None,
+    },
+    Kind {
+        dialect: &dialect::COCKROACH,
         #[cfg(feature = "postgres")]
         engine: Some(engine::erased::<sqlx::Postgres>),
         #[cfg(not(feature = "postgres"))]

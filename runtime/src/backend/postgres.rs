@@ -21,14 +21,13 @@ impl Backend for Postgres {
     const TEST_URL: Option<&'static str> = Some(crate::testing::ephemeral::POSTGRES);
 
     fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect> {
-        dialect::POSTGRES
-            .schemes
-            .contains(&url.scheme())
-            .then_some(&dialect::POSTGRES)
+        [&dialect::POSTGRES, &dialect::COCKROACH]
+            .into_iter()
+            .find(|dialect| dialect.schemes.contains(&url.scheme()))
     }
 
     fn options(settings: &EngineSettings) -> sqlx::Result<PgConnectOptions> {
-        let options: PgConnectOptions = settings.url.expose().parse()?;
+        let options: PgConnectOptions = dialect::for_driver(&settings.url).parse()?;
         // A name in the URL is the more particular one.
         let options = match (options.get_application_name(), &settings.application_name) {
             (None, Some(name)) => options.application_name(name),
@@ -97,6 +96,9 @@ impl Backend for Postgres {
                 .try_downcast_ref::<PgDatabaseError>()
                 .is_some_and(|error| {
                     matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
+                        // A node of CockroachDB that is draining says so before it closes:
+                        // <https://www.cockroachlabs.com/docs/stable/node-shutdown>.
+                        || error.code() == "57P01"
                 }),
             error => super::breaks_connection(error),
         }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{Engine, Phase, Server};
-use crate::backend::{self, Backend};
+use crate::backend::{self, Backend, MigrationsLock};
 use crate::error::{Error, StartError, UsageError};
 use crate::pool::{self, Checkout, CloseReport, Connector, Holder, Left, Pool};
 use crate::settings::{EngineSettings, SharedMigrator};
@@ -194,7 +194,7 @@ async fn prepare<DB: Backend>(
         migrate(checkout, connector, &migrator).await?;
     }
     Ok(Some(Server {
-        kind: connector.dialect.name,
+        kind: connector.dialect().name,
         version,
     }))
 }
@@ -205,7 +205,7 @@ async fn meet<DB: Backend>(
     connector: &Connector<DB>,
 ) -> sqlx::Result<String> {
     let version = checkout
-        .run(|connection, _| DB::text(connection, connector.dialect.version))
+        .run(|connection, _| DB::text(connection, connector.dialect().version))
         .await?;
     warn_of_pooler(checkout, connector).await?;
     connector.note_version(&version);
@@ -218,7 +218,7 @@ async fn warn_of_pooler<DB: Backend>(
     connector: &Connector<DB>,
 ) -> sqlx::Result<()> {
     let settings = &connector.settings;
-    let Some(sign) = connector.dialect.pooler_sign else {
+    let Some(sign) = connector.dialect().pooler_sign else {
         return Ok(());
     };
     if settings.pooler.is_some() {
@@ -241,7 +241,7 @@ async fn warn_of_pooler<DB: Backend>(
 
 async fn create_extensions<DB: Backend>(checkout: &mut Checkout<DB>, connector: &Connector<DB>) {
     let settings = &connector.settings;
-    if let Some(create) = connector.dialect.create_extension {
+    if let Some(create) = connector.dialect().create_extension {
         for extension in &settings.extensions {
             let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(create(extension)));
             if let Err(error) = checkout
@@ -256,7 +256,7 @@ async fn create_extensions<DB: Backend>(checkout: &mut Checkout<DB>, connector: 
         tracing::warn!(
             engine = %settings.engine,
             "{} has no extensions to create: {}",
-            connector.dialect.name,
+            connector.dialect().name,
             settings.describe("extensions"),
         );
     }
@@ -268,16 +268,18 @@ async fn migrate<DB: Backend>(
     migrator: &SharedMigrator,
 ) -> Result<(), Error> {
     let settings = &connector.settings;
-    let lock = connector.dialect.migrations_lock;
+    let lock = connector.dialect().migrations_lock;
     let to_run = migrator.clone();
     let run = checkout.run(|connection, _| {
         let work = async move {
-            if let Some((take, _)) = lock {
-                must_be_one(DB::number(connection, take).await?)?;
-            }
-            DB::migrate(connection, &to_run).await?;
-            if let Some((_, give_back)) = lock {
-                must_be_one(DB::number(connection, give_back).await?)?;
+            match lock {
+                MigrationsLock::Driver => DB::migrate(connection, &to_run).await?,
+                MigrationsLock::Queries { take, give_back } => {
+                    must_be_one(DB::number(connection, take).await?)?;
+                    DB::migrate(connection, &to_run).await?;
+                    must_be_one(DB::number(connection, give_back).await?)?;
+                }
+                MigrationsLock::Nothing => DB::migrate(connection, &to_run.unlocked()).await?,
             }
             Ok(())
         };
@@ -333,7 +335,7 @@ fn report_start<DB: Backend>(
     let settings = &connector.settings;
     let (kind, version) = match server {
         Some(server) => (server.kind, server.version.as_str()),
-        None => (connector.dialect.name, "(not asked yet)"),
+        None => (connector.dialect().name, "(not asked yet)"),
     };
     let status = pool.status();
     let took = std::time::Duration::from_millis(

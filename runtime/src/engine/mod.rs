@@ -74,7 +74,7 @@ enum Phase<DB: Backend> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Server {
-    /// The kind of database: `Postgres`, `MySQL`, `SQLite`.
+    /// The kind of database: `Postgres`, `CockroachDB`, `MySQL`, `SQLite`.
     pub kind: &'static str,
     /// The version, in the server's own words.
     pub version: String,
@@ -173,7 +173,7 @@ impl<DB: Backend> Engine<DB> {
         holder: Holder,
         options: TransactionOptions,
     ) -> sqlx::Result<Transaction<DB>> {
-        let dialect = self.connector().dialect;
+        let dialect = self.connector().dialect();
         let statement = (dialect.begin)(&options).map_err(|option| {
             let engine = self.name().to_owned();
             let database = dialect.name;
@@ -305,7 +305,7 @@ impl<DB: Backend> Engine<DB> {
             );
         }
         let opened = connector.connect_to_the_end().await.map_err(|error| {
-            let diagnosis = connector.dialect.diagnosis(&error);
+            let diagnosis = connector.dialect().diagnosis(&error);
             AcquireError::connect(&connector.settings, &diagnosis, error)
         })?;
         Ok(Checkout::alone(opened.take(), connector, holder))

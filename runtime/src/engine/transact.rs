@@ -33,7 +33,7 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// When a conflict with another transaction ends it, at a statement or at the commit, the closure is run again, up to
     /// 10 times after pauses that grow from 5 ms to 1 s with jitter: a serialization failure or a deadlock on Postgres
-    /// (40001, 40P01), a deadlock or a lock that was waited for too long on MySQL and MariaDB (1213, 1205), an outdated
+    /// (40001, 40P01), a retryable error on CockroachDB (40001), a deadlock or a lock that was waited for too long on MySQL and MariaDB (1213, 1205), an outdated
     /// snapshot on SQLite (517). Nothing else is retried. So what the closure does outside of the database should bear to
     /// happen twice.
     ///
@@ -268,13 +268,16 @@ impl<DB: Backend> Engine<DB> {
                 return Err(Failed::With(error));
             }
         };
-        let dialect = self.connector().dialect;
+        let dialect = self.connector().dialect();
         match transaction.commit().await {
             Ok(()) => Ok(value),
             Err(error) if dialect.is_conflict(&error) => {
                 Err(Failed::Conflict(words(&error), Some(error.into())))
             }
-            Err(error) if TransactionError::find(&error).is_none() && DB::ends_session(&error) => {
+            Err(error)
+                if dialect.leaves_outcome_unknown(&error)
+                    || (TransactionError::find(&error).is_none() && DB::ends_session(&error)) =>
+            {
                 let unknown = TransactionError::outcome_unknown(self.name(), error);
                 Err(Failed::With(sqlx::Error::from(unknown).into()))
             }

@@ -23,16 +23,16 @@ pub enum TransactionError {
         /// What the database said at last.
         last: String,
     },
-    /// The connection ended during `COMMIT`, so nobody knows whether it has happened. Not retried, because that might write
-    /// twice.
+    /// The connection ended during `COMMIT`, or the server says itself that it does not know (40003 on CockroachDB), so nobody
+    /// knows whether it has happened. Not retried, because that might write twice.
     #[error(
-        "engine `{engine}`: the connection ended during COMMIT ({last}), so the transaction may or may not be committed. Look \
-         for what it would have written before you run it again"
+        "engine `{engine}`: COMMIT has no answer that tells what became of it ({last}), so the transaction may or may not be \
+         committed. Look for what it would have written before you run it again"
     )]
     OutcomeUnknown {
         /// The engine's name.
         engine: String,
-        /// What ended the connection.
+        /// What ended the connection, or what the server said.
         last: String,
         /// The driver's error.
         #[source]

@@ -52,7 +52,7 @@ pub struct EndedHolder {
     /// For how long.
     pub held: Duration,
     /// The server's id of its session, where there is one.
-    pub session: Option<u64>,
+    pub session: Option<String>,
 }
 
 impl CloseReport {
@@ -183,7 +183,7 @@ impl<DB: Backend> Own<DB> {
             .map(|taken| EndedHolder {
                 holder: taken.by.to_string(),
                 held: taken.since.elapsed(),
-                session: taken.session.map(|session| session.id),
+                session: taken.session.map(|session| session.id.to_string()),
             })
             .collect();
         // Every session that is still open: also one in the middle of a mend or a goodbye.
@@ -192,7 +192,7 @@ impl<DB: Backend> Own<DB> {
             .register
             .cards()
             .iter()
-            .filter_map(|card| card.session)
+            .filter_map(|card| card.session.clone())
             .collect();
         let unreachable = match self.yard.connector.end_sessions(&sessions).await {
             Ok(_) => None,

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -16,7 +16,7 @@ use tracing::instrument::WithSubscriber;
 use super::credentials::Credentials;
 use super::hosts::{Hosts, SessionId};
 use super::lent::Lent;
-use crate::backend::{self, Backend, Dialect, OptionsOf};
+use crate::backend::{self, Backend, Dialect, Greeted, OptionsOf};
 use crate::background;
 use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
@@ -31,7 +31,10 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 /// Opens connections of one engine.
 pub(crate) struct Connector<DB: Backend> {
     pub(crate) settings: Arc<EngineSettings>,
-    pub(crate) dialect: &'static Dialect,
+    /// What the URL says.
+    configured: &'static Dialect,
+    /// What answers there, where that is another.
+    spoken: OnceLock<&'static Dialect>,
     pub(super) hosts: Hosts<DB>,
     pub(super) credentials: Credentials<DB>,
     /// Opens connections past a pooler, when it is known where the server is.
@@ -97,7 +100,8 @@ impl<DB: Backend> Connector<DB> {
             direct,
             lent: Lent::of(settings.lent.as_ref()),
             settings: Arc::new(settings),
-            dialect,
+            configured: dialect,
+            spoken: OnceLock::new(),
             hosts,
             credentials,
             goodbyes: tokio::sync::Mutex::default(),
@@ -130,7 +134,7 @@ impl<DB: Backend> Connector<DB> {
             let options = self.hosts.options_of(host);
             within(limit, "connect_timeout", self.open(options))
         };
-        let (host, mut connection) = self.hosts.open(self.dialect, limit, connect).await?;
+        let (host, mut connection) = self.hosts.open(self.dialect(), limit, connect).await?;
         let prepared = within(
             limit,
             "connect_timeout",
@@ -158,7 +162,12 @@ impl<DB: Backend> Connector<DB> {
             Some(lent) => lent.open(&prepared.options).await,
             None => prepared.options.connect().await,
         };
-        opening.map_err(|error| self.credentials.explain(self.dialect, &prepared, error))
+        opening.map_err(|error| self.credentials.explain(self.dialect(), &prepared, error))
+    }
+
+    /// The database's own ways: those of the one that answers, once that is known.
+    pub(crate) fn dialect(&self) -> &'static Dialect {
+        self.spoken.get().copied().unwrap_or(self.configured)
     }
 
     /// The options of the host that the last connection was opened to.
@@ -169,7 +178,7 @@ impl<DB: Backend> Connector<DB> {
     /// Asks a connection for a sign of life, and whether it still is what is wanted.
     pub(super) async fn check(&self, connection: &mut DB::Connection) -> sqlx::Result<bool> {
         if self.hosts.asks() {
-            return self.hosts.still_right(connection, self.dialect).await;
+            return self.hosts.still_right(connection, self.dialect()).await;
         }
         connection.ping().await?;
         Ok(true)
@@ -181,7 +190,7 @@ impl<DB: Backend> Connector<DB> {
         while let Some(mut connection) = lent.take() {
             match self.prepare(&mut connection, 0, lent.session()).await {
                 Ok(session) => {
-                    lent.note_session(session);
+                    lent.note_session(session.clone());
                     return Some(Opened {
                         connection: Some(connection),
                         session,
@@ -211,7 +220,7 @@ impl<DB: Backend> Connector<DB> {
 
     /// Whether the database lives in this process's memory and dies with its last connection.
     pub(crate) fn in_memory(&self) -> bool {
-        (self.dialect.in_memory)(self.settings.url.expose())
+        (self.dialect().in_memory)(self.settings.url.expose())
     }
 
     /// The server's version, if an earlier engine has asked for it on the connection that was lent to this one.
@@ -236,18 +245,34 @@ impl<DB: Backend> Connector<DB> {
         if let Some(sql) = &self.settings.session {
             DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql.clone()))).await?;
         }
-        let session = match self.dialect.session_id {
-            // The pooler's session of this moment, which is somebody else's the next.
-            Some(_) if self.settings.pooler.is_some() => None,
-            Some(_) if known.is_some() => known,
-            Some(sql) => {
-                let id = u64::try_from(DB::number(connection, sql).await?).ok();
-                id.map(|id| SessionId { id, host })
-            }
-            None => None,
+        let session = match known {
+            Some(known) => Some(known),
+            None => self.greet(connection, host).await?,
         };
         self.hold(connection).await?;
         Ok(session)
+    }
+
+    /// Asks for the id of a session; `None` where it has none, or one that means nothing to us.
+    pub(super) async fn greet(
+        &self,
+        connection: &mut DB::Connection,
+        host: usize,
+    ) -> sqlx::Result<Option<SessionId>> {
+        // The pooler's session of this moment, which is somebody else's the next.
+        if self.settings.pooler.is_some() {
+            return Ok(None);
+        }
+        while let Some(session) = &self.dialect().session {
+            let answer = DB::text(connection, session.greet).await?;
+            match (session.read)(&answer) {
+                Greeted::Id(id) => return Ok(Some(SessionId { id, host })),
+                Greeted::Speaks(other) => {
+                    let _ = self.spoken.set(other);
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Begins the transaction that the connection is held in, in a test that rolls back.
@@ -255,7 +280,7 @@ impl<DB: Backend> Connector<DB> {
         if !self.settings.held {
             return Ok(());
         }
-        let (others_only_read, begin) = self.dialect.hold;
+        let (others_only_read, begin) = self.dialect().hold;
         if let Some(sql) = others_only_read {
             DB::execute(connection, sqlx::raw_sql(sql)).await?;
         }
@@ -265,7 +290,7 @@ impl<DB: Backend> Connector<DB> {
     /// Reads what is still to be read, tells the server, and closes. Never longer than its limit.
     pub(crate) async fn goodbye(&self, mut connection: DB::Connection) {
         let farewell = async {
-            let _turn = if self.dialect.closes_in_turn {
+            let _turn = if self.dialect().closes_in_turn {
                 Some(self.goodbyes.lock().await)
             } else {
                 None
@@ -308,7 +333,7 @@ impl<DB: Backend> Connector<DB> {
     async fn end_on_one(&self, sessions: &[SessionId]) -> sqlx::Result<usize> {
         let statements: Vec<String> = sessions
             .iter()
-            .filter_map(|session| (self.dialect.end_session)(session.id))
+            .filter_map(|session| Some((self.dialect().session.as_ref()?.end)(&session.id)))
             .collect();
         if statements.is_empty() {
             return Ok(0);

@@ -1,6 +1,7 @@
 //! Which of an engine's hosts a connection is opened to.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use crate::error::{Error, StartError};
 use crate::settings::{EngineSettings, Hosts as List, Target};
 
 /// A session of one of the hosts: its server's id of it means nothing on another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionId {
-    pub(crate) id: u64,
+    pub(crate) id: Arc<str>,
     pub(super) host: usize,
 }
 

@@ -59,7 +59,7 @@ impl<DB: Backend> Own<DB> {
             if let Some(taken) = card.leak(limit) {
                 tracing::warn!(
                     engine = %self.settings().engine,
-                    session = taken.session.map(|session| session.id),
+                    session = taken.session.as_ref().map(|session| &*session.id),
                     "{} has been held for {}; {}. Drop it sooner, or raise leak_after",
                     taken.by,
                     humantime::format_duration(whole_millis(taken.since.elapsed())),

@@ -225,7 +225,7 @@ impl<DB: Backend> Own<DB> {
                         return Err(AcquireError::closed(self.settings()));
                     }
                     Err(error) => {
-                        let diagnosis = self.yard.connector.dialect.diagnosis(&error);
+                        let diagnosis = self.yard.connector.dialect().diagnosis(&error);
                         if !diagnosis.retry {
                             return Err(AcquireError::connect(self.settings(), &diagnosis, error));
                         }

@@ -57,7 +57,6 @@ impl<DB: Backend> OnSqlx<DB> {
             .after_connect({
                 let sessions = Arc::clone(&sessions);
                 let session_sql = settings.session.clone();
-                let dialect = connector.dialect;
                 let connector = Arc::clone(&connector);
                 move |connection, _| {
                     let connector = Arc::clone(&connector);
@@ -67,13 +66,11 @@ impl<DB: Backend> OnSqlx<DB> {
                         if let Some(sql) = session_sql {
                             DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql))).await?;
                         }
-                        if let Some(sql) = dialect.session_id
-                            && let Ok(id) = u64::try_from(DB::number(connection, sql).await?)
-                        {
+                        if let Some(session) = connector.greet(connection, 0).await? {
                             sessions
                                 .lock()
                                 .unwrap_or_else(PoisonError::into_inner)
-                                .push(SessionId { id, host: 0 });
+                                .push(session);
                         }
                         connector.hold(connection).await
                     })
@@ -110,7 +107,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::timed_out(settings, &self.status(settings), None)
             }
             error => {
-                let diagnosis = self.connector.dialect.diagnosis(&error);
+                let diagnosis = self.connector.dialect().diagnosis(&error);
                 AcquireError::connect(settings, &diagnosis, error)
             }
         })?;

@@ -87,7 +87,7 @@ pub(super) struct Filled<DB: Backend> {
 impl<DB: Backend> Filled<DB> {
     pub(super) fn new(opened: Opened<DB>, yard: &Arc<Yard<DB>>) -> Self {
         let now = Instant::now();
-        let session = opened.session;
+        let session = opened.session.clone();
         Self {
             connection: Some(opened.take()),
             card: yard.register.add(session, &yard.meters, yard.tasks.token()),

@@ -186,7 +186,7 @@ where
         async {
             attempt
                 .await
-                .map_err(|error| (connector.dialect.diagnosis(&error), error))
+                .map_err(|error| (connector.dialect().diagnosis(&error), error))
         }
     })
     .retry(pauses)
@@ -214,7 +214,7 @@ where
     };
     Err(StartError::connect(
         settings,
-        connector.dialect,
+        connector.dialect(),
         &diagnosis,
         tries,
         &cause,

@@ -49,7 +49,7 @@ impl fmt::Display for Holder {
 pub(crate) struct Card {
     /// The server's id of the session.
     pub(super) session: Option<SessionId>,
-    taken: Mutex<Option<Taken>>,
+    hold: Mutex<Option<Hold>>,
     /// Whether a statement of this checkout began or may have begun a transaction behind the driver's back.
     transaction_control: AtomicBool,
     /// `None` outside the register, where nothing is counted.
@@ -58,21 +58,26 @@ pub(crate) struct Card {
     _token: Option<TaskTrackerToken>,
 }
 
-#[derive(Clone, Debug)]
+/// A checkout that is out.
+struct Hold {
+    since: Instant,
+    by: Holder,
+    warned: bool,
+}
+
+/// A checkout that is out, and its session, as it is told.
+#[derive(Debug)]
 pub(super) struct Taken {
     pub(super) since: Instant,
     pub(super) by: Holder,
     pub(super) session: Option<SessionId>,
-    warned: bool,
 }
 
 impl Card {
     pub(super) fn take(&self, since: Instant, by: Holder) {
-        let session = self.session;
-        *self.lock() = Some(Taken {
+        *self.lock() = Some(Hold {
             since,
             by,
-            session,
             warned: false,
         });
         self.transaction_control.store(false, Relaxed);
@@ -84,7 +89,7 @@ impl Card {
         if begins_transaction(sql.as_str()) {
             self.transaction_control.store(true, Relaxed);
         }
-        if let Some(Taken {
+        if let Some(Hold {
             by: by @ (Holder::Engine | Holder::Statement(_)),
             ..
         }) = &mut *self.lock()
@@ -114,7 +119,7 @@ impl Card {
         }
         Self {
             session,
-            taken: Mutex::new(None),
+            hold: Mutex::new(None),
             transaction_control: AtomicBool::new(false),
             meters,
             _token: token,
@@ -122,9 +127,9 @@ impl Card {
     }
 
     pub(super) fn put_back(&self, now: Instant) {
-        let taken = self.lock().take();
-        if let (Some(taken), Some(meters)) = (taken, &self.meters) {
-            meters.used(now.saturating_duration_since(taken.since));
+        let hold = self.lock().take();
+        if let (Some(hold), Some(meters)) = (hold, &self.meters) {
+            meters.used(now.saturating_duration_since(hold.since));
             self.count(Use::Used, Use::Idle);
         }
     }
@@ -137,23 +142,31 @@ impl Card {
     }
 
     fn taken(&self) -> Option<Taken> {
-        self.lock().clone()
+        self.lock().as_ref().map(|hold| self.tell(hold))
+    }
+
+    fn tell(&self, hold: &Hold) -> Taken {
+        Taken {
+            since: hold.since,
+            by: hold.by.clone(),
+            session: self.session.clone(),
+        }
     }
 
     /// Who has held the connection for longer than this, told once a checkout.
     pub(super) fn leak(&self, longer_than: Duration) -> Option<Taken> {
-        let mut taken = self.lock();
-        let taken = taken.as_mut()?;
-        if taken.warned || taken.since.elapsed() < longer_than {
+        let mut hold = self.lock();
+        let hold = hold.as_mut()?;
+        if hold.warned || hold.since.elapsed() < longer_than {
             return None;
         }
-        taken.warned = true;
-        Some(taken.clone())
+        hold.warned = true;
+        Some(self.tell(hold))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Taken>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Hold>> {
         // Nothing panics while the lock is held.
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -244,15 +244,19 @@ impl<DB: Backend> Yard<DB> {
     async fn discard(&self, filled: Box<Filled<DB>>, silent_for: Option<Duration>) {
         self.counters.broken.fetch_add(1, Relaxed);
         self.suspect_all();
-        let session = filled.card.session;
+        let session = filled.card.session.clone();
         if let (Some(limit), Some(session)) = (silent_for, session) {
             tracing::warn!(
                 engine = %self.connector.settings.engine,
-                session = session.id,
+                session = &*session.id,
                 "a connection gave no answer within {limit:?}; its session is ended on the server"
             );
-            if let Err(error) = self.connector.end_sessions(&[session]).await {
-                tracing::warn!(engine = %self.connector.settings.engine, session = session.id, %error, "the session could not be ended");
+            if let Err(error) = self
+                .connector
+                .end_sessions(std::slice::from_ref(&session))
+                .await
+            {
+                tracing::warn!(engine = %self.connector.settings.engine, session = &*session.id, %error, "the session could not be ended");
             }
         }
         filled.close().await;

@@ -39,6 +39,20 @@ impl SharedMigrator {
     }
 }
 
+impl SharedMigrator {
+    /// The same without the driver's lock.
+    pub(crate) fn unlocked(&self) -> Migrator {
+        Migrator {
+            migrations: self.migrations.clone(),
+            ignore_missing: self.ignore_missing,
+            locking: false,
+            no_tx: self.no_tx,
+            table_name: self.table_name.clone(),
+            create_schemas: self.create_schemas.clone(),
+        }
+    }
+}
+
 impl Deref for SharedMigrator {
     type Target = Migrator;
 

@@ -1,7 +1,7 @@
 //! Throughput of the engine beside its peers, all with eight connections to the same server, in one process.
 //!
 //! ```text
-//! cargo bench --bench throughput                      # everything, in about four minutes
+//! cargo bench --bench throughput                      # everything, in about seven minutes
 //! cargo bench --bench throughput -- postgres waiters  # a part: postgres, mariadb, sqlite, waiters
 //! ```
 //!

@@ -8,7 +8,7 @@ use crate::statement::Statement;
 pub(crate) const TASKS: [usize; 4] = [1, 8, 64, 512];
 
 /// How often every contender has its turn.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 11;
 
 /// One statement with one number of tasks: for each contender, how the engine's throughput relates to its.
 pub(crate) struct Cell {

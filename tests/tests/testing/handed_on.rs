@@ -48,7 +48,7 @@ async fn knows_its_server(db: &PgEngine) {
     assert_eq!(db.server().unwrap().version, version);
     let known = format!("{connection:?}");
     assert!(
-        known.contains(&format!("id: {session},")),
+        known.contains(&format!("id: \"{session}\",")),
         "{known} is {session}"
     );
 }

@@ -12,6 +12,7 @@ use crate::backend::Backend;
 use crate::error::Error;
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
+use crate::testing::error::TestError;
 use crate::testing::url;
 
 /// Databases to connect to for work on other databases. Locks are known within one database only, so that every process
@@ -68,7 +69,14 @@ impl Session {
         let mut settings = self.settings.clone();
         settings.url = url::of_database(&settings, database)?;
         let connector = Arc::new(Connector::<Postgres>::new(settings)?);
-        Ok(open_for(&connector).await?.take())
+        let connection = open_for(&connector).await?.take();
+        let dialect = connector.dialect();
+        if dialect.copies_databases {
+            return Ok(connection);
+        }
+        let what = format!("{} cannot copy databases", dialect.name);
+        let cure = "Set isolation = \"none\", with a url of a database that tests may write to";
+        Err(TestError::new(&self.settings, what, cure).into())
     }
 
     /// The database in which processes meet.
@@ -84,7 +92,8 @@ impl Session {
         let mut settings = self.settings.clone();
         settings.url = url::of_database(&settings, database).ok()?;
         let connector = Arc::new(Connector::<Postgres>::new(settings).ok()?);
-        Some(connector.connect_for().await.ok()?.take())
+        let connection = connector.connect_for().await.ok()?.take();
+        connector.dialect().copies_databases.then_some(connection)
     }
 
     async fn connect(&self) -> Result<Open, Error> {

@@ -1,0 +1,220 @@
+//! What is known of a database without its driver: names, schemes, the SQL of the pool's own needs, and what its
+//! connect errors mean. One database a file.
+
+mod cockroach;
+mod mysql;
+mod postgres;
+mod sqlite;
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+
+pub(super) use self::cockroach::{COCKROACH, for_driver};
+pub(super) use self::mysql::MYSQL;
+pub(super) use self::postgres::POSTGRES;
+pub(super) use self::sqlite::SQLITE;
+use super::told::told;
+use crate::engine::TransactionOptions;
+
+/// One database, as plain data.
+///
+/// It is data and not a trait so that `Any` can pick one by the URL's scheme, and so that an error can speak of a
+/// database whose feature is off.
+#[derive(Debug)]
+pub(crate) struct Dialect {
+    /// The name that errors and logs print.
+    pub(crate) name: &'static str,
+    /// The feature of this crate that turns the database on.
+    pub(crate) feature: &'static str,
+    /// The schemes of its URLs.
+    pub(crate) schemes: &'static [&'static str],
+    /// How a session is told from others; `None` when there is no server.
+    pub(crate) session: Option<Session>,
+    /// A query for what the server says of itself: 1 when its sessions only read, 2 when it follows another server, 3 when
+    /// both, and 0 else. `None` where there are no hosts.
+    pub(crate) session_state: Option<&'static str>,
+    /// A query for the server's version as text.
+    pub(crate) version: &'static str,
+    /// A query for 1 where a pooler seems to stand between the driver and the server, and 0 elsewhere.
+    pub(crate) pooler_sign: Option<&'static str>,
+    /// What a failed connection attempt means.
+    pub(crate) diagnose: fn(code: Option<&str>, message: &str) -> Option<Diagnosis>,
+    /// The statement that begins a transaction like this, `None` for the driver's own; or the option that there is not.
+    pub(crate) begin: fn(&TransactionOptions) -> Result<Option<String>, &'static str>,
+    /// Whether an error is a conflict with another transaction, after which the same work may succeed.
+    pub(crate) conflict: fn(code: Option<&str>, message: &str) -> bool,
+    /// Whether an error at a commit leaves open what became of it, although the session goes on.
+    pub(crate) outcome_unknown: fn(code: Option<&str>) -> bool,
+    /// Whether a URL names a database that lives in this process's memory and dies with its last connection.
+    pub(crate) in_memory: fn(url: &str) -> bool,
+    /// Whether connections say goodbye one after another: the last one has something to do for the database.
+    pub(crate) closes_in_turn: bool,
+    /// Whether a database can be copied for each test.
+    pub(crate) copies_databases: bool,
+    /// How a connection is held inside a transaction for a whole test: a statement after which every later transaction can
+    /// only read, so that nothing gets past this one, and the statement that begins this one.
+    pub(crate) hold: (Option<&'static str>, &'static str),
+    /// What keeps two programs from running migrations at the same time.
+    pub(crate) migrations_lock: MigrationsLock,
+    /// The statement that creates an extension when it is missing; `None` where there are no extensions.
+    pub(crate) create_extension: Option<fn(&str) -> String>,
+}
+
+/// How a session is told from others, and ended from outside.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Statements that every new session runs, and that tell its id.
+    pub(crate) greet: &'static str,
+    /// Reads the answer.
+    pub(crate) read: fn(answer: &str) -> Greeted,
+    /// The statement that ends the session with this id.
+    pub(crate) end: fn(id: &str) -> String,
+}
+
+/// What a new session has told.
+pub(crate) enum Greeted {
+    /// The id by which its server knows it.
+    Id(Arc<str>),
+    /// The URL says one database, and another answers that speaks its protocol.
+    Speaks(&'static Dialect),
+}
+
+/// What keeps two programs from running migrations at the same time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum MigrationsLock {
+    /// The driver's own lock.
+    Driver,
+    /// Queries for 1 that take and give back a lock of ours, besides the driver's.
+    Queries {
+        take: &'static str,
+        give_back: &'static str,
+    },
+    /// Nothing: the database has no such locks.
+    Nothing,
+}
+
+/// What a failed connection attempt means, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    /// Whether the next attempt may succeed without anyone changing anything.
+    pub(crate) retry: bool,
+    /// What happened, in a few words.
+    pub(crate) what: Cow<'static, str>,
+    /// What a person can do.
+    pub(crate) cure: Cow<'static, str>,
+}
+
+impl Diagnosis {
+    pub(crate) fn retry(what: &'static str, cure: &'static str) -> Self {
+        Self {
+            retry: true,
+            what: what.into(),
+            cure: cure.into(),
+        }
+    }
+
+    /// Nothing came back at all.
+    pub(crate) fn silence() -> Self {
+        Self::retry(
+            "the server did not answer",
+            "check the network between here and the server",
+        )
+    }
+
+    pub(crate) fn fatal(what: &'static str, cure: &'static str) -> Self {
+        Self {
+            retry: false,
+            what: what.into(),
+            cure: cure.into(),
+        }
+    }
+}
+
+/// What the server or the driver says, without what only their own developers can read: the driver's code and the line
+/// of the server's source.
+pub(crate) fn words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        // Our own words, not the driver's.
+        sqlx::Error::Io(error) if told(error).is_some() => error.to_string(),
+        error => error.to_string(),
+    }
+}
+
+impl Dialect {
+    /// Whether an error is a conflict with another transaction.
+    pub(crate) fn is_conflict(&self, error: &sqlx::Error) -> bool {
+        error
+            .as_database_error()
+            .is_some_and(|error| (self.conflict)(error.code().as_deref(), error.message()))
+    }
+
+    /// Whether nobody knows what became of a commit that failed so.
+    pub(crate) fn leaves_outcome_unknown(&self, error: &sqlx::Error) -> bool {
+        error
+            .as_database_error()
+            .is_some_and(|error| (self.outcome_unknown)(error.code().as_deref()))
+    }
+
+    /// Reads a connect error: the database's own codes first, then what every network has in common.
+    pub(crate) fn diagnosis(&self, error: &sqlx::Error) -> Diagnosis {
+        match error {
+            sqlx::Error::Database(database) => {
+                (self.diagnose)(database.code().as_deref(), database.message()).unwrap_or_else(
+                    || {
+                        Diagnosis::fatal(
+                            "the server rejected the connection",
+                            "see the server's message and its log",
+                        )
+                    },
+                )
+            }
+            sqlx::Error::Io(error) => told(error).unwrap_or_else(|| io_diagnosis(error)),
+            sqlx::Error::Tls(_) => Diagnosis::fatal(
+                "the TLS handshake failed",
+                "check the server's certificate and the sslmode (MySQL: ssl-mode) of the url",
+            ),
+            sqlx::Error::Configuration(_) => Diagnosis::fatal(
+                "the driver does not accept the connect options",
+                "correct the url, its query parameters and the files that they name",
+            ),
+            _ => Diagnosis::fatal(
+                "the connection could not be opened",
+                "see the driver's message",
+            ),
+        }
+    }
+}
+
+fn io_diagnosis(error: &io::Error) -> Diagnosis {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Diagnosis::retry(
+            "the server refused the connection",
+            "start the server, or correct host and port of the url",
+        ),
+        io::ErrorKind::NotFound => Diagnosis::retry(
+            "the server's socket does not exist",
+            "start the server, or correct the socket path of the url",
+        ),
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Diagnosis::retry(
+            "the server ended the connection while it was being opened",
+            "see the server's log; a proxy without a server behind it does this too",
+        ),
+        io::ErrorKind::TimedOut => Diagnosis::retry(
+            "the server did not answer in time",
+            "check the network between here and the server, or raise connect_timeout",
+        ),
+        io::ErrorKind::PermissionDenied => Diagnosis::fatal(
+            "the operating system denied access",
+            "check the rights of the file or socket that the url names",
+        ),
+        _ => Diagnosis::fatal(
+            "the connection could not be opened",
+            "check host and port of the url and the network",
+        ),
+    }
+}

@@ -1,0 +1,89 @@
+//! MySQL and MariaDB.
+
+use super::{Diagnosis, Dialect, Greeted, MigrationsLock, Session};
+
+pub(in crate::backend) static MYSQL: Dialect = Dialect {
+    name: "MySQL",
+    feature: "mysql",
+    schemes: &["mysql", "mariadb"],
+    session: Some(Session {
+        greet: "SELECT CAST(CONNECTION_ID() AS CHAR)",
+        read: |answer| Greeted::Id(answer.into()),
+        // <https://mariadb.com/kb/en/kill/>
+        end: |id| format!("KILL CONNECTION {id}"),
+    }),
+    // A replica is one that the operator lets only read: <https://mariadb.com/kb/en/server-system-variables/#read_only>.
+    session_state: Some("SELECT CAST(IF(@@global.read_only, 3, 0) AS SIGNED)"),
+    version: "SELECT VERSION()",
+    pooler_sign: None,
+    // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: the driver gives the SQLSTATE as code, which does not
+    // tell these apart where it is HY000 or 08004, so the message's own words decide there.
+    diagnose: |code, message| {
+        Some(match code {
+            Some("08004") => Diagnosis::retry(
+                "the server has too many connections",
+                "lower max_size, or raise the server's max_connections",
+            ),
+            Some("28000") => Diagnosis::fatal(
+                "the server rejected the user or the password",
+                "correct user and password of the url, or the user's host on the server",
+            ),
+            // Of the one user; the server's own limit has the code above.
+            Some("42000") if message.contains("max_user_connections") => Diagnosis::retry(
+                "the server has too many connections of this user",
+                "lower max_size, or raise the user's limit of connections",
+            ),
+            Some("42000") if message.starts_with("Unknown database") => Diagnosis::fatal(
+                "the database does not exist",
+                "create the database, or correct its name in the url",
+            ),
+            Some("42000") => Diagnosis::fatal(
+                "the user may not use the database",
+                "grant the user its rights on the database",
+            ),
+            _ if message.starts_with("Too many connections") => Diagnosis::retry(
+                "the server has too many connections",
+                "lower max_size, or raise the server's max_connections",
+            ),
+            _ if message.contains("shutdown") => {
+                Diagnosis::retry("the server is shutting down", "wait for the server")
+            }
+            _ => return None,
+        })
+    },
+    // <https://mariadb.com/kb/en/start-transaction/>, <https://mariadb.com/kb/en/set-transaction/>: the level is that of the
+    // next transaction. Both go in one packet, so that it cannot become somebody else's.
+    begin: |options| {
+        if options.deferrable {
+            return Err("DEFERRABLE");
+        }
+        let level = options
+            .isolation
+            .map(|level| format!("SET TRANSACTION ISOLATION LEVEL {level}; "));
+        let mode = if options.read_only { " READ ONLY" } else { "" };
+        let asked = level.is_some() || options.read_only;
+        Ok(asked.then(|| format!("{}START TRANSACTION{mode}", level.unwrap_or_default())))
+    },
+    // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is
+    // the only one of SQLSTATE 40001. 1205 has no SQLSTATE of its own.
+    conflict: |code, message| match code {
+        Some("40001") => true,
+        Some("HY000") => message.starts_with("Lock wait timeout exceeded"),
+        _ => false,
+    },
+    outcome_unknown: |_| false,
+    in_memory: |_| false,
+    closes_in_turn: false,
+    copies_databases: true,
+    hold: (
+        Some("SET SESSION TRANSACTION READ ONLY"),
+        "START TRANSACTION READ WRITE",
+    ),
+    // The driver's own waits for -1 second, which is for ever on MySQL and an error without consequence on MariaDB; so this
+    // one is for a year: <https://mariadb.com/kb/en/get_lock/>.
+    migrations_lock: MigrationsLock::Queries {
+        take: "SELECT CAST(COALESCE(GET_LOCK(CONCAT('poolhouse_', SHA1(COALESCE(DATABASE(), ''))), 31536000), 0) AS SIGNED)",
+        give_back: "SELECT CAST(COALESCE(RELEASE_LOCK(CONCAT('poolhouse_', SHA1(COALESCE(DATABASE(), '')))), 0) AS SIGNED)",
+    },
+    create_extension: None,
+};

@@ -1,0 +1,97 @@
+//! Postgres, and what speaks its protocol as it does.
+
+use super::{COCKROACH, Diagnosis, Dialect, Greeted, MigrationsLock, Session};
+
+pub(in crate::backend) static POSTGRES: Dialect = Dialect {
+    name: "Postgres",
+    feature: "postgres",
+    schemes: &["postgres", "postgresql"],
+    session: Some(Session {
+        greet: "SELECT pg_backend_pid()::text || ' ' || version()",
+        // <https://www.cockroachlabs.com/docs/stable/functions-and-operators#system-info-functions>
+        read: |answer| match answer.split_once(' ') {
+            Some((_, version)) if version.starts_with(COCKROACH.name) => {
+                Greeted::Speaks(&COCKROACH)
+            }
+            Some((id, _)) => Greeted::Id(id.into()),
+            None => Greeted::Id(answer.into()),
+        },
+        // <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL>
+        // The process id may be another session's by now, so only one that looks like ours is ended.
+        end: |id| {
+            format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE pid = {id} AND usename = current_user AND datname = current_database()"
+            )
+        },
+    }),
+    // <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-TARGET-SESSION-ATTRS>
+    session_state: Some(
+        "SELECT (current_setting('default_transaction_read_only')::bool::int + 2 * pg_is_in_recovery()::int)::int8",
+    ),
+    version: "SHOW server_version",
+    // The driver's start-up packet sets the encoding, and the server knows that it came from the client. A pooler has a
+    // start-up packet of its own, and sets later what it knows of its clients' wishes.
+    // <https://www.postgresql.org/docs/current/view-pg-settings.html>
+    pooler_sign: Some(
+        "SELECT count(*) FROM pg_settings WHERE name = 'client_encoding' AND source <> 'client'",
+    ),
+    // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+    diagnose: |code, _| {
+        Some(match code? {
+            "57P01" | "57P03" => Diagnosis::retry(
+                "the server is starting up or shutting down",
+                "wait for the server",
+            ),
+            "53300" => Diagnosis::retry(
+                "the server has too many clients",
+                "lower max_size, raise the server's max_connections, or put a pooler in front",
+            ),
+            "28P01" | "28000" => Diagnosis::fatal(
+                "the server rejected the user or the password",
+                "correct user and password of the url, or the server's pg_hba.conf",
+            ),
+            "3D000" => Diagnosis::fatal(
+                "the database does not exist",
+                "create the database, or correct its name in the url",
+            ),
+            "42501" => Diagnosis::fatal(
+                "the user may not connect",
+                "grant CONNECT on the database to the user",
+            ),
+            _ => return None,
+        })
+    },
+    // <https://www.postgresql.org/docs/current/sql-begin.html>
+    begin: |options| {
+        let level = options
+            .isolation
+            .map(|level| format!(" ISOLATION LEVEL {level}"));
+        let mode = if options.read_only { " READ ONLY" } else { "" };
+        let defer = if options.deferrable {
+            " DEFERRABLE"
+        } else {
+            ""
+        };
+        let asked = format!("{}{mode}{defer}", level.unwrap_or_default());
+        Ok((!asked.is_empty()).then(|| format!("BEGIN{asked}")))
+    },
+    // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>
+    conflict: |code, _| matches!(code, Some("40001" | "40P01")),
+    // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: transaction resolution, statement completion unknown.
+    outcome_unknown: |code| matches!(code, Some("08007" | "40003")),
+    in_memory: |_| false,
+    closes_in_turn: false,
+    copies_databases: true,
+    hold: (
+        Some("SET default_transaction_read_only = on"),
+        "BEGIN READ WRITE",
+    ),
+    migrations_lock: MigrationsLock::Driver,
+    create_extension: Some(|name| {
+        format!(
+            "CREATE EXTENSION IF NOT EXISTS \"{}\"",
+            name.replace('"', "\"\"")
+        )
+    }),
+};

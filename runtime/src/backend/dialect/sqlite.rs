@@ -1,0 +1,54 @@
+//! SQLite: a file, or memory.
+
+use super::{Diagnosis, Dialect, MigrationsLock};
+
+pub(in crate::backend) static SQLITE: Dialect = Dialect {
+    name: "SQLite",
+    feature: "sqlite",
+    schemes: &["sqlite"],
+    session: None,
+    session_state: None,
+    version: "SELECT sqlite_version()",
+    pooler_sign: None,
+    // <https://www.sqlite.org/rescode.html>
+    diagnose: |code, _| {
+        Some(match code? {
+            "14" | "526" | "782" | "1038" => Diagnosis::fatal(
+                "the database file cannot be opened",
+                "create its folder and give this user the right to write there (SQLite writes files beside the database), \
+                 or add ?mode=rwc to the url when the file is to be created",
+            ),
+            "8" | "264" | "520" | "776" | "1032" | "1288" | "1544" => Diagnosis::fatal(
+                "the database file or its folder is read-only",
+                "give this user the right to write to the file and its folder, or add ?mode=ro to the url",
+            ),
+            "26" => Diagnosis::fatal(
+                "the file is not a SQLite database",
+                "correct the path in the url",
+            ),
+            "5" | "261" => {
+                Diagnosis::retry("another process has locked the database", "wait for it")
+            }
+            _ => return None,
+        })
+    },
+    // <https://www.sqlite.org/lang_transaction.html>: each is serializable.
+    begin: |options| match options {
+        options if options.deferrable => Err("DEFERRABLE"),
+        options if options.read_only => Err("READ ONLY"),
+        _ => Ok(None),
+    },
+    // A reader that wants to write has to begin anew: <https://www.sqlite.org/rescode.html#busy_snapshot>.
+    conflict: |code, _| code == Some("517"),
+    outcome_unknown: |_| false,
+    // <https://www.sqlite.org/inmemorydb.html>
+    in_memory: |url| url.contains(":memory:") || url.contains("mode=memory"),
+    // The last connection writes the write-ahead log back and removes it. Two that close at the same moment each see the
+    // other, and both leave it: <https://www.sqlite.org/wal.html#the_wal_file>
+    closes_in_turn: true,
+    copies_databases: true,
+    // The file is the test's own.
+    hold: (None, "BEGIN"),
+    migrations_lock: MigrationsLock::Driver,
+    create_extension: None,
+};

@@ -1,0 +1,206 @@
+//! A stand-in for CockroachDB: Postgres, behind a proxy that speaks as CockroachDB's manual says.
+//!
+//! What poolhouse does differently there is shown against it on machines that have no CockroachDB. It is not one: nothing
+//! is distributed, and only what is listed here differs from Postgres.
+//!
+//! | what | as the manual says in |
+//! |---|---|
+//! | `version()` | <https://www.cockroachlabs.com/docs/stable/functions-and-operators#system-info-functions> |
+//! | `SHOW session_id`, `CANCEL SESSION` | <https://www.cockroachlabs.com/docs/stable/cancel-session> |
+//! | `autocommit_before_ddl`, on by default | <https://www.cockroachlabs.com/docs/stable/set-vars> |
+//! | advisory locks that lock nothing | <https://www.cockroachlabs.com/docs/stable/functions-and-operators#compatibility-functions> |
+//! | no `pg_terminate_backend`, no templates of databases | <https://www.cockroachlabs.com/docs/stable/create-database> |
+//! | 40001 at a statement and at a commit | <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference> |
+//! | 40003, the ambiguous result of a commit | <https://www.cockroachlabs.com/docs/stable/common-errors#result-is-ambiguous> |
+//! | 57P01 from a node that drains | <https://www.cockroachlabs.com/docs/stable/node-shutdown> |
+
+mod link;
+mod says;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::{net::TcpListener, task::AbortHandle};
+
+use crate::TestDatabase;
+
+/// A node of the stand-in, in front of one database. It ends, with every connection, when it is dropped.
+#[derive(Debug)]
+pub struct Cockroach {
+    url: String,
+    node: Arc<Node>,
+    listening: AbortHandle,
+}
+
+/// What all connections have in common.
+#[derive(Debug)]
+struct Node {
+    upstream: SocketAddr,
+    /// Of the superuser, for the sessions that are to be ended.
+    superuser: String,
+    draining: AtomicBool,
+    /// The server's process of each session, by the id that the stand-in has made up.
+    sessions: Mutex<HashMap<String, i32>>,
+    cancelled: AtomicUsize,
+    locked: AtomicUsize,
+    faults: Mutex<Faults>,
+}
+
+/// What is to go wrong next.
+#[derive(Debug, Default)]
+struct Faults {
+    statements: usize,
+    commits: usize,
+    ambiguous: usize,
+    /// The share of statements and commits in transactions that meet a conflict besides.
+    rate: f64,
+    conflicts: usize,
+}
+
+impl Cockroach {
+    /// Starts it in front of a database on Postgres. It runs on the runtime of the caller.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn before(database: &TestDatabase) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let node = Arc::new(Node {
+            upstream: database.address()?,
+            superuser: database.server().url.clone(),
+            draining: AtomicBool::new(false),
+            sessions: Mutex::default(),
+            cancelled: AtomicUsize::new(0),
+            locked: AtomicUsize::new(0),
+            faults: Mutex::default(),
+        });
+        let url = database.url_through(listener.local_addr()?);
+        let listening = tokio::spawn(link::serve(listener, Arc::clone(&node))).abort_handle();
+        Ok(Self {
+            url,
+            node,
+            listening,
+        })
+    }
+
+    /// With the scheme of Postgres: that it is another database shows when it is asked.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The next so many statements in transactions meet a conflict.
+    pub fn conflict_at_statements(&self, statements: usize) {
+        self.node.faults().statements = statements;
+    }
+
+    /// The next so many commits meet a conflict.
+    pub fn conflict_at_commits(&self, commits: usize) {
+        self.node.faults().commits = commits;
+    }
+
+    /// From now on, this share of statements and commits in transactions meets a conflict.
+    pub fn conflicts(&self, rate: f64) {
+        self.node.faults().rate = rate;
+    }
+
+    /// The next so many commits happen, and say that they may not have.
+    pub fn ambiguous_commits(&self, commits: usize) {
+        self.node.faults().ambiguous = commits;
+    }
+
+    /// How many conflicts there were.
+    pub fn conflicted(&self) -> usize {
+        self.node.faults().conflicts
+    }
+
+    /// How many sessions were ended by `CANCEL SESSION`.
+    pub fn cancelled(&self) -> usize {
+        self.node.cancelled.load(Relaxed)
+    }
+
+    /// How often an advisory lock was asked for, which locks nothing.
+    pub fn advisory_locks(&self) -> usize {
+        self.node.locked.load(Relaxed)
+    }
+
+    /// Drains the node: every session ends with 57P01, and new ones are refused with it.
+    ///
+    /// # Errors
+    /// When a session cannot be ended.
+    pub async fn drain(&self) -> anyhow::Result<()> {
+        self.node.draining.store(true, Relaxed);
+        let sessions: Vec<String> = self.node.sessions().keys().cloned().collect();
+        for session in sessions {
+            self.node.end(&session).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes connections again.
+    pub fn undrain(&self) {
+        self.node.draining.store(false, Relaxed);
+    }
+}
+
+impl Drop for Cockroach {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Node {
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<String, i32>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a session; false when there is none with this id.
+    async fn end(&self, session: &str) -> anyhow::Result<bool> {
+        let Some(process) = self.sessions().get(session).copied() else {
+            return Ok(false);
+        };
+        let mut connection = PgConnection::connect(&self.superuser).await?;
+        sqlx::raw_sql(AssertSqlSafe(format!(
+            "SELECT pg_terminate_backend({process})"
+        )))
+        .execute(&mut connection)
+        .await?;
+        connection.close().await?;
+        Ok(true)
+    }
+}
+
+impl Faults {
+    /// Whether a statement in a transaction meets a conflict.
+    fn at_statement(&mut self) -> bool {
+        let due = take_one(&mut self.statements) || fastrand::f64() < self.rate;
+        self.conflicts += usize::from(due);
+        due
+    }
+
+    fn at_commit(&mut self) -> bool {
+        let due = take_one(&mut self.commits) || fastrand::f64() < self.rate;
+        self.conflicts += usize::from(due);
+        due
+    }
+
+    fn at_answer_of_commit(&mut self) -> bool {
+        take_one(&mut self.ambiguous)
+    }
+}
+
+fn take_one(left: &mut usize) -> bool {
+    let some = *left > 0;
+    *left = left.saturating_sub(1);
+    some
+}

@@ -1,0 +1,250 @@
+//! Money moves between accounts under serializable isolation, while transactions conflict and sessions are killed. At the
+//! end no money is lost or made, and every move that was acknowledged is there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use poolhouse::{
+    IsolationLevel, MySqlEngine, PgEngine, Settings, TransactionError, TransactionOptions,
+    engine_finder_with,
+};
+use poolhouse_tests::{Cockroach, Kind, TestDatabase, eventually, servers};
+use sqlx::AssertSqlSafe;
+use tokio::task::JoinSet;
+
+const TASKS: i64 = 32;
+
+/// Of each task.
+const MOVES: i64 = 12;
+
+/// Few, so that moves meet.
+const ACCOUNTS: i64 = 10;
+const BALANCE: i64 = 1_000;
+
+/// Between two killed sessions, in tries: often enough to meet some in the middle, and seldom enough that most moves get
+/// through, however slow the machine is.
+const PEACE: usize = 10;
+
+/// What became of the moves.
+#[derive(Debug, Default)]
+struct Ledger {
+    acknowledged: HashSet<i64>,
+    /// Those that failed, and certainly did nothing.
+    failed: HashSet<i64>,
+    /// Those of which nobody knows.
+    unknown: HashSet<i64>,
+}
+
+impl Ledger {
+    fn note(&mut self, id: i64, outcome: Result<(), sqlx::Error>) {
+        let list = match outcome {
+            Ok(()) => &mut self.acknowledged,
+            Err(error) => match TransactionError::find(&error) {
+                Some(TransactionError::OutcomeUnknown { .. }) => &mut self.unknown,
+                _ => &mut self.failed,
+            },
+        };
+        list.insert(id);
+    }
+
+    /// Compares with what the database says.
+    fn agrees(&self, kept: &HashSet<i64>) -> anyhow::Result<()> {
+        let lost: Vec<_> = self.acknowledged.difference(kept).collect();
+        ensure!(lost.is_empty(), "acknowledged and not there: {lost:?}");
+        let made: Vec<_> = self.failed.intersection(kept).collect();
+        ensure!(made.is_empty(), "failed and there all the same: {made:?}");
+        Ok(())
+    }
+}
+
+/// Kills a session of this user after every few tries, until it is dropped; counts them.
+async fn kill_now_and_then(
+    database: Arc<TestDatabase>,
+    tries: Arc<AtomicUsize>,
+    killed: Arc<AtomicUsize>,
+) -> anyhow::Result<()> {
+    let mut next = PEACE;
+    loop {
+        while tries.load(Relaxed) < next {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        next = tries.load(Relaxed) + PEACE;
+        let sessions = database.sessions().await?;
+        let Some(session) = fastrand::choice(&sessions) else {
+            continue;
+        };
+        let kill = match database.kind() {
+            Kind::Postgres => format!("SELECT pg_terminate_backend({})", session.id),
+            Kind::MariaDb => format!("KILL CONNECTION {}", session.id),
+        };
+        // It may have ended by itself.
+        if database.server().ask(&[kill]).await.is_ok() {
+            killed.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+macro_rules! bank {
+    ($module:ident, $engine:ty) => {
+        mod $module {
+            use super::*;
+
+            /// Moves money, and writes that it did.
+            async fn transfer(engine: &$engine, id: i64, tries: &AtomicUsize) -> sqlx::Result<()> {
+                let source = fastrand::i64(0..ACCOUNTS);
+                let target = (source + fastrand::i64(1..ACCOUNTS)) % ACCOUNTS;
+                let amount = fastrand::i64(1..10);
+                let options = TransactionOptions::new().isolation(IsolationLevel::Serializable);
+                engine
+                    .transaction_with(options, |transaction| {
+                        tries.fetch_add(1, Relaxed);
+                        Box::pin(async move {
+                            let read = format!("SELECT balance FROM account WHERE id = {source}");
+                            let balance: i64 = sqlx::query_scalar(AssertSqlSafe(read))
+                                .fetch_one(&mut *transaction)
+                                .await?;
+                            for write in [
+                                // From what was read, so that a lost update would show.
+                                format!("UPDATE account SET balance = {} WHERE id = {source}", balance - amount),
+                                format!("UPDATE account SET balance = balance + {amount} WHERE id = {target}"),
+                                format!("INSERT INTO ledger VALUES ({id}, {source}, {target}, {amount})"),
+                            ] {
+                                sqlx::query(AssertSqlSafe(write)).execute(&mut *transaction).await?;
+                            }
+                            Ok(())
+                        })
+                    })
+                    .await
+            }
+
+            async fn numbers(engine: &$engine, sql: &'static str) -> sqlx::Result<Vec<i64>> {
+                sqlx::query_scalar(sql).fetch_all(engine).await
+            }
+
+            pub(super) async fn open(settings: &Settings) -> anyhow::Result<$engine> {
+                let engine: $engine = engine_finder_with(settings)?;
+                engine.start_connection_pool().await?;
+                for table in [
+                    "CREATE TABLE account (id BIGINT PRIMARY KEY, balance BIGINT NOT NULL)",
+                    "CREATE TABLE ledger (id BIGINT PRIMARY KEY, source BIGINT NOT NULL, target BIGINT NOT NULL, \
+                     amount BIGINT NOT NULL)",
+                ] {
+                    sqlx::raw_sql(table).execute(&engine).await?;
+                }
+                for id in 0..ACCOUNTS {
+                    let insert = format!("INSERT INTO account VALUES ({id}, {BALANCE})");
+                    sqlx::raw_sql(AssertSqlSafe(insert)).execute(&engine).await?;
+                }
+                Ok(engine)
+            }
+
+            /// Plays it, and looks what came of it.
+            pub(super) async fn play(engine: $engine, database: TestDatabase) -> anyhow::Result<()> {
+                let database = Arc::new(database);
+                let (tries, killed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+                let killing = kill_now_and_then(Arc::clone(&database), Arc::clone(&tries), Arc::clone(&killed));
+                let mut killer = tokio::spawn(killing);
+                let mut tasks = JoinSet::new();
+                for task in 0..TASKS {
+                    let (engine, tries) = (engine.clone(), Arc::clone(&tries));
+                    tasks.spawn(async move {
+                        let mut ledger = Vec::new();
+                        for id in (task * MOVES..).take(usize::try_from(MOVES)?) {
+                            ledger.push((id, transfer(&engine, id, &tries).await));
+                        }
+                        anyhow::Ok(ledger)
+                    });
+                }
+                let mut ledger = Ledger::default();
+                loop {
+                    tokio::select! {
+                        ended = &mut killer => ended?.context("the killer")?,
+                        done = tasks.join_next() => {
+                            let Some(done) = done else { break };
+                            for (id, outcome) in done?? {
+                                ledger.note(id, outcome);
+                            }
+                        }
+                    }
+                }
+                killer.abort();
+
+                // With connections that nobody has killed.
+                engine.evict();
+                let kept = eventually("the ledger can be read", async || {
+                    let kept = numbers(&engine, "SELECT id FROM ledger").await?;
+                    Ok(kept.into_iter().collect())
+                })
+                .await?;
+                ledger.agrees(&kept)?;
+                let sum = numbers(&engine, "SELECT balance FROM account").await?;
+                ensure!(sum.iter().sum::<i64>() == ACCOUNTS * BALANCE, "{sum:?}");
+                let wrong = numbers(
+                    &engine,
+                    "SELECT id FROM account WHERE balance <> 1000 \
+                     + (SELECT coalesce(sum(amount), 0) FROM ledger WHERE target = account.id) \
+                     - (SELECT coalesce(sum(amount), 0) FROM ledger WHERE source = account.id)",
+                )
+                .await?;
+                ensure!(wrong.is_empty(), "not as the ledger says: {wrong:?}");
+
+                // And all of it was met.
+                let (moves, tries) = (usize::try_from(TASKS * MOVES)?, tries.load(Relaxed));
+                let (killed, done) = (killed.load(Relaxed), ledger.acknowledged.len());
+                println!(
+                    "{done} of {moves} moves acknowledged, {} unknown; {tries} tries, {killed} sessions killed",
+                    ledger.unknown.len()
+                );
+                ensure!(done > moves / 2 && killed > 0 && tries > moves, "{done} {killed} {tries}");
+                engine.close_connection_pool().await;
+                database.no_session_left().await
+            }
+        }
+    };
+}
+
+bank!(on_postgres, PgEngine);
+bank!(on_mysql, MySqlEngine);
+
+fn settings(engine: &str, url: &str) -> Settings {
+    Settings::new().engine(engine).url(url).max_size(8)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres() -> anyhow::Result<()> {
+    let Some(server) = servers::require(Kind::Postgres) else {
+        return Ok(());
+    };
+    let database = server.database("bank").await?;
+    let engine = on_postgres::open(&settings("bank_postgres", database.url())).await?;
+    on_postgres::play(engine, database).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb() -> anyhow::Result<()> {
+    let Some(server) = servers::require(Kind::MariaDb) else {
+        return Ok(());
+    };
+    let database = server.database("bank").await?;
+    let engine = on_mysql::open(&settings("bank_mariadb", database.url())).await?;
+    on_mysql::play(engine, database).await
+}
+
+/// With conflicts of its own besides those of Postgres.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stand_in_for_cockroach() -> anyhow::Result<()> {
+    let Some(server) = servers::require(Kind::Postgres) else {
+        return Ok(());
+    };
+    let database = server.database("bank").await?;
+    let double = Cockroach::before(&database).await?;
+    let engine = on_postgres::open(&settings("bank_cockroach", double.url())).await?;
+    double.conflicts(0.05);
+    double.ambiguous_commits(3);
+    on_postgres::play(engine, database).await?;
+    ensure!(double.conflicted() > 0);
+    Ok(())
+}

@@ -9,6 +9,7 @@ mod house;
 mod lifecycle;
 mod neighbours;
 mod pooled;
+mod spawned;
 mod stress;
 mod support;
 mod table;

@@ -1,5 +1,6 @@
 //! Starting and closing an engine's pool.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -38,9 +39,11 @@ impl<DB: Backend> Engine<DB> {
     /// # Cancellation
     ///
     /// What was opened is closed in the background.
-    pub async fn start_connection_pool(&self) -> Result<(), Error> {
-        let settings = EngineSettings::clone(&self.connector().settings);
-        self.start_with(settings, Base::Own).await
+    pub fn start_connection_pool(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
+        async move {
+            let settings = EngineSettings::clone(&self.connector().settings);
+            self.start_with(settings, Base::Own).await
+        }
     }
 
     /// Closes the pool: new checkouts are refused at once, idle connections are closed side by side, the others have up to
@@ -52,8 +55,8 @@ impl<DB: Backend> Engine<DB> {
     /// # Cancellation
     ///
     /// If the future is dropped, the pool stays closed for newcomers; its connections close as they come back.
-    pub async fn close_connection_pool(&self) -> CloseReport {
-        self.close(&CancellationToken::new()).await
+    pub fn close_connection_pool(&self) -> impl Future<Output = CloseReport> + Send + '_ {
+        async move { self.close(&CancellationToken::new()).await }
     }
 
     /// Starts the pool with these settings, or shares one that was started with the same.

@@ -90,6 +90,8 @@ pub struct Health {
     pub status: Status,
 }
 
+// The futures of public methods promise to be `Send`. Left to be found out where they are used, with the kind of database
+// known, it is not: <https://github.com/rust-lang/rust/issues/102211>.
 impl<DB: Backend> Engine<DB> {
     /// An engine from the configuration, not started.
     pub(crate) fn new(settings: EngineSettings) -> Result<Self, Error> {

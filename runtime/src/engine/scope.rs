@@ -107,7 +107,7 @@ where
         (Err(error), Ok(_)) => return Err(error.into()),
         // The closure's error says more.
         (Err(error), Err(_)) => {
-            tracing::debug!("a rollback to a savepoint was not confirmed: {error}")
+            tracing::debug!("a rollback to a savepoint was not confirmed: {error}");
         }
         (Ok(()), _) => {}
     }

@@ -114,9 +114,13 @@ impl<DB: Backend> Transaction<DB> {
     /// # Errors
     ///
     /// What the server says to `SAVEPOINT`.
-    pub async fn begin_nested(&mut self) -> sqlx::Result<sqlx::Transaction<'_, DB>> {
-        let checkout = self.pick_up()?.checkout_mut()?;
-        sqlx::Connection::begin(&mut **checkout).await
+    pub fn begin_nested(
+        &mut self,
+    ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {
+        async move {
+            let checkout = self.pick_up()?.checkout_mut()?;
+            sqlx::Connection::begin(&mut **checkout).await
+        }
     }
 
     /// Commits. The connection goes back to the pool at once.
@@ -129,8 +133,8 @@ impl<DB: Backend> Transaction<DB> {
     /// # Cancellation
     ///
     /// If the future is dropped, the server may or may not have committed.
-    pub async fn commit(mut self) -> sqlx::Result<()> {
-        self.put_down()?.commit().await
+    pub fn commit(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {
+        async move { self.put_down()?.commit().await }
     }
 
     /// Rolls back and waits for the server's word.
@@ -138,8 +142,8 @@ impl<DB: Backend> Transaction<DB> {
     /// # Errors
     ///
     /// The connection broke; the server rolls back when it notices.
-    pub async fn rollback(mut self) -> sqlx::Result<()> {
-        self.put_down()?.rollback().await
+    pub fn rollback(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {
+        async move { self.put_down()?.rollback().await }
     }
 
     /// The connection, in the hand, where it stays.

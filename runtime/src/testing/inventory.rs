@@ -68,8 +68,10 @@ impl<DB: Backend> Engine<DB> {
     /// # Errors
     ///
     /// The server could not be reached or asked.
-    pub async fn test_databases(&self) -> Result<Vec<TestDatabase>, Error> {
-        self.ground()?.list().await
+    pub fn test_databases(
+        &self,
+    ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {
+        async move { self.ground()?.list().await }
     }
 
     /// Removes the databases that tests have made on this engine's server and that no test uses, the kept ones too, and
@@ -84,8 +86,10 @@ impl<DB: Backend> Engine<DB> {
     /// # Cancellation
     ///
     /// The removal goes on in the background.
-    pub async fn remove_test_databases(&self) -> Result<Vec<TestDatabase>, Error> {
-        self.ground()?.remove_unused().await
+    pub fn remove_test_databases(
+        &self,
+    ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {
+        async move { self.ground()?.remove_unused().await }
     }
 
     fn ground(&self) -> Result<std::sync::Arc<dyn Ground>, Error> {

@@ -34,6 +34,15 @@ impl Backend for MySql {
             .is_some_and(|error| matches!(error.number(), 1290 | 1836))
     }
 
+    fn ends_transaction(error: &sqlx::Error) -> bool {
+        // A deadlock; after a lock that was waited for too long, only the statement is rolled back:
+        // <https://dev.mysql.com/doc/refman/8.4/en/innodb-error-handling.html>.
+        error
+            .as_database_error()
+            .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+            .is_some_and(|error| error.number() == 1213)
+    }
+
     fn ends_session(error: &sqlx::Error) -> bool {
         match error {
             // Server shutdown, connection killed, and (MariaDB) query limits that end the session:

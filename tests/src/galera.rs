@@ -100,6 +100,33 @@ impl Galera {
         self.has_joined(&self.nodes[index]).await
     }
 
+    /// Cuts a node off from the others, while clients still reach it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn cut_off(&self, index: usize) -> anyhow::Result<()> {
+        self.isolate(index, true).await
+    }
+
+    /// Lets a node that was cut off see the others again, and waits until it has what they have.
+    ///
+    /// # Errors
+    /// When it does not answer, or does not catch up within the limit of [`eventually()`].
+    pub async fn reconnect(&self, index: usize) -> anyhow::Result<()> {
+        self.isolate(index, false).await?;
+        self.has_joined(&self.nodes[index]).await
+    }
+
+    /// <https://galeracluster.com/library/documentation/galera-parameters.html#gmcast-isolate>
+    async fn isolate(&self, index: usize, cut_off: bool) -> anyhow::Result<()> {
+        let set = format!(
+            "SET GLOBAL wsrep_provider_options = 'gmcast.isolate={}'",
+            u8::from(cut_off)
+        );
+        self.nodes[index].ask(&[set]).await?;
+        Ok(())
+    }
+
     /// The sum of a status variable over all nodes.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use futures_util::future::try_join_all;
 use poolhouse::{AcquireError, AcquireKind, Engine, Settings, engine_finder_with, with_pool};
 use poolhouse_tests::{Ground, Kind, Program, Sql, Subject, servers, subject::Own};
 use sqlx::{
-    Postgres,
+    MySql, Postgres,
     mysql::MySqlConnectOptions,
     postgres::{PgConnectOptions, PgSslMode},
 };
@@ -214,6 +214,25 @@ async fn parameters_of_the_url_reach_the_driver() -> anyhow::Result<()> {
         let said = error.context("it has started")?.to_string();
         ensure!(said.contains("the TLS handshake failed"), "{said}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn parameters_of_the_url_reach_the_driver_on_mariadb() -> anyhow::Result<()> {
+    let Some(server) = servers::require(Kind::MariaDb) else {
+        return Ok(());
+    };
+    let database = server.database("credentials").await?;
+    let url = format!(
+        "{}?ssl-mode=disabled&charset=utf8mb4&collation=utf8mb4_bin&load_balance_hosts=random",
+        database.url()
+    );
+    let settings = Settings::new().engine("credentials_mariadb").url(url);
+    let engine = engine_finder_with::<MySql>(&settings)?;
+    engine.start_connection_pool().await?;
+    let set = "SELECT CAST(@@collation_connection = 'utf8mb4_bin' AS SIGNED)";
+    ensure!(Own(engine.clone()).number(set).await? == 1);
+    engine.close_connection_pool().await;
     Ok(())
 }
 

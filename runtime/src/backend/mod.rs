@@ -73,6 +73,13 @@ pub trait Backend: Executes + sealed::Sealed {
         false
     }
 
+    /// Whether an error says that the server has rolled back the whole transaction and left it, so that a further statement
+    /// would be committed by itself.
+    #[doc(hidden)]
+    fn ends_transaction(_: &sqlx::Error) -> bool {
+        false
+    }
+
     /// What follows the begin of a transaction behind a pooler; `None` for a database in front of which none is known.
     #[doc(hidden)]
     const CLEAR_POOLED: Option<&'static str> = None;

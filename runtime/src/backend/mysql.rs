@@ -34,13 +34,24 @@ impl Backend for MySql {
             .is_some_and(|error| matches!(error.number(), 1290 | 1836))
     }
 
+    fn ends_transaction(error: &sqlx::Error) -> bool {
+        // A deadlock; after a lock that was waited for too long, only the statement is rolled back:
+        // <https://dev.mysql.com/doc/refman/8.4/en/innodb-error-handling.html>.
+        error
+            .as_database_error()
+            .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+            .is_some_and(|error| error.number() == 1213)
+    }
+
     fn ends_session(error: &sqlx::Error) -> bool {
         match error {
             // Server shutdown, connection killed, and (MariaDB) query limits that end the session:
-            // <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
+            // <https://mariadb.com/kb/en/mariadb-error-code-reference/>. 1047 does not end it, but a node of a Galera cluster
+            // answers with nothing else once it is cut off from the others:
+            // <https://galeracluster.com/library/documentation/quorum-reset.html>.
             sqlx::Error::Database(error) => error
                 .try_downcast_ref::<MySqlDatabaseError>()
-                .is_some_and(|error| matches!(error.number(), 1053 | 1927 | 3169)),
+                .is_some_and(|error| matches!(error.number(), 1047 | 1053 | 1927 | 3169)),
             error => super::breaks_connection(error),
         }
     }

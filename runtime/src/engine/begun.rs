@@ -56,10 +56,8 @@ impl<DB: Backend> Begun<DB> {
         outcome.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
-    /// Says that it is run again as a whole after a conflict with another transaction.
-    ///
-    /// A statement after the conflict would be lost with it, or worse: MySQL has ended the transaction, and would commit
-    /// the statement by itself. <https://mariadb.com/kb/en/innodb-lock-modes/#deadlocks>
+    /// Says that it is run again as a whole after a conflict with another transaction, so that a statement after the
+    /// conflict would be lost with it.
     pub(super) fn run_again_after_conflicts(&mut self) {
         self.run_again = true;
     }
@@ -92,7 +90,8 @@ impl<DB: Backend> Begun<DB> {
         if self.over {
             return Err(TransactionError::CancelledInside);
         }
-        match self.conflict().filter(|_| self.run_again) {
+        let nothing_more = self.run_again || self.checkout.lost_its_transaction();
+        match self.conflict().filter(|_| nothing_more) {
             Some(last) => Err(TransactionError::AfterConflict { last }),
             None => Ok(()),
         }

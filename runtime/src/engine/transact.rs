@@ -173,13 +173,11 @@ impl<DB: Backend> Engine<DB> {
         let place = Location::caller();
         let engine = self.clone();
         async move {
-            match engine.open_transaction() {
-                Some(desk) => scope::nested(desk, work).await,
-                None => {
-                    let options = TransactionOptions::new();
-                    engine.run_again_after_conflicts(place, options, work).await
-                }
+            if let Some(desk) = engine.open_transaction() {
+                return scope::nested(desk, work).await;
             }
+            let options = TransactionOptions::new();
+            engine.run_again_after_conflicts(place, options, work).await
         }
     }
 

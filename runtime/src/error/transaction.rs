@@ -53,10 +53,11 @@ pub enum TransactionError {
         "the transaction is over: a nested one was cancelled while it began, and the driver rolled back both. Begin anew"
     )]
     CancelledInside,
-    /// A statement after a conflict with another transaction, in one that is run again.
+    /// A statement or a commit after a conflict with another transaction: in one that is run again, or that the server has
+    /// rolled back and left. MySQL would commit such a statement by itself.
     #[error(
-        "the transaction met a conflict with another one ({last}), so it is rolled back and run again as a whole, and nothing \
-         more is run in it now. Let its closure return the error of the conflict"
+        "the transaction met a conflict with another one ({last}), so it is rolled back as a whole and nothing more is run in \
+         it. Pass the error of the conflict on: `Engine::transaction` then runs its closure again"
     )]
     AfterConflict {
         /// What the database said.

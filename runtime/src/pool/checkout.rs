@@ -47,12 +47,15 @@ struct Watch {
     failed: bool,
     /// What the database said about a conflict with another transaction.
     conflict: Option<String>,
+    /// Whether the server has left the transaction.
+    over: bool,
 }
 
 impl Watch {
-    fn see(&mut self, error: Option<&sqlx::Error>) {
+    fn see<DB: Backend>(&mut self, error: Option<&sqlx::Error>) {
         if let Some(error) = error {
             self.failed = true;
+            self.over |= DB::ends_transaction(error);
             if self.dialect.is_conflict(error) {
                 self.conflict = Some(words(error));
             }
@@ -140,7 +143,7 @@ impl<DB: Backend> Checkout<DB> {
         let (connection, card) = seat.parts_mut();
         let result = work(connection, Arc::clone(card)).await;
         if let Some(watch) = watch {
-            watch.see(result.as_ref().err());
+            watch.see::<DB>(result.as_ref().err());
         }
         *state = after::<DB>(before, result.as_ref().err(), card);
         result
@@ -158,7 +161,7 @@ impl<DB: Backend> Checkout<DB> {
     pub(crate) fn end_stream(&mut self, before: State, error: Option<&sqlx::Error>) {
         self.state = after::<DB>(before, error, self.seat.parts().1);
         if let Some(watch) = &mut self.watch {
-            watch.see(error);
+            watch.see::<DB>(error);
         }
     }
 
@@ -168,12 +171,18 @@ impl<DB: Backend> Checkout<DB> {
             dialect,
             failed: false,
             conflict: None,
+            over: false,
         });
     }
 
     /// What the database said about a conflict with another transaction, if a statement met one.
     pub(crate) fn conflict(&self) -> Option<String> {
         self.watch.as_ref()?.conflict.clone()
+    }
+
+    /// Whether a conflict has ended the transaction on the server.
+    pub(crate) fn lost_its_transaction(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.over)
     }
 
     /// Whether a statement has failed, or was not watched.

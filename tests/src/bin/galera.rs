@@ -1,4 +1,5 @@
-//! A Galera cluster of three nodes under load, one of which is killed and comes back. `tests/galera` runs it.
+//! A Galera cluster of three nodes under load: one is killed and comes back, and then another one is cut off from the
+//! others for a time. `tests/galera` runs it.
 //!
 //! Tasks move money between accounts through one engine on all three nodes, each move with a row in a ledger. What holds at
 //! the end is asserted, and the figures are printed.
@@ -30,7 +31,7 @@ const BALANCE: i64 = 1_000;
 /// How long writes may stand still after a node is killed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Writes before the kill, between it and the return, and after.
+/// Writes before and after each fault, and in the middle of it.
 const WRITES: usize = 1_000;
 
 #[tokio::main]
@@ -49,37 +50,38 @@ async fn main() -> anyhow::Result<()> {
     load.goes_on(WRITES).await?;
     let speed = load.speed();
 
-    let pause = load.pause_from_now_on();
+    let fault = Instant::now();
     cluster.node_mut(1).stop(Stop::Crash).await?;
     load.goes_on(WRITES).await?;
-    let dead = cluster.nodes()[1].address().port();
-    eventually("no connection is left on the dead node", async || {
-        let left = sockets_to(dead)?;
-        ensure!(left == 0, "{left} are left");
-        Ok(())
-    })
-    .await?;
-
+    nobody_is_connected(&cluster.nodes()[1]).await?;
     let back = Instant::now();
     cluster.rejoin(1).await?;
     let back = back.elapsed();
     load.goes_on(WRITES).await?;
+    let killed = load.longest_pause_since(fault);
+
+    let fault = Instant::now();
+    cluster.cut_off(2).await?;
+    load.goes_on(WRITES).await?;
+    nobody_is_connected(&cluster.nodes()[2]).await?;
+    cluster.reconnect(2).await?;
+    load.goes_on(WRITES).await?;
+    let cut_off = load.longest_pause_since(fault);
     let outcome = load.end().await?;
-    let pause = pause.longest(&outcome);
 
     let conflicts = cluster.sum("wsrep_local_cert_failures").await?;
     let aborted = cluster.sum("wsrep_local_bf_aborts").await?;
     println!(
         "{TASKS} tasks over at most {MAX_SIZE} connections: {speed:.0} transactions a second with all nodes"
     );
-    println!(
-        "a node killed: the longest time without a commit after it was {pause:.2?}; back in step after {back:.1?}"
-    );
+    println!("a node killed: at most {killed:.2?} without a commit, back in step after {back:.1?}");
+    println!("a node cut off from the others: at most {cut_off:.2?} without a commit");
     println!("{outcome}");
     println!(
-        "the nodes' own count: {conflicts} writes that failed certification, {aborted} transactions aborted by another node's"
+        "the nodes' own count: {conflicts} writes that failed certification, {aborted} transactions aborted for another node's"
     );
 
+    let pause = killed.max(cut_off);
     ensure!(
         pause < LONGEST_PAUSE,
         "writes stood still for {pause:.2?}, longer than {LONGEST_PAUSE:?}"
@@ -211,10 +213,16 @@ impl Load {
         .await
     }
 
-    fn pause_from_now_on(&self) -> Pause {
-        Pause {
-            from: Instant::now(),
+    /// The longest time in which nothing was acknowledged.
+    fn longest_pause_since(&self, from: Instant) -> Duration {
+        let acknowledged = lock(&self.seen.acknowledged);
+        let mut last = from;
+        let mut longest = Duration::ZERO;
+        for (_, time) in acknowledged.iter().filter(|(_, time)| *time > from) {
+            longest = longest.max(time.saturating_duration_since(last));
+            last = last.max(*time);
         }
+        longest.max(last.elapsed())
     }
 
     async fn end(mut self) -> anyhow::Result<Outcome> {
@@ -224,7 +232,6 @@ impl Load {
         }
         let acknowledged = std::mem::take(&mut *lock(&self.seen.acknowledged));
         Ok(Outcome {
-            times: acknowledged.iter().map(|(_, time)| *time).collect(),
             acknowledged: acknowledged.into_iter().map(|(id, _)| id).collect(),
             errors: std::mem::take(&mut *lock(&self.seen.errors)),
             at_statement: self.seen.at_statement.load(Relaxed),
@@ -292,28 +299,8 @@ async fn write(
     Ok(())
 }
 
-/// The time since which commits are watched for.
-struct Pause {
-    from: Instant,
-}
-
-impl Pause {
-    /// The longest time in which nothing was acknowledged.
-    fn longest(&self, outcome: &Outcome) -> Duration {
-        let after = outcome.times.iter().filter(|time| **time > self.from);
-        let mut last = self.from;
-        let mut longest = Duration::ZERO;
-        for time in after {
-            longest = longest.max(time.saturating_duration_since(last));
-            last = last.max(*time);
-        }
-        longest
-    }
-}
-
 /// What the load came to.
 struct Outcome {
-    times: Vec<Instant>,
     acknowledged: HashSet<i64>,
     errors: BTreeMap<String, usize>,
     at_statement: usize,
@@ -340,6 +327,15 @@ impl std::fmt::Display for Outcome {
         }
         Ok(())
     }
+}
+
+async fn nobody_is_connected(node: &PrivateServer) -> anyhow::Result<()> {
+    eventually("no connection is left on the node", async || {
+        let left = sockets_to(node.address().port())?;
+        ensure!(left == 0, "{left} are left");
+        Ok(())
+    })
+    .await
 }
 
 /// How many connections this machine's programs hold to a port.

@@ -156,6 +156,51 @@ async fn retries_for_a_lock_that_stays_run_out() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The server rolls back the whole transaction, and leaves it: what comes after is neither written nor called a commit.
+#[tokio::test]
+async fn a_deadlock_ends_a_transaction_begun_by_hand() -> anyhow::Result<()> {
+    let Some(ground) = Ground::of::<MySql>("by_hand").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new().engine("by_hand").url(ground.url());
+    let db: MySqlEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql(TABLE).execute(&db).await?;
+    let (mut first, mut second) = (db.begin().await?, db.begin().await?);
+    sqlx::query(ONE).execute(&mut first).await?;
+    sqlx::query(TWO).execute(&mut second).await?;
+    let (crossed, crossing) = tokio::join!(
+        sqlx::query(TWO).execute(&mut first),
+        sqlx::query(ONE).execute(&mut second)
+    );
+    let (mut loser, winner) = match (crossed, crossing) {
+        (Err(_), Ok(_)) => (first, second),
+        (Ok(_), Err(_)) => (second, first),
+        both => anyhow::bail!("{both:?}"),
+    };
+    let after = |ended: sqlx::Result<()>| {
+        let error = ended.err().context("it is accepted")?;
+        ensure!(
+            matches!(
+                TransactionError::find(&error),
+                Some(TransactionError::AfterConflict { .. })
+            ),
+            "{error}"
+        );
+        anyhow::Ok(())
+    };
+    let more = sqlx::query("INSERT INTO entry VALUES (3, 0)").execute(&mut loser);
+    after(more.await.map(drop))?;
+    after(loser.commit().await)?;
+    winner.commit().await?;
+    let values: Vec<i32> = sqlx::query_scalar("SELECT value FROM entry ORDER BY id")
+        .fetch_all(&db)
+        .await?;
+    ensure!(values == [1, 1], "{values:?}");
+    db.close_connection_pool().await;
+    Ok(())
+}
+
 /// The connection breaks while the server is held up in the middle of the commit.
 /// <https://mariadb.com/kb/en/backup-stage/>
 #[tokio::test]

@@ -45,6 +45,10 @@ pub(in crate::backend) static MYSQL: Dialect = Dialect {
                 "the server has too many connections",
                 "lower max_size, or raise the server's max_connections",
             ),
+            Some("08S01") if message.starts_with("WSREP") => Diagnosis::retry(
+                "the node is cut off from its cluster",
+                "wait for it, or see why it does not reach the other nodes",
+            ),
             _ if message.contains("shutdown") => {
                 Diagnosis::retry("the server is shutting down", "wait for the server")
             }

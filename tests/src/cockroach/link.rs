@@ -108,7 +108,7 @@ async fn statements(
                 message.body = wire::text(&sql);
             }
             b'P' | b'B' if in_transaction && !under_way && node.faults().at_statement() => {
-                left_out = true
+                left_out = true;
             }
             b'P' if !left_out => {
                 let (name, rest) = wire::take_text(&message.body);

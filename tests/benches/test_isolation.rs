@@ -2,8 +2,8 @@
 //!
 //! The same 200 tests (50 migrations, a table each; a test inserts and counts) run through `#[sqlx::test]` and through
 //! `#[with_pool]` with `isolation = "database"` and `"rollback"`, on private servers, in one process (as `cargo test`
-//! does) and with a process for each test (`cargo nextest run`). *Cold* is the first run on a server; *warm* is the median
-//! of three rounds after it, in which the ways take turns. Before each run of these the disk rests: `#[sqlx::test]` drops a
+//! does) and with a process for each test (`cargo nextest run`). *Cold* is the first run on a server; *warm* is a round after
+//! it, in which the ways take turns, and for the bar the median of three. Before each run of these the disk rests: `#[sqlx::test]` drops a
 //! few ten thousand files, and ext4 looks past each inode that was freed within the last five seconds whenever it makes a
 //! file, so that one way would be slowed down by the other.
 //!
@@ -24,7 +24,7 @@ use poolhouse_tests::{Kind, PrivateServer};
 /// So many tests are in each module of `isolation`.
 const TESTS: u32 = 200;
 
-/// Warm rounds.
+/// Warm rounds of what the bar is made of.
 const ROUNDS: usize = 3;
 
 /// Longer than ext4 remembers freed inodes.
@@ -162,8 +162,10 @@ impl Bench {
             }
             let ways = ["sqlx", "database", "rollback"];
             let suites = ways.map(|way| format!("{prefix}_{way}"));
-            let warm = self.rows(&suites, runner, there)?;
-            if prefix == "postgres" && runner == Runner::CargoTest {
+            let for_the_bar = prefix == "postgres" && runner == Runner::CargoTest;
+            let rounds = if for_the_bar { ROUNDS } else { 1 };
+            let warm = self.rows(&suites, runner, there, rounds)?;
+            if for_the_bar {
                 [bar.sqlx, bar.database, bar.rollback] =
                     [0, 1, 2].map(|way| per_test(warm[way].wall));
                 bar.start = millis(warm[1].start.unwrap_or_default());
@@ -175,18 +177,24 @@ impl Bench {
     /// The same without migrations.
     fn bare(&self, there: &There, bar: &mut Bar) -> anyhow::Result<()> {
         let suites = ["bare_sqlx", "bare_database"].map(str::to_owned);
-        let warm = self.rows(&suites, Runner::CargoTest, there)?;
+        let warm = self.rows(&suites, Runner::CargoTest, there, ROUNDS)?;
         bar.bare = Some(warm[0].wall.as_secs_f64() / warm[1].wall.as_secs_f64());
         Ok(())
     }
 
     /// A cold run of each, and warm rounds in which they take turns; the median of these.
-    fn rows(&self, suites: &[String], runner: Runner, there: &There) -> anyhow::Result<Vec<Run>> {
+    fn rows(
+        &self,
+        suites: &[String],
+        runner: Runner,
+        there: &There,
+        turns: usize,
+    ) -> anyhow::Result<Vec<Run>> {
         for suite in suites {
             report(suite, runner, "cold", &self.run(suite, runner, there)?);
         }
         let mut rounds: Vec<Vec<Run>> = suites.iter().map(|_| Vec::new()).collect();
-        for _ in 0..ROUNDS {
+        for _ in 0..turns {
             for (suite, runs) in suites.iter().zip(&mut rounds) {
                 std::thread::sleep(REST);
                 runs.push(self.run(suite, runner, there)?);

@@ -8,6 +8,8 @@
 //! | `version()` | <https://www.cockroachlabs.com/docs/stable/functions-and-operators#system-info-functions> |
 //! | `SHOW session_id`, `CANCEL SESSION` | <https://www.cockroachlabs.com/docs/stable/cancel-session> |
 //! | `autocommit_before_ddl`, on by default | <https://www.cockroachlabs.com/docs/stable/set-vars> |
+//! | `[SHOW CLUSTER SESSIONS]` | <https://www.cockroachlabs.com/docs/stable/show-sessions> |
+//! | `DROP DATABASE … CASCADE` | <https://www.cockroachlabs.com/docs/stable/drop-database> |
 //! | advisory locks that lock nothing | <https://www.cockroachlabs.com/docs/stable/functions-and-operators#compatibility-functions> |
 //! | no `pg_terminate_backend`, no templates of databases | <https://www.cockroachlabs.com/docs/stable/create-database> |
 //! | 40001 at a statement and at a commit | <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference> |
@@ -27,6 +29,7 @@ use std::{
     },
 };
 
+use anyhow::ensure;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::{net::TcpListener, task::AbortHandle};
 
@@ -93,6 +96,18 @@ impl Cockroach {
     /// With the scheme of Postgres: that it is another database shows when it is asked.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The superuser's URL, with the scheme of CockroachDB.
+    ///
+    /// # Errors
+    /// When the server's URL is none.
+    pub fn superuser_url(&self) -> anyhow::Result<String> {
+        let mut url = url::Url::parse(&self.node.superuser)?;
+        let here = url::Url::parse(&self.url)?;
+        url.set_host(here.host_str())?;
+        ensure!(url.set_port(here.port()).is_ok() && url.set_scheme("cockroachdb").is_ok());
+        Ok(url.into())
     }
 
     /// The next so many statements in transactions meet a conflict.

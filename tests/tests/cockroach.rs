@@ -285,26 +285,19 @@ async fn a_schema_change_is_part_of_its_transaction() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Behind `postgres://` it is noticed too late for that.
 #[tokio::test]
-async fn tests_are_told_that_it_cannot_copy_databases() -> anyhow::Result<()> {
+async fn tests_are_told_to_name_it() -> anyhow::Result<()> {
     let Some(place) = Place::new().await? else {
         return Ok(());
     };
-    for scheme in ["postgres://", "cockroachdb://"] {
-        let url = place.double.url().replace("postgres://", scheme);
-        let engine: PgEngine =
-            engine_finder_with(&Settings::new().engine("cockroach_tests").url(url))?;
-        let error = engine
-            .test_databases()
-            .await
-            .err()
-            .context("there are none")?;
-        let said = error.to_string();
-        ensure!(
-            said.contains("CockroachDB cannot copy databases")
-                && said.contains("isolation = \"none\""),
-            "{said}"
-        );
-    }
+    let settings = place.settings().engine("cockroach_tests");
+    let engine: PgEngine = engine_finder_with(&settings)?;
+    let error = engine.test_databases().await.err().context("not so")?;
+    let said = error.to_string();
+    ensure!(
+        said.contains("CockroachDB answers") && said.contains("Begin the url with cockroachdb://"),
+        "{said}"
+    );
     Ok(())
 }

@@ -3,7 +3,7 @@
 use sqlx::Any;
 use sqlx::any::AnyConnectOptions;
 
-use super::{Backend, Dialect, KINDS, dialect};
+use super::{Backend, Dialect, KINDS, cockroach};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 impl Backend for Any {
@@ -19,7 +19,7 @@ impl Backend for Any {
 
     fn options(settings: &EngineSettings) -> sqlx::Result<AnyConnectOptions> {
         sqlx::any::install_default_drivers();
-        let options: AnyConnectOptions = dialect::for_driver(&settings.url).parse()?;
+        let options: AnyConnectOptions = cockroach::for_driver(&settings.url).parse()?;
         Ok(super::log_statements(options, settings))
     }
 }

@@ -9,6 +9,8 @@
 
 #[cfg(feature = "any")]
 mod any;
+#[cfg(any(feature = "any", feature = "postgres"))]
+mod cockroach;
 mod dialect;
 mod executes;
 #[cfg(feature = "mysql")]
@@ -206,7 +208,7 @@ const KINDS: &[Kind] = &[
         #[cfg(not(feature = "postgres"))]
         engine: None,
         #[cfg(feature = "postgres")]
-        ground: Some(testing::postgres_ground),
+        ground: Some(testing::cockroach_ground),
         #[cfg(not(feature = "postgres"))]
         ground: None,
     },

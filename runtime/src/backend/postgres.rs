@@ -11,7 +11,7 @@ use sqlx::postgres::{
 use sqlx::{Execute, Postgres, SqlStr};
 use sqlx_core::describe::Describe;
 
-use super::{Backend, Dialect, Pooled, Step, dialect};
+use super::{Backend, Dialect, Pooled, Step, cockroach, dialect};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 impl Backend for Postgres {
@@ -27,7 +27,7 @@ impl Backend for Postgres {
     }
 
     fn options(settings: &EngineSettings) -> sqlx::Result<PgConnectOptions> {
-        let options: PgConnectOptions = dialect::for_driver(&settings.url).parse()?;
+        let options: PgConnectOptions = cockroach::for_driver(&settings.url).parse()?;
         // A name in the URL is the more particular one.
         let options = match (options.get_application_name(), &settings.application_name) {
             (None, Some(name)) => options.application_name(name),

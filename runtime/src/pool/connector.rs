@@ -170,6 +170,12 @@ impl<DB: Backend> Connector<DB> {
         self.spoken.get().copied().unwrap_or(self.configured)
     }
 
+    /// Another database than the URL says, once one has answered.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn another(&self) -> Option<&'static Dialect> {
+        self.spoken.get().copied()
+    }
+
     /// The options of the host that the last connection was opened to.
     pub(crate) fn options(&self) -> &OptionsOf<DB> {
         self.hosts.options()

@@ -46,10 +46,10 @@ pub(crate) trait Ground: Send + Sync {
 }
 
 /// The database of tests that roll back: there is nothing to give back, and nothing to keep.
-#[cfg(feature = "mysql")]
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(super) struct Shared(pub(super) DatabaseUrl);
 
-#[cfg(feature = "mysql")]
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 impl Lease for Shared {
     fn url(&self) -> &DatabaseUrl {
         &self.0

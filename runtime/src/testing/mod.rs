@@ -9,7 +9,7 @@
 //! | `inventory` | what is on a server, for people |
 //! | `keep` | whose database is kept: `POOLHOUSE_KEEP` |
 //! | `background` | the runtime that outlives every test |
-//! | `postgres`, `mysql`, `sqlite` | the grounds |
+//! | `postgres`, `cockroach`, `mysql`, `sqlite` | the grounds |
 //! | `ephemeral` | private servers, where no URL names one |
 //!
 //! # Rules
@@ -22,6 +22,8 @@
 //! 4. Whatever a killed process leaves is told from what is in use by its free lock, and removed by the next one.
 
 mod background;
+#[cfg(feature = "postgres")]
+mod cockroach;
 #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
 pub(crate) mod ephemeral;
 mod error;
@@ -40,6 +42,8 @@ mod test;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod url;
 
+#[cfg(feature = "postgres")]
+pub(crate) use self::cockroach::ground as cockroach_ground;
 pub use self::error::TestError;
 pub(crate) use self::ground::Ground;
 pub use self::inventory::{TestDatabase, TestDatabaseState};

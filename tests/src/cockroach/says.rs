@@ -63,7 +63,13 @@ pub(super) fn translate(
             .next()
             .is_some_and(|set| set.contains("ON"));
     }
+    let known: Vec<String> = node.sessions().keys().map(|id| format!("'{id}'")).collect();
+    let known = format!(
+        "(SELECT unnest(ARRAY[{}]) AS session_id) AS sessions",
+        known.join(", ")
+    );
     let sql = sql
+        .replace("[SHOW CLUSTER SESSIONS]", &known)
         .replace("version()", &format!("'{VERSION}'::text"))
         .replace(
             "SHOW session_id",
@@ -73,6 +79,11 @@ pub(super) fn translate(
             "SET autocommit_before_ddl",
             "SET cockroach.autocommit_before_ddl",
         );
+    // Sessions in a database are not in the way of its end.
+    let sql = match sql.strip_suffix(" CASCADE") {
+        Some(drop) if upper.starts_with("DROP DATABASE") => format!("{drop} WITH (FORCE)"),
+        _ => sql,
+    };
     let changes_schema = ["CREATE", "ALTER", "DROP", "TRUNCATE"]
         .iter()
         .any(|verb| upper.starts_with(verb));

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-pub(super) use self::cockroach::{COCKROACH, for_driver};
+pub(super) use self::cockroach::COCKROACH;
 pub(super) use self::mysql::MYSQL;
 pub(super) use self::postgres::POSTGRES;
 pub(super) use self::sqlite::SQLITE;
@@ -50,8 +50,6 @@ pub(crate) struct Dialect {
     pub(crate) in_memory: fn(url: &str) -> bool,
     /// Whether connections say goodbye one after another: the last one has something to do for the database.
     pub(crate) closes_in_turn: bool,
-    /// Whether a database can be copied for each test.
-    pub(crate) copies_databases: bool,
     /// How a connection is held inside a transaction for a whole test: a statement after which every later transaction can
     /// only read, so that nothing gets past this one, and the statement that begins this one.
     pub(crate) hold: (Option<&'static str>, &'static str),

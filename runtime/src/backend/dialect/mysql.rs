@@ -78,7 +78,6 @@ pub(in crate::backend) static MYSQL: Dialect = Dialect {
     outcome_unknown: |_| false,
     in_memory: |_| false,
     closes_in_turn: false,
-    copies_databases: true,
     hold: (
         Some("SET SESSION TRANSACTION READ ONLY"),
         "START TRANSACTION READ WRITE",

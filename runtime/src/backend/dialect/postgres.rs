@@ -82,7 +82,6 @@ pub(in crate::backend) static POSTGRES: Dialect = Dialect {
     outcome_unknown: |code| matches!(code, Some("08007" | "40003")),
     in_memory: |_| false,
     closes_in_turn: false,
-    copies_databases: true,
     hold: (
         Some("SET default_transaction_read_only = on"),
         "BEGIN READ WRITE",

@@ -46,7 +46,6 @@ pub(in crate::backend) static SQLITE: Dialect = Dialect {
     // The last connection writes the write-ahead log back and removes it. Two that close at the same moment each see the
     // other, and both leave it: <https://www.sqlite.org/wal.html#the_wal_file>
     closes_in_turn: true,
-    copies_databases: true,
     // The file is the test's own.
     hold: (None, "BEGIN"),
     migrations_lock: MigrationsLock::Driver,

@@ -70,12 +70,14 @@ impl Session {
         settings.url = url::of_database(&settings, database)?;
         let connector = Arc::new(Connector::<Postgres>::new(settings)?);
         let connection = open_for(&connector).await?.take();
-        let dialect = connector.dialect();
-        if dialect.copies_databases {
+        let Some(dialect) = connector.another() else {
             return Ok(connection);
-        }
-        let what = format!("{} cannot copy databases", dialect.name);
-        let cure = "Set isolation = \"none\", with a url of a database that tests may write to";
+        };
+        let what = format!(
+            "{} answers, which is tested on in another way",
+            dialect.name
+        );
+        let cure = format!("Begin the url with {}://", dialect.schemes[0]);
         Err(TestError::new(&self.settings, what, cure).into())
     }
 
@@ -93,7 +95,7 @@ impl Session {
         settings.url = url::of_database(&settings, database).ok()?;
         let connector = Arc::new(Connector::<Postgres>::new(settings).ok()?);
         let connection = connector.connect_for().await.ok()?.take();
-        connector.dialect().copies_databases.then_some(connection)
+        connector.another().is_none().then_some(connection)
     }
 
     async fn connect(&self) -> Result<Open, Error> {

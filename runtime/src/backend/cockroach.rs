@@ -1,0 +1,60 @@
+//! CockroachDB's URLs, for drivers that know Postgres alone.
+
+use std::borrow::Cow;
+
+use url::Url;
+
+use super::dialect::{COCKROACH, POSTGRES};
+use crate::settings::DatabaseUrl;
+
+/// Where the URL names no port: <https://www.cockroachlabs.com/docs/stable/connection-parameters>.
+const PORT: u16 = 26257;
+
+/// A URL as the driver of Postgres knows it, which has its own idea of schemes and ports.
+pub(super) fn for_driver(url: &DatabaseUrl) -> Cow<'_, str> {
+    let given = Cow::Borrowed(url.expose());
+    if !COCKROACH.schemes.contains(&url.scheme()) {
+        return given;
+    }
+    let as_postgres = || {
+        let mut url = Url::parse(url.expose()).ok()?;
+        let by_query = url.query_pairs().any(|(name, _)| name == "port");
+        if url.port().is_none() && !by_query {
+            url.set_port(Some(PORT)).ok()?;
+        }
+        url.set_scheme(POSTGRES.schemes[0]).ok()?;
+        Some(Cow::Owned(url.into()))
+    };
+    // What cannot be read is told by the driver.
+    as_postgres().unwrap_or(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn for_driver_of(url: &str) -> String {
+        for_driver(&DatabaseUrl::parse(url).unwrap()).into_owned()
+    }
+
+    #[test]
+    fn the_driver_is_given_a_url_of_its_own_with_the_right_port() {
+        for (written, given) in [
+            (
+                "cockroachdb://app:s%2Fcret@db/music?sslmode=disable",
+                "postgres://app:s%2Fcret@db:26257/music?sslmode=disable",
+            ),
+            (
+                "cockroach://app@db:5000/music",
+                "postgres://app@db:5000/music",
+            ),
+            (
+                "cockroachdb://app@db/music?port=5000",
+                "postgres://app@db/music?port=5000",
+            ),
+            ("postgres://app@db/music", "postgres://app@db/music"),
+        ] {
+            assert_eq!(for_driver_of(written), given);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The session that this process keeps, and what it is asked.
+
+use std::sync::Arc;
+
+use sqlx::postgres::{PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Row};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+
+use super::PREFIX;
+use crate::error::Error;
+use crate::pool::{Connector, open_for};
+use crate::settings::EngineSettings;
+use crate::testing::error::TestError;
+
+/// The connection, opened when it is first needed and again when it broke.
+pub(super) struct Session {
+    settings: EngineSettings,
+    open: Mutex<Option<Open>>,
+}
+
+/// An open session.
+pub(super) struct Open {
+    connection: PgConnection,
+    id: Arc<str>,
+}
+
+/// A database of tests, as the cluster lists it.
+pub(super) struct Found {
+    pub(super) name: String,
+    /// The session that it belongs to; `None` when tests share it.
+    pub(super) session: Option<String>,
+    pub(super) comment: Option<String>,
+}
+
+impl Found {
+    /// `None` when it is none of ours.
+    fn new(name: String, comment: Option<String>) -> Option<Self> {
+        let (whose, what) = name.strip_prefix(PREFIX)?.split_once('_')?;
+        let session = match what {
+            "shared" => None,
+            number if number.bytes().all(|byte| byte.is_ascii_digit()) => Some(whose.to_owned()),
+            _ => return None,
+        };
+        Some(Self {
+            name,
+            session,
+            comment,
+        })
+    }
+}
+
+impl Session {
+    pub(super) fn new(settings: &EngineSettings) -> Self {
+        let mut settings = settings.clone();
+        settings.session = None;
+        settings.application_name = Some("poolhouse".to_owned());
+        Self {
+            settings,
+            open: Mutex::default(),
+        }
+    }
+
+    /// The session, for one task at a time.
+    pub(super) async fn take(&self) -> Result<MappedMutexGuard<'_, Open>, Error> {
+        let mut open = self.open.lock().await;
+        if let Some(there) = &mut *open
+            && there.connection.ping().await.is_err()
+        {
+            *open = None;
+        }
+        if open.is_none() {
+            *open = Some(self.connect().await?);
+        }
+        let there = MutexGuard::map(open, |open| match open {
+            Some(open) => open,
+            None => unreachable!("it has just been opened"),
+        });
+        Ok(there)
+    }
+
+    async fn connect(&self) -> Result<Open, Error> {
+        let connector = Arc::new(Connector::<Postgres>::new(self.settings.clone())?);
+        let opened = open_for(&connector).await?;
+        let Some(session) = opened.session.clone() else {
+            let what =
+                "the session's id is not known, so that nothing would tell whose a database is";
+            let cure = "Give the tests a url that leads to a node, past any pooler";
+            return Err(TestError::new(&self.settings, what, cure).into());
+        };
+        Ok(Open {
+            connection: opened.take(),
+            id: session.id,
+        })
+    }
+}
+
+impl Open {
+    pub(super) fn id(&self) -> Arc<str> {
+        Arc::clone(&self.id)
+    }
+
+    pub(super) async fn execute(&mut self, sql: String) -> sqlx::Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut self.connection)
+            .await
+            .map(drop)
+    }
+
+    pub(super) async fn drop_database(&mut self, name: &str) -> sqlx::Result<()> {
+        // <https://www.cockroachlabs.com/docs/stable/drop-database>
+        self.execute(format!("DROP DATABASE IF EXISTS {name} CASCADE"))
+            .await
+    }
+
+    pub(super) async fn version(&mut self) -> sqlx::Result<String> {
+        sqlx::raw_sql("SELECT version()")
+            .fetch_one(&mut self.connection)
+            .await?
+            .try_get(0)
+    }
+
+    /// The databases that tests have made.
+    pub(super) async fn databases(&mut self) -> sqlx::Result<Vec<Found>> {
+        // <https://www.cockroachlabs.com/docs/stable/comment-on>
+        let list = "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database ORDER BY 1";
+        let rows = sqlx::raw_sql(list).fetch_all(&mut self.connection).await?;
+        let mut found = Vec::new();
+        for row in rows {
+            found.extend(Found::new(row.try_get(0)?, row.try_get(1)?));
+        }
+        Ok(found)
+    }
+
+    /// The sessions of this user that the cluster knows.
+    pub(super) async fn sessions(&mut self) -> sqlx::Result<Vec<String>> {
+        // <https://www.cockroachlabs.com/docs/stable/show-sessions>
+        let list = "SELECT session_id FROM [SHOW CLUSTER SESSIONS]";
+        let rows = sqlx::raw_sql(list).fetch_all(&mut self.connection).await?;
+        rows.iter().map(|row| row.try_get(0)).collect()
+    }
+}

@@ -1,0 +1,159 @@
+//! Test functions on CockroachDB, which is the stand-in here: `scenarios` and `rollback` in processes of their own.
+
+use std::env;
+use std::process::{Output, Stdio};
+
+use anyhow::{Context, ensure};
+use poolhouse::{PgEngine, Settings, TestDatabaseState, engine_finder_with};
+use poolhouse_tests::{Cockroach, Kind, PrivateServer, eventually};
+use tokio::process::Command;
+
+use crate::scenarios::FATE;
+
+/// A server that nobody else makes databases on, and the stand-in before it.
+struct Place {
+    _server: PrivateServer,
+    double: Cockroach,
+}
+
+impl Place {
+    async fn new() -> anyhow::Result<Option<Self>> {
+        let Some(server) = PrivateServer::require(Kind::Postgres) else {
+            return Ok(None);
+        };
+        let server = server.start().await?;
+        let database = server.database("cockroach").await?;
+        Ok(Some(Self {
+            double: Cockroach::before(&database).await?,
+            _server: server,
+        }))
+    }
+
+    /// A run of some tests, which is killed when it is dropped.
+    fn run(&self, tests: &str) -> anyhow::Result<Command> {
+        let mut command = Command::new(env::current_exe()?);
+        command
+            .args([tests, "--test-threads=4"])
+            .env(
+                "POOLHOUSE_TESTING_POSTGRES_URL",
+                self.double.superuser_url()?,
+            )
+            .env_remove("RUST_BACKTRACE")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Ok(command)
+    }
+
+    async fn passes(&self, tests: &str) -> anyhow::Result<()> {
+        let output = self.run(tests)?.output().await?;
+        ensure!(output.status.success(), "{}", said(&output));
+        Ok(())
+    }
+
+    /// How many databases there are in a state.
+    async fn count(&self, state: TestDatabaseState) -> anyhow::Result<usize> {
+        let all = self.engine()?.test_databases().await?;
+        Ok(all.iter().filter(|one| one.state == state).count())
+    }
+
+    fn engine(&self) -> anyhow::Result<PgEngine> {
+        let settings = Settings::new()
+            .engine("cockroach")
+            .url(self.double.superuser_url()?);
+        Ok(engine_finder_with(&settings)?)
+    }
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout, &output.stderr]
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .concat()
+}
+
+#[tokio::test]
+async fn each_test_has_a_database_and_a_run_leaves_none() -> anyhow::Result<()> {
+    let Some(place) = Place::new().await? else {
+        return Ok(());
+    };
+    place.passes("scenarios::").await?;
+    // What was still being dropped when the process ended goes with the next run.
+    eventually("nothing is left", async || {
+        place.engine()?.remove_test_databases().await?;
+        let left = place.engine()?.test_databases().await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_failed_test_keeps_its_database() -> anyhow::Result<()> {
+    let Some(place) = Place::new().await? else {
+        return Ok(());
+    };
+    let output = place.run("scenarios::")?.env(FATE, "fail").output().await?;
+    let said = said(&output);
+    ensure!(!output.status.success(), "{said}");
+    ensure!(
+        said.contains("its database is kept: cockroachdb://"),
+        "{said}"
+    );
+    let kept = place.count(TestDatabaseState::Kept).await?;
+    ensure!(kept == 8, "{kept}");
+    // Not for the next run to remove, but for a person.
+    place.passes("scenarios::").await?;
+    ensure!(place.count(TestDatabaseState::Kept).await? == 8);
+    let removed = place.engine()?.remove_test_databases().await?;
+    ensure!(removed.len() >= 8, "{removed:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_killed_run_leaves_goes_with_the_next() -> anyhow::Result<()> {
+    let Some(place) = Place::new().await? else {
+        return Ok(());
+    };
+    let mut live = place.run("scenarios::")?.env(FATE, "hang").spawn()?;
+    eventually("some tests have a database", async || {
+        let in_use = place.count(TestDatabaseState::InUse).await?;
+        ensure!(in_use >= 4, "{in_use} have one");
+        Ok(())
+    })
+    .await?;
+    // Those of a run that is alive are nobody else's.
+    let removed = place.engine()?.remove_test_databases().await?;
+    ensure!(removed.is_empty(), "{removed:?}");
+    live.kill().await?;
+    eventually("the cluster has noticed", async || {
+        let in_use = place.count(TestDatabaseState::InUse).await?;
+        ensure!(in_use == 0, "{in_use} are in use");
+        Ok(())
+    })
+    .await?;
+    let left = place.engine()?.test_databases().await?;
+    ensure!(!left.is_empty());
+    place.passes("scenarios::").await?;
+    let now = place.engine()?.test_databases().await?;
+    let still = left
+        .iter()
+        .find(|one| now.iter().any(|other| other.name == one.name));
+    still
+        .map_or(Ok(()), |one| Err(anyhow::anyhow!("{one:?} is still there")))
+        .context("after the next run")
+}
+
+#[tokio::test]
+async fn tests_roll_back_in_a_database_that_they_share() -> anyhow::Result<()> {
+    let Some(place) = Place::new().await? else {
+        return Ok(());
+    };
+    for tests in [
+        "rollback::nothing_is_committed",
+        "rollback::a_transaction_is_a_savepoint",
+    ] {
+        place.passes(tests).await?;
+    }
+    ensure!(place.count(TestDatabaseState::Ready).await? == 1);
+    Ok(())
+}

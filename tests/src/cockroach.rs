@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `version()` | <https://www.cockroachlabs.com/docs/stable/functions-and-operators#system-info-functions> |
 //! | `SHOW session_id`, `CANCEL SESSION` | <https://www.cockroachlabs.com/docs/stable/cancel-session> |
-//! | `autocommit_before_ddl`, on by default | <https://www.cockroachlabs.com/docs/stable/set-vars> |
+//! | `autocommit_before_ddl`, on by default | <https://www.cockroachlabs.com/docs/stable/session-variables> |
 //! | `[SHOW CLUSTER SESSIONS]` | <https://www.cockroachlabs.com/docs/stable/show-sessions> |
 //! | `DROP DATABASE … CASCADE` | <https://www.cockroachlabs.com/docs/stable/drop-database> |
 //! | advisory locks that lock nothing | <https://www.cockroachlabs.com/docs/stable/functions-and-operators#compatibility-functions> |

@@ -8,7 +8,7 @@ pub(in crate::backend) static COCKROACH: Dialect = Dialect {
     schemes: &["cockroachdb", "cockroach"],
     session: Some(Session {
         // A schema change inside a transaction is to be part of it, and not to commit what comes before it:
-        // <https://www.cockroachlabs.com/docs/stable/set-vars#supported-variables>.
+        // <https://www.cockroachlabs.com/docs/stable/session-variables>.
         greet: "SET autocommit_before_ddl = off; SHOW session_id",
         read: |answer| Greeted::Id(answer.into()),
         // <https://www.cockroachlabs.com/docs/stable/cancel-session>

@@ -226,10 +226,7 @@ impl Folder {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with("run-") {
-                let lock = open_lock(&path.join("lock"))?;
-                if lock.try_lock().is_ok() {
-                    fs::remove_dir_all(&path)?;
-                }
+                unless_gone(remove_run(&path))?;
             } else if name.ends_with(".db") {
                 let idle = fs::metadata(&path)?
                     .modified()?
@@ -263,7 +260,7 @@ impl Folder {
         if let Some(open) = &mut *run {
             open.leases -= 1;
             if open.leases == 0 {
-                fs::remove_dir_all(&open.path)?;
+                unless_gone(fs::remove_dir_all(&open.path))?;
                 *run = None;
             }
         }
@@ -321,6 +318,25 @@ impl Drop for FileLease {
         if !self.ended {
             self.give_back(None);
         }
+    }
+}
+
+/// Removes the folder of a process that is gone.
+fn remove_run(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).open(path.join("lock")) {
+        Ok(lock) if lock.try_lock().is_err() => return Ok(()),
+        // Its process is just removing it, or was killed before it had made it.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::remove_dir_all(path)
+}
+
+/// What another process has removed meanwhile is removed.
+fn unless_gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

@@ -33,9 +33,9 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// When a conflict with another transaction ends it, at a statement or at the commit, the closure is run again, up to
     /// 10 times after pauses that grow from 5 ms to 1 s with jitter: a serialization failure or a deadlock on Postgres
-    /// (40001, 40P01), a retryable error on CockroachDB (40001), a deadlock or a lock that was waited for too long on MySQL and MariaDB (1213, 1205), an outdated
-    /// snapshot on SQLite (517). Nothing else is retried. So what the closure does outside of the database should bear to
-    /// happen twice.
+    /// (40001, 40P01), a retryable error on CockroachDB (40001), a deadlock or a lock that was waited for too long on MySQL
+    /// and MariaDB (1213, 1205), an outdated snapshot on SQLite (517). Nothing else is retried. So what the closure does
+    /// outside of the database should bear to happen twice.
     ///
     /// Conflicts are noticed in queries on `transaction` itself, whatever becomes of their errors. The pool cannot watch
     /// the driver's connection `&mut **transaction`; a conflict there is an error like any other.

@@ -7,7 +7,9 @@
 //! | `ground` | where isolated databases come from: one implementation for each kind of database |
 //! | `recipe` | what a database holds when a test gets it: migrations and fixtures, and their fingerprint |
 //! | `inventory` | what is on a server, for people |
-//! | `keep` | whose database is kept: `POOLHOUSE_KEEP` |
+//! | `keep` | what is kept, and for how long: `POOLHOUSE_KEEP` |
+//! | `site` | the servers that this process tests on |
+//! | `calendar` | the time of day, as names and comments have it |
 //! | `background` | the runtime that outlives every test |
 //! | `postgres`, `cockroach`, `mysql`, `sqlite` | the grounds |
 //! | `ephemeral` | private servers, where no URL names one |
@@ -22,6 +24,8 @@
 //! 4. Whatever a killed process leaves is told from what is in use by its free lock, and removed by the next one.
 
 mod background;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod calendar;
 #[cfg(feature = "postgres")]
 mod cockroach;
 #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
@@ -36,6 +40,8 @@ mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod recipe;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod site;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod test;

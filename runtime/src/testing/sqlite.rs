@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_core::future::BoxFuture;
 use once_cell::sync::Lazy;
@@ -27,13 +27,11 @@ use super::background;
 use super::error::TestError;
 use super::ground::{Ground, Lease, Room};
 use super::inventory::{TestDatabase, TestDatabaseState};
+use super::keep::TEMPLATE_LIFE;
 use super::recipe::Recipe;
 use super::test::Test;
 use crate::error::Error;
 use crate::settings::{DatabaseUrl, EngineSettings};
-
-/// A template that no test has used for so long is removed; the source that it was made of has changed.
-const TEMPLATE_LIFE: Duration = Duration::from_hours(7 * 24);
 
 /// Nothing is to survive a crash of the machine, so nothing has to reach the disk.
 const SESSION: &str = "PRAGMA synchronous = OFF";

@@ -4,17 +4,15 @@ use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
 
-use super::{Site, now};
+use super::Site;
 use crate::error::Error;
 use crate::settings::DatabaseUrl;
 use crate::testing::background;
 use crate::testing::ground::Lease;
+use crate::testing::keep;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
 use crate::testing::url;
-
-/// What the comment of a kept database begins with; the second follows, and the test.
-pub(super) const KEPT: &str = "poolhouse kept";
 
 /// The lease of one test.
 pub(super) struct CockroachLease {
@@ -76,8 +74,7 @@ impl Lease for CockroachLease {
         }
         self.over = true;
         Box::pin(async move {
-            let comment = format!("{KEPT} {} {}", now(), self.test).replace('\'', "''");
-            let mark = format!("COMMENT ON DATABASE {} IS '{comment}'", self.name);
+            let mark = keep::mark(&self.name, &self.test);
             let site = Arc::clone(&self.site);
             let marked =
                 background::run(async move { Ok(site.session.take().await?.execute(mark).await?) });

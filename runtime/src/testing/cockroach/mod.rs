@@ -15,20 +15,21 @@ mod lease;
 mod reaper;
 mod session;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use futures_core::future::BoxFuture;
 use once_cell::sync::Lazy;
+use sqlx::error::DatabaseError;
 
 use self::lease::CockroachLease;
 use self::session::Session;
 use super::background;
+use super::calendar::today;
 use super::ground::{Ground, Lease, Room, Shared};
 use super::inventory::TestDatabase;
 use super::recipe::Recipe;
+use super::site::Sites;
 use super::test::Test;
 use super::url;
 use crate::error::Error;
@@ -48,22 +49,18 @@ pub(super) struct Site {
     reaped: AtomicBool,
 }
 
-static SITES: Lazy<Mutex<HashMap<String, Arc<Site>>>> = Lazy::new(Mutex::default);
+static SITES: Lazy<Sites<Site>> = Lazy::new(Sites::default);
 
 /// The cluster of these settings.
 pub(crate) fn ground(settings: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
-    let key = url::server(settings)?;
-    let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
-    let site = sites.entry(key.clone()).or_insert_with(|| {
-        Arc::new(Site {
-            key,
-            session: Session::new(settings),
-            number: AtomicU64::new(0),
-            sharing: tokio::sync::Mutex::default(),
-            reaped: AtomicBool::new(false),
-        })
-    });
-    Ok(Arc::clone(site) as Arc<dyn Ground>)
+    let site = SITES.of(settings, |key| Site {
+        key,
+        session: Session::new(settings),
+        number: AtomicU64::new(0),
+        sharing: tokio::sync::Mutex::default(),
+        reaped: AtomicBool::new(false),
+    })?;
+    Ok(site)
 }
 
 impl Ground for Site {
@@ -83,9 +80,7 @@ impl Ground for Site {
         test: Test,
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
         Box::pin(background::run(async move {
-            let session = self.session.take().await?.id();
-            let number = self.number.fetch_add(1, Relaxed);
-            let name = format!("{PREFIX}{session}_{number}");
+            let name = self.name_of_ours().await?;
             let lease = CockroachLease::new(Arc::clone(&self), &recipe, test, name)?;
             self.make(&recipe, lease.name()).await?;
             self.reap_once();
@@ -124,51 +119,59 @@ impl Site {
         recipe.fill(url).await
     }
 
-    /// The database for tests that roll back, made if it is not there. It gets its name when it is complete.
+    /// The database for tests that roll back, made if it is not there.
     async fn shared(&self, recipe: &Recipe) -> Result<String, Error> {
         let _turn = self.sharing.lock().await;
         let mut session = self.session.take().await?;
         let fingerprint = recipe.fingerprint(&session.version().await?);
         let name = format!("{PREFIX}{fingerprint}_shared");
-        let note = format!("COMMENT ON DATABASE {name} IS '{}'", today());
-        if session
-            .databases()
-            .await?
-            .iter()
-            .any(|one| one.name == name)
-        {
-            session.execute(note).await?;
-            return Ok(name);
-        }
-        let number = self.number.fetch_add(1, Relaxed);
-        let building = format!("{PREFIX}{}_{number}", session.id());
+        let there = session.databases().await?;
         drop(session);
-        let made = self.make(recipe, &building).await;
-        let mut session = self.session.take().await?;
-        let rename = format!("ALTER DATABASE {building} RENAME TO {name}");
-        match (made, session.execute(rename).await) {
-            (Ok(()), Ok(())) => session.execute(note).await?,
-            // Another process was quicker.
-            (Ok(()), Err(error)) if error.as_database_error().is_some() => {
-                session.drop_database(&building).await?;
+        if !there.iter().any(|one| one.name == name) {
+            self.make_shared(recipe, &name).await?;
+        }
+        let note = format!("COMMENT ON DATABASE {name} IS '{}'", today());
+        self.session.take().await?.execute(note).await?;
+        Ok(name)
+    }
+
+    /// Makes a database that gets its name when it is complete, unless another process is quicker.
+    async fn make_shared(&self, recipe: &Recipe, name: &str) -> Result<(), Error> {
+        let building = self.name_of_ours().await?;
+        let made = async {
+            self.make(recipe, &building).await?;
+            let rename = format!("ALTER DATABASE {building} RENAME TO {name}");
+            match self.session.take().await?.execute(rename).await {
+                Ok(()) => Ok(true),
+                // 42P04: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+                Err(error) if is_taken(&error) => Ok(false),
+                Err(error) => Err(Error::from(error)),
             }
-            (Ok(()), Err(error)) => return Err(error.into()),
-            (Err(error), _) => {
-                session.drop_database(&building).await?;
-                return Err(error);
+        };
+        match made.await {
+            Ok(true) => Ok(()),
+            // Another process was quicker.
+            Ok(false) => Ok(self.session.take().await?.drop_database(&building).await?),
+            Err(error) => {
+                let mut session = self.session.take().await?;
+                if let Err(error) = session.drop_database(&building).await {
+                    tracing::debug!(%error, "a database that was not completed is left to the next run");
+                }
+                Err(error)
             }
         }
-        Ok(name)
+    }
+
+    /// A name that says that a database is this process's.
+    async fn name_of_ours(&self) -> Result<String, Error> {
+        let session = self.session.take().await?.id();
+        let number = self.number.fetch_add(1, Relaxed);
+        Ok(format!("{PREFIX}{session}_{number}"))
     }
 }
 
-/// Seconds since 1970.
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.unwrap_or_default().as_secs()
-}
-
-/// Days since 1970.
-fn today() -> u64 {
-    now() / Duration::from_hours(24).as_secs()
+/// Whether a database's new name is another one's already.
+fn is_taken(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.as_deref() == Some("42P04")
 }

@@ -1,33 +1,21 @@
 //! What killed processes have left, and what nobody needs any more.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
-use super::lease::KEPT;
+use super::Site;
 use super::session::Found;
-use super::{Site, now, today};
 use crate::error::Error;
-use crate::testing::background;
+use crate::testing::calendar::today;
 use crate::testing::inventory::{TestDatabase, TestDatabaseState};
-
-/// How long the database of a failed test is kept, in seconds.
-const KEEP: u64 = 24 * 60 * 60;
-
-/// How long a database that tests share is kept after its last use, in days.
-const SHARED_DAYS: u64 = 7;
+use crate::testing::keep::{KEPT, TEMPLATE_DAYS, is_forgotten};
+use crate::testing::site;
 
 impl Site {
     /// Looks once in the life of this process, in the background.
     pub(super) fn reap_once(self: &Arc<Self>) {
-        if self.reaped.swap(true, Relaxed) {
-            return;
-        }
         let site = Arc::clone(self);
-        // The background runtime is there: it has made a database.
-        let _ = background::spawn(async move {
-            if let Err(error) = site.remove(is_over).await {
-                tracing::debug!(%error, "what other test runs have left is still there");
-            }
+        site::reap_once(&self.reaped, || async move {
+            site.remove(is_over).await.map(drop)
         });
     }
 
@@ -40,22 +28,22 @@ impl Site {
     }
 
     pub(super) async fn remove_all(&self) -> Result<Vec<TestDatabase>, Error> {
-        self.remove(|_, state| *state != TestDatabaseState::InUse)
+        self.remove(|_, state, _| *state != TestDatabaseState::InUse)
             .await
     }
 
     async fn remove(
         &self,
-        goes: impl Fn(&Found, &TestDatabaseState) -> bool,
+        goes: impl Fn(&Found, &TestDatabaseState, &[Found]) -> bool,
     ) -> Result<Vec<TestDatabase>, Error> {
         let mut session = self.session.take().await?;
         // In this order, as above.
         let databases = session.databases().await?;
         let sessions = session.sessions().await?;
         let mut removed = Vec::new();
-        for one in databases {
-            let shown = shown(&one, &sessions);
-            if goes(&one, &shown.state) {
+        for one in &databases {
+            let shown = shown(one, &sessions);
+            if goes(one, &shown.state, &databases) {
                 session.drop_database(&one.name).await?;
                 removed.push(shown);
             }
@@ -65,22 +53,17 @@ impl Site {
 }
 
 /// Whether a database goes by itself.
-fn is_over(one: &Found, state: &TestDatabaseState) -> bool {
-    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+fn is_over(one: &Found, state: &TestDatabaseState, all: &[Found]) -> bool {
     let comment = one.comment.as_deref().unwrap_or_default();
     match state {
         TestDatabaseState::Left => true,
         TestDatabaseState::Kept => {
-            let since = number(
-                comment
-                    .strip_prefix(KEPT)
-                    .and_then(|rest| rest.split_whitespace().next()),
-            );
-            since.is_none_or(|since| since + KEEP < now())
+            is_forgotten(comment, all.iter().filter_map(|one| one.comment.as_deref()))
         }
         // One without a day has just got its name.
         TestDatabaseState::Ready => {
-            number(Some(comment)).is_some_and(|day| day + SHARED_DAYS < today())
+            let day: Option<u64> = comment.parse().ok();
+            day.is_some_and(|day| day + TEMPLATE_DAYS < today())
         }
         TestDatabaseState::InUse | TestDatabaseState::Template => false,
     }

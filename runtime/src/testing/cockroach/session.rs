@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::error::TestError;
+use crate::testing::site::for_leases;
 
 /// The connection, opened when it is first needed and again when it broke.
 pub(super) struct Session {
@@ -51,11 +52,8 @@ impl Found {
 
 impl Session {
     pub(super) fn new(settings: &EngineSettings) -> Self {
-        let mut settings = settings.clone();
-        settings.session = None;
-        settings.application_name = Some("poolhouse".to_owned());
         Self {
-            settings,
+            settings: for_leases(settings),
             open: Mutex::default(),
         }
     }

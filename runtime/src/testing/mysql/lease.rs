@@ -5,10 +5,11 @@ use std::sync::Arc;
 use futures_core::future::BoxFuture;
 
 use super::template::Template;
-use super::{PREFIX, Site, now};
+use super::{PREFIX, Site};
 use crate::error::Error;
 use crate::settings::DatabaseUrl;
 use crate::testing::background;
+use crate::testing::calendar::now;
 use crate::testing::ground::Lease;
 use crate::testing::recipe::Recipe;
 use crate::testing::url;

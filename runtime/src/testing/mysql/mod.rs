@@ -24,10 +24,8 @@ mod schema;
 mod session;
 mod template;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use futures_core::future::BoxFuture;
 use once_cell::sync::{Lazy, OnceCell};
@@ -39,6 +37,7 @@ use super::background;
 use super::ground::{Ground, Lease, Room, Shared};
 use super::inventory::TestDatabase;
 use super::recipe::Recipe;
+use super::site::Sites;
 use super::test::Test;
 use super::url;
 use crate::error::Error;
@@ -60,24 +59,20 @@ pub(super) struct Site {
     reaped: AtomicBool,
 }
 
-static SITES: Lazy<Mutex<HashMap<String, Arc<Site>>>> = Lazy::new(Mutex::default);
+static SITES: Lazy<Sites<Site>> = Lazy::new(Sites::default);
 
 /// The server of these settings.
 pub(crate) fn ground(settings: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
-    let key = url::server(settings)?;
-    let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
-    let site = sites.entry(key.clone()).or_insert_with(|| {
-        Arc::new(Site {
-            key,
-            session: Session::new(settings),
-            templates: Templates::default(),
-            all_places: OnceCell::new(),
-            budget_turn: tokio::sync::Mutex::default(),
-            freed: Notify::new(),
-            reaped: AtomicBool::new(false),
-        })
-    });
-    Ok(Arc::clone(site) as Arc<dyn Ground>)
+    let site = SITES.of(settings, |key| Site {
+        key,
+        session: Session::new(settings),
+        templates: Templates::default(),
+        all_places: OnceCell::new(),
+        budget_turn: tokio::sync::Mutex::default(),
+        freed: Notify::new(),
+        reaped: AtomicBool::new(false),
+    })?;
+    Ok(site)
 }
 
 impl Ground for Site {
@@ -123,15 +118,4 @@ impl Ground for Site {
     fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
         Box::pin(background::run(async move { self.remove_all().await }))
     }
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.unwrap_or_default().as_secs()
-}
-
-/// Days since 1970.
-fn today() -> u64 {
-    now() / Duration::from_hours(24).as_secs()
 }

@@ -1,32 +1,19 @@
 //! What killed processes, changed sources and failed tests have left.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
 
-use super::{PREFIX, Site, now, today};
+use super::{PREFIX, Site};
 use crate::error::Error;
-use crate::testing::background;
+use crate::testing::calendar::{now, today};
 use crate::testing::inventory::{TestDatabase, TestDatabaseState};
-
-/// A template that no test has used for so many days is removed: the source that it was made of has changed.
-const TEMPLATE_DAYS: u64 = 7;
-
-/// The database of a failed test is kept for so long.
-const KEEP: Duration = Duration::from_hours(24);
+use crate::testing::keep::{KEEP, TEMPLATE_DAYS};
+use crate::testing::site;
 
 impl Site {
     /// Looks for remains in the background, once in the life of this process.
     pub(super) fn reap_once(self: &Arc<Self>) {
-        if self.reaped.swap(true, SeqCst) {
-            return;
-        }
         let site = Arc::clone(self);
-        let _ = background::spawn(async move {
-            if let Err(error) = site.reap().await {
-                tracing::debug!(%error, "what other test runs have left could not be removed");
-            }
-        });
+        site::reap_once(&self.reaped, || async move { site.reap().await });
     }
 
     async fn reap(&self) -> Result<(), Error> {

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::background;
+use crate::testing::site::for_leases;
 use crate::testing::url;
 
 /// A process that waits for places asks this often at least; a test of its own that ends wakes it earlier.
@@ -45,10 +46,8 @@ pub(super) struct InUse<'a> {
 
 impl Session {
     pub(super) fn new(settings: &EngineSettings) -> Self {
-        let mut settings = settings.clone();
-        settings.session = None;
         Self {
-            settings,
+            settings: for_leases(settings),
             open: Arc::default(),
             held: Mutex::default(),
         }

@@ -8,8 +8,9 @@ use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::OnceCell;
 
 use super::schema::Schema;
-use super::{PREFIX, Site, today};
+use super::{PREFIX, Site};
 use crate::error::Error;
+use crate::testing::calendar::today;
 use crate::testing::error::TestError;
 use crate::testing::recipe::Recipe;
 use crate::testing::url;

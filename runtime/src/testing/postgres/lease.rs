@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::SystemTime;
 
 use futures_core::future::BoxFuture;
 
 use super::door::{self, Door, LentDoor};
 use super::stock::Leased;
 use super::template::Template;
-use super::{Site, locks, names};
+use super::{Site, locks};
 use crate::error::Error;
 use crate::pool::LentToAny;
 use crate::settings::DatabaseUrl;
 use crate::testing::background;
 use crate::testing::ground::Lease;
+use crate::testing::keep;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
 use crate::testing::url;
@@ -70,17 +70,8 @@ impl PgLease {
 impl Site {
     /// Marks a database for a person, who finds it until the next day.
     async fn keep(&self, leased: &Leased, test: &Test) -> Result<(), Error> {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
         let mut session = self.session.take().await?;
-        let comment = format!("{} {} {test}", names::KEPT, now.as_secs()).replace('\'', "''");
-        session
-            .execute(format!(
-                "COMMENT ON DATABASE {} IS '{comment}'",
-                leased.name
-            ))
-            .await?;
+        session.execute(keep::mark(&leased.name, test)).await?;
         session.unlock(&[locks::lease(leased.oid)]).await?;
         Ok(())
     }

@@ -30,7 +30,6 @@ mod spare;
 mod stock;
 mod template;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -47,6 +46,7 @@ use super::background;
 use super::ground::{Ground, Lease, Room};
 use super::inventory::TestDatabase;
 use super::recipe::Recipe;
+use super::site::Sites;
 use super::test::Test;
 use super::url;
 use crate::error::Error;
@@ -75,28 +75,24 @@ pub(super) struct Site {
     reaped: AtomicBool,
 }
 
-static SITES: Lazy<Mutex<HashMap<String, Arc<Site>>>> = Lazy::new(Mutex::default);
+static SITES: Lazy<Sites<Site>> = Lazy::new(Sites::default);
 
 /// The server of these settings.
 pub(crate) fn ground(settings: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
-    let key = url::server(settings)?;
-    let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
-    let site = sites.entry(key.clone()).or_insert_with(|| {
-        Arc::new(Site {
-            key,
-            session: Session::new(settings),
-            workers: Mutex::default(),
-            templates: Templates::default(),
-            all_places: OnceCell::new(),
-            budget_turn: tokio::sync::Mutex::default(),
-            freed: Notify::new(),
-            waiting: AtomicUsize::new(0),
-            coming: AtomicUsize::new(0),
-            kept: Kept::default(),
-            reaped: AtomicBool::new(false),
-        })
-    });
-    Ok(Arc::clone(site) as Arc<dyn Ground>)
+    let site = SITES.of(settings, |key| Site {
+        key,
+        session: Session::new(settings),
+        workers: Mutex::default(),
+        templates: Templates::default(),
+        all_places: OnceCell::new(),
+        budget_turn: tokio::sync::Mutex::default(),
+        freed: Notify::new(),
+        waiting: AtomicUsize::new(0),
+        coming: AtomicUsize::new(0),
+        kept: Kept::default(),
+        reaped: AtomicBool::new(false),
+    })?;
+    Ok(site)
 }
 
 impl Ground for Site {

@@ -71,9 +71,6 @@ pub(super) fn parse(name: &str) -> Option<(&str, State)> {
 /// What the comment on a database begins with that was made clean without another name, and the transaction of that.
 const CLEAN: &str = "poolhouse clean ";
 
-/// What the comment on a kept database begins with.
-pub(super) const KEPT: &str = "poolhouse kept";
-
 /// The comment on a database whose changes up to this transaction are undone.
 pub(super) fn clean_comment(xid: u64) -> String {
     format!("{CLEAN}{xid}")

@@ -1,24 +1,17 @@
 //! What killed processes, changed sources and failed tests have left.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
-use std::time::{Duration, SystemTime};
 
 use sqlx::Row;
 
-use super::names::{self, KEPT, State};
-
-use super::template::{execute, read_note, today};
+use super::names::{self, State};
+use super::template::{execute, read_note};
 use super::{Site, locks};
 use crate::error::Error;
-use crate::testing::background;
+use crate::testing::calendar::today;
 use crate::testing::inventory::{TestDatabase, TestDatabaseState};
-
-/// A template that no test has used for so many days is removed: the source that it was made of has changed.
-const TEMPLATE_DAYS: u64 = 7;
-
-/// The database of a failed test is kept for so long, or until the same test fails again.
-const KEEP: Duration = Duration::from_hours(24);
+use crate::testing::keep::{KEPT, TEMPLATE_DAYS, is_forgotten};
+use crate::testing::site;
 
 /// So many used databases are left to the tests that begin next, which make them ready again: a run on eight threads
 /// leaves no more when it ends. What several killed runs have left adds up to more.
@@ -38,15 +31,8 @@ struct Found {
 impl Site {
     /// Looks for remains in the background, once in the life of this process.
     pub(super) fn reap_once(self: &Arc<Self>) {
-        if self.reaped.swap(true, SeqCst) {
-            return;
-        }
         let site = Arc::clone(self);
-        let _ = background::spawn(async move {
-            if let Err(error) = site.reap().await {
-                tracing::debug!(%error, "what other test runs have left could not be removed");
-            }
-        });
+        site::reap_once(&self.reaped, || async move { site.reap().await });
     }
 
     async fn reap(&self) -> Result<(), Error> {
@@ -175,7 +161,7 @@ fn remains(one: &Found, all: &[Found]) -> Option<i64> {
         State::Template => (one.invalid || is_stale(one)).then(|| locks::template(fingerprint)),
         State::Ready | State::Shared => (one.invalid || !has_template).then_some(lease),
         State::Used(_) => match kept(one) {
-            Some(comment) => is_forgotten(comment, all).then_some(lease),
+            Some(comment) => is_forgotten(comment, comments(all)).then_some(lease),
             None => (one.invalid || !has_template || is_surplus(one, all)).then_some(lease),
         },
     }
@@ -197,30 +183,13 @@ fn is_stale(template: &Found) -> bool {
     note.is_none_or(|(day, _)| day + TEMPLATE_DAYS < today())
 }
 
+fn comments(all: &[Found]) -> impl Iterator<Item = &str> {
+    all.iter().filter_map(|one| one.comment.as_deref())
+}
+
 /// The comment of a database that is kept for a person.
 fn kept(one: &Found) -> Option<&str> {
     one.comment
         .as_deref()
         .filter(|comment| comment.starts_with(KEPT))
-}
-
-/// Whether nobody looks at a kept database any more: it is old, or the same test has failed again.
-fn is_forgotten(comment: &str, all: &[Found]) -> bool {
-    let Some((since, test)) = read_kept(comment) else {
-        return true;
-    };
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let newer = all
-        .iter()
-        .filter_map(|other| read_kept(other.comment.as_deref()?))
-        .any(|(other, of)| of == test && other > since);
-    newer || Duration::from_secs(since) + KEEP < now
-}
-
-/// When a database was kept, and of which test.
-fn read_kept(comment: &str) -> Option<(u64, &str)> {
-    let (since, test) = comment.strip_prefix(KEPT)?.trim_start().split_once(' ')?;
-    Some((since.parse().ok()?, test))
 }

@@ -7,12 +7,14 @@ use sqlx::postgres::{PgConnection, Postgres};
 use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{locks, names};
+use super::locks;
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::error::TestError;
+use crate::testing::keep::KEPT;
+use crate::testing::site::for_leases;
 use crate::testing::url;
 
 /// Databases to connect to for work on other databases. Locks are known within one database only, so that every process
@@ -42,11 +44,8 @@ pub(super) struct InUse<'a> {
 
 impl Session {
     pub(super) fn new(settings: &EngineSettings) -> Self {
-        let mut settings = settings.clone();
-        settings.session = None;
-        settings.application_name = Some("poolhouse".to_owned());
         Self {
-            settings,
+            settings: for_leases(settings),
             open: Arc::default(),
             held: Mutex::default(),
         }
@@ -223,7 +222,7 @@ impl InUse<'_> {
         .bind(prefixes)
         .bind(locks::LEASE)
         .bind(mine)
-        .bind(names::KEPT)
+        .bind(KEPT)
         .fetch_optional(self.connection())
         .await;
         let Some(row) = self.seen(row)? else {

@@ -15,6 +15,7 @@ use super::{Site, locks, names};
 use crate::error::Error;
 use crate::testing::background;
 use crate::testing::error::TestError;
+use crate::testing::keep::KEPT;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
 
@@ -189,7 +190,7 @@ impl Site {
                      AND NOT starts_with(coalesce(shobj_description(oid, 'pg_database'), ''), $2)",
                 )
                 .bind(format!("{}{}_", names::PREFIX, template.fingerprint))
-                .bind(names::KEPT)
+                .bind(KEPT)
                 .fetch_one(session.connection())
                 .await;
                 let copies: i64 = session.seen(copies)?;

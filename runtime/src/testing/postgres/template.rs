@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 use super::baseline::Baseline;
 use super::{Site, locks, names};
 use crate::error::Error;
+use crate::testing::calendar::today;
 use crate::testing::error::TestError;
 use crate::testing::recipe::Recipe;
 use crate::testing::url;
@@ -154,12 +155,6 @@ fn not_created(recipe: &Recipe, error: sqlx::Error) -> Error {
         return TestError::new(&recipe.settings, "the role may not create databases", cure).into();
     }
     error.into()
-}
-
-/// Days since 1970: a template's age is the time since it was last used.
-pub(super) fn today() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.unwrap_or_default().as_secs() / (24 * 60 * 60)
 }
 
 /// The baseline of a template, if it is there and complete.

@@ -52,8 +52,8 @@ struct Node {
     draining: AtomicBool,
     /// The server's process of each session, by the id that the stand-in has made up.
     sessions: Mutex<HashMap<String, i32>>,
-    cancelled: AtomicUsize,
     locked: AtomicUsize,
+    statements: AtomicUsize,
     faults: Mutex<Faults>,
 }
 
@@ -80,8 +80,8 @@ impl Cockroach {
             superuser: database.server().url.clone(),
             draining: AtomicBool::new(false),
             sessions: Mutex::default(),
-            cancelled: AtomicUsize::new(0),
             locked: AtomicUsize::new(0),
+            statements: AtomicUsize::new(0),
             faults: Mutex::default(),
         });
         let url = database.url_through(listener.local_addr()?);
@@ -135,9 +135,9 @@ impl Cockroach {
         self.node.faults().conflicts
     }
 
-    /// How many sessions were ended by `CANCEL SESSION`.
-    pub fn cancelled(&self) -> usize {
-        self.node.cancelled.load(Relaxed)
+    /// How many statements came through.
+    pub fn statements(&self) -> usize {
+        self.node.statements.load(Relaxed)
     }
 
     /// How often an advisory lock was asked for, which locks nothing.

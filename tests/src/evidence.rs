@@ -41,6 +41,12 @@ impl TestDatabase {
         rows.into_iter().map(session).collect()
     }
 
+    /// Ends a session of this database's user from outside; false when it had ended by itself.
+    pub async fn end_session(&self, session: &Session) -> bool {
+        let end = self.kind().facts().end_session(session.id);
+        self.server().ask(&[end]).await.is_ok()
+    }
+
     /// **A**: waits until the server has no session of this database's user.
     ///
     /// # Errors

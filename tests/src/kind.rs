@@ -131,6 +131,8 @@ pub(crate) trait Facts: Sync {
 
     /// A query for the user's sessions: id, application, state, statement.
     fn sessions(&self, name: &str) -> String;
+    /// The statement that ends a session.
+    fn end_session(&self, id: i64) -> String;
     /// Sessions of the user that ended without the protocol's goodbye.
     fn ended_uncleanly(&self, name: &str) -> Count;
     /// Sessions of the user that the server was told to end.

@@ -76,12 +76,7 @@ async fn kill_now_and_then(
         let Some(session) = fastrand::choice(&sessions) else {
             continue;
         };
-        let kill = match database.kind() {
-            Kind::Postgres => format!("SELECT pg_terminate_backend({})", session.id),
-            Kind::MariaDb => format!("KILL CONNECTION {}", session.id),
-        };
-        // It may have ended by itself.
-        if database.server().ask(&[kill]).await.is_ok() {
+        if database.end_session(session).await {
             killed.fetch_add(1, Relaxed);
         }
     }

@@ -296,16 +296,11 @@ async fn play_faults(
     while Instant::now() < end {
         for _ in 0..15 {
             sleep(Duration::from_secs(1)).await;
-            let sessions = ground.database()?.sessions().await?;
-            let Some(session) = dice.choice(&sessions) else {
-                continue;
-            };
-            let kill = match server.kind {
-                Kind::Postgres => format!("SELECT pg_terminate_backend({})", session.id),
-                Kind::MariaDb => format!("KILL CONNECTION {}", session.id),
-            };
-            // It may have ended by itself.
-            faults.killed += u64::from(server.ask(&[kill]).await.is_ok());
+            let database = ground.database()?;
+            let sessions = database.sessions().await?;
+            if let Some(session) = dice.choice(&sessions) {
+                faults.killed += u64::from(database.end_session(session).await);
+            }
         }
         let stop = if faults.restarts % 2 == 0 {
             Stop::Orderly

@@ -169,10 +169,11 @@ async fn simple(
     match says::translate(node, session, settings, in_transaction, sql) {
         Becomes::Sql(sql) => sql,
         Becomes::Cancel(other) => {
-            if matches!(node.end(&other).await, Ok(true)) {
-                node.cancelled.fetch_add(1, Relaxed);
+            // What has ended by itself is fine too: `IF EXISTS`.
+            match node.end(&other).await {
+                Ok(_) => NOTHING.to_owned(),
+                Err(error) => says::failing("XX000", &error.to_string()),
             }
-            NOTHING.to_owned()
         }
     }
 }

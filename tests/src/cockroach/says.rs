@@ -1,5 +1,7 @@
 //! What becomes of a statement on its way to Postgres.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::Node;
 
 const VERSION: &str =
@@ -40,6 +42,7 @@ pub(super) fn translate(
     in_transaction: bool,
     sql: &str,
 ) -> Becomes {
+    node.statements.fetch_add(1, Relaxed);
     let upper = sql.trim_start().to_ascii_uppercase();
     if let Some(id) = upper
         .strip_prefix("CANCEL SESSION")
@@ -54,14 +57,11 @@ pub(super) fn translate(
         return Becomes::Sql(failing("0A000", "unimplemented: unsupported template"));
     }
     if upper.contains("PG_ADVISORY_") || upper.contains("PG_TRY_ADVISORY_") {
-        node.locked
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        node.locked.fetch_add(1, Relaxed);
     }
     if upper.starts_with("SET AUTOCOMMIT_BEFORE_DDL") {
-        settings.autocommit_before_ddl = upper
-            .split(';')
-            .next()
-            .is_some_and(|set| set.contains("ON"));
+        let value = upper.split(['=', ';']).nth(1).unwrap_or_default();
+        settings.autocommit_before_ddl = value.trim() == "ON";
     }
     let known: Vec<String> = node.sessions().keys().map(|id| format!("'{id}'")).collect();
     let known = format!(

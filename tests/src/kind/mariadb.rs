@@ -212,6 +212,10 @@ impl Facts for MariaDb {
         )
     }
 
+    fn end_session(&self, id: i64) -> String {
+        format!("KILL CONNECTION {id}")
+    }
+
     // `Aborted_clients` counts everyone's, and the lost connections of `USER_STATISTICS` miss those
     // that end inside a statement. The log names the user of each: "Aborted connection 7 to db: 'd'
     // user: 'u' host: 'h' (reason)".

@@ -171,6 +171,10 @@ impl Facts for Postgres {
         )
     }
 
+    fn end_session(&self, id: i64) -> String {
+        format!("SELECT pg_terminate_backend({id})")
+    }
+
     // https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-DATABASE-VIEW
     fn ended_uncleanly(&self, name: &str) -> Count {
         Count::Query(format!(

@@ -1,6 +1,7 @@
 //! Test functions on CockroachDB, which is the stand-in here: `scenarios` and `rollback` in processes of their own.
 
 use std::env;
+use std::fs;
 use std::process::{Output, Stdio};
 
 use anyhow::{Context, ensure};
@@ -8,7 +9,7 @@ use poolhouse::{PgEngine, Settings, TestDatabaseState, engine_finder_with};
 use poolhouse_tests::{Cockroach, Kind, PrivateServer, eventually};
 use tokio::process::Command;
 
-use crate::scenarios::FATE;
+use crate::scenarios::{FATE, MIGRATIONS};
 
 /// A server that nobody else makes databases on, and the stand-in before it.
 struct Place {
@@ -156,4 +157,34 @@ async fn tests_roll_back_in_a_database_that_they_share() -> anyhow::Result<()> {
     }
     ensure!(place.count(TestDatabaseState::Ready).await? == 1);
     Ok(())
+}
+
+/// What could not be completed is not taken for a database, neither by the next test nor by the next run.
+#[tokio::test]
+async fn a_failing_migration_leaves_nothing_to_share() -> anyhow::Result<()> {
+    let Some(place) = Place::new().await? else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    fs::write(
+        folder.path().join("1_band.sql"),
+        "CREATE TABLE band (id INT8)",
+    )?;
+    fs::write(folder.path().join("2_broken.sql"), "CREATE TABEL member ()")?;
+    for _ in 0..2 {
+        let output = place
+            .run("rollback::the_database_has_the_migrations")?
+            .env(MIGRATIONS, folder.path())
+            .output()
+            .await?;
+        let said = said(&output);
+        ensure!(!output.status.success() && said.contains("TABEL"), "{said}");
+    }
+    eventually("nothing is left", async || {
+        place.engine()?.remove_test_databases().await?;
+        let left = place.engine()?.test_databases().await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await
 }

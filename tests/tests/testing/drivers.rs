@@ -395,3 +395,29 @@ async fn on_sqlite_a_failed_test_keeps_its_file_and_a_passed_one_leaves_nothing(
     passes(&run("pass"));
     assert_eq!(left_below(folder.path()), left);
 }
+
+/// As under `cargo nextest`, which has a process for each test: one looks for remains while others come and go.
+#[test]
+fn on_sqlite_processes_come_and_go() {
+    const SIDE_BY_SIDE: usize = 8;
+    const EACH: usize = 20;
+
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                for _ in 0..EACH {
+                    let output = Command::new(std::env::current_exe().unwrap())
+                        .arg("on_file::")
+                        .env("TMPDIR", folder.path())
+                        .env_remove("RUST_BACKTRACE")
+                        .output()
+                        .unwrap();
+                    passes(&output);
+                }
+            });
+        }
+    });
+    let left = left_below(folder.path());
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -7,6 +7,8 @@ use std::task::Poll;
 use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, with_pool};
 use sqlx::{Connection, PgConnection, PgPool};
 
+use crate::scenarios::migrations;
+
 async fn count(db: &PgEngine) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM band")
         .fetch_one(db)
@@ -54,6 +56,17 @@ async fn a_transaction_is_a_savepoint(db: PgEngine) {
     drop(transaction);
     assert_eq!(count(&db).await, 1);
     assert_eq!(committed(&db).await, 0);
+}
+
+/// `cockroach` runs it with migrations of its own.
+#[with_pool(
+    env = "POOLHOUSE_TESTING_POSTGRES_URL",
+    migrations = migrations(),
+    isolation = "rollback"
+)]
+#[tokio::test]
+async fn the_database_has_the_migrations_that_are_asked_for(db: PgEngine) {
+    assert_eq!(count(&db).await, 0);
 }
 
 /// Code under test that joins does so here as well; on its own it takes the one connection that there is.

@@ -13,7 +13,7 @@ pub(crate) const FATE: &str = "POOLHOUSE_TEST_FATE";
 /// Set by a driver: the directory of migrations.
 pub(crate) const MIGRATIONS: &str = "POOLHOUSE_TEST_MIGRATIONS";
 
-fn migrations() -> String {
+pub(crate) fn migrations() -> String {
     env::var(MIGRATIONS).unwrap_or_else(|_| "migrations".to_owned())
 }
 

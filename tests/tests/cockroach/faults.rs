@@ -1,0 +1,120 @@
+//! Faults, on the stand-in.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use poolhouse::{PgEngine, TransactionError, TransactionOptions, engine_finder_with};
+use poolhouse_tests::eventually;
+
+use super::{Place, add, count, started};
+
+#[tokio::test]
+async fn conflicts_at_statements_and_at_commits_are_run_again() -> anyhow::Result<()> {
+    let Some(place) = Place::new().await? else {
+        return Ok(());
+    };
+    let engine = started(&place.settings()).await?;
+    let mut attempts = 0;
+    place.double.conflict_at_statements(2);
+    add(&engine, 1, &mut attempts).await?;
+    ensure!(attempts == 3, "{attempts}");
+    place.double.conflict_at_commits(2);
+    add(&engine, 2, &mut attempts).await?;
+    ensure!(attempts == 6, "{attempts}");
+    ensure!(count(&engine).await? == 2 && place.double.conflicted() == 4);
+    // And not for ever.
+    place.double.conflict_at_commits(usize::MAX);
+    let options = TransactionOptions::new().retries(1);
+    let ran_out: sqlx::Result<()> = engine
+        .transaction_with(options, |_| Box::pin(async { Ok(()) }))
+        .await;
+    let error = ran_out.err().context("it cannot commit")?;
+    ensure!(
+        matches!(
+            TransactionError::find(&error),
+            Some(TransactionError::RetriesRanOut { attempts: 2, .. })
+        ),
+        "{error}"
+    );
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_ambiguous_commit_is_told_and_not_run_again() -> anyhow::Result<()> {
+    let Some(place) = Place::new().await? else {
+        return Ok(());
+    };
+    let engine = started(&place.settings()).await?;
+    let mut attempts = 0;
+    place.double.ambiguous_commits(1);
+    let error = add(&engine, 1, &mut attempts)
+        .await
+        .err()
+        .context("nobody knows")?;
+    ensure!(
+        matches!(
+            TransactionError::find(&error),
+            Some(TransactionError::OutcomeUnknown { .. })
+        ),
+        "{error}"
+    );
+    ensure!(error.to_string().contains("result is ambiguous"), "{error}");
+    // It was written once, and the pool goes on.
+    ensure!(attempts == 1 && count(&engine).await? == 1);
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_outlives_the_drain_of_its_node() -> anyhow::Result<()> {
+    let Some(place) = Place::new().await? else {
+        return Ok(());
+    };
+    let engine = started(&place.settings()).await?;
+    place.double.drain().await?;
+    place.database.no_session_left().await?;
+    let url = place.double.url().replace("postgres://", "cockroachdb://");
+    let settings = place
+        .settings()
+        .url(url)
+        .engine("cockroach_late")
+        .start_timeout(Duration::from_millis(300));
+    let late: PgEngine = engine_finder_with(&settings)?;
+    let refused = late
+        .start_connection_pool()
+        .await
+        .err()
+        .context("it drains")?;
+    ensure!(
+        refused.to_string().contains("the node is draining"),
+        "{refused}"
+    );
+    place.double.undrain();
+    // Connections that ended meanwhile are noticed at the latest by the statement that meets them.
+    eventually("the pool has new connections", async || {
+        count(&engine).await?;
+        Ok(())
+    })
+    .await?;
+    ensure!(count(&engine).await? == 0);
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// Behind `postgres://` it is noticed too late for that.
+#[tokio::test]
+async fn tests_are_told_to_name_it() -> anyhow::Result<()> {
+    let Some(place) = Place::new().await? else {
+        return Ok(());
+    };
+    let settings = place.settings().engine("cockroach_tests");
+    let engine: PgEngine = engine_finder_with(&settings)?;
+    let error = engine.test_databases().await.err().context("not so")?;
+    let said = error.to_string();
+    ensure!(
+        said.contains("CockroachDB answers") && said.contains("Begin the url with cockroachdb://"),
+        "{said}"
+    );
+    Ok(())
+}

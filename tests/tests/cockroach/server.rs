@@ -99,7 +99,8 @@ async fn a_close_cancels_the_sessions_that_are_left() -> anyhow::Result<()> {
             "{report:?}"
         );
         let session = report.ended[0].session.clone().context("it has an id")?;
-        ensure!(asleep.await?.is_err());
+        let woken = tokio::time::timeout(Duration::from_mins(1), asleep).await;
+        ensure!(woken.context("nobody has ended it")??.is_err());
         let mut connection = PgConnection::connect(url).await?;
         eventually("the cluster has ended it", async || {
             let left = format!(

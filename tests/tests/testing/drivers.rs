@@ -399,8 +399,9 @@ async fn on_sqlite_a_failed_test_keeps_its_file_and_a_passed_one_leaves_nothing(
 /// As under `cargo nextest`, which has a process for each test: one looks for remains while others come and go.
 #[test]
 fn on_sqlite_processes_come_and_go() {
-    const SIDE_BY_SIDE: usize = 8;
-    const EACH: usize = 20;
+    // Enough for ten failures where a process does not bear with the others.
+    const SIDE_BY_SIDE: usize = 16;
+    const EACH: usize = 50;
 
     let folder = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {

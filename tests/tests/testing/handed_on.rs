@@ -115,6 +115,27 @@ async fn several_connections(db: PgEngine) {
     }
 }
 
+/// The connection that was lent ends, and what is known of it is not taken for another's.
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3)]
+#[tokio::test]
+async fn another_connection_comes_back(db: PgEngine) {
+    finds_nothing(&db).await;
+    let mut lent = db.acquire().await.unwrap();
+    let session: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut lent)
+        .await
+        .unwrap();
+    sqlx::query("SELECT pg_terminate_backend($1)")
+        .bind(session)
+        .execute(&db)
+        .await
+        .unwrap();
+    sqlx::query("SELECT 1")
+        .execute(&mut lent)
+        .await
+        .unwrap_err();
+}
+
 #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3)]
 #[tokio::test]
 async fn a_pool_of_sqlx(db: PgEngine, pool: PgPool) {
@@ -167,7 +188,7 @@ async fn most_tests_get_the_database_and_the_session_of_another() {
         .iter()
         .filter_map(|line| line.split(['[', ']']).nth(1))
         .collect();
-    assert_eq!(sessions.len(), 26, "{inserts:?}");
+    assert_eq!(sessions.len(), 27, "{inserts:?}");
     sessions.sort_unstable();
     sessions.dedup();
     // Those that changed the schema, had visitors or no counts ended theirs; two or three are in turn.

@@ -1,5 +1,6 @@
 //! What killed processes, changed sources and failed tests have left.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlx::Row;
@@ -82,20 +83,24 @@ impl Site {
     pub(super) async fn remove_all(&self) -> Result<Vec<TestDatabase>, Error> {
         let found = self.found().await?;
         let mut removed = Vec::new();
-        // Newer ones first: a template is older than its copies, whose users still want it.
-        for one in &found {
-            let Some((fingerprint, state)) = names::parse(&one.name) else {
-                continue;
-            };
-            let is_used = |other: &Found| {
-                other.leased && names::parse(&other.name).is_some_and(|(of, _)| of == fingerprint)
-            };
-            let lock = match state {
-                State::Building | State::Template if found.iter().any(is_used) => continue,
-                State::Building | State::Template => locks::template(fingerprint),
-                State::Ready | State::Used(_) | State::Shared => locks::lease(one.oid),
-            };
-            if self.remove(one, lock).await? {
+        let mut in_use = HashSet::new();
+        // Templates after their copies, whose users still want them. Only the lock of a copy tells whether it is in use:
+        // the session of a process that has just ended may have been there when we looked and be gone now.
+        let (templates, copies): (Vec<_>, Vec<_>) = found
+            .iter()
+            .filter_map(|one| Some((one, names::parse(&one.name)?)))
+            .partition(|(_, (_, state))| matches!(state, State::Building | State::Template));
+        for (one, (fingerprint, _)) in copies {
+            if self.remove(one, locks::lease(one.oid)).await? {
+                removed.extend(shown(one));
+            } else {
+                in_use.insert(fingerprint);
+            }
+        }
+        for (one, (fingerprint, _)) in templates {
+            if !in_use.contains(fingerprint)
+                && self.remove(one, locks::template(fingerprint)).await?
+            {
                 removed.extend(shown(one));
             }
         }

@@ -98,9 +98,6 @@ async fn main() -> anyhow::Result<()> {
             process: server.process_id(),
         };
         bench.kind(prefix, &there, nextest, &mut bar)?;
-        if kind == Kind::Postgres {
-            bench.bare(&there, &mut bar)?;
-        }
     }
     if is_wanted("sqlite") {
         let folder = tempfile::tempdir()?;
@@ -110,7 +107,7 @@ async fn main() -> anyhow::Result<()> {
         };
         bench.kind("sqlite", &there, nextest, &mut bar)?;
     }
-    println!("{bar}");
+    print!("{bar}");
     Ok(())
 }
 
@@ -120,30 +117,33 @@ struct There {
     process: Option<u32>,
 }
 
-/// What the last line says.
+/// What the last lines say, as far as it was measured.
 #[derive(Default)]
 struct Bar {
-    sqlx: f64,
-    database: f64,
-    rollback: f64,
-    start: f64,
-    bare: Option<f64>,
+    /// Postgres, warm: `#[sqlx::test]`, `database` and `rollback`.
+    postgres: Option<[Run; 3]>,
+    /// By the kind of database: how many times as long `#[sqlx::test]` takes without migrations.
+    bare: Vec<(String, f64)>,
 }
 
 impl std::fmt::Display for Bar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(bare) = self.bare {
+        for (prefix, ratio) in &self.bare {
             writeln!(
                 f,
-                "without migrations, sqlx takes {bare:.1} times as long as poolhouse"
+                "{prefix} without migrations: sqlx takes {ratio:.1} times as long as poolhouse"
             )?;
         }
-        write!(
+        let Some([sqlx, database, rollback]) = &self.postgres else {
+            return writeln!(f, "no bar: it is for Postgres");
+        };
+        let sqlx = per_test(sqlx.wall);
+        writeln!(
             f,
             "bar: database_ratio={:.1} rollback_ratio={:.1} body_start_ms_p50={:.2}",
-            self.sqlx / self.database,
-            self.sqlx / self.rollback,
-            self.start
+            sqlx / per_test(database.wall),
+            sqlx / per_test(rollback.wall),
+            database.start.map_or(f64::NAN, millis),
         )
     }
 }
@@ -166,46 +166,44 @@ impl Bench {
             let rounds = if for_the_bar { ROUNDS } else { 1 };
             let warm = self.rows(&suites, runner, there, rounds)?;
             if for_the_bar {
-                [bar.sqlx, bar.database, bar.rollback] =
-                    [0, 1, 2].map(|way| per_test(warm[way].wall));
-                bar.start = millis(warm[1].start.unwrap_or_default());
+                bar.postgres = Some(warm);
             }
         }
-        Ok(())
+        self.bare(prefix, there, bar)
     }
 
     /// The same without migrations.
-    fn bare(&self, there: &There, bar: &mut Bar) -> anyhow::Result<()> {
-        let suites = ["bare_sqlx", "bare_database"].map(str::to_owned);
-        let warm = self.rows(&suites, Runner::CargoTest, there, ROUNDS)?;
-        bar.bare = Some(warm[0].wall.as_secs_f64() / warm[1].wall.as_secs_f64());
+    fn bare(&self, prefix: &str, there: &There, bar: &mut Bar) -> anyhow::Result<()> {
+        let suites = ["sqlx", "database"].map(|way| format!("{prefix}_bare_{way}"));
+        let [sqlx, database] = self.rows(&suites, Runner::CargoTest, there, ROUNDS)?;
+        let ratio = sqlx.wall.as_secs_f64() / database.wall.as_secs_f64();
+        bar.bare.push((prefix.to_owned(), ratio));
         Ok(())
     }
 
     /// A cold run of each, and warm rounds in which they take turns; the median of these.
-    fn rows(
+    fn rows<const N: usize>(
         &self,
-        suites: &[String],
+        suites: &[String; N],
         runner: Runner,
         there: &There,
         turns: usize,
-    ) -> anyhow::Result<Vec<Run>> {
+    ) -> anyhow::Result<[Run; N]> {
         for suite in suites {
             report(suite, runner, "cold", &self.run(suite, runner, there)?);
         }
-        let mut rounds: Vec<Vec<Run>> = suites.iter().map(|_| Vec::new()).collect();
+        let mut rounds = [const { Vec::new() }; N];
         for _ in 0..turns {
             for (suite, runs) in suites.iter().zip(&mut rounds) {
                 std::thread::sleep(REST);
                 runs.push(self.run(suite, runner, there)?);
             }
         }
-        let medians = suites.iter().zip(rounds).map(|(suite, runs)| {
-            let run = Run::median(&runs);
-            report(suite, runner, "warm", &run);
-            run
-        });
-        Ok(medians.collect())
+        let medians = rounds.map(|runs| Run::median(&runs));
+        for (suite, median) in suites.iter().zip(&medians) {
+            report(suite, runner, "warm", median);
+        }
+        Ok(medians)
     }
 
     fn run(&self, suite: &str, runner: Runner, there: &There) -> anyhow::Result<Run> {

@@ -103,5 +103,9 @@ suite!(mysql_rollback, [#[with_pool(max_size = begin(5), migrator = MIGRATOR, is
 suite!(sqlite_sqlx, [#[sqlx::test(migrator = "MIGRATOR")]], db: SqlitePool, insert_and_count!(db));
 suite!(sqlite_database, [#[with_pool(max_size = begin(5), migrator = MIGRATOR)] #[tokio::test]], db: SqliteEngine, insert_and_count!(db));
 suite!(sqlite_rollback, [#[with_pool(max_size = begin(5), migrator = MIGRATOR, isolation = "rollback")] #[tokio::test]], db: SqliteEngine, insert_and_count!(db));
-suite!(bare_sqlx, [#[sqlx::test(migrations = false)]], db: PgPool, select!(db));
-suite!(bare_database, [#[with_pool(max_size = begin(5), migrations = false)] #[tokio::test]], db: PgEngine, select!(db));
+suite!(postgres_bare_sqlx, [#[sqlx::test(migrations = false)]], db: PgPool, select!(db));
+suite!(postgres_bare_database, [#[with_pool(max_size = begin(5), migrations = false)] #[tokio::test]], db: PgEngine, select!(db));
+suite!(mysql_bare_sqlx, [#[sqlx::test(migrations = false)]], db: MySqlPool, select!(db));
+suite!(mysql_bare_database, [#[with_pool(max_size = begin(5), migrations = false)] #[tokio::test]], db: MySqlEngine, select!(db));
+suite!(sqlite_bare_sqlx, [#[sqlx::test(migrations = false)]], db: SqlitePool, select!(db));
+suite!(sqlite_bare_database, [#[with_pool(max_size = begin(5), migrations = false)] #[tokio::test]], db: SqliteEngine, select!(db));

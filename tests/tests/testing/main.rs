@@ -3,6 +3,7 @@
 //! They run on private servers of the feature `ephemeral`, unless `POOLHOUSE_TESTING_POSTGRES_URL` and
 //! `POOLHOUSE_TESTING_MYSQL_URL` name others. Those that look into a server or count what is on it start one themselves.
 
+mod chapter;
 mod cockroach;
 mod drivers;
 mod ephemeral;

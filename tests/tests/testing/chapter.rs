@@ -1,0 +1,65 @@
+//! The examples of `docs/testing.md`, so that they are known to compile and to pass.
+
+mod one_engine {
+    use poolhouse::{PgEngine, with_pool};
+
+    #[with_pool(fixtures("bands"))]
+    #[tokio::test]
+    async fn counts_bands(db: PgEngine) -> Result<(), sqlx::Error> {
+        let bands: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+            .fetch_one(&db)
+            .await?;
+        assert_eq!(bands, 2);
+        Ok(())
+    }
+}
+
+mod two_engines {
+    use poolhouse::{MySqlEngine, PgEngine, with_pool};
+
+    #[with_pool(fixtures("bands"))]
+    #[tokio::test]
+    async fn copies_bands(
+        db: PgEngine,
+        #[pool(engine = "reports", migrations = false)] reports: MySqlEngine,
+    ) -> Result<(), sqlx::Error> {
+        let names: Vec<String> = sqlx::query_scalar("SELECT name FROM band ORDER BY id")
+            .fetch_all(&db)
+            .await?;
+        sqlx::query("CREATE TABLE report (names TEXT NOT NULL)")
+            .execute(&reports)
+            .await?;
+        sqlx::query("INSERT INTO report VALUES (?)")
+            .bind(names.join(", "))
+            .execute(&reports)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The Rust code of a text, without the white space that depends on where it stands.
+fn examples(markdown: &str) -> Vec<String> {
+    markdown
+        .split("```rust\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(words)
+        .collect()
+}
+
+fn words(code: &str) -> String {
+    code.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_example_of_the_chapter_is_a_test_here() {
+    let here = words(include_str!("chapter.rs"));
+    let examples = examples(include_str!("../../../docs/testing.md"));
+    assert!(!examples.is_empty());
+    for example in examples {
+        assert!(
+            here.contains(&example),
+            "not a test in this file:\n{example}"
+        );
+    }
+}

@@ -1,4 +1,6 @@
 //! The examples of `docs/testing.md`, so that they are known to compile and to pass.
+//!
+//! They are what a user would write, so their servers are those of `DATABASE_URL` and `REPORTS_DATABASE_URL`, or private ones.
 
 mod one_engine {
     use poolhouse::{PgEngine, with_pool};

@@ -65,7 +65,9 @@ pub fn engine_finder<DB: Backend>() -> Result<Engine<DB>, Error> {
 pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>, Error> {
     let name = settings.engine_name();
     if let Some(engine) = find(&name) {
-        let engine: Engine<DB> = typed(engine.as_ref(), || settings::resolve(settings))?;
+        let engine: Engine<DB> = typed(engine.as_ref(), || {
+            Ok(Arc::new(settings::resolve(settings)?))
+        })?;
         if !settings.only_name() && !engine.is_started() {
             engine.configure(settings::resolve(settings)?)?;
         }
@@ -86,14 +88,14 @@ fn find(name: &str) -> Option<Arc<dyn ErasedEngine>> {
 
 /// The engine of the current runtime alone, or a new one there.
 pub(crate) fn find_here_or_build(
-    settings: &EngineSettings,
-    build: impl FnOnce(EngineSettings) -> Result<Arc<dyn ErasedEngine>, Error>,
+    settings: &Arc<EngineSettings>,
+    build: impl FnOnce(Arc<EngineSettings>) -> Result<Arc<dyn ErasedEngine>, Error>,
 ) -> Result<Arc<dyn ErasedEngine>, Error> {
     let scope = Scope::current();
     if let Some(engine) = engines().get(&(scope, settings.engine.clone())) {
         return Ok(Arc::clone(engine));
     }
-    let engine = build(settings.clone())?;
+    let engine = build(Arc::clone(settings))?;
     put(scope, Arc::clone(&engine));
     Ok(engine)
 }
@@ -118,10 +120,10 @@ pub(crate) fn forget(scope: Scope, engine: &Arc<dyn ErasedEngine>) {
 /// The engine with its type.
 pub(crate) fn typed<DB: Backend>(
     engine: &dyn ErasedEngine,
-    settings: impl FnOnce() -> Result<EngineSettings, crate::SettingsError>,
+    settings: impl FnOnce() -> Result<Arc<EngineSettings>, crate::SettingsError>,
 ) -> Result<Engine<DB>, Error> {
     match engine.as_any().downcast_ref::<Engine<DB>>() {
         Some(engine) => Ok(engine.clone()),
-        None => Err(StartError::wrong_kind(&settings()?, engine.kind(), DB::KIND).into()),
+        None => Err(StartError::wrong_kind(settings()?.as_ref(), engine.kind(), DB::KIND).into()),
     }
 }

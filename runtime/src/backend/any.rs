@@ -17,9 +17,9 @@ impl Backend for Any {
             .find(|dialect| dialect.schemes.contains(&url.scheme()))
     }
 
-    fn options(settings: &EngineSettings) -> sqlx::Result<AnyConnectOptions> {
+    fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<AnyConnectOptions> {
         sqlx::any::install_default_drivers();
-        let options: AnyConnectOptions = cockroach::for_driver(&settings.url).parse()?;
+        let options: AnyConnectOptions = cockroach::for_driver(url).parse()?;
         Ok(super::log_statements(options, settings))
     }
 }

@@ -64,9 +64,9 @@ pub trait Backend: Executes + sealed::Sealed {
         None
     }
 
-    /// The driver's options for these settings.
+    /// The driver's options for one of the URLs of these settings.
     #[doc(hidden)]
-    fn options(settings: &EngineSettings) -> sqlx::Result<OptionsOf<Self>>;
+    fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<OptionsOf<Self>>;
 
     /// Whether an error says that this session only reads. If that was not asked for, its server is not the primary any
     /// more.
@@ -186,7 +186,7 @@ struct Kind {
 }
 
 type FindGround = fn(&EngineSettings) -> Result<Arc<dyn Ground>, Error>;
-type BuildEngine = fn(EngineSettings) -> Result<Arc<dyn ErasedEngine>, Error>;
+type BuildEngine = fn(Arc<EngineSettings>) -> Result<Arc<dyn ErasedEngine>, Error>;
 
 /// Every kind that a URL can name, whether its feature is on or not, so that an error can name the feature.
 const KINDS: &[Kind] = &[
@@ -241,7 +241,7 @@ const KINDS: &[Kind] = &[
 /// # Errors
 ///
 /// An unknown scheme, one whose feature is off, or a URL that the driver does not accept.
-pub(crate) fn engine_of(settings: EngineSettings) -> Result<Arc<dyn ErasedEngine>, Error> {
+pub(crate) fn engine_of(settings: Arc<EngineSettings>) -> Result<Arc<dyn ErasedEngine>, Error> {
     match kind_of(&settings)?.engine {
         Some(build) => build(settings),
         None => unreachable!("`kind_of` has looked"),

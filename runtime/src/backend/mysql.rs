@@ -19,8 +19,8 @@ impl Backend for MySql {
             .then_some(&dialect::MYSQL)
     }
 
-    fn options(settings: &EngineSettings) -> sqlx::Result<MySqlConnectOptions> {
-        let options: MySqlConnectOptions = settings.url.expose().parse()?;
+    fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<MySqlConnectOptions> {
+        let options: MySqlConnectOptions = url.expose().parse()?;
         let options = options.statement_cache_capacity(settings.statement_cache as usize);
         Ok(super::log_statements(options, settings))
     }

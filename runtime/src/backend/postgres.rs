@@ -26,8 +26,8 @@ impl Backend for Postgres {
             .find(|dialect| dialect.schemes.contains(&url.scheme()))
     }
 
-    fn options(settings: &EngineSettings) -> sqlx::Result<PgConnectOptions> {
-        let options: PgConnectOptions = cockroach::for_driver(&settings.url).parse()?;
+    fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<PgConnectOptions> {
+        let options: PgConnectOptions = cockroach::for_driver(url).parse()?;
         // A name in the URL is the more particular one.
         let options = match (options.get_application_name(), &settings.application_name) {
             (None, Some(name)) => options.application_name(name),

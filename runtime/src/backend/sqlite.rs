@@ -26,15 +26,16 @@ impl Backend for Sqlite {
             .then_some(&dialect::SQLITE)
     }
 
-    fn options(settings: &EngineSettings) -> sqlx::Result<SqliteConnectOptions> {
-        let url = settings.url.expose();
+    fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<SqliteConnectOptions> {
+        let url = url.expose();
         let options: SqliteConnectOptions = url.parse()?;
         let options = options
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(settings.statement_cache as usize);
         // Readers beside one writer need the write-ahead log: <https://www.sqlite.org/wal.html>. A file that may not
-        // be written, and memory, have none.
-        let options = if (dialect::SQLITE.in_memory)(url)
+        // be written, and memory, have none. The file of a test was copied with it.
+        let options = if settings.isolated
+            || (dialect::SQLITE.in_memory)(url)
             || url.contains("mode=ro")
             || url.contains("immutable=")
         {

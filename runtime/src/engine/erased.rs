@@ -17,7 +17,11 @@ pub(crate) trait ErasedEngine: Send + Sync {
     fn name(&self) -> &str;
     /// The kind by type: `Postgres`, `Any`.
     fn kind(&self) -> &'static str;
-    fn start_with(&self, settings: EngineSettings, base: Base) -> BoxFuture<'_, Result<(), Error>>;
+    fn start_with(
+        &self,
+        settings: Arc<EngineSettings>,
+        base: Base,
+    ) -> BoxFuture<'_, Result<(), Error>>;
     fn close<'a>(&'a self, hurry: &'a CancellationToken) -> BoxFuture<'a, CloseReport>;
     /// Runs statements, and tells on which line an error is.
     fn run_script(&self, sql: &'static str) -> BoxFuture<'_, Result<(), ScriptError>>;
@@ -36,7 +40,11 @@ impl<DB: Backend> ErasedEngine for Engine<DB> {
         DB::KIND
     }
 
-    fn start_with(&self, settings: EngineSettings, base: Base) -> BoxFuture<'_, Result<(), Error>> {
+    fn start_with(
+        &self,
+        settings: Arc<EngineSettings>,
+        base: Base,
+    ) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(Engine::start_with(self, settings, base))
     }
 
@@ -63,7 +71,7 @@ impl<DB: Backend> ErasedEngine for Engine<DB> {
 
 /// A new engine of this database, without its type.
 pub(crate) fn erased<DB: Backend>(
-    settings: EngineSettings,
+    settings: Arc<EngineSettings>,
 ) -> Result<Arc<dyn ErasedEngine>, Error> {
     Ok(Arc::new(Engine::<DB>::new(settings)?))
 }

@@ -41,7 +41,7 @@ impl<DB: Backend> Engine<DB> {
     /// What was opened is closed in the background.
     pub fn start_connection_pool(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
         async move {
-            let settings = EngineSettings::clone(&self.connector().settings);
+            let settings = Arc::clone(&self.connector().settings);
             self.start_with(settings, Base::Own).await
         }
     }
@@ -62,7 +62,7 @@ impl<DB: Backend> Engine<DB> {
     /// Starts the pool with these settings, or shares one that was started with the same.
     pub(crate) async fn start_with(
         &self,
-        settings: EngineSettings,
+        settings: Arc<EngineSettings>,
         base: Base,
     ) -> Result<(), Error> {
         if tokio::runtime::Handle::try_current().is_err() {
@@ -80,10 +80,10 @@ impl<DB: Backend> Engine<DB> {
         Box::pin(self.open(settings, base)).instrument(span).await
     }
 
-    async fn open(&self, settings: EngineSettings, base: Base) -> Result<(), Error> {
+    async fn open(&self, settings: Arc<EngineSettings>, base: Base) -> Result<(), Error> {
         let begun = Instant::now();
         self.0.nodes.configure(&settings)?;
-        let connector = Arc::new(Connector::<DB>::new(settings)?);
+        let connector = self.connector_for(settings)?;
         let pool = match base {
             Base::Own => Pool::start(Arc::clone(&connector)).await?,
             Base::Sqlx => Pool::start_on_sqlx(Arc::clone(&connector)).await?,
@@ -107,6 +107,17 @@ impl<DB: Backend> Engine<DB> {
             server,
         });
         Ok(())
+    }
+
+    /// A connector with these settings: the one that was made when they were given to the engine, if it has not been
+    /// started since. A driver's options also hold what it has read elsewhere, such as a password file.
+    fn connector_for(&self, settings: Arc<EngineSettings>) -> Result<Arc<Connector<DB>>, Error> {
+        match &*self.phase() {
+            Phase::Configured(connector) if Arc::ptr_eq(&connector.settings, &settings) => {
+                Ok(Arc::clone(connector))
+            }
+            _ => Ok(Arc::new(Connector::new(settings)?)),
+        }
     }
 
     /// Becomes one more owner of a started pool; false when it is not started.

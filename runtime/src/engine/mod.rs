@@ -94,7 +94,8 @@ pub struct Health {
 // known, it is not: <https://github.com/rust-lang/rust/issues/102211>.
 impl<DB: Backend> Engine<DB> {
     /// An engine from the configuration, not started.
-    pub(crate) fn new(settings: EngineSettings) -> Result<Self, Error> {
+    pub(crate) fn new(settings: impl Into<Arc<EngineSettings>>) -> Result<Self, Error> {
+        let settings = settings.into();
         let name = settings.engine.clone();
         let nodes = Nodes::new(&settings)?;
         let connector = Arc::new(Connector::new(settings)?);

@@ -1,7 +1,7 @@
 //! Nodes: further servers of the same engine, such as read replicas.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio_util::sync::CancellationToken;
@@ -42,13 +42,14 @@ impl<DB: Backend> Nodes<DB> {
     /// In a box, as an engine's start is part of it.
     pub(super) fn start(&self) -> BoxFuture<'_, Result<(), Error>> {
         let starts = self.servers().into_iter().map(|node| async move {
-            let mut settings = EngineSettings::clone(&node.connector().settings);
-            let Err(error) = node.start_with(settings.clone(), Base::Own).await else {
+            let settings = Arc::clone(&node.connector().settings);
+            let Err(error) = node.start_with(Arc::clone(&settings), Base::Own).await else {
                 return Ok(());
             };
             tracing::warn!(engine = %settings.engine, %error, "the node is not there; it is tried again in the background");
+            let mut settings = EngineSettings::clone(&settings);
             settings.lazy = true;
-            node.start_with(settings, Base::Own).await?;
+            node.start_with(Arc::new(settings), Base::Own).await?;
             node.seek();
             Ok(())
         });
@@ -161,21 +162,21 @@ impl<DB: Backend> Engine<DB> {
 
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
-    use crate::settings::{self, InTest, Migrations, Settings};
+    use crate::settings::{InTest, Layers, Migrations, Settings, Sources};
     use crate::{Engine, SqliteEngine};
 
     #[test]
     fn in_a_test_with_a_database_of_its_own_every_node_is_that_database() {
         let in_test = InTest {
             migrations: Migrations::None,
-            url: None,
         };
         let configured = |isolation: &str| -> SqliteEngine {
             let node = Settings::new().url("sqlite:replica.db");
             let settings = Settings::new().engine("of_a_test").url("sqlite:primary.db");
             let settings = settings.isolation(isolation).node("replica1", node);
-            let settings = settings.in_test(in_test.clone());
-            Engine::new(settings::resolve(&settings).unwrap()).unwrap()
+            let sources = Sources::of_process().unwrap();
+            let layers = Layers::collect(&settings, &sources, Some(in_test.clone())).unwrap();
+            Engine::new(layers.engine(None).unwrap()).unwrap()
         };
         for isolation in ["database", "rollback"] {
             let node = configured(isolation).node("replica1").unwrap();

@@ -12,7 +12,7 @@ use super::parameter::Parameters;
 use super::plan::Plan;
 use super::{Ended, run};
 use crate::error::{Error, UsageError};
-use crate::settings::{self, Flavor, ProgramSettings, Settings};
+use crate::settings::{Flavor, ProgramSettings, Settings};
 use crate::testing::Test;
 
 /// What the attribute expands to: its arguments, then one of [`block_on`](Self::block_on), [`main`](Self::main),
@@ -49,9 +49,8 @@ impl<R> Attribute<R> {
         Fut: Future<Output = R>,
     {
         let (of_error, is_failure) = (self.of_error, self.is_failure);
-        let ended = self.program().and_then(|program| {
-            let runtime = runtime(&program)?;
-            let plan = self.plan(program, true);
+        let ended = self.plan(true).and_then(|plan| {
+            let runtime = runtime(&plan.program)?;
             runtime.block_on(run(plan, parameters, body, is_failure))
         });
         conclude(ended, of_error, end_main)
@@ -87,9 +86,12 @@ impl<R> Attribute<R> {
         F: FnOnce(P::Filled) -> Fut + 'a,
         Fut: Future<Output = R> + 'a,
     {
-        let of_error = self.of_error;
+        let (of_error, is_failure) = (self.of_error, self.is_failure);
         let body: Body<'a, P, R> = Box::new(|filled| Box::pin(body(filled)));
-        let ended = self.run_test(test, parameters, body).await;
+        let ended = match self.plan_of(test) {
+            Ok(plan) => run_test(plan, parameters, body, is_failure).await,
+            Err(error) => Err(error),
+        };
         conclude(ended, of_error, |error| panic!("{error}"))
     }
 
@@ -100,26 +102,13 @@ impl<R> Attribute<R> {
         F: FnOnce(P::Filled) -> Fut + 'a,
         Fut: Future<Output = R> + 'a,
     {
-        let of_error = self.of_error;
+        let (of_error, is_failure) = (self.of_error, self.is_failure);
         let body: Body<'a, P, R> = Box::new(|filled| Box::pin(body(filled)));
-        let ended = self
-            .program()
-            .and_then(|program| runtime(&program))
-            .and_then(|runtime| runtime.block_on(self.run_test(test, parameters, body)));
+        let ended = self.plan_of(test).and_then(|plan| {
+            let runtime = runtime(&plan.program)?;
+            runtime.block_on(run_test(plan, parameters, body, is_failure))
+        });
         conclude(ended, of_error, |error| panic!("{error}"))
-    }
-
-    /// Compiled once for each kind of parameters and return type, and not for each test, of which a crate may have
-    /// thousands.
-    async fn run_test<P: Parameters>(
-        self,
-        test: Test,
-        parameters: P,
-        body: Body<'_, P, R>,
-    ) -> Result<Ended<R>, Error> {
-        let (program, is_failure) = (self.program()?, self.is_failure);
-        let plan = self.plan(program, false).of_test(test);
-        run(plan, parameters, body, is_failure).await
     }
 
     async fn run<P, F, Fut>(self, is_main: bool, parameters: P, body: F) -> Result<Ended<R>, Error>
@@ -128,23 +117,33 @@ impl<R> Attribute<R> {
         F: FnOnce(P::Filled) -> Fut,
         Fut: Future<Output = R>,
     {
-        let (program, is_failure) = (self.program()?, self.is_failure);
-        let plan = self.plan(program, is_main);
+        let is_failure = self.is_failure;
+        let plan = self.plan(is_main)?;
         // Boxed, because the caller's future would carry all of a start and a close.
         Box::pin(run(plan, parameters, body, is_failure)).await
     }
 
-    fn program(&self) -> Result<ProgramSettings, Error> {
-        Ok(settings::resolve_program(&self.settings)?)
+    fn plan(self, is_main: bool) -> Result<Box<Plan>, Error> {
+        Plan::new(self.application, self.settings, is_main)
     }
 
-    fn plan(self, program: ProgramSettings, is_main: bool) -> Plan {
-        Plan::new(self.application, self.settings, program, is_main)
+    fn plan_of(self, test: Test) -> Result<Box<Plan>, Error> {
+        Plan::of_test(self.application, self.settings, test)
     }
 }
 
 /// The body of a test, without its type. Its runtime runs it where it stands, so it need not be `Send`.
 type Body<'a, P, R> = Box<dyn FnOnce(<P as Parameters>::Filled) -> LocalBoxFuture<'a, R> + 'a>;
+
+/// Compiled once for each kind of parameters and return type, and not for each test, of which a crate may have thousands.
+async fn run_test<P: Parameters, R>(
+    plan: Box<Plan>,
+    parameters: P,
+    body: Body<'_, P, R>,
+    is_failure: fn(&R) -> bool,
+) -> Result<Ended<R>, Error> {
+    run(plan, parameters, body, is_failure).await
+}
 
 /// Returns or re-raises what the run came to. `without_value` ends what cannot carry an error.
 fn conclude<R>(

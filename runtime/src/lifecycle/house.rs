@@ -23,7 +23,7 @@ use crate::testing::{self, Isolated};
 ///
 /// A house that is dropped while its engines are started, because the run's future was dropped, closes them in a task.
 pub struct House {
-    pub(super) plan: Plan,
+    pub(super) plan: Box<Plan>,
     pub(super) shutdown: Shutdown,
     /// Each with its place in the plan, in whose order they are once all are started; closed in reverse.
     started: Started,
@@ -35,7 +35,10 @@ type Started = Vec<(usize, Arc<dyn ErasedEngine>)>;
 
 impl House {
     /// Finds out what is to be started. Nothing is opened yet.
-    pub(super) fn look_up<P: Parameters>(mut plan: Plan, parameters: &P) -> Result<Self, Error> {
+    pub(super) fn look_up<P: Parameters>(
+        mut plan: Box<Plan>,
+        parameters: &P,
+    ) -> Result<Self, Error> {
         parameters.plan(&mut plan)?;
         plan.or_attribute_engine()?;
         Ok(Self {
@@ -77,19 +80,13 @@ impl House {
     /// none behind.
     async fn start_engines(&mut self) -> Result<(), Error> {
         let mut engines = Vec::with_capacity(self.plan.engines.len());
-        for planned in &self.plan.engines {
-            engines.push(finder::find_here_or_build(
-                &planned.settings,
-                planned.build,
-            )?);
+        let mut starts = FuturesUnordered::new();
+        for (place, planned) in self.plan.engines.iter().enumerate() {
+            let settings = Arc::clone(&planned.settings);
+            let engine = finder::find_here_or_build(&settings, planned.build)?;
+            engines.push(Arc::clone(&engine));
+            starts.push(async move { (place, engine.start_with(settings, planned.base).await) });
         }
-        let starts = self.plan.engines.iter().zip(&engines).enumerate();
-        let mut starts: FuturesUnordered<_> = starts
-            .map(|(place, (planned, engine))| async move {
-                let start = engine.start_with(planned.settings.clone(), planned.base);
-                (place, start.await)
-            })
-            .collect();
         let mut failure = None;
         while let Some((place, result)) = starts.next().await {
             let engine = Arc::clone(&engines[place]);
@@ -142,7 +139,7 @@ impl House {
         let mut planned = planned.filter(|(planned, _)| planned.settings.engine == name);
         match planned.next() {
             Some((planned, (_, engine))) => {
-                finder::typed(engine.as_ref(), || Ok(planned.settings.clone()))
+                finder::typed(engine.as_ref(), || Ok(Arc::clone(&planned.settings)))
             }
             None => {
                 unreachable!("every parameter has planned its engine, and all of them were started")

@@ -60,7 +60,7 @@ impl<R> Ended<R> {
 
 /// Runs a body between start and close. Everything that `#[with_pool]` promises is in these lines.
 async fn run<P, F>(
-    plan: Plan,
+    plan: Box<Plan>,
     parameters: P,
     body: impl FnOnce(P::Filled) -> F,
     is_failure: fn(&F::Output) -> bool,

@@ -6,13 +6,19 @@ use std::time::Duration;
 use crate::backend::{self, Backend};
 use crate::engine::{Base, ErasedEngine, erased};
 use crate::error::{Error, StartError};
-use crate::settings::{self, EngineSettings, InTest, Migrations, ProgramSettings, Settings};
+use crate::settings::{
+    EngineSettings, InTest, Layers, Migrations, ProgramSettings, Settings, Sources,
+};
 use crate::testing::Test;
 
 /// What a run needs.
 pub struct Plan {
     /// The attribute's own settings.
     settings: Settings,
+    /// Where else settings are looked for.
+    sources: Sources,
+    /// What all of them say of the attribute's own engine.
+    own: Layers,
     /// The name of the program's crate, for `application_name`.
     application: &'static str,
     pub(super) program: ProgramSettings,
@@ -28,38 +34,62 @@ pub struct Plan {
 
 /// An engine to be started.
 pub(super) struct Planned {
-    pub(super) settings: EngineSettings,
+    pub(super) settings: Arc<EngineSettings>,
     pub(super) base: Base,
     pub(super) build: BuildEngine,
     /// The kind that a parameter's type asks for; `None` leaves it to the URL.
     kind: Option<&'static str>,
 }
 
-type BuildEngine = fn(EngineSettings) -> Result<Arc<dyn ErasedEngine>, Error>;
+type BuildEngine = fn(Arc<EngineSettings>) -> Result<Arc<dyn ErasedEngine>, Error>;
 
 impl Plan {
     pub(super) fn new(
         application: &'static str,
         settings: Settings,
-        program: ProgramSettings,
         is_main: bool,
-    ) -> Self {
-        Self {
-            settings,
+    ) -> Result<Box<Self>, Error> {
+        Self::read(application, settings, Sources::of_process()?, is_main, None)
+    }
+
+    pub(super) fn of_test(
+        application: &'static str,
+        settings: Settings,
+        test: Test,
+    ) -> Result<Box<Self>, Error> {
+        Self::read(
             application,
-            program,
+            settings,
+            Sources::of_tests()?,
+            false,
+            Some(test),
+        )
+    }
+
+    fn read(
+        application: &'static str,
+        settings: Settings,
+        sources: Sources,
+        is_main: bool,
+        test: Option<Test>,
+    ) -> Result<Box<Self>, Error> {
+        let in_test = test.as_ref().map(|test| InTest {
+            migrations: test.migrations.clone(),
+        });
+        let own = Layers::collect(&settings, &sources, in_test)?;
+        // In a box, because it is handed on and on.
+        Ok(Box::new(Self {
+            program: own.program()?,
+            settings,
+            sources,
+            own,
+            application,
             signals_by_default: is_main,
             for_process: is_main,
             takes_shutdown: false,
             engines: Vec::new(),
-            test: None,
-        }
-    }
-
-    /// The plan of a test.
-    pub(super) fn of_test(mut self, test: Test) -> Self {
-        self.test = Some(test);
-        self
+            test,
+        }))
     }
 
     pub(super) fn listens(&self) -> bool {
@@ -83,7 +113,7 @@ impl Plan {
             .find(|planned| planned.settings.engine == settings.engine)
         else {
             self.engines.push(Planned {
-                settings,
+                settings: Arc::new(settings),
                 base,
                 build: erased::<DB>,
                 kind: Some(DB::KIND),
@@ -108,7 +138,7 @@ impl Plan {
         if self.engines.is_empty() {
             let settings = self.resolve(None, None)?;
             self.engines.push(Planned {
-                settings,
+                settings: Arc::new(settings),
                 base: Base::Own,
                 build: backend::engine_of,
                 kind: None,
@@ -127,20 +157,14 @@ impl Plan {
         settings: Option<&Settings>,
         test_url: Option<&'static str>,
     ) -> Result<EngineSettings, Error> {
-        let mut settings = match &self.test {
-            None => settings::resolve(settings.unwrap_or(&self.settings))?,
-            Some(test) => {
-                let in_test = InTest {
-                    // They are those of the attribute's own engine; another one has others.
-                    migrations: if settings.is_none() {
-                        test.migrations.clone()
-                    } else {
-                        Migrations::None
-                    },
-                    url: test_url,
-                };
-                let settings = settings.unwrap_or(&self.settings).clone();
-                settings::resolve(&settings.in_test(in_test))?
+        let mut settings = match settings {
+            None => self.own.engine(test_url)?,
+            Some(settings) => {
+                // The crate's migrations are those of the attribute's own engine; another one has others.
+                let in_test = self.test.as_ref().map(|_| InTest {
+                    migrations: Migrations::None,
+                });
+                Layers::collect(settings, &self.sources, in_test)?.engine(test_url)?
             }
         };
         settings

@@ -82,7 +82,8 @@ impl<DB: Backend> Connector<DB> {
     /// # Errors
     ///
     /// The URL is of another database, or the driver does not accept it.
-    pub(crate) fn new(settings: EngineSettings) -> Result<Self, Error> {
+    pub(crate) fn new(settings: impl Into<Arc<EngineSettings>>) -> Result<Self, Error> {
+        let settings = settings.into();
         let Some(dialect) = DB::dialect(&settings.url) else {
             let configured = backend::dialect_of(&settings)?;
             return Err(StartError::wrong_kind(&settings, configured.name, DB::KIND).into());
@@ -99,7 +100,7 @@ impl<DB: Backend> Connector<DB> {
         Ok(Self {
             direct,
             lent: Lent::of(settings.lent.as_ref()),
-            settings: Arc::new(settings),
+            settings,
             configured: dialect,
             spoken: OnceLock::new(),
             hosts,
@@ -113,10 +114,11 @@ impl<DB: Backend> Connector<DB> {
     pub(crate) async fn connect_to_the_end(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
         let (sender, receiver) = oneshot::channel();
         let connector = Arc::clone(self);
-        let opening = async move {
+        // Boxed, because it is large and each of what follows moves it.
+        let opening = Box::pin(async move {
             // If it is not wanted, it says goodbye.
             let _ = sender.send(connector.connect().await);
-        };
+        });
         background::spawn(opening.in_current_span().with_current_subscriber());
         let gone = "the runtime is shut down";
         receiver
@@ -229,13 +231,20 @@ impl<DB: Backend> Connector<DB> {
         (self.dialect().in_memory)(self.settings.url.expose())
     }
 
-    /// The server's version, if an earlier engine has asked for it on the connection that was lent to this one.
+    /// The server's version, if an earlier engine has asked for it: on the connection that was lent to this one, or of a
+    /// library, which is the same for all engines.
     pub(crate) fn known_version(&self) -> Option<String> {
-        self.lent.as_ref()?.version()
+        match (self.dialect().library, &self.lent) {
+            (Some(version), _) => version.get().cloned(),
+            (None, lent) => lent.as_ref()?.version(),
+        }
     }
 
-    /// Keeps the server's version for the next engine that is lent the same connection.
+    /// Keeps the server's version for the next engine.
     pub(crate) fn note_version(&self, version: &str) {
+        if let Some(library) = self.dialect().library {
+            library.get_or_init(|| version.to_owned());
+        }
         if let Some(lent) = &self.lent {
             lent.note_version(version);
         }

@@ -65,10 +65,8 @@ impl<DB: Backend> Hosts<DB> {
         };
         let mut list = Vec::with_capacity(hosts.list.len());
         for host in hosts.list {
-            let mut of_one = settings.clone();
-            of_one.url = host.url;
-            let options =
-                DB::options(&of_one).map_err(|error| StartError::options(settings, &error))?;
+            let options = DB::options(&host.url, settings)
+                .map_err(|error| StartError::options(settings, &error))?;
             list.push((host.name, settings.connect_with(options)?));
         }
         Ok(Self {

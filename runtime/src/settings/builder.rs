@@ -43,18 +43,6 @@ pub struct Settings {
     fixtures: Fixtures,
     /// Further servers, each with settings of its own.
     nodes: Vec<(String, Settings)>,
-    in_test: Option<InTest>,
-}
-
-/// What is different in the test position.
-///
-/// The environment sets only the URL there: a test means what it says, whatever the shell it is run from has set.
-#[derive(Clone, Debug)]
-pub(crate) struct InTest {
-    /// The migrations of the crate, which count when no place names others.
-    pub(crate) migrations: Migrations,
-    /// The URL where nobody gives one; `None` when that is an error.
-    pub(crate) url: Option<&'static str>,
 }
 
 impl Default for Settings {
@@ -75,7 +63,6 @@ impl Settings {
             migrations: Migrations::None,
             fixtures: Fixtures::default(),
             nodes: vec![],
-            in_test: None,
         }
     }
 
@@ -87,16 +74,6 @@ impl Settings {
             label: "attribute",
             ..Self::new()
         }
-    }
-
-    /// These settings in the test position.
-    pub(crate) fn in_test(mut self, in_test: InTest) -> Self {
-        self.in_test = Some(in_test);
-        self
-    }
-
-    pub(super) fn test_position(&self) -> Option<&InTest> {
-        self.in_test.as_ref()
     }
 
     /// Adds a node; of two of one name the later one counts.

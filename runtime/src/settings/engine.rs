@@ -79,10 +79,13 @@ pub(crate) struct EngineSettings {
 
 impl EngineSettings {
     /// Reads every setting out of the layers and checks those that depend on each other.
-    pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
+    pub(super) fn read(
+        layers: &Layers,
+        test_url: Option<&'static str>,
+    ) -> Result<Self, Box<SettingsError>> {
         // In a test the environment sets only the URL, and many tests would look through it again and again.
         if layers.in_test.is_none() && layers.node.is_none() {
-            for warning in layers.environment.misspelt(&layers.engine) {
+            for warning in layers.sources.environment.misspelt(&layers.engine) {
                 tracing::warn!(engine = layers.engine, "{warning}");
             }
         }
@@ -91,7 +94,7 @@ impl EngineSettings {
             layers,
             shown: vec![],
         };
-        let url = read.url()?;
+        let url = read.url(test_url.filter(|_| layers.in_test.is_some()))?;
         let most = if layers.in_test.is_some() { FIVE } else { TEN };
         let mut settings = Self {
             engine: match &layers.node {
@@ -146,7 +149,7 @@ impl EngineSettings {
                 let of_node = if is_itself {
                     None
                 } else {
-                    Some(Self::read(&layers.of_node(&node)?)?)
+                    Some(Self::read(&layers.of_node(&node)?, None)?)
                 };
                 settings.nodes.push((node, of_node));
             }
@@ -160,7 +163,8 @@ impl EngineSettings {
                 min_size: settings.describe("min_size"),
                 max_size: settings.describe("max_size"),
                 engine: settings.engine,
-            });
+            }
+            .into());
         }
         Ok(settings)
     }

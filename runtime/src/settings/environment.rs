@@ -1,12 +1,13 @@
 //! The environment: the variables of the process, and those of a `.env` file beneath them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::error::SettingsError;
 use super::layer::Layer;
-use super::names::{self, Reach, SETTINGS};
+use super::names::{self, Reach};
 use super::source::{Source, shown_path};
 use super::surroundings::Surroundings;
 
@@ -18,7 +19,7 @@ pub(super) const PROFILE: &str = "POOLHOUSE_PROFILE";
 
 /// Variables with their sources; those of the process win over those of `.env`.
 pub(super) struct Environment {
-    surroundings: Surroundings,
+    surroundings: Arc<Surroundings>,
     /// The `.env` file that was found, if any.
     pub(super) dot_env: Option<PathBuf>,
     from_dot_env: BTreeMap<String, (String, Source)>,
@@ -26,10 +27,10 @@ pub(super) struct Environment {
 
 impl Environment {
     /// Reads the nearest `.env` file, if there is one.
-    pub(super) fn read(surroundings: &Surroundings) -> Result<Self, SettingsError> {
+    pub(super) fn read(surroundings: &Arc<Surroundings>) -> Result<Self, SettingsError> {
         let dot_env = surroundings.find_upwards(".env");
         let mut environment = Self {
-            surroundings: surroundings.clone(),
+            surroundings: Arc::clone(surroundings),
             dot_env: dot_env.clone(),
             from_dot_env: BTreeMap::new(),
         };
@@ -71,12 +72,8 @@ impl Environment {
 
     /// The value of a variable. One that is set but empty counts as not set.
     pub(super) fn variable(&self, name: &str) -> Result<Option<(String, Source)>, SettingsError> {
-        if let Some(value) = self
-            .surroundings
-            .variables
-            .get(name)
-            .filter(|value| !value.is_empty())
-        {
+        let of_process = self.surroundings.variable(name);
+        if let Some(value) = of_process.filter(|value| !value.is_empty()) {
             let value = value
                 .to_str()
                 .ok_or_else(|| SettingsError::NotUnicode {
@@ -103,14 +100,22 @@ impl Environment {
         if let Some((url, source)) = self.variable(url_variable)? {
             layer.set("url", url, source);
         }
-        let all = SETTINGS
-            .iter()
-            .filter(|(_, reach)| *reach == Reach::Everywhere);
-        // Where the database is, without what the shell says of anything else.
-        let settings = all.filter(|(setting, _)| !only_url || *setting == "direct_url");
-        for (setting, _) in settings {
+        let mut set = |setting: &str| {
             if let Some((value, source)) = self.variable(&names::variable(engine, setting))? {
                 layer.set(setting, value, source);
+            }
+            Ok(())
+        };
+        if only_url {
+            // Where the database is, without what the shell says of anything else.
+            set("direct_url")?;
+            return Ok(layer);
+        }
+        let prefix = names::variable_prefix(engine);
+        for written in self.names().filter_map(|name| name.strip_prefix(&prefix)) {
+            let setting = written.to_ascii_lowercase();
+            if names::reach(&setting) == Some(Reach::Everywhere) {
+                set(&setting)?;
             }
         }
         Ok(layer)
@@ -131,7 +136,9 @@ impl Environment {
     /// One line about each variable that looks like a misspelt setting of this engine.
     pub(super) fn misspelt(&self, engine: &str) -> Vec<String> {
         let prefix = names::variable_prefix(engine);
-        self.names()
+        let ours = self.names().filter(|name| name.starts_with(&prefix));
+        let ours: BTreeSet<&str> = ours.collect();
+        ours.into_iter()
             .filter(|name| *name != CONF && *name != PROFILE)
             .filter_map(|name| {
                 let written = name.strip_prefix(&prefix)?.to_ascii_lowercase();
@@ -172,12 +179,12 @@ impl Environment {
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
-        let process = &self.surroundings.variables;
+        let process = self.surroundings.variables.iter().map(|(name, _)| name);
         let beneath = self
             .from_dot_env
             .keys()
-            .filter(|name| !process.contains_key(*name));
-        process.keys().chain(beneath).map(String::as_str)
+            .filter(|name| self.surroundings.variable(name).is_none());
+        process.chain(beneath).map(String::as_str)
     }
 }
 

@@ -2,22 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::builder::{InTest, Settings};
+use super::builder::Settings;
 use super::connect::ConnectHook;
-use super::environment::Environment;
+use super::engine::EngineSettings;
 use super::error::SettingsError;
-use super::file::File;
 use super::fixtures::Fixtures;
 use super::form::{self, Form};
 use super::migrations::Migrations;
 use super::names;
+use super::program::ProgramSettings;
 use super::source::Source;
-use super::surroundings::Surroundings;
+use super::sources::Sources;
 
 /// The values that one place gives, not yet checked, and where exactly each is written.
 #[derive(Clone, Default)]
@@ -31,6 +30,11 @@ impl Layer {
     pub(super) fn set(&mut self, name: &str, value: impl Into<Value>, source: Source) {
         self.values.insert(name.to_owned(), value.into());
         self.sources.insert(name.to_owned(), source);
+    }
+
+    /// Whether a setting is given.
+    fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
     }
 
     /// Whether no other setting than this one is given.
@@ -77,6 +81,15 @@ impl Provider for &Layer {
     }
 }
 
+/// What is different in the test position.
+///
+/// The environment sets only the URL there: a test means what it says, whatever the shell it is run from has set.
+#[derive(Clone)]
+pub(crate) struct InTest {
+    /// The migrations of the crate, which count when no place names others.
+    pub(crate) migrations: Migrations,
+}
+
 /// All layers of one engine, strongest on top.
 pub(crate) struct Layers {
     pub(super) engine: String,
@@ -91,30 +104,50 @@ pub(crate) struct Layers {
     pub(super) code_migrations: Migrations,
     pub(super) fixtures: Fixtures,
     pub(super) in_test: Option<InTest>,
-    pub(super) surroundings: Surroundings,
-    pub(super) environment: Arc<Environment>,
-    pub(super) file: Option<Arc<File>>,
+    pub(super) sources: Sources,
     nodes_in_code: Vec<(String, Settings)>,
+    stack: Stack,
+}
+
+/// What the layers come to, merged once: a [`Figment`] merges all that it holds for every question.
+#[derive(Default)]
+struct Stack {
     figment: Figment,
+    values: Dict,
+}
+
+impl Stack {
+    fn of(figment: Figment) -> Self {
+        // No layer fails to give its data, and all of them are of this profile.
+        let mut profiles = figment.data().unwrap_or_default();
+        let values = profiles.remove(&Profile::Default).unwrap_or_default();
+        Self { figment, values }
+    }
+
+    /// The value that wins, and where it was written.
+    fn find(&self, name: &str) -> Option<(&Value, Source)> {
+        let value = self.values.get(name)?;
+        let metadata = self.figment.get_metadata(value.tag())?;
+        let source = Source::from_text(metadata.interpolate(&Profile::Default, &[name]));
+        Some((value, source))
+    }
 }
 
 impl Layers {
-    /// Reads every place for the engine that `code` names.
+    /// What every place says of the engine that `code` names.
     pub(crate) fn collect(
         code: &Settings,
-        surroundings: &Surroundings,
+        sources: &Sources,
+        in_test: Option<InTest>,
     ) -> Result<Self, SettingsError> {
         let (engine, engine_source) = code.engine_and_source();
-        let environment = Environment::read(surroundings)?;
-        let file = File::open(surroundings, &environment)?;
-
-        let mut figment = Figment::new();
-        if let Some(file) = &file {
-            for layer in file.layers(&engine, None) {
-                figment = figment.merge(layer);
-            }
+        let in_file = sources.file.iter();
+        let in_file = in_file.flat_map(|file| file.layers(&engine, None));
+        let (mut figment, mut names_variable) = (Figment::new(), false);
+        for layer in in_file.chain([code.layer()]) {
+            names_variable |= layer.has("env");
+            figment = figment.merge(layer);
         }
-        let figment = figment.merge(code.layer());
 
         let mut layers = Self {
             url_variable: names::url_variable(&engine),
@@ -122,35 +155,50 @@ impl Layers {
             before: code.before_hooks().to_vec(),
             code_migrations: code.code_migrations().clone(),
             fixtures: code.code_fixtures().clone(),
-            in_test: code.test_position().cloned(),
-            surroundings: surroundings.clone(),
-            environment: Arc::new(environment),
-            file: file.map(Arc::new),
+            in_test,
+            sources: sources.clone(),
             nodes_in_code: code.nodes().to_vec(),
             node: None,
-            figment,
+            stack: Stack::default(),
             engine,
             engine_source,
         };
-        if let Some((variable, _)) = layers.get::<String>("env")? {
-            layers.url_variable = variable;
+        if names_variable {
+            layers.stack = Stack::of(figment.clone());
+            if let Some((variable, _)) = layers.get::<String>("env")? {
+                layers.url_variable = variable;
+            }
         }
-        let overrides = layers.environment.layer(
+        let overrides = sources.environment.layer(
             &layers.engine,
             &layers.url_variable,
             layers.in_test.is_some(),
         )?;
-        layers.figment = layers.figment.merge(&overrides);
+        layers.stack = Stack::of(figment.merge(&overrides));
         Ok(layers)
+    }
+
+    /// The settings of the engine; in a test with this URL where nobody gives one, if there is one.
+    pub(crate) fn engine(
+        &self,
+        test_url: Option<&'static str>,
+    ) -> Result<EngineSettings, SettingsError> {
+        EngineSettings::read(self, test_url).map_err(|error| *error)
+    }
+
+    /// The settings of the program itself (its runtime and its signals), which need no database to be configured.
+    pub(crate) fn program(&self) -> Result<ProgramSettings, SettingsError> {
+        ProgramSettings::read(self)
     }
 
     /// The nodes of the engine, in the order of their names.
     pub(super) fn nodes(&self) -> BTreeSet<String> {
-        let in_file = self.file.iter().flat_map(|file| file.nodes(&self.engine));
+        let file = self.sources.file.iter();
+        let in_file = file.flat_map(|file| file.nodes(&self.engine));
         let in_code = self.nodes_in_code.iter().map(|(name, _)| name.as_str());
         let mut nodes: BTreeSet<String> = in_file.chain(in_code).map(str::to_owned).collect();
         if self.in_test.is_none() {
-            for node in self.environment.nodes(&self.engine) {
+            for node in self.sources.environment.nodes(&self.engine) {
                 let variable = names::node_in_variables(&self.engine, &node);
                 let is_it = |known: &String| {
                     names::variable_prefix(&names::node_in_variables(&self.engine, known))
@@ -173,7 +221,7 @@ impl Layers {
         let variables = names::node_in_variables(&self.engine, node);
         let url_variable = format!("{}URL", names::variable_prefix(&variables));
         let mut own = Figment::new();
-        if let Some(file) = &self.file {
+        if let Some(file) = &self.sources.file {
             for layer in file.layers(&self.engine, Some(node)) {
                 own = own.merge(layer);
             }
@@ -185,12 +233,9 @@ impl Layers {
             before.extend_from_slice(settings.before_hooks());
         }
         let only_url = self.in_test.is_some();
-        own = own.merge(
-            &self
-                .environment
-                .layer(&variables, &url_variable, only_url)?,
-        );
-        if own.find_value("url").is_err() {
+        let environment = &self.sources.environment;
+        own = own.merge(&environment.layer(&variables, &url_variable, only_url)?);
+        if !own.contains("url") {
             return Err(SettingsError::NodeWithoutUrl {
                 engine: self.engine.clone(),
                 node: node.to_owned(),
@@ -207,11 +252,9 @@ impl Layers {
             code_migrations: Migrations::None,
             fixtures: Fixtures::default(),
             in_test: self.in_test.clone(),
-            surroundings: self.surroundings.clone(),
-            environment: Arc::clone(&self.environment),
-            file: self.file.clone(),
+            sources: self.sources.clone(),
             nodes_in_code: vec![],
-            figment: self.figment.clone().merge(own),
+            stack: Stack::of(self.stack.figment.clone().merge(own)),
         })
     }
 
@@ -220,15 +263,15 @@ impl Layers {
         &self,
         name: &'static str,
     ) -> Result<Option<(T, Source)>, SettingsError> {
-        let Some((value, source)) = self.raw(name) else {
+        let Some((value, source)) = self.stack.find(name) else {
             return Ok(None);
         };
-        match T::read(&value) {
+        match T::read(value) {
             Some(read) => Ok(Some((read, source))),
             None => Err(SettingsError::BadValue {
                 engine: self.engine.clone(),
                 setting: name,
-                value: form::show_raw(&value),
+                value: form::show_raw(value),
                 origin: source.to_string(),
                 accepts: T::ACCEPTS,
             }),
@@ -237,9 +280,7 @@ impl Layers {
 
     /// The value that wins, as it was written.
     pub(super) fn raw(&self, name: &str) -> Option<(Value, Source)> {
-        let value = self.figment.find_value(name).ok()?;
-        let metadata = self.figment.get_metadata(value.tag())?;
-        let source = Source::from_text(metadata.interpolate(&Profile::Default, &[name]));
-        Some((value, source))
+        let (value, source) = self.stack.find(name)?;
+        Some((value.clone(), source))
     }
 }

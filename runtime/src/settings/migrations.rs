@@ -1,12 +1,14 @@
 //! The migrations of an engine, in the three shapes they come in.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use once_cell::sync::Lazy;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
@@ -28,6 +30,10 @@ pub(crate) enum Migrations {
     /// A driver's own set.
     Migrator(SharedMigrator),
 }
+
+/// What was read out of [`Migrations::Embedded`], by where in the program the files are and how many: all tests of a crate
+/// begin with the same, and the driver hashes each file.
+static EMBEDDED: Lazy<Mutex<HashMap<(usize, usize), SharedMigrator>>> = Lazy::new(Mutex::default);
 
 /// A [`Migrator`] that is owned or `static`.
 #[derive(Clone)]
@@ -95,11 +101,16 @@ impl Migrations {
                 Err(error) => Err(with_causes(&error)),
             },
             Self::Embedded { files, .. } => {
-                let migrations: Result<Vec<_>, _> =
-                    files.iter().filter_map(|file| migration(*file)).collect();
-                Ok(Some(SharedMigrator::new(Migrator::with_migrations(
-                    migrations?,
-                ))))
+                let place = (files.as_ptr().addr(), files.len());
+                let mut embedded = EMBEDDED.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(known) = embedded.get(&place) {
+                    return Ok(Some(known.clone()));
+                }
+                let migrations = files.iter().filter_map(|file| migration(*file));
+                let migrations = migrations.collect::<Result<Vec<_>, _>>()?;
+                let migrator = SharedMigrator::new(Migrator::with_migrations(migrations));
+                embedded.insert(place, migrator.clone());
+                Ok(Some(migrator))
             }
             Self::Migrator(migrator) => Ok(Some(migrator.clone())),
         }

@@ -21,8 +21,9 @@
 //! - Every section of the file is checked for misspelt names, also those that this run does not use.
 //! - A file is looked for in the working directory, then in the directories above it.
 //!
-//! Reading happens in three steps: each place becomes a [`Layer`](layer::Layer) of raw values with their sources,
-//! [`Layers`] stacks them, and the typed structures ([`EngineSettings`], [`ProgramSettings`]) read their values out.
+//! Reading happens in three steps: each of the [`Sources`] becomes a [`Layer`](layer::Layer) of raw values with their
+//! sources, [`Layers`](layer::Layers) stacks them, and the typed structures ([`EngineSettings`], [`ProgramSettings`]) read
+//! their values out.
 
 mod builder;
 mod connect;
@@ -43,12 +44,12 @@ mod servers;
 mod setters;
 mod sharing;
 mod source;
+mod sources;
 mod surroundings;
 #[cfg(test)]
 mod tests;
 mod url;
 
-pub(crate) use builder::InTest;
 pub use builder::Settings;
 pub(crate) use connect::Prepare;
 pub(crate) use engine::EngineSettings;
@@ -56,20 +57,15 @@ pub use error::SettingsError;
 pub use fixtures::Seeded;
 pub(crate) use form::{Flavor, Isolation};
 pub(crate) use hosts::{Hosts, Target};
-pub(crate) use layer::Layers;
+pub(crate) use layer::{InTest, Layers};
 pub(crate) use migrations::{Migrations, SharedMigrator};
 pub(crate) use names::{nearest, section};
 pub(crate) use program::ProgramSettings;
 pub use setters::IntoDuration;
-pub(crate) use surroundings::Surroundings;
+pub(crate) use sources::Sources;
 pub use url::DatabaseUrl;
 
 /// The settings of the engine that `code` names, from all four sources of this process.
 pub(crate) fn resolve(code: &Settings) -> Result<EngineSettings, SettingsError> {
-    EngineSettings::read(&Layers::collect(code, &Surroundings::of_process())?)
-}
-
-/// The settings of the program itself (its runtime and its signals), which need no database to be configured.
-pub(crate) fn resolve_program(code: &Settings) -> Result<ProgramSettings, SettingsError> {
-    ProgramSettings::read(&Layers::collect(code, &Surroundings::of_process())?)
+    Layers::collect(code, &Sources::of_process()?, None)?.engine(None)
 }

@@ -20,7 +20,7 @@ pub(crate) struct ProgramSettings {
 }
 
 impl ProgramSettings {
-    pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
+    pub(super) fn read(layers: &Layers) -> Result<Self, SettingsError> {
         Ok(Self {
             flavor: layers
                 .get("flavor")?

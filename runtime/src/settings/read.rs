@@ -13,6 +13,7 @@ use super::layer::Layers;
 use super::migrations::Migrations;
 use super::names::{self, DEFAULT_ENGINE};
 use super::source::Source;
+use super::sources::Sources;
 use super::url::{self, DatabaseUrl};
 
 /// A setting as logs and errors show it.
@@ -35,7 +36,8 @@ impl fmt::Debug for Shown {
     }
 }
 
-/// Reads settings out of the layers and notes how each is shown.
+/// Reads settings out of the layers and notes how each is shown. Errors are in boxes, because they are large and there are
+/// many readings in one function.
 pub(super) struct Reader<'a> {
     pub(super) layers: &'a Layers,
     pub(super) shown: Vec<Shown>,
@@ -47,7 +49,7 @@ impl Reader<'_> {
         &mut self,
         name: &'static str,
         default: T,
-    ) -> Result<T, SettingsError> {
+    ) -> Result<T, Box<SettingsError>> {
         let (value, source) = self
             .layers
             .get(name)?
@@ -64,7 +66,7 @@ impl Reader<'_> {
     pub(super) fn maybe<T: Form>(
         &mut self,
         name: &'static str,
-    ) -> Result<Option<T>, SettingsError> {
+    ) -> Result<Option<T>, Box<SettingsError>> {
         let Some((value, source)) = self.layers.get::<T>(name)? else {
             self.shown.push(Shown {
                 name,
@@ -81,12 +83,15 @@ impl Reader<'_> {
         Ok(Some(value))
     }
 
-    pub(super) fn url(&mut self) -> Result<DatabaseUrl, SettingsError> {
-        let in_test = self.layers.in_test.as_ref().and_then(|in_test| in_test.url);
-        let (written, source) = match (self.layers.get::<String>("url")?, in_test) {
+    /// The URL, or this one where nobody gives any.
+    pub(super) fn url(
+        &mut self,
+        otherwise: Option<&'static str>,
+    ) -> Result<DatabaseUrl, Box<SettingsError>> {
+        let (written, source) = match (self.layers.get::<String>("url")?, otherwise) {
             (Some(written), _) => written,
             (None, Some(url)) => (url.to_owned(), Source::default_value()),
-            (None, None) => return Err(self.no_url()),
+            (None, None) => return Err(self.no_url().into()),
         };
         let url = DatabaseUrl::parse(&written).map_err(|reason| SettingsError::MalformedUrl {
             engine: self.layers.engine.clone(),
@@ -104,7 +109,7 @@ impl Reader<'_> {
     }
 
     /// The URL past a pooler, if there is one.
-    pub(super) fn direct_url(&mut self) -> Result<Option<DatabaseUrl>, SettingsError> {
+    pub(super) fn direct_url(&mut self) -> Result<Option<DatabaseUrl>, Box<SettingsError>> {
         let name = "direct_url";
         let Some(written) = self.maybe::<String>(name)? else {
             return Ok(None);
@@ -122,9 +127,10 @@ impl Reader<'_> {
                     .unwrap_or_default(),
                 reason,
             })
+            .map_err(Box::new)
     }
 
-    pub(super) fn migrations(&mut self) -> Result<Migrations, SettingsError> {
+    pub(super) fn migrations(&mut self) -> Result<Migrations, Box<SettingsError>> {
         let name = "migrations";
         let (migrations, source) = match self.layers.raw(name) {
             None => {
@@ -165,7 +171,7 @@ impl Reader<'_> {
     }
 
     fn directory(&self, written: &str) -> PathBuf {
-        self.layers.surroundings.path(written)
+        self.layers.sources.surroundings.path(written)
     }
 
     /// Says everywhere that was looked at; an engine that nothing knows of is probably misspelt.
@@ -173,11 +179,14 @@ impl Reader<'_> {
         let Layers {
             engine,
             url_variable,
-            environment,
-            file,
-            surroundings,
+            sources,
             ..
         } = self.layers;
+        let Sources {
+            surroundings,
+            environment,
+            file,
+        } = sources;
         let (section, directory) = (names::section(engine), surroundings.directory.display());
         let in_file = file
             .as_ref()
@@ -210,11 +219,11 @@ impl Reader<'_> {
 
     fn unknown_engine(&self) -> SettingsError {
         let Layers {
-            engine,
-            environment,
-            file,
-            ..
+            engine, sources, ..
         } = self.layers;
+        let Sources {
+            environment, file, ..
+        } = sources;
         let mut known: BTreeSet<String> = environment.engines().collect();
         known.extend(
             file.iter()

@@ -1,6 +1,5 @@
 //! What the settings can see of the process: its working directory and its environment.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(super) directory: PathBuf,
-    pub(super) variables: BTreeMap<String, OsString>,
+    /// In no order: most of them are never looked at, and every test of a program takes them down.
+    pub(super) variables: Vec<(String, OsString)>,
 }
 
 impl Surroundings {
@@ -24,6 +24,11 @@ impl Surroundings {
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
                 .collect(),
         }
+    }
+
+    pub(super) fn variable(&self, name: &str) -> Option<&OsString> {
+        let mut variables = self.variables.iter();
+        variables.find_map(|(known, value)| (known == name).then_some(value))
     }
 
     /// The nearest file of this name in the working directory or above it.

@@ -27,7 +27,7 @@ impl Isolated {
     /// Why there is none: no server, a missing right, a migration or a fixture that fails.
     pub(crate) async fn new<'a>(
         test: &Test,
-        engines: impl Iterator<Item = &'a mut EngineSettings>,
+        engines: impl Iterator<Item = &'a mut Arc<EngineSettings>>,
     ) -> Result<Self, Error> {
         let mut wishes = Vec::new();
         for settings in engines {
@@ -37,7 +37,7 @@ impl Isolated {
                 continue;
             }
             if settings.isolation == Isolation::Rollback {
-                settings.only_one_connection();
+                Arc::make_mut(settings).only_one_connection();
             }
             let ground = ground::of(settings)?;
             wishes.push((ground, settings));
@@ -64,7 +64,7 @@ impl Isolated {
     async fn lease(
         &mut self,
         ground: Arc<dyn Ground>,
-        settings: &mut EngineSettings,
+        settings: &mut Arc<EngineSettings>,
     ) -> Result<(), Error> {
         let recipe = Arc::new(Recipe::new(settings).await?);
         let lease = if settings.isolation == Isolation::Rollback {
@@ -72,7 +72,7 @@ impl Isolated {
         } else {
             ground.lease(recipe, self.test.clone()).await?
         };
-        settings.isolate(lease.url().clone(), lease.session(), lease.lent());
+        Arc::make_mut(settings).isolate(lease.url().clone(), lease.session(), lease.lent());
         self.leases.push(lease);
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! What a database holds when a test gets it.
 
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use once_cell::sync::Lazy;
 use sha2::{Digest, Sha256};
 
 use super::error::TestError;
@@ -13,33 +16,33 @@ use crate::settings::{DatabaseUrl, EngineSettings};
 /// Changed when databases made by an older version of this crate must not be used by this one.
 const VERSION: &str = "1";
 
+/// The fingerprints of this process: by what they are made of, which many tests have in common.
+///
+/// A hash that tells recipes apart on every machine is slow to compute in a build that is not optimized, as tests are.
+static FINGERPRINTS: Lazy<Mutex<HashMap<Vec<u8>, String>>> = Lazy::new(Mutex::default);
+
 /// Migrations, extensions and fixtures, and how they come into an empty database.
 pub(crate) struct Recipe {
-    pub(super) settings: EngineSettings,
-    fingerprint: Sha256,
+    pub(super) settings: Arc<EngineSettings>,
+    /// All of it, one part after the other.
+    parts: Vec<u8>,
 }
 
 impl Recipe {
     /// Reads what there is to read.
-    pub(super) async fn new(settings: &EngineSettings) -> Result<Self, Error> {
-        let mut settings = settings.clone();
+    pub(super) async fn new(settings: &Arc<EngineSettings>) -> Result<Self, Error> {
         let migrator = settings.migrator().await?;
-        // One after the other, and no connection longer than that takes.
-        settings.max_size = 1;
-        settings.min_size = 0;
-        settings.lazy = false;
-
-        let mut fingerprint = Sha256::new();
+        let mut parts = Vec::new();
         let mut add = |part: &[u8]| {
             // With its length, so that what one part ends with is not what the next begins with.
-            fingerprint.update(part.len().to_be_bytes());
-            fingerprint.update(part);
+            parts.extend_from_slice(&part.len().to_be_bytes());
+            parts.extend_from_slice(part);
         };
         add(VERSION.as_bytes());
         for migration in migrator.iter().flat_map(|migrator| migrator.iter()) {
             add(&migration.version.to_be_bytes());
             add(migration.description.as_bytes());
-            add(format!("{:?}", migration.migration_type).as_bytes());
+            add(migration.migration_type.suffix().as_bytes());
             add(&migration.checksum);
         }
         for extension in &settings.extensions {
@@ -50,22 +53,17 @@ impl Recipe {
             add(sql.as_bytes());
         }
         Ok(Self {
-            settings,
-            fingerprint,
+            settings: Arc::clone(settings),
+            parts,
         })
     }
 
     /// The fingerprint of what the database holds, together with what the server adds, such as its version.
     pub(super) fn fingerprint(&self, of_server: &str) -> String {
-        let mut fingerprint = self.fingerprint.clone();
-        fingerprint.update(of_server);
-        let mut text = String::new();
-        // 64 bits tell a few thousand recipes apart, and leave room in a database's name.
-        for byte in &fingerprint.finalize()[..8] {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        let parts = [&self.parts, of_server.as_bytes()].concat();
+        let mut known = FINGERPRINTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.entry(parts);
+        known.or_insert_with_key(|parts| hex(parts)).clone()
     }
 
     /// Fills the empty database at this URL. When it returns, no session on it is left.
@@ -74,9 +72,14 @@ impl Recipe {
     ///
     /// The migration or the fixture that failed, with its file and line.
     pub(super) async fn fill(&self, url: DatabaseUrl) -> Result<(), Error> {
-        let mut settings = self.settings.clone();
+        let mut settings = EngineSettings::clone(&self.settings);
         settings.url = url;
-        let engine = backend::engine_of(settings.clone())?;
+        // One after the other, and no connection longer than that takes.
+        settings.max_size = 1;
+        settings.min_size = 0;
+        settings.lazy = false;
+        let settings = Arc::new(settings);
+        let engine = backend::engine_of(Arc::clone(&settings))?;
         engine.start_with(settings, Base::Own).await?;
         let mut outcome = Ok(());
         for (name, sql) in self.settings.fixtures.scripts() {
@@ -94,4 +97,15 @@ impl Recipe {
             .await;
         outcome
     }
+}
+
+/// A hash of these bytes in letters and digits.
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    // 64 bits tell a few thousand recipes apart, and leave room in a database's name.
+    for byte in &Sha256::digest(bytes)[..8] {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

@@ -17,6 +17,7 @@ pub(in crate::backend) static COCKROACH: Dialect = Dialect {
     // Every node reads and writes: <https://www.cockroachlabs.com/docs/stable/architecture/overview>.
     session_state: Some("SELECT current_setting('default_transaction_read_only')::bool::int::int8"),
     version: "SELECT version()",
+    library: None,
     pooler_sign: None,
     diagnose: |code, message| match code? {
         // <https://www.cockroachlabs.com/docs/stable/node-shutdown>

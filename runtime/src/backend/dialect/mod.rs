@@ -8,7 +8,7 @@ mod sqlite;
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(super) use self::cockroach::COCKROACH;
 pub(super) use self::mysql::MYSQL;
@@ -36,6 +36,8 @@ pub(crate) struct Dialect {
     pub(crate) session_state: Option<&'static str>,
     /// A query for the server's version as text.
     pub(crate) version: &'static str,
+    /// The version, once asked for, where the server is a library of this process.
+    pub(crate) library: Option<&'static OnceLock<String>>,
     /// A query for 1 where a pooler seems to stand between the driver and the server, and 0 elsewhere.
     pub(crate) pooler_sign: Option<&'static str>,
     /// What a failed connection attempt means.

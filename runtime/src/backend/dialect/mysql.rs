@@ -15,6 +15,7 @@ pub(in crate::backend) static MYSQL: Dialect = Dialect {
     // A replica is one that the operator lets only read: <https://mariadb.com/kb/en/server-system-variables/#read_only>.
     session_state: Some("SELECT CAST(IF(@@global.read_only, 3, 0) AS SIGNED)"),
     version: "SELECT VERSION()",
+    library: None,
     pooler_sign: None,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: the driver gives the SQLSTATE as code, which does not
     // tell these apart where it is HY000 or 08004, so the message's own words decide there.

@@ -30,6 +30,7 @@ pub(in crate::backend) static POSTGRES: Dialect = Dialect {
         "SELECT (current_setting('default_transaction_read_only')::bool::int + 2 * pg_is_in_recovery()::int)::int8",
     ),
     version: "SHOW server_version",
+    library: None,
     // The driver's start-up packet sets the encoding, and the server knows that it came from the client. A pooler has a
     // start-up packet of its own, and sets later what it knows of its clients' wishes.
     // <https://www.postgresql.org/docs/current/view-pg-settings.html>

@@ -1,6 +1,10 @@
 //! SQLite: a file, or memory.
 
+use std::sync::OnceLock;
+
 use super::{Diagnosis, Dialect, MigrationsLock};
+
+static VERSION: OnceLock<String> = OnceLock::new();
 
 pub(in crate::backend) static SQLITE: Dialect = Dialect {
     name: "SQLite",
@@ -9,6 +13,7 @@ pub(in crate::backend) static SQLITE: Dialect = Dialect {
     session: None,
     session_state: None,
     version: "SELECT sqlite_version()",
+    library: Some(&VERSION),
     pooler_sign: None,
     // <https://www.sqlite.org/rescode.html>
     diagnose: |code, _| {

@@ -351,10 +351,10 @@ fn a_variable_that_is_not_unicode() {
     use std::os::unix::ffi::OsStringExt;
 
     let mut place = Place::new();
-    place.surroundings.variables.insert(
+    place.surroundings.variables.push((
         "DATABASE_URL".to_owned(),
         OsString::from_vec(b"sqlite:\xff".to_vec()),
-    );
+    ));
     assert_eq!(
         place.error(&Settings::new()),
         "the value of the environment variable DATABASE_URL is not valid Unicode; set it anew"
@@ -378,17 +378,18 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
         place
             .layers(&Settings::new())
             .unwrap()
+            .sources
             .environment
             .misspelt(engine)
     };
     assert_eq!(
         misspelt("default"),
         [
+            "POOLHOUSE_LASY is not a variable of poolhouse; did you mean POOLHOUSE_LAZY?",
             "POOLHOUSE_MAXSIZE is not a variable of poolhouse; did you mean POOLHOUSE_MAX_SIZE?",
             "POOLHOUSE_MAX_CONNECTIONS is not a variable of poolhouse; did you mean POOLHOUSE_MAX_SIZE?",
             "POOLHOUSE_MIGRATOR has no effect: `migrator` cannot be set in the environment",
             "POOLHOUSE_URL is not a variable of poolhouse; did you mean DATABASE_URL?",
-            "POOLHOUSE_LASY is not a variable of poolhouse; did you mean POOLHOUSE_LAZY?",
         ]
     );
     assert_eq!(

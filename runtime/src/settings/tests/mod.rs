@@ -9,12 +9,14 @@ mod secrets;
 mod sharing;
 mod sources;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{EngineSettings, Layers, Settings, SettingsError, Surroundings};
+use super::layer::Layers;
+use super::sources::Sources;
+use super::surroundings::Surroundings;
+use super::{EngineSettings, Settings, SettingsError};
 
 /// A working directory and an environment; the directory is gone when this is dropped.
 struct Place {
@@ -35,7 +37,7 @@ impl Place {
         fs::create_dir_all(&root).unwrap();
         let surroundings = Surroundings {
             directory: root.clone(),
-            variables: BTreeMap::new(),
+            variables: vec![],
         };
         Self { root, surroundings }
     }
@@ -53,9 +55,9 @@ impl Place {
     }
 
     fn variable(mut self, name: &str, value: &str) -> Self {
-        self.surroundings
-            .variables
-            .insert(name.to_owned(), value.into());
+        let variables = &mut self.surroundings.variables;
+        variables.retain(|(known, _)| known != name);
+        variables.push((name.to_owned(), value.into()));
         self
     }
 
@@ -67,11 +69,11 @@ impl Place {
     }
 
     fn resolve(&self, code: &Settings) -> Result<EngineSettings, SettingsError> {
-        EngineSettings::read(&self.layers(code)?)
+        self.layers(code)?.engine(None)
     }
 
     fn layers(&self, code: &Settings) -> Result<Layers, SettingsError> {
-        Layers::collect(code, &self.surroundings)
+        Layers::collect(code, &Sources::read(self.surroundings.clone())?, None)
     }
 
     /// The settings of the default engine when the code says nothing.

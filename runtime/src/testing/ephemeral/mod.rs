@@ -26,6 +26,7 @@ mod make;
 mod shared;
 
 use std::io;
+use std::sync::Arc;
 
 use self::make::Make;
 use super::error::TestError;
@@ -74,7 +75,7 @@ type Outcome = Result<String, Failure>;
 /// # Errors
 ///
 /// A program that is not there, with its package; or why the server does not start, with what it says.
-pub(super) async fn settle(settings: &mut EngineSettings) -> Result<(), Error> {
+pub(super) async fn settle(settings: &mut Arc<EngineSettings>) -> Result<(), Error> {
     let Some(make) = Make::of_url(settings.url.expose()) else {
         return Ok(());
     };
@@ -87,7 +88,7 @@ pub(super) async fn settle(settings: &mut EngineSettings) -> Result<(), Error> {
         Ok(url) => {
             let url = DatabaseUrl::parse(url)
                 .map_err(|reason| TestError::new(settings, reason, "This is a bug"))?;
-            settings.move_to(url);
+            Arc::make_mut(settings).move_to(url);
             Ok(())
         }
         Err(Failure { what, cure }) => {

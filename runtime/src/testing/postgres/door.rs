@@ -12,7 +12,7 @@ use super::counts::Counts;
 use super::stock::Leased;
 use crate::error::Error;
 use crate::pool::{Asked, Connector, Lent, open_for};
-use crate::settings::DatabaseUrl;
+use crate::settings::{DatabaseUrl, EngineSettings};
 use crate::testing::recipe::Recipe;
 use crate::testing::url;
 
@@ -41,7 +41,7 @@ pub(super) fn connector(
     recipe: &Recipe,
     url: DatabaseUrl,
 ) -> Result<Arc<Connector<Postgres>>, Error> {
-    let mut settings = recipe.settings.clone();
+    let mut settings = EngineSettings::clone(&recipe.settings);
     settings.url = url;
     // The engine runs it when it takes the connection.
     settings.session = None;

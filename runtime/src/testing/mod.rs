@@ -40,6 +40,8 @@ mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod recipe;
+#[cfg(all(unix, any(feature = "sqlite", feature = "ephemeral")))]
+mod scratch;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod site;
 #[cfg(feature = "sqlite")]

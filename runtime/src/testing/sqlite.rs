@@ -5,18 +5,19 @@
 //!   gate                      held while a folder of a process is made (shared) or looked through (exclusive)
 //!   <fingerprint>.db          a template; it is renamed to this when it is complete
 //!   <fingerprint>.lock        held while it is made
+//!   kept/<test>.db            the database of a failed test
+//! <the same, or in memory>/
 //!   run-<process>/lock        held for as long as the process lives
 //!   run-<process>/<n>.db      the database of one test
-//!   kept/<test>.db            the database of a failed test
 //! ```
 //!
-//! The file system is the server here: locks on files end with the process, and so tell what a killed one has left.
+//! What tests write is in memory where there is room, unless `TMPDIR` names a folder. The file system is the server here: locks on files end with the process, and so tell what a killed one has left.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -34,7 +35,7 @@ use crate::error::Error;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Nothing is to survive a crash of the machine, so nothing has to reach the disk.
-const SESSION: &str = "PRAGMA synchronous = OFF";
+const SPARE_THE_DISK: &str = "PRAGMA synchronous = OFF";
 
 /// The folder, once for the process.
 static GROUND: Lazy<Arc<Folder>> = Lazy::new(|| {
@@ -43,11 +44,12 @@ static GROUND: Lazy<Arc<Folder>> = Lazy::new(|| {
         .find_map(|name| std::env::var(name).ok())
         .unwrap_or_default();
     let user: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
+    let root = std::env::temp_dir().join(format!("poolhouse-{user}"));
     Arc::new(Folder {
-        root: std::env::temp_dir()
-            .join(format!("poolhouse-{user}"))
-            .join("sqlite"),
+        root: root.join("sqlite"),
+        memory: in_memory().map(|memory| memory.join("sqlite")),
         next: AtomicU64::new(0),
+        tidied: AtomicBool::new(false),
         run: Mutex::new(None),
     })
 });
@@ -62,9 +64,14 @@ pub(crate) fn ground(_: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
 }
 
 struct Folder {
+    /// What outlives a process.
     root: PathBuf,
+    /// What does not, where there is memory for it.
+    memory: Option<PathBuf>,
     /// The number of the next test's file.
     next: AtomicU64,
+    /// Whether this process has removed what others have left.
+    tidied: AtomicBool,
     run: Mutex<Option<Run>>,
 }
 
@@ -74,6 +81,19 @@ struct Run {
     leases: usize,
     /// Held for as long as this process lives.
     _lock: File,
+}
+
+impl Run {
+    /// Removes the folder, in which nothing but the lock is left unless something went wrong.
+    fn remove(&self) -> io::Result<()> {
+        unless_gone(fs::remove_file(self.path.join("lock")))?;
+        match fs::remove_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                unless_gone(fs::remove_dir_all(&self.path))
+            }
+            removed => unless_gone(removed),
+        }
+    }
 }
 
 impl Folder {
@@ -121,9 +141,13 @@ impl Ground for Folder {
         recipe: Arc<Recipe>,
         test: Test,
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
-        // In the background, because a template that is begun is to be finished.
-        Box::pin(background::run(async move {
-            let template = self.template(&recipe).await?;
+        Box::pin(async move {
+            let template = self.template(&recipe);
+            if !template.exists() {
+                // In the background, because a template that is begun is to be finished.
+                let (folder, recipe) = (Arc::clone(&self), Arc::clone(&recipe));
+                background::run(async move { folder.make_template(&recipe).await }).await?;
+            }
             let path = self
                 .copy(&template)
                 .map_err(|error| self.trouble(&recipe, &error))?;
@@ -138,7 +162,7 @@ impl Ground for Folder {
                 ended: false,
             };
             Ok(Box::new(lease) as Box<dyn Lease>)
-        }))
+        })
     }
 
     fn list(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
@@ -157,36 +181,38 @@ impl Ground for Folder {
 }
 
 impl Folder {
-    /// The complete template of this recipe.
-    async fn template(&self, recipe: &Recipe) -> Result<PathBuf, Error> {
+    /// Where the template of this recipe is, or will be when it is complete.
+    fn template(&self, recipe: &Recipe) -> PathBuf {
         let fingerprint = recipe.fingerprint("sqlite");
-        let path = self.root.join(format!("{fingerprint}.db"));
+        self.root.join(format!("{fingerprint}.db"))
+    }
+
+    /// Makes the template of this recipe, unless another one just does.
+    async fn make_template(&self, recipe: &Recipe) -> Result<(), Error> {
+        let path = self.template(recipe);
         let trouble = |error: io::Error| self.trouble(recipe, &error);
+        fs::create_dir_all(&self.root).map_err(trouble)?;
+        let lock = path.with_extension("lock");
+        let lock = tokio::task::spawn_blocking(move || locked(&lock)).await;
+        let lock = lock.map_err(io::Error::other).flatten().map_err(trouble)?;
+        // Another one may have made it while this one waited.
         if !path.exists() {
-            fs::create_dir_all(&self.root).map_err(trouble)?;
-            let lock = self.root.join(format!("{fingerprint}.lock"));
-            let lock = tokio::task::spawn_blocking(move || locked(&lock)).await;
-            let lock = lock.map_err(io::Error::other).flatten().map_err(trouble)?;
-            // Another one may have made it while this one waited.
-            if !path.exists() {
-                let unfinished = self.root.join(format!("{fingerprint}.unfinished"));
-                remove_database(&unfinished).map_err(trouble)?;
-                let url = format!("sqlite:{}?mode=rwc", unfinished.display());
-                if let Ok(url) = DatabaseUrl::parse(&url) {
-                    recipe.fill(url).await?;
-                }
-                fs::rename(&unfinished, &path).map_err(trouble)?;
+            let unfinished = path.with_extension("unfinished");
+            remove_database(&unfinished).map_err(trouble)?;
+            let url = format!("sqlite:{}?mode=rwc", unfinished.display());
+            if let Ok(url) = DatabaseUrl::parse(&url) {
+                recipe.fill(url).await?;
             }
-            drop(lock);
+            fs::rename(&unfinished, &path).map_err(trouble)?;
         }
-        // Its age is the time since it was last used.
-        let used = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
-        used.map_err(trouble)?;
-        Ok(path)
+        drop(lock);
+        Ok(())
     }
 
     /// A new copy of the template.
     fn copy(&self, template: &Path) -> io::Result<PathBuf> {
+        // Its age is the time since it was last used.
+        File::open(template)?.set_modified(SystemTime::now())?;
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         let run = match &mut *run {
             Some(run) => run,
@@ -199,16 +225,17 @@ impl Folder {
         Ok(path)
     }
 
-    /// Makes the folder of this process, and removes those of processes that are gone.
+    /// Makes the folder of this process, and the first time removes those of processes that are gone.
     fn begin_run(&self) -> io::Result<Run> {
         let gate = open_lock(&self.root.join("gate"))?;
         // Whoever waits for the gate looks through the same folder a moment later.
-        if gate.try_lock().is_ok() {
+        if !self.tidied.swap(true, Relaxed) && gate.try_lock().is_ok() {
             self.remove_remains()?;
             gate.unlock()?;
         }
         gate.lock_shared()?;
-        let path = self.root.join(format!("run-{}", process::id()));
+        let folder = self.memory.as_ref().unwrap_or(&self.root);
+        let path = folder.join(format!("run-{}", process::id()));
         fs::create_dir_all(&path)?;
         let lock = locked(&path.join("lock"))?;
         Ok(Run {
@@ -220,7 +247,8 @@ impl Folder {
 
     /// Removes what killed processes have left, and templates that nobody uses. The gate is held.
     fn remove_remains(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.root)? {
+        let in_memory = self.memory.iter().flat_map(fs::read_dir).flatten();
+        for entry in fs::read_dir(&self.root)?.chain(in_memory) {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with("run-") {
@@ -248,7 +276,7 @@ impl Folder {
             for suffix in ["", "-wal", "-shm"] {
                 let from = with_suffix(path, suffix);
                 if from.exists() {
-                    fs::rename(from, with_suffix(kept, suffix))?;
+                    move_file(&from, &with_suffix(kept, suffix))?;
                 }
             }
         } else {
@@ -258,7 +286,7 @@ impl Folder {
         if let Some(open) = &mut *run {
             open.leases -= 1;
             if open.leases == 0 {
-                unless_gone(fs::remove_dir_all(&open.path))?;
+                open.remove()?;
                 *run = None;
             }
         }
@@ -288,7 +316,8 @@ impl Lease for FileLease {
     }
 
     fn session(&self) -> Option<&'static str> {
-        Some(SESSION)
+        // It makes a session open the file at once, and files in memory are written nowhere.
+        self.folder.memory.is_none().then_some(SPARE_THE_DISK)
     }
 
     fn end(mut self: Box<Self>, keep: bool) -> BoxFuture<'static, Option<String>> {
@@ -316,6 +345,32 @@ impl Drop for FileLease {
         if !self.ended {
             self.give_back(None);
         }
+    }
+}
+
+/// The folder of this user for files in memory; `None` where they are better off elsewhere.
+#[cfg(unix)]
+fn in_memory() -> Option<PathBuf> {
+    if std::env::var_os("TMPDIR").is_some() {
+        return None;
+    }
+    // One that is somebody else's is no reason not to test.
+    super::scratch::in_memory()?.ok()
+}
+
+#[cfg(not(unix))]
+fn in_memory() -> Option<PathBuf> {
+    None
+}
+
+/// Moves a file, from memory to a disk if need be.
+fn move_file(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            fs::copy(from, to)?;
+            fs::remove_file(from)
+        }
+        moved => moved,
     }
 }
 

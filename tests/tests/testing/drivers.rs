@@ -3,6 +3,8 @@
 //! Each driver has a server of its own, so that what is left on it is known to be left by the driver's runs.
 
 use std::fs;
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -394,6 +396,75 @@ async fn on_sqlite_a_failed_test_keeps_its_file_and_a_passed_one_leaves_nothing(
     // Passing takes nothing away, and adds nothing.
     passes(&run("pass"));
     assert_eq!(left_below(folder.path()), left);
+}
+
+/// What one test does to the process is not to change what the next one gets.
+#[test]
+fn a_test_may_leave_the_folder_whose_settings_the_others_have() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join(".env"),
+        "DATABASE_URL=postgres://nobody@localhost/nowhere",
+    )
+    .unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["on_file::", "--test-threads=1"])
+        .env("TMPDIR", folder.path())
+        .env(FATE, "move")
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    passes(&output);
+}
+
+/// Where there is memory for them and no `TMPDIR`, the files of a run are there, and what is kept is not.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
+    let user = format!("poolhouse{}", std::process::id());
+    let kept_below = Path::new("/tmp").join(format!("poolhouse-{user}"));
+    let run = |fate: &str| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["on_file::inserts", "--exact", "--quiet"])
+            .env_remove("TMPDIR")
+            .env("USER", &user)
+            .env(FATE, fate)
+            .env_remove("RUST_BACKTRACE")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    };
+    let uid = fs::metadata("/proc/self").unwrap().uid();
+    let in_memory = Path::new("/dev/shm").join(format!("poolhouse-{uid}/sqlite"));
+
+    let mut child = run("hang").spawn().unwrap();
+    let name = format!("run-{}", child.id());
+    let places = [&in_memory, &kept_below.join("sqlite")].map(|place| place.join(&name));
+    eventually("the test has its database", async || {
+        let there = places.iter().any(|place| place.join("0.db").exists());
+        anyhow::ensure!(there, "neither of {places:?} holds one");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    passes(&run("pass").output().unwrap());
+    assert!(places.iter().all(|place| !place.exists()), "{places:?}");
+
+    let output = run("fail").output().unwrap();
+    let kept = kept_below.join("sqlite/kept/testing.on_file.inserts.db");
+    let url = format!("sqlite:{}", kept.display());
+    assert!(said(&output).contains(&url), "{}", said(&output));
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(rows, 1);
+    connection.close().await.unwrap();
+    fs::remove_dir_all(kept_below).unwrap();
 }
 
 /// As under `cargo nextest`, which has a process for each test: one looks for remains while others come and go.

@@ -1,4 +1,6 @@
-//! A test on SQLite that [`drivers`](crate::drivers) runs again, in a process with a temporary folder of its own.
+//! Tests on SQLite that [`drivers`](crate::drivers) runs again, in processes with a temporary folder of their own.
+
+use std::time::Duration;
 
 use poolhouse::{SqliteEngine, with_pool};
 
@@ -11,9 +13,23 @@ async fn inserts(db: SqliteEngine) {
         .execute(&db)
         .await
         .unwrap();
-    assert_ne!(
-        std::env::var(FATE).as_deref(),
-        Ok("fail"),
-        "as the driver wishes"
-    );
+    match std::env::var(FATE).as_deref() {
+        Ok("fail") => panic!("as the driver wishes"),
+        // Until the driver kills the process.
+        Ok("hang") => tokio::time::sleep(Duration::MAX).await,
+        // To where a `.env` names another database.
+        Ok("move") => std::env::set_current_dir(std::env::temp_dir()).unwrap(),
+        _ => {}
+    }
+}
+
+/// After the one above: libtest goes by the names.
+#[with_pool]
+#[tokio::test]
+async fn inserts_after_it(db: SqliteEngine) {
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(mode, "wal");
 }

@@ -2,16 +2,16 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, process};
 
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{Uid, User};
 
 use super::Failure;
+use crate::testing::scratch::{in_memory, own_folder};
 
 /// Where distributions put servers that are not on a user's `PATH`.
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"];
@@ -19,12 +19,6 @@ const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/usr/local/b
 /// Debian keeps each major version of Postgres in a folder of its own, off the `PATH`.
 #[cfg(feature = "postgres")]
 const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
-
-/// Memory that behaves like a disk, on Linux.
-const MEMORY: &str = "/dev/shm";
-
-/// So much must be free there: an empty server takes 40 MB, a template and its copies 10 MB each.
-const ROOM: u64 = 1 << 30;
 
 /// A program from the `PATH` or a system folder.
 pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, Failure> {
@@ -122,13 +116,7 @@ pub(super) fn running() -> io::Result<PathBuf> {
     if let Some(folder) = env::var_os(FOLDER_VARIABLE) {
         return own_folder(&std::path::absolute(folder)?);
     }
-    let memory = Path::new(MEMORY);
-    let room = statvfs(memory).map_or(0, |of| of.fragment_size() * of.blocks_available());
-    if room >= ROOM {
-        own_folder(memory)
-    } else {
-        own_folder(&env::temp_dir())
-    }
+    in_memory().unwrap_or_else(|| own_folder(&env::temp_dir()))
 }
 
 /// The folder of this user's files that are worth keeping.
@@ -142,27 +130,6 @@ pub(super) fn cache() -> io::Result<PathBuf> {
         }
         None => own_folder(&env::temp_dir()),
     }
-}
-
-/// A folder `poolhouse-<user>` that nobody else can have put there.
-fn own_folder(parent: &Path) -> io::Result<PathBuf> {
-    let user = Uid::effective().as_raw();
-    let folder = parent.join(format!("poolhouse-{user}"));
-    match DirBuilder::new().mode(0o711).create(&folder) {
-        // What the process's mask has taken away, the server's account needs, to pass through.
-        Ok(()) => fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = fs::symlink_metadata(&folder)?;
-            if !found.is_dir() || found.uid() != user {
-                return Err(io::Error::other(format!(
-                    "{} is not ours",
-                    folder.display()
-                )));
-            }
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(folder)
 }
 
 /// Makes a folder that is the caller's alone.

@@ -193,8 +193,16 @@ async fn prepare<DB: Backend>(
     let mut checkout = pool.checkout(Holder::Engine).await?;
     let version = match connector.known_version() {
         Some(version) => version,
-        None => meet(&mut checkout, connector).await?,
+        None => {
+            checkout
+                .run(|connection, _| DB::text(connection, connector.dialect().version))
+                .await?
+        }
     };
+    checkout
+        .run(|connection, _| Box::pin(connector.look_for_pooler(connection)))
+        .await?;
+    connector.note_version(&version);
     if migrator.is_some() || !settings.extensions.is_empty() {
         if let Some(direct) = pool::open_direct(connector).await? {
             checkout = direct;
@@ -208,46 +216,6 @@ async fn prepare<DB: Backend>(
         kind: connector.dialect().name,
         version,
     }))
-}
-
-/// Asks a server that nobody has asked yet for its version, and whether it is met straight.
-async fn meet<DB: Backend>(
-    checkout: &mut Checkout<DB>,
-    connector: &Connector<DB>,
-) -> sqlx::Result<String> {
-    let version = checkout
-        .run(|connection, _| DB::text(connection, connector.dialect().version))
-        .await?;
-    warn_of_pooler(checkout, connector).await?;
-    connector.note_version(&version);
-    Ok(version)
-}
-
-/// Says so when there seems to be a pooler that nobody has told us of.
-async fn warn_of_pooler<DB: Backend>(
-    checkout: &mut Checkout<DB>,
-    connector: &Connector<DB>,
-) -> sqlx::Result<()> {
-    let settings = &connector.settings;
-    let Some(sign) = connector.dialect().pooler_sign else {
-        return Ok(());
-    };
-    if settings.pooler.is_some() {
-        return Ok(());
-    }
-    let seen = checkout
-        .run(|connection, _| DB::number(connection, sign))
-        .await?;
-    if seen != 0 {
-        tracing::warn!(
-            engine = %settings.engine,
-            "a pooler seems to stand between here and the server: what the driver has set for its session did not reach it. \
-             In transaction mode, statements meet sessions where they are not prepared, and fail or give the answers of \
-             others: set pooler = \"pgbouncer\". {}",
-            settings.describe("url"),
-        );
-    }
-    Ok(())
 }
 
 async fn create_extensions<DB: Backend>(checkout: &mut Checkout<DB>, connector: &Connector<DB>) {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -35,6 +36,10 @@ pub(crate) struct Connector<DB: Backend> {
     configured: &'static Dialect,
     /// What answers there, where that is another.
     spoken: OnceLock<&'static Dialect>,
+    /// The server's, as its first session told.
+    version: OnceLock<String>,
+    /// Whether a pooler was looked for.
+    looked: AtomicBool,
     pub(super) hosts: Hosts<DB>,
     pub(super) credentials: Credentials<DB>,
     /// Opens connections past a pooler, when it is known where the server is.
@@ -58,6 +63,14 @@ impl<DB: Backend> Opened<DB> {
         match self.connection.take() {
             Some(connection) => connection,
             None => unreachable!("only what consumes the whole takes the connection"),
+        }
+    }
+
+    /// [`Connector::look_for_pooler`]; what fails here is for the connection's first user to find out.
+    pub(super) async fn look_for_pooler(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            let limit = self.connector.settings.connect_timeout;
+            let _ = timeout(limit, self.connector.look_for_pooler(connection)).await;
         }
     }
 
@@ -103,6 +116,8 @@ impl<DB: Backend> Connector<DB> {
             settings,
             configured: dialect,
             spoken: OnceLock::new(),
+            version: OnceLock::new(),
+            looked: AtomicBool::new(false),
             hosts,
             credentials,
             goodbyes: tokio::sync::Mutex::default(),
@@ -231,13 +246,13 @@ impl<DB: Backend> Connector<DB> {
         (self.dialect().in_memory)(self.settings.url.expose())
     }
 
-    /// The server's version, if an earlier engine has asked for it: on the connection that was lent to this one, or of a
-    /// library, which is the same for all engines.
+    /// The server's version, if a session has told it, or an earlier engine has asked for it: on the connection that was
+    /// lent to this one, or of a library, which is the same for all engines.
     pub(crate) fn known_version(&self) -> Option<String> {
-        match (self.dialect().library, &self.lent) {
-            (Some(version), _) => version.get().cloned(),
-            (None, lent) => lent.as_ref()?.version(),
-        }
+        let of_library = || self.dialect().library?.get().cloned();
+        let told = self.version.get().cloned();
+        told.or_else(of_library)
+            .or_else(|| self.lent.as_ref()?.version())
     }
 
     /// Keeps the server's version for the next engine.
@@ -248,6 +263,34 @@ impl<DB: Backend> Connector<DB> {
         if let Some(lent) = &self.lent {
             lent.note_version(version);
         }
+    }
+
+    /// Says so, once, when there seems to be a pooler that nobody has told us of. Not of a connection that another engine
+    /// has asked before.
+    pub(crate) async fn look_for_pooler(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> sqlx::Result<()> {
+        let Some(sign) = self.dialect().pooler_sign else {
+            return Ok(());
+        };
+        let is_known = self
+            .lent
+            .as_ref()
+            .is_some_and(|lent| lent.version().is_some());
+        if self.settings.pooler.is_some() || is_known || self.looked.swap(true, Relaxed) {
+            return Ok(());
+        }
+        if DB::number(connection, sign).await? != 0 {
+            tracing::warn!(
+                engine = %self.settings.engine,
+                "a pooler seems to stand between here and the server: what the driver has set for its session did not reach \
+                 it. In transaction mode, statements meet sessions where they are not prepared, and fail or give the answers \
+                 of others: set pooler = \"pgbouncer\". {}",
+                self.settings.describe("url"),
+            );
+        }
+        Ok(())
     }
 
     /// Makes a connection what the settings want, and asks for the id of its session unless that is known.
@@ -281,7 +324,12 @@ impl<DB: Backend> Connector<DB> {
         while let Some(session) = &self.dialect().session {
             let answer = DB::text(connection, session.greet).await?;
             match (session.read)(&answer) {
-                Greeted::Id(id) => return Ok(Some(SessionId { id, host })),
+                Greeted::Id { id, version } => {
+                    if let Some(version) = version {
+                        let _ = self.version.set(version);
+                    }
+                    return Ok(Some(SessionId { id, host }));
+                }
                 Greeted::Speaks(other) => {
                     let _ = self.spoken.set(other);
                 }

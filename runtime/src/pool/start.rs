@@ -95,7 +95,14 @@ impl<DB: Backend> Inner<DB> {
 impl<DB: Backend> Own<DB> {
     /// Opens that many connections at once. If one fails for good, the others are closed again.
     async fn open_side_by_side(&self, wanted: usize) -> Result<(), StartError> {
-        let openings = (0..wanted).map(|_| open_patiently(&self.yard.connector));
+        let openings = (0..wanted).map(|nth| async move {
+            let mut opened = open_patiently(&self.yard.connector).await?;
+            if nth == 0 {
+                // While the others are opening, so that it takes no time of its own.
+                opened.look_for_pooler().await;
+            }
+            Ok(opened)
+        });
         let mut opened = Vec::with_capacity(wanted);
         let mut failure = None;
         // All to their end: they share the start's time limit, and the first error is to be told when all is closed.

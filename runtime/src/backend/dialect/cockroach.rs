@@ -10,7 +10,10 @@ pub(in crate::backend) static COCKROACH: Dialect = Dialect {
         // A schema change inside a transaction is to be part of it, and not to commit what comes before it:
         // <https://www.cockroachlabs.com/docs/stable/session-variables>.
         greet: "SET autocommit_before_ddl = off; SHOW session_id",
-        read: |answer| Greeted::Id(answer.into()),
+        read: |answer| Greeted::Id {
+            id: answer.into(),
+            version: None,
+        },
         // <https://www.cockroachlabs.com/docs/stable/cancel-session>
         end: |id| format!("CANCEL SESSION IF EXISTS '{id}'"),
     }),

@@ -34,7 +34,7 @@ pub(crate) struct Dialect {
     /// A query for what the server says of itself: 1 when its sessions only read, 2 when it follows another server, 3 when
     /// both, and 0 else. `None` where there are no hosts.
     pub(crate) session_state: Option<&'static str>,
-    /// A query for the server's version as text.
+    /// A query for the server's version as text, for where the greeting does not tell it.
     pub(crate) version: &'static str,
     /// The version, once asked for, where the server is a library of this process.
     pub(crate) library: Option<&'static OnceLock<String>>,
@@ -64,7 +64,7 @@ pub(crate) struct Dialect {
 /// How a session is told from others, and ended from outside.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Statements that every new session runs, and that tell its id.
+    /// Statements that every new session runs, and that tell its id and perhaps the server's version.
     pub(crate) greet: &'static str,
     /// Reads the answer.
     pub(crate) read: fn(answer: &str) -> Greeted,
@@ -74,8 +74,11 @@ pub(crate) struct Session {
 
 /// What a new session has told.
 pub(crate) enum Greeted {
-    /// The id by which its server knows it.
-    Id(Arc<str>),
+    /// The id by which its server knows it, and the server's version if the answer holds it.
+    Id {
+        id: Arc<str>,
+        version: Option<String>,
+    },
     /// The URL says one database, and another answers that speaks its protocol.
     Speaks(&'static Dialect),
 }

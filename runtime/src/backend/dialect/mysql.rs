@@ -7,8 +7,17 @@ pub(in crate::backend) static MYSQL: Dialect = Dialect {
     feature: "mysql",
     schemes: &["mysql", "mariadb"],
     session: Some(Session {
-        greet: "SELECT CAST(CONNECTION_ID() AS CHAR)",
-        read: |answer| Greeted::Id(answer.into()),
+        greet: "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), VERSION()) AS CHAR)",
+        read: |answer| {
+            let (id, version) = match answer.split_once(' ') {
+                Some((id, version)) => (id, Some(version.to_owned())),
+                None => (answer, None),
+            };
+            Greeted::Id {
+                id: id.into(),
+                version,
+            }
+        },
         // <https://mariadb.com/kb/en/kill/>
         end: |id| format!("KILL CONNECTION {id}"),
     }),

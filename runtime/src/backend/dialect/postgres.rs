@@ -13,8 +13,14 @@ pub(in crate::backend) static POSTGRES: Dialect = Dialect {
             Some((_, version)) if version.starts_with(COCKROACH.name) => {
                 Greeted::Speaks(&COCKROACH)
             }
-            Some((id, _)) => Greeted::Id(id.into()),
-            None => Greeted::Id(answer.into()),
+            Some((id, version)) => Greeted::Id {
+                id: id.into(),
+                version: server_version(version),
+            },
+            None => Greeted::Id {
+                id: answer.into(),
+                version: None,
+            },
         },
         // <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL>
         // The process id may be another session's by now, so only one that looks like ours is ended.
@@ -95,3 +101,9 @@ pub(in crate::backend) static POSTGRES: Dialect = Dialect {
         )
     }),
 };
+
+/// What `SHOW server_version` would answer, out of what `version()` does: `PostgreSQL 16.4 (Debian 16.4-1) on x86_64…`.
+fn server_version(version: &str) -> Option<String> {
+    let (version, _) = version.strip_prefix("PostgreSQL ")?.split_once(" on ")?;
+    Some(version.to_owned())
+}

@@ -1,4 +1,5 @@
-//! `cargo bench --bench test_isolation [-- postgres mariadb sqlite]`: what isolation costs a test.
+//! `cargo bench --bench test_isolation [-- postgres mariadb sqlite bare]`: what isolation costs a test; with `bare`, one
+//! without migrations alone.
 //!
 //! The same 200 tests (50 migrations, a table each; a test inserts and counts) run through `#[sqlx::test]` and through
 //! `#[with_pool]` with `isolation = "database"` and `"rollback"`, on private servers, in one process (as `cargo test`
@@ -26,6 +27,10 @@ const TESTS: u32 = 200;
 
 /// Warm rounds of what the bar is made of.
 const ROUNDS: usize = 3;
+
+/// Warm rounds without migrations: as many as fit into this time, but not fewer than those above and not more than these.
+const BARE_TIME: Duration = Duration::from_secs(20);
+const BARE_ROUNDS: usize = 21;
 
 /// Longer than ext4 remembers freed inodes.
 const REST: Duration = Duration::from_secs(6);
@@ -71,16 +76,21 @@ async fn main() -> anyhow::Result<()> {
         binary: build()?,
         starts: tempfile::NamedTempFile::new()?,
     };
-    let nextest = has_nextest();
     println!(
         "{:<22} {:<11} {:<5} {:>9} {:>8} {:>9}",
         "tests", "runner", "state", "ms/test", "cpu ms", "start"
     );
     let mut bar = Bar::default();
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with('-'))
-        .collect();
+    let words = std::env::args().skip(1);
+    let words = words.filter(|word| !word.starts_with('-'));
+    let (bare, wanted): (Vec<String>, Vec<String>) = words.partition(|word| word == "bare");
+    let runners: &[Runner] = if !bare.is_empty() {
+        &[]
+    } else if has_nextest() {
+        &[Runner::CargoTest, Runner::Nextest]
+    } else {
+        &[Runner::CargoTest]
+    };
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
     for (kind, name, prefix) in [
         (Kind::Postgres, "postgres", "postgres"),
@@ -97,7 +107,7 @@ async fn main() -> anyhow::Result<()> {
             url: server.url.clone(),
             process: server.process_id(),
         };
-        bench.kind(prefix, &there, nextest, &mut bar)?;
+        bench.kind(prefix, &there, runners, &mut bar)?;
     }
     if is_wanted("sqlite") {
         let folder = tempfile::tempdir()?;
@@ -105,7 +115,7 @@ async fn main() -> anyhow::Result<()> {
             url: format!("sqlite:{}", folder.path().join("bench.db").display()),
             process: None,
         };
-        bench.kind("sqlite", &there, nextest, &mut bar)?;
+        bench.kind("sqlite", &there, runners, &mut bar)?;
     }
     print!("{bar}");
     Ok(())
@@ -131,7 +141,7 @@ impl std::fmt::Display for Bar {
         for (prefix, ratio) in &self.bare {
             writeln!(
                 f,
-                "{prefix} without migrations: sqlx takes {ratio:.1} times as long as poolhouse"
+                "{prefix} without migrations: sqlx takes {ratio:.2} times as long as poolhouse"
             )?;
         }
         let Some([sqlx, database, rollback]) = &self.postgres else {
@@ -153,13 +163,10 @@ impl Bench {
         &self,
         prefix: &str,
         there: &There,
-        nextest: bool,
+        runners: &[Runner],
         bar: &mut Bar,
     ) -> anyhow::Result<()> {
-        for runner in [Runner::CargoTest, Runner::Nextest] {
-            if runner == Runner::Nextest && !nextest {
-                continue;
-            }
+        for &runner in runners {
             let ways = ["sqlx", "database", "rollback"];
             let suites = ways.map(|way| format!("{prefix}_{way}"));
             let for_the_bar = prefix == "postgres" && runner == Runner::CargoTest;
@@ -175,7 +182,11 @@ impl Bench {
     /// The same without migrations.
     fn bare(&self, prefix: &str, there: &There, bar: &mut Bar) -> anyhow::Result<()> {
         let suites = ["sqlx", "database"].map(|way| format!("{prefix}_bare_{way}"));
-        let [sqlx, database] = self.rows(&suites, Runner::CargoTest, there, ROUNDS)?;
+        let begun = Instant::now();
+        self.run(&suites[0], Runner::CargoTest, there)?;
+        let fit = BARE_TIME.as_millis() / begun.elapsed().as_millis().max(1) / 2;
+        let rounds = usize::try_from(fit)?.clamp(ROUNDS, BARE_ROUNDS);
+        let [sqlx, database] = self.rows(&suites, Runner::CargoTest, there, rounds)?;
         let ratio = sqlx.wall.as_secs_f64() / database.wall.as_secs_f64();
         bar.bare.push((prefix.to_owned(), ratio));
         Ok(())
@@ -195,7 +206,9 @@ impl Bench {
         let mut rounds = [const { Vec::new() }; N];
         for _ in 0..turns {
             for (suite, runs) in suites.iter().zip(&mut rounds) {
-                std::thread::sleep(REST);
+                if there.process.is_some() {
+                    std::thread::sleep(REST);
+                }
                 runs.push(self.run(suite, runner, there)?);
             }
         }

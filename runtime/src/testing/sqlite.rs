@@ -13,12 +13,13 @@
 //!
 //! What tests write is in memory where there is room, unless `TMPDIR` names a folder. The file system is the server here: locks on files end with the process, and so tell what a killed one has left.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use futures_core::future::BoxFuture;
@@ -37,6 +38,9 @@ use crate::settings::{DatabaseUrl, EngineSettings};
 /// Nothing is to survive a crash of the machine, so nothing has to reach the disk.
 const SPARE_THE_DISK: &str = "PRAGMA synchronous = OFF";
 
+/// The size in bytes up to which a template's content is kept by the processes that copy it.
+const SMALL: u64 = 1 << 20;
+
 /// The folder, once for the process.
 static GROUND: Lazy<Arc<Folder>> = Lazy::new(|| {
     let user = ["USER", "LOGNAME", "USERNAME"]
@@ -51,6 +55,7 @@ static GROUND: Lazy<Arc<Folder>> = Lazy::new(|| {
         next: AtomicU64::new(0),
         tidied: AtomicBool::new(false),
         run: Mutex::new(None),
+        small: Mutex::default(),
     })
 });
 
@@ -73,6 +78,8 @@ struct Folder {
     /// Whether this process has removed what others have left.
     tidied: AtomicBool,
     run: Mutex<Option<Run>>,
+    /// The content of small templates that this process has used.
+    small: Mutex<HashMap<PathBuf, Arc<[u8]>>>,
 }
 
 /// The folder of this process, while a test has a file in it.
@@ -143,7 +150,7 @@ impl Ground for Folder {
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
         Box::pin(async move {
             let template = self.template(&recipe);
-            if !template.exists() {
+            if !self.small().contains_key(&template) && !template.exists() {
                 // In the background, because a template that is begun is to be finished.
                 let (folder, recipe) = (Arc::clone(&self), Arc::clone(&recipe));
                 background::run(async move { folder.make_template(&recipe).await }).await?;
@@ -211,8 +218,6 @@ impl Folder {
 
     /// A new copy of the template.
     fn copy(&self, template: &Path) -> io::Result<PathBuf> {
-        // Its age is the time since it was last used.
-        File::open(template)?.set_modified(SystemTime::now())?;
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         let run = match &mut *run {
             Some(run) => run,
@@ -220,9 +225,31 @@ impl Folder {
         };
         let number = self.next.fetch_add(1, Relaxed);
         let path = run.path.join(format!("{number}.db"));
-        fs::copy(template, &path)?;
+        let known = self.small().get(template).cloned();
+        match known {
+            Some(content) => fs::write(&path, content)?,
+            None => self.copy_file(template, &path)?,
+        }
         run.leases += 1;
         Ok(path)
+    }
+
+    /// Copies a template that this process has not used, or that is large.
+    fn copy_file(&self, template: &Path, path: &Path) -> io::Result<()> {
+        let file = File::open(template)?;
+        // Its age is the time since a process began to use it.
+        file.set_modified(SystemTime::now())?;
+        if file.metadata()?.len() > SMALL {
+            return fs::copy(template, path).map(drop);
+        }
+        let content: Arc<[u8]> = fs::read(template)?.into();
+        fs::write(path, &content)?;
+        self.small().insert(template.to_owned(), content);
+        Ok(())
+    }
+
+    fn small(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<[u8]>>> {
+        self.small.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the folder of this process, and the first time removes those of processes that are gone.

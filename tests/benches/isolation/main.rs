@@ -85,7 +85,6 @@ macro_rules! insert_and_count {
 /// What each test does without a schema.
 macro_rules! select {
     ($db:ident) => {{
-        body_starts();
         let one: i64 = sqlx::query_scalar("SELECT count(*) FROM (SELECT 1 AS one) AS ones")
             .fetch_one(&$db)
             .await
@@ -104,8 +103,8 @@ suite!(sqlite_sqlx, [#[sqlx::test(migrator = "MIGRATOR")]], db: SqlitePool, inse
 suite!(sqlite_database, [#[with_pool(max_size = begin(5), migrator = MIGRATOR)] #[tokio::test]], db: SqliteEngine, insert_and_count!(db));
 suite!(sqlite_rollback, [#[with_pool(max_size = begin(5), migrator = MIGRATOR, isolation = "rollback")] #[tokio::test]], db: SqliteEngine, insert_and_count!(db));
 suite!(postgres_bare_sqlx, [#[sqlx::test(migrations = false)]], db: PgPool, select!(db));
-suite!(postgres_bare_database, [#[with_pool(max_size = begin(5), migrations = false)] #[tokio::test]], db: PgEngine, select!(db));
+suite!(postgres_bare_database, [#[with_pool(migrations = false)] #[tokio::test]], db: PgEngine, select!(db));
 suite!(mysql_bare_sqlx, [#[sqlx::test(migrations = false)]], db: MySqlPool, select!(db));
-suite!(mysql_bare_database, [#[with_pool(max_size = begin(5), migrations = false)] #[tokio::test]], db: MySqlEngine, select!(db));
+suite!(mysql_bare_database, [#[with_pool(migrations = false)] #[tokio::test]], db: MySqlEngine, select!(db));
 suite!(sqlite_bare_sqlx, [#[sqlx::test(migrations = false)]], db: SqlitePool, select!(db));
-suite!(sqlite_bare_database, [#[with_pool(max_size = begin(5), migrations = false)] #[tokio::test]], db: SqliteEngine, select!(db));
+suite!(sqlite_bare_database, [#[with_pool(migrations = false)] #[tokio::test]], db: SqliteEngine, select!(db));

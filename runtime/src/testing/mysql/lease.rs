@@ -20,6 +20,8 @@ pub(super) struct MySqlLease {
     /// The database, and its lock. `None` once it is given back.
     name: Option<String>,
     url: DatabaseUrl,
+    /// Whether it was empty.
+    was_empty: bool,
 }
 
 impl Site {
@@ -34,6 +36,7 @@ impl Site {
             site: Arc::clone(self),
             url: url::of_database(&recipe.settings, &name)?,
             name: Some(name.clone()),
+            was_empty: template.is_empty(),
         };
         self.copy(recipe, template, &name).await?;
         Ok(lease)
@@ -62,20 +65,23 @@ impl MySqlLease {
         let Some(name) = self.name.take() else {
             return;
         };
-        let site = Arc::clone(&self.site);
+        let (site, was_empty) = (Arc::clone(&self.site), self.was_empty);
         // The background runtime is there: it has leased the database.
         let _ = background::spawn(async move {
             let dropped = async {
-                // On a connection of its own, because others wait for the one with the locks.
-                let mut worker = site.session.another().await?;
-                let drop = sqlx::AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}"));
-                sqlx::raw_sql(drop).execute(&mut worker).await?;
-                sqlx::Connection::close(worker).await?;
-                site.session
-                    .take()
-                    .await?
-                    .unlock(std::slice::from_ref(&name))
-                    .await?;
+                let drop = format!("DROP DATABASE IF EXISTS {name}");
+                if was_empty {
+                    // There is little in it, if anything.
+                    site.session.take().await?.execute(drop).await?;
+                } else {
+                    // On a connection of its own, because others wait for the one with the locks.
+                    let mut worker = site.session.another().await?;
+                    let drop = sqlx::raw_sql(sqlx::AssertSqlSafe(drop));
+                    drop.execute(&mut worker).await?;
+                    sqlx::Connection::close(worker).await?;
+                }
+                let mut session = site.session.take().await?;
+                session.unlock(std::slice::from_ref(&name)).await?;
                 Ok::<_, Error>(())
             };
             if let Err(error) = dropped.await {

@@ -80,12 +80,25 @@ impl Schema {
         }))
     }
 
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// The statements that make an empty database of this name.
+    pub(super) fn begin(&self, name: &str) -> String {
+        format!(
+            "DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} {};",
+            self.defaults
+        )
+    }
+
     /// The statements that make the database of this name, all in one.
     pub(super) fn replay(&self, name: &str) -> String {
         let mut script = format!(
-            "DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} {}; USE {name}; \
+            "{} USE {name}; \
              SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION';",
-            self.defaults
+            self.begin(name)
         );
         for (table, create, columns) in &self.tables {
             // Writing to a string does not fail.

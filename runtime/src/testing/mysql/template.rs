@@ -32,6 +32,13 @@ pub(super) struct Templates(Mutex<HashMap<String, Arc<Known>>>);
 
 type Known = OnceCell<Result<Arc<Template>, Error>>;
 
+impl Template {
+    /// Whether a database like it takes no longer to make and to remove than it takes to connect.
+    pub(super) fn is_empty(&self) -> bool {
+        self.schema.as_ref().is_some_and(Schema::is_empty)
+    }
+}
+
 impl Site {
     /// The template of this recipe, made if it is not there.
     pub(super) async fn template(&self, recipe: &Recipe) -> Result<Arc<Template>, Error> {
@@ -87,6 +94,10 @@ impl Site {
         let Some(schema) = &template.schema else {
             return self.make(recipe, name).await;
         };
+        if schema.is_empty() {
+            let made = self.session.take().await?.execute(schema.begin(name)).await;
+            return made.map_err(|error| not_made(recipe, &error));
+        }
         let mut connection = self.session.another().await?;
         let made = sqlx::raw_sql(AssertSqlSafe(schema.replay(name)))
             .execute(&mut connection)

@@ -19,8 +19,12 @@ use tracing::{Event, Level, Metadata, span};
 const CRATE: &str = env!("CARGO_CRATE_NAME");
 
 /// The lines of one start.
-#[derive(Clone, Default)]
-pub(super) struct Early(Arc<Mutex<Vec<Line>>>);
+#[derive(Clone)]
+pub(super) struct Early {
+    /// Whether they are kept.
+    keeps: bool,
+    lines: Arc<Mutex<Vec<Line>>>,
+}
 
 struct Line {
     level: Level,
@@ -28,9 +32,17 @@ struct Line {
 }
 
 impl Early {
+    /// `keeps` is false in a test: who looks at one has a subscriber before it begins, and keeping costs every test.
+    pub(super) fn new(keeps: bool) -> Self {
+        Self {
+            keeps,
+            lines: Arc::default(),
+        }
+    }
+
     /// Runs the part of a start that does not wait; keeps what it logs, unless somebody listens already.
     pub(super) fn keep_of<T>(&self, part: impl FnOnce() -> T) -> T {
-        if somebody_listens() {
+        if !self.keeps || somebody_listens() {
             return part();
         }
         dispatcher::with_default(&Dispatch::new(self.clone()), part)
@@ -38,7 +50,7 @@ impl Early {
 
     /// As [`keep_of`](Self::keep_of), for the part that waits.
     pub(super) async fn keep<T>(&self, part: impl Future<Output = T>) -> T {
-        if somebody_listens() {
+        if !self.keeps || somebody_listens() {
             return part.await;
         }
         part.with_subscriber(Dispatch::new(self.clone())).await
@@ -61,7 +73,7 @@ impl Early {
 
     fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
         // Nothing panics while the lock is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,14 +159,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_start_logs_is_told_when_the_body_listens() {
-        let early = Early::default();
+        let early = Early::new(true);
         early.keep_of(|| tracing::warn!(engine = "default", "a slip"));
         early.keep(async { tracing::info!("started") }).await;
         early.keep(async { tracing::debug!("a detail") }).await;
         assert!(!somebody_listens());
 
         // The body's subscriber, which keeps what it hears.
-        let heard = Early::default();
+        let heard = Early::new(true);
         early
             .tell(async {
                 tokio::task::yield_now().await;
@@ -179,9 +191,9 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_kept_when_somebody_listens_already() {
-        let heard = Early::default();
+        let heard = Early::new(true);
         let _listening = tracing::subscriber::set_default(heard.clone());
-        let early = Early::default();
+        let early = Early::new(true);
         early.keep(async { tracing::info!("started") }).await;
         assert_eq!(texts(&heard), ["started"]);
         assert!(texts(&early).is_empty());

@@ -69,7 +69,7 @@ where
     P: Parameters,
     F: Future,
 {
-    let early = Early::default();
+    let early = Early::new(plan.test.is_none());
     let mut house = early.keep_of(|| House::look_up(plan, &parameters))?;
     let mut signals = Signals::listen(&house);
 

@@ -7,6 +7,7 @@
 //!   <fingerprint>.lock        held while it is made
 //!   kept/<test>.db            the database of a failed test
 //! <the same, or in memory>/
+//!   gate                      the same for this folder
 //!   run-<process>/lock        held for as long as the process lives
 //!   run-<process>/<n>.db      the database of one test
 //! ```
@@ -254,14 +255,23 @@ impl Folder {
 
     /// Makes the folder of this process, and the first time removes those of processes that are gone.
     fn begin_run(&self) -> io::Result<Run> {
-        let gate = open_lock(&self.root.join("gate"))?;
-        // Whoever waits for the gate looks through the same folder a moment later.
-        if !self.tidied.swap(true, Relaxed) && gate.try_lock().is_ok() {
-            self.remove_remains()?;
-            gate.unlock()?;
+        if !self.tidied.swap(true, Relaxed) {
+            for folder in [Some(&self.root), self.memory.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                fs::create_dir_all(folder)?;
+                let gate = open_lock(&folder.join("gate"))?;
+                // Whoever has it makes or looks through the same folder at this moment.
+                if gate.try_lock().is_ok() {
+                    remove_remains(folder)?;
+                }
+            }
         }
-        gate.lock_shared()?;
         let folder = self.memory.as_ref().unwrap_or(&self.root);
+        // That of the same folder: processes of one user may have different temporary folders, and share the memory.
+        let gate = open_lock(&folder.join("gate"))?;
+        gate.lock_shared()?;
         let path = folder.join(format!("run-{}", process::id()));
         fs::create_dir_all(&path)?;
         let lock = locked(&path.join("lock"))?;
@@ -270,27 +280,6 @@ impl Folder {
             leases: 0,
             _lock: lock,
         })
-    }
-
-    /// Removes what killed processes have left, and templates that nobody uses. The gate is held.
-    fn remove_remains(&self) -> io::Result<()> {
-        let in_memory = self.memory.iter().flat_map(fs::read_dir).flatten();
-        for entry in fs::read_dir(&self.root)?.chain(in_memory) {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("run-") {
-                unless_gone(remove_run(&path))?;
-            } else if name.ends_with(".db") {
-                let idle = fs::metadata(&path)?
-                    .modified()?
-                    .elapsed()
-                    .unwrap_or_default();
-                if idle > TEMPLATE_LIFE {
-                    fs::remove_file(&path)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Takes a test's database back.
@@ -399,6 +388,26 @@ fn move_file(from: &Path, to: &Path) -> io::Result<()> {
         }
         moved => moved,
     }
+}
+
+/// Removes what killed processes have left in a folder, and templates that nobody uses. Its gate is held.
+fn remove_remains(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("run-") {
+            unless_gone(remove_run(&path))?;
+        } else if name.ends_with(".db") {
+            let idle = fs::metadata(&path)?
+                .modified()?
+                .elapsed()
+                .unwrap_or_default();
+            if idle > TEMPLATE_LIFE {
+                fs::remove_file(&path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes the folder of a process that is gone.

@@ -480,21 +480,40 @@ fn on_sqlite_processes_come_and_go() {
     const EACH: usize = 50;
 
     let folder = tempfile::tempdir().unwrap();
+    side_by_side(SIDE_BY_SIDE, EACH, |_, command| {
+        command.env("TMPDIR", folder.path());
+    });
+    let left = left_below(folder.path());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// The same in memory, where processes with temporary folders of their own meet too.
+#[cfg(target_os = "linux")]
+#[test]
+fn on_sqlite_processes_come_and_go_in_memory() {
+    let users = ["one", "other"].map(|user| format!("poolhouse-{user}{}", std::process::id()));
+    side_by_side(16, 50, |nth, command| {
+        command.env_remove("TMPDIR").env("USER", &users[nth % 2]);
+    });
+    for user in users {
+        let user: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
+        fs::remove_dir_all(format!("/tmp/poolhouse-{user}")).unwrap();
+    }
+}
+
+/// So many processes at a time, each so often.
+fn side_by_side(processes: usize, each: usize, prepare: impl Fn(usize, &mut Command) + Sync) {
     std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
-            scope.spawn(|| {
-                for _ in 0..EACH {
-                    let output = Command::new(std::env::current_exe().unwrap())
-                        .arg("on_file::")
-                        .env("TMPDIR", folder.path())
-                        .env_remove("RUST_BACKTRACE")
-                        .output()
-                        .unwrap();
-                    passes(&output);
+        for nth in 0..processes {
+            let prepare = &prepare;
+            scope.spawn(move || {
+                for _ in 0..each {
+                    let mut command = Command::new(std::env::current_exe().unwrap());
+                    command.arg("on_file::").env_remove("RUST_BACKTRACE");
+                    prepare(nth, &mut command);
+                    passes(&command.output().unwrap());
                 }
             });
         }
     });
-    let left = left_below(folder.path());
-    assert!(left.is_empty(), "{left:?}");
 }

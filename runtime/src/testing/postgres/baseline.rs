@@ -8,10 +8,12 @@
 //! - the tables that are empty in the template are empty, and
 //! - the sequences stand where they stood.
 //!
-//! The first two are only looked at: if they do not hold, the database is dropped, and the next test gets a new copy. Where
-//! the server counts what is written into its catalogs, and the count is what it was, their rows need not be looked at. The
-//! last two are brought about, with `TRUNCATE` and `setval`. What the server keeps outside of the rows that it shows (free
-//! space, statistics, its own counters) differs and has no meaning for a query without `ORDER BY` guarantees.
+//! The first two are only looked at: if they do not hold, the database is dropped, and the next test gets a new copy. Before
+//! that, what the test has [`made`](super::made) in the schema goes away. Where the server counts what is written into its
+//! catalogs, and the count is what it was, their rows need not be looked at. The last two are brought about, with
+//! `TRUNCATE` and `setval`. What the server keeps beside the rows that it shows (free
+//! space, its own counters, and what it notes in place: statistics, and that a table ever had an index) differs and has no
+//! meaning for a query without `ORDER BY` guarantees.
 
 use std::fmt::Write;
 
@@ -19,12 +21,15 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::counts::{self, CATALOGS, Counts};
-use super::names;
 use super::stock::Leased;
 use super::template::execute;
+use super::{made, names};
 
 /// Rows of catalogs that do not belong to the schema: temporary schemas stay when their session has gone.
-const NAMESPACES: &str = "nspname !~ '^pg_(toast_)?temp_'";
+pub(super) const NAMESPACES: &str = "nspname !~ '^pg_(toast_)?temp_'";
+
+/// Schemas that are not the server's own.
+pub(super) const OF_USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 
 /// A transaction so long ago that the age of a row cannot be told for sure any more: half of the way round the counter.
 const TOO_OLD: i64 = 1 << 30;
@@ -114,15 +119,12 @@ impl Baseline {
         }
         let (oid, since) = (*oid, *since);
         // As plain queries: planning them once is all there is to it.
-        let row = sqlx::raw_sql(AssertSqlSafe(self.look(
-            oid,
-            since,
-            Counts::are_told(connection),
-        )))
-        .fetch_one(&mut *connection)
-        .await?;
+        let counts_are_told = Counts::are_told(connection);
+        let row = sqlx::raw_sql(AssertSqlSafe(self.look(oid, since, counts_are_told)))
+            .fetch_one(&mut *connection)
+            .await?;
         let (xid, nothing_elsewhere): (i64, bool) = (row.get(0), row.get(1));
-        let grown: Option<String> = row.get(2);
+        let mut grown: Option<String> = row.get(2);
         let counts = Counts::of(row.get(3), row.get(4));
         if !nothing_elsewhere {
             return Ok(None);
@@ -135,6 +137,14 @@ impl Baseline {
         // What is not counted, or was counted and taken back, the rows themselves tell.
         let is_counted_the_same = counted.is_some() && counted == counts;
         if !is_counted_the_same {
+            if made::drop_younger(connection, since).await? {
+                // What is gone cannot be emptied.
+                let look = format!("SELECT {}", self.grown(counts_are_told));
+                let row = sqlx::raw_sql(AssertSqlSafe(look))
+                    .fetch_one(&mut *connection)
+                    .await?;
+                grown = row.get(0);
+            }
             let look = format!("SELECT {}", unchanged(&self.catalog_rows(), since));
             let row = sqlx::raw_sql(AssertSqlSafe(look))
                 .fetch_one(&mut *connection)
@@ -176,20 +186,11 @@ impl Baseline {
     /// Begins a transaction, and queries its number; whether nothing of the database is kept elsewhere, and its owner asks,
     /// from whom no row is hidden; the names of the tables that are to be emptied, between tabs; and the counts.
     fn look(&self, oid: i64, since: u64, counts: bool) -> String {
-        let tables = relations("'r'");
-        let filled: Vec<String> = self.filled.iter().map(|(name, _)| literal(name)).collect();
-        let filled = if filled.is_empty() {
-            String::new()
+        let grown = self.grown(counts);
+        let counts = if counts {
+            counts::columns(oid)
         } else {
-            format!("WHERE name NOT IN ({})", filled.join(", "))
-        };
-        // A table that was never written to has no pages, and to ask for them is to look at its file.
-        let (counts, written) = if counts {
-            let written = "pg_stat_get_tuples_inserted(c.oid) > 0 AND pg_relation_size(c.oid) > 0";
-            (counts::columns(oid), written)
-        } else {
-            let none = "NULL::int8, NULL::int8".to_owned();
-            (none, "pg_relation_size(c.oid) > 0")
+            "NULL::int8, NULL::int8".to_owned()
         };
         // The functions behind the views: to plan what the views join takes longer than all the rest.
         format!(
@@ -198,9 +199,28 @@ impl Baseline {
              AND NOT EXISTS (SELECT FROM pg_prepared_xact() WHERE dbid = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_get_replication_slots() WHERE datoid = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = {oid}), \
-             (SELECT string_agg(name, E'\\t') FROM ({tables} AND {written}) AS grown (name) {filled}), \
-             {counts}",
+             {grown}, {counts}",
             in_row(since),
+        )
+    }
+
+    /// The names of the tables that are to be emptied, between tabs, as an expression.
+    fn grown(&self, counts: bool) -> String {
+        let tables = relations("'r'");
+        let filled: Vec<String> = self.filled.iter().map(|(name, _)| literal(name)).collect();
+        let filled = if filled.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE name NOT IN ({})", filled.join(", "))
+        };
+        // A table that was never written to has no pages, and to ask for them is to look at its file.
+        let written = if counts {
+            "pg_stat_get_tuples_inserted(c.oid) > 0 AND pg_relation_size(c.oid) > 0"
+        } else {
+            "pg_relation_size(c.oid) > 0"
+        };
+        format!(
+            "(SELECT string_agg(name, E'\\t') FROM ({tables} AND {written}) AS grown (name) {filled})"
         )
     }
 
@@ -283,8 +303,7 @@ impl Baseline {
 fn relations(kind: &str) -> String {
     format!(
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind = {kind} AND c.relpersistence <> 't' \
-         AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
+         WHERE c.relkind = {kind} AND c.relpersistence <> 't' AND {OF_USERS}"
     )
 }
 
@@ -302,6 +321,11 @@ fn unchanged(tables: &[(String, i64)], since: u64) -> String {
         in_row(since),
         each.join(" UNION ALL ")
     )
+}
+
+/// Whether the transaction of a row is younger than this one, as an expression.
+pub(super) fn younger(xmin: &str, than: u64) -> String {
+    format!("age({xmin}) < age('{}'::xid)", in_row(than))
 }
 
 /// A database that is what its template was.

@@ -7,6 +7,7 @@
 //! | `session` | the connection that holds them |
 //! | `template` | making a template, once |
 //! | `baseline` | what a template holds, and undoing what a test has changed |
+//! | `made` | what a test has made in the schema, dropped |
 //! | `counts` | what the server counts in a database |
 //! | `stock` | copies: made and leased |
 //! | `cleaning` | used databases: made clean for the next test, or dropped |
@@ -23,6 +24,7 @@ mod counts;
 mod door;
 mod lease;
 mod locks;
+mod made;
 mod names;
 mod reaper;
 mod session;

@@ -1,0 +1,63 @@
+//! What a test has made in the schema, and how it goes away again.
+//!
+//! To drop a table costs a tenth of a new copy of the template. Whether the schema is then what it was is not decided here:
+//! whoever drops, looks at all catalogs afterwards.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::baseline::{NAMESPACES, OF_USERS, younger};
+use super::template::execute;
+
+/// How long a drop waits for a lock. Nobody should hold one any more.
+const LOCK_TIMEOUT: &str = "1s";
+
+/// Drops what is younger than a transaction, in the one that has begun; false when there is nothing that could be dropped.
+///
+/// # Errors
+///
+/// The server does not let us drop one of them, most often because something else needs it.
+pub(super) async fn drop_younger(connection: &mut PgConnection, since: u64) -> sqlx::Result<bool> {
+    let row = sqlx::raw_sql(AssertSqlSafe(drops(since)))
+        .fetch_one(&mut *connection)
+        .await?;
+    let Some(drops) = row.try_get::<Option<String>, _>(0)? else {
+        return Ok(false);
+    };
+    // What goes with something else is gone when its turn comes, and the notices of that are for nobody.
+    let quietly =
+        format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL client_min_messages = error");
+    execute(connection, format!("{quietly}; {drops}")).await?;
+    Ok(true)
+}
+
+/// A query for the statements that drop what can be dropped by itself. Something else that is younger, such as a trigger on
+/// a table of the template or that table itself when it was altered, is found when the catalogs are looked at.
+fn drops(since: u64) -> String {
+    let young = |xmin: &str| younger(xmin, since);
+    format!(
+        "SELECT string_agg(format('DROP %s IF EXISTS %s CASCADE', kind, name), '; ' ORDER BY turn, oid) FROM ( \
+            SELECT 1, oid, 'SCHEMA', quote_ident(nspname) FROM pg_namespace WHERE {NAMESPACES} AND {} \
+            UNION ALL SELECT 2, oid, 'EXTENSION', quote_ident(extname) FROM pg_extension WHERE {} \
+            UNION ALL SELECT 3, c.oid, \
+                CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' \
+                    WHEN 'c' THEN 'TYPE' WHEN 'i' THEN 'INDEX' WHEN 'I' THEN 'INDEX' ELSE 'TABLE' END, \
+                format('%I.%I', n.nspname, c.relname) \
+                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'c', 'i', 'I') AND c.relpersistence <> 't' \
+                AND {OF_USERS} AND {} AND NOT EXISTS (SELECT FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid \
+                    WHERE i.indexrelid = c.oid AND {}) \
+            UNION ALL SELECT 4, t.oid, 'TYPE', t.oid::regtype::text FROM pg_type t \
+                JOIN pg_namespace n ON n.oid = t.typnamespace \
+                WHERE t.typtype IN ('d', 'e', 'r') AND {OF_USERS} AND {} \
+            UNION ALL SELECT 5, p.oid, 'ROUTINE', p.oid::regprocedure::text FROM pg_proc p \
+                JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {OF_USERS} AND {} \
+         ) AS made (turn, oid, kind, name)",
+        young("xmin"),
+        young("xmin"),
+        young("c.xmin"),
+        young("t.xmin"),
+        young("t.xmin"),
+        young("p.xmin"),
+    )
+}

@@ -1,5 +1,5 @@
 //! `cargo bench --bench test_isolation [-- postgres mariadb sqlite bare]`: what isolation costs a test; with `bare`, one
-//! without migrations alone.
+//! without migrations alone: one that makes its table, inserts and counts (`table`), and one that does nothing (`bare`).
 //!
 //! The same 200 tests (50 migrations, a table each; a test inserts and counts) run through `#[sqlx::test]` and through
 //! `#[with_pool]` with `isolation = "database"` and `"rollback"`, on private servers, in one process (as `cargo test`
@@ -132,16 +132,16 @@ struct There {
 struct Bar {
     /// Postgres, warm: `#[sqlx::test]`, `database` and `rollback`.
     postgres: Option<[Run; 3]>,
-    /// By the kind of database: how many times as long `#[sqlx::test]` takes without migrations.
+    /// Without migrations: what the tests are, and how many times as long `#[sqlx::test]` takes.
     bare: Vec<(String, f64)>,
 }
 
 impl std::fmt::Display for Bar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (prefix, ratio) in &self.bare {
+        for (tests, ratio) in &self.bare {
             writeln!(
                 f,
-                "{prefix} without migrations: sqlx takes {ratio:.2} times as long as poolhouse"
+                "{tests} without migrations: sqlx takes {ratio:.2} times as long as poolhouse"
             )?;
         }
         let Some([sqlx, database, rollback]) = &self.postgres else {
@@ -176,19 +176,22 @@ impl Bench {
                 bar.postgres = Some(warm);
             }
         }
-        self.bare(prefix, there, bar)
+        for body in ["table", "bare"] {
+            self.bare(&format!("{prefix}_{body}"), there, bar)?;
+        }
+        Ok(())
     }
 
-    /// The same without migrations.
-    fn bare(&self, prefix: &str, there: &There, bar: &mut Bar) -> anyhow::Result<()> {
-        let suites = ["sqlx", "database"].map(|way| format!("{prefix}_bare_{way}"));
+    /// Tests without migrations.
+    fn bare(&self, tests: &str, there: &There, bar: &mut Bar) -> anyhow::Result<()> {
+        let suites = ["sqlx", "database"].map(|way| format!("{tests}_{way}"));
         let begun = Instant::now();
         self.run(&suites[0], Runner::CargoTest, there)?;
         let fit = BARE_TIME.as_millis() / begun.elapsed().as_millis().max(1) / 2;
         let rounds = usize::try_from(fit)?.clamp(ROUNDS, BARE_ROUNDS);
         let [sqlx, database] = self.rows(&suites, Runner::CargoTest, there, rounds)?;
         let ratio = sqlx.wall.as_secs_f64() / database.wall.as_secs_f64();
-        bar.bare.push((prefix.to_owned(), ratio));
+        bar.bare.push((tests.to_owned(), ratio));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use sqlx::{MySqlPool, PgPool, SqlitePool};
 /// 50 migrations, a table each.
 static MIGRATOR: Migrator = sqlx::migrate!("benches/isolation/migrations");
 
+const CREATE: &str = include_str!("migrations/0025_table_25.sql");
 const INSERT: &str = "INSERT INTO table_25 (id, name) VALUES (1, 'Pythonistas')";
 const COUNT: &str = "SELECT count(*) FROM table_25";
 
@@ -82,7 +83,17 @@ macro_rules! insert_and_count {
     }};
 }
 
-/// What each test does without a schema.
+/// The same without migrations: each test makes the table itself.
+macro_rules! create_insert_and_count {
+    ($db:ident) => {{
+        sqlx::query(CREATE).execute(&$db).await.unwrap();
+        sqlx::query(INSERT).execute(&$db).await.unwrap();
+        let rows: i64 = sqlx::query_scalar(COUNT).fetch_one(&$db).await.unwrap();
+        assert_eq!(rows, 1);
+    }};
+}
+
+/// The least that a test without a schema can do.
 macro_rules! select {
     ($db:ident) => {{
         let one: i64 = sqlx::query_scalar("SELECT count(*) FROM (SELECT 1 AS one) AS ones")
@@ -108,3 +119,9 @@ suite!(mysql_bare_sqlx, [#[sqlx::test(migrations = false)]], db: MySqlPool, sele
 suite!(mysql_bare_database, [#[with_pool(migrations = false)] #[tokio::test]], db: MySqlEngine, select!(db));
 suite!(sqlite_bare_sqlx, [#[sqlx::test(migrations = false)]], db: SqlitePool, select!(db));
 suite!(sqlite_bare_database, [#[with_pool(migrations = false)] #[tokio::test]], db: SqliteEngine, select!(db));
+suite!(postgres_table_sqlx, [#[sqlx::test(migrations = false)]], db: PgPool, create_insert_and_count!(db));
+suite!(postgres_table_database, [#[with_pool(migrations = false)] #[tokio::test]], db: PgEngine, create_insert_and_count!(db));
+suite!(mysql_table_sqlx, [#[sqlx::test(migrations = false)]], db: MySqlPool, create_insert_and_count!(db));
+suite!(mysql_table_database, [#[with_pool(migrations = false)] #[tokio::test]], db: MySqlEngine, create_insert_and_count!(db));
+suite!(sqlite_table_sqlx, [#[sqlx::test(migrations = false)]], db: SqlitePool, create_insert_and_count!(db));
+suite!(sqlite_table_database, [#[with_pool(migrations = false)] #[tokio::test]], db: SqliteEngine, create_insert_and_count!(db));

@@ -187,8 +187,14 @@ async fn prepare<DB: Backend>(
 ) -> Result<Option<Server>, Error> {
     let settings = &connector.settings;
     let migrator = settings.migrator().await?;
-    if settings.lazy && migrator.is_none() && settings.extensions.is_empty() {
+    let changes_nothing = migrator.is_none() && settings.extensions.is_empty();
+    if settings.lazy && changes_nothing {
         return Ok(None);
+    }
+    let asks_nothing = changes_nothing && !connector.is_to_look_for_pooler();
+    if let (Some(version), true) = (connector.known_version(), asks_nothing) {
+        let kind = connector.dialect().name;
+        return Ok(Some(Server { kind, version }));
     }
     let mut checkout = pool.checkout(Holder::Engine).await?;
     let version = match connector.known_version() {
@@ -212,10 +218,8 @@ async fn prepare<DB: Backend>(
     if let Some(migrator) = migrator {
         migrate(checkout, connector, &migrator).await?;
     }
-    Ok(Some(Server {
-        kind: connector.dialect().name,
-        version,
-    }))
+    let kind = connector.dialect().name;
+    Ok(Some(Server { kind, version }))
 }
 
 async fn create_extensions<DB: Backend>(checkout: &mut Checkout<DB>, connector: &Connector<DB>) {
@@ -316,6 +320,9 @@ fn report_start<DB: Backend>(
         Some(server) => (server.kind, server.version.as_str()),
         None => (connector.dialect().name, "(not asked yet)"),
     };
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
     let status = pool.status();
     let took = std::time::Duration::from_millis(
         u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),

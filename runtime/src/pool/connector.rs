@@ -265,6 +265,18 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
+    /// Whether it is not known yet if there is a pooler that nobody has told us of.
+    pub(crate) fn is_to_look_for_pooler(&self) -> bool {
+        let is_known = || {
+            let lent = self.lent.as_ref();
+            lent.is_some_and(|lent| lent.version().is_some())
+        };
+        self.dialect().pooler_sign.is_some()
+            && self.settings.pooler.is_none()
+            && !self.looked.load(Relaxed)
+            && !is_known()
+    }
+
     /// Says so, once, when there seems to be a pooler that nobody has told us of. Not of a connection that another engine
     /// has asked before.
     pub(crate) async fn look_for_pooler(
@@ -274,11 +286,7 @@ impl<DB: Backend> Connector<DB> {
         let Some(sign) = self.dialect().pooler_sign else {
             return Ok(());
         };
-        let is_known = self
-            .lent
-            .as_ref()
-            .is_some_and(|lent| lent.version().is_some());
-        if self.settings.pooler.is_some() || is_known || self.looked.swap(true, Relaxed) {
+        if !self.is_to_look_for_pooler() || self.looked.swap(true, Relaxed) {
             return Ok(());
         }
         if DB::number(connection, sign).await? != 0 {

@@ -1,5 +1,6 @@
 //! `before_connect`: connect options that are made anew for each connection.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use crate::backend::{Backend, Diagnosis, Dialect, OptionsOf, tell, words};
@@ -13,8 +14,8 @@ pub(super) struct Credentials<DB: Backend> {
 }
 
 /// Connect options for one connection.
-pub(super) struct Prepared<O> {
-    pub(super) options: O,
+pub(super) struct Prepared<'a, O: Clone> {
+    pub(super) options: Cow<'a, O>,
     /// When the program made them.
     fetched: Option<SystemTime>,
 }
@@ -40,13 +41,13 @@ impl<DB: Backend> Credentials<DB> {
     /// # Errors
     ///
     /// What the program's function says, which may pass.
-    pub(super) async fn fetch(
+    pub(super) async fn fetch<'a>(
         &self,
-        options: &OptionsOf<DB>,
-    ) -> sqlx::Result<Prepared<OptionsOf<DB>>> {
+        options: &'a OptionsOf<DB>,
+    ) -> sqlx::Result<Prepared<'a, OptionsOf<DB>>> {
         let Some(prepare) = &self.prepare else {
             return Ok(Prepared {
-                options: options.clone(),
+                options: Cow::Borrowed(options),
                 fetched: None,
             });
         };
@@ -61,16 +62,16 @@ impl<DB: Backend> Credentials<DB> {
             )
         })?;
         Ok(Prepared {
-            options,
+            options: Cow::Owned(options),
             fetched: Some(SystemTime::now()),
         })
     }
 
     /// Adds to a server's refusal when the secrets were fetched that it did not accept.
-    pub(super) fn explain<O>(
+    pub(super) fn explain<O: Clone>(
         &self,
         dialect: &Dialect,
-        prepared: &Prepared<O>,
+        prepared: &Prepared<'_, O>,
         error: sqlx::Error,
     ) -> sqlx::Error {
         let (sqlx::Error::Database(_), Some(fetched)) = (&error, prepared.fetched) else {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::migrate::Migration;
@@ -22,6 +23,17 @@ const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Many tests run side by side on one server, and one that needs more connections at a time can say so.
 const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
+
+/// The database file of a test on SQLite.
+#[derive(Clone)]
+#[cfg_attr(
+    not(feature = "sqlite"),
+    allow(dead_code, reason = "only SQLite has files")
+)]
+pub(crate) struct TestFile {
+    pub(crate) path: PathBuf,
+    pub(crate) is_in_memory: bool,
+}
 
 /// Everything an engine needs to know to start its pool. The fields are the settings of the same names.
 #[derive(Clone)]
@@ -72,6 +84,8 @@ pub(crate) struct EngineSettings {
     pub(crate) held: bool,
     /// Connections of a test that are there already.
     pub(crate) lent: Option<LentToAny>,
+    /// The file that the URL of a test's own database names, if it is one.
+    pub(crate) file: Option<TestFile>,
     pub(super) connect: Vec<ConnectHook>,
     pub(super) before: Vec<ConnectHook>,
     pub(super) shown: Vec<Shown>,
@@ -130,6 +144,7 @@ impl EngineSettings {
             isolated: false,
             held: false,
             lent: None,
+            file: None,
             connect: layers.connect.clone(),
             before: layers.before.clone(),
             shown: read.shown,
@@ -170,20 +185,15 @@ impl EngineSettings {
     }
 
     /// Points the settings to the database that a test got. What made that database is not to be done again.
-    ///
-    /// `session` is SQL for every connection to it, before the engine's own; `lent` are connections that are there.
     pub(crate) fn isolate(
         &mut self,
         url: DatabaseUrl,
-        session: Option<&str>,
+        file: Option<TestFile>,
         lent: Option<LentToAny>,
     ) {
         self.move_to(url);
+        self.file = file;
         self.lent = lent;
-        if let Some(sql) = session {
-            let own = self.session.take().unwrap_or_default();
-            self.session = Some(format!("{sql}; {own}"));
-        }
         self.migrations = Migrations::None;
         self.extensions = vec![];
         self.isolated = true;
@@ -193,7 +203,8 @@ impl EngineSettings {
     /// Names another place for the database.
     pub(crate) fn move_to(&mut self, url: DatabaseUrl) {
         if let Some(shown) = self.shown.iter_mut().find(|shown| shown.name == "url") {
-            shown.value = url.to_string();
+            let url = url.clone();
+            shown.replace(move || url.to_string());
         }
         self.url = url;
     }
@@ -206,7 +217,7 @@ impl EngineSettings {
         self.max_lifetime = None;
         self.idle_timeout = None;
         if let Some(shown) = self.shown.iter_mut().find(|shown| shown.name == "max_size") {
-            "1, because isolation = rollback".clone_into(&mut shown.value);
+            shown.replace(|| "1, because isolation = rollback".to_owned());
         }
     }
 

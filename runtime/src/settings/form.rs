@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use super::url;
 
 /// A type that values of settings are read into.
-pub(super) trait Form: Sized {
+pub(super) trait Form: Clone + Send + Sync + 'static {
     /// What may be written, in words that complete "expected …".
     const ACCEPTS: &'static str;
 
@@ -147,6 +147,7 @@ impl Form for Duration {
 /// A limit in time that can be switched off.
 ///
 /// Zero is refused: in some pools it means "never" and in others "at once".
+#[derive(Clone, Copy)]
 pub(super) struct Limit(pub(super) Option<Duration>);
 
 impl Form for Limit {

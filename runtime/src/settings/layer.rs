@@ -37,6 +37,11 @@ impl Layer {
         self.values.contains_key(name)
     }
 
+    /// Whether no setting is given.
+    fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// Whether no other setting than this one is given.
     pub(super) fn has_nothing_but(&self, name: &str) -> bool {
         self.values.keys().all(|given| given == name)
@@ -116,6 +121,14 @@ struct Stack {
     values: Dict,
 }
 
+/// A [`Figment`] copies what it has when it merges, and many layers of tests have nothing to say.
+fn merged(figment: Figment, layer: &Layer) -> Figment {
+    if layer.is_empty() {
+        return figment;
+    }
+    figment.merge(layer)
+}
+
 impl Stack {
     fn of(figment: Figment) -> Self {
         // No layer fails to give its data, and all of them are of this profile.
@@ -146,7 +159,7 @@ impl Layers {
         let (mut figment, mut names_variable) = (Figment::new(), false);
         for layer in in_file.chain([code.layer()]) {
             names_variable |= layer.has("env");
-            figment = figment.merge(layer);
+            figment = merged(figment, layer);
         }
 
         let mut layers = Self {
@@ -174,7 +187,7 @@ impl Layers {
             &layers.url_variable,
             layers.in_test.is_some(),
         )?;
-        layers.stack = Stack::of(figment.merge(&overrides));
+        layers.stack = Stack::of(merged(figment, &overrides));
         Ok(layers)
     }
 

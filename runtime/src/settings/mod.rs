@@ -52,7 +52,7 @@ mod url;
 
 pub use builder::Settings;
 pub(crate) use connect::Prepare;
-pub(crate) use engine::EngineSettings;
+pub(crate) use engine::{EngineSettings, TestFile};
 pub use error::SettingsError;
 pub use fixtures::Seeded;
 pub(crate) use form::{Flavor, Isolation};

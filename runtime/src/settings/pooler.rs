@@ -49,7 +49,8 @@ impl EngineSettings {
         let mut settings = self.clone();
         let source = self.shown("direct_url").map(|shown| shown.source.clone());
         if let Some(shown) = settings.shown.iter_mut().find(|shown| shown.name == "url") {
-            shown.value = direct.to_string();
+            let direct = direct.clone();
+            shown.replace(move || direct.to_string());
             shown.source = source.unwrap_or_else(|| shown.source.clone());
         }
         settings.url = direct;

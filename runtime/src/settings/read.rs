@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use figment::value::Value;
 
@@ -20,13 +21,36 @@ use super::url::{self, DatabaseUrl};
 #[derive(Clone)]
 pub(super) struct Shown {
     pub(super) name: &'static str,
-    pub(super) value: String,
+    /// Written out when somebody looks: most starts show few of them, and those of tests none.
+    value: Arc<dyn Fn() -> String + Send + Sync>,
     pub(super) source: Source,
+}
+
+impl Shown {
+    pub(super) fn new(
+        name: &'static str,
+        source: Source,
+        value: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name,
+            value: Arc::new(value),
+            source,
+        }
+    }
+
+    pub(super) fn value(&self) -> String {
+        (self.value)()
+    }
+
+    pub(super) fn replace(&mut self, value: impl Fn() -> String + Send + Sync + 'static) {
+        self.value = Arc::new(value);
+    }
 }
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {} ({})", self.name, self.value, self.source)
+        write!(f, "{} = {} ({})", self.name, self.value(), self.source)
     }
 }
 
@@ -54,11 +78,9 @@ impl Reader<'_> {
             .layers
             .get(name)?
             .unwrap_or_else(|| (default, Source::default_value()));
-        self.shown.push(Shown {
-            name,
-            value: value.show(),
-            source,
-        });
+        let shown = value.clone();
+        self.shown
+            .push(Shown::new(name, source, move || shown.show()));
         Ok(value)
     }
 
@@ -68,18 +90,14 @@ impl Reader<'_> {
         name: &'static str,
     ) -> Result<Option<T>, Box<SettingsError>> {
         let Some((value, source)) = self.layers.get::<T>(name)? else {
-            self.shown.push(Shown {
-                name,
-                value: "not set".to_owned(),
-                source: Source::default_value(),
-            });
+            let not_set = || "not set".to_owned();
+            self.shown
+                .push(Shown::new(name, Source::default_value(), not_set));
             return Ok(None);
         };
-        self.shown.push(Shown {
-            name,
-            value: value.show(),
-            source,
-        });
+        let shown = value.clone();
+        self.shown
+            .push(Shown::new(name, source, move || shown.show()));
         Ok(Some(value))
     }
 
@@ -100,11 +118,9 @@ impl Reader<'_> {
             origin: source.to_string(),
             reason,
         })?;
-        self.shown.push(Shown {
-            name: "url",
-            value: url.to_string(),
-            source,
-        });
+        let shown = url.clone();
+        self.shown
+            .push(Shown::new("url", source, move || shown.to_string()));
         Ok(url)
     }
 
@@ -148,11 +164,9 @@ impl Reader<'_> {
                 None => (Migrations::None, Source::default_value()),
             },
         };
-        self.shown.push(Shown {
-            name,
-            value: migrations.to_string(),
-            source,
-        });
+        let shown = migrations.clone();
+        self.shown
+            .push(Shown::new(name, source, move || shown.to_string()));
         Ok(migrations)
     }
 
@@ -162,11 +176,9 @@ impl Reader<'_> {
             .layers
             .raw("fixtures")
             .map_or_else(Source::default_value, |(_, source)| source);
-        self.shown.push(Shown {
-            name: "fixtures",
-            value: fixtures.to_string(),
-            source,
-        });
+        let shown = fixtures.clone();
+        self.shown
+            .push(Shown::new("fixtures", source, move || shown.to_string()));
         fixtures
     }
 

@@ -25,7 +25,7 @@ impl EngineSettings {
                 "migrations" => !self.migrations.same_as(&started.migrations),
                 name => started
                     .shown(name)
-                    .is_none_or(|shown| shown.value != asked.value),
+                    .is_none_or(|shown| shown.value() != asked.value()),
             })
             .map(|asked| format!("{asked}, started with {}", started.describe(asked.name)))
             .collect();

@@ -11,7 +11,7 @@ use super::test::Test;
 use crate::backend;
 use crate::error::Error;
 use crate::pool::LentToAny;
-use crate::settings::{DatabaseUrl, EngineSettings};
+use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
 
 /// Room for connections on a server, given back when it is dropped.
 pub(crate) type Room = Box<dyn Any + Send + Sync>;
@@ -66,8 +66,8 @@ impl Lease for Shared {
 pub(crate) trait Lease: Send + Sync {
     fn url(&self) -> &DatabaseUrl;
 
-    /// SQL for every connection to it.
-    fn session(&self) -> Option<&'static str> {
+    /// The file that the URL names, where it names one.
+    fn file(&self) -> Option<TestFile> {
         None
     }
 

@@ -72,7 +72,7 @@ impl Isolated {
         } else {
             ground.lease(recipe, self.test.clone()).await?
         };
-        Arc::make_mut(settings).isolate(lease.url().clone(), lease.session(), lease.lent());
+        Arc::make_mut(settings).isolate(lease.url().clone(), lease.file(), lease.lent());
         self.leases.push(lease);
         Ok(())
     }

@@ -5,10 +5,11 @@
 use std::fs;
 #[cfg(target_os = "linux")]
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use anyhow::Context;
 use poolhouse_tests::{Kind, PrivateServer, Server, eventually};
 use sqlx::Connection;
 
@@ -403,6 +404,71 @@ async fn on_sqlite_a_failed_test_keeps_its_file_and_a_passed_one_leaves_nothing(
     assert_eq!(left_below(folder.path()), left);
 }
 
+/// One run after several that were killed at the same time: it needs the place of one, and tidies up those of all.
+#[tokio::test]
+async fn on_sqlite_what_killed_runs_leave_goes_with_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |fate: &str| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["on_file::inserts", "--exact", "--quiet"])
+            .env("TMPDIR", folder.path())
+            .env(FATE, fate)
+            .env_remove("RUST_BACKTRACE")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    };
+    let mut children: Vec<_> = (0..3).map(|_| run("hang").spawn().unwrap()).collect();
+    let is_database = |name: &&String| Path::new(name).extension().is_some_and(|kind| kind == "db");
+    let databases = |left: &[String]| left.iter().filter(is_database).count();
+    eventually("each test has its database", async || {
+        let left = left_below(folder.path());
+        anyhow::ensure!(databases(&left) == children.len(), "{left:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    for child in &mut children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(databases(&left_below(folder.path())), children.len());
+    passes(&run("pass").output().unwrap());
+    let left = left_below(folder.path());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn on_sqlite_a_template_goes_when_no_run_has_used_it_for_a_week() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("on_file::").env("TMPDIR", folder.path());
+        passes(&command.env_remove("RUST_BACKTRACE").output().unwrap());
+    };
+    run();
+    let user = fs::read_dir(folder.path()).unwrap().next().unwrap();
+    let templates = user.unwrap().path().join("sqlite");
+    let of_this = fs::read_dir(&templates).unwrap();
+    let mut of_this = of_this.map(|entry| entry.unwrap().path());
+    let of_this = of_this.find(|path| path.extension().is_some_and(|kind| kind == "db"));
+    let of_this = of_this.unwrap();
+    let of_another = templates.join("0123456789abcdef.db");
+    fs::copy(&of_this, &of_another).unwrap();
+    for template in [&of_this, &of_another] {
+        let eight_days_ago = SystemTime::now() - Duration::from_hours(8 * 24);
+        let file = fs::File::options().write(true).open(template).unwrap();
+        file.set_modified(eight_days_ago).unwrap();
+    }
+    run();
+    assert!(!of_another.exists());
+    // It was too old as well: it is made again, and the next run uses that.
+    let made = fs::metadata(&of_this).unwrap().modified().unwrap();
+    run();
+    assert!(made <= fs::metadata(&of_this).unwrap().modified().unwrap());
+}
+
 /// What one test does to the process is not to change what the next one gets.
 #[test]
 fn a_test_may_leave_the_folder_whose_settings_the_others_have() {
@@ -444,21 +510,21 @@ async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
     let in_memory = Path::new("/dev/shm").join(format!("poolhouse-{uid}/sqlite"));
 
     let mut child = run("hang").spawn().unwrap();
-    let name = format!("run-{}", child.id());
-    let places = [&in_memory, &kept_below.join("sqlite")].map(|place| place.join(&name));
-    eventually("the test has its database", async || {
-        let there = places.iter().any(|place| place.join("0.db").exists());
-        anyhow::ensure!(there, "neither of {places:?} holds one");
-        Ok(())
+    let database = eventually("the test has its database", async || {
+        open_database(child.id()).context("no file of it is open")
     })
     .await
     .unwrap();
+    let places = [in_memory, kept_below.join("sqlite")];
+    let is_there = places.iter().any(|place| database.starts_with(place));
+    assert!(is_there, "{database:?} is in neither of {places:?}");
     child.kill().unwrap();
     child.wait().unwrap();
-    // A run looks for remains unless another process is at the same gate.
+    assert!(database.exists());
+    // Tests of other processes may have had the place since, and a file of that name.
     eventually("the killed run's database is removed", async || {
         passes(&run("pass").output()?);
-        anyhow::ensure!(places.iter().all(|place| !place.exists()), "{places:?}");
+        anyhow::ensure!(!database.exists(), "{database:?}");
         Ok(())
     })
     .await
@@ -470,6 +536,14 @@ async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
     assert!(said(&output).contains(&url), "{}", said(&output));
     assert_eq!(bands(&url).await, 1);
     fs::remove_dir_all(kept_below).unwrap();
+}
+
+/// The database of a test that a process has open.
+#[cfg(target_os = "linux")]
+fn open_database(process: u32) -> Option<PathBuf> {
+    let files = fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+    let mut files = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    files.find(|file| file.extension().is_some_and(|kind| kind == "db"))
 }
 
 /// As under `cargo nextest`, which has a process for each test: one looks for remains while others come and go.

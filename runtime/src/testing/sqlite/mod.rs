@@ -1,0 +1,254 @@
+//! SQLite: a file copied from a template, in a folder that is this process's.
+//!
+//! ```text
+//! <temporary folder>/poolhouse-<user>/sqlite/
+//!   <fingerprint>.db          a template; it is renamed to this when it is complete
+//!   <fingerprint>.lock        held while it is made
+//!   kept/<test>.db            the database of a failed test
+//! <the same, or in memory>/
+//!   place-<n>/lock            held by the process that has its files there
+//!   place-<n>/<m>.db          the database of one test
+//! ```
+//!
+//! What tests write is in memory where there is room, unless `TMPDIR` names a folder. The file system is the server
+//! here: locks on files end with the process, and so tell what a killed one has left.
+
+mod files;
+mod place;
+mod templates;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_core::future::BoxFuture;
+use once_cell::sync::{Lazy, OnceCell};
+
+use self::files::{move_database, remove_database};
+use self::place::Place;
+use self::templates::Templates;
+use super::background;
+use super::error::TestError;
+use super::ground::{Ground, Lease, Room};
+use super::inventory::{TestDatabase, TestDatabaseState};
+use super::recipe::Recipe;
+use super::test::Test;
+use crate::error::Error;
+use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
+
+/// The folder, once for the process.
+static GROUND: Lazy<Arc<Folder>> = Lazy::new(|| {
+    let user = ["USER", "LOGNAME", "USERNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+        .unwrap_or_default();
+    let user: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
+    let root = std::env::temp_dir().join(format!("poolhouse-{user}/sqlite"));
+    Arc::new(Folder {
+        templates: Templates::of(root.clone()),
+        root,
+        memory: in_memory().map(|memory| memory.join("sqlite")),
+        place: OnceCell::new(),
+    })
+});
+
+/// The ground of every SQLite URL: where the configured file is does not matter to a test.
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "other grounds read the url, which can be wrong"
+)]
+pub(crate) fn ground(_: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
+    Ok(Arc::clone(&*GROUND) as Arc<dyn Ground>)
+}
+
+struct Folder {
+    /// Where what outlives a process is.
+    root: PathBuf,
+    /// Where what does not is, if there is memory for it.
+    memory: Option<PathBuf>,
+    templates: Templates,
+    /// Where the tests of this process have their files.
+    place: OnceCell<Place>,
+}
+
+impl Ground for Folder {
+    fn key(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn reserve(self: Arc<Self>, _: u32) -> BoxFuture<'static, Result<Room, Error>> {
+        // Files have no limit that tests come near to.
+        Box::pin(async { Ok(Box::new(()) as Room) })
+    }
+
+    // One writer at a time locks a whole file, so that tests would wait for each other; a copy costs less.
+    fn share(
+        self: Arc<Self>,
+        recipe: Arc<Recipe>,
+        test: Test,
+    ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
+        self.lease(recipe, test)
+    }
+
+    fn lease(
+        self: Arc<Self>,
+        recipe: Arc<Recipe>,
+        test: Test,
+    ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
+        Box::pin(async move {
+            let trouble = |error| self.trouble(&recipe, &error);
+            let place = self.place().map_err(trouble)?;
+            let template = self.templates.path(&recipe);
+            if !self.templates.has(&template).map_err(trouble)? {
+                // In the background, because a template that is begun is to be finished.
+                let (folder, recipe) = (Arc::clone(&self), Arc::clone(&recipe));
+                background::run(async move {
+                    let trouble = |error| folder.trouble(&recipe, &error).into();
+                    folder.templates.make(&recipe, trouble).await
+                })
+                .await?;
+            }
+            let path = place.next_file();
+            self.templates.copy(&template, &path).map_err(trouble)?;
+            let Ok(url) = DatabaseUrl::parse(&format!("sqlite:{}", path.display())) else {
+                unreachable!("it has a scheme")
+            };
+            let lease = FileLease {
+                folder: self,
+                path,
+                url,
+                test,
+                ended: false,
+            };
+            Ok(Box::new(lease) as Box<dyn Lease>)
+        })
+    }
+
+    fn list(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(async move { Ok(self.kept()) })
+    }
+
+    fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            for database in &kept {
+                remove_database(Path::new(&database.name)).map_err(sqlx::Error::Io)?;
+            }
+            Ok(kept)
+        })
+    }
+}
+
+impl Folder {
+    /// The databases of tests that were kept.
+    fn kept(&self) -> Vec<TestDatabase> {
+        let entries = fs::read_dir(self.root.join("kept"));
+        let paths = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        let databases = paths.filter(|path| path.extension().is_some_and(|kind| kind == "db"));
+        let mut kept: Vec<TestDatabase> = databases
+            .map(|path| TestDatabase {
+                name: path.display().to_string(),
+                state: TestDatabaseState::Kept,
+            })
+            .collect();
+        kept.sort_by(|one, other| one.name.cmp(&other.name));
+        kept
+    }
+
+    /// Where the tests of this process have their files. The first of them tidies up.
+    fn place(&self) -> io::Result<&Place> {
+        self.place.get_or_try_init(|| {
+            self.templates.remove_old()?;
+            Place::take(self.memory.as_ref().unwrap_or(&self.root))
+        })
+    }
+
+    fn trouble(&self, recipe: &Recipe, error: &io::Error) -> TestError {
+        TestError::new(
+            &recipe.settings,
+            format!("the folder {}: {error}", self.root.display()),
+            "Give this user the right to write there, or set TMPDIR to another place",
+        )
+    }
+}
+
+struct FileLease {
+    folder: Arc<Folder>,
+    path: PathBuf,
+    url: DatabaseUrl,
+    test: Test,
+    ended: bool,
+}
+
+impl Lease for FileLease {
+    fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    fn file(&self) -> Option<TestFile> {
+        Some(TestFile {
+            path: self.path.clone(),
+            is_in_memory: self.folder.memory.is_some(),
+        })
+    }
+
+    fn end(mut self: Box<Self>, keep: bool) -> BoxFuture<'static, Option<String>> {
+        let kept = keep.then(|| {
+            let name = self.test.to_string().replace("::", ".");
+            self.folder.root.join("kept").join(format!("{name}.db"))
+        });
+        self.give_back(kept.as_deref());
+        let shown = kept.map(|path| format!("sqlite:{}", path.display()));
+        Box::pin(async { shown })
+    }
+}
+
+impl FileLease {
+    fn give_back(&mut self, keep_as: Option<&Path>) {
+        self.ended = true;
+        let put_away = match keep_as {
+            Some(kept) => keep(&self.path, kept),
+            None => remove_database(&self.path),
+        };
+        if let Err(error) = put_away {
+            tracing::warn!(%error, path = %self.path.display(), "a test's database could not be put away");
+        }
+    }
+}
+
+impl Drop for FileLease {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.give_back(None);
+        }
+    }
+}
+
+/// Moves a test's database to where a person finds it, in place of an earlier one.
+fn keep(database: &Path, kept: &Path) -> io::Result<()> {
+    if let Some(folder) = kept.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    remove_database(kept)?;
+    move_database(database, kept)
+}
+
+/// The folder of this user for files in memory; `None` where they are better off elsewhere.
+#[cfg(unix)]
+fn in_memory() -> Option<PathBuf> {
+    if std::env::var_os("TMPDIR").is_some() {
+        return None;
+    }
+    // One that is somebody else's is no reason not to test.
+    super::scratch::in_memory()?.ok()
+}
+
+#[cfg(not(unix))]
+fn in_memory() -> Option<PathBuf> {
+    None
+}

@@ -243,7 +243,7 @@ impl<DB: Backend> Connector<DB> {
 
     /// Whether the database lives in this process's memory and dies with its last connection.
     pub(crate) fn in_memory(&self) -> bool {
-        (self.dialect().in_memory)(self.settings.url.expose())
+        self.settings.file.is_none() && (self.dialect().in_memory)(self.settings.url.expose())
     }
 
     /// The server's version, if a session has told it, or an earlier engine has asked for it: on the connection that was

@@ -99,18 +99,16 @@ impl Ground for Folder {
         Box::pin(async move {
             let trouble = |error| self.trouble(&recipe, &error);
             let place = self.place().map_err(trouble)?;
-            let template = self.templates.path(&recipe);
-            if !self.templates.has(&template).map_err(trouble)? {
-                // In the background, because a template that is begun is to be finished.
-                let (folder, recipe) = (Arc::clone(&self), Arc::clone(&recipe));
-                background::run(async move {
-                    let trouble = |error| folder.trouble(&recipe, &error).into();
-                    folder.templates.make(&recipe, trouble).await
-                })
-                .await?;
-            }
             let path = place.next_file();
-            self.templates.copy(&template, &path).map_err(trouble)?;
+            let fingerprint = recipe.fingerprint("sqlite");
+            let copy = || self.templates.copy(&fingerprint, &path).map_err(trouble);
+            if !copy()? {
+                self.make_template(&recipe, &fingerprint).await?;
+                if !copy()? {
+                    let gone = io::Error::new(io::ErrorKind::NotFound, "the template is gone");
+                    return Err(trouble(gone).into());
+                }
+            }
             let Ok(url) = DatabaseUrl::parse(&format!("sqlite:{}", path.display())) else {
                 unreachable!("it has a scheme")
             };
@@ -141,6 +139,21 @@ impl Ground for Folder {
 }
 
 impl Folder {
+    /// In the background, because a template that is begun is to be finished.
+    async fn make_template(
+        self: &Arc<Self>,
+        recipe: &Arc<Recipe>,
+        fingerprint: &str,
+    ) -> Result<(), Error> {
+        let (folder, recipe) = (Arc::clone(self), Arc::clone(recipe));
+        let fingerprint = fingerprint.to_owned();
+        background::run(async move {
+            let trouble = |error| folder.trouble(&recipe, &error).into();
+            folder.templates.make(&recipe, &fingerprint, trouble).await
+        })
+        .await
+    }
+
     /// The databases of tests that were kept.
     fn kept(&self) -> Vec<TestDatabase> {
         let entries = fs::read_dir(self.root.join("kept"));

@@ -19,8 +19,8 @@ const SMALL: u64 = 1 << 20;
 /// The templates of this user.
 pub(super) struct Templates {
     folder: PathBuf,
-    /// The content of small ones that this process has used.
-    small: Mutex<HashMap<PathBuf, Arc<[u8]>>>,
+    /// By its fingerprint, the content of each small one that this process has used.
+    small: Mutex<HashMap<String, Arc<[u8]>>>,
 }
 
 impl Templates {
@@ -31,31 +31,18 @@ impl Templates {
         }
     }
 
-    /// Where the template of this recipe is, or will be when it is complete.
-    pub(super) fn path(&self, recipe: &Recipe) -> PathBuf {
-        let fingerprint = recipe.fingerprint("sqlite");
+    fn path(&self, fingerprint: &str) -> PathBuf {
         self.folder.join(format!("{fingerprint}.db"))
-    }
-
-    /// Whether this template is there. It is young from then on.
-    pub(super) fn has(&self, template: &Path) -> io::Result<bool> {
-        if self.small().contains_key(template) {
-            return Ok(true);
-        }
-        match File::options().write(true).open(template) {
-            Ok(file) => file.set_modified(SystemTime::now()).map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// Makes the template of this recipe, unless another one just does. Trouble with the files is `trouble`'s to explain.
     pub(super) async fn make(
         &self,
         recipe: &Recipe,
+        fingerprint: &str,
         trouble: impl Fn(io::Error) -> Error,
     ) -> Result<(), Error> {
-        let path = self.path(recipe);
+        let path = self.path(fingerprint);
         fs::create_dir_all(&self.folder).map_err(&trouble)?;
         let lock = path.with_extension("lock");
         let lock = tokio::task::spawn_blocking(move || {
@@ -79,27 +66,34 @@ impl Templates {
         Ok(())
     }
 
-    /// Copies a template.
-    pub(super) fn copy(&self, template: &Path, to: &Path) -> io::Result<()> {
-        let known = self.small().get(template).cloned();
+    /// Copies the template of this fingerprint; false when there is none.
+    pub(super) fn copy(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
+        let known = self.small().get(fingerprint).cloned();
         match known {
-            Some(content) => fs::write(to, content),
-            None => self.copy_file(template, to),
+            Some(content) => fs::write(to, content).map(|()| true),
+            None => self.copy_file(fingerprint, to),
         }
     }
 
-    /// Copies one that this process has not used, or that is large.
-    fn copy_file(&self, template: &Path, to: &Path) -> io::Result<()> {
-        if fs::metadata(template)?.len() > SMALL {
-            return fs::copy(template, to).map(drop);
+    /// Copies one that this process has not used, or that is large. It is young from then on.
+    fn copy_file(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
+        let path = self.path(fingerprint);
+        let template = match File::options().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        template.set_modified(SystemTime::now())?;
+        if template.metadata()?.len() > SMALL {
+            fs::copy(path, to)?;
+        } else {
+            let content: Arc<[u8]> = fs::read(path)?.into();
+            fs::write(to, &content)?;
+            self.small().insert(fingerprint.to_owned(), content);
         }
-        let content: Arc<[u8]> = fs::read(template)?.into();
-        fs::write(to, &content)?;
-        self.small().insert(template.to_owned(), content);
-        Ok(())
+        Ok(true)
     }
 
-    fn small(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<[u8]>>> {
+    fn small(&self) -> MutexGuard<'_, HashMap<String, Arc<[u8]>>> {
         self.small.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -320,7 +320,7 @@ fn report_start<DB: Backend>(
         Some(server) => (server.kind, server.version.as_str()),
         None => (connector.dialect().name, "(not asked yet)"),
     };
-    if !tracing::enabled!(tracing::Level::INFO) {
+    if !tracing::event_enabled!(tracing::Level::INFO) {
         return;
     }
     let status = pool.status();

@@ -70,15 +70,19 @@ impl MySqlLease {
         let _ = background::spawn(async move {
             let dropped = async {
                 let drop = format!("DROP DATABASE IF EXISTS {name}");
-                if was_empty {
+                let worker = match site.session.idle_worker() {
                     // There is little in it, if anything.
-                    site.session.take().await?.execute(drop).await?;
-                } else {
-                    // On a connection of its own, because others wait for the one with the locks.
-                    let mut worker = site.session.another().await?;
+                    None if was_empty => None,
+                    None => Some(site.session.another().await?),
+                    idle => idle,
+                };
+                if let Some(mut worker) = worker {
+                    // Not over the session, because others wait for the one with the locks.
                     let drop = sqlx::raw_sql(sqlx::AssertSqlSafe(drop));
                     drop.execute(&mut worker).await?;
-                    sqlx::Connection::close(worker).await?;
+                    site.session.rest(worker).await?;
+                } else {
+                    site.session.take().await?.execute(drop).await?;
                 }
                 let mut session = site.session.take().await?;
                 session.unlock(std::slice::from_ref(&name)).await?;

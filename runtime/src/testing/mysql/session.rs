@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::mysql::{MySql, MySqlConnection};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Connection, Row};
 use tokio::sync::OwnedMutexGuard;
 
 use super::Site;
@@ -29,6 +29,8 @@ pub(super) struct Session {
     open: Arc<tokio::sync::Mutex<Option<Open>>>,
     /// The locks that this process holds. The server would give them to the same session once more.
     held: Mutex<BTreeSet<String>>,
+    /// A connection for work that takes long, while it is idle.
+    worker: Mutex<Option<MySqlConnection>>,
 }
 
 struct Open {
@@ -50,6 +52,7 @@ impl Session {
             settings: for_leases(settings),
             open: Arc::default(),
             held: Mutex::default(),
+            worker: Mutex::default(),
         }
     }
 
@@ -71,6 +74,33 @@ impl Session {
         settings.url = url::of_database(&settings, "")?;
         let connector = Arc::new(Connector::<MySql>::new(settings)?);
         Ok(open_for(&connector).await?.take())
+    }
+
+    /// The connection that was kept for the next work, unless somebody has it.
+    pub(super) fn idle_worker(&self) -> Option<MySqlConnection> {
+        self.lock_worker().take()
+    }
+
+    /// A connection for work that takes long. It may have another default database, and settings of a replay.
+    pub(super) async fn worker(&self) -> Result<MySqlConnection, Error> {
+        match self.idle_worker() {
+            Some(worker) => Ok(worker),
+            None => self.another().await,
+        }
+    }
+
+    /// Keeps a connection for the next work. One is enough most of the time, and others need connections too.
+    pub(super) async fn rest(&self, worker: MySqlConnection) -> sqlx::Result<()> {
+        let surplus = self.lock_worker().replace(worker);
+        match surplus {
+            Some(surplus) => surplus.close().await,
+            None => Ok(()),
+        }
+    }
+
+    fn lock_worker(&self) -> MutexGuard<'_, Option<MySqlConnection>> {
+        // Nothing panics while the lock is held.
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(&self) -> Result<Open, Error> {

@@ -57,7 +57,7 @@ impl Site {
             self.once(&name, self.make(recipe, &name)).await?;
             let mut connection = self.session.another().await?;
             let schema = Schema::read(&mut connection, &name).await?;
-            connection.close().await?;
+            self.session.rest(connection).await?;
             Ok(Arc::new(Template {
                 fingerprint,
                 schema,
@@ -98,12 +98,16 @@ impl Site {
             let made = self.session.take().await?.execute(schema.begin(name)).await;
             return made.map_err(|error| not_made(recipe, &error));
         }
-        let mut connection = self.session.another().await?;
+        let mut worker = self.session.worker().await?;
         let made = sqlx::raw_sql(AssertSqlSafe(schema.replay(name)))
-            .execute(&mut connection)
+            .execute(&mut worker)
             .await;
-        connection.close().await?;
-        made.map(drop).map_err(|error| not_made(recipe, &error))
+        if let Err(error) = made {
+            // It may be the connection that failed.
+            let _ = worker.close().await;
+            return Err(not_made(recipe, &error));
+        }
+        Ok(self.session.rest(worker).await?)
     }
 
     /// Makes a database by its recipe, in place of whatever has its name.

@@ -463,10 +463,16 @@ fn on_sqlite_a_template_goes_when_no_run_has_used_it_for_a_week() {
     }
     run();
     assert!(!of_another.exists());
-    // It was too old as well: it is made again, and the next run uses that.
+    // It was too old as well, and was made again.
     let made = fs::metadata(&of_this).unwrap().modified().unwrap();
+    assert!(made.elapsed().unwrap() < Duration::from_hours(24));
+    // One that is in use stays: its age is the time since a process began to use it.
+    let six_days_ago = SystemTime::now() - Duration::from_hours(6 * 24);
+    let file = fs::File::options().write(true).open(&of_this).unwrap();
+    file.set_modified(six_days_ago).unwrap();
     run();
-    assert!(made <= fs::metadata(&of_this).unwrap().modified().unwrap());
+    let touched = fs::metadata(&of_this).unwrap().modified().unwrap();
+    assert!(touched.elapsed().unwrap() < Duration::from_hours(24));
 }
 
 /// What one test does to the process is not to change what the next one gets.

@@ -191,8 +191,11 @@ async fn prepare<DB: Backend>(
     if settings.lazy && changes_nothing {
         return Ok(None);
     }
-    let asks_nothing = changes_nothing && !connector.is_to_look_for_pooler();
-    if let (Some(version), true) = (connector.known_version(), asks_nothing) {
+    if changes_nothing
+        && !connector.is_to_look_for_pooler()
+        && let Some(version) = connector.known_version()
+    {
+        connector.note_version(&version);
         let kind = connector.dialect().name;
         return Ok(Some(Server { kind, version }));
     }
@@ -315,14 +318,16 @@ fn report_start<DB: Backend>(
     server: Option<&Server>,
     begun: Instant,
 ) {
+    // To write the line takes a test longer than to find out that nobody hears it. Asked for an event, because some
+    // subscribers hear nothing else.
+    if !tracing::event_enabled!(tracing::Level::INFO) {
+        return;
+    }
     let settings = &connector.settings;
     let (kind, version) = match server {
         Some(server) => (server.kind, server.version.as_str()),
         None => (connector.dialect().name, "(not asked yet)"),
     };
-    if !tracing::event_enabled!(tracing::Level::INFO) {
-        return;
-    }
     let status = pool.status();
     let took = std::time::Duration::from_millis(
         u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),

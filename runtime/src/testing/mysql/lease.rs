@@ -70,8 +70,8 @@ impl MySqlLease {
         let _ = background::spawn(async move {
             let dropped = async {
                 let drop = format!("DROP DATABASE IF EXISTS {name}");
-                let worker = match site.session.idle_worker() {
-                    // There is little in it, if anything.
+                let worker = match site.session.idle_worker().await {
+                    // There is little in it, if anything, and a new connection takes longer than the drop.
                     None if was_empty => None,
                     None => Some(site.session.another().await?),
                     idle => idle,
@@ -80,7 +80,7 @@ impl MySqlLease {
                     // Not over the session, because others wait for the one with the locks.
                     let drop = sqlx::raw_sql(sqlx::AssertSqlSafe(drop));
                     drop.execute(&mut worker).await?;
-                    site.session.rest(worker).await?;
+                    site.session.put_back(worker).await;
                 } else {
                     site.session.take().await?.execute(drop).await?;
                 }

@@ -76,25 +76,27 @@ impl Session {
         Ok(open_for(&connector).await?.take())
     }
 
-    /// The connection that was kept for the next work, unless somebody has it.
-    pub(super) fn idle_worker(&self) -> Option<MySqlConnection> {
-        self.lock_worker().take()
+    /// The connection that was kept for the next work, if nobody has it and it still works.
+    pub(super) async fn idle_worker(&self) -> Option<MySqlConnection> {
+        let mut worker = self.lock_worker().take()?;
+        worker.ping().await.ok()?;
+        Some(worker)
     }
 
     /// A connection for work that takes long. It may have another default database, and settings of a replay.
     pub(super) async fn worker(&self) -> Result<MySqlConnection, Error> {
-        match self.idle_worker() {
+        match self.idle_worker().await {
             Some(worker) => Ok(worker),
             None => self.another().await,
         }
     }
 
     /// Keeps a connection for the next work. One is enough most of the time, and others need connections too.
-    pub(super) async fn rest(&self, worker: MySqlConnection) -> sqlx::Result<()> {
+    pub(super) async fn put_back(&self, worker: MySqlConnection) {
         let surplus = self.lock_worker().replace(worker);
-        match surplus {
-            Some(surplus) => surplus.close().await,
-            None => Ok(()),
+        if let Some(surplus) = surplus {
+            // The work is done, whether or not the server hears a goodbye.
+            let _ = surplus.close().await;
         }
     }
 

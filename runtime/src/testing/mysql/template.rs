@@ -57,7 +57,7 @@ impl Site {
             self.once(&name, self.make(recipe, &name)).await?;
             let mut connection = self.session.another().await?;
             let schema = Schema::read(&mut connection, &name).await?;
-            self.session.rest(connection).await?;
+            self.session.put_back(connection).await;
             Ok(Arc::new(Template {
                 fingerprint,
                 schema,
@@ -107,7 +107,8 @@ impl Site {
             let _ = worker.close().await;
             return Err(not_made(recipe, &error));
         }
-        Ok(self.session.rest(worker).await?)
+        self.session.put_back(worker).await;
+        Ok(())
     }
 
     /// Makes a database by its recipe, in place of whatever has its name.

@@ -59,11 +59,11 @@ fn of_url(url: &DatabaseUrl) -> sqlx::Result<SqliteConnectOptions> {
 /// The file of a test was copied with its write-ahead log switched on.
 fn of_test(file: &TestFile) -> SqliteConnectOptions {
     let options = DEFAULTS.clone().filename(&file.path);
-    if file.is_in_memory {
-        // Each further statement makes a session longer to open.
-        options
-    } else {
+    if file.is_on_disk {
         // Nothing is to survive a crash of the machine, so nothing has to reach the disk.
         options.synchronous(SqliteSynchronous::Off)
+    } else {
+        // Each further statement makes a session longer to open.
+        options
     }
 }

@@ -243,6 +243,7 @@ impl<DB: Backend> Connector<DB> {
 
     /// Whether the database lives in this process's memory and dies with its last connection.
     pub(crate) fn in_memory(&self) -> bool {
+        // A test's file is no such database, whatever its folder is called.
         self.settings.file.is_none() && (self.dialect().in_memory)(self.settings.url.expose())
     }
 

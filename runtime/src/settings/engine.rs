@@ -32,7 +32,8 @@ const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
 )]
 pub(crate) struct TestFile {
     pub(crate) path: PathBuf,
-    pub(crate) is_in_memory: bool,
+    /// Whether it is on a disk, and not on a file system in memory.
+    pub(crate) is_on_disk: bool,
 }
 
 /// Everything an engine needs to know to start its pool. The fields are the settings of the same names.

@@ -37,9 +37,12 @@ impl Layer {
         self.values.contains_key(name)
     }
 
-    /// Whether no setting is given.
-    fn is_empty(&self) -> bool {
-        self.values.is_empty()
+    /// Puts the layer on top of others. A [`Figment`] copies what it has when it merges, and many layers say nothing.
+    fn over(&self, beneath: Figment) -> Figment {
+        if self.values.is_empty() {
+            return beneath;
+        }
+        beneath.merge(self)
     }
 
     /// Whether no other setting than this one is given.
@@ -121,14 +124,6 @@ struct Stack {
     values: Dict,
 }
 
-/// A [`Figment`] copies what it has when it merges, and many layers of tests have nothing to say.
-fn merged(figment: Figment, layer: &Layer) -> Figment {
-    if layer.is_empty() {
-        return figment;
-    }
-    figment.merge(layer)
-}
-
 impl Stack {
     fn of(figment: Figment) -> Self {
         // No layer fails to give its data, and all of them are of this profile.
@@ -159,7 +154,7 @@ impl Layers {
         let (mut figment, mut names_variable) = (Figment::new(), false);
         for layer in in_file.chain([code.layer()]) {
             names_variable |= layer.has("env");
-            figment = merged(figment, layer);
+            figment = layer.over(figment);
         }
 
         let mut layers = Self {
@@ -187,7 +182,7 @@ impl Layers {
             &layers.url_variable,
             layers.in_test.is_some(),
         )?;
-        layers.stack = Stack::of(merged(figment, &overrides));
+        layers.stack = Stack::of(overrides.over(figment));
         Ok(layers)
     }
 
@@ -236,18 +231,19 @@ impl Layers {
         let mut own = Figment::new();
         if let Some(file) = &self.sources.file {
             for layer in file.layers(&self.engine, Some(node)) {
-                own = own.merge(layer);
+                own = layer.over(own);
             }
         }
         let (mut connect, mut before) = (self.connect.clone(), self.before.clone());
         for (_, settings) in self.nodes_in_code.iter().filter(|(name, _)| name == node) {
-            own = own.merge(settings.layer());
+            own = settings.layer().over(own);
             connect.extend_from_slice(settings.connect_hooks());
             before.extend_from_slice(settings.before_hooks());
         }
         let only_url = self.in_test.is_some();
         let environment = &self.sources.environment;
-        own = own.merge(&environment.layer(&variables, &url_variable, only_url)?);
+        let overrides = environment.layer(&variables, &url_variable, only_url)?;
+        own = overrides.over(own);
         if !own.contains("url") {
             return Err(SettingsError::NodeWithoutUrl {
                 engine: self.engine.clone(),

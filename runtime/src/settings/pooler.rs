@@ -48,12 +48,12 @@ impl EngineSettings {
         let direct = self.direct_url.clone()?;
         let mut settings = self.clone();
         let source = self.shown("direct_url").map(|shown| shown.source.clone());
-        if let Some(shown) = settings.shown.iter_mut().find(|shown| shown.name == "url") {
-            let direct = direct.clone();
-            shown.replace(move || direct.to_string());
-            shown.source = source.unwrap_or_else(|| shown.source.clone());
+        settings.move_to(direct);
+        if let Some(source) = source
+            && let Some(shown) = settings.shown.iter_mut().find(|shown| shown.name == "url")
+        {
+            shown.source = source;
         }
-        settings.url = direct;
         settings.direct_url = None;
         settings.pooler = None;
         Some(settings)

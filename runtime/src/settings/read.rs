@@ -27,18 +27,6 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    pub(super) fn new(
-        name: &'static str,
-        source: Source,
-        value: impl Fn() -> String + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            name,
-            value: Arc::new(value),
-            source,
-        }
-    }
-
     pub(super) fn value(&self) -> String {
         (self.value)()
     }
@@ -68,6 +56,20 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Notes how a setting is shown.
+    fn note(
+        &mut self,
+        name: &'static str,
+        source: Source,
+        value: impl Fn() -> String + Send + Sync + 'static,
+    ) {
+        self.shown.push(Shown {
+            name,
+            value: Arc::new(value),
+            source,
+        });
+    }
+
     /// The value of a setting or its default.
     pub(super) fn or<T: Form>(
         &mut self,
@@ -79,8 +81,7 @@ impl Reader<'_> {
             .get(name)?
             .unwrap_or_else(|| (default, Source::default_value()));
         let shown = value.clone();
-        self.shown
-            .push(Shown::new(name, source, move || shown.show()));
+        self.note(name, source, move || shown.show());
         Ok(value)
     }
 
@@ -90,14 +91,11 @@ impl Reader<'_> {
         name: &'static str,
     ) -> Result<Option<T>, Box<SettingsError>> {
         let Some((value, source)) = self.layers.get::<T>(name)? else {
-            let not_set = || "not set".to_owned();
-            self.shown
-                .push(Shown::new(name, Source::default_value(), not_set));
+            self.note(name, Source::default_value(), || "not set".to_owned());
             return Ok(None);
         };
         let shown = value.clone();
-        self.shown
-            .push(Shown::new(name, source, move || shown.show()));
+        self.note(name, source, move || shown.show());
         Ok(Some(value))
     }
 
@@ -119,8 +117,7 @@ impl Reader<'_> {
             reason,
         })?;
         let shown = url.clone();
-        self.shown
-            .push(Shown::new("url", source, move || shown.to_string()));
+        self.note("url", source, move || shown.to_string());
         Ok(url)
     }
 
@@ -165,8 +162,7 @@ impl Reader<'_> {
             },
         };
         let shown = migrations.clone();
-        self.shown
-            .push(Shown::new(name, source, move || shown.to_string()));
+        self.note(name, source, move || shown.to_string());
         Ok(migrations)
     }
 
@@ -177,8 +173,7 @@ impl Reader<'_> {
             .raw("fixtures")
             .map_or_else(Source::default_value, |(_, source)| source);
         let shown = fixtures.clone();
-        self.shown
-            .push(Shown::new("fixtures", source, move || shown.to_string()));
+        self.note("fixtures", source, move || shown.to_string());
         fixtures
     }
 

@@ -11,9 +11,9 @@
 //! The first two are only looked at: if they do not hold, the database is dropped, and the next test gets a new copy. Before
 //! that, what the test has [`made`](super::made) in the schema goes away. Where the server counts what is written into its
 //! catalogs, and the count is what it was, their rows need not be looked at. The last two are brought about, with
-//! `TRUNCATE` and `setval`. What the server keeps beside the rows that it shows (free
-//! space, its own counters, and what it notes in place: statistics, and that a table ever had an index) differs and has no
-//! meaning for a query without `ORDER BY` guarantees.
+//! `TRUNCATE` and `setval`. What the server keeps beside the rows that it shows (free space, its own counters, and what it
+//! notes in place: statistics, and that a table ever had an index) differs and has no meaning for a query without `ORDER BY`
+//! guarantees.
 
 use std::fmt::Write;
 

@@ -206,7 +206,7 @@ impl Lease for FileLease {
     fn file(&self) -> Option<TestFile> {
         Some(TestFile {
             path: self.path.clone(),
-            is_in_memory: self.folder.memory.is_some(),
+            is_on_disk: self.folder.memory.is_none(),
         })
     }
 

@@ -23,32 +23,35 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Takes a place that no living process has, and removes what killed ones have left in all of these.
+    /// Takes a place that no living process has, a new one if need be, and removes what killed ones have left in all.
     pub(super) fn take(folder: &Path) -> io::Result<Self> {
-        let mut taken = None;
-        for number in 0_u32.. {
-            let path = folder.join(format!("place-{number}"));
-            if taken.is_none() {
-                fs::create_dir_all(&path)?;
-                taken = lock(&path)?.map(|lock| Self {
-                    path: path.clone(),
-                    next: AtomicU64::new(0),
-                    _lock: lock,
-                });
-                if taken.is_some() {
-                    empty(&path)?;
-                }
-            } else if !path.exists() {
-                break;
-            } else if has_remains(&path)? {
-                // Not before, lest a process that looks for a place takes this one for taken.
-                let lock = lock(&path)?;
-                if lock.is_some() {
-                    empty(&path)?;
-                }
+        let mut places = (0_u32..).map(|number| folder.join(format!("place-{number}")));
+        let taken = places
+            .by_ref()
+            .find_map(|path| Self::take_this(path).transpose());
+        for path in places.take_while(|path| path.exists()) {
+            // Its lock is not taken before, lest a process that looks for a place goes past one that is free.
+            if has_remains(&path)?
+                && let Some(_lock) = lock(&path)?
+            {
+                empty(&path)?;
             }
         }
-        taken.ok_or_else(|| io::Error::other("more places than there can be"))
+        taken.unwrap_or_else(|| Err(io::Error::other("there are more places than numbers")))
+    }
+
+    /// Takes this place, made if it is not there, unless a living process has it.
+    fn take_this(path: PathBuf) -> io::Result<Option<Self>> {
+        fs::create_dir_all(&path)?;
+        let Some(lock) = lock(&path)? else {
+            return Ok(None);
+        };
+        empty(&path)?;
+        Ok(Some(Self {
+            path,
+            next: AtomicU64::new(0),
+            _lock: lock,
+        }))
     }
 
     /// The path of a file that is not there yet.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -78,7 +78,7 @@ impl Templates {
     /// Copies one that this process has not used, or that is large. It is young from then on.
     fn copy_file(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
         let path = self.path(fingerprint);
-        let template = match File::options().read(true).write(true).open(&path) {
+        let mut template = match File::options().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened?,
         };
@@ -86,9 +86,10 @@ impl Templates {
         if template.metadata()?.len() > SMALL {
             fs::copy(path, to)?;
         } else {
-            let content: Arc<[u8]> = fs::read(path)?.into();
+            let mut content = Vec::new();
+            template.read_to_end(&mut content)?;
             fs::write(to, &content)?;
-            self.small().insert(fingerprint.to_owned(), content);
+            self.small().insert(fingerprint.to_owned(), content.into());
         }
         Ok(true)
     }
@@ -99,8 +100,11 @@ impl Templates {
 
     /// Removes those that no process has begun to use for long.
     pub(super) fn remove_old(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
-        for entry in fs::read_dir(&self.folder)? {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|kind| kind == "db") {
                 unless_gone(remove_if_old(&path))?;

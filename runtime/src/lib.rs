@@ -1,10 +1,14 @@
-#![doc = include_str!("../../README.md")]
+#![doc = include_str!("guide/links.md")]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod background;
 mod engine;
 mod error;
 mod finder;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod lifecycle;
 mod pool;
 mod settings;

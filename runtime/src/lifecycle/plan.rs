@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{self, Backend};
-use crate::engine::{Base, ErasedEngine, erased};
+use crate::backend::Backend;
+use crate::engine::{Base, ErasedEngine, engine_of, erased};
 use crate::error::{Error, StartError};
 use crate::settings::{
     EngineSettings, InTest, Layers, Migrations, ProgramSettings, Settings, Sources,
 };
-use crate::testing::Test;
+use crate::testing::{Test, url_of_test};
 
 /// What a run needs.
 pub struct Plan {
@@ -106,7 +106,7 @@ impl Plan {
         settings: Option<&Settings>,
         base: Base,
     ) -> Result<(), Error> {
-        let settings = self.resolve(settings, DB::TEST_URL)?;
+        let settings = self.resolve(settings, url_of_test::<DB>())?;
         let Some(planned) = self
             .engines
             .iter_mut()
@@ -140,7 +140,7 @@ impl Plan {
             self.engines.push(Planned {
                 settings: Arc::new(settings),
                 base: Base::Own,
-                build: backend::engine_of,
+                build: engine_of,
                 kind: None,
             });
         }

@@ -1,8 +1,10 @@
 //! The settings of one engine, complete and valid.
 
+use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migration;
@@ -16,13 +18,15 @@ use super::layer::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
 use super::url::DatabaseUrl;
-use crate::pool::LentToAny;
 
 // Checked when compiled, both of them.
 const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Many tests run side by side on one server, and one that needs more connections at a time can say so.
 const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
+
+/// Connections that are there already for an engine to borrow. Only the pool and tests know their kind.
+pub(crate) type LentToAny = Arc<dyn Any + Send + Sync>;
 
 /// The database file of a test on SQLite.
 #[derive(Clone)]

@@ -52,9 +52,8 @@ mod url;
 
 pub use builder::Settings;
 pub(crate) use connect::Prepare;
-pub(crate) use engine::{EngineSettings, TestFile};
+pub(crate) use engine::{EngineSettings, LentToAny, TestFile};
 pub use error::SettingsError;
-pub use fixtures::Seeded;
 pub(crate) use form::{Flavor, Isolation};
 pub(crate) use hosts::{Hosts, Target};
 pub(crate) use layer::{InTest, Layers};

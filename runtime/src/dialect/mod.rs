@@ -14,11 +14,13 @@ mod transaction;
 pub(crate) use self::cockroach::COCKROACH;
 pub(crate) use self::description::{Dialect, Greeted, MigrationsLock, Session};
 pub(crate) use self::diagnosis::{Diagnosis, tell, told, words};
+#[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
 pub(crate) use self::postgres::POSTGRES;
 pub(crate) use self::schemes::{SchemeError, dialect_of};
 pub(crate) use self::sql::begins_transaction;
 #[cfg(feature = "postgres")]
 pub(crate) use self::sql::{first_words, is_one_of};
+#[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::SQLITE;
 pub use self::transaction::{IsolationLevel, TransactionOptions};

@@ -79,7 +79,7 @@ impl Plan {
         let own = Layers::collect(&settings, &sources, in_test)?;
         // In a box, because it is handed on and on.
         Ok(Box::new(Self {
-            program: own.program()?,
+            program: ProgramSettings::read(&own)?,
             settings,
             sources,
             own,
@@ -158,13 +158,14 @@ impl Plan {
         test_url: Option<&'static str>,
     ) -> Result<EngineSettings, Error> {
         let mut settings = match settings {
-            None => self.own.engine(test_url)?,
+            None => EngineSettings::read(&self.own, test_url)?,
             Some(settings) => {
                 // The crate's migrations are those of the attribute's own engine; another one has others.
                 let in_test = self.test.as_ref().map(|_| InTest {
                     migrations: Migrations::None,
                 });
-                Layers::collect(settings, &self.sources, in_test)?.engine(test_url)?
+                let layers = Layers::collect(settings, &self.sources, in_test)?;
+                EngineSettings::read(&layers, test_url)?
             }
         };
         settings

@@ -1,4 +1,4 @@
-//! `cargo run --example quickstart`, which runs `../quickstart.rs`.
+//! `cargo run --example quickstart`, which runs `../quickstart/main.rs`.
 //!
 //! Without a `-p`, cargo enables the features that any member of the workspace asks for, so that the quickstart would build
 //! every driver that the tests use. This program has no dependencies, and asks cargo for the quickstart's package alone. It

@@ -68,7 +68,9 @@ impl Program {
             .flat_map(|folder| [folder.join(name), folder.join("examples").join(name)])
             .find(|path| path.is_file())
             .with_context(|| {
-                format!("no example `{name}` here: `cargo build --workspace --bins --examples` makes it")
+                format!(
+                    "no example `{name}` here: `cargo build --workspace --bins --examples` makes it"
+                )
             })?;
         Self::new(path)
     }

@@ -44,6 +44,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     mark: Some(Mark {
         set: None,
         check: "SELECT 1",
+        commit: "SELECT 1; COMMIT",
     }),
     lost: |code, _| code == Some("25P01"),
     ends_transaction: POSTGRES.ends_transaction,

@@ -63,9 +63,10 @@ pub(crate) struct Dialect {
 pub(crate) struct Mark {
     /// Marks the transaction, in the message that begins it.
     pub(crate) set: Option<&'static str>,
-    /// Fails in a transaction without the mark, in one that has failed, and outside of any. It goes ahead of the `COMMIT` in
-    /// one message, of which the server runs nothing after an error.
+    /// Fails in a transaction without the mark, in one that has failed, and outside of any.
     pub(crate) check: &'static str,
+    /// The check and the `COMMIT` in one message, of which the server runs nothing after an error.
+    pub(crate) commit: &'static str,
 }
 
 /// How a session is told from others, and ended from outside.

@@ -91,6 +91,10 @@ pub(crate) static MYSQL: Dialect = Dialect {
     mark: Some(Mark {
         set: Some("SAVEPOINT poolhouse_transaction"),
         check: "RELEASE SAVEPOINT poolhouse_transaction",
+        // On MariaDB one statement, <https://mariadb.com/kb/en/begin-end/>. As two, a node of Galera that aborts the transaction
+        // after the first takes the second for a statement of its own, which it repeats (wsrep_retry_autocommit): it answers
+        // that nothing is committed. MySQL takes what only MariaDB reads for a comment.
+        commit: "/*M! BEGIN NOT ATOMIC */ RELEASE SAVEPOINT poolhouse_transaction; COMMIT /*M! ; END */",
     }),
     lost: |code, message| code == Some("42000") && message.contains("poolhouse_transaction"),
     // <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>

@@ -95,6 +95,8 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         set: Some("SET LOCAL poolhouse.transaction = 'open'"),
         check: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
                 THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END",
+        commit: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
+                THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END; COMMIT",
     }),
     lost: |code, message| code == Some("42704") && message.contains("poolhouse.lost_transaction"),
     ends_transaction: &["COMMIT", "END", "ROLLBACK", "ABORT"],

@@ -281,7 +281,7 @@ impl<DB: Backend> Checkout<DB> {
                 }
             }
             Some(mark) => {
-                let committed = self.execute(format!("{}; COMMIT", mark.check)).await;
+                let committed = self.execute(mark.commit.to_owned()).await;
                 self.counts_ended = committed.is_ok();
                 committed
             }

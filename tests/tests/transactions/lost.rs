@@ -6,7 +6,7 @@ use poolhouse::{
     AnyEngine, Engine, MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction,
     TransactionError, engine_finder_with,
 };
-use poolhouse_tests::{Cockroach, Ground, TransactionEnder};
+use poolhouse_tests::{Cockroach, Ground, PgBouncer, TransactionEnder, pgbouncer::Mode};
 use sqlx::{Any, AssertSqlSafe, Executor, MySql, Postgres, Sqlite};
 
 const TABLE: &str = "CREATE TABLE entry (move INTEGER NOT NULL, part INTEGER NOT NULL)";
@@ -427,5 +427,115 @@ async fn any_engine_is_told_like_its_database() -> anyhow::Result<()> {
     if let Some(ground) = Ground::of::<MySql>("any").await? {
         lost(ground).await.context("MariaDB")?;
     }
+    Ok(())
+}
+
+/// A server that ends the session of an open transaction by itself: what it answers to the `COMMIT` is never success, and nothing
+/// is written.
+macro_rules! ended_by_the_server {
+    ($database:ty, $ground:expr, $url:expr, $pooler:expr, $inside:expr, $outside:expr) => {{
+        let (ground, url): (&Ground, String) = ($ground, $url);
+        let mut settings = Settings::new()
+            .engine(concat!("ended_", stringify!($database)))
+            .url(url)
+            .max_size(1);
+        if let Some(pooler) = $pooler {
+            settings = settings.pooler(pooler);
+        }
+        let engine: Engine<$database> = engine_finder_with(&settings)?;
+        engine.start_connection_pool().await?;
+        let mut transaction = engine.begin().await?;
+        sqlx::raw_sql(insert(1, 1))
+            .execute(&mut transaction)
+            .await?;
+        let inside: Option<&'static str> = $inside;
+        if let Some(sql) = inside {
+            sqlx::raw_sql(sql).execute(&mut transaction).await?;
+        }
+        let outside: Option<&'static str> = $outside;
+        if let Some(sql) = outside {
+            let user = ground.database()?.name();
+            let server = ground.database()?.server();
+            let rows = server.ask(&[sql.replace("{user}", user)]).await?;
+            // What is to be run for each session, where it is no function.
+            for kill in rows.into_iter().flatten().flatten() {
+                if kill.starts_with("KILL") {
+                    server.ask(&[kill]).await?;
+                }
+            }
+        }
+        ground.database()?.no_session_left().await?;
+        let ended = transaction.commit().await;
+        ensure!(ended.is_err(), "it was taken for committed");
+        // The engine goes on, with another session.
+        let left: i64 = ground
+            .answer::<<$database as Of>::Plain>("SELECT count(*) FROM entry")
+            .await?;
+        ensure!(left == 0, "{left}");
+        engine.close_connection_pool().await;
+    }};
+}
+
+/// The database under one that may be `Any`.
+trait Of {
+    type Plain: poolhouse_tests::Sql;
+}
+
+impl Of for Postgres {
+    type Plain = Self;
+}
+
+impl Of for MySql {
+    type Plain = Self;
+}
+
+const TERMINATE: &str =
+    "SELECT CAST(pg_terminate_backend(pid) AS TEXT) FROM pg_stat_activity WHERE usename = '{user}'";
+const KILL: &str =
+    "SELECT concat('KILL ', id) FROM information_schema.processlist WHERE user = '{user}'";
+
+#[tokio::test]
+async fn a_session_that_the_server_ends_is_no_commit_on_postgres() -> anyhow::Result<()> {
+    let Some(ground) = Ground::of::<Postgres>("ended").await? else {
+        return Ok(());
+    };
+    ground.run::<Postgres>(TABLE).await?;
+    let none = None::<&str>;
+    ended_by_the_server!(Postgres, &ground, ground.url(), none, None, Some(TERMINATE));
+    let timeout = "SET LOCAL idle_in_transaction_session_timeout = '20ms'";
+    ended_by_the_server!(Postgres, &ground, ground.url(), none, Some(timeout), None);
+    // The same behind a pooler, whose session with the client goes on or not.
+    let pooler = PgBouncer::start(ground.database()?, Mode::Transaction, &[]).await?;
+    let url = pooler.url().to_owned();
+    ended_by_the_server!(
+        Postgres,
+        &ground,
+        url.clone(),
+        Some("pgbouncer"),
+        None,
+        Some(TERMINATE)
+    );
+    ended_by_the_server!(
+        Postgres,
+        &ground,
+        url,
+        Some("pgbouncer"),
+        Some(timeout),
+        None
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_ends_is_no_commit_on_mariadb() -> anyhow::Result<()> {
+    let Some(ground) = Ground::of::<MySql>("ended").await? else {
+        return Ok(());
+    };
+    ground.run::<MySql>(TABLE).await?;
+    let none = None::<&str>;
+    ended_by_the_server!(MySql, &ground, ground.url(), none, None, Some(KILL));
+    // <https://mariadb.com/kb/en/server-system-variables/#idle_transaction_timeout>
+    let timeout = "SET SESSION idle_transaction_timeout = 1";
+    ended_by_the_server!(MySql, &ground, ground.url(), none, Some(timeout), None);
     Ok(())
 }

@@ -31,8 +31,9 @@ const BALANCE: i64 = 1_000;
 /// How long writes may stand still after a node is killed, beside the time in which the cluster itself takes none.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Writes before and after each fault, and in the middle of it.
+/// Writes before and after each fault, and in the middle of it; fewer in the short form, `galera short`.
 const WRITES: usize = 1_000;
+const FEW_WRITES: usize = 200;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -63,26 +64,28 @@ async fn play(cluster: &mut Galera, begun: Instant) -> anyhow::Result<()> {
     );
     cluster.agree(&accounts, &ACCOUNTS.to_string()).await?;
 
+    let short = std::env::args().nth(1).is_some_and(|form| form == "short");
+    let writes = if short { FEW_WRITES } else { WRITES };
     let load = Load::begin(&engine);
-    load.goes_on(WRITES).await?;
+    load.goes_on(writes).await?;
     let speed = load.speed();
 
     let fault = Instant::now();
     cluster.node_mut(1).stop(Stop::Crash).await?;
-    load.goes_on(WRITES).await?;
+    load.goes_on(writes).await?;
     nobody_is_connected(&cluster.nodes()[1]).await?;
     let back = Instant::now();
     cluster.rejoin(1).await?;
     let back = back.elapsed();
-    load.goes_on(WRITES).await?;
+    load.goes_on(writes).await?;
     let killed = load.longest_pause_since(fault);
 
     let fault = Instant::now();
     cluster.cut_off(2).await?;
-    load.goes_on(WRITES).await?;
+    load.goes_on(writes).await?;
     nobody_is_connected(&cluster.nodes()[2]).await?;
     cluster.reconnect(2).await?;
-    load.goes_on(WRITES).await?;
+    load.goes_on(writes).await?;
     let cut_off = load.longest_pause_since(fault);
     let outcome = load.end().await?;
 

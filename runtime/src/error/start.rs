@@ -180,6 +180,14 @@ impl StartError {
         )
     }
 
+    pub(crate) fn cancelled(settings: &EngineSettings) -> Self {
+        Self::new(
+            settings,
+            "it was closed, or its runtime ended, while it was being started".to_owned(),
+            "start it again, or end its users before it is closed",
+        )
+    }
+
     pub(crate) fn not_on_sqlx(settings: &EngineSettings) -> Self {
         Self::new(
             settings,

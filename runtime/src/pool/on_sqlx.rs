@@ -21,6 +21,7 @@ use super::hosts::SessionId;
 use super::start::patiently;
 use super::status::{Holder, Status};
 use crate::backend::Backend;
+use crate::background;
 use crate::error::{AcquireError, StartError};
 use crate::settings::EngineSettings;
 
@@ -77,6 +78,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 }
             });
         let pool = options.connect_lazy_with(connector.options().clone());
+        let mut unfinished = CloseIfDropped(Some(pool.clone()));
         if !settings.lazy {
             let first = patiently(&connector, || {
                 let pool = pool.clone();
@@ -87,6 +89,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 return Err(error);
             }
         }
+        unfinished.0 = None;
         Ok(Self {
             pool,
             connector,
@@ -166,5 +169,16 @@ impl<DB: Backend> OnSqlx<DB> {
             .clone();
         let unreachable = self.connector.end_sessions(&sessions).await.err();
         (ended, unreachable.map(|error| error.to_string()))
+    }
+}
+
+/// Closes the pool of a start that is dropped half-way: sqlx's own drop says no goodbye.
+struct CloseIfDropped<DB: Backend>(Option<sqlx::Pool<DB>>);
+
+impl<DB: Backend> Drop for CloseIfDropped<DB> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.take() {
+            background::spawn(async move { pool.close().await });
+        }
     }
 }

@@ -83,6 +83,8 @@ pub(crate) struct EngineSettings {
     pub(crate) isolated: bool,
     /// Whether every connection is held inside a transaction, which ends with it and is never committed.
     pub(crate) held: bool,
+    /// Whether a start gives up after its first attempt to connect, because a node is not waited for.
+    pub(crate) tries_once: bool,
     /// Connections of a test that are there already.
     pub(crate) lent: Option<LentToAny>,
     /// The file that the URL of a test's own database names, if it is one.
@@ -144,6 +146,7 @@ impl EngineSettings {
             url_variable: layers.url_variable.clone(),
             isolated: false,
             held: false,
+            tries_once: false,
             lent: None,
             file: None,
             connect: layers.connect.clone(),

@@ -13,6 +13,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::pool::PoolOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Checkout;
 use super::close::{Ended, EndedHolder};
@@ -78,11 +79,14 @@ impl<DB: Backend> OnSqlx<DB> {
                 }
             });
         let pool = options.connect_lazy_with(connector.options().clone());
-        let mut unfinished = CloseIfDropped(Some(pool.clone()));
+        let attempts = TaskTracker::new();
+        let mut unfinished = CloseIfDropped(Some((pool.clone(), attempts.clone())));
         if !settings.lazy {
             let first = patiently(&connector, || {
+                // To its end, because one that is dropped half-way would leave the server with half a session.
                 let pool = pool.clone();
-                async move { pool.acquire().await.map(drop) }
+                let attempt = attempts.spawn(async move { pool.acquire().await.map(drop) });
+                async move { attempt.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)) }
             });
             if let Err(error) = first.await {
                 pool.close().await;
@@ -172,13 +176,18 @@ impl<DB: Backend> OnSqlx<DB> {
     }
 }
 
-/// Closes the pool of a start that is dropped half-way: sqlx's own drop says no goodbye.
-struct CloseIfDropped<DB: Backend>(Option<sqlx::Pool<DB>>);
+/// Closes the pool of a start that is dropped half-way, once its attempts to connect are over: sqlx's own drop says no
+/// goodbye.
+struct CloseIfDropped<DB: Backend>(Option<(sqlx::Pool<DB>, TaskTracker)>);
 
 impl<DB: Backend> Drop for CloseIfDropped<DB> {
     fn drop(&mut self) {
-        if let Some(pool) = self.0.take() {
-            background::spawn(async move { pool.close().await });
+        if let Some((pool, attempts)) = self.0.take() {
+            background::spawn(async move {
+                attempts.close();
+                attempts.wait().await;
+                pool.close().await;
+            });
         }
     }
 }

@@ -34,7 +34,7 @@ pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
 use crate::error::{AcquireError, Error, TransactionError, UsageError};
 use crate::pool::{Checkout, Connector, Holder, Pool, Status};
-use crate::settings::EngineSettings;
+use crate::settings::{EngineSettings, MOST_CONNECTIONS};
 
 /// One configured database: where it is, which kind, its settings, and its pool once started. Cheap to clone.
 ///
@@ -209,8 +209,15 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// # Errors
     ///
-    /// The pool is not started, or it is a `sqlx::Pool`, whose size is fixed.
+    /// The pool is not started, or it is a `sqlx::Pool`, whose size is fixed; or the size is above 262143.
     pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {
+        if max_size.get() > MOST_CONNECTIONS {
+            return Err(UsageError::TooLarge {
+                engine: self.0.name.clone(),
+                size: max_size.get(),
+                most: MOST_CONNECTIONS,
+            });
+        }
         match self.pool() {
             Some(pool) if pool.resize(max_size) => Ok(()),
             Some(_) => Err(UsageError::OnSqlx {

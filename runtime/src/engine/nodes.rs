@@ -130,7 +130,10 @@ impl<DB: Backend> Nodes<DB> {
 
     /// Begins to close those that are started or being started.
     pub(super) fn begin_close(&self) -> Vec<Arc<Closing>> {
-        let begun = self.servers().into_iter().map(|node| node.engine.begin_close());
+        let begun = self
+            .servers()
+            .into_iter()
+            .map(|node| node.engine.begin_close());
         begun
             .filter_map(|begun| match begun {
                 Begun::Closes(closing) => Some(closing),

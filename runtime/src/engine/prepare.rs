@@ -9,7 +9,7 @@ use super::Server;
 use crate::backend::{self, Backend, MigrationsLock};
 use crate::error::{Error, StartError};
 use crate::pool::{self, Checkout, Connector, Holder, Pool};
-use crate::settings::{EngineSettings, SharedMigrator};
+use crate::settings::{EngineSettings, SharedMigrator, conceal};
 
 /// What happens once on a new pool, before anyone uses it: the server's version, extensions, migrations.
 pub(super) async fn prepare<DB: Backend>(
@@ -66,7 +66,9 @@ async fn create_extensions<DB: Backend>(checkout: &mut Checkout<DB>, connector: 
                 .await
             {
                 // Most often a right is missing, and the extension is there already or not needed yet.
-                tracing::warn!(engine = %settings.engine, extension, %error, "the extension could not be created");
+                let (extension, error) = (conceal(extension), error.to_string());
+                let error = conceal(&error);
+                tracing::warn!(engine = %settings.engine, %extension, %error, "the extension could not be created");
             }
         }
     } else if !settings.extensions.is_empty() {

@@ -136,7 +136,9 @@ impl<DB: Backend> Engine<DB> {
                     None if is_configured => Arc::clone(&before),
                     None => return Ok(Entered::NotConfigured),
                 };
-                Ok(Entered::Waits(self.begin_start(phase, connector, before, base)))
+                Ok(Entered::Waits(
+                    self.begin_start(phase, connector, before, base),
+                ))
             }
         }
     }
@@ -280,15 +282,16 @@ impl<DB: Backend> BegunStart<DB> {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         let (pool, outcome) = match (opened, pool) {
-            (Ok(server), Some(pool)) => match started(&engine, &self.start, pool, connector, server)
-            {
-                None => {
-                    drop(engine);
-                    self.engine = None;
-                    return self.start.is_over(Outcome::Started);
+            (Ok(server), Some(pool)) => {
+                match started(&engine, &self.start, pool, connector, server) {
+                    None => {
+                        drop(engine);
+                        self.engine = None;
+                        return self.start.is_over(Outcome::Started);
+                    }
+                    Some(pool) => (Some(pool), Outcome::Cancelled),
                 }
-                Some(pool) => (Some(pool), Outcome::Cancelled),
-            },
+            }
             // `open` succeeds with a pool only.
             (Ok(_), None) => (None, Outcome::Cancelled),
             (Err(outcome), pool) => (pool, outcome),
@@ -394,6 +397,7 @@ impl<DB: Backend> Engine<DB> {
         base: Base,
     ) -> Result<Option<Server>, Error> {
         let begun = Instant::now();
+        connector.warn_of_ignored();
         let is_ready = CancellationToken::new();
         let own = async {
             let pool = match base {
@@ -406,7 +410,8 @@ impl<DB: Backend> Engine<DB> {
             is_ready.cancel();
             Ok::<_, Error>(server)
         };
-        let (server, ()) = futures_util::future::try_join(own, self.0.nodes.start(&is_ready)).await?;
+        let (server, ()) =
+            futures_util::future::try_join(own, self.0.nodes.start(&is_ready)).await?;
         Ok(server)
     }
 }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{self, join_all};
-use sqlx::AssertSqlSafe;
 use sqlx::pool::PoolOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -58,16 +57,12 @@ impl<DB: Backend> OnSqlx<DB> {
             })
             .after_connect({
                 let sessions = Arc::clone(&sessions);
-                let session_sql = settings.session.clone();
                 let connector = Arc::clone(&connector);
                 move |connection, _| {
                     let connector = Arc::clone(&connector);
                     let sessions = Arc::clone(&sessions);
-                    let session_sql = session_sql.clone();
                     Box::pin(async move {
-                        if let Some(sql) = session_sql {
-                            DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql))).await?;
-                        }
+                        connector.run_session(connection).await?;
                         if let Some(session) = connector.greet(connection, 0).await? {
                             sessions
                                 .lock()
@@ -86,7 +81,12 @@ impl<DB: Backend> OnSqlx<DB> {
                 // To its end, because one that is dropped half-way would leave the server with half a session.
                 let pool = pool.clone();
                 let attempt = attempts.spawn(async move { pool.acquire().await.map(drop) });
-                async move { attempt.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)) }
+                let connector = &connector;
+                async move {
+                    let attempt = attempt.await;
+                    let attempt = attempt.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+                    attempt.map_err(|error| connector.conceal(error))
+                }
             });
             if let Err(error) = first.await {
                 pool.close().await;
@@ -114,6 +114,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::timed_out(settings, &self.status(settings), None)
             }
             error => {
+                let error = self.connector.conceal(error);
                 let diagnosis = self.connector.dialect().diagnosis(&error);
                 AcquireError::connect(settings, &diagnosis, error)
             }

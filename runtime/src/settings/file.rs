@@ -13,6 +13,7 @@ use super::environment::{CONF, Environment, PROFILE};
 use super::error::SettingsError;
 use super::layer::Layer;
 use super::names::{self, DEFAULT_ENGINE, Reach};
+use super::secrets::{self, conceal};
 use super::source::{Source, shown_path};
 use super::surroundings::Surroundings;
 
@@ -46,7 +47,7 @@ impl File {
                 let path = surroundings.path(&named);
                 if !path.is_file() {
                     return Err(SettingsError::NoSuchFile {
-                        path: named,
+                        path: conceal(&named).into_owned(),
                         origin: source.to_string(),
                     });
                 }
@@ -57,7 +58,7 @@ impl File {
         let Some(path) = path else {
             return match profile {
                 Some((profile, source)) => Err(SettingsError::NoFileForProfile {
-                    profile,
+                    profile: secrets::show_name(&profile).to_owned(),
                     origin: source.to_string(),
                     directory: surroundings.directory.display().to_string(),
                 }),
@@ -87,7 +88,7 @@ impl File {
             && !profiles.contains(profile)
         {
             return Err(SettingsError::UnknownProfile {
-                profile: profile.clone(),
+                profile: secrets::show_name(profile).to_owned(),
                 origin: source.to_string(),
                 path: shown,
                 known: profiles.into_iter().collect(),
@@ -315,7 +316,7 @@ impl Reader<'_> {
             path: self.shown.to_owned(),
             line,
             what,
-            name: name.to_owned(),
+            name: secrets::show_name(name).to_owned(),
             hint,
         }
     }

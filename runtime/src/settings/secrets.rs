@@ -105,13 +105,13 @@ pub(crate) fn conceal(text: &str) -> Cow<'_, str> {
 
 /// The first word of SQL, which says what it does and holds no value.
 pub(super) fn show_sql(sql: &str) -> String {
-    let sql = sql.trim();
-    let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next();
-    match word.unwrap_or_default() {
-        "" => HIDDEN.to_owned(),
+    let mut words = sql.split_whitespace();
+    match (words.next(), words.next()) {
+        (Some(word), Some(_)) if word.chars().all(|c| c.is_ascii_alphabetic()) => {
+            format!("{word} …")
+        }
         // One word is no statement, and may be anything.
-        word if word.len() == sql.len() => HIDDEN.to_owned(),
-        word => format!("{word} …"),
+        _ => HIDDEN.to_owned(),
     }
 }
 
@@ -296,9 +296,9 @@ fn query_start(text: &str, from: usize) -> usize {
         .find(|at| {
             let parameter = text[at + 1..].split('=').next().unwrap_or_default();
             parameter.len() < text.len() - at - 1
-                && parameter.chars().all(|c| {
-                    c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '%' | '[' | ']')
-                })
+                && parameter
+                    .chars()
+                    .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '%' | '[' | ']'))
         })
         .unwrap_or(text.len())
 }

@@ -206,8 +206,12 @@ async fn joined<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 }
 
 async fn started_again<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> =
-        started(&settings("again", ground.url()).max_size(1).close_timeout("1h")).await?;
+    let engine: Engine<DB> = started(
+        &settings("again", ground.url())
+            .max_size(1)
+            .close_timeout("1h"),
+    )
+    .await?;
     let held = engine.acquire().await?;
     ensure!(up_to(1, engine.close_connection_pool()).await.is_none());
     let start = tokio::spawn({
@@ -271,7 +275,9 @@ async fn while_starting<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 async fn while_silent<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&ground)?;
     proxy.black_hole();
-    let settings = settings("silent", &url).start_timeout("1h").connect_timeout("1h");
+    let settings = settings("silent", &url)
+        .start_timeout("1h")
+        .connect_timeout("1h");
     let (engine, start) = start::<DB>(&settings).await?;
     proxy.open_become(1).await?;
     cancels(&engine, start).await

@@ -55,7 +55,9 @@ async fn one_engine<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         if let Ground::Server(database) = &ground {
             // Those of the rounds before may still be ending.
             let what = "one session is there";
-            database.sessions_become(what, |open| open.len() == 1).await?;
+            database
+                .sessions_become(what, |open| open.len() == 1)
+                .await?;
         }
         drop(held);
         let mut shared = 0;
@@ -172,7 +174,9 @@ async fn other_settings<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&ground)?;
     proxy.stop();
     let node = Settings::new().url(ground.url());
-    let own = settings("starting", &url).max_size(3).node("replica1", node);
+    let own = settings("starting", &url)
+        .max_size(3)
+        .node("replica1", node);
     let engine: Engine<DB> = engine_finder_with(&own)?;
     let start = tokio::spawn({
         let engine = engine.clone();

@@ -4,7 +4,10 @@ use std::{future::pending, time::Duration};
 
 use anyhow::{Context, ensure};
 use poolhouse::{AcquireKind, AnyEngine, Engine, Error, Settings, engine_finder_with, with_pool};
-use poolhouse_tests::{Ground, Sql, subject::{OnSqlx, Own}, Options, Subject};
+use poolhouse_tests::{
+    Ground, Options, Sql, Subject,
+    subject::{OnSqlx, Own},
+};
 use tokio::time::Instant;
 
 use super::{bounded, settings, started, through_proxy};
@@ -97,7 +100,11 @@ async fn silent_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     })
     .await?;
     poolhouse_tests::eventually("the connection of the start is idle", async || {
-        ensure!(pool.engine().status().idle == 1, "{}", pool.engine().status());
+        ensure!(
+            pool.engine().status().idle == 1,
+            "{}",
+            pool.engine().status()
+        );
         Ok(())
     })
     .await?;
@@ -159,7 +166,11 @@ async fn default_limit<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 
 async fn extremes<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let engine: Engine<DB> = started(&settings("extremes", ground.url()).max_size(1)).await?;
-    for limit in [Duration::MAX, Duration::MAX / 2, Duration::from_secs(u64::MAX)] {
+    for limit in [
+        Duration::MAX,
+        Duration::MAX / 2,
+        Duration::from_secs(u64::MAX),
+    ] {
         engine.health_within(limit).await?;
     }
     let held = engine.acquire().await?;

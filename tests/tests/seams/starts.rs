@@ -150,10 +150,7 @@ async fn cancelled_everywhere<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 }
 
 #[with_pool(engine = "on_sqlx", url = url, min_size = 3)]
-async fn on_sqlx<DB: Sql>(
-    url: &str,
-    #[pool] pool: sqlx::Pool<DB>,
-) -> Result<(), poolhouse::Error> {
+async fn on_sqlx<DB: Sql>(url: &str, #[pool] pool: sqlx::Pool<DB>) -> Result<(), poolhouse::Error> {
     let _ = (url, pool);
     pending().await
 }

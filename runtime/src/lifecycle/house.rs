@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -54,6 +55,18 @@ impl House {
             started: Vec::new(),
             isolated: None,
         })
+    }
+
+    /// The longest from a signal to the end of the closes.
+    pub(super) fn longest_end(&self) -> Duration {
+        let closes = self.plan.engines.iter();
+        let close = closes.map(|planned| planned.settings.close_timeout).max();
+        let grace = if self.plan.takes_shutdown {
+            self.plan.shutdown_timeout()
+        } else {
+            Duration::ZERO
+        };
+        grace.saturating_add(close.unwrap_or_default())
     }
 
     /// Starts every engine, in a test on a database of its own.

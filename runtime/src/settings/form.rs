@@ -9,7 +9,7 @@ use std::time::Duration;
 use figment::value::Value;
 use tracing::level_filters::LevelFilter;
 
-use super::secrets::{HIDDEN, conceal, show_sql, show_url};
+use super::secrets::{HIDDEN, conceal, show_sql, show_url, show_value};
 
 /// A type that values of settings are read into.
 pub(super) trait Form: Clone + Send + Sync + 'static {
@@ -29,7 +29,12 @@ pub(super) fn show_raw(setting: &str, value: &Value) -> String {
         Value::String(_, text) => match setting {
             "url" | "direct_url" => format!("{:?}", show_url(text)),
             "session" => show_sql(text),
-            _ => format!("{:?}", conceal(text)),
+            "application_name" | "migrations" | "extensions" => format!("{:?}", conceal(text)),
+            // A name, a number, a time or a word: what looks like none of them may be anything.
+            _ => match show_value(text) {
+                HIDDEN => HIDDEN.to_owned(),
+                text => format!("{text:?}"),
+            },
         },
         Value::Char(_, c) => format!("{c:?}"),
         Value::Bool(_, b) => b.to_string(),

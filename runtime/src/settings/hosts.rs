@@ -114,7 +114,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Takes out the parameters that the driver does not know, and gives their names.
-    fn take_unknown(&mut self, knows: fn(&str) -> bool) -> Vec<String> {
+    fn take_unknown(&mut self, knows: impl Fn(&str) -> bool) -> Vec<String> {
         let mut unknown = Vec::new();
         self.parameters.retain(|text| {
             let name = name_of(text);
@@ -175,13 +175,14 @@ impl Hosts {
                 &[("disable", false), ("random", true)],
             )?,
         };
-        let ignored = pieces.take_unknown(knows);
+        // Lists are ours, and have ports also where the driver knows no such parameter.
+        let is_list = pieces.hosts.contains(',');
+        let ignored = pieces.take_unknown(|name| knows(name) || (is_list && name == "port"));
         // What stands in a parameter counts for more, as in the drivers. One host is the driver's own business.
         let has_list = |name| pieces.value(name).is_some_and(|value| value.contains(','));
         let list = if has_list("host") {
             of_parameters(&mut pieces)?
-        } else if pieces.value("host").is_none() && (pieces.hosts.contains(',') || has_list("port"))
-        {
+        } else if pieces.value("host").is_none() && (is_list || has_list("port")) {
             of_authority(&mut pieces)?
         } else {
             let name = pieces.value("host");

@@ -97,7 +97,12 @@ pub(crate) fn conceal(text: &str) -> Cow<'_, str> {
     if let Some(value) = secret_value(text) {
         return format!("{}{HIDDEN}", &text[..value]).into();
     }
-    if secret_value(&decode(text)).is_some() {
+    let decoded = decode(text);
+    // `user:password@`
+    let has_user = decoded
+        .rsplit_once('@')
+        .is_some_and(|(user, _)| user.contains(':'));
+    if has_user || secret_value(&decoded).is_some() {
         return HIDDEN.into();
     }
     text.into()
@@ -120,6 +125,16 @@ pub(super) fn show_name(name: &str) -> &str {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
     if !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain) {
         name
+    } else {
+        HIDDEN
+    }
+}
+
+/// A value that is to be short and plain: a number, a time, a word.
+pub(super) fn show_value(text: &str) -> &str {
+    let is_plain = |c: char| c.is_alphanumeric() || " _-.+,/".contains(c);
+    if text.len() <= 64 && text.chars().all(is_plain) {
+        text
     } else {
         HIDDEN
     }
@@ -341,6 +356,11 @@ fn may_be_shown(name: &str, value: &str) -> bool {
     let (name, value) = (decode(name).to_ascii_lowercase(), decode(value));
     let is_option = name.starts_with("options[") && !SECRETS.iter().any(|word| name.contains(word));
     let has_user = value.contains('@') && value.contains(':');
+    if name == "port" {
+        return value
+            .split(',')
+            .all(|port| port.is_empty() || port.parse::<u16>().is_ok());
+    }
     (is_option || SHOWN_PARAMETERS.contains(&name.as_str()))
         && secret_value(&value).is_none()
         && !value.contains("://")

@@ -309,18 +309,17 @@ async fn while_migrating<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 
 async fn outside<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let engine: Engine<DB> = started(&settings("outside", ground.url())).await?;
-    let closed = tokio::task::spawn_blocking({
+    let outside = std::thread::spawn({
         let engine = engine.clone();
         move || {
-            std::thread::spawn(move || {
-                futures_util::FutureExt::now_or_never(engine.close_connection_pool()).is_none()
-            })
-            .join()
+            drop(futures_util::FutureExt::now_or_never(
+                engine.close_connection_pool(),
+            ))
         }
     });
-    let has_waited = closed.await?.ok().context("it has panicked")?;
-    ensure!(has_waited, "it did not wait");
-    let report = bounded("the close", engine.close_connection_pool()).await?;
-    ensure!(report.is_clean(), "{report}");
+    let joined = tokio::task::spawn_blocking(move || outside.join());
+    joined.await?.ok().context("it has panicked")?;
+    bounded("the close", engine.close_connection_pool()).await?;
+    bounded("the rest", poolhouse::closed()).await?;
     ground.closed_in_good_order().await
 }

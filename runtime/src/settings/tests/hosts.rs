@@ -119,7 +119,7 @@ fn what_the_driver_does_not_know_it_does_not_get() {
             "mysql://h:3306/db?ssl-mode=DISABLED",
             "host",
         ),
-        ("mysql://h1,h2/db?port=1", "mysql://h1/db", "port"),
+        ("mysql://h1,h2/db?port=1&host=x", "mysql://h1:1/db", "host"),
     ] {
         let hosts = read(url).unwrap();
         assert_eq!(hosts.list[0].url.expose(), given);

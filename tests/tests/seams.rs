@@ -1,11 +1,14 @@
 //! The seams around the pool: how engines are found, started with their nodes, closed together, and asked for their health
-//! (faults 33 to 41, 46 and 47).
+//! (faults 33 to 41 and 46 to 49).
 
 mod closes;
 mod finder;
 mod health;
+mod limits;
 mod runtimes;
+mod secrets;
 mod starts;
+mod urls;
 
 use std::{sync::Arc, time::Duration};
 

@@ -253,11 +253,15 @@ fn show_authority(rest: &str) -> String {
         None => (String::new(), false),
         Some(user) => {
             let (name, password) = match user.split_once(':') {
-                Some((name, _)) => (name, true),
-                None => (user, false),
+                Some((name, password)) => (name, Some(password)),
+                None => (user, None),
             };
-            let shown = if is_user(name) { name } else { HIDDEN };
-            let password = if password { ":***" } else { "" };
+            let shown = if is_user(name) && password != Some(name) {
+                name
+            } else {
+                HIDDEN
+            };
+            let password = if password.is_some() { ":***" } else { "" };
             (format!("{shown}{password}@"), shown == HIDDEN)
         }
     };

@@ -1,6 +1,6 @@
 //! What a person sees who made a mistake: each message names the engine, the setting, its source and the cure.
 
-use super::super::Settings;
+use super::super::{EngineSettings, ProgramSettings, Settings};
 use super::{Place, at};
 
 #[test]
@@ -473,7 +473,8 @@ fn the_ends_of_every_size_and_time() {
                     continue;
                 }
             };
-            let read = layers.program().and_then(|_| layers.engine(None));
+            let read =
+                ProgramSettings::read(&layers).and_then(|_| EngineSettings::read(&layers, None));
             match read {
                 Ok(settings) => {
                     // What is taken can be counted with.

@@ -1,7 +1,7 @@
 //! A password is in no log, no error and no `Debug`.
 
 use super::super::secrets::{conceal, show_url};
-use super::super::{DatabaseUrl, Settings};
+use super::super::{DatabaseUrl, EngineSettings, ProgramSettings, Settings};
 use super::Place;
 
 /// How each URL is shown. The secret in all of them contains `s3cret`.
@@ -79,6 +79,8 @@ fn a_url_shows_everything_but_its_secrets() {
             "postgres://user:a://s3cret@host/db",
             "postgres://user:***@host/db",
         ),
+        // The user is the password.
+        ("postgres://s3cret:s3cret@host/db", "postgres://***:***@***"),
         // The host is forgotten.
         ("postgres://user:s3cret@", "postgres://user:***@"),
         ("postgres://user:s3cret", "postgres://***"),
@@ -348,8 +350,8 @@ fn no_setting_in_no_place_is_shown_with_its_secret() {
             let mut shown = format!("{code:?} {code:#?}");
             let layers = place.layers(&code);
             match layers.and_then(|layers| {
-                layers.program()?;
-                layers.engine(None)
+                ProgramSettings::read(&layers)?;
+                EngineSettings::read(&layers, None)
             }) {
                 Ok(settings) => {
                     let changed: Vec<_> = settings.changed().collect();

@@ -75,10 +75,7 @@ impl Reader<'_> {
         name: &'static str,
         default: T,
     ) -> Result<T, Box<SettingsError>> {
-        let (value, source) = self
-            .layers
-            .get(name)?
-            .unwrap_or_else(|| (default, Source::Default));
+        let (value, source) = self.layers.get(name)?.unwrap_or((default, Source::Default));
         let shown = value.clone();
         self.note(name, source, move || shown.show());
         Ok(value)

@@ -3,7 +3,8 @@
 use crate::function::{Function, Parameter, is_pool};
 use crate::position::{Position, Test};
 use crate::report::Report;
-use crate::settings::{Reach, Settings};
+use crate::settings::Settings;
+use crate::table::Reach;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Safety, Type};

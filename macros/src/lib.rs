@@ -12,6 +12,8 @@ mod position;
 mod report;
 mod setters;
 mod settings;
+#[allow(dead_code, reason = "the runtime needs more of the table")]
+mod table;
 
 use function::Function;
 use proc_macro2::TokenStream;
@@ -25,6 +27,14 @@ pub fn with_pool(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     expand(args.into(), item.into()).into()
+}
+
+/// The table of settings, for `poolhouse` alone. Not for other use: it changes without notice.
+#[doc(hidden)]
+#[proc_macro]
+pub fn settings_table(_: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    // The tests below read the same text, so it parses.
+    include_str!("table.rs").parse().unwrap_or_default()
 }
 
 /// The whole macro, from tokens to tokens.

@@ -37,7 +37,7 @@ const RIVALS: &[(&str, &str, &str)] = &[
 
 /// A setting whose name is known and whose value is of the right kind.
 pub(crate) struct Setting {
-    /// The user's own token: the generated call carries its place.
+    /// The user's own token: the generated call has its span.
     pub(crate) key: Ident,
     pub(crate) spec: &'static Spec,
     pub(crate) value: Value,
@@ -107,7 +107,7 @@ impl Settings {
         self.list.iter().find(|setting| setting.spec.name == name)
     }
 
-    /// The place of a mistake that two settings make together: from the one written first to the other.
+    /// The tokens of a mistake that two settings make together: from the one written first to the other.
     fn both(&self, names: [&str; 2]) -> TokenStream {
         let keys = self
             .list

@@ -71,7 +71,7 @@ impl Takes {
     }
 
     fn check_literal(self, spec: &Spec, literal: &Literal, expr: Expr) -> Result<Value> {
-        let place = expr.clone();
+        let written = expr.clone();
         let value = match (self, literal) {
             (Takes::Migrations, Literal::Text(text)) => {
                 return Directory::list(text.clone()).map(Value::Directory);
@@ -90,7 +90,7 @@ impl Takes {
             }
             _ => Err(self.expects(spec, literal)),
         };
-        value.map_err(|what| mistake(spec, &place, &what))
+        value.map_err(|what| mistake(spec, &written, &what))
     }
 
     /// Nothing when the kind does not take text.

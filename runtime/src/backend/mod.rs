@@ -152,6 +152,15 @@ pub(crate) fn error_line<DB: Backend>(error: &sqlx::Error, script: &str) -> Opti
     Some(breaks + 1)
 }
 
+/// How many statements a connection keeps. A number in the URL is the more particular one.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn statement_cache(url: &DatabaseUrl, settings: &EngineSettings) -> usize {
+    // The driver has read the same text, so it is a number.
+    url.parameter("statement-cache-capacity")
+        .and_then(|capacity| capacity.parse().ok())
+        .unwrap_or(settings.statement_cache as usize)
+}
+
 /// The statement logging that `log_queries` and `slow_query` ask for.
 fn log_statements<O: ConnectOptions>(options: O, settings: &EngineSettings) -> O {
     let level = match settings.log_queries.into_level() {

@@ -6,6 +6,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     name: "CockroachDB",
     feature: "postgres",
     schemes: &["cockroachdb", "cockroach"],
+    knows_parameter: |name| (POSTGRES.knows_parameter)(name),
     session: Some(Session {
         // A schema change inside a transaction is to be part of it, and not to commit what comes before it:
         // <https://www.cockroachlabs.com/docs/stable/session-variables>.

@@ -17,6 +17,8 @@ pub(crate) struct Dialect {
     pub(crate) feature: &'static str,
     /// The schemes of its URLs.
     pub(crate) schemes: &'static [&'static str],
+    /// Whether the driver knows a parameter of URLs. One that it does not know it ignores or logs, with its value.
+    pub(crate) knows_parameter: fn(name: &str) -> bool,
     /// How a session is told from others; `None` when there is no server.
     pub(crate) session: Option<Session>,
     /// A query for what the server says of itself: 1 when its sessions only read, 2 when it follows another server, 3 when

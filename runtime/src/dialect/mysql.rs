@@ -6,6 +6,27 @@ pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
     feature: "mysql",
     schemes: &["mysql", "mariadb"],
+    // <https://docs.rs/sqlx/0.9/sqlx/mysql/struct.MySqlConnectOptions.html#parameters>, and the other spellings that the
+    // driver takes.
+    knows_parameter: |name| {
+        matches!(
+            name,
+            "sslmode"
+                | "ssl-mode"
+                | "sslca"
+                | "ssl-ca"
+                | "sslcert"
+                | "ssl-cert"
+                | "sslkey"
+                | "ssl-key"
+                | "charset"
+                | "collation"
+                | "statement-cache-capacity"
+                | "socket"
+                | "timezone"
+                | "time-zone"
+        )
+    },
     session: Some(Session {
         greet: "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), VERSION()) AS CHAR)",
         read: |answer| {

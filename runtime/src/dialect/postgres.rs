@@ -6,6 +6,32 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     name: "Postgres",
     feature: "postgres",
     schemes: &["postgres", "postgresql"],
+    // <https://docs.rs/sqlx/0.9/sqlx/postgres/struct.PgConnectOptions.html#parameters>, and the other spellings that the
+    // driver takes.
+    knows_parameter: |name| {
+        name.starts_with("options[")
+            || matches!(
+                name,
+                "sslmode"
+                    | "ssl-mode"
+                    | "sslrootcert"
+                    | "ssl-root-cert"
+                    | "ssl-ca"
+                    | "sslcert"
+                    | "ssl-cert"
+                    | "sslkey"
+                    | "ssl-key"
+                    | "statement-cache-capacity"
+                    | "host"
+                    | "hostaddr"
+                    | "port"
+                    | "dbname"
+                    | "user"
+                    | "password"
+                    | "application_name"
+                    | "options"
+            )
+    },
     session: Some(Session {
         greet: "SELECT pg_backend_pid()::text || ' ' || version()",
         // <https://www.cockroachlabs.com/docs/stable/functions-and-operators#system-info-functions>

@@ -10,6 +10,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
     name: "SQLite",
     feature: "sqlite",
     schemes: &["sqlite"],
+    // Its driver fails on those that it does not know, and names them without their values.
+    knows_parameter: |_| true,
     session: None,
     session_state: None,
     version: "SELECT sqlite_version()",

@@ -112,7 +112,7 @@ pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>
     };
     let engine: Engine<DB> = typed(engine.as_ref(), &mut resolved)?;
     if !is_new && !settings.only_name() {
-        engine.configure(resolved()?)?;
+        engine.configure(&resolved()?)?;
     }
     Ok(engine)
 }
@@ -130,13 +130,13 @@ pub(crate) fn find_or_make(
     if let Some(engine) = find(&mut scopes(), places, name) {
         return Ok((engine, false));
     }
-    let made = make()?;
+    let new = make()?;
     let mut scopes = scopes();
     if let Some(engine) = find(&mut scopes, places, name) {
         return Ok((engine, false));
     }
-    put(&mut scopes, places[0], Arc::clone(&made));
-    Ok((made, true))
+    put(&mut scopes, places[0], Arc::clone(&new));
+    Ok((new, true))
 }
 
 fn find(scopes: &mut Scopes, places: &[Scope], name: &str) -> Option<Arc<dyn ErasedEngine>> {

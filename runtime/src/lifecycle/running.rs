@@ -23,8 +23,8 @@ use crate::testing::{self, Isolated};
 
 /// The engines of one run, from look-up to close.
 ///
-/// A house that is dropped while its engines are started, because the run's future was dropped, closes them in tasks.
-pub struct House {
+/// Dropped while some are started, because the run's future was dropped, it closes them in tasks.
+pub struct RunningEngines {
     pub(super) plan: Box<Plan>,
     pub(super) shutdown: Shutdown,
     /// Where the engines are known.
@@ -39,7 +39,7 @@ pub struct House {
 
 type Started = Vec<(usize, Arc<dyn ErasedEngine>)>;
 
-impl House {
+impl RunningEngines {
     /// Finds out what is to be started. Nothing is opened yet.
     pub(super) fn look_up<P: Parameters>(
         mut plan: Box<Plan>,
@@ -97,7 +97,7 @@ impl House {
     /// Starts every engine, side by side. When one fails, the starts of the others are cancelled, and what is open is
     /// closed again.
     ///
-    /// An engine belongs to the house from the moment that it is started, so that a start which is dropped half-way leaves
+    /// An engine is one of them from the moment that it is started, so that a start which is dropped half-way leaves
     /// none behind.
     async fn start_engines(&mut self) -> Result<(), Error> {
         // `main`'s engine is the one that the process knows, if it was looked up before there was a runtime.
@@ -146,26 +146,26 @@ impl House {
     /// Closes the engines, side by side, and gives back what a test had; it is kept when the body has failed.
     /// The end of `main` is the end of the runtime, so there what goes on in the background is waited for as well.
     pub(super) async fn close(mut self, signals: &Signals, failed: bool) {
-        self.close_all(signals.hurry()).await;
+        self.close_all(signals.force()).await;
         if let Some(isolated) = self.isolated.take() {
             Box::pin(isolated.end(failed)).await;
         }
         if self.plan.for_process {
             tokio::select! {
                 () = background::closed() => {}
-                () = signals.hurry().cancelled() => {}
+                () = signals.force().cancelled() => {}
             }
         }
     }
 
     /// Closes every engine that is started, and waits for starts that were cancelled. All of them at once: no engine needs
     /// another one to close, and each has its `close_timeout` from the same moment on.
-    async fn close_all(&mut self, hurry: &CancellationToken) {
+    async fn close_all(&mut self, force: &CancellationToken) {
         let started = mem::take(&mut self.started);
         let begun = mem::take(&mut self.begun);
-        let closes = started.iter().map(|(_, engine)| engine.close(hurry));
+        let closes = started.iter().map(|(_, engine)| engine.close(force));
         let settled = join_all(begun.iter().map(|engine| engine.settled()));
-        let settled = hurry.run_until_cancelled(settled);
+        let settled = force.run_until_cancelled(settled);
         futures_util::future::join(join_all(closes), settled).await;
         drop(started);
         self.forget(begun);
@@ -197,7 +197,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for RunningEngines {
     /// The run's future was dropped. The closes begin now, and go on in tasks.
     fn drop(&mut self) {
         let started = mem::take(&mut self.started);

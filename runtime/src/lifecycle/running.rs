@@ -102,7 +102,7 @@ impl RunningEngines {
     async fn start_engines(&mut self) -> Result<(), Error> {
         // `main`'s engine is the one that the process knows, if it was looked up before there was a runtime.
         let places = [self.scope, Scope::Process];
-        let places = &places[..1 + usize::from(self.plan.for_process)];
+        let places = &places[..=usize::from(self.plan.for_process)];
         for planned in &self.plan.engines {
             let settings = &planned.settings;
             let build = || (planned.build)(Arc::clone(settings));

@@ -29,9 +29,7 @@ use sqlx_core::describe::Describe;
 
 pub(crate) use self::executes::{Executes, Step, all, count, first};
 // Until their users name `dialect` themselves.
-pub(crate) use crate::dialect::{
-    Diagnosis, Dialect, Greeted, MigrationsLock, begins_transaction, tell, told, words,
-};
+pub(crate) use crate::dialect::{Diagnosis, Dialect, Greeted, MigrationsLock, tell, told, words};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// The driver's own connect options of a database.
@@ -132,6 +130,8 @@ pub(crate) struct Pooled {
     pub(crate) settings: Arc<EngineSettings>,
     /// Whether a transaction may be open that the driver does not know of.
     pub(crate) begun_by_hand: bool,
+    /// Whether the driver counts a transaction that has ended.
+    pub(crate) counts_ended: bool,
 }
 
 /// Whether an error leaves the driver's connection in an unknown state, whatever the database.

@@ -1,6 +1,6 @@
 //! Postgres, and what speaks its protocol as it does.
 
-use super::{COCKROACH, Diagnosis, Dialect, Greeted, MigrationsLock, Session};
+use super::{COCKROACH, Diagnosis, Dialect, Greeted, Mark, MigrationsLock, Session};
 
 pub(crate) static POSTGRES: Dialect = Dialect {
     name: "Postgres",
@@ -109,10 +109,24 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         let asked = format!("{}{mode}{defer}", level.unwrap_or_default());
         Ok((!asked.is_empty()).then(|| format!("BEGIN{asked}")))
     },
+    begin_commits: false,
     // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>
     conflict: |code, _| matches!(code, Some("40001" | "40P01")),
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: transaction resolution, statement completion unknown.
-    outcome_unknown: |code| matches!(code, Some("08007" | "40003")),
+    // A setting of the transaction and not a savepoint, in which a transaction would need a second id, and could no longer
+    // choose its isolation level: <https://www.postgresql.org/docs/current/sql-set.html>,
+    // <https://www.postgresql.org/docs/current/runtime-config-custom.html>. The second name is that of no setting, so that the
+    // error has it, whatever the language of the server's messages.
+    mark: Some(Mark {
+        set: Some("SET LOCAL poolhouse.transaction = 'open'"),
+        check: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
+                THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END",
+        commit: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
+                THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END; COMMIT",
+    }),
+    lost: |code, message| code == Some("42704") && message.contains("poolhouse.lost_transaction"),
+    ends_transaction: &["COMMIT", "END", "ROLLBACK", "ABORT"],
+    outcome_unknown: |code, _| matches!(code, Some("08007" | "40003")),
     in_memory: |_| false,
     closes_in_turn: false,
     hold: (

@@ -155,7 +155,7 @@ impl<DB: Backend> Engine<DB> {
     pub fn acquire(&self) -> impl Future<Output = sqlx::Result<Checkout<DB>>> + Send + use<DB> {
         let place = Location::caller();
         let engine = self.clone();
-        async move { Ok(engine.checkout(Holder::Code(place)).await?) }
+        async move { engine.checkout_for_caller(Holder::Code(place)).await }
     }
 
     /// Takes a connection and begins a transaction on it. See [`Transaction`].
@@ -261,6 +261,19 @@ impl<DB: Backend> Engine<DB> {
     /// Default: false.
     pub fn require_pool(&self, required: bool) {
         self.0.require_pool.store(required, Relaxed);
+    }
+
+    /// A checkout for code that may use the driver's connection.
+    pub(crate) async fn checkout_for_caller(&self, holder: Holder) -> sqlx::Result<Checkout<DB>> {
+        let mut checkout = self.checkout(holder.clone()).await?;
+        if checkout.recount().await.is_ok() {
+            return Ok(checkout);
+        }
+        // The session has ended; the pool asks the others before it hands them out.
+        drop(checkout);
+        let mut checkout = self.checkout(holder).await?;
+        checkout.recount().await?;
+        Ok(checkout)
     }
 
     pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {

@@ -31,7 +31,7 @@ pub struct RunningEngines {
     scope: Scope,
     /// Those whose start was begun, whatever has become of it.
     begun: Vec<Arc<dyn ErasedEngine>>,
-    /// Each with its place in the plan, in whose order they are once all are started.
+    /// Each with its index in the plan, in whose order they are once all are started.
     started: Started,
     /// The databases of a test.
     isolated: Option<Isolated>,
@@ -88,8 +88,8 @@ impl RunningEngines {
 
     /// Runs the fixture functions of a test.
     async fn seed(&self) -> Result<(), Error> {
-        for (place, engine) in &self.started {
-            testing::seed(&self.plan.engines[*place].settings, engine.as_ref()).await?;
+        for (index, engine) in &self.started {
+            testing::seed(&self.plan.engines[*index].settings, engine.as_ref()).await?;
         }
         Ok(())
     }
@@ -101,30 +101,30 @@ impl RunningEngines {
     /// none behind.
     async fn start_engines(&mut self) -> Result<(), Error> {
         // `main`'s engine is the one that the process knows, if it was looked up before there was a runtime.
-        let places = [self.scope, Scope::Process];
-        let places = &places[..=usize::from(self.plan.for_process)];
+        let within = [self.scope, Scope::Process];
+        let within = &within[..=usize::from(self.plan.for_process)];
         for planned in &self.plan.engines {
             let settings = &planned.settings;
             let build = || (planned.build)(Arc::clone(settings));
-            let (engine, _) = finder::find_or_make(places, &settings.engine, build)?;
+            let (engine, _) = finder::find_or_make(within, &settings.engine, build)?;
             self.begun.push(engine);
         }
         let mut starts = FuturesUnordered::new();
-        for (place, planned) in self.plan.engines.iter().enumerate() {
-            let engine = Arc::clone(&self.begun[place]);
+        for (index, planned) in self.plan.engines.iter().enumerate() {
+            let engine = Arc::clone(&self.begun[index]);
             let settings = Arc::clone(&planned.settings);
             let base = planned.base;
-            starts.push(async move { (place, engine.start_with(settings, base).await) });
+            starts.push(async move { (index, engine.start_with(settings, base).await) });
         }
         let mut failure = None;
-        while let Some((place, result)) = starts.next().await {
+        while let Some((index, result)) = starts.next().await {
             match result {
                 Ok(()) => {
-                    let engine = Arc::clone(&self.begun[place]);
+                    let engine = Arc::clone(&self.begun[index]);
                     if self.plan.for_process {
                         finder::publish(Arc::clone(&engine));
                     }
-                    self.started.push((place, engine));
+                    self.started.push((index, engine));
                 }
                 Err(error) => {
                     failure = Some(error);
@@ -133,7 +133,7 @@ impl RunningEngines {
             }
         }
         drop(starts);
-        self.started.sort_by_key(|(place, _)| *place);
+        self.started.sort_by_key(|(index, _)| *index);
         match failure {
             None => Ok(()),
             Some(error) => {

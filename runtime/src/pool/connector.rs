@@ -18,6 +18,7 @@ use tracing::subscriber::NoSubscriber;
 use super::credentials::Credentials;
 use super::hosts::{Hosts, SessionId};
 use super::lent::Lent;
+use super::mend::{depth, recount};
 use crate::backend::{Backend, Dialect, Greeted, OptionsOf};
 use crate::background;
 use crate::dialect::{dialect_of, tell, words};
@@ -405,6 +406,9 @@ impl<DB: Backend> Connector<DB> {
             connection.flush().await?;
             match &self.lent {
                 Some(lent) => {
+                    if depth::<DB>(&connection) > self.settings.idle_depth() {
+                        recount::<DB>(&mut connection).await?;
+                    }
                     lent.give_back(connection);
                     Ok(())
                 }

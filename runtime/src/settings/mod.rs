@@ -43,6 +43,7 @@ mod servers;
 mod setters;
 mod sharing;
 mod sources;
+mod table;
 #[cfg(test)]
 mod tests;
 mod url;

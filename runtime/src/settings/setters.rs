@@ -1,4 +1,4 @@
-//! The setters: one for each setting of the table in [`names`](super::names), but for those in `servers`.
+//! The setters: one for each setting of the [table](super::table), but for those in `servers`.
 
 use std::any::Any;
 use std::borrow::Borrow;

@@ -13,8 +13,9 @@ use super::source::{Source, shown_path};
 use super::surroundings::Surroundings;
 use crate::settings::error::SettingsError;
 use crate::settings::layer::Layer;
-use crate::settings::names::{self, DEFAULT_ENGINE, Reach};
+use crate::settings::names::{self, DEFAULT_ENGINE};
 use crate::settings::secrets::{self, conceal};
+use crate::settings::table::{self, Spec, Written};
 use crate::settings::value::Value;
 
 /// A file that was found, parsed and checked for names that do not exist.
@@ -219,8 +220,7 @@ impl Reader<'_> {
                 Ok(())
             }
             other => {
-                let hint = if names::reach(other).is_some() || value.get_ref().as_table().is_none()
-                {
+                let hint = if table::find(other).is_some() || value.get_ref().as_table().is_none() {
                     "settings belong into a section: [engine] for the default engine, [engines.NAME] for others".to_owned()
                 } else {
                     did_you_mean(names::nearest(other, ["engine", "engines", "profile"]))
@@ -252,18 +252,19 @@ impl Reader<'_> {
                 }
                 continue;
             }
-            match names::reach(name) {
-                None => {
-                    let hint = did_you_mean(names::meant(name)).unwrap_or_else(|| {
-                        "the settings are listed at https://docs.rs/poolhouse".to_owned()
-                    });
+            match table::find(name).map(|spec| spec.written) {
+                None | Some(Written::AttributeOnly) => {
+                    let hint = table::meant(name, is_setter).map_or_else(
+                        || "the settings are listed at https://docs.rs/poolhouse".to_owned(),
+                        |meant| meant.hint(name),
+                    );
                     return Err(self.unknown("setting", name, &key.span(), hint));
                 }
-                Some(Reach::Code) => {
+                Some(Written::CodeOnly) => {
                     let hint = "it can be set in code only".to_owned();
                     return Err(self.unknown("setting", name, &key.span(), hint));
                 }
-                Some(Reach::Everywhere | Reach::File) => {}
+                Some(Written::Anywhere | Written::NotInEnvironment) => {}
             }
             let (line, _) = self.position(&key.span());
             let mut value = plain(value.get_ref());
@@ -334,6 +335,11 @@ impl Reader<'_> {
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         (line, column)
     }
+}
+
+/// Whether a setting is one of the builder, too.
+fn is_setter(spec: &Spec) -> bool {
+    spec.written != Written::AttributeOnly
 }
 
 fn did_you_mean(name: Option<&str>) -> Option<String> {

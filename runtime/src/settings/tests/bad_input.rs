@@ -101,7 +101,15 @@ fn a_misspelt_setting_in_the_file() {
         ("maxsize", "max_size"),
         ("aquire_timeout", "acquire_timeout"),
         ("leak_afer", "leak_after"),
-        // sqlx, HikariCP, deadpool, asyncpg
+    ] {
+        let error = hint(written);
+        assert!(
+            error.contains(&format!("`{written}` here; did you mean `{ours}`?")),
+            "{error}"
+        );
+    }
+    // sqlx, HikariCP, deadpool, asyncpg
+    for (written, ours) in [
         ("max_connections", "max_size"),
         ("min_connections", "min_size"),
         ("test_before_acquire", "validate_after"),
@@ -115,7 +123,7 @@ fn a_misspelt_setting_in_the_file() {
     ] {
         let error = hint(written);
         assert!(
-            error.contains(&format!("`{written}` here; did you mean `{ours}`?")),
+            error.contains(&format!("calls `{written}` is `{ours}` in poolhouse")),
             "{error}"
         );
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::names::{self, Reach, SETTINGS};
+use super::super::names;
+use super::super::table::{TABLE, Written};
 use super::super::{Flavor, ProgramSettings, Settings};
 use super::Place;
 
@@ -235,10 +236,11 @@ fn every_setting_means_the_same_in_every_place() {
 /// A name that is in the table but that nobody reads would be accepted and do nothing.
 #[test]
 fn every_setting_of_the_table_is_read() {
-    for (name, _) in SETTINGS
+    for spec in TABLE
         .iter()
-        .filter(|(_, reach)| *reach == Reach::Everywhere)
+        .filter(|spec| spec.written == Written::Anywhere)
     {
+        let name = spec.name;
         let place = Place::with_url().variable(&names::variable("default", name), "?");
         let engine = place.resolve(&Settings::new());
         let program = ProgramSettings::read(&place.layers(&Settings::new()).unwrap());

@@ -24,6 +24,7 @@ impl AcquireError {
 pub enum AcquireKind {
     Closed,
     TimedOut,
+    NoAnswer,
     Connect,
     NotStarted,
 }
@@ -121,6 +122,18 @@ impl<DB: Backend> Clone for Engine<DB> {}
 
 impl<DB: Backend> Engine<DB> {
     #[track_caller]
+    pub fn health(
+        &self,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
+    #[track_caller]
+    pub fn health_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    #[track_caller]
     pub fn transaction<T, E, F>(
         &self,
         work: F,
@@ -154,6 +167,12 @@ impl<DB: Backend> Engine<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
+    pub fn close_connection_pool(
+        &self,
+    ) -> impl Future<Output = CloseReport> + Send + '_ {}
+}
+
+impl<DB: Backend> Engine<DB> {
     pub fn name(&self) -> &str {}
     #[track_caller]
     pub fn acquire(
@@ -164,10 +183,6 @@ impl<DB: Backend> Engine<DB> {
         &self,
     ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {}
     pub fn status(&self) -> Status {}
-    #[track_caller]
-    pub fn health(
-        &self,
-    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
     pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {}
     pub fn evict(&self) {}
     pub fn server(&self) -> Option<Server> {}
@@ -186,9 +201,6 @@ impl<DB: Backend> Engine<DB> {
     pub fn start_connection_pool(
         &self,
     ) -> impl Future<Output = Result<(), Error>> + Send + '_ {}
-    pub fn close_connection_pool(
-        &self,
-    ) -> impl Future<Output = CloseReport> + Send + '_ {}
 }
 
 impl<DB: Backend> Engine<DB> {
@@ -278,6 +290,7 @@ impl fmt::Display for IsolationLevel {}
 pub enum Left {
     NotStarted,
     Shared,
+    StartCancelled,
 }
 
 // MySqlEngine
@@ -677,6 +690,8 @@ pub enum TransactionError {
     Unsupported { engine: String, database: &'static str, option: &'static str },
     CancelledInside,
     AfterConflict { last: String },
+    Lost { engine: String },
+    EndedInside { engine: String, database: &'static str, statement: &'static str },
     InUse { engine: String },
 }
 
@@ -715,6 +730,7 @@ pub enum UsageError {
     NoRuntime { engine: String },
     NotStarted { engine: String },
     OnSqlx { engine: String },
+    TooLarge { engine: String, size: u32, most: u32 },
     UnknownNode {
         engine: String,
         node: String,

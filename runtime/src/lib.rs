@@ -51,7 +51,7 @@ pub type AnyEngine = Engine<sqlx::Any>;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::lifecycle::{
-        Attribute, House, Parameters, Plan, Request, parameter, parameter_with,
+        Attribute, Parameters, Plan, Request, RunningEngines, parameter, parameter_with,
     };
     pub use crate::testing::Test;
 }

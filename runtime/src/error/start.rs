@@ -149,6 +149,8 @@ impl StartError {
     }
 
     pub(crate) fn hosts(settings: &EngineSettings, problem: &str) -> Self {
+        let known = settings.without_secrets(problem);
+        let problem = known.as_deref().unwrap_or(problem);
         Self::new(
             settings,
             format!("the hosts of the url are not clear: {problem}"),

@@ -91,8 +91,8 @@ impl Member {
     }
 
     /// Interrupts the other runs after this one was interrupted and has closed its pools, and waits for them; the process
-    /// may end then. `hurry` ends what the others have left.
-    pub(super) async fn end(self, by: Interrupted, hurry: &CancellationToken) {
+    /// may end then. `force` ends what the others have left.
+    pub(super) async fn end(self, by: Interrupted, force: &CancellationToken) {
         ENDING.by.get_or_init(|| by);
         ENDING.begun.cancel();
         if let Some(around) = &self.around {
@@ -121,7 +121,7 @@ impl Member {
         tokio::select! {
             () = others => {}
             () = async {
-                hurry.cancelled().await;
+                force.cancelled().await;
                 ENDING.force.cancel();
                 tokio::time::sleep(BEYOND).await;
             } => {}

@@ -16,10 +16,10 @@
 mod attribute;
 mod early;
 mod ending;
-mod house;
 mod outcome;
 mod parameter;
 mod plan;
+mod running;
 mod shutdown;
 mod signals;
 
@@ -32,10 +32,10 @@ use futures_util::FutureExt;
 pub use self::attribute::Attribute;
 use self::early::Early;
 use self::ending::Member;
-pub use self::house::House;
 pub use self::outcome::Outcome;
 pub use self::parameter::{Parameter, Parameters, Request, parameter, parameter_with};
 pub use self::plan::Plan;
+pub use self::running::RunningEngines;
 pub use self::shutdown::Shutdown;
 use self::signals::{Interrupted, Signals};
 use crate::error::Error;
@@ -73,19 +73,22 @@ where
     F: Future,
 {
     let early = Early::new(plan.test.is_none());
-    let mut house = early.keep_of(|| House::look_up(plan, &parameters))?;
-    let member = Member::join(house.longest_end());
-    let mut signals = Signals::listen(&house);
+    let mut engines = early.keep_of(|| RunningEngines::look_up(plan, &parameters))?;
+    let member = Member::join(engines.longest_end());
+    let mut signals = Signals::listen(&engines);
 
-    match signals.interrupt(&member, early.keep(house.start())).await {
+    match signals
+        .interrupt(&member, early.keep(engines.start()))
+        .await
+    {
         Ok(started) => started?,
         Err(interrupted) => {
-            house.close(&signals, false).await;
-            member.end(interrupted, signals.hurry()).await;
+            engines.close(&signals, false).await;
+            member.end(interrupted, signals.force()).await;
             return Ok(Ended::Interrupted(interrupted));
         }
     }
-    let ended = match parameters.fill(&house).await {
+    let ended = match parameters.fill(&engines).await {
         Ok(arguments) => {
             // In a box: each future around a future holds it twice, and this one may be a whole program.
             let body = Box::pin(AssertUnwindSafe(body(arguments)).catch_unwind());
@@ -101,9 +104,9 @@ where
     let failed = ended
         .as_ref()
         .is_ok_and(|ended| ended.has_failed(is_failure));
-    house.close(&signals, failed).await;
+    engines.close(&signals, failed).await;
     if let Ok(Ended::Interrupted(interrupted)) = ended {
-        member.end(interrupted, signals.hurry()).await;
+        member.end(interrupted, signals.force()).await;
     }
     ended
 }

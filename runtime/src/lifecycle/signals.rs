@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ending::Member;
-use super::house::House;
+use super::running::RunningEngines;
 use super::shutdown::Shutdown;
 
 /// A body ended by a signal.
@@ -43,19 +43,19 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Begins to listen, if the plan says so.
-    pub(super) fn listen(house: &House) -> Self {
+    pub(super) fn listen(engines: &RunningEngines) -> Self {
         let mut signals = Self {
             first: CancellationToken::new(),
             second: Member::force(),
             number: Arc::new(OnceCell::new()),
-            grace: house
+            grace: engines
                 .plan
                 .takes_shutdown
-                .then(|| house.plan.shutdown_timeout()),
-            shutdown: house.shutdown.clone(),
+                .then(|| engines.plan.shutdown_timeout()),
+            shutdown: engines.shutdown.clone(),
             listener: None,
         };
-        if !house.plan.listens() {
+        if !engines.plan.listens() {
             return signals;
         }
         let (first, second, number) = (
@@ -63,7 +63,7 @@ impl Signals {
             signals.second.clone(),
             Arc::clone(&signals.number),
         );
-        let shutdown = house.shutdown.clone();
+        let shutdown = engines.shutdown.clone();
         match Incoming::new() {
             Ok(mut incoming) => {
                 let listener = tokio::spawn(async move {
@@ -133,7 +133,7 @@ impl Signals {
     }
 
     /// Set when everything that is left is to end now.
-    pub(super) fn hurry(&self) -> &CancellationToken {
+    pub(super) fn force(&self) -> &CancellationToken {
         &self.second
     }
 

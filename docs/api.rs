@@ -97,6 +97,10 @@ impl DatabaseUrl {
     pub fn expose(&self) -> &str {}
 }
 
+impl FromStr for DatabaseUrl {
+    type Err = ParseError;
+}
+
 impl fmt::Debug for DatabaseUrl {}
 
 impl fmt::Display for DatabaseUrl {}
@@ -240,6 +244,12 @@ impl From<TransactionError> for sqlx::Error {}
 
 impl std::error::Error for Told {}
 
+words!(
+    "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"", LogLevel : Off =
+    "off", Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace =
+    "trace"
+);
+
 // Health
 
 #[derive(Clone, Debug)]
@@ -251,13 +261,38 @@ pub struct Health {
 
 // IntoDuration
 
-pub trait IntoDuration {}
+pub trait IntoDuration: sealed::Sealed {}
 
 impl IntoDuration for &str {}
 
 impl IntoDuration for Duration {}
 
 impl IntoDuration for String {}
+
+// IntoWord
+
+pub trait IntoWord<W>: sealed::Sealed<W> {}
+
+impl<W: Word> IntoWord<W> for &str {}
+
+impl<W: Word> IntoWord<W> for String {}
+
+impl<W: Word> IntoWord<W> for W {}
+
+// Isolation
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Isolation {
+    Database,
+    Rollback,
+    None,
+}
+
+words!(
+    "\"database\", \"rollback\" or \"none\"", Isolation : Database = "database", Rollback
+    = "rollback", None = "none"
+);
 
 // IsolationLevel
 
@@ -280,6 +315,25 @@ pub enum Left {
     Shared,
 }
 
+// LogLevel
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+words!(
+    "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"", LogLevel : Off =
+    "off", Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace =
+    "trace"
+);
+
 // MySqlEngine
 
 #[cfg(feature = "mysql")]
@@ -287,7 +341,7 @@ pub type MySqlEngine = Engine<sqlx::MySql>;
 
 // Outcome
 
-pub trait Outcome: Sized {}
+pub trait Outcome: Sized + sealed::Sealed {}
 
 impl Outcome for () {}
 
@@ -297,7 +351,7 @@ impl<T, E: From<Error>> Outcome for Result<T, E> {}
 
 // Parameter
 
-pub trait Parameter: Sized + Send + 'static {}
+pub trait Parameter: sealed::Sealed + Sized + Send + 'static {}
 
 impl Parameter for Shutdown {}
 
@@ -307,10 +361,41 @@ impl<DB: Backend> Parameter for Engine<DB> {}
 
 impl<DB: Backend> Parameter for sqlx::Pool<DB> {}
 
+// ParseError
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ParseError {
+    _private: (),
+}
+
 // PgEngine
 
 #[cfg(feature = "postgres")]
 pub type PgEngine = Engine<sqlx::Postgres>;
+
+// Pooler
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pooler {
+    PgBouncer,
+}
+
+words!("\"pgbouncer\"", Pooler : PgBouncer = "pgbouncer");
+
+// RuntimeFlavor
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RuntimeFlavor {
+    MultiThread,
+    CurrentThread,
+}
+
+words!(
+    "\"multi_thread\" or \"current_thread\"", RuntimeFlavor : MultiThread =
+    "multi_thread", CurrentThread = "current_thread"
+);
 
 // Seeded
 
@@ -375,7 +460,7 @@ impl Settings {
 impl Settings {
     #[track_caller]
     #[must_use]
-    pub fn isolation(self, isolation: impl Into<String>) -> Self {}
+    pub fn isolation(self, isolation: impl IntoWord<Isolation>) -> Self {}
 }
 
 impl Settings {
@@ -429,7 +514,7 @@ impl Settings {
 impl Settings {
     #[track_caller]
     #[must_use]
-    pub fn pooler(self, pooler: impl Into<String>) -> Self {}
+    pub fn pooler(self, pooler: impl IntoWord<Pooler>) -> Self {}
     #[track_caller]
     #[must_use]
     pub fn direct_url(self, url: impl Into<String>) -> Self {}
@@ -444,7 +529,7 @@ impl Settings {
     pub fn signals(self, listen: bool) -> Self {}
     #[track_caller]
     #[must_use]
-    pub fn flavor(self, flavor: impl Into<String>) -> Self {}
+    pub fn flavor(self, flavor: impl IntoWord<RuntimeFlavor>) -> Self {}
     #[track_caller]
     #[must_use]
     pub fn worker_threads(self, threads: usize) -> Self {}
@@ -474,7 +559,7 @@ impl Settings {
     ) -> Self {}
     #[track_caller]
     #[must_use]
-    pub fn log_queries(self, level: impl Into<String>) -> Self {}
+    pub fn log_queries(self, level: impl IntoWord<LogLevel>) -> Self {}
     #[track_caller]
     #[must_use]
     pub fn slow_query(self, threshold: impl IntoDuration) -> Self {}

@@ -1,5 +1,16 @@
 #![doc = include_str!("../../README.md")]
 
+#[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
+compile_error!(
+    "poolhouse needs a database: enable one or more of its features `postgres`, `mysql` and `sqlite` in Cargo.toml"
+);
+
+#[cfg(all(feature = "ephemeral", not(unix)))]
+compile_error!(
+    "poolhouse's feature `ephemeral` starts database servers on Unix only: enable it under \
+     [target.'cfg(unix)'.dev-dependencies] in Cargo.toml"
+);
+
 mod backend;
 mod background;
 mod dialect;
@@ -24,7 +35,10 @@ pub use self::error::{
 pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
-pub use self::settings::{DatabaseUrl, IntoDuration, Settings, SettingsError};
+pub use self::settings::{
+    DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, RuntimeFlavor,
+    Settings, SettingsError,
+};
 pub use self::testing::{Seeded, TestDatabase, TestDatabaseState};
 
 /// An engine on Postgres.

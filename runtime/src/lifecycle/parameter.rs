@@ -25,7 +25,7 @@ use crate::settings::Settings;
             or `Shutdown`, by value",
     note = "on a lifespan function, a parameter without `#[pool]` is the caller's"
 )]
-pub trait Parameter: Sized + Send + 'static {
+pub trait Parameter: sealed::Sealed + Sized + Send + 'static {
     /// Says what has to be started for it.
     #[doc(hidden)]
     fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error>;
@@ -221,3 +221,16 @@ parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i);
 parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j);
 parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k);
 parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l);
+
+mod sealed {
+    use crate::backend::Backend;
+    use crate::engine::Engine;
+    use crate::lifecycle::Shutdown;
+    use crate::pool::Checkout;
+
+    pub trait Sealed {}
+    impl<DB: Backend> Sealed for Engine<DB> {}
+    impl<DB: Backend> Sealed for sqlx::Pool<DB> {}
+    impl<DB: Backend> Sealed for Checkout<DB> {}
+    impl Sealed for Shutdown {}
+}

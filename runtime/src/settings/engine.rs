@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migration;
-use tracing::level_filters::LevelFilter;
 
 use super::builder::Settings;
 use super::connect::{ConnectHook, Prepare};
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
-use super::form::{Isolation, Limit, Pooler};
+use super::form::Limit;
 use super::layers::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
@@ -22,6 +21,7 @@ use super::read::{Reader, Shown};
 use super::sources::Source;
 use super::sources::Sources;
 use super::url::DatabaseUrl;
+use super::words::{Isolation, LogLevel, Pooler};
 
 // Checked when compiled, both of them.
 const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -87,7 +87,7 @@ pub(crate) struct EngineSettings {
     pub(crate) session: Option<String>,
     pub(crate) pooler: Option<Pooler>,
     pub(crate) extensions: Vec<String>,
-    pub(crate) log_queries: LevelFilter,
+    pub(crate) log_queries: LogLevel,
     pub(crate) slow_query: Duration,
     pub(crate) migrations: Migrations,
     /// Tests only.
@@ -162,7 +162,7 @@ impl EngineSettings {
             session: read.maybe("session")?,
             pooler: read.maybe("pooler")?,
             extensions: read.or("extensions", vec![])?,
-            log_queries: read.or("log_queries", LevelFilter::OFF)?,
+            log_queries: read.or("log_queries", LogLevel::Off)?,
             slow_query: read.or("slow_query", seconds(1))?,
             migrations: read.migrations()?,
             isolation: read.or("isolation", Isolation::Database)?,

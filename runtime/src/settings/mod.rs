@@ -47,12 +47,12 @@ mod table;
 mod tests;
 mod url;
 mod value;
+mod words;
 
 pub use builder::Settings;
 pub(crate) use connect::Prepare;
 pub(crate) use engine::{EngineSettings, LentToAny, TestFile, resolve};
 pub use error::SettingsError;
-pub(crate) use form::{Flavor, Isolation};
 pub(crate) use hosts::{Hosts, Target};
 pub(crate) use layers::{InTest, Layers};
 pub(crate) use migrations::{Migrations, SharedMigrator};
@@ -61,3 +61,4 @@ pub(crate) use program::ProgramSettings;
 pub use setters::IntoDuration;
 pub(crate) use sources::Sources;
 pub use url::DatabaseUrl;
+pub use words::{IntoWord, Isolation, LogLevel, ParseError, Pooler, RuntimeFlavor};

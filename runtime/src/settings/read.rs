@@ -77,7 +77,7 @@ impl Reader<'_> {
         let (value, source) = self
             .layers
             .get(name)?
-            .unwrap_or_else(|| (default, Source::Default));
+            .unwrap_or((default, Source::Default));
         let shown = value.clone();
         self.note(name, source, move || shown.show());
         Ok(value)

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
+
+use super::words::ParseError;
 
 /// A database URL.
 ///
@@ -51,6 +54,15 @@ impl DatabaseUrl {
     /// The whole URL with its password, for the driver. Never log or print it.
     pub fn expose(&self) -> &str {
         &self.raw
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = ParseError;
+
+    /// Reads a URL, less the white space around it. The error does not quote it.
+    fn from_str(written: &str) -> Result<Self, ParseError> {
+        Self::parse(written).map_err(|reason| ParseError::new(format!("a database URL: {reason}")))
     }
 }
 

@@ -24,6 +24,7 @@ impl AcquireError {
 pub enum AcquireKind {
     Closed,
     TimedOut,
+    NoAnswer,
     Connect,
     NotStarted,
 }
@@ -125,6 +126,18 @@ impl<DB: Backend> Clone for Engine<DB> {}
 
 impl<DB: Backend> Engine<DB> {
     #[track_caller]
+    pub fn health(
+        &self,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
+    #[track_caller]
+    pub fn health_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    #[track_caller]
     pub fn transaction<T, E, F>(
         &self,
         work: F,
@@ -158,6 +171,12 @@ impl<DB: Backend> Engine<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
+    pub fn close_connection_pool(
+        &self,
+    ) -> impl Future<Output = CloseReport> + Send + '_ {}
+}
+
+impl<DB: Backend> Engine<DB> {
     pub fn name(&self) -> &str {}
     #[track_caller]
     pub fn acquire(
@@ -168,10 +187,6 @@ impl<DB: Backend> Engine<DB> {
         &self,
     ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {}
     pub fn status(&self) -> Status {}
-    #[track_caller]
-    pub fn health(
-        &self,
-    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
     pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {}
     pub fn evict(&self) {}
     pub fn server(&self) -> Option<Server> {}
@@ -190,9 +205,6 @@ impl<DB: Backend> Engine<DB> {
     pub fn start_connection_pool(
         &self,
     ) -> impl Future<Output = Result<(), Error>> + Send + '_ {}
-    pub fn close_connection_pool(
-        &self,
-    ) -> impl Future<Output = CloseReport> + Send + '_ {}
 }
 
 impl<DB: Backend> Engine<DB> {
@@ -313,6 +325,7 @@ impl fmt::Display for IsolationLevel {}
 pub enum Left {
     NotStarted,
     Shared,
+    StartCancelled,
 }
 
 // LogLevel
@@ -762,6 +775,8 @@ pub enum TransactionError {
     Unsupported { engine: String, database: &'static str, option: &'static str },
     CancelledInside,
     AfterConflict { last: String },
+    Lost { engine: String },
+    EndedInside { engine: String, database: &'static str, statement: &'static str },
     InUse { engine: String },
 }
 
@@ -800,6 +815,7 @@ pub enum UsageError {
     NoRuntime { engine: String },
     NotStarted { engine: String },
     OnSqlx { engine: String },
+    TooLarge { engine: String, size: u32, most: u32 },
     UnknownNode {
         engine: String,
         node: String,

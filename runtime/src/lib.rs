@@ -1,4 +1,6 @@
-#![doc = include_str!("../../README.md")]
+#![cfg_attr(not(doctest), doc = include_str!("guide/links.md"))]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
 compile_error!(
@@ -17,6 +19,8 @@ mod dialect;
 mod engine;
 mod error;
 mod finder;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod lifecycle;
 mod pool;
 mod settings;

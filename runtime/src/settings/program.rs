@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::error::SettingsError;
+use super::form::Threads;
 use super::layers::Layers;
 use super::words::RuntimeFlavor;
 
@@ -26,7 +27,9 @@ impl ProgramSettings {
             flavor: layers
                 .get("flavor")?
                 .map_or(RuntimeFlavor::MultiThread, |(flavor, _)| flavor),
-            worker_threads: layers.get("worker_threads")?.map(|(threads, _)| threads),
+            worker_threads: layers
+                .get("worker_threads")?
+                .map(|(Threads(threads), _)| threads),
             signals: layers.get("signals")?.map(|(signals, _)| signals),
             shutdown_timeout: layers
                 .get("shutdown_timeout")?

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::error::ParseError;
 use super::form::Form;
 use super::value::Value;
 
@@ -93,22 +94,6 @@ mod sealed {
     impl<W: super::Word> Sealed<W> for W {}
     impl<W: super::Word> Sealed<W> for &str {}
     impl<W: super::Word> Sealed<W> for String {}
-}
-
-/// Text that is not a value of the type it was read as.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not {expected}")]
-pub struct ParseError {
-    expected: String,
-}
-
-impl ParseError {
-    /// `expected` says with an article what the text is not.
-    pub(super) fn new(expected: impl Into<String>) -> Self {
-        Self {
-            expected: expected.into(),
-        }
-    }
 }
 
 /// A type whose values have one word each.

@@ -14,6 +14,7 @@ use super::surroundings::Surroundings;
 use crate::settings::error::SettingsError;
 use crate::settings::layer::Layer;
 use crate::settings::names::{self, DEFAULT_ENGINE};
+use crate::settings::secrets::{self, conceal};
 use crate::settings::table::{self, Spec, Written};
 use crate::settings::value::Value;
 
@@ -47,7 +48,7 @@ impl File {
                 let path = surroundings.path(&named);
                 if !path.is_file() {
                     return Err(SettingsError::NoSuchFile {
-                        path: named,
+                        path: conceal(&named).into_owned(),
                         origin: source.to_string(),
                     });
                 }
@@ -58,7 +59,7 @@ impl File {
         let Some(path) = path else {
             return match profile {
                 Some((profile, source)) => Err(SettingsError::NoFileForProfile {
-                    profile,
+                    profile: secrets::show_name(&profile).to_owned(),
                     origin: source.to_string(),
                     directory: surroundings.directory.display().to_string(),
                 }),
@@ -88,7 +89,7 @@ impl File {
             && !profiles.contains(profile)
         {
             return Err(SettingsError::UnknownProfile {
-                profile: profile.clone(),
+                profile: secrets::show_name(profile).to_owned(),
                 origin: source.to_string(),
                 path: shown,
                 known: profiles.into_iter().collect(),
@@ -322,7 +323,7 @@ impl Reader<'_> {
             path: self.shown.to_owned(),
             line,
             what,
-            name: name.to_owned(),
+            name: secrets::show_name(name).to_owned(),
             hint,
         }
     }

@@ -676,6 +676,26 @@ debug_as_display!(
     TestError
 );
 
+impl StartError {
+    pub fn kind(&self) -> StartKind {}
+    pub fn engine(&self) -> &str {}
+}
+
+// StartKind
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartKind {
+    Unavailable,
+    Refused,
+    Url,
+    FeatureOff,
+    WrongDatabase,
+    Unsupported,
+    Migrations,
+    Cancelled,
+}
+
 // Status
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -832,10 +852,6 @@ debug_as_display!(
     TestError
 );
 
-// closed
-
-pub async fn closed() {}
-
 // engine_finder
 
 #[track_caller]
@@ -851,6 +867,10 @@ pub fn engine_finder_with<DB: Backend>(
 // sqlx
 
 pub use sqlx;
+
+// wait_closed
+
+pub async fn wait_closed() {}
 
 // with_pool
 

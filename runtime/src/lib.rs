@@ -30,11 +30,12 @@ pub use poolhouse_macros::with_pool;
 pub use sqlx;
 
 pub use self::backend::Backend;
-pub use self::background::closed;
+pub use self::background::wait_closed;
 pub use self::dialect::{IsolationLevel, TransactionOptions};
 pub use self::engine::{Engine, Health, Server, Transaction};
 pub use self::error::{
-    AcquireError, AcquireKind, Error, StartError, TestError, TransactionError, UsageError,
+    AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,
+    UsageError,
 };
 pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
@@ -65,7 +66,7 @@ pub type AnyEngine = Engine<sqlx::Any>;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::lifecycle::{
-        Attribute, House, Parameters, Plan, Request, parameter, parameter_with,
+        Attribute, Parameters, Plan, Request, RunningEngines, parameter, parameter_with,
     };
     pub use crate::testing::Test;
 }

@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::outcome::Outcome;
 use super::parameter::Parameters;
 use super::plan::Plan;
-use super::{Ended, run};
+use super::run::{Ended, run};
 use crate::error::{Error, UsageError};
 use crate::settings::{ProgramSettings, RuntimeFlavor, Settings};
 use crate::testing::Test;

@@ -25,7 +25,7 @@ use crate::settings::Settings;
             or `Shutdown`, by value",
     note = "on a lifespan function, a parameter without `#[pool]` is the caller's"
 )]
-pub trait Parameter: Sized + Send + 'static {
+pub trait Parameter: sealed::Sealed + Sized + Send + 'static {
     /// Says what has to be started for it.
     #[doc(hidden)]
     fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error>;
@@ -34,7 +34,7 @@ pub trait Parameter: Sized + Send + 'static {
     #[doc(hidden)]
     fn fill(
         settings: Option<&Settings>,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         engines: &RunningEngines,
     ) -> impl Future<Output = Result<Self, Error>> + Send;
 }
@@ -80,11 +80,11 @@ impl<DB: Backend> Parameter for Checkout<DB> {
 
     async fn fill(
         settings: Option<&Settings>,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         engines: &RunningEngines,
     ) -> Result<Self, Error> {
         let engine: Engine<DB> = engines.engine(settings)?;
-        Ok(engine.checkout_for_caller(Holder::Code(place)).await?)
+        Ok(engine.checkout_for_caller(Holder::Code(location)).await?)
     }
 }
 
@@ -110,7 +110,7 @@ impl Parameter for Shutdown {
 /// that poolhouse cannot fill in is reported once.
 pub struct Request<T> {
     settings: Option<Settings>,
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
     plan: fn(Option<&Settings>, &mut Plan) -> Result<(), Error>,
     fill: Fill<T>,
 }
@@ -123,12 +123,12 @@ type Fill<T> = for<'a> fn(
 ) -> BoxFuture<'a, Result<T, Error>>;
 
 impl<T: Parameter> Request<T> {
-    fn new(settings: Option<Settings>, place: &'static Location<'static>) -> Self {
+    fn new(settings: Option<Settings>, location: &'static Location<'static>) -> Self {
         Self {
             settings,
-            place,
+            location,
             plan: T::plan,
-            fill: |settings, place, engines| Box::pin(T::fill(settings, place, engines)),
+            fill: |settings, location, engines| Box::pin(T::fill(settings, location, engines)),
         }
     }
 }
@@ -139,7 +139,7 @@ impl<T> Request<T> {
     }
 
     async fn fill(self, engines: &RunningEngines) -> Result<T, Error> {
-        (self.fill)(self.settings.as_ref(), self.place, engines).await
+        (self.fill)(self.settings.as_ref(), self.location, engines).await
     }
 }
 
@@ -147,7 +147,7 @@ impl<T> fmt::Debug for Request<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("settings", &self.settings)
-            .field("place", &self.place)
+            .field("location", &self.location)
             .finish_non_exhaustive()
     }
 }
@@ -221,3 +221,16 @@ parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i);
 parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j);
 parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k);
 parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l);
+
+mod sealed {
+    use crate::backend::Backend;
+    use crate::engine::Engine;
+    use crate::lifecycle::Shutdown;
+    use crate::pool::Checkout;
+
+    pub trait Sealed {}
+    impl<DB: Backend> Sealed for Engine<DB> {}
+    impl<DB: Backend> Sealed for sqlx::Pool<DB> {}
+    impl<DB: Backend> Sealed for Checkout<DB> {}
+    impl Sealed for Shutdown {}
+}

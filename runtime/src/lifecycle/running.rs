@@ -9,10 +9,8 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use super::Parameters;
 use super::plan::Plan;
 use super::shutdown::Shutdown;
-use super::signals::Signals;
 use crate::backend::Backend;
 use crate::background;
 use crate::engine::{Engine, ErasedEngine};
@@ -23,7 +21,7 @@ use crate::testing::{self, Isolated};
 
 /// The engines of one run, from look-up to close.
 ///
-/// Dropped while some are started, because the run's future was dropped, it closes them in tasks.
+/// When they are dropped while they are started, because the run's future was dropped, they are closed in tasks.
 pub struct RunningEngines {
     pub(super) plan: Box<Plan>,
     pub(super) shutdown: Shutdown,
@@ -40,32 +38,23 @@ pub struct RunningEngines {
 type Started = Vec<(usize, Arc<dyn ErasedEngine>)>;
 
 impl RunningEngines {
-    /// Finds out what is to be started. Nothing is opened yet.
-    pub(super) fn look_up<P: Parameters>(
-        mut plan: Box<Plan>,
-        parameters: &P,
-    ) -> Result<Self, Error> {
-        parameters.plan(&mut plan)?;
-        plan.or_attribute_engine()?;
-        Ok(Self {
+    /// The engines of a plan, none of them started.
+    pub(super) fn new(plan: Box<Plan>) -> Self {
+        Self {
             plan,
             shutdown: Shutdown::new(),
             scope: Scope::current(),
             begun: Vec::new(),
             started: Vec::new(),
             isolated: None,
-        })
+        }
     }
 
     /// The longest from a signal to the end of the closes.
     pub(super) fn longest_end(&self) -> Duration {
         let closes = self.plan.engines.iter();
         let close = closes.map(|planned| planned.settings.close_timeout).max();
-        let grace = if self.plan.takes_shutdown {
-            self.plan.shutdown_timeout()
-        } else {
-            Duration::ZERO
-        };
+        let grace = self.plan.grace().unwrap_or_default();
         grace.saturating_add(close.unwrap_or_default())
     }
 
@@ -97,16 +86,16 @@ impl RunningEngines {
     /// Starts every engine, side by side. When one fails, the starts of the others are cancelled, and what is open is
     /// closed again.
     ///
-    /// An engine is one of them from the moment that it is started, so that a start which is dropped half-way leaves
+    /// An engine belongs here from the moment that it is started, so that a start which is dropped half-way leaves
     /// none behind.
     async fn start_engines(&mut self) -> Result<(), Error> {
         // `main`'s engine is the one that the process knows, if it was looked up before there was a runtime.
-        let within = [self.scope, Scope::Process];
-        let within = &within[..=usize::from(self.plan.for_process)];
+        let scopes = [self.scope, Scope::Process];
+        let scopes = &scopes[..1 + usize::from(self.plan.for_process)];
         for planned in &self.plan.engines {
             let settings = &planned.settings;
             let build = || (planned.build)(Arc::clone(settings));
-            let (engine, _) = finder::find_or_make(within, &settings.engine, build)?;
+            let (engine, _) = finder::find_or_make(scopes, &settings.engine, build)?;
             self.begun.push(engine);
         }
         let mut starts = FuturesUnordered::new();
@@ -145,15 +134,15 @@ impl RunningEngines {
 
     /// Closes the engines, side by side, and gives back what a test had; it is kept when the body has failed.
     /// The end of `main` is the end of the runtime, so there what goes on in the background is waited for as well.
-    pub(super) async fn close(mut self, signals: &Signals, failed: bool) {
-        self.close_all(signals.force()).await;
+    pub(super) async fn close(mut self, force: &CancellationToken, failed: bool) {
+        self.close_all(force).await;
         if let Some(isolated) = self.isolated.take() {
             Box::pin(isolated.end(failed)).await;
         }
         if self.plan.for_process {
             tokio::select! {
-                () = background::closed() => {}
-                () = signals.force().cancelled() => {}
+                () = background::wait_closed() => {}
+                () = force.cancelled() => {}
             }
         }
     }

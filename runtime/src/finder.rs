@@ -86,6 +86,34 @@ fn find(name: &str) -> Option<Arc<dyn ErasedEngine>> {
         .find_map(|scope| engines.get(&(scope, name.to_owned())).cloned())
 }
 
+/// The engine of this name that is known to the current runtime, in this scope or to the process. Never a new one.
+///
+/// # Errors
+///
+/// It is of another kind than `DB`.
+#[cfg(feature = "web")]
+pub(crate) fn find_known<DB: Backend>(
+    name: &str,
+    home: Option<Scope>,
+) -> Result<Option<Engine<DB>>, Error> {
+    let scopes = [Some(Scope::current()), home, Some(Scope::Process)];
+    let known = {
+        let engines = engines();
+        let mut known = scopes
+            .into_iter()
+            .flatten()
+            .filter_map(|scope| engines.get(&(scope, name.to_owned())));
+        known.next().cloned()
+    };
+    known
+        .map(|engine| {
+            typed(engine.as_ref(), || {
+                Ok(Arc::new(settings::resolve(&Settings::new().engine(name))?))
+            })
+        })
+        .transpose()
+}
+
 /// The engine of the current runtime alone, or a new one there.
 pub(crate) fn find_here_or_build(
     settings: &Arc<EngineSettings>,

@@ -9,6 +9,8 @@ mod lifecycle;
 mod pool;
 mod settings;
 mod testing;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use poolhouse_macros::with_pool;
 pub use sqlx;
@@ -22,6 +24,14 @@ pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
 pub use self::settings::{DatabaseUrl, IntoDuration, Seeded, Settings, SettingsError};
 pub use self::testing::{TestDatabase, TestDatabaseState, TestError};
+#[cfg(feature = "actix-web")]
+pub use self::web::actix_web;
+#[cfg(feature = "axum")]
+pub use self::web::axum;
+#[cfg(feature = "rocket")]
+pub use self::web::rocket;
+#[cfg(feature = "web")]
+pub use self::web::{EngineName, Named, RequestTransaction};
 
 /// An engine on Postgres.
 #[cfg(feature = "postgres")]

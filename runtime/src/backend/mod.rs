@@ -154,6 +154,12 @@ fn breaks_connection(error: &sqlx::Error) -> bool {
     )
 }
 
+/// Whether an error is a conflict with another transaction, on whichever database: their codes differ.
+#[cfg(feature = "web")]
+pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
+    KINDS.iter().any(|kind| kind.dialect.is_conflict(error))
+}
+
 /// The line of a script that an error is about, from 1, when the server tells.
 pub(crate) fn error_line<DB: Backend>(error: &sqlx::Error, script: &str) -> Option<usize> {
     let before = DB::error_position(error)?.saturating_sub(1);

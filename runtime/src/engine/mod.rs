@@ -26,12 +26,12 @@ pub(crate) use self::erased::{ErasedEngine, erased};
 pub(crate) use self::life::Base;
 use self::nodes::Nodes;
 pub use self::options::{IsolationLevel, TransactionOptions};
+#[cfg(feature = "rocket")]
+pub(crate) use self::request::tasks;
 #[cfg(feature = "web")]
 pub use self::request::{
     RequestSession, RequestTransaction, RequestTransactions, TransactionGuard,
 };
-#[cfg(feature = "rocket")]
-pub(crate) use self::request::tasks;
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
 use crate::error::{AcquireError, Error, TransactionError, UsageError};

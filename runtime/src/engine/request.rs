@@ -587,9 +587,7 @@ impl<DB: Backend> RequestSession<DB> {
     /// # Cancellation
     ///
     /// The future may be dropped at any await point; the next use begins anew.
-    pub fn begin(
-        &mut self,
-    ) -> impl Future<Output = sqlx::Result<TransactionGuard<'_, DB>>> + Send {
+    pub fn begin(&mut self) -> impl Future<Output = sqlx::Result<TransactionGuard<'_, DB>>> + Send {
         async move {
             let transaction = self.slot.take().await?;
             Ok(TransactionGuard {

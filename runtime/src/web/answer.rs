@@ -71,9 +71,7 @@ impl Answer {
             ) => CONFLICT,
             (_, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => POOL,
             // One of ours that went through sqlx's type.
-            (_, sqlx::Error::Configuration(error)) => {
-                error.downcast_ref().map_or(FAILED, Self::to)
-            }
+            (_, sqlx::Error::Configuration(error)) => error.downcast_ref().map_or(FAILED, Self::to),
             _ if backend::is_conflict(error) => CONFLICT,
             _ => FAILED,
         }

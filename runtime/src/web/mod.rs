@@ -5,9 +5,9 @@
 //! function `request_transactions()`, the layer, middleware or fairing that ends the transactions of a request. What is
 //! here serves a middleware for another framework: [`RequestTransactions`], and [`Answer`] for errors.
 
-mod answer;
 #[cfg(feature = "actix-web")]
 pub mod actix_web;
+mod answer;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod extract;

@@ -3,9 +3,9 @@
 mod begun;
 mod erased;
 mod executor;
+mod kinds;
 mod life;
 mod nodes;
-mod options;
 #[cfg(feature = "web")]
 mod request;
 mod scope;
@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 
 use self::begun::Begun;
 pub(crate) use self::erased::{ErasedEngine, erased};
+pub(crate) use self::kinds::engine_of;
 pub(crate) use self::life::Base;
 use self::nodes::Nodes;
-pub use self::options::{IsolationLevel, TransactionOptions};
 #[cfg(feature = "rocket")]
 pub(crate) use self::request::tasks;
 #[cfg(feature = "web")]
@@ -34,6 +34,7 @@ pub use self::request::{
 };
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
+use crate::dialect::TransactionOptions;
 use crate::error::{AcquireError, Error, TransactionError, UsageError};
 use crate::pool::{Checkout, Connector, Holder, Pool, Status};
 use crate::settings::EngineSettings;

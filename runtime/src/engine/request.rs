@@ -14,8 +14,9 @@ use sqlx::{Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
 
 use super::scope::{self, Desk};
-use super::{Engine, Transaction, TransactionOptions};
+use super::{Engine, Transaction};
 use crate::backend::{Backend, Step};
+use crate::dialect::TransactionOptions;
 use crate::error::{Error, TransactionError};
 use crate::pool::Holder;
 

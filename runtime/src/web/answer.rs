@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backend;
+use crate::dialect::is_conflict;
 use crate::error::{AcquireError, AcquireKind, Error, TransactionError, UsageError};
 
 /// The status of the response to an error, and when to try again. Nothing else of an error is for a client.
@@ -72,7 +72,7 @@ impl Answer {
             (_, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => POOL,
             // One of ours that went through sqlx's type.
             (_, sqlx::Error::Configuration(error)) => error.downcast_ref().map_or(FAILED, Self::to),
-            _ if backend::is_conflict(error) => CONFLICT,
+            _ if is_conflict(error) => CONFLICT,
             _ => FAILED,
         }
     }

@@ -195,6 +195,20 @@ impl Slots {
     }
 }
 
+impl Drop for Slots {
+    fn drop(&mut self) {
+        for slot in self.finish() {
+            if !matches!(slot.close(), Ok(None)) {
+                tracing::error!(
+                    engine = slot.engine(),
+                    "the transaction of a request is rolled back, because nothing has ended it: the handler did not run inside \
+                     of RequestTransactions::serve"
+                );
+            }
+        }
+    }
+}
+
 impl fmt::Debug for RequestTransactions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slots = self.lock();

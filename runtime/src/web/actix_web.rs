@@ -26,15 +26,21 @@ const GIVEN: &str = "hand it on with `.app_data(db.clone())`, or make `request_t
 /// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
 /// otherwise.
 ///
-/// ```ignore
+/// ```no_run
+/// # use actix_web::{App, HttpResponse, HttpServer, web};
+/// # use poolhouse::RequestTransaction;
+/// # use sqlx::Sqlite;
 /// async fn add(mut tx: RequestTransaction<Sqlite>) -> Result<HttpResponse, poolhouse::Error> {
 ///     sqlx::query("INSERT INTO band (name) VALUES ('Rustaceans')").execute(&mut tx).await?;
 ///     Ok(HttpResponse::Created().finish())
 /// }
 ///
+/// # let _ =
+/// # {
 /// let transactions = poolhouse::actix_web::request_transactions();
 /// HttpServer::new(move || App::new().wrap(transactions.clone()).route("/bands", web::post().to(add)))
 ///     .h1_allow_half_closed(false)
+/// # };
 /// ```
 ///
 /// Make it outside of the closure: actix-web calls that on threads with a runtime each, where no engine is known but those

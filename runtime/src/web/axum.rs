@@ -28,13 +28,20 @@ const GIVEN: &str = "hand it on with `.layer(Extension(db.clone()))`";
 /// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
 /// otherwise. A response with a header `grpc-status` other than 0 is none that commits.
 ///
-/// ```ignore
+/// The request's extensions have its [`RequestTransactions`], for handlers that are no axum handlers, such as tonic's.
+///
+/// ```no_run
+/// # use axum::{Router, http::StatusCode, routing::post};
+/// # use poolhouse::RequestTransaction;
+/// # use sqlx::Sqlite;
 /// async fn add(mut tx: RequestTransaction<Sqlite>) -> Result<StatusCode, poolhouse::Error> {
 ///     sqlx::query("INSERT INTO band (name) VALUES ('Rustaceans')").execute(&mut tx).await?;
 ///     Ok(StatusCode::CREATED)
 /// }
 ///
+/// # let _: Router =
 /// Router::new().route("/bands", post(add)).layer(poolhouse::axum::request_transactions())
+/// # ;
 /// ```
 ///
 /// Layers outside of it see its response, and the future of a layer outside that gives up, such as a timeout, drops it:
@@ -58,12 +65,9 @@ pub struct RequestTransactionsService<S> {
     home: Scope,
 }
 
-/// What the layer leaves in the request.
-#[derive(Clone)]
-struct OfRequest {
-    transactions: RequestTransactions,
-    home: Scope,
-}
+/// Where the layer was made, left in the request beside its [`RequestTransactions`].
+#[derive(Clone, Copy)]
+struct Home(Scope);
 
 impl<S> Layer<S> for RequestTransactionsLayer {
     type Service = RequestTransactionsService<S>;
@@ -89,14 +93,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let extensions = request.extensions_mut();
         // The layer outside of this one ends them.
-        let nested = extensions.get::<OfRequest>().is_some();
-        let of_request = OfRequest {
-            transactions: RequestTransactions::new(),
-            home: self.home,
-        };
-        let transactions = of_request.transactions.clone();
+        let nested = extensions.get::<RequestTransactions>().is_some();
+        let transactions = RequestTransactions::new();
         if !nested {
-            extensions.insert(of_request);
+            extensions.insert(transactions.clone());
+            extensions.insert(Home(self.home));
         }
         let response = self.inner.call(request);
         let response = async move { response.await.map(IntoResponse::into_response) };
@@ -123,13 +124,13 @@ fn succeeds(response: &Response) -> bool {
 }
 
 fn extract<T: Extract>(parts: &Parts, name: &str) -> BoxFuture<'static, Result<T, Error>> {
-    let of_request = parts.extensions.get::<OfRequest>();
+    let home = parts.extensions.get::<Home>().map(|home| home.0);
     let given = parts.extensions.get::<Engine<T::Database>>();
-    match extract::engine(name, given, of_request.map(|it| it.home), GIVEN) {
+    match extract::engine(name, given, home, GIVEN) {
         Ok(engine) => {
             let asked = Asked {
                 request: format!("{} {}", parts.method, parts.uri.path()),
-                transactions: of_request.map(|it| it.transactions.clone()),
+                transactions: parts.extensions.get().cloned(),
                 layer: LAYER,
             };
             T::extract(engine, asked)

@@ -29,14 +29,19 @@ const RETRY_AFTER: &str = "Retry-After";
 /// otherwise, also after a panic. It also adds `Retry-After` where a guard of poolhouse failed, for which Rocket's catchers
 /// have no header.
 ///
-/// ```ignore
+/// ```no_run
+/// # use poolhouse::RequestTransaction;
+/// # use rocket::{http::Status, routes};
+/// # use sqlx::Sqlite;
 /// #[rocket::post("/bands")]
 /// async fn add(mut tx: RequestTransaction<Sqlite>) -> Result<Status, poolhouse::Error> {
 ///     sqlx::query("INSERT INTO band (name) VALUES ('Rustaceans')").execute(&mut *tx).await?;
 ///     Ok(Status::Created)
 /// }
 ///
+/// # let _ =
 /// rocket::build().attach(poolhouse::rocket::request_transactions()).mount("/", routes![add])
+/// # ;
 /// ```
 ///
 /// Rocket lets a handler run to its end when the client hangs up, and does not tell: what it has written is committed.

@@ -147,6 +147,14 @@ pub(crate) async fn act<DB: Sql>(
             insert(&mut tx, key).await?;
             point(key).wait().await;
         }
+        "wait_beside_task" => {
+            insert(&mut tx, key).await?;
+            tokio::spawn(async move {
+                let _tx = tx;
+                std::future::pending::<()>().await;
+            });
+            point(key).wait().await;
+        }
         "given_up" => {
             // The first statement is dropped half-way, while the transaction begins.
             let mut first = Box::pin(insert(&mut tx, key));
@@ -211,43 +219,40 @@ pub(crate) async fn act<DB: Sql>(
             }
         }
         "conflicts" => conflicts(key, &mut tx, &db).await?,
+        "deadlocks" => {
+            // The statement that meets it fails, and the handler does not heed that.
+            run(&mut tx, touch(key % 2 + 1)).await?;
+            point(key).wait().await;
+            let _ = run(&mut tx, touch((key + 1) % 2 + 1)).await;
+        }
         case => panic!("no case {case}"),
     }
     reply
 }
 
-/// The conflict that this database knows: two of these with neighbouring keys, the even one first.
+fn touch(id: i32) -> String {
+    format!("UPDATE entry SET value = value + 1 WHERE id = {id}")
+}
+
+/// A conflict of an even and an odd key, where it is found without a deadlock.
 async fn conflicts<DB: Sql>(
     key: i32,
     tx: &mut RequestTransaction<DB>,
     db: &Engine<DB>,
 ) -> Result<(), Error> {
-    let touch = |id: i32| format!("UPDATE entry SET value = value + 1 WHERE id = {id}");
-    let (own, others) = (key % 2 + 1, (key + 1) % 2 + 1);
-    match DB::SERVER {
-        // Found at the commit.
-        Some(Kind::Postgres) => {
-            let level = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE";
-            run(&mut *tx, level.to_owned()).await?;
-            run(&mut *tx, "SELECT sum(value) FROM entry".to_owned()).await?;
-            run(&mut *tx, touch(own)).await?;
-            point(key).wait().await;
-        }
-        // Found at a statement whose error the handler does not heed.
-        Some(_) => {
-            run(&mut *tx, touch(own)).await?;
-            point(key).wait().await;
-            let _ = run(&mut *tx, touch(others)).await;
-        }
-        // Found at a statement.
-        None => {
-            sees(&mut *tx, 1).await?;
-            if key % 2 == 0 {
-                run(db, touch(1)).await?;
-            }
-            point(key).wait().await;
-            run(&mut *tx, touch(2)).await?;
-        }
+    if DB::SERVER.is_some() {
+        // Postgres finds it at the commit.
+        let level = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE";
+        run(&mut *tx, level.to_owned()).await?;
+        run(&mut *tx, "SELECT sum(value) FROM entry".to_owned()).await?;
+        run(&mut *tx, touch(key % 2 + 1)).await?;
+        point(key).wait().await;
+    } else {
+        // SQLite, at a statement, when another one has written since the first.
+        sees(&mut *tx, 1).await?;
+        run(db, touch(1)).await?;
+        point(key).wait().await;
+        run(&mut *tx, touch(2)).await?;
     }
     Ok(())
 }

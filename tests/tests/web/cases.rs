@@ -217,6 +217,17 @@ async fn ends<F: Framework, DB: Sql>() -> anyhow::Result<()> {
         written == i64::from(!F::DROPS_HANDLERS),
         "{written} rows of a client that hung up"
     );
+    // The same, with a task that keeps the transaction.
+    let waits = key();
+    let path = format!("/act/wait_beside_task/200/{waits}");
+    let sent = send(site.server.address, &path).await?;
+    let beside = crate::act::point(waits);
+    beside.reached.acquire().await?.forget();
+    drop(sent);
+    beside.go.add_permits(usize::from(!F::DROPS_HANDLERS));
+    beside.gone.acquire().await?.forget();
+    site.at_rest().await?;
+    ensure!(site.rows(waits, waits).await? == 0, "a task kept it");
     // Nothing is left of either.
     let after = key();
     ensure!(site.status(format!("/act/write/200/{after}")).await? == Some(200));
@@ -305,35 +316,48 @@ async fn failed_commits<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     let written = site.rows(swallows, swallows).await?;
     ensure!(written == i64::from(!whole), "{written} rows");
 
-    // An even key and an odd one.
-    let (first, second) = (key(), key() + 1);
-    let mut sent = Vec::new();
-    let both = DB::SERVER.is_some();
-    for key in [Some(first), both.then_some(second)].into_iter().flatten() {
-        let path = format!("/act/conflicts/200/{key}");
-        sent.push(send(site.server.address, &path).await?);
-        point(key).reached.acquire().await?.forget();
-    }
-    for key in [first, second] {
-        point(key).go.add_permits(1);
-    }
-    let mut answers = Vec::new();
-    for sent in sent {
-        answers.push(sent.response().await?.context("an answer")?);
-    }
-    answers.sort_by_key(|answer| answer.status);
-    let last = answers.pop().context("an answer")?;
-    let expected = Response {
-        status: 503,
-        retry_after: Some("1".to_owned()),
-        body: "Service Unavailable".to_owned(),
+    let conflicts: &[(&str, bool)] = match DB::SERVER {
+        Some(Kind::Postgres) => &[("conflicts", true), ("deadlocks", true)],
+        Some(Kind::MariaDb) => &[("deadlocks", true)],
+        None => &[("conflicts", false)],
     };
-    ensure!(last == expected, "{last:?}");
-    ensure!(
-        answers.iter().all(|answer| answer.status == 200),
-        "{answers:?}"
-    );
+    for (case, both) in conflicts {
+        site.conflict(case, *both).await.context(*case)?;
+    }
     site.close().await
+}
+
+impl<DB: Sql> Site<DB> {
+    /// One of two requests with an even and an odd key meets a conflict; or the first alone, with somebody else.
+    async fn conflict(&self, case: &str, both: bool) -> anyhow::Result<()> {
+        let (first, second) = (key(), key() + 1);
+        let mut sent = Vec::new();
+        for key in [Some(first), both.then_some(second)].into_iter().flatten() {
+            let path = format!("/act/{case}/200/{key}");
+            sent.push(send(self.server.address, &path).await?);
+            point(key).reached.acquire().await?.forget();
+        }
+        for key in [first, second] {
+            point(key).go.add_permits(1);
+        }
+        let mut answers = Vec::new();
+        for sent in sent {
+            answers.push(sent.response().await?.context("an answer")?);
+        }
+        answers.sort_by_key(|answer| answer.status);
+        let last = answers.pop().context("an answer")?;
+        let expected = Response {
+            status: 503,
+            retry_after: Some("1".to_owned()),
+            body: "Service Unavailable".to_owned(),
+        };
+        ensure!(last == expected, "{last:?}");
+        ensure!(
+            answers.iter().all(|answer| answer.status == 200),
+            "{answers:?}"
+        );
+        Ok(())
+    }
 }
 
 /// Pools that have nothing to give, and applications that miss something.

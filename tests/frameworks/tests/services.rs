@@ -51,7 +51,9 @@ async fn poem_keeps_what_a_good_answer_has_written(db: SqliteEngine) -> anyhow::
     let acceptor = poem::listener::TcpListener::bind("127.0.0.1:0")
         .into_acceptor()
         .await?;
-    let address = *acceptor.local_addr()[0].as_socket_addr().ok_or_else(|| anyhow::anyhow!("no address"))?;
+    let address = *acceptor.local_addr()[0]
+        .as_socket_addr()
+        .ok_or_else(|| anyhow::anyhow!("no address"))?;
     let server = poem::Server::new_with_acceptor(acceptor).run(on_poem::app());
     let server = tokio::spawn(server);
     statuses(&db, address).await?;
@@ -86,7 +88,8 @@ async fn tonic_keeps_what_a_good_answer_has_written(db: SqliteEngine) -> anyhow:
         .add_service(BandsServer::new(Bands))
         .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
     let server = tokio::spawn(server);
-    let mut client = BandsClient::connect(format!("http://{address}")).await?;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?;
+    let mut client = BandsClient::new(channel.connect().await?);
     for (name, code) in [("a", 0), ("b", 5), ("c", 0), ("d", 13)] {
         let name = name.to_owned();
         let answer = client.add(Band { name, code }).await;

@@ -448,6 +448,28 @@ async fn two_engines<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     site.close().await
 }
 
+/// A middleware that forgets to end them loses nothing in silence.
+#[tokio::test]
+async fn never_ended() -> anyhow::Result<()> {
+    heard::listen();
+    let Some(ground) = Ground::of::<sqlx::Sqlite>("web").await? else {
+        return Ok(());
+    };
+    let settings = settings(ground.url()).engine("never_ended");
+    let db: Engine<sqlx::Sqlite> = engine_on(&ground, settings).await?;
+    let transactions = poolhouse::web::RequestTransactions::new();
+    let mut tx = transactions.of(&db, "POST /forgotten")?;
+    sqlx::query("INSERT INTO entry VALUES (3, 0)")
+        .execute(&mut tx)
+        .await?;
+    drop((transactions, tx));
+    ensure!(heard::lines(&["nothing has ended it", "never_ended"]).len() == 1);
+    db.close_connection_pool().await;
+    let sql = "SELECT count(*) FROM entry WHERE id = 3";
+    ensure!(ground.answer::<sqlx::Sqlite>(sql).await? == 0);
+    Ok(())
+}
+
 /// On a runtime of its own, whose scope no other test is in.
 fn play<F: Framework>(case: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()

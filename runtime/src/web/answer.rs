@@ -54,7 +54,7 @@ impl Answer {
     fn to_acquire(error: &AcquireError) -> Self {
         match error.kind() {
             AcquireKind::TimedOut | AcquireKind::Closed | AcquireKind::NotStarted => POOL,
-            AcquireKind::Connect => FAILED,
+            AcquireKind::Connect | AcquireKind::NoAnswer => FAILED,
         }
     }
 

@@ -225,6 +225,32 @@ pub(crate) fn forget(within: &[Scope], engine: Arc<dyn ErasedEngine>) {
     drop(forgotten);
 }
 
+/// The engine of this name that is known to the current runtime, in this scope or to the process. Never a new one, and one
+/// that is to be forgotten stays so.
+///
+/// # Errors
+///
+/// It is of another kind than `DB`.
+#[cfg(feature = "web")]
+pub(crate) fn find_known<DB: Backend>(
+    name: &str,
+    home: Option<Scope>,
+) -> Result<Option<Engine<DB>>, Error> {
+    let places = [Some(Scope::current()), home, Some(Scope::Process)];
+    let known = {
+        let scopes = scopes();
+        let mut places = places.iter().flatten();
+        places.find_map(|scope| Some(Arc::clone(&scopes.get(scope)?.engines.get(name)?.engine)))
+    };
+    known
+        .map(|engine| {
+            typed(engine.as_ref(), || {
+                Ok(Arc::new(settings::resolve(&Settings::new().engine(name))?))
+            })
+        })
+        .transpose()
+}
+
 /// The engine with its type.
 pub(crate) fn typed<DB: Backend>(
     engine: &dyn ErasedEngine,

@@ -9,6 +9,8 @@ mod kinds;
 mod nodes;
 mod phase;
 mod prepare;
+#[cfg(feature = "web")]
+mod request;
 mod scope;
 mod start;
 mod transact;
@@ -29,6 +31,12 @@ pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
 use self::nodes::{Configured, Nodes};
 use self::phase::{Phase, Started};
+#[cfg(feature = "rocket")]
+pub(crate) use self::request::tasks;
+#[cfg(feature = "web")]
+pub use self::request::{
+    RequestSession, RequestTransaction, RequestTransactions, TransactionGuard,
+};
 pub(crate) use self::start::Base;
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,10 +11,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 
-use super::connector::Connector;
-use super::place::Held;
-use super::status::{Card, Holder};
-use super::yard::Yard;
+use super::connecting::Connector;
+use super::connection::{Connection, SlotOf};
+use super::recovery;
+use super::registry::{Holder, Record};
 use crate::backend::{Backend, Dialect, Pooled, words};
 use crate::background;
 use crate::settings::EngineSettings;
@@ -25,17 +26,17 @@ use crate::settings::EngineSettings;
 ///
 /// # Drop
 ///
-/// Dropping it never waits and never loses its place in the pool, inside a runtime or outside of any.
+/// Dropping it never waits and never loses its slot of the pool, inside a runtime or outside of any.
 ///
 /// - Used as an executor, with every query finished and no transaction open: it goes back at once.
 /// - Otherwise its state is not known: a dropped query or half-read stream, an open or half-begun transaction, or use
 ///   through [`DerefMut`], which the pool cannot watch. It is then drained, rolled back and checked with the server in
 ///   a task of the pool, within two seconds, or closed. Nobody gets it in between.
 ///
-/// A checkout that is leaked (`std::mem::forget`) keeps its place until the pool is closed.
+/// A checkout that is leaked (`std::mem::forget`) keeps its slot until the pool is closed.
 #[must_use = "a checkout that is dropped at once goes back to the pool"]
 pub struct Checkout<DB: Backend> {
-    seat: Seat<DB>,
+    source: Source<DB>,
     state: State,
     watch: Option<Watch>,
 }
@@ -64,18 +65,18 @@ impl Watch {
 }
 
 /// Where the connection comes from, and so where it goes back to.
-enum Seat<DB: Backend> {
-    /// `None` only in `Drop`, the place itself never empty.
-    Pool(Option<Held<DB>>),
+enum Source<DB: Backend> {
+    /// `None` only in `Drop`, the slot itself never empty.
+    Pool(Option<SlotOf<DB>>),
     Sqlx {
         connection: PoolConnection<DB>,
-        card: Arc<Card>,
+        record: Arc<Record>,
         settings: Arc<EngineSettings>,
     },
     /// Opened for one use, before the pool was started. `None` only in `Drop`.
     Alone {
         connection: Option<DB::Connection>,
-        card: Arc<Card>,
+        record: Arc<Record>,
         connector: Arc<Connector<DB>>,
     },
 }
@@ -92,9 +93,9 @@ pub(crate) enum State {
 }
 
 impl<DB: Backend> Checkout<DB> {
-    pub(super) fn of_pool(held: Held<DB>, holder: Holder, now: Instant) -> Self {
-        held.filled().parts().1.take(now, holder);
-        Self::new(Seat::Pool(Some(held)))
+    pub(super) fn of_pool(slot: SlotOf<DB>, holder: Holder, now: Instant) -> Self {
+        connection_of(&slot).record.take(now, holder);
+        Self::new(Source::Pool(Some(slot)))
     }
 
     pub(super) fn of_sqlx(
@@ -102,9 +103,9 @@ impl<DB: Backend> Checkout<DB> {
         holder: Holder,
         settings: &Arc<EngineSettings>,
     ) -> Self {
-        Self::new(Seat::Sqlx {
+        Self::new(Source::Sqlx {
             connection,
-            card: Card::alone(holder),
+            record: Record::alone(holder),
             settings: Arc::clone(settings),
         })
     }
@@ -115,16 +116,16 @@ impl<DB: Backend> Checkout<DB> {
         connector: Arc<Connector<DB>>,
         holder: Holder,
     ) -> Self {
-        Self::new(Seat::Alone {
+        Self::new(Source::Alone {
             connection: Some(connection),
-            card: Card::alone(holder),
+            record: Record::alone(holder),
             connector,
         })
     }
 
-    fn new(seat: Seat<DB>) -> Self {
+    fn new(source: Source<DB>) -> Self {
         Self {
-            seat,
+            source,
             state: State::Clean,
             watch: None,
         }
@@ -133,33 +134,33 @@ impl<DB: Backend> Checkout<DB> {
     /// Runs one piece of driver work. If its future is dropped half-way, the connection counts as unverified.
     pub(crate) async fn run<'c, T, F>(
         &'c mut self,
-        work: impl FnOnce(&'c mut DB::Connection, Arc<Card>) -> F,
+        work: impl FnOnce(&'c mut DB::Connection, Arc<Record>) -> F,
     ) -> sqlx::Result<T>
     where
         F: Future<Output = sqlx::Result<T>>,
     {
-        let Self { seat, state, watch } = self;
+        let Self { source, state, watch } = self;
         let before = std::mem::replace(state, State::Unverified);
-        let (connection, card) = seat.parts_mut();
-        let result = work(connection, Arc::clone(card)).await;
+        let (connection, record) = source.parts_mut();
+        let result = work(connection, Arc::clone(record)).await;
         if let Some(watch) = watch {
             watch.see::<DB>(result.as_ref().err());
         }
-        *state = after::<DB>(before, result.as_ref().err(), card);
+        *state = after::<DB>(before, result.as_ref().err(), record);
         result
     }
 
     /// Begins a stream, which reports its end with [`end_stream`](Self::end_stream). Until then the connection counts as
     /// unverified.
-    pub(crate) fn begin_stream(&mut self) -> (State, &mut DB::Connection, Arc<Card>) {
+    pub(crate) fn begin_stream(&mut self) -> (State, &mut DB::Connection, Arc<Record>) {
         let before = std::mem::replace(&mut self.state, State::Unverified);
-        let (connection, card) = self.seat.parts_mut();
-        (before, connection, Arc::clone(card))
+        let (connection, record) = self.source.parts_mut();
+        (before, connection, Arc::clone(record))
     }
 
     /// A stream was read to its end, or to an error.
     pub(crate) fn end_stream(&mut self, before: State, error: Option<&sqlx::Error>) {
-        self.state = after::<DB>(before, error, self.seat.parts().1);
+        self.state = after::<DB>(before, error, self.source.parts().1);
         if let Some(watch) = &mut self.watch {
             watch.see::<DB>(error);
         }
@@ -192,7 +193,7 @@ impl<DB: Backend> Checkout<DB> {
 
     /// Whether the connection is held in a transaction, for a test that rolls back.
     pub(crate) fn is_held(&self) -> bool {
-        self.seat.idle_depth() > 0
+        self.source.idle_depth() > 0
     }
 
     /// Says that the server has just confirmed the end of the transaction.
@@ -204,17 +205,17 @@ impl<DB: Backend> Checkout<DB> {
 
     /// Whether the connection is in no transaction but those that it is held in.
     pub(crate) fn is_idle(&self) -> bool {
-        let depth = DB::TransactionManager::get_transaction_depth(self.seat.parts().0);
-        depth == self.seat.idle_depth()
+        let depth = DB::TransactionManager::get_transaction_depth(self.source.parts().0);
+        depth == self.source.idle_depth()
     }
 
     /// How statements go through a pooler; `None` when there is none.
     pub(crate) fn pooled(&self) -> Option<Pooled> {
-        let settings = self.seat.settings();
+        let settings = self.source.settings();
         settings.pooler?;
         Some(Pooled {
             settings: Arc::clone(settings),
-            begun_by_hand: self.seat.parts().1.saw_transaction_control(),
+            begun_by_hand: self.source.parts().1.saw_transaction_control(),
         })
     }
 
@@ -248,23 +249,45 @@ impl<DB: Backend> Checkout<DB> {
 }
 
 /// The state after a piece of work that ran to its end, or to an error.
-fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, card: &Card) -> State {
-    if error.is_some_and(DB::ends_session) {
-        State::Broken
-    } else if card.saw_transaction_control() || error.is_some_and(DB::refuses_writes) {
+fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, record: &Record) -> State {
+    if let Some(error) = error.filter(|error| DB::ends_session(error)) {
+        return if may_be_of_the_client(error) {
+            State::Unverified
+        } else {
+            State::Broken
+        };
+    }
+    if record.saw_transaction_control() || error.is_some_and(DB::refuses_writes) {
         State::Unverified
     } else {
         before
     }
 }
 
-impl<DB: Backend> Seat<DB> {
+/// Whether an error may have been made by the driver alone, from what it was given, with nothing wrong on the way to the
+/// server: too many parameters, a value that cannot be sent. The server is asked then, before anything is suspected.
+fn may_be_of_the_client(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidData
+                | io::ErrorKind::Unsupported
+                | io::ErrorKind::OutOfMemory
+                | io::ErrorKind::Other
+        ),
+        _ => false,
+    }
+}
+
+impl<DB: Backend> Source<DB> {
     fn settings(&self) -> &Arc<EngineSettings> {
         match self {
-            Self::Pool(Some(held)) => &held.filled().yard().connector.settings,
+            Self::Pool(Some(slot)) => &connection_of(slot).shared().connector.settings,
             Self::Sqlx { settings, .. } => settings,
             Self::Alone { connector, .. } => &connector.settings,
-            Self::Pool(None) => unreachable!("only `Drop` empties a seat"),
+            Self::Pool(None) => unreachable!("only `Drop` takes the slot"),
         }
     }
 
@@ -272,46 +295,49 @@ impl<DB: Backend> Seat<DB> {
         self.settings().idle_depth()
     }
 
-    fn parts(&self) -> (&DB::Connection, &Arc<Card>) {
+    fn parts(&self) -> (&DB::Connection, &Arc<Record>) {
         match self {
-            Self::Pool(Some(held)) => held.filled().parts(),
+            Self::Pool(Some(slot)) => connection_of(slot).parts(),
             Self::Sqlx {
-                connection, card, ..
-            } => (connection, card),
+                connection, record, ..
+            } => (connection, record),
             Self::Alone {
                 connection: Some(connection),
-                card,
+                record,
                 ..
-            } => (connection, card),
-            Self::Pool(None) | Self::Alone { .. } => unreachable!("only `Drop` empties a seat"),
+            } => (connection, record),
+            Self::Pool(None) | Self::Alone { .. } => unreachable!("only `Drop` takes the slot"),
         }
     }
 
-    fn parts_mut(&mut self) -> (&mut DB::Connection, &Arc<Card>) {
+    fn parts_mut(&mut self) -> (&mut DB::Connection, &Arc<Record>) {
         match self {
-            Self::Pool(Some(held)) => held.filled_mut().parts_mut(),
+            Self::Pool(Some(slot)) => match &mut slot.value {
+                Some(connection) => connection.parts_mut(),
+                None => unreachable!("{FULL}"),
+            },
             Self::Sqlx {
-                connection, card, ..
-            } => (connection, card),
+                connection, record, ..
+            } => (connection, record),
             Self::Alone {
                 connection: Some(connection),
-                card,
+                record,
                 ..
-            } => (connection, card),
-            Self::Pool(None) | Self::Alone { .. } => unreachable!("only `Drop` empties a seat"),
+            } => (connection, record),
+            Self::Pool(None) | Self::Alone { .. } => unreachable!("only `Drop` takes the slot"),
         }
     }
 }
 
 impl<DB: Backend> Drop for Checkout<DB> {
     fn drop(&mut self) {
-        match &mut self.seat {
-            Seat::Pool(held) => {
-                if let Some(held) = held.take() {
-                    take_back(held, self.state);
+        match &mut self.source {
+            Source::Pool(slot) => {
+                if let Some(slot) = slot.take() {
+                    take_back(slot, self.state);
                 }
             }
-            Seat::Sqlx {
+            Source::Sqlx {
                 connection,
                 settings,
                 ..
@@ -323,7 +349,7 @@ impl<DB: Backend> Drop for Checkout<DB> {
                     DB::TransactionManager::start_rollback(connection);
                 }
             }
-            Seat::Alone {
+            Source::Alone {
                 connection,
                 connector,
                 ..
@@ -338,18 +364,25 @@ impl<DB: Backend> Drop for Checkout<DB> {
     }
 }
 
-/// Puts a place back as it is, or lets a task of the pool see to its connection first.
-fn take_back<DB: Backend>(mut held: Held<DB>, state: State) {
-    let filled = held.filled_mut();
-    let depth = DB::TransactionManager::get_transaction_depth(filled.parts().0);
-    let in_transaction = depth != filled.yard().idle_depth();
+const FULL: &str = "a slot is handed out with a connection in it";
+
+/// The connection in a slot that was handed out.
+fn connection_of<DB: Backend>(slot: &SlotOf<DB>) -> &Connection<DB> {
+    match &slot.value {
+        Some(connection) => connection,
+        None => unreachable!("{FULL}"),
+    }
+}
+
+/// Puts a slot back as it is, or lets a task of the pool see to its connection first.
+fn take_back<DB: Backend>(slot: SlotOf<DB>, state: State) {
+    let connection = connection_of(&slot);
+    let depth = DB::TransactionManager::get_transaction_depth(connection.parts().0);
+    let in_transaction = depth != connection.shared().idle_depth();
     match state {
-        State::Clean if !in_transaction => Yard::put_back(held),
-        State::Clean | State::Unverified => Yard::take_back_unverified(held),
-        State::Broken => {
-            filled.yard().suspect_all();
-            Yard::take_back_closed(held);
-        }
+        State::Clean if !in_transaction => recovery::give_back(slot),
+        State::Clean | State::Unverified => recovery::give_back_unverified(slot),
+        State::Broken => recovery::close_broken(slot),
     }
 }
 
@@ -357,7 +390,7 @@ impl<DB: Backend> Deref for Checkout<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
-        self.seat.parts().0
+        self.source.parts().0
     }
 }
 
@@ -366,7 +399,7 @@ impl<DB: Backend> DerefMut for Checkout<DB> {
         if self.state == State::Clean {
             self.state = State::Unverified;
         }
-        self.seat.parts_mut().0
+        self.source.parts_mut().0
     }
 }
 
@@ -374,7 +407,7 @@ impl<DB: Backend> fmt::Debug for Checkout<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Checkout")
             .field("database", &DB::KIND)
-            .field("session", &self.seat.parts().1.session)
+            .field("session", &self.source.parts().1.session)
             .finish_non_exhaustive()
     }
 }

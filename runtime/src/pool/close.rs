@@ -8,7 +8,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::whole_millis;
-use super::{Flavour, Own, Pool};
+use super::handle::{Flavour, Own, Pool};
+use super::recovery;
 use crate::backend::Backend;
 
 /// How long those whose session was just ended on the server have to notice it and let go.
@@ -147,15 +148,11 @@ pub(super) type Ended = (Vec<EndedHolder>, Option<String>);
 
 impl<DB: Backend> Own<DB> {
     async fn close(&self, limit: Duration, hurry: &CancellationToken) -> Ended {
-        // Wakes the waiters, refuses newcomers, and lets go of the idle connections, each of which says goodbye in a
-        // task of its own, as those do that come back later. Every connection holds a token of the tasks, wherever it is.
-        self.places.close();
-        // deadpool leaves those in its queue whose permit has just been given to a waiter, who now gets nothing.
-        drop(self.places.retain(|_, _| false));
-        self.closing.cancel();
-        self.yard.tasks.close();
+        // Idle connections say goodbye in tasks of their own, as those do that come back later. Every connection holds a
+        // token of the tasks, wherever it is.
+        self.begin_close();
         let drained = tokio::select! {
-            result = timeout(limit, self.yard.tasks.wait()) => result.is_ok(),
+            result = timeout(limit, self.shared.tasks.wait()) => result.is_ok(),
             () = hurry.cancelled() => false,
         };
         let outcome = if drained {
@@ -169,15 +166,23 @@ impl<DB: Backend> Own<DB> {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(anchor) = anchor {
-            self.yard.connector.goodbye(anchor).await;
+            self.shared.connector.goodbye(anchor).await;
         }
         outcome
     }
 
+    /// Refuses every checkout from now on, tells those that wait, and lets the idle connections say goodbye.
+    pub(super) fn begin_close(&self) {
+        let idle = self.slots.close();
+        self.closing.cancel();
+        idle.into_iter().for_each(recovery::close);
+        self.shared.tasks.close();
+    }
+
     async fn end_what_is_left(&self) -> Ended {
         let ended: Vec<EndedHolder> = self
-            .yard
-            .register
+            .shared
+            .registry
             .taken()
             .into_iter()
             .map(|taken| EndedHolder {
@@ -186,20 +191,20 @@ impl<DB: Backend> Own<DB> {
                 session: taken.session.map(|session| session.id.to_string()),
             })
             .collect();
-        // Every session that is still open: also one in the middle of a mend or a goodbye.
+        // Every session that is still open: also one in the middle of a recovery or a goodbye.
         let sessions: Vec<_> = self
-            .yard
-            .register
-            .cards()
+            .shared
+            .registry
+            .records()
             .iter()
-            .filter_map(|card| card.session.clone())
+            .filter_map(|record| record.session.clone())
             .collect();
-        let unreachable = match self.yard.connector.end_sessions(&sessions).await {
+        let unreachable = match self.shared.connector.end_sessions(&sessions).await {
             Ok(_) => None,
             Err(error) => Some(error.to_string()),
         };
         // Those that do not let go hold a connection that is of no use to them any more.
-        let _ = timeout(LET_GO, self.yard.tasks.wait()).await;
+        let _ = timeout(LET_GO, self.shared.tasks.wait()).await;
         (ended, unreachable)
     }
 }

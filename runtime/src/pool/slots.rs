@@ -53,6 +53,8 @@ struct State<T> {
     waiters: Queue<Waiter<T>>,
     closed: bool,
     timer: Timer,
+    /// Takes that came to a slot. Counted here, under the lock that is held anyway.
+    served: u64,
 }
 
 /// Who watches the deadlines.
@@ -90,6 +92,8 @@ pub(crate) struct Sizes {
     pub(crate) taken: usize,
     pub(crate) idle: usize,
     pub(crate) waiting: usize,
+    /// How many futures of [`Slots::take`] have returned a slot.
+    pub(crate) served: u64,
 }
 
 /// A slot in the hands of a task, or of a task of the pool that opens, recovers or closes its connection.
@@ -109,6 +113,7 @@ impl<T: Vacate> Slots<T> {
             waiters: Queue::new(),
             closed: false,
             timer: Timer::default(),
+            served: 0,
         }))))
     }
 
@@ -205,6 +210,7 @@ impl<T: Vacate> Slots<T> {
             taken: state.taken,
             idle: state.idle.len(),
             waiting: state.waiters.len(),
+            served: state.served,
         }
     }
 
@@ -372,6 +378,7 @@ impl<T: Vacate> Taking<'_, T> {
             return Poll::Ready(Err(Refused::Closed));
         }
         if let Some(value) = state.take() {
+            state.served += 1;
             drop(state);
             return Poll::Ready(Ok(self.slots.slot(value)));
         }
@@ -408,6 +415,9 @@ impl<T: Vacate> Taking<'_, T> {
             return Poll::Pending;
         }
         let waiter = state.waiters.remove(key);
+        if matches!(&waiter, Some(Waiter { fate: Fate::Handed(_), .. })) {
+            state.served += 1;
+        }
         drop(state);
         self.key = None;
         Poll::Ready(match waiter.map(|waiter| waiter.fate) {

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use backon::{ExponentialBuilder, Retryable};
 use tokio_util::sync::CancellationToken;
 
-use super::connector::{Connector, Opened};
-use super::place::Places;
-use super::status::Holder;
-use super::yard::Yard;
-use super::{Checkout, Flavour, Inner, OnSqlx, Own, Pool, keeper};
+use super::checkout::Checkout;
+use super::connecting::{Connector, Opened};
+use super::handle::{Flavour, Inner, Own, Pool};
+use super::on_sqlx::OnSqlx;
+use super::registry::Holder;
+use super::shared::Shared;
+use super::slots::Slots;
+use super::{deadline, keeper};
 use crate::backend::{Backend, Diagnosis, words};
 use crate::error::{StartError, Tries};
 
@@ -23,17 +26,9 @@ impl<DB: Backend> Pool<DB> {
     /// No connection within `start_timeout`, or one that the server refused for good. Nothing stays open.
     pub(crate) async fn start(connector: Arc<Connector<DB>>) -> Result<Self, StartError> {
         let settings = Arc::clone(&connector.settings);
-        let max = settings.max_size as usize;
-        let yard = Arc::new(Yard::new(connector));
-        let places = deadpool::managed::Pool::builder(Places::new())
-            .max_size(max)
-            // The most recently used connection is the one most likely to be alive, and lets the others grow idle.
-            .queue_mode(deadpool::managed::QueueMode::Lifo)
-            .build()
-            .map_err(|error| StartError::pool(&settings, &error.to_string()))?;
         let own = Own {
-            places,
-            yard,
+            slots: Slots::new(settings.max_size as usize),
+            shared: Arc::new(Shared::new(connector)),
             closing: CancellationToken::new(),
             anchor: Mutex::new(None),
         };
@@ -41,7 +36,8 @@ impl<DB: Backend> Pool<DB> {
         let wanted = if settings.lazy {
             0
         } else {
-            (settings.min_size as usize).max(1)
+            // At a `max_size` of 0 nobody can have one, but whether the server is there is known.
+            settings.min_size.min(settings.max_size).max(1) as usize
         };
         own.open_side_by_side(wanted).await?;
         own.drop_anchor().await?;
@@ -87,8 +83,13 @@ impl<DB: Backend> Inner<DB> {
         let Flavour::Own(own) = &self.flavour else {
             return;
         };
-        let lost = Arc::clone(&own.yard.lost);
+        let lost = Arc::clone(&own.shared.lost);
         tokio::spawn(keeper::keep(Arc::downgrade(self), pause, lost));
+        let pool = Arc::downgrade(self);
+        tokio::spawn(deadline::watch(move || match &pool.upgrade()?.flavour {
+            Flavour::Own(own) => Some(own.slots.clone()),
+            Flavour::Sqlx(_) => None,
+        }));
     }
 }
 
@@ -96,7 +97,7 @@ impl<DB: Backend> Own<DB> {
     /// Opens that many connections at once. If one fails for good, the others are closed again.
     async fn open_side_by_side(&self, wanted: usize) -> Result<(), StartError> {
         let openings = (0..wanted).map(|nth| async move {
-            let mut opened = open_patiently(&self.yard.connector).await?;
+            let mut opened = open_patiently(&self.shared.connector).await?;
             if nth == 0 {
                 // While the others are opening, so that it takes no time of its own.
                 opened.look_for_pooler().await;
@@ -116,25 +117,28 @@ impl<DB: Backend> Own<DB> {
             futures_util::future::join_all(opened.into_iter().map(Opened::goodbye)).await;
             return Err(error);
         }
-        let mut filled = Vec::with_capacity(wanted);
+        let mut slots = Vec::with_capacity(wanted);
         for connection in opened {
-            // The pool is new: there is a place for each, and it is empty.
-            if let Ok(mut held) = self.places.get().await {
-                held.0 = Some(Box::new(self.yard.opened(connection)));
-                filled.push(held);
+            // The pool is new: there is a free slot for each, unless a resize to less has just been the first use.
+            match self.slots.try_take_empty() {
+                Some(mut slot) => {
+                    slot.value = Some(Box::new(self.shared.opened(connection)));
+                    slots.push(slot);
+                }
+                None => connection.goodbye().await,
             }
         }
-        // Dropping them all together puts them into the queue.
-        drop(filled);
+        // Dropping them all together puts them into the idle queue.
+        drop(slots);
         Ok(())
     }
 
     /// An in-memory database lives as long as a connection to it, so one is kept aside for as long as the pool.
     async fn drop_anchor(&self) -> Result<(), StartError> {
-        if !self.yard.connector.in_memory() {
+        if !self.shared.connector.in_memory() {
             return Ok(());
         }
-        let opened = open_patiently(&self.yard.connector).await?;
+        let opened = open_patiently(&self.shared.connector).await?;
         *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.take());
         Ok(())
     }

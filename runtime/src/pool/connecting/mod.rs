@@ -1,0 +1,20 @@
+//! Opening a connection, to which host and as whom, and ending one.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `connector` | opens connections of one engine, and says goodbye to them |
+//! | `hosts` | which of several hosts a connection is opened to |
+//! | `credentials` | connect options that the program makes anew for each connection |
+//! | `borrowed` | connections that a test's engine borrows and gives back |
+//! | `terminate` | ends sessions on the server from the outside |
+
+mod borrowed;
+mod connector;
+mod credentials;
+mod hosts;
+mod terminate;
+
+#[cfg(feature = "postgres")]
+pub(crate) use self::borrowed::{Asked, Lent};
+pub(crate) use self::connector::{Connector, Opened};
+pub(super) use self::hosts::SessionId;

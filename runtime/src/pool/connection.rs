@@ -89,7 +89,7 @@ impl<DB: Backend> Connection<DB> {
     pub(super) async fn close(mut self) {
         if let Some(driver) = self.driver.take() {
             self.shared.connector.goodbye(driver).await;
-            self.shared.said_goodbye();
+            self.shared.wait_for_room().await;
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::connecting::{Opened, SessionId};
 use super::connection::{Connection, SlotOf};
-use super::shared::Shared;
+use super::shared::{ROOM_PAUSE, Shared};
 use super::slots::Vacate;
 use crate::backend::{Backend, Diagnosis};
 
@@ -17,9 +17,6 @@ use crate::backend::{Backend, Diagnosis};
 ///
 /// A round trip to a server that is there takes milliseconds; two seconds leave room for a slow rollback.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
-
-/// The pause after a connect that was refused for want of room, while a session of ours may still be counted.
-const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 impl<DB: Backend> Shared<DB> {
     /// Makes a slot ready for use: validates its connection, replaces a retired or broken one, fills an empty one.

@@ -17,7 +17,11 @@ use super::registry::Registry;
 use super::status::Counters;
 use crate::backend::Backend;
 
-/// A server needs a moment after a goodbye to give the session's room to another one.
+/// How long a slot is kept after its connection's goodbye, and the pause after a connect that was refused all the same. A
+/// server takes a few milliseconds to end a session.
+pub(super) const ROOM_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a server that is busy may take to give the session's room to another one.
 const ROOM_AFTER_GOODBYE: Duration = Duration::from_secs(1);
 
 pub(super) struct Shared<DB: Backend> {
@@ -117,10 +121,15 @@ impl<DB: Backend> Shared<DB> {
         }
     }
 
-    /// Notes that a session has just been told to end.
-    pub(super) fn said_goodbye(&self) {
+    /// Waits after a goodbye, until the server has most likely ended the session: the driver does not wait for that, and the
+    /// slot's next connection would be one too many for a server that is full. Nobody waits in a pool that is closing.
+    pub(super) async fn wait_for_room(&self) {
+        if self.connector.dialect().session.is_none() || self.tasks.is_closed() {
+            return;
+        }
         self.goodbye_at
             .store(self.millis(Instant::now()) + 1, Relaxed);
+        tokio::time::sleep(ROOM_PAUSE).await;
     }
 
     /// Whether the server may still count a session to which goodbye was said.

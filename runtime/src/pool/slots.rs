@@ -7,7 +7,8 @@
 //!
 //! 1. **Never more than `max`.** A taken slot and an idle value count alike, and their sum is at most `max`. After a
 //!    [`resize`](Slots::resize) below what is out, the excess goes as the slots return, and nobody gets a slot before.
-//!    A slot whose value is being closed stays taken until that is over, so the sum counts sessions and not wishes.
+//!    A slot whose value is being closed stays taken until that is over, so the sum counts sessions and not wishes; no more
+//!    values are closed than are too many.
 //! 2. **Woken once, nothing lost.** A waiter is woken once: for a slot, for its deadline or for the close. A waiter that
 //!    goes away is forgotten; when it had just been given a slot, that slot goes on to the next one.
 //! 3. **First come, first served.** A slot that returns is handed directly to the waiter at the front, and no running
@@ -48,6 +49,8 @@ struct State<T> {
     max: usize,
     /// Slots that somebody has, or that were handed to a waiter. With `idle` never above `max`, but for a resize.
     taken: usize,
+    /// Those of the taken whose value is being closed because it was too many.
+    leaving: usize,
     /// The most recently used last. Empty while somebody waits.
     idle: Vec<T>,
     waiters: Queue<Waiter<T>>,
@@ -102,6 +105,8 @@ pub(crate) struct Sizes {
 pub(crate) struct Slot<T: Vacate> {
     shared: Arc<Shared<T>>,
     pub(crate) value: Option<T>,
+    /// Whether the value that was in it was too many.
+    leaving: bool,
 }
 
 impl<T: Vacate> Slots<T> {
@@ -109,6 +114,7 @@ impl<T: Vacate> Slots<T> {
         Self(Arc::new(Shared(Mutex::new(State {
             max,
             taken: 0,
+            leaving: 0,
             idle: Vec::new(),
             waiters: Queue::new(),
             closed: false,
@@ -153,7 +159,7 @@ impl<T: Vacate> Slots<T> {
         let chosen: Vec<T> = state.idle.extract_if(.., |value| choose(value)).collect();
         state.taken += chosen.len();
         drop(state);
-        self.slots_of(chosen)
+        self.slots_of(chosen, false)
     }
 
     /// Changes the most slots at one time, and returns the idle ones above it, which are to be closed.
@@ -161,18 +167,17 @@ impl<T: Vacate> Slots<T> {
     pub(crate) fn resize(&self, max: usize) -> Vec<Slot<T>> {
         let mut state = self.0.lock();
         state.max = max;
-        let excess = state.size().saturating_sub(max).min(state.idle.len());
+        let excess = state.staying().saturating_sub(max).min(state.idle.len());
         let values: Vec<T> = state.idle.drain(..excess).collect();
         state.taken += values.len();
+        state.leaving += values.len();
         let mut woken = Vec::new();
-        while state.size() < max {
-            let Some(waker) = state.hand(None) else { break };
-            state.taken += 1;
+        while let Some(waker) = state.hand_free() {
             woken.push(waker);
         }
         drop(state);
         woken.into_iter().for_each(Waker::wake);
-        self.slots_of(values)
+        self.slots_of(values, true)
     }
 
     /// Refuses every take from now on, wakes every waiter, and returns the idle slots, which are to be closed.
@@ -194,9 +199,10 @@ impl<T: Vacate> Slots<T> {
             }
         }
         state.taken -= returned;
+        state.leaving += values.len();
         drop(state);
         woken.into_iter().for_each(Waker::wake);
-        self.slots_of(values)
+        self.slots_of(values, true)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -254,12 +260,17 @@ impl<T: Vacate> Slots<T> {
         Slot {
             shared: Arc::clone(&self.0),
             value,
+            leaving: false,
         }
     }
 
-    fn slots_of(&self, values: Vec<T>) -> Vec<Slot<T>> {
-        let slots = values.into_iter().map(|value| self.slot(Some(value)));
-        slots.collect()
+    fn slots_of(&self, values: Vec<T>, leaving: bool) -> Vec<Slot<T>> {
+        let slot = |value| Slot {
+            shared: Arc::clone(&self.0),
+            value: Some(value),
+            leaving,
+        };
+        values.into_iter().map(slot).collect()
     }
 }
 
@@ -282,6 +293,11 @@ impl<T> State<T> {
     /// Sessions that there are or may be.
     fn size(&self) -> usize {
         self.taken + self.idle.len()
+    }
+
+    /// Those of them that are to stay.
+    fn staying(&self) -> usize {
+        self.size() - self.leaving
     }
 
     /// Takes a free slot, unless somebody waits. The outer `None` when there is none.
@@ -307,26 +323,39 @@ impl<T> State<T> {
     }
 
     /// Takes a slot back. Returns who is to be woken, and the value that cannot be kept; its slot is still taken then.
-    fn give_back(&mut self, value: Option<T>) -> (Option<Waker>, Option<T>) {
-        if self.closed || self.size() > self.max {
-            if value.is_none() {
-                self.taken -= 1;
-            }
-            return (None, value);
+    fn give_back(&mut self, value: Option<T>, leaving: bool) -> (Option<Waker>, Option<T>) {
+        self.leaving -= usize::from(leaving);
+        let Some(value) = value else {
+            self.taken -= 1;
+            return (self.hand_free(), None);
+        };
+        if self.closed || self.staying() > self.max {
+            self.leaving += 1;
+            return (None, Some(value));
         }
         if !self.waiters.is_empty() {
-            return (self.hand(value), None);
+            return (self.hand(Some(value)), None);
         }
         self.taken -= 1;
-        self.idle.extend(value);
+        self.idle.push(value);
         (None, None)
+    }
+
+    /// Hands a free slot to the waiter at the front, if there are both.
+    fn hand_free(&mut self) -> Option<Waker> {
+        if self.size() >= self.max {
+            return None;
+        }
+        let waker = self.hand(None)?;
+        self.taken += 1;
+        Some(waker)
     }
 }
 
 impl<T: Vacate> Drop for Slot<T> {
     fn drop(&mut self) {
         let value = self.value.take();
-        let (woken, refused) = self.shared.lock().give_back(value);
+        let (woken, refused) = self.shared.lock().give_back(value, self.leaving);
         if let Some(waker) = woken {
             waker.wake();
         }
@@ -335,6 +364,7 @@ impl<T: Vacate> Drop for Slot<T> {
             value.vacate(Slot {
                 shared,
                 value: None,
+                leaving: true,
             });
         }
     }

@@ -17,12 +17,15 @@ use crate::with_std::slots::{Refused, Slot, Slots, Vacate};
 /// A value that tells when it is to be closed. Its close is over when the test says so.
 struct Value {
     number: u32,
-    closing: Rc<RefCell<Vec<(u32, Slot<Value>)>>>,
+    closing: Closing,
 }
+
+/// Slots whose value is being closed, and whether that is because it was too many.
+type Closing = Rc<RefCell<Vec<(bool, Slot<Value>)>>>;
 
 impl Vacate for Value {
     fn vacate(self, slot: Slot<Self>) {
-        self.closing.borrow_mut().push((self.number, slot));
+        self.closing.borrow_mut().push((true, slot));
     }
 }
 
@@ -97,6 +100,7 @@ struct Model {
     max: usize,
     /// Slots out or handed, those of values that are being closed included.
     taken: usize,
+    leaving: usize,
     idle: Vec<u32>,
     order: VecDeque<usize>,
     fates: BTreeMap<usize, (u64, Fate)>,
@@ -124,9 +128,14 @@ impl Model {
 
     /// Whether the value is to be closed.
     fn give_back(&mut self, value: Option<u32>) -> bool {
-        if self.closed || self.size() > self.max {
-            self.taken -= usize::from(value.is_none());
-            return value.is_some();
+        if value.is_none() {
+            self.taken -= 1;
+            self.serve();
+            return false;
+        }
+        if self.closed || self.size() - self.leaving > self.max {
+            self.leaving += 1;
+            return true;
         }
         if let Some(first) = self.order.pop_front() {
             self.fates.get_mut(&first).expect("it waits").1 = Fate::Handed(value);
@@ -135,6 +144,16 @@ impl Model {
             self.idle.extend(value);
         }
         false
+    }
+
+    /// Free slots go to those that wait.
+    fn serve(&mut self) {
+        while self.size() < self.max
+            && let Some(first) = self.order.pop_front()
+        {
+            self.taken += 1;
+            self.fates.get_mut(&first).expect("it waits").1 = Fate::Handed(None);
+        }
     }
 }
 
@@ -146,7 +165,7 @@ struct Task {
 
 struct Both {
     slots: &'static Slots<Value>,
-    closing: Rc<RefCell<Vec<(u32, Slot<Value>)>>>,
+    closing: Closing,
     out: Vec<Slot<Value>>,
     tasks: Vec<Task>,
     model: Model,
@@ -271,7 +290,8 @@ impl Both {
             }
             Step::Closed(index) if !self.closing.borrow().is_empty() => {
                 let index = index.index(self.closing.borrow().len());
-                let (_, slot) = self.closing.borrow_mut().swap_remove(index);
+                let (leaving, slot) = self.closing.borrow_mut().swap_remove(index);
+                self.model.leaving -= usize::from(leaving);
                 self.model.give_back(None);
                 drop(slot);
             }
@@ -279,22 +299,20 @@ impl Both {
                 self.allowed = self.allowed.max(max);
                 self.model.max = max;
                 let mut excess = Vec::new();
-                while self.model.size() > max + excess.len() && !self.model.idle.is_empty() {
+                while self.model.size() - self.model.leaving > max && !self.model.idle.is_empty() {
                     excess.push(self.model.idle.remove(0));
                     self.model.taken += 1;
+                    self.model.leaving += 1;
                 }
-                while self.model.size() < max && !self.model.order.is_empty() {
-                    self.model.taken += 1;
-                    self.model.give_back(None);
-                }
+                self.model.serve();
                 let slots = self.slots.resize(max);
-                self.close_all(slots, &excess);
+                self.close_all(slots, &excess, true);
             }
             Step::TakeIdle(rest) => {
                 let chosen: Vec<u32> = self.model.idle.extract_if(.., |number| *number % 3 == rest).collect();
                 self.model.taken += chosen.len();
                 let slots = self.slots.take_idle(|value| value.number % 3 == rest);
-                self.close_all(slots, &chosen);
+                self.close_all(slots, &chosen, false);
             }
             Step::Expire => {
                 self.seconds += 1;
@@ -323,20 +341,21 @@ impl Both {
                 }
                 let slots = self.slots.close();
                 values.sort_unstable();
-                self.close_all(slots, &values);
+                self.model.leaving += values.len();
+                self.close_all(slots, &values, true);
             }
             _ => {}
         }
     }
 
     /// Values that are to be closed, as the model says.
-    fn close_all(&mut self, slots: Vec<Slot<Value>>, expected: &[u32]) {
+    fn close_all(&mut self, slots: Vec<Slot<Value>>, expected: &[u32], leaving: bool) {
         let mut closing = self.closing.borrow_mut();
         let mut numbers = Vec::new();
         for mut slot in slots {
             let value = slot.value.take().expect("only slots with values are to be closed");
             numbers.push(value.number);
-            closing.push((value.number, slot));
+            closing.push((leaving, slot));
         }
         if self.model.closed {
             numbers.sort_unstable();
@@ -356,6 +375,9 @@ impl Both {
         let handed = model.fates.values().filter(|(_, fate)| matches!(fate, Fate::Handed(_))).count();
         let sessions = self.out.len() + self.closing.borrow().len() + handed + sizes.idle;
         assert_eq!(sessions, sizes.taken + sizes.idle);
+        // Nothing is closed while there is room for it.
+        let too_many = self.closing.borrow().iter().filter(|(leaving, _)| *leaving).count();
+        assert_eq!(too_many, model.leaving);
         assert!(sessions <= self.allowed, "{sessions} sessions, {} allowed", self.allowed);
         if sessions <= sizes.max {
             self.allowed = sizes.max;
@@ -379,7 +401,7 @@ impl Both {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_is_as_the_model_says(max in 0_usize..6, steps in steps()) {

@@ -88,6 +88,8 @@ pub(crate) enum State {
     Clean,
     /// It may be in the middle of something.
     Unverified,
+    /// Of no further use, although nothing is wrong with the session.
+    Spoilt,
     /// The session has ended.
     Broken,
 }
@@ -251,7 +253,9 @@ impl<DB: Backend> Checkout<DB> {
 /// The state after a piece of work that ran to its end, or to an error.
 fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, record: &Record) -> State {
     if let Some(error) = error.filter(|error| DB::ends_session(error)) {
-        return if may_be_of_the_client(error) {
+        return if DB::spoils_connection(error) {
+            State::Spoilt
+        } else if may_be_of_the_client(error) {
             State::Unverified
         } else {
             State::Broken
@@ -382,6 +386,7 @@ fn take_back<DB: Backend>(slot: SlotOf<DB>, state: State) {
     match state {
         State::Clean if !in_transaction => recovery::give_back(slot),
         State::Clean | State::Unverified => recovery::give_back_unverified(slot),
+        State::Spoilt => recovery::close_spoilt(slot),
         State::Broken => recovery::close_broken(slot),
     }
 }

@@ -92,6 +92,14 @@ impl<DB: Backend> Connection<DB> {
             self.shared.wait_for_room().await;
         }
     }
+
+    /// As [`close`](Self::close), without reading what is still to be read.
+    pub(super) async fn close_unread(mut self) {
+        if let Some(driver) = self.driver.take() {
+            self.shared.connector.goodbye_unread(driver).await;
+            self.shared.wait_for_room().await;
+        }
+    }
 }
 
 impl<DB: Backend> Drop for Connection<DB> {

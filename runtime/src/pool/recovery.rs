@@ -193,6 +193,17 @@ pub(super) fn close_broken<DB: Backend>(slot: SlotOf<DB>) {
     close(slot);
 }
 
+/// As [`close`], of a connection that cannot be read from any more, although its session is well.
+pub(super) fn close_spoilt<DB: Backend>(mut slot: SlotOf<DB>) {
+    if let Some(connection) = slot.value.take() {
+        let shared = Arc::clone(connection.shared());
+        shared.spawn(async move {
+            connection.close_unread().await;
+            drop(slot);
+        });
+    }
+}
+
 impl<DB: Backend> Vacate for Box<Connection<DB>> {
     fn vacate(self, slot: SlotOf<DB>) {
         let shared = Arc::clone(self.shared());

@@ -123,16 +123,16 @@ impl<T: Vacate> Slots<T> {
         }))))
     }
 
-    /// A slot if one is free and nobody waits: with the most recently used value, or empty where none is idle.
+    /// A slot if one is free, which none is while somebody waits: with the most recently used value, or empty where none is idle.
     pub(crate) fn try_take(&self) -> Option<Slot<T>> {
         let value = self.0.lock().take()?;
         Some(self.slot(value))
     }
 
-    /// An empty slot if one is free and nobody waits, although values may be idle.
+    /// An empty slot if one is free, although values may be idle. None is while somebody waits.
     pub(crate) fn try_take_empty(&self) -> Option<Slot<T>> {
         let mut state = self.0.lock();
-        if state.closed || !state.waiters.is_empty() || state.size() >= state.max {
+        if state.closed || state.size() >= state.max {
             return None;
         }
         state.taken += 1;
@@ -300,9 +300,9 @@ impl<T> State<T> {
         self.size() - self.leaving
     }
 
-    /// Takes a free slot, unless somebody waits. The outer `None` when there is none.
+    /// Takes a free slot. The outer `None` when there is none: while somebody waits, nothing is idle and no slot is free.
     fn take(&mut self) -> Option<Option<T>> {
-        if self.closed || !self.waiters.is_empty() {
+        if self.closed {
             return None;
         }
         let value = self.idle.pop();

@@ -1,6 +1,5 @@
 //! Every interleaving of two or three threads.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc as StdArc;
@@ -116,7 +115,9 @@ fn three_takers_of_one_slot() {
             thread::spawn(move || use_one(&slots, &counts).unwrap())
         });
         use_one(&slots, &counts).unwrap();
-        others.map(|other| other.join().unwrap());
+        for other in others {
+            other.join().unwrap();
+        }
         nothing_is_lost(&slots, 1);
     });
 }
@@ -155,7 +156,9 @@ fn a_close_beside_takers() {
         close_all(slots.close());
         assert!(slots.try_take().is_none());
         assert_eq!(use_one(&slots, &counts), Err(Refused::Closed));
-        takers.map(|taker| taker.join().unwrap());
+        for taker in takers {
+            taker.join().unwrap();
+        }
         assert_eq!(counts.open.load(SeqCst), 0, "a session is left");
         assert_eq!(slots.sizes().taken, 0);
     });
@@ -172,7 +175,9 @@ fn a_resize_down_and_up_beside_takers() {
         let takers = [taker(), taker()];
         close_all(slots.resize(1));
         close_all(slots.resize(2));
-        takers.map(|taker| taker.join().unwrap());
+        for taker in takers {
+            taker.join().unwrap();
+        }
         nothing_is_lost(&slots, 2);
     });
 }
@@ -187,7 +192,9 @@ fn a_pool_without_slots_gets_one() {
         };
         let takers = [taker(), taker()];
         close_all(slots.resize(1));
-        takers.map(|taker| taker.join().unwrap());
+        for taker in takers {
+            taker.join().unwrap();
+        }
         nothing_is_lost(&slots, 1);
     });
 }
@@ -251,7 +258,6 @@ fn a_waiter_is_woken_through_the_waker_of_its_last_poll() {
             self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
     }
-    thread_local!(static SEEN: Cell<usize> = const { Cell::new(0) });
     threads(None, || {
         let slots: Slots<Session> = Slots::new(1);
         let held = slots.try_take();
@@ -265,6 +271,5 @@ fn a_waiter_is_woken_through_the_waker_of_its_last_poll() {
         let wakes = [&first, &last].map(|waker| waker.0.load(std::sync::atomic::Ordering::SeqCst));
         assert_eq!(wakes, [0, 1]);
         assert!(poll_once(taking.as_mut(), Waker::noop()).is_ready());
-        SEEN.set(SEEN.get() + 1);
     });
 }

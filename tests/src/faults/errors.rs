@@ -42,8 +42,10 @@ pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
         }
     }
     let after = reader.status();
+    // sqlx's driver of MySQL waits for an answer for ever after such an error, so the session that had it is closed.
+    let closed = if S::Db::PRODUCT == "MariaDB" { 3 } else { 0 };
     ensure!(
-        after.opened == before.opened && after.broken == 0,
+        after.opened == before.opened + closed && after.broken == 0,
         "{after:?} after {before:?}"
     );
     engine.close_connection_pool().await;

@@ -1,5 +1,6 @@
 //! Opening a connection, and saying goodbye to it.
 
+use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -377,6 +378,15 @@ impl<DB: Backend> Connector<DB> {
                 None => connection.close().await,
             }
         };
+        self.within_goodbye(farewell).await;
+    }
+
+    /// Tells the server and closes, without reading what is still to be read.
+    pub(in crate::pool) async fn goodbye_unread(&self, connection: DB::Connection) {
+        self.within_goodbye(connection.close()).await;
+    }
+
+    async fn within_goodbye(&self, farewell: impl Future<Output = sqlx::Result<()>>) {
         match timeout(GOODBYE_LIMIT, farewell).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

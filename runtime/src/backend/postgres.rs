@@ -33,8 +33,8 @@ impl Backend for Postgres {
         };
         // The driver never takes back a statement that it does not keep: without a cache, each execution would leave one in
         // the session for ever, and a pooler would hand them on to others.
-        let kept = settings.statement_cache.max(1);
-        let options = options.statement_cache_capacity(kept as usize);
+        let kept = super::statement_cache(url, settings).max(1);
+        let options = options.statement_cache_capacity(kept);
         Ok(super::log_statements(options, settings))
     }
 

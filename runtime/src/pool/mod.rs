@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `slots` | who gets the next slot: the idle queue, the waiters, the most slots, the close. Its promises are in its first lines |
 //! | `queue`, `sync`, `deadline` | what `slots` stands on: a queue, its lock, and the one timer of all waiters |
+//! | `driver_state` | what the driver counts on a connection, and how one of unknown state is recovered |
 //! | `connecting` | opening a connection, to which host and as whom, and ending one on the server |
 //! | `shared` | the pool's state without the slots, which connections hold |
 //! | `connection` | an open connection and what the pool knows of it |
 //! | `registry` | who holds which connection, since when, for which statement |
-//! | `recovery`, `mend` | what happens to a connection that cannot be used as it is |
+//! | `recovery` | what happens to a connection that cannot be used as it is |
 //! | `outage` | what the log says while a server is away or full |
 //! | `checkout` | a connection in the hands of a task, and its way back |
 //! | `handle`, `acquire` | a started pool, and waiting for a checkout |
@@ -34,9 +35,9 @@ mod close;
 mod connecting;
 mod connection;
 mod deadline;
+mod driver_state;
 mod handle;
 mod keeper;
-mod mend;
 mod meters;
 mod on_sqlx;
 mod outage;

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::connecting::{Opened, SessionId};
 use super::connection::{Connection, SlotOf};
+use super::driver_state::recover;
 use super::shared::{ROOM_PAUSE, Shared};
 use super::slots::Vacate;
 use crate::backend::{Backend, Diagnosis};
@@ -105,9 +106,13 @@ impl<DB: Backend> Shared<DB> {
     }
 
     /// Recovers a connection; false when it is not what is wanted any more.
-    async fn recover(&self, driver: &mut DB::Connection) -> sqlx::Result<bool> {
+    async fn recover(
+        &self,
+        driver: &mut DB::Connection,
+        counts_ended: bool,
+    ) -> sqlx::Result<bool> {
         let pooled = self.connector.settings.pooler.is_some();
-        super::mend::mend::<DB>(driver, self.idle_depth(), pooled).await?;
+        recover::<DB>(driver, self.idle_depth(), pooled, counts_ended).await?;
         Ok(!self.connector.hosts.asks() || self.connector.check(driver).await?)
     }
 
@@ -150,7 +155,7 @@ pub(super) fn give_back<DB: Backend>(mut slot: SlotOf<DB>) {
 }
 
 /// Recovers a connection whose state is not known, or closes it.
-pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>) {
+pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_ended: bool) {
     // Out of the slot before the task: if the runtime is gone and drops the task, nothing unverified goes back.
     let Some(mut connection) = slot.value.take() else {
         return;
@@ -163,8 +168,8 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>) {
             connection.close().await;
             return;
         }
-        let recovered = timeout(RECOVERY_LIMIT, shared.recover(connection.driver_mut())).await;
-        match recovered {
+        let recovering = shared.recover(connection.driver_mut(), counts_ended);
+        match timeout(RECOVERY_LIMIT, recovering).await {
             Ok(Ok(true)) => {
                 slot.value = Some(connection);
                 give_back(slot);

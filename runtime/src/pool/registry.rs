@@ -11,7 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connecting::SessionId;
 use super::meters::{Meters, Use};
-use crate::backend::begins_transaction;
+use crate::dialect::{Controls, begins_transaction};
 
 /// Who has a connection.
 #[derive(Clone, Debug)]
@@ -63,6 +63,7 @@ struct Hold {
     since: Instant,
     by: Holder,
     warned: bool,
+    controls: Controls,
 }
 
 /// A checkout that is out, and its session, as it is told.
@@ -79,6 +80,7 @@ impl Record {
             since,
             by,
             warned: false,
+            controls: Controls::default(),
         });
         self.transaction_control.store(false, Relaxed);
         self.count(Use::Idle, Use::Used);
@@ -89,13 +91,22 @@ impl Record {
         if begins_transaction(sql.as_str()) {
             self.transaction_control.store(true, Relaxed);
         }
-        if let Some(Hold {
-            by: by @ (Holder::Engine | Holder::Statement(_)),
-            ..
-        }) = &mut *self.lock()
-        {
+        let mut hold = self.lock();
+        let Some(hold) = &mut *hold else {
+            return;
+        };
+        hold.controls.note(sql.as_str());
+        if let by @ (Holder::Engine | Holder::Statement(_)) = &mut hold.by {
             *by = Holder::Statement(sql.clone());
         }
+    }
+
+    /// Which statements of this checkout may have ended a transaction by themselves.
+    pub(super) fn controls(&self) -> Controls {
+        self.lock()
+            .as_ref()
+            .map(|hold| hold.controls)
+            .unwrap_or_default()
     }
 
     pub(crate) fn saw_transaction_control(&self) -> bool {

@@ -111,7 +111,10 @@ async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
     let lives = timeout(Duration::from_mins(1), lives)
         .await
         .context("a start or a close hangs")???;
-    beside.no_session_left().await.context("of engines that were started and closed")?;
+    beside
+        .no_session_left()
+        .await
+        .context("of engines that were started and closed")?;
 
     let workers = timeout(Duration::from_mins(1), join_all(workers))
         .await
@@ -120,7 +123,10 @@ async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
         worker??;
     }
     let counts = counter.await??;
-    println!("{}: {counts} counts, {faults:?}, {done:?}, {lives:?}", DB::PRODUCT);
+    println!(
+        "{}: {counts} counts, {faults:?}, {done:?}, {lives:?}",
+        DB::PRODUCT
+    );
     done.ensure_all()?;
 
     // No slot is lost, and each has a good connection outside any transaction.
@@ -254,10 +260,7 @@ struct Lives {
 }
 
 /// Starts engines with a node, cancels some of the starts and closes all of them, until it is over.
-async fn lives<DB: Sql>(
-    ground: Arc<Ground>,
-    over: watch::Receiver<bool>,
-) -> anyhow::Result<Lives> {
+async fn lives<DB: Sql>(ground: Arc<Ground>, over: watch::Receiver<bool>) -> anyhow::Result<Lives> {
     let mut dice = fastrand::Rng::with_seed(11);
     let mut lives = Lives::default();
     while !*over.borrow() {
@@ -268,7 +271,10 @@ async fn lives<DB: Sql>(
             close_timeout: Duration::from_secs(2),
             ..Options::new(ground.url())
         };
-        let settings = options().settings().engine("lives").node("replica", options().settings());
+        let settings = options()
+            .settings()
+            .engine("lives")
+            .node("replica", options().settings());
         let engine: Engine<DB> = engine_finder_with(&settings)?;
         match up_to(dice.usize(1..40), engine.start_connection_pool()).await {
             Some(Ok(())) => lives.started += 1,
@@ -276,7 +282,10 @@ async fn lives<DB: Sql>(
             None => lives.cancelled += 1,
         }
         let _ = Own(engine.reader()).execute("SELECT 1").await;
-        if up_to(dice.usize(1..10), engine.close_connection_pool()).await.is_none() {
+        if up_to(dice.usize(1..10), engine.close_connection_pool())
+            .await
+            .is_none()
+        {
             lives.given_up += 1;
         }
         engine.close_connection_pool().await;

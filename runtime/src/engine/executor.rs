@@ -231,7 +231,9 @@ macro_rules! executor {
                         checkout.recount().await?;
                     }
                     checkout
-                        .run(|connection, _| way::prepare_with::<DB>(&way, connection, sql, parameters))
+                        .run(|connection, _| {
+                            way::prepare_with::<DB>(&way, connection, sql, parameters)
+                        })
                         .await
                 })
             }

@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 use super::checkout::Checkout;
 use super::connection::{Connection, SlotOf};
 use super::handle::Own;
-use super::keeper::whole_millis;
 use super::registry::Holder;
 use super::shared::Shared;
 use super::slots::{Refused, Taking};
+use super::status::whole_millis;
 use crate::backend::{Backend, Diagnosis};
 use crate::error::AcquireError;
 
@@ -59,8 +59,8 @@ impl<DB: Backend> Own<DB> {
         taking: Taking<'_, Box<Connection<DB>>>,
         deadline: Option<Instant>,
     ) -> Result<SlotOf<DB>, Refused> {
-        let is_elsewhere = Handle::try_current()
-            .is_ok_and(|runtime| runtime.id() != self.shared.runtime.id());
+        let is_elsewhere =
+            Handle::try_current().is_ok_and(|runtime| runtime.id() != self.shared.runtime.id());
         match deadline {
             Some(deadline) if is_elsewhere => {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -136,7 +136,11 @@ impl<DB: Backend> Own<DB> {
             // The slots count every take, and this is the same checkout.
             self.shared.counters.unready.fetch_add(1, Relaxed);
             let now = Instant::now();
-            if slot.value.as_ref().is_some_and(|connection| connection.is_fresh(now)) {
+            if slot
+                .value
+                .as_ref()
+                .is_some_and(|connection| connection.is_fresh(now))
+            {
                 return Ok(slot);
             }
         }
@@ -222,10 +226,7 @@ impl<'a, DB: Backend> Wait<'a, DB> {
         let waited = now.saturating_duration_since(self.begun);
         self.shared.meters.wait_ends(waited);
         let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
-        self.shared
-            .counters
-            .waited_nanos
-            .fetch_add(nanos, Relaxed);
+        self.shared.counters.waited_nanos.fetch_add(nanos, Relaxed);
         if waited >= SLOW_ACQUIRE {
             tracing::warn!(
                 engine = %self.shared.connector.settings.engine,

@@ -102,8 +102,7 @@ impl<DB: Backend> Checkout<DB> {
         let connection = connection_of(&slot);
         connection.record.take(now, holder);
         // Idle connections are in no transaction but those that they are held in.
-        let counts_ended =
-            depth::<DB>(connection.parts().0) > connection.shared().idle_depth();
+        let counts_ended = depth::<DB>(connection.parts().0) > connection.shared().idle_depth();
         let mut checkout = Self::new(Source::Pool(Some(slot)));
         checkout.counts_ended = counts_ended;
         checkout

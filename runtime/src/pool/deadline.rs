@@ -30,8 +30,9 @@ where
                 None => Poll::Ready(None),
             });
             let Some(deadline) = next.await else { return };
-            let mut sleep =
-                pin!(tokio::time::sleep(deadline.saturating_duration_since(Instant::now())));
+            let mut sleep = pin!(tokio::time::sleep(
+                deadline.saturating_duration_since(Instant::now())
+            ));
             poll_fn(|context| {
                 // The close wakes this task too, and it is not to stay for a limit of hours.
                 if slots().is_none_or(|slots| slots.is_closed()) {

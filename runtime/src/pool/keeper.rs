@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::handle::{Flavour, Inner, Own};
 use super::recovery;
+use super::status::whole_millis;
 use crate::backend::Backend;
 
 /// The longest pause between two rounds, so that a resized or idle pool is looked after within a known time.
@@ -143,9 +144,4 @@ impl<DB: Backend> Own<DB> {
     fn min_size(&self) -> usize {
         (self.settings().min_size as usize).min(self.slots.sizes().max)
     }
-}
-
-/// A duration without the digits that nobody reads.
-pub(super) fn whole_millis(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

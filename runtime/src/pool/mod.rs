@@ -14,10 +14,10 @@
 //! | `checkout` | a connection in the hands of a task, and its way back |
 //! | `handle`, `acquire` | a started pool, and waiting for a checkout |
 //! | `start`, `keeper`, `close` | the pool's own life |
-//! | `status`, `meters` | numbers, for people and for `metrics` |
+//! | `status`, `report`, `meters` | numbers and what a close came to, for people and for `metrics` |
 //! | `on_sqlx` | the same face over a `sqlx::Pool` |
 //!
-//! Each uses only those above it, but for the table's last two lines.
+//! None uses one that uses it.
 //!
 //! # Ownership rules
 //!
@@ -44,6 +44,7 @@ mod outage;
 mod queue;
 mod recovery;
 mod registry;
+mod report;
 mod shared;
 mod slots;
 mod start;
@@ -51,12 +52,12 @@ mod status;
 mod sync;
 
 pub use self::checkout::Checkout;
-pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connecting::Connector;
 #[cfg(feature = "postgres")]
 pub(crate) use self::connecting::{Asked, Lent};
 pub(crate) use self::handle::Pool;
 pub(crate) use self::registry::{Holder, Record};
+pub use self::report::{CloseReport, EndedHolder, Left};
 pub(crate) use self::start::open_direct;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use self::start::open_for;

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::checkout::Checkout;
-use super::close::{Ended, EndedHolder};
 use super::connecting::{Connector, SessionId};
 use super::registry::Holder;
+use super::report::{Ended, EndedHolder};
 use super::start::patiently;
 use super::status::Status;
 use crate::backend::Backend;

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::keeper::whole_millis;
+use super::status::whole_millis;
 use crate::backend::{Diagnosis, words};
 
 /// The outage of one pool's server, if there is one.

@@ -78,16 +78,18 @@ impl<DB: Backend> Shared<DB> {
     }
 
     /// Pings an idle connection; closes it when it is retired or does not answer.
-    async fn validate(
-        &self,
-        mut connection: Box<Connection<DB>>,
-    ) -> Option<Box<Connection<DB>>> {
+    async fn validate(&self, mut connection: Box<Connection<DB>>) -> Option<Box<Connection<DB>>> {
         if connection.is_retired(Instant::now()) {
             self.counters.closed_lifetime.fetch_add(1, Relaxed);
             connection.close().await;
             return None;
         }
-        match timeout(RECOVERY_LIMIT, self.connector.check(connection.driver_mut())).await {
+        match timeout(
+            RECOVERY_LIMIT,
+            self.connector.check(connection.driver_mut()),
+        )
+        .await
+        {
             Ok(Ok(true)) => {
                 self.heard(true);
                 connection.idle_since = Instant::now();
@@ -106,11 +108,7 @@ impl<DB: Backend> Shared<DB> {
     }
 
     /// Recovers a connection; false when it is not what is wanted any more.
-    async fn recover(
-        &self,
-        driver: &mut DB::Connection,
-        counts_ended: bool,
-    ) -> sqlx::Result<bool> {
+    async fn recover(&self, driver: &mut DB::Connection, counts_ended: bool) -> sqlx::Result<bool> {
         let pooled = self.connector.settings.pooler.is_some();
         recover::<DB>(driver, self.idle_depth(), pooled, counts_ended).await?;
         Ok(!self.connector.hosts.asks() || self.connector.check(driver).await?)

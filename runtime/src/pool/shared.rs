@@ -135,8 +135,7 @@ impl<DB: Backend> Shared<DB> {
     /// Whether the server may still count a session to which goodbye was said.
     pub(super) fn may_wait_for_room(&self) -> bool {
         let last = self.goodbye_at.load(Relaxed);
-        last > 0
-            && self.millis(Instant::now()) < last + millis(ROOM_AFTER_GOODBYE)
+        last > 0 && self.millis(Instant::now()) < last + millis(ROOM_AFTER_GOODBYE)
     }
 
     fn millis(&self, at: Instant) -> u64 {

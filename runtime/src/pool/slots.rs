@@ -318,7 +318,9 @@ impl<T> State<T> {
         let waiter = self.waiters.pop_front()?;
         match std::mem::replace(&mut waiter.fate, Fate::Handed(value)) {
             Fate::Waits(waker) => Some(waker),
-            Fate::Handed(_) | Fate::Refused(_) => unreachable!("only those that wait are in the order"),
+            Fate::Handed(_) | Fate::Refused(_) => {
+                unreachable!("only those that wait are in the order")
+            }
         }
     }
 
@@ -445,7 +447,13 @@ impl<T: Vacate> Taking<'_, T> {
             return Poll::Pending;
         }
         let waiter = state.waiters.remove(key);
-        if matches!(&waiter, Some(Waiter { fate: Fate::Handed(_), .. })) {
+        if matches!(
+            &waiter,
+            Some(Waiter {
+                fate: Fate::Handed(_),
+                ..
+            })
+        ) {
             state.served += 1;
         }
         drop(state);
@@ -453,7 +461,9 @@ impl<T: Vacate> Taking<'_, T> {
         Poll::Ready(match waiter.map(|waiter| waiter.fate) {
             Some(Fate::Handed(value)) => Ok(self.slots.slot(value)),
             Some(Fate::Refused(why)) => Err(why),
-            Some(Fate::Waits(_)) | None => unreachable!("its entry stays until here, and was looked at"),
+            Some(Fate::Waits(_)) | None => {
+                unreachable!("its entry stays until here, and was looked at")
+            }
         })
     }
 }

@@ -14,6 +14,7 @@ use super::on_sqlx::OnSqlx;
 use super::registry::Holder;
 use super::shared::Shared;
 use super::slots::Slots;
+use super::status::whole_millis;
 use super::{deadline, keeper};
 use crate::backend::{Backend, Diagnosis, words};
 use crate::error::{StartError, Tries};
@@ -209,7 +210,7 @@ where
             "{}: {}; attempt {attempts}, the next in {}",
             diagnosis.what,
             words(error),
-            humantime::format_duration(keeper::whole_millis(pause)),
+            humantime::format_duration(whole_millis(pause)),
         );
         attempts += 1;
         last = Some((diagnosis.clone(), words(error)));

@@ -57,9 +57,7 @@ pub struct Status {
 
 impl Counters {
     pub(super) fn fill(&self, status: &mut Status) {
-        status.acquired = status
-            .acquired
-            .saturating_sub(self.unready.load(Relaxed));
+        status.acquired = status.acquired.saturating_sub(self.unready.load(Relaxed));
         status.acquired_empty = self.acquired_empty.load(Relaxed);
         status.cancelled = self.cancelled.load(Relaxed);
         status.timed_out = self.timed_out.load(Relaxed);
@@ -85,4 +83,9 @@ impl fmt::Display for Status {
             "{in_use} in use, {idle} idle, {waiting} waiting, at most {max}"
         )
     }
+}
+
+/// A duration without the digits that nobody reads.
+pub(super) fn whole_millis(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

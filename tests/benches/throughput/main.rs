@@ -108,7 +108,8 @@ fn bar(cells: &[Cell]) -> String {
     format!(
         "sqlx_min={:.2} sqlx_rows={:.2} raw_1={:.2} raw_crowd={:.2} raw_rows={:.2} deadpool_postgres_min={:.2}",
         ratio("sqlx::Pool", |cell| cell.is_single_row() && cell.tasks >= 8),
-        least(cells, |cell| of_what_can_be_had(cell).filter(|_| !cell.is_single_row() && cell.tasks >= 8)),
+        least(cells, |cell| of_what_can_be_had(cell)
+            .filter(|_| !cell.is_single_row() && cell.tasks >= 8)),
         ratio("dedicated", |cell| cell.tasks == 1),
         ratio("dedicated", |cell| cell.is_single_row() && cell.tasks >= 64),
         ratio("dedicated", |cell| !cell.is_single_row() && cell.tasks >= 8),
@@ -119,6 +120,7 @@ fn bar(cells: &[Cell]) -> String {
 /// The least ratio to each contender, for the databases that have no bar.
 fn least_ratios(cells: &[Cell]) -> String {
     let names = ["sqlx::Pool", "bb8", "dedicated"];
-    let least = names.map(|name| format!("{name}_min={:.2}", least(cells, |cell| cell.ratio(name))));
+    let least =
+        names.map(|name| format!("{name}_min={:.2}", least(cells, |cell| cell.ratio(name))));
     least.join(" ")
 }

@@ -28,7 +28,9 @@ impl Cell {
     /// One contender's throughput by another's: within a round first, because a slow moment of the machine is in both.
     pub(crate) fn between(&self, one: &str, other: &str) -> Option<f64> {
         let [one, other] = [self.index(one)?, self.index(other)?];
-        Some(median(self.rounds.iter().map(|round| round[one] / round[other])))
+        Some(median(
+            self.rounds.iter().map(|round| round[one] / round[other]),
+        ))
     }
 
     fn index(&self, name: &str) -> Option<usize> {

@@ -76,15 +76,18 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    (prop::collection::vec(step(), 0..300), any::<bool>(), prop::collection::vec(step(), 0..30)).prop_map(
-        |(mut steps, close, after)| {
+    (
+        prop::collection::vec(step(), 0..300),
+        any::<bool>(),
+        prop::collection::vec(step(), 0..30),
+    )
+        .prop_map(|(mut steps, close, after)| {
             if close {
                 steps.push(Step::Close);
                 steps.extend(after);
             }
             steps
-        },
-    )
+        })
 }
 
 /// What the model says of a waiting task.
@@ -188,7 +191,10 @@ impl Both {
     fn got(&mut self, mut slot: Slot<Value>, expected: Option<u32>) {
         assert_eq!(slot.value.as_ref().map(|value| value.number), expected);
         if slot.value.is_none() {
-            slot.value = Some(Value { number: self.next_value, closing: Rc::clone(&self.closing) });
+            slot.value = Some(Value {
+                number: self.next_value,
+                closing: Rc::clone(&self.closing),
+            });
             self.next_value += 1;
         }
         self.out.push(slot);
@@ -209,7 +215,9 @@ impl Both {
             match (polled, expected) {
                 (Poll::Pending, None) => {
                     self.model.order.push_back(number);
-                    self.model.fates.insert(number, (self.seconds + LIMIT, Fate::Waits));
+                    self.model
+                        .fates
+                        .insert(number, (self.seconds + LIMIT, Fate::Waits));
                 }
                 (Poll::Ready(Ok(slot)), Some(Ok(value))) => {
                     drop(self.tasks.remove(index));
@@ -219,7 +227,9 @@ impl Both {
                     assert_eq!(why, expected);
                     drop(self.tasks.remove(index));
                 }
-                (polled, expected) => panic!("{:?} and not {expected:?}", polled.map(|got| got.map(drop))),
+                (polled, expected) => {
+                    panic!("{:?} and not {expected:?}", polled.map(|got| got.map(drop)))
+                }
             }
             return;
         }
@@ -309,7 +319,11 @@ impl Both {
                 self.close_all(slots, &excess, true);
             }
             Step::TakeIdle(rest) => {
-                let chosen: Vec<u32> = self.model.idle.extract_if(.., |number| *number % 3 == rest).collect();
+                let chosen: Vec<u32> = self
+                    .model
+                    .idle
+                    .extract_if(.., |number| *number % 3 == rest)
+                    .collect();
                 self.model.taken += chosen.len();
                 let slots = self.slots.take_idle(|value| value.number % 3 == rest);
                 self.close_all(slots, &chosen, false);
@@ -353,7 +367,10 @@ impl Both {
         let mut closing = self.closing.borrow_mut();
         let mut numbers = Vec::new();
         for mut slot in slots {
-            let value = slot.value.take().expect("only slots with values are to be closed");
+            let value = slot
+                .value
+                .take()
+                .expect("only slots with values are to be closed");
             numbers.push(value.number);
             closing.push((leaving, slot));
         }
@@ -372,13 +389,26 @@ impl Both {
             (model.max, model.taken, model.idle.len(), model.order.len())
         );
         // What can be counted from outside, whatever the counters say.
-        let handed = model.fates.values().filter(|(_, fate)| matches!(fate, Fate::Handed(_))).count();
+        let handed = model
+            .fates
+            .values()
+            .filter(|(_, fate)| matches!(fate, Fate::Handed(_)))
+            .count();
         let sessions = self.out.len() + self.closing.borrow().len() + handed + sizes.idle;
         assert_eq!(sessions, sizes.taken + sizes.idle);
         // Nothing is closed while there is room for it.
-        let too_many = self.closing.borrow().iter().filter(|(leaving, _)| *leaving).count();
+        let too_many = self
+            .closing
+            .borrow()
+            .iter()
+            .filter(|(leaving, _)| *leaving)
+            .count();
         assert_eq!(too_many, model.leaving);
-        assert!(sessions <= self.allowed, "{sessions} sessions, {} allowed", self.allowed);
+        assert!(
+            sessions <= self.allowed,
+            "{sessions} sessions, {} allowed",
+            self.allowed
+        );
         if sessions <= sizes.max {
             self.allowed = sizes.max;
         }
@@ -395,7 +425,10 @@ impl Both {
             Poll::Ready(deadline) => deadline,
             Poll::Pending => None,
         };
-        let first = model.order.front().map(|first| self.at(model.fates[first].0));
+        let first = model
+            .order
+            .front()
+            .map(|first| self.at(model.fates[first].0));
         assert_eq!(deadline, first);
     }
 }

@@ -242,7 +242,9 @@ fn the_timer_is_woken_by_the_first_who_waits_or_by_the_close() {
             thread::spawn(move || close_all(slots.close()))
         };
         // Until the close; a wake-up that is lost hangs the model.
-        while let Some(deadline) = block_on(std::future::poll_fn(|context| slots.poll_deadline(context))) {
+        while let Some(deadline) =
+            block_on(std::future::poll_fn(|context| slots.poll_deadline(context)))
+        {
             slots.expire(deadline);
         }
         waits.join().unwrap();

@@ -44,7 +44,10 @@ async fn on_a_paused_clock_every_wait_takes_its_limit() {
         let begun = tokio::time::Instant::now();
         times_out(&pool, LIMIT).await;
         let waited = begun.elapsed();
-        assert!(waited >= LIMIT.mul_f64(0.99) && waited < 2 * LIMIT, "{waited:?}");
+        assert!(
+            waited >= LIMIT.mul_f64(0.99) && waited < 2 * LIMIT,
+            "{waited:?}"
+        );
     }
 }
 
@@ -67,14 +70,22 @@ fn on_a_current_thread_runtime_with_a_clock_that_runs() {
         times_out(&pool, Duration::from_millis(5)).await;
         // The timer sleeps until a deadline of somebody who is gone, and then finds the next one.
         let gone = times_out(&pool, Duration::from_millis(20));
-        assert!(tokio::time::timeout(Duration::from_millis(1), gone).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(1), gone)
+                .await
+                .is_err()
+        );
         times_out(&pool, Duration::from_millis(40)).await;
     });
 }
 
 #[test]
 fn a_waiter_outside_of_any_runtime() {
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
     let (pool, _timer) = {
         let _inside = runtime.enter();
         pool(1)
@@ -109,7 +120,11 @@ async fn the_timer_ends_with_the_slots_however_late_its_deadline_is() {
             let held = pool.0.try_take();
             if waits {
                 let hour = times_out(&pool, Duration::from_secs(3600));
-                assert!(tokio::time::timeout(Duration::from_millis(1), hour).await.is_err());
+                assert!(
+                    tokio::time::timeout(Duration::from_millis(1), hour)
+                        .await
+                        .is_err()
+                );
             } else {
                 tokio::task::yield_now().await;
             }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use sqlx::Connection;
 use futures_util::{StreamExt, stream};
+use sqlx::Connection;
 
 use super::{bounded, ground, start::allow};
 use crate::{Ground, Kind, Options, Proxy, Sql, Subject, sql::in_transaction, steps::up_to};
@@ -198,7 +198,9 @@ async fn locked_out<S: Subject>(without_room: bool) -> anyhow::Result<()> {
     const MAX_SIZE: u32 = 20;
     let ground = Arc::new(ground!(S, "locked"));
     let database = ground.database()?;
-    ground.run::<S::Db>("CREATE TABLE entry (id INTEGER)").await?;
+    ground
+        .run::<S::Db>("CREATE TABLE entry (id INTEGER)")
+        .await?;
     // The superuser's, who is not counted.
     let mut url = url::Url::parse(&database.server().url)?;
     url.set_path(database.name());
@@ -231,7 +233,9 @@ async fn locked_out<S: Subject>(without_room: bool) -> anyhow::Result<()> {
         let waiting = |session: &&crate::Session| session.statement.contains("FROM entry");
         sessions.iter().filter(waiting).count() == MAX_SIZE as usize
     };
-    database.sessions_become("all wait for the lock", all_wait).await?;
+    database
+        .sessions_become("all wait for the lock", all_wait)
+        .await?;
     for query in &behind {
         query.abort();
     }

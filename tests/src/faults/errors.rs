@@ -35,8 +35,12 @@ pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
         let undecodable = S::Db::answer_on(reader.clone(), "SELECT 'no number'");
         let error = bounded("a row", undecodable).await?;
         error.err().context("it was decoded")?;
-        ensure!(engine.reader().name() == reader.name(), "the reader was left in round {round}");
-        let mut checkouts = bounded("all", try_join_all((0..3).map(|_| reader.acquire()))).await??;
+        ensure!(
+            engine.reader().name() == reader.name(),
+            "the reader was left in round {round}"
+        );
+        let mut checkouts =
+            bounded("all", try_join_all((0..3).map(|_| reader.acquire()))).await??;
         for checkout in &mut checkouts {
             S::Db::run(checkout, "SELECT 1").await?;
         }

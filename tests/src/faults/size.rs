@@ -12,7 +12,7 @@ use futures_util::future::{join_all, try_join_all};
 use poolhouse::{Engine, Settings, engine_finder_with};
 
 use super::{bounded, cancel::never_above, ground, start::allow};
-use crate::{Ground, Options, Sql, Subject, eventually, steps::up_to};
+use crate::{Ground, Options, Subject, eventually, steps::up_to};
 
 fn size(number: u32) -> anyhow::Result<NonZeroU32> {
     NonZeroU32::new(number).context("zero")
@@ -24,7 +24,11 @@ fn engine_of<S: Subject>(pool: &S) -> anyhow::Result<&Engine<S::Db>> {
 
 /// Exactly so many checkouts can be had at the same time, and the server counts as many sessions.
 async fn has<S: Subject>(pool: &S, ground: &Ground, number: usize) -> anyhow::Result<()> {
-    let checkouts = bounded("all checkouts", try_join_all((0..number).map(|_| pool.acquire()))).await??;
+    let checkouts = bounded(
+        "all checkouts",
+        try_join_all((0..number).map(|_| pool.acquire())),
+    )
+    .await??;
     let more = up_to(1, pool.acquire()).await;
     ensure!(more.is_none(), "more than {number}");
     if let Ground::Server(database) = ground {
@@ -50,7 +54,11 @@ pub async fn resized_down_and_up<S: Subject>() -> anyhow::Result<()> {
     for number in [2, 10, 1, 3] {
         engine.resize(size(number)?)?;
         has(&pool, &ground, number as usize).await?;
-        ensure!(engine.status().max == number as usize, "{}", engine.status());
+        ensure!(
+            engine.status().max == number as usize,
+            "{}",
+            engine.status()
+        );
     }
 
     engine.resize(size(8)?)?;
@@ -106,7 +114,10 @@ pub async fn resized_below_min_size<S: Subject>() -> anyhow::Result<()> {
     for _ in 0..30 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let status = engine.status();
-        ensure!(status.size <= 2 && status.opened == before.opened, "{status:?}");
+        ensure!(
+            status.size <= 2 && status.opened == before.opened,
+            "{status:?}"
+        );
     }
     let report = engine.close_connection_pool().await;
     ensure!(report.is_clean(), "{report}");
@@ -140,7 +151,10 @@ pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
     ensure!(ended.is_empty(), "{ended:?}");
     // The log of the server has the name of the user, which is that of this case alone. Whether a goodbye is over at the
     // server no driver tells; on a busy machine one of the 120 may take longer than a slot waits, and is tried again.
-    let refused = database.server().log()?.lines_with(&["too many", database.name()])?;
+    let refused = database
+        .server()
+        .log()?
+        .lines_with(&["too many", database.name()])?;
     ensure!(refused.len() < 6, "{refused:?}");
     ground.closed_in_good_order().await
 }

@@ -2,9 +2,7 @@
 
 use anyhow::ensure;
 use poolhouse::Engine;
-use poolhouse_tests::{
-    Ground, Heard, Proxy, Sql, Subject, faults::start::allow, subject::Own,
-};
+use poolhouse_tests::{Ground, Heard, Proxy, Sql, Subject, faults::start::allow, subject::Own};
 use sqlx::Connection;
 
 use super::{settings, started};
@@ -43,7 +41,9 @@ async fn one_warning_for_each_cause<DB: Sql>() -> anyhow::Result<()> {
     }
     let first = warnings();
     ensure!(
-        first.len() == 1 && first[0].contains("WARN") && first[0].contains("the server refused the connection"),
+        first.len() == 1
+            && first[0].contains("WARN")
+            && first[0].contains("the server refused the connection"),
         "{first:#?}"
     );
 
@@ -55,7 +55,9 @@ async fn one_warning_for_each_cause<DB: Sql>() -> anyhow::Result<()> {
     }
     let second = warnings();
     ensure!(
-        second.len() == 2 && second[1].contains("the cause is another one") && second[1].contains("too many"),
+        second.len() == 2
+            && second[1].contains("the cause is another one")
+            && second[1].contains("too many"),
         "{second:#?}"
     );
     ensure!(heard.lines("can be opened again").is_empty());

@@ -14,11 +14,11 @@ use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
+use super::super::driver_state::{depth, recount};
 use super::borrowed::Lent;
 use super::credentials::Credentials;
 use super::hosts::{Hosts, SessionId};
-use super::super::driver_state::{depth, recount};
-use super::terminate::{Terminations, within};
+use super::terminations::{Terminations, within};
 use crate::backend::{Backend, Dialect, Greeted, OptionsOf};
 use crate::background;
 use crate::dialect::{dialect_of, tell, words};
@@ -224,7 +224,10 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Asks a connection for a sign of life, and whether it still is what is wanted.
-    pub(in crate::pool) async fn check(&self, connection: &mut DB::Connection) -> sqlx::Result<bool> {
+    pub(in crate::pool) async fn check(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> sqlx::Result<bool> {
         if self.hosts.asks() {
             return self.hosts.still_right(connection, self.dialect()).await;
         }
@@ -345,7 +348,10 @@ impl<DB: Backend> Connector<DB> {
 
     /// Runs `session` on a new connection. The driver logs nothing of it, whatever `log_queries` says: there may be secrets
     /// in it.
-    pub(in crate::pool) async fn run_session(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
+    pub(in crate::pool) async fn run_session(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> sqlx::Result<()> {
         if let Some(sql) = &self.settings.session {
             let statement = sqlx::raw_sql(AssertSqlSafe(sql.clone()));
             let run = DB::execute(connection, statement);

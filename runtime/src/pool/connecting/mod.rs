@@ -6,13 +6,14 @@
 //! | `hosts` | which of several hosts a connection is opened to |
 //! | `credentials` | connect options that the program makes anew for each connection |
 //! | `borrowed` | connections that a test's engine borrows and gives back |
-//! | `terminate` | ends sessions on the server from the outside |
+//! | `terminate`, `terminations` | ends sessions on the server from the outside, over one connection at a time |
 
 mod borrowed;
 mod connector;
 mod credentials;
 mod hosts;
 mod terminate;
+mod terminations;
 
 #[cfg(feature = "postgres")]
 pub(crate) use self::borrowed::{Asked, Lent};

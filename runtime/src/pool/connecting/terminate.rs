@@ -1,34 +1,17 @@
 //! Ending sessions on the server, from the outside.
 
-use std::future::Future;
-use std::io;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::connector::Connector;
 use super::hosts::SessionId;
+use super::terminations::{Request, within};
 use crate::backend::Backend;
 
 /// How long ending sessions on the server may take, the connection for it included.
 const LIMIT: Duration = Duration::from_secs(3);
-
-/// Sessions that wait to be ended. One task at a time ends all of them over one connection, so that a pool never has more
-/// than one session besides its slots.
-#[derive(Default)]
-pub(super) struct Terminations {
-    requested: Mutex<Vec<Request>>,
-    turn: tokio::sync::Mutex<()>,
-}
-
-struct Request {
-    session: SessionId,
-    /// Why it could not be ended, as text: the same reason for all.
-    outcome: oneshot::Sender<Result<(), String>>,
-}
 
 impl<DB: Backend> Connector<DB> {
     /// Ends one session, together with those that others want to end at the same time.
@@ -112,30 +95,4 @@ impl<DB: Backend> Connector<DB> {
         connection.close().await?;
         Ok(ended)
     }
-}
-
-impl Terminations {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Request>> {
-        // Nothing panics while the lock is held.
-        self.requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Runs a driver's future within a limit, which it names in its error.
-pub(super) async fn within<T>(
-    limit: Duration,
-    name: &str,
-    work: impl Future<Output = sqlx::Result<T>>,
-) -> sqlx::Result<T> {
-    timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(sqlx::Error::Io(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!(
-                "no answer within {} ({name})",
-                humantime::format_duration(limit)
-            ),
-        )))
-    })
 }

@@ -53,12 +53,12 @@ mod sync;
 
 pub use self::checkout::Checkout;
 pub(crate) use self::connecting::Connector;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) use self::connecting::open_for;
 #[cfg(feature = "postgres")]
 pub(crate) use self::connecting::{Asked, Lent};
 pub(crate) use self::handle::Pool;
 pub(crate) use self::registry::{Holder, Record};
 pub use self::report::{CloseReport, EndedHolder, Left};
 pub(crate) use self::start::open_direct;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-pub(crate) use self::start::open_for;
 pub use self::status::Status;

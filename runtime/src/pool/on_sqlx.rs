@@ -15,10 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::checkout::Checkout;
-use super::connecting::{Connector, SessionId};
+use super::connecting::{Connector, SessionId, patiently};
 use super::registry::Holder;
 use super::report::{Ended, EndedHolder};
-use super::start::patiently;
 use super::status::Status;
 use crate::backend::Backend;
 use crate::background;

@@ -1,23 +1,19 @@
 //! Starting a pool: the first connections, side by side, against a server that may not be there yet.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use backon::{ExponentialBuilder, Retryable};
 use tokio_util::sync::CancellationToken;
 
 use super::checkout::Checkout;
-use super::connecting::{Connector, Opened};
+use super::connecting::{Connector, Opened, open_patiently};
 use super::handle::{Flavour, Inner, Own, Pool};
 use super::on_sqlx::OnSqlx;
 use super::registry::Holder;
 use super::shared::Shared;
 use super::slots::Slots;
-use super::status::whole_millis;
 use super::{deadline, keeper};
-use crate::backend::{Backend, Diagnosis, words};
-use crate::error::{StartError, Tries};
+use crate::backend::Backend;
+use crate::error::StartError;
 
 impl<DB: Backend> Pool<DB> {
     /// Starts a pool of the engine's own.
@@ -145,13 +141,6 @@ impl<DB: Backend> Own<DB> {
     }
 }
 
-/// Opens one connection, again and again within `start_timeout` while the server is not ready.
-pub(super) async fn open_patiently<DB: Backend>(
-    connector: &Arc<Connector<DB>>,
-) -> Result<Opened<DB>, StartError> {
-    patiently(connector, || connector.connect_to_the_end()).await
-}
-
 /// A connection past the pooler, outside the pool; `None` when none is known of.
 pub(crate) async fn open_direct<DB: Backend>(
     connector: &Arc<Connector<DB>>,
@@ -163,72 +152,4 @@ pub(crate) async fn open_direct<DB: Backend>(
     let opened = open_patiently(direct).await?;
     let checkout = Checkout::alone(opened.take(), Arc::clone(direct), Holder::Engine);
     Ok(Some(checkout))
-}
-
-/// The same for code that knows the database: the compiler cannot tell that the future above is `Send` once it also sees
-/// the driver's own types in it (<https://github.com/rust-lang/rust/issues/102211>).
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-pub(crate) fn open_for<DB: Backend>(
-    connector: &Arc<Connector<DB>>,
-) -> futures_core::future::BoxFuture<'_, Result<Opened<DB>, StartError>> {
-    Box::pin(open_patiently(connector))
-}
-
-/// Repeats an opening while its failures are of the kind that passes, within `start_timeout`.
-pub(super) async fn patiently<DB, T, F>(
-    connector: &Connector<DB>,
-    mut open: impl FnMut() -> F,
-) -> Result<T, StartError>
-where
-    DB: Backend,
-    F: Future<Output = sqlx::Result<T>>,
-{
-    let settings = &connector.settings;
-    let begun = Instant::now();
-    let mut attempts = 1_u32;
-    let mut last: Option<(Diagnosis, String)> = None;
-    // From 50 ms, which a starting server needs at least, up to 2 s; jitter keeps many programs out of step.
-    let pauses = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(2))
-        .with_jitter()
-        .without_max_times();
-    let opening = (|| {
-        let attempt = open();
-        async {
-            attempt
-                .await
-                .map_err(|error| (connector.dialect().diagnosis(&error), error))
-        }
-    })
-    .retry(pauses)
-    .when(|(diagnosis, _)| diagnosis.retry && !settings.tries_once)
-    .notify(|(diagnosis, error), pause| {
-        tracing::info!(
-            engine = %settings.engine,
-            url = %settings.url,
-            "{}: {}; attempt {attempts}, the next in {}",
-            diagnosis.what,
-            words(error),
-            humantime::format_duration(whole_millis(pause)),
-        );
-        attempts += 1;
-        last = Some((diagnosis.clone(), words(error)));
-    });
-    let (diagnosis, cause) = match tokio::time::timeout(settings.start_timeout, opening).await {
-        Ok(Ok(opened)) => return Ok(opened),
-        Ok(Err((diagnosis, error))) => (diagnosis, words(&error)),
-        Err(_) => last.unwrap_or_else(|| (Diagnosis::silence(), "no answer".to_owned())),
-    };
-    let tries = Tries {
-        attempts,
-        took: begun.elapsed(),
-    };
-    Err(StartError::connect(
-        settings,
-        connector.dialect(),
-        &diagnosis,
-        tries,
-        &cause,
-    ))
 }

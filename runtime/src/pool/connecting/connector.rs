@@ -256,7 +256,7 @@ impl<DB: Backend> Connector<DB> {
         None
     }
 
-    /// The same for code that knows the database, as [`open_for`](super::super::open_for).
+    /// The same for code that knows the database, as [`open_for`](super::open_for).
     #[cfg(feature = "postgres")]
     pub(crate) fn connect_for(
         self: &Arc<Self>,

@@ -119,6 +119,16 @@ impl<DB: Backend> Pool<DB> {
     }
 }
 
+impl<DB: Backend> Drop for Own<DB> {
+    /// A pool that is forgotten without a close: the idle connections say goodbye now, and those in use at their return,
+    /// although a checkout that is leaked keeps the slots.
+    fn drop(&mut self) {
+        for mut slot in self.slots.close() {
+            drop(slot.value.take());
+        }
+    }
+}
+
 impl<DB: Backend> Own<DB> {
     pub(super) fn settings(&self) -> &Arc<EngineSettings> {
         &self.shared.connector.settings

@@ -25,6 +25,8 @@ mod lifecycle;
 mod pool;
 mod settings;
 mod testing;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use poolhouse_macros::with_pool;
 pub use sqlx;
@@ -45,6 +47,14 @@ pub use self::settings::{
     Settings, SettingsError,
 };
 pub use self::testing::{Seeded, TestDatabase, TestDatabaseState};
+#[cfg(feature = "actix-web")]
+pub use self::web::actix_web;
+#[cfg(feature = "axum")]
+pub use self::web::axum;
+#[cfg(feature = "rocket")]
+pub use self::web::rocket;
+#[cfg(feature = "web")]
+pub use self::web::{EngineName, Named, RequestTransaction};
 
 /// An engine on Postgres.
 #[cfg(feature = "postgres")]

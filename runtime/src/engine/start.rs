@@ -24,7 +24,7 @@ use crate::settings::EngineSettings;
 /// What a pool stands on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Base {
-    /// The engine's own places.
+    /// The engine's own slots.
     #[default]
     Own,
     /// A `sqlx::Pool`, because a parameter asks for one.

@@ -199,6 +199,8 @@ impl StartError {
     }
 
     pub(crate) fn hosts(settings: &EngineSettings, problem: &str) -> Self {
+        let known = settings.without_secrets(problem);
+        let problem = known.as_deref().unwrap_or(problem);
         Self::new(
             settings,
             StartKind::Url,

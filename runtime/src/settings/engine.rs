@@ -56,6 +56,10 @@ pub(crate) struct TestFile {
 
 /// Everything an engine needs to know to start its pool. The fields are the settings of the same names.
 #[derive(Clone)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting, or a fact about the start, of its own"
+)]
 pub(crate) struct EngineSettings {
     /// The engine's name, and for a node `engine/node`.
     pub(crate) engine: String,

@@ -173,7 +173,7 @@ impl Form for Threads {
 
 /// The longest time that is worth a difference. Longer ones are taken for this one: added to the present, they would be
 /// more than clocks can count.
-pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl Form for Duration {
     const ACCEPTS: &'static str =

@@ -250,12 +250,12 @@ fn every_setting_of_the_table_is_read() {
 
 #[test]
 fn every_duration_survives_its_text() {
-    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
     for duration in [
         Duration::ZERO,
         Duration::from_nanos(1),
         Duration::from_millis(86_399_999),
-        LONGEST - Duration::from_nanos(1),
+        LONGEST.saturating_sub(Duration::from_nanos(1)),
         LONGEST,
         Duration::MAX,
     ] {

@@ -23,3 +23,9 @@ pages! {
     from_sqlx_pool: "from-sqlx-pool.md";
     mistakes: "mistakes.md";
 }
+
+// Its examples are compiled in `tests`, which has the frameworks.
+#[cfg(not(doctest))]
+pages! {
+    web: "web.md";
+}

@@ -9,6 +9,8 @@ mod kinds;
 mod nodes;
 mod phase;
 mod prepare;
+#[cfg(feature = "web")]
+mod request;
 mod scope;
 mod start;
 mod transact;
@@ -29,6 +31,12 @@ pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
 use self::nodes::{Configured, Nodes};
 use self::phase::{Phase, Started};
+#[cfg(feature = "rocket")]
+pub(crate) use self::request::tasks;
+#[cfg(feature = "web")]
+pub use self::request::{
+    RequestSession, RequestTransaction, RequestTransactions, TransactionGuard,
+};
 pub(crate) use self::start::Base;
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
@@ -107,14 +115,14 @@ impl<DB: Backend> Engine<DB> {
     /// # Errors
     ///
     /// The settings cannot be used; or the pool is started, or being started, with other ones, which stand.
-    pub(crate) fn configure(&self, settings: Arc<EngineSettings>) -> Result<(), Error> {
+    pub(crate) fn configure(&self, settings: &Arc<EngineSettings>) -> Result<(), Error> {
         if let Phase::Starting { connector, .. } | Phase::Started(Started { connector, .. }) =
             &*self.phase()
         {
             return Ok(settings.same_as(&connector.settings)?);
         }
         // Outside the lock, because it may run code of the program.
-        let configured = Configured::new(&settings)?;
+        let configured = Configured::new(settings)?;
         match self.take_on(configured) {
             None => Ok(()),
             Some(started) => Ok(settings.same_as(&started.settings)?),

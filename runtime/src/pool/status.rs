@@ -22,6 +22,9 @@ pub(crate) enum Holder {
     Engine,
     /// A statement that runs on the engine itself.
     Statement(SqlStr),
+    /// A web request, by its method and route.
+    #[cfg(feature = "web")]
+    Request(Arc<str>),
 }
 
 impl fmt::Display for Holder {
@@ -33,6 +36,8 @@ impl fmt::Display for Holder {
                 write!(f, "the checkout taken at {}:{}", place.file(), place.line())
             }
             Self::Engine => f.write_str("a statement about to run"),
+            #[cfg(feature = "web")]
+            Self::Request(request) => write!(f, "the request `{request}`"),
             Self::Statement(sql) => {
                 let words: Vec<&str> = sql.as_str().split_whitespace().collect();
                 let sql = words.join(" ");

@@ -22,8 +22,6 @@ pub const RUNTIME: &[&str] = &[
     "dialect",
     "settings",
     "background",
-    // Pages of the guide, without code.
-    "guide",
 ];
 
 /// Those of `macros/src`: the stages from the last to the first, then what they report to and read.

@@ -24,6 +24,7 @@ impl AcquireError {
 pub enum AcquireKind {
     Closed,
     TimedOut,
+    NoAnswer,
     Connect,
     NotStarted,
 }
@@ -97,6 +98,10 @@ impl DatabaseUrl {
     pub fn expose(&self) -> &str {}
 }
 
+impl FromStr for DatabaseUrl {
+    type Err = ParseError;
+}
+
 impl fmt::Debug for DatabaseUrl {}
 
 impl fmt::Display for DatabaseUrl {}
@@ -118,6 +123,18 @@ pub struct Engine<DB: Backend>(());
 executor!(impl <'c > for &'_ Engine < DB >, Engine::clone, take);
 
 impl<DB: Backend> Clone for Engine<DB> {}
+
+impl<DB: Backend> Engine<DB> {
+    #[track_caller]
+    pub fn health(
+        &self,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
+    #[track_caller]
+    pub fn health_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
+}
 
 impl<DB: Backend> Engine<DB> {
     #[track_caller]
@@ -154,6 +171,12 @@ impl<DB: Backend> Engine<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
+    pub fn close_connection_pool(
+        &self,
+    ) -> impl Future<Output = CloseReport> + Send + '_ {}
+}
+
+impl<DB: Backend> Engine<DB> {
     pub fn name(&self) -> &str {}
     #[track_caller]
     pub fn acquire(
@@ -164,10 +187,6 @@ impl<DB: Backend> Engine<DB> {
         &self,
     ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {}
     pub fn status(&self) -> Status {}
-    #[track_caller]
-    pub fn health(
-        &self,
-    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
     pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {}
     pub fn evict(&self) {}
     pub fn server(&self) -> Option<Server> {}
@@ -186,9 +205,6 @@ impl<DB: Backend> Engine<DB> {
     pub fn start_connection_pool(
         &self,
     ) -> impl Future<Output = Result<(), Error>> + Send + '_ {}
-    pub fn close_connection_pool(
-        &self,
-    ) -> impl Future<Output = CloseReport> + Send + '_ {}
 }
 
 impl<DB: Backend> Engine<DB> {
@@ -240,6 +256,12 @@ impl From<TransactionError> for sqlx::Error {}
 
 impl std::error::Error for Told {}
 
+words!(
+    "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"", LogLevel : Off =
+    "off", Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace =
+    "trace"
+);
+
 // Health
 
 #[derive(Clone, Debug)]
@@ -251,13 +273,38 @@ pub struct Health {
 
 // IntoDuration
 
-pub trait IntoDuration {}
+pub trait IntoDuration: sealed::Sealed {}
 
 impl IntoDuration for &str {}
 
 impl IntoDuration for Duration {}
 
 impl IntoDuration for String {}
+
+// IntoWord
+
+pub trait IntoWord<W>: sealed::Sealed<W> {}
+
+impl<W: Word> IntoWord<W> for &str {}
+
+impl<W: Word> IntoWord<W> for String {}
+
+impl<W: Word> IntoWord<W> for W {}
+
+// Isolation
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Isolation {
+    Database,
+    Rollback,
+    None,
+}
+
+words!(
+    "\"database\", \"rollback\" or \"none\"", Isolation : Database = "database", Rollback
+    = "rollback", None = "none"
+);
 
 // IsolationLevel
 
@@ -278,7 +325,27 @@ impl fmt::Display for IsolationLevel {}
 pub enum Left {
     NotStarted,
     Shared,
+    StartCancelled,
 }
+
+// LogLevel
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+words!(
+    "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"", LogLevel : Off =
+    "off", Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace =
+    "trace"
+);
 
 // MySqlEngine
 
@@ -287,7 +354,7 @@ pub type MySqlEngine = Engine<sqlx::MySql>;
 
 // Outcome
 
-pub trait Outcome: Sized {}
+pub trait Outcome: Sized + sealed::Sealed {}
 
 impl Outcome for () {}
 
@@ -297,7 +364,7 @@ impl<T, E: From<Error>> Outcome for Result<T, E> {}
 
 // Parameter
 
-pub trait Parameter: Sized + Send + 'static {}
+pub trait Parameter: sealed::Sealed + Sized + Send + 'static {}
 
 impl Parameter for Shutdown {}
 
@@ -307,10 +374,41 @@ impl<DB: Backend> Parameter for Engine<DB> {}
 
 impl<DB: Backend> Parameter for sqlx::Pool<DB> {}
 
+// ParseError
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ParseError {
+    _private: (),
+}
+
 // PgEngine
 
 #[cfg(feature = "postgres")]
 pub type PgEngine = Engine<sqlx::Postgres>;
+
+// Pooler
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pooler {
+    PgBouncer,
+}
+
+words!("\"pgbouncer\"", Pooler : PgBouncer = "pgbouncer");
+
+// RuntimeFlavor
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RuntimeFlavor {
+    MultiThread,
+    CurrentThread,
+}
+
+words!(
+    "\"multi_thread\" or \"current_thread\"", RuntimeFlavor : MultiThread =
+    "multi_thread", CurrentThread = "current_thread"
+);
 
 // Seeded
 
@@ -375,7 +473,7 @@ impl Settings {
 impl Settings {
     #[track_caller]
     #[must_use]
-    pub fn isolation(self, isolation: impl Into<String>) -> Self {}
+    pub fn isolation(self, isolation: impl IntoWord<Isolation>) -> Self {}
 }
 
 impl Settings {
@@ -429,7 +527,7 @@ impl Settings {
 impl Settings {
     #[track_caller]
     #[must_use]
-    pub fn pooler(self, pooler: impl Into<String>) -> Self {}
+    pub fn pooler(self, pooler: impl IntoWord<Pooler>) -> Self {}
     #[track_caller]
     #[must_use]
     pub fn direct_url(self, url: impl Into<String>) -> Self {}
@@ -444,7 +542,7 @@ impl Settings {
     pub fn signals(self, listen: bool) -> Self {}
     #[track_caller]
     #[must_use]
-    pub fn flavor(self, flavor: impl Into<String>) -> Self {}
+    pub fn flavor(self, flavor: impl IntoWord<RuntimeFlavor>) -> Self {}
     #[track_caller]
     #[must_use]
     pub fn worker_threads(self, threads: usize) -> Self {}
@@ -474,7 +572,7 @@ impl Settings {
     ) -> Self {}
     #[track_caller]
     #[must_use]
-    pub fn log_queries(self, level: impl Into<String>) -> Self {}
+    pub fn log_queries(self, level: impl IntoWord<LogLevel>) -> Self {}
     #[track_caller]
     #[must_use]
     pub fn slow_query(self, threshold: impl IntoDuration) -> Self {}
@@ -578,6 +676,26 @@ debug_as_display!(
     TestError
 );
 
+impl StartError {
+    pub fn kind(&self) -> StartKind {}
+    pub fn engine(&self) -> &str {}
+}
+
+// StartKind
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartKind {
+    Unavailable,
+    Refused,
+    Url,
+    FeatureOff,
+    WrongDatabase,
+    Unsupported,
+    Migrations,
+    Cancelled,
+}
+
 // Status
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -677,6 +795,8 @@ pub enum TransactionError {
     Unsupported { engine: String, database: &'static str, option: &'static str },
     CancelledInside,
     AfterConflict { last: String },
+    Lost { engine: String },
+    EndedInside { engine: String, database: &'static str, statement: &'static str },
     InUse { engine: String },
 }
 
@@ -715,6 +835,7 @@ pub enum UsageError {
     NoRuntime { engine: String },
     NotStarted { engine: String },
     OnSqlx { engine: String },
+    TooLarge { engine: String, size: u32, most: u32 },
     UnknownNode {
         engine: String,
         node: String,
@@ -731,10 +852,6 @@ debug_as_display!(
     TestError
 );
 
-// closed
-
-pub async fn closed() {}
-
 // engine_finder
 
 #[track_caller]
@@ -750,6 +867,10 @@ pub fn engine_finder_with<DB: Backend>(
 // sqlx
 
 pub use sqlx;
+
+// wait_closed
+
+pub async fn wait_closed() {}
 
 // with_pool
 

@@ -115,14 +115,14 @@ impl<DB: Backend> Engine<DB> {
     /// # Errors
     ///
     /// The settings cannot be used; or the pool is started, or being started, with other ones, which stand.
-    pub(crate) fn configure(&self, settings: Arc<EngineSettings>) -> Result<(), Error> {
+    pub(crate) fn configure(&self, settings: &Arc<EngineSettings>) -> Result<(), Error> {
         if let Phase::Starting { connector, .. } | Phase::Started(Started { connector, .. }) =
             &*self.phase()
         {
             return Ok(settings.same_as(&connector.settings)?);
         }
         // Outside the lock, because it may run code of the program.
-        let configured = Configured::new(&settings)?;
+        let configured = Configured::new(settings)?;
         match self.take_on(configured) {
             None => Ok(()),
             Some(started) => Ok(settings.same_as(&started.settings)?),

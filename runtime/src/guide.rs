@@ -5,8 +5,8 @@
 /// A page, from its file. `links.md` comes first: where a link has two definitions, Markdown takes the first.
 macro_rules! pages {
     ($($page:ident: $file:literal;)+) => {$(
-        #[cfg_attr(not(doctest), doc = include_str!("links.md"))]
-        #[doc = include_str!(concat!("../../docs/", $file))]
+        #[cfg_attr(not(doctest), doc = include_str!("guide/links.md"))]
+        #[doc = include_str!(concat!("../docs/", $file))]
         pub mod $page {}
     )+};
 }

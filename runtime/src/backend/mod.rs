@@ -71,6 +71,12 @@ pub trait Backend: Executes + sealed::Sealed {
         false
     }
 
+    /// Whether an error of the client alone leaves the driver's connection of no further use, with nothing wrong at the server.
+    #[doc(hidden)]
+    fn spoils_connection(_: &sqlx::Error) -> bool {
+        false
+    }
+
     /// What follows the begin of a transaction behind a pooler; `None` for a database in front of which none is known.
     #[doc(hidden)]
     const CLEAR_POOLED: Option<&'static str> = None;

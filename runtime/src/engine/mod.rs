@@ -285,20 +285,10 @@ impl<DB: Backend> Engine<DB> {
     }
 
     pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
-        if let Some(checkout) = self.checkout_at_once(&holder) {
-            return Ok(checkout);
-        }
-        // Boxed: a query that has to wait needs room for that, and the others are not to carry it along.
         match self.pool() {
-            Some(pool) => Box::pin(async move { pool.checkout(holder).await }).await,
+            Some(pool) => pool.checkout(holder).await,
+            // Boxed: a query on a started pool is not to carry this along.
             None => Box::pin(self.checkout_alone(holder)).await,
-        }
-    }
-
-    fn checkout_at_once(&self, holder: &Holder) -> Option<Checkout<DB>> {
-        match &*self.phase() {
-            Phase::Started(started) => started.pool.checkout_at_once(holder.clone()),
-            _ => None,
         }
     }
 

@@ -227,15 +227,6 @@ impl StartError {
         )
     }
 
-    pub(crate) fn pool(settings: &EngineSettings, problem: &str) -> Self {
-        Self::new(
-            settings,
-            StartKind::Unsupported,
-            format!("no pool can be built: {problem}"),
-            "correct its settings",
-        )
-    }
-
     pub(crate) fn migrations(
         settings: &EngineSettings,
         place: Option<&str>,

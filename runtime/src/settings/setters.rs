@@ -165,8 +165,9 @@ impl Settings {
 
 /// The connections.
 impl Settings {
-    /// The most prepared statements that a connection keeps; 0 keeps none. Default: 100. Behind a pooler they are
-    /// kept for a transaction. A `statement-cache-capacity` in the URL counts for more.
+    /// The most prepared statements that a connection keeps; 0 keeps none, and one on Postgres, whose driver never takes back
+    /// a statement that it does not keep. Default: 100. Behind a pooler they are kept for a transaction. A
+    /// `statement-cache-capacity` in the URL counts for more.
     #[track_caller]
     #[must_use]
     pub fn statement_cache(self, statements: u32) -> Self {

@@ -252,7 +252,8 @@ enum Phase<DB: Backend> {
     Begun {
         /// `None` while somebody uses it.
         transaction: Option<Transaction<DB>>,
-        desk: Arc<Desk<DB>>,
+        /// Its connection, between statements.
+        connection: Arc<Desk<DB>>,
     },
     /// The request is over.
     Over,
@@ -295,7 +296,7 @@ impl<DB: Backend> Slot<DB> {
         let holder = Holder::Request(Arc::clone(&self.request));
         let options = TransactionOptions::new();
         let mut transaction = self.engine.begin_with(holder, options).await?;
-        let desk = transaction.desk();
+        let connection = transaction.desk();
         transaction.lay_down();
         let mut transaction = Some(transaction);
         {
@@ -303,7 +304,7 @@ impl<DB: Backend> Slot<DB> {
             if let Phase::Beginning = state.phase {
                 state.phase = Phase::Begun {
                     transaction: transaction.take(),
-                    desk,
+                    connection,
                 };
             }
         }
@@ -334,11 +335,11 @@ impl<DB: Backend> Slot<DB> {
         }
     }
 
-    /// Begins it, if nobody has, and says where who joins it finds its connection.
-    async fn desk(&self) -> sqlx::Result<Arc<Desk<DB>>> {
+    /// Begins it, if nobody has, and says where code that joins it finds its connection.
+    async fn connection(&self) -> sqlx::Result<Arc<Desk<DB>>> {
         self.begin().await?;
         match &self.lock().phase {
-            Phase::Begun { desk, .. } => Ok(Arc::clone(desk)),
+            Phase::Begun { connection, .. } => Ok(Arc::clone(connection)),
             Phase::Fresh | Phase::Beginning => Err(self.in_use()),
             Phase::Over => Err(self.over()),
         }
@@ -445,8 +446,8 @@ async fn commit<DB: Backend>(
 }
 
 impl<DB: Backend> Engine<DB> {
-    /// The desk of the transaction that the request around the running future has asked for on this engine.
-    pub(super) async fn desk_of_request(&self) -> Option<sqlx::Result<Arc<Desk<DB>>>> {
+    /// The connection of the transaction that the request around the running future has asked for on this engine.
+    pub(super) async fn connection_of_request(&self) -> Option<sqlx::Result<Arc<Desk<DB>>>> {
         let slot = match CURRENT.try_with(|request| request.lock().find(self)) {
             Ok(slot) => slot,
             Err(_) => match self.slot_of_task() {
@@ -454,7 +455,7 @@ impl<DB: Backend> Engine<DB> {
                 Err(error) => return Some(Err(error)),
             },
         };
-        Some(slot?.desk().await)
+        Some(slot?.connection().await)
     }
 
     #[cfg(not(feature = "rocket"))]

@@ -181,8 +181,8 @@ impl<DB: Backend> Engine<DB> {
                 return scope::nested(desk, work).await;
             }
             #[cfg(feature = "web")]
-            if let Some(desk) = engine.desk_of_request().await {
-                return scope::nested(desk.map_err(E::from)?, work).await;
+            if let Some(connection) = engine.connection_of_request().await {
+                return scope::nested(connection.map_err(E::from)?, work).await;
             }
             let options = TransactionOptions::new();
             engine.run_again_after_conflicts(place, options, work).await

@@ -121,6 +121,12 @@ impl Public {
             });
             return Ok(());
         };
+        if rest.is_empty() {
+            // A module, whose items are listed where it is public.
+            let target: syn::Path = syn::parse_str(&written)?;
+            items.push(parse_quote!(pub use #target;));
+            return Ok(());
+        }
         let [defined] = rest.as_slice() else {
             anyhow::bail!("`{written}` is a part of an item")
         };

@@ -9,6 +9,10 @@ mod finder;
 mod lifecycle;
 mod pool;
 mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(not(feature = "testing"))]
+#[path = "testing/off.rs"]
 mod testing;
 
 pub use poolhouse_macros::with_pool;
@@ -25,7 +29,6 @@ pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
 pub use self::settings::{DatabaseUrl, IntoDuration, Settings, SettingsError};
-pub use self::testing::{Seeded, TestDatabase, TestDatabaseState};
 
 /// An engine on Postgres.
 #[cfg(feature = "postgres")]
@@ -42,6 +45,26 @@ pub type SqliteEngine = Engine<sqlx::Sqlite>;
 /// An engine on the database that its URL names at run time.
 #[cfg(feature = "any")]
 pub type AnyEngine = Engine<sqlx::Any>;
+
+/// What `#[with_pool]` says of a test function: an error where the feature `testing` is off.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __test_function {
+    ($($described:tt)*) => { $($described)* };
+}
+
+/// What `#[with_pool]` says of a test function: an error where the feature `testing` is off.
+#[cfg(not(feature = "testing"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __test_function {
+    ($($described:tt)*) => {
+        ::core::compile_error!(
+            "`#[with_pool]` on a test needs poolhouse's feature `testing`: write `poolhouse = { version = \"0.1\", features = [\"testing\"] }` below `[dev-dependencies]` in Cargo.toml"
+        )
+    };
+}
 
 /// What `#[with_pool]` expands to. Not for other use: it changes without notice.
 #[doc(hidden)]

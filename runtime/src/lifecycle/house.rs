@@ -116,10 +116,15 @@ impl House {
 
     /// Closes the engines, the last started first, and gives back what a test had; it is kept when the body has failed.
     /// The end of `main` is the end of the runtime, so there what goes on in the background is waited for as well.
-    pub(super) async fn close(mut self, signals: &Signals, failed: bool) {
+    ///
+    /// # Errors
+    ///
+    /// A test that rolls back has ended its transaction.
+    pub(super) async fn close(mut self, signals: &Signals, failed: bool) -> Result<(), Error> {
         close_all(mem::take(&mut self.started), signals.hurry()).await;
+        let mut outcome = Ok(());
         if let Some(isolated) = self.isolated.take() {
-            Box::pin(isolated.end(failed)).await;
+            outcome = Box::pin(isolated.end(failed)).await;
         }
         if self.plan.for_process {
             tokio::select! {
@@ -127,6 +132,7 @@ impl House {
                 () = signals.hurry().cancelled() => {}
             }
         }
+        outcome
     }
 
     /// The engine of a parameter.

@@ -76,7 +76,7 @@ where
     match signals.interrupt(early.keep(house.start())).await {
         Ok(started) => started?,
         Err(interrupted) => {
-            house.close(&signals, false).await;
+            house.close(&signals, false).await?;
             return Ok(Ended::Interrupted(interrupted));
         }
     }
@@ -95,6 +95,13 @@ where
     let failed = ended
         .as_ref()
         .is_ok_and(|ended| ended.has_failed(is_failure));
-    house.close(&signals, failed).await;
-    ended
+    match (house.close(&signals, failed).await, ended) {
+        (Ok(()), ended) => ended,
+        (Err(error), Ok(_)) if !failed => Err(error),
+        // The body's own failure comes first.
+        (Err(error), ended) => {
+            eprintln!("poolhouse: {error}");
+            ended
+        }
+    }
 }

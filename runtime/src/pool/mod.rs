@@ -48,12 +48,12 @@ use tokio_util::sync::CancellationToken;
 pub use self::checkout::Checkout;
 pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connector::Connector;
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::lent::{Asked, Lent};
 use self::on_sqlx::OnSqlx;
 use self::place::{Held, Places, give_up};
 pub(crate) use self::start::open_direct;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::start::open_for;
 pub use self::status::Status;
 pub(crate) use self::status::{Card, Holder};

@@ -12,6 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::hosts::SessionId;
 use super::meters::{Meters, Use};
 use crate::backend::begins_transaction;
+use crate::settings;
 
 /// Who has a connection.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub(crate) struct Card {
     transaction_control: AtomicBool,
     /// `None` outside the register, where nothing is counted.
     meters: Option<Meters>,
+    /// What is to last as long as a test that rolls back.
+    test: Option<Arc<settings::Hold>>,
     /// The pool's close waits for every connection of the register to be gone.
     _token: Option<TaskTrackerToken>,
 }
@@ -89,6 +92,9 @@ impl Card {
         if begins_transaction(sql.as_str()) {
             self.transaction_control.store(true, Relaxed);
         }
+        if let Some(test) = &self.test {
+            test.note(sql.as_str());
+        }
         if let Some(Hold {
             by: by @ (Holder::Engine | Holder::Statement(_)),
             ..
@@ -104,7 +110,7 @@ impl Card {
 
     /// The card of a connection outside the register.
     pub(super) fn alone(by: Holder) -> Arc<Self> {
-        let card = Arc::new(Self::new(None, None, None));
+        let card = Arc::new(Self::new(None, None, None, None));
         card.take(Instant::now(), by);
         card
     }
@@ -113,6 +119,7 @@ impl Card {
         session: Option<SessionId>,
         meters: Option<Meters>,
         token: Option<TaskTrackerToken>,
+        test: Option<Arc<settings::Hold>>,
     ) -> Self {
         if let Some(meters) = &meters {
             meters.enter(Use::Idle);
@@ -122,6 +129,7 @@ impl Card {
             hold: Mutex::new(None),
             transaction_control: AtomicBool::new(false),
             meters,
+            test,
             _token: token,
         }
     }
@@ -185,7 +193,11 @@ impl Drop for Card {
 
 /// Every connection that is open, wherever it is.
 #[derive(Default)]
-pub(super) struct Register(Mutex<Vec<Weak<Card>>>);
+pub(super) struct Register {
+    pub(super) cards: Mutex<Vec<Weak<Card>>>,
+    /// What is to last as long as a test that rolls back.
+    pub(super) test: Option<Arc<settings::Hold>>,
+}
 
 impl Register {
     pub(super) fn add(
@@ -194,15 +206,20 @@ impl Register {
         meters: &Meters,
         token: TaskTrackerToken,
     ) -> Arc<Card> {
-        let card = Arc::new(Card::new(session, Some(meters.clone()), Some(token)));
-        let mut cards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let card = Arc::new(Card::new(
+            session,
+            Some(meters.clone()),
+            Some(token),
+            self.test.clone(),
+        ));
+        let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
         cards.retain(|card| card.strong_count() > 0);
         cards.push(Arc::downgrade(&card));
         card
     }
 
     pub(super) fn cards(&self) -> Vec<Arc<Card>> {
-        let cards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
         cards.iter().filter_map(Weak::upgrade).collect()
     }
 

@@ -44,8 +44,11 @@ impl<DB: Backend> Yard<DB> {
     pub(super) fn new(connector: Arc<Connector<DB>>) -> Self {
         Self {
             meters: Meters::new(&connector.settings),
+            register: Register {
+                test: connector.settings.hold.clone(),
+                ..Register::default()
+            },
             connector,
-            register: Register::default(),
             counters: Counters::default(),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),

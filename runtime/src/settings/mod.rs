@@ -30,6 +30,7 @@ mod engine;
 mod error;
 mod fixtures;
 mod form;
+mod hold;
 mod hosts;
 mod layer;
 mod layers;
@@ -49,9 +50,16 @@ mod value;
 
 pub use builder::Settings;
 pub(crate) use connect::Prepare;
-pub(crate) use engine::{EngineSettings, LentToAny, TestFile, resolve};
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+pub(crate) use engine::TestFile;
+pub(crate) use engine::{EngineSettings, LentToAny, resolve};
 pub use error::SettingsError;
-pub(crate) use form::{Flavor, Isolation};
+pub(crate) use form::Flavor;
+#[cfg(feature = "testing")]
+pub(crate) use form::Isolation;
+#[cfg(feature = "testing")]
+pub(crate) use hold::Held;
+pub(crate) use hold::Hold;
 pub(crate) use hosts::{Hosts, Target};
 pub(crate) use layers::{InTest, Layers};
 pub(crate) use migrations::{Migrations, SharedMigrator};

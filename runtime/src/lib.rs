@@ -1,4 +1,17 @@
-#![doc = include_str!("../../README.md")]
+#![cfg_attr(not(doctest), doc = include_str!("guide/links.md"))]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
+compile_error!(
+    "poolhouse needs a database: enable one or more of its features `postgres`, `mysql` and `sqlite` in Cargo.toml"
+);
+
+#[cfg(all(feature = "ephemeral", not(unix)))]
+compile_error!(
+    "poolhouse's feature `ephemeral` starts database servers on Unix only: enable it under \
+     [target.'cfg(unix)'.dev-dependencies] in Cargo.toml"
+);
 
 mod backend;
 mod background;
@@ -6,6 +19,8 @@ mod dialect;
 mod engine;
 mod error;
 mod finder;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod lifecycle;
 mod pool;
 mod settings;
@@ -14,21 +29,35 @@ pub mod testing;
 #[cfg(not(feature = "testing"))]
 #[path = "testing/off.rs"]
 mod testing;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use poolhouse_macros::with_pool;
 pub use sqlx;
 
 pub use self::backend::Backend;
-pub use self::background::closed;
+pub use self::background::wait_closed;
 pub use self::dialect::{IsolationLevel, TransactionOptions};
 pub use self::engine::{Engine, Health, Server, Transaction};
 pub use self::error::{
-    AcquireError, AcquireKind, Error, StartError, TestError, TransactionError, UsageError,
+    AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,
+    UsageError,
 };
 pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
-pub use self::settings::{DatabaseUrl, IntoDuration, Settings, SettingsError};
+pub use self::settings::{
+    DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, RuntimeFlavor,
+    Settings, SettingsError,
+};
+#[cfg(feature = "actix-web")]
+pub use self::web::actix_web;
+#[cfg(feature = "axum")]
+pub use self::web::axum;
+#[cfg(feature = "rocket")]
+pub use self::web::rocket;
+#[cfg(feature = "web")]
+pub use self::web::{EngineName, Named, RequestTransaction};
 
 /// An engine on Postgres.
 #[cfg(feature = "postgres")]
@@ -70,7 +99,7 @@ macro_rules! __test_function {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::lifecycle::{
-        Attribute, House, Parameters, Plan, Request, parameter, parameter_with,
+        Attribute, Parameters, Plan, Request, RunningEngines, parameter, parameter_with,
     };
     pub use crate::testing::Test;
 }

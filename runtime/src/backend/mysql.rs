@@ -19,7 +19,7 @@ impl Backend for MySql {
 
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<MySqlConnectOptions> {
         let options: MySqlConnectOptions = url.expose().parse()?;
-        let options = options.statement_cache_capacity(settings.statement_cache as usize);
+        let options = options.statement_cache_capacity(super::statement_cache(url, settings));
         Ok(super::log_statements(options, settings))
     }
 
@@ -39,6 +39,11 @@ impl Backend for MySql {
             .as_database_error()
             .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
             .is_some_and(|error| error.number() == 1213)
+    }
+
+    fn spoils_connection(error: &sqlx::Error) -> bool {
+        // Before it looks at the values, the driver notes that an answer is to be read, and waits for it for ever after.
+        matches!(error, sqlx::Error::Protocol(_))
     }
 
     fn ends_session(error: &sqlx::Error) -> bool {

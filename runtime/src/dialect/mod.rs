@@ -16,13 +16,15 @@ mod transaction;
 pub(crate) const STILL_HELD: &str = "ROLLBACK TO SAVEPOINT poolhouse_test";
 
 pub(crate) use self::cockroach::COCKROACH;
-pub(crate) use self::description::{Dialect, Greeted, MigrationsLock, Session};
+pub(crate) use self::description::{Dialect, Greeted, Mark, MigrationsLock, Session};
 pub(crate) use self::diagnosis::{Diagnosis, tell, told, words};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
 pub(crate) use self::postgres::POSTGRES;
+#[cfg(feature = "web")]
+pub(crate) use self::schemes::is_conflict;
 pub(crate) use self::schemes::{SchemeError, dialect_of};
-pub(crate) use self::sql::begins_transaction;
+pub(crate) use self::sql::{Controls, begins_transaction};
 pub(crate) use self::sql::{first_words, is_one_of};
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::SQLITE;

@@ -3,27 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use once_cell::sync::OnceCell;
-use std::sync::Arc;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::house::House;
-
-/// A body ended by a signal.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Interrupted {
-    signal: i32,
-}
-
-impl Interrupted {
-    /// What a shell reports of a program that a signal has ended: 128 and its number.
-    pub(super) fn exit_code(self) -> i32 {
-        128 + self.signal
-    }
-}
+use super::ending::{Interrupted, Member};
+use super::shutdown::Shutdown;
 
 /// The signals of one run. A task listens, so that a body that blocks its thread does not keep a second signal from
 /// being heard.
@@ -32,26 +19,25 @@ pub(super) struct Signals {
     first: CancellationToken,
     /// Set at the second.
     second: CancellationToken,
-    number: Arc<OnceCell<i32>>,
+    number: Arc<OnceLock<i32>>,
     /// The time that a body has to return after the first; `None` when it does not listen.
     grace: Option<Duration>,
+    shutdown: Shutdown,
     listener: Option<AbortHandle>,
 }
 
 impl Signals {
-    /// Begins to listen, if the plan says so.
-    pub(super) fn listen(house: &House) -> Self {
+    /// Begins to listen, if `listens`. A first signal sets `shutdown`; a body that takes it has `grace` to return.
+    pub(super) fn listen(listens: bool, grace: Option<Duration>, shutdown: &Shutdown) -> Self {
         let mut signals = Self {
             first: CancellationToken::new(),
-            second: CancellationToken::new(),
-            number: Arc::new(OnceCell::new()),
-            grace: house
-                .plan
-                .takes_shutdown
-                .then(|| house.plan.shutdown_timeout()),
+            second: Member::force(),
+            number: Arc::new(OnceLock::new()),
+            grace,
+            shutdown: shutdown.clone(),
             listener: None,
         };
-        if !house.plan.listens() {
+        if !listens {
             return signals;
         }
         let (first, second, number) = (
@@ -59,7 +45,7 @@ impl Signals {
             signals.second.clone(),
             Arc::clone(&signals.number),
         );
-        let shutdown = house.shutdown.clone();
+        let shutdown = shutdown.clone();
         match Incoming::new() {
             Ok(mut incoming) => {
                 let listener = tokio::spawn(async move {
@@ -85,14 +71,15 @@ impl Signals {
         signals
     }
 
-    /// Runs something that simply stops at a signal.
+    /// Runs something that simply stops at a signal, or when the process ends because another run was interrupted.
     pub(super) async fn interrupt<T>(
-        &mut self,
+        &self,
+        member: &Member,
         work: impl Future<Output = T>,
     ) -> Result<T, Interrupted> {
         tokio::select! {
             output = work => Ok(output),
-            () = self.first.cancelled() => Err(self.interrupted()),
+            interrupted = self.interrupted(member) => Err(interrupted),
         }
     }
 
@@ -100,39 +87,46 @@ impl Signals {
     ///
     /// When this returns [`Interrupted`], the body has been dropped.
     pub(super) async fn watch<T>(
-        &mut self,
+        &self,
+        member: &Member,
         body: impl Future<Output = T>,
     ) -> Result<T, Interrupted> {
         let mut body = pin!(body);
-        tokio::select! {
+        let interrupted = tokio::select! {
             output = &mut body => return Ok(output),
-            () = self.first.cancelled() => {}
-        }
-        let Some(grace) = self.grace else {
-            return Err(self.interrupted());
+            interrupted = self.interrupted(member) => interrupted,
         };
+        let Some(grace) = self.grace else {
+            return Err(interrupted);
+        };
+        self.shutdown.begin();
         tokio::select! {
             output = body => Ok(output),
-            () = self.second.cancelled() => Err(self.interrupted()),
+            () = self.second.cancelled() => Err(interrupted),
+            () = member.is_stuck() => Err(interrupted),
             () = tokio::time::sleep(grace) => {
                 tracing::warn!(
                     "the body did not return within {} of the signal (shutdown_timeout) and is dropped",
                     humantime::format_duration(grace)
                 );
-                Err(self.interrupted())
+                Err(interrupted)
             }
         }
     }
 
     /// Set when everything that is left is to end now.
-    pub(super) fn hurry(&self) -> &CancellationToken {
+    pub(super) fn force(&self) -> &CancellationToken {
         &self.second
     }
 
-    fn interrupted(&self) -> Interrupted {
-        // Set before `first`, which the callers have seen.
-        Interrupted {
-            signal: self.number.get().copied().unwrap_or_default(),
+    /// Waits for a signal of this run's own, or of another one's that ends the process.
+    async fn interrupted(&self, member: &Member) -> Interrupted {
+        tokio::select! {
+            () = self.first.cancelled() => Interrupted {
+                // Set before `first`.
+                signal: self.number.get().copied().unwrap_or_default(),
+            },
+            interrupted = member.others_end() => interrupted,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The pool's face over a `sqlx::Pool`, for functions that take one.
 //!
 //! One engine has one pool, so that `max_size` is the truth: when a function asks for a `sqlx::Pool`, the engine runs
-//! on it too. What sqlx's pool does not have (validation by age, mending off the caller's path, the holders' places) it
+//! on it too. What sqlx's pool does not have (validation by age, recovery off the caller's path, the holders' places) it
 //! does not get here; its close gets the same limit.
 
 use std::iter;
@@ -9,28 +9,55 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{self, join_all};
-use sqlx::AssertSqlSafe;
 use sqlx::pool::PoolOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::Checkout;
-use super::close::{Ended, EndedHolder};
-use super::connector::Connector;
-use super::hosts::SessionId;
-use super::start::patiently;
-use super::status::{Holder, Status};
+use super::checkout::Checkout;
+use super::connecting::{Connector, SessionId, patiently};
+use super::registry::Holder;
+use super::report::{Ended, EndedHolder};
+use super::status::Status;
 use crate::backend::Backend;
+use crate::background;
 use crate::error::{AcquireError, StartError};
 use crate::settings::EngineSettings;
 
 pub(crate) struct OnSqlx<DB: Backend> {
     pool: sqlx::Pool<DB>,
     connector: Arc<Connector<DB>>,
-    /// The server's ids of the sessions that the pool ever opened.
+    /// The sessions that the pool has opened and that were there when they were last counted.
     sessions: Arc<Mutex<Vec<SessionId>>>,
     /// Connections opened before this are retired.
     opened_before: Arc<Mutex<Option<Instant>>>,
+}
+
+/// sqlx does not tell which connections it has closed, so the server is asked which of these sessions it still has, as
+/// soon as they are twice as many as there can be.
+async fn forget_ended<DB: Backend>(
+    connection: &mut DB::Connection,
+    connector: &Connector<DB>,
+    sessions: &Mutex<Vec<SessionId>>,
+) -> sqlx::Result<()> {
+    let session = connector.dialect().session.as_ref();
+    let Some(living) = session.and_then(|session| session.living) else {
+        return Ok(());
+    };
+    let known = lock(sessions).clone();
+    if known.len() < 2 * connector.settings.max_size as usize + 8 {
+        return Ok(());
+    }
+    let ids: Vec<&str> = known.iter().map(|session| &*session.id).collect();
+    let living = DB::text_of(connection, living(&ids.join(", "))).await?;
+    let is_ended = |session: &SessionId| !living.split(' ').any(|id| id == &*session.id);
+    lock(sessions).retain(|session| !(known.contains(session) && is_ended(session)));
+    Ok(())
+}
+
+fn lock(sessions: &Mutex<Vec<SessionId>>) -> std::sync::MutexGuard<'_, Vec<SessionId>> {
+    // Nothing panics while the lock is held.
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<DB: Backend> OnSqlx<DB> {
@@ -56,37 +83,41 @@ impl<DB: Backend> OnSqlx<DB> {
             })
             .after_connect({
                 let sessions = Arc::clone(&sessions);
-                let session_sql = settings.session.clone();
                 let connector = Arc::clone(&connector);
                 move |connection, _| {
                     let connector = Arc::clone(&connector);
                     let sessions = Arc::clone(&sessions);
-                    let session_sql = session_sql.clone();
                     Box::pin(async move {
-                        if let Some(sql) = session_sql {
-                            DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql))).await?;
-                        }
+                        connector.run_session(connection).await?;
                         if let Some(session) = connector.greet(connection, 0).await? {
-                            sessions
-                                .lock()
-                                .unwrap_or_else(PoisonError::into_inner)
-                                .push(session);
+                            forget_ended::<DB>(connection, &connector, &sessions).await?;
+                            lock(&sessions).push(session);
                         }
                         connector.hold(connection).await
                     })
                 }
             });
         let pool = options.connect_lazy_with(connector.options().clone());
+        let attempts = TaskTracker::new();
+        let mut unfinished = CloseIfDropped(Some((pool.clone(), attempts.clone())));
         if !settings.lazy {
             let first = patiently(&connector, || {
+                // To its end, because one that is dropped half-way would leave the server with half a session.
                 let pool = pool.clone();
-                async move { pool.acquire().await.map(drop) }
+                let attempt = attempts.spawn(async move { pool.acquire().await.map(drop) });
+                let connector = &connector;
+                async move {
+                    let attempt = attempt.await;
+                    let attempt = attempt.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+                    attempt.map_err(|error| connector.conceal(error))
+                }
             });
             if let Err(error) = first.await {
                 pool.close().await;
                 return Err(error);
             }
         }
+        unfinished.0 = None;
         Ok(Self {
             pool,
             connector,
@@ -107,6 +138,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::timed_out(settings, &self.status(settings), None::<(Holder, _)>)
             }
             error => {
+                let error = self.connector.conceal(error);
                 let diagnosis = self.connector.dialect().diagnosis(&error);
                 AcquireError::connect(settings, &diagnosis, error)
             }
@@ -165,12 +197,24 @@ impl<DB: Backend> OnSqlx<DB> {
                 session: None,
             })
             .collect();
-        let sessions = self
-            .sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let sessions = lock(&self.sessions).clone();
         let unreachable = self.connector.end_sessions(&sessions).await.err();
         (ended, unreachable.map(|error| error.to_string()))
+    }
+}
+
+/// Closes the pool of a start that is dropped half-way, once its attempts to connect are over: sqlx's own drop says no
+/// goodbye.
+struct CloseIfDropped<DB: Backend>(Option<(sqlx::Pool<DB>, TaskTracker)>);
+
+impl<DB: Backend> Drop for CloseIfDropped<DB> {
+    fn drop(&mut self) {
+        if let Some((pool, attempts)) = self.0.take() {
+            background::spawn(async move {
+                attempts.close();
+                attempts.wait().await;
+                pool.close().await;
+            });
+        }
     }
 }

@@ -39,24 +39,25 @@ mod names;
 mod pooler;
 mod program;
 mod read;
+mod secrets;
 mod servers;
 mod setters;
 mod sharing;
 mod sources;
+mod table;
 #[cfg(test)]
 mod tests;
 mod url;
 mod value;
+mod words;
 
 pub use builder::Settings;
 pub(crate) use connect::Prepare;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) use engine::TestFile;
 pub(crate) use engine::{EngineSettings, LentToAny, resolve};
-pub use error::SettingsError;
-pub(crate) use form::Flavor;
-#[cfg(feature = "testing")]
-pub(crate) use form::Isolation;
+pub use error::{ParseError, SettingsError};
+pub(crate) use form::MOST_CONNECTIONS;
 #[cfg(feature = "testing")]
 pub(crate) use hold::Held;
 pub(crate) use hold::Hold;
@@ -65,6 +66,8 @@ pub(crate) use layers::{InTest, Layers};
 pub(crate) use migrations::{Migrations, SharedMigrator};
 pub(crate) use names::{nearest, section};
 pub(crate) use program::ProgramSettings;
+pub(crate) use secrets::conceal;
 pub use setters::IntoDuration;
 pub(crate) use sources::Sources;
 pub use url::DatabaseUrl;
+pub use words::{IntoWord, Isolation, LogLevel, Pooler, RuntimeFlavor};

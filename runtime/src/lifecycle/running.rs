@@ -1,0 +1,221 @@
+//! The started engines of one run.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::Plan;
+use super::shutdown::Shutdown;
+use crate::backend::Backend;
+use crate::background;
+use crate::engine::{Engine, ErasedEngine};
+use crate::error::Error;
+use crate::finder::{self, Scope};
+use crate::settings::Settings;
+use crate::testing::{self, Isolated};
+
+/// The engines of one run, from look-up to close.
+///
+/// When they are dropped while they are started, because the run's future was dropped, they are closed in tasks.
+pub struct RunningEngines {
+    pub(super) plan: Box<Plan>,
+    pub(super) shutdown: Shutdown,
+    /// Where the engines are known.
+    scope: Scope,
+    /// Those whose start was begun, whatever has become of it.
+    begun: Vec<Arc<dyn ErasedEngine>>,
+    /// Each with its index in the plan, in whose order they are once all are started.
+    started: Started,
+    /// The databases of a test.
+    isolated: Option<Isolated>,
+}
+
+type Started = Vec<(usize, Arc<dyn ErasedEngine>)>;
+
+impl RunningEngines {
+    /// The engines of a plan, none of them started.
+    pub(super) fn new(plan: Box<Plan>) -> Self {
+        Self {
+            plan,
+            shutdown: Shutdown::new(),
+            scope: Scope::current(),
+            begun: Vec::new(),
+            started: Vec::new(),
+            isolated: None,
+        }
+    }
+
+    /// The longest from a signal to the end of the closes.
+    pub(super) fn longest_end(&self) -> Duration {
+        let closes = self.plan.engines.iter();
+        let close = closes.map(|planned| planned.settings.close_timeout).max();
+        let grace = self.plan.grace().unwrap_or_default();
+        grace.saturating_add(close.unwrap_or_default())
+    }
+
+    /// Starts every engine, in a test on a database of its own.
+    pub(super) async fn start(&mut self) -> Result<(), Error> {
+        let Some(test) = &self.plan.test else {
+            return self.start_engines().await;
+        };
+        let engines = self.plan.engines.iter_mut();
+        let engines = engines.map(|planned| &mut planned.settings);
+        // Boxed, because every lifespan function would carry it, and only tests have it.
+        self.isolated = Some(Box::pin(Isolated::new(test, engines)).await?);
+        self.start_engines().await?;
+        let seeded = Box::pin(self.seed()).await;
+        if seeded.is_err() {
+            self.close_all(&CancellationToken::new()).await;
+        }
+        seeded
+    }
+
+    /// Runs the fixture functions of a test.
+    async fn seed(&self) -> Result<(), Error> {
+        for (index, engine) in &self.started {
+            testing::seed(&self.plan.engines[*index].settings, engine.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts every engine, side by side. When one fails, the starts of the others are cancelled, and what is open is
+    /// closed again.
+    ///
+    /// An engine belongs here from the moment that it is started, so that a start which is dropped half-way leaves
+    /// none behind.
+    async fn start_engines(&mut self) -> Result<(), Error> {
+        // `main`'s engine is the one that the process knows, if it was looked up before there was a runtime.
+        let scopes = [self.scope, Scope::Process];
+        let scopes = &scopes[..1 + usize::from(self.plan.for_process)];
+        for planned in &self.plan.engines {
+            let settings = &planned.settings;
+            let build = || (planned.build)(Arc::clone(settings));
+            let (engine, _) = finder::find_or_make(scopes, &settings.engine, build)?;
+            self.begun.push(engine);
+        }
+        let mut starts = FuturesUnordered::new();
+        for (index, planned) in self.plan.engines.iter().enumerate() {
+            let engine = Arc::clone(&self.begun[index]);
+            let settings = Arc::clone(&planned.settings);
+            let base = planned.base;
+            starts.push(async move { (index, engine.start_with(settings, base).await) });
+        }
+        let mut failure = None;
+        while let Some((index, result)) = starts.next().await {
+            match result {
+                Ok(()) => {
+                    let engine = Arc::clone(&self.begun[index]);
+                    if self.plan.for_process {
+                        finder::publish(Arc::clone(&engine));
+                    }
+                    self.started.push((index, engine));
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        drop(starts);
+        self.started.sort_by_key(|(index, _)| *index);
+        match failure {
+            None => Ok(()),
+            Some(error) => {
+                self.close_all(&CancellationToken::new()).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes the engines, side by side, and gives back what a test had; it is kept when the body has failed.
+    /// The end of `main` is the end of the runtime, so there what goes on in the background is waited for as well.
+    ///
+    /// # Errors
+    ///
+    /// A test that rolls back has ended its transaction.
+    pub(super) async fn close(
+        mut self,
+        force: &CancellationToken,
+        failed: bool,
+    ) -> Result<(), Error> {
+        self.close_all(force).await;
+        let mut outcome = Ok(());
+        if let Some(isolated) = self.isolated.take() {
+            outcome = Box::pin(isolated.end(failed)).await;
+        }
+        if self.plan.for_process {
+            tokio::select! {
+                () = background::wait_closed() => {}
+                () = force.cancelled() => {}
+            }
+        }
+        outcome
+    }
+
+    /// Closes every engine that is started, and waits for starts that were cancelled. All of them at once: no engine needs
+    /// another one to close, and each has its `close_timeout` from the same moment on.
+    async fn close_all(&mut self, force: &CancellationToken) {
+        let started = mem::take(&mut self.started);
+        let begun = mem::take(&mut self.begun);
+        let closes = started.iter().map(|(_, engine)| engine.close(force));
+        let settled = join_all(begun.iter().map(|engine| engine.settled()));
+        let settled = force.run_until_cancelled(settled);
+        futures_util::future::join(join_all(closes), settled).await;
+        drop(started);
+        self.forget(begun);
+    }
+
+    /// Forgets the engines that nobody else has.
+    fn forget(&self, engines: Vec<Arc<dyn ErasedEngine>>) {
+        for engine in engines {
+            finder::forget(&[self.scope, Scope::Process], engine);
+        }
+    }
+
+    /// The engine of a parameter.
+    pub(super) fn engine<DB: Backend>(
+        &self,
+        settings: Option<&Settings>,
+    ) -> Result<Engine<DB>, Error> {
+        let name = self.plan.name_of(settings);
+        let planned = self.plan.engines.iter().zip(&self.started);
+        let mut planned = planned.filter(|(planned, _)| planned.settings.engine == name);
+        match planned.next() {
+            Some((planned, (_, engine))) => {
+                finder::typed(engine.as_ref(), || Ok(Arc::clone(&planned.settings)))
+            }
+            None => {
+                unreachable!("every parameter has planned its engine, and all of them were started")
+            }
+        }
+    }
+}
+
+impl Drop for RunningEngines {
+    /// The run's future was dropped. The closes begin now, and go on in tasks.
+    fn drop(&mut self) {
+        let started = mem::take(&mut self.started);
+        for (_, engine) in &started {
+            engine.begin_close();
+        }
+        drop(started);
+        let begun = mem::take(&mut self.begun);
+        let isolated = self.isolated.take();
+        if begun.is_empty() {
+            return;
+        }
+        let scope = self.scope;
+        background::spawn(async move {
+            join_all(begun.iter().map(|engine| engine.settled())).await;
+            for engine in begun {
+                finder::forget(&[scope, Scope::Process], engine);
+            }
+            drop(isolated);
+        });
+    }
+}

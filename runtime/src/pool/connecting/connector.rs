@@ -1,0 +1,472 @@
+//! Opening a connection, and saying goodbye to it.
+
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::Instrument;
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
+
+use super::super::driver_state::{depth, recount};
+use super::borrowed::Lent;
+use super::credentials::Credentials;
+use super::hosts::{Hosts, SessionId};
+use super::terminations::{Terminations, within};
+use crate::backend::{Backend, Dialect, Greeted, OptionsOf};
+use crate::background;
+use crate::dialect::{STILL_HELD, dialect_of, tell, words};
+use crate::error::{Error, StartError};
+use crate::settings::EngineSettings;
+
+/// How long a goodbye may take. A peer that is there needs a round trip at most; one that is black-holed never answers,
+/// and its slot is wanted back.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Opens connections of one engine.
+pub(crate) struct Connector<DB: Backend> {
+    pub(crate) settings: Arc<EngineSettings>,
+    /// What the URL says.
+    configured: &'static Dialect,
+    /// What answers there, where that is another.
+    spoken: OnceLock<&'static Dialect>,
+    /// The server's, as its first session told.
+    version: OnceLock<String>,
+    /// Whether a pooler was looked for.
+    looked: AtomicBool,
+    pub(in crate::pool) hosts: Hosts<DB>,
+    pub(in crate::pool) credentials: Credentials<DB>,
+    /// Opens connections past a pooler, when it is known where the server is.
+    direct: Option<Arc<Self>>,
+    lent: Option<Arc<Lent<DB>>>,
+    /// Held by the connection that is saying goodbye, where they do so in turn.
+    goodbyes: tokio::sync::Mutex<()>,
+    pub(super) terminations: Terminations,
+}
+
+/// A new connection. If nobody takes it, it says goodbye by itself.
+pub(crate) struct Opened<DB: Backend> {
+    /// `None` once it was taken.
+    connection: Option<DB::Connection>,
+    /// The server's id of the session; `None` for SQLite, or when the server did not tell.
+    pub(crate) session: Option<SessionId>,
+    connector: Arc<Connector<DB>>,
+}
+
+impl<DB: Backend> Opened<DB> {
+    pub(crate) fn take(mut self) -> DB::Connection {
+        match self.connection.take() {
+            Some(connection) => connection,
+            None => unreachable!("only what consumes the whole takes the connection"),
+        }
+    }
+
+    /// [`Connector::look_for_pooler`]; what fails here is for the connection's first user to find out.
+    pub(in crate::pool) async fn look_for_pooler(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            let limit = self.connector.settings.connect_timeout;
+            let _ = timeout(limit, self.connector.look_for_pooler(connection)).await;
+        }
+    }
+
+    pub(in crate::pool) async fn goodbye(self) {
+        let connector = Arc::clone(&self.connector);
+        connector.goodbye(self.take()).await;
+    }
+}
+
+impl<DB: Backend> Drop for Opened<DB> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let connector = Arc::clone(&self.connector);
+            background::spawn(async move { connector.goodbye(connection).await });
+        }
+    }
+}
+
+impl<DB: Backend> Connector<DB> {
+    /// Reads the URL with the driver's own parser and lets `connect_with` have the last word.
+    ///
+    /// # Errors
+    ///
+    /// The URL is of another database, or the driver does not accept it.
+    pub(crate) fn new(settings: impl Into<Arc<EngineSettings>>) -> Result<Self, Error> {
+        let settings = settings.into();
+        let Some(dialect) = DB::dialect(&settings.url) else {
+            let configured =
+                dialect_of(&settings.url).map_err(|error| StartError::scheme(&settings, &error))?;
+            return Err(StartError::wrong_kind(&settings, configured.name, DB::KIND).into());
+        };
+        let hosts = Hosts::new(&settings, dialect)?;
+        let credentials = Credentials::new(&settings)?;
+        if settings.pooler.is_some() && DB::CLEAR_POOLED.is_none() {
+            return Err(StartError::no_pooler(&settings, DB::KIND).into());
+        }
+        let direct = match settings.past_the_pooler() {
+            Some(direct) => Some(Arc::new(Self::new(direct)?)),
+            None => None,
+        };
+        Ok(Self {
+            direct,
+            lent: Lent::of(settings.lent.as_ref()),
+            settings,
+            configured: dialect,
+            spoken: OnceLock::new(),
+            version: OnceLock::new(),
+            looked: AtomicBool::new(false),
+            hosts,
+            credentials,
+            goodbyes: tokio::sync::Mutex::default(),
+            terminations: Terminations::default(),
+        })
+    }
+
+    /// Opens a connection as [`connect`](Connector::connect) does, in a task of its own: an opening that was dropped
+    /// half-way would leave the server with half a session, so it goes on to its end although nobody waits for it any more.
+    pub(crate) async fn connect_to_the_end(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
+        let (sender, receiver) = oneshot::channel();
+        let connector = Arc::clone(self);
+        // Boxed, because it is large and each of what follows moves it.
+        let opening = Box::pin(async move {
+            // If it is not wanted, it says goodbye.
+            let _ = sender.send(connector.connect().await);
+        });
+        background::spawn(opening.in_current_span().with_current_subscriber());
+        let gone = "the runtime is shut down";
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(sqlx::Error::Io(io::Error::other(gone))))
+    }
+
+    /// Opens one connection within `connect_timeout` and runs `session` on it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the driver, without what the settings know to be a secret.
+    pub(crate) async fn connect(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
+        let opened = self.connect_untold().await;
+        opened.map_err(|error| self.conceal(error))
+    }
+
+    /// Cuts out of an error what the settings know to be a secret.
+    pub(in crate::pool) fn conceal(&self, error: sqlx::Error) -> sqlx::Error {
+        match self.settings.without_secrets(&words(&error)) {
+            Some(words) => tell(words, self.dialect().diagnosis(&error)),
+            None => error,
+        }
+    }
+
+    /// Says which parameters of the URL have no effect.
+    pub(crate) fn warn_of_ignored(&self) {
+        self.hosts.warn_of_ignored(&self.settings);
+    }
+
+    async fn connect_untold(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
+        let limit = self.settings.connect_timeout;
+        if let Ok(Some(opened)) = timeout(limit, self.connect_lent()).await {
+            return Ok(opened);
+        }
+        let connect = |host| {
+            let options = self.hosts.options_of(host);
+            within(limit, "connect_timeout", self.open(options))
+        };
+        let (host, mut connection) = self.hosts.open(self.dialect(), limit, connect).await?;
+        let prepared = within(
+            limit,
+            "connect_timeout",
+            self.prepare(&mut connection, host, None),
+        )
+        .await;
+        match prepared {
+            Ok(session) => Ok(Opened {
+                connection: Some(connection),
+                session,
+                connector: Arc::clone(self),
+            }),
+            Err(error) => {
+                // One that does not answer gets no goodbye.
+                let _ = timeout(GOODBYE_LIMIT, connection.close()).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a connection with these options, or with what the program makes of them.
+    async fn open(&self, options: &OptionsOf<DB>) -> sqlx::Result<DB::Connection> {
+        let prepared = self.credentials.fetch(options).await?;
+        let opening = match &self.lent {
+            Some(lent) => lent.open(&prepared.options).await,
+            None => prepared.options.connect().await,
+        };
+        opening.map_err(|error| self.credentials.explain(self.dialect(), &prepared, error))
+    }
+
+    /// The database's own ways: those of the one that answers, once that is known.
+    pub(crate) fn dialect(&self) -> &'static Dialect {
+        self.spoken.get().copied().unwrap_or(self.configured)
+    }
+
+    /// Another database than the URL says, once one has answered.
+    #[cfg(all(feature = "testing", feature = "postgres"))]
+    pub(crate) fn another(&self) -> Option<&'static Dialect> {
+        self.spoken.get().copied()
+    }
+
+    /// The options of the host that the last connection was opened to.
+    pub(crate) fn options(&self) -> &OptionsOf<DB> {
+        self.hosts.options()
+    }
+
+    /// Asks a connection for a sign of life, and whether it still is what is wanted.
+    pub(in crate::pool) async fn check(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> sqlx::Result<bool> {
+        if self.hosts.asks() {
+            return self.hosts.still_right(connection, self.dialect()).await;
+        }
+        connection.ping().await?;
+        Ok(true)
+    }
+
+    /// A connection that was lent to the engine, as long as one is left that works.
+    async fn connect_lent(self: &Arc<Self>) -> Option<Opened<DB>> {
+        let lent = self.lent.as_ref()?;
+        while let Some(mut connection) = lent.take() {
+            match self.prepare(&mut connection, 0, lent.session()).await {
+                Ok(session) => {
+                    lent.note_session(session.clone());
+                    return Some(Opened {
+                        connection: Some(connection),
+                        session,
+                        connector: Arc::clone(self),
+                    });
+                }
+                Err(error) => {
+                    tracing::debug!(engine = %self.settings.engine, %error, "a lent connection has ended");
+                }
+            }
+        }
+        None
+    }
+
+    /// The same for code that knows the database, as [`open_for`](super::open_for).
+    #[cfg(all(feature = "testing", feature = "postgres"))]
+    pub(crate) fn connect_for(
+        self: &Arc<Self>,
+    ) -> futures_core::future::BoxFuture<'_, sqlx::Result<Opened<DB>>> {
+        Box::pin(self.connect())
+    }
+
+    /// The connector to use for what needs a session of the server's own: past the pooler, if it is known how.
+    pub(crate) fn direct(self: &Arc<Self>) -> &Arc<Self> {
+        self.direct.as_ref().unwrap_or(self)
+    }
+
+    /// Whether the database lives in this process's memory and dies with its last connection.
+    pub(crate) fn in_memory(&self) -> bool {
+        // A test's file is no such database, whatever its folder is called.
+        self.settings.file.is_none() && (self.dialect().in_memory)(self.settings.url.expose())
+    }
+
+    /// The server's version, if a session has told it, or an earlier engine has asked for it: on the connection that was
+    /// lent to this one, or of a library, which is the same for all engines.
+    pub(crate) fn known_version(&self) -> Option<String> {
+        let of_library = || self.dialect().library?.get().cloned();
+        let told = self.version.get().cloned();
+        told.or_else(of_library)
+            .or_else(|| self.lent.as_ref()?.version())
+    }
+
+    /// Keeps the server's version for the next engine.
+    pub(crate) fn note_version(&self, version: &str) {
+        if let Some(library) = self.dialect().library {
+            library.get_or_init(|| version.to_owned());
+        }
+        if let Some(lent) = &self.lent {
+            lent.note_version(version);
+        }
+    }
+
+    /// Whether it is not known yet if there is a pooler that nobody has told us of.
+    pub(crate) fn is_to_look_for_pooler(&self) -> bool {
+        let is_known = || {
+            let lent = self.lent.as_ref();
+            lent.is_some_and(|lent| lent.version().is_some())
+        };
+        self.dialect().pooler_sign.is_some()
+            && self.settings.pooler.is_none()
+            && !self.looked.load(Relaxed)
+            && !is_known()
+    }
+
+    /// Says so, once, when there seems to be a pooler that nobody has told us of. Not of a connection that another engine
+    /// has asked before.
+    pub(crate) async fn look_for_pooler(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> sqlx::Result<()> {
+        let Some(sign) = self.dialect().pooler_sign else {
+            return Ok(());
+        };
+        if !self.is_to_look_for_pooler() || self.looked.swap(true, Relaxed) {
+            return Ok(());
+        }
+        if DB::number(connection, sign).await? != 0 {
+            tracing::warn!(
+                engine = %self.settings.engine,
+                "a pooler seems to stand between here and the server: what the driver has set for its session did not reach \
+                 it. In transaction mode, statements meet sessions where they are not prepared, and fail or give the answers \
+                 of others: set pooler = \"pgbouncer\". {}",
+                self.settings.describe("url"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Makes a connection what the settings want, and asks for the id of its session unless that is known.
+    async fn prepare(
+        &self,
+        connection: &mut DB::Connection,
+        host: usize,
+        known: Option<SessionId>,
+    ) -> sqlx::Result<Option<SessionId>> {
+        self.run_session(connection).await?;
+        let session = match known {
+            Some(known) => Some(known),
+            None => self.greet(connection, host).await?,
+        };
+        self.hold(connection).await?;
+        Ok(session)
+    }
+
+    /// Runs `session` on a new connection. The driver logs nothing of it, whatever `log_queries` says: there may be secrets
+    /// in it.
+    pub(in crate::pool) async fn run_session(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> sqlx::Result<()> {
+        if let Some(sql) = &self.settings.session {
+            let statement = sqlx::raw_sql(AssertSqlSafe(sql.clone()));
+            let run = DB::execute(connection, statement);
+            run.with_subscriber(NoSubscriber::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the id of a session; `None` where it has none, or one that means nothing to us.
+    pub(in crate::pool) async fn greet(
+        &self,
+        connection: &mut DB::Connection,
+        host: usize,
+    ) -> sqlx::Result<Option<SessionId>> {
+        // The pooler's session of this moment, which is somebody else's the next.
+        if self.settings.pooler.is_some() {
+            return Ok(None);
+        }
+        while let Some(session) = &self.dialect().session {
+            let answer = DB::text(connection, session.greet).await?;
+            match (session.read)(&answer) {
+                Greeted::Id { id, since, version } => {
+                    if let Some(version) = version {
+                        let _ = self.version.set(version);
+                    }
+                    return Ok(Some(SessionId { id, since, host }));
+                }
+                Greeted::Speaks(other) => {
+                    let _ = self.spoken.set(other);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Begins the transaction that the connection is held in, in a test that rolls back.
+    pub(in crate::pool) async fn hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
+        if !self.settings.held {
+            return Ok(());
+        }
+        let (others_only_read, begin) = self.dialect().hold;
+        if let Some(sql) = others_only_read {
+            DB::execute(connection, sqlx::raw_sql(sql)).await?;
+        }
+        DB::TransactionManager::begin(connection, Some(begin.into_sql_str())).await?;
+        if let Some(hold) = &self.settings.hold {
+            hold.begun();
+        }
+        Ok(())
+    }
+
+    /// Looks whether the connection is still in the transaction that it is held in.
+    async fn end_hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
+        let Some(hold) = &self.settings.hold else {
+            return Ok(());
+        };
+        let idle_depth = self.settings.idle_depth();
+        while depth::<DB>(connection) > idle_depth {
+            DB::TransactionManager::rollback(connection).await?;
+        }
+        if depth::<DB>(connection) < idle_depth {
+            // The driver has rolled it back, after a nested transaction was cancelled while it began.
+            return Ok(());
+        }
+        // The transaction's first savepoint ends with it. The server answers so in a failed transaction too.
+        match DB::execute(connection, sqlx::raw_sql(STILL_HELD)).await {
+            Ok(_) => hold.lasted(),
+            Err(sqlx::Error::Database(error)) => {
+                tracing::debug!(engine = %self.settings.engine, %error, "a transaction that was to be rolled back has ended");
+                hold.ended();
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Reads what is still to be read, tells the server, and closes. Never longer than its limit.
+    pub(crate) async fn goodbye(&self, mut connection: DB::Connection) {
+        let farewell = async {
+            let _turn = if self.dialect().closes_in_turn {
+                Some(self.goodbyes.lock().await)
+            } else {
+                None
+            };
+            // Unread data in the socket would make the operating system answer the server with a reset.
+            connection.flush().await?;
+            self.end_hold(&mut connection).await?;
+            match &self.lent {
+                Some(lent) => {
+                    if depth::<DB>(&connection) > self.settings.idle_depth() {
+                        recount::<DB>(&mut connection).await?;
+                    }
+                    lent.give_back(connection);
+                    Ok(())
+                }
+                None => connection.close().await,
+            }
+        };
+        self.within_goodbye(farewell).await;
+    }
+
+    /// Tells the server and closes, without reading what is still to be read.
+    pub(in crate::pool) async fn goodbye_unread(&self, connection: DB::Connection) {
+        self.within_goodbye(connection.close()).await;
+    }
+
+    async fn within_goodbye(&self, farewell: impl Future<Output = sqlx::Result<()>>) {
+        match timeout(GOODBYE_LIMIT, farewell).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(engine = %self.settings.engine, %error, "a connection was already gone at its goodbye");
+            }
+            Err(_) => {
+                tracing::debug!(engine = %self.settings.engine, "a connection did not answer at its goodbye");
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `before_connect`: connect options that are made anew for each connection.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use crate::backend::{Backend, Diagnosis, Dialect, OptionsOf, tell, words};
+use crate::settings::{EngineSettings, Prepare, SettingsError};
+
+/// The program's own function, if there is one.
+pub(in crate::pool) struct Credentials<DB: Backend> {
+    prepare: Option<Prepare<OptionsOf<DB>>>,
+    /// Where it was given.
+    origin: String,
+}
+
+/// Connect options for one connection.
+pub(super) struct Prepared<'a, O: Clone> {
+    pub(super) options: Cow<'a, O>,
+    /// When the program made them.
+    fetched: Option<SystemTime>,
+}
+
+impl<DB: Backend> Credentials<DB> {
+    /// # Errors
+    ///
+    /// It is for another driver.
+    pub(super) fn new(settings: &EngineSettings) -> Result<Self, SettingsError> {
+        let (prepare, origin) = settings.before_connect()?.unzip();
+        Ok(Self {
+            prepare,
+            origin: origin.unwrap_or_default(),
+        })
+    }
+
+    pub(in crate::pool) fn are_fetched(&self) -> bool {
+        self.prepare.is_some()
+    }
+
+    /// The options for the next connection.
+    ///
+    /// # Errors
+    ///
+    /// What the program's function says, which may pass.
+    pub(super) async fn fetch<'a>(
+        &self,
+        options: &'a OptionsOf<DB>,
+    ) -> sqlx::Result<Prepared<'a, OptionsOf<DB>>> {
+        let Some(prepare) = &self.prepare else {
+            return Ok(Prepared {
+                options: Cow::Borrowed(options),
+                fetched: None,
+            });
+        };
+        let options = prepare(options.clone()).await.map_err(|error| {
+            let diagnosis = Diagnosis::retry(
+                "before_connect failed",
+                "see to what it needs, such as the service that gives the secrets",
+            );
+            tell(
+                format!("{error}; before_connect ({})", self.origin),
+                diagnosis,
+            )
+        })?;
+        Ok(Prepared {
+            options: Cow::Owned(options),
+            fetched: Some(SystemTime::now()),
+        })
+    }
+
+    /// Adds to a server's refusal when the secrets were fetched that it did not accept.
+    pub(super) fn explain<O: Clone>(
+        &self,
+        dialect: &Dialect,
+        prepared: &Prepared<'_, O>,
+        error: sqlx::Error,
+    ) -> sqlx::Error {
+        let (sqlx::Error::Database(_), Some(fetched)) = (&error, prepared.fetched) else {
+            return error;
+        };
+        let diagnosis = dialect.diagnosis(&error);
+        let words = format!(
+            "{}; the credentials were fetched at {} by before_connect ({})",
+            words(&error),
+            humantime::format_rfc3339_seconds(fetched),
+            self.origin
+        );
+        tell(words, diagnosis)
+    }
+}

@@ -16,3 +16,5 @@ mod postgres;
 mod rollback;
 mod scenarios;
 mod sqlite;
+#[path = "../torture/mod.rs"]
+mod torture;

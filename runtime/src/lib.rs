@@ -2,6 +2,7 @@
 
 mod backend;
 mod background;
+mod dialect;
 mod engine;
 mod error;
 mod finder;
@@ -15,13 +16,16 @@ pub use sqlx;
 
 pub use self::backend::Backend;
 pub use self::background::closed;
-pub use self::engine::{Engine, Health, IsolationLevel, Server, Transaction, TransactionOptions};
-pub use self::error::{AcquireError, AcquireKind, Error, StartError, TransactionError, UsageError};
+pub use self::dialect::{IsolationLevel, TransactionOptions};
+pub use self::engine::{Engine, Health, Server, Transaction};
+pub use self::error::{
+    AcquireError, AcquireKind, Error, StartError, TestError, TransactionError, UsageError,
+};
 pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
-pub use self::settings::{DatabaseUrl, IntoDuration, Seeded, Settings, SettingsError};
-pub use self::testing::{TestDatabase, TestDatabaseState, TestError};
+pub use self::settings::{DatabaseUrl, IntoDuration, Settings, SettingsError};
+pub use self::testing::{Seeded, TestDatabase, TestDatabaseState};
 
 /// An engine on Postgres.
 #[cfg(feature = "postgres")]

@@ -3,18 +3,15 @@
 use sqlx::Any;
 use sqlx::any::AnyConnectOptions;
 
-use super::{Backend, Dialect, KINDS, cockroach};
+use super::{Backend, cockroach};
+use crate::dialect::{Dialect, dialect_of};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 impl Backend for Any {
     const KIND: &'static str = "Any";
 
     fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect> {
-        KINDS
-            .iter()
-            .filter(|kind| kind.engine.is_some())
-            .map(|kind| kind.dialect)
-            .find(|dialect| dialect.schemes.contains(&url.scheme()))
+        dialect_of(url).ok()
     }
 
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<AnyConnectOptions> {

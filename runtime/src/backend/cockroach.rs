@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use url::Url;
 
-use super::dialect::{COCKROACH, POSTGRES};
+use crate::dialect::{COCKROACH, POSTGRES};
 use crate::settings::DatabaseUrl;
 
 /// Where the URL names no port: <https://www.cockroachlabs.com/docs/stable/connection-parameters>.

@@ -11,16 +11,13 @@
 mod any;
 #[cfg(any(feature = "any", feature = "postgres"))]
 mod cockroach;
-mod dialect;
 mod executes;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-mod told;
 
 use std::future::ready;
 use std::sync::Arc;
@@ -30,14 +27,12 @@ use futures_core::stream::BoxStream;
 use sqlx::{ConnectOptions, Connection, Database, Execute, SqlStr};
 use sqlx_core::describe::Describe;
 
-pub(crate) use self::dialect::{Diagnosis, Dialect, Greeted, MigrationsLock, words};
 pub(crate) use self::executes::{Executes, Step, all, count, first};
-pub(crate) use self::sql::begins_transaction;
-pub(crate) use self::told::{tell, told};
-use crate::engine::{self, ErasedEngine};
-use crate::error::{Error, StartError};
+// Until their users name `dialect` themselves.
+pub(crate) use crate::dialect::{
+    Diagnosis, Dialect, Greeted, MigrationsLock, begins_transaction, tell, told, words,
+};
 use crate::settings::{DatabaseUrl, EngineSettings};
-use crate::testing::{self, Ground};
 
 /// The driver's own connect options of a database.
 pub(crate) type OptionsOf<DB> = <<DB as Database>::Connection as Connection>::Options;
@@ -53,10 +48,6 @@ pub trait Backend: Executes + sealed::Sealed {
     /// The name of the kind, as errors print it.
     #[doc(hidden)]
     const KIND: &'static str;
-
-    /// The URL of a test's engine where nobody gives one; `None` when that is an error.
-    #[doc(hidden)]
-    const TEST_URL: Option<&'static str> = None;
 
     /// Where in the SQL an error is, as a count of characters from 1, when the server tells.
     #[doc(hidden)]
@@ -174,119 +165,6 @@ fn log_statements<O: ConnectOptions>(options: O, settings: &EngineSettings) -> O
     options
         .log_statements(level)
         .log_slow_statements(log::LevelFilter::Warn, settings.slow_query)
-}
-
-/// A row of the table of kinds: what is known of a database before its type is.
-struct Kind {
-    dialect: &'static Dialect,
-    /// Builds an engine of this kind, not started; `None` when the kind's feature is off.
-    engine: Option<BuildEngine>,
-    /// Where tests get databases of this kind.
-    ground: Option<FindGround>,
-}
-
-type FindGround = fn(&EngineSettings) -> Result<Arc<dyn Ground>, Error>;
-type BuildEngine = fn(Arc<EngineSettings>) -> Result<Arc<dyn ErasedEngine>, Error>;
-
-/// Every kind that a URL can name, whether its feature is on or not, so that an error can name the feature.
-const KINDS: &[Kind] = &[
-    Kind {
-        dialect: &dialect::POSTGRES,
-        #[cfg(feature = "postgres")]
-        engine: Some(engine::erased::<sqlx::Postgres>),
-        #[cfg(not(feature = "postgres"))]
-        engine: None,
-        #[cfg(feature = "postgres")]
-        ground: Some(testing::postgres_ground),
-        #[cfg(not(feature = "postgres"))]
-        ground: None,
-    },
-    Kind {
-        dialect: &dialect::COCKROACH,
-        #[cfg(feature = "postgres")]
-        engine: Some(engine::erased::<sqlx::Postgres>),
-        #[cfg(not(feature = "postgres"))]
-        engine: None,
-        #[cfg(feature = "postgres")]
-        ground: Some(testing::cockroach_ground),
-        #[cfg(not(feature = "postgres"))]
-        ground: None,
-    },
-    Kind {
-        dialect: &dialect::MYSQL,
-        #[cfg(feature = "mysql")]
-        engine: Some(engine::erased::<sqlx::MySql>),
-        #[cfg(not(feature = "mysql"))]
-        engine: None,
-        #[cfg(feature = "mysql")]
-        ground: Some(testing::mysql_ground),
-        #[cfg(not(feature = "mysql"))]
-        ground: None,
-    },
-    Kind {
-        dialect: &dialect::SQLITE,
-        #[cfg(feature = "sqlite")]
-        engine: Some(engine::erased::<sqlx::Sqlite>),
-        #[cfg(not(feature = "sqlite"))]
-        engine: None,
-        #[cfg(feature = "sqlite")]
-        ground: Some(testing::sqlite_ground),
-        #[cfg(not(feature = "sqlite"))]
-        ground: None,
-    },
-];
-
-/// An engine of the kind that these settings' URL names, not started.
-///
-/// # Errors
-///
-/// An unknown scheme, one whose feature is off, or a URL that the driver does not accept.
-pub(crate) fn engine_of(settings: Arc<EngineSettings>) -> Result<Arc<dyn ErasedEngine>, Error> {
-    match kind_of(&settings)?.engine {
-        Some(build) => build(settings),
-        None => unreachable!("`kind_of` has looked"),
-    }
-}
-
-/// Where tests get databases of the kind that these settings' URL names.
-///
-/// # Errors
-///
-/// As [`engine_of`].
-pub(crate) fn ground_of(settings: &EngineSettings) -> Result<FindGround, Error> {
-    match kind_of(settings)?.ground {
-        Some(ground) => Ok(ground),
-        None => unreachable!("every kind has one"),
-    }
-}
-
-/// The dialect of these settings' URL.
-///
-/// # Errors
-///
-/// As [`engine_of`].
-pub(crate) fn dialect_of(settings: &EngineSettings) -> Result<&'static Dialect, StartError> {
-    kind_of(settings).map(|kind| kind.dialect)
-}
-
-/// The row of these settings' URL, whose feature is on.
-fn kind_of(settings: &EngineSettings) -> Result<&'static Kind, StartError> {
-    let scheme = settings.url.scheme();
-    let Some(kind) = KINDS
-        .iter()
-        .find(|kind| kind.dialect.schemes.contains(&scheme))
-    else {
-        let known: Vec<&str> = KINDS
-            .iter()
-            .flat_map(|kind| kind.dialect.schemes)
-            .copied()
-            .collect();
-        return Err(StartError::unknown_scheme(settings, &known));
-    };
-    match kind.engine {
-        Some(_) => Ok(kind),
-        None => Err(StartError::feature_off(settings, kind.dialect)),
-    }
 }
 
 mod sealed {

@@ -3,14 +3,12 @@
 use sqlx::MySql;
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 
-use super::{Backend, Dialect, dialect};
+use super::Backend;
+use crate::dialect::{self, Dialect};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 impl Backend for MySql {
     const KIND: &'static str = "MySQL";
-
-    #[cfg(feature = "ephemeral")]
-    const TEST_URL: Option<&'static str> = Some(crate::testing::ephemeral::MYSQL);
 
     fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect> {
         dialect::MYSQL

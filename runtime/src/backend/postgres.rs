@@ -11,14 +11,12 @@ use sqlx::postgres::{
 use sqlx::{Execute, Postgres, SqlStr};
 use sqlx_core::describe::Describe;
 
-use super::{Backend, Dialect, Pooled, Step, cockroach, dialect};
+use super::{Backend, Pooled, Step, cockroach};
+use crate::dialect::{self, Dialect};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 impl Backend for Postgres {
     const KIND: &'static str = "Postgres";
-
-    #[cfg(feature = "ephemeral")]
-    const TEST_URL: Option<&'static str> = Some(crate::testing::ephemeral::POSTGRES);
 
     fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect> {
         [&dialect::POSTGRES, &dialect::COCKROACH]

@@ -6,7 +6,8 @@ use once_cell::sync::Lazy;
 use sqlx::Sqlite;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
-use super::{Backend, Dialect, dialect};
+use super::Backend;
+use crate::dialect::{self, Dialect};
 use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
 
 /// How long a statement waits for another connection's lock before it fails with `SQLITE_BUSY`.
@@ -19,9 +20,6 @@ static DEFAULTS: Lazy<SqliteConnectOptions> = Lazy::new(SqliteConnectOptions::ne
 
 impl Backend for Sqlite {
     const KIND: &'static str = "SQLite";
-
-    // A test needs no more than a file, and gets one of its own.
-    const TEST_URL: Option<&'static str> = Some("sqlite::memory:");
 
     fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect> {
         dialect::SQLITE

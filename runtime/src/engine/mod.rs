@@ -3,9 +3,9 @@
 mod begun;
 mod erased;
 mod executor;
+mod kinds;
 mod life;
 mod nodes;
-mod options;
 mod scope;
 mod transact;
 mod transaction;
@@ -21,11 +21,12 @@ use std::time::{Duration, Instant};
 
 use self::begun::Begun;
 pub(crate) use self::erased::{ErasedEngine, erased};
+pub(crate) use self::kinds::engine_of;
 pub(crate) use self::life::Base;
 use self::nodes::Nodes;
-pub use self::options::{IsolationLevel, TransactionOptions};
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
+use crate::dialect::TransactionOptions;
 use crate::error::{AcquireError, Error, TransactionError, UsageError};
 use crate::pool::{Checkout, Connector, Holder, Pool, Status};
 use crate::settings::EngineSettings;

@@ -162,7 +162,7 @@ impl<DB: Backend> Engine<DB> {
 
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
-    use crate::settings::{InTest, Layers, Migrations, Settings, Sources};
+    use crate::settings::{EngineSettings, InTest, Layers, Migrations, Settings, Sources};
     use crate::{Engine, SqliteEngine};
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
             let settings = settings.isolation(isolation).node("replica1", node);
             let sources = Sources::of_process().unwrap();
             let layers = Layers::collect(&settings, &sources, Some(in_test.clone())).unwrap();
-            Engine::new(layers.engine(None).unwrap()).unwrap()
+            Engine::new(EngineSettings::read(&layers, None).unwrap()).unwrap()
         };
         for isolation in ["database", "rollback"] {
             let node = configured(isolation).node("replica1").unwrap();

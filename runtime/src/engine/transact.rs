@@ -7,8 +7,9 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_core::future::BoxFuture;
 
-use super::{Engine, Transaction, TransactionOptions, scope};
+use super::{Engine, Transaction, scope};
 use crate::backend::{Backend, words};
+use crate::dialect::TransactionOptions;
 use crate::error::TransactionError;
 use crate::pool::Holder;
 

@@ -1,11 +1,11 @@
 //! A checkout that could not be had.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use super::sentence;
-use crate::backend::{Diagnosis, words};
-use crate::pool::{Holder, Status};
+use crate::dialect::{Diagnosis, words};
 use crate::settings::EngineSettings;
 
 /// Why there was no connection for a checkout.
@@ -67,10 +67,11 @@ impl AcquireError {
         }
     }
 
+    /// `status` describes the pool; `longest` is who holds a connection longest, and since when.
     pub(crate) fn timed_out(
         settings: &EngineSettings,
-        status: &Status,
-        longest: Option<(Holder, Duration)>,
+        status: &dyn fmt::Display,
+        longest: Option<(impl fmt::Display, Duration)>,
     ) -> Self {
         let longest = longest
             .map(|(holder, held)| {

@@ -3,6 +3,7 @@
 
 mod acquire;
 mod start;
+mod test;
 mod transaction;
 mod usage;
 
@@ -12,10 +13,10 @@ use std::io;
 pub use self::acquire::{AcquireError, AcquireKind};
 pub use self::start::StartError;
 pub(crate) use self::start::Tries;
+pub use self::test::TestError;
 pub use self::transaction::TransactionError;
 pub use self::usage::UsageError;
 use crate::settings::SettingsError;
-use crate::testing::TestError;
 
 /// Everything that can go wrong with an engine.
 ///

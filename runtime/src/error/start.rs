@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::sentence;
-use crate::backend::{Diagnosis, Dialect};
+use crate::dialect::{Diagnosis, Dialect, SchemeError};
 use crate::settings::EngineSettings;
 
 /// Why a pool could not be started.
@@ -69,7 +69,14 @@ impl StartError {
         )
     }
 
-    pub(crate) fn unknown_scheme(settings: &EngineSettings, known: &[&str]) -> Self {
+    pub(crate) fn scheme(settings: &EngineSettings, error: &SchemeError) -> Self {
+        match error {
+            SchemeError::Unknown { known } => Self::unknown_scheme(settings, known),
+            SchemeError::FeatureOff(dialect) => Self::feature_off(settings, dialect),
+        }
+    }
+
+    fn unknown_scheme(settings: &EngineSettings, known: &[&str]) -> Self {
         let scheme = settings.url.scheme();
         let guess = known
             .iter()

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::backend::words;
+use crate::dialect::words;
 
 /// What [`Engine::transaction`](crate::Engine::transaction) itself has to say, beside the errors of its statements.
 ///

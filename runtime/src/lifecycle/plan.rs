@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{self, Backend};
-use crate::engine::{Base, ErasedEngine, erased};
+use crate::backend::Backend;
+use crate::engine::{Base, ErasedEngine, engine_of, erased};
 use crate::error::{Error, StartError};
 use crate::settings::{
     EngineSettings, InTest, Layers, Migrations, ProgramSettings, Settings, Sources,
 };
-use crate::testing::Test;
+use crate::testing::{Test, url_of_test};
 
 /// What a run needs.
 pub struct Plan {
@@ -79,7 +79,7 @@ impl Plan {
         let own = Layers::collect(&settings, &sources, in_test)?;
         // In a box, because it is handed on and on.
         Ok(Box::new(Self {
-            program: own.program()?,
+            program: ProgramSettings::read(&own)?,
             settings,
             sources,
             own,
@@ -106,7 +106,7 @@ impl Plan {
         settings: Option<&Settings>,
         base: Base,
     ) -> Result<(), Error> {
-        let settings = self.resolve(settings, DB::TEST_URL)?;
+        let settings = self.resolve(settings, url_of_test::<DB>())?;
         let Some(planned) = self
             .engines
             .iter_mut()
@@ -140,7 +140,7 @@ impl Plan {
             self.engines.push(Planned {
                 settings: Arc::new(settings),
                 base: Base::Own,
-                build: backend::engine_of,
+                build: engine_of,
                 kind: None,
             });
         }
@@ -158,13 +158,14 @@ impl Plan {
         test_url: Option<&'static str>,
     ) -> Result<EngineSettings, Error> {
         let mut settings = match settings {
-            None => self.own.engine(test_url)?,
+            None => EngineSettings::read(&self.own, test_url)?,
             Some(settings) => {
                 // The crate's migrations are those of the attribute's own engine; another one has others.
                 let in_test = self.test.as_ref().map(|_| InTest {
                     migrations: Migrations::None,
                 });
-                Layers::collect(settings, &self.sources, in_test)?.engine(test_url)?
+                let layers = Layers::collect(settings, &self.sources, in_test)?;
+                EngineSettings::read(&layers, test_url)?
             }
         };
         settings

@@ -17,8 +17,9 @@ use tracing::instrument::WithSubscriber;
 use super::credentials::Credentials;
 use super::hosts::{Hosts, SessionId};
 use super::lent::Lent;
-use crate::backend::{self, Backend, Dialect, Greeted, OptionsOf};
+use crate::backend::{Backend, Dialect, Greeted, OptionsOf};
 use crate::background;
+use crate::dialect::dialect_of;
 use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
 
@@ -98,7 +99,8 @@ impl<DB: Backend> Connector<DB> {
     pub(crate) fn new(settings: impl Into<Arc<EngineSettings>>) -> Result<Self, Error> {
         let settings = settings.into();
         let Some(dialect) = DB::dialect(&settings.url) else {
-            let configured = backend::dialect_of(&settings)?;
+            let configured =
+                dialect_of(&settings.url).map_err(|error| StartError::scheme(&settings, &error))?;
             return Err(StartError::wrong_kind(&settings, configured.name, DB::KIND).into());
         };
         let hosts = Hosts::new(&settings, dialect)?;

@@ -1,6 +1,5 @@
 //! Connections that a test's engine borrows: they live on a runtime that outlives the test, and so may outlive it too.
 
-use std::any::Any;
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -11,9 +10,7 @@ use tokio::runtime::Handle;
 
 use super::hosts::SessionId;
 use crate::backend::{Backend, OptionsOf};
-
-/// What an engine's settings carry; the settings do not know the kind of database.
-pub(crate) type LentToAny = Arc<dyn Any + Send + Sync>;
+use crate::settings::LentToAny;
 
 /// What an engine has asked a connection's server, so that the next one that borrows the connection need not.
 #[derive(Clone, Debug, Default)]

@@ -48,7 +48,6 @@ use tokio_util::sync::CancellationToken;
 pub use self::checkout::Checkout;
 pub use self::close::{CloseReport, EndedHolder, Left};
 pub(crate) use self::connector::Connector;
-pub(crate) use self::lent::LentToAny;
 #[cfg(feature = "postgres")]
 pub(crate) use self::lent::{Asked, Lent};
 use self::on_sqlx::OnSqlx;

@@ -104,7 +104,7 @@ impl<DB: Backend> OnSqlx<DB> {
         let connection = self.pool.acquire().await.map_err(|error| match error {
             sqlx::Error::PoolClosed => AcquireError::closed(settings),
             sqlx::Error::PoolTimedOut => {
-                AcquireError::timed_out(settings, &self.status(settings), None)
+                AcquireError::timed_out(settings, &self.status(settings), None::<(Holder, _)>)
             }
             error => {
                 let diagnosis = self.connector.dialect().diagnosis(&error);

@@ -3,14 +3,13 @@
 use std::fmt;
 use std::panic::Location;
 
-use figment::value::{Empty, Value};
-
 use super::connect::{ConnectHook, Prepare};
 use super::fixtures::{Fixture, Fixtures};
 use super::layer::Layer;
 use super::migrations::Migrations;
 use super::names::DEFAULT_ENGINE;
-use super::source::Source;
+use super::sources::Source;
+use super::value::Value;
 
 /// Settings of one engine, given in code.
 ///
@@ -95,7 +94,7 @@ impl Settings {
     #[track_caller]
     pub(super) fn add_fixture(mut self, fixture: Fixture) -> Self {
         self.fixtures.add(fixture);
-        self.set("fixtures", Empty::Unit)
+        self.set("fixtures", Value::InCode)
     }
 
     /// The name of the engine that these settings are for.
@@ -112,9 +111,10 @@ impl Settings {
     }
 
     pub(super) fn engine_and_source(&self) -> (String, Source) {
-        self.layer
-            .text("engine")
-            .unwrap_or_else(|| (DEFAULT_ENGINE.to_owned(), Source::default_value()))
+        match self.layer.get("engine") {
+            Some((Value::Text(name), source)) => (name.clone(), source.clone()),
+            _ => (DEFAULT_ENGINE.to_owned(), Source::Default),
+        }
     }
 
     pub(super) fn layer(&self) -> &Layer {
@@ -133,11 +133,16 @@ impl Settings {
         &self.migrations
     }
 
+    fn here(&self, location: &'static Location<'static>) -> Source {
+        let label = self.label;
+        Source::Code { label, location }
+    }
+
     /// Sets a value of the layer; the place is that of the setter's caller.
     #[track_caller]
     pub(super) fn set(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.layer
-            .set(name, value, Source::code(self.label, Location::caller()));
+        let source = self.here(Location::caller());
+        self.layer.set(name, value, source);
         self
     }
 
@@ -147,17 +152,15 @@ impl Settings {
         mut self,
         change: impl Fn(O) -> O + Send + Sync + 'static,
     ) -> Self {
-        self.connect.push(ConnectHook::new(
-            change,
-            Source::code(self.label, Location::caller()),
-        ));
+        let source = self.here(Location::caller());
+        self.connect.push(ConnectHook::new(change, source));
         self
     }
 
     /// Keeps a function that is called before each connect.
     #[track_caller]
     pub(super) fn add_before<O: 'static, F: 'static>(mut self, prepare: Prepare<O>) -> Self {
-        let source = Source::code(self.label, Location::caller());
+        let source = self.here(Location::caller());
         self.before
             .push(ConnectHook::before::<O, F>(prepare, source));
         self
@@ -167,7 +170,7 @@ impl Settings {
     #[track_caller]
     pub(super) fn set_migrations(mut self, migrations: Migrations) -> Self {
         self.migrations = migrations;
-        self.set("migrations", Empty::Unit)
+        self.set("migrations", Value::InCode)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_core::future::BoxFuture;
 use sqlx::error::BoxDynError;
 
-use super::source::Source;
+use super::sources::Source;
 
 type Change<O> = Box<dyn Fn(O) -> O + Send + Sync>;
 

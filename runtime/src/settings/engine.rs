@@ -1,28 +1,46 @@
 //! The settings of one engine, complete and valid.
 
+use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migration;
 use tracing::level_filters::LevelFilter;
 
+use super::builder::Settings;
 use super::connect::{ConnectHook, Prepare};
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
 use super::form::{Isolation, Limit, Pooler};
-use super::layer::Layers;
+use super::layers::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
+#[cfg(test)]
+use super::sources::Source;
+use super::sources::Sources;
 use super::url::DatabaseUrl;
-use crate::pool::LentToAny;
 
 // Checked when compiled, both of them.
 const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Many tests run side by side on one server, and one that needs more connections at a time can say so.
 const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
+
+/// The settings of the engine that `code` names, from all sources of this process.
+///
+/// # Errors
+///
+/// As [`EngineSettings::read`], or a file that cannot be read.
+pub(crate) fn resolve(code: &Settings) -> Result<EngineSettings, SettingsError> {
+    let layers = Layers::collect(code, &Sources::of_process()?, None)?;
+    EngineSettings::read(&layers, None)
+}
+
+/// Connections that are there already for an engine to borrow. Only the pool and tests know their kind.
+pub(crate) type LentToAny = Arc<dyn Any + Send + Sync>;
 
 /// The database file of a test on SQLite.
 #[derive(Clone)]
@@ -93,8 +111,17 @@ pub(crate) struct EngineSettings {
 }
 
 impl EngineSettings {
+    /// The settings of the engine that these layers are about; in a test with this URL where nobody gives one, if there is
+    /// one.
+    pub(crate) fn read(
+        layers: &Layers,
+        test_url: Option<&'static str>,
+    ) -> Result<Self, SettingsError> {
+        Self::read_boxed(layers, test_url).map_err(|error| *error)
+    }
+
     /// Reads every setting out of the layers and checks those that depend on each other.
-    pub(super) fn read(
+    fn read_boxed(
         layers: &Layers,
         test_url: Option<&'static str>,
     ) -> Result<Self, Box<SettingsError>> {
@@ -165,7 +192,7 @@ impl EngineSettings {
                 let of_node = if is_itself {
                     None
                 } else {
-                    Some(Self::read(&layers.of_node(&node)?, None)?)
+                    Some(Self::read_boxed(&layers.of_node(&node)?, None)?)
                 };
                 settings.nodes.push((node, of_node));
             }
@@ -229,11 +256,9 @@ impl EngineSettings {
 
     /// Where the value of a setting comes from.
     #[cfg(test)]
-    pub(super) fn source(&self, setting: &str) -> super::source::Source {
+    pub(super) fn source(&self, setting: &str) -> Source {
         self.shown(setting)
-            .map_or_else(super::source::Source::default_value, |shown| {
-                shown.source.clone()
-            })
+            .map_or(Source::Default, |shown| shown.source.clone())
     }
 
     /// A setting for logs and errors: `max_size = 20 (attribute, src/main.rs:7)`.

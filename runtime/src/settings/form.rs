@@ -6,10 +6,10 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use figment::value::Value;
 use tracing::level_filters::LevelFilter;
 
 use super::url;
+use super::value::Value;
 
 /// A type that values of settings are read into.
 pub(super) trait Form: Clone + Send + Sync + 'static {
@@ -26,18 +26,13 @@ pub(super) trait Form: Clone + Send + Sync + 'static {
 /// A raw value as errors show it, whatever its form, without any password in it.
 pub(super) fn show_raw(value: &Value) -> String {
     match value {
-        Value::String(_, text) => format!("{:?}", url::redact(text)),
-        Value::Char(_, c) => format!("{c:?}"),
-        Value::Bool(_, b) => b.to_string(),
-        Value::Num(_, number) => match (number.to_u128(), number.to_i128(), number.to_f64()) {
-            (Some(n), _, _) => n.to_string(),
-            (_, Some(n), _) => n.to_string(),
-            (_, _, Some(n)) => n.to_string(),
-            _ => "a number".to_owned(),
-        },
-        Value::Empty(..) => "nothing".to_owned(),
-        Value::Dict(..) => "a table".to_owned(),
-        Value::Array(_, values) => {
+        Value::Text(text) => format!("{:?}", url::redact(text)),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::InCode => "nothing".to_owned(),
+        Value::Table => "a table".to_owned(),
+        Value::List(values) => {
             let shown: Vec<_> = values.iter().map(show_raw).collect();
             format!("[{}]", shown.join(", "))
         }
@@ -48,7 +43,7 @@ impl Form for u32 {
     const ACCEPTS: &'static str = "a whole number from 0 to 4294967295";
 
     fn read(value: &Value) -> Option<Self> {
-        value.to_num_lossy()?.to_u128_lossy()?.try_into().ok()
+        value.to_integer()?.try_into().ok()
     }
 
     fn show(&self) -> String {
@@ -72,7 +67,7 @@ impl Form for NonZeroUsize {
     const ACCEPTS: &'static str = "a whole number of at least 1";
 
     fn read(value: &Value) -> Option<Self> {
-        NonZeroUsize::new(value.to_num_lossy()?.to_u128_lossy()?.try_into().ok()?)
+        NonZeroUsize::new(value.to_integer()?.try_into().ok()?)
     }
 
     fn show(&self) -> String {
@@ -84,7 +79,7 @@ impl Form for bool {
     const ACCEPTS: &'static str = "true or false";
 
     fn read(value: &Value) -> Option<Self> {
-        value.to_bool_lossy()
+        value.to_bool()
     }
 
     fn show(&self) -> String {
@@ -123,7 +118,7 @@ impl Form for Vec<String> {
                     .collect(),
             );
         }
-        value.as_array()?.iter().map(String::read).collect()
+        value.as_list()?.iter().map(String::read).collect()
     }
 
     fn show(&self) -> String {

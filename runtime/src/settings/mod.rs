@@ -21,20 +21,18 @@
 //! - Every section of the file is checked for misspelt names, also those that this run does not use.
 //! - A file is looked for in the working directory, then in the directories above it.
 //!
-//! Reading happens in three steps: each of the [`Sources`] becomes a [`Layer`](layer::Layer) of raw values with their
-//! sources, [`Layers`](layer::Layers) stacks them, and the typed structures ([`EngineSettings`], [`ProgramSettings`]) read
-//! their values out.
+//! Reading happens in three steps: each of the [`Sources`] becomes a [`Layer`](layer::Layer) of values as they were written,
+//! [`Layers`] merges them, and [`EngineSettings`] and [`ProgramSettings`] read typed values out.
 
 mod builder;
 mod connect;
 mod engine;
-mod environment;
 mod error;
-mod file;
 mod fixtures;
 mod form;
 mod hosts;
 mod layer;
+mod layers;
 mod migrations;
 mod names;
 mod pooler;
@@ -43,29 +41,22 @@ mod read;
 mod servers;
 mod setters;
 mod sharing;
-mod source;
 mod sources;
-mod surroundings;
 #[cfg(test)]
 mod tests;
 mod url;
+mod value;
 
 pub use builder::Settings;
 pub(crate) use connect::Prepare;
-pub(crate) use engine::{EngineSettings, TestFile};
+pub(crate) use engine::{EngineSettings, LentToAny, TestFile, resolve};
 pub use error::SettingsError;
-pub use fixtures::Seeded;
 pub(crate) use form::{Flavor, Isolation};
 pub(crate) use hosts::{Hosts, Target};
-pub(crate) use layer::{InTest, Layers};
+pub(crate) use layers::{InTest, Layers};
 pub(crate) use migrations::{Migrations, SharedMigrator};
 pub(crate) use names::{nearest, section};
 pub(crate) use program::ProgramSettings;
 pub use setters::IntoDuration;
 pub(crate) use sources::Sources;
 pub use url::DatabaseUrl;
-
-/// The settings of the engine that `code` names, from all four sources of this process.
-pub(crate) fn resolve(code: &Settings) -> Result<EngineSettings, SettingsError> {
-    Layers::collect(code, &Sources::of_process()?, None)?.engine(None)
-}

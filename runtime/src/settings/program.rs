@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::SettingsError;
 use super::form::Flavor;
-use super::layer::Layers;
+use super::layers::Layers;
 
 /// How the program runs, where poolhouse has a say in it. None of it belongs to a pool.
 #[derive(Clone, Debug)]
@@ -20,7 +20,8 @@ pub(crate) struct ProgramSettings {
 }
 
 impl ProgramSettings {
-    pub(super) fn read(layers: &Layers) -> Result<Self, SettingsError> {
+    /// The settings of the program itself, which need no database to be configured.
+    pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
         Ok(Self {
             flavor: layers
                 .get("flavor")?

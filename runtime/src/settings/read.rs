@@ -5,17 +5,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use figment::value::Value;
-
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
 use super::form::Form;
-use super::layer::Layers;
+use super::layers::Layers;
 use super::migrations::Migrations;
 use super::names::{self, DEFAULT_ENGINE};
-use super::source::Source;
-use super::sources::Sources;
+use super::sources::{Source, Sources};
 use super::url::{self, DatabaseUrl};
+use super::value::Value;
 
 /// A setting as logs and errors show it.
 #[derive(Clone)]
@@ -79,7 +77,7 @@ impl Reader<'_> {
         let (value, source) = self
             .layers
             .get(name)?
-            .unwrap_or_else(|| (default, Source::default_value()));
+            .unwrap_or_else(|| (default, Source::Default));
         let shown = value.clone();
         self.note(name, source, move || shown.show());
         Ok(value)
@@ -91,7 +89,7 @@ impl Reader<'_> {
         name: &'static str,
     ) -> Result<Option<T>, Box<SettingsError>> {
         let Some((value, source)) = self.layers.get::<T>(name)? else {
-            self.note(name, Source::default_value(), || "not set".to_owned());
+            self.note(name, Source::Default, || "not set".to_owned());
             return Ok(None);
         };
         let shown = value.clone();
@@ -106,7 +104,7 @@ impl Reader<'_> {
     ) -> Result<DatabaseUrl, Box<SettingsError>> {
         let (written, source) = match (self.layers.get::<String>("url")?, otherwise) {
             (Some(written), _) => written,
-            (None, Some(url)) => (url.to_owned(), Source::default_value()),
+            (None, Some(url)) => (url.to_owned(), Source::Default),
             (None, None) => return Err(self.no_url().into()),
         };
         let url = DatabaseUrl::parse(&written).map_err(|reason| SettingsError::MalformedUrl {
@@ -152,13 +150,13 @@ impl Reader<'_> {
                     .in_test
                     .as_ref()
                     .map(|in_test| in_test.migrations.clone());
-                (of_crate.unwrap_or_default(), Source::default_value())
+                (of_crate.unwrap_or_default(), Source::Default)
             }
             // The code gave something that is not text, and nothing stronger spoke.
-            Some((Value::Empty(..), source)) => (self.layers.code_migrations.clone(), source),
+            Some((Value::InCode, source)) => (self.layers.code_migrations.clone(), source.clone()),
             Some(_) => match self.layers.get::<String>(name)? {
                 Some((path, source)) => (Migrations::Directory(self.directory(&path)), source),
-                None => (Migrations::None, Source::default_value()),
+                None => (Migrations::None, Source::Default),
             },
         };
         let shown = migrations.clone();
@@ -171,7 +169,7 @@ impl Reader<'_> {
         let source = self
             .layers
             .raw("fixtures")
-            .map_or_else(Source::default_value, |(_, source)| source);
+            .map_or(Source::Default, |(_, source)| source.clone());
         let shown = fixtures.clone();
         self.note("fixtures", source, move || shown.to_string());
         fixtures

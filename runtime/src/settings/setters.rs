@@ -1,17 +1,16 @@
 //! The setters: one for each setting of the table in [`names`](super::names), but for those in `servers`.
 
+use std::any::Any;
 use std::borrow::Borrow;
-use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 
 use super::Settings;
-use super::fixtures::{Fixture, Seeded};
+use super::fixtures::Fixture;
 use super::migrations::{Migrations, SharedMigrator};
-use crate::backend::Backend;
-use crate::engine::Engine;
 
 /// A length of time: a [`Duration`], or a text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"`
 /// (see [`humantime::parse_duration`](https://docs.rs/humantime/latest/humantime/fn.parse_duration.html)).
@@ -273,17 +272,14 @@ impl Settings {
         self.add_fixture(Fixture::Script { name, sql })
     }
 
-    /// An async function that fills the database of one test: `async fn bands(db: PgEngine)`, with or without a `Result`.
-    #[doc(hidden)]
+    /// A function that fills the database of one test, as `testing` calls it.
     #[track_caller]
-    #[must_use]
-    pub fn fixture_fn<DB, F, Fut>(self, name: &'static str, fill: F) -> Self
-    where
-        DB: Backend,
-        F: Fn(Engine<DB>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: Seeded> + Send + 'static,
-    {
-        self.add_fixture(Fixture::function(name, fill))
+    pub(crate) fn fixture_function(
+        self,
+        name: &'static str,
+        fill: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        self.add_fixture(Fixture::Function { name, fill })
     }
 }
 

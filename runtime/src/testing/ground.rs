@@ -8,10 +8,8 @@ use futures_core::future::BoxFuture;
 use super::inventory::TestDatabase;
 use super::recipe::Recipe;
 use super::test::Test;
-use crate::backend;
 use crate::error::Error;
-use crate::pool::LentToAny;
-use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
+use crate::settings::{DatabaseUrl, LentToAny, TestFile};
 
 /// Room for connections on a server, given back when it is dropped.
 pub(crate) type Room = Box<dyn Any + Send + Sync>;
@@ -78,9 +76,4 @@ pub(crate) trait Lease: Send + Sync {
 
     /// Gives the database back, or keeps it and says where it can be found.
     fn end(self: Box<Self>, keep: bool) -> BoxFuture<'static, Option<String>>;
-}
-
-/// The ground of these settings' URL.
-pub(super) fn of(settings: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
-    backend::ground_of(settings)?(settings)
 }

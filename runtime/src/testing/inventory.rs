@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::ground::Ground;
-use crate::backend::{self, Backend};
+use super::kinds::ground_of;
+use crate::backend::Backend;
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -93,7 +94,6 @@ impl<DB: Backend> Engine<DB> {
     }
 
     fn ground(&self) -> Result<std::sync::Arc<dyn Ground>, Error> {
-        let settings = &self.connector().settings;
-        backend::ground_of(settings)?(settings)
+        ground_of(&self.connector().settings)
     }
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::error::TestError;
-use super::ground::{self, Ground, Lease, Room};
+use super::ground::{Ground, Lease, Room};
 use super::keep;
+use super::kinds::ground_of;
 use super::recipe::Recipe;
 use super::test::Test;
-use crate::engine::ErasedEngine;
 use crate::error::Error;
 use crate::settings::{EngineSettings, Isolation};
 
@@ -39,7 +38,7 @@ impl Isolated {
             if settings.isolation == Isolation::Rollback {
                 Arc::make_mut(settings).only_one_connection();
             }
-            let ground = ground::of(settings)?;
+            let ground = ground_of(settings)?;
             wishes.push((ground, settings));
         }
         // All that is wanted of one server at once, and of several servers in one order: two tests that each hold what
@@ -91,16 +90,4 @@ impl Isolated {
             }
         }
     }
-}
-
-/// Runs the fixture functions of one engine of a test.
-pub(crate) async fn seed(
-    settings: &EngineSettings,
-    engine: &dyn ErasedEngine,
-) -> Result<(), Error> {
-    let run = settings.fixtures.run_functions(engine).await;
-    run.map_err(|(name, reason)| {
-        let what = format!("the fixture `{name}` failed: {reason}");
-        TestError::new(settings, what, "Correct the function").into()
-    })
 }

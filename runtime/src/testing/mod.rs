@@ -7,6 +7,8 @@
 //! | `ground` | where isolated databases come from: one implementation for each kind of database |
 //! | `recipe` | what a database holds when a test gets it: migrations and fixtures, and their fingerprint |
 //! | `inventory` | what is on a server, for people |
+//! | `kinds` | from a URL to its ground |
+//! | `fixtures` | fixture functions |
 //! | `keep` | what is kept, and for how long: `POOLHOUSE_KEEP` |
 //! | `site` | the servers that this process tests on |
 //! | `calendar` | the time of day, as names and comments have it |
@@ -29,12 +31,13 @@ mod calendar;
 #[cfg(feature = "postgres")]
 mod cockroach;
 #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
-pub(crate) mod ephemeral;
-mod error;
+mod ephemeral;
+mod fixtures;
 mod ground;
 mod inventory;
 mod isolated;
 mod keep;
+mod kinds;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]
@@ -50,16 +53,9 @@ mod test;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod url;
 
-#[cfg(feature = "postgres")]
-pub(crate) use self::cockroach::ground as cockroach_ground;
-pub use self::error::TestError;
-pub(crate) use self::ground::Ground;
+pub use self::fixtures::Seeded;
+pub(crate) use self::fixtures::seed;
 pub use self::inventory::{TestDatabase, TestDatabaseState};
-pub(crate) use self::isolated::{Isolated, seed};
-#[cfg(feature = "mysql")]
-pub(crate) use self::mysql::ground as mysql_ground;
-#[cfg(feature = "postgres")]
-pub(crate) use self::postgres::ground as postgres_ground;
-#[cfg(feature = "sqlite")]
-pub(crate) use self::sqlite::ground as sqlite_ground;
+pub(crate) use self::isolated::Isolated;
+pub(crate) use self::kinds::url_of_test;
 pub use self::test::Test;

@@ -7,10 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use once_cell::sync::Lazy;
 use sha2::{Digest, Sha256};
 
-use super::error::TestError;
-use crate::backend;
-use crate::engine::Base;
-use crate::error::Error;
+use crate::engine::{Base, engine_of};
+use crate::error::{Error, TestError};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Changed when databases made by an older version of this crate must not be used by this one.
@@ -79,7 +77,7 @@ impl Recipe {
         settings.min_size = 0;
         settings.lazy = false;
         let settings = Arc::new(settings);
-        let engine = backend::engine_of(Arc::clone(&settings))?;
+        let engine = engine_of(Arc::clone(&settings))?;
         engine.start_with(settings, Base::Own).await?;
         let mut outcome = Ok(());
         for (name, sql) in self.settings.fixtures.scripts() {

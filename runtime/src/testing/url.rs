@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::error::TestError;
+use crate::error::TestError;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Query parameters that say where the server is. The others are for the driver alone, and `psql` refuses them.

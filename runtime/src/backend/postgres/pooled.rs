@@ -22,8 +22,8 @@ use sqlx::{Arguments, Connection, Execute, Executor, Postgres, SqlSafeStr, SqlSt
 use sqlx_core::describe::Describe;
 use sqlx_core::transaction::TransactionManager;
 
-use crate::backend::sql::{first_words, is_one_of};
 use crate::backend::{Backend, Executes, Pooled, Step};
+use crate::dialect::{first_words, is_one_of};
 use crate::error::{Error, UsageError};
 use crate::settings::EngineSettings;
 

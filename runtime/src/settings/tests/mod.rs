@@ -13,9 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::layer::Layers;
-use super::sources::Sources;
-use super::surroundings::Surroundings;
+use super::layers::Layers;
+use super::sources::{Sources, Surroundings};
 use super::{EngineSettings, Settings, SettingsError};
 
 /// A working directory and an environment; the directory is gone when this is dropped.
@@ -69,7 +68,7 @@ impl Place {
     }
 
     fn resolve(&self, code: &Settings) -> Result<EngineSettings, SettingsError> {
-        self.layers(code)?.engine(None)
+        EngineSettings::read(&self.layers(code)?, None)
     }
 
     fn layers(&self, code: &Settings) -> Result<Layers, SettingsError> {

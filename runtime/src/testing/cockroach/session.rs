@@ -7,10 +7,9 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::PREFIX;
-use crate::error::Error;
+use crate::error::{Error, TestError};
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
-use crate::testing::error::TestError;
 use crate::testing::site::for_leases;
 
 /// The connection, opened when it is first needed and again when it broke.

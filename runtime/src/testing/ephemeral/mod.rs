@@ -29,8 +29,7 @@ use std::io;
 use std::sync::Arc;
 
 use self::make::Make;
-use super::error::TestError;
-use crate::error::Error;
+use crate::error::{Error, TestError};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// The URL of a Postgres engine in a test where nobody gives one. The top-level domain is one that never exists:

@@ -9,9 +9,8 @@ use tokio::sync::OnceCell;
 
 use super::schema::Schema;
 use super::{PREFIX, Site};
-use crate::error::Error;
+use crate::error::{Error, TestError};
 use crate::testing::calendar::today;
-use crate::testing::error::TestError;
 use crate::testing::recipe::Recipe;
 use crate::testing::url;
 

@@ -9,10 +9,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::locks;
 use crate::backend::Backend;
-use crate::error::Error;
+use crate::error::{Error, TestError};
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
-use crate::testing::error::TestError;
 use crate::testing::keep::KEPT;
 use crate::testing::site::for_leases;
 use crate::testing::url;

@@ -11,9 +11,8 @@ use tokio::sync::OnceCell;
 
 use super::baseline::Baseline;
 use super::{Site, locks, names};
-use crate::error::Error;
+use crate::error::{Error, TestError};
 use crate::testing::calendar::today;
-use crate::testing::error::TestError;
 use crate::testing::recipe::Recipe;
 use crate::testing::url;
 

@@ -29,12 +29,11 @@ use self::files::{move_database, remove_database};
 use self::place::Place;
 use self::templates::Templates;
 use super::background;
-use super::error::TestError;
 use super::ground::{Ground, Lease, Room};
 use super::inventory::{TestDatabase, TestDatabaseState};
 use super::recipe::Recipe;
 use super::test::Test;
-use crate::error::Error;
+use crate::error::{Error, TestError};
 use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
 
 /// The folder, once for the process.

@@ -6,7 +6,7 @@ use super::{Diagnosis, Dialect, MigrationsLock};
 
 static VERSION: OnceLock<String> = OnceLock::new();
 
-pub(in crate::backend) static SQLITE: Dialect = Dialect {
+pub(crate) static SQLITE: Dialect = Dialect {
     name: "SQLite",
     feature: "sqlite",
     schemes: &["sqlite"],

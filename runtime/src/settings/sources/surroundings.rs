@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 /// A snapshot of the working directory and the environment, so that a test can state its own.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
-    pub(super) directory: PathBuf,
+    pub(in crate::settings) directory: PathBuf,
     /// In no order: most of them are never looked at, and every test of a program takes them down.
-    pub(super) variables: Vec<(String, OsString)>,
+    pub(in crate::settings) variables: Vec<(String, OsString)>,
 }
 
 impl Surroundings {
@@ -26,13 +26,13 @@ impl Surroundings {
         }
     }
 
-    pub(super) fn variable(&self, name: &str) -> Option<&OsString> {
+    pub(in crate::settings) fn variable(&self, name: &str) -> Option<&OsString> {
         let mut variables = self.variables.iter();
         variables.find_map(|(known, value)| (known == name).then_some(value))
     }
 
     /// The nearest file of this name in the working directory or above it.
-    pub(super) fn find_upwards(&self, name: &str) -> Option<PathBuf> {
+    pub(in crate::settings) fn find_upwards(&self, name: &str) -> Option<PathBuf> {
         self.directory
             .ancestors()
             .map(|ancestor| ancestor.join(name))
@@ -40,7 +40,7 @@ impl Surroundings {
     }
 
     /// A path as written by someone in the working directory.
-    pub(super) fn path(&self, written: impl AsRef<Path>) -> PathBuf {
+    pub(in crate::settings) fn path(&self, written: impl AsRef<Path>) -> PathBuf {
         self.directory.join(written)
     }
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use once_cell::sync::OnceCell;
 
 use super::environment::Environment;
-use super::error::SettingsError;
 use super::file::File;
 use super::surroundings::Surroundings;
+use crate::settings::error::SettingsError;
 
 /// The environment and the file, read once for a run, its program and all its engines. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Sources {
-    pub(super) surroundings: Arc<Surroundings>,
-    pub(super) environment: Arc<Environment>,
-    pub(super) file: Option<Arc<File>>,
+    pub(in crate::settings) surroundings: Arc<Surroundings>,
+    pub(in crate::settings) environment: Arc<Environment>,
+    pub(in crate::settings) file: Option<Arc<File>>,
 }
 
 impl Sources {
@@ -38,7 +38,7 @@ impl Sources {
         FIRST.get_or_try_init(Self::of_process).cloned()
     }
 
-    pub(super) fn read(surroundings: Surroundings) -> Result<Self, SettingsError> {
+    pub(in crate::settings) fn read(surroundings: Surroundings) -> Result<Self, SettingsError> {
         let surroundings = Arc::new(surroundings);
         let environment = Environment::read(&surroundings)?;
         let file = File::open(&surroundings, &environment)?;

@@ -6,12 +6,12 @@ pub(crate) fn begins_transaction(sql: &str) -> bool {
 }
 
 /// The first word of each statement. A semicolon inside a text or a function's body ends a statement here too.
-pub(super) fn first_words(sql: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn first_words(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(';').map(first_word)
 }
 
 /// Whether a word is one of these, which are in capitals.
-pub(super) fn is_one_of(word: &str, keywords: &[&str]) -> bool {
+pub(crate) fn is_one_of(word: &str, keywords: &[&str]) -> bool {
     keywords
         .iter()
         .any(|keyword| word.eq_ignore_ascii_case(keyword))

@@ -1,21 +1,9 @@
-//! What is known of a database without its driver: names, schemes, the SQL of the pool's own needs, and what its
-//! connect errors mean. One database a file.
+//! One database, as plain data.
 
-mod cockroach;
-mod mysql;
-mod postgres;
-mod sqlite;
-
-use std::borrow::Cow;
-use std::io;
 use std::sync::{Arc, OnceLock};
 
-pub(super) use self::cockroach::COCKROACH;
-pub(super) use self::mysql::MYSQL;
-pub(super) use self::postgres::POSTGRES;
-pub(super) use self::sqlite::SQLITE;
-use super::told::told;
-use crate::engine::TransactionOptions;
+use super::diagnosis::{self, Diagnosis};
+use super::transaction::TransactionOptions;
 
 /// One database, as plain data.
 ///
@@ -97,54 +85,6 @@ pub(crate) enum MigrationsLock {
     Nothing,
 }
 
-/// What a failed connection attempt means, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Diagnosis {
-    /// Whether the next attempt may succeed without anyone changing anything.
-    pub(crate) retry: bool,
-    /// What happened, in a few words.
-    pub(crate) what: Cow<'static, str>,
-    /// What a person can do.
-    pub(crate) cure: Cow<'static, str>,
-}
-
-impl Diagnosis {
-    pub(crate) fn retry(what: &'static str, cure: &'static str) -> Self {
-        Self {
-            retry: true,
-            what: what.into(),
-            cure: cure.into(),
-        }
-    }
-
-    /// Nothing came back at all.
-    pub(crate) fn silence() -> Self {
-        Self::retry(
-            "the server did not answer",
-            "check the network between here and the server",
-        )
-    }
-
-    pub(crate) fn fatal(what: &'static str, cure: &'static str) -> Self {
-        Self {
-            retry: false,
-            what: what.into(),
-            cure: cure.into(),
-        }
-    }
-}
-
-/// What the server or the driver says, without what only their own developers can read: the driver's code and the line
-/// of the server's source.
-pub(crate) fn words(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        // Our own words, not the driver's.
-        sqlx::Error::Io(error) if told(error).is_some() => error.to_string(),
-        error => error.to_string(),
-    }
-}
-
 impl Dialect {
     /// Whether an error is a conflict with another transaction.
     pub(crate) fn is_conflict(&self, error: &sqlx::Error) -> bool {
@@ -162,62 +102,14 @@ impl Dialect {
 
     /// Reads a connect error: the database's own codes first, then what every network has in common.
     pub(crate) fn diagnosis(&self, error: &sqlx::Error) -> Diagnosis {
-        match error {
-            sqlx::Error::Database(database) => {
-                (self.diagnose)(database.code().as_deref(), database.message()).unwrap_or_else(
-                    || {
-                        Diagnosis::fatal(
-                            "the server rejected the connection",
-                            "see the server's message and its log",
-                        )
-                    },
-                )
-            }
-            sqlx::Error::Io(error) => told(error).unwrap_or_else(|| io_diagnosis(error)),
-            sqlx::Error::Tls(_) => Diagnosis::fatal(
-                "the TLS handshake failed",
-                "check the server's certificate and the sslmode (MySQL: ssl-mode) of the url",
-            ),
-            sqlx::Error::Configuration(_) => Diagnosis::fatal(
-                "the driver does not accept the connect options",
-                "correct the url, its query parameters and the files that they name",
-            ),
-            _ => Diagnosis::fatal(
-                "the connection could not be opened",
-                "see the driver's message",
-            ),
-        }
-    }
-}
-
-fn io_diagnosis(error: &io::Error) -> Diagnosis {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Diagnosis::retry(
-            "the server refused the connection",
-            "start the server, or correct host and port of the url",
-        ),
-        io::ErrorKind::NotFound => Diagnosis::retry(
-            "the server's socket does not exist",
-            "start the server, or correct the socket path of the url",
-        ),
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => Diagnosis::retry(
-            "the server ended the connection while it was being opened",
-            "see the server's log; a proxy without a server behind it does this too",
-        ),
-        io::ErrorKind::TimedOut => Diagnosis::retry(
-            "the server did not answer in time",
-            "check the network between here and the server, or raise connect_timeout",
-        ),
-        io::ErrorKind::PermissionDenied => Diagnosis::fatal(
-            "the operating system denied access",
-            "check the rights of the file or socket that the url names",
-        ),
-        _ => Diagnosis::fatal(
-            "the connection could not be opened",
-            "check host and port of the url and the network",
-        ),
+        let sqlx::Error::Database(database) = error else {
+            return diagnosis::of_driver(error);
+        };
+        (self.diagnose)(database.code().as_deref(), database.message()).unwrap_or_else(|| {
+            Diagnosis::fatal(
+                "the server rejected the connection",
+                "see the server's message and its log",
+            )
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Diagnosis, Dialect, Greeted, MigrationsLock, Session};
 
-pub(in crate::backend) static MYSQL: Dialect = Dialect {
+pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
     feature: "mysql",
     schemes: &["mysql", "mariadb"],

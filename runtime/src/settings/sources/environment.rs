@@ -5,11 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::error::SettingsError;
-use super::layer::Layer;
-use super::names::{self, Reach};
 use super::source::{Source, shown_path};
 use super::surroundings::Surroundings;
+use crate::settings::error::SettingsError;
+use crate::settings::layer::Layer;
+use crate::settings::names::{self, Reach};
 
 /// The variable that names another file than `poolhouse.toml`.
 pub(super) const CONF: &str = "POOLHOUSE_CONF";
@@ -18,16 +18,18 @@ pub(super) const CONF: &str = "POOLHOUSE_CONF";
 pub(super) const PROFILE: &str = "POOLHOUSE_PROFILE";
 
 /// Variables with their sources; those of the process win over those of `.env`.
-pub(super) struct Environment {
+pub(in crate::settings) struct Environment {
     surroundings: Arc<Surroundings>,
     /// The `.env` file that was found, if any.
-    pub(super) dot_env: Option<PathBuf>,
+    pub(in crate::settings) dot_env: Option<PathBuf>,
     from_dot_env: BTreeMap<String, (String, Source)>,
 }
 
 impl Environment {
     /// Reads the nearest `.env` file, if there is one.
-    pub(super) fn read(surroundings: &Arc<Surroundings>) -> Result<Self, SettingsError> {
+    pub(in crate::settings) fn read(
+        surroundings: &Arc<Surroundings>,
+    ) -> Result<Self, SettingsError> {
         let dot_env = surroundings.find_upwards(".env");
         let mut environment = Self {
             surroundings: Arc::clone(surroundings),
@@ -60,7 +62,11 @@ impl Environment {
                     line,
                 }
             })?;
-            let source = Source::dot_env(&path, line_of(text, &name), &name, directory);
+            let source = Source::DotEnv {
+                path: shown_path(&path, directory),
+                line: line_of(text, &name),
+                variable: name.clone(),
+            };
             // As in other readers of such files, the first line that sets a variable counts.
             environment
                 .from_dot_env
@@ -71,7 +77,10 @@ impl Environment {
     }
 
     /// The value of a variable. One that is set but empty counts as not set.
-    pub(super) fn variable(&self, name: &str) -> Result<Option<(String, Source)>, SettingsError> {
+    pub(in crate::settings) fn variable(
+        &self,
+        name: &str,
+    ) -> Result<Option<(String, Source)>, SettingsError> {
         let of_process = self.surroundings.variable(name);
         if let Some(value) = of_process.filter(|value| !value.is_empty()) {
             let value = value
@@ -80,7 +89,8 @@ impl Environment {
                     variable: name.to_owned(),
                 })?
                 .to_owned();
-            return Ok(Some((value, Source::environment(name))));
+            let variable = name.to_owned();
+            return Ok(Some((value, Source::Environment { variable })));
         }
         Ok(self
             .from_dot_env
@@ -90,7 +100,7 @@ impl Environment {
     }
 
     /// What the environment says about one engine.
-    pub(super) fn layer(
+    pub(in crate::settings) fn layer(
         &self,
         engine: &str,
         url_variable: &str,
@@ -122,7 +132,7 @@ impl Environment {
     }
 
     /// Nodes of an engine that the environment gives a URL: `POOLHOUSE_NODES_REPLICA1_URL`.
-    pub(super) fn nodes(&self, engine: &str) -> impl Iterator<Item = String> {
+    pub(in crate::settings) fn nodes(&self, engine: &str) -> impl Iterator<Item = String> {
         let prefix = names::variable_prefix(&names::node_in_variables(engine, ""));
         // The name that is left out has left its underscore.
         let prefix = prefix.trim_end_matches('_').to_owned() + "_";
@@ -134,7 +144,7 @@ impl Environment {
     }
 
     /// One line about each variable that looks like a misspelt setting of this engine.
-    pub(super) fn misspelt(&self, engine: &str) -> Vec<String> {
+    pub(in crate::settings) fn misspelt(&self, engine: &str) -> Vec<String> {
         let prefix = names::variable_prefix(engine);
         let ours = self.names().filter(|name| name.starts_with(&prefix));
         let ours: BTreeSet<&str> = ours.collect();
@@ -172,7 +182,7 @@ impl Environment {
     }
 
     /// Engines that the environment gives a URL, by the names of their variables.
-    pub(super) fn engines(&self) -> impl Iterator<Item = String> {
+    pub(in crate::settings) fn engines(&self) -> impl Iterator<Item = String> {
         self.names()
             .filter_map(|name| name.strip_suffix("_DATABASE_URL"))
             .map(str::to_ascii_lowercase)

@@ -5,21 +5,21 @@ use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use figment::value::{Dict, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::environment::{CONF, Environment, PROFILE};
-use super::error::SettingsError;
-use super::layer::Layer;
-use super::names::{self, DEFAULT_ENGINE, Reach};
 use super::source::{Source, shown_path};
 use super::surroundings::Surroundings;
+use crate::settings::error::SettingsError;
+use crate::settings::layer::Layer;
+use crate::settings::names::{self, DEFAULT_ENGINE, Reach};
+use crate::settings::value::Value;
 
 /// A file that was found, parsed and checked for names that do not exist.
-pub(super) struct File {
+pub(in crate::settings) struct File {
     /// Its path as errors show it.
-    pub(super) shown: String,
+    pub(in crate::settings) shown: String,
     /// The chosen profile.
     profile: Option<String>,
     sections: Vec<Section>,
@@ -36,7 +36,7 @@ struct Section {
 
 impl File {
     /// Finds and reads the file; `None` when there is none and nothing asks for one.
-    pub(super) fn open(
+    pub(in crate::settings) fn open(
         surroundings: &Surroundings,
         environment: &Environment,
     ) -> Result<Option<Self>, SettingsError> {
@@ -101,7 +101,7 @@ impl File {
     }
 
     /// What the file says about an engine: for all profiles, then for the chosen one.
-    pub(super) fn layers<'a>(
+    pub(in crate::settings) fn layers<'a>(
         &'a self,
         engine: &'a str,
         node: Option<&'a str>,
@@ -125,7 +125,10 @@ impl File {
     }
 
     /// The nodes of an engine that have a section for all profiles or for the chosen one.
-    pub(super) fn nodes<'a>(&'a self, engine: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(in crate::settings) fn nodes<'a>(
+        &'a self,
+        engine: &'a str,
+    ) -> impl Iterator<Item = &'a str> {
         self.sections
             .iter()
             .filter(move |section| section.engine == engine)
@@ -134,7 +137,7 @@ impl File {
     }
 
     /// The engines that have a section for all profiles or for the chosen one.
-    pub(super) fn engines(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::settings) fn engines(&self) -> impl Iterator<Item = &str> {
         self.sections
             .iter()
             .filter(|section| section.profile.is_none() || section.profile == self.profile)
@@ -275,7 +278,10 @@ impl Reader<'_> {
             layer.set(
                 name,
                 value,
-                Source::file(&self.path, line, &self.surroundings.directory),
+                Source::File {
+                    path: self.shown.to_owned(),
+                    line,
+                },
             );
         }
         self.sections.push(Section {
@@ -339,23 +345,16 @@ fn plain(value: &DeValue<'_>) -> Value {
         DeValue::String(text) => Value::from(text.as_ref()),
         // A number that does not fit stays text, so that the error about it can show it.
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
-            .map_or_else(|_| Value::from(number.to_string()), Value::from),
+            .map_or_else(|_| Value::from(number.to_string()), Value::Integer),
         DeValue::Float(number) => number
             .as_str()
             .parse::<f64>()
-            .map_or_else(|_| Value::from(number.to_string()), Value::from),
-        DeValue::Boolean(truth) => Value::from(*truth),
+            .map_or_else(|_| Value::from(number.to_string()), Value::Float),
+        DeValue::Boolean(truth) => Value::Bool(*truth),
         DeValue::Datetime(moment) => Value::from(moment.to_string()),
-        DeValue::Array(values) => values
-            .iter()
-            .map(|value| plain(value.get_ref()))
-            .collect::<Vec<_>>()
-            .into(),
-        DeValue::Table(table) => {
-            let entries = table
-                .iter()
-                .map(|(key, value)| (key.get_ref().to_string(), plain(value.get_ref())));
-            Value::from(entries.collect::<Dict>())
+        DeValue::Array(values) => {
+            Value::List(values.iter().map(|value| plain(value.get_ref())).collect())
         }
+        DeValue::Table(_) => Value::Table,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::Error;
+use super::Error;
 use crate::settings::EngineSettings;
 
 /// Why a test got no database of its own.
@@ -19,7 +19,7 @@ pub struct TestError {
 impl Error {
     /// The same error for another test that fails for the same reason.
     #[cfg(any(feature = "postgres", feature = "mysql"))]
-    pub(super) fn again(&self, settings: &EngineSettings) -> Self {
+    pub(crate) fn again(&self, settings: &EngineSettings) -> Self {
         match self {
             Self::Start(error) => Self::Start(error.clone()),
             Self::Test(error) => Self::Test(error.clone()),
@@ -29,7 +29,7 @@ impl Error {
 }
 
 impl TestError {
-    pub(super) fn new(
+    pub(crate) fn new(
         settings: &EngineSettings,
         what: impl fmt::Display,
         cure: impl fmt::Display,

@@ -2,7 +2,7 @@
 
 use super::{COCKROACH, Diagnosis, Dialect, Greeted, MigrationsLock, Session};
 
-pub(in crate::backend) static POSTGRES: Dialect = Dialect {
+pub(crate) static POSTGRES: Dialect = Dialect {
     name: "Postgres",
     feature: "postgres",
     schemes: &["postgres", "postgresql"],

@@ -2,7 +2,7 @@
 
 use super::{Diagnosis, Dialect, Greeted, MigrationsLock, POSTGRES, Session};
 
-pub(in crate::backend) static COCKROACH: Dialect = Dialect {
+pub(crate) static COCKROACH: Dialect = Dialect {
     name: "CockroachDB",
     feature: "postgres",
     schemes: &["cockroachdb", "cockroach"],

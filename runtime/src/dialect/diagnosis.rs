@@ -1,0 +1,131 @@
+//! What a driver's error means: whether to try again, what happened, and what to do about it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+
+/// What a failed connection attempt means, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    /// Whether the next attempt may succeed without anyone changing anything.
+    pub(crate) retry: bool,
+    /// What happened, in a few words.
+    pub(crate) what: Cow<'static, str>,
+    /// What a person can do.
+    pub(crate) cure: Cow<'static, str>,
+}
+
+impl Diagnosis {
+    pub(crate) fn retry(what: &'static str, cure: &'static str) -> Self {
+        Self {
+            retry: true,
+            what: what.into(),
+            cure: cure.into(),
+        }
+    }
+
+    /// Nothing came back at all.
+    pub(crate) fn silence() -> Self {
+        Self::retry(
+            "the server did not answer",
+            "check the network between here and the server",
+        )
+    }
+
+    pub(crate) fn fatal(what: &'static str, cure: &'static str) -> Self {
+        Self {
+            retry: false,
+            what: what.into(),
+            cure: cure.into(),
+        }
+    }
+}
+
+/// What the server or the driver says, without what only their own developers can read: the driver's code and the line
+/// of the server's source.
+pub(crate) fn words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        // Our own words, not the driver's.
+        sqlx::Error::Io(error) if told(error).is_some() => error.to_string(),
+        error => error.to_string(),
+    }
+}
+
+/// What an error that is not the server's own means: what every network has in common.
+pub(super) fn of_driver(error: &sqlx::Error) -> Diagnosis {
+    match error {
+        sqlx::Error::Io(error) => told(error).unwrap_or_else(|| of_network(error)),
+        sqlx::Error::Tls(_) => Diagnosis::fatal(
+            "the TLS handshake failed",
+            "check the server's certificate and the sslmode (MySQL: ssl-mode) of the url",
+        ),
+        sqlx::Error::Configuration(_) => Diagnosis::fatal(
+            "the driver does not accept the connect options",
+            "correct the url, its query parameters and the files that they name",
+        ),
+        _ => Diagnosis::fatal(
+            "the connection could not be opened",
+            "see the driver's message",
+        ),
+    }
+}
+
+fn of_network(error: &io::Error) -> Diagnosis {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Diagnosis::retry(
+            "the server refused the connection",
+            "start the server, or correct host and port of the url",
+        ),
+        io::ErrorKind::NotFound => Diagnosis::retry(
+            "the server's socket does not exist",
+            "start the server, or correct the socket path of the url",
+        ),
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Diagnosis::retry(
+            "the server ended the connection while it was being opened",
+            "see the server's log; a proxy without a server behind it does this too",
+        ),
+        io::ErrorKind::TimedOut => Diagnosis::retry(
+            "the server did not answer in time",
+            "check the network between here and the server, or raise connect_timeout",
+        ),
+        io::ErrorKind::PermissionDenied => Diagnosis::fatal(
+            "the operating system denied access",
+            "check the rights of the file or socket that the url names",
+        ),
+        _ => Diagnosis::fatal(
+            "the connection could not be opened",
+            "check host and port of the url and the network",
+        ),
+    }
+}
+
+/// An error that was made here, in the form of the driver's.
+#[derive(Debug)]
+struct Told {
+    words: String,
+    diagnosis: Diagnosis,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl std::error::Error for Told {}
+
+/// An error of a connect, with the words and the meaning that are known here.
+pub(crate) fn tell(words: String, diagnosis: Diagnosis) -> sqlx::Error {
+    let told = Told { words, diagnosis };
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, told))
+}
+
+/// What an error of [`tell`] means.
+pub(crate) fn told(error: &io::Error) -> Option<Diagnosis> {
+    let told: &Told = error.get_ref()?.downcast_ref()?;
+    Some(told.diagnosis.clone())
+}

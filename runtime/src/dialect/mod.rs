@@ -1,0 +1,26 @@
+//! What is known of a database without its driver: its URLs' schemes, the SQL of the pool's own needs, how its transactions
+//! begin, and what its errors mean. One database a file.
+
+mod cockroach;
+mod description;
+mod diagnosis;
+mod mysql;
+mod postgres;
+mod schemes;
+mod sql;
+mod sqlite;
+mod transaction;
+
+pub(crate) use self::cockroach::COCKROACH;
+pub(crate) use self::description::{Dialect, Greeted, MigrationsLock, Session};
+pub(crate) use self::diagnosis::{Diagnosis, tell, told, words};
+#[cfg(feature = "mysql")]
+pub(crate) use self::mysql::MYSQL;
+pub(crate) use self::postgres::POSTGRES;
+pub(crate) use self::schemes::{SchemeError, dialect_of};
+pub(crate) use self::sql::begins_transaction;
+#[cfg(feature = "postgres")]
+pub(crate) use self::sql::{first_words, is_one_of};
+#[cfg(feature = "sqlite")]
+pub(crate) use self::sqlite::SQLITE;
+pub use self::transaction::{IsolationLevel, TransactionOptions};

@@ -1,0 +1,178 @@
+//! All layers of one engine, merged: of each setting the strongest value, with its source.
+
+use std::collections::BTreeSet;
+
+use super::builder::Settings;
+use super::connect::ConnectHook;
+use super::error::SettingsError;
+use super::fixtures::Fixtures;
+use super::form::{self, Form};
+use super::layer::Layer;
+use super::migrations::Migrations;
+use super::names;
+use super::sources::{Source, Sources};
+use super::value::Value;
+
+/// What is different in the test position.
+///
+/// The environment sets only the URL there: a test means what it says, whatever the shell it is run from has set.
+#[derive(Clone)]
+pub(crate) struct InTest {
+    /// The migrations of the crate, which count when no place names others.
+    pub(crate) migrations: Migrations,
+}
+
+/// All layers of one engine, merged.
+pub(crate) struct Layers {
+    pub(super) engine: String,
+    /// The node of the engine that they are about.
+    pub(super) node: Option<String>,
+    /// Where the engine's name was written.
+    pub(super) engine_source: Source,
+    /// The variable that holds the URL.
+    pub(super) url_variable: String,
+    pub(super) connect: Vec<ConnectHook>,
+    pub(super) before: Vec<ConnectHook>,
+    pub(super) code_migrations: Migrations,
+    pub(super) fixtures: Fixtures,
+    pub(super) in_test: Option<InTest>,
+    pub(super) sources: Sources,
+    nodes_in_code: Vec<(String, Settings)>,
+    merged: Layer,
+}
+
+impl Layers {
+    /// What every place says of the engine that `code` names.
+    pub(crate) fn collect(
+        code: &Settings,
+        sources: &Sources,
+        in_test: Option<InTest>,
+    ) -> Result<Self, SettingsError> {
+        let (engine, engine_source) = code.engine_and_source();
+        let in_file = sources.file.iter();
+        let in_file = in_file.flat_map(|file| file.layers(&engine, None));
+        let mut merged = Layer::default();
+        for layer in in_file.chain([code.layer()]) {
+            merged.put_on(layer);
+        }
+        let mut layers = Self {
+            url_variable: names::url_variable(&engine),
+            connect: code.connect_hooks().to_vec(),
+            before: code.before_hooks().to_vec(),
+            code_migrations: code.code_migrations().clone(),
+            fixtures: code.code_fixtures().clone(),
+            in_test,
+            sources: sources.clone(),
+            nodes_in_code: code.nodes().to_vec(),
+            node: None,
+            merged,
+            engine,
+            engine_source,
+        };
+        if let Some((variable, _)) = layers.get::<String>("env")? {
+            layers.url_variable = variable;
+        }
+        let overrides = sources.environment.layer(
+            &layers.engine,
+            &layers.url_variable,
+            layers.in_test.is_some(),
+        )?;
+        layers.merged.put_on(&overrides);
+        Ok(layers)
+    }
+
+    /// The nodes of the engine, in the order of their names.
+    pub(super) fn nodes(&self) -> BTreeSet<String> {
+        let file = self.sources.file.iter();
+        let in_file = file.flat_map(|file| file.nodes(&self.engine));
+        let in_code = self.nodes_in_code.iter().map(|(name, _)| name.as_str());
+        let mut nodes: BTreeSet<String> = in_file.chain(in_code).map(str::to_owned).collect();
+        if self.in_test.is_none() {
+            for node in self.sources.environment.nodes(&self.engine) {
+                let variable = names::node_in_variables(&self.engine, &node);
+                let is_it = |known: &String| {
+                    names::variable_prefix(&names::node_in_variables(&self.engine, known))
+                        == names::variable_prefix(&variable)
+                };
+                if !nodes.iter().any(is_it) {
+                    nodes.insert(node);
+                }
+            }
+        }
+        nodes
+    }
+
+    /// The layers of one node: the engine's beneath, and its own URL.
+    ///
+    /// # Errors
+    ///
+    /// It has none.
+    pub(super) fn of_node(&self, node: &str) -> Result<Self, SettingsError> {
+        let variables = names::node_in_variables(&self.engine, node);
+        let url_variable = format!("{}URL", names::variable_prefix(&variables));
+        let mut own = Layer::default();
+        if let Some(file) = &self.sources.file {
+            for layer in file.layers(&self.engine, Some(node)) {
+                own.put_on(layer);
+            }
+        }
+        let (mut connect, mut before) = (self.connect.clone(), self.before.clone());
+        for (_, settings) in self.nodes_in_code.iter().filter(|(name, _)| name == node) {
+            own.put_on(settings.layer());
+            connect.extend_from_slice(settings.connect_hooks());
+            before.extend_from_slice(settings.before_hooks());
+        }
+        let only_url = self.in_test.is_some();
+        let environment = &self.sources.environment;
+        let overrides = environment.layer(&variables, &url_variable, only_url)?;
+        own.put_on(&overrides);
+        if own.get("url").is_none() {
+            return Err(SettingsError::NodeWithoutUrl {
+                engine: self.engine.clone(),
+                node: node.to_owned(),
+                variable: url_variable,
+            });
+        }
+        let mut merged = self.merged.clone();
+        merged.put_on(&own);
+        Ok(Self {
+            engine: self.engine.clone(),
+            node: Some(node.to_owned()),
+            engine_source: self.engine_source.clone(),
+            url_variable,
+            connect,
+            before,
+            code_migrations: Migrations::None,
+            fixtures: Fixtures::default(),
+            in_test: self.in_test.clone(),
+            sources: self.sources.clone(),
+            nodes_in_code: vec![],
+            merged,
+        })
+    }
+
+    /// The value of a setting in its own type, or `None` when no place gives one.
+    pub(super) fn get<T: Form>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<(T, Source)>, SettingsError> {
+        let Some((value, source)) = self.merged.get(name) else {
+            return Ok(None);
+        };
+        match T::read(value) {
+            Some(read) => Ok(Some((read, source.clone()))),
+            None => Err(SettingsError::BadValue {
+                engine: self.engine.clone(),
+                setting: name,
+                value: form::show_raw(value),
+                origin: source.to_string(),
+                accepts: T::ACCEPTS,
+            }),
+        }
+    }
+
+    /// The value that wins, as it was written.
+    pub(super) fn raw(&self, name: &str) -> Option<(&Value, &Source)> {
+        self.merged.get(name)
+    }
+}

@@ -1,0 +1,12 @@
+//! The sources besides the code that say something about engines: the environment and the file.
+
+mod environment;
+mod file;
+mod snapshot;
+mod source;
+mod surroundings;
+
+pub(crate) use self::snapshot::Sources;
+pub(crate) use self::source::Source;
+#[cfg(test)]
+pub(super) use self::surroundings::Surroundings;

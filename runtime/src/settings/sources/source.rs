@@ -1,0 +1,60 @@
+//! Where a value comes from.
+
+use std::fmt;
+use std::panic::Location;
+use std::path::Path;
+
+/// The place where a value was written. Logs and errors show it as `attribute, src/main.rs:7`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Nobody set it.
+    Default,
+    /// `attribute, src/main.rs:7` or `builder, src/db.rs:12`.
+    Code {
+        label: &'static str,
+        location: &'static Location<'static>,
+    },
+    /// `poolhouse.toml:4`.
+    File { path: String, line: usize },
+    /// `environment, POOLHOUSE_MAX_SIZE`.
+    Environment { variable: String },
+    /// `.env:3, DATABASE_URL`.
+    DotEnv {
+        path: String,
+        line: usize,
+        variable: String,
+    },
+}
+
+impl Source {
+    /// Whether nobody set the value.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::Default
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Code { label, location } => {
+                write!(f, "{label}, {}:{}", location.file(), location.line())
+            }
+            Self::File { path, line } => write!(f, "{path}:{line}"),
+            Self::Environment { variable } => write!(f, "environment, {variable}"),
+            Self::DotEnv {
+                path,
+                line,
+                variable,
+            } => write!(f, "{path}:{line}, {variable}"),
+        }
+    }
+}
+
+/// A path relative to the working directory where it is below it.
+pub(super) fn shown_path(path: &Path, directory: &Path) -> String {
+    path.strip_prefix(directory)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}

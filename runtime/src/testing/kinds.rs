@@ -1,0 +1,57 @@
+//! From a URL's scheme to where tests get databases of its kind, and the URL of a test that gives none.
+
+use std::sync::Arc;
+
+use super::ground::Ground;
+use crate::backend::Backend;
+use crate::dialect::{SchemeError, dialect_of};
+use crate::error::{Error, StartError};
+use crate::settings::EngineSettings;
+
+type FindGround = fn(&EngineSettings) -> Result<Arc<dyn Ground>, Error>;
+
+/// Where tests get databases, by the database's name.
+const KINDS: &[(&str, FindGround)] = &[
+    #[cfg(feature = "postgres")]
+    ("Postgres", super::postgres::ground),
+    #[cfg(feature = "postgres")]
+    ("CockroachDB", super::cockroach::ground),
+    #[cfg(feature = "mysql")]
+    ("MySQL", super::mysql::ground),
+    #[cfg(feature = "sqlite")]
+    ("SQLite", super::sqlite::ground),
+];
+
+/// Where tests get databases of the kind that these settings' URL names.
+///
+/// # Errors
+///
+/// An unknown scheme, one whose feature is off, or a URL that the driver does not accept.
+pub(super) fn ground_of(settings: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
+    let dialect =
+        dialect_of(&settings.url).map_err(|error| StartError::scheme(settings, &error))?;
+    match KINDS.iter().find(|(name, _)| *name == dialect.name) {
+        Some((_, find)) => find(settings),
+        None => Err(StartError::scheme(settings, &SchemeError::FeatureOff(dialect)).into()),
+    }
+}
+
+/// The URLs of tests' engines where nobody gives one, by the engine's kind.
+const URLS: &[(&str, &str)] = &[
+    #[cfg(all(feature = "ephemeral", feature = "postgres"))]
+    (
+        <sqlx::Postgres as Backend>::KIND,
+        super::ephemeral::POSTGRES,
+    ),
+    #[cfg(all(feature = "ephemeral", feature = "mysql"))]
+    (<sqlx::MySql as Backend>::KIND, super::ephemeral::MYSQL),
+    // A test needs no more than a file, and gets one of its own.
+    #[cfg(feature = "sqlite")]
+    (<sqlx::Sqlite as Backend>::KIND, "sqlite::memory:"),
+];
+
+/// The URL of a test's engine of this kind where nobody gives one; `None` when that is an error.
+pub(crate) fn url_of_test<DB: Backend>() -> Option<&'static str> {
+    let known = URLS.iter().find(|(kind, _)| *kind == DB::KIND);
+    known.map(|(_, url)| *url)
+}

@@ -9,7 +9,7 @@ mod finder;
 mod lifecycle;
 mod pool;
 mod settings;
-mod testing;
+pub mod testing;
 
 pub use poolhouse_macros::with_pool;
 pub use sqlx;

@@ -6,6 +6,8 @@ mod executor;
 mod kinds;
 mod life;
 mod nodes;
+#[cfg(feature = "testing")]
+mod recorded;
 mod scope;
 mod transact;
 mod transaction;
@@ -24,6 +26,8 @@ pub(crate) use self::erased::{ErasedEngine, erased};
 pub(crate) use self::kinds::engine_of;
 pub(crate) use self::life::Base;
 use self::nodes::Nodes;
+#[cfg(feature = "testing")]
+pub use self::recorded::Recorded;
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
 use crate::dialect::TransactionOptions;

@@ -74,7 +74,7 @@ impl<DB: Backend> Nodes<DB> {
         async move { drop(join_all(closes).await) }.boxed()
     }
 
-    fn servers(&self) -> Vec<Engine<DB>> {
+    pub(super) fn servers(&self) -> Vec<Engine<DB>> {
         self.list()
             .into_iter()
             .filter_map(|(_, node)| node)

@@ -140,8 +140,12 @@ impl<DB: Backend> Checkout<DB> {
     {
         let Self { seat, state, watch } = self;
         let before = std::mem::replace(state, State::Unverified);
+        #[cfg(feature = "testing")]
+        seat.parts().1.recorder.begin(seat.settings());
         let (connection, card) = seat.parts_mut();
         let result = work(connection, Arc::clone(card)).await;
+        #[cfg(feature = "testing")]
+        card.recorder.end(result.as_ref().err());
         if let Some(watch) = watch {
             watch.see::<DB>(result.as_ref().err());
         }
@@ -153,12 +157,16 @@ impl<DB: Backend> Checkout<DB> {
     /// unverified.
     pub(crate) fn begin_stream(&mut self) -> (State, &mut DB::Connection, Arc<Card>) {
         let before = std::mem::replace(&mut self.state, State::Unverified);
+        #[cfg(feature = "testing")]
+        self.seat.parts().1.recorder.begin(self.seat.settings());
         let (connection, card) = self.seat.parts_mut();
         (before, connection, Arc::clone(card))
     }
 
     /// A stream was read to its end, or to an error.
     pub(crate) fn end_stream(&mut self, before: State, error: Option<&sqlx::Error>) {
+        #[cfg(feature = "testing")]
+        self.seat.parts().1.recorder.end(error);
         self.state = after::<DB>(before, error, self.seat.parts().1);
         if let Some(watch) = &mut self.watch {
             watch.see::<DB>(error);
@@ -366,6 +374,8 @@ impl<DB: Backend> DerefMut for Checkout<DB> {
         if self.state == State::Clean {
             self.state = State::Unverified;
         }
+        #[cfg(feature = "testing")]
+        super::recording::note_lent(self.seat.settings(), self.seat.parts().1.place());
         self.seat.parts_mut().0
     }
 }

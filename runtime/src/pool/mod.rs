@@ -31,6 +31,8 @@ mod mend;
 mod meters;
 mod on_sqlx;
 mod place;
+#[cfg(feature = "testing")]
+mod recording;
 mod start;
 mod status;
 mod yard;
@@ -52,6 +54,10 @@ pub(crate) use self::connector::Connector;
 pub(crate) use self::lent::{Asked, Lent};
 use self::on_sqlx::OnSqlx;
 use self::place::{Held, Places, give_up};
+#[cfg(feature = "testing")]
+pub(crate) use self::recording::Recording;
+#[cfg(feature = "testing")]
+pub use self::recording::{End, Statement};
 pub(crate) use self::start::open_direct;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use self::start::open_for;

@@ -52,6 +52,8 @@ pub(crate) struct Card {
     hold: Mutex<Option<Hold>>,
     /// Whether a statement of this checkout began or may have begun a transaction behind the driver's back.
     transaction_control: AtomicBool,
+    #[cfg(feature = "testing")]
+    pub(super) recorder: super::recording::Recorder,
     /// `None` outside the register, where nothing is counted.
     meters: Option<Meters>,
     /// The pool's close waits for every connection of the register to be gone.
@@ -89,12 +91,23 @@ impl Card {
         if begins_transaction(sql.as_str()) {
             self.transaction_control.store(true, Relaxed);
         }
+        #[cfg(feature = "testing")]
+        self.recorder.note(sql, self.place());
         if let Some(Hold {
             by: by @ (Holder::Engine | Holder::Statement(_)),
             ..
         }) = &mut *self.lock()
         {
             *by = Holder::Statement(sql.clone());
+        }
+    }
+
+    /// Where the code is that took the checkout.
+    #[cfg(feature = "testing")]
+    pub(super) fn place(&self) -> Option<&'static Location<'static>> {
+        match *self.lock() {
+            Some(Hold { by: Holder::Code(place), .. }) => Some(place),
+            _ => None,
         }
     }
 
@@ -121,6 +134,8 @@ impl Card {
             session,
             hold: Mutex::new(None),
             transaction_control: AtomicBool::new(false),
+            #[cfg(feature = "testing")]
+            recorder: super::recording::Recorder::default(),
             meters,
             _token: token,
         }

@@ -59,3 +59,8 @@ pub use self::inventory::{TestDatabase, TestDatabaseState};
 pub(crate) use self::isolated::Isolated;
 pub(crate) use self::kinds::url_of_test;
 pub use self::test::Test;
+
+#[cfg(feature = "testing")]
+pub use crate::engine::Recorded;
+#[cfg(feature = "testing")]
+pub use crate::pool::{End, Statement};

@@ -16,5 +16,7 @@ mod postgres;
 mod rollback;
 mod scenarios;
 mod sqlite;
+#[path = "../asked/mod.rs"]
+mod asked;
 #[path = "../torture/mod.rs"]
 mod torture;

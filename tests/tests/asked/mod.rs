@@ -1,0 +1,3 @@
+//! What tests can ask for: `poolhouse::testing::recorded` and `cancel_everywhere`.
+
+mod recorded;

@@ -13,8 +13,8 @@ use sqlx::{AssertSqlSafe, Database, MySql, Postgres, Row, Sqlite, ValueRef};
 const MIGRATIONS: &str = "_sqlx_migrations";
 const OF_MIGRATIONS: &str = "version, description, success, hex(checksum)";
 
-/// Whether transactions of a session on MariaDB read only: those after the one that a test rolls back do.
-pub(crate) const READ_ONLY: &str = "transactions read only";
+/// In the lines that say whether transactions of a session read only: those after the one that a test rolls back do.
+pub(crate) const READ_ONLY: &str = "transaction_read_only";
 
 /// One value; `None` is NULL.
 pub(crate) type Value = Option<String>;

@@ -47,6 +47,9 @@ const AS: &str = "POOLHOUSE_TORTURE_AS";
 /// Rounds in `tests/run`.
 const FEW: u64 = 6;
 
+/// How long a test may take to come to where it is killed. One that rolls back may wait for another one's locks.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// The longest that a process of tests may take, whatever is done to it.
 const LIMIT: Duration = Duration::from_mins(2);
 
@@ -185,13 +188,7 @@ async fn play(
     }
     let mut running = Vec::new();
     for run in &round.runs {
-        let key = (run.role, run.tree);
-        if !fresh.contains_key(&key) {
-            let file = server.fresh(run.role, &trees.paths[run.tree]).await?;
-            fresh.insert(key, file);
-        }
-        let tests = Tests::start(server, run, &trees.paths[run.tree], &fresh[&key])?;
-        running.push(tokio::spawn(tests.end()));
+        running.push(tokio::spawn(start(server, trees, fresh, run).await?.end()));
     }
     if let Some((delay, event)) = &round.during {
         tokio::time::sleep(*delay).await;
@@ -202,7 +199,27 @@ async fn play(
         let said = running.await??;
         wrong.extend(judge(run, &said, round.is_calm(), tally));
     }
+    if let Some((event, run)) = &round.after {
+        server.suffer(event).await?;
+        let said = start(server, trees, fresh, run).await?.end().await?;
+        wrong.extend(judge(run, &said, true, tally));
+    }
     Ok(wrong)
+}
+
+/// Starts a process of tests, once it is known what a fresh database holds for it.
+async fn start(
+    server: &mut Tortured,
+    trees: &Trees,
+    fresh: &mut Fresh,
+    run: &Run,
+) -> anyhow::Result<Tests> {
+    let key = (run.role, run.tree);
+    if !fresh.contains_key(&key) {
+        let file = server.fresh(run.role, &trees.paths[run.tree]).await?;
+        fresh.insert(key, file);
+    }
+    Tests::start(server, run, &trees.paths[run.tree], &fresh[&key])
 }
 
 /// What is wrong with what a process has said.
@@ -243,7 +260,8 @@ fn judge(run: &Run, said: &str, calm: bool, tally: &mut Tally) -> Vec<String> {
 /// A process of tests that runs.
 struct Tests {
     running: Running,
-    hangs: bool,
+    /// The tests that wait to be killed: all of them when they run at the same time, else the first.
+    hanging: Vec<&'static str>,
     killed_after: Option<Duration>,
     _scripts: TempDir,
 }
@@ -273,9 +291,21 @@ impl Tests {
             Some(url) => program.variable(URL, url),
             None => program.variable("TMPDIR", server.folder()),
         };
+        let hanging = run
+            .scripts
+            .iter()
+            .filter(|(_, script)| script.hangs())
+            .map(|(slot, _)| *slot);
+        let hanging = hanging
+            .take(if run.threads < run.scripts.len() {
+                1
+            } else {
+                usize::MAX
+            })
+            .collect();
         Ok(Self {
             running: program.start()?,
-            hangs: run.scripts.iter().any(|(_, script)| script.hangs()),
+            hanging,
             killed_after: run.killed_after,
             _scripts: scripts,
         })
@@ -287,9 +317,16 @@ impl Tests {
             tokio::time::sleep(after).await;
             // It may have ended.
             let _ = self.running.signal(Signal::SIGKILL);
-        } else if self.hangs {
-            // It ends before, when a test before it ends it or gets no database.
-            let _ = self.running.line(" hangs").await;
+        } else if !self.hanging.is_empty() {
+            for slot in &self.hanging {
+                let words = if self.hanging.len() == 1 {
+                    " hangs".to_owned()
+                } else {
+                    format!("{slot} hangs")
+                };
+                // It ends before, when another test ends it or it gets no database.
+                let _ = tokio::time::timeout(PATIENCE, self.running.line(&words)).await;
+            }
             let _ = self.running.signal(Signal::SIGKILL);
         }
         let ended = tokio::time::timeout(LIMIT, self.running.end())

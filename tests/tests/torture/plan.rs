@@ -24,6 +24,7 @@ pub(crate) enum Role {
 /// What happens to the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
+    Nothing,
     Restart(Stop),
     /// The server's counters go back to zero.
     ResetStatistics,
@@ -53,12 +54,17 @@ pub(crate) struct Round {
     pub(crate) before: Vec<Event>,
     pub(crate) runs: Vec<Run>,
     pub(crate) during: Option<(Duration, Event)>,
+    /// What happens after them, and tests that look at every database that they have left.
+    pub(crate) after: Option<(Event, Run)>,
 }
 
 impl Round {
     /// Draws a round. The same seed gives the same one.
     pub(crate) fn draw(seed: u64, kind: Option<Kind>, roles: &[Role], trees: usize) -> Self {
         let mut rng = Rng::with_seed(seed);
+        if rng.u8(..4) == 0 {
+            return Self::harvest(&mut rng, kind, roles);
+        }
         let mut before = Vec::new();
         let mut during = None;
         if kind.is_some() {
@@ -77,6 +83,44 @@ impl Round {
             before,
             runs,
             during,
+            after: None,
+        }
+    }
+
+    /// A round in which all tests of a process are killed at work, then something happens to the server, and as many tests
+    /// look at what there is.
+    fn harvest(rng: &mut Rng, kind: Option<Kind>, roles: &[Role]) -> Self {
+        let mut killed = run(rng, kind, roles, 1);
+        killed.killed_after = None;
+        killed.threads = SLOTS.len();
+        killed.scripts = SLOTS
+            .iter()
+            .map(|slot| {
+                let mut script = script(rng, kind, killed.role, slot.starts_with('r'));
+                script
+                    .steps
+                    .retain(|step| matches!(step, Step::Check | Step::Run(_) | Step::Visit(_)));
+                script.steps.push(Step::Hang);
+                (*slot, script)
+            })
+            .collect();
+        let looks = Script {
+            steps: vec![Step::Check],
+        };
+        let looking = Run {
+            scripts: SLOTS.iter().map(|slot| (*slot, looks.clone())).collect(),
+            ..killed.clone()
+        };
+        let event = if kind.is_some() {
+            event(rng)
+        } else {
+            Event::Nothing
+        };
+        Self {
+            before: Vec::new(),
+            runs: vec![killed],
+            during: None,
+            after: Some((event, looking)),
         }
     }
 
@@ -190,6 +234,9 @@ impl fmt::Display for Round {
                 let text = script.text();
                 writeln!(f, "    {slot}: {}", text.trim_end().replace('\n', " | "))?;
             }
+        }
+        if let Some((event, run)) = &self.after {
+            writeln!(f, "  then: {event:?}, and {} tests look", run.scripts.len())?;
         }
         if let Some((delay, event)) = &self.during {
             writeln!(f, "  meanwhile, after {delay:?}: {event:?}")?;

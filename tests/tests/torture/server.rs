@@ -126,8 +126,12 @@ impl Tortured {
 
     /// Does to the server what happens to it.
     pub(crate) async fn suffer(&mut self, event: &Event) -> anyhow::Result<()> {
+        if matches!(event, Event::Nothing) {
+            return Ok(());
+        }
         let server = self.server.as_mut().context("SQLite has no server")?;
         match (event, server.kind) {
+            (Event::Nothing, _) => {}
             (Event::Restart(stop), _) => server.restart(*stop).await?,
             (Event::ResetStatistics, Kind::Postgres) => {
                 in_each(server, "SELECT pg_stat_reset()").await?
@@ -211,7 +215,9 @@ async fn in_each(server: &PrivateServer, sql: &str) -> anyhow::Result<()> {
             url: url.into(),
             ..Server::clone(server)
         };
-        let _ = database.ask(&[sql.to_owned()]).await;
+        // A prepared transaction may lock a table for good.
+        let patience = "SET lock_timeout = '2s'".to_owned();
+        let _ = database.ask(&[patience, sql.to_owned()]).await;
     }
     Ok(())
 }

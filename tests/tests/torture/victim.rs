@@ -179,7 +179,7 @@ async fn check<DB: Victim>(name: &str, folder: &Path, db: &Engine<DB>) -> sqlx::
 fn without_counters(lines: Vec<String>) -> Vec<String> {
     lines
         .into_iter()
-        .filter(|line| !line.starts_with("sequence ") && !line.starts_with(fingerprint::READ_ONLY))
+        .filter(|line| !line.starts_with("sequence ") && !line.contains(fingerprint::READ_ONLY))
         .map(|line| match line.split_once(" AUTO_INCREMENT=") {
             Some((before, after)) => {
                 let after = after.trim_start_matches(|letter: char| letter.is_ascii_digit());

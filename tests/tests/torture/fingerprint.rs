@@ -230,9 +230,9 @@ impl Tortured for MySql {
                 "session",
                 "SELECT @@foreign_key_checks, @@unique_checks, @@autocommit, @@tx_isolation, @@sql_mode, \
                 @@time_zone, @@character_set_client, @@collation_connection, @@auto_increment_increment, @@max_statement_time, \
-                @@sql_select_limit, @trace, IS_USED_LOCK('trace') <=> CONNECTION_ID(), @@in_transaction",
+                @@sql_select_limit, @trace, IS_USED_LOCK('trace') <=> CONNECTION_ID()",
             ),
-            (READ_ONLY, "SELECT @@tx_read_only"),
+            (READ_ONLY, "SELECT @@tx_read_only, @@in_transaction"),
         ] {
             for row in connection
                 .ask(query)

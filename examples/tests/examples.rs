@@ -47,7 +47,7 @@ async fn quickstart() -> anyhow::Result<()> {
         &ended,
         &[
             "engine `quickstart`: pool started on SQLite",
-            "max_size = 4 (attribute, examples/quickstart.rs:",
+            "max_size = 4 (attribute, examples/quickstart/main.rs:",
             "Rustaceans: 975 guests in 3 concerts",
             "The Lifetimes: 605 guests in 3 concerts",
             "Borrow Checkers: 410 guests in 2 concerts",

@@ -75,7 +75,7 @@ fn entry(input: ParseStream) -> syn::Result<Arg> {
     Ok(Arg { key, value })
 }
 
-/// What text in the place of a name was meant to be: the name, or the value that one thinks of first.
+/// The message for a quoted text where a name is expected: it is the name, or the URL.
 fn not_a_name(quoted: &LitStr, behind: ParseStream) -> String {
     if behind.peek(Token![=]) {
         format!(

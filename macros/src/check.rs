@@ -3,19 +3,20 @@
 use crate::function::{Function, Parameter, is_pool};
 use crate::position::{Position, Test};
 use crate::report::Report;
-use crate::settings::{Reach, Settings};
+use crate::settings::Settings;
+use crate::table::Reach;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Safety, Type};
 
-/// What is left to do once every mistake is known.
-pub(crate) enum Job {
-    /// The function is as it should be: expand it. Settings with mistakes are already left out.
-    Expand(Function, Settings),
-    /// The function has mistakes: keep it in a form that compiles, so that they are the only ones shown.
-    Mend(Function),
-    /// There is no function: give the item back.
-    Keep(TokenStream),
+/// What can be emitted, once every mistake is known.
+pub(crate) enum Checked {
+    /// A function that can be expanded. Settings with mistakes are left out already.
+    Function(Function, Settings),
+    /// A function with mistakes.
+    Mistaken(Function),
+    /// An item that is not a function.
+    Other(TokenStream),
 }
 
 /// The most parameters that poolhouse fills in; the runtime implements tuples up to this length.
@@ -25,10 +26,10 @@ pub(crate) fn check(
     function: Result<Function, TokenStream>,
     settings: Settings,
     report: &mut Report,
-) -> Job {
+) -> Checked {
     let function = match function {
         Ok(function) => function,
-        Err(item) => return Job::Keep(item),
+        Err(item) => return Checked::Other(item),
     };
     check_reach(&settings, &function.position, report);
     for marked in function
@@ -42,9 +43,9 @@ pub(crate) fn check(
     check_header(&function, report);
     check_parameters(&function, report);
     if report.len() > before {
-        Job::Mend(function)
+        Checked::Mistaken(function)
     } else {
-        Job::Expand(function, settings)
+        Checked::Function(function, settings)
     }
 }
 

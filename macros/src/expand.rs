@@ -16,9 +16,7 @@
 //!
 //! Every generated path begins with `::`, so nothing that the user names `poolhouse`, `core` or `Result` is in its way.
 
-use crate::check::Job;
 use crate::function::{Function, Parameter};
-use crate::mend::mend;
 use crate::position::{Position, Test};
 use crate::setters::{embedded, setter};
 use crate::settings::{Directory, Settings};
@@ -29,12 +27,8 @@ use syn::spanned::Spanned;
 use syn::token::Brace;
 use syn::{FnArg, GenericParam, Pat, PatType, ReturnType, Signature};
 
-pub(crate) fn expand(job: Job) -> TokenStream {
-    match job {
-        Job::Expand(function, settings) => Expansion::new(&function, &settings).function(),
-        Job::Mend(function) => mend(function),
-        Job::Keep(item) => item,
-    }
+pub(crate) fn expand(function: &Function, settings: &Settings) -> TokenStream {
+    Expansion::new(function, settings).function()
 }
 
 /// What the parts of one expansion have in common.
@@ -68,7 +62,7 @@ impl<'a> Expansion<'a> {
             ..
         } = self.function;
         let signature = self.outer_signature();
-        let inner = inner_function(self.function, &self.body);
+        let inner = self.function.inner(&self.body);
         let call = self.call();
         let mut tokens = quote!(#(#attrs)* #visibility #signature);
         Brace(body.span()).surround(&mut tokens, |tokens| {
@@ -164,16 +158,16 @@ impl<'a> Expansion<'a> {
         quote_spanned!(end=> #runtime_crate::__private::Attribute::new(#arguments))
     }
 
-    /// `::poolhouse`, or what `crate` says, at a place.
-    fn runtime_crate(&self, place: Span) -> TokenStream {
+    /// `::poolhouse`, or what `crate` says, with this span.
+    fn runtime_crate(&self, span: Span) -> TokenStream {
         match self.settings.runtime_crate() {
-            None => quote_spanned!(place=> ::poolhouse),
+            None => quote_spanned!(span=> ::poolhouse),
             Some(path) => {
-                let at_place = |mut token: TokenTree| {
-                    token.set_span(token.span().located_at(place));
+                let at_span = |mut token: TokenTree| {
+                    token.set_span(token.span().located_at(span));
                     token
                 };
-                path.to_token_stream().into_iter().map(at_place).collect()
+                path.to_token_stream().into_iter().map(at_span).collect()
             }
         }
     }
@@ -237,25 +231,6 @@ impl<'a> Expansion<'a> {
         let names = self.parameters.iter().map(|(_, name)| name);
         quote!(#body #turbofish (#(#names),*))
     }
-}
-
-/// The user's function under another name: its own signature without `#[pool]`, its own body.
-pub(crate) fn inner_function(function: &Function, name: &Ident) -> TokenStream {
-    let mut signature = function.signature.clone();
-    signature.ident = name.clone();
-    signature.inputs = function
-        .parameters
-        .iter()
-        .map(|parameter| {
-            let mut typed = parameter.typed.clone();
-            if function.is_given(parameter) {
-                typed.attrs.clear();
-            }
-            FnArg::Typed(typed)
-        })
-        .collect();
-    let body = &function.body;
-    quote!(#signature #body)
 }
 
 /// A name for each parameter: its own where the pattern is no more than a name that no other parameter has.

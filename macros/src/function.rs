@@ -10,7 +10,7 @@ use crate::settings::{On, Settings};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::quote;
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, FnArg, Meta, Pat, PatType, Receiver, Signature, Visibility};
+use syn::{Attribute, FnArg, Ident, Meta, Pat, PatType, Receiver, Signature, Visibility};
 
 /// The attributed function, as written.
 pub(crate) struct Function {
@@ -144,7 +144,7 @@ pub(crate) fn is_pool(attr: &Attribute) -> bool {
 
 impl Parameter {
     /// The name, when the pattern is no more than one.
-    pub(crate) fn name(&self) -> Option<&syn::Ident> {
+    pub(crate) fn name(&self) -> Option<&Ident> {
         match &*self.typed.pat {
             Pat::Ident(pat) => Some(&pat.ident),
             _ => None,
@@ -170,6 +170,22 @@ impl Function {
     /// Whether another attribute of the test gives this parameter its values, as its own attributes say.
     pub(crate) fn is_given(&self, parameter: &Parameter) -> bool {
         matches!(self.position, Position::Test(_)) && !self.fills(parameter)
+    }
+
+    /// The function under another name: its own signature without `#[pool]`, its own body.
+    pub(crate) fn inner(&self, name: &Ident) -> TokenStream {
+        let mut signature = self.signature.clone();
+        signature.ident = name.clone();
+        let inputs = self.parameters.iter().map(|parameter| {
+            let mut typed = parameter.typed.clone();
+            if self.is_given(parameter) {
+                typed.attrs.clear();
+            }
+            FnArg::Typed(typed)
+        });
+        signature.inputs = inputs.collect();
+        let body = &self.body;
+        quote!(#signature #body)
     }
 
     /// All of the signature that can mention a type.

@@ -1,18 +1,23 @@
 //! The attribute of [poolhouse](https://docs.rs/poolhouse), which re-exports it as `poolhouse::with_pool`.
 //!
-//! The stages stand in the order in which they run; each has a file of its own. What they find wrong they put into one
-//! report, which becomes the compile errors behind the expansion.
+//! Each stage has a file: `args` reads the attribute's tokens, `settings` checks them against the `table`,
+//! `function` reads the item and finds its `position`, `check` compares both, and `expand` emits the function, or
+//! `fallback` one with mistakes. A mistake is added to the `report`, which becomes the compile errors after the output;
+//! a setting with a mistake is left out, and the function is emitted all the same, so that the editor keeps helping.
 
 mod args;
 mod check;
 mod expand;
+mod fallback;
 mod function;
-mod mend;
 mod position;
 mod report;
 mod setters;
 mod settings;
+#[allow(dead_code, reason = "the runtime needs more of the table")]
+mod table;
 
+use check::Checked;
 use function::Function;
 use proc_macro2::TokenStream;
 use report::Report;
@@ -27,14 +32,26 @@ pub fn with_pool(
     expand(args.into(), item.into()).into()
 }
 
+/// The table of settings, for `poolhouse` alone. Not for other use: it changes without notice.
+#[doc(hidden)]
+#[proc_macro]
+pub fn settings_table(_: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    // The tests below read the same text, so it parses.
+    include_str!("table.rs").parse().unwrap_or_default()
+}
+
 /// The whole macro, from tokens to tokens.
 fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut report = Report::default();
     let args = args::parse(args, &mut report);
     let settings = Settings::check(args, On::Function, &mut report);
     let function = Function::parse(item, &mut report);
-    let job = check::check(function, settings, &mut report);
-    report.finish(expand::expand(job))
+    let output = match check::check(function, settings, &mut report) {
+        Checked::Function(function, settings) => expand::expand(&function, &settings),
+        Checked::Mistaken(function) => fallback::fallback(function),
+        Checked::Other(item) => item,
+    };
+    report.finish(output)
 }
 
 #[cfg(test)]

@@ -16,12 +16,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Adds a mistake found at `tokens`, which must not be empty for the message to have a place.
+    /// Adds a mistake found at `tokens`, which must not be empty, because the message has their span.
     pub(crate) fn mistake(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.add(syn::Error::new_spanned(tokens, message));
     }
 
-    /// Adds a mistake that already knows its place.
+    /// Adds a mistake that has its span already.
     pub(crate) fn add(&mut self, mistake: syn::Error) {
         self.mistakes.push(mistake);
     }

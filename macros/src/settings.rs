@@ -3,7 +3,6 @@
 mod fixtures;
 mod literal;
 mod migrations;
-mod names;
 mod value;
 
 pub(crate) use fixtures::Fixture;
@@ -12,85 +11,10 @@ pub(crate) use value::Value;
 
 use crate::args::Arg;
 use crate::report::Report;
-use Reach::{Crate, Engine, Lifecycle, Runtime, Test};
+use crate::table::{self, Reach, Spec};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Ident, Path};
-use value::Kind::{
-    self, Choice, Count, CratePath, Duration, Fixtures, Flag, Function, Limit, Migrations,
-    Migrator, Text, Texts, Url, Variable,
-};
-
-/// One row of the table: what a setting is called, what it takes, and where it may stand.
-pub(crate) struct Spec {
-    pub(crate) name: &'static str,
-    kind: Kind,
-    pub(crate) reach: Reach,
-    /// A value as a user would write it, for the messages.
-    example: &'static str,
-}
-
-/// What a setting is about; this decides where it may stand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// One engine: on the attribute and on `#[pool(…)]`.
-    Engine,
-    /// One engine of a test: on the attribute and on `#[pool(…)]`, above a test function.
-    Test,
-    /// The whole run, from start to close: on the attribute.
-    Lifecycle,
-    /// The tokio runtime: on the attribute, where poolhouse builds the runtime.
-    Runtime,
-    /// The expansion itself: on the attribute.
-    Crate,
-}
-
-/// Every setting, in the order of the documentation. A new one is one more row.
-#[rustfmt::skip]
-pub(crate) const TABLE: &[Spec] = &[
-    row("engine",           Text,                                Engine,    "\"reports\""),
-    row("url",              Url,                                 Engine,    "\"postgres://localhost/bands\""),
-    row("env",              Variable,                            Engine,    "\"BANDS_URL\""),
-    row("direct_url",       Url,                                 Engine,    "\"postgres://server/bands\""),
-    row("max_size",         Count { least: 1, of: "u32" },       Engine,    "20"),
-    row("min_size",         Count { least: 0, of: "u32" },       Engine,    "2"),
-    row("acquire_timeout",  Duration,                            Engine,    "\"30s\""),
-    row("connect_timeout",  Duration,                            Engine,    "\"10s\""),
-    row("start_timeout",    Duration,                            Engine,    "\"30s\""),
-    row("idle_timeout",     Limit,                               Engine,    "\"10m\""),
-    row("max_lifetime",     Limit,                               Engine,    "\"30m\""),
-    row("validate_after",   Duration,                            Engine,    "\"500ms\""),
-    row("leak_after",       Limit,                               Engine,    "\"1m\""),
-    row("close_timeout",    Duration,                            Engine,    "\"10s\""),
-    row("shutdown_timeout", Duration,                            Lifecycle, "\"30s\""),
-    row("signals",          Flag,                                Lifecycle, "false"),
-    row("lazy",             Flag,                                Engine,    "true"),
-    row("statement_cache",  Count { least: 0, of: "u32" },       Engine,    "100"),
-    row("application_name", Text,                                Engine,    "\"bands\""),
-    row("session",          Text,                                Engine,    "\"SET TIME ZONE 'UTC'\""),
-    row("connect_with",     Function,                            Engine,    "tune"),
-    row("before_connect",   Function,                            Engine,    "fetch_token"),
-    row("pooler",           Choice(&["pgbouncer"]),              Engine,    "\"pgbouncer\""),
-    row("extensions",       Texts,                               Engine,    "[\"citext\"]"),
-    row("log_queries",      Choice(&["off", "error", "warn", "info", "debug", "trace"]), Engine, "\"debug\""),
-    row("slow_query",       Duration,                            Engine,    "\"1s\""),
-    row("migrations",       Migrations,                          Engine,    "\"migrations\""),
-    row("migrator",         Migrator,                            Engine,    "MIGRATOR"),
-    row("isolation",        Choice(&["database", "rollback", "none"]), Test, "\"rollback\""),
-    row("fixtures",         Fixtures,                            Test,      "(\"bands\")"),
-    row("flavor",           Choice(&["multi_thread", "current_thread"]), Runtime, "\"current_thread\""),
-    row("worker_threads",   Count { least: 1, of: "usize" },     Runtime,   "4"),
-    row("crate",            CratePath,                           Crate,     "::poolhouse"),
-];
-
-const fn row(name: &'static str, kind: Kind, reach: Reach, example: &'static str) -> Spec {
-    Spec {
-        name,
-        kind,
-        reach,
-        example,
-    }
-}
 
 /// Two settings that cannot stand together, and why.
 const RIVALS: &[(&str, &str, &str)] = &[
@@ -113,7 +37,7 @@ const RIVALS: &[(&str, &str, &str)] = &[
 
 /// A setting whose name is known and whose value is of the right kind.
 pub(crate) struct Setting {
-    /// The user's own token: the generated call carries its place.
+    /// The user's own token: the generated call has its span.
     pub(crate) key: Ident,
     pub(crate) spec: &'static Spec,
     pub(crate) value: Value,
@@ -136,7 +60,7 @@ pub(crate) enum On {
 
 impl On {
     fn admits(self, spec: &Spec) -> bool {
-        self == On::Function || matches!(spec.reach, Engine | Test)
+        self == On::Function || matches!(spec.reach, Reach::Engine | Reach::Test)
     }
 }
 
@@ -146,8 +70,9 @@ impl Settings {
         let mut settings = Settings::default();
         let mut seen: Vec<&str> = Vec::new();
         for Arg { key, value } in args {
-            let Some(spec) = TABLE.iter().find(|spec| key == spec.name) else {
-                report.mistake(&key, names::unknown(&key.to_string(), on));
+            let written = key.to_string();
+            let Some(spec) = table::find(&written) else {
+                report.mistake(&key, unknown(&written, on));
                 continue;
             };
             if seen.contains(&spec.name) {
@@ -162,7 +87,7 @@ impl Settings {
                 report.mistake(&key, message);
                 continue;
             }
-            if let Some(value) = report.keep(spec.kind.check(spec, &key, value)) {
+            if let Some(value) = report.keep(spec.takes.check(spec, &key, value)) {
                 settings.list.push(Setting { key, spec, value });
             }
         }
@@ -182,7 +107,7 @@ impl Settings {
         self.list.iter().find(|setting| setting.spec.name == name)
     }
 
-    /// The place of a mistake that two settings make together: from the one written first to the other.
+    /// The tokens of a mistake that two settings make together: from the one written first to the other.
     fn both(&self, names: [&str; 2]) -> TokenStream {
         let keys = self
             .list
@@ -225,5 +150,31 @@ impl Settings {
             let message = "`worker_threads` needs `flavor = \"multi_thread\"`: a current-thread runtime has no workers";
             report.mistake(&threads.key, message);
         }
+    }
+}
+
+/// The message for a key that is not in the table.
+fn unknown(key: &str, on: On) -> String {
+    let admits = |spec: &Spec| on.admits(spec);
+    if let Some(meant) = table::meant(key, admits) {
+        return format!("unknown setting `{key}`: {}", meant.hint(key));
+    }
+    let known = table::TABLE.iter().filter(|spec| admits(spec));
+    let known: Vec<String> = known.map(|spec| format!("`{}`", spec.name)).collect();
+    format!(
+        "unknown setting `{key}`; the settings are {}",
+        known.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{On, unknown};
+
+    #[test]
+    fn a_parameter_is_never_offered_what_it_cannot_take() {
+        assert!(unknown("signal", On::Function).ends_with("did you mean `signals`?"));
+        assert!(!unknown("signal", On::Parameter).contains("signals"));
+        assert!(!unknown("xyz", On::Parameter).contains("flavor"));
     }
 }

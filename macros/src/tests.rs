@@ -4,6 +4,7 @@ mod fuzz;
 mod macro_rules;
 mod mistakes;
 mod snapshots;
+mod table;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 

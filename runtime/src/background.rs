@@ -1,11 +1,15 @@
-//! What goes on when nobody waits for it: closes whose owner's future was dropped, openings that nobody wants any more,
-//! and goodbyes.
+//! Tasks that outlive their caller: closes whose owner's future was dropped, cancelled starts, goodbyes; and what is done
+//! when a runtime ends.
 
-use std::future::Future;
+use std::future::{Future, pending};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
 
 use once_cell::sync::Lazy;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 static BACKGROUND: Lazy<TaskTracker> = Lazy::new(TaskTracker::new);
 
@@ -22,6 +26,11 @@ pub(crate) fn track<F: Future>(work: F) -> impl Future<Output = F::Output> {
     BACKGROUND.track_future(work)
 }
 
+/// Counts as work until it is dropped.
+pub(crate) fn token() -> TaskTrackerToken {
+    BACKGROUND.token()
+}
+
 /// Waits until every pool is closed whose owner's future was dropped, and every connection has said its goodbye that
 /// was opened for nobody.
 ///
@@ -36,4 +45,54 @@ pub async fn closed() {
     // A closed tracker still takes tasks; it only lets the waiters go when there are none.
     BACKGROUND.close();
     BACKGROUND.wait().await;
+}
+
+/// Runs `end` when the current runtime ends, unless the returned value is dropped before.
+///
+/// It runs while the runtime drops its tasks, so it must not wait and cannot use the runtime. `None` outside any runtime.
+pub(crate) fn at_runtime_end(end: impl FnOnce() + Send + 'static) -> Option<AtRuntimeEnd> {
+    let runtime = Handle::try_current().ok()?;
+    let armed = Arc::new(AtomicBool::new(true));
+    let end = End {
+        armed: Arc::clone(&armed),
+        run: Some(Box::new(end)),
+    };
+    // The task never ends by itself: it is dropped by the runtime, and its `End` with it.
+    let task = runtime.spawn(async move {
+        let _end = end;
+        pending::<()>().await;
+    });
+    Some(AtRuntimeEnd {
+        armed,
+        task: task.abort_handle(),
+    })
+}
+
+/// Stands for what [`at_runtime_end`] is to run; dropping it withdraws that.
+#[derive(Debug)]
+pub(crate) struct AtRuntimeEnd {
+    armed: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+impl Drop for AtRuntimeEnd {
+    fn drop(&mut self) {
+        self.armed.swap(false, AcqRel);
+        self.task.abort();
+    }
+}
+
+struct End {
+    armed: Arc<AtomicBool>,
+    run: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.armed.swap(false, AcqRel)
+            && let Some(run) = self.run.take()
+        {
+            run();
+        }
+    }
 }

@@ -1,8 +1,17 @@
-//! The engine finder: from a name to an engine.
+//! The engine finder: from a name to an engine, and the one place where engines of a name are made.
 //!
 //! One tokio runtime is one *scope*. Code that asks for an engine gets the one of its own runtime, so that tests that run
 //! side by side never meet; then the one that the program's `main` has put up for the whole process, which is what a
 //! worker thread with a runtime of its own wants; and else a new one from the configuration, not started.
+//!
+//! # One engine per name and scope
+//!
+//! - An engine is made outside the lock, because making one runs code of the program (`connect_with`), and becomes known
+//!   under it only if there still is none. Of two that are made at the same moment one is dropped, and both callers get
+//!   the other.
+//! - An engine is forgotten only when nobody but the finder holds it and its pool is not started, so that no task can have
+//!   an engine in its hands beside which a second one is made.
+//! - The engines of a runtime are forgotten when the runtime ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +20,7 @@ use once_cell::sync::Lazy;
 use tokio::runtime::{Handle, Id};
 
 use crate::backend::Backend;
+use crate::background::{self, AtRuntimeEnd};
 use crate::engine::{Engine, ErasedEngine};
 use crate::error::{Error, StartError};
 use crate::settings::{self, EngineSettings, Settings};
@@ -31,19 +41,43 @@ impl Scope {
     }
 }
 
-type Engines = HashMap<(Scope, String), Arc<dyn ErasedEngine>>;
+/// The engines of one scope.
+#[derive(Default)]
+struct Known {
+    engines: HashMap<String, Entry>,
+    /// Forgets them when their runtime ends; `None` for those of the process.
+    _at_end: Option<AtRuntimeEnd>,
+}
 
-static ENGINES: Lazy<Mutex<Engines>> = Lazy::new(Mutex::default);
+struct Entry {
+    engine: Arc<dyn ErasedEngine>,
+    /// Whether it is to be forgotten once nobody holds it any more.
+    released: bool,
+}
 
-fn engines() -> MutexGuard<'static, Engines> {
+impl Entry {
+    /// Whether nobody but `entries` of the finder holds the engine, and nothing of it is started.
+    fn is_unused(&self, entries: usize) -> bool {
+        Arc::strong_count(&self.engine) <= entries
+            && self.engine.handles() <= 1
+            && self.engine.is_idle()
+    }
+}
+
+type Scopes = HashMap<Scope, Known>;
+
+static SCOPES: Lazy<Mutex<Scopes>> = Lazy::new(Mutex::default);
+
+/// Nothing long is done under this lock, and no code of the program is called.
+fn scopes() -> MutexGuard<'static, Scopes> {
     // Nothing panics while the lock is held.
-    ENGINES.lock().unwrap_or_else(PoisonError::into_inner)
+    SCOPES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Finds the engine `default`.
 ///
 /// It looks in this runtime, then in the process, and else builds the engine from `poolhouse.toml` and the environment,
-/// not started, and keeps it for the next call.
+/// not started, and keeps it for the next call. An engine is kept as long as its runtime.
 ///
 /// # Errors
 ///
@@ -56,65 +90,139 @@ pub fn engine_finder<DB: Backend>() -> Result<Engine<DB>, Error> {
 /// Finds the engine that the settings name.
 ///
 /// As long as its pool is not started, the engine takes on the settings that are given here, so that the last call before
-/// the start has the last word. Settings that give no more than a name, and those for a started pool, change nothing.
+/// the start has the last word. From the beginning of the start on, the start's settings stand. Settings that give no more
+/// than a name change nothing.
 ///
 /// # Errors
 ///
-/// As [`engine_finder`].
+/// As [`engine_finder`]; and [`SettingsError::Differ`](crate::SettingsError::Differ) when the pool is started, or being
+/// started, with other values than those given here.
 #[track_caller]
 pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>, Error> {
     let name = settings.engine_name();
-    if let Some(engine) = find(&name) {
-        let engine: Engine<DB> = typed(engine.as_ref(), || {
-            Ok(Arc::new(settings::resolve(settings)?))
-        })?;
-        if !settings.only_name() && !engine.is_started() {
-            engine.configure(settings::resolve(settings)?)?;
+    let mut resolved = None;
+    let (engine, is_new) = find_or_make(&[Scope::current(), Scope::Process], &name, || {
+        let own = Arc::new(settings::resolve(settings)?);
+        resolved = Some(Arc::clone(&own));
+        Ok(Arc::new(Engine::<DB>::new(own)?))
+    })?;
+    let mut resolved = || match resolved.take() {
+        Some(resolved) => Ok(resolved),
+        None => settings::resolve(settings).map(Arc::new),
+    };
+    let engine: Engine<DB> = typed(engine.as_ref(), &mut resolved)?;
+    if !is_new && !settings.only_name() {
+        engine.configure(resolved()?)?;
+    }
+    Ok(engine)
+}
+
+/// The engine of this name in the first of these scopes that knows one, or a new one in the first; and whether it is new.
+///
+/// # Errors
+///
+/// Those of `make`.
+pub(crate) fn find_or_make(
+    places: &[Scope],
+    name: &str,
+    make: impl FnOnce() -> Result<Arc<dyn ErasedEngine>, Error>,
+) -> Result<(Arc<dyn ErasedEngine>, bool), Error> {
+    if let Some(engine) = find(&mut scopes(), places, name) {
+        return Ok((engine, false));
+    }
+    let made = make()?;
+    let mut scopes = scopes();
+    if let Some(engine) = find(&mut scopes, places, name) {
+        return Ok((engine, false));
+    }
+    put(&mut scopes, places[0], Arc::clone(&made));
+    Ok((made, true))
+}
+
+fn find(scopes: &mut Scopes, places: &[Scope], name: &str) -> Option<Arc<dyn ErasedEngine>> {
+    let scope = places.iter().find(|scope| {
+        scopes
+            .get(scope)
+            .is_some_and(|known| known.engines.contains_key(name))
+    })?;
+    let entry = scopes.get_mut(scope)?.engines.get_mut(name)?;
+    if entry.released && entry.is_unused(1) {
+        remove(scopes, *scope, name);
+        return find(scopes, places, name);
+    }
+    entry.released = false;
+    Some(Arc::clone(&entry.engine))
+}
+
+fn put(scopes: &mut Scopes, scope: Scope, engine: Arc<dyn ErasedEngine>) {
+    let known = scopes.entry(scope).or_insert_with(|| Known {
+        engines: HashMap::new(),
+        _at_end: match scope {
+            Scope::Runtime(_) => background::at_runtime_end(move || runtime_ended(scope)),
+            Scope::Process => None,
+        },
+    });
+    let name = engine.name().to_owned();
+    let entry = Entry {
+        engine,
+        released: false,
+    };
+    known.engines.insert(name, entry);
+}
+
+fn remove(scopes: &mut Scopes, scope: Scope, name: &str) -> Option<Entry> {
+    let known = scopes.get_mut(&scope)?;
+    let removed = known.engines.remove(name);
+    if known.engines.is_empty() {
+        scopes.remove(&scope);
+    }
+    removed
+}
+
+/// Forgets the engines of a runtime that has ended.
+fn runtime_ended(scope: Scope) {
+    let ended = scopes().remove(&scope);
+    // Outside the lock: their connections end with them.
+    drop(ended);
+}
+
+/// Makes an engine known to the whole process as well.
+pub(crate) fn publish(engine: Arc<dyn ErasedEngine>) {
+    put(&mut scopes(), Scope::Process, engine);
+}
+
+/// Forgets an engine in these scopes, at once or as soon as nobody else holds it.
+pub(crate) fn forget(places: &[Scope], engine: Arc<dyn ErasedEngine>) {
+    let name = engine.name().to_owned();
+    let mut scopes = scopes();
+    let is_it = |scopes: &Scopes, scope: &Scope| {
+        let entry = scopes.get(scope)?.engines.get(&name)?;
+        Some(Arc::ptr_eq(&entry.engine, &engine))
+    };
+    let places: Vec<Scope> = places
+        .iter()
+        .copied()
+        .filter(|scope| is_it(&scopes, scope) == Some(true))
+        .collect();
+    // The caller's own, which goes now.
+    drop(engine);
+    let mut forgotten = Vec::with_capacity(places.len());
+    let entry = |scopes: &Scopes, scope: &Scope| -> Option<bool> {
+        let entry = scopes.get(scope)?.engines.get(&name)?;
+        Some(entry.is_unused(places.len()))
+    };
+    let unused = places.first().and_then(|scope| entry(&scopes, scope)) == Some(true);
+    for scope in &places {
+        if unused {
+            forgotten.extend(remove(&mut scopes, *scope, &name));
+        } else if let Some(known) = scopes.get_mut(scope)
+            && let Some(entry) = known.engines.get_mut(&name)
+        {
+            entry.released = true;
         }
-        return Ok(engine);
     }
-    let engine = Engine::<DB>::new(settings::resolve(settings)?)?;
-    put(Scope::current(), Arc::new(engine.clone()));
-    Ok(engine)
-}
-
-/// The engine of this name where the current code looks.
-fn find(name: &str) -> Option<Arc<dyn ErasedEngine>> {
-    let engines = engines();
-    [Scope::current(), Scope::Process]
-        .into_iter()
-        .find_map(|scope| engines.get(&(scope, name.to_owned())).cloned())
-}
-
-/// The engine of the current runtime alone, or a new one there.
-pub(crate) fn find_here_or_build(
-    settings: &Arc<EngineSettings>,
-    build: impl FnOnce(Arc<EngineSettings>) -> Result<Arc<dyn ErasedEngine>, Error>,
-) -> Result<Arc<dyn ErasedEngine>, Error> {
-    let scope = Scope::current();
-    if let Some(engine) = engines().get(&(scope, settings.engine.clone())) {
-        return Ok(Arc::clone(engine));
-    }
-    let engine = build(Arc::clone(settings))?;
-    put(scope, Arc::clone(&engine));
-    Ok(engine)
-}
-
-/// Makes an engine known.
-pub(crate) fn put(scope: Scope, engine: Arc<dyn ErasedEngine>) {
-    engines().insert((scope, engine.name().to_owned()), engine);
-}
-
-/// Forgets an engine, if it is still this one.
-pub(crate) fn forget(scope: Scope, engine: &Arc<dyn ErasedEngine>) {
-    let mut engines = engines();
-    let key = (scope, engine.name().to_owned());
-    if engines
-        .get(&key)
-        .is_some_and(|known| Arc::ptr_eq(known, engine))
-    {
-        engines.remove(&key);
-    }
+    drop(scopes);
+    drop(forgotten);
 }
 
 /// The engine with its type.

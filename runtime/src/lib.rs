@@ -1,4 +1,6 @@
-#![doc = include_str!("../../README.md")]
+#![cfg_attr(not(doctest), doc = include_str!("guide/links.md"))]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod background;
@@ -6,6 +8,8 @@ mod dialect;
 mod engine;
 mod error;
 mod finder;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod lifecycle;
 mod pool;
 mod settings;

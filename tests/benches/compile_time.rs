@@ -3,6 +3,8 @@
 //! `check_ratio`: `cargo check` after an edit, of a crate with 500 attributed functions against one in which each of them
 //! says by hand what the attribute says: look up, start, run, catch a panic, close. `clean_build_ratio`: the first build of
 //! a crate that depends on poolhouse with one database, against one that depends on sqlx alone with the same features.
+//! `quickstart_ratio`: `cargo run --example quickstart` from nothing, against `cargo run` of the same program written by hand
+//! over sqlx, in a package of its own.
 //!
 //! Each measurement alternates between the two sides and takes the medians. `--rounds N` sets how many clean builds there
 //! are of each, `--checks N` how many checks.
@@ -17,8 +19,8 @@ use anyhow::{Context, ensure};
 
 const FUNCTIONS: usize = 500;
 
-/// The most that either may cost, as a multiple of the other side.
-const BAR: f64 = 1.25;
+/// The most that each may cost, as a multiple of the other side: check, clean build, quickstart.
+const BARS: [f64; 3] = [1.2, 1.12, 1.3];
 
 fn main() -> anyhow::Result<()> {
     let checks = argument("--checks")?.unwrap_or(9);
@@ -34,32 +36,48 @@ fn main() -> anyhow::Result<()> {
         |package, round| {
             if round == 0 {
                 // The dependencies, which both have in common, and the first check of the crate itself.
-                package.cargo("check", &shared)?;
+                package.cargo(&["check"], &shared)?;
             }
             package.edit(round)?;
-            package.cargo("check", &shared)
+            package.cargo(&["check"], &shared)
         },
     )?;
 
     let poolhouse = Package::new("with_poolhouse", &poolhouse_alone(), "")?;
     let sqlx = Package::new("with_sqlx", SQLX_ALONE, "")?;
     let build = ratio("clean build", rounds, [&poolhouse, &sqlx], |package, _| {
-        let target = Package::target(&package.name);
-        if target.exists() {
-            fs::remove_dir_all(&target)?;
-        }
-        let time = package.cargo("build", &target)?;
-        fs::remove_dir_all(&target)?;
-        Ok(time)
+        package.from_nothing(&["build"])
     })?;
 
-    let verdict = if check <= BAR && build <= BAR {
+    let quickstart = Package::at("quickstart", workspace());
+    let sqlx = Package::new("quickstart_by_hand", QUICKSTART_ALONE, "")?;
+    sqlx.program(QUICKSTART_BY_HAND)?;
+    let quickstart = ratio(
+        "quickstart from nothing",
+        rounds,
+        [&quickstart, &sqlx],
+        |package, _| {
+            let example = ["run", "--example", "quickstart"];
+            package.from_nothing(if package.name == "quickstart" {
+                &example
+            } else {
+                &example[..1]
+            })
+        },
+    )?;
+
+    let verdict = if check <= BARS[0] && build <= BARS[1] && quickstart <= BARS[2] {
         "met"
     } else {
         "missed"
     };
-    println!("wanted: at most {BAR} and {BAR}: {verdict}");
-    println!("bar: check_ratio={check:.2} clean_build_ratio={build:.2}");
+    println!(
+        "wanted: at most {}, {} and {}: {verdict}",
+        BARS[0], BARS[1], BARS[2]
+    );
+    println!(
+        "bar: check_ratio={check:.2} clean_build_ratio={build:.2} quickstart_ratio={quickstart:.2}"
+    );
     Ok(())
 }
 
@@ -108,7 +126,7 @@ fn argument(name: &str) -> anyhow::Result<Option<usize>> {
     Ok(number)
 }
 
-/// A generated library.
+/// A package, generated but for the quickstart.
 struct Package {
     name: String,
     folder: PathBuf,
@@ -123,16 +141,29 @@ impl Package {
         fs::write(
             folder.join("Cargo.toml"),
             format!(
-                "[package]\nname = \"{name}\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n{dependencies}"
+                "[package]\nname = \"{name}\"\nedition = \"2024\"\n\n[workspace]\n\n\
+                 [profile.dev]\ndebug = \"line-tables-only\"\n\n[dependencies]\n{dependencies}"
             ),
         )?;
-        let package = Self {
-            name: name.to_owned(),
-            folder,
-            source: source.to_owned(),
-        };
+        let mut package = Self::at(name, folder);
+        source.clone_into(&mut package.source);
         package.edit(0)?;
         Ok(package)
+    }
+
+    /// One that is there already.
+    fn at(name: &str, folder: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            folder,
+            source: String::new(),
+        }
+    }
+
+    /// Makes it a program.
+    fn program(&self, source: &str) -> anyhow::Result<()> {
+        fs::remove_file(self.folder.join("src/lib.rs"))?;
+        Ok(fs::write(self.folder.join("src/main.rs"), source)?)
     }
 
     /// Changes a line of its only file.
@@ -141,13 +172,30 @@ impl Package {
         Ok(fs::write(self.folder.join("src/lib.rs"), source)?)
     }
 
+    /// Runs cargo with nothing compiled yet, and says how long it took.
+    fn from_nothing(&self, arguments: &[&str]) -> anyhow::Result<Duration> {
+        let target = Self::target(&self.name);
+        if target.exists() {
+            fs::remove_dir_all(&target)?;
+        }
+        let time = self.cargo(arguments, &target)?;
+        fs::remove_dir_all(&target)?;
+        Ok(time)
+    }
+
     /// Runs cargo and says how long it took.
-    fn cargo(&self, command: &str, target: &Path) -> anyhow::Result<Duration> {
+    fn cargo(&self, arguments: &[&str], target: &Path) -> anyhow::Result<Duration> {
+        // What a program leaves behind is left there.
+        let work = below("work");
+        fs::create_dir_all(&work)?;
         let start = Instant::now();
         let output = Command::new(env!("CARGO"))
-            .args([command, "--offline", "--quiet"])
-            .current_dir(&self.folder)
+            .args(arguments)
+            .args(["--offline", "--quiet", "--manifest-path"])
+            .arg(self.folder.join("Cargo.toml"))
+            .current_dir(work)
             .env("CARGO_TARGET_DIR", target)
+            .env("CARGO_NET_OFFLINE", "true")
             .env_remove("CARGO_INCREMENTAL")
             .stdout(Stdio::null())
             .output()?;
@@ -194,6 +242,60 @@ fn poolhouse_alone() -> String {
 /// The features of sqlx that poolhouse's own features ask for.
 const SQLX_ALONE: &str = "sqlx = { version = \"0.9\", default-features = false, features = [\"runtime-tokio\", \"macros\", \
                           \"migrate\", \"postgres\", \"tls-rustls-ring-native-roots\"] }\n";
+
+/// What the quickstart's manifest has, without poolhouse.
+const QUICKSTART_ALONE: &str = "anyhow = \"1.0\"\n\
+    sqlx = { version = \"0.9\", default-features = false, features = [\"runtime-tokio\", \"sqlite\"] }\n\
+    tokio = { version = \"1\", features = [\"rt-multi-thread\", \"macros\"] }\n\
+    tracing-subscriber = { version = \"0.3\", default-features = false, features = [\"fmt\", \"ansi\"] }\n";
+
+/// `examples/quickstart/main.rs` over sqlx.
+const QUICKSTART_BY_HAND: &str = r#"
+use sqlx::sqlite::SqlitePoolOptions;
+use tokio::task::JoinSet;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt().init();
+    let db = SqlitePoolOptions::new()
+        .max_connections(4)
+        .connect("sqlite:by_hand.db?mode=rwc")
+        .await?;
+    let body = body(&db).await;
+    db.close().await;
+    body
+}
+
+async fn body(db: &sqlx::SqlitePool) -> anyhow::Result<()> {
+    sqlx::query("DROP TABLE IF EXISTS concert").execute(db).await?;
+    sqlx::query("CREATE TABLE concert (band TEXT NOT NULL, city TEXT NOT NULL, guests INTEGER NOT NULL)")
+        .execute(db)
+        .await?;
+    let mut tasks = JoinSet::new();
+    for (band, city, guests) in [("Rustaceans", "Berlin", 420), ("Borrow Checkers", "Oslo", 260)] {
+        let db = db.clone();
+        tasks.spawn(async move {
+            sqlx::query("INSERT INTO concert (band, city, guests) VALUES (?, ?, ?)")
+                .bind(band)
+                .bind(city)
+                .bind(guests)
+                .execute(&db)
+                .await
+        });
+    }
+    while let Some(inserted) = tasks.join_next().await {
+        inserted??;
+    }
+    let bands: Vec<(String, i64, i64)> =
+        sqlx::query_as("SELECT band, count(*), sum(guests) FROM concert GROUP BY band ORDER BY sum(guests) DESC")
+            .fetch_all(db)
+            .await?;
+    for (band, concerts, guests) in bands {
+        println!("{band}: {guests} guests in {concerts} concerts");
+    }
+    Ok(())
+}
+"#;
 
 /// The source of the crate, from one of the two ways to write a function.
 fn functions(function: fn(usize) -> String) -> String {

@@ -10,6 +10,7 @@
 //! | point read | a row by its key, one task; through `&Engine` and `&sqlx::Pool` with default options |
 //! | start | until a pool has 32 connections, which is its minimum |
 //! | close | of a pool with 100 idle connections |
+//! | three closes | of three engines of one function, each with a leaked checkout; the bar counts it in `close_timeout`s |
 //!
 //! Engine and `sqlx::Pool` take turns, and medians are shown. The last line is the bar: how many round trips a point read
 //! through the engine takes, and how many times as long `sqlx::Pool` takes to start and to close.
@@ -20,6 +21,8 @@
 mod database;
 #[path = "support/median.rs"]
 mod median;
+#[path = "support/three_closes.rs"]
+mod three_closes;
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +60,10 @@ async fn main() -> anyhow::Result<()> {
     let roundtrips = point_reads(&url).await?;
     let start = life(&url, "start", STARTED, |life| life.start).await?;
     let close = life(&url, "close", CLOSED, |life| life.close).await?;
-    println!("\nbar: roundtrips={roundtrips:.2} start_ratio={start:.1} close_ratio={close:.1}");
+    let three_closes = three_closes::three_closes(&url).await?;
+    println!(
+        "\nbar: roundtrips={roundtrips:.2} start_ratio={start:.1} close_ratio={close:.1} three_closes={three_closes:.2}"
+    );
     Ok(())
 }
 

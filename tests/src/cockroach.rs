@@ -13,12 +13,13 @@
 //! | advisory locks that lock nothing | <https://www.cockroachlabs.com/docs/stable/functions-and-operators#compatibility-functions> |
 //! | no `pg_terminate_backend`, no templates of databases | <https://www.cockroachlabs.com/docs/stable/create-database> |
 //! | 40001 at a statement and at a commit | <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference> |
+//! | a `COMMIT` outside of a transaction is an error | <https://www.cockroachlabs.com/docs/stable/commit-transaction> |
 //! | 40003, the ambiguous result of a commit | <https://www.cockroachlabs.com/docs/stable/common-errors#result-is-ambiguous> |
 //! | 57P01 from a node that drains | <https://www.cockroachlabs.com/docs/stable/node-shutdown> |
 
 mod link;
 mod says;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     collections::HashMap,

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use tempfile::TempDir;
 
-use crate::{Kind, PrivateServer, eventually, private_server::free_port};
+use crate::{
+    Kind, PrivateServer, account::Account, eventually, private_server::free_port, servers,
+};
 
 /// Where the packages of the distributions put the library that replicates.
 const PROVIDERS: [&str; 3] = [
@@ -22,6 +25,8 @@ const SUSPICION: &str = "evs.keepalive_period=PT0.5S;evs.inactive_check_period=P
 #[derive(Debug)]
 pub struct Galera {
     nodes: Vec<PrivateServer>,
+    /// What the nodes write down: every command (`commands-0.log`), and what happens to the cluster (`cluster-0.log`).
+    logs: TempDir,
 }
 
 /// The addresses between the nodes; clients have another.
@@ -49,9 +54,15 @@ impl Galera {
             .map(|address| format!("127.0.0.1:{}", address.group))
             .collect();
 
+        let account = Account::unprivileged(Kind::MariaDb.facts().account())?;
+        let logs = account.folder("galera-", &servers::folder())?;
         let mut nodes: Vec<PrivateServer> = Vec::new();
-        for address in &addresses {
+        for (index, address) in addresses.iter().enumerate() {
             let mut settings = address.settings(provider);
+            let log = |name: &str| format!("{}/{name}-{index}.log", logs.path().display());
+            settings.push(("general-log".into(), "ON".into()));
+            settings.push(("general-log-file".into(), log("commands")));
+            settings.push(("log-error".into(), log("cluster")));
             let node = match nodes.first() {
                 // An address without members begins a cluster.
                 None => {
@@ -73,7 +84,7 @@ impl Galera {
             };
             nodes.push(node);
         }
-        let this = Self { nodes };
+        let this = Self { nodes, logs };
         for node in &this.nodes {
             this.has_joined(node).await?;
         }
@@ -88,6 +99,51 @@ impl Galera {
     /// One node, to be stopped.
     pub fn node_mut(&mut self, index: usize) -> &mut PrivateServer {
         &mut self.nodes[index]
+    }
+
+    /// The folder of what the nodes write down: `commands-0.log` has every command of the first node's clients, and
+    /// `cluster-0.log` what it says of the cluster.
+    pub fn logs(&self) -> &Path {
+        self.logs.path()
+    }
+
+    /// Keeps the logs when this value is dropped, and says where.
+    pub fn keep_logs(&mut self) -> &Path {
+        self.logs.disable_cleanup(true);
+        self.logs.path()
+    }
+
+    /// When the nodes had no group that may write, or were forming one: a line for each change that a node wrote down.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn changes(&self) -> anyhow::Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        for node in 0..self.nodes.len() {
+            let log = self.logs.path().join(format!("cluster-{node}.log"));
+            let text = std::fs::read(&log).with_context(|| log.display().to_string())?;
+            for line in String::from_utf8_lossy(&text).lines() {
+                changes.extend(Change::read(node, line));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Waits until a query has the same answer on each node, each of which then has what was written before.
+    ///
+    /// # Errors
+    /// When it has not within the limit of [`eventually()`].
+    pub async fn agree(&self, query: &str, answer: &str) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            eventually("the node has what another one has written", async || {
+                let rows = node.ask(&[query.to_owned()]).await?;
+                let value = rows.into_iter().flatten().flatten().next();
+                ensure!(value.as_deref() == Some(answer), "{value:?}");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Starts a stopped node and waits until it has what the others have.
@@ -152,6 +208,47 @@ impl Galera {
             Ok(())
         })
         .await
+    }
+}
+
+/// A change of the cluster, as a node wrote it down.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Which node.
+    pub node: usize,
+    /// The second of the day.
+    pub second: u64,
+    /// Whether the group may write from then on; `None` while the node still looks for one.
+    pub primary: Option<bool>,
+    /// The node's own words.
+    pub words: String,
+}
+
+impl Change {
+    /// A line such as `2026-11-25  1:05:31 0 [Note] WSREP: view(view_id(PRIM,3ef9ac90-ab6a,6) memb {`.
+    fn read(node: usize, line: &str) -> Option<Self> {
+        let (place, words) = line.split_once("WSREP: ")?;
+        let primary = if words.starts_with("view(view_id(PRIM") {
+            Some(true)
+        } else if words.starts_with("view(view_id(NON_PRIM") {
+            Some(false)
+        } else if words.contains("turning message relay requesting on")
+            || words.contains("suspecting node")
+            || words.contains("install timer expired")
+        {
+            None
+        } else {
+            return None;
+        };
+        let mut time = place.split_whitespace().nth(1)?.split(':');
+        let mut next = || time.next()?.parse::<u64>().ok();
+        let second = next()? * 3600 + next()? * 60 + next()?;
+        Some(Self {
+            node,
+            second,
+            primary,
+            words: words.to_owned(),
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`evidence`] | what the server itself says about that user's sessions |
 //! | [`log`] | what the server wrote into its log |
 //! | [`proxy`] | a network that delays, stops, swallows, refuses or resets |
+//! | [`transaction_ender`] | a stand-in for a cluster that ends transactions behind the client's back |
 //! | [`galera`] | MariaDB servers that are one database |
 //! | [`cockroach`] | a stand-in for CockroachDB |
 //! | [`pgbouncer`] | a pooler between a program and Postgres |
@@ -57,6 +58,7 @@ pub mod servers;
 pub mod sql;
 pub mod steps;
 pub mod subject;
+pub mod transaction_ender;
 
 pub use self::{
     cockroach::Cockroach,
@@ -75,4 +77,5 @@ pub use self::{
     servers::Server,
     sql::Sql,
     subject::{Options, Subject},
+    transaction_ender::TransactionEnder,
 };

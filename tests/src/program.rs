@@ -55,8 +55,8 @@ impl Program {
         })
     }
 
-    /// A program of the examples package, which a test of the whole workspace builds beside this
-    /// one.
+    /// An example, which a test of the whole workspace builds beside this one. The quickstart is a program of its own
+    /// package; what has its name among the examples only asks cargo to build it.
     ///
     /// # Errors
     /// When it has not been built, and as [`Program::new`].
@@ -65,10 +65,12 @@ impl Program {
         let this = env::current_exe()?;
         let path = this
             .ancestors()
-            .map(|folder| folder.join("examples").join(name))
+            .flat_map(|folder| [folder.join(name), folder.join("examples").join(name)])
             .find(|path| path.is_file())
             .with_context(|| {
-                format!("no example `{name}` here: `cargo build --workspace --examples` makes it")
+                format!(
+                    "no example `{name}` here: `cargo build --workspace --bins --examples` makes it"
+                )
             })?;
         Self::new(path)
     }

@@ -118,7 +118,7 @@ async fn a_bad_variable() -> anyhow::Result<()> {
     same(
         &error(program).await?,
         "Error: engine `default`: `max_size` = \"many\" (environment, POOLHOUSE_MAX_SIZE) is not valid; expected a whole number \
-         from 1 to 4294967295\n",
+         from 1 to 262143\n",
     )?;
     let program = plain("any")?
         .variable("DATABASE_URL", "sqlite::memory:")

@@ -1,4 +1,5 @@
 //! The lifecycle: every row of the table in the design, in the positions `main` and lifespan.
 
 mod lifespan;
+mod nested;
 mod programs;

@@ -11,6 +11,7 @@ mod house;
 mod lifecycle;
 mod neighbours;
 mod pooled;
+mod seams;
 mod spawned;
 mod stress;
 mod support;

@@ -1,6 +1,7 @@
 //! `Engine::transaction`: how it ends, and what is run again.
 
 mod conflicts;
+mod lost;
 mod scoped;
 
 use std::panic::AssertUnwindSafe;

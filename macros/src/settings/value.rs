@@ -4,42 +4,10 @@
 //! must be.
 
 use super::literal::{self, Literal};
-use super::{Directory, Fixture, Spec};
+use super::{Directory, Fixture};
 use crate::args;
+use crate::table::{Spec, Takes};
 use syn::{Error, Expr, Ident, Path, Result};
-
-/// What a setting takes.
-#[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    /// Any text but none.
-    Text,
-    /// Text that is a URL.
-    Url,
-    /// Text that is the name of an environment variable.
-    Variable,
-    /// A whole number of the type `of`, at least `least`.
-    Count { least: u64, of: &'static str },
-    /// A `Duration`, or text such as `"1m 30s"`.
-    Duration,
-    /// A duration above zero, or `"off"`.
-    Limit,
-    /// `true` or `false`.
-    Flag,
-    /// One of these texts.
-    Choice(&'static [&'static str]),
-    /// A list of texts.
-    Texts,
-    /// A function.
-    Function,
-    /// A directory: listed and embedded when it is written as text.
-    Migrations,
-    /// SQL files, as text, and paths of async functions.
-    Fixtures,
-    /// The path of a static.
-    Migrator,
-    /// The path of the runtime crate.
-    CratePath,
-}
 
 /// A checked value: an expression to pass on, with what it says where that is known now.
 pub(crate) enum Value {
@@ -59,7 +27,7 @@ pub(crate) enum Value {
     CratePath(Path),
 }
 
-impl Kind {
+impl Takes {
     /// The value, when it is one for this kind.
     pub(super) fn check(self, spec: &Spec, key: &Ident, value: args::Value) -> Result<Value> {
         let wrong = |what| {
@@ -72,12 +40,12 @@ impl Kind {
         };
         match (self, value) {
             (_, args::Value::Missing) => wrong("needs a value"),
-            (Kind::Texts | Kind::Fixtures, args::Value::Many(list)) if list.is_empty() => {
+            (Takes::Texts | Takes::Fixtures, args::Value::Many(list)) if list.is_empty() => {
                 wrong("needs a value")
             }
-            (Kind::Fixtures, args::Value::Many(list)) => Fixture::list(&list).map(Value::Fixtures),
-            (Kind::Fixtures, _) => wrong("takes a list in parentheses"),
-            (Kind::Texts, args::Value::Many(list)) => texts(spec, list),
+            (Takes::Fixtures, args::Value::Many(list)) => Fixture::list(&list).map(Value::Fixtures),
+            (Takes::Fixtures, _) => wrong("takes a list in parentheses"),
+            (Takes::Texts, args::Value::Many(list)) => texts(spec, list),
             (_, args::Value::Many(_)) => wrong("takes its value with `=`"),
             (_, args::Value::One(expr)) => match Literal::of(&expr) {
                 Some(literal) => self.check_literal(spec, &literal, *expr),
@@ -88,82 +56,86 @@ impl Kind {
 
     fn check_code(self, spec: &Spec, expr: Expr) -> Result<Value> {
         match (self, literal::bare(&expr)) {
-            (Kind::Texts, Expr::Array(array)) => texts(spec, array.elems.iter().cloned().collect()),
-            (Kind::Migrator, Expr::Path(_)) => Ok(Value::Static(expr)),
-            (Kind::CratePath, Expr::Path(path)) if path.qself.is_none() => {
+            (Takes::Texts, Expr::Array(array)) => {
+                texts(spec, array.elems.iter().cloned().collect())
+            }
+            (Takes::Migrator, Expr::Path(_)) => Ok(Value::Static(expr)),
+            (Takes::CratePath, Expr::Path(path)) if path.qself.is_none() => {
                 Ok(Value::CratePath(path.path.clone()))
             }
-            (Kind::CratePath, _) => Err(mistake(spec, &expr, &self.takes(spec, &Literal::Other))),
+            (Takes::CratePath, _) => {
+                Err(mistake(spec, &expr, &self.expects(spec, &Literal::Other)))
+            }
             _ => Ok(Value::Code(expr)),
         }
     }
 
     fn check_literal(self, spec: &Spec, literal: &Literal, expr: Expr) -> Result<Value> {
-        let place = expr.clone();
+        let written = expr.clone();
         let value = match (self, literal) {
-            (Kind::Migrations, Literal::Text(text)) => {
+            (Takes::Migrations, Literal::Text(text)) => {
                 return Directory::list(text.clone()).map(Value::Directory);
             }
-            (Kind::Migrations, Literal::Flag(false)) => return Ok(Value::NoMigrations),
-            (Kind::Count { least, of }, Literal::Number { negative, number }) => {
+            (Takes::Migrations, Literal::Flag(false)) => return Ok(Value::NoMigrations),
+            (Takes::Count { least, of }, Literal::Number { negative, number }) => {
                 literal::count(*negative, number, least, of)
                     .map(|number| Value::Number(number, expr))
             }
-            (Kind::Flag, Literal::Flag(_)) => Ok(Value::Code(expr)),
+            (Takes::Flag, Literal::Flag(_)) => Ok(Value::Code(expr)),
             (_, Literal::Text(text)) => {
                 let text = text.value();
                 self.check_text(&text)
-                    .unwrap_or_else(|| Err(self.takes(spec, literal)))
+                    .unwrap_or_else(|| Err(self.expects(spec, literal)))
                     .map(|()| Value::Text(text, expr))
             }
-            _ => Err(self.takes(spec, literal)),
+            _ => Err(self.expects(spec, literal)),
         };
-        value.map_err(|what| mistake(spec, &place, &what))
+        value.map_err(|what| mistake(spec, &written, &what))
     }
 
     /// Nothing when the kind does not take text.
     fn check_text(self, text: &str) -> Option<std::result::Result<(), String>> {
         match self {
-            Kind::Text => Some(literal::not_empty(text)),
-            Kind::Url => Some(literal::url(text)),
-            Kind::Variable => Some(literal::variable(text)),
-            Kind::Duration => Some(literal::duration(text).map(drop)),
-            Kind::Limit => Some(literal::limit(text)),
-            Kind::Choice(choices) => Some(literal::choice(choices, text)),
+            Takes::Text => Some(literal::not_empty(text)),
+            Takes::Url => Some(literal::url(text)),
+            Takes::Variable => Some(literal::variable(text)),
+            Takes::Duration => Some(literal::duration(text).map(drop)),
+            Takes::Limit => Some(literal::limit(text)),
+            Takes::Choice(choices) => Some(literal::choice(choices, text)),
             _ => None,
         }
     }
 
     /// The message for a literal of another type.
-    fn takes(self, Spec { name, example, .. }: &Spec, literal: &Literal) -> String {
+    fn expects(self, Spec { name, example, .. }: &Spec, literal: &Literal) -> String {
         let bare = if matches!(literal, Literal::Text(_)) {
             ", without quotes"
         } else {
             ""
         };
         match (self, literal) {
-            (Kind::Duration | Kind::Limit, Literal::Number { number, .. }) => {
+            (Takes::Duration | Takes::Limit, Literal::Number { number, .. }) => {
                 format!(
                     "takes a duration with its unit: `{name} = \"{}s\"`",
                     number.base10_digits()
                 )
             }
-            (Kind::Duration, _) => format!("takes a duration: `{name} = {example}`"),
-            (Kind::Limit, _) => format!("takes a duration or `\"off\"`: `{name} = {example}`"),
-            (Kind::Count { .. }, _) => format!("takes a whole number{bare}: `{name} = {example}`"),
-            (Kind::Flag, _) => format!("takes `true` or `false`{bare}: `{name} = {example}`"),
-            (Kind::Choice(choices), _) => literal::one_of(choices),
-            (Kind::Texts, _) => format!("takes a list of texts: `{name} = {example}`"),
-            (Kind::Function, _) => {
+            (Takes::Duration, _) => format!("takes a duration: `{name} = {example}`"),
+            (Takes::Limit, _) => format!("takes a duration or `\"off\"`: `{name} = {example}`"),
+            (Takes::Count { .. }, _) => format!("takes a whole number{bare}: `{name} = {example}`"),
+            (Takes::Flag, _) => format!("takes `true` or `false`{bare}: `{name} = {example}`"),
+            (Takes::Choice(choices), _) => literal::one_of(choices),
+            (Takes::Texts, _) => format!("takes a list of texts: `{name} = {example}`"),
+            (Takes::Function, _) => {
                 format!("takes the path of a function{bare}: `{name} = {example}`")
             }
-            (Kind::Fixtures, _) => format!("takes a list in parentheses: `{name}{example}`"),
-            (Kind::Migrations, _) => format!("takes a directory: `{name} = {example}`"),
-            (Kind::Migrator, _) => format!(
+            (Takes::Fixtures, _) => format!("takes a list in parentheses: `{name}{example}`"),
+            (Takes::Migrations, _) => format!("takes a directory: `{name} = {example}`"),
+            (Takes::Migrator, _) => format!(
                 "takes the path of a static `Migrator`: `{name} = {example}`; a directory is set with `migrations`"
             ),
-            (Kind::CratePath, _) => format!("takes a path{bare}: `{name} = {example}`"),
-            (Kind::Text | Kind::Url | Kind::Variable, _) => {
+            (Takes::CratePath, _) => format!("takes a path{bare}: `{name} = {example}`"),
+            (Takes::Text | Takes::Url | Takes::Variable, _) => {
                 format!("takes text: `{name} = {example}`")
             }
         }
@@ -176,7 +148,7 @@ fn texts(spec: &Spec, list: Vec<Expr>) -> Result<Value> {
         Some(literal) => Some((expr, literal)),
     });
     match other {
-        Some((expr, literal)) => Err(mistake(spec, expr, &spec.kind.takes(spec, &literal))),
+        Some((expr, literal)) => Err(mistake(spec, expr, &spec.takes.expects(spec, &literal))),
         None => Ok(Value::List(list)),
     }
 }

@@ -2,6 +2,7 @@
 
 use sqlx::Any;
 use sqlx::any::AnyConnectOptions;
+use url::Url;
 
 use super::{Backend, cockroach};
 use crate::dialect::{Dialect, dialect_of};
@@ -16,7 +17,32 @@ impl Backend for Any {
 
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<AnyConnectOptions> {
         sqlx::any::install_default_drivers();
-        let options: AnyConnectOptions = cockroach::for_driver(url).parse()?;
+        let written = cockroach::for_driver(url);
+        let with_settings =
+            Self::dialect(url).and_then(|dialect| with_settings(&written, dialect, settings));
+        let options: AnyConnectOptions = with_settings.as_deref().unwrap_or(&written).parse()?;
         Ok(super::log_statements(options, settings))
     }
+}
+
+/// The URL with those settings in it that the driver of a server takes from there, unless it has them. `Any` has no other way
+/// to hand them on. `None` when it has them, or cannot be read, which is told by the driver.
+fn with_settings(url: &str, dialect: &Dialect, settings: &EngineSettings) -> Option<String> {
+    dialect.session.as_ref()?;
+    let mut url = Url::parse(url).ok()?;
+    let cache = settings.statement_cache.to_string();
+    let wanted = [
+        ("application_name", settings.application_name.as_deref()),
+        ("statement-cache-capacity", Some(&*cache)),
+    ];
+    for (name, value) in wanted {
+        let has_it = url.query_pairs().any(|(known, _)| known == name);
+        if let Some(value) = value
+            && (dialect.knows_parameter)(name)
+            && !has_it
+        {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    Some(url.into())
 }

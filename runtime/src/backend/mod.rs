@@ -29,9 +29,7 @@ use sqlx_core::describe::Describe;
 
 pub(crate) use self::executes::{Executes, Step, all, count, first};
 // Until their users name `dialect` themselves.
-pub(crate) use crate::dialect::{
-    Diagnosis, Dialect, Greeted, MigrationsLock, begins_transaction, tell, told, words,
-};
+pub(crate) use crate::dialect::{Diagnosis, Dialect, Greeted, MigrationsLock, tell, told, words};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// The driver's own connect options of a database.
@@ -132,6 +130,8 @@ pub(crate) struct Pooled {
     pub(crate) settings: Arc<EngineSettings>,
     /// Whether a transaction may be open that the driver does not know of.
     pub(crate) begun_by_hand: bool,
+    /// Whether the driver counts a transaction that has ended.
+    pub(crate) counts_ended: bool,
 }
 
 /// Whether an error leaves the driver's connection in an unknown state, whatever the database.
@@ -150,6 +150,15 @@ pub(crate) fn error_line<DB: Backend>(error: &sqlx::Error, script: &str) -> Opti
     let before = DB::error_position(error)?.saturating_sub(1);
     let breaks = script.chars().take(before).filter(|c| *c == '\n').count();
     Some(breaks + 1)
+}
+
+/// How many statements a connection keeps. A number in the URL is the more particular one.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn statement_cache(url: &DatabaseUrl, settings: &EngineSettings) -> usize {
+    // The driver has read the same text, so it is a number.
+    url.parameter("statement-cache-capacity")
+        .and_then(|capacity| capacity.parse().ok())
+        .unwrap_or(settings.statement_cache as usize)
 }
 
 /// The statement logging that `log_queries` and `slow_query` ask for.

@@ -19,7 +19,7 @@ impl Backend for MySql {
 
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<MySqlConnectOptions> {
         let options: MySqlConnectOptions = url.expose().parse()?;
-        let options = options.statement_cache_capacity(settings.statement_cache as usize);
+        let options = options.statement_cache_capacity(super::statement_cache(url, settings));
         Ok(super::log_statements(options, settings))
     }
 

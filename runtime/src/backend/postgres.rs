@@ -33,8 +33,8 @@ impl Backend for Postgres {
         };
         // The driver never takes back a statement that it does not keep, and a pooler would hand it on to others.
         let least = u32::from(settings.pooler.is_some());
-        let kept = settings.statement_cache.max(least);
-        let options = options.statement_cache_capacity(kept as usize);
+        let kept = super::statement_cache(url, settings).max(least as usize);
+        let options = options.statement_cache_capacity(kept);
         Ok(super::log_statements(options, settings))
     }
 

@@ -1,11 +1,12 @@
 //! CockroachDB, which speaks the protocol of Postgres and is another database behind it.
 
-use super::{Diagnosis, Dialect, Greeted, MigrationsLock, POSTGRES, Session};
+use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, POSTGRES, Session};
 
 pub(crate) static COCKROACH: Dialect = Dialect {
     name: "CockroachDB",
     feature: "postgres",
     schemes: &["cockroachdb", "cockroach"],
+    knows_parameter: |name| (POSTGRES.knows_parameter)(name),
     session: Some(Session {
         // A schema change inside a transaction is to be part of it, and not to commit what comes before it:
         // <https://www.cockroachlabs.com/docs/stable/session-variables>.
@@ -35,10 +36,20 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         options if options.deferrable => Err("DEFERRABLE"),
         options => (POSTGRES.begin)(options),
     },
+    begin_commits: false,
     // <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference>: every one of them is a 40001.
     conflict: |code, _| code == Some("40001"),
     // "Result is ambiguous": <https://www.cockroachlabs.com/docs/stable/common-errors#result-is-ambiguous>
-    outcome_unknown: |code| code == Some("40003"),
+    // A COMMIT outside of a transaction is an error there: <https://www.cockroachlabs.com/docs/stable/commit-transaction>. That
+    // of a failed one is answered as by Postgres.
+    mark: Some(Mark {
+        set: None,
+        check: "SELECT 1",
+        commit: "SELECT 1; COMMIT",
+    }),
+    lost: |code, _| code == Some("25P01"),
+    ends_transaction: POSTGRES.ends_transaction,
+    outcome_unknown: |code, _| code == Some("40003"),
     in_memory: |_| false,
     closes_in_turn: false,
     hold: (

@@ -17,6 +17,8 @@ pub(crate) struct Dialect {
     pub(crate) feature: &'static str,
     /// The schemes of its URLs.
     pub(crate) schemes: &'static [&'static str],
+    /// Whether the driver knows a parameter of URLs. One that it does not know it ignores or logs, with its value.
+    pub(crate) knows_parameter: fn(name: &str) -> bool,
     /// How a session is told from others; `None` when there is no server.
     pub(crate) session: Option<Session>,
     /// A query for what the server says of itself: 1 when its sessions only read, 2 when it follows another server, 3 when
@@ -34,8 +36,17 @@ pub(crate) struct Dialect {
     pub(crate) begin: fn(&TransactionOptions) -> Result<Option<String>, &'static str>,
     /// Whether an error is a conflict with another transaction, after which the same work may succeed.
     pub(crate) conflict: fn(code: Option<&str>, message: &str) -> bool,
+    /// Whether a `BEGIN` inside of a transaction commits that one, and a `ROLLBACK` outside of any does nothing.
+    pub(crate) begin_commits: bool,
+    /// How a `COMMIT` is kept from ending another transaction than the one that began; `None` where the database refuses a
+    /// `COMMIT` outside of a transaction, and of one that has failed.
+    pub(crate) mark: Option<Mark>,
+    /// Whether an error at a commit says that the transaction was not open any more.
+    pub(crate) lost: fn(code: Option<&str>, message: &str) -> bool,
+    /// The first words of statements that end a transaction by themselves.
+    pub(crate) ends_transaction: &'static [&'static str],
     /// Whether an error at a commit leaves open what became of it, although the session goes on.
-    pub(crate) outcome_unknown: fn(code: Option<&str>) -> bool,
+    pub(crate) outcome_unknown: fn(code: Option<&str>, message: &str) -> bool,
     /// Whether a URL names a database that lives in this process's memory and dies with its last connection.
     pub(crate) in_memory: fn(url: &str) -> bool,
     /// Whether connections say goodbye one after another: the last one has something to do for the database.
@@ -47,6 +58,17 @@ pub(crate) struct Dialect {
     pub(crate) migrations_lock: MigrationsLock,
     /// The statement that creates an extension when it is missing; `None` where there are no extensions.
     pub(crate) create_extension: Option<fn(&str) -> String>,
+}
+
+/// What tells a transaction from the one that is open at its `COMMIT`. Neither half costs a round trip.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    /// Marks the transaction, in the message that begins it.
+    pub(crate) set: Option<&'static str>,
+    /// Fails in a transaction without the mark, in one that has failed, and outside of any.
+    pub(crate) check: &'static str,
+    /// The check and the `COMMIT` in one message, of which the server runs nothing after an error.
+    pub(crate) commit: &'static str,
 }
 
 /// How a session is told from others, and ended from outside.
@@ -93,11 +115,18 @@ impl Dialect {
             .is_some_and(|error| (self.conflict)(error.code().as_deref(), error.message()))
     }
 
+    /// Whether a commit that failed so found that its transaction was not open any more.
+    pub(crate) fn is_lost(&self, error: &sqlx::Error) -> bool {
+        error
+            .as_database_error()
+            .is_some_and(|error| (self.lost)(error.code().as_deref(), error.message()))
+    }
+
     /// Whether nobody knows what became of a commit that failed so.
     pub(crate) fn leaves_outcome_unknown(&self, error: &sqlx::Error) -> bool {
         error
             .as_database_error()
-            .is_some_and(|error| (self.outcome_unknown)(error.code().as_deref()))
+            .is_some_and(|error| (self.outcome_unknown)(error.code().as_deref(), error.message()))
     }
 
     /// Reads a connect error: the database's own codes first, then what every network has in common.

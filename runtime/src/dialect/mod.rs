@@ -12,13 +12,13 @@ mod sqlite;
 mod transaction;
 
 pub(crate) use self::cockroach::COCKROACH;
-pub(crate) use self::description::{Dialect, Greeted, MigrationsLock, Session};
+pub(crate) use self::description::{Dialect, Greeted, Mark, MigrationsLock, Session};
 pub(crate) use self::diagnosis::{Diagnosis, tell, told, words};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
 pub(crate) use self::postgres::POSTGRES;
 pub(crate) use self::schemes::{SchemeError, dialect_of};
-pub(crate) use self::sql::begins_transaction;
+pub(crate) use self::sql::{Controls, begins_transaction};
 #[cfg(feature = "postgres")]
 pub(crate) use self::sql::{first_words, is_one_of};
 #[cfg(feature = "sqlite")]

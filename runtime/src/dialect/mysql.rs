@@ -1,11 +1,32 @@
 //! MySQL and MariaDB.
 
-use super::{Diagnosis, Dialect, Greeted, MigrationsLock, Session};
+use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, Session};
 
 pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
     feature: "mysql",
     schemes: &["mysql", "mariadb"],
+    // <https://docs.rs/sqlx/0.9/sqlx/mysql/struct.MySqlConnectOptions.html#parameters>, and the other spellings that the
+    // driver takes.
+    knows_parameter: |name| {
+        matches!(
+            name,
+            "sslmode"
+                | "ssl-mode"
+                | "sslca"
+                | "ssl-ca"
+                | "sslcert"
+                | "ssl-cert"
+                | "sslkey"
+                | "ssl-key"
+                | "charset"
+                | "collation"
+                | "statement-cache-capacity"
+                | "socket"
+                | "timezone"
+                | "time-zone"
+        )
+    },
     session: Some(Session {
         greet: "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), VERSION()) AS CHAR)",
         read: |answer| {
@@ -78,6 +99,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
         let asked = level.is_some() || options.read_only;
         Ok(asked.then(|| format!("{}START TRANSACTION{mode}", level.unwrap_or_default())))
     },
+    begin_commits: true,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is
     // the only one of SQLSTATE 40001. 1205 has no SQLSTATE of its own.
     conflict: |code, message| match code {
@@ -85,7 +107,48 @@ pub(crate) static MYSQL: Dialect = Dialect {
         Some("HY000") => message.starts_with("Lock wait timeout exceeded"),
         _ => false,
     },
-    outcome_unknown: |_| false,
+    // A savepoint ends with its transaction: <https://mariadb.com/kb/en/savepoint/>. 1305 and its SQLSTATE are those of other
+    // things that do not exist, too.
+    mark: Some(Mark {
+        set: Some("SAVEPOINT poolhouse_transaction"),
+        check: "RELEASE SAVEPOINT poolhouse_transaction",
+        // On MariaDB one statement, <https://mariadb.com/kb/en/begin-end/>. As two, a node of Galera that aborts the transaction
+        // after the first takes the second for a statement of its own, which it repeats (wsrep_retry_autocommit): it answers
+        // that nothing is committed. MySQL takes what only MariaDB reads for a comment.
+        commit: "/*M! BEGIN NOT ATOMIC */ RELEASE SAVEPOINT poolhouse_transaction; COMMIT /*M! ; END */",
+    }),
+    lost: |code, message| code == Some("42000") && message.contains("poolhouse_transaction"),
+    // <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>
+    ends_transaction: &[
+        "COMMIT",
+        "ROLLBACK",
+        "BEGIN",
+        "START",
+        "XA",
+        "CREATE",
+        "ALTER",
+        "DROP",
+        "RENAME",
+        "TRUNCATE",
+        "GRANT",
+        "REVOKE",
+        "LOCK",
+        "UNLOCK",
+        "ANALYZE",
+        "CHECK",
+        "FLUSH",
+        "OPTIMIZE",
+        "REPAIR",
+        "CACHE",
+        "INSTALL",
+        "UNINSTALL",
+    ],
+    // 1180, of a node of Galera that lost the others while it sent the transaction to them, and of storage that failed.
+    outcome_unknown: |code, message| {
+        code == Some("HY000")
+            && (message.starts_with("Error while appending streaming replication fragment")
+                || message.ends_with("during COMMIT"))
+    },
     in_memory: |_| false,
     closes_in_turn: false,
     hold: (

@@ -1,11 +1,37 @@
 //! Postgres, and what speaks its protocol as it does.
 
-use super::{COCKROACH, Diagnosis, Dialect, Greeted, MigrationsLock, Session};
+use super::{COCKROACH, Diagnosis, Dialect, Greeted, Mark, MigrationsLock, Session};
 
 pub(crate) static POSTGRES: Dialect = Dialect {
     name: "Postgres",
     feature: "postgres",
     schemes: &["postgres", "postgresql"],
+    // <https://docs.rs/sqlx/0.9/sqlx/postgres/struct.PgConnectOptions.html#parameters>, and the other spellings that the
+    // driver takes.
+    knows_parameter: |name| {
+        name.starts_with("options[")
+            || matches!(
+                name,
+                "sslmode"
+                    | "ssl-mode"
+                    | "sslrootcert"
+                    | "ssl-root-cert"
+                    | "ssl-ca"
+                    | "sslcert"
+                    | "ssl-cert"
+                    | "sslkey"
+                    | "ssl-key"
+                    | "statement-cache-capacity"
+                    | "host"
+                    | "hostaddr"
+                    | "port"
+                    | "dbname"
+                    | "user"
+                    | "password"
+                    | "application_name"
+                    | "options"
+            )
+    },
     session: Some(Session {
         greet: "SELECT pg_backend_pid()::text || ' ' || version()",
         // <https://www.cockroachlabs.com/docs/stable/functions-and-operators#system-info-functions>
@@ -83,10 +109,24 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         let asked = format!("{}{mode}{defer}", level.unwrap_or_default());
         Ok((!asked.is_empty()).then(|| format!("BEGIN{asked}")))
     },
+    begin_commits: false,
     // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>
     conflict: |code, _| matches!(code, Some("40001" | "40P01")),
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: transaction resolution, statement completion unknown.
-    outcome_unknown: |code| matches!(code, Some("08007" | "40003")),
+    // A setting of the transaction and not a savepoint, in which a transaction would need a second id, and could no longer
+    // choose its isolation level: <https://www.postgresql.org/docs/current/sql-set.html>,
+    // <https://www.postgresql.org/docs/current/runtime-config-custom.html>. The second name is that of no setting, so that the
+    // error has it, whatever the language of the server's messages.
+    mark: Some(Mark {
+        set: Some("SET LOCAL poolhouse.transaction = 'open'"),
+        check: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
+                THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END",
+        commit: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
+                THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END; COMMIT",
+    }),
+    lost: |code, message| code == Some("42704") && message.contains("poolhouse.lost_transaction"),
+    ends_transaction: &["COMMIT", "END", "ROLLBACK", "ABORT"],
+    outcome_unknown: |code, _| matches!(code, Some("08007" | "40003")),
     in_memory: |_| false,
     closes_in_turn: false,
     hold: (

@@ -10,6 +10,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
     name: "SQLite",
     feature: "sqlite",
     schemes: &["sqlite"],
+    // Its driver fails on those that it does not know, and names them without their values.
+    knows_parameter: |_| true,
     session: None,
     session_state: None,
     version: "SELECT sqlite_version()",
@@ -43,9 +45,14 @@ pub(crate) static SQLITE: Dialect = Dialect {
         options if options.read_only => Err("READ ONLY"),
         _ => Ok(None),
     },
+    begin_commits: false,
     // A reader that wants to write has to begin anew: <https://www.sqlite.org/rescode.html#busy_snapshot>.
     conflict: |code, _| code == Some("517"),
-    outcome_unknown: |_| false,
+    // A COMMIT outside of a transaction is an error: <https://www.sqlite.org/lang_transaction.html>.
+    mark: None,
+    lost: |code, message| code == Some("1") && message.ends_with("no transaction is active"),
+    ends_transaction: &["COMMIT", "END", "ROLLBACK"],
+    outcome_unknown: |_, _| false,
     // <https://www.sqlite.org/inmemorydb.html>
     in_memory: |url| url.contains(":memory:") || url.contains("mode=memory"),
     // The last connection writes the write-ahead log back and removes it. Two that close at the same moment each see the

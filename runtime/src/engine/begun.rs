@@ -130,9 +130,8 @@ impl<DB: Backend> Begun<DB> {
 
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
         self.still_there()?;
-        if self.checkout.may_have_failed() || self.depth() > 1 {
-            // Postgres answers the COMMIT of a failed transaction with a rollback that the driver takes for success, so
-            // the failure is asked for: <https://www.postgresql.org/docs/current/sql-commit.html>.
+        if self.depth() > 1 {
+            // On Postgres, a rollback to a savepoint would make a failed transaction good again.
             self.checkout
                 .run(|connection, _| DB::execute(connection, sqlx::raw_sql("SELECT 1")))
                 .await?;
@@ -143,7 +142,7 @@ impl<DB: Backend> Begun<DB> {
             self.undo().await?;
         }
         self.checkout.forget_statements().await?;
-        self.release().await?;
+        self.checkout.commit().await?;
         self.settled();
         Ok(())
     }

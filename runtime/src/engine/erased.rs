@@ -22,7 +22,16 @@ pub(crate) trait ErasedEngine: Send + Sync {
         settings: Arc<EngineSettings>,
         base: Base,
     ) -> BoxFuture<'_, Result<(), Error>>;
-    fn close<'a>(&'a self, hurry: &'a CancellationToken) -> BoxFuture<'a, CloseReport>;
+    /// Closes the pool if this is its last owner. `force` ends the waiting.
+    fn close<'a>(&'a self, force: &'a CancellationToken) -> BoxFuture<'a, CloseReport>;
+    /// The first step of a close, in which nothing waits; the rest is done in a task.
+    fn begin_close(&self);
+    /// Waits until no cancelled start and no close is under way.
+    fn settled(&self) -> BoxFuture<'_, ()>;
+    /// Whether nothing is started, or being started or closed.
+    fn is_idle(&self) -> bool;
+    /// How many hold the engine, besides those who hold this `Arc`.
+    fn handles(&self) -> usize;
     /// Runs statements, and tells on which line an error is.
     fn run_script(&self, sql: &'static str) -> BoxFuture<'_, Result<(), ScriptError>>;
     fn as_any(&self) -> &dyn Any;
@@ -48,8 +57,24 @@ impl<DB: Backend> ErasedEngine for Engine<DB> {
         Box::pin(Engine::start_with(self, settings, base))
     }
 
-    fn close<'a>(&'a self, hurry: &'a CancellationToken) -> BoxFuture<'a, CloseReport> {
-        Box::pin(Engine::close(self, hurry))
+    fn close<'a>(&'a self, force: &'a CancellationToken) -> BoxFuture<'a, CloseReport> {
+        Box::pin(Engine::close(self, force))
+    }
+
+    fn begin_close(&self) {
+        Engine::begin_close(self);
+    }
+
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Engine::settled(self))
+    }
+
+    fn is_idle(&self) -> bool {
+        Engine::is_idle(self)
+    }
+
+    fn handles(&self) -> usize {
+        Engine::handles(self)
     }
 
     fn run_script(&self, sql: &'static str) -> BoxFuture<'_, Result<(), ScriptError>> {

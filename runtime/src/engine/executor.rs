@@ -188,6 +188,9 @@ macro_rules! executor {
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, way) = source.checkout();
+                    if way.is_some() {
+                        checkout.recount().await?;
+                    }
                     checkout
                         .run(|connection, _| way::prepare_with::<DB>(&way, connection, sql, parameters))
                         .await
@@ -203,6 +206,9 @@ macro_rules! executor {
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, way) = source.checkout();
+                    if way.is_some() {
+                        checkout.recount().await?;
+                    }
                     checkout
                         .run(|connection, _| way::describe::<DB>(&way, connection, sql))
                         .await

@@ -1,14 +1,18 @@
 //! The engine: one configured database, and its pool once started.
 
 mod begun;
+mod close;
 mod erased;
 mod executor;
+mod health;
 mod kinds;
-mod life;
 mod nodes;
+mod phase;
+mod prepare;
 #[cfg(feature = "testing")]
 mod recorded;
 mod scope;
+mod start;
 mod transact;
 mod transaction;
 mod way;
@@ -18,22 +22,24 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use self::begun::Begun;
+use self::begun::Begun as BegunTransaction;
+use self::close::Begun;
 pub(crate) use self::erased::{ErasedEngine, erased};
+pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
-pub(crate) use self::life::Base;
-use self::nodes::Nodes;
+use self::nodes::{Configured, Nodes};
+use self::phase::{Phase, Started};
 #[cfg(feature = "testing")]
 pub use self::recorded::Recorded;
+pub(crate) use self::start::Base;
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
 use crate::dialect::TransactionOptions;
 use crate::error::{AcquireError, Error, TransactionError, UsageError};
 use crate::pool::{Checkout, Connector, Holder, Pool, Status};
-use crate::settings::EngineSettings;
+use crate::settings::{EngineSettings, MOST_CONNECTIONS};
 
 /// One configured database: where it is, which kind, its settings, and its pool once started. Cheap to clone.
 ///
@@ -54,25 +60,8 @@ struct Shared<DB: Backend> {
     name: String,
     phase: RwLock<Phase<DB>>,
     nodes: Nodes<DB>,
-    /// Start and close take turns.
-    turn: tokio::sync::Mutex<()>,
     require_pool: AtomicBool,
     warned: AtomicBool,
-}
-
-/// Where the engine is in its life.
-enum Phase<DB: Backend> {
-    /// Configured. Queries open connections of their own.
-    Configured(Arc<Connector<DB>>),
-    /// The pool is started, by so many owners.
-    Started {
-        pool: Pool<DB>,
-        owners: usize,
-        connector: Arc<Connector<DB>>,
-        server: Option<Server>,
-    },
-    /// The pool was closed.
-    Closed(Arc<Connector<DB>>),
 }
 
 /// What answers on the other side.
@@ -85,51 +74,70 @@ pub struct Server {
     pub version: String,
 }
 
-/// What [`Engine::health`] found.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Health {
-    /// From asking for a connection to the server's answer.
-    pub latency: Duration,
-    /// The pool at that moment.
-    pub status: Status,
-}
-
 // The futures of public methods promise to be `Send`. Left to be found out where they are used, with the kind of database
 // known, it is not: <https://github.com/rust-lang/rust/issues/102211>.
 impl<DB: Backend> Engine<DB> {
     /// An engine from the configuration, not started.
     pub(crate) fn new(settings: impl Into<Arc<EngineSettings>>) -> Result<Self, Error> {
-        let settings = settings.into();
-        let name = settings.engine.clone();
-        let nodes = Nodes::new(&settings)?;
-        let connector = Arc::new(Connector::new(settings)?);
-        Ok(Self(Arc::new(Shared {
+        Ok(Self::of(Configured::new(&settings.into())?))
+    }
+
+    /// An engine, not started.
+    fn of(configured: Configured<DB>) -> Self {
+        let name = configured.connector.settings.engine.clone();
+        let nodes = Nodes::none();
+        let connector = nodes.set(configured);
+        Self(Arc::new(Shared {
             name,
             phase: RwLock::new(Phase::Configured(connector)),
             nodes,
-            turn: tokio::sync::Mutex::new(()),
             require_pool: AtomicBool::new(false),
             warned: AtomicBool::new(false),
-        })))
+        }))
     }
 
-    pub(crate) fn is_started(&self) -> bool {
-        matches!(&*self.phase(), Phase::Started { .. })
+    /// Whether nothing is started, or being started or closed.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(&*self.phase(), Phase::Configured(_) | Phase::Closed(_))
     }
 
-    /// Gives other settings to an engine whose pool is not started; a started one keeps its own.
-    pub(crate) fn configure(&self, settings: EngineSettings) -> Result<(), Error> {
-        if !self.is_started() {
-            self.0.nodes.configure(&settings)?;
+    /// How many hold the engine.
+    pub(crate) fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
+    /// Gives other settings to an engine whose pool is not started.
+    ///
+    /// # Errors
+    ///
+    /// The settings cannot be used; or the pool is started, or being started, with other ones, which stand.
+    pub(crate) fn configure(&self, settings: Arc<EngineSettings>) -> Result<(), Error> {
+        if let Phase::Starting { connector, .. } | Phase::Started(Started { connector, .. }) =
+            &*self.phase()
+        {
+            return Ok(settings.same_as(&connector.settings)?);
         }
-        let connector = Arc::new(Connector::new(settings)?);
-        let mut phase = self.0.phase.write().unwrap_or_else(PoisonError::into_inner);
+        // Outside the lock, because it may run code of the program.
+        let configured = Configured::new(&settings)?;
+        match self.take_on(configured) {
+            None => Ok(()),
+            Some(started) => Ok(settings.same_as(&started.settings)?),
+        }
+    }
+
+    /// Takes on other settings, and nodes with them; or gives the connector of a pool that is started or being started.
+    fn take_on(&self, configured: Configured<DB>) -> Option<Arc<Connector<DB>>> {
+        let mut phase = self.phase_mut();
         match &mut *phase {
-            Phase::Configured(known) | Phase::Closed(known) => *known = connector,
-            Phase::Started { .. } => {}
+            Phase::Configured(known) | Phase::Closed(known) => {
+                *known = self.0.nodes.set(configured);
+            }
+            Phase::Closing { connector, .. } => *connector = self.0.nodes.set(configured),
+            Phase::Starting { connector, .. } | Phase::Started(Started { connector, .. }) => {
+                return Some(Arc::clone(connector));
+            }
         }
-        Ok(())
+        None
     }
 
     /// The engine's name: `default`, or the one that the code and the configuration gave it.
@@ -151,7 +159,7 @@ impl<DB: Backend> Engine<DB> {
     pub fn acquire(&self) -> impl Future<Output = sqlx::Result<Checkout<DB>>> + Send + use<DB> {
         let place = Location::caller();
         let engine = self.clone();
-        async move { Ok(engine.checkout(Holder::Code(place)).await?) }
+        async move { engine.checkout_for_caller(Holder::Code(place)).await }
     }
 
     /// Takes a connection and begins a transaction on it. See [`Transaction`].
@@ -192,7 +200,7 @@ impl<DB: Backend> Engine<DB> {
         self.say_beside("a transaction begins");
         let mut checkout = self.checkout(holder).await?;
         checkout.watch(dialect);
-        let begun = Begun::begin(checkout, statement).await?;
+        let begun = BegunTransaction::begin(checkout, statement).await?;
         Ok(Transaction::of(self.clone(), begun))
     }
 
@@ -201,36 +209,20 @@ impl<DB: Backend> Engine<DB> {
         self.pool().map(|pool| pool.status()).unwrap_or_default()
     }
 
-    /// Asks the server for a sign of life, over a connection of the pool.
-    ///
-    /// # Errors
-    ///
-    /// As [`acquire`](Engine::acquire), or that the server did not answer.
-    #[track_caller]
-    pub fn health(&self) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {
-        let place = Location::caller();
-        let engine = self.clone();
-        async move {
-            let begun = Instant::now();
-            let mut checkout = engine.checkout(Holder::Code(place)).await?;
-            checkout
-                .run(|connection, _| Box::pin(sqlx::Connection::ping(connection)))
-                .await?;
-            drop(checkout);
-            Ok(Health {
-                latency: begun.elapsed(),
-                status: engine.status(),
-            })
-        }
-    }
-
     /// Changes the most connections at one time, until the pool is closed. Idle connections above it are closed now, those
     /// in use at their return.
     ///
     /// # Errors
     ///
-    /// The pool is not started, or it is a `sqlx::Pool`, whose size is fixed.
+    /// The pool is not started, or it is a `sqlx::Pool`, whose size is fixed; or the size is above 262143.
     pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {
+        if max_size.get() > MOST_CONNECTIONS {
+            return Err(UsageError::TooLarge {
+                engine: self.0.name.clone(),
+                size: max_size.get(),
+                most: MOST_CONNECTIONS,
+            });
+        }
         match self.pool() {
             Some(pool) if pool.resize(max_size) => Ok(()),
             Some(_) => Err(UsageError::OnSqlx {
@@ -253,8 +245,8 @@ impl<DB: Backend> Engine<DB> {
     /// The server's kind and version, as found at start. `None` before the start, and with `lazy`.
     pub fn server(&self) -> Option<Server> {
         match &*self.phase() {
-            Phase::Started { server, .. } => server.clone(),
-            Phase::Configured(_) | Phase::Closed(_) => None,
+            Phase::Started(started) => started.server.clone(),
+            _ => None,
         }
     }
 
@@ -275,6 +267,19 @@ impl<DB: Backend> Engine<DB> {
         self.0.require_pool.store(required, Relaxed);
     }
 
+    /// A checkout for code that may use the driver's connection.
+    pub(crate) async fn checkout_for_caller(&self, holder: Holder) -> sqlx::Result<Checkout<DB>> {
+        let mut checkout = self.checkout(holder.clone()).await?;
+        if checkout.recount().await.is_ok() {
+            return Ok(checkout);
+        }
+        // The session has ended; the pool asks the others before it hands them out.
+        drop(checkout);
+        let mut checkout = self.checkout(holder).await?;
+        checkout.recount().await?;
+        Ok(checkout)
+    }
+
     pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
         if let Some(checkout) = self.checkout_at_once(&holder) {
             return Ok(checkout);
@@ -288,18 +293,19 @@ impl<DB: Backend> Engine<DB> {
 
     fn checkout_at_once(&self, holder: &Holder) -> Option<Checkout<DB>> {
         match &*self.phase() {
-            Phase::Started { pool, .. } => pool.checkout_at_once(holder.clone()),
-            Phase::Configured(_) | Phase::Closed(_) => None,
+            Phase::Started(started) => started.pool.checkout_at_once(holder.clone()),
+            _ => None,
         }
     }
 
     /// Opens a connection for one use, because the pool is not started.
     async fn checkout_alone(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
-        let connector = match &*self.phase() {
-            Phase::Closed(connector) => return Err(AcquireError::closed(&connector.settings)),
-            Phase::Configured(connector) | Phase::Started { connector, .. } => {
-                Arc::clone(connector)
+        let connector = {
+            let phase = self.phase();
+            if phase.is_closed() {
+                return Err(AcquireError::closed(&phase.connector().settings));
             }
+            Arc::clone(phase.connector())
         };
         if self.0.require_pool.load(Relaxed) {
             return Err(AcquireError::not_started(&connector.settings));
@@ -319,26 +325,23 @@ impl<DB: Backend> Engine<DB> {
 
     fn pool(&self) -> Option<Pool<DB>> {
         match &*self.phase() {
-            Phase::Started { pool, .. } => Some(pool.clone()),
-            Phase::Configured(_) | Phase::Closed(_) => None,
+            Phase::Started(started) => Some(started.pool.clone()),
+            _ => None,
         }
     }
 
     pub(crate) fn connector(&self) -> Arc<Connector<DB>> {
-        match &*self.phase() {
-            Phase::Configured(connector)
-            | Phase::Closed(connector)
-            | Phase::Started { connector, .. } => Arc::clone(connector),
-        }
+        Arc::clone(self.phase().connector())
     }
 
-    fn phase(&self) -> std::sync::RwLockReadGuard<'_, Phase<DB>> {
+    fn phase(&self) -> RwLockReadGuard<'_, Phase<DB>> {
         // Nothing panics while the lock is held.
         self.0.phase.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_phase(&self, phase: Phase<DB>) {
-        *self.0.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
+    fn phase_mut(&self) -> RwLockWriteGuard<'_, Phase<DB>> {
+        // Nothing panics while the lock is held.
+        self.0.phase.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -350,15 +353,14 @@ impl<DB: Backend> Clone for Engine<DB> {
 
 impl<DB: Backend> fmt::Debug for Engine<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phase = match &*self.phase() {
-            Phase::Configured(_) => "not started",
-            Phase::Started { .. } => "started",
-            Phase::Closed(_) => "closed",
+        let (phase, connector) = {
+            let phase = self.phase();
+            (phase.name(), Arc::clone(phase.connector()))
         };
         f.debug_struct("Engine")
             .field("name", &self.0.name)
             .field("database", &DB::KIND)
-            .field("url", &self.connector().settings.url)
+            .field("url", &connector.settings.url)
             .field("pool", &phase)
             .finish()
     }

@@ -2,86 +2,175 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::{Base, Engine};
+use super::phase::Closing;
+use super::{Base, Begun, Engine};
 use crate::backend::Backend;
 use crate::error::{Error, UsageError};
+use crate::pool::Connector;
 use crate::settings::EngineSettings;
+
+/// How long a node has for its first answer once the engine itself is ready.
+///
+/// A server that refuses says so at once. Half a second is several round trips to any place on Earth, so only one that is
+/// silent is not waited for to the end.
+const FIRST_ANSWER: Duration = Duration::from_millis(500);
 
 /// The nodes of one engine, each an engine of the same kind that is started and closed with it.
 pub(super) struct Nodes<DB: Backend> {
-    list: RwLock<List<DB>>,
+    /// Changed under the engine's phase lock only.
+    list: RwLock<Vec<Node<DB>>>,
     /// Where the next reader is looked for.
     next: AtomicUsize,
 }
 
-/// Each with its name; `None` is the engine itself, in a test that has a database of its own.
-type List<DB> = Vec<(String, Option<Engine<DB>>)>;
+struct Node<DB: Backend> {
+    name: String,
+    /// `None` is the engine itself, in a test that has a database of its own.
+    server: Option<NodeServer<DB>>,
+}
+
+impl<DB: Backend> Clone for Node<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            server: self.server.clone(),
+        }
+    }
+}
+
+struct NodeServer<DB: Backend> {
+    engine: Engine<DB>,
+    /// What it is started with; its own settings may be those of a start without a connection.
+    settings: Arc<EngineSettings>,
+}
+
+impl<DB: Backend> Clone for NodeServer<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            settings: Arc::clone(&self.settings),
+        }
+    }
+}
+
+/// An engine's settings as its driver has read them, and those of its nodes.
+pub(super) struct Configured<DB: Backend> {
+    pub(super) connector: Arc<Connector<DB>>,
+    nodes: Vec<(String, Option<Self>)>,
+}
+
+impl<DB: Backend> Configured<DB> {
+    /// # Errors
+    ///
+    /// A URL that is of another database, or that the driver does not accept.
+    pub(super) fn new(settings: &Arc<EngineSettings>) -> Result<Self, Error> {
+        let connector = Arc::new(Connector::new(Arc::clone(settings))?);
+        let nodes = settings.nodes.iter().map(|(name, of_node)| {
+            let of_node = of_node.clone().map(Arc::new);
+            let node = of_node.as_ref().map(Self::new).transpose()?;
+            Ok((name.clone(), node))
+        });
+        let nodes = nodes.collect::<Result<_, Error>>()?;
+        Ok(Self { connector, nodes })
+    }
+}
 
 impl<DB: Backend> Nodes<DB> {
-    pub(super) fn new(settings: &EngineSettings) -> Result<Self, Error> {
-        Ok(Self {
-            list: RwLock::new(list(settings, &[])?),
+    pub(super) fn none() -> Self {
+        Self {
+            list: RwLock::new(Vec::new()),
             next: AtomicUsize::new(0),
-        })
+        }
     }
 
-    /// Takes on the nodes of these settings, while none is started. A node that was there before stays the same engine.
-    pub(super) fn configure(&self, settings: &EngineSettings) -> Result<(), Error> {
-        let list = list(settings, &self.list())?;
-        *self.list.write().unwrap_or_else(PoisonError::into_inner) = list;
-        Ok(())
+    /// Takes on the nodes of these settings, and gives the engine's connector. A node that was there before stays the same
+    /// engine. Under the engine's phase lock.
+    pub(super) fn set(&self, configured: Configured<DB>) -> Arc<Connector<DB>> {
+        let Configured { connector, nodes } = configured;
+        let known = self.list();
+        let nodes = nodes.into_iter().map(|(name, node)| {
+            let server = node.map(|node| {
+                let settings = Arc::clone(&node.connector.settings);
+                let known = known.iter().find(|known| known.name == name);
+                let engine = match known.and_then(|known| known.server.clone()) {
+                    Some(known) => {
+                        known.engine.take_on(node);
+                        known.engine
+                    }
+                    None => Engine::of(node),
+                };
+                NodeServer { engine, settings }
+            });
+            Node { name, server }
+        });
+        let nodes = nodes.collect();
+        *self.list.write().unwrap_or_else(PoisonError::into_inner) = nodes;
+        connector
     }
 
-    /// Starts all of them, side by side. One that is not there yet is started without a connection: whoever writes to the
-    /// primary is not to wait for a replica.
+    /// Starts all of them, side by side. One that does not answer at its first attempt is started without a connection, and
+    /// looked for in the background: whoever writes to the primary is not to wait for a replica.
+    ///
+    /// `is_ready` is set when the engine itself is.
     ///
     /// In a box, as an engine's start is part of it.
-    pub(super) fn start(&self) -> BoxFuture<'_, Result<(), Error>> {
-        let starts = self.servers().into_iter().map(|node| async move {
-            let settings = Arc::clone(&node.connector().settings);
-            let Err(error) = node.start_with(Arc::clone(&settings), Base::Own).await else {
-                return Ok(());
-            };
-            tracing::warn!(engine = %settings.engine, %error, "the node is not there; it is tried again in the background");
-            let mut settings = EngineSettings::clone(&settings);
-            settings.lazy = true;
-            node.start_with(Arc::new(settings), Base::Own).await?;
-            node.seek();
-            Ok(())
-        });
+    pub(super) fn start<'a>(
+        &self,
+        is_ready: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let starts = self.servers().into_iter();
+        let starts: Vec<_> = starts.map(|node| node.start(is_ready)).collect();
+        async move { join_all(starts).await.into_iter().collect() }.boxed()
+    }
+
+    /// Begins to close those that are started or being started.
+    pub(super) fn begin_close(&self) -> Vec<Arc<Closing>> {
+        let begun = self
+            .servers()
+            .into_iter()
+            .map(|node| node.engine.begin_close());
+        begun
+            .filter_map(|begun| match begun {
+                Begun::Closes(closing) => Some(closing),
+                Begun::Left(_) | Begun::CancelsStart(_) => None,
+            })
+            .collect()
+    }
+
+    /// Closes those that are started or being started, side by side.
+    pub(super) fn close<'a>(&self, force: &'a CancellationToken) -> BoxFuture<'a, ()> {
+        let nodes = self.servers();
         async move {
-            match join_all(starts).await.into_iter().find(Result::is_err) {
-                None => Ok(()),
-                Some(error) => {
-                    self.close(&CancellationToken::new()).await;
-                    error
+            join_all(nodes.iter().map(|node| async {
+                node.engine.settled().await;
+                if !node.engine.is_idle() {
+                    node.engine.close(force).await;
                 }
-            }
+            }))
+            .await;
         }
         .boxed()
     }
 
-    /// Closes those that are started, side by side.
-    pub(super) fn close<'a>(&'a self, hurry: &'a CancellationToken) -> BoxFuture<'a, ()> {
-        let started = self.servers().into_iter().filter(Engine::is_started);
-        let closes: Vec<_> = started
-            .map(|node| async move { node.close(hurry).await })
-            .collect();
-        async move { drop(join_all(closes).await) }.boxed()
+    /// The engines of the nodes that are servers of their own.
+    #[cfg(feature = "testing")]
+    pub(super) fn engines(&self) -> Vec<Engine<DB>> {
+        self.servers().into_iter().map(|node| node.engine).collect()
     }
 
-    pub(super) fn servers(&self) -> Vec<Engine<DB>> {
+    fn servers(&self) -> Vec<NodeServer<DB>> {
         self.list()
             .into_iter()
-            .filter_map(|(_, node)| node)
+            .filter_map(|node| node.server)
             .collect()
     }
 
-    fn list(&self) -> List<DB> {
+    fn list(&self) -> Vec<Node<DB>> {
         self.list
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -89,25 +178,40 @@ impl<DB: Backend> Nodes<DB> {
     }
 }
 
-fn list<DB: Backend>(
-    settings: &EngineSettings,
-    known: &[(String, Option<Engine<DB>>)],
-) -> Result<List<DB>, Error> {
-    let nodes = settings.nodes.iter().map(|(name, of_node)| {
-        let Some(of_node) = of_node.clone() else {
-            return Ok((name.clone(), None));
-        };
-        let known = known.iter().find(|(known, _)| known == name);
-        let node = match known.and_then(|(_, node)| node.clone()) {
-            Some(node) => {
-                node.configure(of_node)?;
-                node
+impl<DB: Backend> NodeServer<DB> {
+    async fn start(self, is_ready: &CancellationToken) -> Result<(), Error> {
+        let Self { engine, settings } = self;
+        if !settings.lazy {
+            let mut once = EngineSettings::clone(&settings);
+            once.tries_once = true;
+            let first_answer = async {
+                is_ready.cancelled().await;
+                tokio::time::sleep(FIRST_ANSWER).await;
+            };
+            tokio::select! {
+                started = engine.start_with(Arc::new(once), Base::Own) => match started {
+                    Ok(()) => return Ok(()),
+                    Err(error) => tracing::warn!(
+                        engine = %settings.engine,
+                        %error,
+                        "the node is not there; it is tried again in the background"
+                    ),
+                },
+                () = first_answer => tracing::warn!(
+                    engine = %settings.engine,
+                    "the node gives no answer; it is tried again in the background. {}",
+                    settings.describe("url"),
+                ),
             }
-            None => Engine::new(of_node)?,
-        };
-        Ok((name.clone(), Some(node)))
-    });
-    nodes.collect()
+        }
+        let mut without = EngineSettings::clone(&settings);
+        without.lazy = true;
+        engine.start_with(Arc::new(without), Base::Own).await?;
+        if !settings.lazy {
+            engine.seek();
+        }
+        Ok(())
+    }
 }
 
 impl<DB: Backend> Engine<DB> {
@@ -129,10 +233,11 @@ impl<DB: Backend> Engine<DB> {
     /// There is no such node. The message lists those that there are.
     pub fn node(&self, name: &str) -> Result<Self, Error> {
         let nodes = self.0.nodes.list();
-        if let Some((_, node)) = nodes.iter().find(|(known, _)| known == name) {
-            return Ok(node.as_ref().unwrap_or(self).clone());
+        if let Some(node) = nodes.iter().find(|node| node.name == name) {
+            let server = node.server.as_ref();
+            return Ok(server.map_or(self, |server| &server.engine).clone());
         }
-        let known: Vec<&str> = nodes.iter().map(|(known, _)| known.as_str()).collect();
+        let known: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
         Err(UsageError::unknown_node(self.name(), name, &known).into())
     }
 
@@ -146,7 +251,7 @@ impl<DB: Backend> Engine<DB> {
         let first = self.0.nodes.next.fetch_add(1, Relaxed);
         let in_turn = (0..servers.len()).map(|step| (first.wrapping_add(step)) % servers.len());
         in_turn
-            .map(|place| &servers[place])
+            .map(|place| &servers[place].engine)
             .find(|node| node.pool().is_some_and(|pool| pool.is_reachable()))
             .unwrap_or(self)
             .clone()

@@ -74,7 +74,7 @@ impl<DB: Backend> Engine<DB> {
 
     /// The settings of the engine and of its nodes, by which their connections are known.
     fn settings_of_all(&self) -> Vec<Arc<EngineSettings>> {
-        let nodes = self.0.nodes.servers();
+        let nodes = self.0.nodes.engines();
         let all = std::iter::once(self).chain(&nodes);
         all.map(|engine| Arc::clone(&engine.connector().settings))
             .collect()

@@ -245,10 +245,15 @@ impl<DB: Backend> Engine<DB> {
         E: From<sqlx::Error> + Send,
         F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
     {
-        let mut transaction = self
-            .begin_with(Holder::Code(place), options)
-            .await
-            .map_err(|error| Failed::With(error.into()))?;
+        let dialect = self.connector().dialect();
+        let begun = self.begin_with(Holder::Code(place), options).await;
+        let mut transaction = match begun {
+            Ok(transaction) => transaction,
+            Err(error) if dialect.is_conflict(&error) => {
+                return Err(Failed::Conflict(words(&error), Some(error.into())));
+            }
+            Err(error) => return Err(Failed::With(error.into())),
+        };
         if let Ok(begun) = transaction.pick_up() {
             begun.run_again_after_conflicts();
         }
@@ -267,7 +272,6 @@ impl<DB: Backend> Engine<DB> {
                 return Err(Failed::With(error));
             }
         };
-        let dialect = self.connector().dialect();
         match transaction.commit().await {
             Ok(()) => Ok(value),
             Err(error) if dialect.is_conflict(&error) => {

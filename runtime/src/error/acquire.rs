@@ -25,8 +25,10 @@ pub struct AcquireError {
 pub enum AcquireKind {
     /// The pool is closed, or is being closed.
     Closed,
-    /// All places were taken until `acquire_timeout` was over.
+    /// All places were taken until `acquire_timeout`, or the limit of a health check, was over.
     TimedOut,
+    /// The server gave no answer within the limit of a health check.
+    NoAnswer,
     /// No connection could be opened.
     Connect,
     /// The pool is not started, and `require_pool` is on.
@@ -95,6 +97,38 @@ impl AcquireError {
         }
     }
 
+    pub(crate) fn busy(
+        settings: &EngineSettings,
+        limit: Duration,
+        status: &dyn fmt::Display,
+    ) -> Self {
+        Self {
+            engine: settings.engine.clone(),
+            kind: AcquireKind::TimedOut,
+            reason: format!(
+                "it is busy: no connection became free for the health check within {}: {status}. Whether the server answers is \
+                 not known. Return connections sooner, or raise {}",
+                humantime::format_duration(limit),
+                settings.describe("max_size"),
+            ),
+            cause: None,
+        }
+    }
+
+    pub(crate) fn no_answer(settings: &EngineSettings, limit: Duration) -> Self {
+        Self {
+            engine: settings.engine.clone(),
+            kind: AcquireKind::NoAnswer,
+            reason: format!(
+                "the server gave no answer to the health check within {}. Check the server and the network between here and \
+                 there. {}",
+                humantime::format_duration(limit),
+                settings.describe("url"),
+            ),
+            cause: None,
+        }
+    }
+
     pub(crate) fn connect(
         settings: &EngineSettings,
         diagnosis: &Diagnosis,
@@ -119,7 +153,7 @@ impl From<AcquireError> for sqlx::Error {
     /// As [`sqlx::Error::Io`], whose text is ours; [`AcquireError::find`] gets it back.
     fn from(error: AcquireError) -> Self {
         let kind = match error.kind {
-            AcquireKind::TimedOut => io::ErrorKind::TimedOut,
+            AcquireKind::TimedOut | AcquireKind::NoAnswer => io::ErrorKind::TimedOut,
             AcquireKind::Closed | AcquireKind::NotStarted => io::ErrorKind::NotConnected,
             AcquireKind::Connect => io::ErrorKind::ConnectionRefused,
         };

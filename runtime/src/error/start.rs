@@ -83,11 +83,18 @@ impl StartError {
             .map(|known| (strsim::jaro_winkler(known, scheme), known))
             .filter(|(likeness, _)| *likeness > 0.8)
             .max_by(|(one, _), (other, _)| one.total_cmp(other))
-            .map(|(_, known)| format!(" (did you mean `{known}`?)"))
-            .unwrap_or_default();
+            .map(|(_, known)| format!(" (did you mean `{known}`?)"));
+        // Without `//` and a likeness, it may be anything.
+        let is_url = settings.url.expose()[scheme.len()..].starts_with("://");
+        let what = if is_url || guess.is_some() {
+            let guess = guess.unwrap_or_default();
+            format!("no database has the url scheme `{scheme}`{guess}")
+        } else {
+            "no database has the scheme of the url".to_owned()
+        };
         Self::new(
             settings,
-            format!("no database has the url scheme `{scheme}`{guess}"),
+            what,
             format!("begin the url with one of: {}", known.join(", ")),
         )
     }
@@ -132,6 +139,8 @@ impl StartError {
     }
 
     pub(crate) fn options(settings: &EngineSettings, error: &sqlx::Error) -> Self {
+        let error = error.to_string();
+        let error = settings.without_secrets(&error).unwrap_or(error);
         Self::new(
             settings,
             format!("the driver does not accept the url: {error}"),
@@ -184,6 +193,14 @@ impl StartError {
                 settings.describe("migrations")
             ),
             "correct the migration, or the database that it does not fit",
+        )
+    }
+
+    pub(crate) fn cancelled(settings: &EngineSettings) -> Self {
+        Self::new(
+            settings,
+            "it was closed, or its runtime ended, while it was being started".to_owned(),
+            "start it again, or end its users before it is closed",
         )
     }
 

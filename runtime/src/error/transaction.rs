@@ -63,6 +63,35 @@ pub enum TransactionError {
         /// What the database said.
         last: String,
     },
+    /// At the `COMMIT`, the transaction that began was not open any more: the server had ended it without an error that came
+    /// here, or something between here and the server had. It was mostly rolled back; what ran after its end may have been
+    /// committed statement by statement. Not retried, because that might write twice.
+    #[error(
+        "engine `{engine}`: the transaction that began was not open any more at its COMMIT, and nobody said so before: the server \
+         or a proxy has ended it, or a statement on the driver's connection has, such as a COMMIT, or on MySQL a CREATE. \
+         Statements may be lost, and those after its end may be committed one by one. Look for what it would have written before \
+         you run it again"
+    )]
+    Lost {
+        /// The engine's name.
+        engine: String,
+    },
+    /// At the `COMMIT`, the transaction that began was not open any more, and a statement inside of it was one that ends
+    /// transactions: `COMMIT` and `ROLLBACK` everywhere, `CREATE`, `ALTER`, `DROP` and others on MySQL and MariaDB, where they
+    /// commit what was written before them. Not retried, because that might write twice.
+    #[error(
+        "engine `{engine}`: the transaction that began was not open any more at its COMMIT, because a statement inside has ended \
+         it: `{statement}`. What ran before it is committed, or rolled back if that is what it does, and what ran after it may be \
+         committed statement by statement. {database} takes `{statement}` for the end of a transaction, so run it outside of one"
+    )]
+    EndedInside {
+        /// The engine's name.
+        engine: String,
+        /// The database's name.
+        database: &'static str,
+        /// The first word of the statement.
+        statement: &'static str,
+    },
     /// Two parts of one task use the transaction at the same moment.
     #[error(
         "engine `{engine}`: the transaction is in use by another part of this task: a stream that is not read to its end, a \

@@ -30,6 +30,18 @@ pub enum UsageError {
         /// The engine's name.
         engine: String,
     },
+    /// A pool was to have more connections than any server accepts.
+    #[error(
+        "engine `{engine}`: a pool of {size} connections is larger than {most}. Give a smaller size"
+    )]
+    TooLarge {
+        /// The engine's name.
+        engine: String,
+        /// The size that was asked for.
+        size: u32,
+        /// The largest size.
+        most: u32,
+    },
     /// A node was asked for that the engine does not have.
     #[error(
         "engine `{engine}` has no node `{node}`; known: {known}.{hint} Write [{section}.nodes.{node}] into poolhouse.toml to add it"

@@ -2,8 +2,10 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
@@ -21,11 +23,15 @@ use crate::testing::{self, Isolated};
 
 /// The engines of one run, from look-up to close.
 ///
-/// A house that is dropped while its engines are started, because the run's future was dropped, closes them in a task.
+/// A house that is dropped while its engines are started, because the run's future was dropped, closes them in tasks.
 pub struct House {
     pub(super) plan: Box<Plan>,
     pub(super) shutdown: Shutdown,
-    /// Each with its place in the plan, in whose order they are once all are started; closed in reverse.
+    /// Where the engines are known.
+    scope: Scope,
+    /// Those whose start was begun, whatever has become of it.
+    begun: Vec<Arc<dyn ErasedEngine>>,
+    /// Each with its place in the plan, in whose order they are once all are started.
     started: Started,
     /// The databases of a test.
     isolated: Option<Isolated>,
@@ -44,9 +50,23 @@ impl House {
         Ok(Self {
             plan,
             shutdown: Shutdown::new(),
+            scope: Scope::current(),
+            begun: Vec::new(),
             started: Vec::new(),
             isolated: None,
         })
+    }
+
+    /// The longest from a signal to the end of the closes.
+    pub(super) fn longest_end(&self) -> Duration {
+        let closes = self.plan.engines.iter();
+        let close = closes.map(|planned| planned.settings.close_timeout).max();
+        let grace = if self.plan.takes_shutdown {
+            self.plan.shutdown_timeout()
+        } else {
+            Duration::ZERO
+        };
+        grace.saturating_add(close.unwrap_or_default())
     }
 
     /// Starts every engine, in a test on a database of its own.
@@ -61,7 +81,7 @@ impl House {
         self.start_engines().await?;
         let seeded = Box::pin(self.seed()).await;
         if seeded.is_err() {
-            close_all(mem::take(&mut self.started), &CancellationToken::new()).await;
+            self.close_all(&CancellationToken::new()).await;
         }
         seeded
     }
@@ -74,32 +94,41 @@ impl House {
         Ok(())
     }
 
-    /// Starts every engine, side by side. When one fails, the others are closed again.
+    /// Starts every engine, side by side. When one fails, the starts of the others are cancelled, and what is open is
+    /// closed again.
     ///
     /// An engine belongs to the house from the moment that it is started, so that a start which is dropped half-way leaves
     /// none behind.
     async fn start_engines(&mut self) -> Result<(), Error> {
-        let mut engines = Vec::with_capacity(self.plan.engines.len());
+        // `main`'s engine is the one that the process knows, if it was looked up before there was a runtime.
+        let places = [self.scope, Scope::Process];
+        let places = &places[..1 + usize::from(self.plan.for_process)];
+        for planned in &self.plan.engines {
+            let settings = &planned.settings;
+            let build = || (planned.build)(Arc::clone(settings));
+            let (engine, _) = finder::find_or_make(places, &settings.engine, build)?;
+            self.begun.push(engine);
+        }
         let mut starts = FuturesUnordered::new();
         for (place, planned) in self.plan.engines.iter().enumerate() {
+            let engine = Arc::clone(&self.begun[place]);
             let settings = Arc::clone(&planned.settings);
-            let engine = finder::find_here_or_build(&settings, planned.build)?;
-            engines.push(Arc::clone(&engine));
-            starts.push(async move { (place, engine.start_with(settings, planned.base).await) });
+            let base = planned.base;
+            starts.push(async move { (place, engine.start_with(settings, base).await) });
         }
         let mut failure = None;
         while let Some((place, result)) = starts.next().await {
-            let engine = Arc::clone(&engines[place]);
             match result {
                 Ok(()) => {
+                    let engine = Arc::clone(&self.begun[place]);
                     if self.plan.for_process {
-                        finder::put(Scope::Process, Arc::clone(&engine));
+                        finder::publish(Arc::clone(&engine));
                     }
                     self.started.push((place, engine));
                 }
                 Err(error) => {
-                    finder::forget(Scope::current(), &engine);
-                    failure = failure.or(Some(error));
+                    failure = Some(error);
+                    break;
                 }
             }
         }
@@ -108,16 +137,16 @@ impl House {
         match failure {
             None => Ok(()),
             Some(error) => {
-                close_all(mem::take(&mut self.started), &CancellationToken::new()).await;
+                self.close_all(&CancellationToken::new()).await;
                 Err(error)
             }
         }
     }
 
-    /// Closes the engines, the last started first, and gives back what a test had; it is kept when the body has failed.
+    /// Closes the engines, side by side, and gives back what a test had; it is kept when the body has failed.
     /// The end of `main` is the end of the runtime, so there what goes on in the background is waited for as well.
     pub(super) async fn close(mut self, signals: &Signals, failed: bool) {
-        close_all(mem::take(&mut self.started), signals.hurry()).await;
+        self.close_all(signals.hurry()).await;
         if let Some(isolated) = self.isolated.take() {
             Box::pin(isolated.end(failed)).await;
         }
@@ -126,6 +155,26 @@ impl House {
                 () = background::closed() => {}
                 () = signals.hurry().cancelled() => {}
             }
+        }
+    }
+
+    /// Closes every engine that is started, and waits for starts that were cancelled. All of them at once: no engine needs
+    /// another one to close, and each has its `close_timeout` from the same moment on.
+    async fn close_all(&mut self, hurry: &CancellationToken) {
+        let started = mem::take(&mut self.started);
+        let begun = mem::take(&mut self.begun);
+        let closes = started.iter().map(|(_, engine)| engine.close(hurry));
+        let settled = join_all(begun.iter().map(|engine| engine.settled()));
+        let settled = hurry.run_until_cancelled(settled);
+        futures_util::future::join(join_all(closes), settled).await;
+        drop(started);
+        self.forget(begun);
+    }
+
+    /// Forgets the engines that nobody else has.
+    fn forget(&self, engines: Vec<Arc<dyn ErasedEngine>>) {
+        for engine in engines {
+            finder::forget(&[self.scope, Scope::Process], engine);
         }
     }
 
@@ -148,26 +197,25 @@ impl House {
     }
 }
 
-async fn close_all(mut engines: Started, hurry: &CancellationToken) {
-    while let Some((_, engine)) = engines.pop() {
-        let report = engine.close(hurry).await;
-        // Shared with an outer owner, it stays known.
-        if report.left.is_none() {
-            finder::forget(Scope::current(), &engine);
-            finder::forget(Scope::Process, &engine);
-        }
-    }
-}
-
 impl Drop for House {
+    /// The run's future was dropped. The closes begin now, and go on in tasks.
     fn drop(&mut self) {
-        let engines = mem::take(&mut self.started);
+        let started = mem::take(&mut self.started);
+        for (_, engine) in &started {
+            engine.begin_close();
+        }
+        drop(started);
+        let begun = mem::take(&mut self.begun);
         let isolated = self.isolated.take();
-        if engines.is_empty() {
+        if begun.is_empty() {
             return;
         }
+        let scope = self.scope;
         background::spawn(async move {
-            close_all(engines, &CancellationToken::new()).await;
+            join_all(begun.iter().map(|engine| engine.settled())).await;
+            for engine in begun {
+                finder::forget(&[scope, Scope::Process], engine);
+            }
             drop(isolated);
         });
     }

@@ -7,6 +7,7 @@
 //! | a signal, and it takes [`Shutdown`] | its token is set; it has `shutdown_timeout` to return; then it is dropped |
 //! | a signal, and it does not | it is dropped at once; checkouts of other tasks have `close_timeout` |
 //! | a second signal | what is left is ended now |
+//! | is interrupted by a signal, and other runs are under way | they are interrupted too; the last one ends the process |
 //! | is dropped by its caller | the close runs as a task; [`closed`](crate::closed) waits for it |
 //! | cannot begin, because a start failed | what was opened is closed; the error says why |
 //!
@@ -14,6 +15,7 @@
 
 mod attribute;
 mod early;
+mod ending;
 mod house;
 mod outcome;
 mod parameter;
@@ -29,6 +31,7 @@ use futures_util::FutureExt;
 
 pub use self::attribute::Attribute;
 use self::early::Early;
+use self::ending::Member;
 pub use self::house::House;
 pub use self::outcome::Outcome;
 pub use self::parameter::{Parameter, Parameters, Request, parameter, parameter_with};
@@ -71,12 +74,14 @@ where
 {
     let early = Early::new(plan.test.is_none());
     let mut house = early.keep_of(|| House::look_up(plan, &parameters))?;
+    let member = Member::join(house.longest_end());
     let mut signals = Signals::listen(&house);
 
-    match signals.interrupt(early.keep(house.start())).await {
+    match signals.interrupt(&member, early.keep(house.start())).await {
         Ok(started) => started?,
         Err(interrupted) => {
             house.close(&signals, false).await;
+            member.end(interrupted, signals.hurry()).await;
             return Ok(Ended::Interrupted(interrupted));
         }
     }
@@ -84,7 +89,8 @@ where
         Ok(arguments) => {
             // In a box: each future around a future holds it twice, and this one may be a whole program.
             let body = Box::pin(AssertUnwindSafe(body(arguments)).catch_unwind());
-            match signals.watch(early.tell(body)).await {
+            let body = member.around(early.tell(body));
+            match signals.watch(&member, body).await {
                 Ok(Ok(value)) => Ok(Ended::Returned(value)),
                 Ok(Err(payload)) => Ok(Ended::Panicked(payload)),
                 Err(interrupted) => Ok(Ended::Interrupted(interrupted)),
@@ -96,5 +102,8 @@ where
         .as_ref()
         .is_ok_and(|ended| ended.has_failed(is_failure));
     house.close(&signals, failed).await;
+    if let Ok(Ended::Interrupted(interrupted)) = ended {
+        member.end(interrupted, signals.hurry()).await;
+    }
     ended
 }

@@ -84,7 +84,7 @@ impl<DB: Backend> Parameter for Checkout<DB> {
         house: &House,
     ) -> Result<Self, Error> {
         let engine: Engine<DB> = house.engine(settings)?;
-        Ok(engine.checkout(Holder::Code(place)).await?)
+        Ok(engine.checkout_for_caller(Holder::Code(place)).await?)
     }
 }
 

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::ending::Member;
 use super::house::House;
+use super::shutdown::Shutdown;
 
 /// A body ended by a signal.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Interrupted {
     signal: i32,
 }
@@ -35,6 +37,7 @@ pub(super) struct Signals {
     number: Arc<OnceCell<i32>>,
     /// The time that a body has to return after the first; `None` when it does not listen.
     grace: Option<Duration>,
+    shutdown: Shutdown,
     listener: Option<AbortHandle>,
 }
 
@@ -43,12 +46,13 @@ impl Signals {
     pub(super) fn listen(house: &House) -> Self {
         let mut signals = Self {
             first: CancellationToken::new(),
-            second: CancellationToken::new(),
+            second: Member::force(),
             number: Arc::new(OnceCell::new()),
             grace: house
                 .plan
                 .takes_shutdown
                 .then(|| house.plan.shutdown_timeout()),
+            shutdown: house.shutdown.clone(),
             listener: None,
         };
         if !house.plan.listens() {
@@ -85,14 +89,15 @@ impl Signals {
         signals
     }
 
-    /// Runs something that simply stops at a signal.
+    /// Runs something that simply stops at a signal, or when the process ends because another run was interrupted.
     pub(super) async fn interrupt<T>(
         &mut self,
+        member: &Member,
         work: impl Future<Output = T>,
     ) -> Result<T, Interrupted> {
         tokio::select! {
             output = work => Ok(output),
-            () = self.first.cancelled() => Err(self.interrupted()),
+            interrupted = self.interrupted(member) => Err(interrupted),
         }
     }
 
@@ -101,25 +106,28 @@ impl Signals {
     /// When this returns [`Interrupted`], the body has been dropped.
     pub(super) async fn watch<T>(
         &mut self,
+        member: &Member,
         body: impl Future<Output = T>,
     ) -> Result<T, Interrupted> {
         let mut body = pin!(body);
-        tokio::select! {
+        let interrupted = tokio::select! {
             output = &mut body => return Ok(output),
-            () = self.first.cancelled() => {}
-        }
-        let Some(grace) = self.grace else {
-            return Err(self.interrupted());
+            interrupted = self.interrupted(member) => interrupted,
         };
+        let Some(grace) = self.grace else {
+            return Err(interrupted);
+        };
+        self.shutdown.begin();
         tokio::select! {
             output = body => Ok(output),
-            () = self.second.cancelled() => Err(self.interrupted()),
+            () = self.second.cancelled() => Err(interrupted),
+            () = member.is_stuck() => Err(interrupted),
             () = tokio::time::sleep(grace) => {
                 tracing::warn!(
                     "the body did not return within {} of the signal (shutdown_timeout) and is dropped",
                     humantime::format_duration(grace)
                 );
-                Err(self.interrupted())
+                Err(interrupted)
             }
         }
     }
@@ -129,10 +137,14 @@ impl Signals {
         &self.second
     }
 
-    fn interrupted(&self) -> Interrupted {
-        // Set before `first`, which the callers have seen.
-        Interrupted {
-            signal: self.number.get().copied().unwrap_or_default(),
+    /// Waits for a signal of this run's own, or of another one's that ends the process.
+    async fn interrupted(&self, member: &Member) -> Interrupted {
+        tokio::select! {
+            () = self.first.cancelled() => Interrupted {
+                // Set before `first`.
+                signal: self.number.get().copied().unwrap_or_default(),
+            },
+            interrupted = member.others_end() => interrupted,
         }
     }
 }

@@ -11,11 +11,14 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 
 use super::connector::Connector;
+use super::mend::{depth, recount};
 use super::place::Held;
 use super::status::{Card, Holder};
 use super::yard::Yard;
-use crate::backend::{Backend, Dialect, Pooled, words};
+use crate::backend::{Backend, Pooled};
 use crate::background;
+use crate::dialect::{Dialect, Mark, words};
+use crate::error::TransactionError;
 use crate::settings::EngineSettings;
 
 /// One connection out of the pool, held by a task.
@@ -38,13 +41,14 @@ pub struct Checkout<DB: Backend> {
     seat: Seat<DB>,
     state: State,
     watch: Option<Watch>,
+    /// The driver counts a transaction that has ended with a message of our own. It stays so in the pool, because only a
+    /// message to the server would let the driver count right; the next transaction takes the count over.
+    counts_ended: bool,
 }
 
 /// What a transaction wants to know of its statements.
 struct Watch {
     dialect: &'static Dialect,
-    /// Whether one has failed.
-    failed: bool,
     /// What the database said about a conflict with another transaction.
     conflict: Option<String>,
     /// Whether the server has left the transaction.
@@ -54,7 +58,6 @@ struct Watch {
 impl Watch {
     fn see<DB: Backend>(&mut self, error: Option<&sqlx::Error>) {
         if let Some(error) = error {
-            self.failed = true;
             self.over |= DB::ends_transaction(error);
             if self.dialect.is_conflict(error) {
                 self.conflict = Some(words(error));
@@ -93,8 +96,13 @@ pub(crate) enum State {
 
 impl<DB: Backend> Checkout<DB> {
     pub(super) fn of_pool(held: Held<DB>, holder: Holder, now: Instant) -> Self {
-        held.filled().parts().1.take(now, holder);
-        Self::new(Seat::Pool(Some(held)))
+        let filled = held.filled();
+        filled.parts().1.take(now, holder);
+        // Idle connections are in no transaction but those that they are held in.
+        let counts_ended = depth::<DB>(filled.parts().0) > filled.yard().idle_depth();
+        let mut checkout = Self::new(Seat::Pool(Some(held)));
+        checkout.counts_ended = counts_ended;
+        checkout
     }
 
     pub(super) fn of_sqlx(
@@ -127,6 +135,7 @@ impl<DB: Backend> Checkout<DB> {
             seat,
             state: State::Clean,
             watch: None,
+            counts_ended: false,
         }
     }
 
@@ -138,7 +147,9 @@ impl<DB: Backend> Checkout<DB> {
     where
         F: Future<Output = sqlx::Result<T>>,
     {
-        let Self { seat, state, watch } = self;
+        let Self {
+            seat, state, watch, ..
+        } = self;
         let before = std::mem::replace(state, State::Unverified);
         #[cfg(feature = "testing")]
         seat.parts().1.recorder.begin(seat.settings());
@@ -177,7 +188,6 @@ impl<DB: Backend> Checkout<DB> {
     pub(crate) fn watch(&mut self, dialect: &'static Dialect) {
         self.watch = Some(Watch {
             dialect,
-            failed: false,
             conflict: None,
             over: false,
         });
@@ -191,11 +201,6 @@ impl<DB: Backend> Checkout<DB> {
     /// Whether a conflict has ended the transaction on the server.
     pub(crate) fn lost_its_transaction(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.over)
-    }
-
-    /// Whether a statement has failed, or was not watched.
-    pub(crate) fn may_have_failed(&self) -> bool {
-        self.state == State::Unverified || self.watch.as_ref().is_some_and(|watch| watch.failed)
     }
 
     /// Whether the connection is held in a transaction, for a test that rolls back.
@@ -212,8 +217,12 @@ impl<DB: Backend> Checkout<DB> {
 
     /// Whether the connection is in no transaction but those that it is held in.
     pub(crate) fn is_idle(&self) -> bool {
-        let depth = DB::TransactionManager::get_transaction_depth(self.seat.parts().0);
-        depth == self.seat.idle_depth()
+        depth::<DB>(self.seat.parts().0) == self.counted_while_idle()
+    }
+
+    /// How many transactions the driver counts while the connection is in none but those that it is held in.
+    fn counted_while_idle(&self) -> usize {
+        self.seat.idle_depth() + usize::from(self.counts_ended)
     }
 
     /// How statements go through a pooler; `None` when there is none.
@@ -223,21 +232,111 @@ impl<DB: Backend> Checkout<DB> {
         Some(Pooled {
             settings: Arc::clone(settings),
             begun_by_hand: self.seat.parts().1.saw_transaction_control(),
+            counts_ended: self.counts_ended,
         })
     }
 
-    /// Begins a transaction of the caller's own.
+    /// Begins a transaction of the caller's own, and marks it where the database has marks.
     pub(crate) async fn begin(&mut self, statement: Option<String>) -> sqlx::Result<()> {
-        let statement = match self.pooled().and(DB::CLEAR_POOLED) {
-            Some(clear) => {
-                let begin = statement.as_deref().unwrap_or("BEGIN");
-                Some(format!("{begin}; {clear}"))
-            }
-            None => statement,
+        let first = self.may_be_inside().then_some("ROLLBACK");
+        let clear = self.pooled().and(DB::CLEAR_POOLED);
+        let mark = self.mark().and_then(|mark| mark.set);
+        let statement = if first.or(clear).or(mark).is_some() || self.counts_ended {
+            let begin = statement.as_deref().unwrap_or("BEGIN");
+            let parts: Vec<&str> = [first, Some(begin), clear, mark]
+                .into_iter()
+                .flatten()
+                .collect();
+            Some(parts.join("; "))
+        } else {
+            statement
         };
+        if std::mem::take(&mut self.counts_ended)
+            && let Some(statement) = statement
+        {
+            // The driver counts it already.
+            return self.execute(statement).await;
+        }
         let statement = statement.map(|sql| AssertSqlSafe(sql).into_sql_str());
         self.run(|connection, _| DB::TransactionManager::begin(connection, statement))
             .await
+    }
+
+    /// Whether a transaction may be open that others have left, and that a `BEGIN` would commit. sqlx's pool looks at the
+    /// driver's count alone; ours asks the server.
+    fn may_be_inside(&self) -> bool {
+        let begin_commits = |watch: &Watch| watch.dialect.begin_commits;
+        matches!(self.seat, Seat::Sqlx { .. }) && self.watch.as_ref().is_some_and(begin_commits)
+    }
+
+    /// What marks the transactions of this checkout. In one that the connection is held in, each is a savepoint, which is a
+    /// mark itself.
+    fn mark(&self) -> Option<&'static Mark> {
+        let watch = self.watch.as_ref().filter(|_| !self.is_held())?;
+        watch.dialect.mark.as_ref()
+    }
+
+    /// Commits the transaction, or releases the savepoint, that [`begin`](Self::begin) has begun. It must be the only one
+    /// that the driver counts.
+    pub(crate) async fn commit(&mut self) -> sqlx::Result<()> {
+        let committed = match self.mark() {
+            None => self.commit_by_driver().await,
+            // Connections of sqlx's pool go where the driver must count right.
+            Some(mark) if matches!(self.seat, Seat::Sqlx { .. }) => {
+                match self.execute(mark.check.to_owned()).await {
+                    Ok(()) => self.commit_by_driver().await,
+                    Err(error) => Err(error),
+                }
+            }
+            Some(mark) => {
+                let committed = self.execute(mark.commit.to_owned()).await;
+                self.counts_ended = committed.is_ok();
+                committed
+            }
+        };
+        committed.map_err(|error| self.if_lost(error))
+    }
+
+    async fn commit_by_driver(&mut self) -> sqlx::Result<()> {
+        self.run(|connection, _| DB::TransactionManager::commit(connection))
+            .await
+    }
+
+    /// Makes an error of a commit say that the transaction was not open any more, if that is what it says.
+    fn if_lost(&self, error: sqlx::Error) -> sqlx::Error {
+        let Some(watch) = self.watch.as_ref() else {
+            return error;
+        };
+        if !watch.dialect.is_lost(&error) {
+            return error;
+        }
+        let engine = self.seat.settings().engine.clone();
+        let controls = self.seat.parts().1.controls();
+        let lost = match controls.first_of(watch.dialect.ends_transaction) {
+            Some(statement) => TransactionError::EndedInside {
+                engine,
+                database: watch.dialect.name,
+                statement,
+            },
+            None => TransactionError::Lost { engine },
+        };
+        lost.into()
+    }
+
+    /// Lets the driver count right, for whoever gets its connection.
+    pub(crate) async fn recount(&mut self) -> sqlx::Result<()> {
+        if self.counts_ended {
+            recount::<DB>(self.seat.parts_mut().0).await?;
+            self.counts_ended = false;
+        }
+        Ok(())
+    }
+
+    /// Runs statements of the pool's own in one message.
+    async fn execute(&mut self, sql: String) -> sqlx::Result<()> {
+        self.run(|connection, _| DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql))))
+            .await
+            .map(drop)
     }
 
     /// Closes what the driver has prepared, where the next transaction is in another session.
@@ -316,7 +415,7 @@ impl<DB: Backend> Drop for Checkout<DB> {
         match &mut self.seat {
             Seat::Pool(held) => {
                 if let Some(held) = held.take() {
-                    take_back(held, self.state);
+                    take_back(held, self.state, self.counts_ended);
                 }
             }
             Seat::Sqlx {
@@ -347,13 +446,13 @@ impl<DB: Backend> Drop for Checkout<DB> {
 }
 
 /// Puts a place back as it is, or lets a task of the pool see to its connection first.
-fn take_back<DB: Backend>(mut held: Held<DB>, state: State) {
+fn take_back<DB: Backend>(mut held: Held<DB>, state: State, counts_ended: bool) {
     let filled = held.filled_mut();
-    let depth = DB::TransactionManager::get_transaction_depth(filled.parts().0);
-    let in_transaction = depth != filled.yard().idle_depth();
+    let idle_depth = filled.yard().idle_depth() + usize::from(counts_ended);
+    let in_transaction = depth::<DB>(filled.parts().0) != idle_depth;
     match state {
         State::Clean if !in_transaction => Yard::put_back(held),
-        State::Clean | State::Unverified => Yard::take_back_unverified(held),
+        State::Clean | State::Unverified => Yard::take_back_unverified(held, counts_ended),
         State::Broken => {
             filled.yard().suspect_all();
             Yard::take_back_closed(held);

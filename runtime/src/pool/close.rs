@@ -11,8 +11,11 @@ use super::keeper::whole_millis;
 use super::{Flavour, Own, Pool};
 use crate::backend::Backend;
 
-/// How long those whose session was just ended on the server have to notice it and let go.
-const LET_GO: Duration = Duration::from_secs(1);
+/// How long those whose session was just ended on the server have to notice it and let go: a tenth of `close_timeout`, so
+/// that the whole close keeps to its limit, and at most a second.
+fn let_go(limit: Duration) -> Duration {
+    (limit / 10).clamp(Duration::from_millis(20), Duration::from_secs(1))
+}
 
 /// What closing a pool came to.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub enum Left {
     NotStarted,
     /// It was started more than once, and the others still use it; the last one closes it.
     Shared,
+    /// It was still being started. The start is cancelled, and what it had opened is closed.
+    StartCancelled,
 }
 
 /// A checkout that was out for longer than the close could wait.
@@ -87,6 +92,13 @@ impl fmt::Display for CloseReport {
                 return write!(
                     f,
                     "engine `{}`: its pool is still in use by another owner, which will close it",
+                    self.engine
+                );
+            }
+            Some(Left::StartCancelled) => {
+                return write!(
+                    f,
+                    "engine `{}`: its pool was still being started, and the start is cancelled",
                     self.engine
                 );
             }
@@ -161,7 +173,7 @@ impl<DB: Backend> Own<DB> {
         let outcome = if drained {
             (Vec::new(), None)
         } else {
-            self.end_what_is_left().await
+            self.end_what_is_left(limit).await
         };
         let anchor = self
             .anchor
@@ -174,7 +186,7 @@ impl<DB: Backend> Own<DB> {
         outcome
     }
 
-    async fn end_what_is_left(&self) -> Ended {
+    async fn end_what_is_left(&self, limit: Duration) -> Ended {
         let ended: Vec<EndedHolder> = self
             .yard
             .register
@@ -199,7 +211,7 @@ impl<DB: Backend> Own<DB> {
             Err(error) => Some(error.to_string()),
         };
         // Those that do not let go hold a connection that is of no use to them any more.
-        let _ = timeout(LET_GO, self.yard.tasks.wait()).await;
+        let _ = timeout(let_go(limit), self.yard.tasks.wait()).await;
         (ended, unreachable)
     }
 }

@@ -13,13 +13,15 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 
 use super::credentials::Credentials;
 use super::hosts::{Hosts, SessionId};
 use super::lent::Lent;
+use super::mend::{depth, recount};
 use crate::backend::{Backend, Dialect, Greeted, OptionsOf};
 use crate::background;
-use crate::dialect::dialect_of;
+use crate::dialect::{dialect_of, tell, words};
 use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
 
@@ -144,7 +146,29 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Opens one connection within `connect_timeout` and runs `session` on it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the driver, without what the settings know to be a secret.
     pub(crate) async fn connect(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
+        let opened = self.connect_untold().await;
+        opened.map_err(|error| self.conceal(error))
+    }
+
+    /// Cuts out of an error what the settings know to be a secret.
+    pub(super) fn conceal(&self, error: sqlx::Error) -> sqlx::Error {
+        match self.settings.without_secrets(&words(&error)) {
+            Some(words) => tell(words, self.dialect().diagnosis(&error)),
+            None => error,
+        }
+    }
+
+    /// Says which parameters of the URL have no effect.
+    pub(crate) fn warn_of_ignored(&self) {
+        self.hosts.warn_of_ignored(&self.settings);
+    }
+
+    async fn connect_untold(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
         let limit = self.settings.connect_timeout;
         if let Ok(Some(opened)) = timeout(limit, self.connect_lent()).await {
             return Ok(opened);
@@ -311,15 +335,24 @@ impl<DB: Backend> Connector<DB> {
         host: usize,
         known: Option<SessionId>,
     ) -> sqlx::Result<Option<SessionId>> {
-        if let Some(sql) = &self.settings.session {
-            DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql.clone()))).await?;
-        }
+        self.run_session(connection).await?;
         let session = match known {
             Some(known) => Some(known),
             None => self.greet(connection, host).await?,
         };
         self.hold(connection).await?;
         Ok(session)
+    }
+
+    /// Runs `session` on a new connection. The driver logs nothing of it, whatever `log_queries` says: there may be secrets
+    /// in it.
+    pub(super) async fn run_session(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
+        if let Some(sql) = &self.settings.session {
+            let statement = sqlx::raw_sql(AssertSqlSafe(sql.clone()));
+            let run = DB::execute(connection, statement);
+            run.with_subscriber(NoSubscriber::new()).await?;
+        }
+        Ok(())
     }
 
     /// Asks for the id of a session; `None` where it has none, or one that means nothing to us.
@@ -373,6 +406,9 @@ impl<DB: Backend> Connector<DB> {
             connection.flush().await?;
             match &self.lent {
                 Some(lent) => {
+                    if depth::<DB>(&connection) > self.settings.idle_depth() {
+                        recount::<DB>(&mut connection).await?;
+                    }
                     lent.give_back(connection);
                     Ok(())
                 }

@@ -23,6 +23,8 @@ pub(super) struct Hosts<DB: Backend> {
     list: Vec<(String, OptionsOf<DB>)>,
     target: Target,
     random: bool,
+    /// Parameters of the URL that the driver does not know.
+    ignored: Vec<String>,
     /// The one that the last connection was opened to.
     last: AtomicUsize,
 }
@@ -59,7 +61,8 @@ impl<DB: Backend> Hosts<DB> {
     /// The list is not one, or the driver does not accept the URL.
     pub(super) fn new(settings: &EngineSettings, dialect: &Dialect) -> Result<Self, Error> {
         let hosts = if dialect.session_state.is_some() {
-            List::read(&settings.url).map_err(|problem| StartError::hosts(settings, &problem))?
+            List::read(&settings.url, dialect.knows_parameter)
+                .map_err(|problem| StartError::hosts(settings, &problem))?
         } else {
             List::one(&settings.url)
         };
@@ -73,6 +76,7 @@ impl<DB: Backend> Hosts<DB> {
             list,
             target: hosts.target,
             random: hosts.random,
+            ignored: hosts.ignored,
             last: AtomicUsize::new(0),
         })
     }
@@ -84,6 +88,18 @@ impl<DB: Backend> Hosts<DB> {
 
     pub(super) fn options_of(&self, host: usize) -> &OptionsOf<DB> {
         &self.list[host].1
+    }
+
+    /// Says which parameters of the URL have no effect.
+    pub(super) fn warn_of_ignored(&self, settings: &EngineSettings) {
+        if !self.ignored.is_empty() {
+            tracing::warn!(
+                engine = %settings.engine,
+                "the driver does not know these parameters of the url, and they have no effect: {}. {}",
+                self.ignored.join(", "),
+                settings.describe("url"),
+            );
+        }
     }
 
     /// Whether there is nothing to choose.

@@ -8,6 +8,18 @@ use crate::backend::Backend;
 /// A statement without effect that every supported database accepts, and that a failed Postgres transaction refuses.
 const PROBE: &str = "SELECT 1";
 
+/// How many transactions the driver counts.
+pub(super) fn depth<DB: Backend>(connection: &DB::Connection) -> usize {
+    DB::TransactionManager::get_transaction_depth(connection)
+}
+
+/// Lets the driver count a transaction no more that has ended with a message of our own. It counts down with an end alone,
+/// and an end outside of a transaction is a warning in the log of Postgres.
+pub(super) async fn recount<DB: Backend>(connection: &mut DB::Connection) -> sqlx::Result<()> {
+    DB::execute(connection, sqlx::raw_sql("BEGIN")).await?;
+    DB::TransactionManager::rollback(connection).await
+}
+
 /// Reads what is still to be read and leaves every transaction, by the server's own word.
 ///
 /// The driver's transaction depth is not enough: when the outermost `BEGIN` is cancelled between its sending and its
@@ -16,7 +28,8 @@ const PROBE: &str = "SELECT 1";
 /// [`sqlx::Error::BeginFailed`] when the server is not in one afterwards.
 ///
 /// `idle_depth` is the number of transactions that the connection is held in, and that are not to be left. `pooled` says
-/// that the next transaction may be in another session, which does not know what was prepared in this one.
+/// that the next transaction may be in another session, which does not know what was prepared in this one. `counts_ended`
+/// says that the driver counted one that has ended, before what made the state unknown.
 ///
 /// # Errors
 ///
@@ -25,12 +38,16 @@ pub(super) async fn mend<DB: Backend>(
     connection: &mut DB::Connection,
     idle_depth: usize,
     pooled: bool,
+    counts_ended: bool,
 ) -> sqlx::Result<()> {
     connection.flush().await?;
     // SQLite counts in its worker thread, so that the depth is true only once the thread has come this far.
     connection.ping().await?;
     if pooled {
         DB::forget_statements(connection).await?;
+    }
+    if counts_ended {
+        recount::<DB>(connection).await?;
     }
     leave_transactions::<DB>(connection, idle_depth).await?;
     if idle_depth > 0 {
@@ -55,7 +72,7 @@ async fn still_held<DB: Backend>(
     connection: &mut DB::Connection,
     idle_depth: usize,
 ) -> sqlx::Result<()> {
-    if DB::TransactionManager::get_transaction_depth(connection) == idle_depth {
+    if depth::<DB>(connection) == idle_depth {
         DB::execute(connection, sqlx::raw_sql(PROBE)).await?;
         return Ok(());
     }
@@ -66,7 +83,7 @@ async fn leave_transactions<DB: Backend>(
     connection: &mut DB::Connection,
     idle_depth: usize,
 ) -> sqlx::Result<()> {
-    while DB::TransactionManager::get_transaction_depth(connection) > idle_depth {
+    while depth::<DB>(connection) > idle_depth {
         DB::TransactionManager::rollback(connection).await?;
     }
     Ok(())

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{self, join_all};
-use sqlx::AssertSqlSafe;
 use sqlx::pool::PoolOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Checkout;
 use super::close::{Ended, EndedHolder};
@@ -21,6 +21,7 @@ use super::hosts::SessionId;
 use super::start::patiently;
 use super::status::{Holder, Status};
 use crate::backend::Backend;
+use crate::background;
 use crate::error::{AcquireError, StartError};
 use crate::settings::EngineSettings;
 
@@ -56,16 +57,12 @@ impl<DB: Backend> OnSqlx<DB> {
             })
             .after_connect({
                 let sessions = Arc::clone(&sessions);
-                let session_sql = settings.session.clone();
                 let connector = Arc::clone(&connector);
                 move |connection, _| {
                     let connector = Arc::clone(&connector);
                     let sessions = Arc::clone(&sessions);
-                    let session_sql = session_sql.clone();
                     Box::pin(async move {
-                        if let Some(sql) = session_sql {
-                            DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql))).await?;
-                        }
+                        connector.run_session(connection).await?;
                         if let Some(session) = connector.greet(connection, 0).await? {
                             sessions
                                 .lock()
@@ -77,16 +74,26 @@ impl<DB: Backend> OnSqlx<DB> {
                 }
             });
         let pool = options.connect_lazy_with(connector.options().clone());
+        let attempts = TaskTracker::new();
+        let mut unfinished = CloseIfDropped(Some((pool.clone(), attempts.clone())));
         if !settings.lazy {
             let first = patiently(&connector, || {
+                // To its end, because one that is dropped half-way would leave the server with half a session.
                 let pool = pool.clone();
-                async move { pool.acquire().await.map(drop) }
+                let attempt = attempts.spawn(async move { pool.acquire().await.map(drop) });
+                let connector = &connector;
+                async move {
+                    let attempt = attempt.await;
+                    let attempt = attempt.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+                    attempt.map_err(|error| connector.conceal(error))
+                }
             });
             if let Err(error) = first.await {
                 pool.close().await;
                 return Err(error);
             }
         }
+        unfinished.0 = None;
         Ok(Self {
             pool,
             connector,
@@ -107,6 +114,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::timed_out(settings, &self.status(settings), None::<(Holder, _)>)
             }
             error => {
+                let error = self.connector.conceal(error);
                 let diagnosis = self.connector.dialect().diagnosis(&error);
                 AcquireError::connect(settings, &diagnosis, error)
             }
@@ -166,5 +174,21 @@ impl<DB: Backend> OnSqlx<DB> {
             .clone();
         let unreachable = self.connector.end_sessions(&sessions).await.err();
         (ended, unreachable.map(|error| error.to_string()))
+    }
+}
+
+/// Closes the pool of a start that is dropped half-way, once its attempts to connect are over: sqlx's own drop says no
+/// goodbye.
+struct CloseIfDropped<DB: Backend>(Option<(sqlx::Pool<DB>, TaskTracker)>);
+
+impl<DB: Backend> Drop for CloseIfDropped<DB> {
+    fn drop(&mut self) {
+        if let Some((pool, attempts)) = self.0.take() {
+            background::spawn(async move {
+                attempts.close();
+                attempts.wait().await;
+                pool.close().await;
+            });
+        }
     }
 }

@@ -197,7 +197,7 @@ where
         }
     })
     .retry(pauses)
-    .when(|(diagnosis, _)| diagnosis.retry)
+    .when(|(diagnosis, _)| diagnosis.retry && !settings.tries_once)
     .notify(|(diagnosis, error), pause| {
         tracing::info!(
             engine = %settings.engine,

@@ -11,7 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::hosts::SessionId;
 use super::meters::{Meters, Use};
-use crate::backend::begins_transaction;
+use crate::dialect::{Controls, begins_transaction};
 
 /// Who has a connection.
 #[derive(Clone, Debug)]
@@ -65,6 +65,7 @@ struct Hold {
     since: Instant,
     by: Holder,
     warned: bool,
+    controls: Controls,
 }
 
 /// A checkout that is out, and its session, as it is told.
@@ -81,6 +82,7 @@ impl Card {
             since,
             by,
             warned: false,
+            controls: Controls::default(),
         });
         self.transaction_control.store(false, Relaxed);
         self.count(Use::Idle, Use::Used);
@@ -93,11 +95,12 @@ impl Card {
         }
         #[cfg(feature = "testing")]
         self.recorder.note(sql, self.place());
-        if let Some(Hold {
-            by: by @ (Holder::Engine | Holder::Statement(_)),
-            ..
-        }) = &mut *self.lock()
-        {
+        let mut hold = self.lock();
+        let Some(hold) = &mut *hold else {
+            return;
+        };
+        hold.controls.note(sql.as_str());
+        if let by @ (Holder::Engine | Holder::Statement(_)) = &mut hold.by {
             *by = Holder::Statement(sql.clone());
         }
     }
@@ -109,6 +112,14 @@ impl Card {
             Some(Hold { by: Holder::Code(place), .. }) => Some(place),
             _ => None,
         }
+    }
+
+    /// Which statements of this checkout may have ended a transaction by themselves.
+    pub(super) fn controls(&self) -> Controls {
+        self.lock()
+            .as_ref()
+            .map(|hold| hold.controls)
+            .unwrap_or_default()
     }
 
     pub(crate) fn saw_transaction_control(&self) -> bool {

@@ -194,7 +194,7 @@ impl<DB: Backend> Yard<DB> {
     }
 
     /// Takes back a place whose connection is in an unknown state: mends it, or closes it. Holds the place meanwhile.
-    pub(super) fn take_back_unverified(mut held: Held<DB>) {
+    pub(super) fn take_back_unverified(mut held: Held<DB>, counts_ended: bool) {
         // Out of the place before the task: if the runtime is gone and drops the task, nothing unverified goes back.
         let Some(mut filled) = held.0.take() else {
             return give_up(held);
@@ -207,7 +207,8 @@ impl<DB: Backend> Yard<DB> {
                 filled.close().await;
                 return give_up(held);
             }
-            match tokio::time::timeout(MEND_LIMIT, yard.mend(filled.connection_mut())).await {
+            let mending = yard.mend(filled.connection_mut(), counts_ended);
+            match tokio::time::timeout(MEND_LIMIT, mending).await {
                 Ok(Ok(true)) => {
                     held.0 = Some(filled);
                     Self::put_back(held);
@@ -221,9 +222,13 @@ impl<DB: Backend> Yard<DB> {
     }
 
     /// Makes a connection good again; false when it is not what is wanted any more.
-    async fn mend(&self, connection: &mut DB::Connection) -> sqlx::Result<bool> {
+    async fn mend(
+        &self,
+        connection: &mut DB::Connection,
+        counts_ended: bool,
+    ) -> sqlx::Result<bool> {
         let pooled = self.connector.settings.pooler.is_some();
-        super::mend::mend::<DB>(connection, self.idle_depth(), pooled).await?;
+        super::mend::mend::<DB>(connection, self.idle_depth(), pooled, counts_ended).await?;
         Ok(!self.connector.hosts.asks() || self.connector.check(connection).await?)
     }
 

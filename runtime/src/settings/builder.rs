@@ -8,6 +8,7 @@ use super::fixtures::{Fixture, Fixtures};
 use super::layer::Layer;
 use super::migrations::Migrations;
 use super::names::DEFAULT_ENGINE;
+use super::secrets::{conceal, show_name};
 use super::sources::Source;
 use super::value::Value;
 
@@ -176,10 +177,12 @@ impl Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes = self.nodes.iter();
+        let nodes: Vec<_> = nodes.map(|(name, node)| (show_name(name), node)).collect();
         f.debug_struct("Settings")
             .field("values", &self.layer)
-            .field("migrations", &self.migrations)
-            .field("nodes", &self.nodes)
+            .field("migrations", &conceal(&self.migrations.to_string()))
+            .field("nodes", &nodes)
             .finish_non_exhaustive()
     }
 }

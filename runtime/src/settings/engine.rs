@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::fmt;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +13,21 @@ use super::builder::Settings;
 use super::connect::{ConnectHook, Prepare};
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
-use super::form::{Isolation, Limit, Pooler};
+use super::form::{Connections, Isolation, Limit, Pooler, Positive, SessionSql};
 use super::layers::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
+use super::secrets;
 #[cfg(test)]
 use super::sources::Source;
 use super::sources::Sources;
 use super::url::DatabaseUrl;
 
-// Checked when compiled, both of them.
-const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// The default of `max_size`.
+const TEN: u32 = 10;
 
-/// Many tests run side by side on one server, and one that needs more connections at a time can say so.
-const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
+/// The default in tests. Many run side by side on one server, and one that needs more connections at a time can say so.
+const FIVE: u32 = 5;
 
 /// The settings of the engine that `code` names, from all sources of this process.
 ///
@@ -101,6 +101,8 @@ pub(crate) struct EngineSettings {
     pub(crate) isolated: bool,
     /// Whether every connection is held inside a transaction, which ends with it and is never committed.
     pub(crate) held: bool,
+    /// Whether a start gives up after its first attempt to connect, because a node is not waited for.
+    pub(crate) tries_once: bool,
     /// Connections of a test that are there already.
     pub(crate) lent: Option<LentToAny>,
     /// The file that the URL of a test's own database names, if it is one.
@@ -146,11 +148,11 @@ impl EngineSettings {
             nodes: vec![],
             url,
             direct_url: read.direct_url()?,
-            max_size: read.or("max_size", most)?.get(),
-            min_size: read.or("min_size", 0)?,
-            acquire_timeout: read.or("acquire_timeout", seconds(30))?,
-            connect_timeout: read.or("connect_timeout", seconds(10))?,
-            start_timeout: read.or("start_timeout", seconds(30))?,
+            max_size: read.or("max_size", Connections::<1>(most))?.0,
+            min_size: read.or("min_size", Connections::<0>(0))?.0,
+            acquire_timeout: read.or("acquire_timeout", Positive(seconds(30)))?.0,
+            connect_timeout: read.or("connect_timeout", Positive(seconds(10)))?.0,
+            start_timeout: read.or("start_timeout", Positive(seconds(30)))?.0,
             idle_timeout: read.or("idle_timeout", Limit(Some(minutes(10))))?.0,
             max_lifetime: read.or("max_lifetime", Limit(Some(minutes(30))))?.0,
             validate_after: read.or("validate_after", Duration::from_millis(500))?,
@@ -159,7 +161,7 @@ impl EngineSettings {
             lazy: read.or("lazy", false)?,
             statement_cache: read.or("statement_cache", 100)?,
             application_name: read.maybe("application_name")?,
-            session: read.maybe("session")?,
+            session: read.maybe("session")?.map(|SessionSql(sql)| sql),
             pooler: read.maybe("pooler")?,
             extensions: read.or("extensions", vec![])?,
             log_queries: read.or("log_queries", LevelFilter::OFF)?,
@@ -171,6 +173,7 @@ impl EngineSettings {
             url_variable: layers.url_variable.clone(),
             isolated: false,
             held: false,
+            tries_once: false,
             lent: None,
             file: None,
             connect: layers.connect.clone(),
@@ -254,6 +257,20 @@ impl EngineSettings {
         usize::from(self.held)
     }
 
+    /// A message of a server or a driver without the secrets that are known here; `None` when there are none in it.
+    pub(crate) fn without_secrets(&self, message: &str) -> Option<String> {
+        let urls = [Some(&self.url), self.direct_url.as_ref()];
+        let mut secrets: Vec<String> = urls
+            .into_iter()
+            .flatten()
+            .flat_map(|url| secrets::secrets_of(url.expose()))
+            .collect();
+        if let Some(sql) = &self.session {
+            secrets.extend(secrets::literals_of(sql));
+        }
+        secrets::without(message, &secrets)
+    }
+
     /// Where the value of a setting comes from.
     #[cfg(test)]
     pub(super) fn source(&self, setting: &str) -> Source {
@@ -318,7 +335,7 @@ impl EngineSettings {
             .map_err(|reason| SettingsError::Migrations {
                 engine: self.engine.clone(),
                 migrations: self.describe("migrations"),
-                reason,
+                reason: secrets::conceal(&reason).into_owned(),
             })
     }
 

@@ -3,12 +3,12 @@
 //! The environment knows only strings, so every form can be read from a string; a file or the code may also use the
 //! number, the boolean or the array.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use super::url;
+use super::secrets::{HIDDEN, conceal, show_sql, show_url, show_value};
 use super::value::Value;
 
 /// A type that values of settings are read into.
@@ -23,17 +23,29 @@ pub(super) trait Form: Clone + Send + Sync + 'static {
     fn show(&self) -> String;
 }
 
-/// A raw value as errors show it, whatever its form, without any password in it.
-pub(super) fn show_raw(value: &Value) -> String {
+/// The raw value of a setting as errors show it, whatever its form, without any secret in it.
+pub(super) fn show_raw(setting: &str, value: &Value) -> String {
     match value {
-        Value::Text(text) => format!("{:?}", url::redact(text)),
+        Value::Text(text) => match setting {
+            "url" | "direct_url" => format!("{:?}", show_url(text)),
+            "session" => show_sql(text),
+            "application_name" | "migrations" | "extensions" => format!("{:?}", conceal(text)),
+            // A name, a number, a time or a word: what looks like none of them may be anything.
+            _ => match show_value(text) {
+                HIDDEN => HIDDEN.to_owned(),
+                text => format!("{text:?}"),
+            },
+        },
         Value::Bool(truth) => truth.to_string(),
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::InCode => "nothing".to_owned(),
         Value::Table => "a table".to_owned(),
         Value::List(values) => {
-            let shown: Vec<_> = values.iter().map(show_raw).collect();
+            let shown: Vec<_> = values
+                .iter()
+                .map(|value| show_raw(setting, value))
+                .collect();
             format!("[{}]", shown.join(", "))
         }
     }
@@ -44,30 +56,6 @@ impl Form for u32 {
 
     fn read(value: &Value) -> Option<Self> {
         value.to_integer()?.try_into().ok()
-    }
-
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Form for NonZeroU32 {
-    const ACCEPTS: &'static str = "a whole number from 1 to 4294967295";
-
-    fn read(value: &Value) -> Option<Self> {
-        u32::read(value).and_then(NonZeroU32::new)
-    }
-
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Form for NonZeroUsize {
-    const ACCEPTS: &'static str = "a whole number of at least 1";
-
-    fn read(value: &Value) -> Option<Self> {
-        NonZeroUsize::new(value.to_integer()?.try_into().ok()?)
     }
 
     fn show(&self) -> String {
@@ -95,12 +83,7 @@ impl Form for String {
     }
 
     fn show(&self) -> String {
-        // Only what looks like a URL is searched for a password: there is nothing to hide in the name `me@home`.
-        if self.contains("://") {
-            format!("{:?}", url::redact(self))
-        } else {
-            format!("{self:?}")
-        }
+        format!("{:?}", conceal(self))
     }
 }
 
@@ -122,20 +105,108 @@ impl Form for Vec<String> {
     }
 
     fn show(&self) -> String {
-        format!("{self:?}")
+        // All of them at once: a URL with commas has come apart.
+        let together = self.join(",");
+        if conceal(&together) == together {
+            format!("{self:?}")
+        } else {
+            format!("[{HIDDEN}]")
+        }
     }
 }
+
+/// SQL that is run on new connections.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct SessionSql(pub(super) String);
+
+impl Form for SessionSql {
+    const ACCEPTS: &'static str = "SQL as a string";
+
+    fn read(value: &Value) -> Option<Self> {
+        String::read(value).map(Self)
+    }
+
+    fn show(&self) -> String {
+        show_sql(&self.0)
+    }
+}
+
+/// A number of connections, at least `LEAST`.
+#[derive(Clone, Copy)]
+pub(super) struct Connections<const LEAST: u32>(pub(super) u32);
+
+/// The most connections that a pool may have: as many as Postgres can be told to accept, more than any other server does.
+/// <https://www.postgresql.org/docs/current/runtime-config-connection.html>
+pub(crate) const MOST_CONNECTIONS: u32 = 262_143;
+
+impl<const LEAST: u32> Form for Connections<LEAST> {
+    const ACCEPTS: &'static str = match LEAST {
+        0 => "a whole number from 0 to 262143",
+        _ => "a whole number from 1 to 262143",
+    };
+
+    fn read(value: &Value) -> Option<Self> {
+        u32::read(value)
+            .filter(|number| (LEAST..=MOST_CONNECTIONS).contains(number))
+            .map(Self)
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// The threads of a runtime. Each takes memory from the operating system, which refuses at some number with a panic.
+#[derive(Clone, Copy)]
+pub(super) struct Threads(pub(super) NonZeroUsize);
+
+impl Form for Threads {
+    const ACCEPTS: &'static str = "a whole number from 1 to 1024";
+
+    fn read(value: &Value) -> Option<Self> {
+        let number = u32::read(value).filter(|number| *number <= 1024)?;
+        NonZeroUsize::new(number as usize).map(Self)
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// The longest time that is worth a difference. Longer ones are taken for this one: added to the present, they would be
+/// more than clocks can count.
+pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Form for Duration {
     const ACCEPTS: &'static str =
         "a duration with its unit, such as \"30s\", \"500ms\" or \"1m 30s\"";
 
     fn read(value: &Value) -> Option<Self> {
-        humantime::parse_duration(value.as_str()?.trim()).ok()
+        let written = humantime::parse_duration(value.as_str()?.trim()).ok()?;
+        Some(written.min(LONGEST))
     }
 
     fn show(&self) -> String {
         humantime::format_duration(*self).to_string()
+    }
+}
+
+/// A time that is too short to do anything in when it is zero.
+#[derive(Clone, Copy)]
+pub(super) struct Positive(pub(super) Duration);
+
+impl Form for Positive {
+    const ACCEPTS: &'static str =
+        "a duration above zero with its unit, such as \"30s\", \"500ms\" or \"1m 30s\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        Duration::read(value)
+            .filter(|duration| !duration.is_zero())
+            .map(Self)
+    }
+
+    fn show(&self) -> String {
+        self.0.show()
     }
 }
 

@@ -3,9 +3,13 @@
 //! The drivers know one host alone. So the list is taken apart here, into a URL for each host, and the two parameters that
 //! say which of them is wanted are taken out.
 
+use std::borrow::Cow;
 use std::iter;
 
+use url::form_urlencoded;
+
 use super::names;
+use super::secrets::{HIDDEN, show_name};
 use super::url::DatabaseUrl;
 
 /// Which sessions are wanted.
@@ -46,6 +50,8 @@ pub(crate) struct Hosts {
     pub(crate) target: Target,
     /// Whether each connection takes them in another order.
     pub(crate) random: bool,
+    /// The names of parameters that the driver does not know, and does not get.
+    pub(crate) ignored: Vec<String>,
 }
 
 /// One host, with a URL of its own.
@@ -88,7 +94,7 @@ impl<'a> Pieces<'a> {
 
     /// Takes a parameter out; of several, the last one counts.
     fn take(&mut self, name: &str) -> Option<&'a str> {
-        let is_it = |text: &str| text.split('=').next() == Some(name);
+        let is_it = |text: &str| name_of(text) == name;
         let value = self
             .parameters
             .iter()
@@ -97,6 +103,34 @@ impl<'a> Pieces<'a> {
             .copied();
         self.parameters.retain(|text| !is_it(text));
         Some(value?.split_once('=')?.1)
+    }
+
+    /// The value of a parameter, as it is meant; of several, the last one counts.
+    fn value(&self, name: &str) -> Option<String> {
+        let mut of_name = self.parameters.iter().rev();
+        let text = of_name.find(|text| name_of(text) == name)?;
+        let (_, value) = form_urlencoded::parse(text.as_bytes()).next()?;
+        Some(value.into_owned())
+    }
+
+    /// Takes out the parameters that the driver does not know, and gives their names.
+    fn take_unknown(&mut self, knows: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut unknown = Vec::new();
+        self.parameters.retain(|text| {
+            let name = name_of(text);
+            let known = knows(&name);
+            if !known {
+                // Without a value it may be the rest of a secret with an unescaped `&` in it.
+                let name = if text.contains('=') {
+                    show_name(&name)
+                } else {
+                    HIDDEN
+                };
+                unknown.push(name.to_owned());
+            }
+            known
+        });
+        unknown
     }
 
     fn url(&self, host: &str, more: &[String]) -> Result<DatabaseUrl, String> {
@@ -113,13 +147,19 @@ impl<'a> Pieces<'a> {
     }
 }
 
+/// The name of a parameter, as it is meant.
+fn name_of(parameter: &str) -> Cow<'_, str> {
+    let mut pairs = form_urlencoded::parse(parameter.as_bytes());
+    pairs.next().map(|(name, _)| name).unwrap_or_default()
+}
+
 impl Hosts {
-    /// Reads the list.
+    /// Reads the list. `knows` says whether the driver knows a parameter.
     ///
     /// # Errors
     ///
     /// What is wrong with it, without quoting more than that.
-    pub(crate) fn read(url: &DatabaseUrl) -> Result<Self, String> {
+    pub(crate) fn read(url: &DatabaseUrl, knows: fn(&str) -> bool) -> Result<Self, String> {
         let Some(mut pieces) = Pieces::of(url.expose()) else {
             return Ok(Self::one(url));
         };
@@ -135,19 +175,27 @@ impl Hosts {
                 &[("disable", false), ("random", true)],
             )?,
         };
-        let list = if pieces
-            .parameters
-            .iter()
-            .any(|text| text.starts_with("host=") && text.contains([',', '%']))
-        {
+        // Lists are ours, and have ports also where the driver knows no such parameter.
+        let is_list = pieces.hosts.contains(',');
+        let ignored = pieces.take_unknown(|name| knows(name) || (is_list && name == "port"));
+        // What stands in a parameter counts for more, as in the drivers. One host is the driver's own business.
+        let has_list = |name| pieces.value(name).is_some_and(|value| value.contains(','));
+        let list = if has_list("host") {
             of_parameters(&mut pieces)?
-        } else {
+        } else if pieces.value("host").is_none() && (is_list || has_list("port")) {
             of_authority(&mut pieces)?
+        } else {
+            let name = pieces.value("host");
+            vec![Host {
+                name: name.unwrap_or_else(|| pieces.hosts.to_owned()),
+                url: pieces.url(pieces.hosts, &[])?,
+            }]
         };
         Ok(Self {
             list,
             target,
             random,
+            ignored,
         })
     }
 
@@ -161,6 +209,7 @@ impl Hosts {
             list: vec![host],
             target: Target::Any,
             random: false,
+            ignored: vec![],
         }
     }
 }
@@ -168,11 +217,11 @@ impl Hosts {
 /// `host1:port1,host2:port2`
 fn of_authority(pieces: &mut Pieces<'_>) -> Result<Vec<Host>, String> {
     let hosts = list_of(pieces.hosts)?;
+    if !hosts.iter().all(|host| has_port_or_none(host)) {
+        return Err("what follows the `:` of a host is not a port".to_owned());
+    }
     // One that is set apart counts for more, as in the drivers.
-    let ports = match pieces.take("port") {
-        Some(written) => ports(written, hosts.len())?,
-        None => vec![None; hosts.len()],
-    };
+    let ports = ports_of(pieces, hosts.len())?;
     let of_one = hosts.iter().zip(ports).map(|(host, port)| {
         let name = match port {
             Some(port) => format!("{}:{port}", without_port(host)),
@@ -186,18 +235,12 @@ fn of_authority(pieces: &mut Pieces<'_>) -> Result<Vec<Host>, String> {
 
 /// `?host=host1,host2&port=5432,5433`
 fn of_parameters(pieces: &mut Pieces<'_>) -> Result<Vec<Host>, String> {
-    let written = pieces
-        .take("host")
-        .unwrap_or_default()
-        .replace("%2C", ",")
-        .replace("%2c", ",");
-    let hosts = list_of(&written)?;
-    let ports = match pieces.take("port") {
-        Some(written) => ports(written, hosts.len())?,
-        None => vec![None; hosts.len()],
-    };
+    let hosts = list_of(&pieces.value("host").unwrap_or_default())?;
+    pieces.take("host");
+    let ports = ports_of(pieces, hosts.len())?;
     let of_one = hosts.iter().zip(ports).map(|(host, port)| {
-        let mut parameters = vec![format!("host={host}")];
+        let escaped: String = form_urlencoded::byte_serialize(host.as_bytes()).collect();
+        let mut parameters = vec![format!("host={escaped}")];
         let mut name = host.clone();
         if let Some(port) = port {
             parameters.push(format!("port={port}"));
@@ -218,13 +261,16 @@ fn list_of(written: &str) -> Result<Vec<String>, String> {
 }
 
 /// As many ports as hosts, or one for all.
-fn ports(written: &str, hosts: usize) -> Result<Vec<Option<u16>>, String> {
-    let written = written.replace("%2C", ",").replace("%2c", ",");
+fn ports_of(pieces: &mut Pieces<'_>, hosts: usize) -> Result<Vec<Option<u16>>, String> {
+    let Some(written) = pieces.value("port") else {
+        return Ok(vec![None; hosts]);
+    };
+    pieces.take("port");
     let ports = written.split(',').map(|port| match port {
         "" => Ok(None),
         port => match port.parse() {
             Ok(port) => Ok(Some(port)),
-            Err(_) => Err(format!("`{port}` is not a port")),
+            Err(_) => Err(format!("`{}` is not a port", show_name(port))),
         },
     });
     let ports: Vec<Option<u16>> = ports.collect::<Result<_, _>>()?;
@@ -237,6 +283,13 @@ fn ports(written: &str, hosts: usize) -> Result<Vec<Option<u16>>, String> {
             if hosts == 1 { "" } else { "s" }
         )),
     }
+}
+
+/// Whether what follows a host's `:` is a port. It may be a password whose `@` was forgotten, so it is not shown.
+fn has_port_or_none(host: &str) -> bool {
+    let port = &host[without_port(host).len()..];
+    let port = port.strip_prefix(':').unwrap_or(port);
+    port.is_empty() || port.parse::<u16>().is_ok()
 }
 
 /// A host without its port; one in brackets has colons of its own.
@@ -258,7 +311,8 @@ fn one_of<T: Copy>(name: &str, written: &str, known: &[(&str, T)]) -> Result<T, 
         .unwrap_or_default();
     let words: Vec<&str> = words().collect();
     Err(format!(
-        "`{written}` is not a value of {name}{meant}; it takes one of {}",
+        "`{}` is not a value of {name}{meant}; it takes one of {}",
+        show_name(written),
         words.join(", ")
     ))
 }

@@ -38,7 +38,7 @@ impl Layer {
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, (value, source)) in &self.0 {
-            writeln!(f, "{name} = {} ({source})", form::show_raw(value))?;
+            writeln!(f, "{name} = {} ({source})", form::show_raw(name, value))?;
         }
         Ok(())
     }

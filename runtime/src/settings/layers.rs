@@ -9,7 +9,8 @@ use super::fixtures::Fixtures;
 use super::form::{self, Form};
 use super::layer::Layer;
 use super::migrations::Migrations;
-use super::names;
+use super::names::{self, DEFAULT_ENGINE};
+use super::secrets::HIDDEN;
 use super::sources::{Source, Sources};
 use super::value::Value;
 
@@ -41,6 +42,20 @@ pub(crate) struct Layers {
     merged: Layer,
 }
 
+/// A name that stands in messages must look like one: it may be a URL that was written in the wrong place.
+fn check_name(setting: &'static str, name: &str, source: &Source) -> Result<(), SettingsError> {
+    if !name.contains(['=', '@', ':']) && !name.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(SettingsError::BadValue {
+        engine: DEFAULT_ENGINE.to_owned(),
+        setting,
+        value: HIDDEN.to_owned(),
+        origin: source.to_string(),
+        accepts: "a name without `=`, `@` and `:`",
+    })
+}
+
 impl Layers {
     /// What every place says of the engine that `code` names.
     pub(crate) fn collect(
@@ -49,6 +64,7 @@ impl Layers {
         in_test: Option<InTest>,
     ) -> Result<Self, SettingsError> {
         let (engine, engine_source) = code.engine_and_source();
+        check_name("engine", &engine, &engine_source)?;
         let in_file = sources.file.iter();
         let in_file = in_file.flat_map(|file| file.layers(&engine, None));
         let mut merged = Layer::default();
@@ -69,7 +85,8 @@ impl Layers {
             engine,
             engine_source,
         };
-        if let Some((variable, _)) = layers.get::<String>("env")? {
+        if let Some((variable, source)) = layers.get::<String>("env")? {
+            check_name("env", &variable, &source)?;
             layers.url_variable = variable;
         }
         let overrides = sources.environment.layer(
@@ -108,6 +125,7 @@ impl Layers {
     ///
     /// It has none.
     pub(super) fn of_node(&self, node: &str) -> Result<Self, SettingsError> {
+        check_name("node", node, &self.engine_source)?;
         let variables = names::node_in_variables(&self.engine, node);
         let url_variable = format!("{}URL", names::variable_prefix(&variables));
         let mut own = Layer::default();
@@ -164,7 +182,7 @@ impl Layers {
             None => Err(SettingsError::BadValue {
                 engine: self.engine.clone(),
                 setting: name,
-                value: form::show_raw(value),
+                value: form::show_raw(name, value),
                 origin: source.to_string(),
                 accepts: T::ACCEPTS,
             }),

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::error::SettingsError;
-use super::form::Flavor;
+use super::form::{Flavor, Threads};
 use super::layers::Layers;
 
 /// How the program runs, where poolhouse has a say in it. None of it belongs to a pool.
@@ -26,7 +26,9 @@ impl ProgramSettings {
             flavor: layers
                 .get("flavor")?
                 .map_or(Flavor::MultiThread, |(flavor, _)| flavor),
-            worker_threads: layers.get("worker_threads")?.map(|(threads, _)| threads),
+            worker_threads: layers
+                .get("worker_threads")?
+                .map(|(Threads(threads), _)| threads),
             signals: layers.get("signals")?.map(|(signals, _)| signals),
             shutdown_timeout: layers
                 .get("shutdown_timeout")?

@@ -11,8 +11,9 @@ use super::form::Form;
 use super::layers::Layers;
 use super::migrations::Migrations;
 use super::names::{self, DEFAULT_ENGINE};
+use super::secrets::{conceal, show_url};
 use super::sources::{Source, Sources};
-use super::url::{self, DatabaseUrl};
+use super::url::DatabaseUrl;
 use super::value::Value;
 
 /// A setting as logs and errors show it.
@@ -74,10 +75,7 @@ impl Reader<'_> {
         name: &'static str,
         default: T,
     ) -> Result<T, Box<SettingsError>> {
-        let (value, source) = self
-            .layers
-            .get(name)?
-            .unwrap_or_else(|| (default, Source::Default));
+        let (value, source) = self.layers.get(name)?.unwrap_or((default, Source::Default));
         let shown = value.clone();
         self.note(name, source, move || shown.show());
         Ok(value)
@@ -110,7 +108,7 @@ impl Reader<'_> {
         let url = DatabaseUrl::parse(&written).map_err(|reason| SettingsError::MalformedUrl {
             engine: self.layers.engine.clone(),
             setting: "url",
-            url: url::redact(&written),
+            url: show_url(&written),
             origin: source.to_string(),
             reason,
         })?;
@@ -122,23 +120,20 @@ impl Reader<'_> {
     /// The URL past a pooler, if there is one.
     pub(super) fn direct_url(&mut self) -> Result<Option<DatabaseUrl>, Box<SettingsError>> {
         let name = "direct_url";
-        let Some(written) = self.maybe::<String>(name)? else {
+        let Some((written, source)) = self.layers.get::<String>(name)? else {
+            self.note(name, Source::Default, || "not set".to_owned());
             return Ok(None);
         };
-        DatabaseUrl::parse(&written)
-            .map(Some)
-            .map_err(|reason| SettingsError::MalformedUrl {
-                engine: self.layers.engine.clone(),
-                setting: name,
-                url: url::redact(&written),
-                origin: self
-                    .layers
-                    .raw(name)
-                    .map(|(_, source)| source.to_string())
-                    .unwrap_or_default(),
-                reason,
-            })
-            .map_err(Box::new)
+        let url = DatabaseUrl::parse(&written).map_err(|reason| SettingsError::MalformedUrl {
+            engine: self.layers.engine.clone(),
+            setting: name,
+            url: show_url(&written),
+            origin: source.to_string(),
+            reason,
+        })?;
+        let shown = url.clone();
+        self.note(name, source, move || shown.to_string());
+        Ok(Some(url))
     }
 
     pub(super) fn migrations(&mut self) -> Result<Migrations, Box<SettingsError>> {
@@ -160,7 +155,9 @@ impl Reader<'_> {
             },
         };
         let shown = migrations.clone();
-        self.note(name, source, move || shown.to_string());
+        self.note(name, source, move || {
+            conceal(&shown.to_string()).into_owned()
+        });
         Ok(migrations)
     }
 

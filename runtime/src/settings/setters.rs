@@ -1,4 +1,4 @@
-//! The setters: one for each setting of the table in [`names`](super::names), but for those in `servers`.
+//! The setters: one for each setting of the [table](super::table), but for those in `servers`.
 
 use std::any::Any;
 use std::borrow::Borrow;
@@ -10,9 +10,10 @@ use sqlx::migrate::Migrator;
 
 use super::Settings;
 use super::fixtures::Fixture;
+use super::form::LONGEST;
 use super::migrations::{Migrations, SharedMigrator};
 
-/// A length of time: a [`Duration`], or a text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"`
+/// A length of time, up to a hundred years, for which longer ones are taken: a [`Duration`], or a text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"`
 /// (see [`humantime::parse_duration`](https://docs.rs/humantime/latest/humantime/fn.parse_duration.html)).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a duration",
@@ -27,7 +28,8 @@ pub trait IntoDuration {
 #[diagnostic::do_not_recommend]
 impl IntoDuration for Duration {
     fn into_text(self) -> String {
-        humantime::format_duration(self).to_string()
+        // Longer ones are cut where they are read, but not all of them can be written out and read again.
+        humantime::format_duration(self.min(LONGEST)).to_string()
     }
 }
 
@@ -74,7 +76,7 @@ impl Settings {
 
 /// The pool.
 impl Settings {
-    /// The most connections the pool has open at a time, at least 1. Default: 10.
+    /// The most connections the pool has open at a time, from 1 to 262143. Default: 10.
     #[track_caller]
     #[must_use]
     pub fn max_size(self, connections: u32) -> Self {
@@ -89,21 +91,21 @@ impl Settings {
         self.set("min_size", connections)
     }
 
-    /// The longest wait for a checkout. Default: 30 seconds.
+    /// The longest wait for a checkout, above zero. Default: 30 seconds.
     #[track_caller]
     #[must_use]
     pub fn acquire_timeout(self, limit: impl IntoDuration) -> Self {
         self.set("acquire_timeout", limit.into_text())
     }
 
-    /// The longest time that one attempt to connect takes. Default: 10 seconds.
+    /// The longest time that one attempt to connect takes, above zero. Default: 10 seconds.
     #[track_caller]
     #[must_use]
     pub fn connect_timeout(self, limit: impl IntoDuration) -> Self {
         self.set("connect_timeout", limit.into_text())
     }
 
-    /// How long a start keeps trying while the server is not there yet or has no room. Default: 30 seconds.
+    /// How long a start keeps trying while the server is not there yet or has no room, above zero. Default: 30 seconds.
     #[track_caller]
     #[must_use]
     pub fn start_timeout(self, limit: impl IntoDuration) -> Self {
@@ -138,7 +140,7 @@ impl Settings {
         self.set("leak_after", held.into_text())
     }
 
-    /// How long a close waits for checkouts before it ends them. Default: 10 seconds.
+    /// How long a close waits for checkouts before it ends them; zero ends them at once. Default: 10 seconds.
     #[track_caller]
     #[must_use]
     pub fn close_timeout(self, limit: impl IntoDuration) -> Self {
@@ -156,7 +158,7 @@ impl Settings {
 /// The connections.
 impl Settings {
     /// The most prepared statements that a connection keeps; 0 keeps none. Default: 100. Behind a pooler they are
-    /// kept for a transaction.
+    /// kept for a transaction. A `statement-cache-capacity` in the URL counts for more.
     #[track_caller]
     #[must_use]
     pub fn statement_cache(self, statements: u32) -> Self {
@@ -170,7 +172,7 @@ impl Settings {
         self.set("application_name", name.into())
     }
 
-    /// SQL that is run on every new connection. Default: none.
+    /// SQL that is run on every new connection. Default: none. Logs and errors show its first word only.
     #[track_caller]
     #[must_use]
     pub fn session(self, sql: impl Into<String>) -> Self {
@@ -306,7 +308,7 @@ impl Settings {
         self.set("flavor", flavor.into())
     }
 
-    /// The threads of a multi-threaded runtime, at least 1, where poolhouse builds it. Default: as tokio, one for each core.
+    /// The threads of a multi-threaded runtime, from 1 to 1024, where poolhouse builds it. Default: as tokio, one for each core.
     #[track_caller]
     #[must_use]
     pub fn worker_threads(self, threads: usize) -> Self {

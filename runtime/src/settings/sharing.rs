@@ -21,6 +21,9 @@ impl EngineSettings {
             .filter(|asked| match asked.name {
                 // What is shown of these is not all there is.
                 "url" => self.url != started.url,
+                "session" => self.session != started.session,
+                "extensions" => self.extensions != started.extensions,
+                "application_name" => self.application_name != started.application_name,
                 "direct_url" => self.direct_url != started.direct_url,
                 "migrations" => !self.migrations.same_as(&started.migrations),
                 name => started

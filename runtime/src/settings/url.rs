@@ -1,14 +1,16 @@
 //! The URL of a database, which shows everything but its secrets.
 
 use std::fmt;
-use std::ops::Range;
+
+use super::secrets;
 
 /// A database URL.
 ///
 /// Any URL that sqlx accepts: it is kept as it was written and given to the driver, which knows its own rules (`sqlite::memory:`,
 /// `postgres:///db?host=/run/postgresql`, several hosts). What is fixed here is only what every URL has, a scheme.
 ///
-/// `Display` and `Debug` show the URL with its secrets replaced by `***`; see [`expose`](Self::expose) for the other way.
+/// `Display` and `Debug` show what they understand of the URL and hold no secret, and `***` for the rest; see
+/// [`expose`](Self::expose) for the other way.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DatabaseUrl {
     raw: String,
@@ -28,12 +30,7 @@ impl DatabaseUrl {
         }
         let colon = written.find(':').ok_or("it has no scheme")?;
         let (scheme, rest) = written.split_at(colon);
-        // https://www.rfc-editor.org/rfc/rfc3986#section-3.1
-        let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-        if !is_scheme {
+        if !secrets::is_scheme(scheme) {
             return Err("it does not begin with a scheme");
         }
         // Schemes mean the same in any case, but not every driver treats them so.
@@ -48,6 +45,14 @@ impl DatabaseUrl {
         &self.raw[..self.colon]
     }
 
+    /// The value of a parameter, as it is meant; of several, the last one counts.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        let (_, query) = self.raw.split_once('?')?;
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        let (_, value) = pairs.filter(|(known, _)| known == name).last()?;
+        Some(value.into_owned())
+    }
+
     /// The whole URL with its password, for the driver. Never log or print it.
     pub fn expose(&self) -> &str {
         &self.raw
@@ -56,7 +61,7 @@ impl DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact(&self.raw))
+        f.write_str(&secrets::show_url(&self.raw))
     }
 }
 
@@ -64,93 +69,4 @@ impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DatabaseUrl({self})")
     }
-}
-
-/// A text that may be a URL, also a broken one, with everything that may be a secret replaced by `***`.
-///
-/// Works on the text rather than on a parsed URL: a URL that does not parse is just the one that ends up in an error, and
-/// its password is often what broke it (an unescaped `@`, `/`, `?` or `#`). Where the two cannot be told apart, it hides
-/// too much rather than too little.
-pub(super) fn redact(text: &str) -> String {
-    let authority = text.find("://").map_or(0, |at| at + "://".len());
-    let (user, rest) = match password(text, authority) {
-        Some(password) => (format!("{}***", &text[..password.start]), password.end),
-        None => (text[..authority].to_owned(), authority),
-    };
-    let query = query_start(text, rest);
-    format!(
-        "{user}{}{}",
-        &text[rest..query],
-        redact_query(&text[query..])
-    )
-}
-
-/// Where the password stands, between the first colon of the authority and the `@` that ends the user's part.
-fn password(text: &str, authority: usize) -> Option<Range<usize>> {
-    // The first `@` ends the user's part or stands in it, so the query can only begin after it.
-    let first = authority + text[authority..].find('@')?;
-    let query = query_start(text, first);
-    let last = text[first..query].rfind('@').map_or(first, |at| first + at);
-    match text[authority..last].find(':') {
-        Some(colon) => Some(authority + colon + 1..last),
-        // Without `//` nothing says that what stands before the `@` is a name.
-        None if authority == 0 => Some(0..last),
-        None => None,
-    }
-}
-
-/// Where the query begins, or the end: the first `?` after `from` that a parameter follows, `?name=`.
-fn query_start(text: &str, from: usize) -> usize {
-    text[from..]
-        .match_indices('?')
-        .map(|(at, _)| from + at)
-        .find(|at| {
-            let parameter = text[at + 1..].split('=').next().unwrap_or_default();
-            parameter.len() < text.len() - at - 1
-                && parameter
-                    .chars()
-                    .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '%'))
-        })
-        .unwrap_or(text.len())
-}
-
-/// The query, from its `?` on, with the values of secret parameters hidden.
-fn redact_query(query: &str) -> String {
-    let mut shown: Vec<String> = vec![];
-    let mut after_secret = false;
-    for parameter in query.split('&') {
-        match parameter.split_once('=') {
-            Some((name, _)) => {
-                after_secret = is_secret(name);
-                shown.push(if after_secret {
-                    format!("{name}=***")
-                } else {
-                    parameter.to_owned()
-                });
-            }
-            // The rest of a secret with an unescaped `&` in it.
-            None if after_secret => {}
-            None => shown.push(parameter.to_owned()),
-        }
-    }
-    shown.join("&")
-}
-
-/// Whether a parameter's value must not be shown: `password`, `sslpassword`, `access_token`, an inline `sslkey`.
-fn is_secret(parameter: &str) -> bool {
-    // A name can be written with escapes, `p%61ssword`. Nobody does so with good reason.
-    let name = parameter.to_ascii_lowercase();
-    name.contains('%')
-        || [
-            "password",
-            "passwd",
-            "pwd",
-            "passphrase",
-            "pass",
-            "secret",
-            "token",
-            "key",
-        ]
-        .iter()
-        .any(|secret| name.ends_with(secret))
 }

@@ -157,7 +157,12 @@ async fn simple(
         verb.as_str(),
         "ROLLBACK" | "BEGIN" | "SAVEPOINT" | "RELEASE"
     );
-    if in_transaction && verb == "COMMIT" {
+    let last = sql.rsplit(';').next().unwrap_or_default();
+    let commits = last.trim().eq_ignore_ascii_case("COMMIT");
+    if commits && !in_transaction {
+        return says::failing("25P01", "there is no transaction in progress");
+    }
+    if commits {
         let mut faults = node.faults();
         if faults.at_commit() {
             return says::conflict();
@@ -197,7 +202,7 @@ async fn answers(
                     .insert(session.to_owned(), i32::from_be_bytes(process));
             }
             b'1' | b'2' if state.ours.load(Relaxed) => continue,
-            b'C' if state.ambiguous.swap(false, Relaxed) => {
+            b'C' if message.body.starts_with(b"COMMIT") && state.ambiguous.swap(false, Relaxed) => {
                 message = Message::error("ERROR", "40003", "result is ambiguous: error=rpc error");
             }
             b'Z' => {

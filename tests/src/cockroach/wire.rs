@@ -9,18 +9,18 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// One message: its kind, and what follows its length.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) kind: u8,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) kind: u8,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Message {
-    pub(super) fn new(kind: u8, body: Vec<u8>) -> Self {
+    pub(crate) fn new(kind: u8, body: Vec<u8>) -> Self {
         Self { kind, body }
     }
 
     /// The next one; `None` when the other side has closed.
-    pub(super) async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
+    pub(crate) async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
         let Ok(kind) = from.read_u8().await else {
             return Ok(None);
         };
@@ -30,7 +30,7 @@ impl Message {
         }))
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![self.kind];
         bytes.extend(length(&self.body));
         bytes.extend(&self.body);
@@ -38,7 +38,7 @@ impl Message {
     }
 
     /// An error as the server writes it.
-    pub(super) fn error(severity: &str, code: &str, message: &str) -> Self {
+    pub(crate) fn error(severity: &str, code: &str, message: &str) -> Self {
         let mut body = Vec::new();
         for (field, value) in [
             ('S', severity),
@@ -55,7 +55,7 @@ impl Message {
 }
 
 /// What follows a length.
-pub(super) async fn read_body(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+pub(crate) async fn read_body(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let length = from.read_u32().await?;
     let mut body = vec![0; (length as usize).saturating_sub(4)];
     from.read_exact(&mut body).await?;
@@ -63,20 +63,20 @@ pub(super) async fn read_body(from: &mut (impl AsyncRead + Unpin)) -> io::Result
 }
 
 /// The length of a message, which counts itself.
-pub(super) fn length(body: &[u8]) -> [u8; 4] {
+pub(crate) fn length(body: &[u8]) -> [u8; 4] {
     u32::try_from(body.len() + 4)
         .unwrap_or(u32::MAX)
         .to_be_bytes()
 }
 
-pub(super) fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     bytes.push(0);
     bytes
 }
 
 /// The text at the beginning, and what follows it.
-pub(super) fn take_text(body: &[u8]) -> (String, &[u8]) {
+pub(crate) fn take_text(body: &[u8]) -> (String, &[u8]) {
     let end = body
         .iter()
         .position(|byte| *byte == 0)

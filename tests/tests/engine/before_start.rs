@@ -30,8 +30,9 @@ async fn queries<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         ensure!(db.number("SELECT count(*)").await? == 1);
         ground.no_session_left().await?;
     }
+    ground.run::<DB>("CREATE TABLE entry (id INTEGER)").await?;
     let mut transaction = engine.begin().await?;
-    DB::run(&mut transaction, "CREATE TABLE entry (id INTEGER)").await?;
+    DB::run(&mut transaction, "INSERT INTO entry VALUES (1)").await?;
     transaction.commit().await?;
     ground.closed_in_good_order().await?;
 

@@ -12,6 +12,8 @@ fn settings(database: &TestDatabase, replica: &PrivateServer) -> Settings {
     let node = Settings::new()
         .url(database.url_through(replica.address()))
         .start_timeout("300ms")
+        // Who asks for the replica in the moment in which it goes away is to be told within the test's own limit.
+        .acquire_timeout("2s")
         .max_size(2)
         .min_size(2);
     Settings::new()

@@ -37,7 +37,7 @@ fn a_session_has_no_place_there() -> anyhow::Result<()> {
     says(
         &said,
         &[
-            "engine `pooled_badly`: session = \"SET TIME ZONE 'UTC'\" (builder, ",
+            "engine `pooled_badly`: session = SET … (builder, ",
             " needs a session on the server, and with pooler = pgbouncer (builder, ",
             "use ALTER ROLE",
         ],

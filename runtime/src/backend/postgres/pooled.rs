@@ -141,9 +141,9 @@ fn refuse_listen(query: &Query, settings: &EngineSettings) -> Result<(), Error> 
 async fn unit_for(
     connection: &mut PgConnection,
     query: &mut Query,
-    begun_by_hand: bool,
+    pooled: &Pooled,
 ) -> sqlx::Result<Option<Unit>> {
-    if Transactions::get_transaction_depth(connection) > 0 {
+    if Transactions::get_transaction_depth(connection) > usize::from(pooled.counts_ended) {
         return Ok(None);
     }
     // Those of a transaction that was ended without our knowledge are in another session by now.
@@ -152,7 +152,7 @@ async fn unit_for(
         return Ok(None);
     }
     query.named = false;
-    let in_transaction = begun_by_hand && in_transaction(connection).await?;
+    let in_transaction = pooled.begun_by_hand && in_transaction(connection).await?;
     Ok(Some(if in_transaction { PART } else { OWN }))
 }
 
@@ -168,7 +168,7 @@ where
     Box::pin(async_stream::try_stream! {
         let mut query = query?;
         refuse_listen(&query, &pooled.settings)?;
-        let mut unit = unit_for(connection, &mut query, pooled.begun_by_hand).await?;
+        let mut unit = unit_for(connection, &mut query, &pooled).await?;
         let mut tried_again = false;
         loop {
             if let Some(unit) = unit {

@@ -9,7 +9,8 @@ use super::source::{Source, shown_path};
 use super::surroundings::Surroundings;
 use crate::settings::error::SettingsError;
 use crate::settings::layer::Layer;
-use crate::settings::names::{self, Reach};
+use crate::settings::names;
+use crate::settings::table::{self, Written};
 
 /// The variable that names another file than `poolhouse.toml`.
 pub(super) const CONF: &str = "POOLHOUSE_CONF";
@@ -124,7 +125,7 @@ impl Environment {
         let prefix = names::variable_prefix(engine);
         for written in self.names().filter_map(|name| name.strip_prefix(&prefix)) {
             let setting = written.to_ascii_lowercase();
-            if names::reach(&setting) == Some(Reach::Everywhere) {
+            if table::find(&setting).is_some_and(|spec| spec.written == Written::Anywhere) {
                 set(&setting)?;
             }
         }
@@ -155,26 +156,29 @@ impl Environment {
                 if written.starts_with("nodes_") {
                     return None;
                 }
-                let meant = match names::reach(&written) {
-                    Some(Reach::Everywhere) => return None,
-                    Some(_) => written.as_str(),
-                    None => names::meant(&written)?,
+                let spec = match table::find(&written) {
+                    Some(spec) => spec,
+                    None => table::find(table::meant(&written, |_| true)?.name())?,
                 };
-                Some(match names::reach(meant)? {
-                    Reach::Everywhere => {
+                let setting = spec.name;
+                Some(match spec.written {
+                    Written::Anywhere if setting == written => return None,
+                    Written::Anywhere => {
                         format!(
                             "{name} is not a variable of poolhouse; did you mean {}?",
-                            names::variable(engine, meant)
+                            names::variable(engine, setting)
                         )
                     }
-                    Reach::File if meant == "url" => {
+                    Written::NotInEnvironment if setting == "url" => {
                         format!(
                             "{name} is not a variable of poolhouse; did you mean {}?",
                             names::url_variable(engine)
                         )
                     }
                     _ => {
-                        format!("{name} has no effect: `{meant}` cannot be set in the environment")
+                        format!(
+                            "{name} has no effect: `{setting}` cannot be set in the environment"
+                        )
                     }
                 })
             })

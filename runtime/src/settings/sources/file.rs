@@ -13,7 +13,9 @@ use super::source::{Source, shown_path};
 use super::surroundings::Surroundings;
 use crate::settings::error::SettingsError;
 use crate::settings::layer::Layer;
-use crate::settings::names::{self, DEFAULT_ENGINE, Reach};
+use crate::settings::names::{self, DEFAULT_ENGINE};
+use crate::settings::secrets::{self, conceal};
+use crate::settings::table::{self, Spec, Written};
 use crate::settings::value::Value;
 
 /// A file that was found, parsed and checked for names that do not exist.
@@ -46,7 +48,7 @@ impl File {
                 let path = surroundings.path(&named);
                 if !path.is_file() {
                     return Err(SettingsError::NoSuchFile {
-                        path: named,
+                        path: conceal(&named).into_owned(),
                         origin: source.to_string(),
                     });
                 }
@@ -57,7 +59,7 @@ impl File {
         let Some(path) = path else {
             return match profile {
                 Some((profile, source)) => Err(SettingsError::NoFileForProfile {
-                    profile,
+                    profile: secrets::show_name(&profile).to_owned(),
                     origin: source.to_string(),
                     directory: surroundings.directory.display().to_string(),
                 }),
@@ -87,7 +89,7 @@ impl File {
             && !profiles.contains(profile)
         {
             return Err(SettingsError::UnknownProfile {
-                profile: profile.clone(),
+                profile: secrets::show_name(profile).to_owned(),
                 origin: source.to_string(),
                 path: shown,
                 known: profiles.into_iter().collect(),
@@ -218,8 +220,7 @@ impl Reader<'_> {
                 Ok(())
             }
             other => {
-                let hint = if names::reach(other).is_some() || value.get_ref().as_table().is_none()
-                {
+                let hint = if table::find(other).is_some() || value.get_ref().as_table().is_none() {
                     "settings belong into a section: [engine] for the default engine, [engines.NAME] for others".to_owned()
                 } else {
                     did_you_mean(names::nearest(other, ["engine", "engines", "profile"]))
@@ -251,18 +252,19 @@ impl Reader<'_> {
                 }
                 continue;
             }
-            match names::reach(name) {
-                None => {
-                    let hint = did_you_mean(names::meant(name)).unwrap_or_else(|| {
-                        "the settings are listed at https://docs.rs/poolhouse".to_owned()
-                    });
+            match table::find(name).map(|spec| spec.written) {
+                None | Some(Written::AttributeOnly) => {
+                    let hint = table::meant(name, is_setter).map_or_else(
+                        || "the settings are listed at https://docs.rs/poolhouse".to_owned(),
+                        |meant| meant.hint(name),
+                    );
                     return Err(self.unknown("setting", name, &key.span(), hint));
                 }
-                Some(Reach::Code) => {
+                Some(Written::CodeOnly) => {
                     let hint = "it can be set in code only".to_owned();
                     return Err(self.unknown("setting", name, &key.span(), hint));
                 }
-                Some(Reach::Everywhere | Reach::File) => {}
+                Some(Written::Anywhere | Written::NotInEnvironment) => {}
             }
             let (line, _) = self.position(&key.span());
             let mut value = plain(value.get_ref());
@@ -321,7 +323,7 @@ impl Reader<'_> {
             path: self.shown.to_owned(),
             line,
             what,
-            name: name.to_owned(),
+            name: secrets::show_name(name).to_owned(),
             hint,
         }
     }
@@ -333,6 +335,11 @@ impl Reader<'_> {
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         (line, column)
     }
+}
+
+/// Whether a setting is one of the builder, too.
+fn is_setter(spec: &Spec) -> bool {
+    spec.written != Written::AttributeOnly
 }
 
 fn did_you_mean(name: Option<&str>) -> Option<String> {

@@ -1,6 +1,6 @@
 //! What a person sees who made a mistake: each message names the engine, the setting, its source and the cure.
 
-use super::super::Settings;
+use super::super::{EngineSettings, ProgramSettings, Settings};
 use super::{Place, at};
 
 #[test]
@@ -72,7 +72,7 @@ fn a_url_that_is_not_one() {
         Place::new()
             .variable("DATABASE_URL", "host/db")
             .error(&Settings::new()),
-        "engine `default`: `url` = host/db (environment, DATABASE_URL) is not a database URL: it has no scheme. Write one \
+        "engine `default`: `url` = *** (environment, DATABASE_URL) is not a database URL: it has no scheme. Write one \
          such as postgres://user:password@host/database, mysql://user:password@host/database or sqlite:file.db"
     );
 }
@@ -101,7 +101,15 @@ fn a_misspelt_setting_in_the_file() {
         ("maxsize", "max_size"),
         ("aquire_timeout", "acquire_timeout"),
         ("leak_afer", "leak_after"),
-        // sqlx, HikariCP, deadpool, asyncpg
+    ] {
+        let error = hint(written);
+        assert!(
+            error.contains(&format!("`{written}` here; did you mean `{ours}`?")),
+            "{error}"
+        );
+    }
+    // sqlx, HikariCP, deadpool, asyncpg
+    for (written, ours) in [
         ("max_connections", "max_size"),
         ("min_connections", "min_size"),
         ("test_before_acquire", "validate_after"),
@@ -115,7 +123,7 @@ fn a_misspelt_setting_in_the_file() {
     ] {
         let error = hint(written);
         assert!(
-            error.contains(&format!("`{written}` here; did you mean `{ours}`?")),
+            error.contains(&format!("calls `{written}` is `{ours}` in poolhouse")),
             "{error}"
         );
     }
@@ -185,7 +193,7 @@ fn a_section_that_this_run_does_not_use_is_checked_too() {
 
 #[test]
 fn a_bad_value_in_any_place() {
-    let whole = "expected a whole number from 1 to 4294967295";
+    let whole = "expected a whole number from 1 to 262143";
     let duration = "expected a duration with its unit, such as \"30s\"";
     let filed = |text: &str| Place::with_url().file("poolhouse.toml", &format!("[engine]\n{text}"));
     let set = |name: &str, value: &str| Place::with_url().variable(name, value);
@@ -223,7 +231,7 @@ fn a_bad_value_in_any_place() {
         (
             filed("acquire_timeout = 30"),
             "`acquire_timeout` = 30 (poolhouse.toml:2)",
-            duration,
+            "expected a duration above zero with its unit",
         ),
         (
             filed("lazy = 'maybe'"),
@@ -245,7 +253,11 @@ fn a_bad_value_in_any_place() {
             "`extensions` = [1]",
             "expected an array of strings",
         ),
-        (filed("session = 1"), "`session` = 1", "expected a string"),
+        (
+            filed("session = 1"),
+            "`session` = 1",
+            "expected SQL as a string",
+        ),
         (
             filed("migrations = 1"),
             "`migrations` = 1",
@@ -398,4 +410,146 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
             "POOLHOUSE_REPORTS_MIN_SIZ is not a variable of poolhouse; did you mean POOLHOUSE_REPORTS_MIN_SIZE?"
         ]
     );
+}
+
+/// Every size and every time, at its ends and beside them, from each place: it is taken, or it is an error that names it.
+#[test]
+fn the_ends_of_every_size_and_time() {
+    let sizes = [
+        "0",
+        "1",
+        "2",
+        "262142",
+        "262143",
+        "262144",
+        "2147483647",
+        "2147483648",
+        "4294967294",
+        "4294967295",
+        "4294967296",
+        "18446744073709551615",
+        "18446744073709551616",
+        "340282366920938463463374607431768211455",
+        "-1",
+    ];
+    let longest = format!("{}s", u64::MAX);
+    let times = [
+        "0s",
+        "1ns",
+        "2ns",
+        "1ms",
+        "99years",
+        "100years",
+        "1000years",
+        "584554531years",
+        "584942417355years",
+        "9999999999999999999years",
+        "off",
+        &longest,
+    ];
+    let sized = ["max_size", "min_size", "statement_cache", "worker_threads"];
+    let timed = [
+        "acquire_timeout",
+        "connect_timeout",
+        "start_timeout",
+        "idle_timeout",
+        "max_lifetime",
+        "validate_after",
+        "leak_after",
+        "close_timeout",
+        "shutdown_timeout",
+        "slow_query",
+    ];
+    let sized = sized
+        .iter()
+        .flat_map(|name| sizes.map(|value| (*name, value, value.to_owned())));
+    let timed = timed
+        .iter()
+        .flat_map(|name| times.map(|value| (*name, value, format!("'{value}'"))));
+    for (name, value, in_file) in sized.chain(timed) {
+        let variable = format!("POOLHOUSE_{}", name.to_ascii_uppercase());
+        let of_environment = Place::with_url().variable(&variable, value);
+        let of_dot_env = Place::with_url().file(".env", &format!("{variable}={value}"));
+        let of_file =
+            Place::with_url().file("poolhouse.toml", &format!("[engine]\n{name} = {in_file}"));
+        for place in [of_environment, of_dot_env, of_file] {
+            let layers = match place.layers(&Settings::new()) {
+                Ok(layers) => layers,
+                // A number that no parser of TOML takes.
+                Err(error) => {
+                    assert!(error.to_string().contains("poolhouse.toml:2"), "{error}");
+                    continue;
+                }
+            };
+            let read =
+                ProgramSettings::read(&layers).and_then(|_| EngineSettings::read(&layers, None));
+            match read {
+                Ok(settings) => {
+                    // What is taken can be counted with.
+                    let now = std::time::Instant::now();
+                    for time in [
+                        Some(settings.acquire_timeout),
+                        Some(settings.connect_timeout),
+                        Some(settings.start_timeout),
+                        settings.idle_timeout,
+                        settings.max_lifetime,
+                        Some(settings.validate_after),
+                        settings.leak_after,
+                        Some(settings.close_timeout),
+                        Some(settings.slow_query),
+                    ] {
+                        let time = time.unwrap_or_default();
+                        assert!(now.checked_add(time * 2).is_some(), "{name} = {value}");
+                    }
+                    assert!(settings.max_size <= 262_143, "{name} = {value}");
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(
+                        error.contains(&format!("`{name}`")) || error.contains("min_size"),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn durations_of_the_code_at_their_ends() {
+    use std::time::Duration;
+    for time in [
+        Duration::MAX,
+        Duration::MAX - Duration::from_nanos(1),
+        Duration::from_secs(u64::MAX),
+    ] {
+        let code = Settings::new()
+            .acquire_timeout(time)
+            .connect_timeout(time)
+            .start_timeout(time)
+            .idle_timeout(time)
+            .max_lifetime(time)
+            .validate_after(time)
+            .leak_after(time)
+            .close_timeout(time)
+            .slow_query(time)
+            .shutdown_timeout(time);
+        let settings = Place::with_url().resolve(&code).unwrap();
+        assert_eq!(settings.close_timeout, settings.acquire_timeout);
+        assert!(settings.close_timeout < Duration::from_secs(4_000_000_000));
+    }
+    for code in [
+        Settings::new().acquire_timeout(Duration::ZERO),
+        Settings::new().connect_timeout(Duration::ZERO),
+        Settings::new().start_timeout(Duration::ZERO),
+        Settings::new().max_size(u32::MAX),
+        Settings::new().max_size(0),
+        Settings::new().min_size(u32::MAX),
+    ] {
+        let error = Place::with_url().error(&code);
+        assert!(
+            error.contains("(builder, ") && error.contains("expected"),
+            "{error}"
+        );
+    }
 }

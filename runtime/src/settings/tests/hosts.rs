@@ -3,7 +3,13 @@
 use super::super::{DatabaseUrl, Hosts, Target};
 
 fn read(url: &str) -> Result<Hosts, String> {
-    Hosts::read(&DatabaseUrl::parse(url)?)
+    // MySQL's driver knows neither hosts nor ports among the parameters.
+    let knows: fn(&str) -> bool = if url.starts_with("mysql") {
+        |name| name == "ssl-mode"
+    } else {
+        |name| matches!(name, "host" | "port" | "sslmode" | "dbname" | "password")
+    };
+    Hosts::read(&DatabaseUrl::parse(url)?, knows)
 }
 
 fn urls(url: &str) -> Vec<String> {
@@ -41,6 +47,11 @@ fn ports_may_be_set_apart() {
             "postgres:///db?host=h2&port=6"
         ]
     );
+    // Written with escapes, they are the same.
+    assert_eq!(
+        urls("postgres:///db?h%6Fst=h1%2Ch2&%70ort=5%2C6"),
+        urls("postgres:///db?host=h1,h2&port=5,6")
+    );
     assert_eq!(
         urls("postgres:///db?host=%2Frun%2Fone%2Ch2"),
         ["postgres:///db?host=%2Frun%2Fone", "postgres:///db?host=h2"]
@@ -52,6 +63,13 @@ fn one_host_stays_as_it_is() {
     for url in [
         "postgres://u:p@h:5432/db?sslmode=require",
         "postgres:///db?host=/run/postgresql",
+        "postgres:///db?host=/run/postgresql&port=5433",
+        "postgres:///db?host=%2Frun%2Fpostgresql&port=5433",
+        "postgres://h:5432/db?port=5433",
+        "postgres://h/db?host=other",
+        "postgres://%2Frun%2Fpostgresql/db?port=5433",
+        "postgres://[::1]:5432/db?port=5433",
+        "mysql://h:3306/db?ssl-mode=DISABLED",
         "postgres://h",
         "sqlite::memory:",
     ] {
@@ -66,8 +84,47 @@ fn what_is_wanted_is_not_for_the_driver() {
             .unwrap();
     assert_eq!(hosts.target, Target::ReadWrite);
     assert!(hosts.random);
-    assert_eq!(hosts.list[1].url.expose(), "postgres://h2/db?a=b");
+    assert_eq!(hosts.list[1].url.expose(), "postgres://h2/db");
     assert_eq!(hosts.list[1].name, "h2");
+    let one = read("postgres:///db?host=/run&target%5Fsession_attrs=primary").unwrap();
+    assert_eq!(one.target, Target::Primary);
+    assert_eq!(one.list[0].url.expose(), "postgres:///db?host=/run");
+    assert_eq!(one.list[0].name, "/run");
+}
+
+#[test]
+fn what_the_driver_does_not_know_it_does_not_get() {
+    for (url, given, ignored) in [
+        (
+            "postgres://h/db?a=s3cret&port=1",
+            "postgres://h/db?port=1",
+            "a",
+        ),
+        (
+            "postgres://h/db?%61pi_key=s3cret",
+            "postgres://h/db",
+            "api_key",
+        ),
+        ("postgres://h1,h2/db?sas=s3cret", "postgres://h1/db", "sas"),
+        // The rest of a password.
+        (
+            "postgres://h/db?password=a&s3cret",
+            "postgres://h/db?password=a",
+            "***",
+        ),
+        ("postgres://h/db?s3 cret=1", "postgres://h/db", "***"),
+        ("mysql://h:3306/db?port=1", "mysql://h:3306/db", "port"),
+        (
+            "mysql://h:3306/db?host=x&ssl-mode=DISABLED",
+            "mysql://h:3306/db?ssl-mode=DISABLED",
+            "host",
+        ),
+        ("mysql://h1,h2/db?port=1&host=x", "mysql://h1:1/db", "host"),
+    ] {
+        let hosts = read(url).unwrap();
+        assert_eq!(hosts.list[0].url.expose(), given);
+        assert_eq!(hosts.ignored, [ignored], "{url}");
+    }
 }
 
 #[test]
@@ -82,6 +139,11 @@ fn a_mistake_is_explained() {
             "it has 2 ports for 1 host; give one for all, or one for each",
         ),
         ("postgres://h1,h2/db?port=x", "`x` is not a port"),
+        (
+            "postgres://h1,user:s3cret",
+            "what follows the `:` of a host is not a port",
+        ),
+        ("postgres://h1,h2/db?port=s3:cret", "`***` is not a port"),
         (
             "postgres://h1,,h2/db",
             "its list of hosts has an empty place",

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::names::{self, Reach, SETTINGS};
+use super::super::names;
+use super::super::table::{TABLE, Written};
 use super::super::{Flavor, ProgramSettings, Settings};
 use super::Place;
 
@@ -235,10 +236,11 @@ fn every_setting_means_the_same_in_every_place() {
 /// A name that is in the table but that nobody reads would be accepted and do nothing.
 #[test]
 fn every_setting_of_the_table_is_read() {
-    for (name, _) in SETTINGS
+    for spec in TABLE
         .iter()
-        .filter(|(_, reach)| *reach == Reach::Everywhere)
+        .filter(|spec| spec.written == Written::Anywhere)
     {
+        let name = spec.name;
         let place = Place::with_url().variable(&names::variable("default", name), "?");
         let engine = place.resolve(&Settings::new());
         let program = ProgramSettings::read(&place.layers(&Settings::new()).unwrap());
@@ -251,16 +253,19 @@ fn every_setting_of_the_table_is_read() {
 
 #[test]
 fn every_duration_survives_its_text() {
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     for duration in [
         Duration::ZERO,
         Duration::from_nanos(1),
         Duration::from_millis(86_399_999),
+        LONGEST - Duration::from_nanos(1),
+        LONGEST,
         Duration::MAX,
     ] {
         let settings = Place::with_url()
-            .resolve(&Settings::new().acquire_timeout(duration))
+            .resolve(&Settings::new().close_timeout(duration))
             .unwrap();
-        assert_eq!(settings.acquire_timeout, duration);
+        assert_eq!(settings.close_timeout, duration.min(LONGEST));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A password is in no log, no error and no `Debug`.
 
-use super::super::url::redact;
-use super::super::{DatabaseUrl, Settings};
+use super::super::secrets::{conceal, show_url};
+use super::super::{DatabaseUrl, EngineSettings, ProgramSettings, Settings};
 use super::Place;
 
 /// How each URL is shown. The secret in all of them contains `s3cret`.
@@ -27,11 +27,11 @@ fn a_url_shows_everything_but_its_secrets() {
         ),
         (
             "postgres://host/db?password=s3cret@x&a=b",
-            "postgres://host/db?password=***&a=b",
+            "postgres://host/db?password=***&a=***",
         ),
         (
             "postgres://me@host/db?password=a&s3cret&b=c",
-            "postgres://me@host/db?password=***&b=c",
+            "postgres://me@host/db?password=***&b=***",
         ),
         (
             "mysql://h/db?ssl-mode=REQUIRED&sslpassword=s3cret",
@@ -75,19 +75,86 @@ fn a_url_shows_everything_but_its_secrets() {
             "postgres://user:a:s3cret@host/db",
             "postgres://user:***@host/db",
         ),
-        // Broken.
-        ("user:s3cret@host/db", "user:***@host/db"),
-        ("s3cret@host/db", "***@host/db"),
-        ("postgres:/user:s3cret@host", "postgres:***@host"),
-        ("://user:s3cret@host", "://user:***@host"),
+        (
+            "postgres://user:a://s3cret@host/db",
+            "postgres://user:***@host/db",
+        ),
+        // The user is the password.
+        ("postgres://s3cret:s3cret@host/db", "postgres://***:***@***"),
+        // The host is forgotten.
+        ("postgres://user:s3cret@", "postgres://user:***@"),
+        ("postgres://user:s3cret", "postgres://***"),
+        ("postgres://user:s3cret/db", "postgres://***"),
+        ("postgres://user:12345678901/db", "postgres://***"),
+        ("postgres://user%3As3cret@host/db", "postgres://***@***"),
+        ("postgres://host/user:s3cret@db", "postgres://***:***@***"),
+        ("postgres://h/db;password=s3cret", "postgres://h/***"),
+        ("postgres://h/db&password=s3cret", "postgres://h/***"),
+        ("postgres://h/db#s3cret", "postgres://h/***"),
+        ("postgres://h/password%3Ds3cret", "postgres://h/***"),
+        // Parameters that nobody knows, and known ones with a secret in them.
+        ("postgres://h/db?sas=s3cret", "postgres://h/db?sas=***"),
+        (
+            "postgres://h/db?apikey=s3cret",
+            "postgres://h/db?apikey=***",
+        ),
+        ("postgres://h/db?s3cret", "postgres://h/***"),
+        (
+            "postgres://h/db?sslmode=disable&s3cret",
+            "postgres://h/db?sslmode=disable&***",
+        ),
+        (
+            "postgres://h/db?options=-c%20app.key%3Ds3cret",
+            "postgres://h/db?options=***",
+        ),
+        (
+            "postgres://h/db?options=-c app.token=s3cret",
+            "postgres://h/db?options=***",
+        ),
+        (
+            "postgres://h/db?options[app.key]=s3cret",
+            "postgres://h/db?options[app.key]=***",
+        ),
+        (
+            "postgres://h/db?dbname=postgres://u:s3cret@h",
+            "postgres://h/db?dbname=***",
+        ),
+        (
+            "sqlite:data.db?password=s3cret",
+            "sqlite:data.db?password=***",
+        ),
+        (
+            "sqlite:data.db?key=s3cret&mode=rwc",
+            "sqlite:data.db?key=***&mode=rwc",
+        ),
+        ("sqlite:password=s3cret", "sqlite:password=***"),
+        // No URLs.
+        ("user:s3cret@host/db", "***"),
+        ("user:s3cret@", "***"),
+        ("user:s3cret", "***"),
+        ("s3cret@host/db", "***"),
+        ("postgres:/user:s3cret@host", "***"),
+        ("postgres:user:s3cret@host", "***"),
+        ("://user:s3cret@host", "***"),
+        ("host=db user=me password=s3cret", "***"),
+        (
+            "host=db port=5432 password='s3:cret' sslmode=require",
+            "***",
+        ),
+        ("Server=db;User Id=me;Password=s3cret", "***"),
+        ("Data Source=tcp:db,1433;Pwd=s3cret", "***"),
+        ("s3cret", "***"),
     ] {
-        assert_eq!(redact(url), shown, "{url}");
+        assert_eq!(show_url(url), shown, "{url}");
     }
 }
 
 #[test]
 fn a_url_without_a_secret_is_shown_as_it_is() {
     for url in [
+        "postgres://h1:5432,h2:5433/db?target_session_attrs=read-write&load_balance_hosts=random",
+        "postgres://me@%2Frun%2Fpostgresql/db",
+        "mysql://host/db?ssl-mode=REQUIRED&statement-cache-capacity=10",
         "sqlite::memory:",
         "sqlite://data.db?mode=rwc",
         "sqlite:///home/me@work/data.db",
@@ -96,7 +163,7 @@ fn a_url_without_a_secret_is_shown_as_it_is() {
         "mysql://host:3306/db?charset=utf8mb4",
         "postgres://[::1]:5432/db",
     ] {
-        assert_eq!(redact(url), url);
+        assert_eq!(show_url(url), url);
         let parsed = DatabaseUrl::parse(url).unwrap();
         assert_eq!((parsed.to_string().as_str(), parsed.expose()), (url, url));
     }
@@ -131,42 +198,254 @@ fn resolved_settings_do_not_show_it() {
     }
 }
 
-/// Every way to put a URL where it does not belong, or to break the file it is in.
+/// What is meant to be a URL, and has a secret in it.
+const WRITTEN: &[&str] = &[
+    "postgres://u:s3cret@h/db",
+    "postgres://u:s3cret@",
+    "postgres://u:s3cret",
+    "postgres://h1,h2,u:s3cret/db",
+    "postgres://u%3As3cret@h/db",
+    "postgres://h/db?api_key=s3cret",
+    "postgres://h/db?unheard-of=s3cret",
+    "postgres://h/db?PassWord=s3cret",
+    "postgres://h/db?p%61ssword=s3cret",
+    "postgres://h/db?port=s3cret",
+    "postgres://h,h/db?port=s3cret:1",
+    "postgres://h/db?options=-c app.key=s3cret",
+    "user:s3cret@h",
+    "user:s3cret",
+    "host=h user=u password=s3cret",
+    "Server=h;User Id=u;Pwd=s3cret",
+    "Password=s3cret;Server=tcp:h,1433",
+    "'postgres://u:s3cret@h/db'",
+    "https://h/?token=s3cret",
+    "sqlite:a.db?key=s3cret",
+];
+
+/// Every secret in every place, and every way that it may be shown.
 #[test]
-fn errors_do_not_show_it() {
-    let url = "postgres://u:s3cret@h/db";
+fn no_setting_in_no_place_is_shown_with_its_secret() {
     let toml = |text: &str| Place::new().file("poolhouse.toml", text);
-    for (place, code) in [
-        (Place::new(), Settings::new().url("u s:s3cret@h/db")),
-        (Place::new(), Settings::new().url("s3cret@h/db")),
-        (
-            Place::new().variable("DATABASE_URL", "://u:s3cret@h"),
-            Settings::new(),
-        ),
-        (
-            Place::new().variable("POOLHOUSE_MAX_SIZE", url),
-            Settings::new().url(url),
-        ),
-        (Place::new(), Settings::new().url(url).acquire_timeout(url)),
-        (toml(&format!("[engine]\nurl = ['{url}']")), Settings::new()),
-        (toml(&format!("[engine]\nurl = '{url}")), Settings::new()),
-        (toml(&format!("[engine]\nurl = {url}")), Settings::new()),
-        (
-            toml(&format!("[engine]\nurl = '{url}'\nurl = '{url}'")),
-            Settings::new(),
-        ),
-        (
-            Place::new().file(".env", &format!("DATABASE_URL='{url}\n")),
-            Settings::new(),
-        ),
-        (
-            Place::new().file(".env", "DATABASE URL=s3cret\n"),
-            Settings::new(),
-        ),
+    for written in WRITTEN {
+        // A value in single quotes of its own is none in TOML or a shell's.
+        let quoted = written.trim_matches('\'');
+        let url = "postgres://u:s3cret@h/db";
+        let node = || Settings::new().url(*written);
+        let mut cases = vec![
+            (Place::new(), Settings::new().url(*written)),
+            (Place::new(), Settings::attribute().url(*written)),
+            (
+                Place::new().variable("DATABASE_URL", written),
+                Settings::new(),
+            ),
+            (
+                Place::new().variable("X_DATABASE_URL", written),
+                Settings::new().engine("x"),
+            ),
+            (
+                Place::new().file(".env", &format!("DATABASE_URL=\"{quoted}\"")),
+                Settings::new(),
+            ),
+            // Broken files.
+            (
+                Place::new().file(".env", &format!("DATABASE_URL='{quoted}\n")),
+                Settings::new(),
+            ),
+            (
+                Place::new().file(".env", &format!("DATABASE URL={quoted}\n")),
+                Settings::new(),
+            ),
+            (
+                Place::new().file(".env", &format!("{quoted}\n")),
+                Settings::new().url(url),
+            ),
+            (
+                toml(&format!("[engine]\nurl = '{quoted}'")),
+                Settings::new(),
+            ),
+            (
+                toml(&format!("[engine]\nurl = ['{quoted}']")),
+                Settings::new(),
+            ),
+            (toml(&format!("[engine]\nurl = '{quoted}")), Settings::new()),
+            (toml(&format!("[engine]\nurl = {quoted}")), Settings::new()),
+            (toml(&format!("{quoted}\n")), Settings::new()),
+            (toml(&format!("[engine]\n'{quoted}' = 1")), Settings::new()),
+            (toml(&format!("['{quoted}']\nurl = 'x'")), Settings::new()),
+            (
+                toml(&format!("[engine]\nurl = '{quoted}'\nurl = '{quoted}'")),
+                Settings::new(),
+            ),
+            (
+                toml(&format!("[engine.nodes.a]\nurl = '{quoted}'")),
+                Settings::new().url(url),
+            ),
+            // Nodes, and the way past a pooler.
+            (Place::new(), Settings::new().url(url).node("a", node())),
+            (Place::new(), Settings::new().url(url).direct_url(*written)),
+            (
+                Place::new().variable("POOLHOUSE_NODES_A_URL", written),
+                Settings::new().url(url),
+            ),
+            (
+                Place::new().variable("POOLHOUSE_DIRECT_URL", written),
+                Settings::new().url(url),
+            ),
+            // Where a URL does not belong.
+            (Place::new(), Settings::new().engine(*written)),
+            (Place::new(), Settings::new().env(*written)),
+            (
+                Place::new(),
+                Settings::new().url(url).node(*written, node()),
+            ),
+            (
+                toml("[engine]\nurl = 'sqlite::memory:'").variable("POOLHOUSE_PROFILE", written),
+                Settings::new(),
+            ),
+            (
+                Place::new().variable("POOLHOUSE_PROFILE", written),
+                Settings::new(),
+            ),
+            (
+                // Two words with a colon between them may be a path.
+                Place::new().variable(
+                    "POOLHOUSE_CONF",
+                    if *written == "user:s3cret" {
+                        "none"
+                    } else {
+                        written
+                    },
+                ),
+                Settings::new(),
+            ),
+        ];
+        for setting in [
+            "max_size",
+            "acquire_timeout",
+            "lazy",
+            "log_queries",
+            "pooler",
+            "migrations",
+            "application_name",
+            "session",
+            "extensions",
+            "flavor",
+        ] {
+            // Two words with a colon between them are no URL, and may be a name.
+            let is_text = matches!(setting, "application_name" | "migrations" | "extensions");
+            if is_text && *written == "user:s3cret" {
+                continue;
+            }
+            let variable = format!("POOLHOUSE_{}", setting.to_ascii_uppercase());
+            cases.push((
+                Place::new().variable(&variable, written),
+                Settings::new().url(url),
+            ));
+            cases.push((
+                toml(&format!("[engine]\n{setting} = '{quoted}'")),
+                Settings::new().url(url),
+            ));
+        }
+        for (place, code) in cases {
+            let mut shown = format!("{code:?} {code:#?}");
+            let layers = place.layers(&code);
+            match layers.and_then(|layers| {
+                ProgramSettings::read(&layers)?;
+                EngineSettings::read(&layers, None)
+            }) {
+                Ok(settings) => {
+                    let changed: Vec<_> = settings.changed().collect();
+                    shown += &format!("{settings:?} {settings:#?} {}", changed.join(" "));
+                    for (_, node) in &settings.nodes {
+                        shown += &format!("{node:?}");
+                    }
+                    for setting in ["url", "direct_url", "session", "application_name"] {
+                        shown += &settings.describe(setting);
+                    }
+                    let message = "a server says s3cret";
+                    shown += &settings.without_secrets(message).unwrap_or_default();
+                    #[cfg(feature = "postgres")]
+                    if let Err(error) = crate::Engine::<sqlx::Postgres>::new(settings) {
+                        shown += &format!("{error} {error:?}");
+                    }
+                }
+                Err(error) => shown += &format!("{error} {error:?} {error:#?}"),
+            }
+            assert!(!shown.contains("s3cret"), "{written}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn the_sql_of_a_session_is_shown_by_its_first_word() {
+    for (sql, first) in [
+        ("SET app.key = 's3cret'", "SET …"),
+        ("  select set_config('a', 's3cret', false)", "select …"),
+        ("SET a = 1; SET password TO s3cret", "SET …"),
+        ("s3cret", "***"),
+        ("'s3cret'", "***"),
     ] {
-        let error = place.resolve(&code).unwrap_err();
-        let shown = format!("{error} {error:?} {error:#?}");
+        let code = Settings::new().url("postgres://h/db").session(sql);
+        let settings = Place::new().resolve(&code).unwrap();
+        let changed: Vec<_> = settings.changed().collect();
+        let shown = format!("{code:?} {settings:?} {}", changed.join(" "));
         assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(
+            shown.contains(&format!("session = {first} (builder, ")),
+            "{shown}"
+        );
+    }
+    // What is not shown still counts.
+    let of = |sql: &str| {
+        let code = Settings::new().url("postgres://h/db").session(sql);
+        Place::new().resolve(&code).unwrap()
+    };
+    assert!(of("SET a = 1").same_as(&of("SET a = 1")).is_ok());
+    let error = of("SET a = 's3cret1'")
+        .same_as(&of("SET a = 's3cret2'"))
+        .unwrap_err();
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+}
+
+#[test]
+fn a_message_of_the_server_does_not_show_it() {
+    let settings = Place::new()
+        .resolve(
+            &Settings::new()
+                .url("postgres://u:s3%63ret@h/db?sslpassword=s3cret2")
+                .session("SET app.key = 's3cret3'; SET app.token = s3cret4"),
+        )
+        .unwrap();
+    for message in [
+        "no such thing as s3cret",
+        "the URL has s3%63ret in it",
+        "s3cret2",
+        "unterminated quoted string at or near \"'s3cret3\"",
+        "syntax error at or near \"s3cret4\"",
+    ] {
+        let shown = settings.without_secrets(message).unwrap();
+        assert!(!shown.contains("cret"), "{shown}");
+    }
+    assert_eq!(
+        settings.without_secrets("password authentication failed"),
+        None
+    );
+}
+
+#[test]
+fn other_texts_end_where_a_secret_begins() {
+    for (text, shown) in [
+        ("me@home", "me@home"),
+        ("a name", "a name"),
+        ("key", "key"),
+        ("user=me pwd=s3cret", "user=me pwd=***"),
+        ("API-KEY: s3cret", "API-KEY:***"),
+        ("my secret is = s3cret", "my secret is =***"),
+        ("p%61ssword=s3cret", "***"),
+        ("see postgres://u:s3cret@h/db", "see postgres://u:***@h/db"),
+        ("(postgres://u:s3 cret@h/db)", "(postgres://u:***@h/db)"),
+    ] {
+        assert_eq!(conceal(text), shown, "{text}");
     }
 }
 

@@ -1,16 +1,15 @@
-//! What is emitted in place of a function with mistakes: something that compiles, with the user's body in it.
+//! The last stage for a function with mistakes: code that compiles, with the user's body in it.
 //!
 //! The mistakes are then all that is shown: no missing `main`, no unresolved name, and the editor still completes in the
 //! body. Nothing here runs, because the build fails on the mistakes.
 
-use crate::expand::inner_function;
 use crate::function::{Function, is_pool};
 use crate::position::Position;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::{Attribute, FnArg, PatType, Token};
 
-pub(crate) fn mend(mut function: Function) -> TokenStream {
+pub(crate) fn fallback(mut function: Function) -> TokenStream {
     // What the attribute does not allow is left out where its absence cannot turn anything else red.
     let signature = &mut function.signature;
     signature.constness = None;
@@ -38,7 +37,7 @@ fn main(function: &Function) -> TokenStream {
     } = function;
     // The runtime attribute, which is still there, wants it.
     let asyncness = matches!(position, Position::MainUnder(_)).then_some(signature.asyncness);
-    let inner = inner_function(function, &Ident::new("__poolhouse_body", Span::call_site()));
+    let inner = function.inner(&Ident::new("__poolhouse_body", Span::call_site()));
     quote!(#(#attrs)* #visibility #asyncness fn main() { #inner })
 }
 
@@ -76,7 +75,7 @@ fn lifespan(function: &Function) -> TokenStream {
 /// Nobody calls a test, so it can be a plain function; its test attribute would not take its parameters.
 fn test(function: &Function) -> TokenStream {
     let attrs = function.attrs.iter().filter(|attr| is_neutral(attr));
-    let inner = inner_function(function, &function.signature.ident);
+    let inner = function.inner(&function.signature.ident);
     quote!(#(#attrs)* #[allow(dead_code)] #inner)
 }
 

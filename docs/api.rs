@@ -1,0 +1,757 @@
+// The public API of poolhouse, as a test of tests/structure lists it.
+
+// AcquireError
+
+#[derive(thiserror::Error)]
+pub struct AcquireError {
+    _private: (),
+}
+
+debug_as_display!(
+    Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
+    TestError
+);
+
+impl AcquireError {
+    pub fn kind(&self) -> AcquireKind {}
+    pub fn find(error: &sqlx::Error) -> Option<&Self> {}
+}
+
+// AcquireKind
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AcquireKind {
+    Closed,
+    TimedOut,
+    Connect,
+    NotStarted,
+}
+
+// AnyEngine
+
+#[cfg(feature = "any")]
+pub type AnyEngine = Engine<sqlx::Any>;
+
+// Backend
+
+pub trait Backend: Executes + sealed::Sealed {}
+
+impl Backend for Any {}
+
+impl Backend for MySql {}
+
+impl Backend for Postgres {}
+
+impl Backend for Sqlite {}
+
+// Checkout
+
+#[must_use = "a checkout that is dropped at once goes back to the pool"]
+pub struct Checkout<DB: Backend> {
+    _private: (),
+}
+
+executor!(impl <'c > for &'c mut Checkout < DB >, identity, lend);
+
+impl<DB: Backend> Deref for Checkout<DB> {
+    type Target = DB::Connection;
+}
+
+impl<DB: Backend> DerefMut for Checkout<DB> {}
+
+impl<DB: Backend> Drop for Checkout<DB> {}
+
+impl<DB: Backend> Parameter for Checkout<DB> {}
+
+impl<DB: Backend> fmt::Debug for Checkout<DB> {}
+
+// CloseReport
+
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CloseReport {
+    pub engine: String,
+    pub open: usize,
+    pub ended: Vec<EndedHolder>,
+    pub took: Duration,
+    pub left: Option<Left>,
+    pub unreachable: Option<String>,
+}
+
+impl CloseReport {
+    pub fn is_clean(&self) -> bool {}
+}
+
+impl fmt::Display for CloseReport {}
+
+// DatabaseUrl
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct DatabaseUrl {
+    _private: (),
+}
+
+impl DatabaseUrl {
+    pub fn scheme(&self) -> &str {}
+    pub fn expose(&self) -> &str {}
+}
+
+impl fmt::Debug for DatabaseUrl {}
+
+impl fmt::Display for DatabaseUrl {}
+
+// EndedHolder
+
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EndedHolder {
+    pub holder: String,
+    pub held: Duration,
+    pub session: Option<String>,
+}
+
+// Engine
+
+pub struct Engine<DB: Backend>(());
+
+executor!(impl <'c > for &'_ Engine < DB >, Engine::clone, take);
+
+impl<DB: Backend> Clone for Engine<DB> {}
+
+impl<DB: Backend> Engine<DB> {
+    #[track_caller]
+    pub fn transaction<T, E, F>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+    {}
+    #[track_caller]
+    pub fn transaction_with<T, E, F>(
+        &self,
+        options: TransactionOptions,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+    {}
+    #[track_caller]
+    pub fn scoped_transaction<T, E, F>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+    {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    pub fn name(&self) -> &str {}
+    #[track_caller]
+    pub fn acquire(
+        &self,
+    ) -> impl Future<Output = sqlx::Result<Checkout<DB>>> + Send + use<DB> {}
+    #[track_caller]
+    pub fn begin(
+        &self,
+    ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {}
+    pub fn status(&self) -> Status {}
+    #[track_caller]
+    pub fn health(
+        &self,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
+    pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {}
+    pub fn evict(&self) {}
+    pub fn server(&self) -> Option<Server> {}
+    pub fn connect_options(&self) -> OptionsOf<DB> {}
+    pub fn as_sqlx_pool(&self) -> Option<sqlx::Pool<DB>> {}
+    pub fn require_pool(&self, required: bool) {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    pub fn node(&self, name: &str) -> Result<Self, Error> {}
+    #[must_use]
+    pub fn reader(&self) -> Self {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    pub fn start_connection_pool(
+        &self,
+    ) -> impl Future<Output = Result<(), Error>> + Send + '_ {}
+    pub fn close_connection_pool(
+        &self,
+    ) -> impl Future<Output = CloseReport> + Send + '_ {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    pub fn test_databases(
+        &self,
+    ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
+    pub fn remove_test_databases(
+        &self,
+    ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
+}
+
+impl<DB: Backend> ErasedEngine for Engine<DB> {}
+
+impl<DB: Backend> Parameter for Engine<DB> {}
+
+impl<DB: Backend> fmt::Debug for Engine<DB> {}
+
+// Error
+
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    Settings(Box<SettingsError>),
+    Start(Box<StartError>),
+    Acquire(AcquireError),
+    Usage(UsageError),
+    Test(Box<TestError>),
+    Database(sqlx::Error),
+}
+
+debug_as_display!(
+    Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
+    TestError
+);
+
+impl From<AcquireError> for sqlx::Error {}
+
+impl From<Error> for io::Error {}
+
+impl From<Error> for sqlx::Error {}
+
+impl From<SettingsError> for Error {}
+
+impl From<StartError> for Error {}
+
+impl From<TestError> for Error {}
+
+impl From<TransactionError> for sqlx::Error {}
+
+impl std::error::Error for Told {}
+
+// Health
+
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Health {
+    pub latency: Duration,
+    pub status: Status,
+}
+
+// IntoDuration
+
+pub trait IntoDuration {}
+
+impl IntoDuration for &str {}
+
+impl IntoDuration for Duration {}
+
+impl IntoDuration for String {}
+
+// IsolationLevel
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsolationLevel {
+    ReadUncommitted,
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+impl fmt::Display for IsolationLevel {}
+
+// Left
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Left {
+    NotStarted,
+    Shared,
+}
+
+// MySqlEngine
+
+#[cfg(feature = "mysql")]
+pub type MySqlEngine = Engine<sqlx::MySql>;
+
+// Outcome
+
+pub trait Outcome: Sized {}
+
+impl Outcome for () {}
+
+impl Outcome for ExitCode {}
+
+impl<T, E: From<Error>> Outcome for Result<T, E> {}
+
+// Parameter
+
+pub trait Parameter: Sized + Send + 'static {}
+
+impl Parameter for Shutdown {}
+
+impl<DB: Backend> Parameter for Checkout<DB> {}
+
+impl<DB: Backend> Parameter for Engine<DB> {}
+
+impl<DB: Backend> Parameter for sqlx::Pool<DB> {}
+
+// PgEngine
+
+#[cfg(feature = "postgres")]
+pub type PgEngine = Engine<sqlx::Postgres>;
+
+// Seeded
+
+pub trait Seeded {}
+
+impl Seeded for () {}
+
+impl<E: fmt::Display> Seeded for Result<(), E> {}
+
+// Server
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Server {
+    pub kind: &'static str,
+    pub version: String,
+}
+
+// Settings
+
+#[derive(Clone)]
+pub struct Settings {
+    _private: (),
+}
+
+impl Default for Settings {}
+
+impl Settings {
+    #[must_use]
+    pub fn new() -> Self {}
+}
+
+impl Settings {
+    #[must_use]
+    pub fn node(self, name: impl Into<String>, settings: Settings) -> Self {}
+}
+
+impl Settings {
+    #[track_caller]
+    #[must_use]
+    pub fn before_connect<O, F, Fut, E>(self, prepare: F) -> Self
+    where
+        O: Send + 'static,
+        F: Fn(O) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, E>> + Send + 'static,
+        E: Into<BoxDynError> + 'static,
+    {}
+}
+
+impl Settings {
+    #[track_caller]
+    #[must_use]
+    pub fn engine(self, name: impl Into<String>) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn url(self, url: impl Into<String>) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn env(self, variable: impl Into<String>) -> Self {}
+}
+
+impl Settings {
+    #[track_caller]
+    #[must_use]
+    pub fn isolation(self, isolation: impl Into<String>) -> Self {}
+}
+
+impl Settings {
+    #[track_caller]
+    #[must_use]
+    pub fn max_size(self, connections: u32) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn min_size(self, connections: u32) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn acquire_timeout(self, limit: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn connect_timeout(self, limit: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn start_timeout(self, limit: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn idle_timeout(self, limit: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn max_lifetime(self, limit: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn validate_after(self, idle: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn leak_after(self, held: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn close_timeout(self, limit: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn lazy(self, lazy: bool) -> Self {}
+}
+
+impl Settings {
+    #[track_caller]
+    #[must_use]
+    pub fn migrations(self, directory: impl Into<PathBuf>) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn migrator(
+        self,
+        migrator: impl Borrow<Migrator> + Send + Sync + 'static,
+    ) -> Self {}
+}
+
+impl Settings {
+    #[track_caller]
+    #[must_use]
+    pub fn pooler(self, pooler: impl Into<String>) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn direct_url(self, url: impl Into<String>) -> Self {}
+}
+
+impl Settings {
+    #[track_caller]
+    #[must_use]
+    pub fn shutdown_timeout(self, limit: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn signals(self, listen: bool) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn flavor(self, flavor: impl Into<String>) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn worker_threads(self, threads: usize) -> Self {}
+}
+
+impl Settings {
+    #[track_caller]
+    #[must_use]
+    pub fn statement_cache(self, statements: u32) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn application_name(self, name: impl Into<String>) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn session(self, sql: impl Into<String>) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn connect_with<O: 'static>(
+        self,
+        change: impl Fn(O) -> O + Send + Sync + 'static,
+    ) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn extensions<N: Into<String>>(
+        self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn log_queries(self, level: impl Into<String>) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn slow_query(self, threshold: impl IntoDuration) -> Self {}
+}
+
+impl fmt::Debug for Settings {}
+
+// SettingsError
+
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    NoUrl {
+        engine: String,
+        looked: String,
+        variable: String,
+        section: String,
+        attribute: String,
+    },
+    UnknownEngine {
+        engine: String,
+        origin: String,
+        known: String,
+        hint: String,
+        variable: String,
+    },
+    NodeWithoutUrl { engine: String, node: String, variable: String },
+    MalformedUrl {
+        engine: String,
+        setting: &'static str,
+        url: String,
+        origin: String,
+        reason: &'static str,
+    },
+    BadValue {
+        engine: String,
+        setting: &'static str,
+        value: String,
+        origin: String,
+        accepts: &'static str,
+    },
+    MinAboveMax { engine: String, min_size: String, max_size: String },
+    NoSession { engine: String, setting: String, pooler: String, cure: &'static str },
+    Differ { engine: String, differences: String },
+    ConnectWith {
+        engine: String,
+        setting: &'static str,
+        origin: String,
+        given: &'static str,
+        wanted: &'static str,
+    },
+    Migrations { engine: String, migrations: String, reason: String },
+    Syntax { path: String, line: usize, column: usize, message: String },
+    UnknownName {
+        path: String,
+        line: usize,
+        what: &'static str,
+        name: String,
+        hint: String,
+    },
+    Unreadable { path: String, reason: String },
+    NoSuchFile { path: String, origin: String },
+    UnknownProfile { profile: String, origin: String, path: String, known: Vec<String> },
+    NoFileForProfile { profile: String, origin: String, directory: String },
+    DotEnv { path: String, line: usize },
+    NotUnicode { variable: String },
+}
+
+debug_as_display!(
+    Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
+    TestError
+);
+
+// Shutdown
+
+#[derive(Clone, Debug)]
+pub struct Shutdown(());
+
+impl Parameter for Shutdown {}
+
+impl Shutdown {
+    pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {}
+    pub fn is_set(&self) -> bool {}
+    pub fn token(&self) -> CancellationToken {}
+}
+
+// SqliteEngine
+
+#[cfg(feature = "sqlite")]
+pub type SqliteEngine = Engine<sqlx::Sqlite>;
+
+// StartError
+
+#[derive(Clone, thiserror::Error)]
+pub struct StartError {
+    _private: (),
+}
+
+debug_as_display!(
+    Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
+    TestError
+);
+
+// Status
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    pub max: usize,
+    pub size: usize,
+    pub idle: usize,
+    pub in_use: usize,
+    pub waiting: usize,
+    pub acquired: u64,
+    pub acquired_empty: u64,
+    pub cancelled: u64,
+    pub timed_out: u64,
+    pub wait_time: Duration,
+    pub opened: u64,
+    pub closed_lifetime: u64,
+    pub closed_idle: u64,
+    pub broken: u64,
+}
+
+impl fmt::Display for Status {}
+
+// TestDatabase
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TestDatabase {
+    pub name: String,
+    pub state: TestDatabaseState,
+}
+
+impl fmt::Display for TestDatabase {}
+
+// TestDatabaseState
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TestDatabaseState {
+    Template,
+    Ready,
+    InUse,
+    Left,
+    Kept,
+}
+
+// TestError
+
+#[derive(Clone, thiserror::Error)]
+pub struct TestError {
+    _private: (),
+}
+
+debug_as_display!(
+    Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
+    TestError
+);
+
+// Transaction
+
+#[derive(Debug)]
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct Transaction<DB: Backend> {
+    _private: (),
+}
+
+executor!(impl <'c > for &'c mut Transaction < DB >, identity, lend_inside);
+
+impl<DB: Backend> Deref for Transaction<DB> {
+    type Target = DB::Connection;
+}
+
+impl<DB: Backend> DerefMut for Transaction<DB> {}
+
+impl<DB: Backend> Drop for Transaction<DB> {}
+
+impl<DB: Backend> Transaction<DB> {
+    pub async fn transaction<T, E, F>(&mut self, work: F) -> Result<T, E>
+    where
+        E: From<sqlx::Error>,
+        F: for<'t> FnOnce(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>>,
+    {}
+    pub fn begin_nested(
+        &mut self,
+    ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {}
+    pub fn commit(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {}
+    pub fn rollback(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {}
+}
+
+// TransactionError
+
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    RetriesRanOut { engine: String, attempts: usize, last: String },
+    OutcomeUnknown { engine: String, last: String, cause: Box<sqlx::Error> },
+    Unsupported { engine: String, database: &'static str, option: &'static str },
+    CancelledInside,
+    AfterConflict { last: String },
+    InUse { engine: String },
+}
+
+debug_as_display!(
+    Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
+    TestError
+);
+
+impl TransactionError {
+    pub fn find(error: &sqlx::Error) -> Option<&Self> {}
+}
+
+// TransactionOptions
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct TransactionOptions {
+    _private: (),
+}
+
+impl Default for TransactionOptions {}
+
+impl TransactionOptions {
+    pub fn new() -> Self {}
+    pub fn isolation(mut self, level: IsolationLevel) -> Self {}
+    pub fn read_only(mut self) -> Self {}
+    pub fn deferrable(mut self) -> Self {}
+    pub fn retries(mut self, retries: usize) -> Self {}
+}
+
+// UsageError
+
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum UsageError {
+    NoRuntime { engine: String },
+    NotStarted { engine: String },
+    OnSqlx { engine: String },
+    UnknownNode {
+        engine: String,
+        node: String,
+        known: String,
+        hint: String,
+        section: String,
+    },
+    Listen { engine: String, pooler: String },
+    Runtime { reason: String },
+}
+
+debug_as_display!(
+    Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
+    TestError
+);
+
+// closed
+
+pub async fn closed() {}
+
+// engine_finder
+
+#[track_caller]
+pub fn engine_finder<DB: Backend>() -> Result<Engine<DB>, Error> {}
+
+// engine_finder_with
+
+#[track_caller]
+pub fn engine_finder_with<DB: Backend>(
+    settings: &Settings,
+) -> Result<Engine<DB>, Error> {}
+
+// sqlx
+
+pub use sqlx;
+
+// with_pool
+
+pub use poolhouse_macros::with_pool;
+

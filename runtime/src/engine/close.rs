@@ -1,0 +1,162 @@
+//! Closing an engine's pool, and its nodes with it.
+
+use std::future::Future;
+use std::mem;
+use std::sync::Arc;
+
+use futures_util::future::{join, join_all};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::instrument::WithSubscriber;
+
+use super::Engine;
+use super::phase::{Closing, Phase, Start, Started};
+use crate::backend::Backend;
+use crate::background;
+use crate::pool::{CloseReport, Left, Pool};
+
+impl<DB: Backend> Engine<DB> {
+    /// Closes the pool and its nodes, side by side: new checkouts are refused and waiting ones are told at once, idle
+    /// connections are closed, the others have up to `close_timeout` (default 10 s) to come back, and what is left then is
+    /// ended on the server, where there is one. It never hangs, and never panics.
+    ///
+    /// A start that is still under way is cancelled. A close that is under way is joined: its report comes back. A pool that
+    /// is not started is left alone, and the report says so.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, the close goes on in the background; [`closed`](crate::closed) waits for it.
+    pub fn close_connection_pool(&self) -> impl Future<Output = CloseReport> + Send + '_ {
+        async move { self.close(&CancellationToken::new()).await }
+    }
+
+    /// Closes the pool if this is its last owner. `force` ends the waiting.
+    pub(crate) async fn close(&self, force: &CancellationToken) -> CloseReport {
+        match self.begin_close() {
+            Begun::Left(left) => self.left(left),
+            Begun::CancelsStart(start) => {
+                let limit = self.connector().settings.close_timeout;
+                let over = async {
+                    // Timers are those of a runtime.
+                    if Handle::try_current().is_ok() {
+                        let _ = tokio::time::timeout(limit, start.over()).await;
+                    } else {
+                        start.over().await;
+                    }
+                };
+                force.run_until_cancelled(over).await;
+                self.left(Left::StartCancelled)
+            }
+            Begun::Closes(closing) => match closing.report(force).await {
+                Some(report) => report,
+                None => self.left(Left::NotStarted),
+            },
+        }
+    }
+
+    /// Takes the first step of a close, in which nothing waits: from here on every use is refused. The rest is done in a
+    /// task.
+    pub(crate) fn begin_close(&self) -> Begun {
+        let mut phase = self.phase_mut();
+        match &mut *phase {
+            Phase::Configured(_) | Phase::Closed(_) => return Begun::Left(Left::NotStarted),
+            Phase::Closing { closing, .. } => return Begun::Closes(Arc::clone(closing)),
+            Phase::Starting { start, .. } => {
+                start.close();
+                return Begun::CancelsStart(Arc::clone(start));
+            }
+            Phase::Started(Started { owners, .. }) if *owners > 1 => {
+                *owners -= 1;
+                return Begun::Left(Left::Shared);
+            }
+            Phase::Started(_) => {}
+        }
+        let closing = Closing::new();
+        let connector = Arc::clone(phase.connector());
+        let before = mem::replace(
+            &mut *phase,
+            Phase::Closing {
+                connector,
+                closing: Arc::clone(&closing),
+            },
+        );
+        let nodes = self.0.nodes.begin_close();
+        drop(phase);
+        let Phase::Started(started) = before else {
+            unreachable!("the others have returned above");
+        };
+        let begun = BegunClose {
+            engine: Some(self.clone()),
+            name: self.0.name.clone(),
+            closing: Arc::clone(&closing),
+        };
+        let span = tracing::info_span!("close_connection_pool", engine = %self.0.name);
+        let run = Box::pin(begun.run(started.pool, nodes));
+        let run = background::track(run.instrument(span).with_current_subscriber());
+        // On the caller's runtime, which is the one that is known to run.
+        Handle::try_current().unwrap_or(started.runtime).spawn(run);
+        drop(started.at_end);
+        Begun::Closes(closing)
+    }
+
+    fn left(&self, left: Left) -> CloseReport {
+        let report = CloseReport::left(&self.0.name, left);
+        tracing::info!(engine = %self.0.name, "{report}");
+        report
+    }
+}
+
+/// What the first step of a close has come to.
+pub(crate) enum Begun {
+    /// There is nothing to close.
+    Left(Left),
+    /// A start that was under way is cancelled.
+    CancelsStart(Arc<Start>),
+    /// The close is under way.
+    Closes(Arc<Closing>),
+}
+
+/// The task of a close. However it ends, the engine is closed then and those who wait are told.
+struct BegunClose<DB: Backend> {
+    /// `None` at the end, before those who wait are told: they may look who still has the engine.
+    engine: Option<Engine<DB>>,
+    name: String,
+    closing: Arc<Closing>,
+}
+
+impl<DB: Backend> BegunClose<DB> {
+    async fn run(mut self, pool: Pool<DB>, nodes: Vec<Arc<Closing>>) {
+        let force = self.closing.force();
+        let nodes = join_all(nodes.iter().map(|node| node.report(force)));
+        let (report, _) = join(pool.close(force), nodes).await;
+        if report.is_clean() {
+            tracing::info!(engine = %self.name, "{report}");
+        } else {
+            tracing::warn!(engine = %self.name, "{report}");
+        }
+        self.is_over(report);
+    }
+
+    fn is_over(&mut self, report: CloseReport) {
+        let Some(engine) = self.engine.take() else {
+            return;
+        };
+        let mut phase = engine.phase_mut();
+        if let Phase::Closing { connector, closing } = &*phase
+            && Arc::ptr_eq(closing, &self.closing)
+        {
+            *phase = Phase::Closed(Arc::clone(connector));
+        }
+        drop(phase);
+        drop(engine);
+        self.closing.is_over(report);
+    }
+}
+
+impl<DB: Backend> Drop for BegunClose<DB> {
+    /// After a close that its runtime has cut off, what is open ends with its tasks.
+    fn drop(&mut self) {
+        self.is_over(CloseReport::left(&self.name, Left::NotStarted));
+    }
+}

@@ -1,0 +1,140 @@
+//! The health check: a sign of life from the server within a limit, or which of the two keeps it from coming.
+
+use std::future::Future;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use sqlx::Connection;
+use sqlx::pool::PoolConnection;
+use tokio::time::timeout_at;
+
+use super::Engine;
+use crate::backend::Backend;
+use crate::error::{AcquireError, Error};
+use crate::pool::{Holder, Status};
+
+/// The limit of [`Engine::health`]. Probes of orchestrators and load balancers give up after 1 to 10 seconds.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What [`Engine::health`] found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// From asking for a connection to the server's answer.
+    pub latency: Duration,
+    /// The pool at that moment.
+    pub status: Status,
+}
+
+impl<DB: Backend> Engine<DB> {
+    /// Asks the server for a sign of life, over a connection of the pool, for up to 5 seconds or `acquire_timeout` if that
+    /// is shorter.
+    ///
+    /// # Errors
+    ///
+    /// As [`health_within`](Engine::health_within).
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point.
+    #[track_caller]
+    pub fn health(&self) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {
+        let limit = LIMIT.min(self.connector().settings.acquire_timeout);
+        self.check_health(limit, Location::caller())
+    }
+
+    /// Asks the server for a sign of life, over a connection of the pool, and gives up at the limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Acquire`] with its kind: [`TimedOut`](crate::AcquireKind::TimedOut) when all connections were in use up to
+    /// the limit, which says nothing about the server; [`NoAnswer`](crate::AcquireKind::NoAnswer) when the server gave no
+    /// answer; and the others as [`acquire`](Engine::acquire). [`Error::Database`] when it answered with an error.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point.
+    #[track_caller]
+    pub fn health_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {
+        self.check_health(limit, Location::caller())
+    }
+
+    fn check_health(
+        &self,
+        limit: Duration,
+        place: &'static Location<'static>,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {
+        let engine = self.clone();
+        async move {
+            let begun = Instant::now();
+            let is_asked = AtomicBool::new(false);
+            let ask = engine.ask(begun, place, &is_asked);
+            let Some(until) = begun.checked_add(limit) else {
+                return ask.await;
+            };
+            let answer = timeout_at(until.into(), ask).await;
+            answer.unwrap_or_else(|_| Err(engine.unhealthy(limit, is_asked.into_inner()).into()))
+        }
+    }
+
+    /// `is_asked` is set while a connection is there and its server is to answer.
+    async fn ask(
+        &self,
+        begun: Instant,
+        place: &'static Location<'static>,
+        is_asked: &AtomicBool,
+    ) -> Result<Health, Error> {
+        // A checkout of a `sqlx::Pool` hides that it is the server that it waits for.
+        let idle = self.as_sqlx_pool().and_then(|pool| pool.try_acquire());
+        is_asked.store(idle.is_some(), Relaxed);
+        if let Some(idle) = idle {
+            let mut asked = Asked(Some(idle));
+            if let Some(connection) = &mut asked.0 {
+                connection.ping().await?;
+            }
+            asked.has_answered();
+        } else {
+            let mut checkout = self.checkout(Holder::Code(place)).await?;
+            is_asked.store(true, Relaxed);
+            checkout
+                .run(|connection, _| Box::pin(connection.ping()))
+                .await?;
+        }
+        Ok(Health {
+            latency: begun.elapsed(),
+            status: self.status(),
+        })
+    }
+
+    /// Which of the two kept the answer from coming.
+    fn unhealthy(&self, limit: Duration, is_asked: bool) -> AcquireError {
+        let settings = &self.connector().settings;
+        let status = self.status();
+        if !is_asked && status.max > 0 && status.in_use >= status.max {
+            AcquireError::busy(settings, limit, &status)
+        } else {
+            AcquireError::no_answer(settings, limit)
+        }
+    }
+}
+
+/// A connection of a `sqlx::Pool` that is asked. One that does not answer does not go back.
+struct Asked<DB: Backend>(Option<PoolConnection<DB>>);
+
+impl<DB: Backend> Asked<DB> {
+    fn has_answered(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl<DB: Backend> Drop for Asked<DB> {
+    fn drop(&mut self) {
+        if let Some(silent) = self.0.take() {
+            drop(silent.detach());
+        }
+    }
+}

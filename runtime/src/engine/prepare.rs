@@ -1,0 +1,178 @@
+//! What happens once on a new pool, before anyone uses it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::migrate::{MigrateError, Migrator};
+
+use super::Server;
+use crate::backend::{self, Backend, MigrationsLock};
+use crate::error::{Error, StartError};
+use crate::pool::{self, Checkout, Connector, Holder, Pool};
+use crate::settings::{EngineSettings, SharedMigrator, conceal};
+
+/// What happens once on a new pool, before anyone uses it: the server's version, extensions, migrations.
+pub(super) async fn prepare<DB: Backend>(
+    pool: &Pool<DB>,
+    connector: &Arc<Connector<DB>>,
+) -> Result<Option<Server>, Error> {
+    let settings = &connector.settings;
+    let migrator = settings.migrator().await?;
+    let changes_nothing = migrator.is_none() && settings.extensions.is_empty();
+    if settings.lazy && changes_nothing {
+        return Ok(None);
+    }
+    if changes_nothing
+        && !connector.is_to_look_for_pooler()
+        && let Some(version) = connector.known_version()
+    {
+        connector.note_version(&version);
+        let kind = connector.dialect().name;
+        return Ok(Some(Server { kind, version }));
+    }
+    let mut checkout = pool.checkout(Holder::Engine).await?;
+    let version = match connector.known_version() {
+        Some(version) => version,
+        None => {
+            checkout
+                .run(|connection, _| DB::text(connection, connector.dialect().version))
+                .await?
+        }
+    };
+    checkout
+        .run(|connection, _| Box::pin(connector.look_for_pooler(connection)))
+        .await?;
+    connector.note_version(&version);
+    if migrator.is_some() || !settings.extensions.is_empty() {
+        if let Some(direct) = pool::open_direct(connector).await? {
+            checkout = direct;
+        }
+        create_extensions(&mut checkout, connector).await;
+    }
+    if let Some(migrator) = migrator {
+        migrate(checkout, connector, &migrator).await?;
+    }
+    let kind = connector.dialect().name;
+    Ok(Some(Server { kind, version }))
+}
+
+async fn create_extensions<DB: Backend>(checkout: &mut Checkout<DB>, connector: &Connector<DB>) {
+    let settings = &connector.settings;
+    if let Some(create) = connector.dialect().create_extension {
+        for extension in &settings.extensions {
+            let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(create(extension)));
+            if let Err(error) = checkout
+                .run(|connection, _| DB::execute(connection, statement))
+                .await
+            {
+                // Most often a right is missing, and the extension is there already or not needed yet.
+                let (extension, error) = (conceal(extension), error.to_string());
+                let error = conceal(&error);
+                tracing::warn!(engine = %settings.engine, %extension, %error, "the extension could not be created");
+            }
+        }
+    } else if !settings.extensions.is_empty() {
+        tracing::warn!(
+            engine = %settings.engine,
+            "{} has no extensions to create: {}",
+            connector.dialect().name,
+            settings.describe("extensions"),
+        );
+    }
+}
+
+async fn migrate<DB: Backend>(
+    mut checkout: Checkout<DB>,
+    connector: &Connector<DB>,
+    migrator: &SharedMigrator,
+) -> Result<(), Error> {
+    let settings = &connector.settings;
+    let lock = connector.dialect().migrations_lock;
+    let to_run = migrator.clone();
+    let run = checkout.run(|connection, _| {
+        let work = async move {
+            match lock {
+                MigrationsLock::Driver => DB::migrate(connection, &to_run).await?,
+                MigrationsLock::Queries { take, give_back } => {
+                    must_be_one(DB::number(connection, take).await?)?;
+                    DB::migrate(connection, &to_run).await?;
+                    must_be_one(DB::number(connection, give_back).await?)?;
+                }
+                MigrationsLock::Nothing => DB::migrate(connection, &to_run.unlocked()).await?,
+            }
+            Ok(())
+        };
+        Box::pin(work)
+    });
+    let Err(error) = run.await else {
+        return Ok(());
+    };
+    // A failed run keeps its locks until its session ends.
+    checkout.discard();
+    let place = place_of::<DB>(settings, migrator, &error);
+    Err(StartError::migrations(settings, place.as_deref(), &error).into())
+}
+
+fn must_be_one(answer: i64) -> sqlx::Result<()> {
+    if answer == 1 {
+        return Ok(());
+    }
+    let lost = "the server did not give the lock under which migrations run, or did not keep it";
+    Err(sqlx::Error::Protocol(lost.to_owned()))
+}
+
+/// The file of the migration that failed, with the line when the server tells.
+fn place_of<DB: Backend>(
+    settings: &EngineSettings,
+    migrator: &Migrator,
+    error: &sqlx::Error,
+) -> Option<String> {
+    let sqlx::Error::Migrate(error) = error else {
+        return None;
+    };
+    let MigrateError::ExecuteMigration(error, version) = error.as_ref() else {
+        return None;
+    };
+    let migration = migrator.iter().find(|migration| {
+        migration.version == *version && !migration.migration_type.is_down_migration()
+    })?;
+    let file = settings.migration_file(migration);
+    Some(
+        match backend::error_line::<DB>(error, migration.sql.as_str()) {
+            Some(line) => format!("{file}, line {line}"),
+            None => file,
+        },
+    )
+}
+
+pub(super) fn report_start<DB: Backend>(
+    pool: &Pool<DB>,
+    connector: &Connector<DB>,
+    server: Option<&Server>,
+    begun: Instant,
+) {
+    // To write the line takes a test longer than to find out that nobody hears it. Asked for an event, because some
+    // subscribers hear nothing else.
+    if !tracing::event_enabled!(tracing::Level::INFO) {
+        return;
+    }
+    let settings = &connector.settings;
+    let (kind, version) = match server {
+        Some(server) => (server.kind, server.version.as_str()),
+        None => (connector.dialect().name, "(not asked yet)"),
+    };
+    let status = pool.status();
+    let took = std::time::Duration::from_millis(
+        u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    );
+    let changed: Vec<String> = settings.changed().collect();
+    tracing::info!(
+        engine = %settings.engine,
+        "engine `{}`: pool started on {kind} {version} in {}, {} of {} connections open; {}",
+        settings.engine,
+        humantime::format_duration(took),
+        status.size,
+        status.max,
+        changed.join(", "),
+    );
+}

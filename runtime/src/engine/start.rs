@@ -1,0 +1,417 @@
+//! Starting an engine's pool, and its nodes with it.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError, RwLockWriteGuard, Weak};
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::instrument::WithSubscriber;
+
+use super::nodes::Configured;
+use super::phase::{Closing, Failure, Outcome, Phase, Start, Started, Whole};
+use super::prepare::{prepare, report_start};
+use super::{Engine, Server, Shared};
+use crate::backend::Backend;
+use crate::background;
+use crate::error::{Error, StartError, UsageError};
+use crate::pool::{Connector, Pool};
+use crate::settings::EngineSettings;
+
+/// What a pool stands on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// The engine's own places.
+    #[default]
+    Own,
+    /// A `sqlx::Pool`, because a parameter asks for one.
+    Sqlx,
+}
+
+impl<DB: Backend> Engine<DB> {
+    /// Starts the pool: connects, creates `extensions`, runs `migrations`. From now on every query uses it.
+    ///
+    /// Starting a started pool shares it; it is closed when as many have called
+    /// [`close_connection_pool`](Engine::close_connection_pool). Of several who start it at the same moment one starts it,
+    /// and the others wait for that and share it.
+    ///
+    /// # Errors
+    ///
+    /// The server could not be reached within `start_timeout` (default 30 s), rejected us, or a migration failed; or a
+    /// close came in between. Nothing stays open.
+    ///
+    /// # Cancellation
+    ///
+    /// The start is cancelled when everyone who waits for it is gone. What was opened, nodes included, is then closed in
+    /// the background; [`closed`](crate::closed) waits for that.
+    pub fn start_connection_pool(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
+        async move {
+            let settings = Arc::clone(&self.connector().settings);
+            self.start_with(settings, Base::Own).await
+        }
+    }
+
+    /// Starts the pool with these settings, or shares one that was started with the same.
+    pub(crate) async fn start_with(
+        &self,
+        settings: Arc<EngineSettings>,
+        base: Base,
+    ) -> Result<(), Error> {
+        if Handle::try_current().is_err() {
+            return Err(UsageError::NoRuntime {
+                engine: self.0.name.clone(),
+            }
+            .into());
+        }
+        let mut configured = None;
+        loop {
+            match self.enter(&settings, base, &mut configured)? {
+                Entered::Shares => return Ok(()),
+                Entered::Waits(waiting) => match waiting.outcome().await {
+                    Outcome::Started => return Ok(()),
+                    Outcome::Failed(failure) => {
+                        if let Some(error) = failure.error() {
+                            return Err(error);
+                        }
+                    }
+                    Outcome::Cancelled => return Err(StartError::cancelled(&settings).into()),
+                },
+                Entered::After(start) => drop(start.over().await),
+                Entered::AfterClose(closing) => {
+                    closing.report(&CancellationToken::new()).await;
+                }
+                Entered::NotConfigured => configured = Some(Configured::new(&settings)?),
+            }
+        }
+    }
+
+    /// Shares the started pool, joins a start, or begins one.
+    fn enter(
+        &self,
+        settings: &Arc<EngineSettings>,
+        base: Base,
+        configured: &mut Option<Configured<DB>>,
+    ) -> Result<Entered<DB>, Error> {
+        let mut phase = self.phase_mut();
+        match &mut *phase {
+            Phase::Started(Started {
+                pool,
+                owners,
+                connector,
+                ..
+            }) => {
+                settings.same_as(&connector.settings)?;
+                if base == Base::Sqlx && pool.as_sqlx().is_none() {
+                    return Err(StartError::not_on_sqlx(settings).into());
+                }
+                *owners += 1;
+                Ok(Entered::Shares)
+            }
+            Phase::Starting {
+                connector, start, ..
+            } => {
+                if !start.is_cancelled() {
+                    settings.same_as(&connector.settings)?;
+                    if base == Base::Sqlx && !start.is_on_sqlx() {
+                        return Err(StartError::not_on_sqlx(settings).into());
+                    }
+                    if start.join() {
+                        return Ok(Entered::Waits(Waiting::new(self, start)));
+                    }
+                }
+                Ok(Entered::After(Arc::clone(start)))
+            }
+            Phase::Closing { closing, .. } => Ok(Entered::AfterClose(Arc::clone(closing))),
+            Phase::Configured(known) | Phase::Closed(known) => {
+                let before = Arc::clone(known);
+                // A driver's options also hold what it has read elsewhere, such as a password file. They are read again for
+                // each start but the first.
+                let is_configured = matches!(&*phase, Phase::Configured(_))
+                    && Arc::ptr_eq(&before.settings, settings);
+                let connector = match configured.take() {
+                    Some(configured) => self.0.nodes.set(configured),
+                    None if is_configured => Arc::clone(&before),
+                    None => return Ok(Entered::NotConfigured),
+                };
+                Ok(Entered::Waits(
+                    self.begin_start(phase, connector, before, base),
+                ))
+            }
+        }
+    }
+
+    /// Begins a start in a task of its own.
+    fn begin_start(
+        &self,
+        mut phase: RwLockWriteGuard<'_, Phase<DB>>,
+        connector: Arc<Connector<DB>>,
+        before: Arc<Connector<DB>>,
+        base: Base,
+    ) -> Waiting<DB> {
+        let start = Start::new(base);
+        let waiting = Waiting::new(self, &start);
+        let was_closed = phase.is_closed();
+        *phase = Phase::Starting {
+            connector: Arc::clone(&connector),
+            start: Arc::clone(&start),
+            before,
+            was_closed,
+        };
+        drop(phase);
+        let span = tracing::info_span!("start_connection_pool", engine = %self.0.name);
+        let begun = BegunStart {
+            engine: Some(self.clone()),
+            start,
+        };
+        // Boxed, because it is large and each of what follows moves it.
+        let run = Box::pin(begun.run(connector, base));
+        tokio::spawn(run.instrument(span).with_current_subscriber());
+        waiting
+    }
+
+    /// Waits until no cancelled start and no close is under way.
+    pub(crate) async fn settled(&self) {
+        loop {
+            let under_way = match &*self.phase() {
+                Phase::Starting { start, .. } if start.is_cancelled() => Ok(Arc::clone(start)),
+                Phase::Closing { closing, .. } => Err(Arc::clone(closing)),
+                _ => return,
+            };
+            match under_way {
+                Ok(start) => drop(start.over().await),
+                Err(closing) => drop(closing.report(&CancellationToken::new()).await),
+            }
+        }
+    }
+}
+
+/// What a start has come to at once.
+enum Entered<DB: Backend> {
+    /// The pool was started, and the caller owns it too.
+    Shares,
+    /// The start is under way.
+    Waits(Waiting<DB>),
+    /// A cancelled start has to end first.
+    After(Arc<Start>),
+    /// A close has to end first.
+    AfterClose(Arc<Closing>),
+    /// The settings are to be read by the driver first, outside the lock.
+    NotConfigured,
+}
+
+/// A caller that waits for a start. Dropped before the end, it leaves it; dropped between the end and its notice, it gives
+/// back the pool that it owns.
+struct Waiting<DB: Backend> {
+    engine: Engine<DB>,
+    start: Arc<Start>,
+    noticed: bool,
+}
+
+impl<DB: Backend> Waiting<DB> {
+    fn new(engine: &Engine<DB>, start: &Arc<Start>) -> Self {
+        Self {
+            engine: engine.clone(),
+            start: Arc::clone(start),
+            noticed: false,
+        }
+    }
+
+    async fn outcome(mut self) -> Outcome {
+        let outcome = self.start.over().await;
+        self.noticed = true;
+        outcome
+    }
+}
+
+impl<DB: Backend> Drop for Waiting<DB> {
+    fn drop(&mut self) {
+        if self.noticed {
+            return;
+        }
+        let phase = self.engine.phase_mut();
+        match &*phase {
+            Phase::Starting { start, .. } if Arc::ptr_eq(start, &self.start) => start.leave(),
+            // Owned since the moment that it was started.
+            Phase::Started(started) if Arc::ptr_eq(&started.start, &self.start) => {
+                drop(phase);
+                self.engine.begin_close();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The task of a start. However it ends, the phase goes on and those who wait are told.
+struct BegunStart<DB: Backend> {
+    /// `None` at the end, before those who wait are told: they may look who still has the engine.
+    engine: Option<Engine<DB>>,
+    start: Arc<Start>,
+}
+
+/// What a start has opened so far.
+struct Opening<DB: Backend> {
+    pool: Mutex<Option<Pool<DB>>>,
+}
+
+impl<DB: Backend> BegunStart<DB> {
+    async fn run(mut self, connector: Arc<Connector<DB>>, base: Base) {
+        let Some(engine) = self.engine.clone() else {
+            return;
+        };
+        let opening = Opening {
+            pool: Mutex::new(None),
+        };
+        let opened = {
+            let open = engine.open(&opening, &connector, base);
+            let open = AssertUnwindSafe(open).catch_unwind();
+            tokio::select! {
+                biased;
+                () = self.start.cancelled() => Err(Outcome::Cancelled),
+                opened = open => match opened {
+                    Ok(Ok(server)) => Ok(server),
+                    Ok(Err(error)) => Err(Outcome::Failed(Failure::new(Whole::Error(error)))),
+                    Err(payload) => Err(Outcome::Failed(Failure::new(Whole::Panic(payload)))),
+                },
+            }
+        };
+        let pool = opening
+            .pool
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (pool, outcome) = match (opened, pool) {
+            (Ok(server), Some(pool)) => {
+                match started(&engine, &self.start, pool, connector, server) {
+                    None => {
+                        drop(engine);
+                        self.engine = None;
+                        return self.start.is_over(Outcome::Started);
+                    }
+                    Some(pool) => (Some(pool), Outcome::Cancelled),
+                }
+            }
+            // `open` succeeds with a pool only.
+            (Ok(_), None) => (None, Outcome::Cancelled),
+            (Err(outcome), pool) => (pool, outcome),
+        };
+        let force = CancellationToken::new();
+        let close_pool = async {
+            if let Some(pool) = &pool {
+                pool.close(&force).await;
+            }
+        };
+        futures_util::future::join(close_pool, engine.0.nodes.close(&force)).await;
+        drop(engine);
+        self.ended(outcome);
+    }
+
+    /// Goes back to the phase before, or to a closed one after a close.
+    fn ended(&mut self, outcome: Outcome) {
+        let Some(engine) = self.engine.take() else {
+            return;
+        };
+        let mut phase = engine.phase_mut();
+        if let Phase::Starting {
+            start,
+            before,
+            was_closed,
+            ..
+        } = &*phase
+            && Arc::ptr_eq(start, &self.start)
+        {
+            *phase = if *was_closed || self.start.is_closed() {
+                Phase::Closed(Arc::clone(before))
+            } else {
+                Phase::Configured(Arc::clone(before))
+            };
+        }
+        drop(phase);
+        drop(engine);
+        self.start.is_over(outcome);
+    }
+}
+
+impl<DB: Backend> Drop for BegunStart<DB> {
+    /// The task's runtime has ended before it.
+    fn drop(&mut self) {
+        self.ended(Outcome::Cancelled);
+    }
+}
+
+/// Gives the pool to those who wait for it; gives it back when nobody does any more.
+fn started<DB: Backend>(
+    engine: &Engine<DB>,
+    start: &Arc<Start>,
+    pool: Pool<DB>,
+    connector: Arc<Connector<DB>>,
+    server: Option<Server>,
+) -> Option<Pool<DB>> {
+    let at_end = {
+        let (engine, start) = (Arc::downgrade(&engine.0), Arc::downgrade(start));
+        background::at_runtime_end(move || runtime_ended(&engine, &start))
+    };
+    let mut phase = engine.phase_mut();
+    if start.is_cancelled() {
+        return Some(pool);
+    }
+    *phase = Phase::Started(Started {
+        pool,
+        owners: start.waiting(),
+        connector,
+        server,
+        runtime: Handle::current(),
+        at_end,
+        start: Arc::clone(start),
+    });
+    None
+}
+
+/// The runtime of a started pool has ended, and with it everything that could serve or close the pool.
+fn runtime_ended<DB: Backend>(engine: &Weak<Shared<DB>>, start: &Weak<Start>) {
+    let (Some(shared), Some(start)) = (engine.upgrade(), start.upgrade()) else {
+        return;
+    };
+    let engine = Engine(shared);
+    let mut phase = engine.phase_mut();
+    let connector = match &*phase {
+        Phase::Started(started) if Arc::ptr_eq(&started.start, &start) => {
+            Arc::clone(&started.connector)
+        }
+        _ => return,
+    };
+    let ended = std::mem::replace(&mut *phase, Phase::Closed(connector));
+    drop(phase);
+    // Outside the lock: the pool's connections end with it.
+    drop(ended);
+}
+
+impl<DB: Backend> Engine<DB> {
+    /// Opens the pool and the nodes, side by side. What is opened is in `opening` from the moment that it is there, and
+    /// the nodes look after themselves, so that this future can be dropped at any await point.
+    async fn open(
+        &self,
+        opening: &Opening<DB>,
+        connector: &Arc<Connector<DB>>,
+        base: Base,
+    ) -> Result<Option<Server>, Error> {
+        let begun = Instant::now();
+        connector.warn_of_ignored();
+        let is_ready = CancellationToken::new();
+        let own = async {
+            let pool = match base {
+                Base::Own => Pool::start(Arc::clone(connector)).await?,
+                Base::Sqlx => Pool::start_on_sqlx(Arc::clone(connector)).await?,
+            };
+            *opening.pool.lock().unwrap_or_else(PoisonError::into_inner) = Some(pool.clone());
+            let server = prepare(&pool, connector).await?;
+            report_start(&pool, connector, server.as_ref(), begun);
+            is_ready.cancel();
+            Ok::<_, Error>(server)
+        };
+        let (server, ()) =
+            futures_util::future::try_join(own, self.0.nodes.start(&is_ready)).await?;
+        Ok(server)
+    }
+}

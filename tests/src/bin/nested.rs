@@ -1,0 +1,116 @@
+//! Functions under `#[with_pool]` inside and beside one another, for tests of what a signal does to them: `nested <shape>`.
+//!
+//! `DATABASE_URL` says on which database. Each pool opens three sessions. It says `ready` when whoever watches may begin.
+
+use std::{env, future::pending};
+
+use anyhow::{Context, bail};
+use poolhouse::{AnyEngine, Shutdown, with_pool};
+
+fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    match env::args()
+        .nth(1)
+        .context("usage: nested <shape>")?
+        .as_str()
+    {
+        "main" => in_main::main(),
+        "main_with_shutdown" => in_main_with_shutdown::main(),
+        shape => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            runtime.block_on(run(shape))
+        }
+    }
+}
+
+async fn run(shape: &str) -> anyhow::Result<()> {
+    match shape {
+        "inside" => outer(inner()).await,
+        "inside_a_deaf_one" => deaf(inner()).await,
+        "inside_one_with_shutdown" => with_shutdown(inner()).await,
+        "a_deaf_one_inside" => outer(deaf(wait())).await,
+        "three_deep" => deaf(outer(inner())).await,
+        "beside" => {
+            let (one, other) = tokio::join!(outer(wait()), inner());
+            one.and(other)
+        }
+        "beside_a_deaf_one" => {
+            let (one, other) = tokio::join!(deaf(wait()), inner());
+            one.and(other)
+        }
+        "in_a_task" => {
+            let task = tokio::spawn(inner());
+            outer(async move { task.await? }).await
+        }
+        other => bail!("there is no shape {other}"),
+    }
+}
+
+mod in_main {
+    use super::*;
+
+    #[with_pool(engine = "outer", env = "DATABASE_URL", min_size = 3)]
+    pub(super) async fn main(db: AnyEngine) -> anyhow::Result<()> {
+        drop(db);
+        inner().await
+    }
+}
+
+mod in_main_with_shutdown {
+    use super::*;
+
+    #[with_pool(engine = "outer", env = "DATABASE_URL", min_size = 3)]
+    pub(super) async fn main(db: AnyEngine, shutdown: Shutdown) -> anyhow::Result<()> {
+        drop((db, shutdown));
+        inner().await
+    }
+}
+
+#[with_pool(engine = "outer", env = "DATABASE_URL", min_size = 3, signals = true)]
+async fn outer(
+    body: impl Future<Output = anyhow::Result<()>>,
+    #[pool] db: AnyEngine,
+) -> anyhow::Result<()> {
+    drop(db);
+    body.await
+}
+
+/// It does not listen for signals.
+#[with_pool(engine = "deaf", env = "DATABASE_URL", min_size = 3)]
+async fn deaf(
+    body: impl Future<Output = anyhow::Result<()>>,
+    #[pool] db: AnyEngine,
+) -> anyhow::Result<()> {
+    drop(db);
+    body.await
+}
+
+/// It has an hour to return.
+#[with_pool(
+    engine = "with_shutdown",
+    env = "DATABASE_URL",
+    min_size = 3,
+    signals = true,
+    shutdown_timeout = "1h"
+)]
+async fn with_shutdown(
+    body: impl Future<Output = anyhow::Result<()>>,
+    #[pool] db: AnyEngine,
+    #[pool] shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    drop((db, shutdown));
+    body.await
+}
+
+#[with_pool(engine = "inner", env = "DATABASE_URL", min_size = 3, signals = true)]
+async fn inner(#[pool] db: AnyEngine) -> anyhow::Result<()> {
+    drop(db);
+    wait().await
+}
+
+async fn wait() -> anyhow::Result<()> {
+    println!("ready");
+    pending().await
+}

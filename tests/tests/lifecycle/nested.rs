@@ -1,0 +1,59 @@
+//! A signal to functions inside and beside one another: everything is closed, whoever hears it first (fault 44).
+
+#![allow(
+    clippy::extra_unused_type_parameters,
+    reason = "the table names each case's database, whether the case asks for it or not"
+)]
+
+use anyhow::ensure;
+use poolhouse_tests::{Ground, Program, Sql, program::Signal};
+
+use crate::table::grounds;
+
+grounds! {
+    case_44_a_lifespan_that_listens_inside_another_function: inside, on (postgres, mariadb);
+    case_44_functions_beside_one_another: beside, on (postgres, mariadb);
+    case_44_a_lifespan_that_listens_inside_main: inside_main, on (postgres, mariadb);
+}
+
+/// The program with this shape, ended by a signal once `sessions` are open.
+async fn ends(ground: &Ground, shape: &str, sessions: usize) -> anyhow::Result<()> {
+    let mut program = Program::new(env!("CARGO_BIN_EXE_nested"))?
+        .argument(shape)
+        .variable("DATABASE_URL", ground.url())
+        .start()?;
+    program.line("ready").await?;
+    let database = ground.database()?;
+    let what = format!("{sessions} sessions of {shape} are open");
+    database
+        .sessions_become(&what, |open| open.len() == sessions)
+        .await?;
+    program.signal(Signal::SIGTERM)?;
+    let ended = program.end().await?;
+    ensure!(
+        ended.code() == Some(143),
+        "{shape}: {}\n{}",
+        ended.status,
+        ended.everything()
+    );
+    ground.closed_in_good_order().await
+}
+
+async fn inside<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    ends(&ground, "inside", 6).await?;
+    ends(&ground, "inside_a_deaf_one", 6).await?;
+    ends(&ground, "inside_one_with_shutdown", 6).await?;
+    ends(&ground, "a_deaf_one_inside", 6).await?;
+    ends(&ground, "three_deep", 9).await
+}
+
+async fn beside<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    ends(&ground, "beside", 6).await?;
+    ends(&ground, "beside_a_deaf_one", 6).await?;
+    ends(&ground, "in_a_task", 6).await
+}
+
+async fn inside_main<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    ends(&ground, "main", 6).await?;
+    ends(&ground, "main_with_shutdown", 6).await
+}

@@ -1,0 +1,226 @@
+//! Starts with nodes, and starts that are cancelled.
+
+use std::{future::pending, time::Duration};
+
+use anyhow::{Context, ensure};
+use poolhouse::{Engine, Settings, engine_finder_with, with_pool};
+use poolhouse_tests::{Ground, Heard, Sql, steps::up_to};
+use tokio::time::timeout;
+
+use super::{bounded, settings, started, through_proxy};
+use crate::table::grounds;
+
+grounds! {
+    case_33_a_node_that_refuses_is_not_waited_for: refuses, on (postgres, mariadb);
+    case_33_a_node_that_is_silent_is_not_waited_for: is_silent, on (postgres, mariadb);
+    case_33_a_node_with_a_wrong_password_is_not_waited_for: wrong_password, on (postgres, mariadb);
+    case_36_a_cancelled_start_leaves_no_node_open: cancelled, on (postgres, mariadb);
+    case_36_a_start_is_cancelled_at_each_await_point: cancelled_everywhere, on (postgres, mariadb, sqlite);
+    case_36_a_start_on_a_sqlx_pool_is_cancelled: cancelled_on_sqlx, on (postgres, mariadb);
+    case_36_a_start_that_fails_closes_its_nodes: failed, on (postgres, mariadb);
+    a_cancelled_start_goes_on_for_others: others_wait, on (postgres, mariadb);
+    the_first_failure_cancels_the_other_starts: first_failure, on (postgres, mariadb);
+}
+
+async fn refuses<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let heard = Heard::here();
+    let (proxy, url) = through_proxy(&ground)?;
+    proxy.refuse();
+    let node = Settings::new().url(url);
+    let settings = settings("refuses", ground.url())
+        .start_timeout("1h")
+        .node("replica1", node);
+    let engine: Engine<DB> = bounded("the start", started(&settings)).await??;
+    let port = engine.reader().name().to_owned();
+    ensure!(port == "refuses", "a reader is {port}");
+    if tokio::runtime::Handle::current().metrics().num_workers() == 1 {
+        let warnings = heard.lines("the node is not there; it is tried again in the background");
+        ensure!(warnings.len() == 1, "{warnings:?}");
+        ensure!(
+            warnings[0].contains("WARN") && warnings[0].contains("refuses/replica1"),
+            "{warnings:?}"
+        );
+    }
+    // And it comes by itself.
+    proxy.pass();
+    poolhouse_tests::eventually("the node is found", async || {
+        let reader = engine.reader().name().to_owned();
+        ensure!(reader == "refuses/replica1", "a reader is {reader}");
+        Ok(())
+    })
+    .await?;
+    engine.close_connection_pool().await;
+    ground.closed_in_good_order().await
+}
+
+async fn is_silent<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&ground)?;
+    proxy.black_hole();
+    let node = Settings::new().url(url);
+    let settings = settings("silent", ground.url())
+        .start_timeout("1h")
+        .connect_timeout("1h")
+        .close_timeout("1s")
+        .node("replica1", node);
+    let engine: Engine<DB> = bounded("the start", started(&settings)).await??;
+    ensure!(engine.reader().name() == "silent");
+    bounded("the close", engine.close_connection_pool()).await?;
+    Ok(())
+}
+
+async fn wrong_password<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let database = ground.database()?;
+    let url = ground.url().replace(database.password(), "wr0ng");
+    let settings = settings("wrong", ground.url())
+        .start_timeout("1h")
+        .node("replica1", Settings::new().url(url));
+    let engine: Engine<DB> = bounded("the start", started(&settings)).await??;
+    ensure!(engine.reader().name() == "wrong");
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// An engine that never starts, with a node that is there.
+fn never_starts(url: &str, ground: &Ground) -> Settings {
+    let node = Settings::new().url(ground.url()).max_size(3).min_size(3);
+    settings("cancelled", url)
+        .start_timeout("1h")
+        .connect_timeout("1h")
+        .node("replica1", node)
+}
+
+async fn cancelled<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&ground)?;
+    for silent in [true, false] {
+        if silent {
+            proxy.black_hole();
+        } else {
+            proxy.refuse();
+        }
+        let engine: Engine<DB> = engine_finder_with(&never_starts(&url, &ground))?;
+        let start = engine.start_connection_pool();
+        let opened = ground
+            .database()?
+            .sessions_become("the node is open", |sessions| sessions.len() == 3);
+        tokio::select! {
+            started = start => anyhow::bail!("it has ended: {started:?}"),
+            opened = opened => drop(opened?),
+        }
+        if silent {
+            // The handshake that nobody answers lasts as long as the proxy is silent.
+            proxy.reset();
+        }
+        bounded("the rest", poolhouse::closed()).await?;
+        ground.closed_in_good_order().await?;
+    }
+    // A later start and close are what they always are.
+    proxy.pass();
+    let engine: Engine<DB> = started(&never_starts(&url, &ground)).await?;
+    ensure!(engine.node("replica1")?.status().size == 3);
+    engine.close_connection_pool().await;
+    ground.closed_in_good_order().await
+}
+
+async fn cancelled_everywhere<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let node = Settings::new().url(ground.url()).min_size(2);
+    let settings = settings("steps", ground.url())
+        .min_size(2)
+        .node("replica1", node);
+    for limit in [0, 1, 2, 3, 5, 8, 12, 20, 40] {
+        let engine: Engine<DB> = engine_finder_with(&settings)?;
+        // The start is a task, so the caller's await points are points in time.
+        let start = timeout(Duration::from_millis(limit), engine.start_connection_pool());
+        if let Ok(started) = start.await {
+            started?;
+            engine.close_connection_pool().await;
+        }
+        bounded("the rest", poolhouse::closed()).await?;
+        ground.closed_in_good_order().await?;
+    }
+    // Dropped at its first await point, and without a pause started again.
+    let engine: Engine<DB> = engine_finder_with(&settings)?;
+    for _ in 0..10 {
+        ensure!(up_to(1, engine.start_connection_pool()).await.is_none());
+    }
+    bounded("the start", engine.start_connection_pool()).await??;
+    ensure!(engine.node("replica1")?.status().size == 2);
+    engine.close_connection_pool().await;
+    bounded("the rest", poolhouse::closed()).await?;
+    ground.closed_in_good_order().await
+}
+
+#[with_pool(engine = "on_sqlx", url = url, min_size = 3)]
+async fn on_sqlx<DB: Sql>(url: &str, #[pool] pool: sqlx::Pool<DB>) -> Result<(), poolhouse::Error> {
+    let _ = (url, pool);
+    pending().await
+}
+
+async fn cancelled_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&ground)?;
+    proxy.delay(Duration::from_millis(5));
+    let mut run = Box::pin(on_sqlx::<DB>(&url));
+    let opened = ground
+        .database()?
+        .sessions_become("one is open", |sessions| !sessions.is_empty());
+    tokio::select! {
+        result = &mut run => anyhow::bail!("it is over: {result:?}"),
+        opened = opened => drop(opened?),
+    }
+    drop(run);
+    bounded("the rest", poolhouse::closed()).await?;
+    ground.closed_in_good_order().await
+}
+
+async fn failed<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("1_wrong.sql"), "CREATE TABL band")?;
+    let node = Settings::new().url(ground.url()).min_size(3);
+    let settings = settings("failed", ground.url())
+        .migrations(folder.path())
+        .node("replica1", node);
+    let failed = started::<DB>(&settings).await;
+    let said = failed.err().context("it has started")?.to_string();
+    ensure!(said.contains("a migration failed"), "{said}");
+    ground.closed_in_good_order().await
+}
+
+/// Two wait for one start; the first goes away, and the second gets the pool.
+async fn others_wait<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&ground)?;
+    proxy.stop();
+    let engine: Engine<DB> = engine_finder_with(&settings("others", &url))?;
+    let mut first = Box::pin(engine.start_connection_pool());
+    ensure!(up_to(1, &mut first).await.is_none());
+    let mut second = Box::pin(engine.start_connection_pool());
+    ensure!(up_to(1, &mut second).await.is_none());
+    proxy.open_become(1).await?;
+    drop(first);
+    proxy.pass();
+    bounded("the start", second).await??;
+    ensure!(engine.status().size == 1, "{}", engine.status());
+    // It is the only owner.
+    let report = engine.close_connection_pool().await;
+    ensure!(report.left.is_none(), "{report:?}");
+    ground.closed_in_good_order().await
+}
+
+#[with_pool(engine = "first", url = url, start_timeout = "1h")]
+async fn two<DB: Sql>(
+    url: &str,
+    wrong: &str,
+    #[pool] first: Engine<DB>,
+    #[pool(engine = "second", url = wrong, start_timeout = "1h")] second: Engine<DB>,
+) -> Result<(), poolhouse::Error> {
+    let _ = (url, wrong, first, second);
+    Ok(())
+}
+
+async fn first_failure<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&ground)?;
+    proxy.refuse();
+    let wrong = ground.url() + "_missing";
+    let failed = bounded("the run", two::<DB>(&url, &wrong)).await?;
+    let said = failed.err().context("no error")?.to_string();
+    ensure!(said.contains("the database does not exist"), "{said}");
+    ground.closed_in_good_order().await
+}

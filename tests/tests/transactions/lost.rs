@@ -1,0 +1,541 @@
+//! Transactions that end behind the client's back, or by a statement inside of them: none is ever taken for committed.
+
+use anyhow::{Context, ensure};
+use futures_util::future::BoxFuture;
+use poolhouse::{
+    AnyEngine, Engine, MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction,
+    TransactionError, engine_finder_with,
+};
+use poolhouse_tests::{Cockroach, Ground, PgBouncer, TransactionEnder, pgbouncer::Mode};
+use sqlx::{Any, AssertSqlSafe, Executor, MySql, Postgres, Sqlite};
+
+const TABLE: &str = "CREATE TABLE entry (move INTEGER NOT NULL, part INTEGER NOT NULL)";
+
+/// How a transaction is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Closure,
+    ByHand,
+    Scoped,
+    Nested,
+}
+
+const FORMS: [Form; 4] = [Form::Closure, Form::ByHand, Form::Scoped, Form::Nested];
+
+/// What ends a transaction, and may begin another one.
+const ENDS: [&[&str]; 4] = [
+    &["ROLLBACK"],
+    &["COMMIT"],
+    &["ROLLBACK", "BEGIN"],
+    &["COMMIT", "BEGIN"],
+];
+
+fn insert(id: i64, part: i64) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("INSERT INTO entry VALUES ({id}, {part})"))
+}
+
+macro_rules! on {
+    ($module:ident, $database:ty, $engine:ty) => {
+        mod $module {
+            use super::*;
+
+            async fn begin() -> anyhow::Result<Option<(Ground, TransactionEnder, $engine)>> {
+                let Some(ground) = Ground::of::<$database>("lost").await? else {
+                    return Ok(None);
+                };
+                let ender = TransactionEnder::before(ground.database()?).await?;
+                let settings = Settings::new()
+                    .engine(concat!("lost_", stringify!($module)))
+                    .url(ground.database()?.url_through(ender.address()))
+                    .max_size(1);
+                let engine: Engine<$database> = engine_finder_with(&settings)?;
+                engine.start_connection_pool().await?;
+                sqlx::raw_sql(TABLE).execute(&engine).await?;
+                Ok(Some((ground, ender, engine)))
+            }
+
+            /// Both parts of a move, in one transaction.
+            async fn run(engine: &$engine, form: Form, id: i64) -> sqlx::Result<()> {
+                fn both(
+                    transaction: &mut Transaction<$database>,
+                    id: i64,
+                ) -> BoxFuture<'_, sqlx::Result<()>> {
+                    Box::pin(async move {
+                        sqlx::query(insert(id, 1))
+                            .execute(&mut *transaction)
+                            .await?;
+                        sqlx::query(insert(id, 2)).execute(transaction).await?;
+                        Ok(())
+                    })
+                }
+                match form {
+                    Form::Closure => {
+                        engine
+                            .transaction(|transaction| both(transaction, id))
+                            .await
+                    }
+                    Form::Scoped => {
+                        engine
+                            .scoped_transaction(|transaction| both(transaction, id))
+                            .await
+                    }
+                    Form::ByHand => {
+                        let mut transaction = engine.begin().await?;
+                        both(&mut transaction, id).await?;
+                        transaction.commit().await
+                    }
+                    Form::Nested => {
+                        engine
+                            .transaction(|transaction| {
+                                Box::pin(async move {
+                                    sqlx::query(insert(id, 1))
+                                        .execute(&mut *transaction)
+                                        .await?;
+                                    transaction
+                                        .transaction(|nested| {
+                                            Box::pin(async move {
+                                                sqlx::query(insert(id, 2))
+                                                    .execute(nested)
+                                                    .await
+                                                    .map(drop)
+                                            })
+                                        })
+                                        .await
+                                })
+                            })
+                            .await
+                    }
+                }
+            }
+
+            async fn parts(ground: &Ground, id: i64) -> anyhow::Result<i64> {
+                let sql = format!(
+                    "SELECT CAST(coalesce(sum(part), 0) AS {}) FROM entry WHERE move = {id}",
+                    if stringify!($database) == "MySql" {
+                        "SIGNED"
+                    } else {
+                        "BIGINT"
+                    }
+                );
+                ground.answer::<$database>(&sql).await
+            }
+
+            #[tokio::test]
+            async fn at_every_boundary_between_two_commands() -> anyhow::Result<()> {
+                let Some((ground, ender, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                let mut id = 0;
+                for form in FORMS {
+                    for statements in ENDS {
+                        let mut lost = 0;
+                        for command in 0.. {
+                            id += 1;
+                            // The only connection is back, so its recovery is not counted.
+                            engine.health().await?;
+                            ender.send_before(command, statements);
+                            let ended = run(&engine, form, id).await;
+                            // All of the transaction's commands are through.
+                            if !ender.has_sent() {
+                                ensure!(ended.is_ok(), "{ended:?}");
+                                break;
+                            }
+                            let parts = parts(&ground, id).await?;
+                            let context = format!(
+                                "{form:?}, {statements:?} before command {command}: {ended:?}, {parts}"
+                            );
+                            match &ended {
+                                Ok(()) => ensure!(parts == 3, "half is acknowledged: {context}"),
+                                Err(error) => {
+                                    lost += 1;
+                                    // What is open at the end is rolled back.
+                                    ensure!(
+                                        parts == 0 || statements != ["ROLLBACK", "BEGIN"],
+                                        "{context}"
+                                    );
+                                    let told = TransactionError::find(error);
+                                    ensure!(
+                                        form == Form::Nested
+                                            || matches!(told, Some(TransactionError::Lost { .. })),
+                                        "{context}"
+                                    );
+                                }
+                            }
+                        }
+                        // Before each of the four or more commands behind the BEGIN.
+                        ensure!(lost >= 4, "{form:?}, {statements:?}: {lost}");
+                    }
+                }
+                engine.close_connection_pool().await;
+                Ok(())
+            }
+
+            #[tokio::test]
+            async fn a_transaction_with_one_statement_takes_three_round_trips() -> anyhow::Result<()> {
+                let Some((_ground, ender, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                let one = "INSERT INTO entry VALUES (1, 1)";
+                let by_closure = async || {
+                    engine
+                        .transaction(|transaction| {
+                            Box::pin(async move {
+                                sqlx::query(one).execute(transaction).await.map(drop)
+                            })
+                        })
+                        .await
+                };
+                let by_hand = async || {
+                    let mut transaction = engine.begin().await?;
+                    sqlx::query(one).execute(&mut transaction).await?;
+                    transaction.commit().await
+                };
+                let statement = async || sqlx::query(one).execute(&engine).await.map(drop);
+                let rolled_back = async || {
+                    let mut transaction = engine.begin().await?;
+                    sqlx::query(one).execute(&mut transaction).await?;
+                    transaction.rollback().await
+                };
+                // The statement is prepared.
+                statement().await?;
+                let mut taken = Vec::new();
+                for step in 0..8 {
+                    // The only connection is back, so its recovery is not counted.
+                    engine.health().await?;
+                    ender.send_before(usize::MAX, &[]);
+                    match step {
+                        0 | 2 | 5 => by_closure().await?,
+                        1 | 6 => by_hand().await?,
+                        4 => rolled_back().await?,
+                        _ => statement().await?,
+                    }
+                    taken.push(ender.commands());
+                }
+                ensure!(taken == [3, 3, 3, 1, 3, 3, 3, 1], "{taken:?}");
+                engine.close_connection_pool().await;
+                Ok(())
+            }
+
+            /// The driver counts transactions by itself, and must not be one ahead where others see it.
+            #[tokio::test]
+            async fn the_drivers_connection_counts_right_after_it() -> anyhow::Result<()> {
+                let Some((ground, _ender, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                for id in 1..=3 {
+                    run(&engine, Form::Closure, id).await?;
+                    let mut checkout = engine.acquire().await?;
+                    ensure!(!sqlx::Connection::is_in_transaction(&*checkout));
+                    // A transaction of the driver's own is one, and is rolled back as one.
+                    let mut own = sqlx::Connection::begin(&mut *checkout).await?;
+                    own.execute("INSERT INTO entry VALUES (0, 0)").await?;
+                    own.rollback().await?;
+                    drop(checkout);
+                    // And one inside of ours is nested.
+                    let mut transaction = engine.begin().await?;
+                    transaction.execute("INSERT INTO entry VALUES (9, 9)").await?;
+                    let mut nested = transaction.begin_nested().await?;
+                    nested.execute("INSERT INTO entry VALUES (8, 8)").await?;
+                    nested.rollback().await?;
+                    // One that is dropped half-way leaves nothing.
+                    drop(transaction);
+                }
+                let sql = "SELECT count(*) FROM entry WHERE move IN (0, 8, 9)";
+                ensure!(ground.answer::<$database>(sql).await? == 0);
+                ensure!(parts(&ground, 3).await? == 3);
+                engine.close_connection_pool().await;
+                Ok(())
+            }
+        }
+    };
+}
+
+on!(postgres, Postgres, PgEngine);
+on!(mariadb, MySql, MySqlEngine);
+
+/// Runs a statement that ends the transaction, between two others.
+macro_rules! ended_inside {
+    ($database:ty, $url:expr, $table:expr, $statement:expr) => {{
+        let url: String = $url;
+        let settings = Settings::new()
+            .engine(concat!("inside_", stringify!($database)))
+            .url(url)
+            .max_size(1);
+        let engine: Engine<$database> = engine_finder_with(&settings)?;
+        engine.start_connection_pool().await?;
+        if $table {
+            sqlx::raw_sql(TABLE).execute(&engine).await?;
+        }
+        let mut runs = 0;
+        let ended = engine
+            .transaction(|transaction| {
+                runs += 1;
+                Box::pin(async move {
+                    sqlx::raw_sql(insert(1, 1))
+                        .execute(&mut *transaction)
+                        .await?;
+                    // It fails the closure where it fails.
+                    sqlx::raw_sql($statement).execute(&mut *transaction).await?;
+                    sqlx::raw_sql(insert(1, 2)).execute(transaction).await?;
+                    sqlx::Result::Ok(())
+                })
+            })
+            .await;
+        ensure!(runs == 1, "{}: {runs} runs", $statement);
+        let by_hand = async {
+            let mut transaction = engine.begin().await?;
+            sqlx::raw_sql($statement).execute(&mut transaction).await?;
+            transaction.commit().await
+        };
+        let by_hand: sqlx::Result<()> = by_hand.await;
+        // The connection is good again.
+        sqlx::raw_sql(insert(2, 1)).execute(&engine).await?;
+        engine.close_connection_pool().await;
+        (ended, by_hand)
+    }};
+}
+
+fn says_ended_inside(
+    (closure, by_hand): (sqlx::Result<()>, sqlx::Result<()>),
+    word: &str,
+) -> anyhow::Result<()> {
+    for ended in [closure, by_hand] {
+        let error = ended.err().context("it was taken for committed")?;
+        let told = TransactionError::find(&error);
+        ensure!(
+            matches!(told, Some(TransactionError::EndedInside { statement, .. }) if *statement == word),
+            "{word}: {error}"
+        );
+        ensure!(error.to_string().contains(&format!("`{word}`")), "{error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_statement_inside_that_ends_it_is_named() -> anyhow::Result<()> {
+    for word in ["COMMIT", "ROLLBACK"] {
+        if let Some(ground) = Ground::of::<Postgres>("inside").await? {
+            says_ended_inside(ended_inside!(Postgres, ground.url(), true, word), word)?;
+        }
+        if let Some(ground) = Ground::of::<MySql>("inside").await? {
+            says_ended_inside(ended_inside!(MySql, ground.url(), true, word), word)?;
+        }
+        if let Some(ground) = Ground::of::<Sqlite>("inside").await? {
+            says_ended_inside(ended_inside!(Sqlite, ground.url(), true, word), word)?;
+        }
+        if let Some(ground) = Ground::of::<Postgres>("inside").await? {
+            let cockroach = Cockroach::before(ground.database()?).await?;
+            let url = cockroach.url().replacen("postgres", "cockroachdb", 1);
+            says_ended_inside(ended_inside!(Postgres, url, true, word), word)?;
+        }
+        if let Some(ground) = Ground::of::<Postgres>("inside").await? {
+            says_ended_inside(ended_inside!(Any, ground.url(), true, word), word)?;
+        }
+        if let Some(ground) = Ground::of::<MySql>("inside").await? {
+            says_ended_inside(ended_inside!(Any, ground.url(), true, word), word)?;
+        }
+        if let Some(ground) = Ground::of::<Sqlite>("inside").await? {
+            says_ended_inside(ended_inside!(Any, ground.url(), true, word), word)?;
+        }
+    }
+    // A change of the schema commits on MariaDB, and is part of the transaction elsewhere.
+    if let Some(ground) = Ground::of::<MySql>("inside").await? {
+        let create = "CREATE TABLE IF NOT EXISTS other (id INTEGER)";
+        says_ended_inside(ended_inside!(MySql, ground.url(), true, create), "CREATE")?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn sqlite_rolls_back_by_itself_and_says_so() -> anyhow::Result<()> {
+    let Some(ground) = Ground::of::<Sqlite>("by_itself").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new().engine("by_itself").url(ground.url());
+    let engine: SqliteEngine = engine_finder_with(&settings)?;
+    engine.start_connection_pool().await?;
+    sqlx::raw_sql(
+        "CREATE TABLE entry (move INTEGER PRIMARY KEY ON CONFLICT ROLLBACK, part INTEGER)",
+    )
+    .execute(&engine)
+    .await?;
+    let ended: sqlx::Result<()> = engine
+        .transaction(|transaction| {
+            Box::pin(async move {
+                sqlx::raw_sql(insert(1, 1))
+                    .execute(&mut *transaction)
+                    .await?;
+                // The whole transaction goes with it, and the error is lost.
+                let _ = sqlx::raw_sql(insert(1, 1)).execute(transaction).await;
+                Ok(())
+            })
+        })
+        .await;
+    let error = ended.err().context("it was taken for committed")?;
+    ensure!(
+        matches!(
+            TransactionError::find(&error),
+            Some(TransactionError::Lost { .. })
+        ),
+        "{error}"
+    );
+    // The next one on the same engine is whole.
+    let mut transaction = engine.begin().await?;
+    sqlx::raw_sql(insert(2, 1))
+        .execute(&mut transaction)
+        .await?;
+    transaction.commit().await?;
+    let there = ground
+        .answer::<Sqlite>("SELECT sum(move) FROM entry")
+        .await?;
+    ensure!(there == 2, "{there}");
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn any_engine_is_told_like_its_database() -> anyhow::Result<()> {
+    async fn lost(ground: Ground) -> anyhow::Result<()> {
+        let ender = TransactionEnder::before(ground.database()?).await?;
+        let url = ground.database()?.url_through(ender.address());
+        let settings = Settings::new().engine("lost_any").url(url).max_size(1);
+        let engine: AnyEngine = engine_finder_with(&settings)?;
+        engine.start_connection_pool().await?;
+        sqlx::raw_sql(TABLE).execute(&engine).await?;
+        for (command, lost) in [(0, false), (1, true), (2, true), (9, false)] {
+            // The only connection is back, so its recovery is not counted.
+            engine.health().await?;
+            ender.send_before(command, &["ROLLBACK"]);
+            let mut transaction = engine.begin().await?;
+            sqlx::raw_sql(insert(1, 1))
+                .execute(&mut transaction)
+                .await?;
+            let ended = transaction.commit().await;
+            let told = ended.as_ref().err().and_then(TransactionError::find);
+            ensure!(
+                matches!(told, Some(TransactionError::Lost { .. })) == lost
+                    && ended.is_ok() != lost,
+                "before command {command}: {ended:?}"
+            );
+        }
+        engine.close_connection_pool().await;
+        Ok(())
+    }
+    if let Some(ground) = Ground::of::<Postgres>("any").await? {
+        lost(ground).await.context("Postgres")?;
+    }
+    if let Some(ground) = Ground::of::<MySql>("any").await? {
+        lost(ground).await.context("MariaDB")?;
+    }
+    Ok(())
+}
+
+/// A server that ends the session of an open transaction by itself: what it answers to the `COMMIT` is never success, and nothing
+/// is written.
+macro_rules! ended_by_the_server {
+    ($database:ty, $ground:expr, $url:expr, $pooler:expr, $inside:expr, $outside:expr) => {{
+        let (ground, url): (&Ground, String) = ($ground, $url);
+        let mut settings = Settings::new()
+            .engine(concat!("ended_", stringify!($database)))
+            .url(url)
+            .max_size(1);
+        if let Some(pooler) = $pooler {
+            settings = settings.pooler(pooler);
+        }
+        let engine: Engine<$database> = engine_finder_with(&settings)?;
+        engine.start_connection_pool().await?;
+        let mut transaction = engine.begin().await?;
+        sqlx::raw_sql(insert(1, 1))
+            .execute(&mut transaction)
+            .await?;
+        let inside: Option<&'static str> = $inside;
+        if let Some(sql) = inside {
+            sqlx::raw_sql(sql).execute(&mut transaction).await?;
+        }
+        let outside: Option<&'static str> = $outside;
+        if let Some(sql) = outside {
+            let user = ground.database()?.name();
+            let server = ground.database()?.server();
+            let rows = server.ask(&[sql.replace("{user}", user)]).await?;
+            // What is to be run for each session, where it is no function.
+            for kill in rows.into_iter().flatten().flatten() {
+                if kill.starts_with("KILL") {
+                    server.ask(&[kill]).await?;
+                }
+            }
+        }
+        ground.database()?.no_session_left().await?;
+        let ended = transaction.commit().await;
+        ensure!(ended.is_err(), "it was taken for committed");
+        // The engine goes on, with another session.
+        let left: i64 = ground
+            .answer::<<$database as Of>::Plain>("SELECT count(*) FROM entry")
+            .await?;
+        ensure!(left == 0, "{left}");
+        engine.close_connection_pool().await;
+    }};
+}
+
+/// The database under one that may be `Any`.
+trait Of {
+    type Plain: poolhouse_tests::Sql;
+}
+
+impl Of for Postgres {
+    type Plain = Self;
+}
+
+impl Of for MySql {
+    type Plain = Self;
+}
+
+const TERMINATE: &str =
+    "SELECT CAST(pg_terminate_backend(pid) AS TEXT) FROM pg_stat_activity WHERE usename = '{user}'";
+const KILL: &str =
+    "SELECT concat('KILL ', id) FROM information_schema.processlist WHERE user = '{user}'";
+
+#[tokio::test]
+async fn a_session_that_the_server_ends_is_no_commit_on_postgres() -> anyhow::Result<()> {
+    let Some(ground) = Ground::of::<Postgres>("ended").await? else {
+        return Ok(());
+    };
+    ground.run::<Postgres>(TABLE).await?;
+    let none = None::<&str>;
+    ended_by_the_server!(Postgres, &ground, ground.url(), none, None, Some(TERMINATE));
+    let timeout = "SET LOCAL idle_in_transaction_session_timeout = '20ms'";
+    ended_by_the_server!(Postgres, &ground, ground.url(), none, Some(timeout), None);
+    // The same behind a pooler, whose session with the client goes on or not.
+    let pooler = PgBouncer::start(ground.database()?, Mode::Transaction, &[]).await?;
+    let url = pooler.url().to_owned();
+    ended_by_the_server!(
+        Postgres,
+        &ground,
+        url.clone(),
+        Some("pgbouncer"),
+        None,
+        Some(TERMINATE)
+    );
+    ended_by_the_server!(
+        Postgres,
+        &ground,
+        url,
+        Some("pgbouncer"),
+        Some(timeout),
+        None
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_ends_is_no_commit_on_mariadb() -> anyhow::Result<()> {
+    let Some(ground) = Ground::of::<MySql>("ended").await? else {
+        return Ok(());
+    };
+    ground.run::<MySql>(TABLE).await?;
+    let none = None::<&str>;
+    ended_by_the_server!(MySql, &ground, ground.url(), none, None, Some(KILL));
+    // <https://mariadb.com/kb/en/server-system-variables/#idle_transaction_timeout>
+    let timeout = "SET SESSION idle_transaction_timeout = 1";
+    ended_by_the_server!(MySql, &ground, ground.url(), none, Some(timeout), None);
+    Ok(())
+}

@@ -26,6 +26,8 @@
 //! 4. Whatever a killed process leaves is told from what is in use by its free lock, and removed by the next one.
 
 mod background;
+#[cfg(feature = "testing")]
+mod cancel;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod calendar;
 #[cfg(feature = "postgres")]
@@ -60,6 +62,8 @@ pub(crate) use self::isolated::Isolated;
 pub(crate) use self::kinds::url_of_test;
 pub use self::test::Test;
 
+#[cfg(feature = "testing")]
+pub use self::cancel::{Cancelled, Completed, cancel_everywhere};
 #[cfg(feature = "testing")]
 pub use crate::engine::Recorded;
 #[cfg(feature = "testing")]

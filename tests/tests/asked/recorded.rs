@@ -204,7 +204,10 @@ async fn a_stream_is_one_statement_when_it_is_read(db: SqliteEngine) {
 async fn a_query_that_fails_or_is_dropped_is_one(db: PgEngine) {
     let seen = db
         .recorded(async {
-            sqlx::query("SELECT nonsense").execute(&db).await.unwrap_err();
+            sqlx::query("SELECT nonsense")
+                .execute(&db)
+                .await
+                .unwrap_err();
             // Polled once, which hands it to the driver, and never again.
             let mut query = Box::pin(sqlx::query("SELECT pg_sleep(60)").execute(&db));
             assert!(futures_util::poll!(&mut query).is_pending());

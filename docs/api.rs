@@ -24,6 +24,7 @@ impl AcquireError {
 pub enum AcquireKind {
     Closed,
     TimedOut,
+    NoAnswer,
     Connect,
     NotStarted,
 }
@@ -36,6 +37,28 @@ pub type AnyEngine = Engine<sqlx::Any>;
 // Backend
 
 pub trait Backend: Executes + sealed::Sealed {}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
 
 impl Backend for Any {}
 
@@ -54,6 +77,28 @@ pub struct Checkout<DB: Backend> {
 
 executor!(impl <'c > for &'c mut Checkout < DB >, identity, lend);
 
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
 impl<DB: Backend> Deref for Checkout<DB> {
     type Target = DB::Connection;
 }
@@ -61,6 +106,10 @@ impl<DB: Backend> Deref for Checkout<DB> {
 impl<DB: Backend> DerefMut for Checkout<DB> {}
 
 impl<DB: Backend> Drop for Checkout<DB> {}
+
+impl<DB: Backend> Extract for Checkout<DB> {
+    type Database = DB;
+}
 
 impl<DB: Backend> Parameter for Checkout<DB> {}
 
@@ -97,6 +146,10 @@ impl DatabaseUrl {
     pub fn expose(&self) -> &str {}
 }
 
+impl FromStr for DatabaseUrl {
+    type Err = ParseError;
+}
+
 impl fmt::Debug for DatabaseUrl {}
 
 impl fmt::Display for DatabaseUrl {}
@@ -117,7 +170,41 @@ pub struct Engine<DB: Backend>(());
 
 executor!(impl <'c > for &'_ Engine < DB >, Engine::clone, take);
 
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
 impl<DB: Backend> Clone for Engine<DB> {}
+
+impl<DB: Backend> Engine<DB> {
+    #[track_caller]
+    pub fn health(
+        &self,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
+    #[track_caller]
+    pub fn health_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
+}
 
 impl<DB: Backend> Engine<DB> {
     #[track_caller]
@@ -154,6 +241,12 @@ impl<DB: Backend> Engine<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
+    pub fn close_connection_pool(
+        &self,
+    ) -> impl Future<Output = CloseReport> + Send + '_ {}
+}
+
+impl<DB: Backend> Engine<DB> {
     pub fn name(&self) -> &str {}
     #[track_caller]
     pub fn acquire(
@@ -164,10 +257,6 @@ impl<DB: Backend> Engine<DB> {
         &self,
     ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {}
     pub fn status(&self) -> Status {}
-    #[track_caller]
-    pub fn health(
-        &self,
-    ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
     pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {}
     pub fn evict(&self) {}
     pub fn server(&self) -> Option<Server> {}
@@ -186,9 +275,6 @@ impl<DB: Backend> Engine<DB> {
     pub fn start_connection_pool(
         &self,
     ) -> impl Future<Output = Result<(), Error>> + Send + '_ {}
-    pub fn close_connection_pool(
-        &self,
-    ) -> impl Future<Output = CloseReport> + Send + '_ {}
 }
 
 impl<DB: Backend> Engine<DB> {
@@ -202,9 +288,42 @@ impl<DB: Backend> Engine<DB> {
 
 impl<DB: Backend> ErasedEngine for Engine<DB> {}
 
+impl<DB: Backend> Extract for Engine<DB> {
+    type Database = DB;
+}
+
 impl<DB: Backend> Parameter for Engine<DB> {}
 
 impl<DB: Backend> fmt::Debug for Engine<DB> {}
+
+// EngineName
+
+#[cfg(feature = "web")]
+pub trait EngineName: 'static {
+    const NAME: &'static str;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
 
 // Error
 
@@ -238,7 +357,19 @@ impl From<TestError> for Error {}
 
 impl From<TransactionError> for sqlx::Error {}
 
+impl IntoResponse for Error {}
+
+impl ResponseError for Error {}
+
 impl std::error::Error for Told {}
+
+impl<'r> Responder<'r, 'static> for Error {}
+
+words!(
+    "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"", LogLevel : Off =
+    "off", Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace =
+    "trace"
+);
 
 // Health
 
@@ -251,13 +382,38 @@ pub struct Health {
 
 // IntoDuration
 
-pub trait IntoDuration {}
+pub trait IntoDuration: sealed::Sealed {}
 
 impl IntoDuration for &str {}
 
 impl IntoDuration for Duration {}
 
 impl IntoDuration for String {}
+
+// IntoWord
+
+pub trait IntoWord<W>: sealed::Sealed<W> {}
+
+impl<W: Word> IntoWord<W> for &str {}
+
+impl<W: Word> IntoWord<W> for String {}
+
+impl<W: Word> IntoWord<W> for W {}
+
+// Isolation
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Isolation {
+    Database,
+    Rollback,
+    None,
+}
+
+words!(
+    "\"database\", \"rollback\" or \"none\"", Isolation : Database = "database", Rollback
+    = "rollback", None = "none"
+);
 
 // IsolationLevel
 
@@ -278,16 +434,77 @@ impl fmt::Display for IsolationLevel {}
 pub enum Left {
     NotStarted,
     Shared,
+    StartCancelled,
 }
+
+// LogLevel
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+words!(
+    "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"", LogLevel : Off =
+    "off", Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace =
+    "trace"
+);
 
 // MySqlEngine
 
 #[cfg(feature = "mysql")]
 pub type MySqlEngine = Engine<sqlx::MySql>;
 
+// Named
+
+#[cfg(feature = "web")]
+pub struct Named<N, T> {
+    _private: (),
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl<N, T> Deref for Named<N, T> {
+    type Target = T;
+}
+
+impl<N, T> DerefMut for Named<N, T> {}
+
+impl<N, T> Named<N, T> {
+    pub fn into_inner(self) -> T {}
+}
+
+impl<N: EngineName, T: fmt::Debug> fmt::Debug for Named<N, T> {}
+
 // Outcome
 
-pub trait Outcome: Sized {}
+pub trait Outcome: Sized + sealed::Sealed {}
 
 impl Outcome for () {}
 
@@ -297,7 +514,7 @@ impl<T, E: From<Error>> Outcome for Result<T, E> {}
 
 // Parameter
 
-pub trait Parameter: Sized + Send + 'static {}
+pub trait Parameter: sealed::Sealed + Sized + Send + 'static {}
 
 impl Parameter for Shutdown {}
 
@@ -307,10 +524,83 @@ impl<DB: Backend> Parameter for Engine<DB> {}
 
 impl<DB: Backend> Parameter for sqlx::Pool<DB> {}
 
+// ParseError
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ParseError {
+    _private: (),
+}
+
 // PgEngine
 
 #[cfg(feature = "postgres")]
 pub type PgEngine = Engine<sqlx::Postgres>;
+
+// Pooler
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pooler {
+    PgBouncer,
+}
+
+words!("\"pgbouncer\"", Pooler : PgBouncer = "pgbouncer");
+
+// RequestTransaction
+
+#[cfg(feature = "web")]
+#[must_use = "nothing begins until a statement is run in it"]
+pub struct RequestTransaction<DB: Backend>(());
+
+executor!(RequestTransaction < DB >);
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl<DB: Backend> Deref for RequestTransaction<DB> {
+    type Target = RequestSession<DB>;
+}
+
+impl<DB: Backend> DerefMut for RequestTransaction<DB> {}
+
+impl<DB: Backend> Extract for RequestTransaction<DB> {
+    type Database = DB;
+}
+
+impl<DB: Backend> fmt::Debug for RequestTransaction<DB> {}
+
+// RuntimeFlavor
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RuntimeFlavor {
+    MultiThread,
+    CurrentThread,
+}
+
+words!(
+    "\"multi_thread\" or \"current_thread\"", RuntimeFlavor : MultiThread =
+    "multi_thread", CurrentThread = "current_thread"
+);
 
 // Seeded
 
@@ -375,7 +665,7 @@ impl Settings {
 impl Settings {
     #[track_caller]
     #[must_use]
-    pub fn isolation(self, isolation: impl Into<String>) -> Self {}
+    pub fn isolation(self, isolation: impl IntoWord<Isolation>) -> Self {}
 }
 
 impl Settings {
@@ -429,7 +719,7 @@ impl Settings {
 impl Settings {
     #[track_caller]
     #[must_use]
-    pub fn pooler(self, pooler: impl Into<String>) -> Self {}
+    pub fn pooler(self, pooler: impl IntoWord<Pooler>) -> Self {}
     #[track_caller]
     #[must_use]
     pub fn direct_url(self, url: impl Into<String>) -> Self {}
@@ -444,7 +734,7 @@ impl Settings {
     pub fn signals(self, listen: bool) -> Self {}
     #[track_caller]
     #[must_use]
-    pub fn flavor(self, flavor: impl Into<String>) -> Self {}
+    pub fn flavor(self, flavor: impl IntoWord<RuntimeFlavor>) -> Self {}
     #[track_caller]
     #[must_use]
     pub fn worker_threads(self, threads: usize) -> Self {}
@@ -474,7 +764,7 @@ impl Settings {
     ) -> Self {}
     #[track_caller]
     #[must_use]
-    pub fn log_queries(self, level: impl Into<String>) -> Self {}
+    pub fn log_queries(self, level: impl IntoWord<LogLevel>) -> Self {}
     #[track_caller]
     #[must_use]
     pub fn slow_query(self, threshold: impl IntoDuration) -> Self {}
@@ -578,6 +868,26 @@ debug_as_display!(
     TestError
 );
 
+impl StartError {
+    pub fn kind(&self) -> StartKind {}
+    pub fn engine(&self) -> &str {}
+}
+
+// StartKind
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartKind {
+    Unavailable,
+    Refused,
+    Url,
+    FeatureOff,
+    WrongDatabase,
+    Unsupported,
+    Migrations,
+    Cancelled,
+}
+
 // Status
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -677,7 +987,13 @@ pub enum TransactionError {
     Unsupported { engine: String, database: &'static str, option: &'static str },
     CancelledInside,
     AfterConflict { last: String },
+    Lost { engine: String },
+    EndedInside { engine: String, database: &'static str, statement: &'static str },
     InUse { engine: String },
+    #[cfg(feature = "web")]
+    Held { engine: String, request: String },
+    #[cfg(feature = "web")]
+    RequestOver { engine: String, request: String },
 }
 
 debug_as_display!(
@@ -715,6 +1031,7 @@ pub enum UsageError {
     NoRuntime { engine: String },
     NotStarted { engine: String },
     OnSqlx { engine: String },
+    TooLarge { engine: String, size: u32, most: u32 },
     UnknownNode {
         engine: String,
         node: String,
@@ -723,6 +1040,10 @@ pub enum UsageError {
         section: String,
     },
     Listen { engine: String, pooler: String },
+    #[cfg(feature = "web")]
+    NoRequestTransactions { engine: String, line: &'static str },
+    #[cfg(feature = "web")]
+    NoEngine { engine: String, line: &'static str },
     Runtime { reason: String },
 }
 
@@ -731,9 +1052,98 @@ debug_as_display!(
     TestError
 );
 
-// closed
+// actix_web::RequestTransactionsService
 
-pub async fn closed() {}
+#[derive(Debug)]
+pub struct RequestTransactionsService<S> {
+    _private: (),
+}
+
+impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
+where
+    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+}
+
+impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
+}
+
+// actix_web::RequestTransactionsTransform
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsTransform {
+    _private: (),
+}
+
+impl<S, B> Transform<S, ServiceRequest> for RequestTransactionsTransform
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Transform = RequestTransactionsService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+}
+
+// actix_web::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsTransform {}
+
+// axum::RequestTransactionsLayer
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsLayer {
+    _private: (),
+}
+
+impl<S> Layer<S> for RequestTransactionsLayer {
+    type Service = RequestTransactionsService<S>;
+}
+
+// axum::RequestTransactionsService
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsService<S> {
+    _private: (),
+}
+
+impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
+where
+    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+}
+
+impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
+}
+
+// axum::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsLayer {}
 
 // engine_finder
 
@@ -747,9 +1157,355 @@ pub fn engine_finder_with<DB: Backend>(
     settings: &Settings,
 ) -> Result<Engine<DB>, Error> {}
 
+// rocket::RequestTransactionsFairing
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsFairing {
+    _private: (),
+}
+
+impl Fairing for RequestTransactionsFairing {}
+
+// rocket::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsFairing {}
+
 // sqlx
 
 pub use sqlx;
+
+// wait_closed
+
+pub async fn wait_closed() {}
+
+// web::Answer
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    pub status: u16,
+    pub retry_after: Option<Duration>,
+}
+
+impl Answer {
+    pub fn to(error: &Error) -> Self {}
+}
+
+// web::EngineName
+
+pub trait EngineName: 'static {
+    const NAME: &'static str;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+// web::Extract
+
+pub trait Extract: sealed::Sealed + Send + Sized + 'static {
+    type Database: Backend;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl<DB: Backend> Extract for Checkout<DB> {
+    type Database = DB;
+}
+
+impl<DB: Backend> Extract for Engine<DB> {
+    type Database = DB;
+}
+
+impl<DB: Backend> Extract for RequestTransaction<DB> {
+    type Database = DB;
+}
+
+// web::Named
+
+pub struct Named<N, T> {
+    _private: (),
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl<N, T> Deref for Named<N, T> {
+    type Target = T;
+}
+
+impl<N, T> DerefMut for Named<N, T> {}
+
+impl<N, T> Named<N, T> {
+    pub fn into_inner(self) -> T {}
+}
+
+impl<N: EngineName, T: fmt::Debug> fmt::Debug for Named<N, T> {}
+
+// web::RequestSession
+
+pub struct RequestSession<DB: Backend> {
+    _private: (),
+}
+
+executor!(RequestSession < DB >);
+
+impl<DB: Backend> Drop for RequestSession<DB> {}
+
+impl<DB: Backend> RequestSession<DB> {
+    pub fn begin(
+        &mut self,
+    ) -> impl Future<Output = sqlx::Result<TransactionGuard<'_, DB>>> + Send {}
+    pub fn engine(&self) -> &Engine<DB> {}
+}
+
+impl<DB: Backend> fmt::Debug for RequestSession<DB> {}
+
+// web::RequestTransaction
+
+#[must_use = "nothing begins until a statement is run in it"]
+pub struct RequestTransaction<DB: Backend>(());
+
+executor!(RequestTransaction < DB >);
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl<DB: Backend> Deref for RequestTransaction<DB> {
+    type Target = RequestSession<DB>;
+}
+
+impl<DB: Backend> DerefMut for RequestTransaction<DB> {}
+
+impl<DB: Backend> Extract for RequestTransaction<DB> {
+    type Database = DB;
+}
+
+impl<DB: Backend> fmt::Debug for RequestTransaction<DB> {}
+
+// web::RequestTransactions
+
+#[derive(Clone, Default)]
+pub struct RequestTransactions(());
+
+impl RequestTransactions {
+    pub fn new() -> Self {}
+    pub fn of<DB: Backend>(
+        &self,
+        engine: &Engine<DB>,
+        request: &str,
+    ) -> sqlx::Result<RequestTransaction<DB>> {}
+    pub async fn serve<T>(
+        &self,
+        work: impl Future<Output = T>,
+        commit: impl FnOnce(&T) -> bool,
+    ) -> Result<T, Error> {}
+}
+
+impl fmt::Debug for RequestTransactions {}
+
+tokio::task_local! {
+    #[doc = " The transactions of the request that the running future serves."] static
+    CURRENT : RequestTransactions;
+}
+
+// web::TransactionGuard
+
+#[derive(Debug)]
+#[must_use = "the transaction is lent until this is dropped"]
+pub struct TransactionGuard<'t, DB: Backend> {
+    _private: (),
+}
+
+impl<DB: Backend> Deref for TransactionGuard<'_, DB> {
+    type Target = Transaction<DB>;
+}
+
+impl<DB: Backend> DerefMut for TransactionGuard<'_, DB> {}
+
+impl<DB: Backend> Drop for TransactionGuard<'_, DB> {}
+
+// web::actix_web::RequestTransactionsService
+
+#[derive(Debug)]
+pub struct RequestTransactionsService<S> {
+    _private: (),
+}
+
+impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
+where
+    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+}
+
+impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
+}
+
+// web::actix_web::RequestTransactionsTransform
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsTransform {
+    _private: (),
+}
+
+impl<S, B> Transform<S, ServiceRequest> for RequestTransactionsTransform
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Transform = RequestTransactionsService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+}
+
+// web::actix_web::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsTransform {}
+
+// web::axum::RequestTransactionsLayer
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsLayer {
+    _private: (),
+}
+
+impl<S> Layer<S> for RequestTransactionsLayer {
+    type Service = RequestTransactionsService<S>;
+}
+
+// web::axum::RequestTransactionsService
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsService<S> {
+    _private: (),
+}
+
+impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
+where
+    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+}
+
+impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
+}
+
+// web::axum::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsLayer {}
+
+// web::rocket::RequestTransactionsFairing
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsFairing {
+    _private: (),
+}
+
+impl Fairing for RequestTransactionsFairing {}
+
+// web::rocket::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsFairing {}
 
 // with_pool
 

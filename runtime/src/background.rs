@@ -41,7 +41,7 @@ pub(crate) fn token() -> TaskTrackerToken {
 /// # Cancellation
 ///
 /// The future may be dropped; the closes go on.
-pub async fn closed() {
+pub async fn wait_closed() {
     // A closed tracker still takes tasks; it only lets the waiters go when there are none.
     BACKGROUND.close();
     BACKGROUND.wait().await;

@@ -112,7 +112,7 @@ pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>
     };
     let engine: Engine<DB> = typed(engine.as_ref(), &mut resolved)?;
     if !is_new && !settings.only_name() {
-        engine.configure(resolved()?)?;
+        engine.configure(&resolved()?)?;
     }
     Ok(engine)
 }
@@ -139,24 +139,24 @@ pub(crate) fn here() -> Vec<Arc<dyn ErasedEngine>> {
 ///
 /// Those of `make`.
 pub(crate) fn find_or_make(
-    places: &[Scope],
+    within: &[Scope],
     name: &str,
     make: impl FnOnce() -> Result<Arc<dyn ErasedEngine>, Error>,
 ) -> Result<(Arc<dyn ErasedEngine>, bool), Error> {
-    if let Some(engine) = find(&mut scopes(), places, name) {
+    if let Some(engine) = find(&mut scopes(), within, name) {
         return Ok((engine, false));
     }
-    let made = make()?;
+    let new = make()?;
     let mut scopes = scopes();
-    if let Some(engine) = find(&mut scopes, places, name) {
+    if let Some(engine) = find(&mut scopes, within, name) {
         return Ok((engine, false));
     }
-    put(&mut scopes, places[0], Arc::clone(&made));
-    Ok((made, true))
+    put(&mut scopes, within[0], Arc::clone(&new));
+    Ok((new, true))
 }
 
-fn find(scopes: &mut Scopes, places: &[Scope], name: &str) -> Option<Arc<dyn ErasedEngine>> {
-    let scope = places.iter().find(|scope| {
+fn find(scopes: &mut Scopes, within: &[Scope], name: &str) -> Option<Arc<dyn ErasedEngine>> {
+    let scope = within.iter().find(|scope| {
         scopes
             .get(scope)
             .is_some_and(|known| known.engines.contains_key(name))
@@ -164,7 +164,7 @@ fn find(scopes: &mut Scopes, places: &[Scope], name: &str) -> Option<Arc<dyn Era
     let entry = scopes.get_mut(scope)?.engines.get_mut(name)?;
     if entry.released && entry.is_unused(1) {
         remove(scopes, *scope, name);
-        return find(scopes, places, name);
+        return find(scopes, within, name);
     }
     entry.released = false;
     Some(Arc::clone(&entry.engine))
@@ -208,27 +208,27 @@ pub(crate) fn publish(engine: Arc<dyn ErasedEngine>) {
 }
 
 /// Forgets an engine in these scopes, at once or as soon as nobody else holds it.
-pub(crate) fn forget(places: &[Scope], engine: Arc<dyn ErasedEngine>) {
+pub(crate) fn forget(within: &[Scope], engine: Arc<dyn ErasedEngine>) {
     let name = engine.name().to_owned();
     let mut scopes = scopes();
     let is_it = |scopes: &Scopes, scope: &Scope| {
         let entry = scopes.get(scope)?.engines.get(&name)?;
         Some(Arc::ptr_eq(&entry.engine, &engine))
     };
-    let places: Vec<Scope> = places
+    let within: Vec<Scope> = within
         .iter()
         .copied()
         .filter(|scope| is_it(&scopes, scope) == Some(true))
         .collect();
     // The caller's own, which goes now.
     drop(engine);
-    let mut forgotten = Vec::with_capacity(places.len());
+    let mut forgotten = Vec::with_capacity(within.len());
     let entry = |scopes: &Scopes, scope: &Scope| -> Option<bool> {
         let entry = scopes.get(scope)?.engines.get(&name)?;
-        Some(entry.is_unused(places.len()))
+        Some(entry.is_unused(within.len()))
     };
-    let unused = places.first().and_then(|scope| entry(&scopes, scope)) == Some(true);
-    for scope in &places {
+    let unused = within.first().and_then(|scope| entry(&scopes, scope)) == Some(true);
+    for scope in &within {
         if unused {
             forgotten.extend(remove(&mut scopes, *scope, &name));
         } else if let Some(known) = scopes.get_mut(scope)
@@ -239,6 +239,32 @@ pub(crate) fn forget(places: &[Scope], engine: Arc<dyn ErasedEngine>) {
     }
     drop(scopes);
     drop(forgotten);
+}
+
+/// The engine of this name that is known to the current runtime, in this scope or to the process. Never a new one, and one
+/// that is to be forgotten stays so.
+///
+/// # Errors
+///
+/// It is of another kind than `DB`.
+#[cfg(feature = "web")]
+pub(crate) fn find_known<DB: Backend>(
+    name: &str,
+    home: Option<Scope>,
+) -> Result<Option<Engine<DB>>, Error> {
+    let places = [Some(Scope::current()), home, Some(Scope::Process)];
+    let known = {
+        let scopes = scopes();
+        let mut places = places.iter().flatten();
+        places.find_map(|scope| Some(Arc::clone(&scopes.get(scope)?.engines.get(name)?.engine)))
+    };
+    known
+        .map(|engine| {
+            typed(engine.as_ref(), || {
+                Ok(Arc::new(settings::resolve(&Settings::new().engine(name))?))
+            })
+        })
+        .transpose()
 }
 
 /// The engine with its type.

@@ -2,6 +2,17 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
+compile_error!(
+    "poolhouse needs a database: enable one or more of its features `postgres`, `mysql` and `sqlite` in Cargo.toml"
+);
+
+#[cfg(all(feature = "ephemeral", not(unix)))]
+compile_error!(
+    "poolhouse's feature `ephemeral` starts database servers on Unix only: enable it under \
+     [target.'cfg(unix)'.dev-dependencies] in Cargo.toml"
+);
+
 mod backend;
 mod background;
 mod dialect;
@@ -14,22 +25,36 @@ mod lifecycle;
 mod pool;
 mod settings;
 pub mod testing;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use poolhouse_macros::with_pool;
 pub use sqlx;
 
 pub use self::backend::Backend;
-pub use self::background::closed;
+pub use self::background::wait_closed;
 pub use self::dialect::{IsolationLevel, TransactionOptions};
 pub use self::engine::{Engine, Health, Server, Transaction};
 pub use self::error::{
-    AcquireError, AcquireKind, Error, StartError, TestError, TransactionError, UsageError,
+    AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,
+    UsageError,
 };
 pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
-pub use self::settings::{DatabaseUrl, IntoDuration, Settings, SettingsError};
+pub use self::settings::{
+    DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, RuntimeFlavor,
+    Settings, SettingsError,
+};
 pub use self::testing::{Seeded, TestDatabase, TestDatabaseState};
+#[cfg(feature = "actix-web")]
+pub use self::web::actix_web;
+#[cfg(feature = "axum")]
+pub use self::web::axum;
+#[cfg(feature = "rocket")]
+pub use self::web::rocket;
+#[cfg(feature = "web")]
+pub use self::web::{EngineName, Named, RequestTransaction};
 
 /// An engine on Postgres.
 #[cfg(feature = "postgres")]
@@ -51,7 +76,7 @@ pub type AnyEngine = Engine<sqlx::Any>;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::lifecycle::{
-        Attribute, House, Parameters, Plan, Request, parameter, parameter_with,
+        Attribute, Parameters, Plan, Request, RunningEngines, parameter, parameter_with,
     };
     pub use crate::testing::Test;
 }

@@ -8,10 +8,12 @@
 
 pub mod cancel;
 pub mod close;
+pub mod errors;
 pub mod network;
 pub mod pooler;
 pub mod restart;
 pub mod runtimes;
+pub mod size;
 pub mod start;
 
 use std::{future::Future, time::Duration};

@@ -35,6 +35,11 @@
 //! }
 //! ```
 
+/// The programs of the page are compiled, with the frameworks that are dependencies of the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/web.md")]
+mod web_page {}
+
 mod account;
 mod binaries;
 mod cluster;

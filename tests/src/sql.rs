@@ -45,6 +45,9 @@ pub trait Sql: Backend {
     /// As [`Sql::read`], on the engine itself.
     fn read_on(engine: &Engine<Self>, sql: &str) -> BoxStream<'static, sqlx::Result<()>>;
 
+    /// A query with more values than the protocol takes, on the engine itself: the driver refuses it.
+    fn too_many_values(engine: Engine<Self>) -> BoxFuture<'static, sqlx::Result<()>>;
+
     /// Begins a transaction that the connection's borrower owns.
     fn begin(
         connection: &mut Self::Connection,
@@ -79,6 +82,12 @@ macro_rules! database {
             fn read_on(engine: &Engine<Self>, sql: &str) -> BoxStream<'static, sqlx::Result<()>> {
                 let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch(engine);
                 Box::pin(rows.map(|row| row.map(drop)))
+            }
+
+            fn too_many_values(engine: Engine<Self>) -> BoxFuture<'static, sqlx::Result<()>> {
+                // As the protocol of Postgres counts them: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+                let values = (0..70_000).fold(sqlx::query("SELECT 1"), |query, value: i32| query.bind(value));
+                Box::pin(async move { values.execute(&engine).await.map(drop) })
             }
 
             fn begin(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<sqlx::Transaction<'_, Self>>> {

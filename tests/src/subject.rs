@@ -7,6 +7,7 @@ mod sqlx_alone;
 use std::{fmt::Debug, future::Future, ops::DerefMut, time::Duration};
 
 use futures_util::stream::BoxStream;
+use poolhouse::Engine;
 use sqlx::Database;
 
 pub use self::{engine::Own, on_sqlx::OnSqlx, sqlx_alone::SqlxAlone};
@@ -85,4 +86,7 @@ pub trait Subject: Clone + Send + Sync + 'static {
 
     /// How many connections are open, in use or not.
     fn size(&self) -> usize;
+
+    /// The engine; `None` where there is only a pool.
+    fn engine(&self) -> Option<&Engine<Self::Db>>;
 }

@@ -3,6 +3,7 @@
 mod before_start;
 mod keeper;
 mod life;
+mod outage;
 mod settings;
 
 use poolhouse::{Engine, Settings, engine_finder_with};

@@ -66,4 +66,10 @@ faults! {
     case_27_a_wrong_password: start::wrong_password, on (postgres, mariadb), with (Own, OnSqlx);
     case_27_an_unknown_database: start::unknown_database, on (postgres, mariadb), with (Own, OnSqlx);
     case_27_tls_refused: start::tls_refused, on (postgres, mariadb), with (Own, OnSqlx);
+    case_31_resized_down_and_up: size::resized_down_and_up, on (postgres, mariadb, sqlite), with (Own);
+    case_32_resized_below_min_size: size::resized_below_min_size, on (postgres, mariadb, sqlite), with (Own);
+    case_42_an_error_of_the_client_alone: errors::of_the_client_alone, on (postgres, mariadb), with (Own);
+    case_43_cancelled_behind_a_lock: cancel::behind_a_lock, on (postgres, mariadb), with (Own);
+    case_43_cancelled_behind_a_lock_without_room: cancel::behind_a_lock_without_room, on (postgres, mariadb), with (Own);
+    case_51_evicted_without_room: size::evicted_without_room, on (postgres, mariadb), with (Own);
 }

@@ -61,5 +61,5 @@ async fn a_lifespan_function_runs_in_a_task() {
     };
     let one = tokio::spawn(lifespan(server.url.clone())).await.unwrap();
     assert_eq!(one.unwrap(), 1);
-    tokio::spawn(poolhouse::closed()).await.unwrap();
+    tokio::spawn(poolhouse::wait_closed()).await.unwrap();
 }

@@ -1,5 +1,8 @@
-//! A minute of everything at once: queries, streams dropped half-way, transactions cancelled anywhere, killed sessions and a
-//! restarted server. At its end no place is lost, no task hangs, and the sums are right.
+//! A minute of everything at once: queries, streams dropped half-way, transactions cancelled anywhere, resizes, evictions,
+//! killed sessions and a restarted server; and beside it engines with a node that are started, cancelled in their start, used
+//! and closed. At its end no slot is lost, no task hangs, and the sums are right.
+//!
+//! `POOLHOUSE_STRESS=10m` makes it last for ten minutes.
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +16,7 @@ use futures_util::{
     StreamExt,
     future::{join_all, try_join_all},
 };
+use poolhouse::{Engine, engine_finder_with};
 use poolhouse_tests::{
     Ground, Kind, Options, PrivateServer, Sql, Stop, Subject, steps::up_to, subject::Own,
 };
@@ -23,10 +27,21 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How long it lasts.
-const DURATION: Duration = Duration::from_mins(1);
+/// How long it lasts: a minute, or what the environment says.
+fn duration() -> anyhow::Result<Duration> {
+    let Ok(given) = std::env::var("POOLHOUSE_STRESS") else {
+        return Ok(Duration::from_mins(1));
+    };
+    let (number, unit) = given.split_at(given.len().saturating_sub(1));
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        _ => anyhow::bail!("POOLHOUSE_STRESS is a number with s or m, and not {given}"),
+    };
+    Ok(Duration::from_secs(number.parse::<u64>()? * unit))
+}
 
-/// Tasks at work, three for each place.
+/// Tasks at work, three for each slot.
 const WORKERS: u64 = 24;
 
 const MAX_SIZE: u32 = 8;
@@ -87,9 +102,19 @@ async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
         })
         .collect();
     let counter = tokio::spawn(never_above(Arc::clone(&ground), over.clone()));
-    let faults = play_faults(server, Arc::clone(&ground), Instant::now() + DURATION).await;
+    // On a ground of their own, so that their sessions are not counted among the pool's.
+    let beside = Arc::new(Ground::on(&server, "lives").await?);
+    let lives = tokio::spawn(lives::<DB>(Arc::clone(&beside), over.clone()));
+    let faults = play_faults(server, Arc::clone(&ground), Instant::now() + duration()?).await;
     end.send(true)?;
     let (_server, faults) = faults?;
+    let lives = timeout(Duration::from_mins(1), lives)
+        .await
+        .context("a start or a close hangs")???;
+    beside
+        .no_session_left()
+        .await
+        .context("of engines that were started and closed")?;
 
     let workers = timeout(Duration::from_mins(1), join_all(workers))
         .await
@@ -98,14 +123,18 @@ async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
         worker??;
     }
     let counts = counter.await??;
-    println!("{}: {counts} counts, {faults:?}, {done:?}", DB::PRODUCT);
+    println!(
+        "{}: {counts} counts, {faults:?}, {done:?}, {lives:?}",
+        DB::PRODUCT
+    );
     done.ensure_all()?;
 
-    // No place is lost, and each has a good connection outside any transaction.
+    // No slot is lost, and each has a good connection outside any transaction.
+    pool.resize(size(MAX_SIZE)?)?;
     let mut checkouts = try_join_all((0..MAX_SIZE).map(|_| pool.acquire())).await?;
     ensure!(
         up_to(1, pool.acquire()).await.is_none(),
-        "there is a place too many"
+        "there is a slot too many"
     );
     for checkout in &mut checkouts {
         ensure!(sum::<DB>(checkout).await? == ACCOUNTS * BALANCE);
@@ -157,6 +186,17 @@ async fn work<DB: Sql>(
                 .map(|result| result.map(drop)),
             Action::CutStream => read_some(&pool, cut).await.map(Some).transpose(),
             Action::Abandon => Some(abandon(&pool).await),
+            Action::Resize => {
+                pool.resize(size(dice.u32(1..=MAX_SIZE))?)?;
+                Some(Ok(()))
+            }
+            Action::Evict => {
+                // So seldom that the others have connections to use.
+                if dice.u8(..) < 8 {
+                    pool.evict();
+                }
+                Some(Ok(()))
+            }
             Action::PlainBegin => {
                 let spoil = "BEGIN; UPDATE account SET balance = balance + 1";
                 up_to(cut, pool.execute(spoil)).await
@@ -187,9 +227,13 @@ enum Action {
     Abandon,
     /// Begins a transaction that the driver knows nothing of, and drops it somewhere.
     PlainBegin,
+    /// Changes the most connections, to eight or fewer.
+    Resize,
+    /// Retires every connection.
+    Evict,
 }
 
-const ACTIONS: [Action; 7] = [
+const ACTIONS: [Action; 9] = [
     Action::Sum,
     Action::Transfer,
     Action::CutTransfer,
@@ -197,7 +241,57 @@ const ACTIONS: [Action; 7] = [
     Action::CutStream,
     Action::Abandon,
     Action::PlainBegin,
+    Action::Resize,
+    Action::Evict,
 ];
+
+fn size(number: u32) -> anyhow::Result<std::num::NonZeroU32> {
+    std::num::NonZeroU32::new(number).context("zero")
+}
+
+/// What became of the engines beside.
+#[derive(Debug, Default)]
+struct Lives {
+    started: u64,
+    failed: u64,
+    cancelled: u64,
+    /// Closes that were dropped half-way, and done again.
+    given_up: u64,
+}
+
+/// Starts engines with a node, cancels some of the starts and closes all of them, until it is over.
+async fn lives<DB: Sql>(ground: Arc<Ground>, over: watch::Receiver<bool>) -> anyhow::Result<Lives> {
+    let mut dice = fastrand::Rng::with_seed(11);
+    let mut lives = Lives::default();
+    while !*over.borrow() {
+        let options = || Options {
+            max_size: 2,
+            min_size: 2,
+            start_timeout: Duration::from_secs(2),
+            close_timeout: Duration::from_secs(2),
+            ..Options::new(ground.url())
+        };
+        let settings = options()
+            .settings()
+            .engine("lives")
+            .node("replica", options().settings());
+        let engine: Engine<DB> = engine_finder_with(&settings)?;
+        match up_to(dice.usize(1..40), engine.start_connection_pool()).await {
+            Some(Ok(())) => lives.started += 1,
+            Some(Err(_)) => lives.failed += 1,
+            None => lives.cancelled += 1,
+        }
+        let _ = Own(engine.reader()).execute("SELECT 1").await;
+        if up_to(dice.usize(1..10), engine.close_connection_pool())
+            .await
+            .is_none()
+        {
+            lives.given_up += 1;
+        }
+        engine.close_connection_pool().await;
+    }
+    Ok(lives)
+}
 
 async fn sum_on<DB: Sql>(pool: &Own<DB>) -> sqlx::Result<i64> {
     sum::<DB>(&mut *pool.acquire().await?).await
@@ -320,7 +414,8 @@ async fn never_above(ground: Arc<Ground>, over: watch::Receiver<bool>) -> anyhow
     while !*over.borrow() {
         // While the server restarts there is nothing to be counted.
         if let Ok(Some(sessions)) = ground.sessions().await {
-            above = if sessions > MAX_SIZE as usize {
+            // One may be there to end others.
+            above = if sessions > MAX_SIZE as usize + 1 {
                 above + 1
             } else {
                 0

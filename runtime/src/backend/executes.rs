@@ -85,7 +85,15 @@ pub trait Executes: Database {
     fn text<'e>(
         connection: &'e mut Self::Connection,
         sql: &'static str,
-    ) -> BoxFuture<'e, sqlx::Result<String>>;
+    ) -> BoxFuture<'e, sqlx::Result<String>> {
+        Self::text_of(connection, sql.to_owned())
+    }
+
+    /// As [`text`](Self::text), of a query that was put together here.
+    fn text_of(
+        connection: &mut Self::Connection,
+        sql: String,
+    ) -> BoxFuture<'_, sqlx::Result<String>>;
 }
 
 /// What the statements of a result did, in sum.
@@ -177,12 +185,13 @@ macro_rules! executes {
                 })
             }
 
-            fn text<'e>(
-                connection: &'e mut Self::Connection,
-                sql: &'static str,
-            ) -> BoxFuture<'e, sqlx::Result<String>> {
+            fn text_of(
+                connection: &mut Self::Connection,
+                sql: String,
+            ) -> BoxFuture<'_, sqlx::Result<String>> {
                 Box::pin(async move {
                     // A prepared statement would take one round trip more.
+                    let sql = sqlx::AssertSqlSafe(sql);
                     sqlx::raw_sql(sql).fetch_one(connection).await?.try_get(0)
                 })
             }

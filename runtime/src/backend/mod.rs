@@ -30,7 +30,7 @@ use sqlx_core::describe::Describe;
 pub(crate) use self::executes::{Executes, Step, all, count, first};
 // Until their users name `dialect` themselves.
 pub(crate) use crate::dialect::{Diagnosis, Dialect, Greeted, MigrationsLock, tell, told, words};
-use crate::settings::{DatabaseUrl, EngineSettings};
+use crate::settings::{DatabaseUrl, EngineSettings, LogLevel};
 
 /// The driver's own connect options of a database.
 pub(crate) type OptionsOf<DB> = <<DB as Database>::Connection as Connection>::Options;
@@ -68,6 +68,12 @@ pub trait Backend: Executes + sealed::Sealed {
     /// would be committed by itself.
     #[doc(hidden)]
     fn ends_transaction(_: &sqlx::Error) -> bool {
+        false
+    }
+
+    /// Whether an error of the client alone leaves the driver's connection of no further use, with nothing wrong at the server.
+    #[doc(hidden)]
+    fn spoils_connection(_: &sqlx::Error) -> bool {
         false
     }
 
@@ -163,13 +169,13 @@ fn statement_cache(url: &DatabaseUrl, settings: &EngineSettings) -> usize {
 
 /// The statement logging that `log_queries` and `slow_query` ask for.
 fn log_statements<O: ConnectOptions>(options: O, settings: &EngineSettings) -> O {
-    let level = match settings.log_queries.into_level() {
-        None => log::LevelFilter::Off,
-        Some(tracing::Level::ERROR) => log::LevelFilter::Error,
-        Some(tracing::Level::WARN) => log::LevelFilter::Warn,
-        Some(tracing::Level::INFO) => log::LevelFilter::Info,
-        Some(tracing::Level::DEBUG) => log::LevelFilter::Debug,
-        Some(tracing::Level::TRACE) => log::LevelFilter::Trace,
+    let level = match settings.log_queries {
+        LogLevel::Off => log::LevelFilter::Off,
+        LogLevel::Error => log::LevelFilter::Error,
+        LogLevel::Warn => log::LevelFilter::Warn,
+        LogLevel::Info => log::LevelFilter::Info,
+        LogLevel::Debug => log::LevelFilter::Debug,
+        LogLevel::Trace => log::LevelFilter::Trace,
     };
     options
         .log_statements(level)

@@ -41,6 +41,11 @@ impl Backend for MySql {
             .is_some_and(|error| error.number() == 1213)
     }
 
+    fn spoils_connection(error: &sqlx::Error) -> bool {
+        // Before it looks at the values, the driver notes that an answer is to be read, and waits for it for ever after.
+        matches!(error, sqlx::Error::Protocol(_))
+    }
+
     fn ends_session(error: &sqlx::Error) -> bool {
         match error {
             // Server shutdown, connection killed, and (MariaDB) query limits that end the session:

@@ -31,9 +31,9 @@ impl Backend for Postgres {
             (None, Some(name)) => options.application_name(name),
             _ => options,
         };
-        // The driver never takes back a statement that it does not keep, and a pooler would hand it on to others.
-        let least = u32::from(settings.pooler.is_some());
-        let kept = super::statement_cache(url, settings).max(least as usize);
+        // The driver never takes back a statement that it does not keep: without a cache, each execution would leave one in
+        // the session for ever, and a pooler would hand them on to others.
+        let kept = super::statement_cache(url, settings).max(1);
         let options = options.statement_cache_capacity(kept);
         Ok(super::log_statements(options, settings))
     }

@@ -13,10 +13,12 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         greet: "SET autocommit_before_ddl = off; SHOW session_id",
         read: |answer| Greeted::Id {
             id: answer.into(),
+            since: None,
             version: None,
         },
         // <https://www.cockroachlabs.com/docs/stable/cancel-session>
-        end: |id| format!("CANCEL SESSION IF EXISTS '{id}'"),
+        end: |id, _| format!("CANCEL SESSION IF EXISTS '{id}'"),
+        living: None,
     }),
     // Every node reads and writes: <https://www.cockroachlabs.com/docs/stable/architecture/overview>.
     session_state: Some("SELECT current_setting('default_transaction_read_only')::bool::int::int8"),

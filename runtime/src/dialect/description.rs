@@ -78,8 +78,12 @@ pub(crate) struct Session {
     pub(crate) greet: &'static str,
     /// Reads the answer.
     pub(crate) read: fn(answer: &str) -> Greeted,
-    /// The statement that ends the session with this id.
-    pub(crate) end: fn(id: &str) -> String,
+    /// The statement that ends the session with this id, and no later one that the server gave the same id. `since` is a
+    /// moment when it was there, in the server's own words.
+    pub(crate) end: fn(id: &str, since: Option<&str>) -> String,
+    /// A query for those of these ids that are sessions now, with spaces between; `None` where ids are never used again and
+    /// nothing tells.
+    pub(crate) living: Option<fn(ids: &str) -> String>,
 }
 
 /// What a new session has told.
@@ -87,6 +91,7 @@ pub(crate) enum Greeted {
     /// The id by which its server knows it, and the server's version if the answer holds it.
     Id {
         id: Arc<str>,
+        since: Option<Arc<str>>,
         version: Option<String>,
     },
     /// The URL says one database, and another answers that speaks its protocol.

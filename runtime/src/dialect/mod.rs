@@ -17,6 +17,8 @@ pub(crate) use self::diagnosis::{Diagnosis, tell, told, words};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
 pub(crate) use self::postgres::POSTGRES;
+#[cfg(feature = "web")]
+pub(crate) use self::schemes::is_conflict;
 pub(crate) use self::schemes::{SchemeError, dialect_of};
 pub(crate) use self::sql::{Controls, begins_transaction};
 #[cfg(feature = "postgres")]

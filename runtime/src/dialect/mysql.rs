@@ -36,11 +36,19 @@ pub(crate) static MYSQL: Dialect = Dialect {
             };
             Greeted::Id {
                 id: id.into(),
+                since: None,
                 version,
             }
         },
         // <https://mariadb.com/kb/en/kill/>
-        end: |id| format!("KILL CONNECTION {id}"),
+        end: |id, _| format!("KILL CONNECTION {id}"),
+        // <https://mariadb.com/kb/en/information-schema-processlist-table/>
+        living: Some(|ids| {
+            format!(
+                "SELECT CAST(COALESCE(GROUP_CONCAT(ID SEPARATOR ' '), '') AS CHAR) \
+                 FROM information_schema.PROCESSLIST WHERE ID IN ({ids})"
+            )
+        }),
     }),
     // A replica is one that the operator lets only read: <https://mariadb.com/kb/en/server-system-variables/#read_only>.
     session_state: Some("SELECT CAST(IF(@@global.read_only, 3, 0) AS SIGNED)"),

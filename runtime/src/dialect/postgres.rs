@@ -33,29 +33,43 @@ pub(crate) static POSTGRES: Dialect = Dialect {
             )
     },
     session: Some(Session {
-        greet: "SELECT pg_backend_pid()::text || ' ' || version()",
+        // Its id, the server's time, the version, and no more. Besides, where the server can notice that its client is gone
+        // while a statement runs or waits for a lock, and nobody has said how often to look, it looks every two seconds:
+        // then the pool has room again although it could not open a session to end the other one from.
+        // <https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL>
+        greet: "SELECT pg_backend_pid()::text || ' ' || extract(epoch FROM clock_timestamp())::text || ' ' || version() \
+                || CASE WHEN current_setting('client_connection_check_interval', true) = '0' AND version() LIKE '%linux%' \
+                   THEN left(set_config('client_connection_check_interval', '2000', false), 0) ELSE '' END",
         // <https://www.cockroachlabs.com/docs/stable/functions-and-operators#system-info-functions>
-        read: |answer| match answer.split_once(' ') {
-            Some((_, version)) if version.starts_with(COCKROACH.name) => {
-                Greeted::Speaks(&COCKROACH)
+        read: |answer| {
+            let mut words = answer.splitn(3, ' ');
+            let id = words.next().unwrap_or_default().into();
+            let since = words.next().map(Into::into);
+            match words.next() {
+                Some(version) if version.starts_with(COCKROACH.name) => Greeted::Speaks(&COCKROACH),
+                version => Greeted::Id {
+                    id,
+                    since,
+                    version: version.and_then(server_version),
+                },
             }
-            Some((id, version)) => Greeted::Id {
-                id: id.into(),
-                version: server_version(version),
-            },
-            None => Greeted::Id {
-                id: answer.into(),
-                version: None,
-            },
         },
         // <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL>
-        // The process id may be another session's by now, so only one that looks like ours is ended.
-        end: |id| {
+        // The process id may be another session's by now: one that began after ours was there is not ours.
+        end: |id, since| {
+            let before = since
+                .map(|since| format!(" AND backend_start <= to_timestamp({since})"))
+                .unwrap_or_default();
             format!(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE pid = {id} AND usename = current_user AND datname = current_database()"
+                 WHERE pid = {id} AND usename = current_user AND datname = current_database(){before}"
             )
         },
+        living: Some(|ids| {
+            format!(
+                "SELECT coalesce(string_agg(pid::text, ' '), '') FROM pg_stat_activity WHERE pid IN ({ids})"
+            )
+        }),
     }),
     // <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-TARGET-SESSION-ATTRS>
     session_state: Some(

@@ -48,3 +48,10 @@ pub(crate) fn dialect_of(url: &DatabaseUrl) -> Result<&'static Dialect, SchemeEr
         }
     }
 }
+
+/// Whether an error is a conflict with another transaction, on whichever database: their codes differ.
+#[cfg(feature = "web")]
+pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
+    let mut dialects = DIALECTS.iter();
+    dialects.any(|(dialect, _)| dialect.is_conflict(error))
+}

@@ -26,7 +26,7 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped, the close goes on in the background; [`closed`](crate::closed) waits for it.
+    /// If the future is dropped, the close goes on in the background; [`wait_closed`](crate::wait_closed) waits for it.
     pub fn close_connection_pool(&self) -> impl Future<Output = CloseReport> + Send + '_ {
         async move { self.close(&CancellationToken::new()).await }
     }

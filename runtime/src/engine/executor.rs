@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
@@ -15,19 +15,19 @@ use super::transaction::Turn;
 use super::way::{self, Way};
 use super::{Engine, Transaction};
 use crate::backend::{Backend, Step};
-use crate::pool::{Card, Checkout, Holder};
+use crate::pool::{Checkout, Holder, Record};
 
 /// A query that tells the pool its text when it runs: the text names the holder of the connection, and shows whether a
 /// transaction was begun behind the driver's back.
 struct Noted<E> {
     query: E,
-    card: Arc<Card>,
+    record: Arc<Record>,
 }
 
 impl<'q, DB: Database, E: Execute<'q, DB>> Execute<'q, DB> for Noted<E> {
     fn sql(self) -> SqlStr {
         let sql = self.query.sql();
-        self.card.note(&sql);
+        self.record.note(&sql);
         sql
     }
 
@@ -64,6 +64,58 @@ impl<DB: Backend> ForQuery<'_, DB> {
     }
 }
 
+/// How many steps of a result are passed on at once, at most. They have arrived already: nothing is waited for to make
+/// more of them, and a stream that is dropped drops at most so many that nobody has seen.
+const AT_ONCE: usize = 64;
+
+/// The steps of a query as a stream, those of them that `$choose` wants.
+///
+/// A stream that keeps the checkout beside what borrows from it costs more for each item than most rows do, so steps that
+/// are there at the same time go through it together.
+macro_rules! steps {
+    ($source:ident, $for_query:expr, $query:ident, $choose:expr) => {
+        async_stream::stream! {
+            let mut source: ForQuery<'_, DB> = match $for_query($source).await {
+                Ok(source) => source,
+                Err(error) => {
+                    yield vec![Err(error)];
+                    return;
+                }
+            };
+            let (checkout, way) = source.checkout();
+            let (before, connection, record) = checkout.begin_stream();
+            let query = Noted { query: $query, record };
+            // Behind a pooler, the end of the result is the commit: nobody is to come there before the rows are read.
+            let at_once = if way.is_some() { 1 } else { AT_ONCE };
+            let mut steps = way::fetch_many::<DB, _>(way, connection, query).ready_chunks(at_once);
+            let mut error = None;
+            while error.is_none() && let Some(ready) = steps.next().await {
+                let mut chunk = Vec::with_capacity(ready.len());
+                for step in ready {
+                    match step {
+                        Ok(step) => chunk.extend($choose(step).map(Ok)),
+                        Err(failed) => {
+                            error = Some(failed);
+                            break;
+                        }
+                    }
+                }
+                if !chunk.is_empty() {
+                    yield chunk;
+                }
+            }
+            drop(steps);
+            // A stream that is dropped half-way never comes here, so its connection stays unverified.
+            checkout.end_stream(before, error.as_ref());
+            drop(source);
+            if let Some(error) = error {
+                yield vec![Err(error)];
+            }
+        }
+        .flat_map(stream::iter)
+    };
+}
+
 /// Implements `Executor` on `$on`. `$source` makes of it what the future is to own, and `$for_query` of that a
 /// [`ForQuery`], once the future runs.
 macro_rules! executor {
@@ -84,8 +136,8 @@ macro_rules! executor {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, way) = source.checkout();
                     checkout
-                        .run(|connection, card| {
-                            way::execute::<DB, _>(way, connection, Noted { query, card })
+                        .run(|connection, record| {
+                            way::execute::<DB, _>(way, connection, Noted { query, record })
                         })
                         .await
                 })
@@ -97,28 +149,17 @@ macro_rules! executor {
                 E: Execute<'q, DB> + 'q,
             {
                 let source = $source(self);
-                Box::pin(async_stream::try_stream! {
-                    let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
-                    let (before, connection, card) = checkout.begin_stream();
-                    let mut steps = way::fetch_many::<DB, _>(way, connection, Noted { query, card });
-                    let mut error = None;
-                    while let Some(step) = steps.next().await {
-                        match step {
-                            Ok(step) => yield step,
-                            Err(failed) => {
-                                error = Some(failed);
-                                break;
-                            }
-                        }
-                    }
-                    drop(steps);
-                    // A stream that is dropped half-way never comes here, so its connection stays unverified.
-                    checkout.end_stream(before, error.as_ref());
-                    if let Some(error) = error {
-                        Err(error)?;
-                    }
-                })
+                Box::pin(steps!(source, $for_query, query, Some))
+            }
+
+            // The trait's own puts a second box with a future for each row around `fetch_many`.
+            fn fetch<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<DB::Row>>
+            where
+                $life: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                let source = $source(self);
+                Box::pin(steps!(source, $for_query, query, Step::<DB>::right))
             }
 
             fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Vec<DB::Row>>>
@@ -131,8 +172,8 @@ macro_rules! executor {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, way) = source.checkout();
                     checkout
-                        .run(|connection, card| {
-                            way::fetch_all::<DB, _>(way, connection, Noted { query, card })
+                        .run(|connection, record| {
+                            way::fetch_all::<DB, _>(way, connection, Noted { query, record })
                         })
                         .await
                 })
@@ -151,8 +192,8 @@ macro_rules! executor {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, way) = source.checkout();
                     checkout
-                        .run(|connection, card| {
-                            way::fetch_optional::<DB, _>(way, connection, Noted { query, card })
+                        .run(|connection, record| {
+                            way::fetch_optional::<DB, _>(way, connection, Noted { query, record })
                         })
                         .await
                 })
@@ -168,8 +209,8 @@ macro_rules! executor {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, way) = source.checkout();
                     let row = checkout
-                        .run(|connection, card| {
-                            way::fetch_optional::<DB, _>(way, connection, Noted { query, card })
+                        .run(|connection, record| {
+                            way::fetch_optional::<DB, _>(way, connection, Noted { query, record })
                         })
                         .await?;
                     row.ok_or(sqlx::Error::RowNotFound)
@@ -192,7 +233,9 @@ macro_rules! executor {
                         checkout.recount().await?;
                     }
                     checkout
-                        .run(|connection, _| way::prepare_with::<DB>(&way, connection, sql, parameters))
+                        .run(|connection, _| {
+                            way::prepare_with::<DB>(&way, connection, sql, parameters)
+                        })
                         .await
                 })
             }

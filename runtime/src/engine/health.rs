@@ -66,13 +66,13 @@ impl<DB: Backend> Engine<DB> {
     fn check_health(
         &self,
         limit: Duration,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
     ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {
         let engine = self.clone();
         async move {
             let begun = Instant::now();
             let is_asked = AtomicBool::new(false);
-            let ask = engine.ask(begun, place, &is_asked);
+            let ask = engine.ask(begun, location, &is_asked);
             let Some(until) = begun.checked_add(limit) else {
                 return ask.await;
             };
@@ -85,7 +85,7 @@ impl<DB: Backend> Engine<DB> {
     async fn ask(
         &self,
         begun: Instant,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         is_asked: &AtomicBool,
     ) -> Result<Health, Error> {
         // A checkout of a `sqlx::Pool` hides that it is the server that it waits for.
@@ -98,7 +98,7 @@ impl<DB: Backend> Engine<DB> {
             }
             asked.has_answered();
         } else {
-            let mut checkout = self.checkout(Holder::Code(place)).await?;
+            let mut checkout = self.checkout(Holder::Code(location)).await?;
             is_asked.store(true, Relaxed);
             checkout
                 .run(|connection, _| Box::pin(connection.ping()))

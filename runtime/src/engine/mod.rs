@@ -11,6 +11,8 @@ mod phase;
 mod prepare;
 #[cfg(feature = "testing")]
 mod recorded;
+#[cfg(feature = "web")]
+mod request;
 mod scope;
 mod start;
 mod transact;
@@ -33,6 +35,12 @@ use self::nodes::{Configured, Nodes};
 use self::phase::{Phase, Started};
 #[cfg(feature = "testing")]
 pub use self::recorded::Recorded;
+#[cfg(feature = "rocket")]
+pub(crate) use self::request::tasks;
+#[cfg(feature = "web")]
+pub use self::request::{
+    RequestSession, RequestTransaction, RequestTransactions, TransactionGuard,
+};
 pub(crate) use self::start::Base;
 pub use self::transaction::Transaction;
 use crate::backend::{Backend, OptionsOf};
@@ -111,14 +119,14 @@ impl<DB: Backend> Engine<DB> {
     /// # Errors
     ///
     /// The settings cannot be used; or the pool is started, or being started, with other ones, which stand.
-    pub(crate) fn configure(&self, settings: Arc<EngineSettings>) -> Result<(), Error> {
+    pub(crate) fn configure(&self, settings: &Arc<EngineSettings>) -> Result<(), Error> {
         if let Phase::Starting { connector, .. } | Phase::Started(Started { connector, .. }) =
             &*self.phase()
         {
             return Ok(settings.same_as(&connector.settings)?);
         }
         // Outside the lock, because it may run code of the program.
-        let configured = Configured::new(&settings)?;
+        let configured = Configured::new(settings)?;
         match self.take_on(configured) {
             None => Ok(()),
             Some(started) => Ok(settings.same_as(&started.settings)?),
@@ -281,20 +289,10 @@ impl<DB: Backend> Engine<DB> {
     }
 
     pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
-        if let Some(checkout) = self.checkout_at_once(&holder) {
-            return Ok(checkout);
-        }
-        // Boxed: a query that has to wait needs room for that, and the others are not to carry it along.
         match self.pool() {
-            Some(pool) => Box::pin(async move { pool.checkout(holder).await }).await,
+            Some(pool) => pool.checkout(holder).await,
+            // Boxed: a query on a started pool is not to carry this along.
             None => Box::pin(self.checkout_alone(holder)).await,
-        }
-    }
-
-    fn checkout_at_once(&self, holder: &Holder) -> Option<Checkout<DB>> {
-        match &*self.phase() {
-            Phase::Started(started) => started.pool.checkout_at_once(holder.clone()),
-            _ => None,
         }
     }
 

@@ -103,7 +103,7 @@ pub(crate) struct Start {
     /// Whether a close cancelled it.
     closed: AtomicBool,
     outcome: watch::Sender<Option<Outcome>>,
-    /// Lets [`closed`](crate::closed) wait for what a cancelled start has to close.
+    /// Lets [`wait_closed`](crate::wait_closed) wait for what a cancelled start has to close.
     cleanup: OnceLock<TaskTrackerToken>,
 }
 

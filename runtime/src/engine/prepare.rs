@@ -109,8 +109,8 @@ async fn migrate<DB: Backend>(
     };
     // A failed run keeps its locks until its session ends.
     checkout.discard();
-    let place = place_of::<DB>(settings, migrator, &error);
-    Err(StartError::migrations(settings, place.as_deref(), &error).into())
+    let location = location_of::<DB>(settings, migrator, &error);
+    Err(StartError::migrations(settings, location.as_deref(), &error).into())
 }
 
 fn must_be_one(answer: i64) -> sqlx::Result<()> {
@@ -122,7 +122,7 @@ fn must_be_one(answer: i64) -> sqlx::Result<()> {
 }
 
 /// The file of the migration that failed, with the line when the server tells.
-fn place_of<DB: Backend>(
+fn location_of<DB: Backend>(
     settings: &EngineSettings,
     migrator: &Migrator,
     error: &sqlx::Error,

@@ -87,6 +87,12 @@ pub(super) fn inside<DB: Backend, F: Future>(
     OPEN.scope(open, work)
 }
 
+/// Runs a future outside of every transaction.
+#[cfg(feature = "web")]
+pub(super) fn outside<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    OPEN.scope(Vec::new(), work)
+}
+
 /// Runs a closure in a savepoint on the connection of this desk, which comes back there, however that ends.
 pub(super) async fn nested<DB, T, E, F>(home: Arc<Desk<DB>>, work: F) -> Result<T, E>
 where

@@ -24,7 +24,7 @@ use crate::settings::EngineSettings;
 /// What a pool stands on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Base {
-    /// The engine's own places.
+    /// The engine's own slots.
     #[default]
     Own,
     /// A `sqlx::Pool`, because a parameter asks for one.
@@ -46,7 +46,7 @@ impl<DB: Backend> Engine<DB> {
     /// # Cancellation
     ///
     /// The start is cancelled when everyone who waits for it is gone. What was opened, nodes included, is then closed in
-    /// the background; [`closed`](crate::closed) waits for that.
+    /// the background; [`wait_closed`](crate::wait_closed) waits for that.
     pub fn start_connection_pool(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
         async move {
             let settings = Arc::clone(&self.connector().settings);

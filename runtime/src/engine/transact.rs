@@ -145,6 +145,9 @@ impl<DB: Backend> Engine<DB> {
     /// # }
     /// ```
     ///
+    /// In a handler of a web framework it joins the request's transaction, if the handler or code around it has asked for one
+    /// (a `RequestTransaction` of the features `axum`, `actix-web` and `rocket`).
+    ///
     /// The transaction is found through the running future, as the closure's own: a task that is spawned inside of it
     /// begins one of its own, and so does one on another engine, a node included. A transaction from
     /// [`begin`](Engine::begin) is a value, of which nobody knows who does not hold it.
@@ -176,6 +179,10 @@ impl<DB: Backend> Engine<DB> {
         async move {
             if let Some(desk) = engine.open_transaction() {
                 return scope::nested(desk, work).await;
+            }
+            #[cfg(feature = "web")]
+            if let Some(connection) = engine.connection_of_request().await {
+                return scope::nested(connection.map_err(E::from)?, work).await;
             }
             let options = TransactionOptions::new();
             engine.run_again_after_conflicts(place, options, work).await

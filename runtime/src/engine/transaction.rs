@@ -159,8 +159,14 @@ impl<DB: Backend> Transaction<DB> {
         self.hand.take().map_or_else(|| self.desk.take(), Ok)
     }
 
+    /// The desk of this transaction, for who joins it.
+    #[cfg(feature = "web")]
+    pub(super) fn desk(&self) -> Arc<Desk<DB>> {
+        Arc::clone(&self.desk)
+    }
+
     /// Leaves the connection to who joins, if anybody can.
-    fn lay_down(&mut self) {
+    pub(super) fn lay_down(&mut self) {
         if Arc::strong_count(&self.desk) > 1
             && let Some(begun) = self.hand.take()
         {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::sentence;
+use super::text::sentence;
 use crate::dialect::{Diagnosis, words};
 use crate::settings::EngineSettings;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::sentence;
+use super::text::sentence;
 use crate::dialect::{Diagnosis, Dialect, SchemeError};
 use crate::settings::EngineSettings;
 
@@ -12,10 +12,33 @@ use crate::settings::EngineSettings;
 #[error("engine `{engine}`: its pool could not be started: {what}. {cure}. {url}")]
 pub struct StartError {
     engine: String,
+    kind: StartKind,
     what: String,
     cure: String,
     /// The URL setting as errors show it, without its password.
     url: String,
+}
+
+/// The kinds of [`StartError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartKind {
+    /// The server could not be reached, or had no room, until `start_timeout` was over. A later start may succeed.
+    Unavailable,
+    /// The server or the driver refused the connection, for example because of its password. A later start fails as well.
+    Refused,
+    /// The URL is of no known database, or the driver cannot use it.
+    Url,
+    /// `poolhouse` was built without the database of the URL.
+    FeatureOff,
+    /// The code asks for an engine of another database than the configured one.
+    WrongDatabase,
+    /// A setting and the way in which the engine is used do not go together.
+    Unsupported,
+    /// A migration failed.
+    Migrations,
+    /// The engine was closed, or its runtime ended, during the start.
+    Cancelled,
 }
 
 /// How often and for how long a connection was tried.
@@ -26,9 +49,25 @@ pub(crate) struct Tries {
 }
 
 impl StartError {
-    fn new(settings: &EngineSettings, what: String, cure: impl Into<String>) -> Self {
+    /// Which kind of error this is.
+    pub fn kind(&self) -> StartKind {
+        self.kind
+    }
+
+    /// The name of the engine that could not be started.
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    fn new(
+        settings: &EngineSettings,
+        kind: StartKind,
+        what: String,
+        cure: impl Into<String>,
+    ) -> Self {
         Self {
             engine: settings.engine.clone(),
+            kind,
             what,
             cure: sentence(&cure.into()),
             url: settings.describe("url"),
@@ -64,6 +103,11 @@ impl StartError {
         };
         Self::new(
             settings,
+            if diagnosis.retry {
+                StartKind::Unavailable
+            } else {
+                StartKind::Refused
+            },
             format!("{name}: {what} ({cause}){effort}"),
             cure.clone(),
         )
@@ -94,6 +138,7 @@ impl StartError {
         };
         Self::new(
             settings,
+            StartKind::Url,
             what,
             format!("begin the url with one of: {}", known.join(", ")),
         )
@@ -103,6 +148,7 @@ impl StartError {
         let Dialect { name, feature, .. } = dialect;
         Self::new(
             settings,
+            StartKind::FeatureOff,
             format!("the url is one of {name}, and the crate `poolhouse` was built without it"),
             format!("enable the feature `{feature}` of `poolhouse` in Cargo.toml"),
         )
@@ -111,6 +157,7 @@ impl StartError {
     pub(crate) fn wrong_kind(settings: &EngineSettings, configured: &str, wanted: &str) -> Self {
         Self::new(
             settings,
+            StartKind::WrongDatabase,
             format!("it is configured for {configured}, and the code asks for {wanted}"),
             format!("configure a {wanted} url, or ask for an engine of {configured}"),
         )
@@ -119,6 +166,7 @@ impl StartError {
     pub(crate) fn no_pooler(settings: &EngineSettings, kind: &str) -> Self {
         Self::new(
             settings,
+            StartKind::Unsupported,
             format!(
                 "{} is for an engine of Postgres (`PgEngine`), and this one is of {kind}",
                 settings.describe("pooler")
@@ -130,6 +178,7 @@ impl StartError {
     pub(crate) fn pooler_under_sqlx(settings: &EngineSettings) -> Self {
         Self::new(
             settings,
+            StartKind::Unsupported,
             format!(
                 "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, whose statements are not safe with {}",
                 settings.describe("pooler")
@@ -143,14 +192,18 @@ impl StartError {
         let error = settings.without_secrets(&error).unwrap_or(error);
         Self::new(
             settings,
+            StartKind::Url,
             format!("the driver does not accept the url: {error}"),
             "correct the url and its query parameters",
         )
     }
 
     pub(crate) fn hosts(settings: &EngineSettings, problem: &str) -> Self {
+        let known = settings.without_secrets(problem);
+        let problem = known.as_deref().unwrap_or(problem);
         Self::new(
             settings,
+            StartKind::Url,
             format!("the hosts of the url are not clear: {problem}"),
             "write them as host1:port1,host2:port2",
         )
@@ -159,6 +212,7 @@ impl StartError {
     pub(crate) fn hosts_under_sqlx(settings: &EngineSettings) -> Self {
         Self::new(
             settings,
+            StartKind::Unsupported,
             "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, which knows one host and does not look at what it is".to_owned(),
             "take an engine parameter instead of the `sqlx::Pool`, or give one host",
         )
@@ -167,16 +221,9 @@ impl StartError {
     pub(crate) fn credentials_under_sqlx(settings: &EngineSettings) -> Self {
         Self::new(
             settings,
+            StartKind::Unsupported,
             "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, which does not call before_connect".to_owned(),
             "take an engine parameter instead of the `sqlx::Pool`",
-        )
-    }
-
-    pub(crate) fn pool(settings: &EngineSettings, problem: &str) -> Self {
-        Self::new(
-            settings,
-            format!("no pool can be built: {problem}"),
-            "correct its settings",
         )
     }
 
@@ -188,6 +235,7 @@ impl StartError {
         let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
         Self::new(
             settings,
+            StartKind::Migrations,
             format!(
                 "a migration failed: {place}{error}; {}",
                 settings.describe("migrations")
@@ -199,6 +247,7 @@ impl StartError {
     pub(crate) fn cancelled(settings: &EngineSettings) -> Self {
         Self::new(
             settings,
+            StartKind::Cancelled,
             "it was closed, or its runtime ended, while it was being started".to_owned(),
             "start it again, or end its users before it is closed",
         )
@@ -207,6 +256,7 @@ impl StartError {
     pub(crate) fn not_on_sqlx(settings: &EngineSettings) -> Self {
         Self::new(
             settings,
+            StartKind::Unsupported,
             "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, and it is already started on its own pool".to_owned(),
             "take the `sqlx::Pool` where the engine is started first, or give this use an engine name of its own",
         )

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::Error;
 use crate::settings::EngineSettings;
 
 /// Why a test got no database of its own.
@@ -14,18 +13,6 @@ pub struct TestError {
     cure: String,
     /// The URL setting as errors show it, without its password.
     url: String,
-}
-
-impl Error {
-    /// The same error for another test that fails for the same reason.
-    #[cfg(any(feature = "postgres", feature = "mysql"))]
-    pub(crate) fn again(&self, settings: &EngineSettings) -> Self {
-        match self {
-            Self::Start(error) => Self::Start(error.clone()),
-            Self::Test(error) => Self::Test(error.clone()),
-            error => TestError::new(settings, error, "See the server's message and its log").into(),
-        }
-    }
 }
 
 impl TestError {

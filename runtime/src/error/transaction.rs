@@ -102,6 +102,30 @@ pub enum TransactionError {
         /// The engine's name.
         engine: String,
     },
+    /// The transaction of a web request was still held when the response was to leave, so it was rolled back.
+    #[cfg(feature = "web")]
+    #[error(
+        "engine `{engine}`: the transaction of the request `{request}` is still held when the response leaves, by the body that \
+         is still to be sent, a spawned task or a future that was kept, so it is rolled back. Read what the body needs before \
+         the handler returns, and give a task a transaction of its own (`Engine::transaction`)"
+    )]
+    Held {
+        /// The engine's name.
+        engine: String,
+        /// The request's method and route.
+        request: String,
+    },
+    /// A statement in the transaction of a web request that is over.
+    #[cfg(feature = "web")]
+    #[error(
+        "engine `{engine}`: the request `{request}` is over, and its transaction with it. Use it before the handler returns"
+    )]
+    RequestOver {
+        /// The engine's name.
+        engine: String,
+        /// The request's method and route.
+        request: String,
+    },
 }
 
 impl TransactionError {

@@ -69,6 +69,30 @@ pub enum UsageError {
         /// `pooler` with its value and source.
         pooler: String,
     },
+    /// A handler asks for the request's transaction, and nothing ends it.
+    #[cfg(feature = "web")]
+    #[error(
+        "engine `{engine}`: a handler takes a `RequestTransaction`, and nothing commits it. Add `{line}` to the application"
+    )]
+    NoRequestTransactions {
+        /// The engine's name.
+        engine: String,
+        /// The line of code that is missing.
+        line: &'static str,
+    },
+    /// A handler asks for an engine that nobody has started, or that has ended.
+    #[cfg(feature = "web")]
+    #[error(
+        "engine `{engine}`: a handler takes it, and it is not known here: not started yet, already closed, or started in another \
+         runtime. Start it with #[with_pool] and end the server before its body returns; where handlers run on runtimes of \
+         their own, as with actix-web's server, {line}"
+    )]
+    NoEngine {
+        /// The engine's name.
+        engine: String,
+        /// How this framework is given an engine.
+        line: &'static str,
+    },
     /// The operating system refused what a runtime needs.
     #[error("the tokio runtime could not be built: {reason}")]
     Runtime {

@@ -10,9 +10,9 @@ use tokio::runtime::{Builder, Runtime};
 use super::outcome::Outcome;
 use super::parameter::Parameters;
 use super::plan::Plan;
-use super::{Ended, run};
+use super::run::{Ended, run};
 use crate::error::{Error, UsageError};
-use crate::settings::{Flavor, ProgramSettings, Settings};
+use crate::settings::{ProgramSettings, RuntimeFlavor, Settings};
 use crate::testing::Test;
 
 /// What the attribute expands to: its arguments, then one of [`block_on`](Self::block_on), [`main`](Self::main),
@@ -168,8 +168,8 @@ fn end_main<R>(error: &Error) -> R {
 /// The runtime that `flavor` and `worker_threads` ask for.
 fn runtime(program: &ProgramSettings) -> Result<Runtime, Error> {
     let mut builder = match program.flavor {
-        Flavor::MultiThread => Builder::new_multi_thread(),
-        Flavor::CurrentThread => Builder::new_current_thread(),
+        RuntimeFlavor::MultiThread => Builder::new_multi_thread(),
+        RuntimeFlavor::CurrentThread => Builder::new_current_thread(),
     };
     if let Some(threads) = program.worker_threads {
         builder.worker_threads(threads.get());

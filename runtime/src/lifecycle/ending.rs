@@ -5,15 +5,26 @@
 //! whose body waits for an interrupted run inside it can wait for nothing more.
 
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use once_cell::sync::{Lazy, OnceCell};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::signals::Interrupted;
 use crate::background;
+
+/// A body ended by a signal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Interrupted {
+    pub(super) signal: i32,
+}
+
+impl Interrupted {
+    /// What a shell reports of a program that a signal has ended: 128 and its number.
+    pub(super) fn exit_code(self) -> i32 {
+        128 + self.signal
+    }
+}
 
 /// What a close may take beyond its limit: ending sessions on a server that does not answer.
 const BEYOND: Duration = Duration::from_secs(5);
@@ -25,14 +36,14 @@ struct Ending {
     begun: CancellationToken,
     /// Set when what is left is to end now.
     force: CancellationToken,
-    by: OnceCell<Interrupted>,
+    by: OnceLock<Interrupted>,
     /// The longest that each run under way takes to end. Held for a look or a change, never across an await.
     runs: Mutex<Vec<(u64, Duration)>>,
     /// Told of each run that ends.
     ended: watch::Sender<u64>,
 }
 
-static ENDING: Lazy<Ending> = Lazy::new(Ending::default);
+static ENDING: LazyLock<Ending> = LazyLock::new(Ending::default);
 
 tokio::task_local! {
     /// The run whose body this task is in.
@@ -91,8 +102,8 @@ impl Member {
     }
 
     /// Interrupts the other runs after this one was interrupted and has closed its pools, and waits for them; the process
-    /// may end then. `hurry` ends what the others have left.
-    pub(super) async fn end(self, by: Interrupted, hurry: &CancellationToken) {
+    /// may end then. `force` ends what the others have left.
+    pub(super) async fn end(self, by: Interrupted, force: &CancellationToken) {
         ENDING.by.get_or_init(|| by);
         ENDING.begun.cancel();
         if let Some(around) = &self.around {
@@ -116,12 +127,12 @@ impl Member {
                 }
             }
             // Closes whose owner's future was dropped with the body around it.
-            let _ = tokio::time::timeout(BEYOND, background::closed()).await;
+            let _ = tokio::time::timeout(BEYOND, background::wait_closed()).await;
         };
         tokio::select! {
             () = others => {}
             () = async {
-                hurry.cancelled().await;
+                force.cancelled().await;
                 ENDING.force.cancel();
                 tokio::time::sleep(BEYOND).await;
             } => {}

@@ -12,7 +12,7 @@ use crate::error::Error;
             `Box<dyn std::error::Error>`, `sqlx::Error` and `poolhouse::Error`",
     note = "an error type of your own needs `impl From<poolhouse::Error>`"
 )]
-pub trait Outcome: Sized {
+pub trait Outcome: Sized + sealed::Sealed {
     /// The value that reports a failed start, or the error itself where the type cannot carry it.
     #[doc(hidden)]
     fn of_error(error: Error) -> Result<Self, Error>;
@@ -54,4 +54,15 @@ impl Outcome for ExitCode {
     fn is_failure(&self) -> bool {
         *self != ExitCode::SUCCESS
     }
+}
+
+mod sealed {
+    use std::process::ExitCode;
+
+    use crate::error::Error;
+
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl<T, E: From<Error>> Sealed for Result<T, E> {}
+    impl Sealed for ExitCode {}
 }

@@ -6,8 +6,8 @@ use std::panic::Location;
 
 use futures_util::future::BoxFuture;
 
-use super::house::House;
 use super::plan::Plan;
+use super::running::RunningEngines;
 use super::shutdown::Shutdown;
 use crate::backend::Backend;
 use crate::engine::{Base, Engine};
@@ -25,7 +25,7 @@ use crate::settings::Settings;
             or `Shutdown`, by value",
     note = "on a lifespan function, a parameter without `#[pool]` is the caller's"
 )]
-pub trait Parameter: Sized + Send + 'static {
+pub trait Parameter: sealed::Sealed + Sized + Send + 'static {
     /// Says what has to be started for it.
     #[doc(hidden)]
     fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error>;
@@ -34,8 +34,8 @@ pub trait Parameter: Sized + Send + 'static {
     #[doc(hidden)]
     fn fill(
         settings: Option<&Settings>,
-        place: &'static Location<'static>,
-        house: &House,
+        location: &'static Location<'static>,
+        engines: &RunningEngines,
     ) -> impl Future<Output = Result<Self, Error>> + Send;
 }
 
@@ -48,9 +48,9 @@ impl<DB: Backend> Parameter for Engine<DB> {
     async fn fill(
         settings: Option<&Settings>,
         _: &'static Location<'static>,
-        house: &House,
+        engines: &RunningEngines,
     ) -> Result<Self, Error> {
-        house.engine(settings)
+        engines.engine(settings)
     }
 }
 
@@ -63,9 +63,9 @@ impl<DB: Backend> Parameter for sqlx::Pool<DB> {
     async fn fill(
         settings: Option<&Settings>,
         _: &'static Location<'static>,
-        house: &House,
+        engines: &RunningEngines,
     ) -> Result<Self, Error> {
-        match house.engine(settings)?.as_sqlx_pool() {
+        match engines.engine(settings)?.as_sqlx_pool() {
             Some(pool) => Ok(pool),
             None => unreachable!("the plan had the engine started on a `sqlx::Pool`"),
         }
@@ -80,11 +80,11 @@ impl<DB: Backend> Parameter for Checkout<DB> {
 
     async fn fill(
         settings: Option<&Settings>,
-        place: &'static Location<'static>,
-        house: &House,
+        location: &'static Location<'static>,
+        engines: &RunningEngines,
     ) -> Result<Self, Error> {
-        let engine: Engine<DB> = house.engine(settings)?;
-        Ok(engine.checkout_for_caller(Holder::Code(place)).await?)
+        let engine: Engine<DB> = engines.engine(settings)?;
+        Ok(engine.checkout_for_caller(Holder::Code(location)).await?)
     }
 }
 
@@ -98,9 +98,9 @@ impl Parameter for Shutdown {
     async fn fill(
         _: Option<&Settings>,
         _: &'static Location<'static>,
-        house: &House,
+        engines: &RunningEngines,
     ) -> Result<Self, Error> {
-        Ok(house.shutdown.clone())
+        Ok(engines.shutdown.clone())
     }
 }
 
@@ -110,7 +110,7 @@ impl Parameter for Shutdown {
 /// that poolhouse cannot fill in is reported once.
 pub struct Request<T> {
     settings: Option<Settings>,
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
     plan: fn(Option<&Settings>, &mut Plan) -> Result<(), Error>,
     fill: Fill<T>,
 }
@@ -119,16 +119,16 @@ pub struct Request<T> {
 type Fill<T> = for<'a> fn(
     Option<&'a Settings>,
     &'static Location<'static>,
-    &'a House,
+    &'a RunningEngines,
 ) -> BoxFuture<'a, Result<T, Error>>;
 
 impl<T: Parameter> Request<T> {
-    fn new(settings: Option<Settings>, place: &'static Location<'static>) -> Self {
+    fn new(settings: Option<Settings>, location: &'static Location<'static>) -> Self {
         Self {
             settings,
-            place,
+            location,
             plan: T::plan,
-            fill: |settings, place, house| Box::pin(T::fill(settings, place, house)),
+            fill: |settings, location, engines| Box::pin(T::fill(settings, location, engines)),
         }
     }
 }
@@ -138,8 +138,8 @@ impl<T> Request<T> {
         (self.plan)(self.settings.as_ref(), plan)
     }
 
-    async fn fill(self, house: &House) -> Result<T, Error> {
-        (self.fill)(self.settings.as_ref(), self.place, house).await
+    async fn fill(self, engines: &RunningEngines) -> Result<T, Error> {
+        (self.fill)(self.settings.as_ref(), self.location, engines).await
     }
 }
 
@@ -147,7 +147,7 @@ impl<T> fmt::Debug for Request<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("settings", &self.settings)
-            .field("place", &self.place)
+            .field("location", &self.location)
             .finish_non_exhaustive()
     }
 }
@@ -175,7 +175,7 @@ pub trait Parameters {
 
     /// Makes the values, in order.
     #[doc(hidden)]
-    fn fill(self, house: &House) -> impl Future<Output = Result<Self::Filled, Error>>;
+    fn fill(self, engines: &RunningEngines) -> impl Future<Output = Result<Self::Filled, Error>>;
 }
 
 impl Parameters for () {
@@ -185,7 +185,7 @@ impl Parameters for () {
         Ok(())
     }
 
-    async fn fill(self, _: &House) -> Result<(), Error> {
+    async fn fill(self, _: &RunningEngines) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -201,9 +201,9 @@ macro_rules! parameters {
                 Ok(())
             }
 
-            async fn fill(self, house: &House) -> Result<Self::Filled, Error> {
+            async fn fill(self, engines: &RunningEngines) -> Result<Self::Filled, Error> {
                 let ($($request,)+) = self;
-                Ok(($($request.fill(house).await?,)+))
+                Ok(($($request.fill(engines).await?,)+))
             }
         }
     };
@@ -221,3 +221,16 @@ parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i);
 parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j);
 parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k);
 parameters!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l);
+
+mod sealed {
+    use crate::backend::Backend;
+    use crate::engine::Engine;
+    use crate::lifecycle::Shutdown;
+    use crate::pool::Checkout;
+
+    pub trait Sealed {}
+    impl<DB: Backend> Sealed for Engine<DB> {}
+    impl<DB: Backend> Sealed for sqlx::Pool<DB> {}
+    impl<DB: Backend> Sealed for Checkout<DB> {}
+    impl Sealed for Shutdown {}
+}

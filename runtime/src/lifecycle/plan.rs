@@ -96,8 +96,9 @@ impl Plan {
         self.program.signals.unwrap_or(self.signals_by_default)
     }
 
-    pub(super) fn shutdown_timeout(&self) -> Duration {
-        self.program.shutdown_timeout
+    /// The time that a body has to return after a signal; `None` when it does not take [`Shutdown`](super::Shutdown).
+    pub(super) fn grace(&self) -> Option<Duration> {
+        self.takes_shutdown.then_some(self.program.shutdown_timeout)
     }
 
     /// Adds the engine of one parameter: the one of its own settings, or else the attribute's.

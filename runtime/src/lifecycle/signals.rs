@@ -3,29 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use once_cell::sync::OnceCell;
-use std::sync::Arc;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::ending::Member;
-use super::house::House;
+use super::ending::{Interrupted, Member};
 use super::shutdown::Shutdown;
-
-/// A body ended by a signal.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Interrupted {
-    signal: i32,
-}
-
-impl Interrupted {
-    /// What a shell reports of a program that a signal has ended: 128 and its number.
-    pub(super) fn exit_code(self) -> i32 {
-        128 + self.signal
-    }
-}
 
 /// The signals of one run. A task listens, so that a body that blocks its thread does not keep a second signal from
 /// being heard.
@@ -34,7 +19,7 @@ pub(super) struct Signals {
     first: CancellationToken,
     /// Set at the second.
     second: CancellationToken,
-    number: Arc<OnceCell<i32>>,
+    number: Arc<OnceLock<i32>>,
     /// The time that a body has to return after the first; `None` when it does not listen.
     grace: Option<Duration>,
     shutdown: Shutdown,
@@ -42,20 +27,17 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen, if the plan says so.
-    pub(super) fn listen(house: &House) -> Self {
+    /// Begins to listen, if `listens`. A first signal sets `shutdown`; a body that takes it has `grace` to return.
+    pub(super) fn listen(listens: bool, grace: Option<Duration>, shutdown: &Shutdown) -> Self {
         let mut signals = Self {
             first: CancellationToken::new(),
             second: Member::force(),
-            number: Arc::new(OnceCell::new()),
-            grace: house
-                .plan
-                .takes_shutdown
-                .then(|| house.plan.shutdown_timeout()),
-            shutdown: house.shutdown.clone(),
+            number: Arc::new(OnceLock::new()),
+            grace,
+            shutdown: shutdown.clone(),
             listener: None,
         };
-        if !house.plan.listens() {
+        if !listens {
             return signals;
         }
         let (first, second, number) = (
@@ -63,7 +45,7 @@ impl Signals {
             signals.second.clone(),
             Arc::clone(&signals.number),
         );
-        let shutdown = house.shutdown.clone();
+        let shutdown = shutdown.clone();
         match Incoming::new() {
             Ok(mut incoming) => {
                 let listener = tokio::spawn(async move {
@@ -91,7 +73,7 @@ impl Signals {
 
     /// Runs something that simply stops at a signal, or when the process ends because another run was interrupted.
     pub(super) async fn interrupt<T>(
-        &mut self,
+        &self,
         member: &Member,
         work: impl Future<Output = T>,
     ) -> Result<T, Interrupted> {
@@ -105,7 +87,7 @@ impl Signals {
     ///
     /// When this returns [`Interrupted`], the body has been dropped.
     pub(super) async fn watch<T>(
-        &mut self,
+        &self,
         member: &Member,
         body: impl Future<Output = T>,
     ) -> Result<T, Interrupted> {
@@ -133,7 +115,7 @@ impl Signals {
     }
 
     /// Set when everything that is left is to end now.
-    pub(super) fn hurry(&self) -> &CancellationToken {
+    pub(super) fn force(&self) -> &CancellationToken {
         &self.second
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,11 +11,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 
-use super::connector::Connector;
-use super::mend::{depth, recount};
-use super::place::Held;
-use super::status::{Card, Holder};
-use super::yard::Yard;
+use super::connecting::Connector;
+use super::connection::{Connection, SlotOf};
+use super::driver_state::{depth, recount};
+use super::recovery;
+use super::registry::{Holder, Record};
 use crate::backend::{Backend, Pooled};
 use crate::background;
 use crate::dialect::{Dialect, Mark, words};
@@ -28,17 +29,17 @@ use crate::settings::EngineSettings;
 ///
 /// # Drop
 ///
-/// Dropping it never waits and never loses its place in the pool, inside a runtime or outside of any.
+/// Dropping it never waits and never loses its slot of the pool, inside a runtime or outside of any.
 ///
 /// - Used as an executor, with every query finished and no transaction open: it goes back at once.
 /// - Otherwise its state is not known: a dropped query or half-read stream, an open or half-begun transaction, or use
 ///   through [`DerefMut`], which the pool cannot watch. It is then drained, rolled back and checked with the server in
 ///   a task of the pool, within two seconds, or closed. Nobody gets it in between.
 ///
-/// A checkout that is leaked (`std::mem::forget`) keeps its place until the pool is closed.
+/// A checkout that is leaked (`std::mem::forget`) keeps its slot until the pool is closed.
 #[must_use = "a checkout that is dropped at once goes back to the pool"]
 pub struct Checkout<DB: Backend> {
-    seat: Seat<DB>,
+    source: Source<DB>,
     state: State,
     watch: Option<Watch>,
     /// The driver counts a transaction that has ended with a message of our own. It stays so in the pool, because only a
@@ -67,18 +68,18 @@ impl Watch {
 }
 
 /// Where the connection comes from, and so where it goes back to.
-enum Seat<DB: Backend> {
-    /// `None` only in `Drop`, the place itself never empty.
-    Pool(Option<Held<DB>>),
+enum Source<DB: Backend> {
+    /// `None` only in `Drop`, the slot itself never empty.
+    Pool(Option<SlotOf<DB>>),
     Sqlx {
         connection: PoolConnection<DB>,
-        card: Arc<Card>,
+        record: Arc<Record>,
         settings: Arc<EngineSettings>,
     },
     /// Opened for one use, before the pool was started. `None` only in `Drop`.
     Alone {
         connection: Option<DB::Connection>,
-        card: Arc<Card>,
+        record: Arc<Record>,
         connector: Arc<Connector<DB>>,
     },
 }
@@ -90,17 +91,19 @@ pub(crate) enum State {
     Clean,
     /// It may be in the middle of something.
     Unverified,
+    /// Of no further use, although nothing is wrong with the session.
+    Spoilt,
     /// The session has ended.
     Broken,
 }
 
 impl<DB: Backend> Checkout<DB> {
-    pub(super) fn of_pool(held: Held<DB>, holder: Holder, now: Instant) -> Self {
-        let filled = held.filled();
-        filled.parts().1.take(now, holder);
+    pub(super) fn of_pool(slot: SlotOf<DB>, holder: Holder, now: Instant) -> Self {
+        let connection = connection_of(&slot);
+        connection.record.take(now, holder);
         // Idle connections are in no transaction but those that they are held in.
-        let counts_ended = depth::<DB>(filled.parts().0) > filled.yard().idle_depth();
-        let mut checkout = Self::new(Seat::Pool(Some(held)));
+        let counts_ended = depth::<DB>(connection.parts().0) > connection.shared().idle_depth();
+        let mut checkout = Self::new(Source::Pool(Some(slot)));
         checkout.counts_ended = counts_ended;
         checkout
     }
@@ -110,9 +113,9 @@ impl<DB: Backend> Checkout<DB> {
         holder: Holder,
         settings: &Arc<EngineSettings>,
     ) -> Self {
-        Self::new(Seat::Sqlx {
+        Self::new(Source::Sqlx {
             connection,
-            card: Card::alone(holder),
+            record: Record::alone(holder),
             settings: Arc::clone(settings),
         })
     }
@@ -123,16 +126,16 @@ impl<DB: Backend> Checkout<DB> {
         connector: Arc<Connector<DB>>,
         holder: Holder,
     ) -> Self {
-        Self::new(Seat::Alone {
+        Self::new(Source::Alone {
             connection: Some(connection),
-            card: Card::alone(holder),
+            record: Record::alone(holder),
             connector,
         })
     }
 
-    fn new(seat: Seat<DB>) -> Self {
+    fn new(source: Source<DB>) -> Self {
         Self {
-            seat,
+            source,
             state: State::Clean,
             watch: None,
             counts_ended: false,
@@ -142,43 +145,46 @@ impl<DB: Backend> Checkout<DB> {
     /// Runs one piece of driver work. If its future is dropped half-way, the connection counts as unverified.
     pub(crate) async fn run<'c, T, F>(
         &'c mut self,
-        work: impl FnOnce(&'c mut DB::Connection, Arc<Card>) -> F,
+        work: impl FnOnce(&'c mut DB::Connection, Arc<Record>) -> F,
     ) -> sqlx::Result<T>
     where
         F: Future<Output = sqlx::Result<T>>,
     {
         let Self {
-            seat, state, watch, ..
+            source,
+            state,
+            watch,
+            ..
         } = self;
         let before = std::mem::replace(state, State::Unverified);
         #[cfg(feature = "testing")]
-        seat.parts().1.recorder.begin(seat.settings());
-        let (connection, card) = seat.parts_mut();
-        let result = work(connection, Arc::clone(card)).await;
+        source.parts().1.recorder.begin(source.settings());
+        let (connection, record) = source.parts_mut();
+        let result = work(connection, Arc::clone(record)).await;
         #[cfg(feature = "testing")]
-        card.recorder.end(result.as_ref().err());
+        record.recorder.end(result.as_ref().err());
         if let Some(watch) = watch {
             watch.see::<DB>(result.as_ref().err());
         }
-        *state = after::<DB>(before, result.as_ref().err(), card);
+        *state = after::<DB>(before, result.as_ref().err(), record);
         result
     }
 
     /// Begins a stream, which reports its end with [`end_stream`](Self::end_stream). Until then the connection counts as
     /// unverified.
-    pub(crate) fn begin_stream(&mut self) -> (State, &mut DB::Connection, Arc<Card>) {
+    pub(crate) fn begin_stream(&mut self) -> (State, &mut DB::Connection, Arc<Record>) {
         let before = std::mem::replace(&mut self.state, State::Unverified);
         #[cfg(feature = "testing")]
-        self.seat.parts().1.recorder.begin(self.seat.settings());
-        let (connection, card) = self.seat.parts_mut();
-        (before, connection, Arc::clone(card))
+        self.source.parts().1.recorder.begin(self.source.settings());
+        let (connection, record) = self.source.parts_mut();
+        (before, connection, Arc::clone(record))
     }
 
     /// A stream was read to its end, or to an error.
     pub(crate) fn end_stream(&mut self, before: State, error: Option<&sqlx::Error>) {
         #[cfg(feature = "testing")]
-        self.seat.parts().1.recorder.end(error);
-        self.state = after::<DB>(before, error, self.seat.parts().1);
+        self.source.parts().1.recorder.end(error);
+        self.state = after::<DB>(before, error, self.source.parts().1);
         if let Some(watch) = &mut self.watch {
             watch.see::<DB>(error);
         }
@@ -205,7 +211,7 @@ impl<DB: Backend> Checkout<DB> {
 
     /// Whether the connection is held in a transaction, for a test that rolls back.
     pub(crate) fn is_held(&self) -> bool {
-        self.seat.idle_depth() > 0
+        self.source.idle_depth() > 0
     }
 
     /// Says that the server has just confirmed the end of the transaction.
@@ -217,21 +223,21 @@ impl<DB: Backend> Checkout<DB> {
 
     /// Whether the connection is in no transaction but those that it is held in.
     pub(crate) fn is_idle(&self) -> bool {
-        depth::<DB>(self.seat.parts().0) == self.counted_while_idle()
+        depth::<DB>(self.source.parts().0) == self.counted_while_idle()
     }
 
     /// How many transactions the driver counts while the connection is in none but those that it is held in.
     fn counted_while_idle(&self) -> usize {
-        self.seat.idle_depth() + usize::from(self.counts_ended)
+        self.source.idle_depth() + usize::from(self.counts_ended)
     }
 
     /// How statements go through a pooler; `None` when there is none.
     pub(crate) fn pooled(&self) -> Option<Pooled> {
-        let settings = self.seat.settings();
+        let settings = self.source.settings();
         settings.pooler?;
         Some(Pooled {
             settings: Arc::clone(settings),
-            begun_by_hand: self.seat.parts().1.saw_transaction_control(),
+            begun_by_hand: self.source.parts().1.saw_transaction_control(),
             counts_ended: self.counts_ended,
         })
     }
@@ -266,7 +272,7 @@ impl<DB: Backend> Checkout<DB> {
     /// driver's count alone; ours asks the server.
     fn may_be_inside(&self) -> bool {
         let begin_commits = |watch: &Watch| watch.dialect.begin_commits;
-        matches!(self.seat, Seat::Sqlx { .. }) && self.watch.as_ref().is_some_and(begin_commits)
+        matches!(self.source, Source::Sqlx { .. }) && self.watch.as_ref().is_some_and(begin_commits)
     }
 
     /// What marks the transactions of this checkout. In one that the connection is held in, each is a savepoint, which is a
@@ -282,7 +288,7 @@ impl<DB: Backend> Checkout<DB> {
         let committed = match self.mark() {
             None => self.commit_by_driver().await,
             // Connections of sqlx's pool go where the driver must count right.
-            Some(mark) if matches!(self.seat, Seat::Sqlx { .. }) => {
+            Some(mark) if matches!(self.source, Source::Sqlx { .. }) => {
                 match self.execute(mark.check.to_owned()).await {
                     Ok(()) => self.commit_by_driver().await,
                     Err(error) => Err(error),
@@ -310,8 +316,8 @@ impl<DB: Backend> Checkout<DB> {
         if !watch.dialect.is_lost(&error) {
             return error;
         }
-        let engine = self.seat.settings().engine.clone();
-        let controls = self.seat.parts().1.controls();
+        let engine = self.source.settings().engine.clone();
+        let controls = self.source.parts().1.controls();
         let lost = match controls.first_of(watch.dialect.ends_transaction) {
             Some(statement) => TransactionError::EndedInside {
                 engine,
@@ -326,7 +332,7 @@ impl<DB: Backend> Checkout<DB> {
     /// Lets the driver count right, for whoever gets its connection.
     pub(crate) async fn recount(&mut self) -> sqlx::Result<()> {
         if self.counts_ended {
-            recount::<DB>(self.seat.parts_mut().0).await?;
+            recount::<DB>(self.source.parts_mut().0).await?;
             self.counts_ended = false;
         }
         Ok(())
@@ -355,23 +361,47 @@ impl<DB: Backend> Checkout<DB> {
 }
 
 /// The state after a piece of work that ran to its end, or to an error.
-fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, card: &Card) -> State {
-    if error.is_some_and(DB::ends_session) {
-        State::Broken
-    } else if card.saw_transaction_control() || error.is_some_and(DB::refuses_writes) {
+fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, record: &Record) -> State {
+    if let Some(error) = error.filter(|error| DB::ends_session(error)) {
+        return if DB::spoils_connection(error) {
+            State::Spoilt
+        } else if may_be_of_the_client(error) {
+            State::Unverified
+        } else {
+            State::Broken
+        };
+    }
+    if record.saw_transaction_control() || error.is_some_and(DB::refuses_writes) {
         State::Unverified
     } else {
         before
     }
 }
 
-impl<DB: Backend> Seat<DB> {
+/// Whether an error may have been made by the driver alone, from what it was given, with nothing wrong on the way to the
+/// server: too many parameters, a value that cannot be sent. The server is asked then, before anything is suspected.
+fn may_be_of_the_client(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidData
+                | io::ErrorKind::Unsupported
+                | io::ErrorKind::OutOfMemory
+                | io::ErrorKind::Other
+        ),
+        _ => false,
+    }
+}
+
+impl<DB: Backend> Source<DB> {
     fn settings(&self) -> &Arc<EngineSettings> {
         match self {
-            Self::Pool(Some(held)) => &held.filled().yard().connector.settings,
+            Self::Pool(Some(slot)) => &connection_of(slot).shared().connector.settings,
             Self::Sqlx { settings, .. } => settings,
             Self::Alone { connector, .. } => &connector.settings,
-            Self::Pool(None) => unreachable!("only `Drop` empties a seat"),
+            Self::Pool(None) => unreachable!("only `Drop` takes the slot"),
         }
     }
 
@@ -379,46 +409,49 @@ impl<DB: Backend> Seat<DB> {
         self.settings().idle_depth()
     }
 
-    fn parts(&self) -> (&DB::Connection, &Arc<Card>) {
+    fn parts(&self) -> (&DB::Connection, &Arc<Record>) {
         match self {
-            Self::Pool(Some(held)) => held.filled().parts(),
+            Self::Pool(Some(slot)) => connection_of(slot).parts(),
             Self::Sqlx {
-                connection, card, ..
-            } => (connection, card),
+                connection, record, ..
+            } => (connection, record),
             Self::Alone {
                 connection: Some(connection),
-                card,
+                record,
                 ..
-            } => (connection, card),
-            Self::Pool(None) | Self::Alone { .. } => unreachable!("only `Drop` empties a seat"),
+            } => (connection, record),
+            Self::Pool(None) | Self::Alone { .. } => unreachable!("only `Drop` takes the slot"),
         }
     }
 
-    fn parts_mut(&mut self) -> (&mut DB::Connection, &Arc<Card>) {
+    fn parts_mut(&mut self) -> (&mut DB::Connection, &Arc<Record>) {
         match self {
-            Self::Pool(Some(held)) => held.filled_mut().parts_mut(),
+            Self::Pool(Some(slot)) => match &mut slot.value {
+                Some(connection) => connection.parts_mut(),
+                None => unreachable!("{FULL}"),
+            },
             Self::Sqlx {
-                connection, card, ..
-            } => (connection, card),
+                connection, record, ..
+            } => (connection, record),
             Self::Alone {
                 connection: Some(connection),
-                card,
+                record,
                 ..
-            } => (connection, card),
-            Self::Pool(None) | Self::Alone { .. } => unreachable!("only `Drop` empties a seat"),
+            } => (connection, record),
+            Self::Pool(None) | Self::Alone { .. } => unreachable!("only `Drop` takes the slot"),
         }
     }
 }
 
 impl<DB: Backend> Drop for Checkout<DB> {
     fn drop(&mut self) {
-        match &mut self.seat {
-            Seat::Pool(held) => {
-                if let Some(held) = held.take() {
-                    take_back(held, self.state, self.counts_ended);
+        match &mut self.source {
+            Source::Pool(slot) => {
+                if let Some(slot) = slot.take() {
+                    take_back(slot, self.state, self.counts_ended);
                 }
             }
-            Seat::Sqlx {
+            Source::Sqlx {
                 connection,
                 settings,
                 ..
@@ -430,7 +463,7 @@ impl<DB: Backend> Drop for Checkout<DB> {
                     DB::TransactionManager::start_rollback(connection);
                 }
             }
-            Seat::Alone {
+            Source::Alone {
                 connection,
                 connector,
                 ..
@@ -445,18 +478,26 @@ impl<DB: Backend> Drop for Checkout<DB> {
     }
 }
 
-/// Puts a place back as it is, or lets a task of the pool see to its connection first.
-fn take_back<DB: Backend>(mut held: Held<DB>, state: State, counts_ended: bool) {
-    let filled = held.filled_mut();
-    let idle_depth = filled.yard().idle_depth() + usize::from(counts_ended);
-    let in_transaction = depth::<DB>(filled.parts().0) != idle_depth;
+const FULL: &str = "a slot is handed out with a connection in it";
+
+/// The connection in a slot that was handed out.
+fn connection_of<DB: Backend>(slot: &SlotOf<DB>) -> &Connection<DB> {
+    match &slot.value {
+        Some(connection) => connection,
+        None => unreachable!("{FULL}"),
+    }
+}
+
+/// Puts a slot back as it is, or lets a task of the pool see to its connection first.
+fn take_back<DB: Backend>(slot: SlotOf<DB>, state: State, counts_ended: bool) {
+    let connection = connection_of(&slot);
+    let idle_depth = connection.shared().idle_depth() + usize::from(counts_ended);
+    let in_transaction = depth::<DB>(connection.parts().0) != idle_depth;
     match state {
-        State::Clean if !in_transaction => Yard::put_back(held),
-        State::Clean | State::Unverified => Yard::take_back_unverified(held, counts_ended),
-        State::Broken => {
-            filled.yard().suspect_all();
-            Yard::take_back_closed(held);
-        }
+        State::Clean if !in_transaction => recovery::give_back(slot),
+        State::Clean | State::Unverified => recovery::give_back_unverified(slot, counts_ended),
+        State::Spoilt => recovery::close_spoilt(slot),
+        State::Broken => recovery::close_broken(slot),
     }
 }
 
@@ -464,7 +505,7 @@ impl<DB: Backend> Deref for Checkout<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
-        self.seat.parts().0
+        self.source.parts().0
     }
 }
 
@@ -474,8 +515,8 @@ impl<DB: Backend> DerefMut for Checkout<DB> {
             self.state = State::Unverified;
         }
         #[cfg(feature = "testing")]
-        super::recording::note_lent(self.seat.settings(), self.seat.parts().1.place());
-        self.seat.parts_mut().0
+        super::recording::note_lent(self.source.settings(), self.source.parts().1.place());
+        self.source.parts_mut().0
     }
 }
 
@@ -483,7 +524,7 @@ impl<DB: Backend> fmt::Debug for Checkout<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Checkout")
             .field("database", &DB::KIND)
-            .field("session", &self.seat.parts().1.session)
+            .field("session", &self.source.parts().1.session)
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Flavour, Inner, Own};
+use super::handle::{Flavour, Inner, Own};
+use super::recovery;
+use super::status::whole_millis;
 use crate::backend::Backend;
 
 /// The longest pause between two rounds, so that a resized or idle pool is looked after within a known time.
@@ -29,7 +31,7 @@ pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration, lo
         let Flavour::Own(own) = &pool.flavour else {
             return;
         };
-        if own.places.is_closed() {
+        if own.slots.is_closed() {
             return;
         }
         own.warn_of_leaks();
@@ -55,8 +57,8 @@ impl<DB: Backend> Own<DB> {
         let Some(limit) = self.settings().leak_after else {
             return;
         };
-        for card in self.yard.register.cards() {
-            if let Some(taken) = card.leak(limit) {
+        for record in self.shared.registry.records() {
+            if let Some(taken) = record.leak(limit) {
                 tracing::warn!(
                     engine = %self.settings().engine,
                     session = taken.session.as_ref().map(|session| &*session.id),
@@ -75,70 +77,61 @@ impl<DB: Backend> Own<DB> {
         let idle_timeout = self
             .settings()
             .idle_timeout
-            .filter(|_| !self.yard.connector.in_memory());
-        let mut spare = self
-            .places
-            .status()
-            .size
-            .saturating_sub(self.settings().min_size as usize);
-        let counters = &self.yard.counters;
-        let gone = self.places.retain(|place, _| {
-            let Some(filled) = &place.0 else { return false };
-            if filled.is_retired(now) {
+            .filter(|_| !self.shared.connector.in_memory());
+        let sizes = self.slots.sizes();
+        let mut spare = (sizes.taken + sizes.idle).saturating_sub(self.min_size());
+        let counters = &self.shared.counters;
+        let retired = self.slots.take_idle(|connection| {
+            if connection.is_retired(now) {
                 counters.closed_lifetime.fetch_add(1, Relaxed);
                 spare = spare.saturating_sub(1);
-                return false;
+                return true;
             }
             let idle_too_long = idle_timeout
-                .is_some_and(|limit| now.saturating_duration_since(filled.idle_since) >= limit);
+                .is_some_and(|limit| now.saturating_duration_since(connection.idle_since) >= limit);
             if idle_too_long && spare > 0 {
                 counters.closed_idle.fetch_add(1, Relaxed);
                 spare -= 1;
-                return false;
+                return true;
             }
-            true
+            false
         });
-        drop(gone);
+        retired.into_iter().for_each(recovery::close);
     }
 
     /// Finds out whether a server that was gone is there again.
     fn ask_again(&self) {
-        if self.yard.is_reachable() {
+        if self.shared.is_reachable() {
             return;
         }
         // Never in front of a caller that waits, who finds out by itself.
-        let Some(place) = self.place_at_once() else {
-            return self.yard.lost.notify_one();
+        let Some(slot) = self.slots.try_take() else {
+            return self.shared.lost.notify_one();
         };
-        let yard = Arc::clone(&self.yard);
-        self.yard.spawn(async move {
-            if let Err(error) = yard.make_ready(place).await {
-                tracing::debug!(engine = %yard.connector.settings.engine, %error, "the server is still not there");
-                yard.lost.notify_one();
+        let shared = Arc::clone(&self.shared);
+        self.shared.spawn(async move {
+            if let Err(error) = shared.make_ready(slot).await {
+                tracing::debug!(engine = %shared.connector.settings.engine, %error, "the server is still not there");
+                shared.lost.notify_one();
             }
         });
     }
 
     /// Opens what `min_size` lacks, side by side.
     fn fill_up(&self) {
-        let lacking = (self.settings().min_size as usize).saturating_sub(self.places.status().size);
-        let (mut empty, mut idle) = (Vec::with_capacity(lacking), Vec::new());
-        while empty.len() < lacking {
+        let sizes = self.slots.sizes();
+        let lacking = self.min_size().saturating_sub(sizes.taken + sizes.idle);
+        for _ in 0..lacking {
             // Never in front of a caller that waits.
-            match self.place_at_once() {
-                Some(place) if place.0.is_none() => empty.push(place),
-                // The queue comes first, so the empty places are behind those that are idle.
-                Some(place) => idle.push(place),
-                None => break,
-            }
-        }
-        drop(idle);
-        for place in empty {
-            let yard = Arc::clone(&self.yard);
-            self.yard.spawn(async move {
-                if let Err(error) = yard.make_ready(place).await {
-                    tracing::warn!(
-                        engine = %yard.connector.settings.engine,
+            let Some(slot) = self.slots.try_take_empty() else {
+                return;
+            };
+            let shared = Arc::clone(&self.shared);
+            self.shared.spawn(async move {
+                if let Err(error) = shared.make_ready(slot).await {
+                    // The outage was logged when it began.
+                    tracing::debug!(
+                        engine = %shared.connector.settings.engine,
                         %error,
                         "a connection for min_size could not be opened; the next round tries again"
                     );
@@ -146,9 +139,9 @@ impl<DB: Backend> Own<DB> {
             });
         }
     }
-}
 
-/// A duration without the digits that nobody reads.
-pub(super) fn whole_millis(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    /// The connections to keep, which are no more than there may be.
+    fn min_size(&self) -> usize {
+        (self.settings().min_size as usize).min(self.slots.sizes().max)
+    }
 }

@@ -1,7 +1,7 @@
 //! The pool's face over a `sqlx::Pool`, for functions that take one.
 //!
 //! One engine has one pool, so that `max_size` is the truth: when a function asks for a `sqlx::Pool`, the engine runs
-//! on it too. What sqlx's pool does not have (validation by age, mending off the caller's path, the holders' places) it
+//! on it too. What sqlx's pool does not have (validation by age, recovery off the caller's path, the holders' places) it
 //! does not get here; its close gets the same limit.
 
 use std::iter;
@@ -14,12 +14,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Checkout;
-use super::close::{Ended, EndedHolder};
-use super::connector::Connector;
-use super::hosts::SessionId;
-use super::start::patiently;
-use super::status::{Holder, Status};
+use super::checkout::Checkout;
+use super::connecting::{Connector, SessionId, patiently};
+use super::registry::Holder;
+use super::report::{Ended, EndedHolder};
+use super::status::Status;
 use crate::backend::Backend;
 use crate::background;
 use crate::error::{AcquireError, StartError};
@@ -28,10 +27,37 @@ use crate::settings::EngineSettings;
 pub(crate) struct OnSqlx<DB: Backend> {
     pool: sqlx::Pool<DB>,
     connector: Arc<Connector<DB>>,
-    /// The server's ids of the sessions that the pool ever opened.
+    /// The sessions that the pool has opened and that were there when they were last counted.
     sessions: Arc<Mutex<Vec<SessionId>>>,
     /// Connections opened before this are retired.
     opened_before: Arc<Mutex<Option<Instant>>>,
+}
+
+/// sqlx does not tell which connections it has closed, so the server is asked which of these sessions it still has, as
+/// soon as they are twice as many as there can be.
+async fn forget_ended<DB: Backend>(
+    connection: &mut DB::Connection,
+    connector: &Connector<DB>,
+    sessions: &Mutex<Vec<SessionId>>,
+) -> sqlx::Result<()> {
+    let session = connector.dialect().session.as_ref();
+    let Some(living) = session.and_then(|session| session.living) else {
+        return Ok(());
+    };
+    let known = lock(sessions).clone();
+    if known.len() < 2 * connector.settings.max_size as usize + 8 {
+        return Ok(());
+    }
+    let ids: Vec<&str> = known.iter().map(|session| &*session.id).collect();
+    let living = DB::text_of(connection, living(&ids.join(", "))).await?;
+    let is_ended = |session: &SessionId| !living.split(' ').any(|id| id == &*session.id);
+    lock(sessions).retain(|session| !(known.contains(session) && is_ended(session)));
+    Ok(())
+}
+
+fn lock(sessions: &Mutex<Vec<SessionId>>) -> std::sync::MutexGuard<'_, Vec<SessionId>> {
+    // Nothing panics while the lock is held.
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<DB: Backend> OnSqlx<DB> {
@@ -64,10 +90,8 @@ impl<DB: Backend> OnSqlx<DB> {
                     Box::pin(async move {
                         connector.run_session(connection).await?;
                         if let Some(session) = connector.greet(connection, 0).await? {
-                            sessions
-                                .lock()
-                                .unwrap_or_else(PoisonError::into_inner)
-                                .push(session);
+                            forget_ended::<DB>(connection, &connector, &sessions).await?;
+                            lock(&sessions).push(session);
                         }
                         connector.hold(connection).await
                     })
@@ -167,11 +191,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 session: None,
             })
             .collect();
-        let sessions = self
-            .sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let sessions = lock(&self.sessions).clone();
         let unreachable = self.connector.end_sessions(&sessions).await.err();
         (ended, unreachable.map(|error| error.to_string()))
     }

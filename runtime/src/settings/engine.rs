@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migration;
-use tracing::level_filters::LevelFilter;
 
 use super::builder::Settings;
 use super::connect::{ConnectHook, Prepare};
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
-use super::form::{Connections, Isolation, Limit, Pooler, Positive, SessionSql};
+use super::form::{Connections, Limit, Positive, SessionSql};
 use super::layers::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
@@ -22,6 +21,7 @@ use super::secrets;
 use super::sources::Source;
 use super::sources::Sources;
 use super::url::DatabaseUrl;
+use super::words::{Isolation, LogLevel, Pooler};
 
 /// The default of `max_size`.
 const TEN: u32 = 10;
@@ -56,6 +56,10 @@ pub(crate) struct TestFile {
 
 /// Everything an engine needs to know to start its pool. The fields are the settings of the same names.
 #[derive(Clone)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting, or a fact about the start, of its own"
+)]
 pub(crate) struct EngineSettings {
     /// The engine's name, and for a node `engine/node`.
     pub(crate) engine: String,
@@ -87,7 +91,7 @@ pub(crate) struct EngineSettings {
     pub(crate) session: Option<String>,
     pub(crate) pooler: Option<Pooler>,
     pub(crate) extensions: Vec<String>,
-    pub(crate) log_queries: LevelFilter,
+    pub(crate) log_queries: LogLevel,
     pub(crate) slow_query: Duration,
     pub(crate) migrations: Migrations,
     /// Tests only.
@@ -164,7 +168,7 @@ impl EngineSettings {
             session: read.maybe("session")?.map(|SessionSql(sql)| sql),
             pooler: read.maybe("pooler")?,
             extensions: read.or("extensions", vec![])?,
-            log_queries: read.or("log_queries", LevelFilter::OFF)?,
+            log_queries: read.or("log_queries", LogLevel::Off)?,
             slow_query: read.or("slow_query", seconds(1))?,
             migrations: read.migrations()?,
             isolation: read.or("isolation", Isolation::Database)?,

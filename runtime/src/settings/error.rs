@@ -257,3 +257,19 @@ fn list(names: &[String]) -> String {
         names.join(", ")
     }
 }
+
+/// Text that is not a value of the type it was read as.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not {expected}")]
+pub struct ParseError {
+    expected: String,
+}
+
+impl ParseError {
+    /// `expected` says with an article what the text is not.
+    pub(super) fn new(expected: impl Into<String>) -> Self {
+        Self {
+            expected: expected.into(),
+        }
+    }
+}

@@ -6,8 +6,6 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use tracing::level_filters::LevelFilter;
-
 use super::secrets::{HIDDEN, conceal, show_sql, show_url, show_value};
 use super::value::Value;
 
@@ -175,7 +173,7 @@ impl Form for Threads {
 
 /// The longest time that is worth a difference. Longer ones are taken for this one: added to the present, they would be
 /// more than clocks can count.
-pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl Form for Duration {
     const ACCEPTS: &'static str =
@@ -231,107 +229,5 @@ impl Form for Limit {
 
     fn show(&self) -> String {
         self.0.as_ref().map_or_else(|| "off".to_owned(), Form::show)
-    }
-}
-
-impl Form for LevelFilter {
-    const ACCEPTS: &'static str = "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
-
-    fn read(value: &Value) -> Option<Self> {
-        match value.as_str()?.trim().to_ascii_lowercase().as_str() {
-            "off" => Some(Self::OFF),
-            "error" => Some(Self::ERROR),
-            "warn" => Some(Self::WARN),
-            "info" => Some(Self::INFO),
-            "debug" => Some(Self::DEBUG),
-            "trace" => Some(Self::TRACE),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-/// What stands between the engine and the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pooler {
-    /// pgbouncer, in any of its modes.
-    PgBouncer,
-}
-
-impl Form for Pooler {
-    const ACCEPTS: &'static str = "\"pgbouncer\"";
-
-    fn read(value: &Value) -> Option<Self> {
-        match value.as_str()?.trim() {
-            "pgbouncer" => Some(Self::PgBouncer),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::PgBouncer => "pgbouncer".to_owned(),
-        }
-    }
-}
-
-/// What a test function gets of its database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isolation {
-    /// A database of its own.
-    Database,
-    /// One connection inside a transaction that is rolled back.
-    Rollback,
-    /// The configured database as it is.
-    None,
-}
-
-impl Form for Isolation {
-    const ACCEPTS: &'static str = "\"database\", \"rollback\" or \"none\"";
-
-    fn read(value: &Value) -> Option<Self> {
-        match value.as_str()?.trim() {
-            "database" => Some(Self::Database),
-            "rollback" => Some(Self::Rollback),
-            "none" => Some(Self::None),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Database => "database".to_owned(),
-            Self::Rollback => "rollback".to_owned(),
-            Self::None => "none".to_owned(),
-        }
-    }
-}
-
-/// The kind of tokio runtime that `main` gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flavor {
-    MultiThread,
-    CurrentThread,
-}
-
-impl Form for Flavor {
-    const ACCEPTS: &'static str = "\"multi_thread\" or \"current_thread\"";
-
-    fn read(value: &Value) -> Option<Self> {
-        match value.as_str()?.trim() {
-            "multi_thread" => Some(Self::MultiThread),
-            "current_thread" => Some(Self::CurrentThread),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::MultiThread => "multi_thread".to_owned(),
-            Self::CurrentThread => "current_thread".to_owned(),
-        }
     }
 }

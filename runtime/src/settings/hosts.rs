@@ -118,8 +118,8 @@ impl<'a> Pieces<'a> {
         let mut unknown = Vec::new();
         self.parameters.retain(|text| {
             let name = name_of(text);
-            let known = knows(&name);
-            if !known {
+            let stays = knows(&name);
+            if !stays {
                 // Without a value it may be the rest of a secret with an unescaped `&` in it.
                 let name = if text.contains('=') {
                     show_name(&name)
@@ -128,7 +128,7 @@ impl<'a> Pieces<'a> {
                 };
                 unknown.push(name.to_owned());
             }
-            known
+            stays
         });
         unknown
     }

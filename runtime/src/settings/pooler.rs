@@ -2,8 +2,8 @@
 
 use super::engine::EngineSettings;
 use super::error::SettingsError;
-use super::form::Isolation;
 use super::migrations::Migrations;
+use super::words::Isolation;
 
 impl EngineSettings {
     /// What needs a session has none behind a pooler.

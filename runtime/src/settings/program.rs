@@ -4,14 +4,15 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::error::SettingsError;
-use super::form::{Flavor, Threads};
+use super::form::Threads;
 use super::layers::Layers;
+use super::words::RuntimeFlavor;
 
 /// How the program runs, where poolhouse has a say in it. None of it belongs to a pool.
 #[derive(Clone, Debug)]
 pub(crate) struct ProgramSettings {
     /// The runtime that `main` gets.
-    pub(crate) flavor: Flavor,
+    pub(crate) flavor: RuntimeFlavor,
     /// `None`: as tokio decides.
     pub(crate) worker_threads: Option<NonZeroUsize>,
     /// `None`: the position decides; `main` listens, a lifespan function does not.
@@ -25,7 +26,7 @@ impl ProgramSettings {
         Ok(Self {
             flavor: layers
                 .get("flavor")?
-                .map_or(Flavor::MultiThread, |(flavor, _)| flavor),
+                .map_or(RuntimeFlavor::MultiThread, |(flavor, _)| flavor),
             worker_threads: layers
                 .get("worker_threads")?
                 .map(|(Threads(threads), _)| threads),

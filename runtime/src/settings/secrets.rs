@@ -360,10 +360,26 @@ fn may_be_shown(name: &str, value: &str) -> bool {
     let (name, value) = (decode(name).to_ascii_lowercase(), decode(value));
     let is_option = name.starts_with("options[") && !SECRETS.iter().any(|word| name.contains(word));
     let has_user = value.contains('@') && value.contains(':');
-    if name == "port" {
-        return value
-            .split(',')
-            .all(|port| port.is_empty() || port.parse::<u16>().is_ok());
+    // A value that its parameter cannot have is not understood.
+    match &*name {
+        "port" | "statement-cache-capacity" | "connect_timeout" | "keepalives" => {
+            return value
+                .chars()
+                .all(|c| c.is_ascii_digit() || matches!(c, ',' | '-'));
+        }
+        "sslmode"
+        | "ssl-mode"
+        | "mode"
+        | "cache"
+        | "gssencmode"
+        | "channel_binding"
+        | "target_session_attrs"
+        | "load_balance_hosts" => {
+            return value
+                .chars()
+                .all(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '_'));
+        }
+        _ => {}
     }
     (is_option || SHOWN_PARAMETERS.contains(&name.as_str()))
         && secret_value(&value).is_none()

@@ -7,6 +7,7 @@ use sqlx::error::BoxDynError;
 
 use super::Settings;
 use super::connect::Prepare;
+use super::words::{IntoWord, Pooler};
 
 /// Further servers.
 impl Settings {
@@ -36,15 +37,15 @@ impl Settings {
 
 /// A pooler in between.
 impl Settings {
-    /// What stands between this program and the server: `"pgbouncer"`. Default: nothing.
+    /// What stands between this program and the server: a [`Pooler`], or `"pgbouncer"`. Default: nothing.
     ///
     /// Each statement is then safe on whichever server session it lands on, in every mode of the pooler: one with
     /// parameters runs inside a short transaction of its own, which costs two round trips. There is no state of a session,
     /// so [`session`](Self::session), `LISTEN` and a `sqlx::Pool` parameter are errors.
     #[track_caller]
     #[must_use]
-    pub fn pooler(self, pooler: impl Into<String>) -> Self {
-        self.set("pooler", pooler.into())
+    pub fn pooler(self, pooler: impl IntoWord<Pooler>) -> Self {
+        self.set("pooler", pooler.into_text())
     }
 
     /// The URL past the pooler, straight to the server: for migrations, extensions, the databases of tests, and

@@ -12,6 +12,7 @@ use super::Settings;
 use super::fixtures::Fixture;
 use super::form::LONGEST;
 use super::migrations::{Migrations, SharedMigrator};
+use super::words::{IntoWord, Isolation, LogLevel, RuntimeFlavor};
 
 /// A length of time, up to a hundred years, for which longer ones are taken: a [`Duration`], or a text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"`
 /// (see [`humantime::parse_duration`](https://docs.rs/humantime/latest/humantime/fn.parse_duration.html)).
@@ -19,7 +20,7 @@ use super::migrations::{Migrations, SharedMigrator};
     message = "`{Self}` is not a duration",
     label = "expected a `Duration`, or text with a unit such as `\"30s\"`"
 )]
-pub trait IntoDuration {
+pub trait IntoDuration: sealed::Sealed {
     /// The duration as text, in the form the file takes.
     #[doc(hidden)]
     fn into_text(self) -> String;
@@ -45,6 +46,13 @@ impl IntoDuration for String {
     fn into_text(self) -> String {
         self
     }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for std::time::Duration {}
+    impl Sealed for &str {}
+    impl Sealed for String {}
 }
 
 /// Which engine, and where it is.
@@ -157,8 +165,9 @@ impl Settings {
 
 /// The connections.
 impl Settings {
-    /// The most prepared statements that a connection keeps; 0 keeps none. Default: 100. Behind a pooler they are
-    /// kept for a transaction. A `statement-cache-capacity` in the URL counts for more.
+    /// The most prepared statements that a connection keeps; 0 keeps none, and one on Postgres, whose driver never takes back
+    /// a statement that it does not keep. Default: 100. Behind a pooler they are kept for a transaction. A
+    /// `statement-cache-capacity` in the URL counts for more.
     #[track_caller]
     #[must_use]
     pub fn statement_cache(self, statements: u32) -> Self {
@@ -199,11 +208,12 @@ impl Settings {
         )
     }
 
-    /// The level at which each statement is logged: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"`. Default: `"off"`.
+    /// The level at which each statement is logged: a [`LogLevel`], or `"off"` (default), `"error"`, `"warn"`, `"info"`,
+    /// `"debug"` or `"trace"`.
     #[track_caller]
     #[must_use]
-    pub fn log_queries(self, level: impl Into<String>) -> Self {
-        self.set("log_queries", level.into())
+    pub fn log_queries(self, level: impl IntoWord<LogLevel>) -> Self {
+        self.set("log_queries", level.into_text())
     }
 
     /// A statement that takes longer is logged as a warning. Default: 1 second.
@@ -259,11 +269,12 @@ impl Settings {
 
 /// The database of a test function.
 impl Settings {
-    /// What a test function gets: `"database"` (default), `"rollback"` or `"none"`. Elsewhere it has no effect.
+    /// What a test function gets: an [`Isolation`], or `"database"` (default), `"rollback"` or `"none"`. Elsewhere it has no
+    /// effect.
     #[track_caller]
     #[must_use]
-    pub fn isolation(self, isolation: impl Into<String>) -> Self {
-        self.set("isolation", isolation.into())
+    pub fn isolation(self, isolation: impl IntoWord<Isolation>) -> Self {
+        self.set("isolation", isolation.into_text())
     }
 
     /// A file of SQL that was read when the test was compiled: its name and its content.
@@ -301,11 +312,11 @@ impl Settings {
         self.set("signals", listen)
     }
 
-    /// The kind of runtime, `"multi_thread"` (default) or `"current_thread"`, where poolhouse builds it.
+    /// The kind of runtime where poolhouse builds it: a [`RuntimeFlavor`], or `"multi_thread"` (default) or `"current_thread"`.
     #[track_caller]
     #[must_use]
-    pub fn flavor(self, flavor: impl Into<String>) -> Self {
-        self.set("flavor", flavor.into())
+    pub fn flavor(self, flavor: impl IntoWord<RuntimeFlavor>) -> Self {
+        self.set("flavor", flavor.into_text())
     }
 
     /// The threads of a multi-threaded runtime, from 1 to 1024, where poolhouse builds it. Default: as tokio, one for each core.

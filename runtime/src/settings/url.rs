@@ -1,7 +1,9 @@
 //! The URL of a database, which shows everything but its secrets.
 
 use std::fmt;
+use std::str::FromStr;
 
+use super::error::ParseError;
 use super::secrets;
 
 /// A database URL.
@@ -46,6 +48,7 @@ impl DatabaseUrl {
     }
 
     /// The value of a parameter, as it is meant; of several, the last one counts.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let (_, query) = self.raw.split_once('?')?;
         let pairs = url::form_urlencoded::parse(query.as_bytes());
@@ -56,6 +59,15 @@ impl DatabaseUrl {
     /// The whole URL with its password, for the driver. Never log or print it.
     pub fn expose(&self) -> &str {
         &self.raw
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = ParseError;
+
+    /// Reads a URL, less the white space around it. The error does not quote it.
+    fn from_str(written: &str) -> Result<Self, ParseError> {
+        Self::parse(written).map_err(|reason| ParseError::new(format!("a database URL: {reason}")))
     }
 }
 

@@ -15,8 +15,18 @@
 //!
 //! Contenders take turns in short rounds. A ratio is taken within a turn, and the median of the turns is shown.
 //!
-//! The last line is the bar, for Postgres: the least ratio to `sqlx::Pool` and to `deadpool-postgres` over all statements
-//! and numbers of tasks, and the least ratio to `dedicated` over all statements with one task.
+//! The last line is the bar, for Postgres; each is the least of its cells:
+//!
+//! | name | what it is |
+//! |---|---|
+//! | `sqlx_min` | times `sqlx::Pool`, single-row statements, 8 and more tasks |
+//! | `sqlx_rows` | times `sqlx::Pool`, 100 rows, as a part of what `dedicated` is to it |
+//! | `raw_1` | beside `dedicated`, one task |
+//! | `raw_crowd` | beside `dedicated`, single-row statements, 64 and more tasks |
+//! | `raw_rows` | beside `dedicated`, 100 rows, 8 and more tasks |
+//! | `deadpool_postgres_min` | beside `deadpool-postgres`, single-row statements |
+//!
+//! MariaDB and SQLite have a line with the least ratio to each contender.
 
 #![allow(unreachable_pub, missing_docs, reason = "a program")]
 
@@ -52,13 +62,15 @@ async fn main() -> anyhow::Result<()> {
             folder.path().join("bench.db").display()
         );
         let engine = sqlite::engine(&url).await?;
-        table::measure("SQLite", &sqlite::contenders(&engine).await?).await?;
+        let cells = table::measure("SQLite", &sqlite::contenders(&engine).await?).await?;
+        println!("\nSQLite: {}", least_ratios(&cells));
         engine.close_connection_pool().await;
     }
     if wanted("mariadb") {
         let measured = database::database(Kind::MariaDb).await?;
         let engine = mysql::engine(measured.database.url()).await?;
-        table::measure("MariaDB", &mysql::contenders(&engine).await?).await?;
+        let cells = table::measure("MariaDB", &mysql::contenders(&engine).await?).await?;
+        println!("\nMariaDB: {}", least_ratios(&cells));
         engine.close_connection_pool().await;
     }
     if wanted("waiters") {
@@ -80,18 +92,35 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The least over those cells for which there is a value.
+fn least(cells: &[Cell], value: impl Fn(&Cell) -> Option<f64>) -> f64 {
+    cells.iter().filter_map(value).fold(f64::INFINITY, f64::min)
+}
+
 fn bar(cells: &[Cell]) -> String {
-    let least = |name: &str, among: fn(&Cell) -> bool| {
-        cells
-            .iter()
-            .filter(|cell| among(cell))
-            .filter_map(|cell| cell.ratio(name))
-            .fold(f64::INFINITY, f64::min)
+    let ratio = |name: &'static str, among: fn(&Cell) -> bool| {
+        least(cells, |cell| cell.ratio(name).filter(|_| among(cell)))
+    };
+    let of_what_can_be_had = |cell: &Cell| {
+        let by_pool = cell.between("dedicated", "sqlx::Pool")?;
+        Some(cell.ratio("sqlx::Pool")? / by_pool)
     };
     format!(
-        "sqlx_ratio_min={:.2} raw_ratio_1task={:.2} deadpool_postgres_ratio_min={:.2}",
-        least("sqlx::Pool", |_| true),
-        least("dedicated", |cell| cell.tasks == 1),
-        least("deadpool-postgres", |_| true),
+        "sqlx_min={:.2} sqlx_rows={:.2} raw_1={:.2} raw_crowd={:.2} raw_rows={:.2} deadpool_postgres_min={:.2}",
+        ratio("sqlx::Pool", |cell| cell.is_single_row() && cell.tasks >= 8),
+        least(cells, |cell| of_what_can_be_had(cell)
+            .filter(|_| !cell.is_single_row() && cell.tasks >= 8)),
+        ratio("dedicated", |cell| cell.tasks == 1),
+        ratio("dedicated", |cell| cell.is_single_row() && cell.tasks >= 64),
+        ratio("dedicated", |cell| !cell.is_single_row() && cell.tasks >= 8),
+        ratio("deadpool-postgres", Cell::is_single_row),
     )
+}
+
+/// The least ratio to each contender, for the databases that have no bar.
+fn least_ratios(cells: &[Cell]) -> String {
+    let names = ["sqlx::Pool", "bb8", "dedicated"];
+    let least =
+        names.map(|name| format!("{name}_min={:.2}", least(cells, |cell| cell.ratio(name))));
+    least.join(" ")
 }

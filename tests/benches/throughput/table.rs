@@ -12,17 +12,34 @@ const ROUNDS: usize = 11;
 
 /// One statement with one number of tasks: for each contender, how the engine's throughput relates to its.
 pub(crate) struct Cell {
+    pub(crate) statement: Statement,
     pub(crate) tasks: usize,
-    ratios: Vec<(&'static str, f64)>,
+    names: Vec<&'static str>,
+    /// The throughput of each contender, in each round.
+    rounds: Vec<Vec<f64>>,
 }
 
 impl Cell {
     /// The engine's throughput by this contender's.
     pub(crate) fn ratio(&self, name: &str) -> Option<f64> {
-        self.ratios
-            .iter()
-            .find(|(contender, _)| *contender == name)
-            .map(|(_, ratio)| *ratio)
+        self.between(self.names[0], name)
+    }
+
+    /// One contender's throughput by another's: within a round first, because a slow moment of the machine is in both.
+    pub(crate) fn between(&self, one: &str, other: &str) -> Option<f64> {
+        let [one, other] = [self.index(one)?, self.index(other)?];
+        Some(median(
+            self.rounds.iter().map(|round| round[one] / round[other]),
+        ))
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| *known == name)
+    }
+
+    /// Whether its statement reads or writes one row.
+    pub(crate) fn is_single_row(&self) -> bool {
+        self.statement != Statement::Rows
     }
 }
 
@@ -62,15 +79,18 @@ async fn cell(
         }
         rounds.push(round);
     }
+    let cell = Cell {
+        statement,
+        tasks,
+        names: contenders.iter().map(|contender| contender.name).collect(),
+        rounds,
+    };
     print!("{statement:<12}{tasks:>6}");
-    let mut ratios = Vec::new();
-    for (index, contender) in contenders.iter().enumerate() {
-        let throughput = median(rounds.iter().map(|round| round[index]));
-        // Within a round first: a slow moment of the machine is in both numbers.
-        let ratio = median(rounds.iter().map(|round| round[0] / round[index]));
-        ratios.push((contender.name, ratio));
+    for (index, name) in cell.names.iter().enumerate() {
+        let throughput = median(cell.rounds.iter().map(|round| round[index]));
+        let ratio = cell.ratio(name).unwrap_or(f64::NAN);
         print!("{throughput:>16.0}{:>8}", format!("{ratio:.2}×"));
     }
     println!();
-    Ok(Cell { tasks, ratios })
+    Ok(cell)
 }

@@ -88,6 +88,8 @@ cases! {
     "25: another runtime ends": runtimes::another_runtime_ends;
     "26: a start fails after some connections": start::after_some_connections;
     "27: too many clients": start::too_many_clients;
+    "43: all queries cancelled behind a table lock": cancel::behind_a_lock;
+    "43: the same, with no room for a further session": cancel::behind_a_lock_without_room;
 }
 
 #[tokio::main]

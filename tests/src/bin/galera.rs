@@ -55,6 +55,12 @@ async fn play(cluster: &mut Galera, begun: Instant) -> anyhow::Result<()> {
         begun.elapsed()
     );
     let database = cluster.nodes()[0].database("galera").await?;
+    // A node may not have applied yet what another one has said.
+    let rights = format!(
+        "SELECT CAST(count(*) AS CHAR) FROM mysql.db WHERE user = '{}'",
+        database.name()
+    );
+    cluster.agree(&rights, "1").await?;
     let engine = engine(cluster, &database).await?;
     prepare(&engine).await?;
     // Without it, the first moves would change no account on a node that has none yet.
@@ -170,6 +176,10 @@ struct Pause {
     length: Duration,
 }
 
+/// The logs have the time of day, in the server's time zone: these differ by quarters of an hour, and the whole test takes less
+/// than one.
+const QUARTER: u64 = 900;
+
 impl Pause {
     /// A pause that is longer than it may be is one in which the nodes looked for a group that may write, by their own logs.
     /// What is left of it without that time may be as long as any other.
@@ -178,9 +188,6 @@ impl Pause {
         if *length < LONGEST_PAUSE {
             return Ok(());
         }
-        // The logs have the time of day, in the server's time zone: these differ by quarters of an hour, and the whole test
-        // takes less than one.
-        const QUARTER: u64 = 900;
         let from = from.duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
         let after = |second: u64| (second + QUARTER - from % QUARTER) % QUARTER;
         let within: Vec<&Change> = changes

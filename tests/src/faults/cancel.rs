@@ -10,9 +10,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, stream};
+use sqlx::Connection;
 
-use super::{bounded, ground};
-use crate::{Ground, Options, Proxy, Sql, Subject, sql::in_transaction, steps::up_to};
+use super::{bounded, ground, start::allow};
+use crate::{Ground, Kind, Options, Proxy, Sql, Subject, sql::in_transaction, steps::up_to};
 
 /// 14: `begin()` is cancelled at every await point. Nobody gets a connection that is inside a transaction.
 pub async fn begin<S: Subject>() -> anyhow::Result<()> {
@@ -166,7 +167,7 @@ pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
 ///
 /// A session that has said goodbye is still listed until its process is gone, so one count above the limit says nothing;
 /// several in a row do.
-async fn never_above(
+pub(super) async fn never_above(
     ground: Arc<Ground>,
     limit: usize,
     over: Arc<AtomicBool>,
@@ -180,4 +181,75 @@ async fn never_above(
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(counts)
+}
+
+/// 43: every connection's query is cancelled behind a table lock. There is never more than one session besides them, and the
+/// pool serves others while the lock lasts.
+pub async fn behind_a_lock<S: Subject>() -> anyhow::Result<()> {
+    locked_out::<S>(false).await
+}
+
+/// 43, further: the server has no room for a session besides.
+pub async fn behind_a_lock_without_room<S: Subject>() -> anyhow::Result<()> {
+    locked_out::<S>(true).await
+}
+
+async fn locked_out<S: Subject>(without_room: bool) -> anyhow::Result<()> {
+    const MAX_SIZE: u32 = 20;
+    let ground = Arc::new(ground!(S, "locked"));
+    let database = ground.database()?;
+    ground
+        .run::<S::Db>("CREATE TABLE entry (id INTEGER)")
+        .await?;
+    // The superuser's, who is not counted.
+    let mut url = url::Url::parse(&database.server().url)?;
+    url.set_path(database.name());
+    let mut locker = <S::Db as sqlx::Database>::Connection::connect(url.as_str()).await?;
+    let (lock, unlock) = match database.kind() {
+        Kind::Postgres => ("BEGIN; LOCK TABLE entry IN ACCESS EXCLUSIVE MODE", "COMMIT"),
+        Kind::MariaDb => ("LOCK TABLES entry WRITE", "UNLOCK TABLES"),
+    };
+    if without_room {
+        allow(database, MAX_SIZE).await?;
+    }
+    let pool = S::start(Options {
+        max_size: MAX_SIZE,
+        acquire_timeout: Duration::from_secs(15),
+        ..Options::new(ground.url())
+    })
+    .await?;
+    S::Db::run(&mut locker, lock).await?;
+    let over = Arc::new(AtomicBool::new(false));
+    let watch = tokio::spawn(never_above(
+        Arc::clone(&ground),
+        MAX_SIZE as usize + 1,
+        Arc::clone(&over),
+    ));
+
+    let behind: Vec<_> = (0..MAX_SIZE)
+        .map(|_| tokio::spawn(pool.execute("SELECT id FROM entry")))
+        .collect();
+    let all_wait = |sessions: &[crate::Session]| {
+        let waiting = |session: &&crate::Session| session.statement.contains("FROM entry");
+        sessions.iter().filter(waiting).count() == MAX_SIZE as usize
+    };
+    database
+        .sessions_become("all wait for the lock", all_wait)
+        .await?;
+    for query in &behind {
+        query.abort();
+    }
+    // The lock lasts.
+    for _ in 0..10 {
+        bounded("a query beside the lock", pool.execute("SELECT 1")).await??;
+    }
+    S::Db::run(&mut locker, unlock).await?;
+    locker.close().await?;
+    let all = futures_util::future::try_join_all((0..MAX_SIZE).map(|_| pool.acquire()));
+    drop(bounded("all checkouts", all).await??);
+    over.store(true, Relaxed);
+    watch.await??;
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    ground.no_session_left().await
 }

@@ -127,7 +127,10 @@ async fn fails_at_once<S: Subject>(
 }
 
 /// Lets the database's user have so many connections and no more.
-async fn allow(database: &TestDatabase, connections: u32) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When the server cannot be asked.
+pub async fn allow(database: &TestDatabase, connections: u32) -> anyhow::Result<()> {
     let name = database.name();
     let limit = match database.kind() {
         Kind::Postgres => format!("ALTER ROLE {name} CONNECTION LIMIT {connections}"),

@@ -111,4 +111,8 @@ impl<DB: Sql> Subject for Own<DB> {
     fn size(&self) -> usize {
         self.0.status().size
     }
+
+    fn engine(&self) -> Option<&Engine<DB>> {
+        Some(&self.0)
+    }
 }

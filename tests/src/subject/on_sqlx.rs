@@ -116,4 +116,8 @@ impl<DB: Sql> Subject for OnSqlx<DB> {
     fn size(&self) -> usize {
         self.pool.size()
     }
+
+    fn engine(&self) -> Option<&Engine<DB>> {
+        Some(&self.engine)
+    }
 }

@@ -87,4 +87,8 @@ impl<DB: Sql> Subject for SqlxAlone<DB> {
     fn size(&self) -> usize {
         self.0.size() as usize
     }
+
+    fn engine(&self) -> Option<&poolhouse::Engine<DB>> {
+        None
+    }
 }

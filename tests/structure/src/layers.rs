@@ -10,6 +10,7 @@ use crate::source::Source;
 /// The folders and files at the top of `runtime/src`, from the highest to the lowest.
 pub const RUNTIME: &[&str] = &[
     "lib",
+    "guide",
     "web",
     "lifecycle",
     "testing",

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use syn::{Attribute, Item, UseTree};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Item, Meta, MetaList, Token, UseTree};
 
 /// The path of a module from the crate's root, without `crate`.
 pub type ModulePath = Vec<String>;
@@ -256,13 +257,26 @@ pub fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Whether attributes say that something is compiled for tests alone.
+/// Whether attributes say that something is compiled for tests alone: `test`, or `all(test, …)`.
 pub fn is_for_tests(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg")
-            && attribute
-                .meta
-                .require_list()
-                .is_ok_and(|list| list.tokens.to_string() == "test")
+    fn needs_test(condition: &Meta) -> bool {
+        match condition {
+            Meta::Path(path) => path.is_ident("test"),
+            Meta::List(list) if list.path.is_ident("all") => {
+                conditions(list).iter().any(needs_test)
+            }
+            _ => false,
+        }
+    }
+    fn conditions(list: &MetaList) -> Vec<Meta> {
+        let parsed = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+        parsed.into_iter().flatten().collect()
+    }
+    let mut cfgs = attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"));
+    cfgs.any(|attribute| match &attribute.meta {
+        Meta::List(list) => conditions(list).iter().any(needs_test),
+        _ => false,
     })
 }

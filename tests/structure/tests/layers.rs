@@ -102,6 +102,8 @@ fn each_form_of_a_use_that_looks_up_is_found() {
         "impl Clone for crate::high::High { fn clone(&self) -> Self { loop {} } }",
         "fn f() { assert_eq!(1, [crate::high::high()]) }",
         "macro_rules! m { () => { crate::high::high() } }",
+        "#[cfg(not(test))] use crate::high::High;",
+        "#[cfg(any(test, feature = \"low\"))] use crate::high::High;",
         "mod inner { fn f() { super::super::high::high() } }",
     ] {
         let found = breaches_of(&[HIGH, ("low.rs", content)]);
@@ -211,6 +213,7 @@ fn what_is_no_use_is_no_breach() {
         "// crate::high::high()\nconst TEXT: &str = \"crate::high::high\";",
         "#[cfg(test)] mod tests { use crate::high::High; }",
         "#[cfg(test)] use crate::high::High;",
+        "#[cfg(all(test, feature = \"low\"))] mod tests { use crate::high::High; }",
         "use std::high::High; fn f() { std::high::high(); ::high::high() }",
         "mod inner { pub(in crate::low) fn f() {} }",
         "use log::High; fn high() {} fn f() { high() }",

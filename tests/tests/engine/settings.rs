@@ -30,8 +30,24 @@ grounds! {
     a_migrator_runs: migrator, on (postgres, mariadb, sqlite);
     a_migration_that_fails_closes_the_pool: migration_fails, on (postgres, mariadb, sqlite);
     migrations_of_racing_programs_take_turns: race, on (postgres, mariadb);
+    without_a_statement_cache_none_are_left_behind: statement_cache, on (postgres);
     lazy_connects_when_asked: lazy, on (postgres, mariadb);
     min_size_is_open_after_the_start: min_size, on (postgres, mariadb);
+}
+
+/// 45: the driver never takes back a statement that it does not keep.
+async fn statement_cache<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+    let settings = settings(&ground).max_size(1).statement_cache(0);
+    let engine: Engine<DB> = started(&settings).await?;
+    for number in 0..200 {
+        let sql = format!("SELECT {number}::int8");
+        ensure!(DB::answer_on(engine.clone(), &sql).await? == number);
+    }
+    let left = "SELECT count(*) FROM pg_prepared_statements";
+    let left = DB::answer(&mut *engine.acquire().await?, left).await?;
+    ensure!(left <= 1, "{left} statements are left in the session");
+    engine.close_connection_pool().await;
+    Ok(())
 }
 
 async fn application_name<DB: Sql>(ground: Ground) -> anyhow::Result<()> {

@@ -113,7 +113,7 @@ async fn dropped<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         db = is_ready => db?,
     };
     drop(run);
-    poolhouse::closed().await;
+    poolhouse::wait_closed().await;
     ensure!(db.size() == 0, "{} are open", db.size());
     ground.closed_in_good_order().await
 }
@@ -142,7 +142,7 @@ async fn dropped_at_start<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             opened = opened => drop(opened?),
         }
         drop(run);
-        poolhouse::closed().await;
+        poolhouse::wait_closed().await;
         proxy.open_become(0).await?;
         ground.closed_in_good_order().await?;
     }

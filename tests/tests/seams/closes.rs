@@ -188,7 +188,7 @@ async fn given_up<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     waiters.0.are_refused().await?;
     waiters.1.are_refused().await?;
     drop(held);
-    bounded("the rest", poolhouse::closed()).await?;
+    bounded("the rest", poolhouse::wait_closed()).await?;
     ground.closed_in_good_order().await
 }
 
@@ -301,7 +301,7 @@ async fn while_migrating<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     ground.one_runs("3600").await?;
     cancels(&engine, start).await?;
     // Nothing runs on, and the nodes are closed.
-    bounded("the rest", poolhouse::closed()).await?;
+    bounded("the rest", poolhouse::wait_closed()).await?;
     ground.no_session_left().await?;
     ensure!(ground.database()?.ended_uncleanly().await? == 0);
     eventually("the start is over", async || {
@@ -325,6 +325,6 @@ async fn outside<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let joined = tokio::task::spawn_blocking(move || outside.join());
     joined.await?.ok().context("it has panicked")?;
     bounded("the close", engine.close_connection_pool()).await?;
-    bounded("the rest", poolhouse::closed()).await?;
+    bounded("the rest", poolhouse::wait_closed()).await?;
     ground.closed_in_good_order().await
 }

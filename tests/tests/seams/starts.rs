@@ -110,7 +110,7 @@ async fn cancelled<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             // The handshake that nobody answers lasts as long as the proxy is silent.
             proxy.reset();
         }
-        bounded("the rest", poolhouse::closed()).await?;
+        bounded("the rest", poolhouse::wait_closed()).await?;
         ground.closed_in_good_order().await?;
     }
     // A later start and close are what they always are.
@@ -134,7 +134,7 @@ async fn cancelled_everywhere<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             started?;
             engine.close_connection_pool().await;
         }
-        bounded("the rest", poolhouse::closed()).await?;
+        bounded("the rest", poolhouse::wait_closed()).await?;
         ground.closed_in_good_order().await?;
     }
     // Dropped at its first await point, and without a pause started again.
@@ -145,7 +145,7 @@ async fn cancelled_everywhere<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     bounded("the start", engine.start_connection_pool()).await??;
     ensure!(engine.node("replica1")?.status().size == 2);
     engine.close_connection_pool().await;
-    bounded("the rest", poolhouse::closed()).await?;
+    bounded("the rest", poolhouse::wait_closed()).await?;
     ground.closed_in_good_order().await
 }
 
@@ -167,7 +167,7 @@ async fn cancelled_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         opened = opened => drop(opened?),
     }
     drop(run);
-    bounded("the rest", poolhouse::closed()).await?;
+    bounded("the rest", poolhouse::wait_closed()).await?;
     ground.closed_in_good_order().await
 }
 

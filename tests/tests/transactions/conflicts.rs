@@ -243,7 +243,9 @@ async fn a_commit_without_an_answer_is_not_repeated_on_mariadb() -> anyhow::Resu
         let _ = go.send(());
         database
             .sessions_become("the commit is under way", |sessions| {
-                sessions.iter().any(|session| session.statement.contains("COMMIT"))
+                sessions
+                    .iter()
+                    .any(|session| session.statement.contains("COMMIT"))
             })
             .await?;
         network.reset();

@@ -447,8 +447,8 @@ fn the_ends_of_every_size_and_time() {
         "off",
         &longest,
     ];
-    let sized = ["max_size", "min_size", "statement_cache", "worker_threads"];
-    let timed = [
+    let of_size = ["max_size", "min_size", "statement_cache", "worker_threads"];
+    let of_time = [
         "acquire_timeout",
         "connect_timeout",
         "start_timeout",
@@ -460,13 +460,13 @@ fn the_ends_of_every_size_and_time() {
         "shutdown_timeout",
         "slow_query",
     ];
-    let sized = sized
+    let of_size = of_size
         .iter()
         .flat_map(|name| sizes.map(|value| (*name, value, value.to_owned())));
-    let timed = timed
+    let of_time = of_time
         .iter()
         .flat_map(|name| times.map(|value| (*name, value, format!("'{value}'"))));
-    for (name, value, in_file) in sized.chain(timed) {
+    for (name, value, in_file) in of_size.chain(of_time) {
         let variable = format!("POOLHOUSE_{}", name.to_ascii_uppercase());
         let of_environment = Place::with_url().variable(&variable, value);
         let of_dot_env = Place::with_url().file(".env", &format!("{variable}={value}"));
@@ -520,7 +520,7 @@ fn durations_of_the_code_at_their_ends() {
     use std::time::Duration;
     for time in [
         Duration::MAX,
-        Duration::MAX - Duration::from_nanos(1),
+        Duration::new(u64::MAX, 999_999_998),
         Duration::from_secs(u64::MAX),
     ] {
         let code = Settings::new()

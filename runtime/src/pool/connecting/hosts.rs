@@ -15,11 +15,13 @@ use crate::settings::{EngineSettings, Hosts as List, Target};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionId {
     pub(crate) id: Arc<str>,
+    /// A moment when it was there, as its server told it: a later session may have the same id.
+    pub(super) since: Option<Arc<str>>,
     pub(super) host: usize,
 }
 
 /// The hosts of one engine, at least one.
-pub(super) struct Hosts<DB: Backend> {
+pub(in crate::pool) struct Hosts<DB: Backend> {
     list: Vec<(String, OptionsOf<DB>)>,
     target: Target,
     random: bool,
@@ -103,13 +105,13 @@ impl<DB: Backend> Hosts<DB> {
     }
 
     /// Whether there is nothing to choose.
-    pub(super) fn is_one(&self) -> bool {
+    pub(in crate::pool) fn is_one(&self) -> bool {
         self.list.len() == 1 && self.target == Target::Any
     }
 
     /// Whether it matters what a server says of itself while a connection is open. One that was the second best when it
     /// was opened is not worth less later.
-    pub(super) fn asks(&self) -> bool {
+    pub(in crate::pool) fn asks(&self) -> bool {
         !matches!(self.target, Target::Any | Target::PreferStandby)
     }
 

@@ -9,10 +9,8 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use super::Parameters;
 use super::plan::Plan;
 use super::shutdown::Shutdown;
-use super::signals::Signals;
 use crate::backend::Backend;
 use crate::background;
 use crate::engine::{Engine, ErasedEngine};
@@ -23,15 +21,15 @@ use crate::testing::{self, Isolated};
 
 /// The engines of one run, from look-up to close.
 ///
-/// A house that is dropped while its engines are started, because the run's future was dropped, closes them in tasks.
-pub struct House {
+/// When they are dropped while they are started, because the run's future was dropped, they are closed in tasks.
+pub struct RunningEngines {
     pub(super) plan: Box<Plan>,
     pub(super) shutdown: Shutdown,
     /// Where the engines are known.
     scope: Scope,
     /// Those whose start was begun, whatever has become of it.
     begun: Vec<Arc<dyn ErasedEngine>>,
-    /// Each with its place in the plan, in whose order they are once all are started.
+    /// Each with its index in the plan, in whose order they are once all are started.
     started: Started,
     /// The databases of a test.
     isolated: Option<Isolated>,
@@ -39,33 +37,24 @@ pub struct House {
 
 type Started = Vec<(usize, Arc<dyn ErasedEngine>)>;
 
-impl House {
-    /// Finds out what is to be started. Nothing is opened yet.
-    pub(super) fn look_up<P: Parameters>(
-        mut plan: Box<Plan>,
-        parameters: &P,
-    ) -> Result<Self, Error> {
-        parameters.plan(&mut plan)?;
-        plan.or_attribute_engine()?;
-        Ok(Self {
+impl RunningEngines {
+    /// The engines of a plan, none of them started.
+    pub(super) fn new(plan: Box<Plan>) -> Self {
+        Self {
             plan,
             shutdown: Shutdown::new(),
             scope: Scope::current(),
             begun: Vec::new(),
             started: Vec::new(),
             isolated: None,
-        })
+        }
     }
 
     /// The longest from a signal to the end of the closes.
     pub(super) fn longest_end(&self) -> Duration {
         let closes = self.plan.engines.iter();
         let close = closes.map(|planned| planned.settings.close_timeout).max();
-        let grace = if self.plan.takes_shutdown {
-            self.plan.shutdown_timeout()
-        } else {
-            Duration::ZERO
-        };
+        let grace = self.plan.grace().unwrap_or_default();
         grace.saturating_add(close.unwrap_or_default())
     }
 
@@ -88,8 +77,8 @@ impl House {
 
     /// Runs the fixture functions of a test.
     async fn seed(&self) -> Result<(), Error> {
-        for (place, engine) in &self.started {
-            testing::seed(&self.plan.engines[*place].settings, engine.as_ref()).await?;
+        for (index, engine) in &self.started {
+            testing::seed(&self.plan.engines[*index].settings, engine.as_ref()).await?;
         }
         Ok(())
     }
@@ -97,34 +86,34 @@ impl House {
     /// Starts every engine, side by side. When one fails, the starts of the others are cancelled, and what is open is
     /// closed again.
     ///
-    /// An engine belongs to the house from the moment that it is started, so that a start which is dropped half-way leaves
+    /// An engine belongs here from the moment that it is started, so that a start which is dropped half-way leaves
     /// none behind.
     async fn start_engines(&mut self) -> Result<(), Error> {
         // `main`'s engine is the one that the process knows, if it was looked up before there was a runtime.
-        let places = [self.scope, Scope::Process];
-        let places = &places[..1 + usize::from(self.plan.for_process)];
+        let scopes = [self.scope, Scope::Process];
+        let scopes = &scopes[..1 + usize::from(self.plan.for_process)];
         for planned in &self.plan.engines {
             let settings = &planned.settings;
             let build = || (planned.build)(Arc::clone(settings));
-            let (engine, _) = finder::find_or_make(places, &settings.engine, build)?;
+            let (engine, _) = finder::find_or_make(scopes, &settings.engine, build)?;
             self.begun.push(engine);
         }
         let mut starts = FuturesUnordered::new();
-        for (place, planned) in self.plan.engines.iter().enumerate() {
-            let engine = Arc::clone(&self.begun[place]);
+        for (index, planned) in self.plan.engines.iter().enumerate() {
+            let engine = Arc::clone(&self.begun[index]);
             let settings = Arc::clone(&planned.settings);
             let base = planned.base;
-            starts.push(async move { (place, engine.start_with(settings, base).await) });
+            starts.push(async move { (index, engine.start_with(settings, base).await) });
         }
         let mut failure = None;
-        while let Some((place, result)) = starts.next().await {
+        while let Some((index, result)) = starts.next().await {
             match result {
                 Ok(()) => {
-                    let engine = Arc::clone(&self.begun[place]);
+                    let engine = Arc::clone(&self.begun[index]);
                     if self.plan.for_process {
                         finder::publish(Arc::clone(&engine));
                     }
-                    self.started.push((place, engine));
+                    self.started.push((index, engine));
                 }
                 Err(error) => {
                     failure = Some(error);
@@ -133,7 +122,7 @@ impl House {
             }
         }
         drop(starts);
-        self.started.sort_by_key(|(place, _)| *place);
+        self.started.sort_by_key(|(index, _)| *index);
         match failure {
             None => Ok(()),
             Some(error) => {
@@ -145,27 +134,27 @@ impl House {
 
     /// Closes the engines, side by side, and gives back what a test had; it is kept when the body has failed.
     /// The end of `main` is the end of the runtime, so there what goes on in the background is waited for as well.
-    pub(super) async fn close(mut self, signals: &Signals, failed: bool) {
-        self.close_all(signals.hurry()).await;
+    pub(super) async fn close(mut self, force: &CancellationToken, failed: bool) {
+        self.close_all(force).await;
         if let Some(isolated) = self.isolated.take() {
             Box::pin(isolated.end(failed)).await;
         }
         if self.plan.for_process {
             tokio::select! {
-                () = background::closed() => {}
-                () = signals.hurry().cancelled() => {}
+                () = background::wait_closed() => {}
+                () = force.cancelled() => {}
             }
         }
     }
 
     /// Closes every engine that is started, and waits for starts that were cancelled. All of them at once: no engine needs
     /// another one to close, and each has its `close_timeout` from the same moment on.
-    async fn close_all(&mut self, hurry: &CancellationToken) {
+    async fn close_all(&mut self, force: &CancellationToken) {
         let started = mem::take(&mut self.started);
         let begun = mem::take(&mut self.begun);
-        let closes = started.iter().map(|(_, engine)| engine.close(hurry));
+        let closes = started.iter().map(|(_, engine)| engine.close(force));
         let settled = join_all(begun.iter().map(|engine| engine.settled()));
-        let settled = hurry.run_until_cancelled(settled);
+        let settled = force.run_until_cancelled(settled);
         futures_util::future::join(join_all(closes), settled).await;
         drop(started);
         self.forget(begun);
@@ -197,7 +186,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for RunningEngines {
     /// The run's future was dropped. The closes begin now, and go on in tasks.
     fn drop(&mut self) {
         let started = mem::take(&mut self.started);

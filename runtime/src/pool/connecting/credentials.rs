@@ -7,7 +7,7 @@ use crate::backend::{Backend, Diagnosis, Dialect, OptionsOf, tell, words};
 use crate::settings::{EngineSettings, Prepare, SettingsError};
 
 /// The program's own function, if there is one.
-pub(super) struct Credentials<DB: Backend> {
+pub(in crate::pool) struct Credentials<DB: Backend> {
     prepare: Option<Prepare<OptionsOf<DB>>>,
     /// Where it was given.
     origin: String,
@@ -32,7 +32,7 @@ impl<DB: Backend> Credentials<DB> {
         })
     }
 
-    pub(super) fn are_fetched(&self) -> bool {
+    pub(in crate::pool) fn are_fetched(&self) -> bool {
         self.prepare.is_some()
     }
 

@@ -1,4 +1,4 @@
-//! Making a connection of unknown state good again.
+//! What the driver counts on a connection, and how one of unknown state is recovered.
 
 use sqlx::{Connection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
@@ -33,8 +33,8 @@ pub(super) async fn recount<DB: Backend>(connection: &mut DB::Connection) -> sql
 ///
 /// # Errors
 ///
-/// The connection could not be mended and must not be used again.
-pub(super) async fn mend<DB: Backend>(
+/// The connection could not be recovered and must not be used again.
+pub(super) async fn recover<DB: Backend>(
     connection: &mut DB::Connection,
     idle_depth: usize,
     pooled: bool,

@@ -1,4 +1,4 @@
-//! Opening a connection, saying goodbye to it, and ending one on the server.
+//! Opening a connection, and saying goodbye to it.
 
 use std::future::Future;
 use std::io;
@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
@@ -15,10 +14,11 @@ use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
+use super::super::driver_state::{depth, recount};
+use super::borrowed::Lent;
 use super::credentials::Credentials;
 use super::hosts::{Hosts, SessionId};
-use super::lent::Lent;
-use super::mend::{depth, recount};
+use super::terminations::{Terminations, within};
 use crate::backend::{Backend, Dialect, Greeted, OptionsOf};
 use crate::background;
 use crate::dialect::{dialect_of, tell, words};
@@ -26,11 +26,8 @@ use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
 
 /// How long a goodbye may take. A peer that is there needs a round trip at most; one that is black-holed never answers,
-/// and its place is wanted back.
+/// and its slot is wanted back.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long ending sessions on the server may take, the connection for it included.
-const END_LIMIT: Duration = Duration::from_secs(3);
 
 /// Opens connections of one engine.
 pub(crate) struct Connector<DB: Backend> {
@@ -43,13 +40,14 @@ pub(crate) struct Connector<DB: Backend> {
     version: OnceLock<String>,
     /// Whether a pooler was looked for.
     looked: AtomicBool,
-    pub(super) hosts: Hosts<DB>,
-    pub(super) credentials: Credentials<DB>,
+    pub(in crate::pool) hosts: Hosts<DB>,
+    pub(in crate::pool) credentials: Credentials<DB>,
     /// Opens connections past a pooler, when it is known where the server is.
     direct: Option<Arc<Self>>,
     lent: Option<Arc<Lent<DB>>>,
     /// Held by the connection that is saying goodbye, where they do so in turn.
     goodbyes: tokio::sync::Mutex<()>,
+    pub(super) terminations: Terminations,
 }
 
 /// A new connection. If nobody takes it, it says goodbye by itself.
@@ -70,14 +68,14 @@ impl<DB: Backend> Opened<DB> {
     }
 
     /// [`Connector::look_for_pooler`]; what fails here is for the connection's first user to find out.
-    pub(super) async fn look_for_pooler(&mut self) {
+    pub(in crate::pool) async fn look_for_pooler(&mut self) {
         if let Some(connection) = &mut self.connection {
             let limit = self.connector.settings.connect_timeout;
             let _ = timeout(limit, self.connector.look_for_pooler(connection)).await;
         }
     }
 
-    pub(super) async fn goodbye(self) {
+    pub(in crate::pool) async fn goodbye(self) {
         let connector = Arc::clone(&self.connector);
         connector.goodbye(self.take()).await;
     }
@@ -125,6 +123,7 @@ impl<DB: Backend> Connector<DB> {
             hosts,
             credentials,
             goodbyes: tokio::sync::Mutex::default(),
+            terminations: Terminations::default(),
         })
     }
 
@@ -156,7 +155,7 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Cuts out of an error what the settings know to be a secret.
-    pub(super) fn conceal(&self, error: sqlx::Error) -> sqlx::Error {
+    pub(in crate::pool) fn conceal(&self, error: sqlx::Error) -> sqlx::Error {
         match self.settings.without_secrets(&words(&error)) {
             Some(words) => tell(words, self.dialect().diagnosis(&error)),
             None => error,
@@ -225,7 +224,10 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Asks a connection for a sign of life, and whether it still is what is wanted.
-    pub(super) async fn check(&self, connection: &mut DB::Connection) -> sqlx::Result<bool> {
+    pub(in crate::pool) async fn check(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> sqlx::Result<bool> {
         if self.hosts.asks() {
             return self.hosts.still_right(connection, self.dialect()).await;
         }
@@ -346,7 +348,10 @@ impl<DB: Backend> Connector<DB> {
 
     /// Runs `session` on a new connection. The driver logs nothing of it, whatever `log_queries` says: there may be secrets
     /// in it.
-    pub(super) async fn run_session(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
+    pub(in crate::pool) async fn run_session(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> sqlx::Result<()> {
         if let Some(sql) = &self.settings.session {
             let statement = sqlx::raw_sql(AssertSqlSafe(sql.clone()));
             let run = DB::execute(connection, statement);
@@ -356,7 +361,7 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Asks for the id of a session; `None` where it has none, or one that means nothing to us.
-    pub(super) async fn greet(
+    pub(in crate::pool) async fn greet(
         &self,
         connection: &mut DB::Connection,
         host: usize,
@@ -368,11 +373,11 @@ impl<DB: Backend> Connector<DB> {
         while let Some(session) = &self.dialect().session {
             let answer = DB::text(connection, session.greet).await?;
             match (session.read)(&answer) {
-                Greeted::Id { id, version } => {
+                Greeted::Id { id, since, version } => {
                     if let Some(version) = version {
                         let _ = self.version.set(version);
                     }
-                    return Ok(Some(SessionId { id, host }));
+                    return Ok(Some(SessionId { id, since, host }));
                 }
                 Greeted::Speaks(other) => {
                     let _ = self.spoken.set(other);
@@ -383,7 +388,7 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Begins the transaction that the connection is held in, in a test that rolls back.
-    pub(super) async fn hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
+    pub(in crate::pool) async fn hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
         if !self.settings.held {
             return Ok(());
         }
@@ -415,6 +420,15 @@ impl<DB: Backend> Connector<DB> {
                 None => connection.close().await,
             }
         };
+        self.within_goodbye(farewell).await;
+    }
+
+    /// Tells the server and closes, without reading what is still to be read.
+    pub(in crate::pool) async fn goodbye_unread(&self, connection: DB::Connection) {
+        self.within_goodbye(connection.close()).await;
+    }
+
+    async fn within_goodbye(&self, farewell: impl Future<Output = sqlx::Result<()>>) {
         match timeout(GOODBYE_LIMIT, farewell).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -425,64 +439,4 @@ impl<DB: Backend> Connector<DB> {
             }
         }
     }
-
-    /// Ends sessions from the outside, over a connection of its own, and tells how many it ended.
-    ///
-    /// # Errors
-    ///
-    /// Why the server could not be asked. The limit counts as such.
-    pub(crate) async fn end_sessions(&self, sessions: &[SessionId]) -> sqlx::Result<usize> {
-        let mut sessions = sessions.to_vec();
-        sessions.sort_by_key(|session| session.host);
-        let of_hosts = sessions.chunk_by(|one, other| one.host == other.host);
-        let endings = of_hosts.map(|of_one| self.end_on_one(of_one));
-        Ok(try_join_all(endings).await?.into_iter().sum())
-    }
-
-    /// Ends sessions of one host, at least one.
-    async fn end_on_one(&self, sessions: &[SessionId]) -> sqlx::Result<usize> {
-        let statements: Vec<String> = sessions
-            .iter()
-            .filter_map(|session| Some((self.dialect().session.as_ref()?.end)(&session.id)))
-            .collect();
-        if statements.is_empty() {
-            return Ok(0);
-        }
-        within(END_LIMIT, "the limit for ending sessions on the server", async {
-            let options = self.hosts.options_of(sessions[0].host);
-            let options = self.credentials.fetch(options).await?.options;
-            let mut connection = options.connect().await?;
-            let mut ended = 0;
-            for statement in statements {
-                match DB::execute(&mut connection, sqlx::raw_sql(AssertSqlSafe(statement))).await {
-                    Ok(_) => ended += 1,
-                    // The session was quicker, or is another user's by now.
-                    Err(sqlx::Error::Database(error)) => {
-                        tracing::debug!(engine = %self.settings.engine, %error, "a session was already gone");
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            connection.close().await?;
-            Ok(ended)
-        })
-        .await
-    }
-}
-
-/// Runs a driver's future within a limit, which it names in its error.
-async fn within<T>(
-    limit: Duration,
-    name: &str,
-    work: impl Future<Output = sqlx::Result<T>>,
-) -> sqlx::Result<T> {
-    timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(sqlx::Error::Io(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!(
-                "no answer within {} ({name})",
-                humantime::format_duration(limit)
-            ),
-        )))
-    })
 }

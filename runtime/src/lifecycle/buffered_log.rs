@@ -1,7 +1,7 @@
-//! What a start logs before the program listens.
+//! Buffers what a start logs until the program has a subscriber.
 //!
-//! A program sets its logging up in the body of `main`, and when that runs its pools are started. So the lines of the
-//! start are kept meanwhile, and logged as soon as the body has put up a subscriber.
+//! A program sets up its logging in the body of `main`, which runs after its pools are started. So the lines of the start
+//! are buffered, and logged as soon as the body has set a subscriber.
 
 use std::fmt::{self, Write};
 use std::future::{Future, poll_fn};
@@ -20,9 +20,9 @@ const CRATE: &str = env!("CARGO_CRATE_NAME");
 
 /// The lines of one start.
 #[derive(Clone)]
-pub(super) struct Early {
-    /// Whether they are kept.
-    keeps: bool,
+pub(super) struct BufferedLog {
+    /// Whether lines are buffered at all.
+    buffers: bool,
     lines: Arc<Mutex<Vec<Line>>>,
 }
 
@@ -31,39 +31,39 @@ struct Line {
     text: String,
 }
 
-impl Early {
-    /// `keeps` is false in a test: who looks at one has a subscriber before it begins, and keeping costs every test.
-    pub(super) fn new(keeps: bool) -> Self {
+impl BufferedLog {
+    /// `buffers` is false in a test, because its log is set up before it begins, and buffering takes time in every test.
+    pub(super) fn new(buffers: bool) -> Self {
         Self {
-            keeps,
+            buffers,
             lines: Arc::default(),
         }
     }
 
-    /// Runs the part of a start that does not wait; keeps what it logs, unless somebody listens already.
-    pub(super) fn keep_of<T>(&self, part: impl FnOnce() -> T) -> T {
-        if !self.keeps || somebody_listens() {
+    /// Runs the synchronous part of a start. Buffers what it logs, unless there is a subscriber.
+    pub(super) fn buffer<T>(&self, part: impl FnOnce() -> T) -> T {
+        if !self.buffers || has_subscriber() {
             return part();
         }
         dispatcher::with_default(&Dispatch::new(self.clone()), part)
     }
 
-    /// As [`keep_of`](Self::keep_of), for the part that waits.
-    pub(super) async fn keep<T>(&self, part: impl Future<Output = T>) -> T {
-        if !self.keeps || somebody_listens() {
+    /// Runs the asynchronous part of a start, as [`buffer`](Self::buffer).
+    pub(super) async fn buffer_async<T>(&self, part: impl Future<Output = T>) -> T {
+        if !self.buffers || has_subscriber() {
             return part.await;
         }
         part.with_subscriber(Dispatch::new(self.clone())).await
     }
 
-    /// Runs the body, and logs what was kept once somebody listens.
-    pub(super) async fn tell<T>(&self, body: impl Future<Output = T>) -> T {
+    /// Runs the body, and logs the buffered lines once there is a subscriber.
+    pub(super) async fn replay<T>(&self, body: impl Future<Output = T>) -> T {
         let mut body = pin!(body);
-        let mut untold = !self.lines().is_empty();
+        let mut pending = !self.lines().is_empty();
         poll_fn(|context| {
             let polled = body.as_mut().poll(context);
-            if untold && somebody_listens() {
-                untold = false;
+            if pending && has_subscriber() {
+                pending = false;
                 self.lines().drain(..).for_each(Line::log);
             }
             polled
@@ -77,7 +77,7 @@ impl Early {
     }
 }
 
-fn somebody_listens() -> bool {
+fn has_subscriber() -> bool {
     dispatcher::get_default(|subscriber| !subscriber.is::<NoSubscriber>())
 }
 
@@ -94,7 +94,7 @@ impl Line {
 }
 
 /// Keeps the events of this crate from INFO on, and nothing else.
-impl Subscriber for Early {
+impl Subscriber for BufferedLog {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if self.enabled(metadata) {
             Interest::always()
@@ -151,33 +151,33 @@ impl Visit for Text {
 
 #[cfg(test)]
 mod tests {
-    use super::{Early, somebody_listens};
+    use super::{BufferedLog, has_subscriber};
 
-    fn texts(early: &Early) -> Vec<String> {
-        early.lines().iter().map(|line| line.text.clone()).collect()
+    fn texts(log: &BufferedLog) -> Vec<String> {
+        log.lines().iter().map(|line| line.text.clone()).collect()
     }
 
     #[tokio::test]
-    async fn what_a_start_logs_is_told_when_the_body_listens() {
-        let early = Early::new(true);
-        early.keep_of(|| tracing::warn!(engine = "default", "a slip"));
-        early.keep(async { tracing::info!("started") }).await;
-        early.keep(async { tracing::debug!("a detail") }).await;
-        assert!(!somebody_listens());
+    async fn what_a_start_logs_is_logged_when_the_body_has_a_subscriber() {
+        let log = BufferedLog::new(true);
+        log.buffer(|| tracing::warn!(engine = "default", "a slip"));
+        log.buffer_async(async { tracing::info!("started") }).await;
+        log.buffer_async(async { tracing::debug!("a detail") })
+            .await;
+        assert!(!has_subscriber());
 
         // The body's subscriber, which keeps what it hears.
-        let heard = Early::new(true);
-        early
-            .tell(async {
-                tokio::task::yield_now().await;
-                assert!(texts(&heard).is_empty());
-                let _listening = tracing::subscriber::set_default(heard.clone());
-                tracing::info!("the body");
-                tokio::task::yield_now().await;
-                tracing::info!("the body again");
-                tokio::task::yield_now().await;
-            })
-            .await;
+        let heard = BufferedLog::new(true);
+        log.replay(async {
+            tokio::task::yield_now().await;
+            assert!(texts(&heard).is_empty());
+            let _listening = tracing::subscriber::set_default(heard.clone());
+            tracing::info!("the body");
+            tokio::task::yield_now().await;
+            tracing::info!("the body again");
+            tokio::task::yield_now().await;
+        })
+        .await;
         assert_eq!(
             texts(&heard),
             [
@@ -190,12 +190,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_kept_when_somebody_listens_already() {
-        let heard = Early::new(true);
+    async fn nothing_is_buffered_when_there_is_a_subscriber() {
+        let heard = BufferedLog::new(true);
         let _listening = tracing::subscriber::set_default(heard.clone());
-        let early = Early::new(true);
-        early.keep(async { tracing::info!("started") }).await;
+        let log = BufferedLog::new(true);
+        log.buffer_async(async { tracing::info!("started") }).await;
         assert_eq!(texts(&heard), ["started"]);
-        assert!(texts(&early).is_empty());
+        assert!(texts(&log).is_empty());
     }
 }

@@ -1,0 +1,788 @@
+//! The transactions of a web request: at most one for each engine, shared by everything that serves the request.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use sqlx::{Execute, Executor, SqlStr};
+use sqlx_core::describe::Describe;
+
+use super::scope::{self, Desk};
+use super::{Engine, Transaction};
+use crate::backend::{Backend, Step};
+use crate::dialect::TransactionOptions;
+use crate::error::{Error, TransactionError};
+use crate::pool::Holder;
+
+tokio::task_local! {
+    /// The transactions of the request that the running future serves.
+    static CURRENT: RequestTransactions;
+}
+
+/// The transactions of one web request, at most one for each engine. Cheap to clone.
+///
+/// The features `axum`, `actix-web` and `rocket` use it by themselves. For another framework, a middleware makes one for
+/// each request, leaves a clone where handlers find it, and runs the handler inside of [`serve`](Self::serve):
+///
+/// ```
+/// # use poolhouse::web::RequestTransactions;
+/// # use poolhouse::{Error, SqliteEngine};
+/// # struct Request { transactions: RequestTransactions, db: SqliteEngine }
+/// async fn handler(request: Request) -> Result<u16, Error> {
+///     let mut tx = request.transactions.of(&request.db, "POST /bands")?;
+///     sqlx::query("INSERT INTO band (name) VALUES ('Rustaceans')").execute(&mut tx).await?;
+///     Ok(201)
+/// }
+///
+/// async fn middleware(db: SqliteEngine) -> Result<u16, Error> {
+///     let transactions = RequestTransactions::new();
+///     let request = Request { transactions: transactions.clone(), db };
+///     let succeeded = |answer: &Result<u16, Error>| answer.as_ref().is_ok_and(|status| *status < 400);
+///     transactions.serve(handler(request), succeeded).await?
+/// }
+/// # let _ = middleware;
+/// ```
+#[derive(Clone, Default)]
+pub struct RequestTransactions(Arc<Mutex<Slots>>);
+
+/// What a request has asked for.
+#[derive(Default)]
+struct Slots {
+    slots: Vec<Arc<dyn AnySlot>>,
+    /// The response leaves, or the request was given up.
+    over: bool,
+}
+
+impl RequestTransactions {
+    /// Those of a new request: none yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The request's transaction on this engine. It begins with the first statement that is run in it.
+    ///
+    /// `request` is what logs and errors call the request: its method and route, without what may be confidential.
+    ///
+    /// # Errors
+    ///
+    /// [`TransactionError::RequestOver`], inside a [`sqlx::Error`], when the request is over.
+    pub fn of<DB: Backend>(
+        &self,
+        engine: &Engine<DB>,
+        request: &str,
+    ) -> sqlx::Result<RequestTransaction<DB>> {
+        let mut slots = self.lock();
+        if slots.over {
+            return Err(TransactionError::RequestOver {
+                engine: engine.name().to_owned(),
+                request: request.to_owned(),
+            }
+            .into());
+        }
+        let slot = slots.find(engine).unwrap_or_else(|| {
+            let slot = Slot::new(engine.clone(), request);
+            slots.slots.push(Arc::clone(&slot) as Arc<dyn AnySlot>);
+            slot
+        });
+        slot.lock().handles += 1;
+        Ok(RequestTransaction(RequestSession { slot }))
+    }
+
+    /// Runs what serves the request, and then commits if `commit` says so of its outcome, and else rolls back. When this
+    /// returns, the transactions are over for everybody; the outcome must not have left before.
+    ///
+    /// Code inside that only has the engine joins through [`Engine::scoped_transaction`] the transaction that was asked for
+    /// with [`of`](Self::of).
+    ///
+    /// # Errors
+    ///
+    /// The outcome is dropped with each of these, and nothing of this request is committed on the engine that it names:
+    /// [`TransactionError::Held`] when a [`RequestTransaction`] is still there; what the server says to `COMMIT`;
+    /// [`TransactionError::OutcomeUnknown`] when the connection ended meanwhile. Of several engines, those before the one
+    /// that failed stay committed, in the order in which they were asked for, and the log names them.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future rolls back; during the commit, the server may have committed already.
+    pub async fn serve<T>(
+        &self,
+        work: impl Future<Output = T>,
+        commit: impl FnOnce(&T) -> bool,
+    ) -> Result<T, Error> {
+        let (outcome, ended) = self.serve_keeping(work, commit).await;
+        ended.map(|()| outcome)
+    }
+
+    /// [`serve`](Self::serve) that gives the outcome back in each case.
+    pub(crate) async fn serve_keeping<T>(
+        &self,
+        work: impl Future<Output = T>,
+        commit: impl FnOnce(&T) -> bool,
+    ) -> (T, Result<(), Error>) {
+        let serving = Serving(self);
+        let outcome = CURRENT.scope(self.clone(), scope::outside(work)).await;
+        let ended = serving.0.end(commit(&outcome)).await;
+        (outcome, ended)
+    }
+
+    /// Ends them for everybody: commits, or rolls back in tasks of the pools.
+    pub(crate) async fn end(&self, commit: bool) -> Result<(), Error> {
+        let slots = self.lock().finish();
+        // All of them first, so that none is committed when another cannot be.
+        let mut closed = Vec::new();
+        for slot in slots {
+            closed.push((slot.engine().to_owned(), slot.close()));
+        }
+        let mut commits = Vec::new();
+        for (engine, closed) in closed {
+            commits.push((engine, closed.map_err(sqlx::Error::from)?));
+        }
+        if !commit {
+            return Ok(());
+        }
+        let mut committed = Vec::new();
+        for (engine, commit) in commits {
+            let Some(commit) = commit else {
+                continue;
+            };
+            if let Err(error) = commit.await {
+                if !committed.is_empty() {
+                    tracing::error!(
+                        %engine,
+                        "a request's transaction failed at its commit, after those on other engines were committed: {}",
+                        committed.join(", ")
+                    );
+                }
+                return Err(error.into());
+            }
+            committed.push(engine);
+        }
+        Ok(())
+    }
+
+    /// Ends them for everybody, without a commit.
+    pub(crate) fn abandon(&self) {
+        let slots = self.lock().finish();
+        for slot in slots {
+            // Dropping what it gives is rolling back.
+            drop(slot.close());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        // Nothing panics while the lock is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slots {
+    fn find<DB: Backend>(&self, engine: &Engine<DB>) -> Option<Arc<Slot<DB>>> {
+        self.slots.iter().find_map(|slot| {
+            let slot = Arc::clone(slot).as_any().downcast::<Slot<DB>>().ok()?;
+            Arc::ptr_eq(&slot.engine.0, &engine.0).then_some(slot)
+        })
+    }
+
+    fn finish(&mut self) -> Vec<Arc<dyn AnySlot>> {
+        self.over = true;
+        mem::take(&mut self.slots)
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        for slot in self.finish() {
+            if !matches!(slot.close(), Ok(None)) {
+                tracing::error!(
+                    engine = slot.engine(),
+                    "the transaction of a request is rolled back, because nothing has ended it: the handler did not run inside \
+                     of RequestTransactions::serve"
+                );
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RequestTransactions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slots = self.lock();
+        let engines: Vec<&str> = slots.slots.iter().map(|slot| slot.engine()).collect();
+        f.debug_struct("RequestTransactions")
+            .field("engines", &engines)
+            .field("over", &slots.over)
+            .finish()
+    }
+}
+
+/// A request that is being served, whose transactions end with it.
+struct Serving<'r>(&'r RequestTransactions);
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// The transaction of a request on one engine.
+struct Slot<DB: Backend> {
+    engine: Engine<DB>,
+    /// What logs and errors call the request.
+    request: Arc<str>,
+    /// Held for moments, and never across a wait or the drop of a transaction.
+    state: Mutex<State<DB>>,
+}
+
+struct State<DB: Backend> {
+    phase: Phase<DB>,
+    /// How many `RequestTransaction`s there are.
+    handles: usize,
+}
+
+enum Phase<DB: Backend> {
+    /// Nothing was run in it.
+    Fresh,
+    /// Somebody begins it.
+    Beginning,
+    Begun {
+        /// `None` while somebody uses it.
+        transaction: Option<Transaction<DB>>,
+        /// Its connection, between statements.
+        connection: Arc<Desk<DB>>,
+    },
+    /// The request is over.
+    Over,
+}
+
+/// A [`Slot`] whose database is not known by type.
+trait AnySlot: Send + Sync {
+    fn engine(&self) -> &str;
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// Ends it for everybody. Gives the commit, if there is something to commit, which rolls back when it is dropped.
+    fn close(&self) -> Result<Option<Commit>, TransactionError>;
+}
+
+type Commit = BoxFuture<'static, sqlx::Result<()>>;
+
+impl<DB: Backend> Slot<DB> {
+    fn new(engine: Engine<DB>, request: &str) -> Arc<Self> {
+        Arc::new(Self {
+            engine,
+            request: request.into(),
+            state: Mutex::new(State {
+                phase: Phase::Fresh,
+                handles: 0,
+            }),
+        })
+    }
+
+    /// Begins it, if nobody has, and leaves it where who joins finds it.
+    async fn begin(&self) -> sqlx::Result<()> {
+        {
+            let mut state = self.lock();
+            match state.phase {
+                Phase::Fresh => state.phase = Phase::Beginning,
+                Phase::Beginning => return Err(self.in_use()),
+                Phase::Begun { .. } => return Ok(()),
+                Phase::Over => return Err(self.over()),
+            }
+        }
+        let beginning = Beginning(self);
+        let holder = Holder::Request(Arc::clone(&self.request));
+        let options = TransactionOptions::new();
+        let mut transaction = self.engine.begin_with(holder, options).await?;
+        let connection = transaction.desk();
+        transaction.lay_down();
+        let mut transaction = Some(transaction);
+        {
+            let mut state = self.lock();
+            if let Phase::Beginning = state.phase {
+                state.phase = Phase::Begun {
+                    transaction: transaction.take(),
+                    connection,
+                };
+            }
+        }
+        drop(beginning);
+        match transaction {
+            None => Ok(()),
+            // The request ended meanwhile. Dropping the transaction rolls it back.
+            Some(_) => Err(self.over()),
+        }
+    }
+
+    /// Begins it, if nobody has, and takes it for a use.
+    async fn take(&self) -> sqlx::Result<Transaction<DB>> {
+        self.begin().await?;
+        match &mut self.lock().phase {
+            Phase::Begun { transaction, .. } => transaction.take().ok_or_else(|| self.in_use()),
+            Phase::Fresh | Phase::Beginning => Err(self.in_use()),
+            Phase::Over => Err(self.over()),
+        }
+    }
+
+    /// Puts it back after a use. When the request has ended meanwhile, it is rolled back.
+    fn put_back(&self, mut used: Transaction<DB>) {
+        used.lay_down();
+        let mut used = Some(used);
+        if let Phase::Begun { transaction, .. } = &mut self.lock().phase {
+            *transaction = used.take();
+        }
+    }
+
+    /// Begins it, if nobody has, and says where code that joins it finds its connection.
+    async fn connection(&self) -> sqlx::Result<Arc<Desk<DB>>> {
+        self.begin().await?;
+        match &self.lock().phase {
+            Phase::Begun { connection, .. } => Ok(Arc::clone(connection)),
+            Phase::Fresh | Phase::Beginning => Err(self.in_use()),
+            Phase::Over => Err(self.over()),
+        }
+    }
+
+    fn in_use(&self) -> sqlx::Error {
+        let engine = self.engine.name().to_owned();
+        TransactionError::InUse { engine }.into()
+    }
+
+    fn over(&self) -> sqlx::Error {
+        TransactionError::RequestOver {
+            engine: self.engine.name().to_owned(),
+            request: self.request.to_string(),
+        }
+        .into()
+    }
+
+    fn held(engine: &Engine<DB>, request: &str) -> TransactionError {
+        TransactionError::Held {
+            engine: engine.name().to_owned(),
+            request: request.to_owned(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<DB>> {
+        // Nothing panics while the lock is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A begin under way, which may be given up.
+struct Beginning<'s, DB: Backend>(&'s Slot<DB>);
+
+impl<DB: Backend> Drop for Beginning<'_, DB> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        // It failed or was cancelled, and nothing was run in it: the next use begins anew.
+        if let Phase::Beginning = state.phase {
+            state.phase = Phase::Fresh;
+        }
+    }
+}
+
+impl<DB: Backend> AnySlot for Slot<DB> {
+    fn engine(&self) -> &str {
+        self.engine.name()
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn close(&self) -> Result<Option<Commit>, TransactionError> {
+        let (phase, handles) = {
+            let mut state = self.lock();
+            let phase = mem::replace(&mut state.phase, Phase::Over);
+            (phase, state.handles)
+        };
+        let transaction = match phase {
+            Phase::Fresh | Phase::Over => None,
+            Phase::Begun {
+                transaction: Some(transaction),
+                ..
+            } => Some(transaction),
+            Phase::Beginning | Phase::Begun { .. } => {
+                return Err(Self::held(&self.engine, &self.request));
+            }
+        };
+        if handles > 0 {
+            return Err(Self::held(&self.engine, &self.request));
+        }
+        Ok(transaction.map(|transaction| {
+            let request = Arc::clone(&self.request);
+            Box::pin(commit(self.engine.clone(), request, transaction)) as Commit
+        }))
+    }
+}
+
+async fn commit<DB: Backend>(
+    engine: Engine<DB>,
+    request: Arc<str>,
+    mut transaction: Transaction<DB>,
+) -> sqlx::Result<()> {
+    let conflict = transaction.conflict();
+    let Err(error) = transaction.commit().await else {
+        return Ok(());
+    };
+    let dialect = engine.connector().dialect();
+    Err(match TransactionError::find(&error) {
+        // A `scoped_transaction` that was kept has the connection.
+        Some(TransactionError::InUse { .. }) => Slot::held(&engine, &request).into(),
+        Some(_) => error,
+        None if dialect.is_conflict(&error) => error,
+        None if dialect.leaves_outcome_unknown(&error) || DB::ends_session(&error) => {
+            TransactionError::outcome_unknown(engine.name(), error).into()
+        }
+        None => match conflict {
+            // The server says only that the transaction has failed before.
+            Some(last) => TransactionError::AfterConflict { last }.into(),
+            None => error,
+        },
+    })
+}
+
+impl<DB: Backend> Engine<DB> {
+    /// The connection of the transaction that the request around the running future has asked for on this engine.
+    pub(super) async fn connection_of_request(&self) -> Option<sqlx::Result<Arc<Desk<DB>>>> {
+        let slot = match CURRENT.try_with(|request| request.lock().find(self)) {
+            Ok(slot) => slot,
+            Err(_) => match self.slot_of_task() {
+                Ok(slot) => slot,
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        Some(slot?.connection().await)
+    }
+
+    #[cfg(not(feature = "rocket"))]
+    #[allow(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "with the feature `rocket` it has something to look for"
+    )]
+    fn slot_of_task(&self) -> sqlx::Result<Option<Arc<Slot<DB>>>> {
+        Ok(None)
+    }
+
+    /// The transaction of this engine in the request that the running task serves.
+    #[cfg(feature = "rocket")]
+    fn slot_of_task(&self) -> sqlx::Result<Option<Arc<Slot<DB>>>> {
+        let mut slots = tasks::requests()
+            .into_iter()
+            .filter_map(|request| request.lock().find(self));
+        match (slots.next(), slots.next()) {
+            (slot, None) => Ok(slot),
+            // Two requests in one task, and nobody knows which one is meant.
+            (_, Some(slot)) => Err(slot.in_use()),
+        }
+    }
+}
+
+/// The requests that tasks serve, for a framework that does not let anything run around its handlers.
+#[cfg(feature = "rocket")]
+pub(crate) mod tasks {
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+    use std::thread::{self, ThreadId};
+
+    use once_cell::sync::Lazy;
+    use tokio::task::{self, Id};
+
+    use super::RequestTransactions;
+
+    /// What polls the running future: a task, or `block_on`, which stays on its thread and is no task.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+    enum Task {
+        Spawned(Id),
+        BlockedOn(ThreadId),
+    }
+
+    impl Task {
+        fn current() -> Self {
+            task::try_id().map_or_else(|| Self::BlockedOn(thread::current().id()), Self::Spawned)
+        }
+    }
+
+    type Tasks = HashMap<Task, Vec<RequestTransactions>>;
+
+    static TASKS: Lazy<Mutex<Tasks>> = Lazy::new(Mutex::default);
+
+    fn tasks() -> MutexGuard<'static, Tasks> {
+        // Nothing panics while the lock is held.
+        TASKS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that the running task serves: one, where a server gives each request a task.
+    pub(super) fn requests() -> Vec<RequestTransactions> {
+        tasks().get(&Task::current()).cloned().unwrap_or_default()
+    }
+
+    /// Says, until it is dropped, that a task serves a request.
+    pub(crate) struct Served {
+        task: Task,
+        request: RequestTransactions,
+    }
+
+    impl Served {
+        pub(crate) fn by_this_task(request: RequestTransactions) -> Self {
+            let task = Task::current();
+            tasks().entry(task).or_default().push(request.clone());
+            Self { task, request }
+        }
+    }
+
+    impl Drop for Served {
+        fn drop(&mut self) {
+            let mut tasks = tasks();
+            if let Some(requests) = tasks.get_mut(&self.task) {
+                requests.retain(|request| !Arc::ptr_eq(&request.0, &self.request.0));
+                if requests.is_empty() {
+                    tasks.remove(&self.task);
+                }
+            }
+        }
+    }
+}
+
+/// The transaction of a web request on one engine.
+///
+/// It begins with the first statement that is run in it, so a request that is refused before, or whose body is long on its
+/// way, costs no connection. Everything that serves the request and asks for it gets the same transaction. It is committed
+/// before a response of status 2xx or 3xx leaves, and rolled back with every other, after a panic, and when the client
+/// goes away and the framework drops the handler.
+///
+/// It is an executor (`query.execute(&mut tx)`, `query.execute(&mut *tx)`). [`begin`](RequestSession::begin) gives it as a
+/// [`Transaction`].
+///
+/// It must not be kept for longer than the handler runs, in a body that is streamed or in a spawned task: it is then rolled
+/// back, and the response is replaced by one of status 500.
+///
+/// # Errors
+///
+/// Of a statement: as [`Engine::begin`] if it is the first one; [`TransactionError::InUse`] while another part of the
+/// request runs one, which it does not wait for, because that might wait for this one; and
+/// [`TransactionError::RequestOver`] when the response has left.
+///
+/// # Cancellation
+///
+/// A statement may be dropped at any await point. Dropped while the transaction begins, the next statement begins anew.
+#[must_use = "nothing begins until a statement is run in it"]
+pub struct RequestTransaction<DB: Backend>(RequestSession<DB>);
+
+/// What [`RequestTransaction`] dereferences to, so that `&mut *tx` is an executor, as with sqlx's own transactions.
+pub struct RequestSession<DB: Backend> {
+    slot: Arc<Slot<DB>>,
+}
+
+impl<DB: Backend> RequestSession<DB> {
+    /// Begins the transaction, unless it has begun, and lends it to the caller until the guard is dropped: for functions that
+    /// take a [`Transaction`], nested transactions, and the driver's connection.
+    ///
+    /// ```
+    /// # use poolhouse::{RequestTransaction, Transaction};
+    /// # use sqlx::Sqlite;
+    /// async fn rename(tx: &mut Transaction<Sqlite>) -> sqlx::Result<()> {
+    ///     sqlx::query("UPDATE band SET name = 'Crustaceans'").execute(tx).await.map(drop)
+    /// }
+    ///
+    /// async fn handler(mut tx: RequestTransaction<Sqlite>) -> Result<(), poolhouse::Error> {
+    ///     rename(&mut *tx.begin().await?).await?;
+    ///     Ok(())
+    /// }
+    /// # let _ = handler;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As a statement of [`RequestTransaction`].
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point; the next use begins anew.
+    pub fn begin(&mut self) -> impl Future<Output = sqlx::Result<TransactionGuard<'_, DB>>> + Send {
+        async move {
+            let transaction = self.slot.take().await?;
+            Ok(TransactionGuard {
+                slot: &self.slot,
+                transaction: Some(transaction),
+            })
+        }
+    }
+
+    /// The engine that the transaction is on.
+    pub fn engine(&self) -> &Engine<DB> {
+        &self.slot.engine
+    }
+}
+
+impl<DB: Backend> Drop for RequestSession<DB> {
+    fn drop(&mut self) {
+        self.slot.lock().handles -= 1;
+    }
+}
+
+impl<DB: Backend> Deref for RequestTransaction<DB> {
+    type Target = RequestSession<DB>;
+
+    fn deref(&self) -> &RequestSession<DB> {
+        &self.0
+    }
+}
+
+impl<DB: Backend> DerefMut for RequestTransaction<DB> {
+    fn deref_mut(&mut self) -> &mut RequestSession<DB> {
+        &mut self.0
+    }
+}
+
+impl<DB: Backend> fmt::Debug for RequestTransaction<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<DB: Backend> fmt::Debug for RequestSession<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestTransaction")
+            .field("engine", &self.slot.engine.name())
+            .field("database", &DB::KIND)
+            .field("request", &self.slot.request)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The transaction of a request, lent by [`RequestSession::begin`] until this is dropped.
+///
+/// Meanwhile [`Engine::scoped_transaction`] below still joins it, between statements; other extractors' statements are
+/// errors ([`TransactionError::InUse`]).
+#[derive(Debug)]
+#[must_use = "the transaction is lent until this is dropped"]
+pub struct TransactionGuard<'t, DB: Backend> {
+    slot: &'t Slot<DB>,
+    /// `None` only in `Drop`.
+    transaction: Option<Transaction<DB>>,
+}
+
+impl<DB: Backend> fmt::Debug for Slot<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("engine", &self.engine.name())
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<DB: Backend> Deref for TransactionGuard<'_, DB> {
+    type Target = Transaction<DB>;
+
+    fn deref(&self) -> &Transaction<DB> {
+        match &self.transaction {
+            Some(transaction) => transaction,
+            None => unreachable!("only `Drop` empties a guard"),
+        }
+    }
+}
+
+impl<DB: Backend> DerefMut for TransactionGuard<'_, DB> {
+    fn deref_mut(&mut self) -> &mut Transaction<DB> {
+        match &mut self.transaction {
+            Some(transaction) => transaction,
+            None => unreachable!("only `Drop` empties a guard"),
+        }
+    }
+}
+
+impl<DB: Backend> Drop for TransactionGuard<'_, DB> {
+    fn drop(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            self.slot.put_back(transaction);
+        }
+    }
+}
+
+/// Each method begins the transaction, if need be, and hands the query on to it.
+macro_rules! executor {
+    ($on:ty) => {
+        impl<'c, DB: Backend> Executor<'c> for &'c mut $on {
+            type Database = DB;
+
+            fn execute<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<DB::QueryResult>>
+            where
+                'c: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                Box::pin(async move { self.begin().await?.execute(query).await })
+            }
+
+            fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Step<DB>>>
+            where
+                'c: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                Box::pin(async_stream::try_stream! {
+                    let mut transaction = self.begin().await?;
+                    let mut steps = transaction.fetch_many(query);
+                    while let Some(step) = steps.next().await {
+                        yield step?;
+                    }
+                })
+            }
+
+            fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Vec<DB::Row>>>
+            where
+                'c: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                Box::pin(async move { self.begin().await?.fetch_all(query).await })
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<Option<DB::Row>>>
+            where
+                'c: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                Box::pin(async move { self.begin().await?.fetch_optional(query).await })
+            }
+
+            fn fetch_one<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<DB::Row>>
+            where
+                'c: 'e,
+                E: Execute<'q, DB> + 'q,
+            {
+                Box::pin(async move { self.begin().await?.fetch_one(query).await })
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: SqlStr,
+                parameters: &'e [DB::TypeInfo],
+            ) -> BoxFuture<'e, sqlx::Result<DB::Statement>>
+            where
+                'c: 'e,
+            {
+                Box::pin(async move { self.begin().await?.prepare_with(sql, parameters).await })
+            }
+
+            #[doc(hidden)]
+            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<DB>>>
+            where
+                'c: 'e,
+            {
+                Box::pin(async move { self.begin().await?.describe(sql).await })
+            }
+        }
+    };
+}
+
+executor!(RequestTransaction<DB>);
+executor!(RequestSession<DB>);

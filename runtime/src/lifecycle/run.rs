@@ -1,0 +1,94 @@
+//! One run of an attributed function: everything that the attribute promises.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+use super::buffered_log::BufferedLog;
+use super::ending::{Interrupted, Member};
+use super::parameter::Parameters;
+use super::plan::Plan;
+use super::running::RunningEngines;
+use super::signals::Signals;
+use crate::error::Error;
+
+/// How a run ended.
+pub(super) enum Ended<R> {
+    /// The body returned this.
+    Returned(R),
+    /// The body panicked with this payload.
+    Panicked(Box<dyn Any + Send>),
+    /// A signal came, and the body did not return in time.
+    Interrupted(Interrupted),
+}
+
+impl<R> Ended<R> {
+    /// Whether a test that ended so has something to look at.
+    fn has_failed(&self, is_failure: fn(&R) -> bool) -> bool {
+        match self {
+            Self::Returned(value) => is_failure(value),
+            Self::Panicked(_) => true,
+            Self::Interrupted(_) => false,
+        }
+    }
+}
+
+/// Runs a body between start and close. Everything that `#[with_pool]` promises is in these lines.
+pub(super) async fn run<P, F>(
+    plan: Box<Plan>,
+    parameters: P,
+    body: impl FnOnce(P::Filled) -> F,
+    is_failure: fn(&F::Output) -> bool,
+) -> Result<Ended<F::Output>, Error>
+where
+    P: Parameters,
+    F: Future,
+{
+    let log = BufferedLog::new(plan.test.is_none());
+    let mut engines = log.buffer(|| look_up(plan, &parameters))?;
+    let member = Member::join(engines.longest_end());
+    let plan = &engines.plan;
+    let signals = Signals::listen(plan.listens(), plan.grace(), &engines.shutdown);
+
+    match signals
+        .interrupt(&member, log.buffer_async(engines.start()))
+        .await
+    {
+        Ok(started) => started?,
+        Err(interrupted) => {
+            engines.close(signals.force(), false).await;
+            member.end(interrupted, signals.force()).await;
+            return Ok(Ended::Interrupted(interrupted));
+        }
+    }
+    let ended = match parameters.fill(&engines).await {
+        Ok(arguments) => {
+            // In a box: each future around a future holds it twice, and this one may be a whole program.
+            let body = Box::pin(AssertUnwindSafe(body(arguments)).catch_unwind());
+            let body = member.around(log.replay(body));
+            match signals.watch(&member, body).await {
+                Ok(Ok(value)) => Ok(Ended::Returned(value)),
+                Ok(Err(payload)) => Ok(Ended::Panicked(payload)),
+                Err(interrupted) => Ok(Ended::Interrupted(interrupted)),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    let failed = ended
+        .as_ref()
+        .is_ok_and(|ended| ended.has_failed(is_failure));
+    engines.close(signals.force(), failed).await;
+    if let Ok(Ended::Interrupted(interrupted)) = ended {
+        member.end(interrupted, signals.force()).await;
+    }
+    ended
+}
+
+/// Finds out what is to be started. Nothing is opened yet.
+fn look_up<P: Parameters>(mut plan: Box<Plan>, parameters: &P) -> Result<RunningEngines, Error> {
+    parameters.plan(&mut plan)?;
+    plan.or_attribute_engine()?;
+    Ok(RunningEngines::new(plan))
+}

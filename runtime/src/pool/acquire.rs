@@ -1,0 +1,247 @@
+//! Waiting for a checkout.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::checkout::Checkout;
+use super::connection::{Connection, SlotOf};
+use super::handle::Own;
+use super::registry::Holder;
+use super::shared::Shared;
+use super::slots::{Refused, Taking};
+use super::status::whole_millis;
+use crate::backend::{Backend, Diagnosis};
+use crate::error::AcquireError;
+
+impl<DB: Backend> Own<DB> {
+    /// Takes a connection, waiting for one up to `acquire_timeout`.
+    pub(super) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+        let begun = Instant::now();
+        // A limit that no clock reaches is none.
+        let deadline = begun.checked_add(self.settings().acquire_timeout);
+        let mut taking = self.slots.take(deadline);
+        let first = poll_fn(|context| Poll::Ready(Pin::new(&mut taking).poll(context))).await;
+        let (taken, waited, now) = match first {
+            Poll::Ready(taken) => (taken, false, begun),
+            Poll::Pending => {
+                self.shared.counters.acquired_empty.fetch_add(1, Relaxed);
+                let wait = Wait::begin(&self.shared, begun);
+                let taken = self.rest_of(taking, deadline).await;
+                (taken, true, wait.over())
+            }
+        };
+        let slot = match taken {
+            Ok(slot) => slot,
+            Err(Refused::Closed) => return Err(AcquireError::closed(self.settings())),
+            Err(Refused::TimedOut) => return Err(self.timed_out(None)),
+        };
+        let is_fresh = |connection: &Box<Connection<DB>>| connection.is_fresh(now);
+        if slot.value.as_ref().is_some_and(is_fresh) {
+            return Ok(Checkout::of_pool(slot, holder, now));
+        }
+        // Boxed: opening a connection needs room, and the others are not to carry it along.
+        let slot = Box::pin(self.ready(slot, waited, begun, deadline)).await?;
+        Ok(Checkout::of_pool(slot, holder, Instant::now()))
+    }
+
+    /// Waits for a slot. The pool's timer ends the wait; on another runtime than the pool's, which may stand still, a timer
+    /// of its own does as well.
+    async fn rest_of(
+        &self,
+        taking: Taking<'_, Box<Connection<DB>>>,
+        deadline: Option<Instant>,
+    ) -> Result<SlotOf<DB>, Refused> {
+        let is_elsewhere =
+            Handle::try_current().is_ok_and(|runtime| runtime.id() != self.shared.runtime.id());
+        match deadline {
+            Some(deadline) if is_elsewhere => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let taken = Box::pin(tokio::time::timeout(left, taking)).await;
+                taken.unwrap_or(Err(Refused::TimedOut))
+            }
+            _ => taking.await,
+        }
+    }
+
+    /// Waits for the slot's connection to be ready, or for another one, up to the deadline.
+    async fn ready(
+        &self,
+        slot: SlotOf<DB>,
+        waited: bool,
+        begun: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<SlotOf<DB>, AcquireError> {
+        let counters = &self.shared.counters;
+        // Until it is ready, no checkout has come of it.
+        counters.unready.fetch_add(1, Relaxed);
+        if !waited {
+            counters.acquired_empty.fetch_add(1, Relaxed);
+        }
+        let wait = Wait::begin(&self.shared, if waited { Instant::now() } else { begun });
+        // The last connect error, for the case that time runs out while the server cannot be reached.
+        let mut cause = None;
+        let attempts = self.attempts(slot, deadline, &mut cause);
+        let result = match deadline {
+            // Without a runtime there is no timer. The connect's own limit holds, in the pool's task.
+            Some(deadline) if Handle::try_current().is_ok() => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                tokio::time::timeout(left, attempts).await.ok()
+            }
+            _ => Some(attempts.await),
+        };
+        wait.over();
+        let slot = result.unwrap_or_else(|| Err(self.timed_out(cause)))?;
+        counters.unready.fetch_sub(1, Relaxed);
+        Ok(slot)
+    }
+
+    async fn attempts(
+        &self,
+        mut slot: SlotOf<DB>,
+        deadline: Option<Instant>,
+        cause: &mut Option<(Diagnosis, sqlx::Error)>,
+    ) -> Result<SlotOf<DB>, AcquireError> {
+        let mut backoff = None;
+        loop {
+            match self.make_ready(slot).await {
+                Ok(ready) => return Ok(ready),
+                Err(_) if self.closing.is_cancelled() => {
+                    return Err(AcquireError::closed(self.settings()));
+                }
+                Err(error) => {
+                    let diagnosis = self.shared.connector.dialect().diagnosis(&error);
+                    if !diagnosis.retry || Handle::try_current().is_err() {
+                        return Err(AcquireError::connect(self.settings(), &diagnosis, error));
+                    }
+                    *cause = Some((diagnosis, error));
+                }
+            }
+            // A close is heard at once: by the next wait for a slot.
+            let pause = backoff.get_or_insert_with(acquire_backoff).next();
+            let pause = tokio::time::sleep(pause.unwrap_or(ACQUIRE_BACKOFF_MAX));
+            self.closing.run_until_cancelled(pause).await;
+            slot = match self.slots.take(deadline).await {
+                Ok(slot) => slot,
+                Err(Refused::Closed) => return Err(AcquireError::closed(self.settings())),
+                Err(Refused::TimedOut) => return Err(self.timed_out(cause.take())),
+            };
+            // The slots count every take, and this is the same checkout.
+            self.shared.counters.unready.fetch_add(1, Relaxed);
+            let now = Instant::now();
+            if slot
+                .value
+                .as_ref()
+                .is_some_and(|connection| connection.is_fresh(now))
+            {
+                return Ok(slot);
+            }
+        }
+    }
+
+    /// The error at the end of `acquire_timeout`: the server's trouble if there was any, or who has the connections.
+    fn timed_out(&self, cause: Option<(Diagnosis, sqlx::Error)>) -> AcquireError {
+        self.shared.counters.timed_out.fetch_add(1, Relaxed);
+        self.shared.meters.timed_out();
+        if let Some((diagnosis, error)) = cause {
+            return AcquireError::connect(self.settings(), &diagnosis, error);
+        }
+        let longest = self.shared.registry.taken().into_iter().next();
+        let longest = longest.map(|taken| (taken.by, taken.since.elapsed()));
+        let mut status = self.status();
+        // The one whose time is up has just left the queue.
+        status.waiting += 1;
+        AcquireError::timed_out(self.settings(), &status, longest)
+    }
+
+    /// Lets a task of the pool make the slot ready; if the caller goes away, the slot goes back when it is.
+    async fn make_ready(&self, slot: SlotOf<DB>) -> sqlx::Result<SlotOf<DB>> {
+        let (ready, outcome) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        self.shared.spawn(async move {
+            // A close waits for the tasks that were there when it began; this one came too late and opens nothing.
+            if shared.tasks.is_closed() {
+                return drop(slot);
+            }
+            // A receiver that is gone hands the slot back to us, and dropping it is putting it back.
+            let _ = ready.send(shared.make_ready(slot).await);
+        });
+        // The slots tell a close to those who wait for one; this tells those who wait for its connection.
+        let outcome = self.closing.run_until_cancelled(outcome).await;
+        outcome
+            .and_then(Result::ok)
+            .unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    }
+}
+
+/// The longest pause between two attempts to reach a failing server on behalf of one waiting task.
+const ACQUIRE_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Pauses that grow from 20 ms, quick enough for a restarting server, with jitter so that waiters do not march in step.
+fn acquire_backoff() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(ACQUIRE_BACKOFF_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Counts one wait and its time, also when its future is dropped.
+struct Wait<'a, DB: Backend> {
+    shared: &'a Shared<DB>,
+    begun: Instant,
+    over: bool,
+}
+
+/// A wait longer than this is worth a word, as in sqlx's pool: the pool is too small, or someone holds on for too long.
+const SLOW_ACQUIRE: Duration = Duration::from_secs(2);
+
+impl<'a, DB: Backend> Wait<'a, DB> {
+    fn begin(shared: &'a Shared<DB>, begun: Instant) -> Self {
+        shared.meters.wait_begins();
+        Self {
+            shared,
+            begun,
+            over: false,
+        }
+    }
+
+    /// Ends the wait, and tells when.
+    fn over(mut self) -> Instant {
+        let now = Instant::now();
+        self.count(now);
+        self.over = true;
+        now
+    }
+
+    fn count(&self, now: Instant) {
+        let waited = now.saturating_duration_since(self.begun);
+        self.shared.meters.wait_ends(waited);
+        let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        self.shared.counters.waited_nanos.fetch_add(nanos, Relaxed);
+        if waited >= SLOW_ACQUIRE {
+            tracing::warn!(
+                engine = %self.shared.connector.settings.engine,
+                "a checkout waited for {}; see Engine::status for who is using the pool",
+                humantime::format_duration(whole_millis(waited)),
+            );
+        }
+    }
+}
+
+impl<DB: Backend> Drop for Wait<'_, DB> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.shared.counters.cancelled.fetch_add(1, Relaxed);
+            self.count(Instant::now());
+        }
+    }
+}

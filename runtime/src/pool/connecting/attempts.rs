@@ -1,0 +1,87 @@
+//! Opening connections for a start, again and again while a server is not there yet.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{ExponentialBuilder, Retryable};
+
+use super::super::status::whole_millis;
+use super::connector::{Connector, Opened};
+use crate::backend::{Backend, Diagnosis, words};
+use crate::error::{StartError, Tries};
+
+/// Opens one connection, again and again within `start_timeout` while the server is not ready.
+pub(in crate::pool) async fn open_patiently<DB: Backend>(
+    connector: &Arc<Connector<DB>>,
+) -> Result<Opened<DB>, StartError> {
+    patiently(connector, || connector.connect_to_the_end()).await
+}
+
+/// The same for code that knows the database: the compiler cannot tell that the future above is `Send` once it also sees
+/// the driver's own types in it (<https://github.com/rust-lang/rust/issues/102211>).
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) fn open_for<DB: Backend>(
+    connector: &Arc<Connector<DB>>,
+) -> futures_core::future::BoxFuture<'_, Result<Opened<DB>, StartError>> {
+    Box::pin(open_patiently(connector))
+}
+
+/// Repeats an opening while its failures are of the kind that passes, within `start_timeout`.
+pub(in crate::pool) async fn patiently<DB, T, F>(
+    connector: &Connector<DB>,
+    mut open: impl FnMut() -> F,
+) -> Result<T, StartError>
+where
+    DB: Backend,
+    F: Future<Output = sqlx::Result<T>>,
+{
+    let settings = &connector.settings;
+    let begun = Instant::now();
+    let mut attempts = 1_u32;
+    let mut last: Option<(Diagnosis, String)> = None;
+    // From 50 ms, which a starting server needs at least, up to 2 s; jitter keeps many programs out of step.
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(2))
+        .with_jitter()
+        .without_max_times();
+    let opening = (|| {
+        let attempt = open();
+        async {
+            attempt
+                .await
+                .map_err(|error| (connector.dialect().diagnosis(&error), error))
+        }
+    })
+    .retry(pauses)
+    .when(|(diagnosis, _)| diagnosis.retry && !settings.tries_once)
+    .notify(|(diagnosis, error), pause| {
+        tracing::info!(
+            engine = %settings.engine,
+            url = %settings.url,
+            "{}: {}; attempt {attempts}, the next in {}",
+            diagnosis.what,
+            words(error),
+            humantime::format_duration(whole_millis(pause)),
+        );
+        attempts += 1;
+        last = Some((diagnosis.clone(), words(error)));
+    });
+    let (diagnosis, cause) = match tokio::time::timeout(settings.start_timeout, opening).await {
+        Ok(Ok(opened)) => return Ok(opened),
+        Ok(Err((diagnosis, error))) => (diagnosis, words(&error)),
+        Err(_) => last.unwrap_or_else(|| (Diagnosis::silence(), "no answer".to_owned())),
+    };
+    let tries = Tries {
+        attempts,
+        took: begun.elapsed(),
+    };
+    Err(StartError::connect(
+        settings,
+        connector.dialect(),
+        &diagnosis,
+        tries,
+        &cause,
+    ))
+}

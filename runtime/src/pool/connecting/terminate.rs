@@ -1,0 +1,98 @@
+//! Ending sessions on the server, from the outside.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tokio::sync::oneshot;
+
+use super::connector::Connector;
+use super::hosts::SessionId;
+use super::terminations::{Request, within};
+use crate::backend::Backend;
+
+/// How long ending sessions on the server may take, the connection for it included.
+const LIMIT: Duration = Duration::from_secs(3);
+
+impl<DB: Backend> Connector<DB> {
+    /// Ends one session, together with those that others want to end at the same time.
+    ///
+    /// # Errors
+    ///
+    /// Why the server could not be asked.
+    pub(in crate::pool) async fn terminate(&self, session: &SessionId) -> Result<(), String> {
+        let (outcome, told) = oneshot::channel();
+        let request = Request {
+            session: session.clone(),
+            outcome,
+        };
+        self.terminations.lock().push(request);
+        let turn = self.terminations.turn.lock().await;
+        let requests = std::mem::take(&mut *self.terminations.lock());
+        if !requests.is_empty() {
+            let sessions: Vec<_> = requests.iter().map(|one| one.session.clone()).collect();
+            let ended = self.end_sessions(&sessions).await;
+            let ended = ended.map(drop).map_err(|error| error.to_string());
+            for request in requests {
+                // Whoever does not wait any more does not want to know.
+                let _ = request.outcome.send(ended.clone());
+            }
+        }
+        drop(turn);
+        let cancelled = "whoever was to end the session has gone away";
+        told.await.unwrap_or_else(|_| Err(cancelled.to_owned()))
+    }
+
+    /// Ends sessions, and tells how many it ended. Those of several hosts one host after the other.
+    ///
+    /// # Errors
+    ///
+    /// Why a server could not be asked. The limit counts as such.
+    pub(in crate::pool) async fn end_sessions(
+        &self,
+        sessions: &[SessionId],
+    ) -> sqlx::Result<usize> {
+        let mut sessions = sessions.to_vec();
+        sessions.sort_by_key(|session| session.host);
+        let mut ended = Ok(0);
+        for of_one in sessions.chunk_by(|one, other| one.host == other.host) {
+            let on_one = within(
+                LIMIT,
+                "the limit for ending sessions on the server",
+                self.end_on_one(of_one),
+            );
+            // A host that does not answer is no reason to leave the sessions of another one.
+            let on_one = on_one.await;
+            ended = ended.and_then(|sum| on_one.map(|more| sum + more));
+        }
+        ended
+    }
+
+    /// Ends sessions of one host, at least one.
+    async fn end_on_one(&self, sessions: &[SessionId]) -> sqlx::Result<usize> {
+        let statements: Vec<String> = sessions
+            .iter()
+            .filter_map(|SessionId { id, since, .. }| {
+                Some((self.dialect().session.as_ref()?.end)(id, since.as_deref()))
+            })
+            .collect();
+        if statements.is_empty() {
+            return Ok(0);
+        }
+        let options = self.hosts.options_of(sessions[0].host);
+        let options = self.credentials.fetch(options).await?.options;
+        let mut connection = options.connect().await?;
+        let mut ended = 0;
+        for statement in statements {
+            match DB::execute(&mut connection, sqlx::raw_sql(AssertSqlSafe(statement))).await {
+                Ok(_) => ended += 1,
+                // The session was quicker, or is another user's by now.
+                Err(sqlx::Error::Database(error)) => {
+                    tracing::debug!(engine = %self.settings.engine, %error, "a session was already gone");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        connection.close().await?;
+        Ok(ended)
+    }
+}

@@ -1,0 +1,61 @@
+//! What the log says while a server is away or full: when it begins, when its cause changes, and when it is over.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::status::whole_millis;
+use crate::backend::{Diagnosis, words};
+
+/// The outage of one pool's server, if there is one.
+#[derive(Default)]
+pub(super) struct Outages(Mutex<Option<Outage>>);
+
+struct Outage {
+    since: Instant,
+    cause: String,
+}
+
+impl Outages {
+    /// Notes that no connection could be opened. Warns when that is new, or its cause is.
+    pub(super) fn failed(&self, engine: &str, diagnosis: &Diagnosis, error: &sqlx::Error) {
+        let mut outage = self.lock();
+        let (since, is_new) = match &*outage {
+            Some(Outage { cause, .. }) if *cause == diagnosis.what => return,
+            Some(Outage { since, .. }) => (*since, false),
+            None => (Instant::now(), true),
+        };
+        let cause = diagnosis.what.to_string();
+        *outage = Some(Outage { since, cause });
+        drop(outage);
+        let (what, words, cure) = (&diagnosis.what, words(error), &diagnosis.cure);
+        if is_new {
+            tracing::warn!(
+                engine,
+                "no connection can be opened: {what} ({words}). It is tried again; {cure}"
+            );
+        } else {
+            tracing::warn!(
+                engine,
+                "no connection can be opened for {} now; the cause is another one: {what} ({words}); {cure}",
+                humantime::format_duration(whole_millis(since.elapsed())),
+            );
+        }
+    }
+
+    /// Notes that a connection was opened. Says so when that was not possible before.
+    pub(super) fn over(&self, engine: &str) {
+        let Some(Outage { since, cause }) = self.lock().take() else {
+            return;
+        };
+        tracing::warn!(
+            engine,
+            "connections can be opened again, after {} ({cause})",
+            humantime::format_duration(whole_millis(since.elapsed())),
+        );
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Outage>> {
+        // Nothing panics while the lock is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

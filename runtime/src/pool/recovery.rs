@@ -1,0 +1,221 @@
+//! What happens to a slot whose connection cannot be used as it is: it is validated, recovered, replaced or closed, in a
+//! task of the pool that owns the slot.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::connecting::{Opened, SessionId};
+use super::connection::{Connection, SlotOf};
+use super::driver_state::recover;
+use super::shared::{ROOM_PAUSE, Shared};
+use super::slots::Vacate;
+use crate::backend::{Backend, Diagnosis};
+
+/// How long validating or recovering one connection may take before it counts as broken.
+///
+/// A round trip to a server that is there takes milliseconds; two seconds leave room for a slow rollback.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
+
+impl<DB: Backend> Shared<DB> {
+    /// Makes a slot ready for use: validates its connection, replaces a retired or broken one, fills an empty one.
+    ///
+    /// # Errors
+    ///
+    /// Why no connection could be opened. The slot is given back, empty.
+    pub(super) async fn make_ready(
+        self: &Arc<Self>,
+        mut slot: SlotOf<DB>,
+    ) -> sqlx::Result<SlotOf<DB>> {
+        if let Some(connection) = slot.value.take() {
+            slot.value = self.validate(connection).await;
+            if slot.value.is_some() {
+                return Ok(slot);
+            }
+        }
+        slot.value = Some(self.open().await?);
+        Ok(slot)
+    }
+
+    /// Opens a connection for a slot that the caller holds.
+    async fn open(self: &Arc<Self>) -> sqlx::Result<Box<Connection<DB>>> {
+        let begun = Instant::now();
+        let engine = &self.connector.settings.engine;
+        loop {
+            let error = match self.connector.connect().await {
+                Ok(opened) => {
+                    self.heard(true);
+                    self.outages.over(engine);
+                    self.meters.created(begun.elapsed());
+                    return Ok(Box::new(self.opened(opened)));
+                }
+                Err(error) => error,
+            };
+            let diagnosis = self.connector.dialect().diagnosis(&error);
+            if self.is_only_late(&error, &diagnosis) {
+                tokio::time::sleep(ROOM_PAUSE).await;
+                continue;
+            }
+            self.heard(false);
+            if !self.tasks.is_closed() {
+                self.outages.failed(engine, &diagnosis, &error);
+            }
+            return Err(error);
+        }
+    }
+
+    /// Whether the server has no room because it has not yet heard a goodbye of ours to its end.
+    fn is_only_late(&self, error: &sqlx::Error, diagnosis: &Diagnosis) -> bool {
+        diagnosis.retry && matches!(error, sqlx::Error::Database(_)) && self.may_wait_for_room()
+    }
+
+    /// Counts a connection that was opened for a slot.
+    pub(super) fn opened(self: &Arc<Self>, opened: Opened<DB>) -> Connection<DB> {
+        self.counters.opened.fetch_add(1, Relaxed);
+        Connection::new(opened, self)
+    }
+
+    /// Pings an idle connection; closes it when it is retired or does not answer.
+    async fn validate(&self, mut connection: Box<Connection<DB>>) -> Option<Box<Connection<DB>>> {
+        if connection.is_retired(Instant::now()) {
+            self.counters.closed_lifetime.fetch_add(1, Relaxed);
+            connection.close().await;
+            return None;
+        }
+        match timeout(
+            RECOVERY_LIMIT,
+            self.connector.check(connection.driver_mut()),
+        )
+        .await
+        {
+            Ok(Ok(true)) => {
+                self.heard(true);
+                connection.idle_since = Instant::now();
+                Some(connection)
+            }
+            Ok(_) => {
+                self.discard(connection).await;
+                None
+            }
+            Err(_) => {
+                self.terminate(connection.record.session.clone()).await;
+                self.discard(connection).await;
+                None
+            }
+        }
+    }
+
+    /// Recovers a connection; false when it is not what is wanted any more.
+    async fn recover(&self, driver: &mut DB::Connection, counts_ended: bool) -> sqlx::Result<bool> {
+        let pooled = self.connector.settings.pooler.is_some();
+        // Where `BEGIN` commits what is open, nothing may begin before all is rolled back. The driver's own end of the
+        // transaction that it counts does that, and is no warning there.
+        let counts_ended = counts_ended && !self.connector.dialect().begin_commits;
+        recover::<DB>(driver, self.idle_depth(), pooled, counts_ended).await?;
+        Ok(!self.connector.hosts.asks() || self.connector.check(driver).await?)
+    }
+
+    /// Ends the session of a connection that gave no answer: it may still be at work for us on the server.
+    async fn terminate(&self, session: Option<SessionId>) {
+        self.suspect_all();
+        let Some(session) = session else { return };
+        let SessionId { id, .. } = &session;
+        let engine = &self.connector.settings.engine;
+        tracing::warn!(
+            %engine,
+            session = &**id,
+            "a connection gave no answer within {RECOVERY_LIMIT:?}; its session is ended on the server"
+        );
+        if let Err(error) = self.connector.terminate(&session).await {
+            tracing::warn!(%engine, session = &**id, %error, "the session could not be ended");
+        }
+    }
+
+    /// Closes a connection that failed.
+    async fn discard(&self, connection: Box<Connection<DB>>) {
+        self.counters.broken.fetch_add(1, Relaxed);
+        self.suspect_all();
+        connection.close().await;
+    }
+}
+
+/// Gives back a slot whose connection is good, unless its time is over.
+pub(super) fn give_back<DB: Backend>(mut slot: SlotOf<DB>) {
+    let Some(connection) = &mut slot.value else {
+        return;
+    };
+    let now = Instant::now();
+    if connection.is_retired(now) {
+        let counters = &connection.shared().counters;
+        counters.closed_lifetime.fetch_add(1, Relaxed);
+        return close(slot);
+    }
+    connection.rest(now);
+}
+
+/// Recovers a connection whose state is not known, or closes it.
+pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_ended: bool) {
+    // Out of the slot before the task: if the runtime is gone and drops the task, nothing unverified goes back.
+    let Some(mut connection) = slot.value.take() else {
+        return;
+    };
+    let shared = Arc::clone(connection.shared());
+    Arc::clone(&shared).spawn(async move {
+        // Not worth recovering.
+        if connection.is_retired(Instant::now()) {
+            shared.counters.closed_lifetime.fetch_add(1, Relaxed);
+            connection.close().await;
+            return;
+        }
+        let recovering = shared.recover(connection.driver_mut(), counts_ended);
+        match timeout(RECOVERY_LIMIT, recovering).await {
+            Ok(Ok(true)) => {
+                slot.value = Some(connection);
+                give_back(slot);
+            }
+            Ok(_) => shared.discard(connection).await,
+            Err(_) => {
+                shared.terminate(connection.record.session.clone()).await;
+                shared.discard(connection).await;
+            }
+        }
+    });
+}
+
+/// Closes the connection of a slot, and gives the slot back when the goodbye is over.
+pub(super) fn close<DB: Backend>(mut slot: SlotOf<DB>) {
+    if let Some(connection) = slot.value.take() {
+        connection.vacate(slot);
+    }
+}
+
+/// As [`close`], of a connection that is known to be broken.
+pub(super) fn close_broken<DB: Backend>(slot: SlotOf<DB>) {
+    if let Some(connection) = &slot.value {
+        connection.shared().suspect_all();
+    }
+    close(slot);
+}
+
+/// As [`close`], of a connection that cannot be read from any more, although its session is well.
+pub(super) fn close_spoilt<DB: Backend>(mut slot: SlotOf<DB>) {
+    if let Some(connection) = slot.value.take() {
+        let shared = Arc::clone(connection.shared());
+        shared.spawn(async move {
+            connection.close_unread().await;
+            drop(slot);
+        });
+    }
+}
+
+impl<DB: Backend> Vacate for Box<Connection<DB>> {
+    fn vacate(self, slot: SlotOf<DB>) {
+        let shared = Arc::clone(self.shared());
+        shared.spawn(async move {
+            self.close().await;
+            drop(slot);
+        });
+    }
+}

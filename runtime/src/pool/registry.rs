@@ -1,0 +1,254 @@
+//! Who holds which connection, since when, for which statement.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use sqlx::SqlStr;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::connecting::SessionId;
+use super::meters::{Meters, Use};
+use crate::dialect::{Controls, begins_transaction};
+
+/// Who has a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Holder {
+    /// Code that took a checkout, at this place.
+    Code(&'static Location<'static>),
+    /// The engine, for a statement that has not begun yet.
+    Engine,
+    /// A statement that runs on the engine itself.
+    Statement(SqlStr),
+    /// A web request, by its method and route.
+    #[cfg(feature = "web")]
+    Request(Arc<str>),
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Enough of a statement to find it by.
+        const SHOWN: usize = 80;
+        match self {
+            Self::Code(place) => {
+                write!(f, "the checkout taken at {}:{}", place.file(), place.line())
+            }
+            Self::Engine => f.write_str("a statement about to run"),
+            #[cfg(feature = "web")]
+            Self::Request(request) => write!(f, "the request `{request}`"),
+            Self::Statement(sql) => {
+                let words: Vec<&str> = sql.as_str().split_whitespace().collect();
+                let sql = words.join(" ");
+                match sql.char_indices().nth(SHOWN) {
+                    Some((end, _)) => write!(f, "the statement `{}…`", &sql[..end]),
+                    None => write!(f, "the statement `{sql}`"),
+                }
+            }
+        }
+    }
+}
+
+/// What the registry knows of one connection.
+pub(crate) struct Record {
+    /// The server's id of the session.
+    pub(super) session: Option<SessionId>,
+    hold: Mutex<Option<Hold>>,
+    /// Whether a statement of this checkout began or may have begun a transaction behind the driver's back.
+    transaction_control: AtomicBool,
+    #[cfg(feature = "testing")]
+    pub(super) recorder: super::recording::Recorder,
+    /// `None` outside the registry, where nothing is counted.
+    meters: Option<Meters>,
+    /// The pool's close waits for every connection of the registry to be gone.
+    _token: Option<TaskTrackerToken>,
+}
+
+/// A checkout that is out.
+struct Hold {
+    since: Instant,
+    by: Holder,
+    warned: bool,
+    controls: Controls,
+}
+
+/// A checkout that is out, and its session, as it is told.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) since: Instant,
+    pub(super) by: Holder,
+    pub(super) session: Option<SessionId>,
+}
+
+impl Record {
+    pub(super) fn take(&self, since: Instant, by: Holder) {
+        *self.lock() = Some(Hold {
+            since,
+            by,
+            warned: false,
+            controls: Controls::default(),
+        });
+        self.transaction_control.store(false, Relaxed);
+        self.count(Use::Idle, Use::Used);
+    }
+
+    /// Notes the statement that runs now: it names the holder where the engine runs it, and tells transaction control.
+    pub(crate) fn note(&self, sql: &SqlStr) {
+        if begins_transaction(sql.as_str()) {
+            self.transaction_control.store(true, Relaxed);
+        }
+        #[cfg(feature = "testing")]
+        self.recorder.note(sql, self.place());
+        let mut hold = self.lock();
+        let Some(hold) = &mut *hold else {
+            return;
+        };
+        hold.controls.note(sql.as_str());
+        if let by @ (Holder::Engine | Holder::Statement(_)) = &mut hold.by {
+            *by = Holder::Statement(sql.clone());
+        }
+    }
+
+    /// Which statements of this checkout may have ended a transaction by themselves.
+    pub(super) fn controls(&self) -> Controls {
+        self.lock()
+            .as_ref()
+            .map(|hold| hold.controls)
+            .unwrap_or_default()
+    }
+
+    /// Where the code is that took the checkout.
+    #[cfg(feature = "testing")]
+    pub(super) fn place(&self) -> Option<&'static Location<'static>> {
+        match self.lock().as_ref()?.by {
+            Holder::Code(place) => Some(place),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn saw_transaction_control(&self) -> bool {
+        self.transaction_control.load(Relaxed)
+    }
+
+    /// The record of a connection outside the registry.
+    pub(super) fn alone(by: Holder) -> Arc<Self> {
+        let record = Arc::new(Self::new(None, None, None));
+        record.take(Instant::now(), by);
+        record
+    }
+
+    fn new(
+        session: Option<SessionId>,
+        meters: Option<Meters>,
+        token: Option<TaskTrackerToken>,
+    ) -> Self {
+        if let Some(meters) = &meters {
+            meters.enter(Use::Idle);
+        }
+        Self {
+            session,
+            hold: Mutex::new(None),
+            transaction_control: AtomicBool::new(false),
+            #[cfg(feature = "testing")]
+            recorder: super::recording::Recorder::default(),
+            meters,
+            _token: token,
+        }
+    }
+
+    pub(super) fn put_back(&self, now: Instant) {
+        let hold = self.lock().take();
+        if let (Some(hold), Some(meters)) = (hold, &self.meters) {
+            meters.used(now.saturating_duration_since(hold.since));
+            self.count(Use::Used, Use::Idle);
+        }
+    }
+
+    fn count(&self, from: Use, to: Use) {
+        if let Some(meters) = &self.meters {
+            meters.leave(from);
+            meters.enter(to);
+        }
+    }
+
+    fn taken(&self) -> Option<Taken> {
+        self.lock().as_ref().map(|hold| self.tell(hold))
+    }
+
+    fn tell(&self, hold: &Hold) -> Taken {
+        Taken {
+            since: hold.since,
+            by: hold.by.clone(),
+            session: self.session.clone(),
+        }
+    }
+
+    /// Who has held the connection for longer than this, told once a checkout.
+    pub(super) fn leak(&self, longer_than: Duration) -> Option<Taken> {
+        let mut hold = self.lock();
+        let hold = hold.as_mut()?;
+        if hold.warned || hold.since.elapsed() < longer_than {
+            return None;
+        }
+        hold.warned = true;
+        Some(self.tell(hold))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Hold>> {
+        // Nothing panics while the lock is held.
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let state = if self.lock().is_some() {
+            Use::Used
+        } else {
+            Use::Idle
+        };
+        if let Some(meters) = &self.meters {
+            meters.leave(state);
+        }
+    }
+}
+
+/// Every connection that is open, wherever it is.
+#[derive(Default)]
+pub(super) struct Registry(Mutex<Vec<Weak<Record>>>);
+
+impl Registry {
+    pub(super) fn add(
+        &self,
+        session: Option<SessionId>,
+        meters: &Meters,
+        token: TaskTrackerToken,
+    ) -> Arc<Record> {
+        let record = Arc::new(Record::new(session, Some(meters.clone()), Some(token)));
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        records.retain(|record| record.strong_count() > 0);
+        records.push(Arc::downgrade(&record));
+        record
+    }
+
+    pub(super) fn records(&self) -> Vec<Arc<Record>> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        records.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The checkouts out now, the longest held first.
+    pub(super) fn taken(&self) -> Vec<Taken> {
+        let mut taken: Vec<Taken> = self
+            .records()
+            .iter()
+            .filter_map(|record| record.taken())
+            .collect();
+        taken.sort_by_key(|taken| taken.since);
+        taken
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.records().len()
+    }
+}

@@ -1,0 +1,149 @@
+//! Pool state without the slots. Connections hold this and not the pool, so that no reference cycle keeps a dropped pool
+//! alive.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::connecting::Connector;
+use super::meters::Meters;
+use super::outage::Outages;
+use super::registry::Registry;
+use super::status::Counters;
+use crate::backend::Backend;
+
+/// How long a slot is kept after its connection's goodbye, and the pause after a connect that was refused all the same. A
+/// server takes a few milliseconds to end a session.
+pub(super) const ROOM_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a server that is busy may take to give the session's room to another one.
+const ROOM_AFTER_GOODBYE: Duration = Duration::from_secs(1);
+
+pub(super) struct Shared<DB: Backend> {
+    pub(super) connector: Arc<Connector<DB>>,
+    pub(super) registry: Registry,
+    pub(super) counters: Counters,
+    pub(super) meters: Meters,
+    pub(super) outages: Outages,
+    /// The runtime that the pool was started on. Its tasks run there, from whichever thread they are ordered.
+    pub(super) runtime: Handle,
+    /// Every task under way and every connection that is open: what a close waits for.
+    pub(super) tasks: TaskTracker,
+    generation: AtomicU64,
+    birth: Instant,
+    /// Milliseconds after `birth` when a connection was last found broken. Whoever was idle then is suspect too.
+    broken_at: AtomicU64,
+    /// Milliseconds after `birth`, and one more, when a goodbye was last over.
+    goodbye_at: AtomicU64,
+    /// Whether the last that was heard of the server was good.
+    reachable: AtomicBool,
+    /// Wakes the keeper when it is not.
+    pub(super) lost: Arc<Notify>,
+}
+
+impl<DB: Backend> Shared<DB> {
+    pub(super) fn new(connector: Arc<Connector<DB>>) -> Self {
+        Self {
+            meters: Meters::new(&connector.settings),
+            connector,
+            registry: Registry::default(),
+            counters: Counters::default(),
+            outages: Outages::default(),
+            runtime: Handle::current(),
+            tasks: TaskTracker::new(),
+            generation: AtomicU64::new(0),
+            birth: Instant::now(),
+            broken_at: AtomicU64::new(0),
+            goodbye_at: AtomicU64::new(0),
+            reachable: AtomicBool::new(true),
+            lost: Arc::default(),
+        }
+    }
+
+    /// Runs a task on the pool's runtime. On a runtime that is shut down the task is dropped, and what it owns with it.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// How many transactions a connection is in while nobody uses it.
+    pub(super) fn idle_depth(&self) -> usize {
+        self.connector.settings.idle_depth()
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
+    }
+
+    /// Retires every connection that is open now.
+    pub(super) fn next_generation(&self) {
+        self.generation.fetch_add(1, Relaxed);
+    }
+
+    /// `max_lifetime` with ±10 %, so that connections opened together do not end together.
+    pub(super) fn jittered_lifetime(&self) -> Option<Duration> {
+        let lifetime = self
+            .connector
+            .settings
+            .max_lifetime
+            .filter(|_| !self.connector.in_memory())?;
+        Duration::try_from_secs_f64(lifetime.as_secs_f64() * (0.9 + 0.2 * fastrand::f64())).ok()
+    }
+
+    /// Whether a connection that was last known to be good at `idle_since` is to be validated before use.
+    pub(super) fn wants_validation(&self, idle_since: Instant, now: Instant) -> bool {
+        let validate_after = self.connector.settings.validate_after;
+        now.saturating_duration_since(idle_since) >= validate_after
+            || self.millis(idle_since) < self.broken_at.load(Relaxed)
+    }
+
+    /// Notes that a connection was found broken: the next users of the others validate them first.
+    pub(super) fn suspect_all(&self) {
+        self.heard(false);
+        // Rounded up, so that one which became idle in this very millisecond is validated too.
+        self.broken_at
+            .store(self.millis(Instant::now()) + 1, Relaxed);
+    }
+
+    /// Whether the last that was heard of the server was good.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.reachable.load(Relaxed)
+    }
+
+    /// Notes what was last heard of the server.
+    pub(super) fn heard(&self, good: bool) {
+        if self.reachable.swap(good, Relaxed) && !good {
+            self.lost.notify_one();
+        }
+    }
+
+    /// Waits after a goodbye, until the server has most likely ended the session: the driver does not wait for that, and the
+    /// slot's next connection would be one too many for a server that is full. Nobody waits in a pool that is closing.
+    pub(super) async fn wait_for_room(&self) {
+        if self.connector.dialect().session.is_none() || self.tasks.is_closed() {
+            return;
+        }
+        self.goodbye_at
+            .store(self.millis(Instant::now()) + 1, Relaxed);
+        tokio::time::sleep(ROOM_PAUSE).await;
+    }
+
+    /// Whether the server may still count a session to which goodbye was said.
+    pub(super) fn may_wait_for_room(&self) -> bool {
+        let last = self.goodbye_at.load(Relaxed);
+        last > 0 && self.millis(Instant::now()) < last + millis(ROOM_AFTER_GOODBYE)
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        millis(at.saturating_duration_since(self.birth))
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    // Over 500 million years.
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,479 @@
+//! Slots: the right to have one session on the server each, and who gets the next one.
+//!
+//! This file knows no database. A slot may hold a value, which is the pool's connection, or be empty; who takes an empty
+//! slot opens a connection for it. Values that nobody uses are in the *idle queue*, tasks that wait are *waiters*.
+//!
+//! # Promises
+//!
+//! 1. **Never more than `max`.** A taken slot and an idle value count alike, and their sum is at most `max`. After a
+//!    [`resize`](Slots::resize) below what is out, the excess goes as the slots return, and nobody gets a slot before.
+//!    A slot whose value is being closed stays taken until that is over, so the sum counts sessions and not wishes; no more
+//!    values are closed than are too many.
+//! 2. **Woken once, nothing lost.** A waiter is woken once: for a slot, for its deadline or for the close. A waiter that
+//!    goes away is forgotten; when it had just been given a slot, that slot goes on to the next one.
+//! 3. **First come, first served.** A slot that returns is handed directly to the waiter at the front, and no running
+//!    task overtakes a waiter: the bound of overtaking is zero.
+//! 4. **[`close`](Slots::close) is at once.** After it, no take succeeds. Every waiter is woken; values that come back
+//!    later are closed.
+//! 5. **One deadline.** All waiters have the same limit, so the front has the earliest deadline, and one timer serves
+//!    all ([`deadline`](super::deadline)).
+//!
+//! # The lock
+//!
+//! One lock protects everything here. It is held for a few assignments, never across an await, a wake, or the drop of a
+//! value. There is no other lock that is taken inside of it.
+//!
+//! Checked in `tests/slots` by loom's models, by long random sequences against a simple model, and by mutations.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use super::queue::Queue;
+use super::sync::{Arc, Mutex, MutexGuard};
+
+/// What is held in a slot.
+pub(crate) trait Vacate: Sized {
+    /// Closes a value that its slot cannot keep, because of a close or a resize. The slot is empty, and is dropped when
+    /// the value is closed.
+    fn vacate(self, slot: Slot<Self>);
+}
+
+/// The slots of one pool. Cheap to clone.
+pub(crate) struct Slots<T: Vacate>(Arc<Shared<T>>);
+
+struct Shared<T: Vacate>(Mutex<State<T>>);
+
+struct State<T> {
+    max: usize,
+    /// Slots that somebody has, or that were handed to a waiter. With `idle` never above `max`, but for a resize.
+    taken: usize,
+    /// Those of the taken whose value is being closed because it was too many.
+    leaving: usize,
+    /// The most recently used last. Empty while somebody waits.
+    idle: Vec<T>,
+    waiters: Queue<Waiter<T>>,
+    closed: bool,
+    timer: Timer,
+    /// Takes that came to a slot. Counted here, under the lock that is held anyway.
+    served: u64,
+}
+
+/// Who watches the deadlines.
+#[derive(Default)]
+struct Timer {
+    task: Option<Waker>,
+    /// Whether it sleeps until a deadline, or was woken to look for one. Later waiters have later deadlines.
+    armed: bool,
+}
+
+struct Waiter<T> {
+    deadline: Option<Instant>,
+    fate: Fate<T>,
+}
+
+/// What became of a waiter. Only the first is in the queue's order.
+enum Fate<T> {
+    Waits(Waker),
+    /// It has a slot, with this in it.
+    Handed(Option<T>),
+    Refused(Refused),
+}
+
+/// Why a wait ended without a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Closed,
+    TimedOut,
+}
+
+/// How many slots there are, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) max: usize,
+    pub(crate) taken: usize,
+    pub(crate) idle: usize,
+    pub(crate) waiting: usize,
+    /// How many futures of [`Slots::take`] have returned a slot.
+    pub(crate) served: u64,
+}
+
+/// A slot in the hands of a task, or of a task of the pool that opens, recovers or closes its connection.
+///
+/// Dropping it gives it back: to the waiter at the front, or else its value to the idle queue.
+pub(crate) struct Slot<T: Vacate> {
+    shared: Arc<Shared<T>>,
+    pub(crate) value: Option<T>,
+    /// Whether the value that was in it was too many.
+    leaving: bool,
+}
+
+impl<T: Vacate> Slots<T> {
+    pub(crate) fn new(max: usize) -> Self {
+        Self(Arc::new(Shared(Mutex::new(State {
+            max,
+            taken: 0,
+            leaving: 0,
+            idle: Vec::new(),
+            waiters: Queue::new(),
+            closed: false,
+            timer: Timer::default(),
+            served: 0,
+        }))))
+    }
+
+    /// A slot if one is free, which none is while somebody waits: with the most recently used value, or empty where none is idle.
+    pub(crate) fn try_take(&self) -> Option<Slot<T>> {
+        let value = self.0.lock().take()?;
+        Some(self.slot(value))
+    }
+
+    /// An empty slot if one is free, although values may be idle. None is while somebody waits.
+    pub(crate) fn try_take_empty(&self) -> Option<Slot<T>> {
+        let mut state = self.0.lock();
+        if state.closed || state.size() >= state.max {
+            return None;
+        }
+        state.taken += 1;
+        drop(state);
+        Some(self.slot(None))
+    }
+
+    /// Takes a slot, and waits for it up to `deadline`, which comes with [`expire`](Self::expire).
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any time. A slot that it was given and has not returned goes to the next waiter.
+    pub(crate) fn take(&self, deadline: Option<Instant>) -> Taking<'_, T> {
+        Taking {
+            slots: self,
+            deadline,
+            key: None,
+        }
+    }
+
+    /// Takes the idle values that are chosen, each with its slot, the least recently used first.
+    pub(crate) fn take_idle(&self, mut choose: impl FnMut(&T) -> bool) -> Vec<Slot<T>> {
+        let mut state = self.0.lock();
+        let chosen: Vec<T> = state.idle.extract_if(.., |value| choose(value)).collect();
+        state.taken += chosen.len();
+        drop(state);
+        self.slots_of(chosen, false)
+    }
+
+    /// Changes the most slots at one time, and returns the idle ones above it, which are to be closed.
+    #[must_use = "the slots are to be closed"]
+    pub(crate) fn resize(&self, max: usize) -> Vec<Slot<T>> {
+        let mut state = self.0.lock();
+        state.max = max;
+        let excess = state.staying().saturating_sub(max).min(state.idle.len());
+        let values: Vec<T> = state.idle.drain(..excess).collect();
+        state.taken += values.len();
+        state.leaving += values.len();
+        let mut woken = Vec::new();
+        while let Some(waker) = state.hand_free() {
+            woken.push(waker);
+        }
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        self.slots_of(values, true)
+    }
+
+    /// Refuses every take from now on, wakes every waiter, and returns the idle slots, which are to be closed.
+    #[must_use = "the slots are to be closed"]
+    pub(crate) fn close(&self) -> Vec<Slot<T>> {
+        let mut state = self.0.lock();
+        state.closed = true;
+        let mut values = std::mem::take(&mut state.idle);
+        state.taken += values.len();
+        let mut woken: Vec<Waker> = state.timer.task.take().into_iter().collect();
+        let mut returned = 0;
+        for waiter in state.waiters.pop_all() {
+            match std::mem::replace(&mut waiter.fate, Fate::Refused(Refused::Closed)) {
+                Fate::Waits(waker) => woken.push(waker),
+                // It was woken for the slot, and learns of the close instead.
+                Fate::Handed(Some(value)) => values.push(value),
+                Fate::Handed(None) => returned += 1,
+                Fate::Refused(why) => waiter.fate = Fate::Refused(why),
+            }
+        }
+        state.taken -= returned;
+        state.leaving += values.len();
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        self.slots_of(values, true)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.lock().closed
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        let state = self.0.lock();
+        Sizes {
+            max: state.max,
+            taken: state.taken,
+            idle: state.idle.len(),
+            waiting: state.waiters.len(),
+            served: state.served,
+        }
+    }
+
+    /// Ends the waits whose deadline is not after `now`.
+    pub(crate) fn expire(&self, now: Instant) {
+        let mut state = self.0.lock();
+        let mut woken = Vec::new();
+        while let Some(Waiter {
+            deadline: Some(deadline),
+            ..
+        }) = state.waiters.front()
+            && *deadline <= now
+            && let Some(waiter) = state.waiters.pop_front()
+        {
+            let timed_out = Fate::Refused(Refused::TimedOut);
+            if let Fate::Waits(waker) = std::mem::replace(&mut waiter.fate, timed_out) {
+                woken.push(waker);
+            }
+        }
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// The earliest deadline of a waiter, `None` when the slots are closed. Pending while nobody waits.
+    ///
+    /// One task may ask. It is woken by the first waiter, and by the close, also after it was given a deadline.
+    pub(crate) fn poll_deadline(&self, context: &mut Context<'_>) -> Poll<Option<Instant>> {
+        let mut state = self.0.lock();
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        let deadline = state.waiters.front().and_then(|waiter| waiter.deadline);
+        state.timer.armed = deadline.is_some();
+        let old = state.timer.task.replace(context.waker().clone());
+        drop(state);
+        drop(old);
+        deadline.map_or(Poll::Pending, |deadline| Poll::Ready(Some(deadline)))
+    }
+
+    fn slot(&self, value: Option<T>) -> Slot<T> {
+        Slot {
+            shared: Arc::clone(&self.0),
+            value,
+            leaving: false,
+        }
+    }
+
+    fn slots_of(&self, values: Vec<T>, leaving: bool) -> Vec<Slot<T>> {
+        let slot = |value| Slot {
+            shared: Arc::clone(&self.0),
+            value: Some(value),
+            leaving,
+        };
+        values.into_iter().map(slot).collect()
+    }
+}
+
+impl<T: Vacate> Clone for Slots<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Vacate> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing panics while the lock is held, but for `choose` of `take_idle`, which changes nothing.
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl<T> State<T> {
+    /// Sessions that there are or may be.
+    fn size(&self) -> usize {
+        self.taken + self.idle.len()
+    }
+
+    /// Those of them that are to stay.
+    fn staying(&self) -> usize {
+        self.size() - self.leaving
+    }
+
+    /// Takes a free slot. The outer `None` when there is none: while somebody waits, nothing is idle and no slot is free.
+    fn take(&mut self) -> Option<Option<T>> {
+        if self.closed {
+            return None;
+        }
+        let value = self.idle.pop();
+        if value.is_none() && self.size() >= self.max {
+            return None;
+        }
+        self.taken += 1;
+        Some(value)
+    }
+
+    /// Hands a taken slot to the waiter at the front, who is to be woken.
+    fn hand(&mut self, value: Option<T>) -> Option<Waker> {
+        let waiter = self.waiters.pop_front()?;
+        match std::mem::replace(&mut waiter.fate, Fate::Handed(value)) {
+            Fate::Waits(waker) => Some(waker),
+            Fate::Handed(_) | Fate::Refused(_) => {
+                unreachable!("only those that wait are in the order")
+            }
+        }
+    }
+
+    /// Takes a slot back. Returns who is to be woken, and the value that cannot be kept; its slot is still taken then.
+    fn give_back(&mut self, value: Option<T>, leaving: bool) -> (Option<Waker>, Option<T>) {
+        self.leaving -= usize::from(leaving);
+        let Some(value) = value else {
+            self.taken -= 1;
+            return (self.hand_free(), None);
+        };
+        if self.closed || self.staying() > self.max {
+            self.leaving += 1;
+            return (None, Some(value));
+        }
+        if !self.waiters.is_empty() {
+            return (self.hand(Some(value)), None);
+        }
+        self.taken -= 1;
+        self.idle.push(value);
+        (None, None)
+    }
+
+    /// Hands a free slot to the waiter at the front, if there are both.
+    fn hand_free(&mut self) -> Option<Waker> {
+        if self.size() >= self.max {
+            return None;
+        }
+        let waker = self.hand(None)?;
+        self.taken += 1;
+        Some(waker)
+    }
+}
+
+impl<T: Vacate> Drop for Slot<T> {
+    fn drop(&mut self) {
+        let value = self.value.take();
+        let (woken, refused) = self.shared.lock().give_back(value, self.leaving);
+        if let Some(waker) = woken {
+            waker.wake();
+        }
+        if let Some(value) = refused {
+            let shared = Arc::clone(&self.shared);
+            value.vacate(Slot {
+                shared,
+                value: None,
+                leaving: true,
+            });
+        }
+    }
+}
+
+impl<T: Vacate> Drop for Shared<T> {
+    /// Ends the task that watches the deadlines.
+    fn drop(&mut self) {
+        let timer = self.lock().timer.task.take();
+        if let Some(timer) = timer {
+            timer.wake();
+        }
+    }
+}
+
+/// The future of [`Slots::take`].
+#[must_use = "a future does nothing until it is awaited"]
+pub(crate) struct Taking<'a, T: Vacate> {
+    slots: &'a Slots<T>,
+    deadline: Option<Instant>,
+    /// The waiter, while there is one.
+    key: Option<usize>,
+}
+
+impl<T: Vacate> Future for Taking<'_, T> {
+    type Output = Result<Slot<T>, Refused>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.key {
+            None => self.begin(context),
+            Some(key) => self.look(key, context),
+        }
+    }
+}
+
+impl<T: Vacate> Taking<'_, T> {
+    /// Takes a slot, or becomes a waiter.
+    fn begin(&mut self, context: &mut Context<'_>) -> Poll<Result<Slot<T>, Refused>> {
+        let mut state = self.slots.0.lock();
+        if state.closed {
+            return Poll::Ready(Err(Refused::Closed));
+        }
+        if let Some(value) = state.take() {
+            state.served += 1;
+            drop(state);
+            return Poll::Ready(Ok(self.slots.slot(value)));
+        }
+        self.key = Some(state.waiters.push_back(Waiter {
+            deadline: self.deadline,
+            fate: Fate::Waits(context.waker().clone()),
+        }));
+        let timer = if self.deadline.is_some() && !state.timer.armed {
+            state.timer.armed = true;
+            state.timer.task.clone()
+        } else {
+            None
+        };
+        drop(state);
+        if let Some(timer) = timer {
+            timer.wake();
+        }
+        Poll::Pending
+    }
+
+    /// Looks what became of the wait.
+    fn look(&mut self, key: usize, context: &mut Context<'_>) -> Poll<Result<Slot<T>, Refused>> {
+        let mut state = self.slots.0.lock();
+        if let Some(Waiter {
+            fate: Fate::Waits(waker),
+            ..
+        }) = state.waiters.get_mut(key)
+        {
+            // The old one is dropped outside of the lock: it may be the last that knows its task.
+            let old = (!waker.will_wake(context.waker()))
+                .then(|| std::mem::replace(waker, context.waker().clone()));
+            drop(state);
+            drop(old);
+            return Poll::Pending;
+        }
+        let waiter = state.waiters.remove(key);
+        if matches!(
+            &waiter,
+            Some(Waiter {
+                fate: Fate::Handed(_),
+                ..
+            })
+        ) {
+            state.served += 1;
+        }
+        drop(state);
+        self.key = None;
+        Poll::Ready(match waiter.map(|waiter| waiter.fate) {
+            Some(Fate::Handed(value)) => Ok(self.slots.slot(value)),
+            Some(Fate::Refused(why)) => Err(why),
+            Some(Fate::Waits(_)) | None => {
+                unreachable!("its entry stays until here, and was looked at")
+            }
+        })
+    }
+}
+
+impl<T: Vacate> Drop for Taking<'_, T> {
+    fn drop(&mut self) {
+        let Some(key) = self.key.take() else { return };
+        let waiter = self.slots.0.lock().waiters.remove(key);
+        if let Some(Fate::Handed(value)) = waiter.map(|waiter| waiter.fate) {
+            drop(self.slots.slot(value));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! actix-web: extractors, and the middleware that ends the transactions of a request.
+
+use std::convert::identity;
+use std::future::{Ready, ready};
+
+use actix_web::body::EitherBody;
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use futures_core::future::{BoxFuture, LocalBoxFuture};
+
+use super::answer::{Answer, commits};
+use super::extract::{self, Asked, EngineName, Extract, Named};
+use super::{RequestTransaction, RequestTransactions};
+use crate::backend::Backend;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::finder::Scope;
+use crate::pool::Checkout;
+
+const MIDDLEWARE: &str = ".wrap(poolhouse::actix_web::request_transactions())";
+const GIVEN: &str = "hand it on with `.app_data(db.clone())`, or make `request_transactions()` before `HttpServer::new` and \
+                     wrap with a clone of it";
+
+/// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
+/// otherwise.
+///
+/// ```no_run
+/// # use actix_web::{App, HttpResponse, HttpServer, web};
+/// # use poolhouse::RequestTransaction;
+/// # use sqlx::Sqlite;
+/// async fn add(mut tx: RequestTransaction<Sqlite>) -> Result<HttpResponse, poolhouse::Error> {
+///     sqlx::query("INSERT INTO band (name) VALUES ('Rustaceans')").execute(&mut tx).await?;
+///     Ok(HttpResponse::Created().finish())
+/// }
+///
+/// # let _ =
+/// # {
+/// let transactions = poolhouse::actix_web::request_transactions();
+/// HttpServer::new(move || App::new().wrap(transactions.clone()).route("/bands", web::post().to(add)))
+///     .h1_allow_half_closed(false)
+/// # };
+/// ```
+///
+/// Make it outside of the closure: actix-web calls that on threads with a runtime each, where no engine is known but those
+/// that `main` has for the whole process, and the middleware remembers where it was made. An extractor without the
+/// middleware finds the engine that the application has as data (`.app_data(db.clone())`).
+///
+/// actix-web lets a handler run to its end when the client hangs up, unless the server has
+/// `h1_allow_half_closed(false)`.
+pub fn request_transactions() -> RequestTransactionsTransform {
+    RequestTransactionsTransform {
+        home: Scope::current(),
+    }
+}
+
+/// See [`request_transactions`].
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsTransform {
+    home: Scope,
+}
+
+/// See [`request_transactions`].
+#[derive(Debug)]
+pub struct RequestTransactionsService<S> {
+    inner: S,
+    home: Scope,
+}
+
+/// What the middleware leaves in the request.
+#[derive(Clone)]
+struct OfRequest {
+    transactions: RequestTransactions,
+    home: Scope,
+}
+
+impl<S, B> Transform<S, ServiceRequest> for RequestTransactionsTransform
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Transform = RequestTransactionsService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, inner: S) -> Self::Future {
+        let home = self.home;
+        ready(Ok(RequestTransactionsService { inner, home }))
+    }
+}
+
+impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
+
+    forward_ready!(inner);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        // The middleware outside of this one ends them.
+        let nested = request.extensions().get::<OfRequest>().is_some();
+        if nested {
+            let response = self.inner.call(request);
+            return Box::pin(async move { Ok(response.await?.map_into_left_body()) });
+        }
+        let of_request = OfRequest {
+            transactions: RequestTransactions::new(),
+            home: self.home,
+        };
+        let transactions = of_request.transactions.clone();
+        request.extensions_mut().insert(of_request);
+        let response = self.inner.call(request);
+        Box::pin(async move {
+            let good = |response: &Result<ServiceResponse<B>, _>| {
+                let response = response.as_ref();
+                response.is_ok_and(|response| commits(response.status().as_u16()))
+            };
+            let (response, ended) = transactions.serve_keeping(response, good).await;
+            let response = response?;
+            Ok(match ended {
+                Ok(()) => response.map_into_left_body(),
+                Err(error) => {
+                    let (request, _) = response.into_parts();
+                    let response = error.error_response().map_into_right_body();
+                    ServiceResponse::new(request, response)
+                }
+            })
+        })
+    }
+}
+
+fn extract<T: Extract>(request: &HttpRequest, name: &str) -> BoxFuture<'static, Result<T, Error>> {
+    let of_request = request.extensions().get::<OfRequest>().cloned();
+    let given = request.app_data::<Engine<T::Database>>();
+    let home = of_request.as_ref().map(|it| it.home);
+    match extract::engine(name, given, home, GIVEN) {
+        Ok(engine) => {
+            let route = request.match_pattern();
+            let route = route.as_deref().unwrap_or_else(|| request.path());
+            let asked = Asked {
+                request: format!("{} {route}", request.method()),
+                transactions: of_request.map(|it| it.transactions),
+                layer: MIDDLEWARE,
+            };
+            T::extract(engine, asked)
+        }
+        Err(error) => Box::pin(ready(Err(error))),
+    }
+}
+
+macro_rules! extractor {
+    ($([$($generic:tt)*] $on:ty, $what:ty, $name:expr, $make:expr;)*) => {$(
+        impl<$($generic)*> FromRequest for $on {
+            type Error = Error;
+            type Future = BoxFuture<'static, Result<Self, Error>>;
+
+            fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+                let extracted = extract::<$what>(request, &$name);
+                Box::pin(async move { extracted.await.map($make) })
+            }
+        }
+    )*};
+}
+
+extractor! {
+    [DB: Backend] Engine<DB>, Self, extract::default_name(), identity;
+    [DB: Backend] Checkout<DB>, Self, extract::default_name(), identity;
+    [DB: Backend] RequestTransaction<DB>, Self, extract::default_name(), identity;
+    [N: EngineName, T: Extract] Named<N, T>, T, N::NAME, Named::new;
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        let status = Answer::to(self).status;
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The status of its [`Answer`], and nothing of the error, which is logged.
+    fn error_response(&self) -> HttpResponse {
+        let answer = Answer::log(self);
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some(seconds) = answer.retry_after() {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        response.body(answer.text())
+    }
+}

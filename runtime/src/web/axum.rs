@@ -1,0 +1,178 @@
+//! axum: extractors, and the layer that ends the transactions of a request.
+//!
+//! On `axum-core`, so they serve every framework that takes its extractors and tower's layers.
+
+use std::task::{Context, Poll};
+
+use axum_core::extract::FromRequestParts;
+use axum_core::response::{IntoResponse, Response};
+use futures_core::future::BoxFuture;
+use http::header::RETRY_AFTER;
+use http::request::Parts;
+use http::{HeaderValue, Request, StatusCode};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::answer::{Answer, commits};
+use super::extract::{self, Asked, EngineName, Extract, Named};
+use super::{RequestTransaction, RequestTransactions};
+use crate::backend::Backend;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::finder::Scope;
+use crate::pool::Checkout;
+
+const LAYER: &str = ".layer(poolhouse::axum::request_transactions())";
+const GIVEN: &str = "hand it on with `.layer(Extension(db.clone()))`";
+
+/// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
+/// otherwise. A response with a header `grpc-status` other than 0 is none that commits.
+///
+/// The request's extensions have its [`RequestTransactions`], for handlers that are no axum handlers, such as tonic's.
+///
+/// ```no_run
+/// # use axum::{Router, http::StatusCode, routing::post};
+/// # use poolhouse::RequestTransaction;
+/// # use sqlx::Sqlite;
+/// async fn add(mut tx: RequestTransaction<Sqlite>) -> Result<StatusCode, poolhouse::Error> {
+///     sqlx::query("INSERT INTO band (name) VALUES ('Rustaceans')").execute(&mut tx).await?;
+///     Ok(StatusCode::CREATED)
+/// }
+///
+/// # let _: Router =
+/// Router::new().route("/bands", post(add)).layer(poolhouse::axum::request_transactions())
+/// # ;
+/// ```
+///
+/// Layers outside of it see its response, and the future of a layer outside that gives up, such as a timeout, drops it:
+/// that rolls back, or leaves open what became of a commit under way.
+pub fn request_transactions() -> RequestTransactionsLayer {
+    RequestTransactionsLayer {
+        home: Scope::current(),
+    }
+}
+
+/// See [`request_transactions`].
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsLayer {
+    home: Scope,
+}
+
+/// See [`request_transactions`].
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsService<S> {
+    inner: S,
+    home: Scope,
+}
+
+/// Where the layer was made, left in the request beside its [`RequestTransactions`].
+#[derive(Clone, Copy)]
+struct Home(Scope);
+
+impl<S> Layer<S> for RequestTransactionsLayer {
+    type Service = RequestTransactionsService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let home = self.home;
+        RequestTransactionsService { inner, home }
+    }
+}
+
+impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
+where
+    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let extensions = request.extensions_mut();
+        // The layer outside of this one ends them.
+        let nested = extensions.get::<RequestTransactions>().is_some();
+        let transactions = RequestTransactions::new();
+        if !nested {
+            extensions.insert(transactions.clone());
+            extensions.insert(Home(self.home));
+        }
+        let response = self.inner.call(request);
+        let response = async move { response.await.map(IntoResponse::into_response) };
+        if nested {
+            return Box::pin(response);
+        }
+        Box::pin(async move {
+            let good =
+                |response: &Result<Response, S::Error>| response.as_ref().is_ok_and(succeeds);
+            match transactions.serve(response, good).await {
+                Ok(response) => response,
+                Err(error) => Ok(error.into_response()),
+            }
+        })
+    }
+}
+
+fn succeeds(response: &Response) -> bool {
+    let grpc_failed = response
+        .headers()
+        .get("grpc-status")
+        .is_some_and(|status| status != "0");
+    commits(response.status().as_u16()) && !grpc_failed
+}
+
+fn extract<T: Extract>(parts: &Parts, name: &str) -> BoxFuture<'static, Result<T, Error>> {
+    let home = parts.extensions.get::<Home>().map(|home| home.0);
+    let given = parts.extensions.get::<Engine<T::Database>>();
+    match extract::engine(name, given, home, GIVEN) {
+        Ok(engine) => {
+            let asked = Asked {
+                request: format!("{} {}", parts.method, parts.uri.path()),
+                transactions: parts.extensions.get().cloned(),
+                layer: LAYER,
+            };
+            T::extract(engine, asked)
+        }
+        Err(error) => Box::pin(std::future::ready(Err(error))),
+    }
+}
+
+macro_rules! extractor {
+    ($([$($generic:tt)*] $on:ty, $what:ty, $name:expr, $make:expr;)*) => {$(
+        impl<S: Send + Sync, $($generic)*> FromRequestParts<S> for $on {
+            type Rejection = Error;
+
+            fn from_request_parts(
+                parts: &mut Parts,
+                _: &S,
+            ) -> impl Future<Output = Result<Self, Error>> + Send {
+                let extracted = extract::<$what>(parts, &$name);
+                async move { extracted.await.map($make) }
+            }
+        }
+    )*};
+}
+
+extractor! {
+    [DB: Backend] Engine<DB>, Self, extract::default_name(), std::convert::identity;
+    [DB: Backend] Checkout<DB>, Self, extract::default_name(), std::convert::identity;
+    [DB: Backend] RequestTransaction<DB>, Self, extract::default_name(), std::convert::identity;
+    [N: EngineName, T: Extract] Named<N, T>, T, N::NAME, Named::new;
+}
+
+impl IntoResponse for Error {
+    /// The status of its [`Answer`], and nothing of the error, which is logged.
+    fn into_response(self) -> Response {
+        let answer = Answer::log(&self);
+        let status =
+            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, answer.text()).into_response();
+        if let Some(seconds) = answer.retry_after() {
+            let seconds = HeaderValue::from(seconds);
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+}

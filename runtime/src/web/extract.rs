@@ -1,0 +1,171 @@
+//! What a handler can ask for, and of which engine, for every framework.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use futures_core::future::BoxFuture;
+
+use super::{RequestTransaction, RequestTransactions};
+use crate::backend::Backend;
+use crate::engine::Engine;
+use crate::error::{Error, UsageError};
+use crate::finder::{self, Scope};
+use crate::pool::{Checkout, Holder};
+use crate::settings::Settings;
+
+/// The name of an engine, as a type: for [`Named`].
+///
+/// ```
+/// struct Reports;
+///
+/// impl poolhouse::EngineName for Reports {
+///     const NAME: &'static str = "reports";
+/// }
+/// ```
+pub trait EngineName: 'static {
+    /// The name, as in `#[pool(engine = "reports")]` or `[engines.reports]`.
+    const NAME: &'static str;
+}
+
+/// Asks for something of the engine `N` instead of the engine `default`: `Named<Reports, PgEngine>`,
+/// `Named<Reports, RequestTransaction<Postgres>>`, `Named<Reports, Checkout<Postgres>>`.
+///
+/// It dereferences to what was asked for, which [`into_inner`](Self::into_inner) gives.
+pub struct Named<N, T> {
+    value: T,
+    name: PhantomData<fn() -> N>,
+}
+
+impl<N, T> Named<N, T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            value,
+            name: PhantomData,
+        }
+    }
+
+    /// What was asked for.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+impl<N, T> Deref for Named<N, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<N, T> DerefMut for Named<N, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<N: EngineName, T: fmt::Debug> fmt::Debug for Named<N, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple(N::NAME).field(&self.value).finish()
+    }
+}
+
+/// What a handler can ask for: [`Engine`], [`Checkout`], [`RequestTransaction`]. Sealed.
+pub trait Extract: sealed::Sealed + Send + Sized + 'static {
+    /// The database that it is of.
+    type Database: Backend;
+
+    #[doc(hidden)]
+    #[allow(
+        private_interfaces,
+        reason = "the trait is sealed: what its hidden method takes is for this crate alone"
+    )]
+    fn extract(
+        engine: Engine<Self::Database>,
+        asked: Asked,
+    ) -> BoxFuture<'static, Result<Self, Error>>;
+}
+
+mod sealed {
+    use super::{Backend, Checkout, Engine, RequestTransaction};
+
+    pub trait Sealed {}
+    impl<DB: Backend> Sealed for Engine<DB> {}
+    impl<DB: Backend> Sealed for Checkout<DB> {}
+    impl<DB: Backend> Sealed for RequestTransaction<DB> {}
+}
+
+/// A request, as far as an extractor must know it.
+pub(crate) struct Asked {
+    /// The method and the route.
+    pub(crate) request: String,
+    /// `None` when the application has no layer for them.
+    pub(crate) transactions: Option<RequestTransactions>,
+    /// The line of code that adds the layer.
+    pub(crate) layer: &'static str,
+}
+
+#[allow(private_interfaces, reason = "as in the trait")]
+impl<DB: Backend> Extract for Engine<DB> {
+    type Database = DB;
+
+    fn extract(engine: Engine<DB>, _: Asked) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(async move { Ok(engine) })
+    }
+}
+
+#[allow(private_interfaces, reason = "as in the trait")]
+impl<DB: Backend> Extract for Checkout<DB> {
+    type Database = DB;
+
+    fn extract(engine: Engine<DB>, asked: Asked) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(async move {
+            let holder = Holder::Request(asked.request.into());
+            Ok(engine.checkout(holder).await?)
+        })
+    }
+}
+
+#[allow(private_interfaces, reason = "as in the trait")]
+impl<DB: Backend> Extract for RequestTransaction<DB> {
+    type Database = DB;
+
+    fn extract(engine: Engine<DB>, asked: Asked) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(async move {
+            let Some(transactions) = asked.transactions else {
+                return Err(UsageError::NoRequestTransactions {
+                    engine: engine.name().to_owned(),
+                    line: asked.layer,
+                }
+                .into());
+            };
+            Ok(transactions.of(&engine, &asked.request)?)
+        })
+    }
+}
+
+/// The name of the engine where a handler gives none.
+pub(crate) fn default_name() -> String {
+    Settings::new().engine_name()
+}
+
+/// The engine of this name: the one that the application was given, or else the one that is known to the current
+/// runtime, where the layer was made, or to the process. Never a new one: in a test it would be on another database.
+///
+/// `line` is how this framework is given an engine.
+pub(crate) fn engine<DB: Backend>(
+    name: &str,
+    given: Option<&Engine<DB>>,
+    home: Option<Scope>,
+    line: &'static str,
+) -> Result<Engine<DB>, Error> {
+    if let Some(engine) = given.filter(|engine| engine.name() == name) {
+        return Ok(engine.clone());
+    }
+    let known = finder::find_known(name, home)?;
+    known.ok_or_else(|| {
+        let engine = name.to_owned();
+        UsageError::NoEngine { engine, line }.into()
+    })
+}

@@ -1,0 +1,23 @@
+//! What handlers of web frameworks ask for: an engine, a checkout, or the transaction of the request.
+//!
+//! The features `axum`, `actix-web` and `rocket` make [`Engine`](crate::Engine), [`Checkout`](crate::Checkout),
+//! [`RequestTransaction`] and [`Named`] extractors (Rocket: request guards), and [`Error`] a response. Each has a
+//! function `request_transactions()`, the layer, middleware or fairing that ends the transactions of a request. What is
+//! here serves a middleware for another framework: [`RequestTransactions`], and [`Answer`] for errors.
+
+#[cfg(feature = "actix-web")]
+pub mod actix_web;
+mod answer;
+#[cfg(feature = "axum")]
+pub mod axum;
+mod extract;
+#[cfg(feature = "rocket")]
+pub mod rocket;
+
+pub use self::answer::Answer;
+pub use self::extract::{EngineName, Extract, Named};
+pub use crate::engine::{
+    RequestSession, RequestTransaction, RequestTransactions, TransactionGuard,
+};
+#[cfg(doc)]
+use crate::error::Error;

@@ -1,0 +1,216 @@
+//! Rocket: request guards, and the fairing that ends the transactions of a request.
+
+use std::convert::identity;
+use std::io::Cursor;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use rocket::fairing::{Fairing, Info, Kind};
+use rocket::http::Status;
+use rocket::outcome::Outcome;
+use rocket::request::{FromRequest, Outcome as Guarded};
+use rocket::response::{self, Responder};
+use rocket::{Data, Request, Response};
+
+use super::answer::{Answer, commits};
+use super::extract::{self, Asked, EngineName, Extract, Named};
+use super::{RequestTransaction, RequestTransactions};
+use crate::backend::Backend;
+use crate::engine::Engine;
+use crate::engine::tasks::Served;
+use crate::error::Error;
+use crate::finder::Scope;
+use crate::pool::Checkout;
+
+const FAIRING: &str = ".attach(poolhouse::rocket::request_transactions())";
+const GIVEN: &str = "hand it on with `.manage(db.clone())`";
+const RETRY_AFTER: &str = "Retry-After";
+
+/// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
+/// otherwise, also after a panic. It also adds `Retry-After` where a guard of poolhouse failed, for which Rocket's catchers
+/// have no header.
+///
+/// ```no_run
+/// # use poolhouse::RequestTransaction;
+/// # use rocket::{http::Status, routes};
+/// # use sqlx::Sqlite;
+/// #[rocket::post("/bands")]
+/// async fn add(mut tx: RequestTransaction<Sqlite>) -> Result<Status, poolhouse::Error> {
+///     sqlx::query("INSERT INTO band (name) VALUES ('Rustaceans')").execute(&mut *tx).await?;
+///     Ok(Status::Created)
+/// }
+///
+/// # let _ =
+/// rocket::build().attach(poolhouse::rocket::request_transactions()).mount("/", routes![add])
+/// # ;
+/// ```
+///
+/// Rocket lets a handler run to its end when the client hangs up, and does not tell: what it has written is committed.
+pub fn request_transactions() -> RequestTransactionsFairing {
+    RequestTransactionsFairing {
+        home: Scope::current(),
+    }
+}
+
+/// See [`request_transactions`].
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsFairing {
+    home: Scope,
+}
+
+/// What is kept with a request.
+struct OfRequest {
+    /// From the fairing.
+    attached: Option<(RequestTransactions, Scope)>,
+    /// From the first guard that asked for a transaction.
+    served: Mutex<Option<Served>>,
+    /// What was last answered to an error, and the error's text.
+    failed: OnceLock<(Answer, String)>,
+}
+
+impl OfRequest {
+    fn new(attached: Option<(RequestTransactions, Scope)>) -> Self {
+        Self {
+            attached,
+            served: Mutex::default(),
+            failed: OnceLock::new(),
+        }
+    }
+
+    fn of<'r>(request: &'r Request<'_>) -> &'r Self {
+        request.local_cache(|| Self::new(None))
+    }
+
+    /// The request's transactions, which code that only has the engine finds from now on.
+    fn transactions(&self) -> Option<RequestTransactions> {
+        let (transactions, _) = self.attached.as_ref()?;
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.get_or_insert_with(|| Served::by_this_task(transactions.clone()));
+        Some(transactions.clone())
+    }
+
+    /// The answer to an error, which is logged when it was not before.
+    fn answer(&self, error: &Error) -> Answer {
+        match self.failed.get() {
+            Some((answer, text)) if *text == error.to_string() => *answer,
+            _ => {
+                let answer = Answer::log(error);
+                // Kept is the first: the one that a guard failed with.
+                let _ = self.failed.set((answer, error.to_string()));
+                answer
+            }
+        }
+    }
+}
+
+impl Drop for OfRequest {
+    fn drop(&mut self) {
+        // Of a request that was given up, which has had no response.
+        if let Some((transactions, _)) = &self.attached {
+            transactions.abandon();
+        }
+    }
+}
+
+#[rocket::async_trait]
+impl Fairing for RequestTransactionsFairing {
+    fn info(&self) -> Info {
+        Info {
+            name: "poolhouse: request transactions",
+            kind: Kind::Request | Kind::Response | Kind::Singleton,
+        }
+    }
+
+    async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
+        let attached = Some((RequestTransactions::new(), self.home));
+        request.local_cache(|| OfRequest::new(attached));
+    }
+
+    async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
+        let of_request = OfRequest::of(request);
+        let served = {
+            let mut served = of_request
+                .served
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            served.take()
+        };
+        drop(served);
+        if let Some((transactions, _)) = &of_request.attached
+            && let Err(error) = transactions.end(commits(response.status().code)).await
+        {
+            *response = answer(of_request.answer(&error));
+        }
+        if let Some((failed, _)) = of_request.failed.get()
+            && let Some(seconds) = failed.retry_after()
+            && response.status().code == failed.status
+            && !response.headers().contains(RETRY_AFTER)
+        {
+            response.set_raw_header(RETRY_AFTER, seconds.to_string());
+        }
+    }
+}
+
+fn answer<'r>(answer: Answer) -> Response<'r> {
+    let text = answer.text();
+    let mut response = Response::build();
+    response
+        .status(Status::new(answer.status))
+        .sized_body(text.len(), Cursor::new(text));
+    if let Some(seconds) = answer.retry_after() {
+        response.raw_header(RETRY_AFTER, seconds.to_string());
+    }
+    response.finalize()
+}
+
+async fn extract<T: Extract>(request: &Request<'_>, name: &str) -> Guarded<T, Error> {
+    let of_request = OfRequest::of(request);
+    let home = of_request.attached.as_ref().map(|(_, home)| *home);
+    let given = request.rocket().state::<Engine<T::Database>>();
+    let extracted = match extract::engine(name, given, home, GIVEN) {
+        Ok(engine) => {
+            let route = request.route().map(|route| route.uri.to_string());
+            let route = route.unwrap_or_else(|| request.uri().path().to_string());
+            let asked = Asked {
+                request: format!("{} {route}", request.method()),
+                transactions: of_request.transactions(),
+                layer: FAIRING,
+            };
+            T::extract(engine, asked).await
+        }
+        Err(error) => Err(error),
+    };
+    match extracted {
+        Ok(value) => Outcome::Success(value),
+        Err(error) => {
+            let answer = of_request.answer(&error);
+            Outcome::Error((Status::new(answer.status), error))
+        }
+    }
+}
+
+macro_rules! guard {
+    ($([$($generic:tt)*] $on:ty, $what:ty, $name:expr, $make:expr;)*) => {$(
+        #[rocket::async_trait]
+        impl<'r, $($generic)*> FromRequest<'r> for $on {
+            type Error = Error;
+
+            async fn from_request(request: &'r Request<'_>) -> Guarded<Self, Error> {
+                extract::<$what>(request, &$name).await.map($make)
+            }
+        }
+    )*};
+}
+
+guard! {
+    [DB: Backend] Engine<DB>, Self, extract::default_name(), identity;
+    [DB: Backend] Checkout<DB>, Self, extract::default_name(), identity;
+    [DB: Backend] RequestTransaction<DB>, Self, extract::default_name(), identity;
+    [N: EngineName, T: Extract] Named<N, T>, T, N::NAME, Named::new;
+}
+
+impl<'r> Responder<'r, 'static> for Error {
+    /// The status of its [`Answer`], and nothing of the error, which is logged.
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        Ok(answer(OfRequest::of(request).answer(&self)))
+    }
+}

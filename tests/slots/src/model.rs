@@ -1,0 +1,470 @@
+//! Long random sequences, beside a model that is too simple to be wrong: vectors, no wakers, no keys.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use crate::with_std::slots::{Refused, Slot, Slots, Vacate};
+
+/// A value that tells when it is to be closed. Its close is over when the test says so.
+struct Value {
+    number: u32,
+    closing: Closing,
+}
+
+/// Slots whose value is being closed, and whether that is because it was too many.
+type Closing = Rc<RefCell<Vec<(bool, Slot<Value>)>>>;
+
+impl Vacate for Value {
+    fn vacate(self, slot: Slot<Self>) {
+        self.closing.borrow_mut().push((true, slot));
+    }
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A new task begins to take.
+    Take,
+    TryTake,
+    TryTakeEmpty,
+    /// A task is polled again, woken or not.
+    Poll(prop::sample::Index),
+    /// A task goes away.
+    Cancel(prop::sample::Index),
+    /// A slot comes back with a value, or empty.
+    Return(prop::sample::Index, bool),
+    /// A close of a value is over.
+    Closed(prop::sample::Index),
+    Resize(usize),
+    TakeIdle(u32),
+    /// A second passes, and the timer looks.
+    Expire,
+    Close,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let any_index = any::<prop::sample::Index>;
+    prop_oneof![
+        12 => Just(Step::Take),
+        2 => Just(Step::TryTake),
+        1 => Just(Step::TryTakeEmpty),
+        8 => any_index().prop_map(Step::Poll),
+        3 => any_index().prop_map(Step::Cancel),
+        12 => (any_index(), any::<bool>()).prop_map(|(index, full)| Step::Return(index, full)),
+        3 => any_index().prop_map(Step::Closed),
+        2 => (0_usize..6).prop_map(Step::Resize),
+        1 => (0_u32..3).prop_map(Step::TakeIdle),
+        1 => Just(Step::Expire),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    (
+        prop::collection::vec(step(), 0..300),
+        any::<bool>(),
+        prop::collection::vec(step(), 0..30),
+    )
+        .prop_map(|(mut steps, close, after)| {
+            if close {
+                steps.push(Step::Close);
+                steps.extend(after);
+            }
+            steps
+        })
+}
+
+/// What the model says of a waiting task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Waits,
+    Handed(Option<u32>),
+    Refused(Refused),
+}
+
+#[derive(Default)]
+struct Model {
+    max: usize,
+    /// Slots out or handed, those of values that are being closed included.
+    taken: usize,
+    leaving: usize,
+    idle: Vec<u32>,
+    order: VecDeque<usize>,
+    fates: BTreeMap<usize, (u64, Fate)>,
+    closed: bool,
+}
+
+impl Model {
+    fn size(&self) -> usize {
+        self.taken + self.idle.len()
+    }
+
+    fn take(&mut self) -> Option<Option<u32>> {
+        if self.closed || !self.order.is_empty() {
+            return None;
+        }
+        if let Some(value) = self.idle.pop() {
+            self.taken += 1;
+            return Some(Some(value));
+        }
+        (self.size() < self.max).then(|| {
+            self.taken += 1;
+            None
+        })
+    }
+
+    /// Whether the value is to be closed.
+    fn give_back(&mut self, value: Option<u32>) -> bool {
+        if value.is_none() {
+            self.taken -= 1;
+            self.serve();
+            return false;
+        }
+        if self.closed || self.size() - self.leaving > self.max {
+            self.leaving += 1;
+            return true;
+        }
+        if let Some(first) = self.order.pop_front() {
+            self.fates.get_mut(&first).expect("it waits").1 = Fate::Handed(value);
+        } else {
+            self.taken -= 1;
+            self.idle.extend(value);
+        }
+        false
+    }
+
+    /// Free slots go to those that wait.
+    fn serve(&mut self) {
+        while self.size() < self.max
+            && let Some(first) = self.order.pop_front()
+        {
+            self.taken += 1;
+            self.fates.get_mut(&first).expect("it waits").1 = Fate::Handed(None);
+        }
+    }
+}
+
+struct Task {
+    number: usize,
+    future: Pin<Box<dyn Future<Output = Result<Slot<Value>, Refused>>>>,
+    wakes: Arc<Wakes>,
+}
+
+struct Both {
+    slots: &'static Slots<Value>,
+    closing: Closing,
+    out: Vec<Slot<Value>>,
+    tasks: Vec<Task>,
+    model: Model,
+    birth: Instant,
+    seconds: u64,
+    next_task: usize,
+    next_value: u32,
+    /// The most that were ever allowed since the last time that no more than `max` were there.
+    allowed: usize,
+}
+
+const LIMIT: u64 = 3;
+
+impl Both {
+    fn at(&self, second: u64) -> Instant {
+        self.birth + Duration::from_secs(second)
+    }
+
+    /// A slot that was taken: with the value that the model says.
+    fn got(&mut self, mut slot: Slot<Value>, expected: Option<u32>) {
+        assert_eq!(slot.value.as_ref().map(|value| value.number), expected);
+        if slot.value.is_none() {
+            slot.value = Some(Value {
+                number: self.next_value,
+                closing: Rc::clone(&self.closing),
+            });
+            self.next_value += 1;
+        }
+        self.out.push(slot);
+    }
+
+    fn poll(&mut self, index: usize) {
+        let task = &mut self.tasks[index];
+        let waker = Waker::from(Arc::clone(&task.wakes));
+        let polled = task.future.as_mut().poll(&mut Context::from_waker(&waker));
+        let number = task.number;
+        let begins = !self.model.fates.contains_key(&number);
+        if begins {
+            let expected = if self.model.closed {
+                Some(Err(Refused::Closed))
+            } else {
+                self.model.take().map(Ok)
+            };
+            match (polled, expected) {
+                (Poll::Pending, None) => {
+                    self.model.order.push_back(number);
+                    self.model
+                        .fates
+                        .insert(number, (self.seconds + LIMIT, Fate::Waits));
+                }
+                (Poll::Ready(Ok(slot)), Some(Ok(value))) => {
+                    drop(self.tasks.remove(index));
+                    self.got(slot, value);
+                }
+                (Poll::Ready(Err(why)), Some(Err(expected))) => {
+                    assert_eq!(why, expected);
+                    drop(self.tasks.remove(index));
+                }
+                (polled, expected) => {
+                    panic!("{:?} and not {expected:?}", polled.map(|got| got.map(drop)))
+                }
+            }
+            return;
+        }
+        let (_, fate) = self.model.fates[&number];
+        if fate == Fate::Waits {
+            assert!(polled.is_pending());
+            return;
+        }
+        // Once for a slot, and once more if that was taken away again by the close.
+        let wakes = self.tasks[index].wakes.0.load(Relaxed);
+        assert_eq!(wakes, 1, "woken {wakes} times for {fate:?}");
+        self.model.fates.remove(&number);
+        drop(self.tasks.remove(index));
+        match (polled, fate) {
+            (Poll::Ready(Ok(slot)), Fate::Handed(value)) => self.got(slot, value),
+            (Poll::Ready(Err(why)), Fate::Refused(expected)) => assert_eq!(why, expected),
+            (polled, fate) => panic!("{:?} and not {fate:?}", polled.map(|got| got.map(drop))),
+        }
+    }
+
+    fn play(&mut self, step: Step) {
+        match step {
+            Step::Take => {
+                let deadline = self.at(self.seconds + LIMIT);
+                self.tasks.push(Task {
+                    number: self.next_task,
+                    future: Box::pin(self.slots.take(Some(deadline))),
+                    wakes: Arc::default(),
+                });
+                self.next_task += 1;
+                self.poll(self.tasks.len() - 1);
+            }
+            Step::TryTake => {
+                let expected = self.model.take();
+                let got = self.slots.try_take();
+                assert_eq!(got.is_some(), expected.is_some());
+                if let (Some(slot), Some(value)) = (got, expected) {
+                    self.got(slot, value);
+                }
+            }
+            Step::TryTakeEmpty => {
+                let model = &mut self.model;
+                let free = !model.closed && model.order.is_empty() && model.size() < model.max;
+                model.taken += usize::from(free);
+                let got = self.slots.try_take_empty();
+                assert_eq!(got.is_some(), free);
+                if let Some(slot) = got {
+                    self.got(slot, None);
+                }
+            }
+            Step::Poll(index) if !self.tasks.is_empty() => self.poll(index.index(self.tasks.len())),
+            Step::Cancel(index) if !self.tasks.is_empty() => {
+                let task = self.tasks.remove(index.index(self.tasks.len()));
+                self.model.order.retain(|number| *number != task.number);
+                if let Some((_, Fate::Handed(value))) = self.model.fates.remove(&task.number) {
+                    self.model.give_back(value);
+                }
+                drop(task);
+            }
+            Step::Return(index, full) if !self.out.is_empty() => {
+                let mut slot = self.out.swap_remove(index.index(self.out.len()));
+                if !full {
+                    slot.value = None;
+                }
+                let value = slot.value.as_ref().map(|value| value.number);
+                self.model.give_back(value);
+                drop(slot);
+            }
+            Step::Closed(index) if !self.closing.borrow().is_empty() => {
+                let index = index.index(self.closing.borrow().len());
+                let (leaving, slot) = self.closing.borrow_mut().swap_remove(index);
+                self.model.leaving -= usize::from(leaving);
+                self.model.give_back(None);
+                drop(slot);
+            }
+            Step::Resize(max) => {
+                self.allowed = self.allowed.max(max);
+                self.model.max = max;
+                let mut excess = Vec::new();
+                while self.model.size() - self.model.leaving > max && !self.model.idle.is_empty() {
+                    excess.push(self.model.idle.remove(0));
+                    self.model.taken += 1;
+                    self.model.leaving += 1;
+                }
+                self.model.serve();
+                let slots = self.slots.resize(max);
+                self.close_all(slots, &excess, true);
+            }
+            Step::TakeIdle(rest) => {
+                let chosen: Vec<u32> = self
+                    .model
+                    .idle
+                    .extract_if(.., |number| *number % 3 == rest)
+                    .collect();
+                self.model.taken += chosen.len();
+                let slots = self.slots.take_idle(|value| value.number % 3 == rest);
+                self.close_all(slots, &chosen, false);
+            }
+            Step::Expire => {
+                self.seconds += 1;
+                while let Some(first) = self.model.order.front()
+                    && let Some((deadline, fate)) = self.model.fates.get_mut(first)
+                    && *deadline <= self.seconds
+                {
+                    *fate = Fate::Refused(Refused::TimedOut);
+                    self.model.order.pop_front();
+                }
+                self.slots.expire(self.at(self.seconds));
+            }
+            Step::Close => {
+                self.model.closed = true;
+                self.model.order.clear();
+                let mut values = std::mem::take(&mut self.model.idle);
+                self.model.taken += values.len();
+                for (_, fate) in self.model.fates.values_mut() {
+                    match *fate {
+                        Fate::Waits => {}
+                        Fate::Handed(Some(value)) => values.push(value),
+                        Fate::Handed(None) => self.model.taken -= 1,
+                        Fate::Refused(_) => continue,
+                    }
+                    *fate = Fate::Refused(Refused::Closed);
+                }
+                let slots = self.slots.close();
+                values.sort_unstable();
+                self.model.leaving += values.len();
+                self.close_all(slots, &values, true);
+            }
+            _ => {}
+        }
+    }
+
+    /// Values that are to be closed, as the model says.
+    fn close_all(&mut self, slots: Vec<Slot<Value>>, expected: &[u32], leaving: bool) {
+        let mut closing = self.closing.borrow_mut();
+        let mut numbers = Vec::new();
+        for mut slot in slots {
+            let value = slot
+                .value
+                .take()
+                .expect("only slots with values are to be closed");
+            numbers.push(value.number);
+            closing.push((leaving, slot));
+        }
+        if self.model.closed {
+            numbers.sort_unstable();
+        }
+        assert_eq!(numbers, expected);
+    }
+
+    /// The promises, after every step.
+    fn check(&mut self) {
+        let sizes = self.slots.sizes();
+        let model = &self.model;
+        assert_eq!(
+            (sizes.max, sizes.taken, sizes.idle, sizes.waiting),
+            (model.max, model.taken, model.idle.len(), model.order.len())
+        );
+        // What can be counted from outside, whatever the counters say.
+        let handed = model
+            .fates
+            .values()
+            .filter(|(_, fate)| matches!(fate, Fate::Handed(_)))
+            .count();
+        let sessions = self.out.len() + self.closing.borrow().len() + handed + sizes.idle;
+        assert_eq!(sessions, sizes.taken + sizes.idle);
+        // Nothing is closed while there is room for it.
+        let too_many = self
+            .closing
+            .borrow()
+            .iter()
+            .filter(|(leaving, _)| *leaving)
+            .count();
+        assert_eq!(too_many, model.leaving);
+        assert!(
+            sessions <= self.allowed,
+            "{sessions} sessions, {} allowed",
+            self.allowed
+        );
+        if sessions <= sizes.max {
+            self.allowed = sizes.max;
+        }
+        assert!(
+            sizes.waiting == 0 || (sizes.idle == 0 && sizes.taken >= sizes.max),
+            "somebody waits for nothing: {sizes:?}"
+        );
+        let mut context = Context::from_waker(Waker::noop());
+        let deadline = match self.slots.poll_deadline(&mut context) {
+            Poll::Ready(None) => {
+                assert!(model.closed);
+                return;
+            }
+            Poll::Ready(deadline) => deadline,
+            Poll::Pending => None,
+        };
+        let first = model
+            .order
+            .front()
+            .map(|first| self.at(model.fates[first].0));
+        assert_eq!(deadline, first);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_is_as_the_model_says(max in 0_usize..6, steps in steps()) {
+        // For tasks that borrow them; the test forgets a few bytes.
+        let slots: &'static Slots<Value> = Box::leak(Box::new(Slots::new(max)));
+        let mut both = Both {
+            slots,
+            closing: Rc::default(),
+            out: Vec::new(),
+            tasks: Vec::new(),
+            model: Model { max, ..Model::default() },
+            birth: Instant::now(),
+            seconds: 0,
+            next_task: 0,
+            next_value: 0,
+            allowed: max,
+        };
+        for step in steps {
+            both.play(step);
+            both.check();
+        }
+        // Nothing is lost: when all is given back, all of `max` can be had at once.
+        both.tasks.clear();
+        both.out.clear();
+        loop {
+            let Some((_, slot)) = both.closing.borrow_mut().pop() else { break };
+            drop(slot);
+        }
+        let all: Vec<_> = std::iter::from_fn(|| slots.try_take()).collect();
+        prop_assert_eq!(all.len(), if slots.is_closed() { 0 } else { slots.sizes().max });
+        both.closing.borrow_mut().clear();
+    }
+}

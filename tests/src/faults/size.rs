@@ -1,0 +1,160 @@
+//! The number of sessions: never above the newest `max_size`, however it changes.
+
+use std::num::NonZeroU32;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use futures_util::future::{join_all, try_join_all};
+use poolhouse::{Engine, Settings, engine_finder_with};
+
+use super::{bounded, cancel::never_above, ground, start::allow};
+use crate::{Ground, Options, Subject, eventually, steps::up_to};
+
+fn size(number: u32) -> anyhow::Result<NonZeroU32> {
+    NonZeroU32::new(number).context("zero")
+}
+
+fn engine_of<S: Subject>(pool: &S) -> anyhow::Result<&Engine<S::Db>> {
+    pool.engine().context("this pool has no engine")
+}
+
+/// Exactly so many checkouts can be had at the same time, and the server counts as many sessions.
+async fn has<S: Subject>(pool: &S, ground: &Ground, number: usize) -> anyhow::Result<()> {
+    let checkouts = bounded(
+        "all checkouts",
+        try_join_all((0..number).map(|_| pool.acquire())),
+    )
+    .await??;
+    let more = up_to(1, pool.acquire()).await;
+    ensure!(more.is_none(), "more than {number}");
+    if let Ground::Server(database) = ground {
+        let what = format!("{number} sessions");
+        database
+            .sessions_become(&what, |sessions| sessions.len() == number)
+            .await?;
+    }
+    drop(checkouts);
+    Ok(())
+}
+
+/// 31: `resize` down and up while few connections are open, and a hundred times under load.
+pub async fn resized_down_and_up<S: Subject>() -> anyhow::Result<()> {
+    let ground = Arc::new(ground!(S, "resized"));
+    let pool = S::start(Options {
+        max_size: 10,
+        ..Options::new(ground.url())
+    })
+    .await?;
+    let engine = engine_of(&pool)?;
+    // One of ten is open.
+    for number in [2, 10, 1, 3] {
+        engine.resize(size(number)?)?;
+        has(&pool, &ground, number as usize).await?;
+        ensure!(
+            engine.status().max == number as usize,
+            "{}",
+            engine.status()
+        );
+    }
+
+    engine.resize(size(8)?)?;
+    let over = Arc::new(AtomicBool::new(false));
+    let watch = tokio::spawn(never_above(Arc::clone(&ground), 8, Arc::clone(&over)));
+    let workers = (0..24).map(|_| {
+        let (pool, over) = (pool.clone(), Arc::clone(&over));
+        tokio::spawn(async move {
+            while !over.load(Relaxed) {
+                pool.execute("SELECT 1").await?;
+            }
+            anyhow::Ok(())
+        })
+    });
+    let workers: Vec<_> = workers.collect();
+    for round in 0..100 {
+        engine.resize(size([4, 8, 1, 7][round % 4])?)?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    over.store(true, Relaxed);
+    for worker in bounded("the workers", join_all(workers)).await? {
+        worker??;
+    }
+    watch.await??;
+    engine.resize(size(6)?)?;
+    has(&pool, &ground, 6).await?;
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    ground.closed_in_good_order().await
+}
+
+/// 32: `resize` below `min_size`. Nothing is opened and closed for ever.
+pub async fn resized_below_min_size<S: Subject>() -> anyhow::Result<()> {
+    let ground = ground!(S, "below");
+    // The idle timeout sets the keeper's pace: two rounds a second.
+    let settings = Settings::new()
+        .engine("below")
+        .url(ground.url())
+        .max_size(6)
+        .min_size(5)
+        .idle_timeout("1s");
+    let engine: Engine<S::Db> = engine_finder_with(&settings)?;
+    engine.start_connection_pool().await?;
+    engine.resize(size(2)?)?;
+    eventually("two are left", async || {
+        let status = engine.status();
+        ensure!(status.size == 2, "{status}");
+        Ok(())
+    })
+    .await?;
+    let before = engine.status();
+    // Several rounds of the keeper.
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let status = engine.status();
+        ensure!(
+            status.size <= 2 && status.opened == before.opened,
+            "{status:?}"
+        );
+    }
+    let report = engine.close_connection_pool().await;
+    ensure!(report.is_clean(), "{report}");
+    ground.closed_in_good_order().await
+}
+
+/// 51: `evict` where the server has room for `max_size` sessions and none besides. No connect is refused.
+pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
+    const MAX_SIZE: u32 = 4;
+    let ground = ground!(S, "evicted");
+    let database = ground.database()?;
+    allow(database, MAX_SIZE).await?;
+    let pool = S::start(Options {
+        max_size: MAX_SIZE,
+        acquire_timeout: Duration::from_secs(5),
+        ..Options::new(ground.url())
+    })
+    .await?;
+    let engine = engine_of(&pool)?;
+    for round in 0..30 {
+        engine.evict();
+        // All at once, so that every slot is wanted while its connection says goodbye.
+        let queries = (0..2 * MAX_SIZE).map(|_| pool.execute("SELECT 1"));
+        bounded("the queries", try_join_all(queries))
+            .await?
+            .with_context(|| format!("after {round} rounds"))?;
+    }
+    let status = engine.status();
+    ensure!(status.timed_out == 0 && status.broken == 0, "{status:?}");
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    // The log of the server has the name of the user, which is that of this case alone. Whether a goodbye is over at the
+    // server no driver tells; on a busy machine one of the 120 may take longer than a slot waits, and is tried again.
+    let refused = database
+        .server()
+        .log()?
+        .lines_with(&["too many", database.name()])?;
+    ensure!(refused.len() < 6, "{refused:?}");
+    ground.closed_in_good_order().await
+}

@@ -58,6 +58,8 @@ pub(crate) struct Record {
     hold: Mutex<Option<Hold>>,
     /// Whether a statement of this checkout began or may have begun a transaction behind the driver's back.
     transaction_control: AtomicBool,
+    #[cfg(feature = "testing")]
+    pub(super) recorder: super::recording::Recorder,
     /// `None` outside the registry, where nothing is counted.
     meters: Option<Meters>,
     /// What is to last as long as a test that rolls back.
@@ -102,6 +104,8 @@ impl Record {
         if let Some(test) = &self.test {
             test.note(sql.as_str());
         }
+        #[cfg(feature = "testing")]
+        self.recorder.note(sql, self.place());
         let mut hold = self.lock();
         let Some(hold) = &mut *hold else {
             return;
@@ -118,6 +122,15 @@ impl Record {
             .as_ref()
             .map(|hold| hold.controls)
             .unwrap_or_default()
+    }
+
+    /// Where the code is that took the checkout.
+    #[cfg(feature = "testing")]
+    pub(super) fn place(&self) -> Option<&'static Location<'static>> {
+        match self.lock().as_ref()?.by {
+            Holder::Code(place) => Some(place),
+            _ => None,
+        }
     }
 
     pub(crate) fn saw_transaction_control(&self) -> bool {
@@ -144,6 +157,8 @@ impl Record {
             session,
             hold: Mutex::new(None),
             transaction_control: AtomicBool::new(false),
+            #[cfg(feature = "testing")]
+            recorder: super::recording::Recorder::default(),
             meters,
             test,
             _token: token,

@@ -13,6 +13,7 @@
 //! | `cockroach`, `sqlite` | test servers without locks: a cluster, and a folder |
 //! | `retention` | which database is kept (`POOLHOUSE_KEEP`), and for how long anything stays |
 //! | `inventory` | what is on a server, for people |
+//! | `cancel` | a future that is cancelled at each of its await points |
 //! | `background` | the runtime that outlives every test |
 //! | `ephemeral` | private servers, where no URL names one |
 //!
@@ -44,6 +45,7 @@
 //! them stays.
 
 mod background;
+mod cancel;
 #[cfg(feature = "postgres")]
 mod cockroach;
 #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
@@ -69,9 +71,13 @@ mod test_server;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod url;
 
+pub use self::cancel::{Cancelled, Completed, cancel_everywhere};
 pub use self::fixtures::Seeded;
 pub(crate) use self::fixtures::seed;
 pub use self::inventory::{TestDatabase, TestDatabaseState, remove_test_databases, test_databases};
 pub(crate) use self::isolated::Isolated;
 pub(crate) use self::kinds::url_of_test;
+#[doc(hidden)]
 pub use self::test::Test;
+pub use crate::engine::Recorded;
+pub use crate::pool::{End, Statement};

@@ -3,6 +3,8 @@
 //! They run on private servers of the feature `ephemeral`, unless `POOLHOUSE_TESTING_POSTGRES_URL` and
 //! `POOLHOUSE_TESTING_MYSQL_URL` name others. Those that look into a server or count what is on it start one themselves.
 
+#[path = "../asked/mod.rs"]
+mod asked;
 mod chapter;
 mod cockroach;
 mod drivers;
@@ -18,4 +20,6 @@ mod restarts;
 mod rollback;
 mod scenarios;
 mod sqlite;
+#[path = "../torture/mod.rs"]
+mod torture;
 mod used_again;

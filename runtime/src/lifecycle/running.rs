@@ -91,7 +91,7 @@ impl RunningEngines {
     async fn start_engines(&mut self) -> Result<(), Error> {
         // `main`'s engine is the one that the process knows, if it was looked up before there was a runtime.
         let scopes = [self.scope, Scope::Process];
-        let scopes = &scopes[..1 + usize::from(self.plan.for_process)];
+        let scopes = &scopes[..=usize::from(self.plan.for_process)];
         for planned in &self.plan.engines {
             let settings = &planned.settings;
             let build = || (planned.build)(Arc::clone(settings));

@@ -43,8 +43,11 @@ impl<DB: Backend> Own<DB> {
             Err(Refused::Closed) => return Err(AcquireError::closed(self.settings())),
             Err(Refused::TimedOut) => return Err(self.timed_out(None)),
         };
-        let is_fresh = |connection: &Box<Connection<DB>>| connection.is_fresh(now);
-        if slot.value.as_ref().is_some_and(is_fresh) {
+        if slot
+            .value
+            .as_ref()
+            .is_some_and(|connection| connection.is_fresh(now))
+        {
             return Ok(Checkout::of_pool(slot, holder, now));
         }
         // Boxed: opening a connection needs room, and the others are not to carry it along.

@@ -301,6 +301,10 @@ impl<T> State<T> {
     }
 
     /// Takes a free slot. The outer `None` when there is none: while somebody waits, nothing is idle and no slot is free.
+    #[allow(
+        clippy::option_option,
+        reason = "a slot there is, and a value in it: two questions"
+    )]
     fn take(&mut self) -> Option<Option<T>> {
         if self.closed {
             return None;

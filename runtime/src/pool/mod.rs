@@ -56,9 +56,9 @@ mod sync;
 
 pub use self::checkout::Checkout;
 pub(crate) use self::connecting::Connector;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::connecting::open_for;
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::connecting::{Asked, Lent};
 pub(crate) use self::handle::Pool;
 #[cfg(feature = "testing")]

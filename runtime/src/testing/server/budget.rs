@@ -2,68 +2,51 @@
 //!
 //! A test asks for as many places as it may open connections (`max_size`) and gets them all at once, so that no test
 //! holds some and waits for more. Half of the server's connections are places; the other half is for the connection that
-//! each process keeps, for copies and returns in the background, and for whatever else uses the server.
+//! each process keeps, for clones and returns in the background, and for whatever else uses the server.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Site, locks};
+use super::{Kind, PREFIX, Server};
 use crate::error::Error;
+use crate::testing::test_server::Room;
 
 /// A process that waits asks this often at least; a test of its own that ends wakes it earlier.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Places of one test, given back when dropped.
-struct Places {
-    site: Arc<Site>,
-    keys: Vec<i64>,
+struct Places<K: Kind> {
+    server: Arc<Server<K>>,
+    keys: Vec<String>,
     since: Instant,
 }
 
-impl Site {
-    fn given(self: &Arc<Self>, keys: Vec<i64>, since: Instant) -> Box<dyn Any + Send + Sync> {
+impl<K: Kind> Server<K> {
+    fn given(self: &Arc<Self>, keys: Vec<String>, since: Instant) -> Room {
         self.kept.use_places();
         Box::new(Places {
-            site: Arc::clone(self),
+            server: Arc::clone(self),
             keys,
             since,
         })
     }
 
-    /// How many places there are on the server.
-    async fn all_places(&self) -> Result<u32, Error> {
-        if let Some(all) = self.all_places.get() {
-            return Ok(*all);
-        }
-        let usable = sqlx::query_scalar(
-            "SELECT current_setting('max_connections')::int4 - current_setting('superuser_reserved_connections')::int4 \
-             - coalesce(current_setting('reserved_connections', true)::int4, 0)",
-        );
-        let mut session = self.session.take().await?;
-        let usable = usable.fetch_one(session.connection()).await;
-        let usable: i32 = session.seen(usable)?;
-        let all = u32::try_from(usable / 2).unwrap_or_default().max(1);
-        Ok(*self.all_places.get_or_init(|| all))
-    }
-
     /// Waits for places.
-    pub(super) async fn places(
-        self: Arc<Self>,
-        wanted: u32,
-    ) -> Result<Box<dyn Any + Send + Sync>, Error> {
+    pub(super) async fn places(self: Arc<Self>, wanted: u32) -> Result<Room, Error> {
         // First come, first served; else a test that wants many would wait until all others are done.
         let _turn = self.budget_turn.lock().await;
         loop {
             let freed = self.freed.notified();
-            let all = self.all_places().await?;
+            let all = (self.identity().await?.max_connections / 2).max(1);
             let wanted = wanted.min(all) as usize;
             if let Some((keys, since)) = self.kept.take_places(wanted) {
                 return Ok(self.given(keys, since));
             }
-            let numbers: Vec<i64> = (0..all).map(locks::place).collect();
-            let mut session = self.session.take().await?;
-            let keys = session.lock_some(&numbers, wanted).await?;
+            let places: Vec<String> = (0..all)
+                .map(|number| format!("{PREFIX}place_{number}"))
+                .collect();
+            let mut session = self.session().await?;
+            let keys = session.lock_some(&places, wanted).await?;
             if keys.len() == wanted {
                 self.kept.add_places(wanted);
                 return Ok(self.given(keys, Instant::now()));
@@ -80,9 +63,9 @@ impl Site {
     }
 }
 
-impl Drop for Places {
+impl<K: Kind> Drop for Places<K> {
     fn drop(&mut self) {
-        self.site
+        self.server
             .keep_places(std::mem::take(&mut self.keys), self.since);
     }
 }

@@ -1,4 +1,4 @@
-//! Where isolated databases come from.
+//! Test servers: where tests get databases from, and the lease of one.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -15,18 +15,19 @@ use crate::settings::{DatabaseUrl, LentToAny, TestFile};
 pub(crate) type Room = Box<dyn Any + Send + Sync>;
 
 /// A server, or a folder, that gives databases to tests. There is one for each in a process.
-pub(crate) trait Ground: Send + Sync {
-    /// What tells it from others. Tests with several engines ask their grounds in this order.
+pub(crate) trait TestServer: Send + Sync {
+    /// Tells it from others. Tests with several engines ask their servers in this order.
     fn key(&self) -> &str;
 
     /// Waits until the server has room for so many more connections, among all processes that test on it.
     fn reserve(self: Arc<Self>, connections: u32) -> BoxFuture<'static, Result<Room, Error>>;
 
-    /// Leases a database that holds what the recipe says.
+    /// Leases a database that holds what the recipe says, for one test alone or for tests that roll back.
     fn lease(
         self: Arc<Self>,
         recipe: Arc<Recipe>,
         test: Test,
+        rolls_back: bool,
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>>;
 
     /// Lists what tests have made here.
@@ -34,33 +35,11 @@ pub(crate) trait Ground: Send + Sync {
 
     /// Removes what tests have made here and no test uses, and tells what that was.
     fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>>;
-
-    /// Finds a database that holds what the recipe says, for a test that rolls back, and for others at the same time.
-    fn share(
-        self: Arc<Self>,
-        recipe: Arc<Recipe>,
-        test: Test,
-    ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>>;
-}
-
-/// The database of tests that roll back: there is nothing to give back, and nothing to keep.
-#[cfg(any(feature = "mysql", feature = "postgres"))]
-pub(super) struct Shared(pub(super) DatabaseUrl);
-
-#[cfg(any(feature = "mysql", feature = "postgres"))]
-impl Lease for Shared {
-    fn url(&self) -> &DatabaseUrl {
-        &self.0
-    }
-
-    fn end(self: Box<Self>, _: bool) -> BoxFuture<'static, Option<String>> {
-        Box::pin(async { None })
-    }
 }
 
 /// The right of one test to one database.
 ///
-/// Dropped without [`end`](Lease::end), because the test's future was dropped, it counts as ended and not kept.
+/// A lease that is dropped without [`end`](Lease::end), because the test's future was dropped, ends without retention.
 pub(crate) trait Lease: Send + Sync {
     fn url(&self) -> &DatabaseUrl;
 
@@ -69,11 +48,22 @@ pub(crate) trait Lease: Send + Sync {
         None
     }
 
-    /// Connections to it that are there already.
+    /// Connections to it that are open already.
     fn lent(&self) -> Option<LentToAny> {
         None
     }
 
     /// Gives the database back, or keeps it and says where it can be found.
-    fn end(self: Box<Self>, keep: bool) -> BoxFuture<'static, Option<String>>;
+    fn end(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Option<String>>;
+}
+
+/// What is to become of a test's database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It goes on to another test if it can be shown to be clean.
+    Return,
+    /// It is kept for a person.
+    Keep,
+    /// It is dropped: something was written that nobody can undo.
+    Drop,
 }

@@ -12,16 +12,14 @@ mod watched;
 
 use std::fmt::Debug;
 use std::future::{Future, poll_fn};
-use std::task::{Context, Poll};
-
-use tokio::task::coop;
+use std::task::Poll;
 
 use self::rows::{Changes, State};
 use self::watched::Watched;
 use crate::finder;
 
 /// Times that each await point is tried: where a future waits depends on the network and the scheduler, too.
-const TIMES: usize = 2;
+const TIMES: usize = 4;
 
 /// More await points than any future under test has. One that waits for ever has no last one.
 const MOST_POINTS: usize = 10_000;
@@ -80,8 +78,8 @@ impl<T, E: Debug> Completed for Result<T, E> {
 /// back as they were, so that each run begins with the same ones. Not compared are definitions: the future must create and drop
 /// nothing. Each table is read as a whole after each run, so the tables should be small.
 ///
-/// An await point is one at which the future waits: for another task, a timer, or one more operation on a socket, even where
-/// that need not wait. Each is tried twice, and the end is where it waits no more. What the future has
+/// An await point is one at which the future waits. An answer that is there already is read without a wait, and whether it is
+/// depends on the load of the machine: so each is tried four times, and the end is where it waits no more. What the future has
 /// spawned goes on when it is dropped, and counts to the next run: wait for it inside of the future, or do not spawn it.
 ///
 /// Works with `isolation = "database"` on Postgres, MySQL, MariaDB and SQLite, with engines of these kinds and with a `sqlx::Pool`
@@ -201,44 +199,22 @@ async fn check(watched: &mut [Watched], before: &[State], complete: &[Changes], 
 
 /// Polls a future until it is ready, or until it has not been ready for so many times; then it is dropped. With 0 it is never
 /// polled.
-///
-/// Each poll may do one operation of tokio's, such as a read from a socket, and the next one makes it wait. An answer that is
-/// there already would be read without a wait else, and whether it is depends on the load of the machine.
 async fn up_to<F: Future>(point: usize, future: F) -> Option<F::Output> {
     if point == 0 {
         return None;
     }
     let mut future = Box::pin(future);
     let mut times = 0;
-    poll_fn(|context| {
-        leave_one_operation(context);
-        match future.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => {
-                times += 1;
-                if times == point {
-                    Poll::Ready(None)
-                } else {
-                    Poll::Pending
-                }
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => {
+            times += 1;
+            if times == point {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
             }
         }
     })
     .await
-}
-
-/// Spends what this task may do before it has to give way to others, but for one operation.
-fn leave_one_operation(context: &mut Context<'_>) {
-    /// More than tokio allows a task; where it allows everything, there is nothing to spend.
-    const MOST: usize = 1000;
-    for _ in 0..MOST {
-        let Poll::Ready(one) = coop::poll_proceed(context) else {
-            return;
-        };
-        if !coop::has_budget_remaining() {
-            // Given back when it is dropped.
-            return;
-        }
-        one.made_progress();
-    }
 }

@@ -107,11 +107,15 @@ pub(super) fn pairs<'a>(
     others: &[&'a Row],
     may_pair: impl Fn(&Row, &Row) -> bool,
 ) -> (Vec<(&'a Row, &'a Row)>, Vec<&'a Row>, Vec<&'a Row>) {
+    // The key comes first, nearly always.
+    // The key is the first column, nearly always.
     let alike = |one: &Row, other: &Row| {
-        one.iter()
+        let same = one
+            .iter()
             .zip(other)
             .filter(|(one, other)| one == other)
-            .count()
+            .count();
+        same + usize::from(one.first() == other.first())
     };
     let mut left: Vec<&Row> = others.to_vec();
     let (mut paired, mut alone) = (Vec::new(), Vec::new());

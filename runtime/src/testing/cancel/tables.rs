@@ -113,6 +113,7 @@ pub(super) async fn put_back<DB: Tables>(
     state: &State,
 ) -> Result<(), String> {
     let mut state = state.clone();
+    let mut refused = None;
     for _ in 0..PASSES {
         if state == *before {
             for counter in &before.counters {
@@ -122,11 +123,18 @@ pub(super) async fn put_back<DB: Tables>(
             }
             return Ok(());
         }
-        let statements = differences(before, &state)
+        // Two rows that have changed places are each in the other's way.
+        let change = refused.is_none();
+        let differing = differences(before, &state);
+        let statements = differing
             .iter()
-            .flat_map(statements::<DB>)
+            .flat_map(|difference| statements::<DB>(difference, change))
             .collect();
-        run_all::<DB>(connection, statements).await?;
+        let was = refused.take();
+        refused = run_all::<DB>(connection, statements).await;
+        if let (Some(_), Some(why)) = (was, &refused) {
+            return Err(why.clone());
+        }
         state = read::<DB>(connection)
             .await
             .map_err(|error| error.to_string())?;
@@ -141,11 +149,11 @@ pub(super) async fn put_back<DB: Tables>(
     ))
 }
 
-/// Runs statements in an order in which no constraint is in the way.
+/// Runs statements in an order in which no constraint is in the way, if there is one; else it says why not.
 async fn run_all<DB: Tables>(
     connection: &mut DB::Connection,
     mut statements: Vec<String>,
-) -> Result<(), String> {
+) -> Option<String> {
     while !statements.is_empty() {
         let mut refused = Vec::new();
         let mut why = String::new();
@@ -157,24 +165,22 @@ async fn run_all<DB: Tables>(
             }
         }
         if refused.len() == before {
-            return Err(why);
+            return Some(why);
         }
         statements = refused;
     }
-    Ok(())
+    None
 }
 
-/// The statements that make the rows of a table what they were.
-fn statements<DB: Tables>(difference: &Difference<'_>) -> Vec<String> {
+/// The statements that make the rows of a table what they were: by changing rows where that can be, or by deleting and
+/// inserting alone.
+fn statements<DB: Tables>(difference: &Difference<'_>, change: bool) -> Vec<String> {
     let Difference { table, fewer, more } = difference;
-    let once: Vec<usize> = table
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| column.written == Written::Once)
-        .map(|(index, _)| index)
-        .collect();
-    let same_once = |one: &Row, other: &Row| once.iter().all(|&index| one[index] == other[index]);
+    let same_once = |one: &Row, other: &Row| {
+        let mut columns = table.columns.iter().zip(one.iter().zip(other));
+        change
+            && columns.all(|(column, (one, other))| column.written != Written::Once || one == other)
+    };
     let (changed, gone, come) = pairs(fewer, more, same_once);
     let mut statements = Vec::new();
     for row in come {

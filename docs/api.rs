@@ -38,6 +38,28 @@ pub type AnyEngine = Engine<sqlx::Any>;
 
 pub trait Backend: Executes + sealed::Sealed {}
 
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
 impl Backend for Any {}
 
 impl Backend for MySql {}
@@ -55,6 +77,28 @@ pub struct Checkout<DB: Backend> {
 
 executor!(impl <'c > for &'c mut Checkout < DB >, identity, lend);
 
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
 impl<DB: Backend> Deref for Checkout<DB> {
     type Target = DB::Connection;
 }
@@ -62,6 +106,10 @@ impl<DB: Backend> Deref for Checkout<DB> {
 impl<DB: Backend> DerefMut for Checkout<DB> {}
 
 impl<DB: Backend> Drop for Checkout<DB> {}
+
+impl<DB: Backend> Extract for Checkout<DB> {
+    type Database = DB;
+}
 
 impl<DB: Backend> Parameter for Checkout<DB> {}
 
@@ -121,6 +169,28 @@ pub struct EndedHolder {
 pub struct Engine<DB: Backend>(());
 
 executor!(impl <'c > for &'_ Engine < DB >, Engine::clone, take);
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
 
 impl<DB: Backend> Clone for Engine<DB> {}
 
@@ -218,9 +288,42 @@ impl<DB: Backend> Engine<DB> {
 
 impl<DB: Backend> ErasedEngine for Engine<DB> {}
 
+impl<DB: Backend> Extract for Engine<DB> {
+    type Database = DB;
+}
+
 impl<DB: Backend> Parameter for Engine<DB> {}
 
 impl<DB: Backend> fmt::Debug for Engine<DB> {}
+
+// EngineName
+
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+pub trait EngineName: 'static {
+    const NAME: &'static str;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
 
 // Error
 
@@ -254,7 +357,13 @@ impl From<TestError> for Error {}
 
 impl From<TransactionError> for sqlx::Error {}
 
+impl IntoResponse for Error {}
+
+impl ResponseError for Error {}
+
 impl std::error::Error for Told {}
+
+impl<'r> Responder<'r, 'static> for Error {}
 
 words!(
     "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"", LogLevel : Off =
@@ -352,6 +461,47 @@ words!(
 #[cfg(feature = "mysql")]
 pub type MySqlEngine = Engine<sqlx::MySql>;
 
+// Named
+
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+pub struct Named<N, T> {
+    _private: (),
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl<N, T> Deref for Named<N, T> {
+    type Target = T;
+}
+
+impl<N, T> DerefMut for Named<N, T> {}
+
+impl<N, T> Named<N, T> {
+    pub fn into_inner(self) -> T {}
+}
+
+impl<N: EngineName, T: fmt::Debug> fmt::Debug for Named<N, T> {}
+
 // Outcome
 
 pub trait Outcome: Sized + sealed::Sealed {}
@@ -395,6 +545,48 @@ pub enum Pooler {
 }
 
 words!("\"pgbouncer\"", Pooler : PgBouncer = "pgbouncer");
+
+// RequestTransaction
+
+#[cfg(feature = "web")]
+#[must_use = "nothing begins until a statement is run in it"]
+pub struct RequestTransaction<DB: Backend>(());
+
+executor!(RequestTransaction < DB >);
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl<DB: Backend> Deref for RequestTransaction<DB> {
+    type Target = RequestSession<DB>;
+}
+
+impl<DB: Backend> DerefMut for RequestTransaction<DB> {}
+
+impl<DB: Backend> Extract for RequestTransaction<DB> {
+    type Database = DB;
+}
+
+impl<DB: Backend> fmt::Debug for RequestTransaction<DB> {}
 
 // RuntimeFlavor
 
@@ -798,6 +990,10 @@ pub enum TransactionError {
     Lost { engine: String },
     EndedInside { engine: String, database: &'static str, statement: &'static str },
     InUse { engine: String },
+    #[cfg(feature = "web")]
+    Held { engine: String, request: String },
+    #[cfg(feature = "web")]
+    RequestOver { engine: String, request: String },
 }
 
 debug_as_display!(
@@ -844,6 +1040,10 @@ pub enum UsageError {
         section: String,
     },
     Listen { engine: String, pooler: String },
+    #[cfg(feature = "web")]
+    NoRequestTransactions { engine: String, line: &'static str },
+    #[cfg(feature = "web")]
+    NoEngine { engine: String, line: &'static str },
     Runtime { reason: String },
 }
 
@@ -851,6 +1051,14 @@ debug_as_display!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
+
+// actix_web
+
+pub use self::web::actix_web;
+
+// axum
+
+pub use self::web::axum;
 
 // engine_finder
 
@@ -864,6 +1072,10 @@ pub fn engine_finder_with<DB: Backend>(
     settings: &Settings,
 ) -> Result<Engine<DB>, Error> {}
 
+// rocket
+
+pub use self::web::rocket;
+
 // sqlx
 
 pub use sqlx;
@@ -871,6 +1083,338 @@ pub use sqlx;
 // wait_closed
 
 pub async fn wait_closed() {}
+
+// web::Answer
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    pub status: u16,
+    pub retry_after: Option<Duration>,
+}
+
+impl Answer {
+    pub fn to(error: &Error) -> Self {}
+}
+
+// web::EngineName
+
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+pub trait EngineName: 'static {
+    const NAME: &'static str;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+// web::Extract
+
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+pub trait Extract: sealed::Sealed + Send + Sized + 'static {
+    type Database: Backend;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl<DB: Backend> Extract for Checkout<DB> {
+    type Database = DB;
+}
+
+impl<DB: Backend> Extract for Engine<DB> {
+    type Database = DB;
+}
+
+impl<DB: Backend> Extract for RequestTransaction<DB> {
+    type Database = DB;
+}
+
+// web::Named
+
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+pub struct Named<N, T> {
+    _private: (),
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl<N, T> Deref for Named<N, T> {
+    type Target = T;
+}
+
+impl<N, T> DerefMut for Named<N, T> {}
+
+impl<N, T> Named<N, T> {
+    pub fn into_inner(self) -> T {}
+}
+
+impl<N: EngineName, T: fmt::Debug> fmt::Debug for Named<N, T> {}
+
+// web::RequestSession
+
+pub struct RequestSession<DB: Backend> {
+    _private: (),
+}
+
+executor!(RequestSession < DB >);
+
+impl<DB: Backend> Drop for RequestSession<DB> {}
+
+impl<DB: Backend> RequestSession<DB> {
+    pub fn begin(
+        &mut self,
+    ) -> impl Future<Output = sqlx::Result<TransactionGuard<'_, DB>>> + Send {}
+    pub fn engine(&self) -> &Engine<DB> {}
+}
+
+impl<DB: Backend> fmt::Debug for RequestSession<DB> {}
+
+// web::RequestTransaction
+
+#[must_use = "nothing begins until a statement is run in it"]
+pub struct RequestTransaction<DB: Backend>(());
+
+executor!(RequestTransaction < DB >);
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+extractor! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
+    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
+    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
+    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
+    < N, T >, T, N::NAME, Named::new;
+}
+
+guard! {
+    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
+    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
+    T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl<DB: Backend> Deref for RequestTransaction<DB> {
+    type Target = RequestSession<DB>;
+}
+
+impl<DB: Backend> DerefMut for RequestTransaction<DB> {}
+
+impl<DB: Backend> Extract for RequestTransaction<DB> {
+    type Database = DB;
+}
+
+impl<DB: Backend> fmt::Debug for RequestTransaction<DB> {}
+
+// web::RequestTransactions
+
+#[derive(Clone, Default)]
+pub struct RequestTransactions(());
+
+impl RequestTransactions {
+    pub fn new() -> Self {}
+    pub fn of<DB: Backend>(
+        &self,
+        engine: &Engine<DB>,
+        request: &str,
+    ) -> sqlx::Result<RequestTransaction<DB>> {}
+    pub async fn serve<T>(
+        &self,
+        work: impl Future<Output = T>,
+        commit: impl FnOnce(&T) -> bool,
+    ) -> Result<T, Error> {}
+}
+
+impl fmt::Debug for RequestTransactions {}
+
+tokio::task_local! {
+    #[doc = " The transactions of the request that the running future serves."] static
+    CURRENT : RequestTransactions;
+}
+
+// web::TransactionGuard
+
+#[derive(Debug)]
+#[must_use = "the transaction is lent until this is dropped"]
+pub struct TransactionGuard<'t, DB: Backend> {
+    _private: (),
+}
+
+impl<DB: Backend> Deref for TransactionGuard<'_, DB> {
+    type Target = Transaction<DB>;
+}
+
+impl<DB: Backend> DerefMut for TransactionGuard<'_, DB> {}
+
+impl<DB: Backend> Drop for TransactionGuard<'_, DB> {}
+
+// web::actix_web::RequestTransactionsService
+
+#[derive(Debug)]
+pub struct RequestTransactionsService<S> {
+    _private: (),
+}
+
+impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
+where
+    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+}
+
+impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
+}
+
+// web::actix_web::RequestTransactionsTransform
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsTransform {
+    _private: (),
+}
+
+impl<S, B> Transform<S, ServiceRequest> for RequestTransactionsTransform
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Transform = RequestTransactionsService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+}
+
+// web::actix_web::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsTransform {}
+
+// web::axum::RequestTransactionsLayer
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsLayer {
+    _private: (),
+}
+
+impl<S> Layer<S> for RequestTransactionsLayer {
+    type Service = RequestTransactionsService<S>;
+}
+
+// web::axum::RequestTransactionsService
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsService<S> {
+    _private: (),
+}
+
+impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
+where
+    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+}
+
+impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
+}
+
+// web::axum::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsLayer {}
+
+// web::rocket::RequestTransactionsFairing
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsFairing {
+    _private: (),
+}
+
+impl Fairing for RequestTransactionsFairing {}
+
+// web::rocket::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsFairing {}
 
 // with_pool
 

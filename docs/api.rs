@@ -272,18 +272,16 @@ impl<DB: Backend> Engine<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
-    pub fn start_connection_pool(
+    pub fn recorded<F: Future>(
         &self,
-    ) -> impl Future<Output = Result<(), Error>> + Send + '_ {}
+        future: F,
+    ) -> impl Future<Output = Recorded<F::Output>> + use<DB, F> {}
 }
 
 impl<DB: Backend> Engine<DB> {
-    pub fn test_databases(
+    pub fn start_connection_pool(
         &self,
-    ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
-    pub fn remove_test_databases(
-        &self,
-    ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
+    ) -> impl Future<Output = Result<(), Error>> + Send + '_ {}
 }
 
 impl<DB: Backend> ErasedEngine for Engine<DB> {}
@@ -602,14 +600,6 @@ words!(
     "multi_thread", CurrentThread = "current_thread"
 );
 
-// Seeded
-
-pub trait Seeded {}
-
-impl Seeded for () {}
-
-impl<E: fmt::Display> Seeded for Result<(), E> {}
-
 // Server
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -618,6 +608,8 @@ pub struct Server {
     pub kind: &'static str,
     pub version: String,
 }
+
+impl<K: Kind> TestServer for Server<K> {}
 
 // Settings
 
@@ -911,29 +903,6 @@ pub struct Status {
 
 impl fmt::Display for Status {}
 
-// TestDatabase
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TestDatabase {
-    pub name: String,
-    pub state: TestDatabaseState,
-}
-
-impl fmt::Display for TestDatabase {}
-
-// TestDatabaseState
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TestDatabaseState {
-    Template,
-    Ready,
-    InUse,
-    Left,
-    Kept,
-}
-
 // TestError
 
 #[derive(Clone, thiserror::Error)]
@@ -1052,13 +1021,98 @@ debug_as_display!(
     TestError
 );
 
-// actix_web
+// actix_web::RequestTransactionsService
 
-pub use self::web::actix_web;
+#[derive(Debug)]
+pub struct RequestTransactionsService<S> {
+    _private: (),
+}
 
-// axum
+impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
+where
+    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+}
 
-pub use self::web::axum;
+impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
+}
+
+// actix_web::RequestTransactionsTransform
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsTransform {
+    _private: (),
+}
+
+impl<S, B> Transform<S, ServiceRequest> for RequestTransactionsTransform
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Transform = RequestTransactionsService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+}
+
+// actix_web::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsTransform {}
+
+// axum::RequestTransactionsLayer
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsLayer {
+    _private: (),
+}
+
+impl<S> Layer<S> for RequestTransactionsLayer {
+    type Service = RequestTransactionsService<S>;
+}
+
+// axum::RequestTransactionsService
+
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsService<S> {
+    _private: (),
+}
+
+impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
+where
+    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+}
+
+impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
+}
+
+// axum::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsLayer {}
 
 // engine_finder
 
@@ -1072,13 +1126,138 @@ pub fn engine_finder_with<DB: Backend>(
     settings: &Settings,
 ) -> Result<Engine<DB>, Error> {}
 
-// rocket
+// rocket::RequestTransactionsFairing
 
-pub use self::web::rocket;
+#[derive(Clone, Debug)]
+pub struct RequestTransactionsFairing {
+    _private: (),
+}
+
+impl Fairing for RequestTransactionsFairing {}
+
+// rocket::request_transactions
+
+pub fn request_transactions() -> RequestTransactionsFairing {}
 
 // sqlx
 
 pub use sqlx;
+
+// testing::Cancelled
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cancelled {
+    pub points: usize,
+    pub changes: bool,
+}
+
+// testing::Completed
+
+pub trait Completed {}
+
+impl Completed for () {}
+
+impl<T, E: Debug> Completed for Result<T, E> {}
+
+// testing::End
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    Completed,
+    Failed(String),
+    Dropped,
+}
+
+impl Drop for End {}
+
+// testing::Recorded
+
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Recorded<T> {
+    pub output: T,
+    pub statements: Vec<Statement>,
+    _private: (),
+}
+
+impl<T> Recorded<T> {
+    pub fn count(&self) -> usize {}
+    pub fn counts(&self) -> Vec<(&str, usize)> {}
+    #[track_caller]
+    pub fn at_most(&self, statements: usize) -> &Self {}
+}
+
+impl<T> fmt::Display for Recorded<T> {}
+
+// testing::Seeded
+
+pub trait Seeded {}
+
+impl Seeded for () {}
+
+impl<E: fmt::Display> Seeded for Result<(), E> {}
+
+// testing::Statement
+
+#[derive(Clone)]
+pub struct Statement {
+    _private: (),
+}
+
+impl Statement {
+    pub fn sql(&self) -> Option<&str> {}
+    pub fn end(&self) -> &End {}
+    pub fn is_of_another_task(&self) -> bool {}
+    pub fn place(&self) -> Option<String> {}
+}
+
+impl fmt::Debug for Statement {}
+
+// testing::TestDatabase
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TestDatabase {
+    pub name: String,
+    pub state: TestDatabaseState,
+}
+
+impl fmt::Display for TestDatabase {}
+
+// testing::TestDatabaseState
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TestDatabaseState {
+    Template,
+    Ready,
+    InUse,
+    Left,
+    Kept,
+}
+
+// testing::cancel_everywhere
+
+pub async fn cancel_everywhere<F, Fut>(mut work: F) -> Cancelled
+where
+    F: FnMut() -> Fut,
+    Fut: Future,
+    Fut::Output: Completed,
+{}
+
+// testing::remove_test_databases
+
+pub fn remove_test_databases<DB: Backend>(
+    engine: &Engine<DB>,
+) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
+
+// testing::test_databases
+
+pub fn test_databases<DB: Backend>(
+    engine: &Engine<DB>,
+) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
 
 // wait_closed
 

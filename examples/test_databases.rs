@@ -21,9 +21,9 @@ async fn main() -> anyhow::Result<()> {
 async fn list_or_remove<DB: Backend>(db: &Engine<DB>) -> anyhow::Result<()> {
     let removes = std::env::args().nth(1).as_deref() == Some("remove");
     let databases = if removes {
-        db.remove_test_databases().await?
+        poolhouse::testing::remove_test_databases(db).await?
     } else {
-        db.test_databases().await?
+        poolhouse::testing::test_databases(db).await?
     };
     let verb = if removes { "removed " } else { "" };
     for database in &databases {

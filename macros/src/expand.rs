@@ -186,8 +186,10 @@ impl<'a> Expansion<'a> {
             quote!(.migrations(#embedded))
         });
         quote! {
-            #runtime_crate::__private::Test::new(::core::concat!(::core::module_path!(), "::", #name))
-                #should_panic #migrations
+            #runtime_crate::__test_function! {
+                #runtime_crate::__private::Test::new(::core::concat!(::core::module_path!(), "::", #name))
+                    #should_panic #migrations
+            }
         }
     }
 

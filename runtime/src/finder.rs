@@ -117,6 +117,22 @@ pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>
     Ok(engine)
 }
 
+/// Every engine of the current runtime.
+#[cfg(feature = "testing")]
+pub(crate) fn here() -> Vec<Arc<dyn ErasedEngine>> {
+    let scopes = scopes();
+    let known = scopes.get(&Scope::current());
+    known
+        .map(|known| {
+            known
+                .engines
+                .values()
+                .map(|entry| Arc::clone(&entry.engine))
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
 /// The engine of this name in the first of these scopes that knows one, or a new one in the first; and whether it is new.
 ///
 /// # Errors

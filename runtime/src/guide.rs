@@ -2,7 +2,7 @@
 //!
 //! The pages are the files of the folder `docs` in the repository. Their examples are compiled as doc tests.
 
-/// A page, from its file. `links.md` comes first: where a link has two definitions, Markdown takes the first.
+/// A page, from its file. `guide/links.md` comes first: where a link has two definitions, Markdown takes the first.
 macro_rules! pages {
     ($($page:ident: $file:literal;)+) => {$(
         #[cfg_attr(not(doctest), doc = include_str!("guide/links.md"))]
@@ -22,4 +22,10 @@ pages! {
     errors: "errors.md";
     from_sqlx_pool: "from-sqlx-pool.md";
     mistakes: "mistakes.md";
+}
+
+// Its examples are compiled in `tests`, which has the frameworks.
+#[cfg(not(doctest))]
+pages! {
+    web: "web.md";
 }

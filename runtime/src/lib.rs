@@ -24,6 +24,10 @@ pub mod guide;
 mod lifecycle;
 mod pool;
 mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(not(feature = "testing"))]
+#[path = "testing/off.rs"]
 mod testing;
 #[cfg(feature = "web")]
 pub mod web;
@@ -46,7 +50,6 @@ pub use self::settings::{
     DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, RuntimeFlavor,
     Settings, SettingsError,
 };
-pub use self::testing::{Seeded, TestDatabase, TestDatabaseState};
 #[cfg(feature = "web")]
 pub use self::web::RequestTransaction;
 #[cfg(feature = "actix-web")]
@@ -73,6 +76,26 @@ pub type SqliteEngine = Engine<sqlx::Sqlite>;
 /// An engine on the database that its URL names at run time.
 #[cfg(feature = "any")]
 pub type AnyEngine = Engine<sqlx::Any>;
+
+/// What `#[with_pool]` says of a test function: an error where the feature `testing` is off.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __test_function {
+    ($($described:tt)*) => { $($described)* };
+}
+
+/// What `#[with_pool]` says of a test function: an error where the feature `testing` is off.
+#[cfg(not(feature = "testing"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __test_function {
+    ($($described:tt)*) => {
+        ::core::compile_error!(
+            "`#[with_pool]` on a test needs poolhouse's feature `testing`: write `poolhouse = { version = \"0.1\", features = [\"testing\"] }` below `[dev-dependencies]` in Cargo.toml"
+        )
+    };
+}
 
 /// What `#[with_pool]` expands to. Not for other use: it changes without notice.
 #[doc(hidden)]

@@ -1,19 +1,28 @@
-//! `cargo bench --bench test_isolation [-- postgres mariadb sqlite bare]`: what isolation costs a test; with `bare`, one
-//! without migrations alone: one that makes its table, inserts and counts (`table`), and one that does nothing (`bare`).
+//! `cargo bench --bench test_isolation [-- postgres mariadb sqlite nextest bare million plain]`: what isolation costs a test.
+//! Words choose kinds of database and parts; without any it is all of them. `plain` leaves out the optimised build.
 //!
-//! The same 200 tests (50 migrations, a table each; a test inserts and counts) run through `#[sqlx::test]` and through
-//! `#[with_pool]` with `isolation = "database"` and `"rollback"`, on private servers, in one process (as `cargo test`
-//! does) and with a process for each test (`cargo nextest run`). *Cold* is the first run on a server; *warm* is a round after
-//! it, in which the ways take turns, and for the bar the median of three. Before each run of these the disk rests: `#[sqlx::test]` drops a
-//! few ten thousand files, and ext4 looks past each inode that was freed within the last five seconds whenever it makes a
-//! file, so that one way would be slowed down by the other.
+//! The same tests (50 migrations, a table each; a test inserts and counts) run through `#[sqlx::test]` and through
+//! `#[with_pool]` with `isolation = "database"` and `"rollback"`, on private servers that ask for a password as servers do today
+//! (SCRAM on Postgres), in one process (as `cargo test` does) and with a process for each test (`cargo nextest run`). A way of
+//! ours is 200 tests; one of `#[sqlx::test]`, which takes the same time for each, is 50. *Cold* is the first run on a server;
+//! *warm* is a round after it, in which the ways take turns; figures are the median of the rounds. Before each run the disk
+//! rests: `#[sqlx::test]` drops a few ten thousand files, and ext4 looks past each inode that was freed within the last five
+//! seconds whenever it makes a file, so that one way would be slowed down by the other.
+//!
+//! All of it runs twice: as cargo builds tests where nobody says anything, and with the few packages optimised that compute for
+//! a handshake (`docs/testing.md` has the lines). `bare` are tests without migrations: one that makes its table, inserts and
+//! counts (`table`), and one that does nothing (`bare`). `million` is a template with a million rows, beside what a fresh clone of
+//! it takes.
 //!
 //! | column | meaning |
 //! |---|---|
 //! | `ms/test` | wall time of the run, divided by its tests |
 //! | `cpu ms` | the server's processor time for each test |
 //! | `start` | median time from the test function's first line to the first line of its body |
+//!
+//! The last line is `bar: …`, how many times faster than `#[sqlx::test]`, and the one before it `optimised: …`, with the same names.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,10 +31,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use poolhouse_tests::{Kind, PrivateServer};
 
-/// So many tests are in each module of `isolation`.
+/// So many tests of a module are run.
 const TESTS: u32 = 200;
+const TESTS_OF_SQLX: u32 = 50;
 
-/// Warm rounds of what the bar is made of.
+/// Warm rounds.
 const ROUNDS: usize = 3;
 
 /// Warm rounds without migrations: as many as fit into this time, but not fewer than those above and not more than these.
@@ -34,6 +44,18 @@ const BARE_ROUNDS: usize = 21;
 
 /// Longer than ext4 remembers freed inodes.
 const REST: Duration = Duration::from_secs(6);
+
+/// The packages that compute for a handshake: hashes, and the crates that their generic code is compiled in.
+const OPTIMISED: [&str; 8] = [
+    "sha2",
+    "sha1",
+    "hmac",
+    "digest",
+    "block-buffer",
+    "hybrid-array",
+    "sqlx-postgres",
+    "sqlx-mysql",
+];
 
 /// One way to run the tests.
 #[derive(Clone, Copy, PartialEq)]
@@ -44,6 +66,7 @@ enum Runner {
 
 /// What one run came to.
 struct Run {
+    tests: u32,
     wall: Duration,
     server_cpu: Option<Duration>,
     start: Option<Duration>,
@@ -58,66 +81,69 @@ impl Run {
             figures.get(figures.len() / 2).copied()
         };
         Self {
+            tests: runs.first().map_or(1, |run| run.tests),
             wall: middle(|run| Some(run.wall)).unwrap_or_default(),
             server_cpu: middle(|run| run.server_cpu),
             start: middle(|run| run.start),
         }
     }
+
+    fn per_test(&self) -> f64 {
+        self.of_a_test(self.wall)
+    }
+
+    fn of_a_test(&self, time: Duration) -> f64 {
+        millis(time) / f64::from(self.tests)
+    }
 }
 
-struct Bench {
-    binary: PathBuf,
-    starts: tempfile::NamedTempFile,
+/// The words of the command line.
+struct Words(Vec<String>);
+
+impl Words {
+    fn ask_for(&self, word: &str) -> bool {
+        self.0.iter().any(|known| known == word)
+    }
+
+    /// Whether this kind of database is wanted.
+    fn want_kind(&self, kind: &str) -> bool {
+        let kinds = ["postgres", "mariadb", "sqlite"];
+        self.ask_for(kind) || !kinds.iter().any(|kind| self.ask_for(kind))
+    }
+
+    /// Whether this part is wanted.
+    fn want_part(&self, part: &str) -> bool {
+        let parts = ["main", "nextest", "bare", "million"];
+        self.ask_for(part) || !parts.iter().any(|part| self.ask_for(part))
+    }
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let bench = Bench {
-        binary: build()?,
-        starts: tempfile::NamedTempFile::new()?,
-    };
+    let words = Words(
+        std::env::args()
+            .skip(1)
+            .filter(|word| !word.starts_with('-'))
+            .collect(),
+    );
     println!(
         "{:<22} {:<11} {:<5} {:>9} {:>8} {:>9}",
         "tests", "runner", "state", "ms/test", "cpu ms", "start"
     );
-    let mut bar = Bar::default();
-    let words = std::env::args().skip(1);
-    let words = words.filter(|word| !word.starts_with('-'));
-    let (bare, wanted): (Vec<String>, Vec<String>) = words.partition(|word| word == "bare");
-    let runners: &[Runner] = if !bare.is_empty() {
-        &[]
-    } else if has_nextest() {
-        &[Runner::CargoTest, Runner::Nextest]
+    let optimised = if words.ask_for("plain") {
+        None
     } else {
-        &[Runner::CargoTest]
+        println!("with optimised packages:");
+        let config = |package: &&str| format!("profile.dev.package.\"{package}\".opt-level=3");
+        let bench = Bench::build(OPTIMISED.iter().map(config).collect())?;
+        Some(bench.all(&words, false).await?)
     };
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
-    for (kind, name, prefix) in [
-        (Kind::Postgres, "postgres", "postgres"),
-        (Kind::MariaDb, "mariadb", "mysql"),
-    ] {
-        if !is_wanted(name) {
-            continue;
-        }
-        let server = PrivateServer::of(kind)
-            .setting("max_connections", 100)
-            .start()
-            .await?;
-        let there = There {
-            url: server.url.clone(),
-            process: server.process_id(),
-        };
-        bench.kind(prefix, &there, runners, &mut bar)?;
+    println!("as cargo builds:");
+    let bar = Bench::build(Vec::new())?.all(&words, true).await?;
+    if let Some(optimised) = optimised {
+        println!("optimised: {optimised}");
     }
-    if is_wanted("sqlite") {
-        let folder = tempfile::tempdir()?;
-        let there = There {
-            url: format!("sqlite:{}", folder.path().join("bench.db").display()),
-            process: None,
-        };
-        bench.kind("sqlite", &there, runners, &mut bar)?;
-    }
-    print!("{bar}");
+    println!("bar: {bar}");
     Ok(())
 }
 
@@ -127,71 +153,169 @@ struct There {
     process: Option<u32>,
 }
 
-/// What the last lines say, as far as it was measured.
+/// The figures of the last lines, as far as they were measured.
 #[derive(Default)]
 struct Bar {
-    /// Postgres, warm: `#[sqlx::test]`, `database` and `rollback`.
-    postgres: Option<[Run; 3]>,
-    /// Without migrations: what the tests are, and how many times as long `#[sqlx::test]` takes.
-    bare: Vec<(String, f64)>,
+    postgres: Option<f64>,
+    nextest: Option<f64>,
+    mariadb: Option<f64>,
+    sqlite: Option<f64>,
+    rollback: Option<f64>,
+    body_start: Option<f64>,
 }
 
-impl std::fmt::Display for Bar {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (tests, ratio) in &self.bare {
-            writeln!(
-                f,
-                "{tests} without migrations: sqlx takes {ratio:.2} times as long as poolhouse"
-            )?;
-        }
-        let Some([sqlx, database, rollback]) = &self.postgres else {
-            return writeln!(f, "no bar: it is for Postgres");
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |figure: Option<f64>, digits: usize| {
+            figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.digits$}"))
         };
-        let sqlx = per_test(sqlx.wall);
-        writeln!(
+        write!(
             f,
-            "bar: database_ratio={:.1} rollback_ratio={:.1} body_start_ms_p50={:.2}",
-            sqlx / per_test(database.wall),
-            sqlx / per_test(rollback.wall),
-            database.start.map_or(f64::NAN, millis),
+            "postgres={} nextest={} mariadb={} sqlite={} rollback={} body_start_ms_p50={}",
+            shown(self.postgres, 1),
+            shown(self.nextest, 1),
+            shown(self.mariadb, 1),
+            shown(self.sqlite, 1),
+            shown(self.rollback, 1),
+            shown(self.body_start, 2)
         )
     }
 }
 
+/// One build of the tests.
+struct Bench {
+    binary: PathBuf,
+    /// Arguments for cargo that it was built with.
+    config: Vec<String>,
+    starts: tempfile::NamedTempFile,
+}
+
 impl Bench {
+    fn build(config: Vec<String>) -> anyhow::Result<Self> {
+        let config: Vec<String> = config
+            .into_iter()
+            .flat_map(|value| ["--config".to_owned(), value])
+            .collect();
+        Ok(Self {
+            binary: build(&config)?,
+            config,
+            starts: tempfile::NamedTempFile::new()?,
+        })
+    }
+
+    /// Every part, on every kind of database; `extras` are those that are not in the bar.
+    async fn all(&self, words: &Words, extras: bool) -> anyhow::Result<Bar> {
+        let mut bar = Bar::default();
+        for (kind, name, prefix) in [
+            (Kind::Postgres, "postgres", "postgres"),
+            (Kind::MariaDb, "mariadb", "mysql"),
+        ] {
+            if !words.want_kind(name) {
+                continue;
+            }
+            let server = PrivateServer::of(kind)
+                .setting("max_connections", 100)
+                .start()
+                .await?;
+            if kind == Kind::Postgres {
+                ask_with_scram(&server).await?;
+            }
+            let there = There {
+                url: server.url.clone(),
+                process: server.process_id(),
+            };
+            self.kind(prefix, &there, words, extras, &mut bar)?;
+            if extras && words.want_part("million") {
+                self.million(prefix, &there, || fresh_clone(&server))
+                    .await?;
+            }
+        }
+        if words.want_kind("sqlite") {
+            let folder = tempfile::tempdir()?;
+            let file = folder.path().join("bench.db");
+            let there = There {
+                url: format!("sqlite:{}", file.display()),
+                process: None,
+            };
+            self.kind("sqlite", &there, words, extras, &mut bar)?;
+            if extras && words.want_part("million") {
+                self.million("sqlite", &there, || copied_file(folder.path()))
+                    .await?;
+            }
+        }
+        Ok(bar)
+    }
+
     fn kind(
         &self,
         prefix: &str,
         there: &There,
-        runners: &[Runner],
+        words: &Words,
+        extras: bool,
         bar: &mut Bar,
     ) -> anyhow::Result<()> {
-        for &runner in runners {
-            let ways = ["sqlx", "database", "rollback"];
-            let suites = ways.map(|way| format!("{prefix}_{way}"));
-            let for_the_bar = prefix == "postgres" && runner == Runner::CargoTest;
-            let rounds = if for_the_bar { ROUNDS } else { 1 };
-            let warm = self.rows(&suites, runner, there, rounds)?;
-            if for_the_bar {
-                bar.postgres = Some(warm);
+        if words.want_part("main") {
+            let suites = ["sqlx", "database", "rollback"].map(|way| format!("{prefix}_{way}"));
+            let [sqlx, database, rollback] =
+                self.rows(&suites, Runner::CargoTest, there, ROUNDS)?;
+            let ratio = sqlx.per_test() / database.per_test();
+            match prefix {
+                "postgres" => {
+                    bar.postgres = Some(ratio);
+                    bar.rollback = Some(sqlx.per_test() / rollback.per_test());
+                    bar.body_start = database.start.map(millis);
+                }
+                "mysql" => bar.mariadb = Some(ratio),
+                _ => bar.sqlite = Some(ratio),
             }
         }
-        for body in ["table", "bare"] {
-            self.bare(&format!("{prefix}_{body}"), there, bar)?;
+        if words.want_part("nextest") && (prefix == "postgres" || extras) && has_nextest() {
+            let suites = ["sqlx", "database"].map(|way| format!("{prefix}_{way}"));
+            let [sqlx, database] = self.rows(&suites, Runner::Nextest, there, ROUNDS)?;
+            if prefix == "postgres" {
+                bar.nextest = Some(sqlx.per_test() / database.per_test());
+            }
+        }
+        if extras && words.want_part("bare") {
+            for body in ["table", "bare"] {
+                self.bare(&format!("{prefix}_{body}"), there)?;
+            }
         }
         Ok(())
     }
 
     /// Tests without migrations.
-    fn bare(&self, tests: &str, there: &There, bar: &mut Bar) -> anyhow::Result<()> {
+    fn bare(&self, tests: &str, there: &There) -> anyhow::Result<()> {
         let suites = ["sqlx", "database"].map(|way| format!("{tests}_{way}"));
         let begun = Instant::now();
         self.run(&suites[0], Runner::CargoTest, there)?;
         let fit = BARE_TIME.as_millis() / begun.elapsed().as_millis().max(1) / 2;
         let rounds = usize::try_from(fit)?.clamp(ROUNDS, BARE_ROUNDS);
         let [sqlx, database] = self.rows(&suites, Runner::CargoTest, there, rounds)?;
-        let ratio = sqlx.wall.as_secs_f64() / database.wall.as_secs_f64();
-        bar.bare.push((tests.to_owned(), ratio));
+        println!(
+            "{tests} without migrations: sqlx takes {:.2} times as long as poolhouse",
+            sqlx.per_test() / database.per_test()
+        );
+        Ok(())
+    }
+
+    /// Tests whose template has a million rows, in turn with fresh clones of such a database.
+    async fn million<F>(
+        &self,
+        prefix: &str,
+        there: &There,
+        fresh: impl FnOnce() -> F,
+    ) -> anyhow::Result<()>
+    where
+        F: Future<Output = anyhow::Result<Duration>>,
+    {
+        let suite = format!("{prefix}_million");
+        let [run] = self.rows(&[suite.clone()], Runner::CargoTest, there, ROUNDS)?;
+        let fresh = millis(fresh().await?);
+        println!(
+            "{suite}: {:.1} ms a test; a fresh clone takes {fresh:.1} ms",
+            run.per_test()
+        );
         Ok(())
     }
 
@@ -224,26 +348,35 @@ impl Bench {
 
     fn run(&self, suite: &str, runner: Runner, there: &There) -> anyhow::Result<Run> {
         let server = there.process;
+        let tests = if suite.ends_with("_sqlx") {
+            TESTS_OF_SQLX
+        } else {
+            TESTS
+        };
         fs::write(self.starts.path(), "")?;
         let cpu = server.map(cpu_time).transpose()?;
         let mut command = match runner {
             Runner::CargoTest => {
                 let mut command = Command::new(&self.binary);
-                command.arg(format!("{suite}::"));
+                command.args(filters(suite, tests));
                 command
             }
             Runner::Nextest => {
                 let mut command = Command::new(env!("CARGO"));
-                let filter = format!("test(/^{suite}::/)");
-                command.args([
-                    "nextest",
-                    "run",
-                    "--workspace",
-                    "--test",
-                    "isolation",
-                    "-E",
-                    &filter,
-                ]);
+                let filters: Vec<String> = filters(suite, tests)
+                    .map(|filter| format!("test(/^{filter}/)"))
+                    .collect();
+                command
+                    .args([
+                        "nextest",
+                        "run",
+                        "--workspace",
+                        "--test",
+                        "isolation",
+                        "-E",
+                        &filters.join(" | "),
+                    ])
+                    .args(&self.config);
                 command
             }
         };
@@ -257,6 +390,10 @@ impl Bench {
         let said =
             String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{suite} failed:\n{said}");
+        ensure!(
+            said.contains(&format!("{tests} passed")),
+            "not {tests} tests of {suite} ran:\n{said}"
+        );
         if runner == Runner::Nextest {
             wall = nextest_time(&said).with_context(|| format!("no summary in\n{said}"))?;
         }
@@ -265,6 +402,7 @@ impl Bench {
             _ => None,
         };
         Ok(Run {
+            tests,
             wall,
             server_cpu,
             start: median(&fs::read_to_string(self.starts.path())?),
@@ -272,30 +410,126 @@ impl Bench {
     }
 }
 
+/// What picks the first so many tests of a module: `t000` to `t199`.
+fn filters(suite: &str, tests: u32) -> impl Iterator<Item = String> {
+    (0..tests / 10).map(move |tens| format!("{suite}::t{tens:02}"))
+}
+
+/// Lets a server ask for its superuser's password as servers do that were set up since Postgres 14. The private ones keep it
+/// for MD5, which is quick.
+async fn ask_with_scram(server: &PrivateServer) -> anyhow::Result<()> {
+    let url = url::Url::parse(&server.url)?;
+    let (user, password) = (url.username(), url.password().context("no password")?);
+    server
+        .ask(&[
+            "SET password_encryption = 'scram-sha-256'".to_owned(),
+            format!("ALTER ROLE {user} PASSWORD '{password}'"),
+        ])
+        .await?;
+    Ok(())
+}
+
+/// The median time of five clones of a database with a million rows.
+async fn fresh_clone(server: &PrivateServer) -> anyhow::Result<Duration> {
+    let (make, clone, drop): (Vec<String>, Vec<String>, _) = match server.kind {
+        Kind::Postgres => (
+            vec!["CREATE DATABASE million".to_owned()],
+            vec!["CREATE DATABASE clone TEMPLATE million".to_owned()],
+            "DROP DATABASE clone",
+        ),
+        Kind::MariaDb => (
+            vec![
+                "CREATE DATABASE million".to_owned(),
+                "USE million".to_owned(),
+            ]
+            .into_iter()
+            .chain(statements(include_str!(
+                "isolation/million/mariadb/0001_million.sql"
+            )))
+            .collect(),
+            vec![
+                "CREATE DATABASE clone".to_owned(),
+                "CREATE TABLE clone.million LIKE million.million".to_owned(),
+                "CREATE TABLE clone.table_25 LIKE million.table_25".to_owned(),
+                "INSERT INTO clone.million SELECT * FROM million.million".to_owned(),
+            ],
+            "DROP DATABASE clone",
+        ),
+    };
+    server.ask(&make).await?;
+    if server.kind == Kind::Postgres {
+        let mut url = url::Url::parse(&server.url)?;
+        url.set_path("million");
+        let million = poolhouse_tests::Server {
+            url: url.into(),
+            ..(**server).clone()
+        };
+        million
+            .ask(&statements(include_str!(
+                "isolation/million/postgres/0001_million.sql"
+            )))
+            .await?;
+    }
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begun = Instant::now();
+        server.ask(&clone).await?;
+        times.push(begun.elapsed());
+        server.ask(&[drop.to_owned()]).await?;
+    }
+    server.ask(&["DROP DATABASE million".to_owned()]).await?;
+    times.sort_unstable();
+    Ok(times[2])
+}
+
+fn statements(sql: &str) -> Vec<String> {
+    sql.split(';')
+        .map(str::trim)
+        .filter(|sql| !sql.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The median time of five copies of a file with a million rows.
+async fn copied_file(folder: &Path) -> anyhow::Result<Duration> {
+    let file = folder.join("million.db");
+    let url = format!("sqlite:{}?mode=rwc", file.display());
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await?;
+    sqlx::raw_sql(include_str!("isolation/million/sqlite/0001_million.sql"))
+        .execute(&mut connection)
+        .await?;
+    sqlx::Connection::close(connection).await?;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begun = Instant::now();
+        fs::copy(&file, folder.join("copy.db"))?;
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[2])
+}
+
 fn report(suite: &str, runner: Runner, state: &str, run: &Run) {
     let runner = match runner {
         Runner::CargoTest => "cargo test",
         Runner::Nextest => "nextest",
     };
-    let cpu = run
-        .server_cpu
-        .map_or_else(|| "-".to_owned(), |cpu| format!("{:.1}", per_test(cpu)));
+    let cpu = run.server_cpu.map_or_else(
+        || "-".to_owned(),
+        |cpu| format!("{:.1}", run.of_a_test(cpu)),
+    );
     let start = run.start.map_or_else(
         || "-".to_owned(),
         |start| format!("{:.2} ms", millis(start)),
     );
     println!(
         "{suite:<22} {runner:<11} {state:<5} {:>9.2} {cpu:>8} {start:>9}",
-        per_test(run.wall)
+        run.per_test()
     );
 }
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-fn per_test(time: Duration) -> f64 {
-    millis(time) / f64::from(TESTS)
 }
 
 /// The median of microseconds, one a line.
@@ -315,9 +549,10 @@ fn nextest_time(said: &str) -> Option<Duration> {
     Some(Duration::from_secs_f64(seconds.parse().ok()?))
 }
 
-/// Builds the tests as `cargo test` would, and tells where they are.
-fn build() -> anyhow::Result<PathBuf> {
+/// Builds the tests as `cargo test` would, with these arguments for cargo, and tells where they are.
+fn build(config: &[String]) -> anyhow::Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
+        .args(config)
         .args([
             "test",
             "--workspace",

@@ -34,7 +34,7 @@ async fn by_hand(url: String) -> Result<i32, Error> {
             Box::pin(async move { sqlx::query_scalar("SELECT 8").fetch_one(transaction).await })
         })
         .await?;
-    db.test_databases().await?;
+    poolhouse::testing::test_databases(&db).await?;
     db.close_connection_pool().await;
     Ok(one + two + four + eight)
 }

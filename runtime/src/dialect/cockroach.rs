@@ -56,7 +56,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     closes_in_turn: false,
     hold: (
         Some("SET default_transaction_read_only = on"),
-        "BEGIN READ WRITE",
+        "BEGIN READ WRITE; SAVEPOINT poolhouse_test",
     ),
     // Advisory locks are there in name only, and lock nothing:
     // <https://www.cockroachlabs.com/docs/stable/functions-and-operators#compatibility-functions>.

@@ -11,6 +11,10 @@ mod sql;
 mod sqlite;
 mod transaction;
 
+/// The statement that fails when a connection is not in the transaction any more that it was held in; it undoes what was done
+/// there.
+pub(crate) const STILL_HELD: &str = "ROLLBACK TO SAVEPOINT poolhouse_test";
+
 pub(crate) use self::cockroach::COCKROACH;
 pub(crate) use self::description::{Dialect, Greeted, Mark, MigrationsLock, Session};
 pub(crate) use self::diagnosis::{Diagnosis, tell, told, words};
@@ -21,7 +25,6 @@ pub(crate) use self::postgres::POSTGRES;
 pub(crate) use self::schemes::is_conflict;
 pub(crate) use self::schemes::{SchemeError, dialect_of};
 pub(crate) use self::sql::{Controls, begins_transaction};
-#[cfg(feature = "postgres")]
 pub(crate) use self::sql::{first_words, is_one_of};
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::SQLITE;

@@ -161,7 +161,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     closes_in_turn: false,
     hold: (
         Some("SET SESSION TRANSACTION READ ONLY"),
-        "START TRANSACTION READ WRITE",
+        "START TRANSACTION READ WRITE; SAVEPOINT poolhouse_test",
     ),
     // The driver's own waits for -1 second, which is for ever on MySQL and an error without consequence on MariaDB; so this
     // one is for a year: <https://mariadb.com/kb/en/get_lock/>.

@@ -145,7 +145,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     closes_in_turn: false,
     hold: (
         Some("SET default_transaction_read_only = on"),
-        "BEGIN READ WRITE",
+        "BEGIN READ WRITE; SAVEPOINT poolhouse_test",
     ),
     migrations_lock: MigrationsLock::Driver,
     create_extension: Some(|name| {

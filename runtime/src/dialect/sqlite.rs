@@ -59,7 +59,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     // other, and both leave it: <https://www.sqlite.org/wal.html#the_wal_file>
     closes_in_turn: true,
     // The file is the test's own.
-    hold: (None, "BEGIN"),
+    hold: (None, "BEGIN; SAVEPOINT poolhouse_test"),
     migrations_lock: MigrationsLock::Driver,
     create_extension: None,
 };

@@ -33,11 +33,19 @@ pub(crate) trait ErasedEngine: Send + Sync {
     /// How many hold the engine, besides those who hold this `Arc`.
     fn handles(&self) -> usize;
     /// Runs statements, and tells on which line an error is.
+    #[cfg_attr(
+        not(feature = "testing"),
+        allow(dead_code, reason = "tests alone use it")
+    )]
     fn run_script(&self, sql: &'static str) -> BoxFuture<'_, Result<(), ScriptError>>;
     fn as_any(&self) -> &dyn Any;
 }
 
 /// The line of a script, when the server tells, and what is wrong there.
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(dead_code, reason = "tests alone use it")
+)]
 pub(crate) type ScriptError = (Option<usize>, Error);
 
 impl<DB: Backend> ErasedEngine for Engine<DB> {

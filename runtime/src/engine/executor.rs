@@ -85,7 +85,9 @@ macro_rules! steps {
             let (checkout, way) = source.checkout();
             let (before, connection, record) = checkout.begin_stream();
             let query = Noted { query: $query, record };
-            let mut steps = way::fetch_many::<DB, _>(way, connection, query).ready_chunks(AT_ONCE);
+            // Behind a pooler, the end of the result is the commit: nobody is to come there before the rows are read.
+            let at_once = if way.is_some() { 1 } else { AT_ONCE };
+            let mut steps = way::fetch_many::<DB, _>(way, connection, query).ready_chunks(at_once);
             let mut error = None;
             while error.is_none() && let Some(ready) = steps.next().await {
                 let mut chunk = Vec::with_capacity(ready.len());

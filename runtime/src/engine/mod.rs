@@ -9,6 +9,8 @@ mod kinds;
 mod nodes;
 mod phase;
 mod prepare;
+#[cfg(feature = "testing")]
+mod recorded;
 #[cfg(feature = "web")]
 mod request;
 mod scope;
@@ -31,6 +33,8 @@ pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
 use self::nodes::{Configured, Nodes};
 use self::phase::{Phase, Started};
+#[cfg(feature = "testing")]
+pub use self::recorded::Recorded;
 #[cfg(feature = "rocket")]
 pub(crate) use self::request::tasks;
 #[cfg(feature = "web")]

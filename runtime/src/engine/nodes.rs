@@ -157,6 +157,12 @@ impl<DB: Backend> Nodes<DB> {
         .boxed()
     }
 
+    /// The engines of the nodes that are servers of their own.
+    #[cfg(feature = "testing")]
+    pub(super) fn engines(&self) -> Vec<Engine<DB>> {
+        self.servers().into_iter().map(|node| node.engine).collect()
+    }
+
     fn servers(&self) -> Vec<NodeServer<DB>> {
         self.list()
             .into_iter()

@@ -6,7 +6,7 @@ use super::acquire::AcquireError;
 use super::start::StartError;
 use super::test::TestError;
 use super::usage::UsageError;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 use crate::settings::EngineSettings;
 use crate::settings::SettingsError;
 
@@ -57,7 +57,7 @@ impl From<StartError> for Error {
 
 impl Error {
     /// The same error for another test that fails for the same reason.
-    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
     pub(crate) fn again(&self, settings: &EngineSettings) -> Self {
         match self {
             Self::Start(error) => Self::Start(error.clone()),

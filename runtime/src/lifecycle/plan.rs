@@ -74,7 +74,7 @@ impl Plan {
         test: Option<Test>,
     ) -> Result<Box<Self>, Error> {
         let in_test = test.as_ref().map(|test| InTest {
-            migrations: test.migrations.clone(),
+            migrations: test.of_crate(),
         });
         let own = Layers::collect(&settings, &sources, in_test)?;
         // In a box, because it is handed on and on.

@@ -58,7 +58,7 @@ where
     {
         Ok(started) => started?,
         Err(interrupted) => {
-            engines.close(signals.force(), false).await;
+            engines.close(signals.force(), false).await?;
             member.end(interrupted, signals.force()).await;
             return Ok(Ended::Interrupted(interrupted));
         }
@@ -79,11 +79,19 @@ where
     let failed = ended
         .as_ref()
         .is_ok_and(|ended| ended.has_failed(is_failure));
-    engines.close(signals.force(), failed).await;
+    let closed = engines.close(signals.force(), failed).await;
     if let Ok(Ended::Interrupted(interrupted)) = ended {
         member.end(interrupted, signals.force()).await;
     }
-    ended
+    match (closed, ended) {
+        (Ok(()), ended) => ended,
+        (Err(error), Ok(_)) if !failed => Err(error),
+        // The body's own failure comes first.
+        (Err(error), ended) => {
+            eprintln!("poolhouse: {error}");
+            ended
+        }
+    }
 }
 
 /// Finds out what is to be started. Nothing is opened yet.

@@ -134,10 +134,19 @@ impl RunningEngines {
 
     /// Closes the engines, side by side, and gives back what a test had; it is kept when the body has failed.
     /// The end of `main` is the end of the runtime, so there what goes on in the background is waited for as well.
-    pub(super) async fn close(mut self, force: &CancellationToken, failed: bool) {
+    ///
+    /// # Errors
+    ///
+    /// A test that rolls back has ended its transaction.
+    pub(super) async fn close(
+        mut self,
+        force: &CancellationToken,
+        failed: bool,
+    ) -> Result<(), Error> {
         self.close_all(force).await;
+        let mut outcome = Ok(());
         if let Some(isolated) = self.isolated.take() {
-            Box::pin(isolated.end(failed)).await;
+            outcome = Box::pin(isolated.end(failed)).await;
         }
         if self.plan.for_process {
             tokio::select! {
@@ -145,6 +154,7 @@ impl RunningEngines {
                 () = force.cancelled() => {}
             }
         }
+        outcome
     }
 
     /// Closes every engine that is started, and waits for starts that were cancelled. All of them at once: no engine needs

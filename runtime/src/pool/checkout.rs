@@ -157,8 +157,12 @@ impl<DB: Backend> Checkout<DB> {
             ..
         } = self;
         let before = std::mem::replace(state, State::Unverified);
+        #[cfg(feature = "testing")]
+        source.parts().1.recorder.begin(source.settings());
         let (connection, record) = source.parts_mut();
         let result = work(connection, Arc::clone(record)).await;
+        #[cfg(feature = "testing")]
+        record.recorder.end(result.as_ref().err());
         if let Some(watch) = watch {
             watch.see::<DB>(result.as_ref().err());
         }
@@ -170,12 +174,16 @@ impl<DB: Backend> Checkout<DB> {
     /// unverified.
     pub(crate) fn begin_stream(&mut self) -> (State, &mut DB::Connection, Arc<Record>) {
         let before = std::mem::replace(&mut self.state, State::Unverified);
+        #[cfg(feature = "testing")]
+        self.source.parts().1.recorder.begin(self.source.settings());
         let (connection, record) = self.source.parts_mut();
         (before, connection, Arc::clone(record))
     }
 
     /// A stream was read to its end, or to an error.
     pub(crate) fn end_stream(&mut self, before: State, error: Option<&sqlx::Error>) {
+        #[cfg(feature = "testing")]
+        self.source.parts().1.recorder.end(error);
         self.state = after::<DB>(before, error, self.source.parts().1);
         if let Some(watch) = &mut self.watch {
             watch.see::<DB>(error);
@@ -506,6 +514,8 @@ impl<DB: Backend> DerefMut for Checkout<DB> {
         if self.state == State::Clean {
             self.state = State::Unverified;
         }
+        #[cfg(feature = "testing")]
+        super::recording::note_lent(self.source.settings(), self.source.parts().1.place());
         self.source.parts_mut().0
     }
 }

@@ -9,6 +9,7 @@
 //! | `shared` | the pool's state without the slots, which connections hold |
 //! | `connection` | an open connection and what the pool knows of it |
 //! | `registry` | who holds which connection, since when, for which statement |
+//! | `recording` | statements that a test records (feature `testing`) |
 //! | `recovery` | what happens to a connection that cannot be used as it is |
 //! | `outage` | what the log says while a server is away or full |
 //! | `checkout` | a connection in the hands of a task, and its way back |
@@ -42,6 +43,8 @@ mod meters;
 mod on_sqlx;
 mod outage;
 mod queue;
+#[cfg(feature = "testing")]
+mod recording;
 mod recovery;
 mod registry;
 mod report;
@@ -53,11 +56,15 @@ mod sync;
 
 pub use self::checkout::Checkout;
 pub(crate) use self::connecting::Connector;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::connecting::open_for;
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::connecting::{Asked, Lent};
 pub(crate) use self::handle::Pool;
+#[cfg(feature = "testing")]
+pub(crate) use self::recording::Recording;
+#[cfg(feature = "testing")]
+pub use self::recording::{End, Statement};
 pub(crate) use self::registry::{Holder, Record};
 pub use self::report::{CloseReport, EndedHolder, Left};
 pub(crate) use self::start::open_direct;

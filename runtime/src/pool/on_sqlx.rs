@@ -168,6 +168,12 @@ impl<DB: Backend> OnSqlx<DB> {
 
     pub(super) async fn close(&self, limit: Duration, hurry: &CancellationToken) -> Ended {
         let begun = Instant::now();
+        if self.connector.settings.hold.is_some() && self.pool.size() > 0 {
+            // The one connection is on its way back to the pool, in a task of sqlx's, and is to be asked whether it is still held.
+            if let Ok(Ok(last)) = timeout(limit, self.pool.acquire()).await {
+                self.connector.goodbye(last.detach()).await;
+            }
+        }
         // sqlx closes the idle ones when it has all the others back, and then one after another.
         let idle = iter::from_fn(|| self.pool.try_acquire());
         let farewells = join_all(idle.map(|idle| self.connector.goodbye(idle.detach())));

@@ -110,6 +110,9 @@ impl<DB: Backend> Shared<DB> {
     /// Recovers a connection; false when it is not what is wanted any more.
     async fn recover(&self, driver: &mut DB::Connection, counts_ended: bool) -> sqlx::Result<bool> {
         let pooled = self.connector.settings.pooler.is_some();
+        // Where `BEGIN` commits what is open, nothing may begin before all is rolled back. The driver's own end of the
+        // transaction that it counts does that, and is no warning there.
+        let counts_ended = counts_ended && !self.connector.dialect().begin_commits;
         recover::<DB>(driver, self.idle_depth(), pooled, counts_ended).await?;
         Ok(!self.connector.hosts.asks() || self.connector.check(driver).await?)
     }

@@ -12,6 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::connecting::SessionId;
 use super::meters::{Meters, Use};
 use crate::dialect::{Controls, begins_transaction};
+use crate::settings;
 
 /// Who has a connection.
 #[derive(Clone, Debug)]
@@ -57,8 +58,12 @@ pub(crate) struct Record {
     hold: Mutex<Option<Hold>>,
     /// Whether a statement of this checkout began or may have begun a transaction behind the driver's back.
     transaction_control: AtomicBool,
+    #[cfg(feature = "testing")]
+    pub(super) recorder: super::recording::Recorder,
     /// `None` outside the registry, where nothing is counted.
     meters: Option<Meters>,
+    /// What is to last as long as a test that rolls back.
+    test: Option<Arc<settings::Hold>>,
     /// The pool's close waits for every connection of the registry to be gone.
     _token: Option<TaskTrackerToken>,
 }
@@ -96,6 +101,11 @@ impl Record {
         if begins_transaction(sql.as_str()) {
             self.transaction_control.store(true, Relaxed);
         }
+        if let Some(test) = &self.test {
+            test.note(sql.as_str());
+        }
+        #[cfg(feature = "testing")]
+        self.recorder.note(sql, self.place());
         let mut hold = self.lock();
         let Some(hold) = &mut *hold else {
             return;
@@ -114,13 +124,22 @@ impl Record {
             .unwrap_or_default()
     }
 
+    /// Where the code is that took the checkout.
+    #[cfg(feature = "testing")]
+    pub(super) fn place(&self) -> Option<&'static Location<'static>> {
+        match self.lock().as_ref()?.by {
+            Holder::Code(place) => Some(place),
+            _ => None,
+        }
+    }
+
     pub(crate) fn saw_transaction_control(&self) -> bool {
         self.transaction_control.load(Relaxed)
     }
 
     /// The record of a connection outside the registry.
     pub(super) fn alone(by: Holder) -> Arc<Self> {
-        let record = Arc::new(Self::new(None, None, None));
+        let record = Arc::new(Self::new(None, None, None, None));
         record.take(Instant::now(), by);
         record
     }
@@ -129,6 +148,7 @@ impl Record {
         session: Option<SessionId>,
         meters: Option<Meters>,
         token: Option<TaskTrackerToken>,
+        test: Option<Arc<settings::Hold>>,
     ) -> Self {
         if let Some(meters) = &meters {
             meters.enter(Use::Idle);
@@ -137,7 +157,10 @@ impl Record {
             session,
             hold: Mutex::new(None),
             transaction_control: AtomicBool::new(false),
+            #[cfg(feature = "testing")]
+            recorder: super::recording::Recorder::default(),
             meters,
+            test,
             _token: token,
         }
     }
@@ -201,24 +224,41 @@ impl Drop for Record {
 
 /// Every connection that is open, wherever it is.
 #[derive(Default)]
-pub(super) struct Registry(Mutex<Vec<Weak<Record>>>);
+pub(super) struct Registry {
+    records: Mutex<Vec<Weak<Record>>>,
+    /// What is to last as long as a test that rolls back.
+    test: Option<Arc<settings::Hold>>,
+}
 
 impl Registry {
+    /// An empty registry, for a test that rolls back with what is to last as long.
+    pub(super) fn of(test: Option<Arc<settings::Hold>>) -> Self {
+        Self {
+            test,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn add(
         &self,
         session: Option<SessionId>,
         meters: &Meters,
         token: TaskTrackerToken,
     ) -> Arc<Record> {
-        let record = Arc::new(Record::new(session, Some(meters.clone()), Some(token)));
-        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = Arc::new(Record::new(
+            session,
+            Some(meters.clone()),
+            Some(token),
+            self.test.clone(),
+        ));
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         records.retain(|record| record.strong_count() > 0);
         records.push(Arc::downgrade(&record));
         record
     }
 
     pub(super) fn records(&self) -> Vec<Arc<Record>> {
-        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         records.iter().filter_map(Weak::upgrade).collect()
     }
 

@@ -50,8 +50,8 @@ impl<DB: Backend> Shared<DB> {
     pub(super) fn new(connector: Arc<Connector<DB>>) -> Self {
         Self {
             meters: Meters::new(&connector.settings),
+            registry: Registry::of(connector.settings.hold.clone()),
             connector,
-            registry: Registry::default(),
             counters: Counters::default(),
             outages: Outages::default(),
             runtime: Handle::current(),

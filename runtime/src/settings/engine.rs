@@ -13,6 +13,7 @@ use super::connect::{ConnectHook, Prepare};
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
 use super::form::{Connections, Limit, Positive, SessionSql};
+use super::hold::Hold;
 use super::layers::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
@@ -97,6 +98,10 @@ pub(crate) struct EngineSettings {
     /// Tests only.
     pub(crate) isolation: Isolation,
     /// Tests only.
+    #[cfg_attr(
+        not(feature = "testing"),
+        allow(dead_code, reason = "tests alone use it")
+    )]
     pub(crate) fixtures: Fixtures,
     /// The variable that holds the URL, or would hold it.
     #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
@@ -105,6 +110,8 @@ pub(crate) struct EngineSettings {
     pub(crate) isolated: bool,
     /// Whether every connection is held inside a transaction, which ends with it and is never committed.
     pub(crate) held: bool,
+    /// What becomes of these transactions.
+    pub(crate) hold: Option<Arc<Hold>>,
     /// Whether a start gives up after its first attempt to connect, because a node is not waited for.
     pub(crate) tries_once: bool,
     /// Connections of a test that are there already.
@@ -177,6 +184,7 @@ impl EngineSettings {
             url_variable: layers.url_variable.clone(),
             isolated: false,
             held: false,
+            hold: None,
             tries_once: false,
             lent: None,
             file: None,
@@ -220,6 +228,7 @@ impl EngineSettings {
     }
 
     /// Points the settings to the database that a test got. What made that database is not to be done again.
+    #[cfg(feature = "testing")]
     pub(crate) fn isolate(
         &mut self,
         url: DatabaseUrl,
@@ -233,6 +242,7 @@ impl EngineSettings {
         self.extensions = vec![];
         self.isolated = true;
         self.held = self.isolation == Isolation::Rollback;
+        self.hold = self.held.then(Arc::default);
     }
 
     /// Names another place for the database.
@@ -245,6 +255,7 @@ impl EngineSettings {
     }
 
     /// Leaves one connection of those that were wished for: a second one would not see what the first one has written.
+    #[cfg(feature = "testing")]
     pub(crate) fn only_one_connection(&mut self) {
         self.max_size = 1;
         self.min_size = self.min_size.min(1);

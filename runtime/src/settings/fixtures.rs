@@ -9,6 +9,10 @@ use std::sync::Arc;
 pub(crate) struct Fixtures(Vec<Fixture>);
 
 /// One fixture.
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(dead_code, reason = "tests alone use it")
+)]
 #[derive(Clone)]
 pub(crate) enum Fixture {
     /// SQL, known when the program was compiled, so that it can be part of a template.
@@ -30,6 +34,7 @@ impl Fixtures {
     }
 
     /// Names and contents of the scripts.
+    #[cfg(feature = "testing")]
     pub(crate) fn scripts(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.0.iter().filter_map(|fixture| match fixture {
             Fixture::Script { name, sql } => Some((*name, *sql)),
@@ -38,6 +43,7 @@ impl Fixtures {
     }
 
     /// Names of the functions, and what only `testing` can call.
+    #[cfg(feature = "testing")]
     pub(crate) fn functions(
         &self,
     ) -> impl Iterator<Item = (&'static str, &(dyn Any + Send + Sync))> {

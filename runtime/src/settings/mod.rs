@@ -30,6 +30,7 @@ mod engine;
 mod error;
 mod fixtures;
 mod form;
+mod hold;
 mod hosts;
 mod layer;
 mod layers;
@@ -52,9 +53,14 @@ mod words;
 
 pub use builder::Settings;
 pub(crate) use connect::Prepare;
-pub(crate) use engine::{EngineSettings, LentToAny, TestFile, resolve};
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+pub(crate) use engine::TestFile;
+pub(crate) use engine::{EngineSettings, LentToAny, resolve};
 pub use error::{ParseError, SettingsError};
 pub(crate) use form::MOST_CONNECTIONS;
+#[cfg(feature = "testing")]
+pub(crate) use hold::Held;
+pub(crate) use hold::Hold;
 pub(crate) use hosts::{Hosts, Target};
 pub(crate) use layers::{InTest, Layers};
 pub(crate) use migrations::{Migrations, SharedMigrator};

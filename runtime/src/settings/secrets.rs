@@ -13,6 +13,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::names;
+
 /// What stands for a secret.
 pub(crate) const HIDDEN: &str = "***";
 
@@ -64,6 +66,26 @@ const SHOWN_PARAMETERS: &[&str] = &[
     "timezone",
     "user",
     "vfs",
+];
+
+/// What the parameters that take one of a few words are given.
+const KEYWORDS: &[&str] = &[
+    "any",
+    "disable",
+    "memory",
+    "prefer",
+    "prefer-standby",
+    "primary",
+    "private",
+    "random",
+    "read-only",
+    "read-write",
+    "require",
+    "shared",
+    "standby",
+    "verify-ca",
+    "verify-full",
+    "verify-identity",
 ];
 
 /// The schemes whose URLs name a file and no server.
@@ -375,9 +397,11 @@ fn may_be_shown(name: &str, value: &str) -> bool {
         | "channel_binding"
         | "target_session_attrs"
         | "load_balance_hosts" => {
-            return value
+            let is_word = value
                 .chars()
                 .all(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '_'));
+            // A slip of the pen is shown, so that it can be found.
+            return is_word || names::nearest(&value, KEYWORDS.iter().copied()).is_some();
         }
         _ => {}
     }

@@ -286,6 +286,10 @@ impl Settings {
     }
 
     /// A function that fills the database of one test, as `testing` calls it.
+    #[cfg_attr(
+        not(feature = "testing"),
+        allow(dead_code, reason = "tests alone use it")
+    )]
     #[track_caller]
     pub(crate) fn fixture_function(
         self,

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::ground::Ground;
-use super::kinds::ground_of;
+use super::kinds::server_of;
 use crate::backend::Backend;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -28,7 +27,7 @@ pub enum TestDatabaseState {
     Ready,
     /// A test has it now.
     InUse,
-    /// A test run has left it. The next run uses or removes it.
+    /// A test run has left it. The next run removes it.
     Left,
     /// It belongs to a test that failed, or it was kept because of `POOLHOUSE_KEEP=all`. It goes by itself after a day.
     Kept,
@@ -47,53 +46,51 @@ impl fmt::Display for TestDatabase {
     }
 }
 
-impl<DB: Backend> Engine<DB> {
-    /// The databases that tests have made on this engine's server, or for SQLite the files of tests that were kept.
-    ///
-    /// The engine need not be started. Nothing has to be cleaned up by hand, ever; this is for those who want to see, or who
-    /// want a server back as it was.
-    ///
-    /// ```
-    /// # use poolhouse::{SqliteEngine, engine_finder_with, Settings};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), poolhouse::Error> {
-    /// # let settings = Settings::new().url("sqlite::memory:");
-    /// let db: SqliteEngine = engine_finder_with(&settings)?;
-    /// for database in db.test_databases().await? {
-    ///     println!("{database}");
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The server could not be reached or asked.
-    pub fn test_databases(
-        &self,
-    ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {
-        async move { self.ground()?.list().await }
-    }
+/// The databases that tests have made on this engine's server, or for SQLite the files of tests that were kept.
+///
+/// The engine need not be started. Nothing has to be cleaned up by hand, ever; this is for those who want to see, or who
+/// want a server back as it was.
+///
+/// ```
+/// # use poolhouse::{SqliteEngine, engine_finder_with, Settings, testing};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), poolhouse::Error> {
+/// # let settings = Settings::new().url("sqlite::memory:");
+/// let db: SqliteEngine = engine_finder_with(&settings)?;
+/// for database in testing::test_databases(&db).await? {
+///     println!("{database}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// The server could not be reached or asked.
+pub fn test_databases<DB: Backend>(
+    engine: &Engine<DB>,
+) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {
+    async move { server_of(&engine.connector().settings)?.list().await }
+}
 
-    /// Removes the databases that tests have made on this engine's server and that no test uses, the kept ones too, and
-    /// tells which they were.
-    ///
-    /// A run that is under way keeps what it holds, but may have to make a template once more; do this between runs.
-    ///
-    /// # Errors
-    ///
-    /// The server could not be reached or asked, or refused to drop a database. Those before it are gone.
-    ///
-    /// # Cancellation
-    ///
-    /// The removal goes on in the background.
-    pub fn remove_test_databases(
-        &self,
-    ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {
-        async move { self.ground()?.remove_unused().await }
-    }
-
-    fn ground(&self) -> Result<std::sync::Arc<dyn Ground>, Error> {
-        ground_of(&self.connector().settings)
+/// Removes the databases that tests have made on this engine's server and that no test uses, the kept ones too, and tells
+/// which they were.
+///
+/// A run that is under way keeps what it holds, but may have to make a template once more; do this between runs.
+///
+/// # Errors
+///
+/// The server could not be reached or asked, or refused to drop a database. Those before it are gone.
+///
+/// # Cancellation
+///
+/// The removal goes on in the background.
+pub fn remove_test_databases<DB: Backend>(
+    engine: &Engine<DB>,
+) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {
+    async move {
+        server_of(&engine.connector().settings)?
+            .remove_unused()
+            .await
     }
 }

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::ground::{Ground, Lease, Room};
-use super::keep;
-use super::kinds::ground_of;
+use super::kinds::server_of;
 use super::recipe::Recipe;
+use super::retention;
 use super::test::Test;
-use crate::error::Error;
-use crate::settings::{EngineSettings, Isolation};
+use super::test_server::{Ending, Lease, Room, TestServer};
+use crate::error::{Error, TestError};
+use crate::settings::{EngineSettings, Held, Hold, Isolation};
 
 /// What one test has on the servers that it uses.
 pub(crate) struct Isolated {
     test: Test,
-    leases: Vec<Box<dyn Lease>>,
+    leases: Vec<(Box<dyn Lease>, Arc<EngineSettings>)>,
     /// The room for its connections.
     _reserved: Vec<Room>,
 }
@@ -38,8 +38,8 @@ impl Isolated {
             if settings.isolation == Isolation::Rollback {
                 Arc::make_mut(settings).only_one_connection();
             }
-            let ground = ground_of(settings)?;
-            wishes.push((ground, settings));
+            let server = server_of(settings)?;
+            wishes.push((server, settings));
         }
         // All that is wanted of one server at once, and of several servers in one order: two tests that each hold what
         // the other waits for would wait for ever.
@@ -54,34 +54,45 @@ impl Isolated {
             leases: Vec::with_capacity(wishes.len()),
             _reserved: reserved,
         };
-        for (ground, settings) in wishes {
-            isolated.lease(ground, settings).await?;
+        for (server, settings) in wishes {
+            isolated.lease(server, settings).await?;
         }
         Ok(isolated)
     }
 
     async fn lease(
         &mut self,
-        ground: Arc<dyn Ground>,
+        server: Arc<dyn TestServer>,
         settings: &mut Arc<EngineSettings>,
     ) -> Result<(), Error> {
         let recipe = Arc::new(Recipe::new(settings).await?);
-        let lease = if settings.isolation == Isolation::Rollback {
-            ground.share(recipe, self.test.clone()).await?
-        } else {
-            ground.lease(recipe, self.test.clone()).await?
-        };
+        let rolls_back = settings.isolation == Isolation::Rollback;
+        let lease = server.lease(recipe, self.test.clone(), rolls_back).await?;
         Arc::make_mut(settings).isolate(lease.url().clone(), lease.file(), lease.lent());
-        self.leases.push(lease);
+        self.leases.push((lease, Arc::clone(settings)));
         Ok(())
     }
 
-    /// Gives the databases back, or keeps them and prints where they are.
-    pub(crate) async fn end(self, body_failed: bool) {
+    /// Gives the databases back, or keeps them and prints where they are. The engines are closed.
+    ///
+    /// # Errors
+    ///
+    /// A transaction that was to be rolled back has ended before.
+    pub(crate) async fn end(self, body_failed: bool) -> Result<(), Error> {
         let failed = self.test.fails(body_failed);
-        let kept = keep::is_kept(failed);
-        for lease in self.leases {
-            if let Some(place) = lease.end(kept).await {
+        let kept = retention::is_kept(failed);
+        let mut outcome = Ok(());
+        for (lease, settings) in self.leases {
+            let held = settings.hold.as_deref().map(Hold::outcome);
+            let ending = match &held {
+                Some(Held::Ended(_) | Held::Unknown) => Ending::Drop,
+                None if kept => Ending::Keep,
+                Some(Held::ToTheEnd) | None => Ending::Return,
+            };
+            if let Some(Held::Ended(statement)) = held {
+                outcome = Err(TestError::transaction_ended(&settings, statement.as_deref()).into());
+            }
+            if let Some(place) = lease.end(ending).await {
                 let how = if failed { "failed" } else { "passed" };
                 eprintln!(
                     "poolhouse: test `{}` {how}; its database is kept: {place}",
@@ -89,5 +100,6 @@ impl Isolated {
                 );
             }
         }
+        outcome
     }
 }

@@ -1,33 +1,33 @@
-//! From a URL's scheme to where tests get databases of its kind, and the URL of a test that gives none.
+//! From a URL's scheme to the test server, and the URL of a test that gives none.
 
 use std::sync::Arc;
 
-use super::ground::Ground;
+use super::test_server::TestServer;
 use crate::backend::Backend;
 use crate::dialect::{SchemeError, dialect_of};
 use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
 
-type FindGround = fn(&EngineSettings) -> Result<Arc<dyn Ground>, Error>;
+type Find = fn(&EngineSettings) -> Result<Arc<dyn TestServer>, Error>;
 
-/// Where tests get databases, by the database's name.
-const KINDS: &[(&str, FindGround)] = &[
+/// The test servers, by the database's name.
+const KINDS: &[(&str, Find)] = &[
     #[cfg(feature = "postgres")]
-    ("Postgres", super::postgres::ground),
+    ("Postgres", super::postgres::test_server),
     #[cfg(feature = "postgres")]
-    ("CockroachDB", super::cockroach::ground),
+    ("CockroachDB", super::cockroach::test_server),
     #[cfg(feature = "mysql")]
-    ("MySQL", super::mysql::ground),
+    ("MySQL", super::mysql::test_server),
     #[cfg(feature = "sqlite")]
-    ("SQLite", super::sqlite::ground),
+    ("SQLite", super::sqlite::test_server),
 ];
 
-/// Where tests get databases of the kind that these settings' URL names.
+/// The test server of these settings' URL.
 ///
 /// # Errors
 ///
 /// An unknown scheme, one whose feature is off, or a URL that the driver does not accept.
-pub(super) fn ground_of(settings: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
+pub(super) fn server_of(settings: &EngineSettings) -> Result<Arc<dyn TestServer>, Error> {
     let dialect =
         dialect_of(&settings.url).map_err(|error| StartError::scheme(settings, &error))?;
     match KINDS.iter().find(|(name, _)| *name == dialect.name) {

@@ -12,7 +12,7 @@ use crate::error::{Error, TestError};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Changed when databases made by an older version of this crate must not be used by this one.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// The fingerprints of this process: by what they are made of, which many tests have in common.
 ///

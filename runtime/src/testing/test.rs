@@ -9,7 +9,7 @@ use crate::settings::Migrations;
 pub struct Test {
     name: &'static str,
     should_panic: bool,
-    pub(crate) migrations: Migrations,
+    migrations: Migrations,
 }
 
 impl Test {
@@ -38,6 +38,11 @@ impl Test {
     ) -> Self {
         self.migrations = Migrations::Embedded { directory, files };
         self
+    }
+
+    /// The migrations that count when nothing else is set.
+    pub(crate) fn of_crate(&self) -> Migrations {
+        self.migrations.clone()
     }
 
     /// Whether the test fails, given whether its body panicked or returned an error.

@@ -14,6 +14,11 @@ use sqlx::{MySqlPool, PgPool, SqlitePool};
 /// 50 migrations, a table each.
 static MIGRATOR: Migrator = sqlx::migrate!("benches/isolation/migrations");
 
+/// A table with a million rows, beside the one that the tests use.
+static MILLION_ON_POSTGRES: Migrator = sqlx::migrate!("benches/isolation/million/postgres");
+static MILLION_ON_MARIADB: Migrator = sqlx::migrate!("benches/isolation/million/mariadb");
+static MILLION_ON_SQLITE: Migrator = sqlx::migrate!("benches/isolation/million/sqlite");
+
 const CREATE: &str = include_str!("migrations/0025_table_25.sql");
 const INSERT: &str = "INSERT INTO table_25 (id, name) VALUES (1, 'Pythonistas')";
 const COUNT: &str = "SELECT count(*) FROM table_25";
@@ -125,3 +130,6 @@ suite!(mysql_table_sqlx, [#[sqlx::test(migrations = false)]], db: MySqlPool, cre
 suite!(mysql_table_database, [#[with_pool(migrations = false)] #[tokio::test]], db: MySqlEngine, create_insert_and_count!(db));
 suite!(sqlite_table_sqlx, [#[sqlx::test(migrations = false)]], db: SqlitePool, create_insert_and_count!(db));
 suite!(sqlite_table_database, [#[with_pool(migrations = false)] #[tokio::test]], db: SqliteEngine, create_insert_and_count!(db));
+suite!(postgres_million, [#[with_pool(max_size = begin(5), migrator = MILLION_ON_POSTGRES)] #[tokio::test]], db: PgEngine, insert_and_count!(db));
+suite!(mysql_million, [#[with_pool(max_size = begin(5), migrator = MILLION_ON_MARIADB)] #[tokio::test]], db: MySqlEngine, insert_and_count!(db));
+suite!(sqlite_million, [#[with_pool(max_size = begin(5), migrator = MILLION_ON_SQLITE)] #[tokio::test]], db: SqliteEngine, insert_and_count!(db));

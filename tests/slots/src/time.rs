@@ -91,12 +91,11 @@ fn a_waiter_outside_of_any_runtime() {
         pool(1)
     };
     let _held = pool.0.try_take();
-    tokio_test_block_on(times_out(&pool, Duration::from_millis(5)));
+    block_on_this_thread(times_out(&pool, Duration::from_millis(5)));
 }
 
 /// Runs a future on this thread, which belongs to no runtime.
-fn tokio_test_block_on(future: impl Future<Output = ()>) {
-    futures_util::FutureExt::now_or_never(async {}).unwrap();
+fn block_on_this_thread(future: impl Future<Output = ()>) {
     let mut future = std::pin::pin!(future);
     let thread = std::thread::current();
     struct Unpark(std::thread::Thread);
@@ -137,4 +136,33 @@ async fn the_timer_ends_with_the_slots_however_late_its_deadline_is() {
             timer.await.unwrap();
         }
     }
+}
+
+#[test]
+fn the_timer_is_woken_once_however_many_wait() {
+    #[derive(Default)]
+    struct Wakes(std::sync::atomic::AtomicUsize);
+    impl std::task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+    let slots: Slots<Unit> = Slots::new(0);
+    let timer = Arc::new(Wakes::default());
+    let waker = std::task::Waker::from(Arc::clone(&timer));
+    let mut timers = std::task::Context::from_waker(&waker);
+    assert!(slots.poll_deadline(&mut timers).is_pending());
+    let deadline = Instant::now() + LIMIT;
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let mut taking = Box::pin(slots.take(Some(deadline)));
+        let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(taking.as_mut().poll(&mut nobody).is_pending());
+        waiting.push(taking);
+        // Before and after it has looked.
+        if waiting.len() == 2 {
+            assert!(slots.poll_deadline(&mut timers).is_ready());
+        }
+    }
+    assert_eq!(timer.0.load(std::sync::atomic::Ordering::Relaxed), 1);
 }

@@ -99,8 +99,14 @@ impl Public {
             .name
             .as_ref()
             .context("`pub use …::*` names nothing")?;
+        let definition = source.definition(path, &import.path);
+        if let Some((module, rest)) = &definition
+            && rest.is_empty()
+        {
+            return self.module(source, module, &format!("{shown}{name}::"));
+        }
         let items = self.items.entry(format!("{shown}{name}")).or_default();
-        let Some((module, rest)) = source.definition(path, &import.path) else {
+        let Some((module, rest)) = definition else {
             // Another crate's.
             let target: syn::Path = syn::parse_str(&written)?;
             let ident: syn::Ident = syn::parse_str(name)?;
@@ -122,7 +128,7 @@ impl Public {
             return Ok(());
         }
         let [defined] = rest.as_slice() else {
-            anyhow::bail!("`{written}` is a module")
+            anyhow::bail!("`{written}` is a part of an item")
         };
         let module = source.get(&module).context("no such module")?;
         let conditions: Vec<&Attribute> = attributes.iter().filter(|it| is_condition(it)).collect();

@@ -32,6 +32,16 @@ fn of(content: &str) -> String {
 }
 
 #[test]
+fn modules_are_listed_with_what_is_in_them() {
+    let content =
+        "mod a { pub mod b { pub struct T; struct U; } } pub use a::b; pub mod c { pub fn f() {} }";
+    assert_eq!(
+        of(content),
+        "// b::T\n\npub struct T;\n\n// c::f\n\npub fn f() {}\n\n"
+    );
+}
+
+#[test]
 fn each_change_that_others_can_see_is_one_of_the_listing() {
     let crate_of = |inner: &str| format!("mod inner {{ {inner} }} pub use inner::T;");
     let before = of(&crate_of(

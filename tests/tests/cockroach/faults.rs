@@ -110,7 +110,10 @@ async fn tests_are_told_to_name_it() -> anyhow::Result<()> {
     };
     let settings = place.settings().engine("cockroach_tests");
     let engine: PgEngine = engine_finder_with(&settings)?;
-    let error = engine.test_databases().await.err().context("not so")?;
+    let error = poolhouse::testing::test_databases(&engine)
+        .await
+        .err()
+        .context("not so")?;
     let said = error.to_string();
     ensure!(
         said.contains("CockroachDB answers") && said.contains("Begin the url with cockroachdb://"),

@@ -39,6 +39,47 @@ mod two_engines {
     }
 }
 
+mod recorded {
+    use poolhouse::{SqliteEngine, with_pool};
+
+    async fn names(db: &SqliteEngine) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar("SELECT name FROM band ORDER BY id")
+            .fetch_all(db)
+            .await
+    }
+
+    #[with_pool(fixtures("bands"))]
+    #[tokio::test]
+    async fn one_query_is_enough(db: SqliteEngine) -> Result<(), sqlx::Error> {
+        let seen = db.recorded(names(&db)).await;
+        seen.at_most(1);
+        assert_eq!(seen.output?, ["Pythonistas", "Rustaceans"]);
+        Ok(())
+    }
+}
+
+mod cancelled {
+    use poolhouse::{PgEngine, testing::cancel_everywhere, with_pool};
+
+    async fn rename(db: &PgEngine) -> Result<(), sqlx::Error> {
+        let mut transaction = db.begin().await?;
+        for sql in [
+            "UPDATE band SET name = 'Swap' WHERE id = 1",
+            "UPDATE band SET name = 'Pythonistas' WHERE id = 2",
+            "UPDATE band SET name = 'Rustaceans' WHERE id = 1",
+        ] {
+            sqlx::query(sql).execute(&mut transaction).await?;
+        }
+        transaction.commit().await
+    }
+
+    #[with_pool(fixtures("bands"))]
+    #[tokio::test]
+    async fn renaming_can_be_cancelled(db: PgEngine) {
+        cancel_everywhere(|| rename(&db)).await;
+    }
+}
+
 /// The Rust code of a text, without the white space that depends on where it stands.
 fn examples(markdown: &str) -> Vec<String> {
     markdown

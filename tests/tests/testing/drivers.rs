@@ -13,14 +13,15 @@ use anyhow::Context;
 use poolhouse_tests::{Kind, PrivateServer, Server, eventually};
 use sqlx::Connection;
 
+use crate::minimal::{self, started};
 use crate::scenarios::{FATE, MIGRATIONS};
 
-/// A run of the scenarios against a server, on eight threads.
+/// A run of the scenarios against a server, on eight threads, as a user with the documented rights and nothing else.
 fn run(server: &Server) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["scenarios::", "--test-threads=8"])
-        .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", minimal::url(server))
         .env_remove("RUST_BACKTRACE")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -59,7 +60,7 @@ async fn a_killed_run_leaves_nothing_that_the_next_does_not_mend() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let server = server.start().await.unwrap();
+    let server = started(server).await;
     // From before the first connection to the middle of all bodies, the building of the template included.
     for moment in 0..10_u32 {
         let mut child = run(&server).env(FATE, "hang").spawn().unwrap();
@@ -68,8 +69,8 @@ async fn a_killed_run_leaves_nothing_that_the_next_does_not_mend() {
         child.wait().unwrap();
         passes(&run(&server).output().unwrap());
     }
-    // Nothing adds up. What a run has not returned before it ended is made ready by the next test that needs one, and
-    // what is more than eight is removed in the background of any run, which may end before it is done with that.
+    // Nothing adds up. What a run has not returned before it ended is dropped in the background of the next one, which may
+    // end before it is done with that.
     let settled = async || {
         passes(&run(&server).output()?);
         let left = used(&server).await;
@@ -92,7 +93,7 @@ async fn sixteen_processes_share_forty_connections() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let server = server.setting("max_connections", 40).start().await.unwrap();
+    let server = started(server.setting("max_connections", 40)).await;
     let children: Vec<_> = (0..16).map(|_| run(&server).spawn().unwrap()).collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
@@ -110,11 +111,7 @@ async fn racers_build_one_template_and_rebuild_what_a_killed_builder_left() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let server = server
-        .setting("log_statement", "ddl")
-        .start()
-        .await
-        .unwrap();
+    let server = started(server.setting("log_statement", "ddl")).await;
     let folder = migrations(&[("0001_band.sql", &format!("{BAND}; SELECT pg_sleep(2)"))]);
     let mut builder = run(&server).env(MIGRATIONS, folder.path()).spawn().unwrap();
     let building = async || {
@@ -148,7 +145,7 @@ async fn two_source_trees_with_other_migrations_do_not_meet() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let server = server.start().await.unwrap();
+    let server = started(server).await;
     let trees = [
         migrations(&[("0001_band.sql", BAND)]),
         migrations(&[
@@ -179,7 +176,7 @@ async fn a_changed_migration_makes_a_new_template() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let server = server.start().await.unwrap();
+    let server = started(server).await;
     let folder = migrations(&[("0001_band.sql", BAND)]);
     passes(
         &run(&server)
@@ -205,7 +202,7 @@ async fn a_failing_migration_fails_each_test_with_its_place() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let server = server.start().await.unwrap();
+    let server = started(server).await;
     let folder = migrations(&[(
         "0001_band.sql",
         &format!("{BAND};\n\nCREATE TABEL label (id INTEGER)"),
@@ -229,7 +226,7 @@ async fn a_failed_test_keeps_its_database_and_says_where() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let server = server.start().await.unwrap();
+    let server = started(server).await;
     let output = run(&server).env(FATE, "fail").output().unwrap();
     let said = said(&output);
     let urls: Vec<&str> = said
@@ -270,12 +267,12 @@ async fn an_interrupted_drop_is_removed_and_live_databases_are_not() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let server = server.start().await.unwrap();
+    let server = started(server).await;
     passes(&run(&server).output().unwrap());
     // As an interrupted `DROP DATABASE` leaves it: <https://www.postgresql.org/docs/release/15.4/>.
-    let invalid = "poolhouse_0123456789abcdef_ready_00000000";
+    let invalid = "poolhouse_0123456789abcdef_ready_00000000_00000000";
     let make = [
-        format!("CREATE DATABASE {invalid}"),
+        format!("CREATE DATABASE {invalid} OWNER app"),
         format!("UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{invalid}'"),
     ];
     for statement in make {
@@ -402,6 +399,35 @@ async fn on_sqlite_a_failed_test_keeps_its_file_and_a_passed_one_leaves_nothing(
     // Passing takes nothing away, and adds nothing.
     passes(&run("pass"));
     assert_eq!(left_below(folder.path()), left);
+}
+
+/// As on a full disk: a file may grow to a few blocks and no further.
+#[test]
+fn on_sqlite_a_copy_that_does_not_fit_says_so_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |limit: &str| {
+        let program = std::env::current_exe().unwrap();
+        Command::new("sh")
+            .arg("-c")
+            .arg(format!(
+                "trap '' XFSZ; {limit} exec \"$0\" on_file::inserts --exact"
+            ))
+            .arg(program)
+            .env("TMPDIR", folder.path())
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap()
+    };
+    // Neither while the template is made, nor while it is copied.
+    for trouble in ["disk I/O error", "no database for the test"] {
+        let output = run("ulimit -f 8;");
+        let said = said(&output);
+        assert!(!output.status.success(), "{said}");
+        assert!(said.contains(trouble), "{said}");
+        let left = left_below(folder.path());
+        assert!(left.is_empty(), "{left:?}");
+        passes(&run(""));
+    }
 }
 
 /// One run after several that were killed at the same time: it needs the place of one, and tidies up those of all.

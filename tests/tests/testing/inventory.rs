@@ -3,7 +3,8 @@
 use std::env;
 use std::process::{Command, Stdio};
 
-use poolhouse::{Backend, Engine, Settings, TestDatabaseState, engine_finder_with};
+use poolhouse::testing::{self, TestDatabaseState};
+use poolhouse::{Backend, Engine, Settings, engine_finder_with};
 use poolhouse_tests::{Kind, PrivateServer, Server, eventually};
 
 use crate::scenarios::FATE;
@@ -27,7 +28,7 @@ fn engine<DB: Backend>(server: &Server) -> Engine<DB> {
 
 /// How many databases there are in a state.
 async fn count<DB: Backend>(engine: &Engine<DB>, state: TestDatabaseState) -> usize {
-    let all = engine.test_databases().await.unwrap();
+    let all = testing::test_databases(engine).await.unwrap();
     all.iter()
         .filter(|database| database.state == state)
         .count()
@@ -40,7 +41,7 @@ async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str) {
     };
     let server = server.start().await.unwrap();
     let engine: Engine<DB> = engine(&server);
-    assert_eq!(engine.test_databases().await.unwrap(), []);
+    assert_eq!(testing::test_databases(&engine).await.unwrap(), []);
     let output = run(&server, variable, tests)
         .env("POOLHOUSE_KEEP", "all")
         .output()
@@ -64,8 +65,8 @@ async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str) {
     // The server notices the end of a process in its own time, and what is in use until then stays.
     let mut removed = Vec::new();
     eventually("nothing is in use any more", async || {
-        removed.extend(engine.remove_test_databases().await?);
-        let left = engine.test_databases().await?;
+        removed.extend(testing::remove_test_databases(&engine).await?);
+        let left = testing::test_databases(&engine).await?;
         anyhow::ensure!(left.is_empty(), "{left:?}");
         Ok(())
     })
@@ -115,8 +116,8 @@ async fn what_is_in_use_is_not_removed() {
     })
     .await
     .unwrap();
-    let removed = engine.remove_test_databases().await.unwrap();
-    let in_use = |removed: &[poolhouse::TestDatabase]| {
+    let removed = testing::remove_test_databases(&engine).await.unwrap();
+    let in_use = |removed: &[testing::TestDatabase]| {
         let states = removed.iter().map(|database| &database.state);
         states
             .filter(|state| **state == TestDatabaseState::InUse)
@@ -130,8 +131,8 @@ async fn what_is_in_use_is_not_removed() {
     eventually(
         "the server has noticed the end of the process",
         async || {
-            engine.remove_test_databases().await?;
-            let left = engine.test_databases().await?;
+            testing::remove_test_databases(&engine).await?;
+            let left = testing::test_databases(&engine).await?;
             anyhow::ensure!(left.is_empty(), "{left:?}");
             Ok(())
         },

@@ -3,16 +3,23 @@
 //! They run on private servers of the feature `ephemeral`, unless `POOLHOUSE_TESTING_POSTGRES_URL` and
 //! `POOLHOUSE_TESTING_MYSQL_URL` name others. Those that look into a server or count what is on it start one themselves.
 
+#[path = "../asked/mod.rs"]
+mod asked;
 mod chapter;
 mod cockroach;
 mod drivers;
 mod ephemeral;
 mod handed_on;
 mod inventory;
+mod minimal;
 mod mysql;
 mod neighbours;
 mod on_file;
 mod postgres;
+mod restarts;
 mod rollback;
 mod scenarios;
 mod sqlite;
+#[path = "../torture/mod.rs"]
+mod torture;
+mod used_again;

@@ -259,3 +259,74 @@ macro_rules! four_times {
 
 four_times!(makes_a_type: one_makes_a_type another_makes_a_type a_third_makes_a_type a_fourth_makes_a_type);
 four_times!(leaves_traces: one_leaves_traces another_leaves_traces a_third_leaves_traces a_fourth_leaves_traces);
+
+/// A transaction that ends before its test: the test fails, and says so.
+macro_rules! ends_its_transaction {
+    ($name:ident, $engine:ty, $statement:literal, ($($setting:tt)*)) => {
+        #[with_pool($($setting)* isolation = "rollback")]
+        #[tokio::test]
+        #[should_panic(expected = $statement)]
+        async fn $name(db: $engine) {
+            sqlx::query(ADD).execute(&db).await.unwrap();
+            // What comes after it is refused, where the server can do that.
+            let _ = sqlx::raw_sql(sqlx::AssertSqlSafe($statement)).execute(&db).await;
+            let _ = sqlx::query("DELETE FROM member").execute(&db).await;
+        }
+    };
+}
+
+ends_its_transaction!(
+    a_commit_on_postgres,
+    PgEngine,
+    "COMMIT",
+    (env = "POOLHOUSE_TESTING_POSTGRES_URL",)
+);
+ends_its_transaction!(
+    another_transaction_on_postgres,
+    PgEngine,
+    "COMMIT; BEGIN",
+    (env = "POOLHOUSE_TESTING_POSTGRES_URL",)
+);
+ends_its_transaction!(
+    a_commit_on_mariadb,
+    MySqlEngine,
+    "COMMIT",
+    (env = "POOLHOUSE_TESTING_MYSQL_URL",)
+);
+ends_its_transaction!(
+    a_definition_on_mariadb,
+    MySqlEngine,
+    "CREATE TABLE extra (id INTEGER)",
+    (env = "POOLHOUSE_TESTING_MYSQL_URL",)
+);
+ends_its_transaction!(a_commit_on_sqlite, SqliteEngine, "COMMIT", ());
+
+/// Whatever the tests above have committed, these do not find it, whether they run before or after.
+macro_rules! finds_nothing_of_it {
+    ($($name:ident: $engine:ty, ($($setting:tt)*);)*) => {$(
+        #[with_pool($($setting)* isolation = "rollback")]
+        #[tokio::test]
+        async fn $name(db: $engine) {
+            let query = sqlx::query_scalar("SELECT count(*) FROM band");
+            let bands: i64 = query.fetch_one(&db).await.unwrap();
+            assert_eq!(bands, 0);
+        }
+    )*};
+}
+
+finds_nothing_of_it! {
+    a_commit_on_mariadb_is_not_found: MySqlEngine, (env = "POOLHOUSE_TESTING_MYSQL_URL",);
+    a_definition_on_mariadb_is_not_found: MySqlEngine, (env = "POOLHOUSE_TESTING_MYSQL_URL",);
+}
+
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
+#[tokio::test]
+#[should_panic(expected = "did not run through the engine")]
+async fn a_commit_through_the_driver(db: PgPool) {
+    sqlx::query(ADD).execute(&db).await.unwrap();
+    let mut connection = db.acquire().await.unwrap();
+    sqlx::raw_sql("COMMIT")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+}

@@ -3,6 +3,8 @@
 //! They pass by themselves too. What is different under a driver is in the environment.
 
 use std::env;
+use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use poolhouse::{PgEngine, with_pool};
@@ -31,6 +33,15 @@ async fn insert_and_count(db: &PgEngine) {
         Ok("fail") => panic!("as the driver wishes"),
         // Until the driver kills the process.
         Ok("hang") => tokio::time::sleep(Duration::MAX).await,
+        // The first test of the run, until the driver lets it go on.
+        Ok(pause) if pause.starts_with("pause ") => {
+            let [mine, go_on] = ["begun", "go_on"].map(|name| Path::new(&pause[6..]).join(name));
+            if File::create_new(mine).is_ok() {
+                while !go_on.exists() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
         _ => {}
     }
 }

@@ -5,6 +5,7 @@
 //! | [`messages`] | each mistake is explained at its own token, and nothing else turns red |
 //! | [`twins`] | what is said about the body is word for word what is said without the attribute, by clippy too |
 //! | [`coverage`] | a coverage report counts the same lines with the attribute as without it |
+//! | [`production`] | what only tests need is not in a program, and a test without it is told what to write |
 //! | [`renamed`] | generated code finds poolhouse under the name that `crate` gives |
 //!
 //! Most read rustc's JSON from one generated package each, and share one compiled set of dependencies: Postgres
@@ -13,6 +14,7 @@
 
 mod coverage;
 mod messages;
+mod production;
 mod project;
 mod renamed;
 mod twins;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -39,6 +39,11 @@ impl Project {
 
     /// A package that knows poolhouse under another name.
     pub(crate) fn with_dependency(name: &str, poolhouse: &str) -> Self {
+        Self::with_features(name, poolhouse, &["postgres", "testing"])
+    }
+
+    /// A package that has these features of poolhouse.
+    pub(crate) fn with_features(name: &str, poolhouse: &str, features: &[&str]) -> Self {
         let folder = Self::folder(name);
         let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
         let runtime = tests.with_file_name("runtime");
@@ -59,7 +64,7 @@ autobins = false
 
 [dependencies]
 anyhow = "1"
-{poolhouse} = {{ package = "poolhouse", path = '{}', default-features = false, features = ["postgres"] }}
+{poolhouse} = {{ package = "poolhouse", path = '{}', default-features = false, features = {features:?} }}
 sqlx = {{ version = "0.9", default-features = false }}
 tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
 "#,
@@ -92,20 +97,37 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
 
     /// Runs `cargo check` or `cargo clippy` and returns what was said about each program.
     pub(crate) fn run(&self, command: &str) -> BTreeMap<String, Vec<Diagnostic>> {
+        self.run_with(&[command, "--keep-going"])
+    }
+
+    /// Builds the program called `name`, and returns its file.
+    pub(crate) fn build(&self, name: &str) -> Vec<u8> {
+        let output = self.cargo(&["build"]);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        let file = target().join("target/debug").join(name);
+        fs::read(file).expect("cargo has built it")
+    }
+
+    /// Runs cargo.
+    fn cargo(&self, arguments: &[&str]) -> Output {
         write_if_changed(&self.folder.join("Cargo.toml"), &self.manifest);
-        let output = Command::new(env!("CARGO"))
-            .args([
-                command,
-                "--offline",
-                "--keep-going",
-                "--quiet",
-                "--message-format=json",
-            ])
+        Command::new(env!("CARGO"))
+            .args(arguments)
+            .args(["--offline", "--quiet", "--message-format=json"])
             .current_dir(&self.folder)
             .env("CARGO_TARGET_DIR", target().join("target"))
             .env_remove("RUSTFLAGS")
             .output()
-            .expect("the cargo that builds this test can be run again");
+            .expect("the cargo that builds this test can be run again")
+    }
+
+    /// Runs a command of cargo and returns what was said about each program.
+    pub(crate) fn run_with(&self, arguments: &[&str]) -> BTreeMap<String, Vec<Diagnostic>> {
+        let output = self.cargo(arguments);
         let mut said = BTreeMap::<String, Vec<Diagnostic>>::new();
         for line in output.stdout.split(|byte| *byte == b'\n') {
             let Ok(message) = serde_json::from_slice::<Value>(line) else {
@@ -127,7 +149,7 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
             }
         }
         panic!(
-            "`cargo {command}` did not finish:\n{}",
+            "`cargo {arguments:?}` did not finish:\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
     }

@@ -20,7 +20,7 @@ pub(in crate::pool) async fn open_patiently<DB: Backend>(
 
 /// The same for code that knows the database: the compiler cannot tell that the future above is `Send` once it also sees
 /// the driver's own types in it (<https://github.com/rust-lang/rust/issues/102211>).
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) fn open_for<DB: Backend>(
     connector: &Arc<Connector<DB>>,
 ) -> futures_core::future::BoxFuture<'_, Result<Opened<DB>, StartError>> {

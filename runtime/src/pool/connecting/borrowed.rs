@@ -35,11 +35,8 @@ pub(crate) struct Lent<DB: Backend> {
 }
 
 #[cfg_attr(
-    not(feature = "postgres"),
-    allow(
-        dead_code,
-        reason = "so far only tests on Postgres are lent connections"
-    )
+    not(all(feature = "testing", any(feature = "postgres", feature = "mysql"))),
+    allow(dead_code, reason = "only tests are lent connections")
 )]
 impl<DB: Backend> Lent<DB> {
     /// Lends a connection that was opened on the runtime that this runs on.

@@ -21,7 +21,7 @@ use super::hosts::{Hosts, SessionId};
 use super::terminations::{Terminations, within};
 use crate::backend::{Backend, Dialect, Greeted, OptionsOf};
 use crate::background;
-use crate::dialect::{dialect_of, tell, words};
+use crate::dialect::{STILL_HELD, dialect_of, tell, words};
 use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
 
@@ -213,7 +213,7 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Another database than the URL says, once one has answered.
-    #[cfg(feature = "postgres")]
+    #[cfg(all(feature = "testing", feature = "postgres"))]
     pub(crate) fn another(&self) -> Option<&'static Dialect> {
         self.spoken.get().copied()
     }
@@ -257,7 +257,7 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// The same for code that knows the database, as [`open_for`](super::open_for).
-    #[cfg(feature = "postgres")]
+    #[cfg(all(feature = "testing", feature = "postgres"))]
     pub(crate) fn connect_for(
         self: &Arc<Self>,
     ) -> futures_core::future::BoxFuture<'_, sqlx::Result<Opened<DB>>> {
@@ -396,7 +396,36 @@ impl<DB: Backend> Connector<DB> {
         if let Some(sql) = others_only_read {
             DB::execute(connection, sqlx::raw_sql(sql)).await?;
         }
-        DB::TransactionManager::begin(connection, Some(begin.into_sql_str())).await
+        DB::TransactionManager::begin(connection, Some(begin.into_sql_str())).await?;
+        if let Some(hold) = &self.settings.hold {
+            hold.begun();
+        }
+        Ok(())
+    }
+
+    /// Looks whether the connection is still in the transaction that it is held in.
+    async fn end_hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
+        let Some(hold) = &self.settings.hold else {
+            return Ok(());
+        };
+        let idle_depth = self.settings.idle_depth();
+        while depth::<DB>(connection) > idle_depth {
+            DB::TransactionManager::rollback(connection).await?;
+        }
+        if depth::<DB>(connection) < idle_depth {
+            // The driver has rolled it back, after a nested transaction was cancelled while it began.
+            return Ok(());
+        }
+        // The transaction's first savepoint ends with it. The server answers so in a failed transaction too.
+        match DB::execute(connection, sqlx::raw_sql(STILL_HELD)).await {
+            Ok(_) => hold.lasted(),
+            Err(sqlx::Error::Database(error)) => {
+                tracing::debug!(engine = %self.settings.engine, %error, "a transaction that was to be rolled back has ended");
+                hold.ended();
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Reads what is still to be read, tells the server, and closes. Never longer than its limit.
@@ -409,6 +438,7 @@ impl<DB: Backend> Connector<DB> {
             };
             // Unread data in the socket would make the operating system answer the server with a reset.
             connection.flush().await?;
+            self.end_hold(&mut connection).await?;
             match &self.lent {
                 Some(lent) => {
                     if depth::<DB>(&connection) > self.settings.idle_depth() {

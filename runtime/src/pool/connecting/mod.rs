@@ -17,10 +17,10 @@ mod hosts;
 mod terminate;
 mod terminations;
 
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::attempts::open_for;
 pub(super) use self::attempts::{open_patiently, patiently};
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::borrowed::{Asked, Lent};
 pub(crate) use self::connector::{Connector, Opened};
 pub(super) use self::hosts::SessionId;

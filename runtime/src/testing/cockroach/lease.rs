@@ -1,58 +1,50 @@
 //! A test's database, from lease to return.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use futures_core::future::BoxFuture;
 
-use super::Site;
+use super::Cluster;
 use crate::error::Error;
 use crate::settings::DatabaseUrl;
 use crate::testing::background;
-use crate::testing::ground::Lease;
-use crate::testing::keep;
-use crate::testing::recipe::Recipe;
+use crate::testing::retention;
 use crate::testing::test::Test;
+use crate::testing::test_server::{Ending, Lease};
 use crate::testing::url;
 
-/// The lease of one test.
-pub(super) struct CockroachLease {
-    site: Arc<Site>,
-    test: Test,
-    url: DatabaseUrl,
+/// A database of this process, dropped with its last user.
+pub(super) struct Database {
+    cluster: Arc<Cluster>,
     name: String,
-    over: bool,
+    is_kept: AtomicBool,
 }
 
-impl CockroachLease {
-    pub(super) fn new(
-        site: Arc<Site>,
-        recipe: &Recipe,
-        test: Test,
-        name: String,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            url: url::of_database(&recipe.settings, &name)?,
-            site,
-            test,
+impl Database {
+    pub(super) fn new(cluster: Arc<Cluster>, name: String) -> Self {
+        Self {
+            cluster,
             name,
-            over: false,
-        })
+            is_kept: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
+}
 
-    /// Drops the database in the background: nobody waits for it.
-    fn give_back(&mut self) {
-        if std::mem::replace(&mut self.over, true) {
+impl Drop for Database {
+    fn drop(&mut self) {
+        if *self.is_kept.get_mut() {
             return;
         }
-        let (site, name) = (Arc::clone(&self.site), self.name.clone());
-        // The background runtime is there: it has made the database.
+        let (cluster, name) = (Arc::clone(&self.cluster), self.name.clone());
+        // In the background, whose runtime is there: it has made the database. Nobody waits for it.
         let _ = background::spawn(async move {
             let dropped = async {
-                let mut session = site.session.take().await?;
+                let mut session = cluster.session.take().await?;
                 Ok::<_, Error>(session.drop_database(&name).await?)
             };
             if let Err(error) = dropped.await {
@@ -62,32 +54,52 @@ impl CockroachLease {
     }
 }
 
+/// The lease of one test.
+pub(super) struct CockroachLease {
+    database: Arc<Database>,
+    test: Test,
+    url: DatabaseUrl,
+}
+
+impl CockroachLease {
+    pub(super) fn new(database: Arc<Database>, test: Test, url: DatabaseUrl) -> Self {
+        Self {
+            database,
+            test,
+            url,
+        }
+    }
+}
+
 impl Lease for CockroachLease {
     fn url(&self) -> &DatabaseUrl {
         &self.url
     }
 
-    fn end(mut self: Box<Self>, keep: bool) -> BoxFuture<'static, Option<String>> {
-        if !keep {
-            self.give_back();
+    fn end(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Option<String>> {
+        let Self {
+            database,
+            test,
+            url,
+        } = *self;
+        if ending != Ending::Keep {
+            if ending == Ending::Drop {
+                database.cluster.take_out_of_use(&database.name);
+            }
             return Box::pin(async { None });
         }
-        self.over = true;
+        database.is_kept.store(true, Relaxed);
         Box::pin(async move {
-            let mark = keep::mark(&self.name, &self.test);
-            let site = Arc::clone(&self.site);
+            let mark = retention::mark(&database.name, &test);
+            let cluster = Arc::clone(&database.cluster);
             let marked =
-                background::run(async move { Ok(site.session.take().await?.execute(mark).await?) });
+                background::run(
+                    async move { Ok(cluster.session.take().await?.execute(mark).await?) },
+                );
             if let Err(error) = marked.await {
                 tracing::warn!(%error, "a failed test's database could not be marked, and will be removed");
             }
-            Some(url::for_people(&self.url))
+            Some(url::for_people(&url))
         })
-    }
-}
-
-impl Drop for CockroachLease {
-    fn drop(&mut self) {
-        self.give_back();
     }
 }

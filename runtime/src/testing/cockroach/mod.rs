@@ -1,13 +1,11 @@
 //! CockroachDB: a new database for each test, whose name says which session it belongs to.
 //!
-//! There are no advisory locks and no templates here. What tells a database in use from one that a killed process has left
-//! is the session that each process keeps: a database belongs to the session in its name, and is nobody's when the
-//! cluster does not know that session any more.
+//! There are no advisory locks and no templates here, so that the adaptor for [`server`](super::server)s does not fit. What
+//! tells a database in use from one that an ended process has left is the session that each process keeps: a database belongs
+//! to the session in its name, and is nobody's when the cluster does not know that session any more.
 //!
-//! | name | the database |
-//! |---|---|
-//! | `poolhouse_<session>_<n>` | is a test's as long as the session is there; kept for a person when its comment says so |
-//! | `poolhouse_<fingerprint>_shared` | is for tests that roll back; its comment has the day of its last use |
+//! `poolhouse_<session>_<n>` is a test's, or that of the tests of one process that roll back, as long as the session is there;
+//! it is kept for a person when its comment says so. No database goes on to another test.
 //!
 //! (A process that loses its session while tests run loses its databases to the next process that begins.)
 
@@ -15,55 +13,56 @@ mod lease;
 mod reaper;
 mod session;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_core::future::BoxFuture;
 use once_cell::sync::Lazy;
-use sqlx::error::DatabaseError;
+use tokio::sync::OnceCell;
 
-use self::lease::CockroachLease;
+use self::lease::{CockroachLease, Database};
 use self::session::Session;
 use super::background;
-use super::calendar::today;
-use super::ground::{Ground, Lease, Room, Shared};
 use super::inventory::TestDatabase;
 use super::recipe::Recipe;
-use super::site::Sites;
+use super::server::PREFIX;
 use super::test::Test;
+use super::test_server::{Lease, Room, TestServer};
 use super::url;
 use crate::error::Error;
 use crate::settings::EngineSettings;
 
-/// What the names of all test databases begin with.
-const PREFIX: &str = "poolhouse_";
-
 /// One cluster and user, as this process knows it.
-pub(super) struct Site {
+struct Cluster {
     key: String,
     session: Session,
     /// The next database's number.
     number: AtomicU64,
-    /// The databases for tests that roll back are made one after the other.
-    sharing: tokio::sync::Mutex<()>,
+    /// The databases of tests that roll back, by their fingerprints.
+    rollbacks: Mutex<HashMap<String, Arc<OnceCell<Arc<Database>>>>>,
     reaped: AtomicBool,
 }
 
-static SITES: Lazy<Sites<Site>> = Lazy::new(Sites::default);
+static CLUSTERS: Lazy<Mutex<HashMap<String, Arc<Cluster>>>> = Lazy::new(Mutex::default);
 
 /// The cluster of these settings.
-pub(crate) fn ground(settings: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
-    let site = SITES.of(settings, |key| Site {
-        key,
-        session: Session::new(settings),
-        number: AtomicU64::new(0),
-        sharing: tokio::sync::Mutex::default(),
-        reaped: AtomicBool::new(false),
-    })?;
-    Ok(site)
+pub(super) fn test_server(settings: &EngineSettings) -> Result<Arc<dyn TestServer>, Error> {
+    let key = url::server(settings)?;
+    let mut clusters = lock(&CLUSTERS);
+    let cluster = clusters.entry(key.clone()).or_insert_with(|| {
+        Arc::new(Cluster {
+            key,
+            session: Session::new(settings),
+            number: AtomicU64::new(0),
+            rollbacks: Mutex::default(),
+            reaped: AtomicBool::new(false),
+        })
+    });
+    Ok(Arc::clone(cluster) as Arc<dyn TestServer>)
 }
 
-impl Ground for Site {
+impl TestServer for Cluster {
     fn key(&self) -> &str {
         &self.key
     }
@@ -78,26 +77,17 @@ impl Ground for Site {
         self: Arc<Self>,
         recipe: Arc<Recipe>,
         test: Test,
+        rolls_back: bool,
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
         Box::pin(background::run(async move {
-            let name = self.name_of_ours().await?;
-            let lease = CockroachLease::new(Arc::clone(&self), &recipe, test, name)?;
-            self.make(&recipe, lease.name()).await?;
+            let database = if rolls_back {
+                self.for_rollback(&recipe).await?
+            } else {
+                self.make(&recipe).await?
+            };
             self.reap_once();
-            Ok(Box::new(lease) as Box<dyn Lease>)
-        }))
-    }
-
-    fn share(
-        self: Arc<Self>,
-        recipe: Arc<Recipe>,
-        _: Test,
-    ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
-        Box::pin(background::run(async move {
-            let name = self.shared(&recipe).await?;
-            self.reap_once();
-            let url = url::of_database(&recipe.settings, &name)?;
-            Ok(Box::new(Shared(url)) as Box<dyn Lease>)
+            let url = url::of_database(&recipe.settings, database.name())?;
+            Ok(Box::new(CockroachLease::new(database, test, url)) as Box<dyn Lease>)
         }))
     }
 
@@ -110,68 +100,38 @@ impl Ground for Site {
     }
 }
 
-impl Site {
-    /// Makes a database that holds what the recipe says.
-    async fn make(&self, recipe: &Recipe, name: &str) -> Result<(), Error> {
-        let create = format!("CREATE DATABASE {name}");
-        self.session.take().await?.execute(create).await?;
-        let url = url::of_database(&recipe.settings, name)?;
-        recipe.fill(url).await
-    }
-
-    /// The database for tests that roll back, made if it is not there.
-    async fn shared(&self, recipe: &Recipe) -> Result<String, Error> {
-        let _turn = self.sharing.lock().await;
+impl Cluster {
+    /// Makes a database that holds what the recipe says. When this fails, it is dropped.
+    async fn make(self: &Arc<Self>, recipe: &Recipe) -> Result<Arc<Database>, Error> {
         let mut session = self.session.take().await?;
-        let fingerprint = recipe.fingerprint(&session.version().await?);
-        let name = format!("{PREFIX}{fingerprint}_shared");
-        let there = session.databases().await?;
-        drop(session);
-        if !there.iter().any(|one| one.name == name) {
-            self.make_shared(recipe, &name).await?;
-        }
-        let note = format!("COMMENT ON DATABASE {name} IS '{}'", today());
-        self.session.take().await?.execute(note).await?;
-        Ok(name)
-    }
-
-    /// Makes a database that gets its name when it is complete, unless another process is quicker.
-    async fn make_shared(&self, recipe: &Recipe, name: &str) -> Result<(), Error> {
-        let building = self.name_of_ours().await?;
-        let made = async {
-            self.make(recipe, &building).await?;
-            let rename = format!("ALTER DATABASE {building} RENAME TO {name}");
-            match self.session.take().await?.execute(rename).await {
-                Ok(()) => Ok(true),
-                // 42P04: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-                Err(error) if is_taken(&error) => Ok(false),
-                Err(error) => Err(Error::from(error)),
-            }
-        };
-        match made.await {
-            Ok(true) => Ok(()),
-            // Another process was quicker.
-            Ok(false) => Ok(self.session.take().await?.drop_database(&building).await?),
-            Err(error) => {
-                let mut session = self.session.take().await?;
-                if let Err(error) = session.drop_database(&building).await {
-                    tracing::debug!(%error, "a database that was not completed is left to the next run");
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// A name that says that a database is this process's.
-    async fn name_of_ours(&self) -> Result<String, Error> {
-        let session = self.session.take().await?.id();
         let number = self.number.fetch_add(1, Relaxed);
-        Ok(format!("{PREFIX}{session}_{number}"))
+        let name = format!("{PREFIX}{}_{number}", session.id());
+        session.execute(format!("CREATE DATABASE {name}")).await?;
+        drop(session);
+        let url = url::of_database(&recipe.settings, &name)?;
+        let database = Arc::new(Database::new(Arc::clone(self), name));
+        recipe.fill(url).await?;
+        Ok(database)
+    }
+
+    /// The database of this process's tests that roll back, made if it is not there.
+    async fn for_rollback(self: &Arc<Self>, recipe: &Recipe) -> Result<Arc<Database>, Error> {
+        let fingerprint = recipe.fingerprint("CockroachDB");
+        let known = Arc::clone(lock(&self.rollbacks).entry(fingerprint).or_default());
+        let database = known.get_or_try_init(|| self.make(recipe)).await?;
+        Ok(Arc::clone(database))
+    }
+
+    /// Lets the next test that rolls back have another database than this one.
+    fn take_out_of_use(&self, name: &str) {
+        let is_another = |known: &Arc<OnceCell<Arc<Database>>>| {
+            known.get().is_none_or(|database| database.name() != name)
+        };
+        lock(&self.rollbacks).retain(|_, known| is_another(known));
     }
 }
 
-/// Whether a database's new name is another one's already.
-fn is_taken(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.as_deref() == Some("42P04")
+/// Nothing here panics while such a lock is held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

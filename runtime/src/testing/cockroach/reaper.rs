@@ -1,21 +1,27 @@
-//! What killed processes have left, and what nobody needs any more.
+//! Databases that nobody uses any more.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::Site;
+use super::Cluster;
 use super::session::Found;
 use crate::error::Error;
-use crate::testing::calendar::today;
+use crate::testing::background;
 use crate::testing::inventory::{TestDatabase, TestDatabaseState};
-use crate::testing::keep::{KEPT, TEMPLATE_DAYS, is_forgotten};
-use crate::testing::site;
+use crate::testing::retention::{self, KEEP, now};
 
-impl Site {
+impl Cluster {
     /// Looks once in the life of this process, in the background.
     pub(super) fn reap_once(self: &Arc<Self>) {
-        let site = Arc::clone(self);
-        site::reap_once(&self.reaped, || async move {
-            site.remove(is_over).await.map(drop)
+        if self.reaped.swap(true, Relaxed) {
+            return;
+        }
+        let cluster = Arc::clone(self);
+        // The background runtime is there: it has leased a database.
+        let _ = background::spawn(async move {
+            if let Err(error) = cluster.remove(is_over).await {
+                tracing::debug!(%error, "what other test runs have left could not be removed");
+            }
         });
     }
 
@@ -54,34 +60,32 @@ impl Site {
 
 /// Whether a database goes by itself.
 fn is_over(one: &Found, state: &TestDatabaseState, all: &[Found]) -> bool {
-    let comment = one.comment.as_deref().unwrap_or_default();
-    match state {
-        TestDatabaseState::Left => true,
-        TestDatabaseState::Kept => {
-            is_forgotten(comment, all.iter().filter_map(|one| one.comment.as_deref()))
+    match (state, one.kept()) {
+        (TestDatabaseState::Kept, Some((since, test))) => {
+            let mut others = all.iter().filter_map(Found::kept);
+            since + KEEP.as_secs() < now() || others.any(|(later, of)| of == test && later > since)
         }
-        // One without a day has just got its name.
-        TestDatabaseState::Ready => {
-            let day: Option<u64> = comment.parse().ok();
-            day.is_some_and(|day| day + TEMPLATE_DAYS < today())
-        }
-        TestDatabaseState::InUse | TestDatabaseState::Template => false,
+        (state, _) => *state == TestDatabaseState::Left,
     }
 }
 
 fn shown(one: &Found, sessions: &[String]) -> TestDatabase {
-    let is_kept = one
-        .comment
-        .as_ref()
-        .is_some_and(|comment| comment.starts_with(KEPT));
-    let state = match &one.session {
-        Some(_) if is_kept => TestDatabaseState::Kept,
-        Some(session) if sessions.contains(session) => TestDatabaseState::InUse,
-        Some(_) => TestDatabaseState::Left,
-        None => TestDatabaseState::Ready,
+    let state = if one.kept().is_some() {
+        TestDatabaseState::Kept
+    } else if sessions.contains(&one.session) {
+        TestDatabaseState::InUse
+    } else {
+        TestDatabaseState::Left
     };
     TestDatabase {
         name: one.name.clone(),
         state,
+    }
+}
+
+impl Found {
+    /// When it was kept, and of which test.
+    fn kept(&self) -> Option<(u64, &str)> {
+        retention::read(self.comment.as_deref()?)
     }
 }

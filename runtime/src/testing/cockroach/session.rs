@@ -10,7 +10,7 @@ use super::PREFIX;
 use crate::error::{Error, TestError};
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
-use crate::testing::site::for_leases;
+use crate::testing::server::settings_for_leases;
 
 /// The connection, opened when it is first needed and again when it broke.
 pub(super) struct Session {
@@ -27,21 +27,18 @@ pub(super) struct Open {
 /// A database of tests, as the cluster lists it.
 pub(super) struct Found {
     pub(super) name: String,
-    /// The session that it belongs to; `None` when tests share it.
-    pub(super) session: Option<String>,
+    /// The session that it belongs to.
+    pub(super) session: String,
     pub(super) comment: Option<String>,
 }
 
 impl Found {
     /// `None` when it is none of ours.
     fn new(name: String, comment: Option<String>) -> Option<Self> {
-        let (whose, what) = name.strip_prefix(PREFIX)?.split_once('_')?;
-        let session = match what {
-            "shared" => None,
-            number if number.bytes().all(|byte| byte.is_ascii_digit()) => Some(whose.to_owned()),
-            _ => return None,
-        };
-        Some(Self {
+        let (session, number) = name.strip_prefix(PREFIX)?.split_once('_')?;
+        let session = session.to_owned();
+        let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then_some(Self {
             name,
             session,
             comment,
@@ -52,7 +49,7 @@ impl Found {
 impl Session {
     pub(super) fn new(settings: &EngineSettings) -> Self {
         Self {
-            settings: for_leases(settings),
+            settings: settings_for_leases(settings),
             open: Mutex::default(),
         }
     }
@@ -107,13 +104,6 @@ impl Open {
         // <https://www.cockroachlabs.com/docs/stable/drop-database>
         self.execute(format!("DROP DATABASE IF EXISTS {name} CASCADE"))
             .await
-    }
-
-    pub(super) async fn version(&mut self) -> sqlx::Result<String> {
-        sqlx::raw_sql("SELECT version()")
-            .fetch_one(&mut self.connection)
-            .await?
-            .try_get(0)
     }
 
     /// The databases that tests have made.

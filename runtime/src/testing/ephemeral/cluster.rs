@@ -8,15 +8,15 @@ use sha2::{Digest, Sha256};
 
 use super::Failure;
 use super::machine::{Account, cache, private_folder, unfinished};
-use super::make::{INIT_FILE, Make, PASSWORD, init_file};
+use super::make::{INIT_FILE, Make, PASSWORD};
 
 /// Changed when files made by an older version of this crate must not be used by this one.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// What tells the files of one server program from those of another.
 pub(super) fn key(make: &Make) -> Result<String, Failure> {
     let program = (make.server)()?;
-    let version = output(Command::new(&program).arg("--version"))?;
+    let version = output(Command::new(&program).arg("--version").stdin(Stdio::null()))?;
     let mut hash = Sha256::new();
     hash.update(VERSION);
     hash.update(program.as_os_str().as_encoded_bytes());
@@ -50,7 +50,7 @@ pub(super) fn put(
         password
     };
     let init = folder.join(INIT_FILE);
-    fs::write(&init, init_file(&password))?;
+    fs::write(&init, (make.init)(&password))?;
     account.own(&init)?;
     Ok(password)
 }
@@ -76,7 +76,14 @@ fn create(make: &Make, account: Account, folder: &Path) -> Result<String, Failur
     fs::write(&secret, &password)?;
     let mut command = (make.create)(folder)?;
     account.run(&mut command);
-    output(&mut command)?;
+    output(command.stdin(Stdio::null()))?;
+    if let Some(users) = make.users {
+        let script = folder.join(INIT_FILE);
+        fs::write(&script, (make.init)(&password))?;
+        let mut command = users(folder)?;
+        account.run(&mut command);
+        output(command.stdin(File::open(&script)?))?;
+    }
     Ok(password)
 }
 
@@ -87,14 +94,15 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
             .arg("-pR")
             .arg(from.join("data"))
             .arg(from.join(PASSWORD))
-            .arg(to),
+            .arg(to)
+            .stdin(Stdio::null()),
     )?;
     Ok(())
 }
 
 /// Runs a short command to its end.
 fn output(command: &mut Command) -> Result<Vec<u8>, Failure> {
-    let run = command.stdin(Stdio::null()).output();
+    let run = command.output();
     let name = command.get_program().to_string_lossy().into_owned();
     let cure = "See what it says";
     let output =

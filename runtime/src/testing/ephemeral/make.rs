@@ -11,8 +11,12 @@ use super::machine::find;
 use super::machine::find_postgres;
 use super::{Failure, Outcome};
 
-/// The superuser of a private server.
+/// The user of a private server, with the rights that tests need and no others, so that they find nothing here that they do
+/// not find on another server.
 const USER: &str = "poolhouse";
+
+/// A program that works on the files in a folder.
+type Program = fn(folder: &Path) -> Result<Command, Failure>;
 
 /// A kind of server.
 pub(super) struct Make {
@@ -24,7 +28,11 @@ pub(super) struct Make {
     /// The program that tells the version with `--version`.
     pub(super) server: fn() -> Result<PathBuf, Failure>,
     /// Makes the files of an empty server in a folder `data` of this one.
-    pub(super) create: fn(folder: &Path) -> Result<Command, Failure>,
+    pub(super) create: Program,
+    /// Runs the statements of its standard input on these files; `None` when each start runs them.
+    pub(super) users: Option<Program>,
+    /// The statements that make the user.
+    pub(super) init: fn(password: &str) -> String,
     /// Runs the server with the files in `data` of this folder, on a port.
     pub(super) serve: fn(folder: &Path, port: u16) -> Result<Command, Failure>,
     /// The signal for an orderly end.
@@ -66,11 +74,24 @@ static POSTGRES: Make = Make {
                 .arg("--pwfile")
                 .arg(folder.join(PASSWORD))
                 // SCRAM costs an unoptimised driver much computing for each connection, and nobody listens on loopback.
-                .args(["--username", USER, "--auth-host", "password", "--auth-local", "reject"])
+                .args(["--username", "postgres", "--auth-host", "password", "--auth-local", "reject"])
                 .args(["--encoding", "UTF8", "--no-locale", "--no-sync"])
                 // The smallest segments: the folder is copied for each start.
                 .args(["--wal-segsize", "1"]);
         Ok(command)
+    },
+    // <https://www.postgresql.org/docs/current/app-postgres.html>, the single-user mode: a statement a line
+    users: Some(|folder| {
+        let mut command = Command::new(find_postgres("postgres")?);
+        command.arg("--single").arg("-D").arg(folder.join("data"));
+        command.args(["-c", "fsync=off", "postgres"]);
+        Ok(command)
+    }),
+    init: |password| {
+        format!(
+            "CREATE ROLE {USER} LOGIN CREATEDB PASSWORD '{password}'\n\
+             GRANT ALL ON SCHEMA public TO {USER}\n"
+        )
     },
     // <https://www.postgresql.org/docs/current/non-durability.html>
     serve: |folder, port| {
@@ -113,6 +134,15 @@ static MARIADB: Make = Make {
                 .args(["--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"]);
         Ok(command)
     },
+    users: None,
+    init: |password| {
+        format!(
+            "CREATE DATABASE IF NOT EXISTS {USER};\n\
+             CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{password}';\n\
+             GRANT ALL ON {USER}.* TO {USER}@'%';\n\
+             GRANT ALL ON `{USER}\\_%`.* TO {USER}@'%';\n"
+        )
+    },
     // <https://mariadb.com/kb/en/mariadbd-options/>
     serve: |folder, port| {
         let option = |name: &str, value: &Path| format!("--{name}={}", value.display());
@@ -137,7 +167,7 @@ static MARIADB: Make = Make {
         Ok(command)
     },
     stop: "TERM",
-    url: |password, port| format!("mysql://{USER}:{password}@127.0.0.1:{port}/mysql"),
+    url: |password, port| format!("mysql://{USER}:{password}@127.0.0.1:{port}/{USER}"),
     asked: OnceCell::new(),
 };
 
@@ -150,13 +180,5 @@ const FILES: [&str; 4] = [
     "--innodb-data-file-path=ibdata1:4M:autoextend",
 ];
 
-/// The statements that MariaDB runs at each start.
+/// The file with the statements that make the user.
 pub(super) const INIT_FILE: &str = "users.sql";
-
-/// What is in [`INIT_FILE`]. Postgres has a user with this password from the beginning.
-pub(super) fn init_file(password: &str) -> String {
-    format!(
-        "CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{password}';\n\
-         GRANT ALL ON *.* TO {USER}@'%' WITH GRANT OPTION;\n"
-    )
-}

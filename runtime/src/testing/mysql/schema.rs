@@ -1,118 +1,260 @@
-//! A database as statements that make another one like it.
+//! What a template holds, and statements that make another database like it.
 
 use std::fmt::Write;
 
-use sqlx::mysql::MySqlConnection;
-use sqlx::{AssertSqlSafe, Row};
+use futures_util::TryStreamExt;
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::{AssertSqlSafe, Either, Row};
 
-/// The tables of a database, with their rows where there are some.
+/// The engines of which it is known how their rows are written, seen and removed.
+const ENGINES: &str = "'InnoDB', 'Aria', 'MyISAM', 'MEMORY'";
+
+/// What a database holds.
 pub(super) struct Schema {
-    /// The template's name, from which rows are copied.
+    /// Its name.
     name: String,
-    /// Its character set and collation.
-    defaults: String,
-    /// For each table its name, the statement that creates it, and the columns of its rows when it has any.
-    tables: Vec<(String, String, Option<String>)>,
+    /// Whether it cannot be shown that another database holds the same.
+    obstacle: bool,
+    /// The statement that creates the database, without its name.
+    pub(super) create: String,
+    /// The names of tables and views with their types, the first ones with their engines.
+    pub(super) listed: Vec<String>,
+    /// What is neither a table nor a view, in full: triggers, routines, events.
+    pub(super) code: Vec<String>,
+    pub(super) tables: Vec<Table>,
+    /// For each view its quoted name, and the statement that creates it, without the database's name.
+    pub(super) views: Vec<(String, String)>,
+}
+
+/// A table.
+pub(super) struct Table {
+    /// Its quoted name.
+    pub(super) name: String,
+    pub(super) create: Create,
+    /// The columns that hold what was written to them, when there are rows.
+    pub(super) columns: Option<String>,
+    pub(super) has_triggers: bool,
+}
+
+/// The statement that creates a table, and the next value of its counter where that is not the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Create {
+    pub(super) sql: String,
+    pub(super) counter: Option<u64>,
+}
+
+impl Create {
+    /// Reads what `SHOW CREATE TABLE` tells: <https://mariadb.com/kb/en/show-create-table/>.
+    pub(super) fn new(sql: String) -> Self {
+        const COUNTER: &str = " AUTO_INCREMENT=";
+        // The options stand on the last line but those of partitions, after a parenthesis.
+        let options = sql.rfind("\n) ").unwrap_or(0);
+        let counter = sql[options..].find(COUNTER).and_then(|at| {
+            let from = options + at;
+            let digits = &sql[from + COUNTER.len()..];
+            let end = digits
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(digits.len());
+            let value = digits[..end].parse().ok()?;
+            Some((from, from + COUNTER.len() + end, value))
+        });
+        match counter {
+            Some((from, to, value)) => Self {
+                sql: format!("{}{}", &sql[..from], &sql[to..]),
+                counter: Some(value),
+            },
+            None => Self { sql, counter: None },
+        }
+    }
+
+    /// Whether the table has a counter, or looks as if it had one.
+    pub(super) fn counts(&self) -> bool {
+        self.sql.contains("AUTO_INCREMENT")
+    }
+}
+
+/// The statements that tell what is in a database besides the content of tables and views: what
+/// [`outline`](Schema::outline) reads.
+pub(super) fn ask_outline(name: &str) -> String {
+    format!(
+        "SHOW CREATE DATABASE {name}; \
+         SELECT CAST(CONCAT_WS('\\t', table_name, table_type, engine) AS CHAR) FROM information_schema.tables \
+            WHERE table_schema = '{name}' ORDER BY 1; \
+         SELECT CAST(CONCAT_WS('\\t', trigger_name, event_manipulation, event_object_table, action_timing, action_statement, \
+                sql_mode, definer, character_set_client, collation_connection, database_collation) AS CHAR) \
+            FROM information_schema.triggers WHERE trigger_schema = '{name}' \
+            ORDER BY event_object_table, event_manipulation, action_timing, action_order; \
+         SELECT CAST(CONCAT_WS('\\t', routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic, \
+                sql_data_access, security_type, sql_mode, routine_comment, definer, \
+                (SELECT GROUP_CONCAT(CONCAT_WS(' ', parameter_mode, parameter_name, dtd_identifier) ORDER BY ordinal_position) \
+                    FROM information_schema.parameters p \
+                    WHERE p.specific_schema = r.routine_schema AND p.specific_name = r.specific_name)) AS CHAR) \
+            FROM information_schema.routines r WHERE routine_schema = '{name}' ORDER BY 1; \
+         SELECT CAST(event_name AS CHAR) FROM information_schema.events WHERE event_schema = '{name}' ORDER BY 1; "
+    )
+}
+
+/// The parts of a database that [`ask_outline`] asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outline {
+    pub(super) create: String,
+    pub(super) listed: Vec<String>,
+    pub(super) code: Vec<String>,
+}
+
+impl Outline {
+    /// Reads the first results of the statements.
+    pub(super) fn read(name: &str, results: &[Vec<MySqlRow>]) -> sqlx::Result<Self> {
+        let [create, listed, triggers, routines, events, ..] = results else {
+            return Err(sqlx::Error::RowNotFound);
+        };
+        let create = create.first().ok_or(sqlx::Error::RowNotFound)?;
+        let texts = |rows: &[MySqlRow]| -> sqlx::Result<Vec<String>> {
+            let texts = rows.iter().map(|row| row.try_get::<String, _>(0));
+            texts.map(|text| Ok(text?.replace(name, ""))).collect()
+        };
+        let mut code = texts(triggers)?;
+        code.extend(texts(routines)?);
+        code.extend(texts(events)?);
+        Ok(Self {
+            create: create.try_get::<String, _>(1)?.replace(name, ""),
+            listed: texts(listed)?,
+            code,
+        })
+    }
 }
 
 impl Schema {
-    /// Reads a database; `None` when it holds more than tables. Views, triggers, routines and events name databases and
-    /// users in their texts, and are made again only by what has made them first.
-    pub(super) async fn read(
-        connection: &mut MySqlConnection,
-        name: &str,
-    ) -> sqlx::Result<Option<Self>> {
-        let others: i64 = sqlx::query_scalar(
-            "SELECT (SELECT count(*) FROM information_schema.tables WHERE table_schema = ? AND table_type <> 'BASE TABLE') \
-             + (SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = ?) \
-             + (SELECT count(*) FROM information_schema.routines WHERE routine_schema = ?) \
-             + (SELECT count(*) FROM information_schema.events WHERE event_schema = ?)",
-        )
-        .bind(name)
-        .bind(name)
-        .bind(name)
-        .bind(name)
+    /// Reads a database that nobody else uses.
+    pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<Self> {
+        let outline = Outline::read(name, &results(connection, ask_outline(name)).await?)?;
+        let counts: (i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT CAST((SELECT COUNT(*) FROM information_schema.events WHERE event_schema = '{name}') AS SIGNED), \
+             CAST((SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{name}' \
+                AND NOT (table_type = 'VIEW' OR table_type = 'BASE TABLE' AND engine IN ({ENGINES}))) AS SIGNED)"
+        )))
         .fetch_one(&mut *connection)
         .await?;
-        if others > 0 {
-            return Ok(None);
-        }
-        let row = sqlx::query(
-            "SELECT CAST(default_character_set_name AS CHAR), CAST(default_collation_name AS CHAR) \
-             FROM information_schema.schemata WHERE schema_name = ?",
-        )
-        .bind(name)
-        .fetch_one(&mut *connection)
-        .await?;
-        let defaults = format!(
-            "CHARACTER SET {} COLLATE {}",
-            row.get::<String, _>(0),
-            row.get::<String, _>(1)
-        );
-        let names: Vec<String> = sqlx::query_scalar(
-            "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = ? ORDER BY 1",
+        let with_triggers: Vec<String> = sqlx::query_scalar(
+            "SELECT CAST(event_object_table AS CHAR) FROM information_schema.triggers WHERE trigger_schema = ?",
         )
         .bind(name)
         .fetch_all(&mut *connection)
         .await?;
-        let mut tables = Vec::with_capacity(names.len());
-        for table in names {
+        let names: Vec<(String, String)> = sqlx::query_as(
+            "SELECT CAST(table_name AS CHAR), CAST(table_type AS CHAR) FROM information_schema.tables \
+             WHERE table_schema = ? ORDER BY 1",
+        )
+        .bind(name)
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut schema = Self {
+            name: name.to_owned(),
+            obstacle: counts != (0, 0),
+            create: outline.create,
+            listed: outline.listed,
+            code: outline.code,
+            tables: Vec::new(),
+            views: Vec::new(),
+        };
+        for (table, kind) in names {
             let quoted = quote(&table);
-            let create = sqlx::raw_sql(AssertSqlSafe(format!("SHOW CREATE TABLE {name}.{quoted}")))
+            let create = format!("SHOW CREATE TABLE {name}.{quoted}");
+            let create = sqlx::raw_sql(AssertSqlSafe(create))
                 .fetch_one(&mut *connection)
                 .await?;
-            let filled = sqlx::raw_sql(AssertSqlSafe(format!(
-                "SELECT EXISTS (SELECT 1 FROM {name}.{quoted})"
-            )))
-            .fetch_one(&mut *connection)
-            .await?;
-            let columns = if filled.get::<i64, _>(0) == 1 {
-                Some(columns(connection, name, &table).await?)
-            } else {
-                None
-            };
-            tables.push((quoted, create.get(1), columns));
+            let create: String = create.try_get(1)?;
+            if kind == "VIEW" {
+                schema.views.push((quoted, create.replace(name, "")));
+                continue;
+            }
+            let filled = format!("SELECT CAST(EXISTS (SELECT 1 FROM {name}.{quoted}) AS SIGNED)");
+            let filled: i64 = sqlx::query_scalar(AssertSqlSafe(filled))
+                .fetch_one(&mut *connection)
+                .await?;
+            let has_triggers = with_triggers.contains(&table);
+            // What a trigger does when the rows are written once more is not known.
+            schema.obstacle |= filled > 0 && has_triggers;
+            schema.tables.push(Table {
+                create: Create::new(create),
+                columns: match filled {
+                    0 => None,
+                    _ => Some(columns(connection, name, &table).await?),
+                },
+                name: quoted,
+                has_triggers,
+            });
         }
-        Ok(Some(Self {
-            name: name.to_owned(),
-            defaults,
-            tables,
-        }))
+        Ok(schema)
     }
 
-    /// Whether there is nothing in it.
-    pub(super) fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+    /// Whether it cannot be shown that another database holds the same.
+    pub(super) fn obstacle(&self) -> bool {
+        self.obstacle
     }
 
-    /// The statements that make an empty database of this name.
-    pub(super) fn begin(&self, name: &str) -> String {
+    /// The statements that make the database of this name, all in one; `None` when only the recipe can make it: views,
+    /// triggers, routines and events name databases and users in their texts.
+    pub(super) fn replay(&self, name: &str) -> Option<String> {
+        if self.obstacle || !self.views.is_empty() || !self.code.is_empty() {
+            return None;
+        }
+        // The name stands between the quotes.
+        let create = self.create.replacen("``", name, 1);
+        let mut script = format!(
+            "DROP DATABASE IF EXISTS {name}; {create}; USE {name}; \
+             SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION';"
+        );
+        for table in &self.tables {
+            // Writing to a string does not fail.
+            let _ = write!(script, "{};", table.create.sql);
+            script.push_str(&self.fill(name, table));
+            script.push_str(&set_counter(name, table));
+        }
+        // The connection is not to count as a session in the database.
+        script.push_str("USE information_schema");
+        Some(script)
+    }
+
+    /// The statement that writes a table's rows into another database.
+    pub(super) fn fill(&self, database: &str, table: &Table) -> String {
+        let Some(columns) = &table.columns else {
+            return String::new();
+        };
+        let (name, template) = (&table.name, &self.name);
         format!(
-            "DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} {};",
-            self.defaults
+            "INSERT INTO {database}.{name} ({columns}) SELECT {columns} FROM {template}.{name};"
         )
     }
+}
 
-    /// The statements that make the database of this name, all in one.
-    pub(super) fn replay(&self, name: &str) -> String {
-        let mut script = format!(
-            "{} USE {name}; \
-             SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION';",
-            self.begin(name)
-        );
-        for (table, create, columns) in &self.tables {
-            // Writing to a string does not fail.
-            let _ = write!(script, "{create};");
-            if let Some(columns) = columns {
-                let _ = write!(
-                    script,
-                    "INSERT INTO {table} ({columns}) SELECT {columns} FROM {}.{table};",
-                    self.name
-                );
-            }
+/// The statement that sets a table's counter.
+pub(super) fn set_counter(database: &str, table: &Table) -> String {
+    match table.create.counter {
+        Some(counter) => {
+            format!(
+                "ALTER TABLE {database}.{} AUTO_INCREMENT = {counter};",
+                table.name
+            )
         }
-        script
+        None => String::new(),
     }
+}
+
+/// Runs statements and tells the rows of each.
+pub(super) async fn results(
+    connection: &mut MySqlConnection,
+    sql: String,
+) -> sqlx::Result<Vec<Vec<MySqlRow>>> {
+    let mut results = vec![Vec::new()];
+    let mut stream = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(connection);
+    while let Some(step) = stream.try_next().await? {
+        match (step, results.last_mut()) {
+            (Either::Right(row), Some(last)) => last.push(row),
+            _ => results.push(Vec::new()),
+        }
+    }
+    Ok(results)
 }
 
 /// The columns of a table that hold what was written to them.
@@ -135,4 +277,29 @@ async fn columns(
 
 fn quote(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_told_from_the_rest() {
+        let table = |options: &str| {
+            format!(
+                "CREATE TABLE `band` (\n  `id` int(11) NOT NULL AUTO_INCREMENT,\n  `note` text DEFAULT ' AUTO_INCREMENT=9',\n  \
+                 PRIMARY KEY (`id`)\n) ENGINE=InnoDB{options} DEFAULT CHARSET=utf8mb4"
+            )
+        };
+        let create = Create::new(table(" AUTO_INCREMENT=42"));
+        assert_eq!(create.counter, Some(42));
+        assert_eq!(
+            create,
+            Create {
+                sql: table(""),
+                counter: Some(42)
+            }
+        );
+        assert_eq!(Create::new(table("")).counter, None);
+    }
 }

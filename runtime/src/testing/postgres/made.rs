@@ -6,8 +6,9 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::baseline::{NAMESPACES, OF_USERS, younger};
-use super::template::execute;
+use super::baseline::{NAMESPACES, OF_USERS};
+use super::clean::younger;
+use super::execute;
 
 /// To drop so many tables takes about as long as to drop the database and to make a new copy.
 const MOST: usize = 100;

@@ -1,203 +1,346 @@
-//! Postgres: copies of a template, leased by advisory locks, and used again when that is exact.
+//! Postgres: clones of a template database, leased by advisory locks, and used again when they are shown to be clean.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `names` | the states of a database, as its name tells them |
-//! | `locks` | the advisory locks |
-//! | `session` | the connection that holds them |
-//! | `template` | making a template, once |
-//! | `baseline` | what a template holds, and undoing what a test has changed |
+//! | `template` | making a template |
+//! | `baseline` | what a template holds |
+//! | `clean` | showing that a used database is what its template is |
 //! | `made` | what a test has made in the schema, dropped |
-//! | `counts` | what the server counts in a database |
-//! | `stock` | copies: made and leased |
-//! | `cleaning` | used databases: made clean for the next test, or dropped |
-//! | `door` | the connection that passes with a database from test to test |
-//! | `lease` | a test's database, from lease to return |
-//! | `budget` | the server's connections, shared out among all processes |
-//! | `spare` | what a process keeps from one test to the next |
-//! | `reaper` | what killed processes have left |
 
 mod baseline;
-mod budget;
-mod cleaning;
-mod counts;
-mod door;
-mod lease;
-mod locks;
+mod clean;
 mod made;
 mod names;
-mod reaper;
-mod session;
-mod spare;
-mod stock;
 mod template;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures_core::future::BoxFuture;
-use once_cell::sync::{Lazy, OnceCell};
-use sqlx::postgres::PgConnection;
-use tokio::sync::Notify;
+use once_cell::sync::Lazy;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx_core::transaction::TransactionManager;
 
-use self::session::Session;
-use self::spare::Kept;
-use self::template::Templates;
-use super::background;
-use super::ground::{Ground, Lease, Room};
-use super::inventory::TestDatabase;
+use self::baseline::Baseline;
+use self::clean::Since;
 use super::recipe::Recipe;
-use super::site::Sites;
+use super::retention::{self, KEPT};
+use super::server::{
+    CloneName, Found, Identity, Kind, Leased, PREFIX, Server, Servers, State, Template, open,
+};
 use super::test::Test;
+use super::test_server::TestServer;
 use super::url;
-use crate::error::Error;
+use crate::error::{Error, TestError};
+use crate::pool::Connector;
 use crate::settings::EngineSettings;
 
-/// How long the sessions of a database whose users have said goodbye may take to end.
-const QUIET_LIMIT: Duration = Duration::from_secs(1);
+/// The database to connect to for work on other databases. Locks are known within one database only, so that every
+/// process must meet in the same one; every server has this one, unless somebody has removed it.
+const MEETING_PLACE: &str = "postgres";
 
-/// One server and role, as this process knows it.
-pub(super) struct Site {
-    key: String,
-    session: Session,
-    /// Connections for work that takes long, while they are idle.
-    workers: Mutex<Vec<PgConnection>>,
-    templates: Templates,
-    /// How many places for connections there are on the server.
-    all_places: OnceCell<u32>,
-    budget_turn: tokio::sync::Mutex<()>,
-    /// Places or databases have come back.
-    freed: Notify,
-    /// Tests of this process that wait for a database.
-    waiting: AtomicUsize,
-    /// Databases on their way: copies under way, and databases being returned.
-    coming: AtomicUsize,
-    kept: Kept,
-    reaped: AtomicBool,
-}
+/// Postgres, as a kind of test server.
+struct PostgresKind;
 
-static SITES: Lazy<Sites<Site>> = Lazy::new(Sites::default);
+static SERVERS: Lazy<Servers<PostgresKind>> = Lazy::new(Servers::default);
 
 /// The server of these settings.
-pub(crate) fn ground(settings: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
-    let site = SITES.of(settings, |key| Site {
-        key,
-        session: Session::new(settings),
-        workers: Mutex::default(),
-        templates: Templates::default(),
-        all_places: OnceCell::new(),
-        budget_turn: tokio::sync::Mutex::default(),
-        freed: Notify::new(),
-        waiting: AtomicUsize::new(0),
-        coming: AtomicUsize::new(0),
-        kept: Kept::default(),
-        reaped: AtomicBool::new(false),
-    })?;
-    Ok(site)
+pub(super) fn test_server(settings: &EngineSettings) -> Result<Arc<dyn TestServer>, Error> {
+    Ok(SERVERS.of(settings)?)
 }
 
-impl Ground for Site {
-    fn key(&self) -> &str {
-        &self.key
-    }
+impl Kind for PostgresKind {
+    type DB = Postgres;
+    type Template = Baseline;
+    type Since = Since;
 
-    fn reserve(self: Arc<Self>, connections: u32) -> BoxFuture<'static, Result<Room, Error>> {
-        Box::pin(background::run(self.places(connections)))
-    }
+    const KEEPS_CONNECTIONS: bool = true;
 
-    fn lease(
-        self: Arc<Self>,
-        recipe: Arc<Recipe>,
-        test: Test,
-    ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
-        Box::pin(background::run(async move {
-            let template = self.template(&recipe).await?;
-            let lease = self.lease_database(&recipe, template, test).await?;
-            self.reap_once();
-            Ok(Box::new(lease) as Box<dyn Lease>)
-        }))
-    }
-
-    fn share(
-        self: Arc<Self>,
-        recipe: Arc<Recipe>,
-        _: Test,
-    ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
-        Box::pin(background::run(async move {
-            let template = self.template(&recipe).await?;
-            let name = self.shared(&recipe, &template).await?;
-            self.reap_once();
-            let url = url::of_database(&recipe.settings, &name)?;
-            let lease = self.lend(&recipe, url).await?;
-            Ok(Box::new(lease) as Box<dyn Lease>)
-        }))
-    }
-
-    fn list(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
-        Box::pin(background::run(async move { self.inventory().await }))
-    }
-
-    fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
-        Box::pin(background::run(async move { self.remove_all().await }))
-    }
-}
-
-impl Site {
-    /// A connection for work that takes long.
-    async fn worker(&self) -> Result<PgConnection, Error> {
-        let idle = self
-            .workers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        if let Some(worker) = idle {
-            return Ok(worker);
+    async fn meet(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
+        if let Some(connection) = reach(settings, MEETING_PLACE).await {
+            return Ok((connection, MEETING_PLACE.to_owned()));
         }
-        let place = self.session.meeting_place().await?;
-        self.session.another(&place).await
+        // It is not there, or the server is not: the configured database tells, with a message about itself.
+        let own = url::database(settings)?.unwrap_or_else(|| MEETING_PLACE.to_owned());
+        let connection = open::<Postgres>(settings, &own).await?;
+        Ok((connection, own))
     }
 
-    fn put_back(&self, worker: PgConnection) {
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        // One is enough most of the time, and others need connections too.
-        if workers.is_empty() {
-            workers.push(worker);
+    async fn identity(connection: &mut PgConnection) -> sqlx::Result<Identity> {
+        // A crash resets the statistics, and a start is known by its time. Whoever resets statistics by hand makes us drop
+        // the clones as well.
+        let row = sqlx::raw_sql(
+            "SELECT concat_ws(' ', current_setting('server_version_num'), current_user, current_database()), \
+                left(md5(concat_ws(' ', pg_postmaster_start_time(), (SELECT stats_reset FROM pg_stat_bgwriter))), 8), \
+                quote_ident(current_user), \
+                current_setting('max_connections')::int4 - current_setting('superuser_reserved_connections')::int4 \
+                - coalesce(current_setting('reserved_connections', true)::int4, 0)",
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok(Identity {
+            server: row.try_get(0)?,
+            incarnation: row.try_get(1)?,
+            user: row.try_get(2)?,
+            max_connections: u32::try_from(row.try_get::<i32, _>(3)?).unwrap_or_default(),
+        })
+    }
+
+    async fn lock(
+        connection: &mut PgConnection,
+        keys: &[String],
+        most: usize,
+    ) -> sqlx::Result<Vec<String>> {
+        // Two keys with the same number only wait for each other.
+        sqlx::query_scalar(
+            "SELECT key FROM unnest($1::text[]) key \
+             WHERE pg_try_advisory_lock(hashtextextended(key, 0)) LIMIT $2",
+        )
+        .bind(keys)
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await
+    }
+
+    async fn unlock(connection: &mut PgConnection, keys: &[String]) -> sqlx::Result<()> {
+        sqlx::query(
+            "SELECT pg_advisory_unlock(hashtextextended(key, 0)) FROM unnest($1::text[]) key",
+        )
+        .bind(keys)
+        .execute(connection)
+        .await
+        .map(drop)
+    }
+
+    async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<Found>> {
+        // The baseline in a template's comment is long, and not needed here.
+        let rows = sqlx::query(
+            "SELECT datname::text, datconnlimit = -2, left(shobj_description(oid, 'pg_database'), 400) \
+             FROM pg_database WHERE starts_with(datname, $1) ORDER BY oid",
+        )
+        .bind(PREFIX)
+        .fetch_all(connection)
+        .await?;
+        let mut all = Vec::new();
+        for row in rows {
+            let Some(mut found) = names::parse(&row.try_get::<String, _>(0)?) else {
+                continue;
+            };
+            let comment: Option<String> = row.try_get(2)?;
+            let comment = comment.as_deref().unwrap_or_default();
+            if row.try_get(1)? {
+                found.state = State::Broken;
+            } else if let State::Template { day } = &mut found.state {
+                *day = template::day(comment).unwrap_or_default();
+            } else if let Some(incarnation) = names::clean_in(comment) {
+                let incarnation = incarnation.to_owned();
+                found.state = State::Ready { incarnation };
+            } else if comment.starts_with(KEPT) {
+                // One that nobody can read is old.
+                let (since, test) = retention::read(comment).unwrap_or_default();
+                let test = Some(test.to_owned());
+                found.state = State::Kept { since, test };
+            }
+            all.push(found);
+        }
+        Ok(all)
+    }
+
+    async fn find_template(
+        connection: &mut PgConnection,
+        fingerprint: &str,
+        identity: &Identity,
+    ) -> sqlx::Result<Option<Baseline>> {
+        template::find(connection, fingerprint, identity).await
+    }
+
+    async fn build(
+        server: &Server<Self>,
+        recipe: &Recipe,
+        fingerprint: &str,
+    ) -> Result<Baseline, Error> {
+        template::build(server, recipe, fingerprint).await
+    }
+
+    async fn clone(
+        server: &Server<Self>,
+        recipe: &Recipe,
+        template: &Template<Self>,
+        name: &CloneName<'_>,
+    ) -> Result<(), Error> {
+        let mut worker = server.worker().await?;
+        let copy = format!(
+            "CREATE DATABASE {} TEMPLATE {}",
+            names::ready(name),
+            names::template(&template.fingerprint)
+        );
+        let cloned = execute(&mut worker, copy).await;
+        server.put_back(worker).await;
+        match cloned {
+            Ok(()) => Ok(()),
+            Err(error) => Err(not_created(server, recipe, &error).await),
         }
     }
 
-    /// Waits until no session is left in a database, and ends those that do not go by themselves.
-    async fn until_quiet(&self, database: &str) -> Result<(), Error> {
-        let begun = std::time::Instant::now();
-        let mut pause = Duration::from_millis(1);
-        let mut ended = false;
-        loop {
-            let mut session = self.session.take().await?;
-            let left = sqlx::query_scalar(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'",
-            )
-            .bind(database)
-            .fetch_one(session.connection())
+    async fn begin_lease(
+        connection: &mut PgConnection,
+        ready: &str,
+        name: &CloneName<'_>,
+    ) -> sqlx::Result<Option<(String, Since)>> {
+        let lease = names::lease(name);
+        // In one transaction, so that nobody was in the database before it who could still write.
+        let rename = format!(
+            "ALTER DATABASE {ready} RENAME TO {lease}; COMMENT ON DATABASE {lease} IS NULL; \
+             SELECT txid_current(), oid::int8 FROM pg_database WHERE datname = '{lease}'"
+        );
+        let renamed = sqlx::raw_sql(AssertSqlSafe(rename))
+            .fetch_one(&mut *connection)
             .await;
-            let left: i64 = session.seen(left)?;
-            if left == 0 {
-                return Ok(());
+        match renamed {
+            Ok(row) => {
+                let since = Since::new(row.try_get::<i64, _>(0)?.unsigned_abs(), row.try_get(1)?);
+                Ok(Some((lease, since)))
             }
-            // Those of a killed process, or of a task that outlived its test.
-            if begun.elapsed() > QUIET_LIMIT && !ended {
-                ended = true;
-                let result = sqlx::query(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                     WHERE datname = $1 AND backend_type = 'client backend'",
-                )
-                .bind(database)
-                .execute(session.connection())
-                .await;
-                session.seen(result)?;
+            Err(sqlx::Error::Database(error)) => {
+                tracing::debug!(%error, database = ready, "a ready database cannot be leased");
+                // Somebody is in it, who may have written.
+                if error.code().as_deref() == Some("55006") {
+                    Self::drop(connection, ready).await?;
+                }
+                Ok(None)
             }
-            drop(session);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(20));
+            Err(error) => Err(error),
         }
     }
+
+    async fn begin_lease_of_kept(
+        _: &Server<Self>,
+        leased: &Leased<Self>,
+        _: &str,
+        kept: Option<&mut PgConnection>,
+    ) -> Result<(), Error> {
+        let Some(connection) = kept else {
+            unreachable!("a database is kept with a connection to it")
+        };
+        // The session has lived as long as the server, which ends all of them when it crashes. What a crash loses of this, it
+        // loses with the incarnation.
+        let unmark = format!(
+            "BEGIN; SET LOCAL synchronous_commit = off; COMMENT ON DATABASE {} IS NULL; SELECT {}; COMMIT",
+            leased.name,
+            leased.since.nobody_came(),
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(unmark))
+            .fetch_one(connection)
+            .await?;
+        if row.try_get(0)? {
+            return Ok(());
+        }
+        Err(sqlx::Error::Protocol("somebody else was in the database".to_owned()).into())
+    }
+
+    async fn keep(connection: &mut PgConnection, database: &str, test: &Test) -> sqlx::Result<()> {
+        execute(connection, retention::mark(database, test)).await
+    }
+
+    async fn drop(connection: &mut PgConnection, database: &str) -> sqlx::Result<()> {
+        let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
+        execute(connection, drop).await
+    }
+
+    async fn sessions(connection: &mut PgConnection, database: &str) -> sqlx::Result<i64> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usesysid IS NOT NULL",
+        )
+        .bind(database)
+        .fetch_one(connection)
+        .await
+    }
+
+    async fn opened(connection: &mut PgConnection, since: &mut Since) -> sqlx::Result<()> {
+        since.opened(connection).await
+    }
+
+    fn opened_by_engine(since: &mut Since, connections: i64) {
+        since.opened_others(connections);
+    }
+
+    async fn clear_session(connection: &mut PgConnection) -> sqlx::Result<bool> {
+        if <Postgres as sqlx::Database>::TransactionManager::get_transaction_depth(connection) > 0 {
+            return Ok(false);
+        }
+        connection.clear_cached_statements().await?;
+        sqlx::raw_sql("DISCARD ALL").execute(connection).await?;
+        Ok(true)
+    }
+
+    async fn clean(
+        _: &Server<Self>,
+        template: &Template<Self>,
+        leased: &mut Leased<Self>,
+        kept: Option<&mut PgConnection>,
+    ) -> Result<bool, Error> {
+        let Some(connection) = kept else {
+            return Ok(false);
+        };
+        let mark = names::mark_clean(&leased.name, &leased.incarnation);
+        Ok(clean::clean(&template.content, connection, &mut leased.since, &mark).await?)
+    }
+
+    async fn end_rollback(connection: &mut PgConnection) -> sqlx::Result<bool> {
+        connection.ping().await?;
+        // Those of savepoints that were rolled back count too. The driver remembers types, and these are gone now.
+        let types =
+            "SELECT pg_stat_get_xact_tuples_inserted('pg_catalog.pg_type'::pg_catalog.regclass)";
+        let made_types: i64 = sqlx::raw_sql(types)
+            .fetch_one(&mut *connection)
+            .await?
+            .try_get(0)?;
+        while <Postgres as sqlx::Database>::TransactionManager::get_transaction_depth(connection)
+            > 0
+        {
+            <Postgres as sqlx::Database>::TransactionManager::rollback(connection).await?;
+        }
+        Ok(made_types == 0 && Self::clear_session(connection).await?)
+    }
+}
+
+/// A connection to a database that may not be there, or not be open to us.
+async fn reach(settings: &EngineSettings, database: &str) -> Option<PgConnection> {
+    let mut settings = settings.clone();
+    settings.url = url::of_database(&settings, database).ok()?;
+    let connector = Arc::new(Connector::<Postgres>::new(settings).ok()?);
+    let connection = connector.connect_for().await.ok()?.take();
+    connector.another().is_none().then_some(connection)
+}
+
+/// Why a database was not created, and what to do.
+async fn not_created(server: &Server<PostgresKind>, recipe: &Recipe, error: &sqlx::Error) -> Error {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    let user = server.identity().await.map(|identity| identity.user);
+    let what = format!("the template cannot be made or cloned: {}", said(error));
+    let (what, cure) = match (code.as_deref(), user) {
+        (Some("42501"), Ok(user)) => (
+            format!("the role {user} may not create databases"),
+            format!("Grant it with ALTER ROLE {user} CREATEDB; or write isolation = \"none\""),
+        ),
+        (Some("53100"), _) => (what, "Make room on the server's disk".to_owned()),
+        _ => (what, "See the server's message and its log".to_owned()),
+    };
+    TestError::new(&recipe.settings, what, cure).into()
+}
+
+/// What the server said.
+fn said(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        error => error.to_string(),
+    }
+}
+
+async fn execute(connection: &mut PgConnection, sql: String) -> sqlx::Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .map(drop)
 }

@@ -1,201 +1,112 @@
-//! Templates: made once for each fingerprint, by whoever comes first, among all processes.
+//! Making a template.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use sqlx::error::DatabaseError;
+use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection};
-use tokio::sync::OnceCell;
 
 use super::baseline::Baseline;
-use super::{Site, locks, names};
+use super::{PostgresKind, execute, names, not_created};
 use crate::error::{Error, TestError};
-use crate::testing::calendar::today;
 use crate::testing::recipe::Recipe;
+use crate::testing::retention::today;
+use crate::testing::server::{Identity, Server};
 use crate::testing::url;
 
-/// How often a process looks whether another one has finished the template that it waits for.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// A complete template.
-pub(super) struct Template {
-    pub(super) fingerprint: String,
-    pub(super) baseline: Baseline,
-    /// The copy for tests that roll back, once this process has seen it.
-    pub(super) shared: OnceCell<String>,
-}
-
-impl Template {
-    fn new(fingerprint: String, baseline: Baseline) -> Arc<Self> {
-        Arc::new(Self {
-            fingerprint,
-            baseline,
-            shared: OnceCell::new(),
-        })
-    }
-}
-
-/// The templates that this process has asked for. A failure is remembered too: the next test would fail the same way.
-#[derive(Default)]
-pub(super) struct Templates(Mutex<HashMap<String, Arc<Known>>>);
-
-type Known = OnceCell<Result<Arc<Template>, Error>>;
-
-impl Site {
-    /// The template of this recipe, made if it is not there.
-    pub(super) async fn template(&self, recipe: &Recipe) -> Result<Arc<Template>, Error> {
-        let server = self.session.take().await?.server().to_owned();
-        let fingerprint = recipe.fingerprint(&server);
-        let known = {
-            let mut templates = self
-                .templates
-                .0
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            Arc::clone(templates.entry(fingerprint.clone()).or_default())
-        };
-        let found = known
-            .get_or_init(|| self.find_or_build(recipe, fingerprint))
-            .await;
-        match found {
-            Ok(template) => Ok(Arc::clone(template)),
-            Err(error) => Err(error.again(&recipe.settings)),
-        }
-    }
-
-    async fn find_or_build(
-        &self,
-        recipe: &Recipe,
-        fingerprint: String,
-    ) -> Result<Arc<Template>, Error> {
-        let name = names::template(&fingerprint);
-        let key = locks::template(&fingerprint);
-        loop {
-            let mut session = self.session.take().await?;
-            if let Some(baseline) = find(session.connection(), &name).await? {
-                return Ok(Template::new(fingerprint, baseline));
-            }
-            if session.try_lock(key).await? {
-                break;
-            }
-            drop(session);
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        let built = self.build(recipe, &fingerprint, &name).await;
-        self.session.take().await?.unlock(&[key]).await?;
-        Ok(Template::new(fingerprint, built?))
-    }
-
-    /// Builds the template. Its lock is held.
-    async fn build(
-        &self,
-        recipe: &Recipe,
-        fingerprint: &str,
-        name: &str,
-    ) -> Result<Baseline, Error> {
-        // Whoever had the lock before may have finished it.
-        if let Some(baseline) = find(self.session.take().await?.connection(), name).await? {
-            return Ok(baseline);
-        }
-        let building = names::building(fingerprint);
-        let mut worker = self.worker().await?;
-        execute(
-            &mut worker,
-            format!("DROP DATABASE IF EXISTS {building} WITH (FORCE)"),
-        )
-        .await?;
-        execute(&mut worker, format!("CREATE DATABASE {building}"))
-            .await
-            .map_err(|error| not_created(recipe, error))?;
-        let filled = async {
-            recipe
-                .fill(url::of_database(&recipe.settings, &building)?)
-                .await?;
-            let mut connection = self.session.another(&building).await?;
-            let baseline = Baseline::measure(&mut connection).await?;
-            connection.close().await?;
-            Ok(baseline)
-        };
-        let baseline = match filled.await {
-            Ok(baseline) => baseline,
-            Err(error) => {
-                execute(
-                    &mut worker,
-                    format!("DROP DATABASE {building} WITH (FORCE)"),
-                )
-                .await?;
-                return Err(error);
-            }
-        };
-        self.until_quiet(&building).await?;
-        // Nobody has anything to do in it, and a session in it would be in the way of copies.
-        execute(
-            &mut worker,
-            format!("ALTER DATABASE {building} ALLOW_CONNECTIONS false"),
-        )
-        .await?;
-        note(&mut worker, &building, &baseline).await?;
-        execute(
-            &mut worker,
-            format!("ALTER DATABASE {building} RENAME TO {name}"),
-        )
-        .await?;
-        self.put_back(worker);
-        Ok(baseline)
-    }
-}
-
-fn not_created(recipe: &Recipe, error: sqlx::Error) -> Error {
-    let denied = error.as_database_error().and_then(DatabaseError::code);
-    if denied.as_deref() == Some("42501") {
-        let cure = "Grant it with ALTER ROLE … CREATEDB, or write isolation = \"none\"";
-        return TestError::new(&recipe.settings, "the role may not create databases", cure).into();
-    }
-    error.into()
-}
-
-/// The baseline of a template, if it is there and complete.
-async fn find(connection: &mut PgConnection, name: &str) -> sqlx::Result<Option<Baseline>> {
+/// The template, if it is there and complete, and holds what it held when it was made.
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    fingerprint: &str,
+    identity: &Identity,
+) -> sqlx::Result<Option<Baseline>> {
+    let name = names::template(fingerprint);
     let comment: Option<Option<String>> = sqlx::query_scalar(
         "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1 AND datconnlimit <> -2",
     )
-    .bind(name)
+    .bind(&name)
     .fetch_optional(&mut *connection)
     .await?;
-    let Some((day, baseline)) = comment.flatten().as_deref().and_then(read_note) else {
+    let comment = comment.flatten().unwrap_or_default();
+    let Some((incarnation, baseline)) = read(&comment) else {
         return Ok(None);
     };
-    if day != today() {
+    // A crash empties unlogged tables.
+    if baseline.has_unlogged() && incarnation != identity.incarnation {
+        return Ok(None);
+    }
+    if day(&comment) != Some(today()) {
         // Several processes may do so at the same time, and all write the same.
-        let _ = note(connection, name, &baseline).await;
+        let _ = note(connection, &name, incarnation, &baseline).await;
     }
     Ok(Some(baseline))
 }
 
-/// Writes the day and the baseline where they go with the database: in its comment.
-async fn note(connection: &mut PgConnection, name: &str, baseline: &Baseline) -> sqlx::Result<()> {
-    let text = format!("{}\n{}", today(), baseline.to_text()).replace('\'', "''");
+/// Builds the template.
+pub(super) async fn build(
+    server: &Server<PostgresKind>,
+    recipe: &Recipe,
+    fingerprint: &str,
+) -> Result<Baseline, Error> {
+    let building = names::building(fingerprint);
+    let template = names::template(fingerprint);
+    // What a killed builder has left, or a template that is not what it was.
+    server.drop_only(&building).await?;
+    let mut worker = server.worker().await?;
+    // Dropped only when it says that it is none: connections to it are not allowed, so that nobody is in it.
+    execute(&mut worker, format!("DROP DATABASE IF EXISTS {template}")).await?;
+    let created = execute(&mut worker, format!("CREATE DATABASE {building}")).await;
+    if let Err(error) = created {
+        return Err(not_created(server, recipe, &error).await);
+    }
+    let completed = async {
+        let filled = url::of_database(&recipe.settings, &building)?;
+        recipe.fill(filled).await?;
+        let mut connection = server.connect(&building).await?;
+        let baseline = Baseline::measure(&mut connection).await?;
+        connection.close().await?;
+        if !server.until_quiet(&building).await? {
+            let what = "a session stays in the database of which a template is made";
+            let cure = "End it, or let no other program connect to databases of tests";
+            return Err(TestError::new(&recipe.settings, what, cure).into());
+        }
+        // Nobody has anything to do in it, and a session in it would be in the way of clones.
+        let close = format!("ALTER DATABASE {building} ALLOW_CONNECTIONS false");
+        execute(&mut worker, close).await?;
+        let incarnation = server.identity().await?.incarnation;
+        note(&mut worker, &building, &incarnation, &baseline).await?;
+        let complete = format!("ALTER DATABASE {building} RENAME TO {template}");
+        execute(&mut worker, complete).await?;
+        Ok(baseline)
+    };
+    let completed = completed.await;
+    if completed.is_err() {
+        server.drop_only(&building).await?;
+    }
+    server.put_back(worker).await;
+    completed
+}
+
+/// Writes what goes with a template: in its comment.
+async fn note(
+    connection: &mut PgConnection,
+    name: &str,
+    incarnation: &str,
+    baseline: &Baseline,
+) -> sqlx::Result<()> {
+    let text = format!("{}\n{incarnation}\n{}", today(), baseline.to_text());
+    let text = text.replace('\'', "''").replace('\\', "\\\\");
     execute(
         connection,
-        format!(
-            "COMMENT ON DATABASE {name} IS E'{}'",
-            text.replace('\\', "\\\\")
-        ),
+        format!("COMMENT ON DATABASE {name} IS E'{text}'"),
     )
     .await
 }
 
-/// The day and the baseline of a template's comment.
-pub(super) fn read_note(comment: &str) -> Option<(u64, Baseline)> {
-    let (day, baseline) = comment.split_once('\n')?;
-    Some((day.parse().ok()?, Baseline::from_text(baseline)?))
+/// The day on which a template was last used, of its comment.
+pub(super) fn day(comment: &str) -> Option<u64> {
+    comment.split_once('\n')?.0.parse().ok()
 }
 
-pub(super) async fn execute(connection: &mut PgConnection, sql: String) -> sqlx::Result<()> {
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(connection)
-        .await
-        .map(drop)
+fn read(comment: &str) -> Option<(&str, Baseline)> {
+    let (_, rest) = comment.split_once('\n')?;
+    let (incarnation, baseline) = rest.split_once('\n')?;
+    Some((incarnation, Baseline::from_text(baseline)?))
 }

@@ -29,15 +29,16 @@ use self::files::{move_database, remove_database};
 use self::place::Place;
 use self::templates::Templates;
 use super::background;
-use super::ground::{Ground, Lease, Room};
+
 use super::inventory::{TestDatabase, TestDatabaseState};
 use super::recipe::Recipe;
 use super::test::Test;
+use super::test_server::{Ending, Lease, Room, TestServer};
 use crate::error::{Error, TestError};
 use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
 
 /// The folder, once for the process.
-static GROUND: Lazy<Arc<Folder>> = Lazy::new(|| {
+static FOLDER: Lazy<Arc<Folder>> = Lazy::new(|| {
     let user = ["USER", "LOGNAME", "USERNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok())
@@ -52,13 +53,13 @@ static GROUND: Lazy<Arc<Folder>> = Lazy::new(|| {
     })
 });
 
-/// The ground of every SQLite URL: where the configured file is does not matter to a test.
+/// The test server of every SQLite URL: where the configured file is does not matter to a test.
 #[allow(
     clippy::unnecessary_wraps,
-    reason = "other grounds read the url, which can be wrong"
+    reason = "other test servers read the url, which can be wrong"
 )]
-pub(crate) fn ground(_: &EngineSettings) -> Result<Arc<dyn Ground>, Error> {
-    Ok(Arc::clone(&*GROUND) as Arc<dyn Ground>)
+pub(super) fn test_server(_: &EngineSettings) -> Result<Arc<dyn TestServer>, Error> {
+    Ok(Arc::clone(&*FOLDER) as Arc<dyn TestServer>)
 }
 
 struct Folder {
@@ -71,7 +72,7 @@ struct Folder {
     place: OnceCell<Place>,
 }
 
-impl Ground for Folder {
+impl TestServer for Folder {
     fn key(&self) -> &'static str {
         "sqlite"
     }
@@ -81,19 +82,13 @@ impl Ground for Folder {
         Box::pin(async { Ok(Box::new(()) as Room) })
     }
 
-    // One writer at a time locks a whole file, so that tests would wait for each other; a copy costs less.
-    fn share(
-        self: Arc<Self>,
-        recipe: Arc<Recipe>,
-        test: Test,
-    ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
-        self.lease(recipe, test)
-    }
-
+    // Tests that roll back have a file of their own too: one writer at a time locks a whole file, so that they would wait for
+    // each other; a copy costs less.
     fn lease(
         self: Arc<Self>,
         recipe: Arc<Recipe>,
         test: Test,
+        _: bool,
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
         Box::pin(async move {
             let trouble = |error| self.trouble(&recipe, &error);
@@ -181,11 +176,15 @@ impl Folder {
     }
 
     fn trouble(&self, recipe: &Recipe, error: &io::Error) -> TestError {
-        TestError::new(
-            &recipe.settings,
-            format!("the folder {}: {error}", self.root.display()),
-            "Give this user the right to write there, or set TMPDIR to another place",
-        )
+        let cure = match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => "Make room there, or set TMPDIR to another place",
+            _ => "Give this user the right to write there, or set TMPDIR to another place",
+        };
+        let folder = self.memory.as_ref().unwrap_or(&self.root);
+        let what = format!("the folder {}: {error}", folder.display());
+        TestError::new(&recipe.settings, what, cure)
     }
 }
 
@@ -209,8 +208,8 @@ impl Lease for FileLease {
         })
     }
 
-    fn end(mut self: Box<Self>, keep: bool) -> BoxFuture<'static, Option<String>> {
-        let kept = keep.then(|| {
+    fn end(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Option<String>> {
+        let kept = (ending == Ending::Keep).then(|| {
             let name = self.test.to_string().replace("::", ".");
             self.folder.root.join("kept").join(format!("{name}.db"))
         });

@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use super::files::{open_lock, remove_database, unless_gone};
 use crate::error::Error;
 use crate::settings::DatabaseUrl;
-use crate::testing::keep::TEMPLATE_LIFE;
 use crate::testing::recipe::Recipe;
+use crate::testing::retention::TEMPLATE_LIFE;
 
 /// The size in bytes up to which a template's content is kept by the processes that copy it.
 const SMALL: u64 = 1 << 20;
@@ -57,17 +57,28 @@ impl Templates {
             let unfinished = path.with_extension("unfinished");
             remove_database(&unfinished).map_err(&trouble)?;
             let url = format!("sqlite:{}?mode=rwc", unfinished.display());
-            if let Ok(url) = DatabaseUrl::parse(&url) {
-                recipe.fill(url).await?;
+            let made = match DatabaseUrl::parse(&url) {
+                Ok(url) => recipe.fill(url).await,
+                Err(_) => unreachable!("it has a scheme"),
+            };
+            let made = made.and_then(|()| fs::rename(&unfinished, &path).map_err(&trouble));
+            if let Err(error) = made {
+                let _ = remove_database(&unfinished);
+                return Err(error);
             }
-            fs::rename(&unfinished, &path).map_err(&trouble)?;
         }
         drop(lock);
         Ok(())
     }
 
-    /// Copies the template of this fingerprint; false when there is none.
+    /// Copies the template of this fingerprint; false when there is none. When this fails, nothing is left.
     pub(super) fn copy(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
+        self.try_copy(fingerprint, to).inspect_err(|_| {
+            let _ = fs::remove_file(to);
+        })
+    }
+
+    fn try_copy(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
         let known = self.small().get(fingerprint).cloned();
         match known {
             Some(content) => fs::write(to, content).map(|()| true),

@@ -1,0 +1,412 @@
+//! Statements that a test records while a future runs: who records, and what has been seen.
+//!
+//! A statement is noted where it is handed to the driver, by the checkout that it runs on. With nobody recording, that is one
+//! load of an atomic number.
+
+use std::backtrace::Backtrace;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sqlx::SqlStr;
+
+use crate::settings::EngineSettings;
+
+/// Everybody who records now.
+static RECORDINGS: Mutex<Vec<Arc<Recording>>> = Mutex::new(Vec::new());
+
+/// How many these are, so that a statement need not take the lock to find nobody.
+static RECORDING: AtomicUsize = AtomicUsize::new(0);
+
+tokio::task_local! {
+    /// The recordings that the code which runs now is inside of.
+    static AROUND: Vec<Arc<Recording>>;
+}
+
+/// The statements of one engine, while one future runs.
+pub(crate) struct Recording {
+    /// Those of the engine and of its nodes. A connection belongs to one of them.
+    engines: Vec<Arc<EngineSettings>>,
+    entries: Mutex<Vec<Arc<Entry>>>,
+}
+
+impl Recording {
+    /// Runs the future, and returns what it returned and what ran on the engine.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is recorded any more when the future is dropped.
+    pub(crate) async fn around<F: Future>(
+        engines: Vec<Arc<EngineSettings>>,
+        future: F,
+    ) -> (F::Output, Vec<Statement>) {
+        let recording = Arc::new(Self {
+            engines,
+            entries: Mutex::default(),
+        });
+        let _registered = Registered::new(&recording);
+        let mut around = AROUND.try_with(Clone::clone).unwrap_or_default();
+        around.push(Arc::clone(&recording));
+        let output = AROUND.scope(around, future).await;
+        let statements = recording.entries().iter().map(Statement::of).collect();
+        (output, statements)
+    }
+
+    fn is_of(&self, settings: &Arc<EngineSettings>) -> bool {
+        self.engines
+            .iter()
+            .any(|engine| Arc::ptr_eq(engine, settings))
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
+        // Nothing panics while the lock is held.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A recording among all of them, until it is dropped.
+struct Registered<'a>(&'a Arc<Recording>);
+
+impl<'a> Registered<'a> {
+    fn new(recording: &'a Arc<Recording>) -> Self {
+        recordings().push(Arc::clone(recording));
+        RECORDING.fetch_add(1, Relaxed);
+        Self(recording)
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        RECORDING.fetch_sub(1, Relaxed);
+        recordings().retain(|recording| !Arc::ptr_eq(recording, self.0));
+    }
+}
+
+fn recordings() -> MutexGuard<'static, Vec<Arc<Recording>>> {
+    // Nothing panics while the lock is held.
+    RECORDINGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether anybody records now.
+fn is_on() -> bool {
+    RECORDING.load(Relaxed) > 0
+}
+
+/// What a connection knows of those who record what runs on it.
+#[derive(Default)]
+pub(super) struct Recorder(Mutex<Work>);
+
+/// The piece of work that runs on a connection now.
+#[derive(Default)]
+struct Work {
+    listeners: Listeners,
+    statement: Option<Arc<Entry>>,
+}
+
+impl Recorder {
+    /// Begins a piece of work, in the task that it is for.
+    pub(super) fn begin(&self, settings: &Arc<EngineSettings>) {
+        if is_on() {
+            *self.lock() = Work {
+                listeners: Listeners::of(settings),
+                statement: None,
+            };
+        }
+    }
+
+    /// Notes the statement of the work. `place` is where its connection was taken, where that is known.
+    pub(super) fn note(&self, sql: &SqlStr, place: Option<&'static Location<'static>>) {
+        if is_on() {
+            let mut work = self.lock();
+            work.statement = work.listeners.enter(What::Statement(sql.clone()), place);
+        }
+    }
+
+    /// Notes how the work ended. Where its future or stream is dropped, nobody does.
+    pub(super) fn end(&self, error: Option<&sqlx::Error>) {
+        if is_on()
+            && let Some(statement) = std::mem::take(&mut *self.lock()).statement
+        {
+            statement.ended(error);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        // Nothing panics while the lock is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes that the driver's connection is lent: what runs on it is not seen.
+pub(super) fn note_lent(settings: &Arc<EngineSettings>, place: Option<&'static Location<'static>>) {
+    if is_on() {
+        Listeners::of(settings).enter(What::Lent, place);
+    }
+}
+
+/// The recordings that a piece of work on a connection belongs to, and whether it is in a task of its own.
+///
+/// Work inside of a recording belongs to that one. Any other, such as that of a spawned task, may be caused by each of those
+/// who record.
+#[derive(Default)]
+struct Listeners {
+    recordings: Vec<Arc<Recording>>,
+    elsewhere: bool,
+}
+
+impl Listeners {
+    fn of(settings: &Arc<EngineSettings>) -> Self {
+        let concerned = |recordings: &[Arc<Recording>]| -> Vec<_> {
+            recordings
+                .iter()
+                .filter(|recording| recording.is_of(settings))
+                .cloned()
+                .collect()
+        };
+        let around = AROUND
+            .try_with(|around| concerned(around))
+            .unwrap_or_default();
+        if !around.is_empty() {
+            return Self {
+                recordings: around,
+                elsewhere: false,
+            };
+        }
+        Self {
+            recordings: concerned(&recordings()),
+            elsewhere: true,
+        }
+    }
+
+    fn enter(&self, what: What, place: Option<&'static Location<'static>>) -> Option<Arc<Entry>> {
+        if self.recordings.is_empty() {
+            return None;
+        }
+        let entry = Arc::new(Entry {
+            what,
+            elsewhere: self.elsewhere,
+            checkout: place,
+            trace: Backtrace::force_capture(),
+            end: Mutex::new(End::Dropped),
+        });
+        for recording in &self.recordings {
+            recording.entries().push(Arc::clone(&entry));
+        }
+        Some(entry)
+    }
+}
+
+/// One statement that has begun.
+struct Entry {
+    what: What,
+    elsewhere: bool,
+    checkout: Option<&'static Location<'static>>,
+    /// Without names, which are looked up when somebody asks.
+    trace: Backtrace,
+    end: Mutex<End>,
+}
+
+enum What {
+    Statement(SqlStr),
+    Lent,
+}
+
+impl Entry {
+    fn ended(&self, error: Option<&sqlx::Error>) {
+        let end = error.map_or(End::Completed, |error| End::Failed(error.to_string()));
+        // Nothing panics while the lock is held.
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+}
+
+/// How a recorded statement ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// Its result was read to the end.
+    Completed,
+    /// With this error.
+    Failed(String),
+    /// Its future or stream was dropped before, or runs still.
+    Dropped,
+}
+
+/// A statement that ran while a test recorded.
+#[derive(Clone)]
+pub struct Statement {
+    entry: Arc<Entry>,
+    end: End,
+}
+
+impl Statement {
+    fn of(entry: &Arc<Entry>) -> Self {
+        // Nothing panics while the lock is held.
+        let end = entry
+            .end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Self {
+            entry: Arc::clone(entry),
+            end,
+        }
+    }
+
+    /// Its text, as it was given to sqlx. [`None`]: the driver's connection was borrowed here (`&mut *checkout`), and what
+    /// ran on it was not seen.
+    pub fn sql(&self) -> Option<&str> {
+        match &self.entry.what {
+            What::Statement(sql) => Some(sql.as_str()),
+            What::Lent => None,
+        }
+    }
+
+    /// How it had ended when the recording did.
+    pub fn end(&self) -> &End {
+        &self.end
+    }
+
+    /// Whether another task ran it than the one that records: one that was spawned, or one that has nothing to do with it.
+    pub fn is_of_another_task(&self) -> bool {
+        self.entry.elsewhere
+    }
+
+    /// The place in the code that ran it, as `src/pay.rs:41`: the innermost one on the stack that is not in this crate, sqlx,
+    /// tokio or the standard library. In a program without line tables (`debug = 0`) it is the function, as `shop::pay`, and
+    /// where the program has no names either, the place where the checkout was taken.
+    ///
+    /// The stack's names are looked up here, which takes some time in the first call of a process.
+    pub fn place(&self) -> Option<String> {
+        let taken = || {
+            self.entry
+                .checkout
+                .map(|place| format!("{}:{}", place.file(), place.line()))
+        };
+        place_in(&self.entry.trace.to_string()).or_else(taken)
+    }
+}
+
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Statement")
+            .field("sql", &self.sql())
+            .field("end", &self.end)
+            .field("place", &self.place())
+            .field("of_another_task", &self.is_of_another_task())
+            .finish()
+    }
+}
+
+/// The innermost place of a printed stack that is the user's.
+///
+/// Each frame is a line `7: some::function`, and, where it is known, a line `at /some/file.rs:12:34` below it.
+fn place_in(trace: &str) -> Option<String> {
+    let mut lines = trace.lines().map(str::trim).peekable();
+    while let Some(line) = lines.next() {
+        let Some((_, function)) = line.split_once(": ") else {
+            continue;
+        };
+        let place = lines
+            .next_if(|line| line.starts_with("at "))
+            .and_then(|at| {
+                let (file_and_line, _) = at["at ".len()..].rsplit_once(':')?;
+                let (file, line) = file_and_line.rsplit_once(':')?;
+                Some((file.strip_prefix("./").unwrap_or(file), line))
+            });
+        let of_a_registry = |file: &str| FOREIGN_FOLDERS.iter().any(|folder| file.contains(folder));
+        if is_foreign(function) || place.is_some_and(|(file, _)| of_a_registry(file)) {
+            continue;
+        }
+        return Some(place.map_or_else(
+            || function.replace("::{{closure}}", ""),
+            |(file, line)| format!("{file}:{line}"),
+        ));
+    }
+    None
+}
+
+/// Crates that stand between a statement and the code that runs it.
+const FOREIGN_CRATES: [&str; 8] = [
+    "alloc",
+    "async_stream",
+    "core",
+    "poolhouse",
+    "std",
+    "test",
+    "tokio",
+    "tracing",
+];
+
+/// Those of them that are families.
+const FOREIGN_FAMILIES: [&str; 2] = ["sqlx", "futures"];
+
+/// Where the sources of what is not the user's are.
+const FOREIGN_FOLDERS: [&str; 3] = ["/rustc/", "/.cargo/registry/", "/.cargo/git/"];
+
+/// Whether a function is not the user's: `core::ops::call`, `<tokio::Task<T> as core::future::Future>::poll`, `start_thread`.
+fn is_foreign(function: &str) -> bool {
+    let crate_of = |path: &str| {
+        let (name, _) = path.trim_start_matches(['<', '&']).split_once("::")?;
+        // `crate[0123456789abcdef]`, where the compiler tells versions apart.
+        Some(name.split('[').next().unwrap_or(name).to_owned())
+    };
+    let is_foreign = |name: &String| {
+        FOREIGN_CRATES.contains(&name.as_str())
+            || FOREIGN_FAMILIES
+                .iter()
+                .any(|family| name.starts_with(family))
+    };
+    // A method of a trait is the user's when the type or the trait is.
+    let (subject, of_trait) = match function.split_once(" as ") {
+        Some((subject, of_trait)) if function.starts_with('<') => (subject, Some(of_trait)),
+        _ => (function, None),
+    };
+    let mut crates = [Some(subject), of_trait]
+        .into_iter()
+        .flatten()
+        .filter_map(crate_of);
+    // Without any it is of no Rust crate, or of a type parameter alone.
+    crates.all(|name| is_foreign(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place_in;
+
+    #[test]
+    fn the_place_is_the_innermost_one_of_the_user() {
+        let trace = "   0: std::backtrace::Backtrace::force_capture
+   1: poolhouse::pool::recording::Listeners::enter
+             at /home/u/.cargo/registry/src/x/poolhouse-0.1.0/src/pool/recording.rs:1:1
+   2: <poolhouse::engine::executor::Noted<E> as sqlx_core::executor::Execute>::sql
+             at ./runtime/src/engine/executor.rs:28:1
+   3: sqlx_postgres::connection::executor::fetch_many
+             at /home/u/.cargo/registry/src/x/sqlx-postgres-0.9.0/src/connection/executor.rs:9:1
+   4: <core::pin::Pin<P> as core::future::future::Future>::poll
+             at /rustc/abc/library/core/src/future/future.rs:133:9
+   5: sqlx_core::query::execute
+             at ./vendor/sqlx-core/src/query.rs:2:2
+   6: shop::pay::{{closure}}
+             at ./src/pay.rs:41:10
+   7: shop::main
+             at ./src/main.rs:3:1";
+        assert_eq!(place_in(trace).as_deref(), Some("src/pay.rs:41"));
+    }
+
+    #[test]
+    fn without_lines_it_is_the_function() {
+        let trace = "   0: poolhouse::pool::recording::Listeners::enter
+   1: <&mut F as core::future::future::Future>::poll
+   2: <alloc::vec::Vec<shop::Cart> as core::iter::Iterator>::next
+   3: <poolhouse::engine::Engine<DB> as shop::Till>::pay::{{closure}}
+   4: start_thread
+             at ./nptl/pthread_create.c:442:8";
+        assert_eq!(
+            place_in(trace).as_deref(),
+            Some("<poolhouse::engine::Engine<DB> as shop::Till>::pay")
+        );
+        assert_eq!(place_in("   0: std::thread\n   1: main"), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! Whether the transactions of a test that rolls back have lasted as long as the test.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use crate::dialect::{first_words, is_one_of};
+
+/// Statements that end a transaction, or that do so on MySQL and MariaDB:
+/// <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
+const MAY_END: &[&str] = &[
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "ABORT",
+    "PREPARE",
+    "BEGIN",
+    "START",
+    "XA",
+    "CREATE",
+    "ALTER",
+    "DROP",
+    "RENAME",
+    "TRUNCATE",
+    "GRANT",
+    "REVOKE",
+    "LOCK",
+    "UNLOCK",
+    "ANALYZE",
+    "CHECK",
+    "OPTIMIZE",
+    "REPAIR",
+    "CACHE",
+    "FLUSH",
+    "LOAD",
+    "RESET",
+    "INSTALL",
+    "UNINSTALL",
+    "SET",
+    "CHANGE",
+];
+
+/// The transactions that the connections of a test are held in.
+#[derive(Debug, Default)]
+pub(crate) struct Hold {
+    begun: AtomicUsize,
+    lasted: AtomicUsize,
+    has_ended: AtomicBool,
+    /// The last statement that may have ended one, as far as the engine ran it.
+    statement: Mutex<Option<String>>,
+}
+
+/// What became of the transactions of a test.
+#[cfg(feature = "testing")]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// All of them have lasted to the end of their connections.
+    ToTheEnd,
+    /// Of some it is not known, because their connections have broken.
+    Unknown,
+    /// One has ended before, with this statement if that is known.
+    Ended(Option<String>),
+}
+
+impl Hold {
+    /// Notes that a connection is in a transaction from now on.
+    pub(crate) fn begun(&self) {
+        self.begun.fetch_add(1, Relaxed);
+    }
+
+    /// Notes that the transaction of a connection has lasted to its end.
+    pub(crate) fn lasted(&self) {
+        self.lasted.fetch_add(1, Relaxed);
+    }
+
+    /// Notes that the transaction of a connection has ended before.
+    pub(crate) fn ended(&self) {
+        self.has_ended.store(true, Relaxed);
+    }
+
+    /// Notes a statement.
+    pub(crate) fn note(&self, sql: &str) {
+        if first_words(sql).any(|word| is_one_of(word, MAY_END)) {
+            let mut statement = self
+                .statement
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *statement = Some(sql.to_owned());
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    /// What became of the transactions, once the connections are closed.
+    pub(crate) fn outcome(&self) -> Held {
+        if self.has_ended.load(Relaxed) {
+            let mut statement = self
+                .statement
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            Held::Ended(statement.take())
+        } else if self.begun.load(Relaxed) == self.lasted.load(Relaxed) {
+            Held::ToTheEnd
+        } else {
+            Held::Unknown
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Reading and writing rows, on each kind of database.
+
+use futures_core::future::BoxFuture;
+use sqlx::{AssertSqlSafe, Connection, Row as _};
+
+use super::rows::{Column, Difference, Row, State, Table, Written, differences, pairs};
+use crate::backend::Backend;
+
+/// Times that the rows are compared and put back: a trigger may change some more meanwhile.
+const PASSES: usize = 4;
+
+/// A kind of database whose rows can be read and put back.
+pub(super) trait Tables: Backend {
+    /// Statements for the session that reads and writes.
+    const SESSION: &'static str;
+    /// A query for the columns: table, column, the expression for its value as SQL writes it, and `w` for a column that is written
+    /// freely, `i` for one that is written once and `g` for one that is never; in order.
+    const COLUMNS: &'static str;
+    /// A query for queries, the rows of which are the statements that set the counters to what they are.
+    const COUNTERS: &'static str;
+    /// What goes between `FROM` and a table.
+    const ONLY: &'static str;
+    /// What goes between the columns and the values of an `INSERT`.
+    const OVERRIDING: &'static str;
+    /// A query for 1 in a session that is in a transaction, and 0 else; or a statement that fails there.
+    const IN_TRANSACTION: &'static [&'static str];
+    /// A query for the sessions in this database besides the one that asks, and how many of them are in a transaction.
+    const SESSIONS: Option<&'static str>;
+
+    /// The rows of the last statement, as text.
+    fn ask<'c>(
+        connection: &'c mut Self::Connection,
+        sql: String,
+    ) -> BoxFuture<'c, sqlx::Result<Vec<Vec<Option<String>>>>>;
+
+    /// A text as SQL writes it.
+    fn quoted(text: &str) -> String;
+
+    /// The condition for one row of a table, whatever the others are like.
+    fn one_row(table: &Table, condition: &str) -> String;
+}
+
+/// Reads all that the database holds.
+pub(super) async fn read<DB: Tables>(connection: &mut DB::Connection) -> sqlx::Result<State> {
+    let mut tables: Vec<Table> = Vec::new();
+    for row in DB::ask(connection, DB::COLUMNS.to_owned()).await? {
+        let mut values = row.into_iter().map(Option::unwrap_or_default);
+        let mut next = || values.next().unwrap_or_default();
+        let (name, column, literal, written) = (next(), next(), next(), next());
+        let written = match written.as_str() {
+            "i" => Written::Once,
+            "g" => Written::Never,
+            _ => Written::Freely,
+        };
+        let column = Column {
+            name: column,
+            literal,
+            written,
+        };
+        match tables.last_mut() {
+            Some(table) if table.name == name => table.columns.push(column),
+            _ => tables.push(Table {
+                name,
+                columns: vec![column],
+            }),
+        }
+    }
+    let mut with_rows = Vec::new();
+    for table in tables {
+        let literals: Vec<&str> = table
+            .columns
+            .iter()
+            .map(|column| column.literal.as_str())
+            .collect();
+        let query = format!(
+            "SELECT {} FROM {}{}",
+            literals.join(", "),
+            DB::ONLY,
+            table.name
+        );
+        let rows = DB::ask(connection, query).await?;
+        let rows = rows
+            .into_iter()
+            .map(|row| row.into_iter().map(Option::unwrap_or_default).collect());
+        with_rows.push((table, rows.collect()));
+    }
+    let mut counters = Vec::new();
+    for query in DB::ask(connection, DB::COUNTERS.to_owned())
+        .await?
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        counters.extend(
+            DB::ask(connection, query)
+                .await?
+                .into_iter()
+                .flatten()
+                .flatten(),
+        );
+    }
+    Ok(State::new(with_rows, counters))
+}
+
+/// Makes the database hold what it held before.
+///
+/// # Errors
+///
+/// The first statement that fails, or what is different still.
+pub(super) async fn put_back<DB: Tables>(
+    connection: &mut DB::Connection,
+    before: &State,
+    state: &State,
+) -> Result<(), String> {
+    let mut state = state.clone();
+    for _ in 0..PASSES {
+        if state == *before {
+            for counter in &before.counters {
+                DB::ask(connection, counter.clone())
+                    .await
+                    .map_err(|error| format!("{counter}: {error}"))?;
+            }
+            return Ok(());
+        }
+        let statements = differences(before, &state)
+            .iter()
+            .flat_map(statements::<DB>)
+            .collect();
+        run_all::<DB>(connection, statements).await?;
+        state = read::<DB>(connection)
+            .await
+            .map_err(|error| error.to_string())?;
+    }
+    let differing: Vec<String> = differences(before, &state)
+        .iter()
+        .map(|differing| differing.table.name.clone())
+        .collect();
+    Err(format!(
+        "{} differs again and again, as if a trigger changed it",
+        differing.join(", ")
+    ))
+}
+
+/// Runs statements in an order in which no constraint is in the way.
+async fn run_all<DB: Tables>(
+    connection: &mut DB::Connection,
+    mut statements: Vec<String>,
+) -> Result<(), String> {
+    while !statements.is_empty() {
+        let mut refused = Vec::new();
+        let mut why = String::new();
+        let before = statements.len();
+        for statement in statements {
+            if let Err(error) = DB::ask(connection, statement.clone()).await {
+                why = format!("{statement}: {error}");
+                refused.push(statement);
+            }
+        }
+        if refused.len() == before {
+            return Err(why);
+        }
+        statements = refused;
+    }
+    Ok(())
+}
+
+/// The statements that make the rows of a table what they were.
+fn statements<DB: Tables>(difference: &Difference<'_>) -> Vec<String> {
+    let Difference { table, fewer, more } = difference;
+    let once: Vec<usize> = table
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.written == Written::Once)
+        .map(|(index, _)| index)
+        .collect();
+    let same_once = |one: &Row, other: &Row| once.iter().all(|&index| one[index] == other[index]);
+    let (changed, gone, come) = pairs(fewer, more, same_once);
+    let mut statements = Vec::new();
+    for row in come {
+        statements.push(format!(
+            "DELETE FROM {}{} WHERE {}",
+            DB::ONLY,
+            table.name,
+            this_row::<DB>(table, row)
+        ));
+    }
+    for (was, is) in changed {
+        let columns = table.columns.iter().zip(was.iter().zip(is));
+        let set: Vec<String> = columns
+            .filter(|(column, (was, is))| column.written == Written::Freely && was != is)
+            .map(|(column, (was, _))| format!("{} = {was}", column.name))
+            .collect();
+        if !set.is_empty() {
+            let of_this = this_row::<DB>(table, is);
+            statements.push(format!(
+                "UPDATE {}{} SET {} WHERE {of_this}",
+                DB::ONLY,
+                table.name,
+                set.join(", ")
+            ));
+        }
+    }
+    for row in gone {
+        let columns = table
+            .columns
+            .iter()
+            .zip(row)
+            .filter(|(column, _)| column.written != Written::Never);
+        let (names, values): (Vec<&str>, Vec<&str>) = columns
+            .map(|(column, value)| (column.name.as_str(), value.as_str()))
+            .unzip();
+        statements.push(format!(
+            "INSERT INTO {} ({}) {}VALUES ({})",
+            table.name,
+            names.join(", "),
+            DB::OVERRIDING,
+            values.join(", ")
+        ));
+    }
+    statements
+}
+
+/// The condition for one row that holds these values.
+fn this_row<DB: Tables>(table: &Table, row: &Row) -> String {
+    let values = table.columns.iter().zip(row);
+    let conditions: Vec<String> = values
+        .map(|(column, value)| format!("{} = {}", column.literal, DB::quoted(value)))
+        .collect();
+    DB::one_row(table, &conditions.join(" AND "))
+}
+
+/// Whether a session is in a transaction.
+pub(super) async fn in_transaction<DB: Tables>(
+    connection: &mut DB::Connection,
+) -> sqlx::Result<bool> {
+    for question in DB::IN_TRANSACTION {
+        match DB::ask(connection, (*question).to_owned()).await {
+            Ok(rows) => {
+                let answer = rows.into_iter().flatten().flatten().next();
+                if let Some(answer) = answer {
+                    return Ok(answer != "0");
+                }
+            }
+            // Another version of the server has no such variable, and the next question is for it.
+            Err(sqlx::Error::Database(error)) if error.message().contains("system variable") => {
+                continue;
+            }
+            Err(sqlx::Error::Database(_)) => return Ok(true),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+macro_rules! ask {
+    ($decode:expr) => {
+        fn ask<'c>(
+            connection: &'c mut Self::Connection,
+            sql: String,
+        ) -> BoxFuture<'c, sqlx::Result<Vec<Vec<Option<String>>>>> {
+            Box::pin(async move {
+                // A session that goes away in the middle of a test is noticed by the next question.
+                let rows = sqlx::raw_sql(AssertSqlSafe(sql))
+                    .fetch_all(connection)
+                    .await?;
+                rows.iter()
+                    .map(|row| (0..row.len()).map(|column| $decode(row, column)).collect())
+                    .collect()
+            })
+        }
+    };
+}
+
+#[cfg(feature = "postgres")]
+impl Tables for sqlx::Postgres {
+    const SESSION: &'static str = "SET application_name = 'poolhouse cancel_everywhere'";
+    const COLUMNS: &'static str = "
+        SELECT format('%I.%I', n.nspname, c.relname), quote_ident(a.attname), format('quote_nullable(%I::text)', a.attname),
+            CASE WHEN a.attgenerated <> '' THEN 'g' WHEN a.attidentity = 'a' THEN 'i' ELSE 'w' END
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        AND a.attnum > 0 AND NOT a.attisdropped
+        ORDER BY c.oid, a.attnum";
+    const COUNTERS: &'static str = "
+        SELECT format('SELECT format(''SELECT setval(%%L, %%s, %%L)'', %L, last_value, is_called) FROM %1$s', format('%I.%I', n.nspname, c.relname))
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind = 'S' AND c.relpersistence <> 't'";
+    const ONLY: &'static str = "ONLY ";
+    const OVERRIDING: &'static str = "OVERRIDING SYSTEM VALUE ";
+    const IN_TRANSACTION: &'static [&'static str] =
+        &["SELECT CASE WHEN transaction_timestamp() = statement_timestamp() THEN 0 ELSE 1 END"];
+    const SESSIONS: Option<&'static str> = Some(
+        "SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%') FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' \
+         AND application_name <> 'poolhouse cancel_everywhere'",
+    );
+
+    ask!(|row: &<Self as sqlx::Database>::Row, column| row.try_get_unchecked(column));
+
+    fn quoted(text: &str) -> String {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+
+    fn one_row(table: &Table, condition: &str) -> String {
+        format!(
+            "ctid = (SELECT ctid FROM ONLY {} WHERE {condition} LIMIT 1)",
+            table.name
+        )
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl Tables for sqlx::MySql {
+    const SESSION: &'static str = "SET SESSION foreign_key_checks = 0";
+    const COLUMNS: &'static str = "
+        SELECT CONCAT('`', REPLACE(c.table_name, '`', '``'), '`'), CONCAT('`', REPLACE(c.column_name, '`', '``'), '`'),
+            CASE
+            WHEN c.data_type IN ('binary', 'varbinary', 'tinyblob', 'blob', 'mediumblob', 'longblob')
+                OR c.data_type LIKE '%geom%' OR c.data_type LIKE '%point' OR c.data_type LIKE '%linestring' OR c.data_type LIKE '%polygon'
+            THEN REPLACE('IF(? IS NULL, ''NULL'', CONCAT(''x'''''', HEX(?), ''''''''))', '?', CONCAT('`', REPLACE(c.column_name, '`', '``'), '`'))
+            WHEN c.data_type = 'bit'
+            THEN REPLACE('IF(? IS NULL, ''NULL'', CONCAT(''b'''''', BIN(? + 0), ''''''''))', '?', CONCAT('`', REPLACE(c.column_name, '`', '``'), '`'))
+            ELSE REPLACE('CAST(QUOTE(?) AS BINARY)', '?', CONCAT('`', REPLACE(c.column_name, '`', '``'), '`')) END,
+            IF(COALESCE(c.generation_expression, '') <> '', 'g', 'w')
+        FROM information_schema.columns c
+        JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name
+        WHERE c.table_schema = DATABASE() AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')
+        ORDER BY c.table_name, c.ordinal_position";
+    // What the server knows of a table is cached in MySQL 8; the definition is not.
+    const COUNTERS: &'static str = "
+        SELECT CONCAT('SELECT CONCAT(''ALTER TABLE `', REPLACE(REPLACE(table_name, '`', '``'), '''', ''''''), '` AUTO_INCREMENT = '', \
+            auto_increment) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ''',
+            REPLACE(table_name, '''', ''''''), ''' AND auto_increment IS NOT NULL')
+        FROM information_schema.columns WHERE table_schema = DATABASE() AND extra LIKE '%auto_increment%'";
+    const ONLY: &'static str = "";
+    const OVERRIDING: &'static str = "";
+    const IN_TRANSACTION: &'static [&'static str] = &[
+        "SELECT CAST(@@in_transaction AS CHAR)",
+        // It is refused inside a transaction. It counts for the next one alone, which is the statement after it.
+        "SET TRANSACTION READ WRITE",
+        "SELECT '0'",
+    ];
+    const SESSIONS: Option<&'static str> = Some(
+        "SELECT CAST(COUNT(*) AS CHAR), '0' FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+    );
+
+    ask!(|row: &<Self as sqlx::Database>::Row, column| {
+        let bytes: Option<Vec<u8>> = row.try_get_unchecked(column)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    });
+
+    fn quoted(text: &str) -> String {
+        format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+    }
+
+    fn one_row(_: &Table, condition: &str) -> String {
+        format!("{condition} LIMIT 1")
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl Tables for sqlx::Sqlite {
+    const SESSION: &'static str = "PRAGMA foreign_keys = OFF";
+    const COLUMNS: &'static str = r#"
+        SELECT '"' || replace(l.name, '"', '""') || '"', '"' || replace(c.name, '"', '""') || '"',
+            'quote("' || replace(c.name, '"', '""') || '")', CASE WHEN c.hidden IN (2, 3) THEN 'g' ELSE 'w' END
+        FROM pragma_table_list l JOIN pragma_table_xinfo(l.name) c
+        WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND l.name NOT IN ('sqlite_schema') AND c.hidden <> 1
+        ORDER BY l.name, c.cid"#;
+    // They are in a table.
+    const COUNTERS: &'static str = "SELECT NULL WHERE 0";
+    const ONLY: &'static str = "";
+    const OVERRIDING: &'static str = "";
+    const IN_TRANSACTION: &'static [&'static str] = &["BEGIN", "ROLLBACK"];
+    const SESSIONS: Option<&'static str> = None;
+
+    ask!(|row: &<Self as sqlx::Database>::Row, column| row.try_get_unchecked(column));
+
+    fn quoted(text: &str) -> String {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+
+    fn one_row(_: &Table, condition: &str) -> String {
+        condition.to_owned()
+    }
+}
+
+/// Opens the session that reads and writes.
+pub(super) async fn open<DB: Tables>(
+    options: crate::backend::OptionsOf<DB>,
+) -> sqlx::Result<DB::Connection> {
+    let mut connection = DB::Connection::connect_with(&options).await?;
+    DB::ask(&mut connection, DB::SESSION.to_owned()).await?;
+    Ok(connection)
+}

@@ -1,0 +1,274 @@
+//! Showing that a used database is what its template is.
+//!
+//! Postgres writes into every row, of a table as of a catalog, the transaction that made this version of it (`xmin`), and
+//! leaves it there when the row is frozen. A database is what its template is when
+//!
+//! - nobody else is in it, and nothing of it is kept elsewhere (prepared transactions, settings, slots, its own comment);
+//! - no row of a catalog is younger than the lease, and none is missing, so that the schema is the same;
+//! - no row of a table that the template fills is younger than the lease, and none is missing;
+//! - the tables that are empty in the template have no pages, and
+//! - the sequences stand where they stood.
+//!
+//! The first three are only looked at. Before that, what the test has [`made`](super::made) in the schema goes away. The last
+//! two are brought about, with `TRUNCATE` and `setval`. What the server keeps beside the rows that it shows (free space,
+//! statistics, and that a table ever had an index) differs and has no meaning for a query without `ORDER BY` guarantees.
+//!
+//! A session that came and went leaves no trace but a count, and may come back. The count is asked for as well: when it is not
+//! what it must be, because there was a visitor or because the count was lost, the database is not used again.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::baseline::{Baseline, relations};
+use super::{execute, made};
+
+/// A transaction so long ago that the age of a row cannot be told for sure any more: half of the way round the counter.
+const TOO_OLD: i64 = 1 << 30;
+
+/// How long the sessions of a test may take to end.
+const QUIET_LIMIT: Duration = Duration::from_secs(1);
+
+/// The first version that counts a session before it is out of `pg_stat_activity`. Databases of older ones are not used twice.
+const COUNTS_SESSIONS: u32 = 15_00_00;
+
+/// What tells the changes of a leased database from what was there before.
+#[derive(Clone, Debug)]
+pub(super) struct Since {
+    oid: i64,
+    /// The transaction since which nobody has undone changes.
+    xid: u64,
+    /// Sessions that there were, and when the count began; `None` when it is not known.
+    sessions: Option<(i64, String)>,
+}
+
+impl Since {
+    pub(super) fn new(xid: u64, oid: i64) -> Self {
+        Self {
+            oid,
+            xid,
+            sessions: None,
+        }
+    }
+
+    /// Counts a session of ours.
+    pub(super) async fn opened(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        if connection.server_version_num() < Some(COUNTS_SESSIONS) {
+            return Ok(());
+        }
+        // It takes effect at the end of the statement.
+        sqlx::raw_sql("SELECT pg_stat_force_next_flush()")
+            .execute(&mut *connection)
+            .await?;
+        if let Some((sessions, _)) = &mut self.sessions {
+            *sessions += 1;
+            return Ok(());
+        }
+        let row = sqlx::raw_sql(AssertSqlSafe(format!("SELECT {}", counts(self.oid))))
+            .fetch_one(connection)
+            .await?;
+        self.sessions = Some((row.try_get(0)?, row.try_get(1)?));
+        Ok(())
+    }
+
+    /// Whether there were no sessions but those that are counted, as an expression.
+    pub(super) fn nobody_came(&self) -> String {
+        match &self.sessions {
+            Some((sessions, counted_since)) => format!(
+                "({}) = ({sessions}, {})",
+                counts(self.oid),
+                literal(counted_since)
+            ),
+            None => "false".to_owned(),
+        }
+    }
+
+    /// Counts sessions that have ended.
+    pub(super) fn opened_others(&mut self, others: i64) {
+        if let Some((sessions, _)) = &mut self.sessions {
+            *sessions += others;
+        }
+    }
+}
+
+/// Sessions that there were, and when the count began.
+fn counts(oid: i64) -> String {
+    format!(
+        "pg_stat_get_db_sessions({oid}), coalesce(pg_stat_get_db_stat_reset_time({oid})::text, '')"
+    )
+}
+
+/// Shows that a leased database is what its template is, over the only connection to it, and marks it with this statement;
+/// false when that cannot be shown, and then the session may be in a transaction that is to end with it. An error says so too.
+pub(super) async fn clean(
+    baseline: &Baseline,
+    connection: &mut PgConnection,
+    since: &mut Since,
+    mark: &str,
+) -> sqlx::Result<bool> {
+    if baseline.obstacle {
+        return Ok(false);
+    }
+    let look = baseline.look(since);
+    let begun = Instant::now();
+    let (xid, mut same, mut grown) = loop {
+        // As plain queries: planning them once is all there is to it.
+        let rows = sqlx::raw_sql(AssertSqlSafe(look.clone()))
+            .fetch_all(&mut *connection)
+            .await?;
+        let [place, content] = rows.as_slice() else {
+            return Ok(false);
+        };
+        if !place.try_get::<bool, _>(1)? {
+            return Ok(false);
+        }
+        if place.try_get::<i64, _>(2)? == 0 {
+            let xid: i64 = place.try_get(0)?;
+            let content: (bool, Option<String>) = (content.try_get(0)?, content.try_get(1)?);
+            break (xid.unsigned_abs(), content.0, content.1);
+        }
+        execute(connection, "ROLLBACK".to_owned()).await?;
+        if begun.elapsed() > QUIET_LIMIT {
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    if !same && made::drop_younger(connection, since.xid).await? {
+        // What is gone cannot be emptied.
+        let row = sqlx::raw_sql(AssertSqlSafe(baseline.content(since)))
+            .fetch_one(&mut *connection)
+            .await?;
+        (same, grown) = (row.try_get(0)?, row.try_get(1)?);
+    }
+    if !same {
+        return Ok(false);
+    }
+    let grown: Vec<&str> = grown.iter().flat_map(|names| names.split('\t')).collect();
+    // The values that it sets are not to be known to the session.
+    let look_again = format!(
+        "{}{}DISCARD SEQUENCES; SELECT {}",
+        empty(&grown),
+        baseline.set_sequences(),
+        unchanged(&baseline.filled, since.xid)
+    );
+    let rows = sqlx::raw_sql(AssertSqlSafe(look_again))
+        .fetch_all(&mut *connection)
+        .await?;
+    let same = rows.last().is_some_and(|row| row.get(0));
+    if !same {
+        return Ok(false);
+    }
+    execute(connection, format!("{mark}; COMMIT")).await?;
+    if !grown.is_empty() {
+        since.xid = xid;
+    }
+    Ok(true)
+}
+
+impl Baseline {
+    /// Begins a transaction, and queries its number, what is outside of the database, and how many others are in it; then
+    /// the content. The first query must be over when the second begins: whoever was in the database may have committed.
+    fn look(&self, since: &Since) -> String {
+        let Since { oid, xid, .. } = since;
+        // The functions behind the views: to plan what the views join takes longer than all the rest.
+        format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+             SET LOCAL row_security = off; SET LOCAL synchronous_commit = off; SET LOCAL search_path = pg_catalog; \
+             SELECT txid_current(), age('{}'::xid) <= {TOO_OLD} AND {} \
+             AND (SELECT datdba = session_user::regrole AND NOT {} FROM pg_database WHERE oid = {oid}) \
+             AND NOT EXISTS (SELECT FROM pg_prepared_xact() WHERE dbid = {oid}) \
+             AND NOT EXISTS (SELECT FROM pg_get_replication_slots() WHERE datoid = {oid}) \
+             AND NOT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = {oid}) \
+             AND NOT EXISTS (SELECT FROM pg_subscription WHERE subdbid = {oid}) \
+             AND NOT EXISTS (SELECT FROM pg_shdescription WHERE objoid = {oid} AND classoid = 'pg_database'::regclass) \
+             AND NOT EXISTS (SELECT FROM pg_shseclabel WHERE objoid = {oid} AND classoid = 'pg_database'::regclass), \
+             (SELECT count(*) FROM pg_stat_get_activity(NULL) \
+                WHERE datid = {oid} AND usesysid IS NOT NULL AND pid <> pg_backend_pid()); {}",
+            in_row(*xid),
+            since.nobody_came(),
+            younger("xmin", *xid),
+            self.content(since),
+        )
+    }
+
+    /// Queries whether the catalogs are what they were, and the names of the tables that are to be emptied, between tabs.
+    fn content(&self, since: &Since) -> String {
+        let tables = relations("'r'");
+        let filled: Vec<String> = self
+            .filled
+            .iter()
+            .map(|(name, _)| literal(name.strip_prefix("ONLY ").unwrap_or(name)))
+            .collect();
+        let filled = if filled.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE name NOT IN ({})", filled.join(", "))
+        };
+        // A table that has never had a row since it was made or emptied has no pages.
+        format!(
+            "SELECT {}, (SELECT string_agg(name, E'\\t') \
+             FROM ({tables} AND pg_relation_size(c.oid) > 0) AS grown (name) {filled})",
+            unchanged(&self.catalog_rows(), since.xid)
+        )
+    }
+
+    /// The statement that sets the sequences back.
+    fn set_sequences(&self) -> String {
+        let values = self
+            .sequences
+            .iter()
+            .map(|(name, last, called)| format!("({}, {last}, {called})", literal(name)));
+        let values: Vec<String> = values.collect();
+        if values.is_empty() {
+            return String::new();
+        }
+        format!(
+            "SELECT count(setval(name::regclass, last, called)) FROM (VALUES {}) AS v (name, last, called); ",
+            values.join(", ")
+        )
+    }
+}
+
+/// The statement that empties tables.
+fn empty(tables: &[&str]) -> String {
+    let mut empty = String::new();
+    if !tables.is_empty() {
+        // Tables that refer to these are emptied too; the check that follows sees when one of them should not be. Writing to
+        // a string does not fail.
+        let _ = write!(empty, "TRUNCATE ONLY {} CASCADE; ", tables.join(", "));
+    }
+    empty
+}
+
+/// Whether each of these has as many rows as given, and none that is younger than the transaction, as an expression.
+fn unchanged(tables: &[(String, i64)], since: u64) -> String {
+    if tables.is_empty() {
+        return "true".to_owned();
+    }
+    let each = tables.iter().map(|(table, rows)| {
+        format!("SELECT count(*) = {rows} AS same, min(age(xmin)) AS youngest FROM {table}")
+    });
+    let each: Vec<String> = each.collect();
+    format!(
+        "(SELECT bool_and(same) AND coalesce(min(youngest) >= age('{}'::xid), true) FROM ({}) AS each)",
+        in_row(since),
+        each.join(" UNION ALL ")
+    )
+}
+
+/// Whether the transaction of a row is younger than this one, as an expression.
+pub(super) fn younger(xmin: &str, than: u64) -> String {
+    format!("age({xmin}) < age('{}'::xid)", in_row(than))
+}
+
+/// A text as SQL writes it.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A transaction as rows carry it: the lower half of its number.
+fn in_row(xid: u64) -> String {
+    (xid & u64::from(u32::MAX)).to_string()
+}

@@ -1,0 +1,118 @@
+//! A connection that goes with a database from one test of this process to the next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::session::close;
+use super::{ConnectionOf, Kind, Leased};
+use crate::error::Error;
+use crate::pool::{Asked, Connector, Lent, open_for};
+use crate::settings::{DatabaseUrl, EngineSettings};
+use crate::testing::recipe::Recipe;
+use crate::testing::url;
+
+/// How long clearing a session may take; a few round trips, and a rollback.
+pub(super) const CLEAR_LIMIT: Duration = Duration::from_secs(2);
+
+/// An open connection to a leased database.
+pub(super) struct KeptConnection<K: Kind> {
+    pub(super) connection: ConnectionOf<K>,
+    /// What engines have asked its server.
+    pub(super) asked: Asked,
+    /// The driver's options that it was opened with. Another test may ask for others.
+    options: String,
+}
+
+/// Opens connections as a test's engine does, for it to take over.
+pub(super) fn connector<K: Kind>(
+    recipe: &Recipe,
+    url: DatabaseUrl,
+) -> Result<Arc<Connector<K::DB>>, Error> {
+    let mut settings = EngineSettings::clone(&recipe.settings);
+    settings.url = url;
+    // The engine runs it when it takes the connection.
+    settings.session = None;
+    Ok(Arc::new(Connector::new(settings)?))
+}
+
+/// The driver's options of a recipe, without the database.
+pub(super) fn options<K: Kind>(recipe: &Recipe) -> Result<String, Error> {
+    let anywhere = url::of_database(&recipe.settings, "")?;
+    Ok(format!("{:?}", connector::<K>(recipe, anywhere)?.options()))
+}
+
+impl<K: Kind> KeptConnection<K> {
+    pub(super) async fn open(
+        recipe: &Recipe,
+        database: &str,
+        since: &mut K::Since,
+    ) -> Result<Self, Error> {
+        let options = options::<K>(recipe)?;
+        let url = url::of_database(&recipe.settings, database)?;
+        let mut connection = open_for(&connector::<K>(recipe, url)?).await?.take();
+        K::opened(&mut connection, since).await?;
+        Ok(Self {
+            connection,
+            asked: Asked::default(),
+            options,
+        })
+    }
+
+    /// Whether it was opened with these options.
+    pub(super) fn has(&self, options: &str) -> bool {
+        self.options == options
+    }
+
+    /// Lends the connection to the engine of a test.
+    pub(super) fn lend(self, again: bool) -> LentConnection<K> {
+        LentConnection {
+            lent: Lent::new(self.connection, self.asked, again),
+            options: self.options,
+        }
+    }
+
+    pub(super) async fn close(self) {
+        close::<K>(self.connection).await;
+    }
+}
+
+/// A connection while a test has it.
+pub(super) struct LentConnection<K: Kind> {
+    pub(super) lent: Arc<Lent<K::DB>>,
+    options: String,
+}
+
+impl<K: Kind> LentConnection<K> {
+    /// What has come back of the connections of the test's engine.
+    pub(super) fn take_all(&self) -> Vec<KeptConnection<K>> {
+        let all = self.lent.take_all().into_iter();
+        all.map(|connection| KeptConnection {
+            connection,
+            asked: self.lent.asked(),
+            options: self.options.clone(),
+        })
+        .collect()
+    }
+
+    /// One connection with nothing of the test in its session; `None` when that cannot be said. Closes all others.
+    pub(super) async fn take_back(self, leased: &mut Leased<K>) -> Option<KeptConnection<K>> {
+        K::opened_by_engine(&mut leased.since, self.lent.opened());
+        let mut all = self.take_all().into_iter();
+        let kept = all.next();
+        for surplus in all {
+            surplus.close().await;
+        }
+        let mut kept = kept?;
+        match timeout(CLEAR_LIMIT, K::clear_session(&mut kept.connection)).await {
+            Ok(Ok(true)) => return Some(kept),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a test's session cannot be used again");
+            }
+            Ok(Ok(false)) | Err(_) => {}
+        }
+        kept.close().await;
+        None
+    }
+}

@@ -1,0 +1,216 @@
+//! What differs from database to database.
+
+use super::{ConnectionOf, Leased, Server};
+use crate::backend::Backend;
+use crate::error::Error;
+use crate::settings::EngineSettings;
+use crate::testing::recipe::Recipe;
+use crate::testing::test::Test;
+
+/// A kind of database server.
+///
+/// Locks are named, belong to the session that takes them, and end with it. A method that gets a connection gets the one
+/// that holds the locks, unless it says otherwise.
+pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
+    type DB: Backend;
+
+    /// What a template holds: enough to clone it, and to show that a database is what it is.
+    type Template: Send + Sync + 'static;
+
+    /// What tells the changes of a leased database from what was there before.
+    type Since: Clone + Send + Sync + 'static;
+
+    /// Whether a connection can be brought to the state of one that has just been opened.
+    const KEEPS_CONNECTIONS: bool;
+
+    /// Opens the connection that holds the locks, and names the database in which it is.
+    fn meet(
+        settings: &EngineSettings,
+    ) -> impl Future<Output = Result<(ConnectionOf<Self>, String), Error>> + Send;
+
+    /// Reads what is known of the server once for each connection.
+    fn identity(
+        connection: &mut ConnectionOf<Self>,
+    ) -> impl Future<Output = sqlx::Result<Identity>> + Send;
+
+    /// Takes at most `most` of these locks, of those that are free.
+    fn lock(
+        connection: &mut ConnectionOf<Self>,
+        keys: &[String],
+        most: usize,
+    ) -> impl Future<Output = sqlx::Result<Vec<String>>> + Send;
+
+    /// Releases locks.
+    fn unlock(
+        connection: &mut ConnectionOf<Self>,
+        keys: &[String],
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Lists the databases of tests, the oldest first where the server tells.
+    fn list(
+        connection: &mut ConnectionOf<Self>,
+    ) -> impl Future<Output = sqlx::Result<Vec<Found>>> + Send;
+
+    /// Reads the template of this fingerprint; `None` when it is not there, or not complete. Notes that it is used today.
+    fn find_template(
+        connection: &mut ConnectionOf<Self>,
+        fingerprint: &str,
+        identity: &Identity,
+    ) -> impl Future<Output = sqlx::Result<Option<Self::Template>>> + Send;
+
+    /// Makes the template of this recipe, in place of an incomplete one. Its lock is held. When this fails, nothing is left.
+    fn build(
+        server: &Server<Self>,
+        recipe: &Recipe,
+        fingerprint: &str,
+    ) -> impl Future<Output = Result<Self::Template, Error>> + Send;
+
+    /// Makes a clone, over a connection for work that takes long. It is [`State::Ready`] when it is complete. Its lock is
+    /// held. When this fails, nothing is left.
+    fn clone(
+        server: &Server<Self>,
+        recipe: &Recipe,
+        template: &super::Template<Self>,
+        name: &CloneName<'_>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Marks a ready database, which has this name now, as leased, and tells its name from now on; `None` when it is not ready
+    /// any more. Its lock is held.
+    fn begin_lease(
+        connection: &mut ConnectionOf<Self>,
+        database: &str,
+        name: &CloneName<'_>,
+    ) -> impl Future<Output = sqlx::Result<Option<(String, Self::Since)>>> + Send;
+
+    /// Marks a clean database that this process has kept as leased, over the connection that was kept with it where there is
+    /// one. Fails when the server was started anew since.
+    fn begin_lease_of_kept(
+        server: &Server<Self>,
+        leased: &Leased<Self>,
+        fingerprint: &str,
+        kept: Option<&mut ConnectionOf<Self>>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Marks a leased database as kept.
+    fn keep(
+        connection: &mut ConnectionOf<Self>,
+        database: &str,
+        test: &Test,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Drops a database and what says something of it, over a connection for work that takes long. Ends the sessions in it.
+    fn drop(
+        connection: &mut ConnectionOf<Self>,
+        database: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Counts the sessions in a database.
+    fn sessions(
+        connection: &mut ConnectionOf<Self>,
+        database: &str,
+    ) -> impl Future<Output = sqlx::Result<i64>> + Send;
+
+    /// Notes a connection into the leased database that this process has opened, and looks through it where need be.
+    fn opened(
+        connection: &mut ConnectionOf<Self>,
+        since: &mut Self::Since,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Notes that a test's engine has opened and closed so many further connections.
+    fn opened_by_engine(since: &mut Self::Since, connections: i64);
+
+    /// Removes all that belongs to the session of a test; false when that cannot be done.
+    fn clear_session(
+        connection: &mut ConnectionOf<Self>,
+    ) -> impl Future<Output = sqlx::Result<bool>> + Send;
+
+    /// Shows that a leased database is what its template is, after undoing what can be undone, and marks it as ready; false
+    /// when that cannot be shown. `kept` is a cleared connection into it, where there is one.
+    fn clean(
+        server: &Server<Self>,
+        template: &super::Template<Self>,
+        leased: &mut Leased<Self>,
+        kept: Option<&mut ConnectionOf<Self>>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Ends the transaction of a test that rolls back, and all that belongs to its session; false when the connection must
+    /// not be used again.
+    fn end_rollback(
+        connection: &mut ConnectionOf<Self>,
+    ) -> impl Future<Output = sqlx::Result<bool>> + Send;
+}
+
+/// What is known of a server.
+#[derive(Clone, Debug)]
+pub(in crate::testing) struct Identity {
+    /// What the server adds to every fingerprint: its version, the user that owns the databases, and where locks are known.
+    pub(in crate::testing) server: String,
+    /// Differs after every start and every crash of the server: clones of before are not used.
+    pub(in crate::testing) incarnation: String,
+    /// The user, as a statement that grants something names it.
+    pub(in crate::testing) user: String,
+    /// The connections that the user can have.
+    pub(in crate::testing) max_connections: u32,
+}
+
+/// What the name of a clone is made of.
+#[derive(Clone, Copy)]
+pub(in crate::testing) struct CloneName<'a> {
+    pub(in crate::testing) fingerprint: &'a str,
+    pub(in crate::testing) incarnation: &'a str,
+    /// Tells it from all others.
+    pub(in crate::testing) number: &'a str,
+}
+
+/// A database of tests, as a server lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::testing) struct Found {
+    pub(in crate::testing) name: String,
+    pub(in crate::testing) fingerprint: String,
+    /// Tells clones of one template from each other; empty for a template.
+    pub(in crate::testing) number: String,
+    pub(in crate::testing) state: State,
+}
+
+/// What a database of tests is for, as far as the server tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::testing) enum State {
+    /// It is becoming a template, or was when its builder was killed.
+    Building,
+    /// It is complete and never changes. It was last used on this day since 1970.
+    Template { day: u64 },
+    /// It is what its template is, as long as the server has not been started anew.
+    Ready { incarnation: String },
+    /// A test has it, or had it when its process ended.
+    Leased,
+    /// It is kept for a person, since this second, for this test where that is known.
+    Kept { since: u64, test: Option<String> },
+    /// An interrupted drop has left it.
+    Broken,
+}
+
+impl Found {
+    /// The lock that is held by whoever uses the database.
+    pub(super) fn lock(&self) -> String {
+        lock_of(&self.fingerprint, &self.number)
+    }
+}
+
+impl CloneName<'_> {
+    /// The lock that is held by whoever uses the database.
+    pub(super) fn lock(&self) -> String {
+        lock_of(self.fingerprint, self.number)
+    }
+}
+
+fn lock_of(fingerprint: &str, number: &str) -> String {
+    if number.is_empty() {
+        return template_lock(fingerprint);
+    }
+    format!("{}{fingerprint}_{number}", super::PREFIX)
+}
+
+/// The lock that is held while a template is built.
+pub(super) fn template_lock(fingerprint: &str) -> String {
+    format!("{}{fingerprint}_template", super::PREFIX)
+}

@@ -1,0 +1,244 @@
+//! A test's database, from lease to return.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use tokio::time::timeout;
+
+use super::connection::{KeptConnection, LentConnection, options};
+use super::kept::Clean;
+use super::{Kind, Leased, Server, Template};
+use crate::error::Error;
+use crate::settings::{DatabaseUrl, LentToAny};
+use crate::testing::background;
+use crate::testing::recipe::Recipe;
+use crate::testing::test::Test;
+use crate::testing::test_server::{Ending, Lease};
+use crate::testing::url;
+
+/// How long the last test of a process waits for the databases that were given back.
+const FINISH_LIMIT: Duration = Duration::from_secs(1);
+
+/// The lease of one test.
+pub(super) struct ServerLease<K: Kind> {
+    server: Arc<Server<K>>,
+    template: Arc<Template<K>>,
+    test: Test,
+    url: DatabaseUrl,
+    /// `None` once it is given back.
+    leased: Option<Leased<K>>,
+    /// `None` where there is none, before it is open, and once it is given back.
+    lent: Option<LentConnection<K>>,
+}
+
+impl<K: Kind> ServerLease<K> {
+    /// The lease of a database, with a connection to it where one is kept.
+    pub(super) async fn open(
+        server: Arc<Server<K>>,
+        recipe: Arc<Recipe>,
+        template: Arc<Template<K>>,
+        test: Test,
+        leased: Leased<K>,
+        kept: Option<KeptConnection<K>>,
+    ) -> Result<Self, Error> {
+        // If this fails, the lease is dropped, and the database given back.
+        let mut lease = Self {
+            url: url::of_database(&recipe.settings, &leased.name)?,
+            server,
+            template,
+            test,
+            leased: Some(leased),
+            lent: None,
+        };
+        if let (true, Some(leased)) = (K::KEEPS_CONNECTIONS, &mut lease.leased) {
+            let options = options::<K>(&recipe)?;
+            let fitting = match kept {
+                Some(kept) if kept.has(&options) => kept,
+                other => {
+                    if let Some(other) = other {
+                        other.close().await;
+                    }
+                    KeptConnection::open(&recipe, &leased.name, &mut leased.since).await?
+                }
+            };
+            lease.lent = Some(fitting.lend(false));
+        }
+        Ok(lease)
+    }
+
+    /// Starts to give the database back, or to drop it; `None` when that was done.
+    fn give_back(&mut self, ending: Ending) -> Option<()> {
+        let leased = self.leased.take()?;
+        let lent = self.lent.take();
+        let (server, template) = (Arc::clone(&self.server), Arc::clone(&self.template));
+        server.coming.fetch_add(1, SeqCst);
+        server.returning.fetch_add(1, SeqCst);
+        // The background runtime is there: it has leased the database.
+        let _ = background::spawn(async move {
+            let name = leased.name.clone();
+            if let Err(error) = server.take_back(&template, leased, lent, ending).await {
+                tracing::warn!(%error, database = name, "a test's database could not be taken back");
+            }
+            server.coming.fetch_sub(1, SeqCst);
+            server.freed.notify_waiters();
+        });
+        Some(())
+    }
+
+    async fn keep(mut self) -> Option<String> {
+        let leased = self.leased.take()?;
+        if let Some(lent) = self.lent.take() {
+            for connection in lent.take_all() {
+                connection.close().await;
+            }
+        }
+        let (server, test) = (Arc::clone(&self.server), self.test.clone());
+        let marked = background::run(async move {
+            let mut session = server.session().await?;
+            let kept = K::keep(session.connection(), &leased.name, &test).await;
+            session.seen(kept)?;
+            session.unlock(&[leased.lock]).await?;
+            Ok(())
+        });
+        if let Err(error) = marked.await {
+            tracing::warn!(%error, "a failed test's database could not be marked, and will be removed");
+        }
+        Some(url::for_people(&self.url))
+    }
+}
+
+impl<K: Kind> Server<K> {
+    /// Takes a database back from a test: makes it clean for another one, or drops it.
+    async fn take_back(
+        self: &Arc<Self>,
+        template: &Template<K>,
+        mut leased: Leased<K>,
+        lent: Option<LentConnection<K>>,
+        ending: Ending,
+    ) -> Result<(), Error> {
+        let kept = match lent {
+            Some(lent) => lent.take_back(&mut leased).await,
+            None => None,
+        };
+        let (kept, is_clean) = match ending {
+            Ending::Return => self.clean(template, &mut leased, kept).await,
+            Ending::Keep | Ending::Drop => (kept, false),
+        };
+        self.returning.fetch_sub(1, SeqCst);
+        self.freed.notify_waiters();
+        self.return_database(&template.fingerprint, leased, kept, is_clean)
+            .await
+    }
+
+    /// Shows that a database is clean, over a cleared connection, where there is one.
+    pub(super) async fn clean(
+        &self,
+        template: &Template<K>,
+        leased: &mut Leased<K>,
+        mut kept: Option<KeptConnection<K>>,
+    ) -> (Option<KeptConnection<K>>, bool) {
+        let connection = kept.as_mut().map(|kept| &mut kept.connection);
+        let is_clean = K::clean(self, template, leased, connection).await;
+        let is_clean = is_clean.unwrap_or_else(|error| {
+            tracing::debug!(%error, database = leased.name, "a used database cannot be shown to be clean");
+            false
+        });
+        (kept, is_clean)
+    }
+
+    /// Keeps a clean database for another test, and drops another one.
+    pub(super) async fn return_database(
+        self: &Arc<Self>,
+        fingerprint: &str,
+        leased: Leased<K>,
+        kept: Option<KeptConnection<K>>,
+        is_clean: bool,
+    ) -> Result<(), Error> {
+        if is_clean {
+            return self
+                .keep_database(fingerprint, Clean { leased, kept })
+                .await;
+        }
+        if let Some(kept) = kept {
+            kept.close().await;
+        }
+        self.drop_database(&leased.name, &leased.lock).await
+    }
+
+    /// Lets any process have a clean database.
+    pub(super) async fn give_up(&self, clean: Clean<K>) -> Result<(), Error> {
+        let Clean { leased, kept } = clean;
+        if let Some(kept) = kept {
+            kept.close().await;
+        }
+        if !self.until_quiet(&leased.name).await? {
+            return self.drop_database(&leased.name, &leased.lock).await;
+        }
+        self.session().await?.unlock(&[leased.lock]).await?;
+        Ok(())
+    }
+}
+
+impl<K: Kind> Server<K> {
+    /// Whether no other test of this process uses the server now: the process may end when this one does.
+    fn runs_last_test(&self) -> bool {
+        self.waiting.load(SeqCst) == 0 && self.kept.tests() <= 1
+    }
+
+    /// Waits until it is known of all databases that were given back whether they are clean, for a moment at most: one of
+    /// which that is not known when the process ends is dropped, and takes the next run's time.
+    async fn finish(&self) {
+        let finished = async {
+            loop {
+                let freed = self.freed.notified();
+                if self.returning.load(SeqCst) == 0 {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        let _ = timeout(FINISH_LIMIT, finished).await;
+    }
+}
+
+impl<K: Kind> Lease for ServerLease<K> {
+    fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    fn lent(&self) -> Option<LentToAny> {
+        Some(Arc::clone(&self.lent.as_ref()?.lent) as LentToAny)
+    }
+
+    fn end(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Option<String>> {
+        if ending == Ending::Keep {
+            return Box::pin(self.keep());
+        }
+        let returned = self.give_back(ending);
+        let server = Arc::clone(&self.server);
+        Box::pin(async move {
+            if returned.is_some() && server.runs_last_test() {
+                let _ = background::run(async move {
+                    server.finish().await;
+                    Ok(())
+                })
+                .await;
+            }
+            None
+        })
+    }
+}
+
+impl<K: Kind> Drop for ServerLease<K> {
+    fn drop(&mut self) {
+        // The test's future was dropped.
+        self.give_back(Ending::Return);
+    }
+}
+
+/// Whether the process ends with this test: <https://nexte.st/docs/configuration/env-vars/>.
+pub(super) fn one_test_per_process() -> bool {
+    std::env::var("NEXTEST_EXECUTION_MODE").is_ok_and(|mode| mode == "process-per-test")
+}

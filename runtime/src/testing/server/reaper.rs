@@ -1,0 +1,203 @@
+//! Databases that nobody uses any more: what ended processes, changed sources and failed tests have left.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::kind::{Found, Kind, State};
+use super::{PREFIX, Server};
+use crate::error::Error;
+use crate::testing::background;
+use crate::testing::inventory::{TestDatabase, TestDatabaseState};
+use crate::testing::retention::{KEEP, is_stale, now};
+
+impl<K: Kind> Server<K> {
+    /// Removes remains in the background, once in the life of this process.
+    pub(super) fn reap_once(self: &Arc<Self>) {
+        if self.reaped.swap(true, Relaxed) {
+            return;
+        }
+        let server = Arc::clone(self);
+        // The background runtime is there: it has leased a database.
+        let _ = background::spawn(async move {
+            if let Err(error) = server.reap().await {
+                tracing::debug!(%error, "what other test runs have left could not be removed");
+            }
+        });
+    }
+
+    async fn reap(&self) -> Result<(), Error> {
+        // One process at a time; whoever comes meanwhile would find the same.
+        let key = format!("{PREFIX}reaper");
+        if !self.session().await?.try_lock(&key).await? {
+            return Ok(());
+        }
+        let removing = async {
+            let mut session = self.session().await?;
+            let incarnation = session.incarnation().to_owned();
+            let found = session.list().await?;
+            drop(session);
+            for one in &found {
+                // One that cannot be removed, because it is another user's, is not to be in the way of the others.
+                if is_over(one, &found, &incarnation)
+                    && let Err(error) = self.remove(one).await
+                {
+                    tracing::debug!(%error, database = one.name, "a database could not be removed");
+                }
+            }
+            Ok(())
+        };
+        let removed = removing.await;
+        self.session().await?.unlock(&[key]).await?;
+        removed
+    }
+
+    /// What is here, for people.
+    pub(super) async fn inventory(&self) -> Result<Vec<TestDatabase>, Error> {
+        let mut session = self.session().await?;
+        let found = session.list().await?;
+        let mut shown = Vec::new();
+        for one in &found {
+            let lock = one.lock();
+            let is_free = session.try_lock(&lock).await?;
+            if is_free {
+                session.unlock(&[lock]).await?;
+            }
+            shown.push(show(one, is_free));
+        }
+        Ok(shown)
+    }
+
+    /// Removes everything that nobody uses.
+    pub(super) async fn remove_all(&self) -> Result<Vec<TestDatabase>, Error> {
+        self.give_up_kept().await;
+        let found = self.session().await?.list().await?;
+        let mut removed = Vec::new();
+        let mut in_use = HashSet::new();
+        // Templates after their clones, whose users still want them.
+        let (templates, clones): (Vec<_>, Vec<_>) =
+            found.iter().partition(|one| one.number.is_empty());
+        for one in clones {
+            if self.remove(one).await? {
+                removed.push(show(one, true));
+            } else {
+                in_use.insert(&one.fingerprint);
+            }
+        }
+        for one in templates {
+            if !in_use.contains(&one.fingerprint) && self.remove(one).await? {
+                removed.push(show(one, true));
+                self.forget_template(&one.fingerprint);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Drops a database, unless somebody uses it; then it says false.
+    async fn remove(&self, one: &Found) -> Result<bool, Error> {
+        let lock = one.lock();
+        let mut session = self.session().await?;
+        if !session.try_lock(&lock).await? {
+            return Ok(false);
+        }
+        // It may have been leased and given back since we looked.
+        let is_same = session.list().await?.contains(one);
+        drop(session);
+        if !is_same {
+            self.session().await?.unlock(&[lock]).await?;
+            return Ok(false);
+        }
+        tracing::debug!(
+            database = one.name,
+            "removed, because no test run uses it any more"
+        );
+        self.drop_database(&one.name, &lock).await?;
+        Ok(true)
+    }
+}
+
+/// Whether a database is removed if nobody has its lock.
+fn is_over(one: &Found, all: &[Found], current: &str) -> bool {
+    match &one.state {
+        State::Building | State::Leased | State::Broken => true,
+        State::Template { day } => is_stale(*day),
+        State::Ready { incarnation } => {
+            let of_template = |other: &&Found| {
+                other.fingerprint == one.fingerprint
+                    && matches!(other.state, State::Template { day } if !is_stale(day))
+            };
+            incarnation != current || all.iter().find(of_template).is_none()
+        }
+        State::Kept { since, test } => {
+            let failed_again = |other: &Found| match &other.state {
+                State::Kept {
+                    since: later,
+                    test: of,
+                } => test.is_some() && of == test && later > since,
+                _ => false,
+            };
+            since + KEEP.as_secs() < now() || all.iter().any(failed_again)
+        }
+    }
+}
+
+fn show(one: &Found, is_free: bool) -> TestDatabase {
+    let state = match one.state {
+        State::Kept { .. } => TestDatabaseState::Kept,
+        State::Template { .. } => TestDatabaseState::Template,
+        State::Leased if !is_free => TestDatabaseState::InUse,
+        State::Ready { .. } => TestDatabaseState::Ready,
+        State::Building | State::Leased | State::Broken => TestDatabaseState::Left,
+    };
+    TestDatabase {
+        name: one.name.clone(),
+        state,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::retention::today;
+
+    fn found(number: &str, state: State) -> Found {
+        Found {
+            name: format!("poolhouse_a_{number}"),
+            fingerprint: "a".to_owned(),
+            number: number.to_owned(),
+            state,
+        }
+    }
+
+    #[test]
+    fn what_is_of_use_stays() {
+        let ready = |incarnation: &str| State::Ready {
+            incarnation: incarnation.to_owned(),
+        };
+        let kept = |since: u64, test: Option<&str>| State::Kept {
+            since,
+            test: test.map(str::to_owned),
+        };
+        let all = [
+            found("", State::Template { day: today() }),
+            found("1", ready("this")),
+            found("2", ready("before")),
+            found("3", State::Leased),
+            found("4", kept(now(), Some("bands"))),
+            found("5", kept(now() - 60, Some("bands"))),
+            found("6", kept(now() - 60, None)),
+            found("7", kept(5, None)),
+            found("8", State::Broken),
+        ];
+        let over = |all: &[Found]| -> Vec<String> {
+            let over = all.iter().filter(|one| is_over(one, all, "this"));
+            over.map(|one| one.number.clone()).collect()
+        };
+        assert_eq!(over(&all), ["2", "3", "5", "7", "8"]);
+        let old = [
+            found("", State::Template { day: today() - 8 }),
+            found("1", ready("this")),
+        ];
+        assert_eq!(over(&old), ["", "1"]);
+    }
+}

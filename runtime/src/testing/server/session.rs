@@ -1,0 +1,256 @@
+//! The connection that this process keeps to a server: it holds the locks of all leases.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::Connection;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{sleep, timeout};
+
+use super::kind::{Found, Identity, Kind};
+use super::{ConnectionOf, Server, lock};
+use crate::backend::Backend;
+use crate::error::Error;
+use crate::pool::{Connector, open_for};
+use crate::settings::EngineSettings;
+use crate::testing::url;
+
+/// How long the sessions of a database whose users have said goodbye may take to end.
+pub(super) const QUIET_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a goodbye may take.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The connection, opened when it is first needed and again when it broke.
+pub(super) struct Session<K: Kind> {
+    settings: EngineSettings,
+    open: Arc<tokio::sync::Mutex<Option<Open<K>>>>,
+    /// The locks that this process holds. The server would give them to the same session once more.
+    held: Mutex<BTreeSet<String>>,
+    /// Connections for work that takes long, while they are idle.
+    workers: Mutex<Vec<ConnectionOf<K>>>,
+}
+
+struct Open<K: Kind> {
+    connection: ConnectionOf<K>,
+    /// The database in which it is.
+    place: String,
+    identity: Identity,
+    broken: bool,
+}
+
+/// The connection while one task uses it.
+pub(in crate::testing) struct InUse<'a, K: Kind> {
+    session: &'a Session<K>,
+    open: OwnedMutexGuard<Option<Open<K>>>,
+}
+
+/// The settings of connections that are this process's own, and not a test's.
+pub(in crate::testing) fn settings_for_leases(settings: &EngineSettings) -> EngineSettings {
+    let mut settings = settings.clone();
+    settings.session = None;
+    settings.lent = None;
+    settings.application_name = Some("poolhouse".to_owned());
+    settings
+}
+
+/// Opens a connection to a database of the server, with a message about it when that fails.
+pub(in crate::testing) async fn open<DB: Backend>(
+    settings: &EngineSettings,
+    database: &str,
+) -> Result<DB::Connection, Error> {
+    let mut settings = settings.clone();
+    settings.url = url::of_database(&settings, database)?;
+    let connector = Arc::new(Connector::<DB>::new(settings)?);
+    Ok(open_for(&connector).await?.take())
+}
+
+impl<K: Kind> Session<K> {
+    pub(super) fn new(settings: &EngineSettings) -> Self {
+        Self {
+            settings: settings_for_leases(settings),
+            open: Arc::default(),
+            held: Mutex::default(),
+            workers: Mutex::default(),
+        }
+    }
+
+    /// Takes the connection, once others have finished with it.
+    async fn take(&self) -> Result<InUse<'_, K>, Error> {
+        let mut open = Arc::clone(&self.open).lock_owned().await;
+        if open.as_ref().is_none_or(|open| open.broken) {
+            *open = None;
+            *open = Some(self.connect().await?);
+        }
+        Ok(InUse {
+            session: self,
+            open,
+        })
+    }
+
+    async fn connect(&self) -> Result<Open<K>, Error> {
+        let (mut connection, place) = K::meet(&self.settings).await?;
+        let identity = K::identity(&mut connection).await?;
+        // After a broken connection the leases are still ours, unless another process was quicker.
+        let held: Vec<String> = lock(&self.held).iter().cloned().collect();
+        if !held.is_empty() {
+            K::lock(&mut connection, &held, held.len()).await?;
+        }
+        Ok(Open {
+            connection,
+            place,
+            identity,
+            broken: false,
+        })
+    }
+}
+
+impl<K: Kind> Server<K> {
+    /// Takes the connection that holds the locks, once others have finished with it.
+    pub(in crate::testing) async fn session(&self) -> Result<InUse<'_, K>, Error> {
+        self.session.take().await
+    }
+
+    /// What is known of the server that the session is on.
+    pub(in crate::testing) async fn identity(&self) -> Result<Identity, Error> {
+        Ok(self.session().await?.open().identity.clone())
+    }
+
+    /// Opens a connection of this process's own to a database.
+    pub(in crate::testing) async fn connect(
+        &self,
+        database: &str,
+    ) -> Result<ConnectionOf<K>, Error> {
+        open::<K::DB>(&self.session.settings, database).await
+    }
+
+    /// Takes a connection for work that takes long.
+    pub(in crate::testing) async fn worker(&self) -> Result<ConnectionOf<K>, Error> {
+        let idle = lock(&self.session.workers).pop();
+        if let Some(mut worker) = idle
+            && worker.ping().await.is_ok()
+        {
+            return Ok(worker);
+        }
+        let place = self.session().await?.open().place.clone();
+        self.connect(&place).await
+    }
+
+    /// Keeps a connection for the next work. One is enough most of the time, and others need connections too.
+    pub(in crate::testing) async fn put_back(&self, worker: ConnectionOf<K>) {
+        let surplus = lock(&self.session.workers).pop();
+        lock(&self.session.workers).push(worker);
+        if let Some(surplus) = surplus {
+            close::<K>(surplus).await;
+        }
+    }
+
+    /// Drops a database, and gives its lock back.
+    pub(in crate::testing) async fn drop_database(
+        &self,
+        database: &str,
+        lock: &str,
+    ) -> Result<(), Error> {
+        let dropped = self.drop_only(database).await;
+        // If it is still there, the next run removes it.
+        self.session().await?.unlock(&[lock.to_owned()]).await?;
+        dropped
+    }
+
+    /// Drops a database whose lock goes on to be held.
+    pub(in crate::testing) async fn drop_only(&self, database: &str) -> Result<(), Error> {
+        let mut worker = self.worker().await?;
+        K::drop(&mut worker, database).await?;
+        self.put_back(worker).await;
+        Ok(())
+    }
+
+    /// Waits until no session is left in a database; false when one stays.
+    pub(in crate::testing) async fn until_quiet(&self, database: &str) -> Result<bool, Error> {
+        let quiet = async {
+            let mut pause = Duration::from_millis(1);
+            loop {
+                let mut session = self.session().await?;
+                let left = K::sessions(session.connection(), database).await;
+                if session.seen(left)? == 0 {
+                    return Ok(true);
+                }
+                drop(session);
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
+        };
+        timeout(QUIET_LIMIT, quiet).await.unwrap_or(Ok(false))
+    }
+}
+
+impl<K: Kind> InUse<'_, K> {
+    fn open(&mut self) -> &mut Open<K> {
+        match &mut *self.open {
+            Some(open) => open,
+            None => unreachable!("`Session::take` has opened it"),
+        }
+    }
+
+    pub(in crate::testing) fn connection(&mut self) -> &mut ConnectionOf<K> {
+        &mut self.open().connection
+    }
+
+    pub(in crate::testing) fn incarnation(&mut self) -> &str {
+        &self.open().identity.incarnation
+    }
+
+    /// Passes a result on, and notes when it says that the connection is gone.
+    pub(in crate::testing) fn seen<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
+        if result.as_ref().err().is_some_and(K::DB::ends_session) {
+            self.open().broken = true;
+        }
+        result
+    }
+
+    /// Takes as many of these locks as are free and not ours, at most `most` of them, and tells which.
+    pub(super) async fn lock_some(
+        &mut self,
+        keys: &[String],
+        most: usize,
+    ) -> sqlx::Result<Vec<String>> {
+        let free: Vec<String> = {
+            let held = lock(&self.session.held);
+            let free = keys.iter().filter(|key| !held.contains(*key));
+            free.cloned().collect()
+        };
+        if free.is_empty() {
+            return Ok(free);
+        }
+        let locked = K::lock(self.connection(), &free, most).await;
+        let locked = self.seen(locked)?;
+        lock(&self.session.held).extend(locked.iter().cloned());
+        Ok(locked)
+    }
+
+    /// Takes one lock, if it is free and not ours.
+    pub(super) async fn try_lock(&mut self, key: &str) -> sqlx::Result<bool> {
+        Ok(!self.lock_some(&[key.to_owned()], 1).await?.is_empty())
+    }
+
+    pub(super) async fn unlock(&mut self, keys: &[String]) -> sqlx::Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let result = K::unlock(self.connection(), keys).await;
+        lock(&self.session.held).retain(|held| !keys.contains(held));
+        self.seen(result)
+    }
+
+    /// Lists the databases of tests.
+    pub(super) async fn list(&mut self) -> sqlx::Result<Vec<Found>> {
+        let found = K::list(self.connection()).await;
+        self.seen(found)
+    }
+}
+
+/// Says goodbye, for a moment at most.
+pub(super) async fn close<K: Kind>(connection: ConnectionOf<K>) {
+    let _ = timeout(GOODBYE_LIMIT, connection.close()).await;
+}

@@ -1,0 +1,227 @@
+//! Clones of templates: made, leased, made ahead.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::connection::KeptConnection;
+use super::kept::Clean;
+use super::kind::{CloneName, Kind, State};
+use super::lease::ServerLease;
+use super::{Server, Template};
+use crate::error::Error;
+use crate::testing::background;
+use crate::testing::recipe::Recipe;
+use crate::testing::test::Test;
+
+/// A process that waits for a database asks this often at least: another process may have returned one.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// One leased database.
+pub(in crate::testing) struct Leased<K: Kind> {
+    pub(in crate::testing) name: String,
+    /// What its name is made of.
+    pub(in crate::testing) incarnation: String,
+    #[cfg_attr(
+        not(feature = "mysql"),
+        allow(dead_code, reason = "marks of MySQL have it in their names")
+    )]
+    pub(super) number: String,
+    /// The lock of the lease.
+    pub(super) lock: String,
+    pub(in crate::testing) since: K::Since,
+}
+
+impl<K: Kind> Leased<K> {
+    #[cfg_attr(
+        not(feature = "mysql"),
+        allow(dead_code, reason = "marks of MySQL have it in their names")
+    )]
+    pub(in crate::testing) fn clone_name<'a>(&'a self, fingerprint: &'a str) -> CloneName<'a> {
+        CloneName {
+            fingerprint,
+            incarnation: &self.incarnation,
+            number: &self.number,
+        }
+    }
+}
+
+impl<K: Kind> Server<K> {
+    /// Leases a clone of a template: one that this process has kept, one that is ready, or a new one.
+    pub(super) async fn lease_database(
+        self: &Arc<Self>,
+        recipe: &Arc<Recipe>,
+        template: Arc<Template<K>>,
+        test: Test,
+    ) -> Result<ServerLease<K>, Error> {
+        let (leased, kept) = self.lease_clone(recipe, &template).await?;
+        let (server, recipe) = (Arc::clone(self), Arc::clone(recipe));
+        ServerLease::open(server, recipe, template, test, leased, kept).await
+    }
+
+    /// The same without what a test needs besides the database.
+    pub(super) async fn lease_clone(
+        self: &Arc<Self>,
+        recipe: &Arc<Recipe>,
+        template: &Arc<Template<K>>,
+    ) -> Result<(Leased<K>, Option<KeptConnection<K>>), Error> {
+        self.waiting.fetch_add(1, SeqCst);
+        let leased = self.wait_for_database(recipe, template).await;
+        self.waiting.fetch_sub(1, SeqCst);
+        let (leased, was_kept, kept) = leased?;
+        if !was_kept {
+            self.stock_up(recipe, template);
+        }
+        Ok((leased, kept))
+    }
+
+    async fn wait_for_database(
+        self: &Arc<Self>,
+        recipe: &Recipe,
+        template: &Template<K>,
+    ) -> Result<(Leased<K>, bool, Option<KeptConnection<K>>), Error> {
+        loop {
+            let freed = self.freed.notified();
+            if let Some((leased, kept)) = self.take_kept(&template.fingerprint).await? {
+                return Ok((leased, true, kept));
+            }
+            if let Some(leased) = self.lease_ready(&template.fingerprint).await? {
+                return Ok((leased, false, None));
+            }
+            if self.coming.load(SeqCst) < self.waiting.load(SeqCst) {
+                self.clone_template(recipe, template).await?;
+            } else {
+                let _ = tokio::time::timeout(ASK_AGAIN, freed).await;
+            }
+        }
+    }
+
+    /// A clean database that this process has kept. The server must not have been started anew since.
+    async fn take_kept(
+        self: &Arc<Self>,
+        fingerprint: &str,
+    ) -> Result<Option<(Leased<K>, Option<KeptConnection<K>>)>, Error> {
+        while let Some(Clean { leased, mut kept }) = self.kept.take_database(fingerprint) {
+            let connection = kept.as_mut().map(|kept| &mut kept.connection);
+            match K::begin_lease_of_kept(self, &leased, fingerprint, connection).await {
+                Ok(()) => return Ok(Some((leased, kept))),
+                Err(error) => {
+                    tracing::debug!(%error, database = leased.name, "a kept database is not used again");
+                    self.drop_in_background(leased);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Drops a leased database, and gives its lock back, while nobody waits for it.
+    pub(super) fn drop_in_background(self: &Arc<Self>, leased: Leased<K>) {
+        let server = Arc::clone(self);
+        // The background runtime is there: it has leased the database.
+        let _ = background::spawn(async move {
+            if let Err(error) = server.drop_database(&leased.name, &leased.lock).await {
+                tracing::debug!(%error, database = leased.name, "a database is left to the next run");
+            }
+        });
+    }
+
+    /// Leases a clone that is ready.
+    async fn lease_ready(&self, fingerprint: &str) -> Result<Option<Leased<K>>, Error> {
+        let mut session = self.session().await?;
+        let current = session.incarnation().to_owned();
+        for found in session.list().await? {
+            let is_ready =
+                matches!(&found.state, State::Ready { incarnation } if *incarnation == current);
+            if !is_ready || found.fingerprint != fingerprint {
+                continue;
+            }
+            let lock = found.lock();
+            if !session.try_lock(&lock).await? {
+                continue;
+            }
+            let name = CloneName {
+                fingerprint,
+                incarnation: &current,
+                number: &found.number,
+            };
+            let begun = K::begin_lease(session.connection(), &found.name, &name).await;
+            match session.seen(begun) {
+                Ok(Some((name, since))) => {
+                    return Ok(Some(Leased {
+                        name,
+                        incarnation: current,
+                        number: found.number,
+                        lock,
+                        since,
+                    }));
+                }
+                // Another process has leased it between our look and our lock.
+                Ok(None) => session.unlock(&[lock]).await?,
+                Err(error) => {
+                    let _ = session.unlock(&[lock]).await;
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a clone. It belongs to whoever leases it first.
+    async fn clone_template(&self, recipe: &Recipe, template: &Template<K>) -> Result<(), Error> {
+        self.coming.fetch_add(1, SeqCst);
+        let cloned = self.clone_now(recipe, template).await;
+        self.coming.fetch_sub(1, SeqCst);
+        self.freed.notify_waiters();
+        if cloned.is_err() {
+            // It may be that somebody has removed the template, which the next test then makes again.
+            self.forget_template(&template.fingerprint);
+        }
+        cloned
+    }
+
+    async fn clone_now(&self, recipe: &Recipe, template: &Template<K>) -> Result<(), Error> {
+        let number = format!("{:08x}", fastrand::u32(..));
+        let incarnation = self.identity().await?.incarnation;
+        let name = CloneName {
+            fingerprint: &template.fingerprint,
+            incarnation: &incarnation,
+            number: &number,
+        };
+        let lock = name.lock();
+        if !self.session().await?.try_lock(&lock).await? {
+            // Somebody has the same number; the next try has another.
+            return Ok(());
+        }
+        let cloned = K::clone(self, recipe, template, &name).await;
+        self.session().await?.unlock(&[lock]).await?;
+        cloned
+    }
+
+    /// Makes a clone for the next test while the body of this one runs, when there is none and few tests have one.
+    fn stock_up(self: &Arc<Self>, recipe: &Arc<Recipe>, template: &Arc<Template<K>>) {
+        // As many tests as there are processors run at a time; with one more, the next one need not wait.
+        let enough = available_parallelism().map_or(2, usize::from) + 1;
+        let (server, recipe, template) =
+            (Arc::clone(self), Arc::clone(recipe), Arc::clone(template));
+        let _ = background::spawn(async move {
+            let stocked = async {
+                if server.coming.load(SeqCst) > 0 {
+                    return Ok(());
+                }
+                let found = server.session().await?.list().await?;
+                let clones = found.iter().filter(|one| {
+                    let is_clone = matches!(one.state, State::Ready { .. } | State::Leased);
+                    is_clone && one.fingerprint == template.fingerprint
+                });
+                if clones.count() < enough {
+                    server.clone_template(&recipe, &template).await?;
+                }
+                Ok::<_, Error>(())
+            };
+            if let Err(error) = stocked.await {
+                tracing::debug!(%error, "no clone was made ahead");
+            }
+        });
+    }
+}

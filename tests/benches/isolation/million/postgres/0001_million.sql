@@ -1,0 +1,3 @@
+CREATE TABLE million (id INTEGER PRIMARY KEY, name VARCHAR(100) NOT NULL);
+INSERT INTO million SELECT n, 'row ' || n FROM generate_series(1, 1000000) n;
+CREATE TABLE table_25 (id INTEGER PRIMARY KEY, name VARCHAR(100) NOT NULL);

@@ -1,0 +1,245 @@
+//! `cancel_everywhere` finds what a dropped future leaves, and nothing where it leaves nothing.
+
+use std::mem::ManuallyDrop;
+
+use poolhouse::testing::cancel_everywhere;
+use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, with_pool};
+use sqlx::{MySqlPool, PgPool};
+
+/// A table of accounts, and one that says what was paid.
+const TABLES: &str = "CREATE TABLE account (id INTEGER PRIMARY KEY, cents INTEGER NOT NULL); \
+    CREATE TABLE paid (id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES account (id), cents INTEGER NOT NULL); \
+    INSERT INTO account VALUES (1, 1000), (2, 0), (3, 7); INSERT INTO paid VALUES (1, 3, 7)";
+
+/// The same tests on each kind of database.
+macro_rules! on_each {
+    ($module:ident, $engine:ty, ($($setting:tt)*)) => {
+        mod $module {
+            use super::*;
+
+            /// All of it in a transaction.
+            async fn pay(db: &$engine) -> sqlx::Result<()> {
+                let mut transaction = db.begin().await?;
+                for sql in [
+                    "UPDATE account SET cents = cents - 100 WHERE id = 1",
+                    "UPDATE account SET cents = cents + 100 WHERE id = 2",
+                    "INSERT INTO paid SELECT MAX(id) + 1, 2, 100 FROM paid",
+                ] {
+                    sqlx::query(sql).execute(&mut transaction).await?;
+                }
+                transaction.commit().await
+            }
+
+            /// Each by itself.
+            async fn pay_in_parts(db: &$engine) -> sqlx::Result<()> {
+                sqlx::query("UPDATE account SET cents = cents - 100 WHERE id = 1").execute(db).await?;
+                // SQLite need not wait for anything.
+                tokio::task::yield_now().await;
+                sqlx::query("UPDATE account SET cents = cents + 100 WHERE id = 2").execute(db).await?;
+                Ok(())
+            }
+
+            async fn make_tables(db: &$engine) {
+                sqlx::raw_sql(TABLES).execute(db).await.unwrap();
+            }
+
+            #[with_pool($($setting)* migrations = false)]
+            #[tokio::test]
+            async fn a_transaction_is_all_or_nothing(db: $engine) {
+                make_tables(&db).await;
+                let tried = cancel_everywhere(|| pay(&db)).await;
+                assert!(tried.changes);
+                // SQLite answers from a thread, and may be quicker than the question.
+                assert!(tried.points > 2 || stringify!($module) == "sqlite", "{tried:?}");
+                // Every row is as before.
+                let same = "SELECT COUNT(*) FROM account WHERE (id = 1 AND cents = 1000) OR (id = 2 AND cents = 0) OR (id = 3 AND cents = 7)";
+                let same: i64 = sqlx::query_scalar(same).fetch_one(&db).await.unwrap();
+                assert_eq!(same, 3);
+                let paid: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM paid").fetch_one(&db).await.unwrap();
+                assert_eq!(paid, 1);
+            }
+
+            #[with_pool($($setting)* migrations = false)]
+            #[tokio::test]
+            #[should_panic = "the future leaves a part of what it does on engine `default`"]
+            async fn half_a_payment_is_found(db: $engine) {
+                make_tables(&db).await;
+                cancel_everywhere(|| pay_in_parts(&db)).await;
+            }
+
+            /// No row more and no row less: the values tell.
+            #[with_pool($($setting)* migrations = false)]
+            #[tokio::test]
+            #[should_panic = "the future leaves a part of what it does"]
+            async fn a_job_that_keeps_running_is_found(db: $engine) {
+                make_tables(&db).await;
+                cancel_everywhere(|| async {
+                    sqlx::query("UPDATE account SET cents = -1 WHERE id = 3").execute(&db).await?;
+                    tokio::task::yield_now().await;
+                    sqlx::query("UPDATE account SET cents = -2 WHERE id = 3").execute(&db).await.map(drop)
+                })
+                .await;
+            }
+
+            /// Run again it would find nothing to do, or fail; but each run begins with the same rows.
+            #[with_pool($($setting)* migrations = false)]
+            #[tokio::test]
+            async fn work_that_can_be_done_once_alone_is_no_fault(db: $engine) {
+                make_tables(&db).await;
+                let tried = cancel_everywhere(|| async {
+                    let mut transaction = db.begin().await?;
+                    sqlx::query("DELETE FROM paid").execute(&mut transaction).await?;
+                    sqlx::query("DELETE FROM account WHERE id = 3").execute(&mut transaction).await?;
+                    sqlx::query("INSERT INTO account VALUES (9, 9)").execute(&mut transaction).await?;
+                    transaction.commit().await
+                })
+                .await;
+                assert!(tried.changes);
+            }
+
+            #[with_pool($($setting)* migrations = false)]
+            #[tokio::test]
+            async fn the_begin_of_an_engine_leaves_nothing(db: $engine) {
+                let tried = cancel_everywhere(|| async { db.begin().await.map(drop) }).await;
+                assert!(!tried.changes);
+                let tried = cancel_everywhere(|| async { sqlx::query("SELECT 1").execute(&db).await.map(drop) }).await;
+                assert!(!tried.changes);
+            }
+
+            #[with_pool($($setting)* migrations = false)]
+            #[tokio::test]
+            #[should_panic = "do not come back"]
+            async fn a_lost_checkout_is_found(db: $engine) {
+                cancel_everywhere(|| async {
+                    let checkout = ManuallyDrop::new(db.acquire().await?);
+                    tokio::task::yield_now().await;
+                    drop(ManuallyDrop::into_inner(checkout));
+                    Ok::<_, sqlx::Error>(())
+                })
+                .await;
+            }
+
+            #[with_pool($($setting)* migrations = false)]
+            #[tokio::test]
+            #[should_panic = "the future fails when it is run to its end"]
+            async fn work_that_fails_is_not_taken_for_all(db: $engine) {
+                cancel_everywhere(|| async { sqlx::query("SELECT nonsense").execute(&db).await.map(drop) }).await;
+            }
+
+            #[with_pool($($setting)* migrations = false, isolation = "rollback")]
+            #[tokio::test]
+            #[should_panic = "has no database of the test's own: write isolation = \"database\""]
+            async fn a_test_that_rolls_back_has_no_rows_to_compare(db: $engine) {
+                cancel_everywhere(|| async { sqlx::query("SELECT 1").execute(&db).await.map(drop) }).await;
+            }
+        }
+    };
+}
+
+on_each!(
+    postgres,
+    PgEngine,
+    (env = "POOLHOUSE_TESTING_POSTGRES_URL",)
+);
+on_each!(mariadb, MySqlEngine, (env = "POOLHOUSE_TESTING_MYSQL_URL",));
+on_each!(sqlite, SqliteEngine, ());
+
+/// Case 14 of `docs/faults.md`: a begin that is dropped while the server answers.
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", migrations = false)]
+#[tokio::test]
+#[should_panic = "in a transaction"]
+async fn the_cancelled_begin_of_a_pool_of_sqlx_is_found_on_postgres(pool: PgPool) {
+    cancel_everywhere(|| async { pool.begin().await.map(drop) }).await;
+}
+
+#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", migrations = false)]
+#[tokio::test]
+#[should_panic = "a transaction"]
+async fn the_cancelled_begin_of_a_pool_of_sqlx_is_found_on_mariadb(pool: MySqlPool) {
+    cancel_everywhere(|| async { pool.begin().await.map(drop) }).await;
+}
+
+/// What differs from run to run is left out, and everything can be put back.
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", migrations = false)]
+#[tokio::test]
+async fn times_numbers_and_identities_on_postgres(db: PgEngine) {
+    let tables = "CREATE TABLE shop (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name TEXT UNIQUE, loud TEXT \
+            GENERATED ALWAYS AS (upper(name)) STORED, opened TIMESTAMPTZ DEFAULT clock_timestamp(), picture BYTEA, facts JSON); \
+        CREATE TABLE sale (id SERIAL PRIMARY KEY, shop BIGINT REFERENCES shop ON DELETE CASCADE, at TIMESTAMPTZ DEFAULT clock_timestamp()); \
+        INSERT INTO shop (name, picture, facts) VALUES ('it''s \\ one', '\\x00ff', '{\"a\": 1}'), ('two', NULL, NULL); \
+        INSERT INTO sale (shop) VALUES (1), (1), (2)";
+    sqlx::raw_sql(tables).execute(&db).await.unwrap();
+    let tried = cancel_everywhere(|| async {
+        let mut transaction = db.begin().await?;
+        for sql in [
+            "INSERT INTO shop (name, picture, facts) VALUES ('three', '\\xdead', '[]')",
+            "INSERT INTO sale (shop) SELECT max(id) FROM shop",
+            "DELETE FROM shop WHERE id = 1",
+            "UPDATE shop SET name = 'to', facts = '{}' WHERE name = 'two'",
+        ] {
+            sqlx::query(sql).execute(&mut transaction).await?;
+        }
+        transaction.commit().await
+    })
+    .await;
+    assert!(tried.changes);
+    let shops: Vec<(i64, String, Option<Vec<u8>>)> =
+        sqlx::query_as("SELECT id, loud, picture FROM shop ORDER BY id")
+            .fetch_all(&db)
+            .await
+            .unwrap();
+    assert_eq!(
+        shops,
+        [
+            (1, "IT'S \\ ONE".to_owned(), Some(vec![0, 255])),
+            (2, "TWO".to_owned(), None)
+        ]
+    );
+    let next: i64 = sqlx::query_scalar("INSERT INTO shop (name) VALUES ('next') RETURNING id")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(next, 3);
+}
+
+#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", migrations = false)]
+#[tokio::test]
+async fn times_numbers_and_bytes_on_mariadb(db: MySqlEngine) {
+    let tables = "CREATE TABLE shop (id BIGINT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50) UNIQUE, loud VARCHAR(50) AS (UPPER(name)) STORED, \
+            opened TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6), picture BLOB, flags BIT(9), facts JSON); \
+        CREATE TABLE sale (id BIGINT PRIMARY KEY AUTO_INCREMENT, shop BIGINT, FOREIGN KEY (shop) REFERENCES shop (id) ON DELETE CASCADE); \
+        INSERT INTO shop (name, picture, flags, facts) VALUES ('it''s \\\\ one', x'00ff', b'101', '{\"a\": 1}'), ('Two', NULL, NULL, NULL); \
+        INSERT INTO sale (shop) VALUES (1), (1), (2)";
+    sqlx::raw_sql(tables).execute(&db).await.unwrap();
+    let tried = cancel_everywhere(|| async {
+        let mut transaction = db.begin().await?;
+        for sql in [
+            "INSERT INTO shop (name, picture) VALUES ('three', x'dead')",
+            "INSERT INTO sale (shop) SELECT max(id) FROM shop",
+            "DELETE FROM shop WHERE id = 1",
+            "UPDATE shop SET name = 'two', flags = b'1' WHERE id = 2",
+        ] {
+            sqlx::query(sql).execute(&mut transaction).await?;
+        }
+        transaction.commit().await
+    })
+    .await;
+    assert!(tried.changes);
+    let shops: Vec<(i64, String, Option<Vec<u8>>)> =
+        sqlx::query_as("SELECT id, loud, picture FROM shop ORDER BY id")
+            .fetch_all(&db)
+            .await
+            .unwrap();
+    assert_eq!(
+        shops,
+        [
+            (1, "IT'S \\ ONE".to_owned(), Some(vec![0, 255])),
+            (2, "TWO".to_owned(), None)
+        ]
+    );
+    let sales: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sale")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(sales, 3);
+}

@@ -1,0 +1,123 @@
+//! The documented rights are enough, and each that is missing is named.
+
+use std::env;
+use std::process::{Command, Output};
+
+use poolhouse_tests::{Kind, PrivateServer, Server, private_server::Builder};
+use url::Url;
+
+/// The user of the tests, on servers that a driver has started.
+const USER: &str = "app";
+const PASSWORD: &str = "secret-of-app";
+
+/// Starts a server with a user that has the documented rights and nothing else.
+pub(crate) async fn started(builder: Builder) -> PrivateServer {
+    let server = builder.start().await.unwrap();
+    allow(&server, true).await;
+    server
+}
+
+/// Makes the user, with the documented rights or without any.
+async fn allow(server: &Server, rights: bool) {
+    let statements: &[String] = &match server.kind {
+        Kind::Postgres => {
+            let createdb = if rights { "CREATEDB" } else { "NOCREATEDB" };
+            vec![format!(
+                "CREATE ROLE {USER} LOGIN {createdb} PASSWORD '{PASSWORD}'"
+            )]
+        }
+        Kind::MariaDb => {
+            let mut all = vec![format!("CREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}'")];
+            if rights {
+                all.push(format!("GRANT ALL ON `poolhouse\\_%`.* TO {USER}@'%'"));
+            }
+            all
+        }
+    };
+    for statement in statements {
+        server.ask(std::slice::from_ref(statement)).await.unwrap();
+    }
+}
+
+/// The URL of that user.
+pub(crate) fn url(server: &Server) -> String {
+    let mut url = Url::parse(&server.url).unwrap();
+    url.set_username(USER).unwrap();
+    url.set_password(Some(PASSWORD)).unwrap();
+    if server.kind == Kind::MariaDb {
+        url.set_path("");
+    }
+    url.into()
+}
+
+/// A run of tests on a server as that user.
+fn run(server: &Server, tests: &str) -> Output {
+    let variable = match server.kind {
+        Kind::Postgres => "POOLHOUSE_TESTING_POSTGRES_URL",
+        Kind::MariaDb => "POOLHOUSE_TESTING_MYSQL_URL",
+    };
+    Command::new(env::current_exe().unwrap())
+        .args([tests, "--test-threads=4"])
+        // Drivers with servers of their own.
+        .args(["--skip=most_tests", "--skip=a_changed_schema"])
+        .env(variable, url(server))
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// With the rights, all tests pass, twice; without, each says which right is missing and how it is granted, and nothing is left.
+async fn rights(kind: Kind, modules: &[&str], missing: &str, grant: &str, databases: &str) {
+    let Some(builder) = PrivateServer::require(kind) else {
+        return;
+    };
+    let server = started(builder).await;
+    for tests in modules.iter().chain(modules) {
+        let output = run(&server, tests);
+        assert!(output.status.success(), "{tests}: {}", said(&output));
+    }
+    let Some(builder) = PrivateServer::require(kind) else {
+        return;
+    };
+    let server = builder.start().await.unwrap();
+    allow(&server, false).await;
+    let output = run(&server, modules[0]);
+    let said = said(&output);
+    assert!(!output.status.success(), "{said}");
+    for words in [missing, grant] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+    for words in [" line ", PASSWORD, "CREATE DATABASE"] {
+        assert!(!said.contains(words), "{words:?} is in {said}");
+    }
+    let left = server.ask(&[databases.to_owned()]).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn on_postgres_createdb_is_enough() {
+    rights(
+        Kind::Postgres,
+        &["postgres::", "handed_on::", "rollback::one_"],
+        "the role app may not create databases",
+        "ALTER ROLE app CREATEDB",
+        "SELECT datname::text FROM pg_database WHERE datname ~ '^poolhouse_'",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn on_mariadb_the_databases_of_tests_are_enough() {
+    rights(
+        Kind::MariaDb,
+        &["mysql::", "used_again::"],
+        "the user 'app'@'%' has no right to make and use databases whose names begin with poolhouse_",
+        "GRANT ALL ON `poolhouse\\_%`.* TO 'app'@'%'",
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'poolhouse\\_%'",
+    )
+    .await;
+}

@@ -1,0 +1,120 @@
+//! What a killed run has left, and a server that crashes, stops or forgets its statistics: the next test finds nothing of it.
+
+use std::fs::File;
+use std::process::{Child, Command, Output, Stdio};
+
+use poolhouse_tests::{Kind, PrivateServer, Stop, eventually};
+
+use crate::minimal::{self, started};
+use crate::scenarios::FATE;
+
+/// A run of the scenarios, one after another or on eight threads.
+fn run(server: &PrivateServer, threads: usize) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .arg("scenarios::")
+        .arg(format!("--test-threads={threads}"))
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", minimal::url(server))
+        .env_remove("RUST_BACKTRACE")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+#[track_caller]
+fn passes(output: &Output) {
+    let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{}", said.concat());
+}
+
+async fn ask(server: &PrivateServer, sql: &str) -> Vec<String> {
+    let rows = server.ask(&[sql.to_owned()]).await.unwrap();
+    rows.into_iter().flatten().flatten().collect()
+}
+
+/// A run in the middle of eight bodies, each of which has written.
+async fn written(server: &PrivateServer) -> Child {
+    let live = run(server, 8).env(FATE, "hang").spawn().unwrap();
+    eventually("eight tests have written", async || {
+        let names = ask(server, "SELECT DISTINCT datname::text FROM pg_stat_activity WHERE datname ~ '_lease_' AND query ~ 'count'").await;
+        anyhow::ensure!(names.len() == 8, "{names:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    live
+}
+
+fn kill(mut live: Child) {
+    live.kill().unwrap();
+    live.wait().unwrap();
+}
+
+#[tokio::test]
+async fn what_a_killed_run_wrote_is_not_found_after_a_crash() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let mut server = started(builder).await;
+    for stop in [Stop::Crash, Stop::Orderly, Stop::Crash] {
+        kill(written(&server).await);
+        server.stop(stop).await.unwrap();
+        server.start().await.unwrap();
+        for _ in 0..2 {
+            passes(&run(&server, 8).output().unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_run_wrote_is_not_found_without_statistics() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = started(builder).await;
+    for _ in 0..2 {
+        let live = written(&server).await;
+        let used = ask(
+            &server,
+            "SELECT datname::text FROM pg_database WHERE datname ~ '_(lease|ready)_'",
+        );
+        let used = used.await;
+        kill(live);
+        for name in used {
+            let mut url = url::Url::parse(&server.url).unwrap();
+            url.set_path(&name);
+            let mut of_database = poolhouse_tests::Server::clone(&server);
+            of_database.url = url.into();
+            let reset = ["SELECT pg_stat_reset()::text".to_owned()];
+            of_database.ask(&reset).await.unwrap();
+        }
+        for _ in 0..2 {
+            passes(&run(&server, 8).output().unwrap());
+        }
+    }
+}
+
+/// The process keeps databases and connections from one test to the next.
+#[tokio::test]
+async fn a_server_may_stop_between_two_tests_of_a_process() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let mut server = started(builder).await;
+    for stop in [Stop::Crash, Stop::Orderly] {
+        let folder = tempfile::tempdir().unwrap();
+        let fate = format!("pause {}", folder.path().display());
+        let live = run(&server, 1).env(FATE, fate).spawn().unwrap();
+        eventually("the first test is in its body", async || {
+            anyhow::ensure!(folder.path().join("begun").exists(), "it is not");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        server.stop(stop).await.unwrap();
+        server.start().await.unwrap();
+        File::create(folder.path().join("go_on")).unwrap();
+        passes(&live.wait_with_output().unwrap());
+        passes(&run(&server, 8).output().unwrap());
+    }
+}

@@ -1,0 +1,113 @@
+//! A database on MariaDB that passes from one test to the next: whatever a test leaves in it, the next one does not find.
+
+use std::env;
+use std::process::Command;
+
+use poolhouse::{MySqlEngine, with_pool};
+use poolhouse_tests::{Kind, PrivateServer};
+
+/// What differs from a database that has just been made of the migrations.
+const DIFFERENCES: &str = "
+    SELECT 'bands' WHERE EXISTS (SELECT 1 FROM band) UNION ALL SELECT 'members' WHERE EXISTS (SELECT 1 FROM member)
+    UNION ALL SELECT 'migrations' WHERE (SELECT COUNT(*) FROM _sqlx_migrations WHERE success) <> 2
+    UNION ALL SELECT CONCAT('table ', table_name) FROM information_schema.tables
+        WHERE table_schema = DATABASE() AND table_name NOT IN ('band', 'member', '_sqlx_migrations')
+    UNION ALL SELECT CONCAT('column ', column_name) FROM information_schema.columns
+        WHERE table_schema = DATABASE() AND table_name = 'band' AND column_name NOT IN ('id', 'name')
+    UNION ALL SELECT CONCAT('comment ', table_comment) FROM information_schema.tables
+        WHERE table_schema = DATABASE() AND table_comment NOT IN ('', 'VIEW')
+    UNION ALL SELECT CONCAT('trigger ', trigger_name) FROM information_schema.triggers WHERE trigger_schema = DATABASE()
+    UNION ALL SELECT CONCAT('routine ', routine_name) FROM information_schema.routines WHERE routine_schema = DATABASE()
+    UNION ALL SELECT CONCAT('event ', event_name) FROM information_schema.events WHERE event_schema = DATABASE()
+    UNION ALL SELECT CONCAT('collation ', default_collation_name) FROM information_schema.schemata
+        WHERE schema_name = DATABASE() AND default_collation_name = 'latin1_bin'
+    UNION ALL SELECT CONCAT('counter ', table_name, ' ', auto_increment) FROM information_schema.tables
+        WHERE table_schema = DATABASE() AND auto_increment > 1
+    UNION ALL SELECT 'index' FROM information_schema.statistics
+        WHERE table_schema = DATABASE() AND index_name = 'of_the_test'
+    UNION ALL SELECT 'variable' WHERE @trace IS NOT NULL
+    UNION ALL SELECT 'mode' WHERE @@SESSION.sql_mode LIKE '%ANSI_QUOTES%'";
+
+async fn finds_nothing(db: &MySqlEngine) {
+    let found: Vec<String> = sqlx::query_scalar(DIFFERENCES).fetch_all(db).await.unwrap();
+    assert_eq!(found, [""; 0], "left by another test");
+    sqlx::query("INSERT INTO band (id, name) VALUES (1, 'Pythonistas')")
+        .execute(db)
+        .await
+        .unwrap();
+}
+
+/// A test that finds nothing and leaves what these statements do.
+macro_rules! leaves {
+    ($($name:ident: $sql:expr;)*) => {$(
+        #[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", max_size = 3)]
+        #[tokio::test]
+        async fn $name(db: MySqlEngine) {
+            finds_nothing(&db).await;
+            let mut connection = db.acquire().await.unwrap();
+            sqlx::raw_sql($sql).execute(&mut connection).await.unwrap();
+        }
+    )*};
+}
+
+leaves! {
+    rows: "INSERT INTO band VALUES (2, 'C-Sharps')";
+    rows_once_more: "INSERT INTO band VALUES (2, 'C-Sharps'), (3, 'Rustaceans')";
+    no_rows: "DELETE FROM band";
+    rows_that_were_rolled_back: "START TRANSACTION; INSERT INTO band VALUES (2, 'C-Sharps'); ROLLBACK";
+    an_open_transaction: "START TRANSACTION; INSERT INTO band VALUES (2, 'C-Sharps')";
+    a_missing_migration: "DELETE FROM _sqlx_migrations WHERE version = 2";
+    another_migration: "UPDATE _sqlx_migrations SET success = false";
+    a_table: "CREATE TABLE extra (id INTEGER)";
+    a_table_that_was_dropped: "CREATE TABLE extra (id INTEGER); DROP TABLE extra";
+    a_table_that_refers_to_one: "CREATE TABLE extra (band INTEGER REFERENCES band (id)); INSERT INTO extra VALUES (1)";
+    a_column: "ALTER TABLE band ADD COLUMN founded INTEGER";
+    a_missing_table: "DROP TABLE member";
+    a_trigger: "CREATE TRIGGER nothing BEFORE INSERT ON band FOR EACH ROW SET NEW.name = 'of the test'";
+    a_view: "CREATE VIEW bands AS SELECT * FROM band";
+    a_function: "CREATE FUNCTION seven() RETURNS INT DETERMINISTIC RETURN 7";
+    an_event: "CREATE EVENT later ON SCHEDULE EVERY 1 DAY DO DELETE FROM band";
+    a_sequence: "CREATE SEQUENCE counted";
+    a_versioned_table: "ALTER TABLE member ADD SYSTEM VERSIONING";
+    emptied_tables: "SET SESSION foreign_key_checks = 0; TRUNCATE TABLE band";
+    a_counter: "ALTER TABLE band AUTO_INCREMENT = 77";
+    an_index: "CREATE INDEX of_the_test ON band (name)";
+    a_comment: "ALTER TABLE band COMMENT = 'of the test'";
+    a_temporary_table: "CREATE TEMPORARY TABLE band (id INTEGER)";
+    a_setting_of_the_session: "SET SESSION sql_mode = 'ANSI_QUOTES'; SET @trace = 1";
+    a_setting_of_the_database: "ALTER DATABASE CHARACTER SET latin1 COLLATE latin1_bin";
+    a_lock: "LOCK TABLES band WRITE";
+    a_prepared_transaction: "XA START 'trace'; INSERT INTO band VALUES (2, 'C-Sharps'); XA END 'trace'; XA ROLLBACK 'trace'";
+}
+
+#[tokio::test]
+async fn a_changed_schema_alone_is_made_anew() {
+    let Some(server) = PrivateServer::require(Kind::MariaDb) else {
+        return;
+    };
+    let server = server
+        .setting("general-log", 1)
+        .setting("general-log-file", "statements")
+        .setting("log-output", "TABLE")
+        .start()
+        .await
+        .unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args([
+            "used_again::",
+            "--skip",
+            "a_changed_schema",
+            "--test-threads=1",
+        ])
+        .env("POOLHOUSE_TESTING_MYSQL_URL", &server.url)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    // A replay is one query with all statements of the schema.
+    let made = "SELECT CAST(LEFT(argument, 100) AS CHAR) FROM mysql.general_log WHERE argument LIKE '%CREATE TABLE `band`%' \
+        AND argument LIKE 'DROP DATABASE IF EXISTS%'";
+    let made = server.ask(&[made.to_owned()]).await.unwrap();
+    // Fourteen tests change the schema, and two or three clones are in turn.
+    assert!(made.len() > 2 && made.len() <= 20, "{made:?}");
+}

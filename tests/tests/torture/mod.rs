@@ -1,0 +1,337 @@
+//! A torture of isolation: processes of tests that do whatever tests do to their databases, are killed, and lose their server;
+//! and each test compares what it finds, row by row, with a database that was made without this crate.
+//!
+//! `tests/torture` runs it by hand, for as many rounds as are wanted; a few rounds are part of `tests/run`.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `plan` | a round, drawn from a seed |
+//! | `script` | what one test does |
+//! | `messes` | what a test may do to its database, in SQL |
+//! | `victim` | the tests that play the scripts |
+//! | `fingerprint` | all that a database holds, as text |
+//! | `server` | the server, who is who on it, and what happens to it |
+//!
+//! A round is known by the torture's seed and its number; the rounds before it belong to its story, so that a replay plays
+//! them all.
+
+mod fingerprint;
+mod messes;
+mod plan;
+mod script;
+mod server;
+mod victim;
+
+use std::collections::HashMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use poolhouse_tests::program::{Running, Signal};
+use poolhouse_tests::{Kind, Program};
+use tempfile::TempDir;
+
+use self::plan::{Role, Round, Run};
+use self::server::Tortured;
+use self::victim::{FRESH, SCRIPTS, TREE, URL};
+
+/// Rounds, where nobody says how many.
+const ROUNDS: &str = "POOLHOUSE_TORTURE_ROUNDS";
+/// The seed, where a torture is to be replayed.
+const SEED: &str = "POOLHOUSE_TORTURE_SEED";
+/// `minimal` or `superuser`, where it is to be one of them alone.
+const AS: &str = "POOLHOUSE_TORTURE_AS";
+
+/// Rounds in `tests/run`.
+const FEW: u64 = 6;
+
+/// How long a test may take to come to where it is killed. One that rolls back may wait for another one's locks.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The longest that a process of tests may take, whatever is done to it.
+const LIMIT: Duration = Duration::from_mins(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_test_on_postgres_sees_what_another_has_done() {
+    passes(torture(Some(Kind::Postgres)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_test_on_mariadb_sees_what_another_has_done() {
+    passes(torture(Some(Kind::MariaDb)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_test_on_sqlite_sees_what_another_has_done() {
+    passes(torture(None).await);
+}
+
+/// Fails without the trace of an error: what there is to say has been printed.
+fn passes(outcome: anyhow::Result<()>) {
+    if let Err(error) = outcome {
+        panic!("{error:#}");
+    }
+}
+
+/// What the rounds have come to.
+#[derive(Default)]
+struct Tally {
+    tests: usize,
+    /// Tests whose database was not what a fresh one is.
+    different: usize,
+    /// Tests that did not get a database although nothing was in their way, and those that could not be compared.
+    refused: usize,
+}
+
+async fn torture(kind: Option<Kind>) -> anyhow::Result<()> {
+    let Some(mut server) = Tortured::start(kind).await? else {
+        return Ok(());
+    };
+    let name = kind.map_or_else(|| "SQLite".to_owned(), |kind| kind.to_string());
+    let number = |name: &str| env::var(name).ok().map(|number| number.parse::<u64>());
+    let rounds = number(ROUNDS).transpose().context(ROUNDS)?.unwrap_or(FEW);
+    let seed = number(SEED)
+        .transpose()
+        .context(SEED)?
+        .unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let roles: &[Role] = match (kind, env::var(AS).as_deref()) {
+        (None, _) | (_, Ok("superuser")) => &[Role::Superuser],
+        (_, Ok("minimal")) => &[Role::Minimal],
+        _ => &[Role::Minimal, Role::Superuser],
+    };
+    println!("{name}: {rounds} rounds, {SEED}={seed}");
+    let begun = Instant::now();
+    let trees = Trees::plant(&name.to_lowercase())?;
+    let mut fresh = HashMap::new();
+    let mut tally = Tally::default();
+    for number in 0..rounds {
+        let round = Round::draw(
+            seed.wrapping_mul(1_000_003).wrapping_add(number),
+            kind,
+            roles,
+            trees.paths.len(),
+        );
+        let found = play(&mut server, &trees, &mut fresh, &round, &mut tally)
+            .await
+            .with_context(|| format!("round {number}:\n{round}"))?;
+        let verbose = env::var_os("POOLHOUSE_TORTURE_VERBOSE").is_some();
+        if !found.is_empty() || verbose {
+            println!("{name}, round {number}:\n{round}{}", found.join("\n"));
+        }
+    }
+    let Tally {
+        tests,
+        different,
+        refused,
+    } = tally;
+    println!(
+        "{name}: {tests} tests in {rounds} rounds, {different} differences, {refused} refused, {:.1?}, {SEED}={seed}",
+        begun.elapsed()
+    );
+    ensure!(
+        different == 0 && refused == 0,
+        "{name}: {different} differences, {refused} refused; {SEED}={seed}"
+    );
+    Ok(())
+}
+
+/// Source trees: two with the same migrations, and one with one more.
+struct Trees {
+    paths: Vec<PathBuf>,
+    _folder: TempDir,
+}
+
+impl Trees {
+    fn plant(name: &str) -> anyhow::Result<Self> {
+        let folder = TempDir::new()?;
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/torture/trees")
+            .join(name);
+        let mut paths = Vec::new();
+        for tree in ["one", "two", "three"] {
+            let path = folder.path().join(tree).join("migrations");
+            fs::create_dir_all(&path)?;
+            for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+                let entry = entry?;
+                fs::copy(entry.path(), path.join(entry.file_name()))?;
+            }
+            if tree == "three" {
+                fs::write(
+                    path.join("0003_third.sql"),
+                    "CREATE TABLE third (id INTEGER); INSERT INTO third VALUES (3);",
+                )?;
+            }
+            paths.push(path);
+        }
+        Ok(Self {
+            paths,
+            _folder: folder,
+        })
+    }
+}
+
+/// Files with the lines of fresh databases: by who made them, and of which tree.
+type Fresh = HashMap<(Role, usize), PathBuf>;
+
+/// Plays one round and returns what is wrong.
+async fn play(
+    server: &mut Tortured,
+    trees: &Trees,
+    fresh: &mut Fresh,
+    round: &Round,
+    tally: &mut Tally,
+) -> anyhow::Result<Vec<String>> {
+    for event in &round.before {
+        server.suffer(event).await?;
+    }
+    let mut running = Vec::new();
+    for run in &round.runs {
+        running.push(tokio::spawn(start(server, trees, fresh, run).await?.end()));
+    }
+    if let Some((delay, event)) = &round.during {
+        tokio::time::sleep(*delay).await;
+        server.suffer(event).await?;
+    }
+    let mut wrong = Vec::new();
+    for (run, running) in round.runs.iter().zip(running) {
+        let said = running.await??;
+        wrong.extend(judge(run, &said, round.is_calm(), tally));
+    }
+    if let Some((event, run)) = &round.after {
+        server.suffer(event).await?;
+        let said = start(server, trees, fresh, run).await?.end().await?;
+        wrong.extend(judge(run, &said, true, tally));
+    }
+    Ok(wrong)
+}
+
+/// Starts a process of tests, once it is known what a fresh database holds for it.
+async fn start(
+    server: &mut Tortured,
+    trees: &Trees,
+    fresh: &mut Fresh,
+    run: &Run,
+) -> anyhow::Result<Tests> {
+    let key = (run.role, run.tree);
+    if !fresh.contains_key(&key) {
+        let file = server.fresh(run.role, &trees.paths[run.tree]).await?;
+        fresh.insert(key, file);
+    }
+    Tests::start(server, run, &trees.paths[run.tree], &fresh[&key])
+}
+
+/// What is wrong with what a process has said.
+fn judge(run: &Run, said: &str, calm: bool, tally: &mut Tally) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let undisturbed = calm
+        && run.killed_after.is_none()
+        && !run.scripts.iter().any(|(_, script)| script.is_deadly());
+    for (slot, script) in &run.scripts {
+        let has = |word: &str| {
+            let start = format!("torture: {slot} {word}");
+            said.lines()
+                .filter(|line| line.starts_with(&start))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        tally.tests += 1;
+        let differences = has("DIFFERS");
+        tally.different += usize::from(!differences.is_empty());
+        wrong.extend(differences);
+        let lost_its_session = !calm || script.steps.contains(&script::Step::Lose);
+        let cannot_look = has("cannot look");
+        let looked = !has("same").is_empty() || !has("DIFFERS").is_empty();
+        if (undisturbed && !looked) || (!lost_its_session && !cannot_look.is_empty()) {
+            tally.refused += 1;
+            wrong.push(format!("torture: {slot} got no database:"));
+            let trace = |line: &&str| {
+                !line
+                    .trim_start()
+                    .starts_with(|letter: char| letter.is_ascii_digit())
+            };
+            wrong.extend(said.lines().filter(trace).take(40).map(str::to_owned));
+        }
+    }
+    wrong
+}
+
+/// A process of tests that runs.
+struct Tests {
+    running: Running,
+    /// The tests that wait to be killed: all of them when they run at the same time, else the first.
+    hanging: Vec<&'static str>,
+    killed_after: Option<Duration>,
+    _scripts: TempDir,
+}
+
+impl Tests {
+    fn start(server: &Tortured, run: &Run, tree: &Path, fresh: &Path) -> anyhow::Result<Self> {
+        let scripts = TempDir::new()?;
+        for (slot, script) in &run.scripts {
+            fs::write(scripts.path().join(slot), script.text())?;
+        }
+        let mut program = Program::new(env::current_exe()?)?
+            .variable("RUST_BACKTRACE", "0")
+            .argument("--ignored")
+            .argument("--exact")
+            .argument("--nocapture")
+            .argument(format!("--test-threads={}", run.threads))
+            .variable(SCRIPTS, scripts.path())
+            .variable(TREE, tree)
+            .variable(FRESH, fresh);
+        if !run.keeps {
+            program = program.variable("POOLHOUSE_KEEP", "none");
+        }
+        for (slot, _) in &run.scripts {
+            program = program.argument(format!("torture::victim::{}::{slot}", server.module()));
+        }
+        program = match server.url(run.role) {
+            Some(url) => program.variable(URL, url),
+            None => program.variable("TMPDIR", server.folder()),
+        };
+        let hanging = run
+            .scripts
+            .iter()
+            .filter(|(_, script)| script.hangs())
+            .map(|(slot, _)| *slot);
+        let hanging = hanging
+            .take(if run.threads < run.scripts.len() {
+                1
+            } else {
+                usize::MAX
+            })
+            .collect();
+        Ok(Self {
+            running: program.start()?,
+            hanging,
+            killed_after: run.killed_after,
+            _scripts: scripts,
+        })
+    }
+
+    /// Waits for its end, kills it where the plan says so, and returns what it has said.
+    async fn end(mut self) -> anyhow::Result<String> {
+        if let Some(after) = self.killed_after {
+            tokio::time::sleep(after).await;
+            // It may have ended.
+            let _ = self.running.signal(Signal::SIGKILL);
+        } else if !self.hanging.is_empty() {
+            for slot in &self.hanging {
+                let words = if self.hanging.len() == 1 {
+                    " hangs".to_owned()
+                } else {
+                    format!("{slot} hangs")
+                };
+                // It ends before, when another test ends it or it gets no database.
+                let _ = tokio::time::timeout(PATIENCE, self.running.line(&words)).await;
+            }
+            let _ = self.running.signal(Signal::SIGKILL);
+        }
+        let ended = tokio::time::timeout(LIMIT, self.running.end())
+            .await
+            .context("it does not end")??;
+        Ok(ended.everything())
+    }
+}

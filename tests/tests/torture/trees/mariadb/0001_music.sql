@@ -1,0 +1,21 @@
+CREATE TABLE band (
+    id INTEGER PRIMARY KEY AUTO_INCREMENT,
+    name VARCHAR(100) NOT NULL UNIQUE,
+    genre ENUM ('folk', 'jazz'),
+    rating INTEGER DEFAULT 3 CHECK (rating BETWEEN 1 AND 5)
+) COMMENT 'Who plays.';
+CREATE TABLE member (
+    id INTEGER PRIMARY KEY AUTO_INCREMENT,
+    band INTEGER NOT NULL,
+    name VARCHAR(100) NOT NULL,
+    INDEX member_name (name),
+    FOREIGN KEY (band) REFERENCES band (id) ON DELETE CASCADE
+);
+CREATE TABLE label (id BIGINT PRIMARY KEY, name TEXT);
+CREATE TABLE stage (id INTEGER PRIMARY KEY AUTO_INCREMENT, name VARCHAR(100));
+CREATE TABLE gig (day DATE NOT NULL, band INTEGER NOT NULL)
+    PARTITION BY RANGE (YEAR(day)) (PARTITION p2024 VALUES LESS THAN (2025), PARTITION p2025 VALUES LESS THAN (2026));
+
+INSERT INTO band (name, genre) VALUES ('Pythonistas', 'folk'), ('Rustaceans', 'jazz'), ('C-Sharps', NULL);
+INSERT INTO member (band, name) SELECT id, CONCAT(name, ' ', n) FROM band, (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3) AS numbers;
+INSERT INTO gig VALUES ('2024-05-01', 1), ('2025-05-01', 2);

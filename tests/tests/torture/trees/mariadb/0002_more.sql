@@ -1,0 +1,6 @@
+CREATE TABLE price (band INTEGER PRIMARY KEY, price DECIMAL(10, 2), with_tax DECIMAL(10, 2) AS (price * 1.2) STORED);
+INSERT INTO price (band, price) VALUES (1, 10), (2, 20);
+CREATE TABLE cover (band INTEGER PRIMARY KEY, picture LONGTEXT);
+INSERT INTO cover VALUES (1, REPEAT('picture', 5000));
+CREATE TABLE old (id INTEGER PRIMARY KEY, name TEXT) ENGINE = MyISAM;
+INSERT INTO old VALUES (1, 'one');

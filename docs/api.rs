@@ -272,18 +272,16 @@ impl<DB: Backend> Engine<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
-    pub fn start_connection_pool(
+    pub fn recorded<F: Future>(
         &self,
-    ) -> impl Future<Output = Result<(), Error>> + Send + '_ {}
+        future: F,
+    ) -> impl Future<Output = Recorded<F::Output>> + use<DB, F> {}
 }
 
 impl<DB: Backend> Engine<DB> {
-    pub fn test_databases(
+    pub fn start_connection_pool(
         &self,
-    ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
-    pub fn remove_test_databases(
-        &self,
-    ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
+    ) -> impl Future<Output = Result<(), Error>> + Send + '_ {}
 }
 
 impl<DB: Backend> ErasedEngine for Engine<DB> {}
@@ -298,7 +296,7 @@ impl<DB: Backend> fmt::Debug for Engine<DB> {}
 
 // EngineName
 
-#[cfg(feature = "web")]
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 pub trait EngineName: 'static {
     const NAME: &'static str;
 }
@@ -463,7 +461,7 @@ pub type MySqlEngine = Engine<sqlx::MySql>;
 
 // Named
 
-#[cfg(feature = "web")]
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 pub struct Named<N, T> {
     _private: (),
 }
@@ -602,14 +600,6 @@ words!(
     "multi_thread", CurrentThread = "current_thread"
 );
 
-// Seeded
-
-pub trait Seeded {}
-
-impl Seeded for () {}
-
-impl<E: fmt::Display> Seeded for Result<(), E> {}
-
 // Server
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -618,6 +608,8 @@ pub struct Server {
     pub kind: &'static str,
     pub version: String,
 }
+
+impl<K: Kind> TestServer for Server<K> {}
 
 // Settings
 
@@ -911,29 +903,6 @@ pub struct Status {
 
 impl fmt::Display for Status {}
 
-// TestDatabase
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TestDatabase {
-    pub name: String,
-    pub state: TestDatabaseState,
-}
-
-impl fmt::Display for TestDatabase {}
-
-// TestDatabaseState
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TestDatabaseState {
-    Template,
-    Ready,
-    InUse,
-    Left,
-    Kept,
-}
-
 // TestError
 
 #[derive(Clone, thiserror::Error)]
@@ -1174,6 +1143,122 @@ pub fn request_transactions() -> RequestTransactionsFairing {}
 
 pub use sqlx;
 
+// testing::Cancelled
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cancelled {
+    pub points: usize,
+    pub changes: bool,
+}
+
+// testing::Completed
+
+pub trait Completed {}
+
+impl Completed for () {}
+
+impl<T, E: Debug> Completed for Result<T, E> {}
+
+// testing::End
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    Completed,
+    Failed(String),
+    Dropped,
+}
+
+impl Drop for End {}
+
+// testing::Recorded
+
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Recorded<T> {
+    pub output: T,
+    pub statements: Vec<Statement>,
+    _private: (),
+}
+
+impl<T> Recorded<T> {
+    pub fn count(&self) -> usize {}
+    pub fn counts(&self) -> Vec<(&str, usize)> {}
+    #[track_caller]
+    pub fn at_most(&self, statements: usize) -> &Self {}
+}
+
+impl<T> fmt::Display for Recorded<T> {}
+
+// testing::Seeded
+
+pub trait Seeded {}
+
+impl Seeded for () {}
+
+impl<E: fmt::Display> Seeded for Result<(), E> {}
+
+// testing::Statement
+
+#[derive(Clone)]
+pub struct Statement {
+    _private: (),
+}
+
+impl Statement {
+    pub fn sql(&self) -> Option<&str> {}
+    pub fn end(&self) -> &End {}
+    pub fn is_of_another_task(&self) -> bool {}
+    pub fn place(&self) -> Option<String> {}
+}
+
+impl fmt::Debug for Statement {}
+
+// testing::TestDatabase
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TestDatabase {
+    pub name: String,
+    pub state: TestDatabaseState,
+}
+
+impl fmt::Display for TestDatabase {}
+
+// testing::TestDatabaseState
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TestDatabaseState {
+    Template,
+    Ready,
+    InUse,
+    Left,
+    Kept,
+}
+
+// testing::cancel_everywhere
+
+pub async fn cancel_everywhere<F, Fut>(mut work: F) -> Cancelled
+where
+    F: FnMut() -> Fut,
+    Fut: Future,
+    Fut::Output: Completed,
+{}
+
+// testing::remove_test_databases
+
+pub fn remove_test_databases<DB: Backend>(
+    engine: &Engine<DB>,
+) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
+
+// testing::test_databases
+
+pub fn test_databases<DB: Backend>(
+    engine: &Engine<DB>,
+) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
+
 // wait_closed
 
 pub async fn wait_closed() {}
@@ -1193,6 +1278,7 @@ impl Answer {
 
 // web::EngineName
 
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 pub trait EngineName: 'static {
     const NAME: &'static str;
 }
@@ -1221,6 +1307,7 @@ guard! {
 
 // web::Extract
 
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 pub trait Extract: sealed::Sealed + Send + Sized + 'static {
     type Database: Backend;
 }
@@ -1261,6 +1348,7 @@ impl<DB: Backend> Extract for RequestTransaction<DB> {
 
 // web::Named
 
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 pub struct Named<N, T> {
     _private: (),
 }

@@ -247,7 +247,7 @@ pub(crate) fn forget(within: &[Scope], engine: Arc<dyn ErasedEngine>) {
 /// # Errors
 ///
 /// It is of another kind than `DB`.
-#[cfg(feature = "web")]
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 pub(crate) fn find_known<DB: Backend>(
     name: &str,
     home: Option<Scope>,

@@ -50,14 +50,16 @@ pub use self::settings::{
     DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, RuntimeFlavor,
     Settings, SettingsError,
 };
+#[cfg(feature = "web")]
+pub use self::web::RequestTransaction;
 #[cfg(feature = "actix-web")]
 pub use self::web::actix_web;
 #[cfg(feature = "axum")]
 pub use self::web::axum;
 #[cfg(feature = "rocket")]
 pub use self::web::rocket;
-#[cfg(feature = "web")]
-pub use self::web::{EngineName, Named, RequestTransaction};
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+pub use self::web::{EngineName, Named};
 
 /// An engine on Postgres.
 #[cfg(feature = "postgres")]

@@ -10,11 +10,13 @@ pub mod actix_web;
 mod answer;
 #[cfg(feature = "axum")]
 pub mod axum;
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 mod extract;
 #[cfg(feature = "rocket")]
 pub mod rocket;
 
 pub use self::answer::Answer;
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 pub use self::extract::{EngineName, Extract, Named};
 pub use crate::engine::{
     RequestSession, RequestTransaction, RequestTransactions, TransactionGuard,

@@ -1,7 +1,7 @@
 -- Writes the queries that, run one after the other, give all that a database holds, a line each.
 --
 -- Numbers of objects are replaced by what they stand for: https://www.postgresql.org/docs/current/functions-info.html
--- Left out is what the server changes by itself: https://www.postgresql.org/docs/current/catalog-pg-class.html
+-- Left out is what every session of an engine sets, and what the server changes by itself: https://www.postgresql.org/docs/current/catalog-pg-class.html
 WITH reference AS (
     SELECT DISTINCT fktable, fkcols[1] AS col, pktable, is_array
     FROM pg_get_catalog_foreign_keys() WHERE cardinality(fkcols) = 1
@@ -80,7 +80,7 @@ WITH reference AS (
             'JOIN pg_database d ON d.oid = setdatabase WHERE datname = current_database()',
         'SELECT ''prepared transaction: '' || gid FROM pg_prepared_xacts WHERE database = current_database()',
         'SELECT ''setting of the session: '' || name || '' = '' || setting FROM pg_settings '
-            'WHERE source = ''session'' AND name <> ''application_name''',
+            'WHERE source = ''session'' AND name NOT IN (''application_name'', ''client_connection_check_interval'')',
         'SELECT ''user of the session: '' || session_user || '' '' || current_user',
         'SELECT ''prepared statement: '' || name FROM pg_prepared_statements WHERE from_sql',
         'SELECT ''cursor: '' || name FROM pg_cursors WHERE name <> ''''',

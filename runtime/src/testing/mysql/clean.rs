@@ -47,7 +47,7 @@ pub(super) async fn clean(
     if outline != expected {
         return Ok(false);
     }
-    let mut rest = results.iter().skip(5);
+    let mut rest = results.iter().skip(6);
     for (_, create) in &template.views {
         let row = rest.next().and_then(|rows| rows.first());
         let now: String = row.ok_or(sqlx::Error::RowNotFound)?.try_get(1)?;

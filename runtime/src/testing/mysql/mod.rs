@@ -166,6 +166,11 @@ impl Kind for MySqlKind {
         make(server, recipe, &name).await?;
         let mut worker = server.worker().await?;
         let schema = Schema::read(&mut worker, &name).await?;
+        // What the server has reserved beyond the rows it forgets with its next start, unless it is told to keep it.
+        let counters = schema.set_counters(&name);
+        if !counters.is_empty() {
+            execute(&mut worker, counters).await?;
+        }
         let done = format!("CREATE DATABASE {}{}", names::done(&name), today());
         execute(&mut worker, done).await?;
         server.put_back(worker).await;
@@ -272,6 +277,15 @@ impl Kind for MySqlKind {
 
     async fn clear_session(_: &mut MySqlConnection) -> sqlx::Result<bool> {
         Ok(false)
+    }
+
+    async fn is_alone(
+        server: &Server<Self>,
+        leased: &Leased<Self>,
+        _: Option<&mut MySqlConnection>,
+    ) -> Result<bool, Error> {
+        Ok(server.until_quiet(&leased.name).await?
+            && server.identity().await?.incarnation == leased.incarnation)
     }
 
     async fn clean(

@@ -19,7 +19,8 @@ pub(super) struct Schema {
     pub(super) create: String,
     /// The names of tables and views with their types, the first ones with their engines.
     pub(super) listed: Vec<String>,
-    /// What is neither a table nor a view, in full: triggers, routines, events.
+    /// What is neither a table nor a view, in full: triggers, routines, events, and rights that were granted on this
+    /// database by name.
     pub(super) code: Vec<String>,
     pub(super) tables: Vec<Table>,
     /// For each view its quoted name, and the statement that creates it, without the database's name.
@@ -90,7 +91,13 @@ pub(super) fn ask_outline(name: &str) -> String {
                     FROM information_schema.parameters p \
                     WHERE p.specific_schema = r.routine_schema AND p.specific_name = r.specific_name)) AS CHAR) \
             FROM information_schema.routines r WHERE routine_schema = '{name}' ORDER BY 1; \
-         SELECT CAST(event_name AS CHAR) FROM information_schema.events WHERE event_schema = '{name}' ORDER BY 1; "
+         SELECT CAST(event_name AS CHAR) FROM information_schema.events WHERE event_schema = '{name}' ORDER BY 1; \
+         SELECT CAST(CONCAT_WS('\t', grantee, privilege_type) AS CHAR) FROM information_schema.schema_privileges \
+            WHERE table_schema = '{name}' \
+            UNION ALL SELECT CAST(CONCAT_WS('\t', grantee, privilege_type, table_name) AS CHAR) \
+            FROM information_schema.table_privileges WHERE table_schema = '{name}' \
+            UNION ALL SELECT CAST(CONCAT_WS('\t', grantee, privilege_type, table_name, column_name) AS CHAR) \
+            FROM information_schema.column_privileges WHERE table_schema = '{name}'; "
     )
 }
 
@@ -105,7 +112,7 @@ pub(super) struct Outline {
 impl Outline {
     /// Reads the first results of the statements.
     pub(super) fn read(name: &str, results: &[Vec<MySqlRow>]) -> sqlx::Result<Self> {
-        let [create, listed, triggers, routines, events, ..] = results else {
+        let [create, listed, triggers, routines, events, rights, ..] = results else {
             return Err(sqlx::Error::RowNotFound);
         };
         let create = create.first().ok_or(sqlx::Error::RowNotFound)?;
@@ -116,6 +123,7 @@ impl Outline {
         let mut code = texts(triggers)?;
         code.extend(texts(routines)?);
         code.extend(texts(events)?);
+        code.extend(texts(rights)?);
         Ok(Self {
             create: create.try_get::<String, _>(1)?.replace(name, ""),
             listed: texts(listed)?,
@@ -214,6 +222,12 @@ impl Schema {
         // The connection is not to count as a session in the database.
         script.push_str("USE information_schema");
         Some(script)
+    }
+
+    /// The statements that set the counters of all tables.
+    pub(super) fn set_counters(&self, database: &str) -> String {
+        let tables = self.tables.iter();
+        tables.map(|table| set_counter(database, table)).collect()
     }
 
     /// The statement that writes a table's rows into another database.

@@ -85,6 +85,15 @@ impl Since {
         }
     }
 
+    /// How many others are in the database, as an expression.
+    pub(super) fn others(&self) -> String {
+        format!(
+            "(SELECT count(*) FROM pg_stat_get_activity(NULL) \
+             WHERE datid = {} AND usesysid IS NOT NULL AND pid <> pg_backend_pid())",
+            self.oid
+        )
+    }
+
     /// Counts sessions that have ended.
     pub(super) fn opened_others(&mut self, others: i64) {
         if let Some((sessions, _)) = &mut self.sessions {
@@ -184,11 +193,11 @@ impl Baseline {
              AND NOT EXISTS (SELECT FROM pg_subscription WHERE subdbid = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_shdescription WHERE objoid = {oid} AND classoid = 'pg_database'::regclass) \
              AND NOT EXISTS (SELECT FROM pg_shseclabel WHERE objoid = {oid} AND classoid = 'pg_database'::regclass), \
-             (SELECT count(*) FROM pg_stat_get_activity(NULL) \
-                WHERE datid = {oid} AND usesysid IS NOT NULL AND pid <> pg_backend_pid()); {}",
+             {}; {}",
             in_row(*xid),
             since.nobody_came(),
             younger("xmin", *xid),
+            since.others(),
             self.content(since),
         )
     }

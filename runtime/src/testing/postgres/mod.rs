@@ -274,6 +274,25 @@ impl Kind for PostgresKind {
         Ok(true)
     }
 
+    async fn is_alone(
+        _: &Server<Self>,
+        leased: &Leased<Self>,
+        kept: Option<&mut PgConnection>,
+    ) -> Result<bool, Error> {
+        let Some(connection) = kept else {
+            return Ok(false);
+        };
+        let ask = format!(
+            "SELECT {} AND {} = 0",
+            leased.since.nobody_came(),
+            leased.since.others()
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(ask))
+            .fetch_one(connection)
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
     async fn clean(
         _: &Server<Self>,
         template: &Template<Self>,

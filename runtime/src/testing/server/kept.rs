@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::connection::KeptConnection;
-use super::{Kind, Leased, Server, lock};
+use super::{Kind, Leased, Server, Template, lock};
 use crate::error::Error;
 use crate::testing::background;
 
@@ -21,6 +21,7 @@ const TURN: Duration = Duration::from_secs(1);
 
 /// A leased database that holds what its template does, and a connection to it where one is kept.
 pub(super) struct Clean<K: Kind> {
+    pub(super) template: Arc<Template<K>>,
     pub(super) leased: Leased<K>,
     pub(super) kept: Option<KeptConnection<K>>,
 }
@@ -31,8 +32,8 @@ pub(super) struct Kept<K: Kind>(Mutex<Inner<K>>);
 struct Inner<K: Kind> {
     /// Places, each with the others of the same test, and since when this process has them.
     places: Vec<(Vec<String>, Instant)>,
-    /// Databases, by the fingerprints of their templates.
-    databases: HashMap<String, Vec<Clean<K>>>,
+    /// Databases, by the fingerprints of their templates, and whether only tests that roll back may have them.
+    databases: HashMap<(String, bool), Vec<Clean<K>>>,
     /// Places that this process has, in use and kept.
     all_places: usize,
     /// Tests that use some of them.
@@ -76,18 +77,21 @@ impl<K: Kind> Kept<K> {
         lock(&self.0).all_places += places;
     }
 
-    /// A clean database, if one is kept.
-    pub(super) fn take_database(&self, fingerprint: &str) -> Option<Clean<K>> {
-        lock(&self.0).databases.get_mut(fingerprint)?.pop()
+    /// A database, if one is kept.
+    pub(super) fn take_database(&self, fingerprint: &str, rolled_back: bool) -> Option<Clean<K>> {
+        let key = (fingerprint.to_owned(), rolled_back);
+        lock(&self.0).databases.get_mut(&key)?.pop()
     }
 }
 
 impl<K: Kind> Inner<K> {
     /// Whether one more database can be kept with its connection. Those that are kept count as connections for which
-    /// this process has places, and every test that runs needs at least one of them.
-    fn has_room(&self) -> bool {
+    /// this process has places, and every test that runs needs at least one of them; but the one place of a test that rolls
+    /// back and has just ended is that of its connection.
+    fn has_room(&self, rolled_back: bool) -> bool {
         let kept: usize = self.databases.values().map(Vec::len).sum();
-        kept < self.all_places.saturating_sub(self.tests)
+        let in_use = if rolled_back { 0 } else { self.tests };
+        kept < self.all_places.saturating_sub(in_use)
     }
 }
 
@@ -125,24 +129,25 @@ impl<K: Kind> Server<K> {
         });
     }
 
-    /// Keeps a clean database for the next test, or lets any process have it.
+    /// Keeps a database for the next test, or lets any process have it.
     pub(super) async fn keep_database(
         self: &Arc<Self>,
-        fingerprint: &str,
         clean: Clean<K>,
+        rolled_back: bool,
     ) -> Result<(), Error> {
         {
             let mut kept = lock(&self.kept.0);
             // One that a test waits for is used at once.
-            if self.waiting.load(SeqCst) > 0 || kept.has_room() {
-                let databases = kept.databases.entry(fingerprint.to_owned()).or_default();
+            if self.waiting.load(SeqCst) > 0 || kept.has_room(rolled_back) {
+                let key = (clean.template.fingerprint.clone(), rolled_back);
+                let databases = kept.databases.entry(key).or_default();
                 databases.push(clean);
                 drop(kept);
                 self.give_up_later();
                 return Ok(());
             }
         }
-        self.give_up(clean).await
+        self.give_up(clean, rolled_back).await
     }
 
     /// Gives back what is kept; false when that was nothing.
@@ -157,9 +162,9 @@ impl<K: Kind> Server<K> {
 
     async fn give_up_databases(&self) {
         let databases = std::mem::take(&mut lock(&self.kept.0).databases);
-        for databases in databases.into_values() {
+        for ((_, rolled_back), databases) in databases {
             for clean in databases {
-                if let Err(error) = self.give_up(clean).await {
+                if let Err(error) = self.give_up(clean, rolled_back).await {
                     tracing::debug!(%error, "a clean database could not be given up");
                 }
             }

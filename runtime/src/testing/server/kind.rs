@@ -124,6 +124,14 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
+    /// Whether nobody has been in a leased database but those that are noted; `kept` is a cleared connection into it, where
+    /// there is one.
+    fn is_alone(
+        server: &Server<Self>,
+        leased: &Leased<Self>,
+        kept: Option<&mut ConnectionOf<Self>>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
     /// Shows that a leased database is what its template is, after undoing what can be undone, and marks it as ready; false
     /// when that cannot be shown. `kept` is a cleared connection into it, where there is one.
     fn clean(

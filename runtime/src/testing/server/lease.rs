@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use tokio::time::timeout;
 
-use super::connection::{KeptConnection, LentConnection, options};
+use super::connection::{CLEAR_LIMIT, KeptConnection, LentConnection, options};
 use super::kept::Clean;
 use super::{Kind, Leased, Server, Template};
 use crate::error::Error;
@@ -27,6 +27,8 @@ pub(super) struct ServerLease<K: Kind> {
     template: Arc<Template<K>>,
     test: Test,
     url: DatabaseUrl,
+    /// Whether the test holds its connections in a transaction, which is rolled back.
+    rolls_back: bool,
     /// `None` once it is given back.
     leased: Option<Leased<K>>,
     /// `None` where there is none, before it is open, and once it is given back.
@@ -40,6 +42,7 @@ impl<K: Kind> ServerLease<K> {
         recipe: Arc<Recipe>,
         template: Arc<Template<K>>,
         test: Test,
+        rolls_back: bool,
         leased: Leased<K>,
         kept: Option<KeptConnection<K>>,
     ) -> Result<Self, Error> {
@@ -49,6 +52,7 @@ impl<K: Kind> ServerLease<K> {
             server,
             template,
             test,
+            rolls_back,
             leased: Some(leased),
             lent: None,
         };
@@ -63,7 +67,7 @@ impl<K: Kind> ServerLease<K> {
                     KeptConnection::open(&recipe, &leased.name, &mut leased.since).await?
                 }
             };
-            lease.lent = Some(fitting.lend(false));
+            lease.lent = Some(fitting.lend(rolls_back));
         }
         Ok(lease)
     }
@@ -75,10 +79,18 @@ impl<K: Kind> ServerLease<K> {
         let (server, template) = (Arc::clone(&self.server), Arc::clone(&self.template));
         server.coming.fetch_add(1, SeqCst);
         server.returning.fetch_add(1, SeqCst);
+        let rolls_back = self.rolls_back;
         // The background runtime is there: it has leased the database.
         let _ = background::spawn(async move {
             let name = leased.name.clone();
-            if let Err(error) = server.take_back(&template, leased, lent, ending).await {
+            let returned = async {
+                if rolls_back && ending == Ending::Return {
+                    server.take_back_rolled_back(template, leased, lent).await
+                } else {
+                    server.take_back(template, leased, lent, ending).await
+                }
+            };
+            if let Err(error) = returned.await {
                 tracing::warn!(%error, database = name, "a test's database could not be taken back");
             }
             server.coming.fetch_sub(1, SeqCst);
@@ -113,7 +125,7 @@ impl<K: Kind> Server<K> {
     /// Takes a database back from a test: makes it clean for another one, or drops it.
     async fn take_back(
         self: &Arc<Self>,
-        template: &Template<K>,
+        template: Arc<Template<K>>,
         mut leased: Leased<K>,
         lent: Option<LentConnection<K>>,
         ending: Ending,
@@ -123,17 +135,67 @@ impl<K: Kind> Server<K> {
             None => None,
         };
         let (kept, is_clean) = match ending {
-            Ending::Return => self.clean(template, &mut leased, kept).await,
+            Ending::Return => self.clean(&template, &mut leased, kept).await,
             Ending::Keep | Ending::Drop => (kept, false),
         };
         self.returning.fetch_sub(1, SeqCst);
         self.freed.notify_waiters();
-        self.return_database(&template.fingerprint, leased, kept, is_clean)
-            .await
+        let clean = Clean {
+            template,
+            leased,
+            kept,
+        };
+        if is_clean {
+            return self.keep_database(clean, false).await;
+        }
+        self.drop_clean(clean).await
+    }
+
+    /// Takes a database back from a test whose transaction has lasted: it holds what it held before, but for the state of its
+    /// sequences. It goes on to tests of this process that roll back too.
+    async fn take_back_rolled_back(
+        self: &Arc<Self>,
+        template: Arc<Template<K>>,
+        mut leased: Leased<K>,
+        lent: Option<LentConnection<K>>,
+    ) -> Result<(), Error> {
+        let mut kept = None;
+        if let Some(lent) = lent {
+            K::opened_by_engine(&mut leased.since, lent.lent.opened());
+            for mut connection in lent.take_all() {
+                let ended = K::end_rollback(&mut connection.connection);
+                match timeout(CLEAR_LIMIT, ended).await {
+                    Ok(Ok(true)) if kept.is_none() => kept = Some(connection),
+                    Ok(Ok(_)) => connection.close().await,
+                    // It is closed without a goodbye, and the server rolls back.
+                    Ok(Err(_)) | Err(_) => {}
+                }
+            }
+        }
+        self.returning.fetch_sub(1, SeqCst);
+        self.freed.notify_waiters();
+        let clean = Clean {
+            template,
+            leased,
+            kept,
+        };
+        if K::KEEPS_CONNECTIONS && clean.kept.is_none() {
+            return self.drop_clean(clean).await;
+        }
+        self.keep_database(clean, true).await
+    }
+
+    /// Drops a database, with the connection that was kept with it.
+    async fn drop_clean(&self, clean: Clean<K>) -> Result<(), Error> {
+        let Clean { leased, kept, .. } = clean;
+        if let Some(kept) = kept {
+            kept.close().await;
+        }
+        self.drop_database(&leased.name, &leased.lock).await
     }
 
     /// Shows that a database is clean, over a cleared connection, where there is one.
-    pub(super) async fn clean(
+    async fn clean(
         &self,
         template: &Template<K>,
         leased: &mut Leased<K>,
@@ -148,28 +210,25 @@ impl<K: Kind> Server<K> {
         (kept, is_clean)
     }
 
-    /// Keeps a clean database for another test, and drops another one.
-    pub(super) async fn return_database(
-        self: &Arc<Self>,
-        fingerprint: &str,
-        leased: Leased<K>,
-        kept: Option<KeptConnection<K>>,
-        is_clean: bool,
-    ) -> Result<(), Error> {
-        if is_clean {
-            return self
-                .keep_database(fingerprint, Clean { leased, kept })
-                .await;
+    /// Lets any process have a database that this one has kept.
+    pub(super) async fn give_up(&self, kept: Clean<K>, rolled_back: bool) -> Result<(), Error> {
+        let Clean {
+            template,
+            mut leased,
+            mut kept,
+        } = kept;
+        if rolled_back {
+            let is_clean;
+            (kept, is_clean) = self.clean(&template, &mut leased, kept).await;
+            if !is_clean {
+                let dirty = Clean {
+                    template,
+                    leased,
+                    kept,
+                };
+                return self.drop_clean(dirty).await;
+            }
         }
-        if let Some(kept) = kept {
-            kept.close().await;
-        }
-        self.drop_database(&leased.name, &leased.lock).await
-    }
-
-    /// Lets any process have a clean database.
-    pub(super) async fn give_up(&self, clean: Clean<K>) -> Result<(), Error> {
-        let Clean { leased, kept } = clean;
         if let Some(kept) = kept {
             kept.close().await;
         }
@@ -222,6 +281,10 @@ impl<K: Kind> Lease for ServerLease<K> {
             if returned.is_some() && server.runs_last_test() {
                 let _ = background::run(async move {
                     server.finish().await;
+                    // Nobody else of this process wants what is kept.
+                    if one_test_per_process() {
+                        server.give_up_kept().await;
+                    }
                     Ok(())
                 })
                 .await;
@@ -239,6 +302,6 @@ impl<K: Kind> Drop for ServerLease<K> {
 }
 
 /// Whether the process ends with this test: <https://nexte.st/docs/configuration/env-vars/>.
-pub(super) fn one_test_per_process() -> bool {
+fn one_test_per_process() -> bool {
     std::env::var("NEXTEST_EXECUTION_MODE").is_ok_and(|mode| mode == "process-per-test")
 }

@@ -8,7 +8,6 @@
 //! | `template` | templates, made once for each fingerprint |
 //! | `stock` | clones: made, leased, made ahead |
 //! | `lease` | the database of one test, from lease to return |
-//! | `rollback` | the database of tests that roll back |
 //! | `connection` | a connection that goes with a database from test to test |
 //! | `kept` | what a process keeps from one test to the next |
 //! | `reaper` | databases that nobody uses any more |
@@ -19,7 +18,6 @@ mod kept;
 mod kind;
 mod lease;
 mod reaper;
-mod rollback;
 mod session;
 mod stock;
 mod template;
@@ -33,7 +31,6 @@ use tokio::sync::Notify;
 
 use self::kept::Kept;
 pub(super) use self::kind::{CloneName, Found, Identity, Kind, State};
-use self::rollback::Rollbacks;
 use self::session::Session;
 pub(super) use self::session::open;
 #[cfg(feature = "postgres")]
@@ -71,7 +68,6 @@ pub(super) struct Server<K: Kind> {
     /// Databases that tests have given back, and that are being looked through.
     returning: AtomicUsize,
     kept: Kept<K>,
-    rollbacks: Rollbacks<K>,
     reaped: AtomicBool,
 }
 
@@ -100,7 +96,6 @@ impl<K: Kind> Servers<K> {
                 coming: AtomicUsize::new(0),
                 returning: AtomicUsize::new(0),
                 kept: Kept::default(),
-                rollbacks: Rollbacks::default(),
                 reaped: AtomicBool::new(false),
             })
         });
@@ -125,13 +120,10 @@ impl<K: Kind> TestServer for Server<K> {
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
         Box::pin(background::run(async move {
             let template = self.template(&recipe).await?;
-            let lease: Box<dyn Lease> = if rolls_back {
-                Box::new(self.lease_for_rollback(&recipe, &template).await?)
-            } else {
-                Box::new(self.lease_database(&recipe, template, test).await?)
-            };
+            let lease = self.lease_database(&recipe, template, test, rolls_back);
+            let lease = lease.await?;
             self.reap_once();
-            Ok(lease)
+            Ok(Box::new(lease) as Box<dyn Lease>)
         }))
     }
 

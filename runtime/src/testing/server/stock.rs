@@ -54,14 +54,47 @@ impl<K: Kind> Server<K> {
         recipe: &Arc<Recipe>,
         template: Arc<Template<K>>,
         test: Test,
+        rolls_back: bool,
     ) -> Result<ServerLease<K>, Error> {
-        let (leased, kept) = self.lease_clone(recipe, &template).await?;
+        let rolled_back = if rolls_back {
+            self.take_rolled_back(&template.fingerprint).await
+        } else {
+            None
+        };
+        let (leased, kept) = match rolled_back {
+            Some(found) => found,
+            None => self.lease_clone(recipe, &template).await?,
+        };
         let (server, recipe) = (Arc::clone(self), Arc::clone(recipe));
-        ServerLease::open(server, recipe, template, test, leased, kept).await
+        ServerLease::open(server, recipe, template, test, rolls_back, leased, kept).await
     }
 
-    /// The same without what a test needs besides the database.
-    pub(super) async fn lease_clone(
+    /// A database in which tests of this process have rolled back, one after another, and which nobody else has seen since.
+    async fn take_rolled_back(
+        self: &Arc<Self>,
+        fingerprint: &str,
+    ) -> Option<(Leased<K>, Option<KeptConnection<K>>)> {
+        while let Some(Clean {
+            leased, mut kept, ..
+        }) = self.kept.take_database(fingerprint, true)
+        {
+            let connection = kept.as_mut().map(|kept| &mut kept.connection);
+            match K::is_alone(self, &leased, connection).await {
+                Ok(true) => return Some((leased, kept)),
+                outcome => {
+                    tracing::debug!(
+                        ?outcome,
+                        database = leased.name,
+                        "a kept database is not used again"
+                    );
+                    self.drop_in_background(leased);
+                }
+            }
+        }
+        None
+    }
+
+    async fn lease_clone(
         self: &Arc<Self>,
         recipe: &Arc<Recipe>,
         template: &Arc<Template<K>>,
@@ -102,7 +135,10 @@ impl<K: Kind> Server<K> {
         self: &Arc<Self>,
         fingerprint: &str,
     ) -> Result<Option<(Leased<K>, Option<KeptConnection<K>>)>, Error> {
-        while let Some(Clean { leased, mut kept }) = self.kept.take_database(fingerprint) {
+        while let Some(Clean {
+            leased, mut kept, ..
+        }) = self.kept.take_database(fingerprint, false)
+        {
             let connection = kept.as_mut().map(|kept| &mut kept.connection);
             match K::begin_lease_of_kept(self, &leased, fingerprint, connection).await {
                 Ok(()) => return Ok(Some((leased, kept))),

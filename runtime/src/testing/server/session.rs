@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::kind::{Found, Identity, Kind};
 use super::{ConnectionOf, Server, lock};
 use crate::backend::Backend;
-use crate::error::Error;
+use crate::error::{Error, TestError};
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::url;
@@ -63,7 +63,16 @@ pub(in crate::testing) async fn open<DB: Backend>(
     let mut settings = settings.clone();
     settings.url = url::of_database(&settings, database)?;
     let connector = Arc::new(Connector::<DB>::new(settings)?);
-    Ok(open_for(&connector).await?.take())
+    let connection = open_for(&connector).await?.take();
+    let Some(dialect) = connector.another() else {
+        return Ok(connection);
+    };
+    let what = format!(
+        "{} answers, which is tested on in another way",
+        dialect.name
+    );
+    let cure = format!("Begin the url with {}://", dialect.schemes[0]);
+    Err(TestError::new(&connector.settings, what, cure).into())
 }
 
 impl<K: Kind> Session<K> {

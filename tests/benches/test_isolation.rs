@@ -310,7 +310,12 @@ impl Bench {
         F: Future<Output = anyhow::Result<Duration>>,
     {
         let suite = format!("{prefix}_million");
-        let [run] = self.rows(&[suite.clone()], Runner::CargoTest, there, ROUNDS)?;
+        let [run] = self.rows(
+            std::slice::from_ref(&suite),
+            Runner::CargoTest,
+            there,
+            ROUNDS,
+        )?;
         let fresh = millis(fresh().await?);
         println!(
             "{suite}: {:.1} ms a test; a fresh clone takes {fresh:.1} ms",

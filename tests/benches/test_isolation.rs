@@ -310,12 +310,11 @@ impl Bench {
         F: Future<Output = anyhow::Result<Duration>>,
     {
         let suite = format!("{prefix}_million");
-        let [run] = self.rows(
-            std::slice::from_ref(&suite),
-            Runner::CargoTest,
-            there,
-            ROUNDS,
-        )?;
+        #[allow(
+            clippy::cloned_ref_to_slice_refs,
+            reason = "an array, for as many rows"
+        )]
+        let [run] = self.rows(&[suite.clone()], Runner::CargoTest, there, ROUNDS)?;
         let fresh = millis(fresh().await?);
         println!(
             "{suite}: {:.1} ms a test; a fresh clone takes {fresh:.1} ms",

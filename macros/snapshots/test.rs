@@ -29,10 +29,10 @@ async fn counts_bands() {
     );
     __poolhouse
         .test(
-            ::poolhouse::__private::Test::new(
-                    ::core::concat!(::core::module_path!(), "::", "counts_bands"),
-                )
-                .should_panic(),
+            ::poolhouse::__test_function! {
+                ::poolhouse::__private::Test::new(::core::concat!(::core::module_path!(),
+                "::", "counts_bands")).should_panic()
+            },
             (::poolhouse::__private::parameter::<PgEngine>(),),
             move |(db,)| __poolhouse_body(db),
         )

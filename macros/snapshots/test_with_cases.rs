@@ -29,9 +29,10 @@ async fn counts_bands(#[case] bands: i64) {
     );
     __poolhouse
         .test(
-            ::poolhouse::__private::Test::new(
-                ::core::concat!(::core::module_path!(), "::", "counts_bands"),
-            ),
+            ::poolhouse::__test_function! {
+                ::poolhouse::__private::Test::new(::core::concat!(::core::module_path!(),
+                "::", "counts_bands"))
+            },
             (::poolhouse::__private::parameter::<PgEngine>(),),
             move |(db,)| __poolhouse_body(bands, db),
         )

@@ -25,9 +25,10 @@ fn counts_bands() -> Result<(), sqlx::Error> {
     );
     __poolhouse
         .block_on_test(
-            ::poolhouse::__private::Test::new(
-                ::core::concat!(::core::module_path!(), "::", "counts_bands"),
-            ),
+            ::poolhouse::__test_function! {
+                ::poolhouse::__private::Test::new(::core::concat!(::core::module_path!(),
+                "::", "counts_bands"))
+            },
             (::poolhouse::__private::parameter::<PgEngine>(),),
             move |(db,)| __poolhouse_body(db),
         )

@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
     let poolhouse = Package::new("with_poolhouse", &poolhouse_alone(), "")?;
     let sqlx = Package::new("with_sqlx", SQLX_ALONE, "")?;
     let build = ratio("clean build", rounds, [&poolhouse, &sqlx], |package, _| {
-        package.from_nothing(&["build"])
+        package.clean_build(&["build"])
     })?;
 
     let quickstart = Package::at("quickstart", workspace());
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
         [&quickstart, &sqlx],
         |package, _| {
             let example = ["run", "--example", "quickstart"];
-            package.from_nothing(if package.name == "quickstart" {
+            package.clean_build(if package.name == "quickstart" {
                 &example
             } else {
                 &example[..1]
@@ -173,7 +173,7 @@ impl Package {
     }
 
     /// Runs cargo with nothing compiled yet, and says how long it took.
-    fn from_nothing(&self, arguments: &[&str]) -> anyhow::Result<Duration> {
+    fn clean_build(&self, arguments: &[&str]) -> anyhow::Result<Duration> {
         let target = Self::target(&self.name);
         if target.exists() {
             fs::remove_dir_all(&target)?;

@@ -310,6 +310,10 @@ impl Bench {
         F: Future<Output = anyhow::Result<Duration>>,
     {
         let suite = format!("{prefix}_million");
+        #[allow(
+            clippy::cloned_ref_to_slice_refs,
+            reason = "an array, for as many rows"
+        )]
         let [run] = self.rows(&[suite.clone()], Runner::CargoTest, there, ROUNDS)?;
         let fresh = millis(fresh().await?);
         println!(

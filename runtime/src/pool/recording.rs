@@ -295,7 +295,7 @@ impl fmt::Debug for Statement {
             .field("end", &self.end)
             .field("place", &self.place())
             .field("of_another_task", &self.is_of_another_task())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,6 +4,18 @@
 //! `tests/slots/mutations` breaks them one line at a time and looks that a test notices.
 
 #![allow(dead_code, missing_docs, reason = "what the pool alone uses")]
+#![allow(
+    clippy::duplicate_mod,
+    clippy::option_option,
+    reason = "the same files twice, and a slot with or without a value"
+)]
+#![allow(
+    clippy::items_after_statements,
+    clippy::needless_pass_by_value,
+    clippy::similar_names,
+    clippy::too_many_lines,
+    reason = "a model reads best in one piece"
+)]
 
 #[cfg(test)]
 mod model;

@@ -40,7 +40,7 @@ async fn on_a_paused_clock_every_wait_takes_its_limit() {
     let _held = pool.0.try_take();
     // Again and again, so that the timer is armed anew, an hour after the real clock.
     for _ in 0..3 {
-        tokio::time::sleep(Duration::from_secs(3600)).await;
+        tokio::time::sleep(Duration::from_hours(1)).await;
         let begun = tokio::time::Instant::now();
         times_out(&pool, LIMIT).await;
         let waited = begun.elapsed();
@@ -118,7 +118,7 @@ async fn the_timer_ends_with_the_slots_however_late_its_deadline_is() {
             let (pool, timer) = pool(1);
             let held = pool.0.try_take();
             if waits {
-                let hour = times_out(&pool, Duration::from_secs(3600));
+                let hour = times_out(&pool, Duration::from_hours(1));
                 assert!(
                     tokio::time::timeout(Duration::from_millis(1), hour)
                         .await

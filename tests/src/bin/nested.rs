@@ -49,7 +49,7 @@ async fn run(shape: &str) -> anyhow::Result<()> {
 }
 
 mod in_main {
-    use super::*;
+    use super::{AnyEngine, inner, with_pool};
 
     #[with_pool(engine = "outer", env = "DATABASE_URL", min_size = 3)]
     pub(super) async fn main(db: AnyEngine) -> anyhow::Result<()> {
@@ -59,7 +59,7 @@ mod in_main {
 }
 
 mod in_main_with_shutdown {
-    use super::*;
+    use super::{AnyEngine, Shutdown, inner, with_pool};
 
     #[with_pool(engine = "outer", env = "DATABASE_URL", min_size = 3)]
     pub(super) async fn main(db: AnyEngine, shutdown: Shutdown) -> anyhow::Result<()> {

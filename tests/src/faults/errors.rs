@@ -17,7 +17,7 @@ pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
         Settings::new()
             .url(ground.url())
             .max_size(3)
-            .validate_after(Duration::from_secs(3600))
+            .validate_after(Duration::from_hours(1))
     };
     let settings = settings().engine("client").node("replica", settings());
     let engine: Engine<S::Db> = engine_finder_with(&settings)?;

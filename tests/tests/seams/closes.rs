@@ -234,6 +234,7 @@ async fn started_again<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 }
 
 /// A start of a task, which does not come to its end by itself.
+#[allow(clippy::unused_async, reason = "a case of the table")]
 async fn start<DB: Sql>(
     settings: &Settings,
 ) -> anyhow::Result<(
@@ -319,7 +320,7 @@ async fn outside<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         move || {
             drop(futures_util::FutureExt::now_or_never(
                 engine.close_connection_pool(),
-            ))
+            ));
         }
     });
     let joined = tokio::task::spawn_blocking(move || outside.join());

@@ -32,9 +32,10 @@ fn with_unknown(url: &str) -> String {
 
 async fn talkative<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let on_server = DB::SERVER.is_some();
-    let url = match on_server {
-        true => with_unknown(&ground.url()),
-        false => ground.url(),
+    let url = if on_server {
+        with_unknown(&ground.url())
+    } else {
+        ground.url()
     };
     for pool in ["engine", "sqlx"] {
         let mut program = Program::new(env!("CARGO_BIN_EXE_house"))?

@@ -166,6 +166,7 @@ impl AnyOr<'_> {
     }
 }
 
+#[allow(clippy::extra_unused_type_parameters, reason = "a case of the table")]
 async fn statement_cache<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let with = |more: &str| settings("cache", format!("{}{more}", ground.url())).max_size(1);
     for (settings, most) in [
@@ -192,6 +193,7 @@ async fn statement_cache<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
+#[allow(clippy::extra_unused_type_parameters, reason = "a case of the table")]
 async fn any<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let named = settings("any_named", ground.url()).application_name("a name");
     let engine: AnyEngine = engine_finder_with(&named)?;

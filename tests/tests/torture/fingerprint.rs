@@ -140,6 +140,7 @@ impl Tortured for Postgres {
 }
 
 impl Tortured for MySql {
+    #[allow(clippy::too_many_lines, reason = "one query after another")]
     async fn lines(connection: &mut impl Asks) -> anyhow::Result<Vec<String>> {
         let name = connection.ask("SELECT DATABASE()").await?;
         let name = name

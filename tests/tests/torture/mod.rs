@@ -215,6 +215,7 @@ async fn start(
     run: &Run,
 ) -> anyhow::Result<Tests> {
     let key = (run.role, run.tree);
+    #[allow(clippy::map_entry, reason = "what is inserted is made with await")]
     if !fresh.contains_key(&key) {
         let file = server.fresh(run.role, &trees.paths[run.tree]).await?;
         fresh.insert(key, file);

@@ -84,6 +84,7 @@ impl Tortured {
     pub(crate) async fn fresh(&mut self, role: Role, tree: &Path) -> anyhow::Result<PathBuf> {
         self.fresh += 1;
         let file = self.folder.path().join(format!("fresh_{}", self.fresh));
+        #[allow(clippy::single_match_else, reason = "a server, or a file")]
         let lines = match (&self.server, self.url(role)) {
             (Some(server), Some(url)) => {
                 let mut url = Url::parse(&url)?;
@@ -134,7 +135,7 @@ impl Tortured {
             (Event::Nothing, _) => {}
             (Event::Restart(stop), _) => server.restart(*stop).await?,
             (Event::ResetStatistics, Kind::Postgres) => {
-                in_each(server, "SELECT pg_stat_reset()").await?
+                in_each(server, "SELECT pg_stat_reset()").await?;
             }
             (Event::ResetStatistics, Kind::MariaDb) => {
                 let reset = [
@@ -145,7 +146,7 @@ impl Tortured {
                 server.ask(&reset.map(str::to_owned)).await?;
             }
             (Event::Vacuum(how), Kind::Postgres) => {
-                in_each(server, &format!("VACUUM {how}")).await?
+                in_each(server, &format!("VACUUM {how}")).await?;
             }
             (Event::Vacuum(_), Kind::MariaDb) => {
                 let tables = "SELECT concat('OPTIMIZE TABLE `', table_schema, '`.`', table_name, '`') \

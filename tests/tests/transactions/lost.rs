@@ -393,6 +393,7 @@ async fn sqlite_rolls_back_by_itself_and_says_so() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[allow(clippy::similar_names, reason = "the ender ends")]
 #[tokio::test]
 async fn any_engine_is_told_like_its_database() -> anyhow::Result<()> {
     async fn lost(ground: Ground) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use crate::project::Project;
 const OF_TESTS: &[&str] = &[
     "pg_try_advisory_lock(hashtextextended",
     " ALLOW_CONNECTIONS false",
-    "COMMENT ON DATABASE {database} IS",
+    "; COMMENT ON DATABASE ",
     "RELEASE_LOCK('{key}')",
     "information_schema.processlist WHERE db = ?",
     "POOLHOUSE_KEEP",

@@ -23,6 +23,7 @@ impl Drop for Server {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "it is what a server holds")]
 fn abort<T: Send + 'static>(task: JoinHandle<T>) -> Option<Box<dyn FnOnce() + Send>> {
     Some(Box::new(move || task.abort()))
 }

@@ -98,15 +98,15 @@ trait Watch: Send {
 async fn watch(engine: &dyn ErasedEngine) -> Option<Box<dyn Watch>> {
     #[cfg(feature = "postgres")]
     if let Some(engine) = engine.as_any().downcast_ref::<Engine<sqlx::Postgres>>() {
-        return Typed::new(engine.clone()).await;
+        return Typed::open(engine.clone()).await;
     }
     #[cfg(feature = "mysql")]
     if let Some(engine) = engine.as_any().downcast_ref::<Engine<sqlx::MySql>>() {
-        return Typed::new(engine.clone()).await;
+        return Typed::open(engine.clone()).await;
     }
     #[cfg(feature = "sqlite")]
     if let Some(engine) = engine.as_any().downcast_ref::<Engine<sqlx::Sqlite>>() {
-        return Typed::new(engine.clone()).await;
+        return Typed::open(engine.clone()).await;
     }
     panic!(
         "engine `{}` is an `AnyEngine`, whose rows cannot be compared: take an engine of its kind as a parameter",
@@ -125,7 +125,7 @@ struct Typed<DB: Tables> {
 }
 
 impl<DB: Tables> Typed<DB> {
-    async fn new(engine: Engine<DB>) -> Option<Box<dyn Watch>> {
+    async fn open(engine: Engine<DB>) -> Option<Box<dyn Watch>> {
         if engine.status().max == 0 {
             // Not started.
             return None;

@@ -11,13 +11,16 @@ use tokio::time::{sleep, timeout};
 use super::kind::{Found, Identity, Kind};
 use super::{ConnectionOf, Server, lock};
 use crate::backend::Backend;
-use crate::error::Error;
+use crate::error::{Error, TestError};
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::url;
 
 /// How long the sessions of a database whose users have said goodbye may take to end.
 pub(super) const QUIET_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the server may take for a sign of life.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a goodbye may take.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
@@ -63,7 +66,16 @@ pub(in crate::testing) async fn open<DB: Backend>(
     let mut settings = settings.clone();
     settings.url = url::of_database(&settings, database)?;
     let connector = Arc::new(Connector::<DB>::new(settings)?);
-    Ok(open_for(&connector).await?.take())
+    let connection = open_for(&connector).await?.take();
+    let Some(dialect) = connector.another() else {
+        return Ok(connection);
+    };
+    let what = format!(
+        "{} answers, which is tested on in another way",
+        dialect.name
+    );
+    let cure = format!("Begin the url with {}://", dialect.schemes[0]);
+    Err(TestError::new(&connector.settings, what, cure).into())
 }
 
 impl<K: Kind> Session<K> {
@@ -79,7 +91,15 @@ impl<K: Kind> Session<K> {
     /// Takes the connection, once others have finished with it.
     async fn take(&self) -> Result<InUse<'_, K>, Error> {
         let mut open = Arc::clone(&self.open).lock_owned().await;
-        if open.as_ref().is_none_or(|open| open.broken) {
+        // The server may have been started anew since the last use, which then is nobody's fault.
+        let is_alive = match &mut *open {
+            Some(open) if !open.broken => {
+                let answer = timeout(ANSWER_LIMIT, open.connection.ping()).await;
+                matches!(answer, Ok(Ok(())))
+            }
+            _ => false,
+        };
+        if !is_alive {
             *open = None;
             *open = Some(self.connect().await?);
         }

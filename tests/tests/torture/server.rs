@@ -36,11 +36,17 @@ impl Tortured {
             let builder = match kind {
                 Kind::Postgres => builder
                     .setting("max_prepared_transactions", 64)
-                    .setting("allow_system_table_mods", "on"),
-                Kind::MariaDb => builder,
+                    .setting("allow_system_table_mods", "on")
+                    // A test may wait for its own other connection.
+                    .setting("lock_timeout", "5s"),
+                Kind::MariaDb => builder.setting("lock-wait-timeout", 5),
             };
             let started = builder.start().await?;
             started.ask(&minimal(kind)).await?;
+            if kind == Kind::Postgres {
+                // The server is not durable, and the user is to outlive a crash in the first round.
+                started.ask(&["CHECKPOINT".to_owned()]).await?;
+            }
             server = Some(started);
         }
         Ok(Some(Self {

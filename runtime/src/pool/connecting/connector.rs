@@ -213,7 +213,7 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Another database than the URL says, once one has answered.
-    #[cfg(all(feature = "testing", feature = "postgres"))]
+    #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
     pub(crate) fn another(&self) -> Option<&'static Dialect> {
         self.spoken.get().copied()
     }

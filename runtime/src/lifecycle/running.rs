@@ -215,6 +215,10 @@ impl Drop for RunningEngines {
             for engine in begun {
                 finder::forget(&[scope, Scope::Process], engine);
             }
+            #[allow(
+                clippy::drop_non_drop,
+                reason = "without `testing` there is nothing to drop"
+            )]
             drop(isolated);
         });
     }

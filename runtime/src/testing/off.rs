@@ -1,5 +1,11 @@
 //! What stands for `testing` where the feature is off: there are no tests, so that none of this is ever called.
 
+#![allow(
+    clippy::extra_unused_type_parameters,
+    clippy::unused_async,
+    reason = "the signatures are those of `testing`"
+)]
+
 use std::sync::Arc;
 
 use crate::backend::Backend;

@@ -24,7 +24,8 @@ pub(crate) use self::postgres::POSTGRES;
 #[cfg(feature = "web")]
 pub(crate) use self::schemes::is_conflict;
 pub(crate) use self::schemes::{SchemeError, dialect_of};
-pub(crate) use self::sql::{Controls, begins_transaction};
+pub(crate) use self::sql::Controls;
+#[cfg(feature = "postgres")]
 pub(crate) use self::sql::{first_words, is_one_of};
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::SQLITE;

@@ -1,6 +1,6 @@
 //! MySQL and MariaDB.
 
-use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, Session};
+use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, Session, sql};
 
 pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
@@ -126,31 +126,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
         commit: "/*M! BEGIN NOT ATOMIC */ RELEASE SAVEPOINT poolhouse_transaction; COMMIT /*M! ; END */",
     }),
     lost: |code, message| code == Some("42000") && message.contains("poolhouse_transaction"),
-    // <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>
-    ends_transaction: &[
-        "COMMIT",
-        "ROLLBACK",
-        "BEGIN",
-        "START",
-        "XA",
-        "CREATE",
-        "ALTER",
-        "DROP",
-        "RENAME",
-        "TRUNCATE",
-        "GRANT",
-        "REVOKE",
-        "LOCK",
-        "UNLOCK",
-        "ANALYZE",
-        "CHECK",
-        "FLUSH",
-        "OPTIMIZE",
-        "REPAIR",
-        "CACHE",
-        "INSTALL",
-        "UNINSTALL",
-    ],
+    ends_transaction: sql::ENDS_ON_MYSQL,
     // 1180, of a node of Galera that lost the others while it sent the transaction to them, and of storage that failed.
     outcome_unknown: |code, message| {
         code == Some("HY000")

@@ -1,16 +1,12 @@
 //! As much of SQL as the pool reads: the first word of a statement.
 
-/// Whether a statement, or one of several, begins a transaction without the driver's knowledge.
-pub(crate) fn begins_transaction(sql: &str) -> bool {
-    first_words(sql).any(|word| is_one_of(word, &["BEGIN", "START", "XA"]))
-}
-
-/// The words that begin a statement which ends a transaction by itself, on any of the databases.
-const CONTROL: [&str; 24] = [
-    "COMMIT",
-    "ROLLBACK",
+/// The words that begin a statement which ends a transaction by itself, on any of the databases, or may end it.
+const CONTROL: [&str; 29] = [
+    // Not of MySQL and MariaDB.
     "END",
     "ABORT",
+    "COMMIT",
+    "ROLLBACK",
     "BEGIN",
     "START",
     "XA",
@@ -31,15 +27,25 @@ const CONTROL: [&str; 24] = [
     "CACHE",
     "INSTALL",
     "UNINSTALL",
+    // Some statements that begin so do, and others do not.
+    "PREPARE",
+    "LOAD",
+    "RESET",
+    "SET",
+    "CHANGE",
 ];
+
+/// Those that always do on MySQL and MariaDB: <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
+pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(22).0;
 
 /// Which statements were seen that may end a transaction by themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Controls(u32);
 
 impl Controls {
-    /// Adds those of a text.
-    pub(crate) fn note(&mut self, sql: &str) {
+    /// Those of a text.
+    pub(crate) fn of(sql: &str) -> Self {
+        let mut seen = 0;
         for statement in sql.split(';') {
             let word = first_word(statement);
             if let Some(index) = CONTROL
@@ -47,9 +53,25 @@ impl Controls {
                 .position(|control| word.eq_ignore_ascii_case(control))
                 && !(is_one_of(word, &["ROLLBACK"]) && names_a_savepoint(statement))
             {
-                self.0 |= 1 << index;
+                seen |= 1 << index;
             }
         }
+        Self(seen)
+    }
+
+    /// Adds what was seen later.
+    pub(crate) fn add(&mut self, later: Self) {
+        self.0 |= later.0;
+    }
+
+    /// Whether one was seen.
+    pub(crate) fn is_any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Whether one was seen that begins a transaction, without the driver's knowledge.
+    pub(crate) fn begin_transaction(self) -> bool {
+        self.first_of(&["BEGIN", "START", "XA"]).is_some()
     }
 
     /// The first of these words that was seen.
@@ -69,6 +91,7 @@ fn names_a_savepoint(rollback: &str) -> bool {
 }
 
 /// The first word of each statement. A semicolon inside a text or a function's body ends a statement here too.
+#[cfg(feature = "postgres")]
 pub(crate) fn first_words(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(';').map(first_word)
 }
@@ -113,9 +136,12 @@ mod tests {
             ("SELECT 1; /* now */ commit", Some("COMMIT")),
             ("-- a table\ncreate table a (id int)", Some("CREATE")),
         ] {
-            let mut controls = Controls::default();
-            controls.note(sql);
-            assert_eq!(controls.first_of(&CONTROL), seen, "{sql}");
+            assert_eq!(Controls::of(sql).first_of(&CONTROL), seen, "{sql}");
+            assert_eq!(Controls::of(sql).is_any(), seen.is_some(), "{sql}");
         }
+        assert!(Controls::of("SELECT 1; begin").begin_transaction());
+        assert!(!Controls::of("COMMIT").begin_transaction());
+        assert_eq!(ENDS_ON_MYSQL.first(), Some(&"COMMIT"));
+        assert_eq!(ENDS_ON_MYSQL.last(), Some(&"UNINSTALL"));
     }
 }

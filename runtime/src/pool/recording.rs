@@ -315,8 +315,7 @@ fn place_in(trace: &str) -> Option<String> {
                 let (file, line) = file_and_line.rsplit_once(':')?;
                 Some((file.strip_prefix("./").unwrap_or(file), line))
             });
-        let of_a_registry = |file: &str| FOREIGN_FOLDERS.iter().any(|folder| file.contains(folder));
-        if is_foreign(function) || place.is_some_and(|(file, _)| of_a_registry(file)) {
+        if is_foreign(function) || place.is_some_and(|(file, _)| is_in_foreign_folder(file)) {
             continue;
         }
         return Some(place.map_or_else(
@@ -344,6 +343,15 @@ const FOREIGN_FAMILIES: [&str; 2] = ["sqlx", "futures"];
 
 /// Where the sources of what is not the user's are.
 const FOREIGN_FOLDERS: [&str; 3] = ["/rustc/", "/.cargo/registry/", "/.cargo/git/"];
+
+/// This crate's own sources. Functions that were inlined have no crate in their names.
+const OWN_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+
+/// Whether a source file is not the user's. A printed stack shortens the names of files below the working directory.
+fn is_in_foreign_folder(file: &str) -> bool {
+    FOREIGN_FOLDERS.iter().any(|folder| file.contains(folder))
+        || std::env::current_dir().is_ok_and(|here| here.join(file).starts_with(OWN_FOLDER))
+}
 
 /// Whether a function is not the user's: `core::ops::call`, `<tokio::Task<T> as core::future::Future>::poll`, `start_thread`.
 fn is_foreign(function: &str) -> bool {
@@ -373,7 +381,7 @@ fn is_foreign(function: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::place_in;
+    use super::{OWN_FOLDER, place_in};
 
     #[test]
     fn the_place_is_the_innermost_one_of_the_user() {
@@ -393,6 +401,19 @@ mod tests {
    7: shop::main
              at ./src/main.rs:3:1";
         assert_eq!(place_in(trace).as_deref(), Some("src/pay.rs:41"));
+    }
+
+    #[test]
+    fn functions_of_this_crate_that_were_inlined_are_none_of_the_user() {
+        let trace = format!(
+            "   0: {{async_fn#0}}<sqlx_sqlite::database::Sqlite>
+             at {OWN_FOLDER}/engine/executor.rs:46:24
+   1: {{async_fn#0}}
+             at ./src/pool/checkout.rs:163:59
+   2: {{async_fn#0}}
+             at ./benches/pay.rs:41:10"
+        );
+        assert_eq!(place_in(&trace).as_deref(), Some("benches/pay.rs:41"));
     }
 
     #[test]

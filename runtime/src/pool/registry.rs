@@ -11,7 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connecting::SessionId;
 use super::meters::{Meters, Use};
-use crate::dialect::{Controls, begins_transaction};
+use crate::dialect::Controls;
 use crate::settings;
 
 /// Who has a connection.
@@ -98,10 +98,13 @@ impl Record {
 
     /// Notes the statement that runs now: it names the holder where the engine runs it, and tells transaction control.
     pub(crate) fn note(&self, sql: &SqlStr) {
-        if begins_transaction(sql.as_str()) {
+        let controls = Controls::of(sql.as_str());
+        if controls.begin_transaction() {
             self.transaction_control.store(true, Relaxed);
         }
-        if let Some(test) = &self.test {
+        if let Some(test) = &self.test
+            && controls.is_any()
+        {
             test.note(sql.as_str());
         }
         #[cfg(feature = "testing")]
@@ -110,7 +113,7 @@ impl Record {
         let Some(hold) = &mut *hold else {
             return;
         };
-        hold.controls.note(sql.as_str());
+        hold.controls.add(controls);
         if let by @ (Holder::Engine | Holder::Statement(_)) = &mut hold.by {
             *by = Holder::Statement(sql.clone());
         }

@@ -1,43 +1,7 @@
 //! Whether the transactions of a test that rolls back have lasted as long as the test.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
-
-use crate::dialect::{first_words, is_one_of};
-
-/// Statements that end a transaction, or that do so on MySQL and MariaDB:
-/// <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
-const MAY_END: &[&str] = &[
-    "COMMIT",
-    "END",
-    "ROLLBACK",
-    "ABORT",
-    "PREPARE",
-    "BEGIN",
-    "START",
-    "XA",
-    "CREATE",
-    "ALTER",
-    "DROP",
-    "RENAME",
-    "TRUNCATE",
-    "GRANT",
-    "REVOKE",
-    "LOCK",
-    "UNLOCK",
-    "ANALYZE",
-    "CHECK",
-    "OPTIMIZE",
-    "REPAIR",
-    "CACHE",
-    "FLUSH",
-    "LOAD",
-    "RESET",
-    "INSTALL",
-    "UNINSTALL",
-    "SET",
-    "CHANGE",
-];
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The transactions that the connections of a test are held in.
 #[derive(Debug, Default)]
@@ -77,30 +41,27 @@ impl Hold {
         self.has_ended.store(true, Relaxed);
     }
 
-    /// Notes a statement.
+    /// Notes a statement that may end a transaction.
     pub(crate) fn note(&self, sql: &str) {
-        if first_words(sql).any(|word| is_one_of(word, MAY_END)) {
-            let mut statement = self
-                .statement
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *statement = Some(sql.to_owned());
-        }
+        *self.statement() = Some(sql.to_owned());
     }
 
     #[cfg(feature = "testing")]
     /// What became of the transactions, once the connections are closed.
     pub(crate) fn outcome(&self) -> Held {
         if self.has_ended.load(Relaxed) {
-            let mut statement = self
-                .statement
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            Held::Ended(statement.take())
+            Held::Ended(self.statement().take())
         } else if self.begun.load(Relaxed) == self.lasted.load(Relaxed) {
             Held::ToTheEnd
         } else {
             Held::Unknown
         }
+    }
+
+    fn statement(&self) -> MutexGuard<'_, Option<String>> {
+        // Nothing panics while the lock is held.
+        self.statement
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -315,7 +315,7 @@ fn place_in(trace: &str) -> Option<String> {
                 let (file, line) = file_and_line.rsplit_once(':')?;
                 Some((file.strip_prefix("./").unwrap_or(file), line))
             });
-        if is_foreign(function) || place.is_some_and(|(file, _)| is_in_foreign_folder(file)) {
+        if is_foreign(function, place.map(|(file, _)| file)) {
             continue;
         }
         return Some(place.map_or_else(
@@ -341,26 +341,33 @@ const FOREIGN_CRATES: [&str; 8] = [
 /// Those of them that are families.
 const FOREIGN_FAMILIES: [&str; 2] = ["sqlx", "futures"];
 
-/// Where the sources of what is not the user's are.
-const FOREIGN_FOLDERS: [&str; 3] = ["/rustc/", "/.cargo/registry/", "/.cargo/git/"];
+/// Where the sources of the standard library and of dependencies are, below any `CARGO_HOME`.
+const FOREIGN_FOLDERS: [&str; 3] = ["/rustc/", "/registry/src/", "/git/checkouts/"];
 
-/// This crate's own sources. Functions that were inlined have no crate in their names.
+/// This crate's own sources.
 const OWN_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// Whether a source file is not the user's. A printed stack shortens the names of files below the working directory.
-fn is_in_foreign_folder(file: &str) -> bool {
+fn is_foreign_file(file: &str) -> bool {
     FOREIGN_FOLDERS.iter().any(|folder| file.contains(folder))
         || std::env::current_dir().is_ok_and(|here| here.join(file).starts_with(OWN_FOLDER))
 }
 
-/// Whether a function is not the user's: `core::ops::call`, `<tokio::Task<T> as core::future::Future>::poll`, `start_thread`.
-fn is_foreign(function: &str) -> bool {
+/// Whether a frame is not the user's: `core::ops::call`, `<tokio::Task<T> as core::future::Future>::poll`, `start_thread`.
+///
+/// The name of a function that was inlined, `{async_fn#0}<shop::Cart>`, has no crate of its own; there the file decides.
+fn is_foreign(function: &str, file: Option<&str>) -> bool {
+    if file.is_some_and(is_foreign_file) {
+        return true;
+    }
     let crate_of = |path: &str| {
         let (name, _) = path.trim_start_matches(['<', '&']).split_once("::")?;
         // `crate[0123456789abcdef]`, where the compiler tells versions apart.
-        Some(name.split('[').next().unwrap_or(name).to_owned())
+        let name = name.split('[').next().unwrap_or(name);
+        let is_a_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        is_a_name.then(|| name.to_owned())
     };
-    let is_foreign = |name: &String| {
+    let is_foreign_crate = |name: &String| {
         FOREIGN_CRATES.contains(&name.as_str())
             || FOREIGN_FAMILIES
                 .iter()
@@ -371,12 +378,16 @@ fn is_foreign(function: &str) -> bool {
         Some((subject, of_trait)) if function.starts_with('<') => (subject, Some(of_trait)),
         _ => (function, None),
     };
-    let mut crates = [Some(subject), of_trait]
+    let crates: Vec<String> = [Some(subject), of_trait]
         .into_iter()
         .flatten()
-        .filter_map(crate_of);
-    // Without any it is of no Rust crate, or of a type parameter alone.
-    crates.all(|name| is_foreign(&name))
+        .filter_map(crate_of)
+        .collect();
+    if crates.is_empty() {
+        // Inlined, or C's, or of a type parameter alone.
+        return file.is_none_or(|file| !file.ends_with(".rs"));
+    }
+    crates.iter().all(is_foreign_crate)
 }
 
 #[cfg(test)]
@@ -397,23 +408,25 @@ mod tests {
    5: sqlx_core::query::execute
              at ./vendor/sqlx-core/src/query.rs:2:2
    6: shop::pay::{{closure}}
-             at ./src/pay.rs:41:10
+             at ./shop/pay.rs:41:10
    7: shop::main
-             at ./src/main.rs:3:1";
-        assert_eq!(place_in(trace).as_deref(), Some("src/pay.rs:41"));
+             at ./shop/main.rs:3:1";
+        assert_eq!(place_in(trace).as_deref(), Some("shop/pay.rs:41"));
     }
 
     #[test]
-    fn functions_of_this_crate_that_were_inlined_are_none_of_the_user() {
+    fn the_file_decides_about_an_inlined_function() {
         let trace = format!(
             "   0: {{async_fn#0}}<sqlx_sqlite::database::Sqlite>
              at {OWN_FOLDER}/engine/executor.rs:46:24
    1: {{async_fn#0}}
              at ./src/pool/checkout.rs:163:59
    2: {{async_fn#0}}
-             at ./benches/pay.rs:41:10"
+             at /usr/local/cargo/registry/src/x/sqlx-sqlite-0.9.0/src/statement.rs:3:1
+   3: {{async_fn#0}}<sqlx_sqlite::database::Sqlite>
+             at ./shop/pay.rs:41:10"
         );
-        assert_eq!(place_in(&trace).as_deref(), Some("benches/pay.rs:41"));
+        assert_eq!(place_in(&trace).as_deref(), Some("shop/pay.rs:41"));
     }
 
     #[test]

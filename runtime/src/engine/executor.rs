@@ -1,4 +1,4 @@
-//! `&Engine`, `&mut Checkout` and `&mut Transaction` as executors of sqlx.
+//! `&Engine`, `&mut Session`, `&mut Checkout` and `&mut Transaction` as executors of sqlx.
 
 use std::convert::identity;
 use std::future::{Ready, ready};
@@ -11,11 +11,10 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
 
-use super::transaction::Turn;
 use super::way::{self, Way};
 use super::{Engine, Transaction};
 use crate::backend::{Backend, Step};
-use crate::pool::{Checkout, Holder, Record};
+use crate::pool::{CheckedOut, Checkout, ForStatement, Holder, Record, Session};
 
 /// A query that tells the pool its text when it runs: the text names the holder of the connection, and shows whether a
 /// transaction was begun behind the driver's back.
@@ -44,20 +43,18 @@ impl<'q, DB: Database, E: Execute<'q, DB>> Execute<'q, DB> for Noted<E> {
     }
 }
 
-/// A checkout for one query: taken for it, or lent to it, by a transaction for so long.
+/// A connection for one query: taken out of the pool for it, or a session's.
 enum ForQuery<'c, DB: Backend> {
-    Taken(Checkout<DB>),
-    Lent(&'c mut Checkout<DB>),
-    Turn(Turn<'c, DB>),
+    Taken(CheckedOut<DB>),
+    Session(ForStatement<'c, DB>),
 }
 
 impl<DB: Backend> ForQuery<'_, DB> {
-    /// The checkout, and how its statements reach the server.
-    fn checkout(&mut self) -> (&mut Checkout<DB>, Way) {
+    /// The connection, and how its statements reach the server.
+    fn checkout(&mut self) -> (&mut CheckedOut<DB>, Way) {
         let checkout = match self {
             Self::Taken(checkout) => checkout,
-            Self::Lent(checkout) => *checkout,
-            Self::Turn(turn) => turn.checkout_mut(),
+            Self::Session(session) => session.connection(),
         };
         let way = checkout.pooled();
         (checkout, way)
@@ -263,20 +260,16 @@ macro_rules! executor {
 
 // As with `&sqlx::Pool`, the future does not borrow the engine, so that it may outlive the reference.
 executor!(impl<'c> for &'_ Engine<DB>, Engine::clone, take);
-executor!(impl<'c> for &'c mut Checkout<DB>, identity, lend);
-executor!(impl<'c> for &'c mut Transaction<DB>, identity, lend_inside);
+executor!(impl<'c> for &'c mut Session<DB>, identity, lend);
+executor!(impl<'c> for &'c mut Checkout<DB>, Checkout::session, lend);
+executor!(impl<'c> for &'c mut Transaction<DB>, Transaction::session, lend);
 
 async fn take<DB: Backend>(engine: Engine<DB>) -> sqlx::Result<ForQuery<'static, DB>> {
-    engine.say_beside("a query runs");
+    engine.log_beside("a query runs");
     Ok(ForQuery::Taken(engine.checkout(Holder::Engine).await?))
 }
 
-fn lend<DB: Backend>(checkout: &mut Checkout<DB>) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
-    ready(Ok(ForQuery::Lent(checkout)))
-}
-
-fn lend_inside<DB: Backend>(
-    transaction: &mut Transaction<DB>,
-) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
-    ready(transaction.turn().map(ForQuery::Turn).map_err(Into::into))
+fn lend<DB: Backend>(session: &mut Session<DB>) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
+    let session = session.for_statement().map(ForQuery::Session);
+    ready(session.map_err(Into::into))
 }

@@ -1,6 +1,5 @@
 //! The engine: one configured database, and its pool once started.
 
-mod begun;
 mod close;
 mod erased;
 mod executor;
@@ -13,9 +12,7 @@ mod prepare;
 mod recorded;
 #[cfg(feature = "web")]
 mod request;
-mod scope;
 mod start;
-mod transact;
 mod transaction;
 mod way;
 
@@ -26,7 +23,6 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use self::begun::Begun as BegunTransaction;
 use self::close::Begun;
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub use self::health::Health;
@@ -42,11 +38,14 @@ pub use self::request::{
     RequestSession, RequestTransaction, RequestTransactions, TransactionGuard,
 };
 pub(crate) use self::start::Base;
-pub use self::transaction::Transaction;
+pub use self::transaction::{
+    Argument, Conflicts, IsTransaction, OnConflict, Retry, RetryIf, Transaction,
+    TransactionOptions, TransactionParent, Work, assert_argument, transactional,
+    transactional_once,
+};
 use crate::backend::{Backend, OptionsOf};
-use crate::dialect::TransactionOptions;
-use crate::error::{AcquireError, Error, TransactionError, UsageError};
-use crate::pool::{Checkout, Connector, Holder, Pool, Status};
+use crate::error::{AcquireError, Error, UsageError};
+use crate::pool::{CheckedOut, Checkout, Connector, Holder, Pool, Status};
 use crate::settings::{EngineSettings, MOST_CONNECTIONS};
 
 /// One configured database: where it is, which kind, its settings, and its pool once started. Cheap to clone.
@@ -70,6 +69,8 @@ struct Shared<DB: Backend> {
     nodes: Nodes<DB>,
     require_pool: AtomicBool,
     warned: AtomicBool,
+    /// Whether the log has said that a transaction began inside of another one, on a second connection.
+    warned_inside: AtomicBool,
 }
 
 /// What answers on the other side.
@@ -101,6 +102,7 @@ impl<DB: Backend> Engine<DB> {
             nodes,
             require_pool: AtomicBool::new(false),
             warned: AtomicBool::new(false),
+            warned_inside: AtomicBool::new(false),
         }))
     }
 
@@ -186,30 +188,9 @@ impl<DB: Backend> Engine<DB> {
         let engine = self.clone();
         async move {
             let options = TransactionOptions::new();
-            engine.begin_with(Holder::Code(place), options).await
+            let holder = Holder::Code(place);
+            engine.begin_on(holder, &options, None, false).await
         }
-    }
-
-    async fn begin_with(
-        &self,
-        holder: Holder,
-        options: TransactionOptions,
-    ) -> sqlx::Result<Transaction<DB>> {
-        let dialect = self.connector().dialect();
-        let statement = (dialect.begin)(&options).map_err(|option| {
-            let engine = self.name().to_owned();
-            let database = dialect.name;
-            TransactionError::Unsupported {
-                engine,
-                database,
-                option,
-            }
-        })?;
-        self.say_beside("a transaction begins");
-        let mut checkout = self.checkout(holder).await?;
-        checkout.watch(dialect);
-        let begun = BegunTransaction::begin(checkout, statement).await?;
-        Ok(Transaction::of(self.clone(), begun))
     }
 
     /// The pool at this moment. Zero connections when it is not started.
@@ -277,18 +258,17 @@ impl<DB: Backend> Engine<DB> {
 
     /// A checkout for code that may use the driver's connection.
     pub(crate) async fn checkout_for_caller(&self, holder: Holder) -> sqlx::Result<Checkout<DB>> {
-        let mut checkout = self.checkout(holder.clone()).await?;
-        if checkout.recount().await.is_ok() {
-            return Ok(checkout);
+        let mut connection = self.checkout(holder.clone()).await?;
+        if connection.recount().await.is_err() {
+            // The session has ended; the pool asks the others before it hands them out.
+            drop(connection);
+            connection = self.checkout(holder).await?;
+            connection.recount().await?;
         }
-        // The session has ended; the pool asks the others before it hands them out.
-        drop(checkout);
-        let mut checkout = self.checkout(holder).await?;
-        checkout.recount().await?;
-        Ok(checkout)
+        Ok(Checkout::new(connection))
     }
 
-    pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+    pub(crate) async fn checkout(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         match self.pool() {
             Some(pool) => pool.checkout(holder).await,
             // Boxed: a query on a started pool is not to carry this along.
@@ -297,7 +277,7 @@ impl<DB: Backend> Engine<DB> {
     }
 
     /// Opens a connection for one use, because the pool is not started.
-    async fn checkout_alone(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+    async fn checkout_alone(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         let connector = {
             let phase = self.phase();
             if phase.is_closed() {
@@ -318,7 +298,7 @@ impl<DB: Backend> Engine<DB> {
             let diagnosis = connector.dialect().diagnosis(&error);
             AcquireError::connect(&connector.settings, &diagnosis, error)
         })?;
-        Ok(Checkout::alone(opened.take(), connector, holder))
+        Ok(CheckedOut::alone(opened.take(), connector, holder))
     }
 
     fn pool(&self) -> Option<Pool<DB>> {

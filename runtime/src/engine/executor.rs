@@ -11,7 +11,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
 
-use super::way::{self, Way};
+use super::statement_route::{self as route, Route};
 use super::{Engine, Transaction};
 use crate::backend::{Backend, Step};
 use crate::pool::{CheckedOut, Checkout, ForStatement, Holder, Record, Session};
@@ -51,13 +51,13 @@ enum ForQuery<'c, DB: Backend> {
 
 impl<DB: Backend> ForQuery<'_, DB> {
     /// The connection, and how its statements reach the server.
-    fn checkout(&mut self) -> (&mut CheckedOut<DB>, Way) {
+    fn checkout(&mut self) -> (&mut CheckedOut<DB>, Route) {
         let checkout = match self {
             Self::Taken(checkout) => checkout,
             Self::Session(session) => session.connection(),
         };
-        let way = checkout.pooled();
-        (checkout, way)
+        let route = checkout.pooled();
+        (checkout, route)
     }
 }
 
@@ -79,12 +79,12 @@ macro_rules! steps {
                     return;
                 }
             };
-            let (checkout, way) = source.checkout();
+            let (checkout, route) = source.checkout();
             let (before, connection, record) = checkout.begin_stream();
             let query = Noted { query: $query, record };
             // Behind a pooler, the end of the result is the commit: nobody is to come there before the rows are read.
-            let at_once = if way.is_some() { 1 } else { AT_ONCE };
-            let mut steps = way::fetch_many::<DB, _>(way, connection, query).ready_chunks(at_once);
+            let at_once = if route.is_some() { 1 } else { AT_ONCE };
+            let mut steps = route::fetch_many::<DB, _>(route, connection, query).ready_chunks(at_once);
             let mut error = None;
             while error.is_none() && let Some(ready) = steps.next().await {
                 let mut chunk = Vec::with_capacity(ready.len());
@@ -131,10 +131,10 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
+                    let (checkout, route) = source.checkout();
                     checkout
                         .run(|connection, record| {
-                            way::execute::<DB, _>(way, connection, Noted { query, record })
+                            route::execute::<DB, _>(route, connection, Noted { query, record })
                         })
                         .await
                 })
@@ -167,10 +167,10 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
+                    let (checkout, route) = source.checkout();
                     checkout
                         .run(|connection, record| {
-                            way::fetch_all::<DB, _>(way, connection, Noted { query, record })
+                            route::fetch_all::<DB, _>(route, connection, Noted { query, record })
                         })
                         .await
                 })
@@ -187,10 +187,14 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
+                    let (checkout, route) = source.checkout();
                     checkout
                         .run(|connection, record| {
-                            way::fetch_optional::<DB, _>(way, connection, Noted { query, record })
+                            route::fetch_optional::<DB, _>(
+                                route,
+                                connection,
+                                Noted { query, record },
+                            )
                         })
                         .await
                 })
@@ -204,10 +208,14 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
+                    let (checkout, route) = source.checkout();
                     let row = checkout
                         .run(|connection, record| {
-                            way::fetch_optional::<DB, _>(way, connection, Noted { query, record })
+                            route::fetch_optional::<DB, _>(
+                                route,
+                                connection,
+                                Noted { query, record },
+                            )
                         })
                         .await?;
                     row.ok_or(sqlx::Error::RowNotFound)
@@ -225,13 +233,13 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
-                    if way.is_some() {
+                    let (checkout, route) = source.checkout();
+                    if route.is_some() {
                         checkout.recount().await?;
                     }
                     checkout
                         .run(|connection, _| {
-                            way::prepare_with::<DB>(&way, connection, sql, parameters)
+                            route::prepare_with::<DB>(&route, connection, sql, parameters)
                         })
                         .await
                 })
@@ -245,12 +253,12 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
-                    if way.is_some() {
+                    let (checkout, route) = source.checkout();
+                    if route.is_some() {
                         checkout.recount().await?;
                     }
                     checkout
-                        .run(|connection, _| way::describe::<DB>(&way, connection, sql))
+                        .run(|connection, _| route::describe::<DB>(&route, connection, sql))
                         .await
                 })
             }

@@ -1,6 +1,7 @@
 //! Transactions: closures that are committed or rolled back and run again after a conflict, nested ones, and what is done
 //! after a commit.
 
+mod begin;
 mod handle;
 mod hooks;
 mod nested;

@@ -13,10 +13,9 @@ use super::options::Propagation;
 use super::work::{Again, Tries};
 use super::{Retry, Transaction, TransactionOptions, Work, hooks};
 use crate::backend::{Backend, words};
-use crate::dialect::Local;
 use crate::engine::Engine;
 use crate::error::TransactionError;
-use crate::pool::{Begin, Holder};
+use crate::pool::Holder;
 
 /// The first pause: about as long as a short transaction, so that the other one can end meanwhile.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -393,100 +392,6 @@ impl<DB: Backend> Engine<DB> {
             return around.map(Some);
         }
         Ok(None)
-    }
-
-    /// Takes a connection and begins a transaction on it.
-    pub(in crate::engine) async fn begin_on<R>(
-        &self,
-        holder: Holder,
-        options: &TransactionOptions<R>,
-        limit: Option<Duration>,
-        run_again: bool,
-    ) -> sqlx::Result<Transaction<DB>> {
-        let dialect = self.connector().dialect();
-        let characteristics = options.characteristics;
-        let statement = (dialect.begin)(&characteristics).map_err(|option| {
-            let engine = self.name().to_owned();
-            let database = dialect.name;
-            TransactionError::Unsupported {
-                engine,
-                database,
-                option,
-            }
-        })?;
-        let mut set = Vec::new();
-        if let Some(limit) = limit
-            && let Some(statement_limit) = dialect.local.as_ref().and_then(|l| l.statement_limit)
-        {
-            set.push(statement_limit(limit));
-        }
-        if !options.local.is_empty() {
-            set.push((self.local_settings(&options.local)?.set)(&options.local));
-        }
-        self.log_beside("a transaction begins");
-        let connection = self.checkout(holder).await?;
-        let begin = Begin {
-            statement,
-            set: set.join("; "),
-        };
-        let begun = connection.begin_transaction(dialect, begin, run_again);
-        let begun = begun
-            .await
-            .map_err(|error| self.refused_settings(&options.local, error))?;
-        Ok(Transaction::on(begun, |cell| {
-            Around::outermost(self.clone(), cell, characteristics)
-        }))
-    }
-
-    /// How these settings are set for one transaction.
-    ///
-    /// # Errors
-    ///
-    /// The database has no such settings, or one of these cannot be sent.
-    pub(super) fn local_settings(
-        &self,
-        settings: &[(String, String)],
-    ) -> Result<&'static Local, TransactionError> {
-        let dialect = self.connector().dialect();
-        let engine = || self.name().to_owned();
-        let zero = |(name, value): &&(String, String)| name.contains('\0') || value.contains('\0');
-        if let Some((name, _)) = settings.iter().find(zero) {
-            return Err(TransactionError::Setting {
-                engine: engine(),
-                names: name.escape_debug().to_string(),
-                last: "a setting cannot hold the character NUL".to_owned(),
-                cause: None,
-            });
-        }
-        dialect
-            .local
-            .as_ref()
-            .ok_or_else(|| TransactionError::Unsupported {
-                engine: engine(),
-                database: dialect.name,
-                option: "SET LOCAL",
-            })
-    }
-
-    /// Names the settings that a server may have refused.
-    pub(super) fn refused_settings(
-        &self,
-        settings: &[(String, String)],
-        error: sqlx::Error,
-    ) -> sqlx::Error {
-        let dialect = self.connector().dialect();
-        if settings.is_empty() || error.as_database_error().is_none() || dialect.is_conflict(&error)
-        {
-            return error;
-        }
-        let names: Vec<&str> = settings.iter().map(|(name, _)| &**name).collect();
-        TransactionError::Setting {
-            engine: self.name().to_owned(),
-            names: names.join("`, `"),
-            last: words(&error),
-            cause: Some(Box::new(error)),
-        }
-        .into()
     }
 
     /// Runs the closure in one transaction.

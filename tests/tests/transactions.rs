@@ -2,6 +2,8 @@
 
 mod conflicts;
 mod lost;
+mod on_commit;
+mod options;
 mod scoped;
 
 use std::panic::AssertUnwindSafe;

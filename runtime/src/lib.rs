@@ -39,7 +39,7 @@ pub use self::backend::Backend;
 pub use self::background::wait_closed;
 pub use self::dialect::IsolationLevel;
 pub use self::engine::{
-    Engine, Health, OnConflict, Retry, RetryIf, Server, Transaction, TransactionOptions,
+    Acquired, Engine, Health, OnConflict, Retry, RetryIf, Server, Transaction, TransactionOptions,
     TransactionParent, Work,
 };
 pub use self::error::{

@@ -5,6 +5,8 @@ use std::iter::successors;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
+
 use super::diagnosis::{self, Diagnosis};
 use super::transaction::{Characteristics, IsolationLevel};
 
@@ -144,8 +146,12 @@ impl Dialect {
     pub(crate) fn conflict_among_sources(&self, error: &(dyn Error + 'static)) -> bool {
         let mut errors = successors(Some(error), |&error| error.source());
         errors.any(|error| {
-            let error = error.downcast_ref();
-            error.is_some_and(|error| self.is_conflict(error))
+            // An error that is transparent about a `sqlx::Error` has that one's source for its own.
+            let inner = error.downcast_ref::<Box<dyn DatabaseError>>();
+            inner.is_some_and(|error| (self.conflict)(error.code().as_deref(), error.message()))
+                || error
+                    .downcast_ref()
+                    .is_some_and(|error| self.is_conflict(error))
         })
     }
 

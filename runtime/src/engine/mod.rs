@@ -5,6 +5,7 @@ mod erased;
 mod executor;
 mod handle;
 mod health;
+mod idioms;
 mod kinds;
 mod node_list;
 mod nodes;
@@ -22,6 +23,7 @@ mod transaction;
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub use self::handle::Engine;
 pub use self::health::Health;
+pub use self::idioms::Acquired;
 pub(crate) use self::kinds::engine_of;
 pub(crate) use self::phase::Base;
 #[cfg(feature = "testing")]

@@ -1,11 +1,12 @@
 //! What happens once on a new pool, before anyone uses it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::migrate::{MigrateError, Migrator};
 
-use super::Server;
+use super::{Engine, Server};
 use crate::backend::{self, Backend, MigrationsLock};
 use crate::error::{Error, StartError};
 use crate::pool::{self, CheckedOut, Connector, Holder, Pool};
@@ -78,6 +79,45 @@ async fn create_extensions<DB: Backend>(checkout: &mut CheckedOut<DB>, connector
             connector.dialect().name,
             settings.describe("extensions"),
         );
+    }
+}
+
+impl<DB: Backend> Engine<DB> {
+    /// Runs migrations, as `MIGRATOR.run(&pool)` does: those that are not yet applied, in their order, under the lock that keeps
+    /// two programs from running them at the same time. Over `direct_url` if it is set.
+    ///
+    /// The setting `migrations` does so at the start; this is for a program that chooses the moment itself.
+    ///
+    /// ```no_run
+    /// # async fn migrate(db: poolhouse::SqliteEngine) -> Result<(), poolhouse::Error> {
+    /// # let migrator = sqlx::migrate::Migrator::DEFAULT;
+    /// db.migrate(&migrator).await // `static MIGRATOR: Migrator = sqlx::migrate!();`, and `db.migrate(&MIGRATOR)`
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Engine::acquire); a migration that failed, with its file and line; one that was changed or is missing
+    /// since it was applied.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, the session is closed: the migration that was running is rolled back where the database can
+    /// do that.
+    pub fn migrate(
+        &self,
+        migrator: &Migrator,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<DB> {
+        let engine = self.clone();
+        let migrator = SharedMigrator::copy_of(migrator);
+        async move {
+            let connector = engine.connector();
+            let checkout = match pool::open_direct(&connector).await? {
+                Some(direct) => direct,
+                None => engine.checkout(Holder::Engine).await?,
+            };
+            migrate(checkout, &connector, &migrator).await
+        }
     }
 }
 

@@ -42,6 +42,15 @@ pub enum UsageError {
         /// The largest size.
         most: u32,
     },
+    /// `sqlx::Acquire::begin` on an engine, through code that is generic over it.
+    #[error(
+        "engine `{engine}`: code that is generic over `sqlx::Acquire` cannot begin a transaction on an engine, because sqlx's \
+         transaction owns a connection of a `sqlx::Pool`. Pass `&mut checkout` from `acquire()`, or call `Engine::begin`"
+    )]
+    GenericBegin {
+        /// The engine's name.
+        engine: String,
+    },
     /// A node was asked for that the engine does not have.
     #[error(
         "engine `{engine}` has no node `{node}`; known: {known}.{hint} Write [{section}.nodes.{node}] into poolhouse.toml to add it"

@@ -55,6 +55,19 @@ impl<DB: Backend> Own<DB> {
         Ok(CheckedOut::of_pool(slot, holder, Instant::now()))
     }
 
+    /// Takes a connection that is idle and known to be good, if there is one.
+    pub(super) fn try_checkout(&self, holder: Holder) -> Option<CheckedOut<DB>> {
+        let now = Instant::now();
+        let mut found = false;
+        let taken = self.slots.take_idle(|connection| {
+            let take = !found && connection.is_fresh(now);
+            found |= take;
+            take
+        });
+        let slot = taken.into_iter().next()?;
+        Some(CheckedOut::of_pool(slot, holder, now))
+    }
+
     /// Waits for a slot. The pool's timer ends the wait; on another runtime than the pool's, which may stand still, a timer
     /// of its own does as well.
     async fn rest_of(

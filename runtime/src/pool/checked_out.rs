@@ -200,7 +200,19 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Begins a transaction of the caller's own, marks it where the database has marks, and sets what is to be set in it,
     /// all in one message.
+    ///
+    /// # Errors
+    ///
+    /// What the server says. It may have begun a transaction before the statement that failed, without the driver's knowledge.
     pub(super) async fn begin(&mut self, begin: Begin) -> sqlx::Result<()> {
+        let begun = self.send_begin(begin).await;
+        if begun.is_err() && self.state == State::Clean {
+            self.state = State::Unverified;
+        }
+        begun
+    }
+
+    async fn send_begin(&mut self, begin: Begin) -> sqlx::Result<()> {
         let Begin { statement, set } = begin;
         let first = self.may_be_inside().then_some("ROLLBACK");
         let clear = self.pooled().and(DB::CLEAR_POOLED);

@@ -64,6 +64,14 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
+    /// Takes a connection that is idle and known to be good at this moment, if there is one.
+    pub(crate) fn try_checkout(&self, holder: Holder) -> Option<CheckedOut<DB>> {
+        match &self.0.flavour {
+            Flavour::Own(own) => own.try_checkout(holder),
+            Flavour::Sqlx(pool) => pool.try_checkout(holder),
+        }
+    }
+
     /// The pool at this moment.
     pub(crate) fn status(&self) -> Status {
         match &self.0.flavour {

@@ -146,6 +146,16 @@ impl<DB: Backend> OnSqlx<DB> {
         Ok(CheckedOut::of_sqlx(connection, holder, settings))
     }
 
+    /// Takes an idle connection, if there is one.
+    pub(super) fn try_checkout(&self, holder: Holder) -> Option<CheckedOut<DB>> {
+        let connection = self.pool.try_acquire()?;
+        Some(CheckedOut::of_sqlx(
+            connection,
+            holder,
+            &self.connector.settings,
+        ))
+    }
+
     /// Retires what is open now; sqlx's own checks before a checkout then close it.
     pub(super) fn evict(&self) {
         *self

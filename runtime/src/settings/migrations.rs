@@ -46,16 +46,25 @@ impl SharedMigrator {
 }
 
 impl SharedMigrator {
+    /// A copy of a migrator that is borrowed.
+    pub(crate) fn copy_of(migrator: &Migrator) -> Self {
+        Self::new(copy(migrator, migrator.locking))
+    }
+
     /// The same without the driver's lock.
     pub(crate) fn unlocked(&self) -> Migrator {
-        Migrator {
-            migrations: self.migrations.clone(),
-            ignore_missing: self.ignore_missing,
-            locking: false,
-            no_tx: self.no_tx,
-            table_name: self.table_name.clone(),
-            create_schemas: self.create_schemas.clone(),
-        }
+        copy(self, false)
+    }
+}
+
+fn copy(migrator: &Migrator, locking: bool) -> Migrator {
+    Migrator {
+        migrations: migrator.migrations.clone(),
+        ignore_missing: migrator.ignore_missing,
+        locking,
+        no_tx: migrator.no_tx,
+        table_name: migrator.table_name.clone(),
+        create_schemas: migrator.create_schemas.clone(),
     }
 }
 

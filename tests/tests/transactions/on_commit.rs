@@ -144,11 +144,11 @@ macro_rules! on {
                 let ran_out: anyhow::Result<()> = ran_out.await;
                 ensure!(ran_out.is_err());
                 // A commit that fails, because nothing is open any more.
-                let lost = engine.transaction(async |tx| {
+                let lost = engine.transaction::<_, sqlx::Error, _>(async |tx| {
                     tx.on_commit(done.later("a commit that failed"));
                     insert(&mut *tx, 2).await?;
                     sqlx::raw_sql("ROLLBACK").execute(&mut *tx).await?;
-                    sqlx::Result::Ok(())
+                    Ok(())
                 });
                 ensure!(lost.await.is_err());
                 // Nothing of it is on its way either: the next one ends after all that was under way.

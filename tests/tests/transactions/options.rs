@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use poolhouse::{
-    Engine, IsolationLevel, MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction,
-    TransactionError, TransactionOptions, engine_finder_with,
+    Engine, IsolationLevel, Settings, Transaction, TransactionError, TransactionOptions,
+    engine_finder_with,
 };
 use poolhouse_tests::{Ground, Heard, Sql};
 use sqlx::{MySql, PgConnection, Postgres, Sqlite};
@@ -30,7 +30,7 @@ fn said<T>(ended: &sqlx::Result<T>) -> Option<&TransactionError> {
 }
 
 macro_rules! on {
-    ($module:ident, $database:ty, $engine:ty) => {
+    ($module:ident, $database:ty) => {
         mod $module {
             use super::*;
 
@@ -94,9 +94,9 @@ macro_rules! on {
                 engine.close_connection_pool().await;
                 ensure!(
                     ground
-                        .answer::<$database>("SELECT sum(id) FROM entry")
+                        .answer::<$database>("SELECT count(*) + 10 * min(id) FROM entry")
                         .await?
-                        == 5
+                        == 22
                 );
                 Ok(())
             }
@@ -126,7 +126,7 @@ macro_rules! on {
                             .await?;
                         // It was one with this one.
                         ensure!(insert(&mut *tx).await.is_err());
-                        Ok(())
+                        anyhow::Result::<()>::Err(anyhow::anyhow!("rolled back"))
                     })
                     .await
                     .unwrap_err();
@@ -226,7 +226,8 @@ macro_rules! on {
                 for _ in 0..2 {
                     engine
                         .transaction(async |_| {
-                            engine.transaction(async |_| sqlx::Result::Ok(())).await
+                            let inner = engine.transaction(async |_| Ok::<_, sqlx::Error>(()));
+                            inner.await
                         })
                         .await?;
                 }
@@ -287,9 +288,9 @@ macro_rules! on {
     };
 }
 
-on!(postgres, Postgres, PgEngine);
-on!(mariadb, MySql, MySqlEngine);
-on!(sqlite, Sqlite, SqliteEngine);
+on!(postgres, Postgres);
+on!(mariadb, MySql);
+on!(sqlite, Sqlite);
 
 /// The level that each transaction of a database has at the least.
 trait Least {
@@ -328,7 +329,7 @@ async fn a_conflict_of_the_drivers_connection_is_found_in_the_error() -> anyhow:
         if runs.fetch_add(1, Relaxed) == 0 {
             raise(tx.as_mut()).await?;
         }
-        sqlx::Result::Ok(())
+        Ok::<_, sqlx::Error>(())
     };
     engine.transaction(async |tx| once(tx).await).await?;
     ensure!(runs.swap(0, Relaxed) == 2, "sqlx::Error");
@@ -493,7 +494,7 @@ async fn a_setting_that_cannot_be_is_an_error_that_names_it() -> anyhow::Result<
             let text = format!("{error} {error:?}");
             ensure!(
                 matches!(said(&ended), Some(TransactionError::Setting { .. })),
-                "{text}"
+                "{name:?} {joined}: {text}"
             );
             ensure!(!text.contains(secret), "{text}");
         }
@@ -515,7 +516,8 @@ async fn without_such_settings_they_are_an_error() -> anyhow::Result<()> {
     where
         for<'c> &'c mut Transaction<DB>: Send,
     {
-        let Some((_ground, engine)) = begin::<DB>("nosettings").await? else {
+        let name = format!("nosettings_{}", std::any::type_name::<DB>().len());
+        let Some((_ground, engine)) = begin::<DB>(&name).await? else {
             return Ok(());
         };
         let options = TransactionOptions::new().local("app.tenant", "7");

@@ -1,0 +1,157 @@
+//! What a `sqlx::Pool` can do besides, for code that comes from it.
+
+use std::future::{Future, ready};
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+
+use futures_core::future::BoxFuture;
+use sqlx::Acquire;
+
+use super::{Engine, Transaction};
+use crate::backend::Backend;
+use crate::error::UsageError;
+use crate::pool::{Checkout, Holder, Session};
+
+impl<DB: Backend> Engine<DB> {
+    /// Takes a connection that is idle, without waiting for one and without opening one. `None` where there is none, where the
+    /// idle ones have not been used for longer than `validate_after`, and where the pool is not started.
+    ///
+    /// sqlx's is no future. This one is, because the driver's count of transactions may have to be set right first.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point.
+    #[track_caller]
+    pub fn try_acquire(&self) -> impl Future<Output = Option<Checkout<DB>>> + Send + use<DB> {
+        let holder = Holder::Code(Location::caller());
+        let engine = self.clone();
+        async move {
+            let mut connection = engine.pool()?.try_checkout(holder)?;
+            connection.recount().await.ok()?;
+            Some(Checkout::new(connection))
+        }
+    }
+
+    /// How many connections are open, idle or in use: [`status`](Engine::status) has more.
+    pub fn size(&self) -> usize {
+        self.status().size
+    }
+
+    /// How many connections nobody uses: [`status`](Engine::status) has more.
+    pub fn num_idle(&self) -> usize {
+        self.status().idle
+    }
+
+    /// Whether the pool was closed, or is being closed, and not started again. False before the first start.
+    pub fn is_closed(&self) -> bool {
+        self.phase().is_closed()
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Engine<sqlx::Postgres> {
+    /// A listener for [`NOTIFY`](https://www.postgresql.org/docs/current/sql-listen.html) on a connection of its own, besides the
+    /// pool's: over `direct_url` if it is set, because a pooler in transaction mode keeps no `LISTEN`. It connects again by
+    /// itself. Nobody closes it but its owner.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point.
+    pub fn listener(
+        &self,
+    ) -> impl Future<Output = sqlx::Result<sqlx::postgres::PgListener>> + Send + use<> {
+        let options = self.connect_options();
+        async move {
+            // As `PgListener::connect`, which takes a URL alone.
+            let pool = sqlx::postgres::PgPoolOptions::new()
+                .max_connections(1)
+                .max_lifetime(None)
+                .idle_timeout(None)
+                .connect_with(options)
+                .await?;
+            let mut listener = sqlx::postgres::PgListener::connect_with(&pool).await?;
+            listener.ignore_pool_close_event(true);
+            Ok(listener)
+        }
+    }
+}
+
+/// A checkout that dereferences to the driver's connection at once: what [`Acquire`] gives for `&Engine`.
+#[derive(Debug)]
+pub struct Acquired<DB: Backend>(Checkout<DB>);
+
+impl<DB: Backend> Deref for Acquired<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        &self.0
+    }
+}
+
+impl<DB: Backend> DerefMut for Acquired<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        &mut self.0
+    }
+}
+
+/// For code that is generic over [`Acquire`] and takes a connection, such as `Migrator::run`.
+///
+/// `Acquire::begin` is an error on an engine with its own pool, because sqlx's transaction can only own a connection of a
+/// `sqlx::Pool`: write [`Engine::begin`], or pass `&mut checkout`. Method syntax (`db.begin()`) means [`Engine::begin`] anyway.
+impl<'c, DB: Backend> Acquire<'c> for &'_ Engine<DB> {
+    type Database = DB;
+    type Connection = Acquired<DB>;
+
+    #[track_caller]
+    fn acquire(self) -> BoxFuture<'c, sqlx::Result<Acquired<DB>>> {
+        let acquiring = Engine::acquire(self);
+        Box::pin(async move { acquiring.await.map(Acquired) })
+    }
+
+    fn begin(self) -> BoxFuture<'c, sqlx::Result<sqlx::Transaction<'c, DB>>> {
+        match self.as_sqlx_pool() {
+            Some(pool) => Box::pin(async move { pool.begin().await }),
+            None => {
+                let engine = self.name().to_owned();
+                let error = UsageError::GenericBegin { engine };
+                Box::pin(ready(Err(sqlx::Error::Configuration(Box::new(error)))))
+            }
+        }
+    }
+}
+
+/// Implements `Acquire` on what has a session.
+macro_rules! acquire {
+    ($on:ty, $session:expr) => {
+        impl<'c, DB: Backend> Acquire<'c> for &'c mut $on {
+            type Database = DB;
+            type Connection = &'c mut DB::Connection;
+
+            fn acquire(self) -> BoxFuture<'c, sqlx::Result<&'c mut DB::Connection>> {
+                Box::pin(ready(driver($session(self))))
+            }
+
+            fn begin(self) -> BoxFuture<'c, sqlx::Result<sqlx::Transaction<'c, DB>>> {
+                match driver($session(self)) {
+                    Ok(connection) => sqlx::Transaction::begin(connection, None),
+                    Err(error) => Box::pin(ready(Err(error))),
+                }
+            }
+        }
+    };
+}
+
+acquire!(Session<DB>, std::convert::identity);
+acquire!(Checkout<DB>, Checkout::session);
+acquire!(Transaction<DB>, Transaction::session);
+
+/// The driver's connection, for a use that the pool cannot see.
+fn driver<DB: Backend>(session: &mut Session<DB>) -> sqlx::Result<&mut DB::Connection> {
+    let connection = session.hold()?;
+    connection.check_open()?;
+    Ok(connection)
+}

@@ -59,7 +59,7 @@ pub(crate) use self::connecting::Connector;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::connecting::open_for;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
-pub(crate) use self::connecting::{Asked, Lent};
+pub(crate) use self::connecting::{Asked, Borrowed};
 pub(crate) use self::handle::Pool;
 #[cfg(feature = "testing")]
 pub(crate) use self::recording::Recording;

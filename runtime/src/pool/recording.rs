@@ -143,7 +143,7 @@ impl Recorder {
 /// Notes that the driver's connection is lent: what runs on it is not seen.
 pub(super) fn note_lent(settings: &Arc<EngineSettings>, place: Option<&'static Location<'static>>) {
     if is_on() {
-        Listeners::of(settings).enter(What::Lent, place);
+        Listeners::of(settings).enter(What::Borrowed, place);
     }
 }
 
@@ -211,7 +211,7 @@ struct Entry {
 
 enum What {
     Statement(SqlStr),
-    Lent,
+    Borrowed,
 }
 
 impl Entry {
@@ -260,7 +260,7 @@ impl Statement {
     pub fn sql(&self) -> Option<&str> {
         match &self.entry.what {
             What::Statement(sql) => Some(sql.as_str()),
-            What::Lent => None,
+            What::Borrowed => None,
         }
     }
 

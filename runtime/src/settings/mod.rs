@@ -55,7 +55,7 @@ pub use builder::Settings;
 pub(crate) use connect::Prepare;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) use engine::TestFile;
-pub(crate) use engine::{EngineSettings, LentToAny, resolve};
+pub(crate) use engine::{BorrowedByAny, EngineSettings, resolve};
 pub use error::{ParseError, SettingsError};
 pub(crate) use form::MOST_CONNECTIONS;
 #[cfg(feature = "testing")]

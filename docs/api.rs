@@ -612,8 +612,6 @@ pub struct Server {
     pub version: String,
 }
 
-impl<K: Kind> TestServer for Server<K> {}
-
 // Settings
 
 #[derive(Clone)]

@@ -1,12 +1,13 @@
 //! CockroachDB, which speaks the protocol of Postgres and is another database behind it.
 
-use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, POSTGRES, Session};
+use super::postgres_protocol::{ENDS_TRANSACTION, begin, diagnose, knows_parameter};
+use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, Session};
 
 pub(crate) static COCKROACH: Dialect = Dialect {
     name: "CockroachDB",
     feature: "postgres",
     schemes: &["cockroachdb", "cockroach"],
-    knows_parameter: |name| (POSTGRES.knows_parameter)(name),
+    knows_parameter,
     session: Some(Session {
         // A schema change inside a transaction is to be part of it, and not to commit what comes before it:
         // <https://www.cockroachlabs.com/docs/stable/session-variables>.
@@ -31,12 +32,12 @@ pub(crate) static COCKROACH: Dialect = Dialect {
             "the node is draining",
             "wait for it, or name the other nodes in the url: cockroachdb://node1:26257,node2:26257/database",
         )),
-        _ => (POSTGRES.diagnose)(code, message),
+        _ => diagnose(code, message),
     },
     // <https://www.cockroachlabs.com/docs/stable/begin-transaction>
     begin: |options| match options {
         options if options.deferrable => Err("DEFERRABLE"),
-        options => (POSTGRES.begin)(options),
+        options => Ok(begin(options)),
     },
     begin_commits: false,
     // <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference>: every one of them is a 40001.
@@ -50,7 +51,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         commit: "SELECT 1; COMMIT",
     }),
     lost: |code, _| code == Some("25P01"),
-    ends_transaction: POSTGRES.ends_transaction,
+    ends_transaction: ENDS_TRANSACTION,
     outcome_unknown: |code, _| code == Some("40003"),
     in_memory: |_| false,
     closes_in_turn: false,

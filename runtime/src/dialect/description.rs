@@ -5,6 +5,10 @@ use std::sync::{Arc, OnceLock};
 use super::diagnosis::{self, Diagnosis};
 use super::transaction::TransactionOptions;
 
+/// The statement that fails when a connection is not in the transaction any more that it was held in; it undoes what was done
+/// there.
+pub(crate) const STILL_HELD: &str = "ROLLBACK TO SAVEPOINT poolhouse_test";
+
 /// One database, as plain data.
 ///
 /// It is data and not a trait so that `Any` can pick one by the URL's scheme, and so that an error can speak of a

@@ -6,18 +6,15 @@ mod description;
 mod diagnosis;
 mod mysql;
 mod postgres;
+mod postgres_protocol;
 mod schemes;
 mod sql;
 mod sqlite;
 mod transaction;
 
-/// The statement that fails when a connection is not in the transaction any more that it was held in; it undoes what was done
-/// there.
-pub(crate) const STILL_HELD: &str = "ROLLBACK TO SAVEPOINT poolhouse_test";
-
 pub(crate) use self::cockroach::COCKROACH;
-pub(crate) use self::description::{Dialect, Greeted, Mark, MigrationsLock, Session};
-pub(crate) use self::diagnosis::{Diagnosis, tell, told, words};
+pub(crate) use self::description::{Dialect, Greeted, Mark, MigrationsLock, STILL_HELD, Session};
+pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
 pub(crate) use self::postgres::POSTGRES;

@@ -8,8 +8,8 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_core::future::BoxFuture;
 
 use super::{Engine, Transaction, scope};
-use crate::backend::{Backend, words};
-use crate::dialect::TransactionOptions;
+use crate::backend::Backend;
+use crate::dialect::{TransactionOptions, message as words};
 use crate::error::TransactionError;
 use crate::pool::Holder;
 

@@ -18,7 +18,7 @@ use super::recovery;
 use super::registry::{Holder, Record};
 use crate::backend::{Backend, Pooled};
 use crate::background;
-use crate::dialect::{Dialect, Mark, words};
+use crate::dialect::{Dialect, Mark, message};
 use crate::error::TransactionError;
 use crate::settings::EngineSettings;
 
@@ -61,7 +61,7 @@ impl Watch {
         if let Some(error) = error {
             self.over |= DB::ends_transaction(error);
             if self.dialect.is_conflict(error) {
-                self.conflict = Some(words(error));
+                self.conflict = Some(message(error));
             }
         }
     }
@@ -515,7 +515,7 @@ impl<DB: Backend> DerefMut for Checkout<DB> {
             self.state = State::Unverified;
         }
         #[cfg(feature = "testing")]
-        super::recording::note_lent(self.source.settings(), self.source.parts().1.place());
+        super::recording::note_borrowed(self.source.settings(), self.source.parts().1.location());
         self.source.parts_mut().0
     }
 }

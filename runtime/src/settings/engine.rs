@@ -13,7 +13,7 @@ use super::connect::{ConnectHook, Prepare};
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
 use super::form::{Connections, Limit, Positive, SessionSql};
-use super::hold::Hold;
+use super::held::HeldTransactions;
 use super::layers::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
@@ -111,7 +111,7 @@ pub(crate) struct EngineSettings {
     /// Whether every connection is held inside a transaction, which ends with it and is never committed.
     pub(crate) held: bool,
     /// What becomes of these transactions.
-    pub(crate) hold: Option<Arc<Hold>>,
+    pub(crate) hold: Option<Arc<HeldTransactions>>,
     /// Whether a start gives up after its first attempt to connect, because a node is not waited for.
     pub(crate) tries_once: bool,
     /// Connections of a test that are there already.

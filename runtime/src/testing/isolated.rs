@@ -8,7 +8,7 @@ use super::retention;
 use super::test::Test;
 use super::test_server::{Ending, Lease, Reservation, TestServer};
 use crate::error::{Error, TestError};
-use crate::settings::{EngineSettings, Held, Hold, Isolation};
+use crate::settings::{EngineSettings, Held, HeldTransactions, Isolation};
 
 /// What one test has on the servers that it uses.
 pub(crate) struct Isolated {
@@ -83,7 +83,7 @@ impl Isolated {
         let kept = retention::is_kept(failed);
         let mut outcome = Ok(());
         for (lease, settings) in self.leases {
-            let held = settings.hold.as_deref().map(Hold::outcome);
+            let held = settings.hold.as_deref().map(HeldTransactions::outcome);
             let ending = match &held {
                 Some(Held::Ended(_) | Held::Unknown) => Ending::Drop,
                 None if kept => Ending::Retain,

@@ -19,9 +19,9 @@ use super::borrowed::Borrowed;
 use super::credentials::Credentials;
 use super::hosts::{Hosts, SessionId};
 use super::terminations::{Terminations, within};
-use crate::backend::{Backend, Dialect, Greeted, OptionsOf};
+use crate::backend::{Backend, OptionsOf};
 use crate::background;
-use crate::dialect::{STILL_HELD, dialect_of, tell, words};
+use crate::dialect::{Dialect, Greeted, STILL_HELD, diagnosed, dialect_of, message};
 use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
 
@@ -150,14 +150,14 @@ impl<DB: Backend> Connector<DB> {
     ///
     /// Those of the driver, without what the settings know to be a secret.
     pub(crate) async fn connect(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
-        let opened = self.connect_untold().await;
+        let opened = self.connect_revealing().await;
         opened.map_err(|error| self.conceal(error))
     }
 
     /// Cuts out of an error what the settings know to be a secret.
     pub(in crate::pool) fn conceal(&self, error: sqlx::Error) -> sqlx::Error {
-        match self.settings.without_secrets(&words(&error)) {
-            Some(words) => tell(words, self.dialect().diagnosis(&error)),
+        match self.settings.without_secrets(&message(&error)) {
+            Some(words) => diagnosed(words, self.dialect().diagnosis(&error)),
             None => error,
         }
     }
@@ -167,7 +167,7 @@ impl<DB: Backend> Connector<DB> {
         self.hosts.warn_of_ignored(&self.settings);
     }
 
-    async fn connect_untold(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
+    async fn connect_revealing(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
         let limit = self.settings.connect_timeout;
         if let Ok(Some(opened)) = timeout(limit, self.connect_lent()).await {
             return Ok(opened);
@@ -279,8 +279,9 @@ impl<DB: Backend> Connector<DB> {
     /// borrowed to this one, or of a library, which is the same for all engines.
     pub(crate) fn known_version(&self) -> Option<String> {
         let of_library = || self.dialect().library?.get().cloned();
-        let told = self.version.get().cloned();
-        told.or_else(of_library)
+        let known = self.version.get().cloned();
+        known
+            .or_else(of_library)
             .or_else(|| self.borrowed.as_ref()?.version())
     }
 

@@ -10,12 +10,13 @@ use super::kind::MySqlKind;
 use super::queries::number;
 use super::schema::Schema;
 use super::{clean, names};
+use crate::dialect::message;
 use crate::error::{Error, TestError};
 use crate::settings::EngineSettings;
 use crate::testing::recipe::Recipe;
 use crate::testing::retention::today;
 use crate::testing::server::{
-    Adaptor, CloneName, Kind, Leased, PREFIX, ServerSession, Servers, Template, execute, message,
+    Adaptor, CloneName, Kind, Leased, PREFIX, ServerSession, Servers, Template, execute,
 };
 use crate::testing::test_server::TestServer;
 use crate::testing::url;

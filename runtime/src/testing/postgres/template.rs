@@ -6,10 +6,11 @@ use sqlx::postgres::{PgConnection, Postgres};
 
 use super::baseline::Baseline;
 use super::names;
+use crate::dialect::message;
 use crate::error::{Error, TestError};
 use crate::testing::recipe::Recipe;
 use crate::testing::retention::today;
-use crate::testing::server::{Identity, Kind, ServerSession, execute, message};
+use crate::testing::server::{Identity, Kind, ServerSession, execute};
 use crate::testing::url;
 
 /// The template, if it is there and complete, and holds what it held when it was made.

@@ -177,10 +177,10 @@ fn lock_of(fingerprint: &str, number: &str) -> String {
     if number.is_empty() {
         return template_lock(fingerprint);
     }
-    format!("{}{fingerprint}_{number}", PREFIX)
+    format!("{PREFIX}{fingerprint}_{number}")
 }
 
 /// The lock that is held while a template is built.
 pub(super) fn template_lock(fingerprint: &str) -> String {
-    format!("{}{fingerprint}_template", PREFIX)
+    format!("{PREFIX}{fingerprint}_template")
 }

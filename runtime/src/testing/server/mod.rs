@@ -36,5 +36,5 @@ pub(super) use self::kind::{CloneName, Found, Identity, Kind, PREFIX, State};
 pub(super) use self::leased::Leased;
 #[cfg(feature = "postgres")]
 pub(super) use self::session::settings_for_leases;
-pub(super) use self::session::{ServerSession, execute, message, open};
+pub(super) use self::session::{ServerSession, execute, open};
 pub(super) use self::template::Template;

@@ -278,14 +278,6 @@ where
     Box::pin(async move { executed.await.map(drop) })
 }
 
-/// The server's message in an error.
-pub(in crate::testing) fn message(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        error => error.to_string(),
-    }
-}
-
 /// Says goodbye, for a moment at most.
 pub(super) async fn close<K: Kind>(connection: ConnectionOf<K>) {
     let _ = timeout(GOODBYE_LIMIT, connection.close()).await;

@@ -362,7 +362,7 @@ impl IntoResponse for Error {}
 
 impl ResponseError for Error {}
 
-impl std::error::Error for Told {}
+impl std::error::Error for Diagnosed {}
 
 impl<'r> Responder<'r, 'static> for Error {}
 
@@ -1211,7 +1211,7 @@ impl Statement {
     pub fn sql(&self) -> Option<&str> {}
     pub fn end(&self) -> &End {}
     pub fn is_of_another_task(&self) -> bool {}
-    pub fn place(&self) -> Option<String> {}
+    pub fn location(&self) -> Option<String> {}
 }
 
 impl fmt::Debug for Statement {}

@@ -169,7 +169,7 @@ impl<DB: Backend> Connector<DB> {
 
     async fn connect_revealing(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
         let limit = self.settings.connect_timeout;
-        if let Ok(Some(opened)) = timeout(limit, self.connect_lent()).await {
+        if let Ok(Some(opened)) = timeout(limit, self.connect_borrowed()).await {
             return Ok(opened);
         }
         let connect = |host| {
@@ -236,7 +236,7 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// A connection that was borrowed to the engine, as long as one is left that works.
-    async fn connect_lent(self: &Arc<Self>) -> Option<Opened<DB>> {
+    async fn connect_borrowed(self: &Arc<Self>) -> Option<Opened<DB>> {
         let borrowed = self.borrowed.as_ref()?;
         while let Some(mut connection) = borrowed.take() {
             match self.prepare(&mut connection, 0, borrowed.session()).await {

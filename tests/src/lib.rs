@@ -67,6 +67,7 @@ pub mod transaction_ender;
 
 pub use self::{
     case_database::CaseDatabase,
+    case_database::CaseDatabase as Ground,
     cockroach::Cockroach,
     database::TestDatabase,
     eventually::eventually,

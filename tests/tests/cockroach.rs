@@ -12,12 +12,12 @@ use poolhouse::{PgEngine, Settings, engine_finder_with};
 use poolhouse_tests::{Cockroach, Kind, TestDatabase, servers};
 
 /// A database of the stand-in's.
-struct Fixture {
+struct Place {
     database: TestDatabase,
     double: Cockroach,
 }
 
-impl Fixture {
+impl Place {
     async fn new() -> anyhow::Result<Option<Self>> {
         let Some(server) = servers::require(Kind::Postgres) else {
             return Ok(None);

@@ -14,7 +14,7 @@ use poolhouse::{
     Engine, IsolationLevel, MySqlEngine, PgEngine, Settings, SqliteEngine, TransactionError,
     TransactionOptions, engine_finder_with,
 };
-use poolhouse_tests::CaseDatabase;
+use poolhouse_tests::Ground;
 use sqlx::{MySql, Postgres, Sqlite};
 use tokio::sync::Barrier;
 
@@ -24,14 +24,13 @@ macro_rules! on {
         mod $module {
             use super::*;
 
-            async fn begin() -> anyhow::Result<Option<(CaseDatabase, $engine)>> {
-                let Some(case_database) = CaseDatabase::of::<$database>("transactions").await?
-                else {
+            async fn begin() -> anyhow::Result<Option<(Ground, $engine)>> {
+                let Some(ground) = Ground::of::<$database>("transactions").await? else {
                     return Ok(None);
                 };
                 let settings = Settings::new()
                     .engine(concat!("transactions_", stringify!($module)))
-                    .url(case_database.url());
+                    .url(ground.url());
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 engine.start_connection_pool().await?;
                 sqlx::raw_sql(
@@ -39,7 +38,7 @@ macro_rules! on {
                 )
                 .execute(&engine)
                 .await?;
-                Ok(Some((case_database, engine)))
+                Ok(Some((ground, engine)))
             }
 
             async fn count(engine: &$engine) -> sqlx::Result<i64> {
@@ -52,7 +51,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn ok_commits_and_all_else_rolls_back() -> anyhow::Result<()> {
-                let Some((_case_database, engine)) = begin().await? else {
+                let Some((_ground, engine)) = begin().await? else {
                     return Ok(());
                 };
                 // An error of the code's own.
@@ -79,13 +78,13 @@ macro_rules! on {
                     }));
                 ensure!(panicked.catch_unwind().await.is_err() && count(&engine).await? == 0);
                 // A cancellation, when the statement has run.
-                let (started, ran) = tokio::sync::oneshot::channel();
-                let mut started = Some(started);
+                let (told, ran) = tokio::sync::oneshot::channel();
+                let mut told = Some(told);
                 let cancelled = engine.transaction(|transaction| {
-                    let started = started.take();
+                    let told = told.take();
                     Box::pin(async move {
                         sqlx::query(ADD).execute(transaction).await?;
-                        started.map(|started| started.send(()));
+                        told.map(|told| told.send(()));
                         std::future::pending::<sqlx::Result<()>>().await
                     })
                 });
@@ -115,7 +114,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn a_nested_one_rolls_back_alone() -> anyhow::Result<()> {
-                let Some((_case_database, engine)) = begin().await? else {
+                let Some((_ground, engine)) = begin().await? else {
                     return Ok(());
                 };
                 engine
@@ -159,7 +158,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn what_is_no_conflict_runs_once() -> anyhow::Result<()> {
-                let Some((_case_database, engine)) = begin().await? else {
+                let Some((_ground, engine)) = begin().await? else {
                     return Ok(());
                 };
                 sqlx::query(ADD).execute(&engine).await?;
@@ -197,12 +196,12 @@ macro_rules! conflicts_on {
                 first: [&'static str; 2],
                 second: [&'static str; 2],
             ) -> anyhow::Result<Option<(i64, usize, Vec<sqlx::Result<()>>)>> {
-                let Some(case_database) = CaseDatabase::of::<$database>("conflicts").await? else {
+                let Some(ground) = Ground::of::<$database>("conflicts").await? else {
                     return Ok(None);
                 };
                 let settings = Settings::new()
                     .engine(concat!("conflicts_", stringify!($module)))
-                    .url(case_database.url());
+                    .url(ground.url());
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 engine.start_connection_pool().await?;
                 sqlx::raw_sql(
@@ -299,10 +298,10 @@ conflicts_on!(mariadb_conflicts, MySql, MySqlEngine);
 
 #[tokio::test]
 async fn retries_run_out_with_a_number() -> anyhow::Result<()> {
-    let Some(case_database) = CaseDatabase::of::<Postgres>("retries").await? else {
+    let Some(ground) = Ground::of::<Postgres>("retries").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("retries").url(case_database.url());
+    let settings = Settings::new().engine("retries").url(ground.url());
     let engine: PgEngine = engine_finder_with(&settings)?;
     let mut runs = 0;
     let ended = engine
@@ -336,10 +335,10 @@ async fn retries_run_out_with_a_number() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_failure_that_was_swallowed_is_not_called_a_commit() -> anyhow::Result<()> {
-    let Some(case_database) = CaseDatabase::of::<Postgres>("swallowed").await? else {
+    let Some(ground) = Ground::of::<Postgres>("swallowed").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("swallowed").url(case_database.url());
+    let settings = Settings::new().engine("swallowed").url(ground.url());
     let engine: PgEngine = engine_finder_with(&settings)?;
     let ended = engine
         .transaction(|transaction| {
@@ -359,10 +358,10 @@ async fn a_failure_that_was_swallowed_is_not_called_a_commit() -> anyhow::Result
 
 #[tokio::test]
 async fn a_commit_without_an_answer_is_not_repeated() -> anyhow::Result<()> {
-    let Some(case_database) = CaseDatabase::of::<Postgres>("unknown").await? else {
+    let Some(ground) = Ground::of::<Postgres>("unknown").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("unknown").url(case_database.url());
+    let settings = Settings::new().engine("unknown").url(ground.url());
     let engine: PgEngine = engine_finder_with(&settings)?;
     // Ends its own session when the transaction is committed.
     sqlx::raw_sql(
@@ -402,10 +401,10 @@ async fn read_only_is_the_servers_word() -> anyhow::Result<()> {
     let options = TransactionOptions::new().read_only();
     macro_rules! refused {
         ($database:ty, $refusal:expr) => {
-            if let Some(case_database) = CaseDatabase::of::<$database>("read_only").await? {
+            if let Some(ground) = Ground::of::<$database>("read_only").await? {
                 let settings = Settings::new()
                     .engine(stringify!($database))
-                    .url(case_database.url());
+                    .url(ground.url());
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 let ended = engine
                     .transaction_with(options, |transaction| {

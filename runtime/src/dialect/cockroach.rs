@@ -1,13 +1,12 @@
 //! CockroachDB, which speaks the protocol of Postgres and is another database behind it.
 
-use super::postgres_protocol::{ENDS_TRANSACTION, begin, diagnose, knows_parameter};
-use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, Session};
+use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, POSTGRES, Session};
 
 pub(crate) static COCKROACH: Dialect = Dialect {
     name: "CockroachDB",
     feature: "postgres",
     schemes: &["cockroachdb", "cockroach"],
-    knows_parameter,
+    knows_parameter: |name| (POSTGRES.knows_parameter)(name),
     session: Some(Session {
         // A schema change inside a transaction is to be part of it, and not to commit what comes before it:
         // <https://www.cockroachlabs.com/docs/stable/session-variables>.
@@ -32,12 +31,12 @@ pub(crate) static COCKROACH: Dialect = Dialect {
             "the node is draining",
             "wait for it, or name the other nodes in the url: cockroachdb://node1:26257,node2:26257/database",
         )),
-        _ => diagnose(code, message),
+        _ => (POSTGRES.diagnose)(code, message),
     },
     // <https://www.cockroachlabs.com/docs/stable/begin-transaction>
     begin: |options| match options {
         options if options.deferrable => Err("DEFERRABLE"),
-        options => Ok(begin(options)),
+        options => (POSTGRES.begin)(options),
     },
     begin_commits: false,
     // <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference>: every one of them is a 40001.
@@ -51,7 +50,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         commit: "SELECT 1; COMMIT",
     }),
     lost: |code, _| code == Some("25P01"),
-    ends_transaction: ENDS_TRANSACTION,
+    ends_transaction: POSTGRES.ends_transaction,
     outcome_unknown: |code, _| code == Some("40003"),
     in_memory: |_| false,
     closes_in_turn: false,

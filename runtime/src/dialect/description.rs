@@ -98,8 +98,8 @@ pub(crate) enum Greeted {
         since: Option<Arc<str>>,
         version: Option<String>,
     },
-    /// The URL says one database, and another answers that speaks its protocol.
-    Speaks(&'static Dialect),
+    /// The URL says one database, and another answers that speaks its protocol: the one of this name.
+    Speaks(&'static str),
 }
 
 /// What keeps two programs from running migrations at the same time.

@@ -6,7 +6,6 @@ mod description;
 mod diagnosis;
 mod mysql;
 mod postgres;
-mod postgres_protocol;
 mod schemes;
 mod sql;
 mod sqlite;
@@ -20,7 +19,7 @@ pub(crate) use self::mysql::MYSQL;
 pub(crate) use self::postgres::POSTGRES;
 #[cfg(feature = "web")]
 pub(crate) use self::schemes::is_conflict;
-pub(crate) use self::schemes::{SchemeError, dialect_of};
+pub(crate) use self::schemes::{SchemeError, dialect_named, dialect_of};
 pub(crate) use self::sql::Controls;
 #[cfg(feature = "postgres")]
 pub(crate) use self::sql::{first_words, is_one_of};

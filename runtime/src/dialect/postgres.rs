@@ -1,13 +1,37 @@
-//! Postgres.
+//! Postgres, and what speaks its protocol as it does.
 
-use super::postgres_protocol::{ENDS_TRANSACTION, begin, diagnose, knows_parameter};
-use super::{COCKROACH, Dialect, Greeted, Mark, MigrationsLock, Session};
+use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, Session};
 
 pub(crate) static POSTGRES: Dialect = Dialect {
     name: "Postgres",
     feature: "postgres",
     schemes: &["postgres", "postgresql"],
-    knows_parameter,
+    // <https://docs.rs/sqlx/0.9/sqlx/postgres/struct.PgConnectOptions.html#parameters>, and the other spellings that the
+    // driver takes.
+    knows_parameter: |name| {
+        name.starts_with("options[")
+            || matches!(
+                name,
+                "sslmode"
+                    | "ssl-mode"
+                    | "sslrootcert"
+                    | "ssl-root-cert"
+                    | "ssl-ca"
+                    | "sslcert"
+                    | "ssl-cert"
+                    | "sslkey"
+                    | "ssl-key"
+                    | "statement-cache-capacity"
+                    | "host"
+                    | "hostaddr"
+                    | "port"
+                    | "dbname"
+                    | "user"
+                    | "password"
+                    | "application_name"
+                    | "options"
+            )
+    },
     session: Some(Session {
         // Its id, the server's time, the version, and no more. Besides, where the server can notice that its client is gone
         // while a statement runs or waits for a lock, and nobody has said how often to look, it looks every two seconds:
@@ -22,7 +46,9 @@ pub(crate) static POSTGRES: Dialect = Dialect {
             let id = words.next().unwrap_or_default().into();
             let since = words.next().map(Into::into);
             match words.next() {
-                Some(version) if version.starts_with(COCKROACH.name) => Greeted::Speaks(&COCKROACH),
+                Some(version) if version.starts_with("CockroachDB") => {
+                    Greeted::Speaks("CockroachDB")
+                }
                 version => Greeted::Id {
                     id,
                     since,
@@ -59,8 +85,46 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     pooler_sign: Some(
         "SELECT count(*) FROM pg_settings WHERE name = 'client_encoding' AND source <> 'client'",
     ),
-    diagnose,
-    begin: |options| Ok(begin(options)),
+    // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+    diagnose: |code, _| {
+        Some(match code? {
+            "57P01" | "57P03" => Diagnosis::retry(
+                "the server is starting up or shutting down",
+                "wait for the server",
+            ),
+            "53300" => Diagnosis::retry(
+                "the server has too many clients",
+                "lower max_size, raise the server's max_connections, or put a pooler in front",
+            ),
+            "28P01" | "28000" => Diagnosis::fatal(
+                "the server rejected the user or the password",
+                "correct user and password of the url, or the server's pg_hba.conf",
+            ),
+            "3D000" => Diagnosis::fatal(
+                "the database does not exist",
+                "create the database, or correct its name in the url",
+            ),
+            "42501" => Diagnosis::fatal(
+                "the user may not connect",
+                "grant CONNECT on the database to the user",
+            ),
+            _ => return None,
+        })
+    },
+    // <https://www.postgresql.org/docs/current/sql-begin.html>
+    begin: |options| {
+        let level = options
+            .isolation
+            .map(|level| format!(" ISOLATION LEVEL {level}"));
+        let mode = if options.read_only { " READ ONLY" } else { "" };
+        let defer = if options.deferrable {
+            " DEFERRABLE"
+        } else {
+            ""
+        };
+        let asked = format!("{}{mode}{defer}", level.unwrap_or_default());
+        Ok((!asked.is_empty()).then(|| format!("BEGIN{asked}")))
+    },
     begin_commits: false,
     // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>
     conflict: |code, _| matches!(code, Some("40001" | "40P01")),
@@ -77,7 +141,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END; COMMIT",
     }),
     lost: |code, message| code == Some("42704") && message.contains("poolhouse.lost_transaction"),
-    ends_transaction: ENDS_TRANSACTION,
+    ends_transaction: &["COMMIT", "END", "ROLLBACK", "ABORT"],
     outcome_unknown: |code, _| matches!(code, Some("08007" | "40003")),
     in_memory: |_| false,
     closes_in_turn: false,

@@ -1,10 +1,12 @@
-//! Checks of poolhouse's own source, which its tests run: which file uses which, which words are written, what is public.
+//! Checks of poolhouse's own source, which its tests run: which file uses which, which words are written, which names are
+//! given, what is public.
 //!
 //! The checks read the source with `syn` and compile none of it. What a macro expands to is not seen; its arguments are.
 
 pub mod api;
 pub mod imports;
 pub mod layers;
+pub mod names;
 pub mod source;
 pub mod words;
 

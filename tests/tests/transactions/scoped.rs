@@ -9,7 +9,7 @@ use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
 use poolhouse::{
     Engine, MySqlEngine, PgEngine, Settings, SqliteEngine, TransactionError, engine_finder_with,
 };
-use poolhouse_tests::{CaseDatabase, Heard};
+use poolhouse_tests::{Ground, Heard};
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
 use tokio::sync::{Barrier, oneshot};
 
@@ -25,26 +25,23 @@ macro_rules! on {
         mod $module {
             use super::*;
 
-            async fn begin(name: &str) -> anyhow::Result<Option<(CaseDatabase, $engine)>> {
-                let Some(case_database) = CaseDatabase::of::<$database>("scoped").await? else {
+            async fn begin(name: &str) -> anyhow::Result<Option<(Ground, $engine)>> {
+                let Some(ground) = Ground::of::<$database>("scoped").await? else {
                     return Ok(None);
                 };
-                let engine = engine_on(&case_database, name).await?;
+                let engine = engine_on(&ground, name).await?;
                 sqlx::raw_sql(
                     "CREATE TABLE entry (id INTEGER PRIMARY KEY, value INTEGER NOT NULL)",
                 )
                 .execute(&engine)
                 .await?;
-                Ok(Some((case_database, engine)))
+                Ok(Some((ground, engine)))
             }
 
-            async fn engine_on(
-                case_database: &CaseDatabase,
-                name: &str,
-            ) -> anyhow::Result<$engine> {
+            async fn engine_on(ground: &Ground, name: &str) -> anyhow::Result<$engine> {
                 let settings = Settings::new()
                     .engine(name)
-                    .url(case_database.url())
+                    .url(ground.url())
                     .close_timeout("100ms");
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 engine.start_connection_pool().await?;
@@ -71,13 +68,13 @@ macro_rules! on {
                 db: &$engine,
                 id: i32,
             ) -> (BoxFuture<'static, sqlx::Result<()>>, oneshot::Receiver<()>) {
-                let (started, added) = oneshot::channel();
-                let mut started = Some(started);
+                let (told, added) = oneshot::channel();
+                let mut told = Some(told);
                 let work = db.scoped_transaction(move |transaction| {
-                    let started = started.take();
+                    let told = told.take();
                     Box::pin(async move {
                         insert(id).execute(transaction).await?;
-                        started.map(|started| started.send(()));
+                        told.map(|told| told.send(()));
                         std::future::pending().await
                     })
                 });
@@ -92,7 +89,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn what_joins_shares_the_fate_of_the_whole() -> anyhow::Result<()> {
-                let Some((_case_database, db)) = begin("fate").await? else {
+                let Some((_ground, db)) = begin("fate").await? else {
                     return Ok(());
                 };
                 for (well, expected) in [(false, vec![]), (true, vec![1, 2, 3, 4])] {
@@ -135,7 +132,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn what_fails_inside_is_undone_alone() -> anyhow::Result<()> {
-                let Some((_case_database, db)) = begin("alone").await? else {
+                let Some((_ground, db)) = begin("alone").await? else {
                     return Ok(());
                 };
                 db.scoped_transaction(|transaction| {
@@ -181,7 +178,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn two_at_once_is_an_error_and_not_a_wait() -> anyhow::Result<()> {
-                let Some((_case_database, db)) = begin("at_once").await? else {
+                let Some((_ground, db)) = begin("at_once").await? else {
                     return Ok(());
                 };
                 db.transaction(|transaction| {
@@ -222,7 +219,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn what_is_forgotten_is_never_committed() -> anyhow::Result<()> {
-                let Some((_case_database, db)) = begin("forgotten").await? else {
+                let Some((_ground, db)) = begin("forgotten").await? else {
                     return Ok(());
                 };
                 let ended = db
@@ -251,7 +248,7 @@ macro_rules! on {
             #[tokio::test]
             async fn a_forgotten_one_of_the_driver_does_not_swallow_the_commit()
             -> anyhow::Result<()> {
-                let Some((_case_database, db)) = begin("swallowed").await? else {
+                let Some((_ground, db)) = begin("swallowed").await? else {
                     return Ok(());
                 };
                 let mut transaction = db.begin().await?;
@@ -267,10 +264,10 @@ macro_rules! on {
 
             #[tokio::test]
             async fn other_tasks_and_other_engines_do_not_join() -> anyhow::Result<()> {
-                let Some((case_database, db)) = begin("first").await? else {
+                let Some((ground, db)) = begin("first").await? else {
                     return Ok(());
                 };
-                let other = engine_on(&case_database, "second").await?;
+                let other = engine_on(&ground, "second").await?;
                 add(&db, 1).await?;
                 db.transaction(|transaction| {
                     let (db, other) = (db.clone(), other.clone());
@@ -312,7 +309,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn the_log_says_what_goes_beside() -> anyhow::Result<()> {
-                let Some((_case_database, db)) = begin("beside").await? else {
+                let Some((_ground, db)) = begin("beside").await? else {
                     return Ok(());
                 };
                 let heard = Heard::here();
@@ -363,12 +360,10 @@ macro_rules! conflicts_on {
                 .await
             }
 
-            let Some(case_database) = CaseDatabase::of::<$database>("scoped").await? else {
+            let Some(ground) = Ground::of::<$database>("scoped").await? else {
                 return Ok(());
             };
-            let settings = Settings::new()
-                .engine(stringify!($name))
-                .url(case_database.url());
+            let settings = Settings::new().engine(stringify!($name)).url(ground.url());
             let db: $engine = engine_finder_with(&settings)?;
             db.start_connection_pool().await?;
             sqlx::raw_sql(
@@ -438,10 +433,10 @@ conflicts_on!(
 /// Two readers that want to write: the second one's snapshot is outdated by then.
 #[tokio::test]
 async fn a_conflict_inside_reruns_the_whole_on_sqlite() -> anyhow::Result<()> {
-    let Some(case_database) = CaseDatabase::of::<Sqlite>("scoped").await? else {
+    let Some(ground) = Ground::of::<Sqlite>("scoped").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("snapshot").url(case_database.url());
+    let settings = Settings::new().engine("snapshot").url(ground.url());
     let db: SqliteEngine = engine_finder_with(&settings)?;
     db.start_connection_pool().await?;
     sqlx::raw_sql("CREATE TABLE entry (id INTEGER PRIMARY KEY)")

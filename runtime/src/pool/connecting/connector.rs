@@ -21,7 +21,7 @@ use super::hosts::{Hosts, SessionId};
 use super::terminations::{Terminations, within};
 use crate::backend::{Backend, OptionsOf};
 use crate::background;
-use crate::dialect::{Dialect, Greeted, STILL_HELD, diagnosed, dialect_of, message};
+use crate::dialect::{Dialect, Greeted, STILL_HELD, diagnosed, dialect_named, dialect_of, message};
 use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
 
@@ -380,8 +380,10 @@ impl<DB: Backend> Connector<DB> {
                     }
                     return Ok(Some(SessionId { id, since, host }));
                 }
-                Greeted::Speaks(other) => {
-                    let _ = self.spoken.set(other);
+                Greeted::Speaks(name) => {
+                    if let Some(other) = dialect_named(name) {
+                        let _ = self.spoken.set(other);
+                    }
                 }
             }
         }

@@ -12,7 +12,9 @@ mod sqlite;
 mod transaction;
 
 pub(crate) use self::cockroach::COCKROACH;
-pub(crate) use self::description::{Dialect, Greeted, Mark, MigrationsLock, STILL_HELD, Session};
+pub(crate) use self::description::{
+    Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, Session,
+};
 pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
@@ -25,4 +27,5 @@ pub(crate) use self::sql::Controls;
 pub(crate) use self::sql::{first_words, is_one_of};
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::SQLITE;
-pub use self::transaction::{IsolationLevel, TransactionOptions};
+pub(crate) use self::transaction::Characteristics;
+pub use self::transaction::IsolationLevel;

@@ -94,7 +94,7 @@ async fn all_slots<S: Subject>(
     let checkouts = try_join_all((0..max_size).map(|_| pool.acquire()));
     let mut checkouts = bounded("all places", checkouts).await??;
     for checkout in &mut checkouts {
-        S::Db::run(checkout, "SELECT 1").await?;
+        S::Db::run(checkout.as_mut(), "SELECT 1").await?;
     }
     let sessions = case_database.sessions().await?;
     ensure!(sessions == Some(max_size), "{sessions:?} sessions");

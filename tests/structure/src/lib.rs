@@ -6,7 +6,6 @@
 pub mod api;
 pub mod imports;
 pub mod layers;
-pub mod names;
 pub mod source;
 pub mod words;
 

@@ -8,20 +8,20 @@ use poolhouse::{
     Engine, IsolationLevel, Settings, Transaction, TransactionError, TransactionOptions,
     engine_finder_with,
 };
-use poolhouse_tests::{Ground, Heard, Sql};
+use poolhouse_tests::{CaseDatabase, Heard, Sql};
 use sqlx::{MySql, PgConnection, Postgres, Sqlite};
 
 const TABLE: &str = "CREATE TABLE entry (id INTEGER PRIMARY KEY)";
 
-async fn begin<DB: Sql>(name: &str) -> anyhow::Result<Option<(Ground, Engine<DB>)>> {
-    let Some(ground) = Ground::of::<DB>(name).await? else {
+async fn begin<DB: Sql>(name: &str) -> anyhow::Result<Option<(CaseDatabase, Engine<DB>)>> {
+    let Some(case_database) = CaseDatabase::of::<DB>(name).await? else {
         return Ok(None);
     };
-    let settings = Settings::new().engine(name).url(ground.url());
+    let settings = Settings::new().engine(name).url(case_database.url());
     let engine: Engine<DB> = engine_finder_with(&settings)?;
     engine.start_connection_pool().await?;
-    ground.run::<DB>(TABLE).await?;
-    Ok(Some((ground, engine)))
+    case_database.run::<DB>(TABLE).await?;
+    Ok(Some((case_database, engine)))
 }
 
 /// What the transaction itself said.
@@ -43,7 +43,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn at_its_timeout_it_is_rolled_back() -> anyhow::Result<()> {
-                let Some((ground, engine)) = begin::<$database>("timeout").await? else {
+                let Some((case_database, engine)) = begin::<$database>("timeout").await? else {
                     return Ok(());
                 };
                 let options = TransactionOptions::new().timeout(Duration::from_millis(200));
@@ -93,7 +93,7 @@ macro_rules! on {
                     .await?;
                 engine.close_connection_pool().await;
                 ensure!(
-                    ground
+                    case_database
                         .answer::<$database>("SELECT count(*) + 10 * min(id) FROM entry")
                         .await?
                         == 22
@@ -103,7 +103,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn it_must_stand_to_the_one_around_it_as_it_says() -> anyhow::Result<()> {
-                let Some((ground, engine)) = begin::<$database>("stands").await? else {
+                let Some((case_database, engine)) = begin::<$database>("stands").await? else {
                     return Ok(());
                 };
                 let (mandatory, durable) = (
@@ -149,7 +149,7 @@ macro_rules! on {
                     .await?;
                 engine.close_connection_pool().await;
                 ensure!(
-                    ground
+                    case_database
                         .answer::<$database>("SELECT count(*) FROM entry")
                         .await?
                         == 1
@@ -164,7 +164,7 @@ macro_rules! on {
                     ReadCommitted, ReadUncommitted, RepeatableRead, Serializable,
                 };
 
-                let Some((_ground, engine)) = begin::<$database>("levels").await? else {
+                let Some((_case_database, engine)) = begin::<$database>("levels").await? else {
                     return Ok(());
                 };
                 let with = |level: Option<IsolationLevel>| {
@@ -219,7 +219,7 @@ macro_rules! on {
             #[tokio::test]
             async fn a_second_connection_inside_of_a_transaction_is_a_warning_once()
             -> anyhow::Result<()> {
-                let Some((_ground, engine)) = begin::<$database>("second").await? else {
+                let Some((_case_database, engine)) = begin::<$database>("second").await? else {
                     return Ok(());
                 };
                 let heard = Heard::here();
@@ -246,7 +246,7 @@ macro_rules! on {
                     #[error(transparent)]
                     Database(#[from] sqlx::Error),
                 }
-                let Some((ground, engine)) = begin::<$database>("choice").await? else {
+                let Some((case_database, engine)) = begin::<$database>("choice").await? else {
                     return Ok(());
                 };
                 let runs = AtomicUsize::new(0);
@@ -277,7 +277,7 @@ macro_rules! on {
                 );
                 engine.close_connection_pool().await;
                 ensure!(
-                    ground
+                    case_database
                         .answer::<$database>("SELECT count(*) FROM entry")
                         .await?
                         == 1
@@ -321,7 +321,7 @@ async fn a_conflict_of_the_drivers_connection_is_found_in_the_error() -> anyhow:
     #[error("application")]
     struct AppError(#[from] sqlx::Error);
 
-    let Some((_ground, engine)) = begin::<Postgres>("driver").await? else {
+    let Some((_case_database, engine)) = begin::<Postgres>("driver").await? else {
         return Ok(());
     };
     let runs = AtomicUsize::new(0);
@@ -358,7 +358,7 @@ async fn a_conflict_of_the_drivers_connection_is_found_in_the_error() -> anyhow:
 /// The server has the limit too, so that its statement ends when this program is gone; a lower one of the session stays.
 #[tokio::test]
 async fn postgres_is_told_the_timeout() -> anyhow::Result<()> {
-    let Some((_ground, engine)) = begin::<Postgres>("told").await? else {
+    let Some((_case_database, engine)) = begin::<Postgres>("told").await? else {
         return Ok(());
     };
     let limit = async |timeout: Duration, session: &'static str| {
@@ -400,7 +400,7 @@ async fn tenant(tx: &mut Transaction<Postgres>) -> sqlx::Result<String> {
 
 #[tokio::test]
 async fn a_setting_is_the_transactions_alone() -> anyhow::Result<()> {
-    let Some((_ground, engine)) = begin::<Postgres>("tenant").await? else {
+    let Some((_case_database, engine)) = begin::<Postgres>("tenant").await? else {
         return Ok(());
     };
     engine.resize(std::num::NonZeroU32::MIN)?;
@@ -455,7 +455,7 @@ async fn a_setting_is_the_transactions_alone() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_setting_that_cannot_be_is_an_error_that_names_it() -> anyhow::Result<()> {
-    let Some((ground, engine)) = begin::<Postgres>("refused").await? else {
+    let Some((case_database, engine)) = begin::<Postgres>("refused").await? else {
         return Ok(());
     };
     let secret = "s3cret-value";
@@ -502,12 +502,12 @@ async fn a_setting_that_cannot_be_is_an_error_that_names_it() -> anyhow::Result<
     ensure!(engine.health().await.is_ok());
     engine.close_connection_pool().await;
     ensure!(
-        ground
+        case_database
             .answer::<Postgres>("SELECT count(*) FROM entry")
             .await?
             == 0
     );
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
 #[tokio::test]
@@ -517,7 +517,7 @@ async fn without_such_settings_they_are_an_error() -> anyhow::Result<()> {
         for<'c> &'c mut Transaction<DB>: Send,
     {
         let name = format!("nosettings_{}", std::any::type_name::<DB>().len());
-        let Some((_ground, engine)) = begin::<DB>(&name).await? else {
+        let Some((_case_database, engine)) = begin::<DB>(&name).await? else {
             return Ok(());
         };
         let options = TransactionOptions::new().local("app.tenant", "7");

@@ -184,6 +184,16 @@ macro_rules! on {
                     transaction.commit().await
                 };
                 let statement = async || sqlx::query(one).execute(&engine).await.map(drop);
+                // sqlx's idiom, which is the session's and not the driver's connection.
+                let reborrowed = async || {
+                    let mut transaction = engine.begin().await?;
+                    sqlx::query(one).execute(&mut *transaction).await?;
+                    transaction.commit().await
+                };
+                let checkout = async || {
+                    let mut checkout = engine.acquire().await?;
+                    sqlx::query(one).execute(&mut *checkout).await.map(drop)
+                };
                 let rolled_back = async || {
                     let mut transaction = engine.begin().await?;
                     sqlx::query(one).execute(&mut transaction).await?;
@@ -192,7 +202,7 @@ macro_rules! on {
                 // The statement is prepared.
                 statement().await?;
                 let mut taken = Vec::new();
-                for step in 0..8 {
+                for step in 0..10 {
                     // The only connection is back, so its recovery is not counted.
                     engine.health().await?;
                     ender.send_before(usize::MAX, &[]);
@@ -200,11 +210,13 @@ macro_rules! on {
                         0 | 2 | 5 => by_closure().await?,
                         1 | 6 => by_hand().await?,
                         4 => rolled_back().await?,
+                        8 => checkout().await?,
+                        9 => reborrowed().await?,
                         _ => statement().await?,
                     }
                     taken.push(ender.commands());
                 }
-                ensure!(taken == [3, 3, 3, 1, 3, 3, 3, 1], "{taken:?}");
+                ensure!(taken == [3, 3, 3, 1, 3, 3, 3, 1, 1, 3], "{taken:?}");
                 engine.close_connection_pool().await;
                 Ok(())
             }

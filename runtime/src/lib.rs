@@ -39,6 +39,8 @@ pub use sqlx;
 pub use self::backend::Backend;
 pub use self::background::wait_closed;
 pub use self::dialect::IsolationLevel;
+#[cfg(feature = "postgres")]
+pub use self::engine::CopyIn;
 pub use self::engine::{
     Acquired, Engine, Health, OnConflict, Retry, RetryIf, Server, Transaction, TransactionOptions,
     TransactionParent, Work,

@@ -1,6 +1,8 @@
 //! The engine: one configured database, and its pool once started.
 
 mod close;
+#[cfg(feature = "postgres")]
+mod copy;
 mod erased;
 mod executor;
 mod handle;
@@ -20,6 +22,8 @@ mod start;
 mod statement_route;
 mod transaction;
 
+#[cfg(feature = "postgres")]
+pub use self::copy::CopyIn;
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub use self::handle::Engine;
 pub use self::health::Health;

@@ -357,8 +357,8 @@ async fn a_conflict_of_the_drivers_connection_is_found_in_the_error() -> anyhow:
 
 /// The server has the limit too, so that its statement ends when this program is gone; a lower one of the session stays.
 #[tokio::test]
-async fn postgres_is_told_the_timeout() -> anyhow::Result<()> {
-    let Some((_case_database, engine)) = begin::<Postgres>("told").await? else {
+async fn postgres_has_the_timeout_as_well() -> anyhow::Result<()> {
+    let Some((_case_database, engine)) = begin::<Postgres>("limit").await? else {
         return Ok(());
     };
     let limit = async |timeout: Duration, session: &'static str| {
@@ -377,15 +377,15 @@ async fn postgres_is_told_the_timeout() -> anyhow::Result<()> {
             .await
     };
     engine.resize(std::num::NonZeroU32::MIN)?;
-    let told = limit(Duration::from_secs(90), "SET statement_timeout = 0").await?;
-    ensure!((80_000..=90_000).contains(&told), "{told}");
-    let told = limit(Duration::from_secs(90), "SET statement_timeout = '2min'").await?;
-    ensure!((80_000..=90_000).contains(&told), "{told}");
+    let found = limit(Duration::from_secs(90), "SET statement_timeout = 0").await?;
+    ensure!((80_000..=90_000).contains(&found), "{found}");
+    let found = limit(Duration::from_secs(90), "SET statement_timeout = '2min'").await?;
+    ensure!((80_000..=90_000).contains(&found), "{found}");
     for (session, milliseconds) in [("1min", 60_000), ("1500ms", 1_500), ("2s", 2_000), ("3", 3)] {
         let sql: &'static str =
             Box::leak(format!("SET statement_timeout = '{session}'").into_boxed_str());
-        let told = limit(Duration::from_secs(90), sql).await?;
-        ensure!(told == milliseconds, "{session}: {told}");
+        let found = limit(Duration::from_secs(90), sql).await?;
+        ensure!(found == milliseconds, "{session}: {found}");
     }
     engine.close_connection_pool().await;
     Ok(())

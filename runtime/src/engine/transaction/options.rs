@@ -105,7 +105,8 @@ impl<R> TransactionOptions<R> {
 
     /// Sets a setting of the server's for this transaction, as `SET LOCAL` does, in the message that begins it: for row-level
     /// security, `local("app.tenant", tenant)` and a policy with `current_setting('app.tenant')`. Postgres and CockroachDB;
-    /// elsewhere an error. The value is never logged.
+    /// elsewhere an error. No error shows the value; the driver's log of statements (`log_queries`) may, so it is no place for a
+    /// secret.
     ///
     /// One that joins another gives the setting its former value back when it ends.
     pub fn local(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {

@@ -22,6 +22,7 @@ mod finder;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod lifecycle;
+mod logging;
 mod pool;
 mod settings;
 #[cfg(feature = "testing")]
@@ -38,12 +39,12 @@ pub use sqlx;
 pub use self::backend::Backend;
 pub use self::background::wait_closed;
 pub use self::dialect::{IsolationLevel, TransactionOptions};
-pub use self::engine::{Engine, Health, Server, Transaction};
+pub use self::engine::{Engine, Health, Readiness, Server, Transaction};
 pub use self::error::{
     AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,
     UsageError,
 };
-pub use self::finder::{engine_finder, engine_finder_with};
+pub use self::finder::{engine_finder, engine_finder_with, readiness};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
 pub use self::settings::{

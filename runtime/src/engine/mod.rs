@@ -9,6 +9,7 @@ mod kinds;
 mod nodes;
 mod phase;
 mod prepare;
+mod readiness;
 #[cfg(feature = "testing")]
 mod recorded;
 #[cfg(feature = "web")]
@@ -33,6 +34,8 @@ pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
 use self::nodes::{Configured, Nodes};
 use self::phase::{Phase, Started};
+pub(crate) use self::readiness::Draining;
+pub use self::readiness::Readiness;
 #[cfg(feature = "testing")]
 pub use self::recorded::Recorded;
 #[cfg(feature = "rocket")]
@@ -309,7 +312,7 @@ impl<DB: Backend> Engine<DB> {
             return Err(AcquireError::not_started(&connector.settings));
         }
         if !self.0.warned.swap(true, Relaxed) {
-            tracing::warn!(
+            crate::logging::warn!(
                 engine = %self.0.name,
                 "a query before start_connection_pool(): this and every other one opens a connection of its own"
             );

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::readiness::Draining;
 use super::{Base, Server};
 use crate::backend::Backend;
 use crate::background::{self, AtRuntimeEnd};
@@ -60,6 +61,8 @@ pub(super) struct Started<DB: Backend> {
     pub(super) at_end: Option<AtRuntimeEnd>,
     /// The start that it comes from.
     pub(super) start: Arc<Start>,
+    /// The runs that have started it, which may be asked to end.
+    pub(super) draining: Vec<Draining>,
 }
 
 impl<DB: Backend> Phase<DB> {

@@ -196,6 +196,13 @@ impl<DB: Backend> Clone for Engine<DB> {}
 
 impl<DB: Backend> Engine<DB> {
     #[track_caller]
+    pub fn begin(
+        &self,
+    ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    #[track_caller]
     pub fn health(
         &self,
     ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
@@ -252,10 +259,6 @@ impl<DB: Backend> Engine<DB> {
     pub fn acquire(
         &self,
     ) -> impl Future<Output = sqlx::Result<Checkout<DB>>> + Send + use<DB> {}
-    #[track_caller]
-    pub fn begin(
-        &self,
-    ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {}
     pub fn status(&self) -> Status {}
     pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {}
     pub fn evict(&self) {}

@@ -3,14 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
-use super::Engine;
-use super::phase::{Phase, Started};
+use super::handle::Engine;
+use super::phase::{Draining, Phase, Started};
 use crate::backend::Backend;
-
-/// Set when the run that has started an engine is asked to end. One `Arc` for each run, which tells them apart.
-pub(crate) type Draining = Arc<CancellationToken>;
 
 /// Whether a program should get requests, as far as its database is concerned. For readiness probes of load balancers and
 /// orchestrators.

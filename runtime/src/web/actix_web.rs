@@ -190,6 +190,7 @@ extractor! {
 /// ```
 ///
 /// `async |db: PgEngine| db.readiness()` is a handler for one engine.
+#[allow(clippy::needless_pass_by_value, reason = "it is what a handler takes")]
 pub fn readiness(request: HttpRequest) -> Ready<Readiness> {
     let home = request.extensions().get::<OfRequest>().map(|it| it.home);
     ready(finder::readiness_from(home))

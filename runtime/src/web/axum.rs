@@ -173,6 +173,7 @@ extractor! {
 /// ```
 ///
 /// `async |db: PgEngine| db.readiness()` is a handler for one engine.
+#[allow(clippy::needless_pass_by_value, reason = "it is what a handler takes")]
 pub fn readiness(
     request: axum_core::extract::Request,
 ) -> impl Future<Output = Readiness> + Send + 'static {

@@ -43,13 +43,11 @@ Serves bands and their concerts on http://localhost:PORT, from the database of D
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().init();
-    match port()? {
-        Some(port) => serve(port).await,
-        None => {
-            println!("{USAGE}");
-            Ok(())
-        }
+    if let Some(port) = port()? {
+        return serve(port).await;
     }
+    println!("{USAGE}");
+    Ok(())
 }
 
 /// The port of the arguments, of the environment or 8000; `None` when help is asked for.
@@ -174,11 +172,11 @@ async fn page(State(db): State<AnyEngine>) -> Result<Html<String>, ApiError> {
     )
     .fetch_all(&db)
     .await?;
-    let mut rows = String::new();
-    for (name, founded, concerts) in &bands {
+    let rows = bands.iter().map(|(name, founded, concerts)| {
         let name = escaped(name);
-        rows += &format!("<tr><td>{name}</td><td>{founded}</td><td>{concerts}</td></tr>");
-    }
+        format!("<tr><td>{name}</td><td>{founded}</td><td>{concerts}</td></tr>")
+    });
+    let mut rows = rows.collect::<String>();
     if bands.is_empty() {
         rows += "<tr><td colspan=3>None yet: add one with POST /bands.</td></tr>";
     }

@@ -23,6 +23,7 @@ async fn act(
 }
 
 #[handler]
+#[allow(clippy::needless_pass_by_value, reason = "poem passes it by value")]
 fn ready(db: Data<&PgEngine>) -> Response {
     let readiness = db.readiness();
     let status = StatusCode::from_u16(readiness.status());

@@ -22,6 +22,7 @@ mod finder;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod lifecycle;
+mod lock;
 mod logging;
 mod pool;
 mod settings;
@@ -38,15 +39,18 @@ pub use sqlx;
 
 pub use self::backend::Backend;
 pub use self::background::wait_closed;
-pub use self::dialect::{IsolationLevel, TransactionOptions};
-pub use self::engine::{Engine, Health, Readiness, Server, Transaction};
+pub use self::dialect::IsolationLevel;
+pub use self::engine::{
+    Engine, Health, OnConflict, Readiness, Retry, RetryIf, Server, Transaction, TransactionOptions,
+    TransactionParent, Work,
+};
 pub use self::error::{
     AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,
     UsageError,
 };
 pub use self::finder::{engine_finder, engine_finder_with, readiness};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
-pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
+pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Session, Status};
 pub use self::settings::{
     DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, RuntimeFlavor,
     Settings, SettingsError,
@@ -101,6 +105,9 @@ macro_rules! __test_function {
 /// What `#[with_pool]` expands to. Not for other use: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::engine::{
+        Argument, Conflicts, IsTransaction, assert_argument, transactional, transactional_once,
+    };
     pub use crate::lifecycle::{
         Attribute, Parameters, Plan, Request, RunningEngines, parameter, parameter_with,
     };

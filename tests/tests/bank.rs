@@ -94,9 +94,7 @@ macro_rules! bank {
                 let amount = fastrand::i64(1..10);
                 let options = TransactionOptions::new().isolation(IsolationLevel::Serializable);
                 engine
-                    .transaction_with(options, |transaction| {
-                        tries.fetch_add(1, Relaxed);
-                        Box::pin(async move {
+                    .transaction_with(options, async |transaction| { tries.fetch_add(1, Relaxed);
                             let read = format!("SELECT balance FROM account WHERE id = {source}");
                             let balance: i64 = sqlx::query_scalar(AssertSqlSafe(read))
                                 .fetch_one(&mut *transaction)
@@ -107,11 +105,7 @@ macro_rules! bank {
                                 format!("UPDATE account SET balance = balance + {amount} WHERE id = {target}"),
                                 format!("INSERT INTO ledger VALUES ({id}, {source}, {target}, {amount})"),
                             ] {
-                                sqlx::query(AssertSqlSafe(write)).execute(&mut *transaction).await?;
-                            }
-                            Ok(())
-                        })
-                    })
+                                sqlx::query(AssertSqlSafe(write)).execute(&mut *transaction).await?; } Ok(()) })
                     .await
             }
 

@@ -1,33 +1,32 @@
 //! Faults, on the stand-in.
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use poolhouse::{PgEngine, TransactionError, TransactionOptions, engine_finder_with};
 use poolhouse_tests::eventually;
 
-use super::{Place, add, count, started};
+use super::{Fixture, add, count, started};
 
 #[tokio::test]
 async fn conflicts_at_statements_and_at_commits_are_run_again() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let engine = started(&place.settings()).await?;
-    let mut attempts = 0;
-    place.double.conflict_at_statements(2);
-    add(&engine, 1, &mut attempts).await?;
-    ensure!(attempts == 3, "{attempts}");
-    place.double.conflict_at_commits(2);
-    add(&engine, 2, &mut attempts).await?;
-    ensure!(attempts == 6, "{attempts}");
-    ensure!(count(&engine).await? == 2 && place.double.conflicted() == 4);
+    let engine = started(&fixture.settings()).await?;
+    let attempts = AtomicU32::new(0);
+    fixture.double.conflict_at_statements(2);
+    add(&engine, 1, &attempts).await?;
+    ensure!(attempts.load(Relaxed) == 3, "{attempts:?}");
+    fixture.double.conflict_at_commits(2);
+    add(&engine, 2, &attempts).await?;
+    ensure!(attempts.load(Relaxed) == 6, "{attempts:?}");
+    ensure!(count(&engine).await? == 2 && fixture.double.conflicted() == 4);
     // And not for ever.
-    place.double.conflict_at_commits(usize::MAX);
+    fixture.double.conflict_at_commits(usize::MAX);
     let options = TransactionOptions::new().retries(1);
-    let ran_out: sqlx::Result<()> = engine
-        .transaction_with(options, |_| Box::pin(async { Ok(()) }))
-        .await;
+    let ran_out: sqlx::Result<()> = engine.transaction_with(options, async |_| Ok(())).await;
     let error = ran_out.err().context("it cannot commit")?;
     ensure!(
         matches!(
@@ -41,14 +40,14 @@ async fn conflicts_at_statements_and_at_commits_are_run_again() -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn an_ambiguous_commit_is_told_and_not_run_again() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+async fn an_ambiguous_commit_is_reported_and_not_run_again() -> anyhow::Result<()> {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let engine = started(&place.settings()).await?;
-    let mut attempts = 0;
-    place.double.ambiguous_commits(1);
-    let error = add(&engine, 1, &mut attempts)
+    let engine = started(&fixture.settings()).await?;
+    let attempts = AtomicU32::new(0);
+    fixture.double.ambiguous_commits(1);
+    let error = add(&engine, 1, &attempts)
         .await
         .err()
         .context("nobody knows")?;
@@ -61,21 +60,24 @@ async fn an_ambiguous_commit_is_told_and_not_run_again() -> anyhow::Result<()> {
     );
     ensure!(error.to_string().contains("result is ambiguous"), "{error}");
     // It was written once, and the pool goes on.
-    ensure!(attempts == 1 && count(&engine).await? == 1);
+    ensure!(attempts.load(Relaxed) == 1 && count(&engine).await? == 1);
     engine.close_connection_pool().await;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_pool_outlives_the_drain_of_its_node() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let engine = started(&place.settings()).await?;
-    place.double.drain().await?;
-    place.database.no_session_left().await?;
-    let url = place.double.url().replace("postgres://", "cockroachdb://");
-    let settings = place
+    let engine = started(&fixture.settings()).await?;
+    fixture.double.drain().await?;
+    fixture.database.no_session_left().await?;
+    let url = fixture
+        .double
+        .url()
+        .replace("postgres://", "cockroachdb://");
+    let settings = fixture
         .settings()
         .url(url)
         .engine("cockroach_late")
@@ -90,7 +92,7 @@ async fn a_pool_outlives_the_drain_of_its_node() -> anyhow::Result<()> {
         refused.to_string().contains("the node is draining"),
         "{refused}"
     );
-    place.double.undrain();
+    fixture.double.undrain();
     // Connections that ended meanwhile are noticed at the latest by the statement that meets them.
     eventually("the pool has new connections", async || {
         count(&engine).await?;
@@ -104,11 +106,11 @@ async fn a_pool_outlives_the_drain_of_its_node() -> anyhow::Result<()> {
 
 /// Behind `postgres://` it is noticed too late for that.
 #[tokio::test]
-async fn tests_are_told_to_name_it() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+async fn tests_are_asked_to_name_it() -> anyhow::Result<()> {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let settings = place.settings().engine("cockroach_tests");
+    let settings = fixture.settings().engine("cockroach_tests");
     let engine: PgEngine = engine_finder_with(&settings)?;
     let error = poolhouse::testing::test_databases(&engine)
         .await

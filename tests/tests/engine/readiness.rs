@@ -3,20 +3,20 @@
 use anyhow::ensure;
 use poolhouse::Readiness::{Closed, Ready, Saturated, Starting, Unreachable};
 use poolhouse::{Engine, Settings, engine_finder_with};
-use poolhouse_tests::{Ground, Proxy, Sql, eventually};
+use poolhouse_tests::{CaseDatabase, Proxy, Sql, eventually};
 
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     readiness_follows_the_pool: phases, on (postgres, mariadb, sqlite);
     readiness_follows_the_server: server, on (postgres, mariadb);
     readiness_of_all_is_the_worst_of_those_that_are_started: all, on (sqlite);
 }
 
-async fn phases<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn phases<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
     let settings = Settings::new()
         .engine("phases")
-        .url(ground.url())
+        .url(database.url())
         .max_size(1);
     let engine: Engine<DB> = engine_finder_with(&settings)?;
     ensure!(engine.readiness() == Starting);
@@ -46,9 +46,9 @@ async fn phases<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn server<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let proxy = Proxy::before(ground.database()?.address()?)?;
-    let url = ground.database()?.url_through(proxy.address());
+async fn server<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
+    let proxy = Proxy::before(database.database()?.address()?)?;
+    let url = database.database()?.url_through(proxy.address());
     let settings = Settings::new()
         .engine("server")
         .url(url)
@@ -71,8 +71,8 @@ async fn server<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn all<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let settings = |name: &str| Settings::new().engine(name).url(ground.url()).max_size(1);
+async fn all<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = |name: &str| Settings::new().engine(name).url(database.url()).max_size(1);
     ensure!(poolhouse::readiness() == Starting);
     let one: Engine<DB> = engine_finder_with(&settings("one"))?;
     let other: Engine<DB> = engine_finder_with(&settings("other"))?;

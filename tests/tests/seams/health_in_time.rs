@@ -10,15 +10,15 @@ use std::time::Duration;
 use anyhow::ensure;
 use poolhouse::Engine;
 use poolhouse_tests::{
-    Ground, Options, Sql, Subject,
+    CaseDatabase, Options, Sql, Subject,
     subject::{OnSqlx, Own},
 };
 use tokio::time::Instant;
 
 use super::{settings, started, through_proxy};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     case_09_health_in_time_while_checkouts_are_held: held, on (postgres, mariadb, sqlite);
     case_21_health_in_time_while_a_connection_returns_into_a_black_hole: returning, on (postgres, mariadb);
     case_21_health_in_time_while_an_idle_connection_is_in_a_black_hole: idle, on (postgres, mariadb);
@@ -46,8 +46,8 @@ async fn in_time<DB: Sql>(engine: &Engine<DB>) -> anyhow::Result<()> {
     anyhow::bail!("at least {fastest:?}")
 }
 
-async fn held<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings("held", ground.url()).max_size(1)).await?;
+async fn held<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings("held", database.url()).max_size(1)).await?;
     let held = engine.acquire().await?;
     in_time(&engine).await?;
     drop(held);
@@ -55,8 +55,8 @@ async fn held<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn returning<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn returning<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&database)?;
     let settings = settings("returning", &url)
         .max_size(1)
         .close_timeout("100ms");
@@ -71,8 +71,8 @@ async fn returning<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn idle<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn idle<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&database)?;
     let settings = settings("idle", &url)
         .max_size(1)
         .validate_after("0s")
@@ -87,8 +87,8 @@ async fn idle<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn unconnected<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn unconnected<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&database)?;
     let settings = settings("unconnected", &url)
         .lazy(true)
         .close_timeout("100ms");
@@ -101,8 +101,8 @@ async fn unconnected<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn on_sqlx<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&database)?;
     let pool = OnSqlx::<DB>::start(Options {
         max_size: 1,
         close_timeout: Duration::from_millis(100),

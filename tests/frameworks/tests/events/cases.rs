@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 
 use anyhow::{Context, ensure};
 use poolhouse_tests::program::Signal;
-use poolhouse_tests::{Ground, Kind, PrivateServer, Stop, eventually};
+use poolhouse_tests::{CaseDatabase, Kind, PrivateServer, Stop, eventually};
 use sqlx::Postgres;
 use tokio::task::JoinSet;
 
@@ -114,7 +114,7 @@ impl Load {
 
 /// Every request that has come to a handler was answered with 200 and is committed, and no other one is.
 async fn nothing_is_lost(
-    ground: &Ground,
+    database: &CaseDatabase,
     output: &str,
     answers: &BTreeMap<i32, Option<u16>>,
 ) -> anyhow::Result<()> {
@@ -128,7 +128,7 @@ async fn nothing_is_lost(
     }
     let good = answers.values().filter(|answer| **answer == Some(200));
     let good = i64::try_from(good.count())?;
-    let rows = ground
+    let rows = database
         .answer::<Postgres>("SELECT count(*) FROM entry")
         .await?;
     ensure!(
@@ -139,38 +139,38 @@ async fn nothing_is_lost(
     Ok(())
 }
 
-async fn ground() -> anyhow::Result<Option<Ground>> {
-    let ground = Ground::of::<Postgres>("events").await?;
-    if let Some(ground) = &ground {
-        table(ground).await?;
+async fn database() -> anyhow::Result<Option<CaseDatabase>> {
+    let database = CaseDatabase::of::<Postgres>("events").await?;
+    if let Some(database) = &database {
+        table(database).await?;
     }
-    Ok(ground)
+    Ok(database)
 }
 
 /// SIGTERM while 64 clients have slow requests open.
 async fn sigterm_under_load(framework: Framework) -> anyhow::Result<()> {
-    let Some(ground) = ground().await? else {
+    let Some(database) = database().await? else {
         return Ok(());
     };
     let variables = [("POOLHOUSE_MAX_SIZE", "32")];
-    let service = Service::start(framework, &ground.url(), &variables).await?;
+    let service = Service::start(framework, &database.url(), &variables).await?;
     let load = Load::of(&service);
     load.is_on().await?;
     let ended = service.end().await?;
-    nothing_is_lost(&ground, &ended.output, &load.end().await?).await?;
-    ground.closed_in_good_order().await
+    nothing_is_lost(&database, &ended.output, &load.end().await?).await?;
+    database.closed_in_good_order().await
 }
 
 /// During `drain_delay` every connection is taken and every request answered, while readiness says no.
 async fn drains(framework: Framework) -> anyhow::Result<()> {
-    let Some(ground) = ground().await? else {
+    let Some(database) = database().await? else {
         return Ok(());
     };
     let variables = [
         ("POOLHOUSE_MAX_SIZE", "32"),
         ("POOLHOUSE_DRAIN_DELAY", "3s"),
     ];
-    let mut service = Service::start(framework, &ground.url(), &variables).await?;
+    let mut service = Service::start(framework, &database.url(), &variables).await?;
     let ready = service.ask("ready", 0).await?;
     ensure!(
         ready.status == Some(200) && ready.body == "ready",
@@ -199,14 +199,14 @@ async fn drains(framework: Framework) -> anyhow::Result<()> {
     );
     let ended = service.running.end().await?;
     ensure!(ended.code() == Some(0), "{}", ended.everything());
-    nothing_is_lost(&ground, &ended.output, &load.end().await?).await?;
-    ground.closed_in_good_order().await
+    nothing_is_lost(&database, &ended.output, &load.end().await?).await?;
+    database.closed_in_good_order().await
 }
 
 /// A second signal ends a request that does not end.
 async fn second_signal(framework: Framework) -> anyhow::Result<()> {
     for delay in ["0s", "1h"] {
-        let Some(ground) = ground().await? else {
+        let Some(database) = database().await? else {
             return Ok(());
         };
         let variables = [
@@ -214,7 +214,7 @@ async fn second_signal(framework: Framework) -> anyhow::Result<()> {
             ("POOLHOUSE_CLOSE_TIMEOUT", "1h"),
             ("POOLHOUSE_DRAIN_DELAY", delay),
         ];
-        let mut service = Service::start(framework, &ground.url(), &variables).await?;
+        let mut service = Service::start(framework, &database.url(), &variables).await?;
         let sent = service.begin("wait", 1).await?;
         service.running.signal(Signal::SIGTERM)?;
         service
@@ -226,60 +226,60 @@ async fn second_signal(framework: Framework) -> anyhow::Result<()> {
         ensure!(ended.code() == Some(143), "{}", ended.everything());
         let answer = sent.answer().await?;
         ensure!(answer.status.is_none(), "{answer:?}");
-        ensure!(rows(&ground, 1).await? == 0);
-        ground.no_session_left().await?;
+        ensure!(rows(&database, 1).await? == 0);
+        database.no_session_left().await?;
     }
     Ok(())
 }
 
 /// A handler that panics: rolled back, and the service goes on.
 async fn panic(framework: Framework) -> anyhow::Result<()> {
-    let Some(ground) = ground().await? else {
+    let Some(database) = database().await? else {
         return Ok(());
     };
-    let service = Service::start(framework, &ground.url(), &[]).await?;
+    let service = Service::start(framework, &database.url(), &[]).await?;
     let answer = service.ask("panic", 1).await?;
     ensure!(answer.status == framework.panicked, "{answer:?}");
-    no_transaction(&ground).await?;
+    no_transaction(&database).await?;
     ensure!(service.ask("write", 2).await?.status == Some(200));
     service.end().await?;
-    ensure!(rows(&ground, 1).await? == 0 && rows(&ground, 2).await? == 1);
-    ground.closed_in_good_order().await
+    ensure!(rows(&database, 1).await? == 0 && rows(&database, 2).await? == 1);
+    database.closed_in_good_order().await
 }
 
 /// A client that hangs up in the middle of its transaction.
 async fn hangs_up(framework: Framework) -> anyhow::Result<()> {
-    let Some(ground) = ground().await? else {
+    let Some(database) = database().await? else {
         return Ok(());
     };
-    let mut service = Service::start(framework, &ground.url(), &[]).await?;
+    let mut service = Service::start(framework, &database.url(), &[]).await?;
     let sent = service.begin("wait", 1).await?;
     drop(sent);
     if !framework.drops_handlers {
         // It runs to its end, and is committed.
         ensure!(service.ask("release", 0).await?.status == Some(200));
     }
-    no_transaction(&ground).await?;
-    let written = rows(&ground, 1).await?;
+    no_transaction(&database).await?;
+    let written = rows(&database, 1).await?;
     ensure!(
         written == i64::from(!framework.drops_handlers),
         "{written} rows"
     );
     ensure!(service.ask("write", 2).await?.status == Some(200));
     service.end().await?;
-    ground.closed_in_good_order().await
+    database.closed_in_good_order().await
 }
 
 /// A pool that has nothing to give.
 async fn exhausted(framework: Framework) -> anyhow::Result<()> {
-    let Some(ground) = ground().await? else {
+    let Some(database) = database().await? else {
         return Ok(());
     };
     let variables = [
         ("POOLHOUSE_MAX_SIZE", "1"),
         ("POOLHOUSE_ACQUIRE_TIMEOUT", "100ms"),
     ];
-    let mut service = Service::start(framework, &ground.url(), &variables).await?;
+    let mut service = Service::start(framework, &database.url(), &variables).await?;
     let sent = service.begin("wait", 1).await?;
     let answer = service.ask("write", 2).await?;
     ensure!(answer.status == Some(503), "{answer:?}");
@@ -294,8 +294,8 @@ async fn exhausted(framework: Framework) -> anyhow::Result<()> {
     ensure!(sent.answer().await?.status == Some(200));
     ensure!(service.ask("write", 3).await?.status == Some(200));
     service.end().await?;
-    ensure!(rows(&ground, 1).await? == 1 && rows(&ground, 2).await? == 0);
-    ground.closed_in_good_order().await
+    ensure!(rows(&database, 1).await? == 1 && rows(&database, 2).await? == 0);
+    database.closed_in_good_order().await
 }
 
 /// A server that is killed and comes back.
@@ -306,10 +306,10 @@ async fn server_killed(framework: Framework) -> anyhow::Result<()> {
     // What is committed outlives a crash.
     let builder = builder.setting("synchronous_commit", "on");
     let mut server = builder.start().await?;
-    let ground = Ground::on(&server, "events").await?;
-    table(&ground).await?;
+    let database = CaseDatabase::on(&server, "events").await?;
+    table(&database).await?;
     let variables = [("POOLHOUSE_ACQUIRE_TIMEOUT", "2s")];
-    let mut service = Service::start(framework, &ground.url(), &variables).await?;
+    let mut service = Service::start(framework, &database.url(), &variables).await?;
     let sent = service.begin("wait", 1).await?;
     ensure!(service.ask("write", 2).await?.status == Some(200));
 
@@ -341,20 +341,20 @@ async fn server_killed(framework: Framework) -> anyhow::Result<()> {
     );
     service.end().await?;
     for (key, expected) in [(1, 0), (2, 1), (3, 0), (4, 1)] {
-        let rows = rows(&ground, key).await?;
+        let rows = rows(&database, key).await?;
         ensure!(rows == expected, "{rows} rows of {key}");
     }
-    ground.no_session_left().await
+    database.no_session_left().await
 }
 
 /// Without `Shutdown`, and with signals all the same: it is dropped, and says what to do.
 #[tokio::test]
 async fn a_dropped_body_says_why() -> anyhow::Result<()> {
-    let Some(ground) = ground().await? else {
+    let Some(database) = database().await? else {
         return Ok(());
     };
     let variables = [("POOLHOUSE_SIGNALS", "true")];
-    let mut service = Service::start(ROCKET, &ground.url(), &variables).await?;
+    let mut service = Service::start(ROCKET, &database.url(), &variables).await?;
     let _sent = service.begin("wait", 1).await?;
     service.running.signal(Signal::SIGTERM)?;
     let ended = service.running.end().await?;
@@ -366,7 +366,7 @@ async fn a_dropped_body_says_why() -> anyhow::Result<()> {
     ] {
         ensure!(ended.error.contains(words), "{}", ended.error);
     }
-    ground.no_session_left().await
+    database.no_session_left().await
 }
 
 /// Each event on each framework.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use poolhouse_tests::program::{Ended, Running, Signal};
-use poolhouse_tests::{Ground, Program, eventually};
+use poolhouse_tests::{CaseDatabase, Program, eventually};
 use sqlx::Postgres;
 
 use crate::client::{Answer, Client};
@@ -27,8 +27,8 @@ pub(crate) struct Service {
     pub(crate) address: SocketAddr,
 }
 
-pub(crate) async fn table(ground: &Ground) -> anyhow::Result<()> {
-    ground
+pub(crate) async fn table(database: &CaseDatabase) -> anyhow::Result<()> {
+    database
         .run::<Postgres>("CREATE TABLE entry (id INTEGER PRIMARY KEY)")
         .await
 }
@@ -89,16 +89,16 @@ impl Service {
 }
 
 /// Waits until the database has no open transaction.
-pub(crate) async fn no_transaction(ground: &Ground) -> anyhow::Result<()> {
+pub(crate) async fn no_transaction(database: &CaseDatabase) -> anyhow::Result<()> {
     eventually("no transaction is open", async || {
-        let open = ground.database()?.idle_in_transaction().await?;
+        let open = database.database()?.idle_in_transaction().await?;
         ensure!(open == 0, "{open} are open");
         Ok(())
     })
     .await
 }
 
-pub(crate) async fn rows(ground: &Ground, key: i32) -> anyhow::Result<i64> {
+pub(crate) async fn rows(database: &CaseDatabase, key: i32) -> anyhow::Result<i64> {
     let sql = format!("SELECT count(*) FROM entry WHERE id = {key}");
-    ground.answer::<Postgres>(&sql).await
+    database.answer::<Postgres>(&sql).await
 }

@@ -1,4 +1,4 @@
-//! A program under `#[with_pool]`, for tests of how programs end: `house <body>`.
+//! A program under `#[with_pool]`, for tests of how programs end: `attributed <body>`.
 //!
 //! `DATABASE_URL` says on which database, `POOL` whether the body takes an `engine` or a `sqlx` pool, `SHUTDOWN` that it
 //! takes a `Shutdown` as well, and `POOLHOUSE_FLAVOR` on which runtime. It says `ready` when whoever watches may begin.
@@ -72,7 +72,7 @@ mains! {
     reason = "a table: one arm for each way to end"
 )]
 async fn body<S: Subject>(pool: S, shutdown: Option<Shutdown>) -> anyhow::Result<()> {
-    let name = env::args().nth(1).context("usage: house <body>")?;
+    let name = env::args().nth(1).context("usage: attributed <body>")?;
     pool.execute("SELECT 1").await?;
     match name.as_str() {
         "returns" => {}
@@ -97,7 +97,7 @@ async fn body<S: Subject>(pool: S, shutdown: Option<Shutdown>) -> anyhow::Result
         }
         "transaction" => {
             let mut transaction = pool.begin().await?;
-            S::Db::run(&mut transaction, "INSERT INTO entry VALUES (1)").await?;
+            S::Db::run(transaction.as_mut(), "INSERT INTO entry VALUES (1)").await?;
             ready();
             pending::<()>().await;
         }
@@ -131,7 +131,7 @@ async fn body<S: Subject>(pool: S, shutdown: Option<Shutdown>) -> anyhow::Result
             let mut transaction = pool.begin().await?;
             tokio::spawn(async move {
                 wait_for_the_close(&pool).await;
-                let result = S::Db::run(&mut transaction, "INSERT INTO entry VALUES (1)").await;
+                let result = S::Db::run(transaction.as_mut(), "INSERT INTO entry VALUES (1)").await;
                 let committed = result.is_ok() && S::commit(transaction).await.is_ok();
                 println!("committed: {committed}");
             });

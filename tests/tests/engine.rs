@@ -5,6 +5,7 @@ mod idioms;
 mod keeper;
 mod life;
 mod outage;
+mod readiness;
 mod settings;
 
 use poolhouse::{Engine, Settings, engine_finder_with};

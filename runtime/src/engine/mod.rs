@@ -1,8 +1,6 @@
 //! The engine: one configured database, and its pool once started.
 
 mod close;
-#[cfg(feature = "postgres")]
-mod copy;
 mod erased;
 mod executor;
 mod handle;
@@ -13,6 +11,7 @@ mod node_list;
 mod nodes;
 mod phase;
 mod prepare;
+mod readiness;
 #[cfg(feature = "testing")]
 mod recorded;
 #[cfg(feature = "web")]
@@ -22,14 +21,13 @@ mod start;
 mod statement_route;
 mod transaction;
 
-#[cfg(feature = "postgres")]
-pub use self::copy::CopyIn;
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub use self::handle::Engine;
 pub use self::health::Health;
 pub use self::idioms::Acquired;
 pub(crate) use self::kinds::engine_of;
-pub(crate) use self::phase::Base;
+pub(crate) use self::phase::{Base, Draining};
+pub use self::readiness::Readiness;
 #[cfg(feature = "testing")]
 pub use self::recorded::Recorded;
 #[cfg(feature = "rocket")]

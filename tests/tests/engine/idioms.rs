@@ -255,47 +255,6 @@ async fn functions_of_the_drivers_connection_take_a_checkout_and_a_transaction()
 }
 
 #[tokio::test]
-async fn copies_run_on_the_engine() -> anyhow::Result<()> {
-    let Some(case_database) = CaseDatabase::of::<Postgres>("idioms").await? else {
-        return Ok(());
-    };
-    let engine: PgEngine = started(&settings(&case_database).max_size(1)).await?;
-    sqlx::raw_sql("CREATE TABLE entry (id INTEGER PRIMARY KEY)")
-        .execute(&engine)
-        .await?;
-    let statement = "COPY entry FROM STDIN";
-    let mut copy = engine.copy_in_raw(statement).await?;
-    copy.send("1\n2").await?.send("\n3\n").await?;
-    ensure!(copy.finish().await? == 3);
-    // Given up, dropped, refused.
-    let mut copy = engine.copy_in_raw(statement).await?;
-    copy.send("4\n").await?;
-    copy.abort("on purpose").await?;
-    let mut copy = engine.copy_in_raw(statement).await?;
-    copy.send("5\n").await?;
-    drop(copy);
-    let mut copy = engine.copy_in_raw(statement).await?;
-    copy.send("1\n").await?;
-    let twice = copy.finish().await.err();
-    let twice = twice.and_then(sqlx::Error::into_database_error);
-    ensure!(twice.is_some_and(|error| error.is_unique_violation()));
-    ensure!(engine.copy_in_raw("COPY nothing FROM STDIN").await.is_err());
-    ensure!(engine.copy_out_raw("COPY nothing TO STDOUT").await.is_err());
-    let data = engine.copy_out_raw("COPY entry TO STDOUT").await?;
-    let rows: Vec<_> = data.try_collect().await?;
-    ensure!(rows.concat() == b"1\n2\n3\n", "{rows:?}");
-    // One that is not read to its end.
-    let mut data = engine
-        .copy_out_raw("COPY (SELECT generate_series(1, 100000)) TO STDOUT")
-        .await?;
-    ensure!(data.try_next().await?.is_some());
-    drop(data);
-    ensure!(engine.health().await.is_ok());
-    engine.close_connection_pool().await;
-    case_database.no_session_left().await
-}
-
-#[tokio::test]
 async fn a_listener_hears_what_the_engine_notifies() -> anyhow::Result<()> {
     let Some(case_database) = CaseDatabase::of::<Postgres>("idioms").await? else {
         return Ok(());

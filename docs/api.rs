@@ -409,21 +409,6 @@ impl<W: Word> IntoWord<W> for String {}
 
 impl<W: Word> IntoWord<W> for W {}
 
-// Isolation
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Isolation {
-    Database,
-    Rollback,
-    None,
-}
-
-words!(
-    "\"database\", \"rollback\" or \"none\"", Isolation : Database = "database", Rollback
-    = "rollback", None = "none"
-);
-
 // IsolationLevel
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -708,7 +693,7 @@ impl Settings {
 impl Settings {
     #[track_caller]
     #[must_use]
-    pub fn isolation(self, isolation: impl IntoWord<Isolation>) -> Self {}
+    pub fn isolation(self, isolation: impl IntoWord<TestIsolation>) -> Self {}
 }
 
 impl Settings {
@@ -820,6 +805,7 @@ impl fmt::Debug for Settings {}
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
+    #[non_exhaustive]
     NoUrl {
         engine: String,
         looked: String,
@@ -827,6 +813,7 @@ pub enum SettingsError {
         section: String,
         attribute: String,
     },
+    #[non_exhaustive]
     UnknownEngine {
         engine: String,
         origin: String,
@@ -834,7 +821,9 @@ pub enum SettingsError {
         hint: String,
         variable: String,
     },
+    #[non_exhaustive]
     NodeWithoutUrl { engine: String, node: String, variable: String },
+    #[non_exhaustive]
     MalformedUrl {
         engine: String,
         setting: &'static str,
@@ -842,6 +831,7 @@ pub enum SettingsError {
         origin: String,
         reason: &'static str,
     },
+    #[non_exhaustive]
     BadValue {
         engine: String,
         setting: &'static str,
@@ -849,9 +839,13 @@ pub enum SettingsError {
         origin: String,
         accepts: &'static str,
     },
+    #[non_exhaustive]
     MinAboveMax { engine: String, min_size: String, max_size: String },
+    #[non_exhaustive]
     NoSession { engine: String, setting: String, pooler: String, cure: &'static str },
+    #[non_exhaustive]
     Differ { engine: String, differences: String },
+    #[non_exhaustive]
     ConnectWith {
         engine: String,
         setting: &'static str,
@@ -859,8 +853,11 @@ pub enum SettingsError {
         given: &'static str,
         wanted: &'static str,
     },
+    #[non_exhaustive]
     Migrations { engine: String, migrations: String, reason: String },
+    #[non_exhaustive]
     Syntax { path: String, line: usize, column: usize, message: String },
+    #[non_exhaustive]
     UnknownName {
         path: String,
         line: usize,
@@ -868,11 +865,17 @@ pub enum SettingsError {
         name: String,
         hint: String,
     },
+    #[non_exhaustive]
     Unreadable { path: String, reason: String },
+    #[non_exhaustive]
     NoSuchFile { path: String, origin: String },
+    #[non_exhaustive]
     UnknownProfile { profile: String, origin: String, path: String, known: Vec<String> },
+    #[non_exhaustive]
     NoFileForProfile { profile: String, origin: String, directory: String },
+    #[non_exhaustive]
     DotEnv { path: String, line: usize },
+    #[non_exhaustive]
     NotUnicode { variable: String },
 }
 
@@ -966,6 +969,39 @@ debug_as_display!(
     TestError
 );
 
+impl TestError {
+    pub fn kind(&self) -> TestKind {}
+    pub fn engine(&self) -> &str {}
+}
+
+// TestIsolation
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TestIsolation {
+    Database,
+    Rollback,
+    None,
+}
+
+words!(
+    "\"database\", \"rollback\" or \"none\"", TestIsolation : Database = "database",
+    Rollback = "rollback", None = "none"
+);
+
+// TestKind
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TestKind {
+    Unavailable,
+    Url,
+    MissingRight,
+    NotMade,
+    Fixture,
+    TransactionEnded,
+}
+
 // Transaction
 
 #[must_use = "a transaction that is dropped is rolled back"]
@@ -990,6 +1026,15 @@ impl<DB: Backend> IsTransaction for Transaction<DB> {
 }
 
 impl<DB: Backend> Transaction<DB> {
+    pub fn on_commit(&mut self, work: impl Future<Output = ()> + Send + 'static) {}
+    pub fn begin_nested(
+        &mut self,
+    ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {}
+    pub fn commit(self) -> impl Future<Output = sqlx::Result<()>> + Send {}
+    pub fn rollback(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {}
+}
+
+impl<DB: Backend> Transaction<DB> {
     pub fn transaction<T, E, F>(
         &mut self,
         work: F,
@@ -999,12 +1044,6 @@ impl<DB: Backend> Transaction<DB> {
         E: From<sqlx::Error> + Send,
         F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
     {}
-    pub fn on_commit(&mut self, work: impl Future<Output = ()> + Send + 'static) {}
-    pub fn begin_nested(
-        &mut self,
-    ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {}
-    pub fn commit(self) -> impl Future<Output = sqlx::Result<()>> + Send {}
-    pub fn rollback(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {}
 }
 
 impl<DB: Backend> fmt::Debug for Transaction<DB> {}
@@ -1014,28 +1053,43 @@ impl<DB: Backend> fmt::Debug for Transaction<DB> {}
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionError {
+    #[non_exhaustive]
     RetriesRanOut { engine: String, attempts: usize, last: String },
+    #[non_exhaustive]
     OutcomeUnknown { engine: String, last: String, cause: Box<sqlx::Error> },
+    #[non_exhaustive]
     Unsupported { engine: String, database: &'static str, option: &'static str },
+    #[non_exhaustive]
     TimedOut { engine: String, timeout: Duration },
+    #[non_exhaustive]
     NoTime { engine: String },
+    #[non_exhaustive]
     Setting {
         engine: String,
         names: String,
         last: String,
         cause: Option<Box<sqlx::Error>>,
     },
+    #[non_exhaustive]
     Outside { engine: String },
+    #[non_exhaustive]
     Inside { engine: String },
+    #[non_exhaustive]
     CannotJoin { engine: String, option: String },
     CancelledInside,
+    #[non_exhaustive]
     AfterConflict { last: String },
+    #[non_exhaustive]
     Lost { engine: String },
+    #[non_exhaustive]
     EndedInside { engine: String, database: &'static str, statement: &'static str },
+    #[non_exhaustive]
     InUse { engine: String },
     #[cfg(feature = "web")]
+    #[non_exhaustive]
     Held { engine: String, request: String },
     #[cfg(feature = "web")]
+    #[non_exhaustive]
     RequestOver { engine: String, request: String },
 }
 
@@ -1093,10 +1147,15 @@ impl<DB: Backend> TransactionParent<DB> for &mut Transaction<DB> {}
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
+    #[non_exhaustive]
     NoRuntime { engine: String },
+    #[non_exhaustive]
     NotStarted { engine: String },
+    #[non_exhaustive]
     OnSqlx { engine: String },
+    #[non_exhaustive]
     TooLarge { engine: String, size: u32, most: u32 },
+    #[non_exhaustive]
     UnknownNode {
         engine: String,
         node: String,
@@ -1104,11 +1163,15 @@ pub enum UsageError {
         hint: String,
         section: String,
     },
+    #[non_exhaustive]
     Listen { engine: String, pooler: String },
     #[cfg(feature = "web")]
+    #[non_exhaustive]
     NoRequestTransactions { engine: String, line: &'static str },
     #[cfg(feature = "web")]
+    #[non_exhaustive]
     NoEngine { engine: String, line: &'static str },
+    #[non_exhaustive]
     Runtime { reason: String },
 }
 
@@ -1279,8 +1342,6 @@ pub enum End {
     Failed(String),
     Dropped,
 }
-
-impl Drop for End {}
 
 // testing::Recorded
 

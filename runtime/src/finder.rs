@@ -44,18 +44,18 @@ impl Scope {
 /// The engines of one scope.
 #[derive(Default)]
 struct Known {
-    engines: HashMap<String, Entry>,
+    engines: HashMap<String, EngineEntry>,
     /// Forgets them when their runtime ends; `None` for those of the process.
     _at_end: Option<AtRuntimeEnd>,
 }
 
-struct Entry {
+struct EngineEntry {
     engine: Arc<dyn ErasedEngine>,
     /// Whether it is to be forgotten once nobody holds it any more.
     released: bool,
 }
 
-impl Entry {
+impl EngineEntry {
     /// Whether nobody but `entries` of the finder holds the engine, and nothing of it is started.
     fn is_unused(&self, entries: usize) -> bool {
         Arc::strong_count(&self.engine) <= entries
@@ -179,14 +179,14 @@ fn put(scopes: &mut Scopes, scope: Scope, engine: Arc<dyn ErasedEngine>) {
         },
     });
     let name = engine.name().to_owned();
-    let entry = Entry {
+    let entry = EngineEntry {
         engine,
         released: false,
     };
     known.engines.insert(name, entry);
 }
 
-fn remove(scopes: &mut Scopes, scope: Scope, name: &str) -> Option<Entry> {
+fn remove(scopes: &mut Scopes, scope: Scope, name: &str) -> Option<EngineEntry> {
     let known = scopes.get_mut(&scope)?;
     let removed = known.engines.remove(name);
     if known.engines.is_empty() {

@@ -44,15 +44,15 @@ pub use self::engine::{
     TransactionParent, Work,
 };
 pub use self::error::{
-    AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,
+    AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TestKind, TransactionError,
     UsageError,
 };
 pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Session, Status};
 pub use self::settings::{
-    DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, RuntimeFlavor,
-    Settings, SettingsError,
+    DatabaseUrl, IntoDuration, IntoWord, LogLevel, ParseError, Pooler, RuntimeFlavor, Settings,
+    SettingsError, TestIsolation,
 };
 #[cfg(feature = "web")]
 pub use self::web::RequestTransaction;

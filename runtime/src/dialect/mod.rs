@@ -13,7 +13,7 @@ mod transaction;
 
 pub(crate) use self::cockroach::COCKROACH;
 pub(crate) use self::description::{
-    Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, Session,
+    Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, SessionCommands,
 };
 pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message};
 #[cfg(feature = "mysql")]

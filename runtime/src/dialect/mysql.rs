@@ -1,6 +1,8 @@
 //! MySQL and MariaDB.
 
-use super::{Diagnosis, Dialect, Greeted, IsolationLevel, Mark, MigrationsLock, Session, sql};
+use super::{
+    Diagnosis, Dialect, Greeted, IsolationLevel, Mark, MigrationsLock, SessionCommands, sql,
+};
 
 pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
@@ -27,7 +29,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
                 | "time-zone"
         )
     },
-    session: Some(Session {
+    session: Some(SessionCommands {
         greet: "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), VERSION()) AS CHAR)",
         read: |answer| {
             let (id, version) = match answer.split_once(' ') {

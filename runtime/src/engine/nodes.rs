@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::close::Begun;
+use super::close::CloseBegin;
 use super::node_list::{Configured, Node, NodeServer, Nodes};
 use super::phase::Closing;
 use super::{Base, Engine};
@@ -71,8 +71,8 @@ impl<DB: Backend> Nodes<Engine<DB>> {
             .map(|node| node.engine.begin_close());
         begun
             .filter_map(|begun| match begun {
-                Begun::Closes(closing) => Some(closing),
-                Begun::Left(_) | Begun::CancelsStart(_) => None,
+                CloseBegin::Closes(closing) => Some(closing),
+                CloseBegin::Left(_) | CloseBegin::CancelsStart(_) => None,
             })
             .collect()
     }
@@ -84,7 +84,7 @@ impl<DB: Backend> Nodes<Engine<DB>> {
             join_all(nodes.iter().map(|node| async {
                 node.engine.settled().await;
                 if !node.engine.is_idle() {
-                    node.engine.close(force).await;
+                    node.engine.close_forced_by(force).await;
                 }
             }))
             .await;

@@ -43,7 +43,7 @@ pub enum StartKind {
 
 /// How often and for how long a connection was tried.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tries {
+pub(crate) struct Effort {
     pub(crate) attempts: u32,
     pub(crate) took: Duration,
 }
@@ -78,13 +78,13 @@ impl StartError {
         settings: &EngineSettings,
         dialect: &Dialect,
         diagnosis: &Diagnosis,
-        tries: Tries,
+        tries: Effort,
         cause: &str,
     ) -> Self {
         let Diagnosis { what, cure, .. } = diagnosis;
         let name = dialect.name;
         let effort = if diagnosis.retry {
-            let Tries { attempts, took } = tries;
+            let Effort { attempts, took } = tries;
             let took = humantime::format_duration(Duration::from_millis(
                 u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             ));

@@ -16,6 +16,7 @@ pub enum TransactionError {
         "engine `{engine}`: the transaction was run {attempts} times and met a conflict with another one each time, at last: \
          {last}. Make it shorter, touch rows in the same order everywhere, or raise its retries"
     )]
+    #[non_exhaustive]
     RetriesRanOut {
         /// The engine's name.
         engine: String,
@@ -30,6 +31,7 @@ pub enum TransactionError {
         "engine `{engine}`: COMMIT has no answer that tells what became of it ({last}), so the transaction may or may not be \
          committed. Look for what it would have written before you run it again"
     )]
+    #[non_exhaustive]
     OutcomeUnknown {
         /// The engine's name.
         engine: String,
@@ -41,6 +43,7 @@ pub enum TransactionError {
     },
     /// The database does not have what was asked of the transaction.
     #[error("engine `{engine}`: {database} has no {option} transactions. Leave the option out")]
+    #[non_exhaustive]
     Unsupported {
         /// The engine's name.
         engine: String,
@@ -53,6 +56,7 @@ pub enum TransactionError {
     #[error(
         "engine `{engine}`: the transaction was not over within its timeout of {timeout:?}, so it is rolled back. Make it shorter,          or raise the timeout"
     )]
+    #[non_exhaustive]
     TimedOut {
         /// The engine's name.
         engine: String,
@@ -63,6 +67,7 @@ pub enum TransactionError {
     #[error(
         "engine `{engine}`: a transaction with a timeout of zero would never run. Raise it, or leave it out for no limit"
     )]
+    #[non_exhaustive]
     NoTime {
         /// The engine's name.
         engine: String,
@@ -72,6 +77,7 @@ pub enum TransactionError {
     #[error(
         "engine `{engine}`: the transaction did not begin with `{names}` as asked: {last}. A setting of your own has a dot in its          name (`app.tenant`), and others need the right to set them"
     )]
+    #[non_exhaustive]
     Setting {
         /// The engine's name.
         engine: String,
@@ -87,6 +93,7 @@ pub enum TransactionError {
     #[error(
         "engine `{engine}`: this must be part of a transaction, and the code that called it is in none. Call it inside of          `Engine::transaction`, or leave `mandatory` out"
     )]
+    #[non_exhaustive]
     Outside {
         /// The engine's name.
         engine: String,
@@ -95,6 +102,7 @@ pub enum TransactionError {
     #[error(
         "engine `{engine}`: this must be the outermost transaction, so that its end is a commit, and the code that called it is          inside of one. Call it after that, or leave `durable` out"
     )]
+    #[non_exhaustive]
     Inside {
         /// The engine's name.
         engine: String,
@@ -103,6 +111,7 @@ pub enum TransactionError {
     #[error(
         "engine `{engine}`: `{option}` is asked for inside of a transaction that began without it, and a savepoint cannot have it.          Ask for it where the outermost transaction begins"
     )]
+    #[non_exhaustive]
     CannotJoin {
         /// The engine's name.
         engine: String,
@@ -120,6 +129,7 @@ pub enum TransactionError {
         "the transaction met a conflict with another one ({last}), so it is rolled back as a whole and nothing more is run in \
          it. Pass the error of the conflict on: `Engine::transaction` then runs its closure again"
     )]
+    #[non_exhaustive]
     AfterConflict {
         /// What the database said.
         last: String,
@@ -133,6 +143,7 @@ pub enum TransactionError {
          Statements may be lost, and those after its end may be committed one by one. Look for what it would have written before \
          you run it again"
     )]
+    #[non_exhaustive]
     Lost {
         /// The engine's name.
         engine: String,
@@ -145,6 +156,7 @@ pub enum TransactionError {
          it: `{statement}`. What ran before it is committed, or rolled back if that is what it does, and what ran after it may be \
          committed statement by statement. {database} takes `{statement}` for the end of a transaction, so run it outside of one"
     )]
+    #[non_exhaustive]
     EndedInside {
         /// The engine's name.
         engine: String,
@@ -159,6 +171,7 @@ pub enum TransactionError {
          `scoped_transaction` in a future beside this one or forgotten, or the driver's connection that was borrowed from it, \
          which the next query on the transaction gives back. Let that end first"
     )]
+    #[non_exhaustive]
     InUse {
         /// The engine's name.
         engine: String,
@@ -170,6 +183,7 @@ pub enum TransactionError {
          is still to be sent, a spawned task or a future that was kept, so it is rolled back. Read what the body needs before \
          the handler returns, and give a task a transaction of its own (`Engine::transaction`)"
     )]
+    #[non_exhaustive]
     Held {
         /// The engine's name.
         engine: String,
@@ -181,6 +195,7 @@ pub enum TransactionError {
     #[error(
         "engine `{engine}`: the request `{request}` is over, and its transaction with it. Use it before the handler returns"
     )]
+    #[non_exhaustive]
     RequestOver {
         /// The engine's name.
         engine: String,

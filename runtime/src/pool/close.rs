@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::{Flavour, Own, Pool};
 use super::recovery;
-use super::report::{CloseReport, Ended, EndedHolder};
+use super::report::{CloseOutcome, CloseReport, EndedHolder};
 use crate::backend::Backend;
 
 /// How long those whose session was just ended on the server have to notice it and let go: a tenth of `close_timeout`, so
@@ -40,7 +40,7 @@ impl<DB: Backend> Pool<DB> {
 }
 
 impl<DB: Backend> Own<DB> {
-    async fn close(&self, limit: Duration, force: &CancellationToken) -> Ended {
+    async fn close(&self, limit: Duration, force: &CancellationToken) -> CloseOutcome {
         // Idle connections say goodbye in tasks of their own, as those do that come back later. Every connection holds a
         // token of the tasks, wherever it is.
         self.begin_close();
@@ -72,7 +72,7 @@ impl<DB: Backend> Own<DB> {
         self.shared.tasks.close();
     }
 
-    async fn end_what_is_left(&self, limit: Duration) -> Ended {
+    async fn end_what_is_left(&self, limit: Duration) -> CloseOutcome {
         let ended: Vec<EndedHolder> = self
             .shared
             .registry

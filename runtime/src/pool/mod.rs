@@ -57,6 +57,7 @@ mod slots;
 mod start;
 mod status;
 mod sync;
+mod transact;
 
 pub(crate) use self::checked_out::CheckedOut;
 pub use self::checkout::Checkout;
@@ -64,7 +65,7 @@ pub(crate) use self::connecting::Connector;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::connecting::open_for;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
-pub(crate) use self::connecting::{Asked, Borrowed};
+pub(crate) use self::connecting::{Borrowed, ServerFacts};
 pub(crate) use self::handle::Pool;
 pub(crate) use self::in_transaction::{Begin, Hooks};
 #[cfg(feature = "testing")]

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::checked_out::CheckedOut;
 use super::connecting::{Connector, SessionId, patiently};
 use super::registry::Holder;
-use super::report::{Ended, EndedHolder};
+use super::report::{CloseOutcome, EndedHolder};
 use super::status::Status;
 use crate::backend::Backend;
 use crate::background;
@@ -166,7 +166,7 @@ impl<DB: Backend> OnSqlx<DB> {
         }
     }
 
-    pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> Ended {
+    pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> CloseOutcome {
         let begun = Instant::now();
         if self.connector.settings.hold.is_some() && self.pool.size() > 0 {
             // The one connection is on its way back to the pool, in a task of sqlx's, and is to be asked whether it is still held.

@@ -30,7 +30,7 @@ tokio::task_local! {
 pub(crate) struct Recording {
     /// Those of the engine and of its nodes. A connection belongs to one of them.
     engines: Vec<Arc<EngineSettings>>,
-    entries: Mutex<Vec<Arc<Entry>>>,
+    entries: Mutex<Vec<Arc<StatementEntry>>>,
 }
 
 impl Recording {
@@ -61,7 +61,7 @@ impl Recording {
             .any(|engine| Arc::ptr_eq(engine, settings))
     }
 
-    fn entries(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
+    fn entries(&self) -> MutexGuard<'_, Vec<Arc<StatementEntry>>> {
         // Nothing panics while the lock is held.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,20 +97,20 @@ fn is_on() -> bool {
 
 /// What a connection knows of those who record what runs on it.
 #[derive(Default)]
-pub(super) struct Recorder(Mutex<Work>);
+pub(super) struct Recorder(Mutex<RecordedWork>);
 
 /// The piece of work that runs on a connection now.
 #[derive(Default)]
-struct Work {
+struct RecordedWork {
     listeners: Listeners,
-    statement: Option<Arc<Entry>>,
+    statement: Option<Arc<StatementEntry>>,
 }
 
 impl Recorder {
     /// Begins a piece of work, in the task that it is for.
     pub(super) fn begin(&self, settings: &Arc<EngineSettings>) {
         if is_on() {
-            *self.lock() = Work {
+            *self.lock() = RecordedWork {
                 listeners: Listeners::of(settings),
                 statement: None,
             };
@@ -134,7 +134,7 @@ impl Recorder {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Work> {
+    fn lock(&self) -> MutexGuard<'_, RecordedWork> {
         // Nothing panics while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,7 +152,7 @@ pub(super) fn note_borrowed(
 
 /// The recordings that a piece of work on a connection belongs to, and whether it is in a task of its own.
 ///
-/// Work inside of a recording belongs to that one. Any other, such as that of a spawned task, may be caused by each of those
+/// RecordedWork inside of a recording belongs to that one. Any other, such as that of a spawned task, may be caused by each of those
 /// who record.
 #[derive(Default)]
 struct Listeners {
@@ -188,11 +188,11 @@ impl Listeners {
         &self,
         what: What,
         location: Option<&'static Location<'static>>,
-    ) -> Option<Arc<Entry>> {
+    ) -> Option<Arc<StatementEntry>> {
         if self.recordings.is_empty() {
             return None;
         }
-        let entry = Arc::new(Entry {
+        let entry = Arc::new(StatementEntry {
             what,
             elsewhere: self.elsewhere,
             checkout: location,
@@ -207,7 +207,7 @@ impl Listeners {
 }
 
 /// One statement that has begun.
-struct Entry {
+struct StatementEntry {
     what: What,
     elsewhere: bool,
     checkout: Option<&'static Location<'static>>,
@@ -221,7 +221,7 @@ enum What {
     Borrowed,
 }
 
-impl Entry {
+impl StatementEntry {
     fn ended(&self, error: Option<&sqlx::Error>) {
         let end = error.map_or(End::Completed, |error| End::Failed(error.to_string()));
         // Nothing panics while the lock is held.
@@ -244,12 +244,12 @@ pub enum End {
 /// A statement that ran while a test recorded.
 #[derive(Clone)]
 pub struct Statement {
-    entry: Arc<Entry>,
+    entry: Arc<StatementEntry>,
     end: End,
 }
 
 impl Statement {
-    fn of(entry: &Arc<Entry>) -> Self {
+    fn of(entry: &Arc<StatementEntry>) -> Self {
         // Nothing panics while the lock is held.
         let end = entry
             .end

@@ -8,7 +8,7 @@ use once_cell::sync::Lazy;
 use sha2::{Digest, Sha256};
 
 use crate::engine::{Base, engine_of};
-use crate::error::{Error, TestError};
+use crate::error::{Error, TestError, TestKind};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Changed when databases made by an older version of this crate must not be used by this one.
@@ -86,7 +86,13 @@ impl Recipe {
                     .map(|line| format!(", line {line}"))
                     .unwrap_or_default();
                 let what = format!("the fixture {name}{line} failed: {error}");
-                outcome = Err(TestError::new(&self.settings, what, "Correct the fixture").into());
+                outcome = Err(TestError::new(
+                    &self.settings,
+                    TestKind::Fixture,
+                    what,
+                    "Correct the fixture",
+                )
+                .into());
                 break;
             }
         }

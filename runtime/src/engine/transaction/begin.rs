@@ -4,7 +4,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::nested::Around;
+use super::around::Around;
 use super::{Transaction, TransactionOptions};
 use crate::backend::Backend;
 use crate::dialect::{Local, message};

@@ -10,7 +10,7 @@ use super::super::status::whole_millis;
 use super::connector::{Connector, Opened};
 use crate::backend::Backend;
 use crate::dialect::{Diagnosis, message};
-use crate::error::{StartError, Tries};
+use crate::error::{Effort, StartError};
 
 /// Opens one connection, again and again within `start_timeout` while the server is not ready.
 pub(in crate::pool) async fn open_patiently<DB: Backend>(
@@ -74,7 +74,7 @@ where
         Ok(Err((diagnosis, error))) => (diagnosis, message(&error)),
         Err(_) => last.unwrap_or_else(|| (Diagnosis::silence(), "no answer".to_owned())),
     };
-    let tries = Tries {
+    let tries = Effort {
         attempts,
         took: begun.elapsed(),
     };

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::connector::Connector;
 use super::hosts::SessionId;
-use super::terminations::{Request, within};
+use super::terminations::{Termination, within};
 use crate::backend::Backend;
 
 /// How long ending sessions on the server may take, the connection for it included.
@@ -21,7 +21,7 @@ impl<DB: Backend> Connector<DB> {
     /// Why the server could not be asked.
     pub(in crate::pool) async fn terminate(&self, session: &SessionId) -> Result<(), String> {
         let (outcome, reported) = oneshot::channel();
-        let request = Request {
+        let request = Termination {
             session: session.clone(),
             outcome,
         };

@@ -14,18 +14,18 @@ use super::hosts::SessionId;
 /// than one session besides its slots.
 #[derive(Default)]
 pub(super) struct Terminations {
-    requested: Mutex<Vec<Request>>,
+    requested: Mutex<Vec<Termination>>,
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
-pub(super) struct Request {
+pub(super) struct Termination {
     pub(super) session: SessionId,
     /// Why it could not be ended, as text: the same reason for all.
     pub(super) outcome: oneshot::Sender<Result<(), String>>,
 }
 
 impl Terminations {
-    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Request>> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Termination>> {
         // Nothing panics while the lock is held.
         self.requested
             .lock()

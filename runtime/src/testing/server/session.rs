@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::kind::{ConnectionOf, Found, Identity, Kind};
 use crate::backend::{Backend, Executes};
-use crate::error::{Error, TestError};
+use crate::error::{Error, TestError, TestKind};
 use crate::lock::lock;
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
@@ -76,7 +76,7 @@ pub(in crate::testing) async fn open<DB: Backend>(
         dialect.name
     );
     let cure = format!("Begin the url with {}://", dialect.schemes[0]);
-    Err(TestError::new(&connector.settings, what, cure).into())
+    Err(TestError::new(&connector.settings, TestKind::Url, what, cure).into())
 }
 
 impl<K: Kind> ServerSession<K> {

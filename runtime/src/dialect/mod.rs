@@ -15,7 +15,7 @@ pub(crate) use self::cockroach::COCKROACH;
 pub(crate) use self::description::{
     Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, SessionCommands,
 };
-pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message};
+pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message, own_message};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
 pub(crate) use self::postgres::POSTGRES;

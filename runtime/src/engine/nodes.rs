@@ -114,7 +114,7 @@ impl<DB: Backend> NodeServer<Engine<DB>> {
                     Ok(()) => return Ok(()),
                     Err(error) => tracing::warn!(
                         engine = %settings.engine,
-                        %error,
+                        ?error,
                         "the node is not there; it is tried again in the background"
                     ),
                 },

@@ -6,6 +6,8 @@ mod combined;
 mod debug;
 mod start;
 mod test;
+#[cfg(all(test, feature = "postgres"))]
+mod tests;
 mod text;
 mod transaction;
 mod usage;

@@ -3,8 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use crate::dialect::message;
-
 /// What [`Engine::transaction`](crate::Engine::transaction) itself has to say, beside the errors of its statements.
 ///
 /// It arrives inside a [`sqlx::Error`], from which [`find`](Self::find) gets it back.
@@ -28,18 +26,16 @@ pub enum TransactionError {
     /// The connection ended during `COMMIT`, or the server says itself that it does not know (40003 on CockroachDB), so nobody
     /// knows whether it has happened. Not retried, because that might write twice.
     #[error(
-        "engine `{engine}`: COMMIT has no answer that tells what became of it ({last}), so the transaction may or may not be \
-         committed. Look for what it would have written before you run it again"
+        "engine `{engine}`: COMMIT has no answer that tells what became of it, so the transaction may or may not be committed. \
+         Look for what it would have written before you run it again"
     )]
     #[non_exhaustive]
     OutcomeUnknown {
         /// The engine's name.
         engine: String,
-        /// What ended the connection, or what the server said.
-        last: String,
-        /// The driver's error.
+        /// The driver's error: what ended the connection, or what the server said.
         #[source]
-        cause: Box<sqlx::Error>,
+        cause: sqlx::Error,
     },
     /// The database does not have what was asked of the transaction.
     #[error("engine `{engine}`: {database} has no {option} transactions. Leave the option out")]
@@ -54,7 +50,7 @@ pub enum TransactionError {
     },
     /// The limit of [`TransactionOptions::timeout`](crate::TransactionOptions::timeout) was reached. Nothing was written.
     #[error(
-        "engine `{engine}`: the transaction was not over within its timeout of {timeout:?}, so it is rolled back. Make it shorter,          or raise the timeout"
+        "engine `{engine}`: the transaction was not over within its timeout of {timeout:?}, so it is rolled back. Make it shorter, or raise the timeout"
     )]
     #[non_exhaustive]
     TimedOut {
@@ -75,7 +71,7 @@ pub enum TransactionError {
     /// The server refused a setting of [`TransactionOptions::local`](crate::TransactionOptions::local), or it cannot be sent.
     /// Nothing was written.
     #[error(
-        "engine `{engine}`: the transaction did not begin with `{names}` as asked: {last}. A setting of your own has a dot in its          name (`app.tenant`), and others need the right to set them"
+        "engine `{engine}`: the transaction did not begin with `{names}` as asked. A setting of your own has a dot in its name (`app.tenant`), and others need the right to set them"
     )]
     #[non_exhaustive]
     Setting {
@@ -83,15 +79,13 @@ pub enum TransactionError {
         engine: String,
         /// The names of the settings.
         names: String,
-        /// What the server said.
-        last: String,
-        /// The driver's error.
+        /// The driver's error: what the server said.
         #[source]
-        cause: Option<Box<sqlx::Error>>,
+        cause: sqlx::Error,
     },
     /// A transaction with [`mandatory`](crate::TransactionOptions::mandatory), and there is none around it.
     #[error(
-        "engine `{engine}`: this must be part of a transaction, and the code that called it is in none. Call it inside of          `Engine::transaction`, or leave `mandatory` out"
+        "engine `{engine}`: this must be part of a transaction, and the code that called it is in none. Call it inside of `Engine::transaction`, or leave `mandatory` out"
     )]
     #[non_exhaustive]
     Outside {
@@ -100,7 +94,7 @@ pub enum TransactionError {
     },
     /// A transaction with [`durable`](crate::TransactionOptions::durable), and there is one around it.
     #[error(
-        "engine `{engine}`: this must be the outermost transaction, so that its end is a commit, and the code that called it is          inside of one. Call it after that, or leave `durable` out"
+        "engine `{engine}`: this must be the outermost transaction, so that its end is a commit, and the code that called it is inside of one. Call it after that, or leave `durable` out"
     )]
     #[non_exhaustive]
     Inside {
@@ -109,7 +103,7 @@ pub enum TransactionError {
     },
     /// What is asked for cannot be had as a part of the transaction around it, which began without it.
     #[error(
-        "engine `{engine}`: `{option}` is asked for inside of a transaction that began without it, and a savepoint cannot have it.          Ask for it where the outermost transaction begins"
+        "engine `{engine}`: `{option}` is asked for inside of a transaction that began without it, and a savepoint cannot have it. Ask for it where the outermost transaction begins"
     )]
     #[non_exhaustive]
     CannotJoin {
@@ -216,8 +210,7 @@ impl TransactionError {
     pub(crate) fn outcome_unknown(engine: &str, cause: sqlx::Error) -> Self {
         Self::OutcomeUnknown {
             engine: engine.to_owned(),
-            last: message(&cause),
-            cause: Box::new(cause),
+            cause,
         }
     }
 }

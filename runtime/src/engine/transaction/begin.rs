@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::around::Around;
 use super::{Transaction, TransactionOptions};
 use crate::backend::Backend;
-use crate::dialect::{Local, message};
+use crate::dialect::Local;
 use crate::engine::Engine;
 use crate::error::TransactionError;
 use crate::pool::{Begin, Holder};
@@ -92,8 +92,7 @@ impl<DB: Backend> Engine<DB> {
             return Err(TransactionError::Setting {
                 engine: engine(),
                 names: name.escape_debug().to_string(),
-                last: "a setting cannot hold the character NUL".to_owned(),
-                cause: None,
+                cause: sqlx::Error::Protocol("a setting cannot hold the character NUL".to_owned()),
             });
         }
         dialect
@@ -121,8 +120,7 @@ impl<DB: Backend> Engine<DB> {
         TransactionError::Setting {
             engine: self.name().to_owned(),
             names: names.join("`, `"),
-            last: message(&error),
-            cause: Some(Box::new(error)),
+            cause: error,
         }
         .into()
     }

@@ -14,7 +14,7 @@
 //! - The engines of a runtime are forgotten when the runtime ends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use once_cell::sync::Lazy;
 use tokio::runtime::{Handle, Id};
@@ -23,6 +23,7 @@ use crate::backend::Backend;
 use crate::background::{self, AtRuntimeEnd};
 use crate::engine::{Engine, ErasedEngine};
 use crate::error::{Error, StartError};
+use crate::lock::lock;
 use crate::settings::{self, EngineSettings, Settings};
 
 /// Where an engine is known.
@@ -70,8 +71,7 @@ static SCOPES: Lazy<Mutex<Scopes>> = Lazy::new(Mutex::default);
 
 /// Nothing long is done under this lock, and no code of the program is called.
 fn scopes() -> MutexGuard<'static, Scopes> {
-    // Nothing panics while the lock is held.
-    SCOPES.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SCOPES)
 }
 
 /// Finds the engine `default`.

@@ -39,6 +39,8 @@ pub use sqlx;
 pub use self::backend::Backend;
 pub use self::background::wait_closed;
 pub use self::dialect::IsolationLevel;
+#[cfg(feature = "web")]
+pub use self::engine::RequestTransaction;
 pub use self::engine::{
     Engine, Health, OnConflict, Retry, RetryIf, Server, Transaction, TransactionOptions,
     TransactionParent, Work,
@@ -54,15 +56,17 @@ pub use self::settings::{
     DatabaseUrl, IntoDuration, IntoWord, LogLevel, ParseError, Pooler, RuntimeFlavor, Settings,
     SettingsError, TestIsolation,
 };
-#[cfg(feature = "web")]
-pub use self::web::RequestTransaction;
 #[cfg(feature = "actix-web")]
+#[doc(inline)]
 pub use self::web::actix_web;
 #[cfg(feature = "axum")]
+#[doc(inline)]
 pub use self::web::axum;
 #[cfg(feature = "rocket")]
+#[doc(inline)]
 pub use self::web::rocket;
 #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+#[doc(inline)]
 pub use self::web::{EngineName, Named};
 
 /// An engine on Postgres.

@@ -49,7 +49,7 @@ impl<DB: Backend> Nodes<Engine<DB>> {
     }
 
     /// Starts all of them, side by side. One that does not answer at its first attempt is started without a connection, and
-    /// looked for in the background: whoever writes to the primary is not to wait for a replica.
+    /// looked for in the background, so that a program that writes to the primary does not wait for a replica.
     ///
     /// `is_ready` is set when the engine itself is.
     ///
@@ -162,8 +162,8 @@ impl<DB: Backend> Engine<DB> {
         Err(UsageError::unknown_node(self.name(), name, &known).into())
     }
 
-    /// A node for reading: one whose server was there when it was last heard of, each in turn; or this engine itself when
-    /// there is none. It asks nobody, so it costs nothing.
+    /// A node for reading: one whose server answered last, each in turn; or this engine itself when
+    /// there is none. It sends nothing to a server.
     ///
     /// A replica may be behind: what was just written through the engine may not be there yet.
     #[must_use]

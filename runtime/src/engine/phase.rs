@@ -13,7 +13,7 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -24,6 +24,7 @@ use super::Server;
 use crate::backend::Backend;
 use crate::background::{self, AtRuntimeEnd};
 use crate::error::{Error, StartError};
+use crate::lock::lock;
 use crate::pool::{CloseReport, Connector, Pool};
 
 /// What a pool stands on.
@@ -154,8 +155,7 @@ impl Failure {
 
     /// The error; `None` when another caller has it and it cannot be copied.
     pub(super) fn error(&self) -> Option<Error> {
-        // Nothing panics while the lock is held.
-        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut whole = lock(&self.whole);
         let taken = whole.take();
         drop(whole);
         match taken {

@@ -19,6 +19,7 @@ use super::{Engine, Server};
 use crate::backend::Backend;
 use crate::background;
 use crate::error::{Error, StartError, UsageError};
+use crate::lock::lock;
 use crate::pool::{Connector, Pool};
 use crate::settings::EngineSettings;
 
@@ -397,7 +398,7 @@ impl<DB: Backend> Engine<DB> {
                 Base::Own => Pool::start(Arc::clone(connector)).await?,
                 Base::Sqlx => Pool::start_on_sqlx(Arc::clone(connector)).await?,
             };
-            *opening.pool.lock().unwrap_or_else(PoisonError::into_inner) = Some(pool.clone());
+            *lock(&opening.pool) = Some(pool.clone());
             let server = prepare(&pool, connector).await?;
             report_start(&pool, connector, server.as_ref(), begun);
             is_ready.cancel();

@@ -1,4 +1,4 @@
-//! A connection in the hands of a task, and its return to the pool.
+//! A connection that a task has checked out, and its return to the pool.
 
 use std::fmt;
 use std::future::Future;
@@ -289,7 +289,7 @@ impl<DB: Backend> CheckedOut<DB> {
         lost.into()
     }
 
-    /// Lets the driver count right, for whoever gets its connection.
+    /// Lets the driver count right for code that gets its connection.
     pub(crate) async fn recount(&mut self) -> sqlx::Result<()> {
         if self.counts_ended {
             recount::<DB>(self.source.parts_mut().0).await?;

@@ -10,6 +10,7 @@ use super::handle::{Flavour, Own, Pool};
 use super::recovery;
 use super::report::{CloseOutcome, CloseReport, EndedHolder};
 use crate::backend::Backend;
+use crate::lock::lock;
 
 /// How long those whose session was just ended on the server have to notice it and let go: a tenth of `close_timeout`, so
 /// that the whole close keeps to its limit, and at most a second.
@@ -53,11 +54,7 @@ impl<DB: Backend> Own<DB> {
         } else {
             self.end_what_is_left(limit).await
         };
-        let anchor = self
-            .anchor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let anchor = self.lock(&anchor).take();
         if let Some(anchor) = anchor {
             self.shared.connector.goodbye(anchor).await;
         }

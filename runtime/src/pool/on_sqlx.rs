@@ -5,7 +5,7 @@
 //! does not get here; its close gets the same limit.
 
 use std::iter;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{self, join_all};
@@ -22,6 +22,7 @@ use super::status::Status;
 use crate::backend::Backend;
 use crate::background;
 use crate::error::{AcquireError, StartError};
+use crate::lock::lock;
 use crate::settings::EngineSettings;
 
 pub(crate) struct OnSqlx<DB: Backend> {
@@ -56,8 +57,7 @@ async fn forget_ended<DB: Backend>(
 }
 
 fn lock(sessions: &Mutex<Vec<SessionId>>) -> std::sync::MutexGuard<'_, Vec<SessionId>> {
-    // Nothing panics while the lock is held.
-    sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&sessions)
 }
 
 impl<DB: Backend> OnSqlx<DB> {
@@ -76,7 +76,7 @@ impl<DB: Backend> OnSqlx<DB> {
             .before_acquire({
                 let opened_before = Arc::clone(&opened_before);
                 move |_, connection| {
-                    let limit = *opened_before.lock().unwrap_or_else(PoisonError::into_inner);
+                    let limit = *lock(&opened_before);
                     let good = limit.is_none_or(|limit| connection.age < limit.elapsed());
                     Box::pin(async move { Ok(good) })
                 }
@@ -148,10 +148,7 @@ impl<DB: Backend> OnSqlx<DB> {
 
     /// Retires what is open now; sqlx's own checks before a checkout then close it.
     pub(super) fn evict(&self) {
-        *self
-            .opened_before
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.lock(&opened_before) = Some(Instant::now());
     }
 
     pub(super) fn status(&self, settings: &EngineSettings) -> Status {
@@ -185,7 +182,7 @@ impl<DB: Backend> OnSqlx<DB> {
         if drained {
             return (Vec::new(), None);
         }
-        // Whoever comes back later finds somebody there to close its connection.
+        // Connections that come back later are closed too.
         let pool = self.pool.clone();
         tokio::spawn(async move { pool.close().await });
         // sqlx does not tell who has its connections.

@@ -9,10 +9,11 @@ use std::future::Future;
 use std::panic::Location;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use sqlx::SqlStr;
 
+use crate::lock::lock;
 use crate::settings::EngineSettings;
 
 /// Everybody who records now.
@@ -62,8 +63,7 @@ impl Recording {
     }
 
     fn entries(&self) -> MutexGuard<'_, Vec<Arc<StatementEntry>>> {
-        // Nothing panics while the lock is held.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 }
 
@@ -86,8 +86,7 @@ impl Drop for Registered<'_> {
 }
 
 fn recordings() -> MutexGuard<'static, Vec<Arc<Recording>>> {
-    // Nothing panics while the lock is held.
-    RECORDINGS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&RECORDINGS)
 }
 
 /// Whether anybody records now.
@@ -135,8 +134,7 @@ impl Recorder {
     }
 
     fn lock(&self) -> MutexGuard<'_, RecordedWork> {
-        // Nothing panics while the lock is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -224,8 +222,7 @@ enum What {
 impl StatementEntry {
     fn ended(&self, error: Option<&sqlx::Error>) {
         let end = error.map_or(End::Completed, |error| End::Failed(error.to_string()));
-        // Nothing panics while the lock is held.
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+        *lock(&self.end) = end;
     }
 }
 
@@ -251,11 +248,7 @@ pub struct Statement {
 impl Statement {
     fn of(entry: &Arc<StatementEntry>) -> Self {
         // Nothing panics while the lock is held.
-        let end = entry
-            .end
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let end = entry.lock(&end).clone();
         Self {
             entry: Arc::clone(entry),
             end,

@@ -99,7 +99,7 @@ pub(crate) struct Sizes {
     pub(crate) served: u64,
 }
 
-/// A slot in the hands of a task, or of a task of the pool that opens, recovers or closes its connection.
+/// A slot that a task has taken, or a task of the pool that opens, recovers or closes its connection.
 ///
 /// Dropping it gives it back: to the waiter at the front, or else its value to the idle queue.
 pub(crate) struct Slot<T: Vacate> {

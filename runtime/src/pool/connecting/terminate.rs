@@ -33,7 +33,7 @@ impl<DB: Backend> Connector<DB> {
             let ended = self.end_sessions(&sessions).await;
             let ended = ended.map(drop).map_err(|error| error.to_string());
             for request in requests {
-                // Whoever does not wait any more does not want to know.
+                // A caller that does not wait any more needs no answer.
                 let _ = request.outcome.send(ended.clone());
             }
         }

@@ -2,13 +2,15 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::hosts::SessionId;
+
+use crate::lock::lock;
 
 /// Sessions that wait to be ended. One task at a time ends all of them over one connection, so that a pool never has more
 /// than one session besides its slots.
@@ -26,10 +28,7 @@ pub(super) struct Termination {
 
 impl Terminations {
     pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Termination>> {
-        // Nothing panics while the lock is held.
-        self.requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.requested)
     }
 }
 

@@ -44,7 +44,7 @@ impl Kind for PostgresKind {
     }
 
     async fn identity(connection: &mut PgConnection) -> sqlx::Result<Identity> {
-        // A crash resets the statistics, and a start is known by its time. Whoever resets statistics by hand makes us drop
+        // A crash resets the statistics, and a start is known by its time. A reset of the statistics by hand makes us drop
         // the clones as well.
         let row = sqlx::raw_sql(
             "SELECT concat_ws(' ', current_setting('server_version_num'), current_user, current_database()), \

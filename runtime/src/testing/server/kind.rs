@@ -160,14 +160,14 @@ pub(in crate::testing) enum DatabaseState {
 }
 
 impl Found {
-    /// The lock that is held by whoever uses the database.
+    /// The lock that a process holds while it uses the database.
     pub(super) fn lock(&self) -> String {
         lock_of(&self.fingerprint, &self.number)
     }
 }
 
 impl CloneName<'_> {
-    /// The lock that is held by whoever uses the database.
+    /// The lock that a process holds while it uses the database.
     pub(super) fn lock(&self) -> String {
         lock_of(self.fingerprint, self.number)
     }

@@ -28,7 +28,7 @@ impl<K: Adaptor> DatabaseServer<K> {
     }
 
     async fn reap(&self) -> Result<(), Error> {
-        // One process at a time; whoever comes meanwhile would find the same.
+        // One process at a time: another one would find the same.
         let key = format!("{PREFIX}reaper");
         if !self.session.take().await?.try_lock(&key).await? {
             return Ok(());

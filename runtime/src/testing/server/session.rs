@@ -92,7 +92,7 @@ impl<K: Kind> ServerSession<K> {
     /// Takes the connection that holds the locks, once others have finished with it.
     pub(in crate::testing) async fn take(&self) -> Result<InUse<'_, K>, Error> {
         let mut open = Arc::clone(&self.open).lock_owned().await;
-        // The server may have been started anew since the last use, which then is nobody's fault.
+        // The server may have been started anew since the last use, which is no error.
         let is_alive = match &mut *open {
             Some(open) if !open.broken => {
                 let answer = timeout(ANSWER_LIMIT, open.connection.ping()).await;

@@ -283,6 +283,10 @@ impl<DB: Backend> Engine<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
+    pub fn readiness(&self) -> Readiness {}
+}
+
+impl<DB: Backend> Engine<DB> {
     pub fn recorded<F: Future>(
         &self,
         future: F,
@@ -547,6 +551,36 @@ pub enum Pooler {
 
 words!("\"pgbouncer\"", Pooler : PgBouncer = "pgbouncer");
 
+// Readiness
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Readiness {
+    Starting,
+    Ready,
+    Saturated,
+    Unreachable,
+    Draining,
+    Closed,
+}
+
+impl IntoResponse for Readiness {}
+
+impl Readiness {
+    pub fn is_ready(self) -> bool {}
+    pub fn status(self) -> u16 {}
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {}
+}
+
+impl Responder for Readiness {
+    type Body = BoxBody;
+}
+
+impl fmt::Display for Readiness {}
+
+impl<'r> Responder<'r, 'static> for Readiness {}
+
 // RequestTransaction
 
 #[cfg(feature = "web")]
@@ -759,6 +793,9 @@ impl Settings {
     pub fn shutdown_timeout(self, limit: impl IntoDuration) -> Self {}
     #[track_caller]
     #[must_use]
+    pub fn drain_delay(self, delay: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
     pub fn signals(self, listen: bool) -> Self {}
     #[track_caller]
     #[must_use]
@@ -887,13 +924,17 @@ debug_as_display!(
 // Shutdown
 
 #[derive(Clone, Debug)]
-pub struct Shutdown(());
+pub struct Shutdown {
+    _private: (),
+}
 
 impl Parameter for Shutdown {}
 
 impl Shutdown {
     pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {}
     pub fn is_set(&self) -> bool {}
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {}
+    pub fn is_draining(&self) -> bool {}
     pub fn token(&self) -> CancellationToken {}
 }
 
@@ -1241,6 +1282,10 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 }
 
+// actix_web::readiness
+
+pub fn readiness(request: HttpRequest) -> Ready<Readiness> {}
+
 // actix_web::request_transactions
 
 pub fn request_transactions() -> RequestTransactionsTransform {}
@@ -1283,6 +1328,12 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
 }
 
+// axum::readiness
+
+pub fn readiness(
+    request: axum_core::extract::Request,
+) -> impl Future<Output = Readiness> + Send + 'static {}
+
 // axum::request_transactions
 
 pub fn request_transactions() -> RequestTransactionsLayer {}
@@ -1299,6 +1350,10 @@ pub fn engine_finder_with<DB: Backend>(
     settings: &Settings,
 ) -> Result<Engine<DB>, Error> {}
 
+// readiness
+
+pub fn readiness() -> Readiness {}
+
 // rocket::RequestTransactionsFairing
 
 #[derive(Clone, Debug)]
@@ -1307,6 +1362,10 @@ pub struct RequestTransactionsFairing {
 }
 
 impl Fairing for RequestTransactionsFairing {}
+
+// rocket::readiness
+
+pub fn readiness() -> Vec<Route> {}
 
 // rocket::request_transactions
 
@@ -1707,6 +1766,10 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 }
 
+// web::actix_web::readiness
+
+pub fn readiness(request: HttpRequest) -> Ready<Readiness> {}
+
 // web::actix_web::request_transactions
 
 pub fn request_transactions() -> RequestTransactionsTransform {}
@@ -1749,6 +1812,12 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
 }
 
+// web::axum::readiness
+
+pub fn readiness(
+    request: axum_core::extract::Request,
+) -> impl Future<Output = Readiness> + Send + 'static {}
+
 // web::axum::request_transactions
 
 pub fn request_transactions() -> RequestTransactionsLayer {}
@@ -1761,6 +1830,10 @@ pub struct RequestTransactionsFairing {
 }
 
 impl Fairing for RequestTransactionsFairing {}
+
+// web::rocket::readiness
+
+pub fn readiness() -> Vec<Route> {}
 
 // web::rocket::request_transactions
 

@@ -10,6 +10,7 @@ mod node_list;
 mod nodes;
 mod phase;
 mod prepare;
+mod readiness;
 #[cfg(feature = "testing")]
 mod recorded;
 #[cfg(feature = "web")]
@@ -23,7 +24,8 @@ pub(crate) use self::erased::{ErasedEngine, erased};
 pub use self::handle::Engine;
 pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
-pub(crate) use self::phase::Base;
+pub(crate) use self::phase::{Base, Draining};
+pub use self::readiness::Readiness;
 #[cfg(feature = "testing")]
 pub use self::recorded::Recorded;
 #[cfg(feature = "rocket")]

@@ -9,7 +9,6 @@ use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use tracing::instrument::WithSubscriber;
 
 use super::handle::EngineShared;
 use super::node_list::Configured;
@@ -20,6 +19,7 @@ use crate::backend::Backend;
 use crate::background;
 use crate::error::{Error, StartError, UsageError};
 use crate::lock::lock;
+use crate::logging::with_callers_subscriber;
 use crate::pool::{Connector, Pool};
 use crate::settings::EngineSettings;
 
@@ -160,7 +160,7 @@ impl<DB: Backend> Engine<DB> {
         };
         // Boxed, because it is large and each of what follows moves it.
         let run = Box::pin(begun.run(connector, base));
-        tokio::spawn(run.instrument(span).with_current_subscriber());
+        tokio::spawn(with_callers_subscriber(run.instrument(span)));
         waiting
     }
 
@@ -358,6 +358,7 @@ fn started<DB: Backend>(
         runtime: Handle::current(),
         at_end,
         start: Arc::clone(start),
+        draining: Vec::new(),
     });
     None
 }

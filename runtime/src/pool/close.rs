@@ -1,6 +1,5 @@
 //! Closing a pool: nobody new gets in, those inside get their time, and what is left is ended on the server.
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
@@ -54,7 +53,7 @@ impl<DB: Backend> Own<DB> {
         } else {
             self.end_what_is_left(limit).await
         };
-        let anchor = self.lock(&anchor).take();
+        let anchor = lock(&self.anchor).take();
         if let Some(anchor) = anchor {
             self.shared.connector.goodbye(anchor).await;
         }

@@ -56,10 +56,6 @@ async fn forget_ended<DB: Backend>(
     Ok(())
 }
 
-fn lock(sessions: &Mutex<Vec<SessionId>>) -> std::sync::MutexGuard<'_, Vec<SessionId>> {
-    lock(&sessions)
-}
-
 impl<DB: Backend> OnSqlx<DB> {
     pub(super) async fn start(connector: Arc<Connector<DB>>) -> Result<Self, StartError> {
         let settings = Arc::clone(&connector.settings);
@@ -88,7 +84,7 @@ impl<DB: Backend> OnSqlx<DB> {
                     let connector = Arc::clone(&connector);
                     let sessions = Arc::clone(&sessions);
                     Box::pin(async move {
-                        connector.run_session(connection).await?;
+                        connector.run_session(connection, true).await?;
                         if let Some(session) = connector.greet(connection, 0).await? {
                             forget_ended::<DB>(connection, &connector, &sessions).await?;
                             lock(&sessions).push(session);
@@ -148,7 +144,7 @@ impl<DB: Backend> OnSqlx<DB> {
 
     /// Retires what is open now; sqlx's own checks before a checkout then close it.
     pub(super) fn evict(&self) {
-        *self.lock(&opened_before) = Some(Instant::now());
+        *lock(&self.opened_before) = Some(Instant::now());
     }
 
     pub(super) fn status(&self, settings: &EngineSettings) -> Status {
@@ -161,6 +157,11 @@ impl<DB: Backend> OnSqlx<DB> {
             in_use: size.saturating_sub(idle),
             ..Status::default()
         }
+    }
+
+    /// Whether every connection is in use.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.pool.size() >= self.connector.settings.max_size && self.pool.num_idle() == 0
     }
 
     pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> CloseOutcome {

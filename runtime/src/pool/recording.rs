@@ -248,7 +248,7 @@ pub struct Statement {
 impl Statement {
     fn of(entry: &Arc<StatementEntry>) -> Self {
         // Nothing panics while the lock is held.
-        let end = entry.lock(&end).clone();
+        let end = lock(&entry.end).clone();
         Self {
             entry: Arc::clone(entry),
             end,

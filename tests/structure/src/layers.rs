@@ -22,6 +22,7 @@ pub const RUNTIME: &[&str] = &[
     "dialect",
     "settings",
     "background",
+    "logging",
     "lock",
 ];
 

@@ -7,7 +7,7 @@ pub struct AcquireError {
     _private: (),
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -351,7 +351,7 @@ pub enum Error {
     Database(sqlx::Error),
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -375,6 +375,8 @@ impl IntoResponse for Error {}
 impl ResponseError for Error {}
 
 impl std::error::Error for Diagnosed {}
+
+impl std::error::Error for StartError {}
 
 impl<'r> Responder<'r, 'static> for Error {}
 
@@ -916,7 +918,7 @@ pub enum SettingsError {
     NotUnicode { variable: String },
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -945,12 +947,12 @@ pub type SqliteEngine = Engine<sqlx::Sqlite>;
 
 // StartError
 
-#[derive(Clone, thiserror::Error)]
+#[derive(Clone)]
 pub struct StartError {
     _private: (),
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -959,6 +961,10 @@ impl StartError {
     pub fn kind(&self) -> StartKind {}
     pub fn engine(&self) -> &str {}
 }
+
+impl fmt::Display for StartError {}
+
+impl std::error::Error for StartError {}
 
 // StartKind
 
@@ -1005,7 +1011,7 @@ pub struct TestError {
     _private: (),
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -1097,7 +1103,7 @@ pub enum TransactionError {
     #[non_exhaustive]
     RetriesRanOut { engine: String, attempts: usize, last: String },
     #[non_exhaustive]
-    OutcomeUnknown { engine: String, last: String, cause: Box<sqlx::Error> },
+    OutcomeUnknown { engine: String, cause: sqlx::Error },
     #[non_exhaustive]
     Unsupported { engine: String, database: &'static str, option: &'static str },
     #[non_exhaustive]
@@ -1105,12 +1111,7 @@ pub enum TransactionError {
     #[non_exhaustive]
     NoTime { engine: String },
     #[non_exhaustive]
-    Setting {
-        engine: String,
-        names: String,
-        last: String,
-        cause: Option<Box<sqlx::Error>>,
-    },
+    Setting { engine: String, names: String, cause: sqlx::Error },
     #[non_exhaustive]
     Outside { engine: String },
     #[non_exhaustive]
@@ -1134,7 +1135,7 @@ pub enum TransactionError {
     RequestOver { engine: String, request: String },
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -1216,7 +1217,7 @@ pub enum UsageError {
     Runtime { reason: String },
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -1506,35 +1507,6 @@ impl Answer {
     pub fn to(error: &Error) -> Self {}
 }
 
-// web::EngineName
-
-#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
-pub trait EngineName: 'static {
-    const NAME: &'static str;
-}
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
-    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
-    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
-    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
-    < N, T >, T, N::NAME, Named::new;
-}
-
-guard! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
 // web::Extract
 
 #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
@@ -1576,47 +1548,6 @@ impl<DB: Backend> Extract for RequestTransaction<DB> {
     type Database = DB;
 }
 
-// web::Named
-
-#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
-pub struct Named<N, T> {
-    _private: (),
-}
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
-    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
-    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
-    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
-    < N, T >, T, N::NAME, Named::new;
-}
-
-guard! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
-impl<N, T> Deref for Named<N, T> {
-    type Target = T;
-}
-
-impl<N, T> DerefMut for Named<N, T> {}
-
-impl<N, T> Named<N, T> {
-    pub fn into_inner(self) -> T {}
-}
-
-impl<N: EngineName, T: fmt::Debug> fmt::Debug for Named<N, T> {}
-
 // web::RequestSession
 
 pub struct RequestSession<DB: Backend> {
@@ -1635,47 +1566,6 @@ impl<DB: Backend> RequestSession<DB> {
 }
 
 impl<DB: Backend> fmt::Debug for RequestSession<DB> {}
-
-// web::RequestTransaction
-
-#[must_use = "nothing begins until a statement is run in it"]
-pub struct RequestTransaction<DB: Backend>(());
-
-executor!(RequestTransaction < DB >);
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
-    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
-    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
-    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
-    < N, T >, T, N::NAME, Named::new;
-}
-
-guard! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
-impl<DB: Backend> Deref for RequestTransaction<DB> {
-    type Target = RequestSession<DB>;
-}
-
-impl<DB: Backend> DerefMut for RequestTransaction<DB> {}
-
-impl<DB: Backend> Extract for RequestTransaction<DB> {
-    type Database = DB;
-}
-
-impl<DB: Backend> fmt::Debug for RequestTransaction<DB> {}
 
 // web::RequestTransactions
 
@@ -1718,126 +1608,6 @@ impl<DB: Backend> Deref for TransactionGuard<'_, DB> {
 impl<DB: Backend> DerefMut for TransactionGuard<'_, DB> {}
 
 impl<DB: Backend> Drop for TransactionGuard<'_, DB> {}
-
-// web::actix_web::RequestTransactionsService
-
-#[derive(Debug)]
-pub struct RequestTransactionsService<S> {
-    _private: (),
-}
-
-impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
-where
-    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
-{
-    type Response = Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Response, S::Error>>;
-}
-
-impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
-    S::Future: 'static,
-    B: 'static,
-{
-    type Response = ServiceResponse<EitherBody<B>>;
-    type Error = actix_web::Error;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
-}
-
-// web::actix_web::RequestTransactionsTransform
-
-#[derive(Clone, Debug)]
-pub struct RequestTransactionsTransform {
-    _private: (),
-}
-
-impl<S, B> Transform<S, ServiceRequest> for RequestTransactionsTransform
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
-    S::Future: 'static,
-    B: 'static,
-{
-    type Response = ServiceResponse<EitherBody<B>>;
-    type Error = actix_web::Error;
-    type Transform = RequestTransactionsService<S>;
-    type InitError = ();
-    type Future = Ready<Result<Self::Transform, ()>>;
-}
-
-// web::actix_web::readiness
-
-pub fn readiness(request: HttpRequest) -> Ready<Readiness> {}
-
-// web::actix_web::request_transactions
-
-pub fn request_transactions() -> RequestTransactionsTransform {}
-
-// web::axum::RequestTransactionsLayer
-
-#[derive(Clone, Debug)]
-pub struct RequestTransactionsLayer {
-    _private: (),
-}
-
-impl<S> Layer<S> for RequestTransactionsLayer {
-    type Service = RequestTransactionsService<S>;
-}
-
-// web::axum::RequestTransactionsService
-
-#[derive(Clone, Debug)]
-pub struct RequestTransactionsService<S> {
-    _private: (),
-}
-
-impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
-where
-    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
-{
-    type Response = Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Response, S::Error>>;
-}
-
-impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
-    S::Future: 'static,
-    B: 'static,
-{
-    type Response = ServiceResponse<EitherBody<B>>;
-    type Error = actix_web::Error;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
-}
-
-// web::axum::readiness
-
-pub fn readiness(
-    request: axum_core::extract::Request,
-) -> impl Future<Output = Readiness> + Send + 'static {}
-
-// web::axum::request_transactions
-
-pub fn request_transactions() -> RequestTransactionsLayer {}
-
-// web::rocket::RequestTransactionsFairing
-
-#[derive(Clone, Debug)]
-pub struct RequestTransactionsFairing {
-    _private: (),
-}
-
-impl Fairing for RequestTransactionsFairing {}
-
-// web::rocket::readiness
-
-pub fn readiness() -> Vec<Route> {}
-
-// web::rocket::request_transactions
-
-pub fn request_transactions() -> RequestTransactionsFairing {}
 
 // with_pool
 

@@ -96,7 +96,7 @@ where
         .check_join(asked.characteristics)
         .map_err(sqlx::Error::from)?;
     let connection = around.cell.take().map_err(sqlx::Error::from)?;
-    let mut level = Level {
+    let mut level = Savepoint {
         inner: Transaction::on(connection, |cell| around.inner(cell)),
         around,
         local: asked.local,
@@ -116,7 +116,7 @@ where
 }
 
 /// A savepoint under way, which is rolled back when it is dropped before its end.
-struct Level<DB: Backend> {
+struct Savepoint<DB: Backend> {
     around: Around<DB>,
     inner: Transaction<DB>,
     /// Settings of the server's for this level alone.
@@ -125,7 +125,7 @@ struct Level<DB: Backend> {
     open: bool,
 }
 
-impl<DB: Backend> Level<DB> {
+impl<DB: Backend> Savepoint<DB> {
     async fn begin(&mut self) -> sqlx::Result<()> {
         let set = self.local_sql(|local| local.set_nested)?;
         let connection = self.inner.connection()?;
@@ -170,7 +170,7 @@ impl<DB: Backend> Level<DB> {
     }
 }
 
-impl<DB: Backend> Drop for Level<DB> {
+impl<DB: Backend> Drop for Savepoint<DB> {
     fn drop(&mut self) {
         // Without it, a level further down was forgotten together with the connection.
         if let Ok(mut connection) = self.inner.take_connection() {

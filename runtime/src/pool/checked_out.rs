@@ -504,7 +504,7 @@ fn take_back<DB: Backend>(slot: SlotOf<DB>, state: ConnectionState, counts_ended
     match state {
         ConnectionState::Clean if !in_transaction => recovery::give_back(slot),
         ConnectionState::Clean | ConnectionState::Unverified => {
-            recovery::give_back_unverified(slot, counts_ended)
+            recovery::give_back_unverified(slot, counts_ended);
         }
         ConnectionState::Spoilt => recovery::close_spoilt(slot),
         ConnectionState::Broken => recovery::close_broken(slot),

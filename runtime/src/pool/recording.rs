@@ -150,7 +150,7 @@ pub(super) fn note_borrowed(
 
 /// The recordings that a piece of work on a connection belongs to, and whether it is in a task of its own.
 ///
-/// RecordedWork inside of a recording belongs to that one. Any other, such as that of a spawned task, may be caused by each of those
+/// Work inside of a recording belongs to that one. Any other, such as that of a spawned task, may be caused by each of those
 /// who record.
 #[derive(Default)]
 struct Listeners {

@@ -42,11 +42,11 @@ impl<DB: Backend> CheckedOut<DB> {
     /// In a transaction that the connection is held in, the driver takes a cancelled `SAVEPOINT` for the whole
     /// transaction and rolls that back.
     async fn begin_to_the_end(mut self, begin: Begin) -> sqlx::Result<Self> {
-        let (began, outcome) = oneshot::channel();
+        let (sender, outcome) = oneshot::channel();
         tokio::spawn(async move {
-            let begun = self.begin_held(begin).await.map(|()| self);
+            let held = self.begin_held(begin).await.map(|()| self);
             // A receiver that is gone hands the transaction back to us, and dropping it rolls it back.
-            let _ = began.send(begun);
+            let _ = sender.send(held);
         });
         outcome.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }

@@ -67,11 +67,11 @@ impl<DB: Backend> Engine<DB> {
             statement,
             set: set.join("; "),
         };
-        let begun = connection.begin_transaction(dialect, begin, run_again);
-        let begun = begun
+        let connection = connection.begin_transaction(dialect, begin, run_again);
+        let connection = connection
             .await
             .map_err(|error| self.refused_settings(&options.local, error))?;
-        Ok(Transaction::on(begun, |cell| {
+        Ok(Transaction::on(connection, |cell| {
             Around::outermost(self.clone(), cell, characteristics)
         }))
     }

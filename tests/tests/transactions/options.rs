@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use poolhouse::{
-    Engine, IsolationLevel, MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction,
-    TransactionError, TransactionOptions, engine_finder_with,
+    Engine, IsolationLevel, Settings, Transaction, TransactionError, TransactionOptions,
+    engine_finder_with,
 };
 use poolhouse_tests::{CaseDatabase, Heard, Sql};
 use sqlx::{MySql, PgConnection, Postgres, Sqlite};

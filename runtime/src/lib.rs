@@ -38,7 +38,7 @@ pub use sqlx;
 pub use self::backend::Backend;
 pub use self::background::wait_closed;
 pub use self::dialect::{IsolationLevel, TransactionOptions};
-pub use self::engine::{Engine, Health, Server, Transaction};
+pub use self::engine::{Engine, Health, Server, Transaction, WriteMark};
 pub use self::error::{
     AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,
     UsageError,

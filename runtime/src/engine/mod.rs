@@ -6,6 +6,7 @@ mod erased;
 mod executor;
 mod health;
 mod kinds;
+mod mark;
 mod nodes;
 mod phase;
 mod prepare;
@@ -31,6 +32,7 @@ use self::close::Begun;
 pub(crate) use self::erased::{ErasedEngine, erased};
 pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
+pub use self::mark::WriteMark;
 use self::nodes::{Configured, Nodes};
 use self::phase::{Phase, Started};
 #[cfg(feature = "testing")]

@@ -1,0 +1,40 @@
+#[transactional]
+async fn rename(State(db): State<PgEngine>, mut tx: &mut Transaction<Postgres>, Path(id): Path<i64>, _: u8, mut n: u64, f: impl Fn(u64) -> u64) -> Result<(), AppError> {
+    n += f(n);
+    rename_to(&mut tx, db, id, n).await
+}
+
+// expands to
+
+async fn rename(
+    __poolhouse_0: State<PgEngine>,
+    tx: impl ::poolhouse::TransactionParent<
+        <Transaction<Postgres> as ::poolhouse::__private::IsTransaction>::Database,
+    >,
+    __poolhouse_2: Path<i64>,
+    __poolhouse_3: u8,
+    n: u64,
+    f: impl Fn(u64) -> u64,
+) -> Result<(), AppError> {
+    ::poolhouse::__private::assert_argument(&__poolhouse_0);
+    ::poolhouse::__private::assert_argument(&__poolhouse_2);
+    ::poolhouse::__private::assert_argument(&n);
+    ::poolhouse::__private::assert_argument(&f);
+    let State(db) = __poolhouse_0;
+    let Path(id) = __poolhouse_2;
+    let _ = __poolhouse_3;
+    let __poolhouse_options = ::poolhouse::TransactionOptions::new().join();
+    ::poolhouse::__private::transactional(
+            tx,
+            __poolhouse_options,
+            async move |mut tx: &mut Transaction<Postgres>| -> Result<(), AppError> {
+                let mut n = n;
+                let f = f;
+                {
+                    n += f(n);
+                    rename_to(&mut tx, db, id, n).await
+                }
+            },
+        )
+        .await
+}

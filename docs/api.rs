@@ -196,6 +196,13 @@ impl<DB: Backend> Clone for Engine<DB> {}
 
 impl<DB: Backend> Engine<DB> {
     #[track_caller]
+    pub fn begin(
+        &self,
+    ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    #[track_caller]
     pub fn health(
         &self,
     ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {}
@@ -241,6 +248,19 @@ impl<DB: Backend> Engine<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
+    #[track_caller]
+    pub fn write_mark(
+        &self,
+    ) -> impl Future<Output = Result<WriteMark<DB>, Error>> + Send + use<DB> {}
+    #[track_caller]
+    pub fn reader_after(
+        &self,
+        mark: &WriteMark<DB>,
+        limit: Duration,
+    ) -> impl Future<Output = Self> + Send + use<DB> {}
+}
+
+impl<DB: Backend> Engine<DB> {
     pub fn close_connection_pool(
         &self,
     ) -> impl Future<Output = CloseReport> + Send + '_ {}
@@ -252,10 +272,6 @@ impl<DB: Backend> Engine<DB> {
     pub fn acquire(
         &self,
     ) -> impl Future<Output = sqlx::Result<Checkout<DB>>> + Send + use<DB> {}
-    #[track_caller]
-    pub fn begin(
-        &self,
-    ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {}
     pub fn status(&self) -> Status {}
     pub fn resize(&self, max_size: NonZeroU32) -> Result<(), UsageError> {}
     pub fn evict(&self) {}
@@ -1020,6 +1036,22 @@ debug_as_display!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
+
+// WriteMark
+
+pub struct WriteMark<DB: Backend> {
+    _private: (),
+}
+
+impl<DB: Backend> Clone for WriteMark<DB> {}
+
+impl<DB: Backend> FromStr for WriteMark<DB> {
+    type Err = ParseError;
+}
+
+impl<DB: Backend> fmt::Debug for WriteMark<DB> {}
+
+impl<DB: Backend> fmt::Display for WriteMark<DB> {}
 
 // actix_web::RequestTransactionsService
 

@@ -30,7 +30,7 @@ pub(crate) enum Value {
 }
 
 /// What an attribute's entries are called in messages.
-pub(crate) struct Words {
+pub(crate) struct Wording {
     /// With its article.
     pub(crate) entry: &'static str,
     pub(crate) example: &'static str,
@@ -38,24 +38,24 @@ pub(crate) struct Words {
     pub(crate) quoted: &'static str,
 }
 
-pub(crate) const SETTINGS: Words = Words {
+pub(crate) const SETTINGS: Wording = Wording {
     entry: "a setting",
     example: "`max_size = 20`",
     quoted: "; the URL is one: `url = \"postgres://localhost/bands\"`",
 };
 
 /// Reads `key = value, key(value, …), …`; what cannot be read is reported and skipped.
-pub(crate) fn parse(tokens: TokenStream, words: &Words, report: &mut Report) -> Vec<Arg> {
-    let read = |input: ParseStream| Ok(entries(input, words, report));
+pub(crate) fn parse(tokens: TokenStream, wording: &Wording, report: &mut Report) -> Vec<Arg> {
+    let read = |input: ParseStream| Ok(entries(input, wording, report));
     // `entries` consumes its whole input and reports for itself, so this never falls back.
     read.parse2(tokens).unwrap_or_default()
 }
 
-fn entries(input: ParseStream, words: &Words, report: &mut Report) -> Vec<Arg> {
+fn entries(input: ParseStream, wording: &Wording, report: &mut Report) -> Vec<Arg> {
     let mut args = Vec::new();
     while !input.is_empty() {
         let ahead = input.fork();
-        let mistake = match entry(&ahead, words) {
+        let mistake = match entry(&ahead, wording) {
             Ok(arg) => {
                 input.advance_to(&ahead);
                 let unexpected = format!("expected `,` after the value of `{}`", arg.key);
@@ -80,36 +80,36 @@ fn entries(input: ParseStream, words: &Words, report: &mut Report) -> Vec<Arg> {
     args
 }
 
-fn entry(input: ParseStream, words: &Words) -> syn::Result<Arg> {
+fn entry(input: ParseStream, wording: &Wording) -> syn::Result<Arg> {
     if input.peek(LitStr) {
         let quoted: LitStr = input.parse()?;
         return Err(syn::Error::new_spanned(
             &quoted,
-            not_a_name(&quoted, input, words),
+            not_a_name(&quoted, input, wording),
         ));
     }
     let Ok(key) = input.call(Ident::parse_any) else {
-        let Words { entry, example, .. } = words;
+        let Wording { entry, example, .. } = wording;
         return Err(input.error(format!("expected {entry}, such as {example}")));
     };
-    let value = value(&key, input, words)?;
+    let value = value(&key, input, wording)?;
     Ok(Arg { key, value })
 }
 
 /// The message for a quoted text where a name is expected: it is the name, or the URL.
-fn not_a_name(quoted: &LitStr, behind: ParseStream, words: &Words) -> String {
-    let entry = words.entry;
+fn not_a_name(quoted: &LitStr, behind: ParseStream, wording: &Wording) -> String {
+    let entry = wording.entry;
     if behind.peek(Token![=]) {
         format!(
             "{entry}'s name is written without quotes: `{} = …`",
             quoted.value()
         )
     } else {
-        format!("expected {entry}{}", words.quoted)
+        format!("expected {entry}{}", wording.quoted)
     }
 }
 
-fn value(key: &Ident, input: ParseStream, words: &Words) -> syn::Result<Value> {
+fn value(key: &Ident, input: ParseStream, wording: &Wording) -> syn::Result<Value> {
     if input.peek(syn::token::Paren) {
         let list;
         parenthesized!(list in input);
@@ -117,7 +117,7 @@ fn value(key: &Ident, input: ParseStream, words: &Words) -> syn::Result<Value> {
         return Ok(Value::Many(values.into_iter().collect()));
     }
     if input.peek(Token![:]) || input.peek(Token![==]) || input.peek(Token![=>]) {
-        let entry = words.entry;
+        let entry = wording.entry;
         return Err(input.error(format!("{entry} is written with `=`: `{key} = …`")));
     }
     if input.is_empty() || input.peek(Token![,]) {

@@ -26,7 +26,7 @@ fn split(tokens: TokenStream) -> (Expand, TokenStream, TokenStream) {
     let (attribute, expand) = trees
         .iter()
         .enumerate()
-        .find_map(|(place, tree)| Some((place, expand_of(tree)?)))
+        .find_map(|(index, tree)| Some((index, expand_of(tree)?)))
         .expect("the source of a test has the attribute");
     let TokenTree::Group(group) = trees.remove(attribute) else {
         unreachable!("`expand_of` is about groups")

@@ -7,14 +7,14 @@ mod expand;
 mod fallback;
 mod method;
 
-use crate::args::{self, Words};
+use crate::args::{self, Wording};
 use crate::report::Report;
 use arguments::Arguments;
 use check::Checked;
 use method::Method;
 use proc_macro2::TokenStream;
 
-const WORDS: Words = Words {
+const WORDING: Wording = Wording {
     entry: "an argument",
     example: "`retries = 3`",
     quoted: ", such as `isolation = \"serializable\"`",
@@ -23,7 +23,7 @@ const WORDS: Words = Words {
 /// The whole macro, from tokens to tokens.
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut report = Report::default();
-    let args = args::parse(args, &WORDS, &mut report);
+    let args = args::parse(args, &WORDING, &mut report);
     let arguments = Arguments::check(args, &mut report);
     let method = Method::parse(item, &mut report);
     let output = match check::check(method, arguments, &mut report) {

@@ -138,7 +138,7 @@ impl Arguments {
             let keys = keys.filter(|key| *key == one || *key == other);
             keys.map(ToTokens::to_token_stream).collect::<TokenStream>()
         };
-        let places: [(Option<&Ident>, &str); 4] = [
+        let relations: [(Option<&Ident>, &str); 4] = [
             (
                 key(|is| matches!(is, Is::Join(true))),
                 "a savepoint of the transaction around it",
@@ -156,11 +156,11 @@ impl Arguments {
                 "an error inside of a transaction",
             ),
         ];
-        let mut places = places
+        let mut relations = relations
             .iter()
             .filter_map(|(key, what)| Some(((*key)?, what)));
-        if let Some((one, what)) = places.next() {
-            for (other, means) in places {
+        if let Some((one, what)) = relations.next() {
+            for (other, means) in relations {
                 // To be the outermost one it has to be one of its own.
                 if one == "join" && *what == "a transaction of its own" && other == "durable" {
                     continue;

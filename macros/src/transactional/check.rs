@@ -54,8 +54,8 @@ pub(crate) fn check(
 }
 
 fn check_transaction(method: &Method, report: &mut Report) {
-    let places = method.transactions();
-    let Some((first, others)) = places.split_first() else {
+    let indexes = method.transactions();
+    let Some((first, others)) = indexes.split_first() else {
         return report.mistake(&method.signature.ident, without_transaction(method));
     };
     for other in others {
@@ -140,8 +140,8 @@ fn check_repeated(method: &Method, report: &mut Report) {
         report.mistake(receiver, message);
     }
     let transactions = method.transactions();
-    for (place, typed) in method.parameters.iter().enumerate() {
-        if !transactions.contains(&place)
+    for (index, typed) in method.parameters.iter().enumerate() {
+        if !transactions.contains(&index)
             && let Type::Reference(TypeReference {
                 mutability: Some(_),
                 elem,

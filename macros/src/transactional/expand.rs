@@ -48,7 +48,7 @@ struct Expansion<'a> {
     method: &'a Method,
     arguments: &'a Arguments,
     runtime_crate: TokenStream,
-    /// The place of the parameter that is the transaction.
+    /// The index of the parameter that is the transaction.
     transaction: usize,
 }
 
@@ -77,20 +77,20 @@ impl Expansion<'_> {
         tokens
     }
 
-    /// The signature that callers know: what a transaction can be begun on in place of the transaction, and each parameter under
+    /// The signature that callers know: what a transaction can be begun on instead of the transaction, and each parameter under
     /// a plain name.
     fn signature(&self) -> Signature {
         let mut signature = self.method.signature.clone();
         let receiver = self.method.receiver.iter().cloned().map(FnArg::Receiver);
         let parameters = self.method.parameters.iter().enumerate();
-        let plain = parameters.map(|(place, typed)| {
-            let ty = if place == self.transaction {
+        let plain = parameters.map(|(index, typed)| {
+            let ty = if index == self.transaction {
                 Box::new(self.parent(&typed.ty))
             } else {
                 typed.ty.clone()
             };
             FnArg::Typed(PatType {
-                pat: Box::new(Pat::Verbatim(outer(place, typed).to_token_stream())),
+                pat: Box::new(Pat::Verbatim(outer(index, typed).to_token_stream())),
                 ty,
                 ..typed.clone()
             })
@@ -99,7 +99,7 @@ impl Expansion<'_> {
         signature
     }
 
-    /// `impl TransactionParent<<Transaction<DB> as IsTransaction>::Database>`, at the place of the type.
+    /// `impl TransactionParent<<Transaction<DB> as IsTransaction>::Database>`, with the span of the type.
     fn parent(&self, ty: &Type) -> Type {
         let runtime_crate = &self.runtime_crate;
         let transaction = transaction(ty);
@@ -127,8 +127,8 @@ impl Expansion<'_> {
             check(own.span(), quote!(#own))
         });
         let parameters = self.others().filter(|(_, typed)| !is_ignored(typed));
-        let parameters = parameters.map(|(place, typed)| {
-            let name = outer(place, typed);
+        let parameters = parameters.map(|(index, typed)| {
+            let name = outer(index, typed);
             check(typed.ty.span(), name.to_token_stream())
         });
         receiver.chain(parameters).collect()
@@ -138,8 +138,8 @@ impl Expansion<'_> {
     fn patterns(&self) -> TokenStream {
         let taken_apart = self.others().filter(|(_, typed)| name(typed).is_none());
         taken_apart
-            .map(|(place, typed)| {
-                let (pat, name) = (&typed.pat, outer(place, typed));
+            .map(|(index, typed)| {
+                let (pat, name) = (&typed.pat, outer(index, typed));
                 quote!(let #pat = #name;)
             })
             .collect()
@@ -185,15 +185,15 @@ impl Expansion<'_> {
     /// The parameters besides the transaction.
     fn others(&self) -> impl Iterator<Item = (usize, &PatType)> {
         let parameters = self.method.parameters.iter().enumerate();
-        parameters.filter(|(place, _)| *place != self.transaction)
+        parameters.filter(|(index, _)| *index != self.transaction)
     }
 }
 
 /// A parameter's name in the generated signature: its own where the pattern is no more than a name.
-fn outer(place: usize, typed: &PatType) -> Ident {
+fn outer(index: usize, typed: &PatType) -> Ident {
     name(typed)
         .cloned()
-        .unwrap_or_else(|| format_ident!("__poolhouse_{place}"))
+        .unwrap_or_else(|| format_ident!("__poolhouse_{index}"))
 }
 
 /// The type behind the reference.

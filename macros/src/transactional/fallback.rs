@@ -27,13 +27,13 @@ pub(crate) fn fallback(method: &Method) -> TokenStream {
     let transactions = method.transactions();
     let parameter = Ident::new("__poolhouse_parameter", Span::call_site());
     let mut declared = TokenStream::new();
-    let inputs = method.parameters.iter().enumerate().map(|(place, typed)| {
-        if !transactions.contains(&place) {
+    let inputs = method.parameters.iter().enumerate().map(|(index, typed)| {
+        if !transactions.contains(&index) {
             return FnArg::Typed(typed.clone());
         }
         let PatType { pat, ty, .. } = typed;
         declared.extend(quote!(let #pat: #ty = #parameter();));
-        let name = Ident::new(&format!("__poolhouse_{place}"), Span::call_site());
+        let name = Ident::new(&format!("__poolhouse_{index}"), Span::call_site());
         FnArg::Typed(PatType {
             attrs: Vec::new(),
             pat: Box::new(Pat::Verbatim(name.to_token_stream())),

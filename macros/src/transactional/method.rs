@@ -52,11 +52,11 @@ impl Method {
         })
     }
 
-    /// The places of the parameters that are transactions, or were meant to be.
+    /// The indexes of the parameters that are transactions, or were meant to be.
     pub(crate) fn transactions(&self) -> Vec<usize> {
         let parameters = self.parameters.iter().enumerate();
         parameters
-            .filter_map(|(place, typed)| Transaction::of(&typed.ty).map(|_| place))
+            .filter_map(|(index, typed)| Transaction::of(&typed.ty).map(|_| index))
             .collect()
     }
 }

@@ -11,8 +11,8 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
 
+use super::statement_route::{self as way, Route as Way};
 use super::transaction::Turn;
-use super::way::{self, Way};
 use super::{Engine, Transaction};
 use crate::backend::{Backend, Step};
 use crate::pool::{Checkout, Holder, Record};

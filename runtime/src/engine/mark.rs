@@ -75,14 +75,14 @@ impl<DB: Backend> Engine<DB> {
     /// Asks the server how far it has written: all that was committed before is up to this mark. Call it after the commit, on
     /// the engine and not on a node, and give the mark to [`reader_after`](Engine::reader_after).
     ///
-    /// It takes one round trip on a connection of the pool. On Postgres the mark is a place in the write-ahead log, on MariaDB
+    /// It takes one round trip on a connection of the pool. On Postgres the mark is a position in the write-ahead log, on MariaDB
     /// and MySQL the GTIDs of the binary log. SQLite and CockroachDB are not asked; their mark is `unknown`, and so is that of a
     /// server without a binary log or GTIDs.
     ///
     /// # Errors
     ///
     /// As [`acquire`](Engine::acquire), and what the server answers: a Postgres server that follows another one has no such
-    /// place.
+    /// position.
     ///
     /// # Cancellation
     ///
@@ -91,13 +91,13 @@ impl<DB: Backend> Engine<DB> {
     pub fn write_mark(
         &self,
     ) -> impl Future<Output = Result<WriteMark<DB>, Error>> + Send + use<DB> {
-        let place = Location::caller();
+        let location = Location::caller();
         let engine = self.clone();
         async move {
             if engine.connector().dialect().written.is_none() {
                 return Ok(WriteMark::of(Position::Unknown));
             }
-            let mut checkout = engine.checkout(Holder::Code(place)).await?;
+            let mut checkout = engine.checkout(Holder::Code(location)).await?;
             // The first connection may have found another database than the URL says.
             let Some(query) = engine.connector().dialect().written else {
                 return Ok(WriteMark::of(Position::Unknown));
@@ -145,7 +145,7 @@ impl<DB: Backend> Engine<DB> {
         mark: &WriteMark<DB>,
         limit: Duration,
     ) -> impl Future<Output = Self> + Send + use<DB> {
-        let place = Location::caller();
+        let location = Location::caller();
         let engine = self.clone();
         let question = mark.position.question();
         async move {
@@ -159,7 +159,7 @@ impl<DB: Backend> Engine<DB> {
                 .map(|node| {
                     let after = later;
                     later += BETWEEN;
-                    node.replayed(place, &question, after)
+                    node.replayed(location, &question, after)
                 })
                 .collect();
             let first = async {
@@ -178,14 +178,14 @@ impl<DB: Backend> Engine<DB> {
     /// This node, as soon as it has replayed what the question is about; `None` when that cannot be waited for.
     async fn replayed(
         self,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         question: &str,
         after: Duration,
     ) -> Option<Self> {
         tokio::time::sleep(after).await;
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.ask_replayed(place, question).await {
+            match self.ask_replayed(location, question).await {
                 Ok(Replayed::Yes) => return Some(self),
                 Ok(Replayed::Never) => return None,
                 Ok(Replayed::NotYet) => {}
@@ -205,10 +205,10 @@ impl<DB: Backend> Engine<DB> {
 
     async fn ask_replayed(
         &self,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         question: &str,
     ) -> sqlx::Result<Replayed> {
-        let mut checkout = self.checkout(Holder::Code(place)).await?;
+        let mut checkout = self.checkout(Holder::Code(location)).await?;
         let answer = checkout
             .run(|connection, _| DB::text_of(connection, question.to_owned()))
             .await?;

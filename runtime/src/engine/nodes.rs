@@ -1,14 +1,16 @@
 //! Nodes: further servers of the same engine, such as read replicas.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio_util::sync::CancellationToken;
 
+use super::close::Begun;
+use super::node_list::{Configured, Node, NodeServer, Nodes};
 use super::phase::Closing;
-use super::{Base, Begun, Engine};
+use super::{Base, Engine};
 use crate::backend::Backend;
 use crate::error::{Error, UsageError};
 use crate::pool::Connector;
@@ -20,74 +22,7 @@ use crate::settings::EngineSettings;
 /// silent is not waited for to the end.
 const FIRST_ANSWER: Duration = Duration::from_millis(500);
 
-/// The nodes of one engine, each an engine of the same kind that is started and closed with it.
-pub(super) struct Nodes<DB: Backend> {
-    /// Changed under the engine's phase lock only.
-    list: RwLock<Vec<Node<DB>>>,
-    /// Where the next reader is looked for.
-    next: AtomicUsize,
-}
-
-struct Node<DB: Backend> {
-    name: String,
-    /// `None` is the engine itself, in a test that has a database of its own.
-    server: Option<NodeServer<DB>>,
-}
-
-impl<DB: Backend> Clone for Node<DB> {
-    fn clone(&self) -> Self {
-        Self {
-            name: self.name.clone(),
-            server: self.server.clone(),
-        }
-    }
-}
-
-struct NodeServer<DB: Backend> {
-    engine: Engine<DB>,
-    /// What it is started with; its own settings may be those of a start without a connection.
-    settings: Arc<EngineSettings>,
-}
-
-impl<DB: Backend> Clone for NodeServer<DB> {
-    fn clone(&self) -> Self {
-        Self {
-            engine: self.engine.clone(),
-            settings: Arc::clone(&self.settings),
-        }
-    }
-}
-
-/// An engine's settings as its driver has read them, and those of its nodes.
-pub(super) struct Configured<DB: Backend> {
-    pub(super) connector: Arc<Connector<DB>>,
-    nodes: Vec<(String, Option<Self>)>,
-}
-
-impl<DB: Backend> Configured<DB> {
-    /// # Errors
-    ///
-    /// A URL that is of another database, or that the driver does not accept.
-    pub(super) fn new(settings: &Arc<EngineSettings>) -> Result<Self, Error> {
-        let connector = Arc::new(Connector::new(Arc::clone(settings))?);
-        let nodes = settings.nodes.iter().map(|(name, of_node)| {
-            let of_node = of_node.clone().map(Arc::new);
-            let node = of_node.as_ref().map(Self::new).transpose()?;
-            Ok((name.clone(), node))
-        });
-        let nodes = nodes.collect::<Result<_, Error>>()?;
-        Ok(Self { connector, nodes })
-    }
-}
-
-impl<DB: Backend> Nodes<DB> {
-    pub(super) fn none() -> Self {
-        Self {
-            list: RwLock::new(Vec::new()),
-            next: AtomicUsize::new(0),
-        }
-    }
-
+impl<DB: Backend> Nodes<Engine<DB>> {
     /// Takes on the nodes of these settings, and gives the engine's connector. A node that was there before stays the same
     /// engine. Under the engine's phase lock.
     pub(super) fn set(&self, configured: Configured<DB>) -> Arc<Connector<DB>> {
@@ -173,23 +108,9 @@ impl<DB: Backend> Nodes<DB> {
     pub(super) fn engines(&self) -> Vec<Engine<DB>> {
         self.servers().into_iter().map(|node| node.engine).collect()
     }
-
-    fn servers(&self) -> Vec<NodeServer<DB>> {
-        self.list()
-            .into_iter()
-            .filter_map(|node| node.server)
-            .collect()
-    }
-
-    fn list(&self) -> Vec<Node<DB>> {
-        self.list
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
 }
 
-impl<DB: Backend> NodeServer<DB> {
+impl<DB: Backend> NodeServer<Engine<DB>> {
     async fn start(self, is_ready: &CancellationToken) -> Result<(), Error> {
         let Self { engine, settings } = self;
         if !settings.lazy {

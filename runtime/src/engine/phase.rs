@@ -20,11 +20,21 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{Base, Server};
+use super::Server;
 use crate::backend::Backend;
 use crate::background::{self, AtRuntimeEnd};
 use crate::error::{Error, StartError};
 use crate::pool::{CloseReport, Connector, Pool};
+
+/// What a pool stands on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// The engine's own slots.
+    #[default]
+    Own,
+    /// A `sqlx::Pool`, because a parameter asks for one.
+    Sqlx,
+}
 
 pub(super) enum Phase<DB: Backend> {
     /// Queries open connections of their own.

@@ -11,25 +11,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
-use super::nodes::Configured;
-use super::phase::{Closing, Failure, Outcome, Phase, Start, Started, Whole};
+use super::handle::Shared;
+use super::node_list::Configured;
+use super::phase::{Base, Closing, Failure, Outcome, Phase, Start, Started, Whole};
 use super::prepare::{prepare, report_start};
-use super::{Engine, Server, Shared};
+use super::{Engine, Server};
 use crate::backend::Backend;
 use crate::background;
 use crate::error::{Error, StartError, UsageError};
 use crate::pool::{Connector, Pool};
 use crate::settings::EngineSettings;
-
-/// What a pool stands on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Base {
-    /// The engine's own slots.
-    #[default]
-    Own,
-    /// A `sqlx::Pool`, because a parameter asks for one.
-    Sqlx,
-}
 
 impl<DB: Backend> Engine<DB> {
     /// Starts the pool: connects, creates `extensions`, runs `migrations`. From now on every query uses it.

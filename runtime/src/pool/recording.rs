@@ -7,6 +7,7 @@ use std::backtrace::Backtrace;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -385,7 +386,8 @@ fn is_foreign(function: &str, file: Option<&str>) -> bool {
         .collect();
     if crates.is_empty() {
         // Inlined, or C's, or of a type parameter alone.
-        return file.is_none_or(|file| !file.ends_with(".rs"));
+        let extension = file.and_then(|file| Path::new(file).extension());
+        return extension.is_none_or(|extension| extension != "rs");
     }
     crates.iter().all(is_foreign_crate)
 }

@@ -1,4 +1,4 @@
-//! The way of a statement to the server: straight, or through a pooler.
+//! The route of a statement to the server: direct, or through a pooler.
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -8,53 +8,53 @@ use sqlx_core::describe::Describe;
 use crate::backend::{self, Backend, Pooled, Step};
 
 /// How the statements of one checkout reach the server: `None` when its connection is a session of the server's.
-pub(super) type Way = Option<Pooled>;
+pub(super) type Route = Option<Pooled>;
 
 pub(super) fn fetch_many<'e, 'q: 'e, DB: Backend, E>(
-    way: Way,
+    route: Route,
     connection: &'e mut DB::Connection,
     query: E,
 ) -> BoxStream<'e, sqlx::Result<Step<DB>>>
 where
     E: Execute<'q, DB> + 'q,
 {
-    match way {
+    match route {
         None => DB::fetch_many(connection, query),
         Some(pooled) => DB::fetch_many_pooled(connection, query, pooled),
     }
 }
 
 pub(super) async fn execute<'e, 'q: 'e, DB: Backend, E>(
-    way: Way,
+    route: Route,
     connection: &'e mut DB::Connection,
     query: E,
 ) -> sqlx::Result<DB::QueryResult>
 where
     E: Execute<'q, DB> + 'q,
 {
-    backend::count::<DB>(fetch_many(way, connection, query)).await
+    backend::count::<DB>(fetch_many(route, connection, query)).await
 }
 
 pub(super) async fn fetch_all<'e, 'q: 'e, DB: Backend, E>(
-    way: Way,
+    route: Route,
     connection: &'e mut DB::Connection,
     query: E,
 ) -> sqlx::Result<Vec<DB::Row>>
 where
     E: Execute<'q, DB> + 'q,
 {
-    backend::all::<DB>(fetch_many(way, connection, query)).await
+    backend::all::<DB>(fetch_many(route, connection, query)).await
 }
 
 pub(super) fn fetch_optional<'e, 'q: 'e, DB: Backend, E>(
-    way: Way,
+    route: Route,
     connection: &'e mut DB::Connection,
     query: E,
 ) -> BoxFuture<'e, sqlx::Result<Option<DB::Row>>>
 where
     E: Execute<'q, DB> + 'q,
 {
-    match way {
+    match route {
         None => DB::fetch_optional(connection, query),
         Some(pooled) => Box::pin(backend::first::<DB>(DB::fetch_many_pooled(
             connection, query, pooled,
@@ -63,23 +63,23 @@ where
 }
 
 pub(super) fn prepare_with<'e, DB: Backend>(
-    way: &Way,
+    route: &Route,
     connection: &'e mut DB::Connection,
     sql: SqlStr,
     parameters: &'e [DB::TypeInfo],
 ) -> BoxFuture<'e, sqlx::Result<DB::Statement>> {
-    match way {
+    match route {
         None => DB::prepare_with(connection, sql, parameters),
         Some(_) => DB::prepare_pooled(connection, sql, parameters),
     }
 }
 
 pub(super) fn describe<'e, DB: Backend>(
-    way: &Way,
+    route: &Route,
     connection: &'e mut DB::Connection,
     sql: SqlStr,
 ) -> BoxFuture<'e, sqlx::Result<Describe<DB>>> {
-    match way {
+    match route {
         None => DB::describe(connection, sql),
         Some(_) => DB::describe_pooled(connection, sql),
     }

@@ -25,13 +25,19 @@ async fn transfer(
             tx,
             __poolhouse_options,
             async move |tx: &mut Transaction<Postgres>| -> Result<(), AppError> {
+                if let ::core::option::Option::Some(__poolhouse_output) = ::core::option::Option::None::<
+                    Result<(), AppError>,
+                > {
+                    return __poolhouse_output;
+                }
                 let from = from;
                 let to = to;
                 let cents = cents;
-                {
+                let __poolhouse_output: Result<(), AppError> = {
                     write(&mut *tx, from, -cents).await?;
                     write(tx, to, cents).await
-                }
+                };
+                #[allow(unreachable_code)] __poolhouse_output
             },
         )
         .await

@@ -36,9 +36,15 @@ async fn bands(
             tx,
             __poolhouse_options,
             async move |tx: &mut Transaction<Postgres>| -> Result<Vec<Band>, AppError> {
+                if let ::core::option::Option::Some(__poolhouse_output) = ::core::option::Option::None::<
+                    Result<Vec<Band>, AppError>,
+                > {
+                    return __poolhouse_output;
+                }
                 let tenant = tenant;
                 let user = user;
-                { all(tx).await }
+                let __poolhouse_output: Result<Vec<Band>, AppError> = { all(tx).await };
+                #[allow(unreachable_code)] __poolhouse_output
             },
         )
         .await

@@ -20,11 +20,17 @@ async fn collect(
             __poolhouse_0,
             __poolhouse_options,
             async move |_: &mut Transaction<MySql>| -> sqlx::Result<()> {
+                if let ::core::option::Option::Some(__poolhouse_output) = ::core::option::Option::None::<
+                    sqlx::Result<()>,
+                > {
+                    return __poolhouse_output;
+                }
                 let out = out;
-                {
+                let __poolhouse_output: sqlx::Result<()> = {
                     out.push(1);
                     Ok(())
-                }
+                };
+                #[allow(unreachable_code)] __poolhouse_output
             },
         )
         .await

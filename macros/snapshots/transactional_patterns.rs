@@ -28,12 +28,18 @@ async fn rename(
             tx,
             __poolhouse_options,
             async move |mut tx: &mut Transaction<Postgres>| -> Result<(), AppError> {
+                if let ::core::option::Option::Some(__poolhouse_output) = ::core::option::Option::None::<
+                    Result<(), AppError>,
+                > {
+                    return __poolhouse_output;
+                }
                 let mut n = n;
                 let f = f;
-                {
+                let __poolhouse_output: Result<(), AppError> = {
                     n += f(n);
                     rename_to(&mut tx, db, id, n).await
-                }
+                };
+                #[allow(unreachable_code)] __poolhouse_output
             },
         )
         .await

@@ -223,14 +223,14 @@ fn read(name: &str, example: &str, key: &Ident, value: Value) -> syn::Result<Is>
 fn flag(name: &str, key: &Ident, value: Value) -> syn::Result<Is> {
     let is = match value {
         Value::None => true,
-        Value::One(expr) => match Literal::of(&expr) {
-            Some(Literal::Flag(is)) => is,
-            _ => {
+        Value::One(expr) => {
+            let Some(Literal::Flag(is)) = Literal::of(&expr) else {
                 let message =
                     format!("`{name}` takes `true` or `false`, written out: `{name} = true`");
                 return Err(syn::Error::new_spanned(expr, message));
-            }
-        },
+            };
+            is
+        }
         Value::Many(_) | Value::Missing => {
             let message = format!("`{name}` takes its value with `=`: `{name} = true`");
             return Err(syn::Error::new_spanned(key, message));
@@ -252,14 +252,11 @@ fn level(expr: Expr) -> syn::Result<Level> {
         Some(Literal::Text(text)) => {
             let words = text.value().to_lowercase().replace(['_', '-'], " ");
             let level = LEVELS.iter().find(|(known, _)| *known == words);
-            match level {
-                Some((_, variant)) => Ok(Level::Variant(variant, text.span())),
-                None => {
-                    let what = literal::choice(&choices, &words).err().unwrap_or_default();
-                    let message = format!("`isolation` {what}");
-                    Err(syn::Error::new_spanned(text, message))
-                }
+            if let Some((_, variant)) = level {
+                return Ok(Level::Variant(variant, text.span()));
             }
+            let what = literal::choice(&choices, &words).err().unwrap_or_default();
+            Err(syn::Error::new_spanned(text, format!("`isolation` {what}")))
         }
         Some(_) => {
             let message = format!("`isolation` {}", literal::one_of(&choices));
@@ -317,12 +314,9 @@ fn local(key: &Ident, list: Vec<Expr>) -> syn::Result<Is> {
             let message = format!("`local` takes the name of a setting and its value: {EXAMPLE}");
             return Err(syn::Error::new_spanned(expr, message));
         };
-        let name = match Literal::of(left) {
-            Some(Literal::Text(name)) => name,
-            _ => {
-                let message = format!("`local` takes the name of a setting as text: {EXAMPLE}");
-                return Err(syn::Error::new_spanned(left, message));
-            }
+        let Some(Literal::Text(name)) = Literal::of(left) else {
+            let message = format!("`local` takes the name of a setting as text: {EXAMPLE}");
+            return Err(syn::Error::new_spanned(left, message));
         };
         let what = if name.value().trim().is_empty() {
             Some("a name in `local` must not be empty".to_owned())

@@ -181,7 +181,7 @@ fn gtid_set(rest: &str) -> Option<Position> {
                 .all(|b| b.is_ascii_alphanumeric() || b"-:_".contains(&b))
     };
     let parts: Vec<&str> = rest.split('.').collect();
-    let parts = parts.iter().all(|part| is_part(part)).then_some(parts)?;
+    let parts = parts.iter().all(is_part).then_some(parts)?;
     Some(Position::GtidSet(
         parts.into_iter().map(str::to_owned).collect(),
     ))

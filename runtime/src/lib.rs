@@ -32,20 +32,23 @@ mod testing;
 #[cfg(feature = "web")]
 pub mod web;
 
-pub use poolhouse_macros::with_pool;
+pub use poolhouse_macros::{transactional, with_pool};
 pub use sqlx;
 
 pub use self::backend::Backend;
 pub use self::background::wait_closed;
-pub use self::dialect::{IsolationLevel, TransactionOptions};
-pub use self::engine::{Engine, Health, Server, Transaction, WriteMark};
+pub use self::dialect::IsolationLevel;
+pub use self::engine::{
+    Engine, Health, OnConflict, Retry, RetryIf, Server, Transaction, TransactionOptions,
+    TransactionParent, Work, WriteMark,
+};
 pub use self::error::{
     AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,
     UsageError,
 };
 pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
-pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Status};
+pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Session, Status};
 pub use self::settings::{
     DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, RuntimeFlavor,
     Settings, SettingsError,
@@ -100,6 +103,9 @@ macro_rules! __test_function {
 /// What `#[with_pool]` expands to. Not for other use: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::engine::{
+        Argument, Conflicts, IsTransaction, assert_argument, transactional, transactional_once,
+    };
     pub use crate::lifecycle::{
         Attribute, Parameters, Plan, Request, RunningEngines, parameter, parameter_with,
     };

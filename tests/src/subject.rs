@@ -4,7 +4,7 @@ mod engine;
 mod on_sqlx;
 mod sqlx_alone;
 
-use std::{fmt::Debug, future::Future, ops::DerefMut, time::Duration};
+use std::{fmt::Debug, future::Future, time::Duration};
 
 use futures_util::stream::BoxStream;
 use poolhouse::Engine;
@@ -53,9 +53,9 @@ pub trait Subject: Clone + Send + Sync + 'static {
     /// The database it is for.
     type Db: Sql;
     /// A connection out of it.
-    type Checkout: DerefMut<Target = ConnectionOf<Self>> + Debug + Send + 'static;
+    type Checkout: AsMut<ConnectionOf<Self>> + Debug + Send + 'static;
     /// A transaction on a connection out of it.
-    type Transaction: DerefMut<Target = ConnectionOf<Self>> + Send + 'static;
+    type Transaction: AsMut<ConnectionOf<Self>> + Send + 'static;
 
     /// Its name in reports.
     const NAME: &'static str;

@@ -8,6 +8,8 @@
 mod faults;
 mod server;
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
 use poolhouse::{PgEngine, Settings, engine_finder_with};
 use poolhouse_tests::{Cockroach, Kind, TestDatabase, servers};
 
@@ -46,17 +48,15 @@ async fn started(settings: &Settings) -> anyhow::Result<PgEngine> {
     Ok(engine)
 }
 
-async fn add(engine: &PgEngine, id: i64, attempts: &mut u32) -> sqlx::Result<()> {
+async fn add(engine: &PgEngine, id: i64, attempts: &AtomicU32) -> sqlx::Result<()> {
     engine
-        .transaction(|transaction| {
-            *attempts += 1;
-            Box::pin(async move {
-                sqlx::query("INSERT INTO entry VALUES ($1)")
-                    .bind(id)
-                    .execute(transaction)
-                    .await?;
-                Ok(())
-            })
+        .transaction(async |transaction| {
+            attempts.fetch_add(1, Relaxed);
+            sqlx::query("INSERT INTO entry VALUES ($1)")
+                .bind(id)
+                .execute(transaction)
+                .await?;
+            Ok(())
         })
         .await
 }

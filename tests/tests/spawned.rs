@@ -20,18 +20,16 @@ async fn by_hand(url: String) -> Result<i32, Error> {
     let mut transaction = db.begin().await?;
     transaction.begin_nested().await?.commit().await?;
     let four: i32 = transaction
-        .transaction(|inner| {
-            Box::pin(async move {
-                sqlx::query_scalar::<_, i32>("SELECT 4")
-                    .fetch_one(inner)
-                    .await
-            })
+        .transaction(async |inner| {
+            sqlx::query_scalar::<_, i32>("SELECT 4")
+                .fetch_one(inner)
+                .await
         })
         .await?;
     transaction.commit().await?;
     let eight: i32 = db
-        .transaction(|transaction| {
-            Box::pin(async move { sqlx::query_scalar("SELECT 8").fetch_one(transaction).await })
+        .transaction(async |transaction| {
+            sqlx::query_scalar("SELECT 8").fetch_one(transaction).await
         })
         .await?;
     poolhouse::testing::test_databases(&db).await?;

@@ -2,11 +2,14 @@
 
 mod conflicts;
 mod lost;
+mod on_commit;
+mod options;
 mod scoped;
+mod transactional;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use anyhow::ensure;
 use futures_util::FutureExt;
@@ -56,37 +59,31 @@ macro_rules! on {
                 };
                 // An error of the code's own.
                 let failed: anyhow::Result<()> = engine
-                    .transaction(|transaction| {
-                        Box::pin(async move {
-                            sqlx::query(ADD).execute(transaction).await?;
-                            anyhow::bail!("no")
-                        })
+                    .transaction(async |transaction| {
+                        sqlx::query(ADD).execute(transaction).await?;
+                        anyhow::bail!("no")
                     })
                     .await;
                 ensure!(failed.is_err() && count(&engine).await? == 0);
                 // A panic.
-                let panicked =
-                    AssertUnwindSafe(engine.transaction::<(), sqlx::Error, _>(|transaction| {
-                        let engine = engine.clone();
-                        Box::pin(async move {
-                            sqlx::query(ADD).execute(transaction).await?;
-                            if count(&engine).await? == 0 {
-                                panic!("on purpose");
-                            }
-                            sqlx::Result::Ok(())
-                        })
-                    }));
+                let panicked = AssertUnwindSafe(engine.transaction::<(), sqlx::Error, _>(
+                    async |transaction| {
+                        sqlx::query(ADD).execute(transaction).await?;
+                        if count(&engine).await? == 0 {
+                            panic!("on purpose");
+                        }
+                        sqlx::Result::Ok(())
+                    },
+                ));
                 ensure!(panicked.catch_unwind().await.is_err() && count(&engine).await? == 0);
                 // A cancellation, when the statement has run.
                 let (told, ran) = tokio::sync::oneshot::channel();
-                let mut told = Some(told);
-                let cancelled = engine.transaction(|transaction| {
-                    let told = told.take();
-                    Box::pin(async move {
-                        sqlx::query(ADD).execute(transaction).await?;
-                        told.map(|told| told.send(()));
-                        std::future::pending::<sqlx::Result<()>>().await
-                    })
+                let told = Mutex::new(Some(told));
+                let cancelled = engine.transaction(async |transaction| {
+                    sqlx::query(ADD).execute(transaction).await?;
+                    let told = told.lock().unwrap().take();
+                    told.map(|told| told.send(()));
+                    std::future::pending::<sqlx::Result<()>>().await
                 });
                 tokio::select! {
                     _ = cancelled => anyhow::bail!("it ended"),
@@ -98,10 +95,8 @@ macro_rules! on {
                     let engine = engine.clone();
                     async move {
                         engine
-                            .transaction(|transaction| {
-                                Box::pin(async move {
-                                    sqlx::query(ADD).execute(transaction).await.map(drop)
-                                })
+                            .transaction(async |transaction| {
+                                sqlx::query(ADD).execute(transaction).await.map(drop)
                             })
                             .await
                     }
@@ -118,34 +113,28 @@ macro_rules! on {
                     return Ok(());
                 };
                 engine
-                    .transaction(|transaction| {
-                        Box::pin(async move {
-                            sqlx::query(ADD).execute(&mut *transaction).await?;
-                            let nested: anyhow::Result<()> = transaction
-                                .transaction(|nested| {
-                                    Box::pin(async move {
-                                        sqlx::query("INSERT INTO entry VALUES (2, 2)")
-                                            .execute(&mut *nested)
-                                            .await?;
-                                        // A value that is there already, which fails a whole transaction on Postgres.
-                                        sqlx::query(ADD).execute(nested).await?;
-                                        Ok(())
-                                    })
-                                })
-                                .await;
-                            ensure!(nested.is_err());
-                            transaction
-                                .transaction(|nested| {
-                                    Box::pin(async move {
-                                        sqlx::query("INSERT INTO entry VALUES (3, 3)")
-                                            .execute(nested)
-                                            .await
-                                            .map(drop)
-                                    })
-                                })
-                                .await?;
-                            anyhow::Ok(())
-                        })
+                    .transaction(async |transaction| {
+                        sqlx::query(ADD).execute(&mut *transaction).await?;
+                        let nested: anyhow::Result<()> = transaction
+                            .transaction(async |nested| {
+                                sqlx::query("INSERT INTO entry VALUES (2, 2)")
+                                    .execute(&mut *nested)
+                                    .await?;
+                                // A value that is there already, which fails a whole transaction on Postgres.
+                                sqlx::query(ADD).execute(nested).await?;
+                                Ok(())
+                            })
+                            .await;
+                        ensure!(nested.is_err());
+                        transaction
+                            .transaction(async |nested| {
+                                sqlx::query("INSERT INTO entry VALUES (3, 3)")
+                                    .execute(nested)
+                                    .await
+                                    .map(drop)
+                            })
+                            .await?;
+                        anyhow::Ok(())
                     })
                     .await?;
                 let ids: Vec<i32> = sqlx::query_scalar("SELECT id FROM entry ORDER BY id")
@@ -162,15 +151,14 @@ macro_rules! on {
                     return Ok(());
                 };
                 sqlx::query(ADD).execute(&engine).await?;
-                let mut runs = 0;
-                let failed = engine
-                    .transaction(|transaction| {
-                        runs += 1;
-                        Box::pin(
-                            async move { sqlx::query(ADD).execute(transaction).await.map(drop) },
-                        )
+                let runs = AtomicUsize::new(0);
+                let failed: sqlx::Result<()> = engine
+                    .transaction(async |transaction| {
+                        runs.fetch_add(1, Relaxed);
+                        sqlx::query(ADD).execute(transaction).await.map(drop)
                     })
                     .await;
+                let runs = runs.into_inner();
                 let error = failed.err().and_then(|error| error.into_database_error());
                 ensure!(runs == 1 && error.is_some_and(|error| error.is_unique_violation()));
                 engine.close_connection_pool().await;
@@ -213,23 +201,21 @@ macro_rules! conflicts_on {
                 let both = Arc::new(Barrier::new(2));
                 let runs = AtomicUsize::new(0);
                 let one = async |statements: [&'static str; 2]| {
-                    let mut first_time = Some(Arc::clone(&both));
+                    let first_time = AtomicBool::new(true);
                     engine
-                        .transaction_with(options, |transaction| {
+                        .transaction_with(options.clone(), async |transaction| {
                             runs.fetch_add(1, Relaxed);
-                            let other = first_time.take();
-                            Box::pin(async move {
-                                sqlx::query(statements[0])
-                                    .execute(&mut *transaction)
-                                    .await?;
-                                if let Some(other) = other {
-                                    other.wait().await;
-                                }
-                                sqlx::query(statements[1])
-                                    .execute(transaction)
-                                    .await
-                                    .map(drop)
-                            })
+                            let other = first_time.swap(false, Relaxed).then_some(&both);
+                            sqlx::query(statements[0])
+                                .execute(&mut *transaction)
+                                .await?;
+                            if let Some(other) = other {
+                                other.wait().await;
+                            }
+                            sqlx::query(statements[1])
+                                .execute(transaction)
+                                .await
+                                .map(drop)
                         })
                         .await
                 };
@@ -303,20 +289,18 @@ async fn retries_run_out_with_a_number() -> anyhow::Result<()> {
     };
     let settings = Settings::new().engine("retries").url(ground.url());
     let engine: PgEngine = engine_finder_with(&settings)?;
-    let mut runs = 0;
+    let runs = AtomicUsize::new(0);
     let ended = engine
-        .transaction_with(TransactionOptions::new().retries(2), |transaction| {
-            runs += 1;
-            Box::pin(async move {
-                // Swallowed, and a conflict all the same.
-                let _ =
-                    sqlx::query("DO $$ BEGIN RAISE 'on purpose' USING ERRCODE = '40001'; END $$")
-                        .execute(transaction)
-                        .await;
-                sqlx::Result::Ok(())
-            })
+        .transaction_with(TransactionOptions::new().retries(2), async |transaction| {
+            runs.fetch_add(1, Relaxed);
+            // Swallowed, and a conflict all the same.
+            let _ = sqlx::query("DO $$ BEGIN RAISE 'on purpose' USING ERRCODE = '40001'; END $$")
+                .execute(transaction)
+                .await;
+            sqlx::Result::Ok(())
         })
         .await;
+    let runs = runs.into_inner();
     let error = ended.err().unwrap_or(sqlx::Error::RowNotFound);
     let text = error.to_string();
     ensure!(
@@ -341,11 +325,9 @@ async fn a_failure_that_was_swallowed_is_not_called_a_commit() -> anyhow::Result
     let settings = Settings::new().engine("swallowed").url(ground.url());
     let engine: PgEngine = engine_finder_with(&settings)?;
     let ended = engine
-        .transaction(|transaction| {
-            Box::pin(async move {
-                let _ = sqlx::query("SELECT 1 / 0").execute(transaction).await;
-                sqlx::Result::Ok(())
-            })
+        .transaction(async |transaction| {
+            let _ = sqlx::query("SELECT 1 / 0").execute(transaction).await;
+            sqlx::Result::Ok(())
         })
         .await;
     let code = ended
@@ -373,18 +355,17 @@ async fn a_commit_without_an_answer_is_not_repeated() -> anyhow::Result<()> {
     )
     .execute(&engine)
     .await?;
-    let mut runs = 0;
+    let runs = AtomicUsize::new(0);
     let ended = engine
-        .transaction(|transaction| {
-            runs += 1;
-            Box::pin(async move {
-                sqlx::query("INSERT INTO entry VALUES (1)")
-                    .execute(transaction)
-                    .await
-                    .map(drop)
-            })
+        .transaction(async |transaction| {
+            runs.fetch_add(1, Relaxed);
+            sqlx::query("INSERT INTO entry VALUES (1)")
+                .execute(transaction)
+                .await
+                .map(drop)
         })
         .await;
+    let runs = runs.into_inner();
     let error = ended.err().unwrap_or(sqlx::Error::RowNotFound);
     ensure!(
         matches!(
@@ -407,13 +388,11 @@ async fn read_only_is_the_servers_word() -> anyhow::Result<()> {
                     .url(ground.url());
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 let ended = engine
-                    .transaction_with(options, |transaction| {
-                        Box::pin(async move {
-                            sqlx::query("CREATE TABLE entry (id INTEGER)")
-                                .execute(transaction)
-                                .await
-                                .map(drop)
-                        })
+                    .transaction_with(options.clone(), async |transaction| {
+                        sqlx::query("CREATE TABLE entry (id INTEGER)")
+                            .execute(transaction)
+                            .await
+                            .map(drop)
                     })
                     .await;
                 let text = ended

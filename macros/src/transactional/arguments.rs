@@ -1,6 +1,7 @@
 //! The arguments of `#[transactional]`: which there are, what each takes, and which do not go together.
 
 use crate::args::{Arg, Value};
+use crate::check::mention;
 use crate::report::Report;
 use crate::settings::literal::{self, Literal, bare};
 use crate::table::closest;
@@ -125,6 +126,17 @@ impl Arguments {
         self.list
             .iter()
             .any(|argument| matches!(&argument.is, Is::Retries(expr) if is_zero(expr)))
+    }
+
+    /// Whether a value of `local` speaks of this parameter.
+    pub(crate) fn mentions(&self, parameter: &Ident) -> bool {
+        let parameter = parameter.to_string();
+        self.list.iter().any(|argument| match &argument.is {
+            Is::Local(values) => values
+                .iter()
+                .any(|(_, value)| mention(&parameter, value.to_token_stream()).is_some()),
+            _ => false,
+        })
     }
 
     fn check_together(&self, report: &mut Report) {

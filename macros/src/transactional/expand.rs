@@ -162,7 +162,10 @@ impl Expansion<'_> {
         let output = &self.method.signature.output;
         let bound = self.others().filter_map(|(_, typed)| {
             let (pat, value) = (&typed.pat, name(typed)?);
-            Some(quote!(let #pat = #value;))
+            // What only the settings need is used all the same.
+            let is_used = self.arguments.mentions(value);
+            let level = is_used.then(|| quote!(#[allow(unused_variables)]));
+            Some(quote!(#level let #pat = #value;))
         });
         let (output, inside) = match output {
             // An opaque type has no name in a closure.

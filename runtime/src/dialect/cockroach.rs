@@ -1,6 +1,9 @@
 //! CockroachDB, which speaks the protocol of Postgres and is another database behind it.
 
-use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, POSTGRES, Session};
+use super::postgres::{restore, set_local, set_nested};
+use super::{
+    Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES, Session,
+};
 
 pub(crate) static COCKROACH: Dialect = Dialect {
     name: "CockroachDB",
@@ -39,6 +42,13 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         options if options.deferrable => Err("DEFERRABLE"),
         options => (POSTGRES.begin)(options),
     },
+    least_isolation: IsolationLevel::ReadCommitted,
+    local: Some(Local {
+        set: set_local,
+        set_nested,
+        restore,
+        statement_limit: None,
+    }),
     begin_commits: false,
     // <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference>: every one of them is a 40001.
     conflict: |code, _| code == Some("40001"),

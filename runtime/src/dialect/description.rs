@@ -1,9 +1,12 @@
 //! One database, as plain data.
 
+use std::error::Error;
+use std::iter::successors;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::diagnosis::{self, Diagnosis};
-use super::transaction::TransactionOptions;
+use super::transaction::{Characteristics, IsolationLevel};
 
 /// One database, as plain data.
 ///
@@ -36,7 +39,11 @@ pub(crate) struct Dialect {
     /// What a failed connection attempt means.
     pub(crate) diagnose: fn(code: Option<&str>, message: &str) -> Option<Diagnosis>,
     /// The statement that begins a transaction like this, `None` for the driver's own; or the option that there is not.
-    pub(crate) begin: fn(&TransactionOptions) -> Result<Option<String>, &'static str>,
+    pub(crate) begin: fn(&Characteristics) -> Result<Option<String>, &'static str>,
+    /// The isolation level that each transaction has at the least.
+    pub(crate) least_isolation: IsolationLevel,
+    /// How a setting of the server's is set for one transaction; `None` where there is no such thing.
+    pub(crate) local: Option<Local>,
     /// Whether an error is a conflict with another transaction, after which the same work may succeed.
     pub(crate) conflict: fn(code: Option<&str>, message: &str) -> bool,
     /// Whether a `BEGIN` inside of a transaction commits that one, and a `ROLLBACK` outside of any does nothing.
@@ -61,6 +68,19 @@ pub(crate) struct Dialect {
     pub(crate) migrations_lock: MigrationsLock,
     /// The statement that creates an extension when it is missing; `None` where there are no extensions.
     pub(crate) create_extension: Option<fn(&str) -> String>,
+}
+
+/// How settings of the server's are set for one transaction.
+#[derive(Debug)]
+pub(crate) struct Local {
+    /// Statements that set these, names and values, for the transaction.
+    pub(crate) set: fn(&[(String, String)]) -> String,
+    /// Statements that set these for the savepoint at this depth, and remember what they were.
+    pub(crate) set_nested: fn(&[(String, String)], depth: usize) -> String,
+    /// Statements that set these to what they were before the savepoint at this depth.
+    pub(crate) restore: fn(&[(String, String)], depth: usize) -> String,
+    /// A statement that sets the limit of each statement, unless it is lower already.
+    pub(crate) statement_limit: Option<fn(Duration) -> String>,
 }
 
 /// What tells a transaction from the one that is open at its `COMMIT`. Neither half costs a round trip.
@@ -121,6 +141,15 @@ impl Dialect {
         error
             .as_database_error()
             .is_some_and(|error| (self.conflict)(error.code().as_deref(), error.message()))
+    }
+
+    /// Whether an error, or one of its sources, is a conflict with another transaction.
+    pub(crate) fn conflict_among_sources(&self, error: &(dyn Error + 'static)) -> bool {
+        let mut errors = successors(Some(error), |&error| error.source());
+        errors.any(|error| {
+            let error = error.downcast_ref();
+            error.is_some_and(|error| self.is_conflict(error))
+        })
     }
 
     /// Whether a commit that failed so found that its transaction was not open any more.

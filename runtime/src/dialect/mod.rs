@@ -17,7 +17,7 @@ mod transaction;
 pub(crate) const STILL_HELD: &str = "ROLLBACK TO SAVEPOINT poolhouse_test";
 
 pub(crate) use self::cockroach::COCKROACH;
-pub(crate) use self::description::{Dialect, Greeted, Mark, MigrationsLock, Session};
+pub(crate) use self::description::{Dialect, Greeted, Local, Mark, MigrationsLock, Session};
 pub(crate) use self::diagnosis::{Diagnosis, tell, told, words};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
@@ -31,4 +31,5 @@ pub(crate) use self::sql::Controls;
 pub(crate) use self::sql::{first_words, is_one_of};
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::SQLITE;
-pub use self::transaction::{IsolationLevel, TransactionOptions};
+pub(crate) use self::transaction::Characteristics;
+pub use self::transaction::IsolationLevel;

@@ -1,6 +1,6 @@
 //! MySQL and MariaDB.
 
-use super::{Diagnosis, Dialect, Greeted, Mark, MigrationsLock, Session, sql};
+use super::{Diagnosis, Dialect, Greeted, IsolationLevel, Mark, MigrationsLock, Session, sql};
 
 pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
@@ -114,6 +114,8 @@ pub(crate) static MYSQL: Dialect = Dialect {
         let asked = level.is_some() || options.read_only;
         Ok(asked.then(|| format!("{}START TRANSACTION{mode}", level.unwrap_or_default())))
     },
+    least_isolation: IsolationLevel::ReadUncommitted,
+    local: None,
     begin_commits: true,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is
     // the only one of SQLSTATE 40001. 1205 has no SQLSTATE of its own.

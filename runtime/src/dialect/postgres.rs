@@ -1,6 +1,10 @@
 //! Postgres, and what speaks its protocol as it does.
 
-use super::{COCKROACH, Diagnosis, Dialect, Greeted, Mark, MigrationsLock, Session};
+use std::time::Duration;
+
+use super::{
+    COCKROACH, Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, Session,
+};
 
 pub(crate) static POSTGRES: Dialect = Dialect {
     name: "Postgres",
@@ -133,6 +137,13 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         let asked = format!("{}{mode}{defer}", level.unwrap_or_default());
         Ok((!asked.is_empty()).then(|| format!("BEGIN{asked}")))
     },
+    least_isolation: IsolationLevel::ReadCommitted,
+    local: Some(Local {
+        set: set_local,
+        set_nested,
+        restore,
+        statement_limit: Some(limit_statements),
+    }),
     begin_commits: false,
     // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>
     conflict: |code, _| matches!(code, Some("40001" | "40P01")),
@@ -170,4 +181,63 @@ pub(crate) static POSTGRES: Dialect = Dialect {
 fn server_version(version: &str) -> Option<String> {
     let (version, _) = version.strip_prefix("PostgreSQL ")?.split_once(" on ")?;
     Some(version.to_owned())
+}
+
+/// Sets settings for the transaction. A function and not `SET LOCAL`, whose syntax depends on the setting:
+/// <https://www.postgresql.org/docs/current/functions-admin.html>.
+pub(super) fn set_local(settings: &[(String, String)]) -> String {
+    let set = settings
+        .iter()
+        .map(|(name, value)| set_config(&literal(name), &literal(value)));
+    set.collect::<Vec<String>>().join("; ")
+}
+
+/// As [`set_local`], and remembers in settings of our own what they were.
+pub(super) fn set_nested(settings: &[(String, String)], depth: usize) -> String {
+    let remember = settings.iter().enumerate().map(|(index, (name, _))| {
+        let name = literal(name);
+        let former = format!("coalesce(pg_catalog.current_setting({name}, true), '')");
+        set_config(&former_name(depth, index), &former)
+    });
+    let mut statements: Vec<String> = remember.collect();
+    statements.push(set_local(settings));
+    statements.join("; ")
+}
+
+/// Sets what [`set_nested`] remembers.
+pub(super) fn restore(settings: &[(String, String)], depth: usize) -> String {
+    let restore = settings.iter().enumerate().map(|(index, (name, _))| {
+        let former = former_name(depth, index);
+        set_config(
+            &literal(name),
+            &format!("pg_catalog.current_setting({former})"),
+        )
+    });
+    restore.collect::<Vec<String>>().join("; ")
+}
+
+fn former_name(depth: usize, index: usize) -> String {
+    format!("'poolhouse.former_{depth}_{index}'")
+}
+
+fn set_config(name: &str, value: &str) -> String {
+    format!("SELECT pg_catalog.set_config({name}, {value}, true)")
+}
+
+/// Limits each statement of the transaction, unless the session's limit is lower:
+/// <https://www.postgresql.org/docs/current/runtime-config-client.html>.
+fn limit_statements(limit: Duration) -> String {
+    // Zero means no limit there.
+    let limit = limit.as_millis().clamp(1, i32::MAX.unsigned_abs().into());
+    let session = "pg_catalog.current_setting('statement_timeout')";
+    let limit = format!(
+        "CASE WHEN {session} = '0' OR {session}::interval > '{limit} milliseconds'::interval THEN '{limit}' ELSE {session} END"
+    );
+    set_config("'statement_timeout'", &limit)
+}
+
+/// A text as a literal, whatever `standard_conforming_strings` is.
+/// <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

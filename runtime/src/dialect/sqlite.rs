@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Diagnosis, Dialect, MigrationsLock};
+use super::{Diagnosis, Dialect, IsolationLevel, MigrationsLock};
 
 static VERSION: OnceLock<String> = OnceLock::new();
 
@@ -46,6 +46,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
         options if options.read_only => Err("READ ONLY"),
         _ => Ok(None),
     },
+    least_isolation: IsolationLevel::Serializable,
+    local: None,
     begin_commits: false,
     // A reader that wants to write has to begin anew: <https://www.sqlite.org/rescode.html#busy_snapshot>.
     conflict: |code, _| code == Some("517"),

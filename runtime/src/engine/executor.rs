@@ -1,4 +1,4 @@
-//! `&Engine`, `&mut Checkout` and `&mut Transaction` as executors of sqlx.
+//! `&Engine`, `&mut Session`, `&mut Checkout` and `&mut Transaction` as executors of sqlx.
 
 use std::convert::identity;
 use std::future::{Ready, ready};
@@ -11,11 +11,10 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
 
-use super::statement_route::{self as way, Route as Way};
-use super::transaction::Turn;
+use super::statement_route::{self as route, Route};
 use super::{Engine, Transaction};
 use crate::backend::{Backend, Step};
-use crate::pool::{Checkout, Holder, Record};
+use crate::pool::{CheckedOut, Checkout, ForStatement, Holder, Record, Session};
 
 /// A query that tells the pool its text when it runs: the text names the holder of the connection, and shows whether a
 /// transaction was begun behind the driver's back.
@@ -44,23 +43,21 @@ impl<'q, DB: Database, E: Execute<'q, DB>> Execute<'q, DB> for Noted<E> {
     }
 }
 
-/// A checkout for one query: taken for it, or lent to it, by a transaction for so long.
+/// A connection for one query: taken out of the pool for it, or a session's.
 enum ForQuery<'c, DB: Backend> {
-    Taken(Checkout<DB>),
-    Lent(&'c mut Checkout<DB>),
-    Turn(Turn<'c, DB>),
+    Taken(CheckedOut<DB>),
+    Session(ForStatement<'c, DB>),
 }
 
 impl<DB: Backend> ForQuery<'_, DB> {
-    /// The checkout, and how its statements reach the server.
-    fn checkout(&mut self) -> (&mut Checkout<DB>, Way) {
+    /// The connection, and how its statements reach the server.
+    fn checkout(&mut self) -> (&mut CheckedOut<DB>, Route) {
         let checkout = match self {
             Self::Taken(checkout) => checkout,
-            Self::Lent(checkout) => *checkout,
-            Self::Turn(turn) => turn.checkout_mut(),
+            Self::Session(session) => session.connection(),
         };
-        let way = checkout.pooled();
-        (checkout, way)
+        let route = checkout.pooled();
+        (checkout, route)
     }
 }
 
@@ -82,12 +79,12 @@ macro_rules! steps {
                     return;
                 }
             };
-            let (checkout, way) = source.checkout();
+            let (checkout, route) = source.checkout();
             let (before, connection, record) = checkout.begin_stream();
             let query = Noted { query: $query, record };
             // Behind a pooler, the end of the result is the commit: nobody is to come there before the rows are read.
-            let at_once = if way.is_some() { 1 } else { AT_ONCE };
-            let mut steps = way::fetch_many::<DB, _>(way, connection, query).ready_chunks(at_once);
+            let at_once = if route.is_some() { 1 } else { AT_ONCE };
+            let mut steps = route::fetch_many::<DB, _>(route, connection, query).ready_chunks(at_once);
             let mut error = None;
             while error.is_none() && let Some(ready) = steps.next().await {
                 let mut chunk = Vec::with_capacity(ready.len());
@@ -134,10 +131,10 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
+                    let (checkout, route) = source.checkout();
                     checkout
                         .run(|connection, record| {
-                            way::execute::<DB, _>(way, connection, Noted { query, record })
+                            route::execute::<DB, _>(route, connection, Noted { query, record })
                         })
                         .await
                 })
@@ -170,10 +167,10 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
+                    let (checkout, route) = source.checkout();
                     checkout
                         .run(|connection, record| {
-                            way::fetch_all::<DB, _>(way, connection, Noted { query, record })
+                            route::fetch_all::<DB, _>(route, connection, Noted { query, record })
                         })
                         .await
                 })
@@ -190,10 +187,14 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
+                    let (checkout, route) = source.checkout();
                     checkout
                         .run(|connection, record| {
-                            way::fetch_optional::<DB, _>(way, connection, Noted { query, record })
+                            route::fetch_optional::<DB, _>(
+                                route,
+                                connection,
+                                Noted { query, record },
+                            )
                         })
                         .await
                 })
@@ -207,10 +208,14 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
+                    let (checkout, route) = source.checkout();
                     let row = checkout
                         .run(|connection, record| {
-                            way::fetch_optional::<DB, _>(way, connection, Noted { query, record })
+                            route::fetch_optional::<DB, _>(
+                                route,
+                                connection,
+                                Noted { query, record },
+                            )
                         })
                         .await?;
                     row.ok_or(sqlx::Error::RowNotFound)
@@ -228,13 +233,13 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
-                    if way.is_some() {
+                    let (checkout, route) = source.checkout();
+                    if route.is_some() {
                         checkout.recount().await?;
                     }
                     checkout
                         .run(|connection, _| {
-                            way::prepare_with::<DB>(&way, connection, sql, parameters)
+                            route::prepare_with::<DB>(&route, connection, sql, parameters)
                         })
                         .await
                 })
@@ -248,12 +253,12 @@ macro_rules! executor {
                 let source = $source(self);
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
-                    let (checkout, way) = source.checkout();
-                    if way.is_some() {
+                    let (checkout, route) = source.checkout();
+                    if route.is_some() {
                         checkout.recount().await?;
                     }
                     checkout
-                        .run(|connection, _| way::describe::<DB>(&way, connection, sql))
+                        .run(|connection, _| route::describe::<DB>(&route, connection, sql))
                         .await
                 })
             }
@@ -263,20 +268,16 @@ macro_rules! executor {
 
 // As with `&sqlx::Pool`, the future does not borrow the engine, so that it may outlive the reference.
 executor!(impl<'c> for &'_ Engine<DB>, Engine::clone, take);
-executor!(impl<'c> for &'c mut Checkout<DB>, identity, lend);
-executor!(impl<'c> for &'c mut Transaction<DB>, identity, lend_inside);
+executor!(impl<'c> for &'c mut Session<DB>, identity, lend);
+executor!(impl<'c> for &'c mut Checkout<DB>, Checkout::session, lend);
+executor!(impl<'c> for &'c mut Transaction<DB>, Transaction::session, lend);
 
 async fn take<DB: Backend>(engine: Engine<DB>) -> sqlx::Result<ForQuery<'static, DB>> {
-    engine.say_beside("a query runs");
+    engine.log_beside("a query runs");
     Ok(ForQuery::Taken(engine.checkout(Holder::Engine).await?))
 }
 
-fn lend<DB: Backend>(checkout: &mut Checkout<DB>) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
-    ready(Ok(ForQuery::Lent(checkout)))
-}
-
-fn lend_inside<DB: Backend>(
-    transaction: &mut Transaction<DB>,
-) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
-    ready(transaction.turn().map(ForQuery::Turn).map_err(Into::into))
+fn lend<DB: Backend>(session: &mut Session<DB>) -> Ready<sqlx::Result<ForQuery<'_, DB>>> {
+    let session = session.for_statement().map(ForQuery::Session);
+    ready(session.map_err(Into::into))
 }

@@ -12,7 +12,7 @@ use super::node_list::{Configured, Nodes};
 use super::phase::{Phase, Started};
 use crate::backend::{Backend, OptionsOf};
 use crate::error::{AcquireError, Error, UsageError};
-use crate::pool::{Checkout, Connector, Holder, Pool, Status};
+use crate::pool::{CheckedOut, Checkout, Connector, Holder, Pool, Status};
 use crate::settings::{EngineSettings, MOST_CONNECTIONS};
 
 /// One configured database: where it is, which kind, its settings, and its pool once started. Cheap to clone.
@@ -36,6 +36,8 @@ pub(super) struct Shared<DB: Backend> {
     pub(super) nodes: Nodes<Engine<DB>>,
     require_pool: AtomicBool,
     warned: AtomicBool,
+    /// Whether the log has said that a transaction began inside of another one, on a second connection.
+    pub(super) warned_inside: AtomicBool,
 }
 
 // The futures of public methods promise to be `Send`. Left to be found out where they are used, with the kind of database
@@ -57,6 +59,7 @@ impl<DB: Backend> Engine<DB> {
             nodes,
             require_pool: AtomicBool::new(false),
             warned: AtomicBool::new(false),
+            warned_inside: AtomicBool::new(false),
         }))
     }
 
@@ -191,18 +194,17 @@ impl<DB: Backend> Engine<DB> {
 
     /// A checkout for code that may use the driver's connection.
     pub(crate) async fn checkout_for_caller(&self, holder: Holder) -> sqlx::Result<Checkout<DB>> {
-        let mut checkout = self.checkout(holder.clone()).await?;
-        if checkout.recount().await.is_ok() {
-            return Ok(checkout);
+        let mut connection = self.checkout(holder.clone()).await?;
+        if connection.recount().await.is_err() {
+            // The session has ended; the pool asks the others before it hands them out.
+            drop(connection);
+            connection = self.checkout(holder).await?;
+            connection.recount().await?;
         }
-        // The session has ended; the pool asks the others before it hands them out.
-        drop(checkout);
-        let mut checkout = self.checkout(holder).await?;
-        checkout.recount().await?;
-        Ok(checkout)
+        Ok(Checkout::new(connection))
     }
 
-    pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+    pub(crate) async fn checkout(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         match self.pool() {
             Some(pool) => pool.checkout(holder).await,
             // Boxed: a query on a started pool is not to carry this along.
@@ -211,7 +213,7 @@ impl<DB: Backend> Engine<DB> {
     }
 
     /// Opens a connection for one use, because the pool is not started.
-    async fn checkout_alone(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+    async fn checkout_alone(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         let connector = {
             let phase = self.phase();
             if phase.is_closed() {
@@ -232,7 +234,7 @@ impl<DB: Backend> Engine<DB> {
             let diagnosis = connector.dialect().diagnosis(&error);
             AcquireError::connect(&connector.settings, &diagnosis, error)
         })?;
-        Ok(Checkout::alone(opened.take(), connector, holder))
+        Ok(CheckedOut::alone(opened.take(), connector, holder))
     }
 
     pub(super) fn pool(&self) -> Option<Pool<DB>> {

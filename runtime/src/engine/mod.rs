@@ -1,7 +1,5 @@
 //! The engine: one configured database, and its pool once started.
 
-mod begin;
-mod begun;
 mod close;
 mod erased;
 mod executor;
@@ -17,11 +15,9 @@ mod prepare;
 mod recorded;
 #[cfg(feature = "web")]
 mod request;
-mod scope;
 mod server;
 mod start;
 mod statement_route;
-mod transact;
 mod transaction;
 
 pub(crate) use self::erased::{ErasedEngine, erased};
@@ -39,4 +35,8 @@ pub use self::request::{
     RequestSession, RequestTransaction, RequestTransactions, TransactionGuard,
 };
 pub use self::server::Server;
-pub use self::transaction::Transaction;
+pub use self::transaction::{
+    Argument, Conflicts, IsTransaction, OnConflict, Retry, RetryIf, Transaction,
+    TransactionOptions, TransactionParent, Work, assert_argument, transactional,
+    transactional_once,
+};

@@ -8,7 +8,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use super::Server;
 use crate::backend::{self, Backend, MigrationsLock};
 use crate::error::{Error, StartError};
-use crate::pool::{self, Checkout, Connector, Holder, Pool};
+use crate::pool::{self, CheckedOut, Connector, Holder, Pool};
 use crate::settings::{EngineSettings, SharedMigrator, conceal};
 
 /// What happens once on a new pool, before anyone uses it: the server's version, extensions, migrations.
@@ -56,7 +56,7 @@ pub(super) async fn prepare<DB: Backend>(
     Ok(Some(Server { kind, version }))
 }
 
-async fn create_extensions<DB: Backend>(checkout: &mut Checkout<DB>, connector: &Connector<DB>) {
+async fn create_extensions<DB: Backend>(checkout: &mut CheckedOut<DB>, connector: &Connector<DB>) {
     let settings = &connector.settings;
     if let Some(create) = connector.dialect().create_extension {
         for extension in &settings.extensions {
@@ -82,7 +82,7 @@ async fn create_extensions<DB: Backend>(checkout: &mut Checkout<DB>, connector: 
 }
 
 async fn migrate<DB: Backend>(
-    mut checkout: Checkout<DB>,
+    mut checkout: CheckedOut<DB>,
     connector: &Connector<DB>,
     migrator: &SharedMigrator,
 ) -> Result<(), Error> {

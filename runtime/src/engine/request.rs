@@ -13,10 +13,9 @@ use futures_util::StreamExt;
 use sqlx::{Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
 
-use super::scope::{self, Desk};
-use super::{Engine, Transaction};
+use super::transaction::{self, Around};
+use super::{Engine, Transaction, TransactionOptions};
 use crate::backend::{Backend, Step};
-use crate::dialect::TransactionOptions;
 use crate::error::{Error, TransactionError};
 use crate::pool::Holder;
 
@@ -126,7 +125,9 @@ impl RequestTransactions {
         commit: impl FnOnce(&T) -> bool,
     ) -> (T, Result<(), Error>) {
         let serving = Serving(self);
-        let outcome = CURRENT.scope(self.clone(), scope::outside(work)).await;
+        let outcome = CURRENT
+            .scope(self.clone(), transaction::outside(work))
+            .await;
         let ended = serving.0.end(commit(&outcome)).await;
         (outcome, ended)
     }
@@ -252,8 +253,8 @@ enum Phase<DB: Backend> {
     Begun {
         /// `None` while somebody uses it.
         transaction: Option<Transaction<DB>>,
-        /// Its connection, between statements.
-        connection: Arc<Desk<DB>>,
+        /// What code that joins it sees of it.
+        around: Around<DB>,
     },
     /// The request is over.
     Over,
@@ -295,16 +296,17 @@ impl<DB: Backend> Slot<DB> {
         let beginning = Beginning(self);
         let holder = Holder::Request(Arc::clone(&self.request));
         let options = TransactionOptions::new();
-        let mut transaction = self.engine.begin_with(holder, options).await?;
-        let connection = transaction.desk();
-        transaction.lay_down();
+        let begun = self.engine.begin_on(holder, &options, None, false);
+        let mut transaction = begun.await?;
+        let around = transaction.this().clone();
+        transaction.share();
         let mut transaction = Some(transaction);
         {
             let mut state = self.lock();
             if let Phase::Beginning = state.phase {
                 state.phase = Phase::Begun {
                     transaction: transaction.take(),
-                    connection,
+                    around,
                 };
             }
         }
@@ -328,18 +330,18 @@ impl<DB: Backend> Slot<DB> {
 
     /// Puts it back after a use. When the request has ended meanwhile, it is rolled back.
     fn put_back(&self, mut used: Transaction<DB>) {
-        used.lay_down();
+        used.share();
         let mut used = Some(used);
         if let Phase::Begun { transaction, .. } = &mut self.lock().phase {
             *transaction = used.take();
         }
     }
 
-    /// Begins it, if nobody has, and says where code that joins it finds its connection.
-    async fn connection(&self) -> sqlx::Result<Arc<Desk<DB>>> {
+    /// Begins it, if nobody has, for code that joins it.
+    async fn around(&self) -> sqlx::Result<Around<DB>> {
         self.begin().await?;
         match &self.lock().phase {
-            Phase::Begun { connection, .. } => Ok(Arc::clone(connection)),
+            Phase::Begun { around, .. } => Ok(around.clone()),
             Phase::Fresh | Phase::Beginning => Err(self.in_use()),
             Phase::Over => Err(self.over()),
         }
@@ -428,34 +430,42 @@ async fn commit<DB: Backend>(
     let Err(error) = transaction.commit().await else {
         return Ok(());
     };
-    let dialect = engine.connector().dialect();
-    Err(match TransactionError::find(&error) {
+    if let Some(TransactionError::InUse { .. }) = TransactionError::find(&error) {
         // A `scoped_transaction` that was kept has the connection.
-        Some(TransactionError::InUse { .. }) => Slot::held(&engine, &request).into(),
-        Some(_) => error,
-        None if dialect.is_conflict(&error) => error,
-        None if dialect.leaves_outcome_unknown(&error) || DB::ends_session(&error) => {
-            TransactionError::outcome_unknown(engine.name(), error).into()
+        return Err(Slot::held(&engine, &request).into());
+    }
+    if engine.is_conflict(&error) {
+        return Err(error);
+    }
+    let error = engine.failed_commit(error);
+    Err(match conflict {
+        // The server says only that the transaction has failed before.
+        Some(last) if TransactionError::find(&error).is_none() => {
+            TransactionError::AfterConflict { last }.into()
         }
-        None => match conflict {
-            // The server says only that the transaction has failed before.
-            Some(last) => TransactionError::AfterConflict { last }.into(),
-            None => error,
-        },
+        _ => error,
     })
 }
 
 impl<DB: Backend> Engine<DB> {
-    /// The connection of the transaction that the request around the running future has asked for on this engine.
-    pub(super) async fn connection_of_request(&self) -> Option<sqlx::Result<Arc<Desk<DB>>>> {
-        let slot = match CURRENT.try_with(|request| request.lock().find(self)) {
-            Ok(slot) => slot,
-            Err(_) => match self.slot_of_task() {
-                Ok(slot) => slot,
-                Err(error) => return Some(Err(error)),
-            },
-        };
-        Some(slot?.connection().await)
+    /// The transaction that the request around the running future has asked for on this engine.
+    pub(super) async fn transaction_of_request(&self) -> Option<sqlx::Result<Around<DB>>> {
+        match self.slot_of_request() {
+            Ok(slot) => Some(slot?.around().await),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Whether the request around the running future has asked for a transaction on this engine.
+    pub(super) fn is_in_request(&self) -> bool {
+        !matches!(self.slot_of_request(), Ok(None))
+    }
+
+    fn slot_of_request(&self) -> sqlx::Result<Option<Arc<Slot<DB>>>> {
+        match CURRENT.try_with(|request| request.lock().find(self)) {
+            Ok(slot) => Ok(slot),
+            Err(_) => self.slot_of_task(),
+        }
     }
 
     #[cfg(not(feature = "rocket"))]

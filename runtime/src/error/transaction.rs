@@ -1,6 +1,7 @@
 //! A transaction that did not come to a good end for reasons of its own.
 
 use std::io;
+use std::time::Duration;
 
 use crate::dialect::words;
 
@@ -47,6 +48,66 @@ pub enum TransactionError {
         database: &'static str,
         /// The option, as SQL says it.
         option: &'static str,
+    },
+    /// The limit of [`TransactionOptions::timeout`](crate::TransactionOptions::timeout) was reached. Nothing was written.
+    #[error(
+        "engine `{engine}`: the transaction was not over within its timeout of {timeout:?}, so it is rolled back. Make it shorter,          or raise the timeout"
+    )]
+    TimedOut {
+        /// The engine's name.
+        engine: String,
+        /// The limit.
+        timeout: Duration,
+    },
+    /// The timeout is zero.
+    #[error(
+        "engine `{engine}`: a transaction with a timeout of zero would never run. Raise it, or leave it out for no limit"
+    )]
+    NoTime {
+        /// The engine's name.
+        engine: String,
+    },
+    /// The server refused a setting of [`TransactionOptions::local`](crate::TransactionOptions::local), or it cannot be sent.
+    /// Nothing was written.
+    #[error(
+        "engine `{engine}`: the transaction did not begin with `{names}` as asked: {last}. A setting of your own has a dot in its          name (`app.tenant`), and others need the right to set them"
+    )]
+    Setting {
+        /// The engine's name.
+        engine: String,
+        /// The names of the settings.
+        names: String,
+        /// What the server said.
+        last: String,
+        /// The driver's error.
+        #[source]
+        cause: Option<Box<sqlx::Error>>,
+    },
+    /// A transaction with [`mandatory`](crate::TransactionOptions::mandatory), and there is none around it.
+    #[error(
+        "engine `{engine}`: this must be part of a transaction, and the code that called it is in none. Call it inside of          `Engine::transaction`, or leave `mandatory` out"
+    )]
+    Outside {
+        /// The engine's name.
+        engine: String,
+    },
+    /// A transaction with [`durable`](crate::TransactionOptions::durable), and there is one around it.
+    #[error(
+        "engine `{engine}`: this must be the outermost transaction, so that its end is a commit, and the code that called it is          inside of one. Call it after that, or leave `durable` out"
+    )]
+    Inside {
+        /// The engine's name.
+        engine: String,
+    },
+    /// What is asked for cannot be had as a part of the transaction around it, which began without it.
+    #[error(
+        "engine `{engine}`: `{option}` is asked for inside of a transaction that began without it, and a savepoint cannot have it.          Ask for it where the outermost transaction begins"
+    )]
+    CannotJoin {
+        /// The engine's name.
+        engine: String,
+        /// The option, as SQL says it.
+        option: String,
     },
     /// A nested transaction was cancelled while it began, and the driver has rolled back everything.
     #[error(
@@ -95,8 +156,8 @@ pub enum TransactionError {
     /// Two parts of one task use the transaction at the same moment.
     #[error(
         "engine `{engine}`: the transaction is in use by another part of this task: a stream that is not read to its end, a \
-         `scoped_transaction` in a future beside this one or forgotten, or the driver's connection (`&mut **transaction`), \
-         which the next query on `transaction` gives back. Let that end first"
+         `scoped_transaction` in a future beside this one or forgotten, or the driver's connection that was borrowed from it, \
+         which the next query on the transaction gives back. Let that end first"
     )]
     InUse {
         /// The engine's name.

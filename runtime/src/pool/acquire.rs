@@ -11,7 +11,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::checkout::Checkout;
+use super::checked_out::CheckedOut;
 use super::connection::{Connection, SlotOf};
 use super::handle::Own;
 use super::registry::Holder;
@@ -23,7 +23,7 @@ use crate::error::AcquireError;
 
 impl<DB: Backend> Own<DB> {
     /// Takes a connection, waiting for one up to `acquire_timeout`.
-    pub(super) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+    pub(super) async fn checkout(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         let begun = Instant::now();
         // A limit that no clock reaches is none.
         let deadline = begun.checked_add(self.settings().acquire_timeout);
@@ -48,11 +48,11 @@ impl<DB: Backend> Own<DB> {
             .as_ref()
             .is_some_and(|connection| connection.is_fresh(now))
         {
-            return Ok(Checkout::of_pool(slot, holder, now));
+            return Ok(CheckedOut::of_pool(slot, holder, now));
         }
         // Boxed: opening a connection needs room, and the others are not to carry it along.
         let slot = Box::pin(self.ready(slot, waited, begun, deadline)).await?;
-        Ok(Checkout::of_pool(slot, holder, Instant::now()))
+        Ok(CheckedOut::of_pool(slot, holder, Instant::now()))
     }
 
     /// Waits for a slot. The pool's timer ends the wait; on another runtime than the pool's, which may stand still, a timer

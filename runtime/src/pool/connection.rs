@@ -85,6 +85,14 @@ impl<DB: Backend> Connection<DB> {
             || self.expires.is_some_and(|expires| expires <= now)
     }
 
+    /// The driver's connection, which is none of the pool's any more.
+    pub(super) fn detach(mut self) -> DB::Connection {
+        match self.driver.take() {
+            Some(driver) => driver,
+            None => unreachable!("only what consumes the whole takes the connection"),
+        }
+    }
+
     /// Says goodbye to the server and waits for it, within the goodbye's limit.
     pub(super) async fn close(mut self) {
         if let Some(driver) = self.driver.take() {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
-use super::checkout::Checkout;
+use super::checked_out::CheckedOut;
 use super::connection::Connection;
 use super::on_sqlx::OnSqlx;
 use super::recovery;
@@ -56,7 +56,7 @@ impl<DB: Backend> Pool<DB> {
     /// # Cancellation
     ///
     /// The future may be dropped at any await point; a connection that is being opened for it then goes to the next one.
-    pub(crate) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+    pub(crate) async fn checkout(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         match &self.0.flavour {
             Flavour::Own(own) => own.checkout(holder).await,
             // Boxed: it has room for opening a connection, which those who wait for our own slots are not to carry along.

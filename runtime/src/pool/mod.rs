@@ -12,7 +12,8 @@
 //! | `recording` | statements that a test records (feature `testing`) |
 //! | `recovery` | what happens to a connection that cannot be used as it is |
 //! | `outage` | what the log says while a server is away or full |
-//! | `checkout` | a connection in the hands of a task, and its way back |
+//! | `checked_out`, `in_transaction` | a connection in the hands of a task, the transaction on it, and its return |
+//! | `session`, `checkout` | what users hold: an executor over such a connection |
 //! | `handle`, `acquire` | a started pool, and waiting for a checkout |
 //! | `start`, `keeper`, `close` | the pool's own life |
 //! | `status`, `report`, `meters` | numbers and what a close came to, for people and for `metrics` |
@@ -31,6 +32,7 @@
 //! 4. A connection never ends without a goodbye to the server, unless the server is gone or does not answer in time.
 
 mod acquire;
+mod checked_out;
 mod checkout;
 mod close;
 mod connecting;
@@ -38,6 +40,7 @@ mod connection;
 mod deadline;
 mod driver_state;
 mod handle;
+mod in_transaction;
 mod keeper;
 mod meters;
 mod on_sqlx;
@@ -48,12 +51,14 @@ mod recording;
 mod recovery;
 mod registry;
 mod report;
+mod session;
 mod shared;
 mod slots;
 mod start;
 mod status;
 mod sync;
 
+pub(crate) use self::checked_out::CheckedOut;
 pub use self::checkout::Checkout;
 pub(crate) use self::connecting::Connector;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
@@ -61,11 +66,14 @@ pub(crate) use self::connecting::open_for;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::connecting::{Asked, Lent};
 pub(crate) use self::handle::Pool;
+pub(crate) use self::in_transaction::{Begin, Hooks};
 #[cfg(feature = "testing")]
 pub(crate) use self::recording::Recording;
 #[cfg(feature = "testing")]
 pub use self::recording::{End, Statement};
 pub(crate) use self::registry::{Holder, Record};
 pub use self::report::{CloseReport, EndedHolder, Left};
+pub use self::session::Session;
+pub(crate) use self::session::{Cell, ForStatement};
 pub(crate) use self::start::open_direct;
 pub use self::status::Status;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::checkout::Checkout;
+use super::checked_out::CheckedOut;
 use super::connecting::{Connector, SessionId, patiently};
 use super::registry::Holder;
 use super::report::{Ended, EndedHolder};
@@ -130,7 +130,7 @@ impl<DB: Backend> OnSqlx<DB> {
         &self.pool
     }
 
-    pub(super) async fn checkout(&self, holder: Holder) -> Result<Checkout<DB>, AcquireError> {
+    pub(super) async fn checkout(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         let settings = &self.connector.settings;
         let connection = self.pool.acquire().await.map_err(|error| match error {
             sqlx::Error::PoolClosed => AcquireError::closed(settings),
@@ -143,7 +143,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::connect(settings, &diagnosis, error)
             }
         })?;
-        Ok(Checkout::of_sqlx(connection, holder, settings))
+        Ok(CheckedOut::of_sqlx(connection, holder, settings))
     }
 
     /// Retires what is open now; sqlx's own checks before a checkout then close it.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::checkout::Checkout;
+use super::checked_out::CheckedOut;
 use super::connecting::{Connector, Opened, open_patiently};
 use super::handle::{Flavour, Inner, Own, Pool};
 use super::on_sqlx::OnSqlx;
@@ -144,12 +144,12 @@ impl<DB: Backend> Own<DB> {
 /// A connection past the pooler, outside the pool; `None` when none is known of.
 pub(crate) async fn open_direct<DB: Backend>(
     connector: &Arc<Connector<DB>>,
-) -> Result<Option<Checkout<DB>>, StartError> {
+) -> Result<Option<CheckedOut<DB>>, StartError> {
     let direct = connector.direct();
     if Arc::ptr_eq(direct, connector) {
         return Ok(None);
     }
     let opened = open_patiently(direct).await?;
-    let checkout = Checkout::alone(opened.take(), Arc::clone(direct), Holder::Engine);
+    let checkout = CheckedOut::alone(opened.take(), Arc::clone(direct), Holder::Engine);
     Ok(Some(checkout))
 }

@@ -122,7 +122,7 @@ impl<DB: Backend> Extract for Checkout<DB> {
     fn extract(engine: Engine<DB>, asked: Asked) -> BoxFuture<'static, Result<Self, Error>> {
         Box::pin(async move {
             let holder = Holder::Request(asked.request.into());
-            Ok(engine.checkout(holder).await?)
+            Ok(engine.checkout_for_caller(holder).await?)
         })
     }
 }

@@ -342,11 +342,11 @@ async fn transfer(engine: &MySqlEngine, seen: &Arc<Seen>, id: i64) -> sqlx::Resu
     let source = fastrand::i64(0..ACCOUNTS);
     let target = (source + fastrand::i64(1..ACCOUNTS)) % ACCOUNTS;
     let amount = fastrand::i64(1..10);
-    let a_statement_failed = Arc::new(AtomicBool::new(false));
-    let mut again = false;
+    let a_statement_failed = AtomicBool::new(false);
+    let again = AtomicBool::new(false);
     engine
-        .transaction(|transaction| {
-            if std::mem::replace(&mut again, true) {
+        .transaction(async |transaction| {
+            if again.swap(true, Relaxed) {
                 let place = if a_statement_failed.swap(false, Relaxed) {
                     &seen.at_statement
                 } else {
@@ -354,12 +354,9 @@ async fn transfer(engine: &MySqlEngine, seen: &Arc<Seen>, id: i64) -> sqlx::Resu
                 };
                 place.fetch_add(1, Relaxed);
             }
-            let failed = Arc::clone(&a_statement_failed);
-            Box::pin(async move {
-                let moved = write(transaction, id, source, target, amount).await;
-                failed.store(moved.is_err(), Relaxed);
-                moved
-            })
+            let moved = write(transaction, id, source, target, amount).await;
+            a_statement_failed.store(moved.is_err(), Relaxed);
+            moved
         })
         .await
 }

@@ -97,7 +97,7 @@ async fn body<S: Subject>(pool: S, shutdown: Option<Shutdown>) -> anyhow::Result
         }
         "transaction" => {
             let mut transaction = pool.begin().await?;
-            S::Db::run(&mut transaction, "INSERT INTO entry VALUES (1)").await?;
+            S::Db::run(transaction.as_mut(), "INSERT INTO entry VALUES (1)").await?;
             ready();
             pending::<()>().await;
         }
@@ -131,7 +131,7 @@ async fn body<S: Subject>(pool: S, shutdown: Option<Shutdown>) -> anyhow::Result
             let mut transaction = pool.begin().await?;
             tokio::spawn(async move {
                 wait_for_the_close(&pool).await;
-                let result = S::Db::run(&mut transaction, "INSERT INTO entry VALUES (1)").await;
+                let result = S::Db::run(transaction.as_mut(), "INSERT INTO entry VALUES (1)").await;
                 let committed = result.is_ok() && S::commit(transaction).await.is_ok();
                 println!("committed: {committed}");
             });

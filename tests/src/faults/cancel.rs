@@ -24,8 +24,8 @@ pub async fn begin<S: Subject>() -> anyhow::Result<()> {
 pub async fn transaction<S: Subject>() -> anyhow::Result<()> {
     at_every_await_point::<S, _>("transaction", async |pool| {
         let mut transaction = pool.begin().await?;
-        S::Db::run(&mut transaction, "INSERT INTO entry VALUES (1)").await?;
-        let mut nested = S::Db::begin(&mut transaction).await?;
+        S::Db::run(transaction.as_mut(), "INSERT INTO entry VALUES (1)").await?;
+        let mut nested = S::Db::begin(transaction.as_mut()).await?;
         S::Db::run(&mut nested, "INSERT INTO entry VALUES (2)").await?;
         nested.commit().await?;
         S::commit(transaction).await
@@ -100,7 +100,7 @@ where
 async fn outside_any_transaction<S: Subject>(pool: &S) -> anyhow::Result<()> {
     let mut checkout = pool.acquire().await?;
     ensure!(
-        !in_transaction::<S::Db>(&mut checkout).await?,
+        !in_transaction::<S::Db>(checkout.as_mut()).await?,
         "a checkout is inside a transaction"
     );
     drop(checkout);
@@ -136,7 +136,7 @@ pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
                     (acquired, round % 50 == 0, S::Db::END_SESSION)
                 {
                     // Its place has to be filled anew.
-                    let _ = S::Db::run(&mut checkout, end).await;
+                    let _ = S::Db::run(checkout.as_mut(), end).await;
                 }
             }
         })
@@ -148,7 +148,7 @@ pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
     let mut checkouts = Vec::new();
     for _ in 0..MAX_SIZE {
         let mut checkout = bounded("recovering a place", pool.acquire()).await??;
-        S::Db::run(&mut checkout, "SELECT 1").await?;
+        S::Db::run(checkout.as_mut(), "SELECT 1").await?;
         checkouts.push(checkout);
     }
     let one_more = up_to(1, pool.acquire()).await;

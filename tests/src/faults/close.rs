@@ -31,7 +31,7 @@ pub async fn held_for_ever<S: Subject>() -> anyhow::Result<()> {
     named::<S>(&ended, &format!("the checkout taken at {}:{line}", file!()))?;
     if S::Db::SERVER.is_some() {
         one_was_ended::<S>(&ground).await?;
-        let used = bounded("using it", S::Db::run(&mut held, "SELECT 1")).await?;
+        let used = bounded("using it", S::Db::run(held.as_mut(), "SELECT 1")).await?;
         ensure!(used.is_err(), "it can still be used");
     }
     drop(held);
@@ -230,7 +230,7 @@ pub async fn half_read_result<S: Subject>() -> anyhow::Result<()> {
     rows.next().await.context("no row")??;
     drop(rows);
     let mut checkout = pool.acquire().await?;
-    let mut rows = S::Db::read(&mut checkout, S::Db::MANY_ROWS);
+    let mut rows = S::Db::read(checkout.as_mut(), S::Db::MANY_ROWS);
     rows.next().await.context("no row")??;
     drop(rows);
     drop(checkout);

@@ -42,7 +42,7 @@ pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
         let mut checkouts =
             bounded("all", try_join_all((0..3).map(|_| reader.acquire()))).await??;
         for checkout in &mut checkouts {
-            S::Db::run(checkout, "SELECT 1").await?;
+            S::Db::run(checkout.as_mut(), "SELECT 1").await?;
         }
     }
     let after = reader.status();

@@ -114,9 +114,9 @@ pub async fn close_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
 
     for (index, checkout) in checkouts.iter_mut().enumerate() {
         match index % 3 {
-            0 => S::Db::run(checkout, "BEGIN").await?,
+            0 => S::Db::run(checkout.as_mut(), "BEGIN").await?,
             1 => {
-                let mut rows = S::Db::read(checkout, S::Db::MANY_ROWS);
+                let mut rows = S::Db::read(checkout.as_mut(), S::Db::MANY_ROWS);
                 rows.next().await.context("no row")??;
             }
             _ => {}

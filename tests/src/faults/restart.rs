@@ -90,7 +90,7 @@ async fn all_places<S: Subject>(pool: &S, max_size: usize, ground: &Ground) -> a
     let checkouts = try_join_all((0..max_size).map(|_| pool.acquire()));
     let mut checkouts = bounded("all places", checkouts).await??;
     for checkout in &mut checkouts {
-        S::Db::run(checkout, "SELECT 1").await?;
+        S::Db::run(checkout.as_mut(), "SELECT 1").await?;
     }
     let sessions = ground.sessions().await?;
     ensure!(sessions == Some(max_size), "{sessions:?} sessions");

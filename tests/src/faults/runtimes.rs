@@ -22,7 +22,7 @@ pub async fn dropped_outside<S: Subject>() -> anyhow::Result<()> {
     };
     drop_outside(Box::new(pool.acquire().await?))?;
     let mut used = bounded("the place", pool.acquire()).await??;
-    S::Db::run(&mut used, "SELECT 1").await?;
+    S::Db::run(used.as_mut(), "SELECT 1").await?;
     drop_outside(Box::new(used))?;
     drop_outside(Box::new(bounded("the place", pool.begin()).await??))?;
     bounded("the place", pool.execute("SELECT 1")).await??;

@@ -128,11 +128,9 @@ async fn checkouts_and_transactions_are_seen_and_their_begin_is_not(db: SqliteEn
                 .await
                 .unwrap();
             transaction.commit().await.unwrap();
-            db.scoped_transaction(|transaction| {
-                Box::pin(async move {
-                    sqlx::query("SELECT 3").execute(&mut *transaction).await?;
-                    Ok::<_, sqlx::Error>(())
-                })
+            db.scoped_transaction(async |transaction| {
+                sqlx::query("SELECT 3").execute(&mut *transaction).await?;
+                Ok::<_, sqlx::Error>(())
             })
             .await
             .unwrap();

@@ -1,6 +1,7 @@
 //! What needs no fault: on a real server, or on the stand-in.
 
 use std::env;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -65,7 +66,7 @@ async fn it_is_recognised_by_its_scheme_and_by_what_it_says() -> anyhow::Result<
 async fn an_engine_starts_works_and_closes() -> anyhow::Result<()> {
     on_cockroach(async |url| {
         let engine = started(&settings(url)).await?;
-        add(&engine, 1, &mut 0).await?;
+        add(&engine, 1, &AtomicU32::new(0)).await?;
         let mut transaction = engine.begin().await?;
         sqlx::query("INSERT INTO entry VALUES (2)")
             .execute(&mut transaction)

@@ -75,44 +75,31 @@ macro_rules! what_joins_is_a_savepoint {
         #[with_pool($($setting)* isolation = "rollback")]
         #[tokio::test]
         async fn $name(db: $engine) {
-            async fn add(db: &$engine, then: sqlx::Result<()>) -> sqlx::Result<()> {
-                let mut then = Some(then);
-                db.scoped_transaction(|transaction| {
-                    let then = then.take();
-                    Box::pin(async move {
-                        sqlx::query(ADD).execute(transaction).await?;
-                        then.unwrap_or(Ok(()))
-                    })
-                })
+            async fn add(db: &$engine, well: bool) -> sqlx::Result<()> {
+                db.scoped_transaction(async |transaction| { sqlx::query(ADD).execute(transaction).await?; if well { Ok(()) } else { Err(sqlx::Error::RowNotFound) } })
                 .await
             }
             async fn count(db: &$engine) -> i64 {
                 let query = sqlx::query_scalar("SELECT count(*) FROM band");
                 query.fetch_one(db).await.unwrap()
             }
-            let no = || Err(sqlx::Error::RowNotFound);
-            db.transaction::<_, sqlx::Error, _>(|_| {
-                let db = db.clone();
-                Box::pin(async move {
-                    add(&db, no()).await.unwrap_err();
-                    add(&db, Ok(())).await
+
+            db.transaction::<_, sqlx::Error, _>(async |_| {
+                    add(&db, false).await.unwrap_err();
+                    add(&db, true).await
                 })
-            })
             .await
             .unwrap();
             assert_eq!(count(&db).await, 1);
-            let undone = db.transaction::<(), sqlx::Error, _>(|transaction| {
-                let db = db.clone();
-                Box::pin(async move {
+            let undone = db.transaction::<(), sqlx::Error, _>(async |transaction| {
                     sqlx::query("DELETE FROM band").execute(transaction).await?;
-                    add(&db, Ok(())).await?;
-                    no()
-                })
-            });
+                    add(&db, true).await?;
+                    Err(sqlx::Error::RowNotFound)
+                });
             undone.await.unwrap_err();
             assert_eq!(count(&db).await, 1);
             // Its own error, and not one of the transaction that holds the test, which goes on.
-            add(&db, Ok(())).await.unwrap_err().into_database_error().unwrap();
+            add(&db, true).await.unwrap_err().into_database_error().unwrap();
             assert_eq!(count(&db).await, 1);
         }
     };
@@ -185,7 +172,7 @@ async fn a_cancelled_begin_leaks_nothing(db: PgEngine) {
 async fn a_cancelled_begin_of_the_driver_leaks_nothing(db: PgEngine) {
     let mut checkout = db.acquire().await.unwrap();
     for polls in 0..4 {
-        if cancelled_after(polls, Connection::begin(&mut *checkout)).await {
+        if cancelled_after(polls, Connection::begin(checkout.as_mut())).await {
             break;
         }
     }

@@ -1,7 +1,7 @@
 //! Conflicts at a place of their own: at the commit, at a lock that is waited for too long, and a commit that nobody answers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, ensure};
 use poolhouse::{
@@ -32,24 +32,22 @@ async fn a_write_skew_that_shows_at_the_commit_is_run_again() -> anyhow::Result<
     let (runs, ends) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let options = TransactionOptions::new().isolation(IsolationLevel::Serializable);
     let one = async |write: &'static str| {
-        let mut first_time = Some(Arc::clone(&both));
-        db.transaction_with::<_, sqlx::Error, _>(options, |transaction| {
+        let first_time = AtomicBool::new(true);
+        db.transaction_with::<_, sqlx::Error, _, _>(options.clone(), async |transaction| {
             runs.fetch_add(1, Relaxed);
-            let (other, ends) = (first_time.take(), Arc::clone(&ends));
-            Box::pin(async move {
-                sqlx::query("SELECT sum(value) FROM entry")
-                    .execute(&mut *transaction)
-                    .await?;
-                if let Some(other) = &other {
-                    other.wait().await;
-                }
-                sqlx::query(write).execute(transaction).await?;
-                if let Some(other) = &other {
-                    other.wait().await;
-                }
-                ends.fetch_add(1, Relaxed);
-                Ok(())
-            })
+            let other = first_time.swap(false, Relaxed).then_some(&both);
+            sqlx::query("SELECT sum(value) FROM entry")
+                .execute(&mut *transaction)
+                .await?;
+            if let Some(other) = other {
+                other.wait().await;
+            }
+            sqlx::query(write).execute(transaction).await?;
+            if let Some(other) = other {
+                other.wait().await;
+            }
+            ends.fetch_add(1, Relaxed);
+            sqlx::Result::Ok(())
         })
         .await
     };
@@ -90,28 +88,25 @@ async fn a_lock_that_was_waited_for_too_long_is_waited_for_again() -> anyhow::Re
         return Ok(());
     };
     let (locked, again) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let holder = db.transaction::<_, sqlx::Error, _>(|transaction| {
-        let (locked, again) = (Arc::clone(&locked), Arc::clone(&again));
-        Box::pin(async move {
-            sqlx::query(ONE).execute(transaction).await?;
-            locked.notify_one();
-            again.notified().await;
-            Ok(())
-        })
+    let holder = db.transaction(async |transaction| {
+        sqlx::query(ONE).execute(transaction).await?;
+        locked.notify_one();
+        again.notified().await;
+        sqlx::Result::Ok(())
     });
-    let mut runs = 0;
+    let runs = AtomicUsize::new(0);
     let waiter = async {
         locked.notified().await;
-        db.transaction::<_, sqlx::Error, _>(|transaction| {
-            runs += 1;
-            if runs > 1 {
+        db.transaction(async |transaction| {
+            if runs.fetch_add(1, Relaxed) > 0 {
                 again.notify_one();
             }
-            Box::pin(async move { sqlx::query(ONE).execute(transaction).await.map(drop) })
+            sqlx::query(ONE).execute(transaction).await.map(drop)
         })
         .await
     };
     tokio::try_join!(holder, waiter)?;
+    let runs = runs.into_inner();
     ensure!(runs > 1, "{runs} run");
     let value: i32 = sqlx::query_scalar("SELECT value FROM entry WHERE id = 1")
         .fetch_one(&db)
@@ -130,8 +125,8 @@ async fn retries_for_a_lock_that_stays_run_out() -> anyhow::Result<()> {
     sqlx::query(ONE).execute(&mut holder).await?;
     let options = TransactionOptions::new().retries(1);
     let ended = db
-        .transaction_with::<_, sqlx::Error, _>(options, |transaction| {
-            Box::pin(async move { sqlx::query(ONE).execute(transaction).await.map(drop) })
+        .transaction_with::<_, sqlx::Error, _, _>(options, async |transaction| {
+            sqlx::query(ONE).execute(transaction).await.map(drop)
         })
         .await;
     let error = ended.err().context("it has the lock")?;
@@ -220,19 +215,17 @@ async fn a_commit_without_an_answer_is_not_repeated_on_mariadb() -> anyhow::Resu
 
     let (written, is_written) = oneshot::channel();
     let (go, may_go) = oneshot::channel();
-    let mut once = Some((written, may_go));
-    let mut runs = 0;
-    let transaction = db.transaction::<_, sqlx::Error, _>(|transaction| {
-        runs += 1;
-        let once = once.take();
-        Box::pin(async move {
-            sqlx::query(TWO).execute(transaction).await?;
-            if let Some((written, may_go)) = once {
-                let _ = written.send(());
-                let _ = may_go.await;
-            }
-            Ok(())
-        })
+    let once = Mutex::new(Some((written, may_go)));
+    let runs = AtomicUsize::new(0);
+    let transaction = db.transaction(async |transaction| {
+        runs.fetch_add(1, Relaxed);
+        let once = once.lock().unwrap().take();
+        sqlx::query(TWO).execute(transaction).await?;
+        if let Some((written, may_go)) = once {
+            let _ = written.send(());
+            let _ = may_go.await;
+        }
+        sqlx::Result::Ok(())
     });
     let fault = async {
         is_written.await?;
@@ -262,8 +255,8 @@ async fn a_commit_without_an_answer_is_not_repeated_on_mariadb() -> anyhow::Resu
         matches!(
             TransactionError::find(&error),
             Some(TransactionError::OutcomeUnknown { .. })
-        ) && runs == 1,
-        "{error} after {runs} runs"
+        ) && runs.load(Relaxed) == 1,
+        "{error} after {runs:?} runs"
     );
     db.close_connection_pool().await;
     Ok(())

@@ -1,13 +1,14 @@
 //! Transactions that end behind the client's back, or by a statement inside of them: none is ever taken for committed.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use anyhow::{Context, ensure};
-use futures_util::future::BoxFuture;
 use poolhouse::{
     AnyEngine, Engine, MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction,
     TransactionError, engine_finder_with,
 };
 use poolhouse_tests::{Cockroach, Ground, PgBouncer, TransactionEnder, pgbouncer::Mode};
-use sqlx::{Any, AssertSqlSafe, Executor, MySql, Postgres, Sqlite};
+use sqlx::{Any, AssertSqlSafe, Connection as _, Executor, MySql, Postgres, Sqlite};
 
 const TABLE: &str = "CREATE TABLE entry (move INTEGER NOT NULL, part INTEGER NOT NULL)";
 
@@ -56,27 +57,25 @@ macro_rules! on {
 
             /// Both parts of a move, in one transaction.
             async fn run(engine: &$engine, form: Form, id: i64) -> sqlx::Result<()> {
-                fn both(
+                async fn both(
                     transaction: &mut Transaction<$database>,
                     id: i64,
-                ) -> BoxFuture<'_, sqlx::Result<()>> {
-                    Box::pin(async move {
-                        sqlx::query(insert(id, 1))
-                            .execute(&mut *transaction)
-                            .await?;
-                        sqlx::query(insert(id, 2)).execute(transaction).await?;
-                        Ok(())
-                    })
+                ) -> sqlx::Result<()> {
+                    sqlx::query(insert(id, 1))
+                        .execute(&mut *transaction)
+                        .await?;
+                    sqlx::query(insert(id, 2)).execute(transaction).await?;
+                    Ok(())
                 }
                 match form {
                     Form::Closure => {
                         engine
-                            .transaction(|transaction| both(transaction, id))
+                            .transaction(async |transaction| both(transaction, id).await)
                             .await
                     }
                     Form::Scoped => {
                         engine
-                            .scoped_transaction(|transaction| both(transaction, id))
+                            .scoped_transaction(async |transaction| both(transaction, id).await)
                             .await
                     }
                     Form::ByHand => {
@@ -86,23 +85,19 @@ macro_rules! on {
                     }
                     Form::Nested => {
                         engine
-                            .transaction(|transaction| {
-                                Box::pin(async move {
+                            .transaction(async |transaction| {
                                     sqlx::query(insert(id, 1))
                                         .execute(&mut *transaction)
                                         .await?;
                                     transaction
-                                        .transaction(|nested| {
-                                            Box::pin(async move {
+                                        .transaction(async |nested| {
                                                 sqlx::query(insert(id, 2))
                                                     .execute(nested)
                                                     .await
                                                     .map(drop)
                                             })
-                                        })
                                         .await
                                 })
-                            })
                             .await
                     }
                 }
@@ -178,11 +173,9 @@ macro_rules! on {
                 let one = "INSERT INTO entry VALUES (1, 1)";
                 let by_closure = async || {
                     engine
-                        .transaction(|transaction| {
-                            Box::pin(async move {
+                        .transaction(async |transaction| {
                                 sqlx::query(one).execute(transaction).await.map(drop)
                             })
-                        })
                         .await
                 };
                 let by_hand = async || {
@@ -225,9 +218,9 @@ macro_rules! on {
                 for id in 1..=3 {
                     run(&engine, Form::Closure, id).await?;
                     let mut checkout = engine.acquire().await?;
-                    ensure!(!sqlx::Connection::is_in_transaction(&*checkout));
+                    ensure!(!checkout.is_in_transaction());
                     // A transaction of the driver's own is one, and is rolled back as one.
-                    let mut own = sqlx::Connection::begin(&mut *checkout).await?;
+                    let mut own = sqlx::Connection::begin(checkout.as_mut()).await?;
                     own.execute("INSERT INTO entry VALUES (0, 0)").await?;
                     own.rollback().await?;
                     drop(checkout);
@@ -266,21 +259,20 @@ macro_rules! ended_inside {
         if $table {
             sqlx::raw_sql(TABLE).execute(&engine).await?;
         }
-        let mut runs = 0;
+        let runs = AtomicUsize::new(0);
         let ended = engine
-            .transaction(|transaction| {
-                runs += 1;
-                Box::pin(async move {
-                    sqlx::raw_sql(insert(1, 1))
-                        .execute(&mut *transaction)
-                        .await?;
-                    // It fails the closure where it fails.
-                    sqlx::raw_sql($statement).execute(&mut *transaction).await?;
-                    sqlx::raw_sql(insert(1, 2)).execute(transaction).await?;
-                    sqlx::Result::Ok(())
-                })
+            .transaction(async |transaction| {
+                runs.fetch_add(1, Relaxed);
+                sqlx::raw_sql(insert(1, 1))
+                    .execute(&mut *transaction)
+                    .await?;
+                // It fails the closure where it fails.
+                sqlx::raw_sql($statement).execute(&mut *transaction).await?;
+                sqlx::raw_sql(insert(1, 2)).execute(transaction).await?;
+                sqlx::Result::Ok(())
             })
             .await;
+        let runs = runs.into_inner();
         ensure!(runs == 1, "{}: {runs} runs", $statement);
         let by_hand = async {
             let mut transaction = engine.begin().await?;
@@ -360,15 +352,13 @@ async fn sqlite_rolls_back_by_itself_and_says_so() -> anyhow::Result<()> {
     .execute(&engine)
     .await?;
     let ended: sqlx::Result<()> = engine
-        .transaction(|transaction| {
-            Box::pin(async move {
-                sqlx::raw_sql(insert(1, 1))
-                    .execute(&mut *transaction)
-                    .await?;
-                // The whole transaction goes with it, and the error is lost.
-                let _ = sqlx::raw_sql(insert(1, 1)).execute(transaction).await;
-                Ok(())
-            })
+        .transaction(async |transaction| {
+            sqlx::raw_sql(insert(1, 1))
+                .execute(&mut *transaction)
+                .await?;
+            // The whole transaction goes with it, and the error is lost.
+            let _ = sqlx::raw_sql(insert(1, 1)).execute(transaction).await;
+            Ok(())
         })
         .await;
     let error = ended.err().context("it was taken for committed")?;

@@ -1,8 +1,8 @@
 //! `Engine::scoped_transaction`: code that only has the engine joins the transaction around it.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, ensure};
 use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
@@ -57,8 +57,8 @@ macro_rules! on {
 
             /// Code that only has the engine.
             async fn add(db: &$engine, id: i32) -> sqlx::Result<()> {
-                db.scoped_transaction(|transaction| {
-                    Box::pin(async move { insert(id).execute(transaction).await.map(drop) })
+                db.scoped_transaction(async |transaction| {
+                    insert(id).execute(transaction).await.map(drop)
                 })
                 .await
             }
@@ -69,14 +69,12 @@ macro_rules! on {
                 id: i32,
             ) -> (BoxFuture<'static, sqlx::Result<()>>, oneshot::Receiver<()>) {
                 let (told, added) = oneshot::channel();
-                let mut told = Some(told);
-                let work = db.scoped_transaction(move |transaction| {
-                    let told = told.take();
-                    Box::pin(async move {
-                        insert(id).execute(transaction).await?;
-                        told.map(|told| told.send(()));
-                        std::future::pending().await
-                    })
+                let told = Arc::new(Mutex::new(Some(told)));
+                let work = db.scoped_transaction(async move |transaction| {
+                    insert(id).execute(transaction).await?;
+                    let told = told.lock().unwrap().take();
+                    told.map(|told| told.send(()));
+                    std::future::pending().await
                 });
                 (Box::pin(work), added)
             }
@@ -94,30 +92,25 @@ macro_rules! on {
                 };
                 for (well, expected) in [(false, vec![]), (true, vec![1, 2, 3, 4])] {
                     let ended = db
-                        .transaction(|transaction| {
-                            let db = db.clone();
-                            Box::pin(async move {
-                                insert(1).execute(&mut *transaction).await?;
-                                add(&db, 2).await?;
-                                // It saw what was there, and is seen.
-                                let count: i64 = sqlx::query_scalar("SELECT count(*) FROM entry")
-                                    .fetch_one(&mut *transaction)
-                                    .await?;
-                                ensure!(count == 2, "{count}");
-                                // Code inside of a nested one joins that.
-                                let again = db.clone();
-                                transaction
-                                    .transaction(|nested| {
-                                        Box::pin(async move {
-                                            add(&again, 3).await?;
-                                            insert(4).execute(nested).await.map(drop)
-                                        })
-                                    })
-                                    .await?;
-                                ensure!(ids(&db).await?.is_empty(), "the engine does not join");
-                                ensure!(well, "no");
-                                anyhow::Ok(())
-                            })
+                        .transaction(async |transaction| {
+                            insert(1).execute(&mut *transaction).await?;
+                            add(&db, 2).await?;
+                            // It saw what was there, and is seen.
+                            let count: i64 = sqlx::query_scalar("SELECT count(*) FROM entry")
+                                .fetch_one(&mut *transaction)
+                                .await?;
+                            ensure!(count == 2, "{count}");
+                            // Code inside of a nested one joins that.
+                            let again = db.clone();
+                            transaction
+                                .transaction(async |nested| {
+                                    add(&again, 3).await?;
+                                    insert(4).execute(nested).await.map(drop)
+                                })
+                                .await?;
+                            ensure!(ids(&db).await?.is_empty(), "the engine does not join");
+                            ensure!(well, "no");
+                            anyhow::Ok(())
                         })
                         .await;
                     ensure!(ended.is_ok() == well, "{ended:?}");
@@ -135,40 +128,32 @@ macro_rules! on {
                 let Some((_ground, db)) = begin("alone").await? else {
                     return Ok(());
                 };
-                db.scoped_transaction(|transaction| {
-                    let db = db.clone();
-                    Box::pin(async move {
-                        insert(1).execute(transaction).await?;
-                        // A value that is there already, which fails a whole transaction on Postgres; two levels down.
-                        let failed: sqlx::Result<()> = db
-                            .scoped_transaction(|middle| {
-                                let db = db.clone();
-                                Box::pin(async move {
-                                    insert(2).execute(middle).await?;
-                                    add(&db, 3).await?;
-                                    add(&db, 1).await
-                                })
-                            })
-                            .await;
-                        let failed = failed.err().and_then(|error| error.into_database_error());
-                        ensure!(failed.is_some_and(|error| error.is_unique_violation()));
-                        // A panic.
-                        let panics = db.scoped_transaction::<(), sqlx::Error, _>(|transaction| {
-                            Box::pin(async move {
-                                insert(4).execute(transaction).await?;
-                                panic!("on purpose")
-                            })
-                        });
-                        ensure!(AssertUnwindSafe(panics).catch_unwind().await.is_err());
-                        // A cancellation.
-                        let (stays, added) = add_and_stay(&db, 5);
-                        tokio::select! {
-                            _ = stays => anyhow::bail!("it ended"),
-                            added = added => added?,
-                        }
-                        add(&db, 6).await?;
-                        anyhow::Ok(())
-                    })
+                db.scoped_transaction(async |transaction| {
+                    insert(1).execute(transaction).await?;
+                    // A value that is there already, which fails a whole transaction on Postgres; two levels down.
+                    let failed: sqlx::Result<()> = db
+                        .scoped_transaction(async |middle| {
+                            insert(2).execute(middle).await?;
+                            add(&db, 3).await?;
+                            add(&db, 1).await
+                        })
+                        .await;
+                    let failed = failed.err().and_then(|error| error.into_database_error());
+                    ensure!(failed.is_some_and(|error| error.is_unique_violation()));
+                    // A panic.
+                    let panics = db.scoped_transaction::<(), sqlx::Error, _>(async |transaction| {
+                        insert(4).execute(transaction).await?;
+                        panic!("on purpose")
+                    });
+                    ensure!(AssertUnwindSafe(panics).catch_unwind().await.is_err());
+                    // A cancellation.
+                    let (stays, added) = add_and_stay(&db, 5);
+                    tokio::select! {
+                        _ = stays => anyhow::bail!("it ended"),
+                        added = added => added?,
+                    }
+                    add(&db, 6).await?;
+                    anyhow::Ok(())
                 })
                 .await?;
                 ensure!(ids(&db).await? == [1, 6]);
@@ -181,35 +166,32 @@ macro_rules! on {
                 let Some((_ground, db)) = begin("at_once").await? else {
                     return Ok(());
                 };
-                db.transaction(|transaction| {
-                    let db = db.clone();
-                    Box::pin(async move {
-                        insert(1).execute(&mut *transaction).await?;
-                        // Beside a future that is inside of its own.
-                        let (mut stays, added) = add_and_stay(&db, 2);
-                        tokio::select! {
-                            _ = &mut stays => anyhow::bail!("it ended"),
-                            added = added => added?,
-                        }
-                        let beside = add(&db, 3).await;
-                        ensure!(in_use(&beside), "{beside:?}");
-                        let above = insert(3).execute(&mut *transaction).await;
-                        ensure!(in_use(&above), "{above:?}");
-                        drop(stays);
-                        // Beside a stream.
-                        let mut rows = sqlx::query("SELECT id FROM entry").fetch(&mut *transaction);
-                        ensure!(rows.try_next().await?.is_some());
-                        let beside = add(&db, 3).await;
-                        ensure!(in_use(&beside), "{beside:?}");
-                        drop(rows);
-                        // Beside the driver's connection.
-                        insert(4).execute(&mut **transaction).await?;
-                        let beside = add(&db, 3).await;
-                        ensure!(in_use(&beside), "{beside:?}");
-                        insert(5).execute(transaction).await?;
-                        add(&db, 6).await?;
-                        Ok(())
-                    })
+                db.transaction(async |transaction| {
+                    insert(1).execute(&mut *transaction).await?;
+                    // Beside a future that is inside of its own.
+                    let (mut stays, added) = add_and_stay(&db, 2);
+                    tokio::select! {
+                        _ = &mut stays => anyhow::bail!("it ended"),
+                        added = added => added?,
+                    }
+                    let beside = add(&db, 3).await;
+                    ensure!(in_use(&beside), "{beside:?}");
+                    let above = insert(3).execute(&mut *transaction).await;
+                    ensure!(in_use(&above), "{above:?}");
+                    drop(stays);
+                    // Beside a stream.
+                    let mut rows = sqlx::query("SELECT id FROM entry").fetch(&mut *transaction);
+                    ensure!(rows.try_next().await?.is_some());
+                    let beside = add(&db, 3).await;
+                    ensure!(in_use(&beside), "{beside:?}");
+                    drop(rows);
+                    // Beside the driver's connection.
+                    insert(4).execute(transaction.as_mut()).await?;
+                    let beside = add(&db, 3).await;
+                    ensure!(in_use(&beside), "{beside:?}");
+                    insert(5).execute(transaction).await?;
+                    add(&db, 6).await?;
+                    Ok(())
                 })
                 .await?;
                 ensure!(ids(&db).await? == [1, 4, 5, 6]);
@@ -223,18 +205,15 @@ macro_rules! on {
                     return Ok(());
                 };
                 let ended = db
-                    .transaction(|transaction| {
-                        let db = db.clone();
-                        Box::pin(async move {
-                            insert(1).execute(transaction).await?;
-                            let (mut stays, added) = add_and_stay(&db, 2);
-                            tokio::select! {
-                                _ = &mut stays => {}
-                                _ = added => {}
-                            }
-                            std::mem::forget(stays);
-                            sqlx::Result::Ok(())
-                        })
+                    .transaction(async |transaction| {
+                        insert(1).execute(transaction).await?;
+                        let (mut stays, added) = add_and_stay(&db, 2);
+                        tokio::select! {
+                            _ = &mut stays => {}
+                            _ = added => {}
+                        }
+                        std::mem::forget(stays);
+                        sqlx::Result::Ok(())
                     })
                     .await;
                 ensure!(in_use(&ended), "{ended:?}");
@@ -269,26 +248,18 @@ macro_rules! on {
                 };
                 let other = engine_on(&ground, "second").await?;
                 add(&db, 1).await?;
-                db.transaction(|transaction| {
-                    let (db, other) = (db.clone(), other.clone());
-                    Box::pin(async move {
-                        insert(2).execute(transaction).await?;
-                        let spawned = tokio::spawn({
-                            let db = db.clone();
-                            async move { seen(&db).await }
-                        });
-                        ensure!(spawned.await?? == 1);
-                        ensure!(seen(&other).await? == 1);
-                        // Through the other one, back into the first.
-                        let back = other
-                            .scoped_transaction(|_| {
-                                let db = db.clone();
-                                Box::pin(async move { seen(&db).await })
-                            })
-                            .await?;
-                        ensure!(back == 2);
-                        anyhow::Ok(())
-                    })
+                db.transaction(async |transaction| {
+                    insert(2).execute(transaction).await?;
+                    let spawned = tokio::spawn({
+                        let db = db.clone();
+                        async move { seen(&db).await }
+                    });
+                    ensure!(spawned.await?? == 1);
+                    ensure!(seen(&other).await? == 1);
+                    // Through the other one, back into the first.
+                    let back = other.scoped_transaction(async |_| seen(&db).await).await?;
+                    ensure!(back == 2);
+                    anyhow::Ok(())
                 })
                 .await?;
                 db.close_connection_pool().await;
@@ -297,12 +268,10 @@ macro_rules! on {
             }
 
             async fn seen(db: &$engine) -> sqlx::Result<i64> {
-                db.scoped_transaction(|transaction| {
-                    Box::pin(async move {
-                        sqlx::query_scalar("SELECT count(*) FROM entry")
-                            .fetch_one(transaction)
-                            .await
-                    })
+                db.scoped_transaction(async |transaction| {
+                    sqlx::query_scalar("SELECT count(*) FROM entry")
+                        .fetch_one(transaction)
+                        .await
                 })
                 .await
             }
@@ -315,12 +284,9 @@ macro_rules! on {
                 let heard = Heard::here();
                 ids(&db).await?;
                 ensure!(heard.lines("inside of").is_empty());
-                db.transaction(|_| {
-                    let db = db.clone();
-                    Box::pin(async move {
-                        ids(&db).await?;
-                        db.begin().await?.rollback().await
-                    })
+                db.transaction(async |_| {
+                    ids(&db).await?;
+                    db.begin().await?.rollback().await
                 })
                 .await?;
                 let lines = heard.lines("inside of");
@@ -348,14 +314,12 @@ macro_rules! conflicts_on {
         async fn $name() -> anyhow::Result<()> {
             async fn update(db: &$engine, runs: &AtomicUsize, id: i32) -> sqlx::Result<()> {
                 runs.fetch_add(1, Relaxed);
-                db.scoped_transaction(|transaction| {
+                db.scoped_transaction(async |transaction| {
                     let sql = format!("UPDATE entry SET value = value + 1 WHERE id = {id}");
-                    Box::pin(async move {
-                        sqlx::query(AssertSqlSafe(sql))
-                            .execute(transaction)
-                            .await
-                            .map(drop)
-                    })
+                    sqlx::query(AssertSqlSafe(sql))
+                        .execute(transaction)
+                        .await
+                        .map(drop)
                 })
                 .await
             }
@@ -375,29 +339,26 @@ macro_rules! conflicts_on {
             let both = Arc::new(Barrier::new(2));
             let (outer, inner) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
             let one = async |first: i32, second: i32| {
-                let mut first_time = Some(Arc::clone(&both));
-                db.transaction::<(), sqlx::Error, _>(|transaction| {
+                let first_time = AtomicBool::new(true);
+                db.transaction::<_, sqlx::Error, _>(async |transaction| {
                     outer.fetch_add(1, Relaxed);
-                    let other = first_time.take();
-                    let (db, inner) = (db.clone(), Arc::clone(&inner));
-                    Box::pin(async move {
-                        update(&db, &inner, first).await?;
-                        if let Some(other) = other {
-                            other.wait().await;
-                        }
-                        // Not told to the outer one, which writes on, and is run again all the same.
-                        if update(&db, &inner, second).await.is_err() {
-                            let ended = sqlx::query("INSERT INTO entry VALUES (3, 0)")
-                                .execute(transaction)
-                                .await;
-                            let error = ended.as_ref().err().and_then(TransactionError::find);
-                            assert!(
-                                matches!(error, Some(TransactionError::AfterConflict { .. })),
-                                "{ended:?}"
-                            );
-                        }
-                        Ok(())
-                    })
+                    let other = first_time.swap(false, Relaxed).then_some(&both);
+                    update(&db, &inner, first).await?;
+                    if let Some(other) = other {
+                        other.wait().await;
+                    }
+                    // Not told to the outer one, which writes on, and is run again all the same.
+                    if update(&db, &inner, second).await.is_err() {
+                        let ended = sqlx::query("INSERT INTO entry VALUES (3, 0)")
+                            .execute(transaction)
+                            .await;
+                        let error = ended.as_ref().err().and_then(TransactionError::find);
+                        assert!(
+                            matches!(error, Some(TransactionError::AfterConflict { .. })),
+                            "{ended:?}"
+                        );
+                    }
+                    sqlx::Result::Ok(())
                 })
                 .await
             };
@@ -442,33 +403,28 @@ async fn a_conflict_inside_reruns_the_whole_on_sqlite() -> anyhow::Result<()> {
     sqlx::raw_sql("CREATE TABLE entry (id INTEGER PRIMARY KEY)")
         .execute(&db)
         .await?;
-    let (mut outer, inner) = (0, Arc::new(AtomicUsize::new(0)));
-    db.transaction(|transaction| {
-        outer += 1;
-        let first = outer == 1;
-        let (db, inner) = (db.clone(), Arc::clone(&inner));
-        Box::pin(async move {
-            sqlx::query("SELECT count(*) FROM entry")
-                .execute(transaction)
+    let (outer, inner) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    db.transaction(async |transaction| {
+        let first = outer.fetch_add(1, Relaxed) == 0;
+        sqlx::query("SELECT count(*) FROM entry")
+            .execute(transaction)
+            .await?;
+        if first {
+            sqlx::query("INSERT INTO entry VALUES (1)")
+                .execute(&db)
                 .await?;
-            if first {
-                sqlx::query("INSERT INTO entry VALUES (1)")
-                    .execute(&db)
-                    .await?;
-            }
-            db.scoped_transaction(|transaction| {
-                inner.fetch_add(1, Relaxed);
-                Box::pin(async move {
-                    sqlx::query("INSERT INTO entry VALUES (2)")
-                        .execute(transaction)
-                        .await
-                        .map(drop)
-                })
-            })
-            .await
+        }
+        db.scoped_transaction(async |transaction| {
+            inner.fetch_add(1, Relaxed);
+            sqlx::query("INSERT INTO entry VALUES (2)")
+                .execute(transaction)
+                .await
+                .map(drop)
         })
+        .await
     })
     .await?;
+    let outer = outer.into_inner();
     ensure!(outer == 2 && inner.load(Relaxed) == 2, "{outer} runs");
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM entry")
         .fetch_one(&db)

@@ -103,7 +103,7 @@ async fn sees<'e, DB: Sql>(on: impl Executor<'e, Database = DB>, key: i32) -> sq
 
 /// Code that only has the engine.
 async fn scoped<DB: Sql>(db: &Engine<DB>, key: i32) -> sqlx::Result<()> {
-    db.scoped_transaction(move |tx| Box::pin(async move { insert(tx, key).await }))
+    db.scoped_transaction(async move |tx| insert(tx, key).await)
         .await
 }
 
@@ -197,11 +197,9 @@ pub(crate) async fn act<DB: Sql>(
             insert(&mut *guard, key + 1).await?;
             scoped(&db, key).await?;
             let failed: sqlx::Result<()> = guard
-                .transaction(|nested| {
-                    Box::pin(async move {
-                        insert(&mut *nested, key + 2).await?;
-                        insert(nested, key).await
-                    })
+                .transaction(async |nested| {
+                    insert(&mut *nested, key + 2).await?;
+                    insert(nested, key).await
                 })
                 .await;
             assert!(failed.is_err() && sees(&mut *guard, key).await?);

@@ -10,7 +10,7 @@ use sqlx::Connection;
 use super::rows::State;
 use super::tables::{self, Tables};
 use crate::engine::{Engine, ErasedEngine};
-use crate::pool::Checkout;
+use crate::pool::{CheckedOut, Holder};
 
 /// How long a pool may take until it has all its connections back. It has two seconds for one of unknown state.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -204,8 +204,9 @@ impl<DB: Tables> Typed<DB> {
             .max
             .saturating_sub(self.held)
             .min(status.size.max(AT_LEAST));
-        let taking = (0..wanted).map(|_| tokio::time::timeout(LIMIT, self.engine.acquire()));
-        let mut taken: Vec<Checkout<DB>> = Vec::new();
+        let taking =
+            (0..wanted).map(|_| tokio::time::timeout(LIMIT, self.engine.checkout(Holder::Engine)));
+        let mut taken: Vec<CheckedOut<DB>> = Vec::new();
         for checkout in join_all(taking).await {
             let had = taken.len();
             let checkout = checkout

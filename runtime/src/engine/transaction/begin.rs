@@ -1,0 +1,129 @@
+//! `begin`: a transaction on a connection of its own.
+
+use std::future::Future;
+use std::panic::Location;
+use std::time::Duration;
+
+use super::nested::Around;
+use super::{Transaction, TransactionOptions};
+use crate::backend::{Backend, words};
+use crate::dialect::Local;
+use crate::engine::Engine;
+use crate::error::TransactionError;
+use crate::pool::{Begin, Holder};
+
+impl<DB: Backend> Engine<DB> {
+    /// Takes a connection and begins a transaction on it. See [`Transaction`].
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Engine::acquire), or what the server says to `BEGIN`.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point: a half-begun transaction is rolled back before anyone else gets its
+    /// connection.
+    #[track_caller]
+    pub fn begin(&self) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {
+        let holder = Holder::Code(Location::caller());
+        let engine = self.clone();
+        async move {
+            let options = TransactionOptions::new();
+            engine.begin_on(holder, &options, None, false).await
+        }
+    }
+
+    /// Takes a connection and begins a transaction on it.
+    pub(in crate::engine) async fn begin_on<R>(
+        &self,
+        holder: Holder,
+        options: &TransactionOptions<R>,
+        limit: Option<Duration>,
+        run_again: bool,
+    ) -> sqlx::Result<Transaction<DB>> {
+        let dialect = self.connector().dialect();
+        let characteristics = options.characteristics;
+        let statement = (dialect.begin)(&characteristics).map_err(|option| {
+            let engine = self.name().to_owned();
+            let database = dialect.name;
+            TransactionError::Unsupported {
+                engine,
+                database,
+                option,
+            }
+        })?;
+        let mut set = Vec::new();
+        if let Some(limit) = limit
+            && let Some(statement_limit) = dialect.local.as_ref().and_then(|l| l.statement_limit)
+        {
+            set.push(statement_limit(limit));
+        }
+        if !options.local.is_empty() {
+            set.push((self.local_settings(&options.local)?.set)(&options.local));
+        }
+        self.log_beside("a transaction begins");
+        let connection = self.checkout(holder).await?;
+        let begin = Begin {
+            statement,
+            set: set.join("; "),
+        };
+        let begun = connection.begin_transaction(dialect, begin, run_again);
+        let begun = begun
+            .await
+            .map_err(|error| self.refused_settings(&options.local, error))?;
+        Ok(Transaction::on(begun, |cell| {
+            Around::outermost(self.clone(), cell, characteristics)
+        }))
+    }
+
+    /// How these settings are set for one transaction.
+    ///
+    /// # Errors
+    ///
+    /// The database has no such settings, or one of these cannot be sent.
+    pub(super) fn local_settings(
+        &self,
+        settings: &[(String, String)],
+    ) -> Result<&'static Local, TransactionError> {
+        let dialect = self.connector().dialect();
+        let engine = || self.name().to_owned();
+        let zero = |(name, value): &&(String, String)| name.contains('\0') || value.contains('\0');
+        if let Some((name, _)) = settings.iter().find(zero) {
+            return Err(TransactionError::Setting {
+                engine: engine(),
+                names: name.escape_debug().to_string(),
+                last: "a setting cannot hold the character NUL".to_owned(),
+                cause: None,
+            });
+        }
+        dialect
+            .local
+            .as_ref()
+            .ok_or_else(|| TransactionError::Unsupported {
+                engine: engine(),
+                database: dialect.name,
+                option: "SET LOCAL",
+            })
+    }
+
+    /// Names the settings that a server may have refused.
+    pub(super) fn refused_settings(
+        &self,
+        settings: &[(String, String)],
+        error: sqlx::Error,
+    ) -> sqlx::Error {
+        let dialect = self.connector().dialect();
+        if settings.is_empty() || error.as_database_error().is_none() || dialect.is_conflict(&error)
+        {
+            return error;
+        }
+        let names: Vec<&str> = settings.iter().map(|(name, _)| &**name).collect();
+        TransactionError::Setting {
+            engine: self.name().to_owned(),
+            names: names.join("`, `"),
+            last: words(&error),
+            cause: Some(Box::new(error)),
+        }
+        .into()
+    }
+}

@@ -1,0 +1,288 @@
+//! A transaction that owns its connection.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use super::nested::{self, Around, Asked};
+use super::{Work, hooks};
+use crate::backend::Backend;
+use crate::engine::Engine;
+use crate::error::TransactionError;
+use crate::pool::{Cell, CheckedOut, Hooks, Session};
+
+/// A transaction on a connection of its own, from [`Engine::begin`](crate::Engine::begin), or the one that a closure of
+/// [`Engine::transaction`](crate::Engine::transaction) is given.
+///
+/// It is an executor (`query.execute(&mut *tx)`, `query.execute(&mut tx)`). It dereferences to a [`Session`], and through it to the
+/// driver's connection, for functions that take a `&mut PgConnection`.
+///
+/// # Drop
+///
+/// Dropping it without [`commit`](Self::commit) rolls it back, in a task of the pool; nobody gets the connection before
+/// the server has confirmed that.
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct Transaction<DB: Backend> {
+    session: Session<DB>,
+    /// What code inside of it sees of it.
+    this: Around<DB>,
+}
+
+impl<DB: Backend> Transaction<DB> {
+    /// The transaction that this connection is inside of.
+    pub(super) fn on(
+        connection: CheckedOut<DB>,
+        around: impl FnOnce(Arc<Cell<DB>>) -> Around<DB>,
+    ) -> Self {
+        let (session, cell) = Session::of_transaction(connection);
+        Self {
+            session,
+            this: around(cell),
+        }
+    }
+
+    /// Runs a closure in a nested transaction, which is a savepoint: kept when it returns `Ok`, and rolled back when it
+    /// returns `Err`, panics or is dropped half-way. The transaction around it goes on, and alone decides what is
+    /// committed.
+    ///
+    /// Code inside that only has the engine can join it through
+    /// [`scoped_transaction`](crate::Engine::scoped_transaction).
+    ///
+    /// ```no_run
+    /// # async fn add(db: poolhouse::SqliteEngine) -> sqlx::Result<()> {
+    /// db.transaction(async |tx| {
+    ///     let added: sqlx::Result<()> = tx
+    ///         .transaction(async |nested| {
+    ///             sqlx::query("INSERT INTO band (id) VALUES (1)").execute(&mut *nested).await?;
+    ///             Ok(())
+    ///         })
+    ///         .await;
+    ///     if added.is_err() {
+    ///         sqlx::query("UPDATE band SET seen = 1 WHERE id = 1").execute(&mut *tx).await?;
+    ///     }
+    ///     Ok(())
+    /// })
+    /// .await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The closure's own, and what the server says to the savepoint. A conflict with another transaction is not retried
+    /// here: it concerns the whole, which [`Engine::transaction`](crate::Engine::transaction) retries.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point. While the savepoint is being made, the whole transaction ends with it:
+    /// later queries on it are errors.
+    pub fn transaction<T, E, F>(&mut self, work: F) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
+    {
+        self.nested(Asked::default(), work)
+    }
+
+    /// [`transaction`](Self::transaction), with what is asked of it.
+    pub(super) fn nested<T, E, F>(
+        &mut self,
+        asked: Asked,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
+    {
+        async move {
+            if let Ok(connection) = self.session.take() {
+                self.this.cell.put_back(connection);
+            }
+            nested::nested(self.this.clone(), asked, work).await
+        }
+    }
+
+    /// Does something after the commit that lasts, and only then: sends a mail, tells another service.
+    ///
+    /// It is dropped, and not run, with a transaction that is rolled back, whose commit fails or whose outcome nobody knows;
+    /// with a savepoint that is rolled back; and with a try that is run again. What was given runs in the order in which
+    /// it was given, in a task, in the current span and outside of the transaction, whose connection is back in the pool. The
+    /// call that commits ([`Engine::transaction`](crate::Engine::transaction), [`commit`](Self::commit)) returns after it.
+    ///
+    /// In a nested transaction it waits for the commit of the outermost one; in a test with `isolation = "rollback"`, where
+    /// nothing is committed, for the end of the outermost one of the test's body.
+    ///
+    /// ```no_run
+    /// # #[derive(Clone)] struct Mailer;
+    /// # impl Mailer { async fn send(&self, _: i64) {} }
+    /// # async fn order(db: poolhouse::SqliteEngine, mailer: Mailer) -> sqlx::Result<()> {
+    /// db.transaction(async |tx| {
+    ///     let id: i64 = sqlx::query_scalar("INSERT INTO orders DEFAULT VALUES RETURNING id").fetch_one(&mut *tx).await?;
+    ///     let mailer = mailer.clone();
+    ///     tx.on_commit(async move { mailer.send(id).await });
+    ///     Ok(())
+    /// })
+    /// .await
+    /// # }
+    /// ```
+    ///
+    /// # Cancellation
+    ///
+    /// A caller who goes away after the commit stops nothing of it; one who goes away during the commit does, because nobody
+    /// then knows whether it lasts.
+    ///
+    /// # Panics
+    ///
+    /// A panic in it is logged. The transaction is committed all the same, and the call says so.
+    pub fn on_commit(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.this.cell.add_hooks(vec![Box::pin(work)]);
+    }
+
+    /// Begins a nested transaction: a savepoint, which rolls back on its own.
+    ///
+    /// # Errors
+    ///
+    /// What the server says to `SAVEPOINT`.
+    pub fn begin_nested(
+        &mut self,
+    ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {
+        async move {
+            let connection = self.connection()?;
+            connection.check_open()?;
+            sqlx::Connection::begin(&mut **connection).await
+        }
+    }
+
+    /// Commits, and then does what was given to [`on_commit`](Self::on_commit). The connection goes back to the pool at once.
+    ///
+    /// # Errors
+    ///
+    /// What the server says to `COMMIT`, such as a deferred constraint or a serialization failure. The transaction is then
+    /// rolled back. When the connection breaks meanwhile, nobody knows whether the server has committed.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, the server may or may not have committed.
+    pub fn commit(self) -> impl Future<Output = sqlx::Result<()>> + Send {
+        async move {
+            let engine = self.this.engine.clone();
+            let hooks = self.commit_only().await?;
+            hooks::run(engine.name(), hooks).await;
+            Ok(())
+        }
+    }
+
+    /// Commits, and gives what is to be done after.
+    pub(super) async fn commit_only(mut self) -> sqlx::Result<Hooks> {
+        self.session.take()?.commit_transaction().await?;
+        Ok(self.this.cell.take_hooks())
+    }
+
+    /// Rolls back and waits for the server's word.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke; the server rolls back when it notices.
+    pub fn rollback(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {
+        async move { self.session.take()?.roll_back_transaction().await }
+    }
+
+    /// Rolls back, as well as it can be done.
+    pub(super) async fn give_up(self) {
+        if let Err(error) = self.rollback().await {
+            // The connection has ended, and the transaction with it.
+            tracing::debug!("a rollback was not confirmed: {error}");
+        }
+    }
+
+    /// Runs a closure on it, inside of which code that only has the engine can join.
+    pub(super) async fn enter<'t, T, E, F>(&'t mut self, work: F) -> Result<T, E>
+    where
+        F: Work<&'t mut Self, Result<T, E>>,
+    {
+        let this = self.this.clone();
+        self.session.share();
+        nested::inside(this, work(self)).await
+    }
+
+    /// What the database said about a conflict with another transaction, if a statement met one.
+    pub(in crate::engine) fn conflict(&mut self) -> Option<String> {
+        self.session.hold().ok()?.conflict()
+    }
+
+    /// What code inside of it sees of it.
+    #[cfg(feature = "web")]
+    pub(in crate::engine) fn this(&self) -> &Around<DB> {
+        &self.this
+    }
+
+    /// Leaves the connection to code inside, if there can be any.
+    #[cfg(feature = "web")]
+    pub(in crate::engine) fn share(&mut self) {
+        self.session.share();
+    }
+
+    pub(in crate::engine) fn session(&mut self) -> &mut Session<DB> {
+        &mut self.session
+    }
+
+    pub(super) fn connection(&mut self) -> Result<&mut CheckedOut<DB>, TransactionError> {
+        self.session.hold()
+    }
+
+    /// The connection, for good.
+    pub(super) fn take_connection(&mut self) -> Result<CheckedOut<DB>, TransactionError> {
+        self.session.take()
+    }
+
+    pub(super) fn cell(&self) -> &Cell<DB> {
+        &self.this.cell
+    }
+
+    pub(super) fn own_engine(&self) -> &Engine<DB> {
+        &self.this.engine
+    }
+
+    /// How many transactions are around it.
+    pub(super) fn depth(&self) -> usize {
+        self.this.depth
+    }
+}
+
+impl<DB: Backend> Drop for Transaction<DB> {
+    fn drop(&mut self) {
+        // Out of the cell, which others may hold for longer.
+        drop(self.session.take().ok());
+    }
+}
+
+impl<DB: Backend> Deref for Transaction<DB> {
+    type Target = Session<DB>;
+
+    fn deref(&self) -> &Session<DB> {
+        &self.session
+    }
+}
+
+impl<DB: Backend> DerefMut for Transaction<DB> {
+    fn deref_mut(&mut self) -> &mut Session<DB> {
+        &mut self.session
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Transaction<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("engine", &self.this.engine.name())
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<DB: Backend> AsMut<DB::Connection> for Transaction<DB> {
+    fn as_mut(&mut self) -> &mut DB::Connection {
+        &mut self.session
+    }
+}

@@ -1,0 +1,534 @@
+//! A connection in the hands of a task, and its return to the pool.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
+use tokio::sync::oneshot;
+
+use super::connecting::Connector;
+use super::connection::{Connection, SlotOf};
+use super::driver_state::{depth, recount};
+use super::in_transaction::{Begin, InTransaction};
+use super::recovery;
+use super::registry::{Holder, Record};
+use crate::backend::{Backend, Pooled};
+use crate::background;
+use crate::dialect::Mark;
+use crate::error::TransactionError;
+use crate::settings::EngineSettings;
+
+/// One connection out of the pool. Dropping it gives it back: at once when it is known to be idle and outside any transaction,
+/// else after a recovery in a task of the pool.
+///
+/// Users hold it inside of a [`Session`](super::Session).
+#[must_use = "a connection that is dropped at once goes back to the pool"]
+pub(crate) struct CheckedOut<DB: Backend> {
+    source: Source<DB>,
+    state: State,
+    /// The transaction that the pool has begun on it, or is about to.
+    pub(super) transaction: Option<InTransaction>,
+    /// The driver counts a transaction that has ended with a message of our own. It stays so in the pool, because only a
+    /// message to the server would let the driver count right; the next transaction takes the count over.
+    counts_ended: bool,
+}
+
+/// Where the connection comes from, and so where it goes back to.
+enum Source<DB: Backend> {
+    /// The slot is never empty.
+    Pool(SlotOf<DB>),
+    Sqlx {
+        connection: PoolConnection<DB>,
+        record: Arc<Record>,
+        settings: Arc<EngineSettings>,
+    },
+    /// Opened for one use, before the pool was started.
+    Alone {
+        connection: DB::Connection,
+        record: Arc<Record>,
+        connector: Arc<Connector<DB>>,
+    },
+    /// Taken by [`CheckedOut::detach`], [`CheckedOut::close`] or `Drop`, which nothing comes after.
+    Gone,
+}
+
+/// What is known of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Idle and outside any transaction, unless the driver itself counts one.
+    Clean,
+    /// It may be in the middle of something.
+    Unverified,
+    /// Of no further use, although nothing is wrong with the session.
+    Spoilt,
+    /// The session has ended.
+    Broken,
+}
+
+impl<DB: Backend> CheckedOut<DB> {
+    pub(super) fn of_pool(slot: SlotOf<DB>, holder: Holder, now: Instant) -> Self {
+        let connection = connection_of(&slot);
+        connection.record.take(now, holder);
+        // Idle connections are in no transaction but those that they are held in.
+        let counts_ended = depth::<DB>(connection.parts().0) > connection.shared().idle_depth();
+        let mut checkout = Self::new(Source::Pool(slot));
+        checkout.counts_ended = counts_ended;
+        checkout
+    }
+
+    pub(super) fn of_sqlx(
+        connection: PoolConnection<DB>,
+        holder: Holder,
+        settings: &Arc<EngineSettings>,
+    ) -> Self {
+        Self::new(Source::Sqlx {
+            connection,
+            record: Record::alone(holder),
+            settings: Arc::clone(settings),
+        })
+    }
+
+    /// A connection opened for this use alone, and closed after it.
+    pub(crate) fn alone(
+        connection: DB::Connection,
+        connector: Arc<Connector<DB>>,
+        holder: Holder,
+    ) -> Self {
+        Self::new(Source::Alone {
+            connection,
+            record: Record::alone(holder),
+            connector,
+        })
+    }
+
+    fn new(source: Source<DB>) -> Self {
+        Self {
+            source,
+            state: State::Clean,
+            transaction: None,
+            counts_ended: false,
+        }
+    }
+
+    /// Runs one piece of driver work. If its future is dropped half-way, the connection counts as unverified.
+    pub(crate) async fn run<'c, T, F>(
+        &'c mut self,
+        work: impl FnOnce(&'c mut DB::Connection, Arc<Record>) -> F,
+    ) -> sqlx::Result<T>
+    where
+        F: Future<Output = sqlx::Result<T>>,
+    {
+        let Self {
+            source,
+            state,
+            transaction,
+            ..
+        } = self;
+        let before = mem::replace(state, State::Unverified);
+        #[cfg(feature = "testing")]
+        source.parts().1.recorder.begin(source.settings());
+        let (connection, record) = source.parts_mut();
+        let result = work(connection, Arc::clone(record)).await;
+        #[cfg(feature = "testing")]
+        record.recorder.end(result.as_ref().err());
+        if let Some(transaction) = transaction {
+            transaction.see::<DB>(result.as_ref().err());
+        }
+        *state = after::<DB>(before, result.as_ref().err(), record);
+        result
+    }
+
+    /// Begins a stream, which reports its end with [`end_stream`](Self::end_stream). Until then the connection counts as
+    /// unverified.
+    pub(crate) fn begin_stream(&mut self) -> (State, &mut DB::Connection, Arc<Record>) {
+        let before = mem::replace(&mut self.state, State::Unverified);
+        #[cfg(feature = "testing")]
+        self.source.parts().1.recorder.begin(self.source.settings());
+        let (connection, record) = self.source.parts_mut();
+        (before, connection, Arc::clone(record))
+    }
+
+    /// A stream was read to its end, or to an error.
+    pub(crate) fn end_stream(&mut self, before: State, error: Option<&sqlx::Error>) {
+        #[cfg(feature = "testing")]
+        self.source.parts().1.recorder.end(error);
+        self.state = after::<DB>(before, error, self.source.parts().1);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.see::<DB>(error);
+        }
+    }
+
+    /// Whether the connection is held in a transaction, for a test that rolls back.
+    pub(crate) fn is_held(&self) -> bool {
+        self.source.idle_depth() > 0
+    }
+
+    /// Says that the server has just confirmed the end of the transaction.
+    pub(crate) fn settled(&mut self) {
+        if self.state == State::Unverified {
+            self.state = State::Clean;
+        }
+    }
+
+    /// Whether the connection is in no transaction but those that it is held in.
+    pub(crate) fn is_idle(&self) -> bool {
+        depth::<DB>(self.source.parts().0) == self.counted_while_idle()
+    }
+
+    /// How many transactions the driver counts while the connection is in none but those that it is held in.
+    fn counted_while_idle(&self) -> usize {
+        self.source.idle_depth() + usize::from(self.counts_ended)
+    }
+
+    /// How statements go through a pooler; `None` when there is none.
+    pub(crate) fn pooled(&self) -> Option<Pooled> {
+        let settings = self.source.settings();
+        settings.pooler?;
+        Some(Pooled {
+            settings: Arc::clone(settings),
+            begun_by_hand: self.source.parts().1.saw_transaction_control(),
+            counts_ended: self.counts_ended,
+        })
+    }
+
+    /// Begins a transaction of the caller's own, marks it where the database has marks, and sets what is to be set in it,
+    /// all in one message.
+    pub(super) async fn begin(&mut self, begin: Begin) -> sqlx::Result<()> {
+        let Begin { statement, set } = begin;
+        let first = self.may_be_inside().then_some("ROLLBACK");
+        let clear = self.pooled().and(DB::CLEAR_POOLED);
+        let mark = self.mark().and_then(|mark| mark.set);
+        let set = (!set.is_empty()).then_some(&*set);
+        let statement = if first.or(clear).or(mark).or(set).is_some() || self.counts_ended {
+            let begin = statement.as_deref().unwrap_or("BEGIN");
+            let parts: Vec<&str> = [first, Some(begin), clear, mark, set]
+                .into_iter()
+                .flatten()
+                .collect();
+            Some(parts.join("; "))
+        } else {
+            statement
+        };
+        if mem::take(&mut self.counts_ended)
+            && let Some(statement) = statement
+        {
+            // The driver counts it already.
+            return self.execute(statement).await;
+        }
+        let statement = statement.map(|sql| AssertSqlSafe(sql).into_sql_str());
+        self.run(|connection, _| DB::TransactionManager::begin(connection, statement))
+            .await
+    }
+
+    /// Whether a transaction may be open that others have left, and that a `BEGIN` would commit. sqlx's pool looks at the
+    /// driver's count alone; ours asks the server.
+    fn may_be_inside(&self) -> bool {
+        let begin_commits = |transaction: &InTransaction| transaction.dialect.begin_commits;
+        matches!(self.source, Source::Sqlx { .. })
+            && self.transaction.as_ref().is_some_and(begin_commits)
+    }
+
+    /// What marks the transactions of this checkout. In one that the connection is held in, each is a savepoint, which is a
+    /// mark itself.
+    fn mark(&self) -> Option<&'static Mark> {
+        let transaction = self.transaction.as_ref().filter(|_| !self.is_held())?;
+        transaction.dialect.mark.as_ref()
+    }
+
+    /// Commits the transaction, or releases the savepoint, that [`begin`](Self::begin) has begun. It must be the only one
+    /// that the driver counts.
+    pub(super) async fn commit(&mut self) -> sqlx::Result<()> {
+        let committed = match self.mark() {
+            None => self.commit_by_driver().await,
+            // Connections of sqlx's pool go where the driver must count right.
+            Some(mark) if matches!(self.source, Source::Sqlx { .. }) => {
+                match self.execute(mark.check.to_owned()).await {
+                    Ok(()) => self.commit_by_driver().await,
+                    Err(error) => Err(error),
+                }
+            }
+            Some(mark) => {
+                let committed = self.execute(mark.commit.to_owned()).await;
+                self.counts_ended = committed.is_ok();
+                committed
+            }
+        };
+        committed.map_err(|error| self.if_lost(error))
+    }
+
+    async fn commit_by_driver(&mut self) -> sqlx::Result<()> {
+        self.run(|connection, _| DB::TransactionManager::commit(connection))
+            .await
+    }
+
+    /// Makes an error of a commit say that the transaction was not open any more, if that is what it says.
+    fn if_lost(&self, error: sqlx::Error) -> sqlx::Error {
+        let Some(InTransaction { dialect, .. }) = &self.transaction else {
+            return error;
+        };
+        if !dialect.is_lost(&error) {
+            return error;
+        }
+        let engine = self.source.settings().engine.clone();
+        let controls = self.source.parts().1.controls();
+        let lost = match controls.first_of(dialect.ends_transaction) {
+            Some(statement) => TransactionError::EndedInside {
+                engine,
+                database: dialect.name,
+                statement,
+            },
+            None => TransactionError::Lost { engine },
+        };
+        lost.into()
+    }
+
+    /// Lets the driver count right, for whoever gets its connection.
+    pub(crate) async fn recount(&mut self) -> sqlx::Result<()> {
+        if self.counts_ended {
+            recount::<DB>(self.source.parts_mut().0).await?;
+            self.counts_ended = false;
+        }
+        Ok(())
+    }
+
+    /// Runs statements of the pool's own in one message.
+    pub(super) async fn execute(&mut self, sql: String) -> sqlx::Result<()> {
+        self.run(|connection, _| DB::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql))))
+            .await
+            .map(drop)
+    }
+
+    /// Closes what the driver has prepared, where the next transaction is in another session.
+    pub(crate) async fn forget_statements(&mut self) -> sqlx::Result<()> {
+        if self.pooled().is_none() {
+            return Ok(());
+        }
+        self.run(|connection, _| DB::forget_statements(connection))
+            .await
+    }
+
+    /// Closes the connection instead of giving it back, because something of its session must not outlive it.
+    pub(crate) fn discard(mut self) {
+        self.state = State::Broken;
+    }
+
+    /// Takes the driver's connection out of the pool, and gives the slot back empty.
+    pub(super) fn detach(mut self) -> DB::Connection {
+        match mem::replace(&mut self.source, Source::Gone) {
+            Source::Pool(mut slot) => match slot.value.take() {
+                Some(connection) => connection.detach(),
+                None => unreachable!("{FULL}"),
+            },
+            Source::Sqlx { connection, .. } => connection.detach(),
+            Source::Alone { connection, .. } => connection,
+            Source::Gone => unreachable!("{GONE}"),
+        }
+    }
+
+    /// Closes the connection in a task, and waits for it.
+    pub(super) async fn close(mut self) {
+        let (closed, waiting) = oneshot::channel::<()>();
+        match mem::replace(&mut self.source, Source::Gone) {
+            Source::Pool(mut slot) => {
+                let Some(connection) = slot.value.take() else {
+                    return;
+                };
+                let shared = Arc::clone(connection.shared());
+                shared.spawn(async move {
+                    connection.close().await;
+                    drop((slot, closed));
+                });
+            }
+            Source::Sqlx { connection, .. } => background::spawn(async move {
+                if let Err(error) = connection.close().await {
+                    tracing::debug!("a connection was closed without the server's word: {error}");
+                }
+                drop(closed);
+            }),
+            Source::Alone {
+                connection,
+                connector,
+                ..
+            } => background::spawn(async move {
+                connector.goodbye(connection).await;
+                drop(closed);
+            }),
+            Source::Gone => unreachable!("{GONE}"),
+        }
+        // Dropped at the end of the task, and without a message.
+        let _ = waiting.await;
+    }
+
+    /// The name of the engine.
+    pub(super) fn engine(&self) -> &str {
+        &self.source.settings().engine
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        self.source.parts().1
+    }
+}
+
+/// The state after a piece of work that ran to its end, or to an error.
+fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, record: &Record) -> State {
+    if let Some(error) = error.filter(|error| DB::ends_session(error)) {
+        return if DB::spoils_connection(error) {
+            State::Spoilt
+        } else if may_be_of_the_client(error) {
+            State::Unverified
+        } else {
+            State::Broken
+        };
+    }
+    if record.saw_transaction_control() || error.is_some_and(DB::refuses_writes) {
+        State::Unverified
+    } else {
+        before
+    }
+}
+
+/// Whether an error may have been made by the driver alone, from what it was given, with nothing wrong on the way to the
+/// server: too many parameters, a value that cannot be sent. The server is asked then, before anything is suspected.
+fn may_be_of_the_client(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidData
+                | io::ErrorKind::Unsupported
+                | io::ErrorKind::OutOfMemory
+                | io::ErrorKind::Other
+        ),
+        _ => false,
+    }
+}
+
+impl<DB: Backend> Source<DB> {
+    fn settings(&self) -> &Arc<EngineSettings> {
+        match self {
+            Self::Pool(slot) => &connection_of(slot).shared().connector.settings,
+            Self::Sqlx { settings, .. } => settings,
+            Self::Alone { connector, .. } => &connector.settings,
+            Self::Gone => unreachable!("{GONE}"),
+        }
+    }
+
+    fn idle_depth(&self) -> usize {
+        self.settings().idle_depth()
+    }
+
+    fn parts(&self) -> (&DB::Connection, &Arc<Record>) {
+        match self {
+            Self::Pool(slot) => connection_of(slot).parts(),
+            Self::Sqlx {
+                connection, record, ..
+            } => (connection, record),
+            Self::Alone {
+                connection, record, ..
+            } => (connection, record),
+            Self::Gone => unreachable!("{GONE}"),
+        }
+    }
+
+    fn parts_mut(&mut self) -> (&mut DB::Connection, &Arc<Record>) {
+        match self {
+            Self::Pool(slot) => match &mut slot.value {
+                Some(connection) => connection.parts_mut(),
+                None => unreachable!("{FULL}"),
+            },
+            Self::Sqlx {
+                connection, record, ..
+            } => (connection, record),
+            Self::Alone {
+                connection, record, ..
+            } => (connection, record),
+            Self::Gone => unreachable!("{GONE}"),
+        }
+    }
+}
+
+impl<DB: Backend> Drop for CheckedOut<DB> {
+    fn drop(&mut self) {
+        match mem::replace(&mut self.source, Source::Gone) {
+            Source::Pool(slot) => take_back(slot, self.state, self.counts_ended),
+            Source::Sqlx {
+                mut connection,
+                settings,
+                ..
+            } => {
+                // sqlx only pings on its own way back. What is queued here goes to the server before that ping.
+                let depth = DB::TransactionManager::get_transaction_depth(&connection);
+                for _ in settings.idle_depth()..depth {
+                    DB::TransactionManager::start_rollback(&mut connection);
+                }
+            }
+            Source::Alone {
+                connection,
+                connector,
+                ..
+            } => background::spawn(async move { connector.goodbye(connection).await }),
+            Source::Gone => {}
+        }
+    }
+}
+
+const GONE: &str = "only what consumes the whole takes the connection";
+
+const FULL: &str = "a slot is handed out with a connection in it";
+
+/// The connection in a slot that was handed out.
+fn connection_of<DB: Backend>(slot: &SlotOf<DB>) -> &Connection<DB> {
+    match &slot.value {
+        Some(connection) => connection,
+        None => unreachable!("{FULL}"),
+    }
+}
+
+/// Puts a slot back as it is, or lets a task of the pool see to its connection first.
+fn take_back<DB: Backend>(slot: SlotOf<DB>, state: State, counts_ended: bool) {
+    let connection = connection_of(&slot);
+    let idle_depth = connection.shared().idle_depth() + usize::from(counts_ended);
+    let in_transaction = depth::<DB>(connection.parts().0) != idle_depth;
+    match state {
+        State::Clean if !in_transaction => recovery::give_back(slot),
+        State::Clean | State::Unverified => recovery::give_back_unverified(slot, counts_ended),
+        State::Spoilt => recovery::close_spoilt(slot),
+        State::Broken => recovery::close_broken(slot),
+    }
+}
+
+impl<DB: Backend> Deref for CheckedOut<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        self.source.parts().0
+    }
+}
+
+impl<DB: Backend> DerefMut for CheckedOut<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        if self.state == State::Clean {
+            self.state = State::Unverified;
+        }
+        #[cfg(feature = "testing")]
+        super::recording::note_lent(self.source.settings(), self.source.parts().1.place());
+        self.source.parts_mut().0
+    }
+}
+
+impl<DB: Backend> fmt::Debug for CheckedOut<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedOut")
+            .field("database", &DB::KIND)
+            .field("session", &self.source.parts().1.session)
+            .finish_non_exhaustive()
+    }
+}

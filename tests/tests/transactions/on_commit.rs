@@ -1,0 +1,301 @@
+//! `Transaction::on_commit`: once after the commit that lasts, and never else.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, ensure};
+use futures_util::FutureExt;
+use poolhouse::{
+    MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction, TransactionOptions,
+    engine_finder_with,
+};
+use poolhouse_tests::{Ground, Heard};
+use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
+use tokio::sync::oneshot;
+
+/// What was done after commits, in this order.
+#[derive(Clone, Default)]
+struct Done(Arc<Mutex<Vec<&'static str>>>);
+
+impl Done {
+    /// Something that is done after a commit.
+    fn later(&self, what: &'static str) -> impl Future<Output = ()> + Send + 'static {
+        let done = self.clone();
+        async move { done.0.lock().unwrap().push(what) }
+    }
+
+    fn take(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+macro_rules! on {
+    ($module:ident, $database:ty, $engine:ty, $conflict:expr) => {
+        mod $module {
+            use super::*;
+
+            async fn begin() -> anyhow::Result<Option<(Ground, $engine)>> {
+                let Some(ground) = Ground::of::<$database>("on_commit").await? else {
+                    return Ok(None);
+                };
+                // What is done after a commit finds the only connection in the pool.
+                let settings = Settings::new()
+                    .engine(concat!("on_commit_", stringify!($module)))
+                    .url(ground.url())
+                    .max_size(1)
+                    .acquire_timeout("10s");
+                let engine: $engine = engine_finder_with(&settings)?;
+                engine.start_connection_pool().await?;
+                sqlx::raw_sql("CREATE TABLE entry (id INTEGER PRIMARY KEY)")
+                    .execute(&engine)
+                    .await?;
+                Ok(Some((ground, engine)))
+            }
+
+            async fn insert(tx: &mut Transaction<$database>, id: i32) -> sqlx::Result<()> {
+                let sql = format!("INSERT INTO entry VALUES ({id})");
+                sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await?;
+                Ok(())
+            }
+
+            #[tokio::test]
+            async fn it_is_done_once_after_two_conflicts() -> anyhow::Result<()> {
+                let Some((ground, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                let (done, runs) = (Done::default(), AtomicUsize::new(0));
+                let count = Arc::new(AtomicUsize::new(0));
+                engine
+                    .transaction(async |tx| {
+                        tx.on_commit(done.later("first"));
+                        let (engine, count) = (engine.clone(), Arc::clone(&count));
+                        // The connection is back.
+                        tx.on_commit(async move {
+                            let seen: Result<i64, _> =
+                                sqlx::query_scalar("SELECT count(*) FROM entry")
+                                    .fetch_one(&engine)
+                                    .await;
+                            count.store(usize::try_from(seen.unwrap()).unwrap(), Relaxed);
+                        });
+                        if runs.fetch_add(1, Relaxed) < 2 {
+                            $conflict(&ground, &mut *tx).await?;
+                        }
+                        insert(&mut *tx, 1).await?;
+                        anyhow::Ok(())
+                    })
+                    .await?;
+                ensure!(runs.load(Relaxed) == 3, "{runs:?}");
+                ensure!(
+                    done.take() == ["first"] && count.load(Relaxed) > 0,
+                    "{count:?}"
+                );
+                engine.close_connection_pool().await;
+                Ok(())
+            }
+
+            #[tokio::test]
+            async fn it_is_not_done_when_nothing_is_committed() -> anyhow::Result<()> {
+                let Some((ground, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                let done = Done::default();
+                // An error.
+                let failed = engine.transaction(async |tx| {
+                    tx.on_commit(done.later("an error"));
+                    insert(&mut *tx, 1).await?;
+                    insert(&mut *tx, 1).await
+                });
+                ensure!(failed.await.is_err());
+                // A panic.
+                let panics = engine.transaction::<(), sqlx::Error, _>(async |tx| {
+                    tx.on_commit(done.later("a panic"));
+                    insert(&mut *tx, 1).await?;
+                    panic!("on purpose")
+                });
+                ensure!(AssertUnwindSafe(panics).catch_unwind().await.is_err());
+                // A cancellation.
+                let (ran, has_run) = oneshot::channel();
+                let ran = Mutex::new(Some(ran));
+                let cancelled = engine.transaction::<(), sqlx::Error, _>(async |tx| {
+                    tx.on_commit(done.later("a cancellation"));
+                    insert(&mut *tx, 1).await?;
+                    let ran = ran.lock().unwrap().take();
+                    ran.map(|ran| ran.send(()));
+                    std::future::pending().await
+                });
+                tokio::select! {
+                    _ = cancelled => anyhow::bail!("it ended"),
+                    has_run = has_run => has_run?,
+                }
+                // A rollback by hand, and a transaction that is dropped.
+                let mut tx = engine.begin().await?;
+                tx.on_commit(done.later("a rollback"));
+                tx.rollback().await?;
+                let mut tx = engine.begin().await?;
+                tx.on_commit(done.later("a drop"));
+                drop(tx);
+                // Retries that run out.
+                let ran_out =
+                    engine.transaction_with(TransactionOptions::new().retries(1), async |tx| {
+                        tx.on_commit(done.later("a conflict"));
+                        $conflict(&ground, &mut *tx).await
+                    });
+                let ran_out: anyhow::Result<()> = ran_out.await;
+                ensure!(ran_out.is_err());
+                // A commit that fails, because nothing is open any more.
+                let lost = engine.transaction(async |tx| {
+                    tx.on_commit(done.later("a commit that failed"));
+                    insert(&mut *tx, 2).await?;
+                    sqlx::raw_sql("ROLLBACK").execute(&mut *tx).await?;
+                    sqlx::Result::Ok(())
+                });
+                ensure!(lost.await.is_err());
+                // Nothing of it is on its way either: the next one ends after all that was under way.
+                engine
+                    .transaction(async |tx| insert(&mut *tx, 3).await)
+                    .await?;
+                engine.close_connection_pool().await;
+                poolhouse::wait_closed().await;
+                ensure!(done.take().is_empty(), "{:?}", done.take());
+                ensure!(
+                    ground
+                        .answer::<$database>("SELECT count(*) FROM entry WHERE id < 3")
+                        .await?
+                        == 0
+                );
+                Ok(())
+            }
+
+            #[tokio::test]
+            async fn a_savepoint_takes_its_own_with_it() -> anyhow::Result<()> {
+                let Some((_ground, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                let done = Done::default();
+                let scoped = async |id: i32, what: &'static str| {
+                    engine
+                        .scoped_transaction(async |tx| {
+                            tx.on_commit(done.later(what));
+                            insert(&mut *tx, id).await
+                        })
+                        .await
+                };
+                engine
+                    .transaction(async |tx| {
+                        tx.on_commit(done.later("outer"));
+                        tx.transaction(async |tx| {
+                            tx.on_commit(done.later("kept"));
+                            insert(&mut *tx, 1).await
+                        })
+                        .await?;
+                        let undone: sqlx::Result<()> = tx
+                            .transaction(async |tx| {
+                                tx.on_commit(done.later("undone"));
+                                scoped(2, "undone with what is around it").await?;
+                                insert(&mut *tx, 1).await
+                            })
+                            .await;
+                        ensure!(undone.is_err());
+                        scoped(3, "scoped").await?;
+                        ensure!(scoped(3, "undone scoped").await.is_err());
+                        ensure!(done.take().is_empty(), "before the commit");
+                        tx.on_commit(done.later("last"));
+                        Ok(())
+                    })
+                    .await?;
+                let order = done.take();
+                ensure!(order == ["outer", "kept", "scoped", "last"], "{order:?}");
+                // Outside of all, it is the outermost.
+                scoped(4, "alone").await?;
+                ensure!(done.take() == ["alone"]);
+                engine.close_connection_pool().await;
+                Ok(())
+            }
+
+            #[tokio::test]
+            async fn a_panic_in_it_is_logged_and_no_failure() -> anyhow::Result<()> {
+                let Some((_ground, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                let (done, heard) = (Done::default(), Heard::here());
+                let mut tx = engine.begin().await?;
+                insert(&mut tx, 1).await?;
+                tx.on_commit(async { panic!("on purpose") });
+                tx.on_commit(done.later("after the panic"));
+                tx.commit().await?;
+                ensure!(done.take() == ["after the panic"]);
+                ensure!(
+                    heard.lines("`on_commit`").len() == 1,
+                    "{}",
+                    heard.everything()
+                );
+                engine.close_connection_pool().await;
+                Ok(())
+            }
+
+            #[tokio::test]
+            async fn a_caller_who_goes_away_after_the_commit_stops_nothing() -> anyhow::Result<()> {
+                let Some((_ground, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                let done = Done::default();
+                let (begun, has_begun) = oneshot::channel();
+                let (go, may_go) = oneshot::channel::<()>();
+                let mut tx = engine.begin().await?;
+                insert(&mut tx, 1).await?;
+                let later = done.later("all of it");
+                tx.on_commit(async move {
+                    let _ = begun.send(());
+                    let _ = may_go.await;
+                    later.await;
+                });
+                tokio::select! {
+                    ended = tx.commit() => anyhow::bail!("it ended: {ended:?}"),
+                    begun = has_begun => begun?,
+                }
+                ok(go.send(()))?;
+                poolhouse::wait_closed().await;
+                ensure!(done.take() == ["all of it"]);
+                engine.close_connection_pool().await;
+                Ok(())
+            }
+        }
+    };
+}
+
+fn ok(sent: Result<(), ()>) -> anyhow::Result<()> {
+    sent.ok().context("nobody waits for it")
+}
+
+async fn conflict_on_postgres(_: &Ground, tx: &mut Transaction<Postgres>) -> anyhow::Result<()> {
+    let sql = "DO $$ BEGIN RAISE 'on purpose' USING ERRCODE = '40001'; END $$";
+    sqlx::query(sql).execute(&mut *tx).await?;
+    Ok(())
+}
+
+async fn conflict_on_mariadb(_: &Ground, tx: &mut Transaction<MySql>) -> anyhow::Result<()> {
+    let sql = "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'on purpose'";
+    sqlx::raw_sql(sql).execute(&mut *tx).await?;
+    Ok(())
+}
+
+/// A reader that wants to write, when another one has written since.
+async fn conflict_on_sqlite(ground: &Ground, tx: &mut Transaction<Sqlite>) -> anyhow::Result<()> {
+    sqlx::query("SELECT count(*) FROM entry")
+        .execute(&mut *tx)
+        .await?;
+    ground
+        .run::<Sqlite>(
+            "INSERT INTO entry SELECT max(id) + 1000 FROM (SELECT id FROM entry UNION SELECT 0)",
+        )
+        .await?;
+    sqlx::query("INSERT INTO entry VALUES (100)")
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
+on!(postgres, Postgres, PgEngine, conflict_on_postgres);
+on!(mariadb, MySql, MySqlEngine, conflict_on_mariadb);
+on!(sqlite, Sqlite, SqliteEngine, conflict_on_sqlite);

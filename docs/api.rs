@@ -70,12 +70,11 @@ impl Backend for Sqlite {}
 
 // Checkout
 
+#[derive(Debug)]
 #[must_use = "a checkout that is dropped at once goes back to the pool"]
-pub struct Checkout<DB: Backend> {
-    _private: (),
-}
+pub struct Checkout<DB: Backend>(());
 
-executor!(impl <'c > for &'c mut Checkout < DB >, identity, lend);
+executor!(impl <'c > for &'c mut Checkout < DB >, Checkout::session, lend);
 
 extractor! {
     [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
@@ -99,21 +98,24 @@ guard! {
     T : Extract] Named < N, T >, T, N::NAME, Named::new;
 }
 
+impl<DB: Backend> AsMut<DB::Connection> for Checkout<DB> {}
+
+impl<DB: Backend> Checkout<DB> {
+    pub fn close(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {}
+    pub fn detach(mut self) -> DB::Connection {}
+}
+
 impl<DB: Backend> Deref for Checkout<DB> {
-    type Target = DB::Connection;
+    type Target = Session<DB>;
 }
 
 impl<DB: Backend> DerefMut for Checkout<DB> {}
-
-impl<DB: Backend> Drop for Checkout<DB> {}
 
 impl<DB: Backend> Extract for Checkout<DB> {
     type Database = DB;
 }
 
 impl<DB: Backend> Parameter for Checkout<DB> {}
-
-impl<DB: Backend> fmt::Debug for Checkout<DB> {}
 
 // CloseReport
 
@@ -221,19 +223,20 @@ impl<DB: Backend> Engine<DB> {
     ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
     where
         T: Send,
-        E: From<sqlx::Error> + Send,
-        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+        E: From<sqlx::Error> + Send + 'static,
+        F: Clone + Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
     {}
     #[track_caller]
-    pub fn transaction_with<T, E, F>(
+    pub fn transaction_with<T, E, R, F>(
         &self,
-        options: TransactionOptions,
+        options: TransactionOptions<R>,
         work: F,
-    ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
+    ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, R, F>
     where
         T: Send,
         E: From<sqlx::Error> + Send,
-        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+        R: Retry<E> + Send + Sync,
+        F: Clone + Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
     {}
     #[track_caller]
     pub fn scoped_transaction<T, E, F>(
@@ -242,9 +245,10 @@ impl<DB: Backend> Engine<DB> {
     ) -> impl Future<Output = Result<T, E>> + Send + use<DB, T, E, F>
     where
         T: Send,
-        E: From<sqlx::Error> + Send,
-        F: for<'t> FnMut(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>> + Send,
+        E: From<sqlx::Error> + Send + 'static,
+        F: Clone + Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
     {}
+    pub fn is_conflict(&self, error: &(dyn std::error::Error + 'static)) -> bool {}
 }
 
 impl<DB: Backend> Engine<DB> {
@@ -264,6 +268,10 @@ impl<DB: Backend> Engine<DB> {
     pub fn close_connection_pool(
         &self,
     ) -> impl Future<Output = CloseReport> + Send + '_ {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    pub fn in_transaction(&self) -> bool {}
 }
 
 impl<DB: Backend> Engine<DB> {
@@ -375,7 +383,7 @@ impl IntoResponse for Error {}
 
 impl ResponseError for Error {}
 
-impl std::error::Error for Told {}
+impl std::error::Error for Diagnosed {}
 
 impl<'r> Responder<'r, 'static> for Error {}
 
@@ -431,7 +439,7 @@ words!(
 
 // IsolationLevel
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IsolationLevel {
     ReadUncommitted,
     ReadCommitted,
@@ -515,6 +523,13 @@ impl<N, T> Named<N, T> {
 }
 
 impl<N: EngineName, T: fmt::Debug> fmt::Debug for Named<N, T> {}
+
+// OnConflict
+
+#[derive(Clone, Copy, Debug)]
+pub struct OnConflict(());
+
+impl<E: 'static> Retry<E> for OnConflict {}
 
 // Outcome
 
@@ -602,6 +617,23 @@ impl<DB: Backend> Extract for RequestTransaction<DB> {
 
 impl<DB: Backend> fmt::Debug for RequestTransaction<DB> {}
 
+// Retry
+
+pub trait Retry<E>: sealed::Sealed {}
+
+impl<E, F: Fn(&E) -> bool> Retry<E> for RetryIf<F> {}
+
+impl<E: 'static> Retry<E> for OnConflict {}
+
+// RetryIf
+
+#[derive(Clone, Copy)]
+pub struct RetryIf<F>(());
+
+impl<E, F: Fn(&E) -> bool> Retry<E> for RetryIf<F> {}
+
+impl<F> fmt::Debug for RetryIf<F> {}
+
 // RuntimeFlavor
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -625,7 +657,23 @@ pub struct Server {
     pub version: String,
 }
 
-impl<K: Kind> TestServer for Server<K> {}
+// Session
+
+pub struct Session<DB: Backend> {
+    _private: (),
+}
+
+executor!(impl <'c > for &'c mut Session < DB >, identity, lend);
+
+impl<DB: Backend> AsMut<DB::Connection> for Session<DB> {}
+
+impl<DB: Backend> Deref for Session<DB> {
+    type Target = DB::Connection;
+}
+
+impl<DB: Backend> DerefMut for Session<DB> {}
+
+impl<DB: Backend> fmt::Debug for Session<DB> {}
 
 // Settings
 
@@ -933,34 +981,46 @@ debug_as_display!(
 
 // Transaction
 
-#[derive(Debug)]
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Transaction<DB: Backend> {
     _private: (),
 }
 
-executor!(impl <'c > for &'c mut Transaction < DB >, identity, lend_inside);
+executor!(impl <'c > for &'c mut Transaction < DB >, Transaction::session, lend);
+
+impl<DB: Backend> AsMut<DB::Connection> for Transaction<DB> {}
 
 impl<DB: Backend> Deref for Transaction<DB> {
-    type Target = DB::Connection;
+    type Target = Session<DB>;
 }
 
 impl<DB: Backend> DerefMut for Transaction<DB> {}
 
 impl<DB: Backend> Drop for Transaction<DB> {}
 
+impl<DB: Backend> IsTransaction for Transaction<DB> {
+    type Database = DB;
+}
+
 impl<DB: Backend> Transaction<DB> {
-    pub async fn transaction<T, E, F>(&mut self, work: F) -> Result<T, E>
+    pub fn transaction<T, E, F>(
+        &mut self,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send
     where
-        E: From<sqlx::Error>,
-        F: for<'t> FnOnce(&'t mut Transaction<DB>) -> BoxFuture<'t, Result<T, E>>,
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
     {}
+    pub fn on_commit(&mut self, work: impl Future<Output = ()> + Send + 'static) {}
     pub fn begin_nested(
         &mut self,
     ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {}
-    pub fn commit(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {}
+    pub fn commit(self) -> impl Future<Output = sqlx::Result<()>> + Send {}
     pub fn rollback(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {}
 }
+
+impl<DB: Backend> fmt::Debug for Transaction<DB> {}
 
 // TransactionError
 
@@ -970,6 +1030,17 @@ pub enum TransactionError {
     RetriesRanOut { engine: String, attempts: usize, last: String },
     OutcomeUnknown { engine: String, last: String, cause: Box<sqlx::Error> },
     Unsupported { engine: String, database: &'static str, option: &'static str },
+    TimedOut { engine: String, timeout: Duration },
+    NoTime { engine: String },
+    Setting {
+        engine: String,
+        names: String,
+        last: String,
+        cause: Option<Box<sqlx::Error>>,
+    },
+    Outside { engine: String },
+    Inside { engine: String },
+    CannotJoin { engine: String, option: String },
     CancelledInside,
     AfterConflict { last: String },
     Lost { engine: String },
@@ -992,9 +1063,9 @@ impl TransactionError {
 
 // TransactionOptions
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 #[must_use]
-pub struct TransactionOptions {
+pub struct TransactionOptions<R = OnConflict> {
     _private: (),
 }
 
@@ -1002,11 +1073,33 @@ impl Default for TransactionOptions {}
 
 impl TransactionOptions {
     pub fn new() -> Self {}
+}
+
+impl<R> TransactionOptions<R> {
     pub fn isolation(mut self, level: IsolationLevel) -> Self {}
     pub fn read_only(mut self) -> Self {}
     pub fn deferrable(mut self) -> Self {}
     pub fn retries(mut self, retries: usize) -> Self {}
+    pub fn timeout(mut self, limit: Duration) -> Self {}
+    pub fn local(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {}
+    pub fn join(mut self) -> Self {}
+    pub fn mandatory(mut self) -> Self {}
+    pub fn durable(mut self) -> Self {}
+    pub fn retry_if<E, F>(self, again: F) -> TransactionOptions<RetryIf<F>>
+    where
+        F: Fn(&E) -> bool,
+    {}
 }
+
+impl<R> fmt::Debug for TransactionOptions<R> {}
+
+// TransactionParent
+
+pub trait TransactionParent<DB: Backend>: Send + sealed::Sealed {}
+
+impl<DB: Backend> TransactionParent<DB> for &Engine<DB> {}
+
+impl<DB: Backend> TransactionParent<DB> for &mut Transaction<DB> {}
 
 // UsageError
 
@@ -1036,6 +1129,20 @@ debug_as_display!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
+
+// Work
+
+pub trait Work<A, R>: AsyncFnOnce(A) -> R + FnOnce(A) -> <Self as Work<A, R>>::Fut {
+    type Fut: Future<Output = R>;
+}
+
+impl<F, A, R, Fut> Work<A, R> for F
+where
+    F: AsyncFnOnce(A) -> R + FnOnce(A) -> Fut,
+    Fut: Future<Output = R>,
+{
+    type Fut = Fut;
+}
 
 // WriteMark
 
@@ -1242,7 +1349,7 @@ impl Statement {
     pub fn sql(&self) -> Option<&str> {}
     pub fn end(&self) -> &End {}
     pub fn is_of_another_task(&self) -> bool {}
-    pub fn place(&self) -> Option<String> {}
+    pub fn location(&self) -> Option<String> {}
 }
 
 impl fmt::Debug for Statement {}
@@ -1290,6 +1397,10 @@ pub fn remove_test_databases<DB: Backend>(
 pub fn test_databases<DB: Backend>(
     engine: &Engine<DB>,
 ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
+
+// transactional
+
+pub use poolhouse_macros::transactional;
 
 // wait_closed
 

@@ -252,11 +252,11 @@ pub(crate) fn find_known<DB: Backend>(
     name: &str,
     home: Option<Scope>,
 ) -> Result<Option<Engine<DB>>, Error> {
-    let places = [Some(Scope::current()), home, Some(Scope::Process)];
+    let levels = [Some(Scope::current()), home, Some(Scope::Process)];
     let known = {
         let scopes = scopes();
-        let mut places = places.iter().flatten();
-        places.find_map(|scope| Some(Arc::clone(&scopes.get(scope)?.engines.get(name)?.engine)))
+        let mut levels = levels.iter().flatten();
+        levels.find_map(|scope| Some(Arc::clone(&scopes.get(scope)?.engines.get(name)?.engine)))
     };
     known
         .map(|engine| {

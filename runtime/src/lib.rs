@@ -22,6 +22,7 @@ mod finder;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod lifecycle;
+mod lock;
 mod pool;
 mod settings;
 #[cfg(feature = "testing")]

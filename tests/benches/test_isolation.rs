@@ -98,9 +98,9 @@ impl Run {
 }
 
 /// The words of the command line.
-struct Words(Vec<String>);
+struct Choice(Vec<String>);
 
-impl Words {
+impl Choice {
     fn ask_for(&self, word: &str) -> bool {
         self.0.iter().any(|known| known == word)
     }
@@ -120,7 +120,7 @@ impl Words {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let words = Words(
+    let choice = Choice(
         std::env::args()
             .skip(1)
             .filter(|word| !word.starts_with('-'))
@@ -130,16 +130,16 @@ async fn main() -> anyhow::Result<()> {
         "{:<22} {:<11} {:<5} {:>9} {:>8} {:>9}",
         "tests", "runner", "state", "ms/test", "cpu ms", "start"
     );
-    let optimised = if words.ask_for("plain") {
+    let optimised = if choice.ask_for("plain") {
         None
     } else {
         println!("with optimised packages:");
         let config = |package: &&str| format!("profile.dev.package.\"{package}\".opt-level=3");
         let bench = Bench::build(OPTIMISED.iter().map(config).collect())?;
-        Some(bench.all(&words, false).await?)
+        Some(bench.all(&choice, false).await?)
     };
     println!("as cargo builds:");
-    let bar = Bench::build(Vec::new())?.all(&words, true).await?;
+    let bar = Bench::build(Vec::new())?.all(&choice, true).await?;
     if let Some(optimised) = optimised {
         println!("optimised: {optimised}");
     }
@@ -204,13 +204,13 @@ impl Bench {
     }
 
     /// Every part, on every kind of database; `extras` are those that are not in the bar.
-    async fn all(&self, words: &Words, extras: bool) -> anyhow::Result<Bar> {
+    async fn all(&self, choice: &Choice, extras: bool) -> anyhow::Result<Bar> {
         let mut bar = Bar::default();
         for (kind, name, prefix) in [
             (Kind::Postgres, "postgres", "postgres"),
             (Kind::MariaDb, "mariadb", "mysql"),
         ] {
-            if !words.want_kind(name) {
+            if !choice.want_kind(name) {
                 continue;
             }
             let server = PrivateServer::of(kind)
@@ -224,21 +224,21 @@ impl Bench {
                 url: server.url.clone(),
                 process: server.process_id(),
             };
-            self.kind(prefix, &there, words, extras, &mut bar)?;
-            if extras && words.want_part("million") {
+            self.kind(prefix, &there, choice, extras, &mut bar)?;
+            if extras && choice.want_part("million") {
                 self.million(prefix, &there, || fresh_clone(&server))
                     .await?;
             }
         }
-        if words.want_kind("sqlite") {
+        if choice.want_kind("sqlite") {
             let folder = tempfile::tempdir()?;
             let file = folder.path().join("bench.db");
             let there = There {
                 url: format!("sqlite:{}", file.display()),
                 process: None,
             };
-            self.kind("sqlite", &there, words, extras, &mut bar)?;
-            if extras && words.want_part("million") {
+            self.kind("sqlite", &there, choice, extras, &mut bar)?;
+            if extras && choice.want_part("million") {
                 self.million("sqlite", &there, || copied_file(folder.path()))
                     .await?;
             }
@@ -250,12 +250,12 @@ impl Bench {
         &self,
         prefix: &str,
         there: &There,
-        words: &Words,
+        choice: &Choice,
         extras: bool,
         bar: &mut Bar,
     ) -> anyhow::Result<()> {
-        if words.want_part("main") {
-            let suites = ["sqlx", "database", "rollback"].map(|way| format!("{prefix}_{way}"));
+        if choice.want_part("main") {
+            let suites = ["sqlx", "database", "rollback"].map(|mode| format!("{prefix}_{mode}"));
             let [sqlx, database, rollback] =
                 self.rows(&suites, Runner::CargoTest, there, ROUNDS)?;
             let ratio = sqlx.per_test() / database.per_test();
@@ -269,14 +269,14 @@ impl Bench {
                 _ => bar.sqlite = Some(ratio),
             }
         }
-        if words.want_part("nextest") && (prefix == "postgres" || extras) && has_nextest() {
-            let suites = ["sqlx", "database"].map(|way| format!("{prefix}_{way}"));
+        if choice.want_part("nextest") && (prefix == "postgres" || extras) && has_nextest() {
+            let suites = ["sqlx", "database"].map(|mode| format!("{prefix}_{mode}"));
             let [sqlx, database] = self.rows(&suites, Runner::Nextest, there, ROUNDS)?;
             if prefix == "postgres" {
                 bar.nextest = Some(sqlx.per_test() / database.per_test());
             }
         }
-        if extras && words.want_part("bare") {
+        if extras && choice.want_part("bare") {
             for body in ["table", "bare"] {
                 self.bare(&format!("{prefix}_{body}"), there)?;
             }
@@ -286,7 +286,7 @@ impl Bench {
 
     /// Tests without migrations.
     fn bare(&self, tests: &str, there: &There) -> anyhow::Result<()> {
-        let suites = ["sqlx", "database"].map(|way| format!("{tests}_{way}"));
+        let suites = ["sqlx", "database"].map(|mode| format!("{tests}_{mode}"));
         let begun = Instant::now();
         self.run(&suites[0], Runner::CargoTest, there)?;
         let fit = BARE_TIME.as_millis() / begun.elapsed().as_millis().max(1) / 2;

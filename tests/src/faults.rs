@@ -37,12 +37,12 @@ async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> anyhow::Resu
 }
 
 /// The database of a case, or its end where there is none.
-macro_rules! ground {
+macro_rules! case_database {
     ($subject:ty, $hint:literal) => {
-        match $crate::Ground::of::<<$subject as $crate::Subject>::Db>($hint).await? {
-            Some(ground) => ground,
+        match $crate::CaseDatabase::of::<<$subject as $crate::Subject>::Db>($hint).await? {
+            Some(case_database) => case_database,
             None => return Ok(()),
         }
     };
 }
-use ground;
+use case_database;

@@ -228,7 +228,7 @@ pub struct Change {
 impl Change {
     /// A line such as `2026-11-25  1:05:31 0 [Note] WSREP: view(view_id(PRIM,3ef9ac90-ab6a,6) memb {`.
     fn read(node: usize, line: &str) -> Option<Self> {
-        let (place, words) = line.split_once("WSREP: ")?;
+        let (head, words) = line.split_once("WSREP: ")?;
         let primary = if words.starts_with("view(view_id(PRIM") {
             Some(true)
         } else if words.starts_with("view(view_id(NON_PRIM") {
@@ -241,7 +241,7 @@ impl Change {
         } else {
             return None;
         };
-        let mut time = place.split_whitespace().nth(1)?.split(':');
+        let mut time = head.split_whitespace().nth(1)?.split(':');
         let mut next = || time.next()?.parse::<u64>().ok();
         let second = next()? * 3600 + next()? * 60 + next()?;
         Some(Self {

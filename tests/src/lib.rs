@@ -17,7 +17,7 @@
 //! | [`eventually`](mod@eventually) | waiting for a state instead of sleeping and hoping |
 //! | [`sql`], [`subject`] | the databases and the pools under test as types, for cases that are written once |
 //! | [`heard`] | what the code under test logs |
-//! | [`ground`], [`steps`] | where a case takes place, and dropping a future at each of its await points |
+//! | [`case_database`], [`steps`] | the database of a case, and dropping a future at each of its await points |
 //! | [`faults`] | the cases, for the tests that assert them and the report that compares |
 //!
 //! A test begins by asking for its server, and ends there when it is not under `tests/run`:
@@ -42,6 +42,7 @@ mod web_page {}
 
 mod account;
 mod binaries;
+pub mod case_database;
 mod cluster;
 pub mod cockroach;
 pub mod database;
@@ -49,7 +50,6 @@ pub mod eventually;
 pub mod evidence;
 pub mod faults;
 pub mod galera;
-pub mod ground;
 pub mod heard;
 mod keeper;
 pub mod kind;
@@ -66,12 +66,13 @@ pub mod subject;
 pub mod transaction_ender;
 
 pub use self::{
+    case_database::CaseDatabase,
+    case_database::CaseDatabase as Ground,
     cockroach::Cockroach,
     database::TestDatabase,
     eventually::eventually,
     evidence::Session,
     galera::Galera,
-    ground::Ground,
     heard::Heard,
     kind::Kind,
     log::Log,

@@ -135,7 +135,7 @@ impl PrivateServer {
     /// As [`Builder::start`].
     pub async fn replica(&self) -> anyhow::Result<Self> {
         let facts = self.kind.facts();
-        let (layout, folder) = self.place_beside()?;
+        let (layout, folder) = self.layout_beside()?;
         if let Some(mut command) = facts.copy(&self.server.url, &layout.data())? {
             self.account.run(&mut command);
             cluster::run(&mut command).await?;
@@ -162,14 +162,14 @@ impl PrivateServer {
 
     /// Starts a server without any data, which gets its own from this one.
     pub(crate) async fn beside(&self, settings: Vec<(String, String)>) -> anyhow::Result<Self> {
-        let (layout, folder) = self.place_beside()?;
+        let (layout, folder) = self.layout_beside()?;
         std::fs::create_dir(layout.data())?;
         self.account.own(&layout.data())?;
         Self::launch(self.kind, settings, self.account, layout, folder).await
     }
 
     /// A place for a server that has the same users as this one.
-    fn place_beside(&self) -> anyhow::Result<(Layout, TempDir)> {
+    fn layout_beside(&self) -> anyhow::Result<(Layout, TempDir)> {
         let prefix = format!("{}-", self.kind.to_string().to_lowercase());
         let folder = self.account.folder(&prefix, &servers::folder())?;
         let layout = Layout {

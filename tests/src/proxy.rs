@@ -49,13 +49,13 @@ pub struct Socket {
 
 /// Whether the proxy listens, for those who have just told it to begin or to end.
 #[derive(Debug)]
-struct Door {
+struct Gate {
     /// `None` once the proxy has failed.
     open: Mutex<Option<bool>>,
     moved: Condvar,
 }
 
-impl Door {
+impl Gate {
     fn set(&self, open: Option<bool>) {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
         self.moved.notify_all();
@@ -74,7 +74,7 @@ impl Door {
 pub struct Proxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
-    door: Arc<Door>,
+    gate: Arc<Gate>,
     sockets: watch::Receiver<Vec<Socket>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -90,7 +90,7 @@ impl Proxy {
         listener.set_nonblocking(true)?;
         let (weather, forecast) = watch::channel(Weather::default());
         let (records, sockets) = watch::channel(Vec::new());
-        let door = Arc::new(Door {
+        let gate = Arc::new(Gate {
             open: Mutex::new(Some(true)),
             moved: Condvar::new(),
         });
@@ -98,20 +98,20 @@ impl Proxy {
             .enable_all()
             .build()?;
         let thread = thread::Builder::new().name("proxy".to_owned()).spawn({
-            let door = Arc::clone(&door);
+            let gate = Arc::clone(&gate);
             move || {
-                let served = runtime.block_on(serve(listener, upstream, forecast, &door, records));
+                let served = runtime.block_on(serve(listener, upstream, forecast, &gate, records));
                 // An error ends the proxy, and with it every socket, which no test can overlook.
                 if let Err(error) = served {
                     eprintln!("the proxy on {address} has failed: {error}");
                 }
-                door.set(None);
+                gate.set(None);
             }
         })?;
         Ok(Self {
             address,
             weather,
-            door,
+            gate,
             sockets,
             thread: Some(thread),
         })
@@ -144,13 +144,13 @@ impl Proxy {
     /// Refuses new sockets, as a host without a server does. Open ones are passed on.
     pub fn refuse(&self) {
         self.set(Mode::Refuse);
-        self.door.wait_until(false);
+        self.gate.wait_until(false);
     }
 
     /// Back to passing everything on.
     pub fn pass(&self) {
         self.set(Mode::Pass);
-        self.door.wait_until(true);
+        self.gate.wait_until(true);
     }
 
     /// Resets every open socket, on both sides.
@@ -204,7 +204,7 @@ async fn serve(
     listener: std::net::TcpListener,
     upstream: SocketAddr,
     mut weather: watch::Receiver<Weather>,
-    door: &Door,
+    gate: &Gate,
     records: watch::Sender<Vec<Socket>>,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
@@ -216,13 +216,13 @@ async fn serve(
         }
         if mode == Mode::Refuse {
             drop(listener);
-            door.set(Some(false));
+            gate.set(Some(false));
             let over = weather
                 .wait_for(|weather| weather.mode != Mode::Refuse)
                 .await;
             over.context("the proxy's owner is gone")?;
             listener = TcpListener::bind(address).await?;
-            door.set(Some(true));
+            gate.set(Some(true));
             continue;
         }
         tokio::select! {

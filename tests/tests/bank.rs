@@ -141,8 +141,8 @@ macro_rules! bank {
                 counts: &Arc<Counts>,
             ) -> sqlx::Result<()> {
                 counts.tries.fetch_add(1, Relaxed);
-                let told = Arc::clone(counts);
-                tx.on_commit(async move { told.note_committed(id) });
+                let noted = Arc::clone(counts);
+                tx.on_commit(async move { noted.note_committed(id) });
                 let read = format!("SELECT balance FROM account WHERE id = {source}");
                 let balance: i64 = sqlx::query_scalar(AssertSqlSafe(read)).fetch_one(&mut *tx).await?;
                 for write in [

@@ -14,12 +14,12 @@ use poolhouse::{PgEngine, Settings, engine_finder_with};
 use poolhouse_tests::{Cockroach, Kind, TestDatabase, servers};
 
 /// A database of the stand-in's.
-struct Place {
+struct Fixture {
     database: TestDatabase,
     double: Cockroach,
 }
 
-impl Place {
+impl Fixture {
     async fn new() -> anyhow::Result<Option<Self>> {
         let Some(server) = servers::require(Kind::Postgres) else {
             return Ok(None);

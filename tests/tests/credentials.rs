@@ -11,16 +11,16 @@ use std::{
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use poolhouse::{AcquireError, AcquireKind, Engine, Settings, engine_finder_with, with_pool};
-use poolhouse_tests::{Ground, Kind, Program, Sql, Subject, servers, subject::Own};
+use poolhouse_tests::{CaseDatabase, Kind, Program, Sql, Subject, servers, subject::Own};
 use sqlx::{
     MySql, Postgres,
     mysql::MySqlConnectOptions,
     postgres::{PgConnectOptions, PgSslMode},
 };
 
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     a_secret_is_fetched_for_each_connection: rotates, on (postgres, mariadb);
     a_secret_that_cannot_be_fetched_is_tried_again: fails, on (postgres, mariadb);
 }
@@ -47,11 +47,11 @@ impl Secrets {
     }
 
     /// The engine's settings, whichever its driver is.
-    fn settings(&self, ground: &Ground) -> Settings {
+    fn settings(&self, case_database: &CaseDatabase) -> Settings {
         let (one, other) = (self.clone(), self.clone());
         Settings::new()
             .engine("credentials")
-            .url(ground.url())
+            .url(case_database.url())
             .max_size(3)
             .before_connect(move |options: PgConnectOptions| {
                 let secrets = one.clone();
@@ -64,8 +64,8 @@ impl Secrets {
     }
 }
 
-async fn rotates<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
+async fn rotates<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
     let rotate = async |password: &str| {
         let name = database.name();
         let statement = match database.kind() {
@@ -77,7 +77,7 @@ async fn rotates<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let secrets = Secrets::default();
     secrets.set("first");
     rotate("first").await?;
-    let engine: Engine<DB> = engine_finder_with(&secrets.settings(&ground))?;
+    let engine: Engine<DB> = engine_finder_with(&secrets.settings(&case_database))?;
     engine.start_connection_pool().await?;
     let all = async || try_join_all((0..3).map(|_| engine.acquire())).await;
     drop(all().await?);
@@ -112,12 +112,12 @@ async fn rotates<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     engine.close_connection_pool().await;
     // For the end of the case, which asks as the user.
     rotate(database.password()).await?;
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
-async fn fails<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let secrets = Secrets::default();
-    let settings = secrets.settings(&ground).start_timeout("300ms");
+    let settings = secrets.settings(&case_database).start_timeout("300ms");
     let engine: Engine<DB> = engine_finder_with(&settings)?;
     let error = engine.start_connection_pool().await.err();
     let said = error.context("it has started")?.to_string();
@@ -130,7 +130,7 @@ async fn fails<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         ensure!(said.contains(words), "{words:?} is not in {said}");
     }
     ensure!(secrets.fetched.load(Relaxed) > 1);
-    ensure!(ground.sessions().await? == Some(0));
+    ensure!(case_database.sessions().await? == Some(0));
     Ok(())
 }
 

@@ -7,11 +7,13 @@ mod outage;
 mod settings;
 
 use poolhouse::{Engine, Settings, engine_finder_with};
-use poolhouse_tests::{Ground, Sql};
+use poolhouse_tests::{CaseDatabase, Sql};
 
 /// Settings of an engine that nobody's environment knows.
-fn settings(ground: &Ground) -> Settings {
-    Settings::new().engine("engine_test").url(ground.url())
+fn settings(case_database: &CaseDatabase) -> Settings {
+    Settings::new()
+        .engine("engine_test")
+        .url(case_database.url())
 }
 
 /// An engine with these settings, started.

@@ -6,9 +6,9 @@
 mod ends;
 mod load;
 
-use crate::table::{faults, houses};
+use crate::table::{faults, variants};
 
-houses! {
+variants! {
     case_01_the_body_returns: returns, on (postgres, mariadb, sqlite);
     case_02_the_body_fails: fails, on (postgres, mariadb, sqlite);
     case_03_the_body_panics: panics, on (postgres, mariadb, sqlite);
@@ -44,14 +44,14 @@ faults! {
     case_11_a_clone_outlives_the_pool: close::outlived_by_a_clone, on (postgres, mariadb, sqlite), with (Own, OnSqlx);
     case_12_a_statement_runs_at_close: close::running_statement, on (postgres, mariadb), with (Own, OnSqlx);
     case_13_a_query_is_dropped_before_close: close::dropped_query, on (postgres, mariadb), with (Own);
-    case_13_a_dropped_query_frees_its_place: close::dropped_query_frees_its_place, on (postgres, mariadb), with (Own);
+    case_13_a_dropped_query_frees_its_slot: close::dropped_query_frees_its_slot, on (postgres, mariadb), with (Own);
     case_14_begin_is_cancelled: cancel::begin, on (postgres, mariadb, sqlite), with (Own);
     case_14_a_whole_transaction_is_cancelled: cancel::transaction, on (postgres, mariadb, sqlite), with (Own);
     case_14_a_plain_begin_is_cancelled: cancel::plain_begin, on (postgres, mariadb, sqlite), with (Own);
     case_16_acquire_is_cancelled: cancel::acquire, on (postgres, mariadb, sqlite), with (Own);
     case_17_a_thousand_tasks_wait_at_close: close::a_thousand_waiters, on (postgres, mariadb, sqlite), with (Own, OnSqlx);
     case_17_waiters_take_turns_at_close: close::waiters_in_turn, on (postgres, mariadb, sqlite), with (Own);
-    case_18_a_handshake_is_under_way_at_close: network::late_handshake, on (postgres, mariadb), with (Own, OnSqlx);
+    case_18_a_handshake_in_progress_at_close: network::late_handshake, on (postgres, mariadb), with (Own, OnSqlx);
     case_19_the_server_restarts_while_the_pool_is_idle: restart::while_idle, on (postgres, mariadb), with (Own, OnSqlx);
     case_20_the_server_restarts_in_the_middle_of_queries: restart::in_the_middle_of_queries, on (postgres, mariadb), with (Own, OnSqlx);
     case_21_a_connection_returns_into_a_black_hole: network::return_into_a_black_hole, on (postgres, mariadb), with (Own);

@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 const MODES: [Mode; 2] = [Mode::Session, Mode::Transaction];
 
 /// A database and a pgbouncer before it, whose sessions are two.
-struct Place {
+struct Fixture {
     database: TestDatabase,
     pooler: PgBouncer,
 }
 
-impl Place {
+impl Fixture {
     async fn of(mode: Mode) -> anyhow::Result<Option<Self>> {
         let Some(server) = servers::require(Kind::Postgres) else {
             return Ok(None);
@@ -58,10 +58,10 @@ async fn started(settings: &Settings) -> anyhow::Result<PgEngine> {
 }
 
 /// Plays a case in both modes, each on a current-thread runtime of its own.
-async fn in_both_modes(case: impl AsyncFn(Place) -> anyhow::Result<()>) -> anyhow::Result<()> {
+async fn in_both_modes(case: impl AsyncFn(Fixture) -> anyhow::Result<()>) -> anyhow::Result<()> {
     for mode in MODES {
-        if let Some(place) = Place::of(mode).await? {
-            case(place).await.with_context(|| format!("{mode:?}"))?;
+        if let Some(fixture) = Fixture::of(mode).await? {
+            case(fixture).await.with_context(|| format!("{mode:?}"))?;
         }
     }
     Ok(())
@@ -76,8 +76,8 @@ async fn a_hundred_tasks_share_five_sessions() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_type_of_the_users_own_is_found_in_the_right_session() -> anyhow::Result<()> {
-    in_both_modes(async |place| {
-        let db = place.started().await?;
+    in_both_modes(async |fixture| {
+        let db = fixture.started().await?;
         sqlx::raw_sql("CREATE TYPE mood AS ENUM ('calm', 'loud'); CREATE DOMAIN name AS text")
             .execute(&db)
             .await?;
@@ -114,8 +114,8 @@ enum Mood {
 
 #[tokio::test]
 async fn what_cannot_run_in_a_transaction_runs_outside_of_one() -> anyhow::Result<()> {
-    in_both_modes(async |place| {
-        let db = place.started().await?;
+    in_both_modes(async |fixture| {
+        let db = fixture.started().await?;
         sqlx::query("CREATE TABLE band (id int)")
             .execute(&db)
             .await?;
@@ -137,8 +137,8 @@ async fn what_cannot_run_in_a_transaction_runs_outside_of_one() -> anyhow::Resul
 
 #[tokio::test]
 async fn a_statement_is_done_when_it_says_so_and_undone_when_it_fails() -> anyhow::Result<()> {
-    in_both_modes(async |place| {
-        let db = place.started().await?;
+    in_both_modes(async |fixture| {
+        let db = fixture.started().await?;
         sqlx::raw_sql(
             "CREATE TABLE band (id int PRIMARY KEY, \
              leader int REFERENCES band (id) DEFERRABLE INITIALLY DEFERRED)",
@@ -177,8 +177,8 @@ async fn a_statement_is_done_when_it_says_so_and_undone_when_it_fails() -> anyho
 
 #[tokio::test]
 async fn a_statement_can_be_prepared_and_described() -> anyhow::Result<()> {
-    in_both_modes(async |place| {
-        let db = place.started().await?;
+    in_both_modes(async |fixture| {
+        let db = fixture.started().await?;
         for _ in 0..10 {
             let statement = (&db)
                 .prepare(SqlStr::from_static("SELECT $1::int8 + 1"))
@@ -207,22 +207,22 @@ async fn a_statement_can_be_prepared_and_described() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_pooler_that_is_not_declared_is_warned_about() -> anyhow::Result<()> {
     const WORDS: &str = "a pooler seems to stand between";
-    in_both_modes(async |place| {
+    in_both_modes(async |fixture| {
         // Twice: the second time the pooler has its sessions already.
         for _ in 0..2 {
             let heard = Heard::here();
-            let db = started(&place.undeclared()).await?;
+            let db = started(&fixture.undeclared()).await?;
             db.close_connection_pool().await;
             let warnings = heard.lines(WORDS);
             ensure!(warnings.len() == 1, "{}", heard.everything());
             ensure!(
                 warnings[0].contains("WARN") && warnings[0].contains("set pooler = \"pgbouncer\"")
             );
-            ensure!(!warnings[0].contains(place.database.password()));
+            ensure!(!warnings[0].contains(fixture.database.password()));
         }
         for settings in [
-            place.settings(),
-            place.undeclared().url(place.database.url()),
+            fixture.settings(),
+            fixture.undeclared().url(fixture.database.url()),
         ] {
             let heard = Heard::here();
             let db = started(&settings).await?;
@@ -236,23 +236,23 @@ async fn a_pooler_that_is_not_declared_is_warned_about() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn migrations_and_extensions_go_past_the_pooler() -> anyhow::Result<()> {
-    in_both_modes(async |place| {
+    in_both_modes(async |fixture| {
         let folder = tempfile::TempDir::new()?;
         std::fs::write(
             folder.path().join("1_way.sql"),
             "CREATE TABLE way AS SELECT source FROM pg_settings WHERE name = 'client_encoding'",
         )?;
-        let settings = place
+        let settings = fixture
             .settings()
-            .direct_url(place.database.url())
+            .direct_url(fixture.database.url())
             .migrations(folder.path())
             .extensions(["citext"]);
         let db = started(&settings).await?;
         // `client` is who set the encoding of a session that no pooler has made.
-        let way: String = sqlx::query_scalar("SELECT source FROM way")
+        let source: String = sqlx::query_scalar("SELECT source FROM way")
             .fetch_one(&db)
             .await?;
-        ensure!(way == "client", "{way}");
+        ensure!(source == "client", "{source}");
         let extensions: i64 =
             sqlx::query_scalar("SELECT count(*) FROM pg_extension WHERE extname = $1")
                 .bind("citext")

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, ensure};
 use futures_util::future::join_all;
 use poolhouse::{Engine, Settings, engine_finder_with};
-use poolhouse_tests::{Ground, Proxy, Sql};
+use poolhouse_tests::{CaseDatabase, Proxy, Sql};
 use tokio::task::JoinHandle;
 
 /// How long a step may take that must not hang. It passes in full only when it does hang.
@@ -39,9 +39,9 @@ async fn started<DB: Sql>(settings: &Settings) -> anyhow::Result<Engine<DB>> {
     Ok(engine)
 }
 
-/// A proxy in front of a ground's server, and the URL through it.
-fn through_proxy(ground: &Ground) -> anyhow::Result<(Proxy, String)> {
-    let database = ground.database()?;
+/// A proxy in front of the server of a case's database, and the URL through it.
+fn through_proxy(case_database: &CaseDatabase) -> anyhow::Result<(Proxy, String)> {
+    let database = case_database.database()?;
     let proxy = Proxy::before(database.address()?)?;
     let url = database.url_through(proxy.address());
     Ok((proxy, url))
@@ -69,8 +69,8 @@ impl Waiters {
 
     /// All of them were told that the pool is closed.
     async fn are_refused(self) -> anyhow::Result<()> {
-        for told in bounded("telling the waiters", join_all(self.0)).await? {
-            let said = told?.err().context("one got a checkout")?.to_string();
+        for answer in bounded("telling the waiters", join_all(self.0)).await? {
+            let said = answer?.err().context("one got a checkout")?.to_string();
             ensure!(said.contains("closed"), "{said}");
         }
         Ok(())

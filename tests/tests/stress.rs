@@ -18,7 +18,7 @@ use futures_util::{
 };
 use poolhouse::{Engine, engine_finder_with};
 use poolhouse_tests::{
-    Ground, Kind, Options, PrivateServer, Sql, Stop, Subject, steps::up_to, subject::Own,
+    CaseDatabase, Kind, Options, PrivateServer, Sql, Stop, Subject, steps::up_to, subject::Own,
 };
 use sqlx::{MySql, Postgres};
 use tokio::{
@@ -72,16 +72,16 @@ async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
         return Ok(());
     };
     let server = builder.start().await?;
-    let ground = Arc::new(Ground::on(&server, "stress").await?);
-    ground
+    let case_database = Arc::new(CaseDatabase::on(&server, "stress").await?);
+    case_database
         .run::<DB>("CREATE TABLE account (id INTEGER PRIMARY KEY, balance BIGINT NOT NULL)")
         .await?;
     for id in 0..ACCOUNTS {
-        ground
+        case_database
             .run::<DB>(&format!("INSERT INTO account VALUES ({id}, {BALANCE})"))
             .await?;
     }
-    let options = Options::new(ground.url());
+    let options = Options::new(case_database.url());
     let pool = Own::<DB>::start(Options {
         max_size: MAX_SIZE,
         min_size: 2,
@@ -101,11 +101,16 @@ async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
             ))
         })
         .collect();
-    let counter = tokio::spawn(never_above(Arc::clone(&ground), over.clone()));
-    // On a ground of their own, so that their sessions are not counted among the pool's.
-    let beside = Arc::new(Ground::on(&server, "lives").await?);
+    let counter = tokio::spawn(never_above(Arc::clone(&case_database), over.clone()));
+    // On a database of their own, so that their sessions are not counted among the pool's.
+    let beside = Arc::new(CaseDatabase::on(&server, "lives").await?);
     let lives = tokio::spawn(lives::<DB>(Arc::clone(&beside), over.clone()));
-    let faults = play_faults(server, Arc::clone(&ground), Instant::now() + duration()?).await;
+    let faults = play_faults(
+        server,
+        Arc::clone(&case_database),
+        Instant::now() + duration()?,
+    )
+    .await;
     end.send(true)?;
     let (_server, faults) = faults?;
     let lives = timeout(Duration::from_mins(1), lives)
@@ -143,7 +148,7 @@ async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
     drop(checkouts);
     let report = pool.close_connection_pool().await;
     ensure!(report.is_clean(), "{report}");
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
 /// The sum of all balances, which every transfer keeps.
@@ -260,7 +265,10 @@ struct Lives {
 }
 
 /// Starts engines with a node, cancels some of the starts and closes all of them, until it is over.
-async fn lives<DB: Sql>(ground: Arc<Ground>, over: watch::Receiver<bool>) -> anyhow::Result<Lives> {
+async fn lives<DB: Sql>(
+    case_database: Arc<CaseDatabase>,
+    over: watch::Receiver<bool>,
+) -> anyhow::Result<Lives> {
     let mut dice = fastrand::Rng::with_seed(11);
     let mut lives = Lives::default();
     while !*over.borrow() {
@@ -269,7 +277,7 @@ async fn lives<DB: Sql>(ground: Arc<Ground>, over: watch::Receiver<bool>) -> any
             min_size: 2,
             start_timeout: Duration::from_secs(2),
             close_timeout: Duration::from_secs(2),
-            ..Options::new(ground.url())
+            ..Options::new(case_database.url())
         };
         let settings = options()
             .settings()
@@ -382,7 +390,7 @@ struct Faults {
 /// Kills a session a second, and restarts the server now and then, once in good order and once by a crash, until the end.
 async fn play_faults(
     mut server: PrivateServer,
-    ground: Arc<Ground>,
+    case_database: Arc<CaseDatabase>,
     end: Instant,
 ) -> anyhow::Result<(PrivateServer, Faults)> {
     let mut faults = Faults::default();
@@ -390,7 +398,7 @@ async fn play_faults(
     while Instant::now() < end {
         for _ in 0..15 {
             sleep(Duration::from_secs(1)).await;
-            let database = ground.database()?;
+            let database = case_database.database()?;
             let sessions = database.sessions().await?;
             if let Some(session) = dice.choice(&sessions) {
                 faults.killed += u64::from(database.end_session(session).await);
@@ -409,11 +417,14 @@ async fn play_faults(
 
 /// Counts the sessions until it is over. One that has just ended is listed for a moment, so one count says nothing; ten in a
 /// row do.
-async fn never_above(ground: Arc<Ground>, over: watch::Receiver<bool>) -> anyhow::Result<u64> {
+async fn never_above(
+    case_database: Arc<CaseDatabase>,
+    over: watch::Receiver<bool>,
+) -> anyhow::Result<u64> {
     let (mut counts, mut above) = (0, 0);
     while !*over.borrow() {
         // While the server restarts there is nothing to be counted.
-        if let Ok(Some(sessions)) = ground.sessions().await {
+        if let Ok(Some(sessions)) = case_database.sessions().await {
             // One may be there to end others.
             above = if sessions > MAX_SIZE as usize + 1 {
                 above + 1

@@ -3,10 +3,10 @@
 use std::{future::Future, pin::Pin, thread};
 
 use anyhow::Context;
-use poolhouse_tests::{Ground, Sql};
+use poolhouse_tests::{CaseDatabase, Sql};
 use tokio::runtime::Builder;
 
-use crate::house::House;
+use crate::variant::Variant;
 
 /// `name: module::case, on (databases), with (pools);`, with cases of `poolhouse_tests::faults`.
 macro_rules! faults {
@@ -29,47 +29,47 @@ macro_rules! faults {
 }
 pub(crate) use faults;
 
-/// `name: case, on (databases);`, with cases that take a [`Ground`].
-macro_rules! grounds {
+/// `name: case, on (databases);`, with cases that take a [`CaseDatabase`].
+macro_rules! case_databases {
     ($($name:ident: $case:ident, on ($($database:ident),+);)*) => {$(
         mod $name {
             use super::$case as case;
-            $(crate::table::grounds!(@on $database);)+
+            $(crate::table::case_databases!(@on $database);)+
         }
     )*};
-    (@on postgres) => { crate::table::grounds!(@test postgres sqlx::Postgres); };
-    (@on mariadb) => { crate::table::grounds!(@test mariadb sqlx::MySql); };
-    (@on sqlite) => { crate::table::grounds!(@test sqlite sqlx::Sqlite); };
+    (@on postgres) => { crate::table::case_databases!(@test postgres sqlx::Postgres); };
+    (@on mariadb) => { crate::table::case_databases!(@test mariadb sqlx::MySql); };
+    (@on sqlite) => { crate::table::case_databases!(@test sqlite sqlx::Sqlite); };
     (@test $name:ident $database:ty) => {
         #[test]
         fn $name() -> anyhow::Result<()> {
             crate::table::side_by_side(&[("it", || {
-                Box::pin(crate::table::on_ground::<$database, _>(case::<$database>))
+                Box::pin(crate::table::on_case_database::<$database, _>(case::<$database>))
             })])
         }
     };
 }
-pub(crate) use grounds;
+pub(crate) use case_databases;
 
-/// `name: case, on (databases);`, with cases that take a [`House`] and a [`Ground`].
-macro_rules! houses {
+/// `name: case, on (databases);`, with cases that take a [`House`] and a [`CaseDatabase`].
+macro_rules! variants {
     ($($name:ident: $case:ident, on ($($database:ident),+);)*) => {$(
         mod $name {
             use super::$case as case;
-            $(crate::table::houses!(@on $database);)+
+            $(crate::table::variants!(@on $database);)+
         }
     )*};
-    (@on postgres) => { crate::table::houses!(@test postgres sqlx::Postgres); };
-    (@on mariadb) => { crate::table::houses!(@test mariadb sqlx::MySql); };
-    (@on sqlite) => { crate::table::houses!(@test sqlite sqlx::Sqlite); };
+    (@on postgres) => { crate::table::variants!(@test postgres sqlx::Postgres); };
+    (@on mariadb) => { crate::table::variants!(@test mariadb sqlx::MySql); };
+    (@on sqlite) => { crate::table::variants!(@test sqlite sqlx::Sqlite); };
     (@test $name:ident $database:ty) => {
         #[test]
         fn $name() -> anyhow::Result<()> {
-            crate::table::in_every_house::<$database, _>(case::<$database>)
+            crate::table::in_every_variant::<$database, _>(case::<$database>)
         }
     };
 }
-pub(crate) use houses;
+pub(crate) use variants;
 
 /// A pool's name, and a case on it.
 type Case = (&'static str, fn() -> Played);
@@ -103,40 +103,42 @@ pub(crate) fn side_by_side(pools: &[Case]) -> anyhow::Result<()> {
     })
 }
 
-/// Plays a case on a ground of its own.
-pub(crate) async fn on_ground<DB: Sql, F>(case: fn(Ground) -> F) -> anyhow::Result<()>
+/// Plays a case on a database of its own.
+pub(crate) async fn on_case_database<DB: Sql, F>(case: fn(CaseDatabase) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    match Ground::of::<DB>("ground").await? {
-        Some(ground) => case(ground).await,
+    match CaseDatabase::of::<DB>("case").await? {
+        Some(case_database) => case(case_database).await,
         None => Ok(()),
     }
 }
 
-/// Plays a case in every house at the same time, on a ground for each.
+/// Plays a case in every variant at the same time, on a database for each.
 ///
 /// Each on a thread of its own: dropping a database waits for the server, and Postgres waits there for every client that is
 /// in the middle of its handshake.
-pub(crate) fn in_every_house<DB: Sql, F>(case: fn(House, Ground) -> F) -> anyhow::Result<()>
+pub(crate) fn in_every_variant<DB: Sql, F>(
+    case: fn(Variant, CaseDatabase) -> F,
+) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let play = async move |house: House| match Ground::of::<DB>(house.flavor).await? {
-        Some(ground) => case(house, ground).await,
+    let play = async move |variant: Variant| match CaseDatabase::of::<DB>(variant.flavor).await? {
+        Some(case_database) => case(variant, case_database).await,
         None => Ok(()),
     };
     thread::scope(|scope| {
-        let played = House::ALL.map(|house| {
+        let played = Variant::ALL.map(|variant| {
             let played = scope.spawn(move || {
                 let runtime = Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(play(house))
+                runtime.block_on(play(variant))
             });
-            (house, played)
+            (variant, played)
         });
-        for (house, played) in played {
+        for (variant, played) in played {
             match played.join() {
-                Ok(result) => result.with_context(|| format!("{house:?}"))?,
+                Ok(result) => result.with_context(|| format!("{variant:?}"))?,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }

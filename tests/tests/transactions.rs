@@ -17,7 +17,7 @@ use poolhouse::{
     Engine, IsolationLevel, MySqlEngine, PgEngine, Settings, SqliteEngine, TransactionError,
     TransactionOptions, engine_finder_with,
 };
-use poolhouse_tests::Ground;
+use poolhouse_tests::CaseDatabase;
 use sqlx::{MySql, Postgres, Sqlite};
 use tokio::sync::Barrier;
 
@@ -27,13 +27,14 @@ macro_rules! on {
         mod $module {
             use super::*;
 
-            async fn begin() -> anyhow::Result<Option<(Ground, $engine)>> {
-                let Some(ground) = Ground::of::<$database>("transactions").await? else {
+            async fn begin() -> anyhow::Result<Option<(CaseDatabase, $engine)>> {
+                let Some(case_database) = CaseDatabase::of::<$database>("transactions").await?
+                else {
                     return Ok(None);
                 };
                 let settings = Settings::new()
                     .engine(concat!("transactions_", stringify!($module)))
-                    .url(ground.url());
+                    .url(case_database.url());
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 engine.start_connection_pool().await?;
                 sqlx::raw_sql(
@@ -41,7 +42,7 @@ macro_rules! on {
                 )
                 .execute(&engine)
                 .await?;
-                Ok(Some((ground, engine)))
+                Ok(Some((case_database, engine)))
             }
 
             async fn count(engine: &$engine) -> sqlx::Result<i64> {
@@ -54,7 +55,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn ok_commits_and_all_else_rolls_back() -> anyhow::Result<()> {
-                let Some((_ground, engine)) = begin().await? else {
+                let Some((_case_database, engine)) = begin().await? else {
                     return Ok(());
                 };
                 // An error of the code's own.
@@ -77,12 +78,12 @@ macro_rules! on {
                 ));
                 ensure!(panicked.catch_unwind().await.is_err() && count(&engine).await? == 0);
                 // A cancellation, when the statement has run.
-                let (told, ran) = tokio::sync::oneshot::channel();
-                let told = Mutex::new(Some(told));
+                let (started, ran) = tokio::sync::oneshot::channel();
+                let started = Mutex::new(Some(started));
                 let cancelled = engine.transaction(async |transaction| {
                     sqlx::query(ADD).execute(transaction).await?;
-                    let told = told.lock().unwrap().take();
-                    told.map(|told| told.send(()));
+                    let started = started.lock().unwrap().take();
+                    started.map(|started| started.send(()));
                     std::future::pending::<sqlx::Result<()>>().await
                 });
                 tokio::select! {
@@ -109,7 +110,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn a_nested_one_rolls_back_alone() -> anyhow::Result<()> {
-                let Some((_ground, engine)) = begin().await? else {
+                let Some((_case_database, engine)) = begin().await? else {
                     return Ok(());
                 };
                 engine
@@ -147,7 +148,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn what_is_no_conflict_runs_once() -> anyhow::Result<()> {
-                let Some((_ground, engine)) = begin().await? else {
+                let Some((_case_database, engine)) = begin().await? else {
                     return Ok(());
                 };
                 sqlx::query(ADD).execute(&engine).await?;
@@ -184,12 +185,12 @@ macro_rules! conflicts_on {
                 first: [&'static str; 2],
                 second: [&'static str; 2],
             ) -> anyhow::Result<Option<(i64, usize, Vec<sqlx::Result<()>>)>> {
-                let Some(ground) = Ground::of::<$database>("conflicts").await? else {
+                let Some(case_database) = CaseDatabase::of::<$database>("conflicts").await? else {
                     return Ok(None);
                 };
                 let settings = Settings::new()
                     .engine(concat!("conflicts_", stringify!($module)))
-                    .url(ground.url());
+                    .url(case_database.url());
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 engine.start_connection_pool().await?;
                 sqlx::raw_sql(
@@ -284,10 +285,10 @@ conflicts_on!(mariadb_conflicts, MySql, MySqlEngine);
 
 #[tokio::test]
 async fn retries_run_out_with_a_number() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<Postgres>("retries").await? else {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("retries").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("retries").url(ground.url());
+    let settings = Settings::new().engine("retries").url(case_database.url());
     let engine: PgEngine = engine_finder_with(&settings)?;
     let runs = AtomicUsize::new(0);
     let ended = engine
@@ -319,10 +320,10 @@ async fn retries_run_out_with_a_number() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_failure_that_was_swallowed_is_not_called_a_commit() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<Postgres>("swallowed").await? else {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("swallowed").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("swallowed").url(ground.url());
+    let settings = Settings::new().engine("swallowed").url(case_database.url());
     let engine: PgEngine = engine_finder_with(&settings)?;
     let ended = engine
         .transaction(async |transaction| {
@@ -340,10 +341,10 @@ async fn a_failure_that_was_swallowed_is_not_called_a_commit() -> anyhow::Result
 
 #[tokio::test]
 async fn a_commit_without_an_answer_is_not_repeated() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<Postgres>("unknown").await? else {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("unknown").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("unknown").url(ground.url());
+    let settings = Settings::new().engine("unknown").url(case_database.url());
     let engine: PgEngine = engine_finder_with(&settings)?;
     // Ends its own session when the transaction is committed.
     sqlx::raw_sql(
@@ -382,10 +383,10 @@ async fn read_only_is_the_servers_word() -> anyhow::Result<()> {
     let options = TransactionOptions::new().read_only();
     macro_rules! refused {
         ($database:ty, $refusal:expr) => {
-            if let Some(ground) = Ground::of::<$database>("read_only").await? {
+            if let Some(case_database) = CaseDatabase::of::<$database>("read_only").await? {
                 let settings = Settings::new()
                     .engine(stringify!($database))
-                    .url(ground.url());
+                    .url(case_database.url());
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 let ended = engine
                     .transaction_with(options.clone(), async |transaction| {

@@ -74,12 +74,12 @@ pub(crate) enum Is {
 
 pub(crate) enum Level {
     Variant(&'static str, Span),
-    Code(Expr),
+    Code(Box<Expr>),
 }
 
 pub(crate) enum Limit {
     Known(Duration),
-    Code(Expr),
+    Code(Box<Expr>),
 }
 
 /// The arguments of one attribute, each at most once.
@@ -260,7 +260,7 @@ fn flag(name: &str, key: &Ident, value: Value) -> syn::Result<Is> {
 fn level(expr: Expr) -> syn::Result<Level> {
     let choices: Vec<&str> = LEVELS.iter().map(|(words, _)| *words).collect();
     match Literal::of(&expr) {
-        None => Ok(Level::Code(expr)),
+        None => Ok(Level::Code(Box::new(expr))),
         Some(Literal::Text(text)) => {
             let words = text.value().to_lowercase().replace(['_', '-'], " ");
             let level = LEVELS.iter().find(|(known, _)| *known == words);
@@ -297,7 +297,7 @@ fn retries(expr: Expr) -> syn::Result<Expr> {
 
 fn limit(expr: Expr) -> syn::Result<Limit> {
     let what = match Literal::of(&expr) {
-        None => return Ok(Limit::Code(expr)),
+        None => return Ok(Limit::Code(Box::new(expr))),
         Some(Literal::Text(text)) => match literal::duration(&text.value()) {
             Ok(limit) if limit.is_zero() => {
                 "must be above zero; a transaction without a limit has no `timeout`".to_owned()
@@ -419,9 +419,8 @@ impl Argument {
     fn setter(&self, runtime_crate: &TokenStream) -> TokenStream {
         let Argument { key, is } = self;
         let arguments = match is {
-            Is::Isolation(Level::Code(expr)) | Is::Retries(expr) | Is::RetryIf(expr) => {
-                expr.to_token_stream()
-            }
+            Is::Retries(expr) | Is::RetryIf(expr) => expr.to_token_stream(),
+            Is::Isolation(Level::Code(expr)) => expr.to_token_stream(),
             Is::Isolation(Level::Variant(variant, span)) => {
                 let variant = Ident::new(variant, *span);
                 quote_spanned!(*span=> #runtime_crate::IsolationLevel::#variant)

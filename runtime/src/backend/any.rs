@@ -21,7 +21,7 @@ impl Backend for Any {
         let with_settings =
             Self::dialect(url).and_then(|dialect| with_settings(&written, dialect, settings));
         let options: AnyConnectOptions = with_settings.as_deref().unwrap_or(&written).parse()?;
-        Ok(super::log_statements(options, settings))
+        Ok(super::options::log_statements(options, settings))
     }
 }
 

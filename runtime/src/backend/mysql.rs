@@ -19,8 +19,9 @@ impl Backend for MySql {
 
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<MySqlConnectOptions> {
         let options: MySqlConnectOptions = url.expose().parse()?;
-        let options = options.statement_cache_capacity(super::statement_cache(url, settings));
-        Ok(super::log_statements(options, settings))
+        let options =
+            options.statement_cache_capacity(super::options::statement_cache(url, settings));
+        Ok(super::options::log_statements(options, settings))
     }
 
     fn refuses_writes(error: &sqlx::Error) -> bool {
@@ -55,7 +56,7 @@ impl Backend for MySql {
             sqlx::Error::Database(error) => error
                 .try_downcast_ref::<MySqlDatabaseError>()
                 .is_some_and(|error| matches!(error.number(), 1047 | 1053 | 1927 | 3169)),
-            error => super::breaks_connection(error),
+            error => super::database::breaks_connection(error),
         }
     }
 }

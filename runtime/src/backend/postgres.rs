@@ -33,9 +33,9 @@ impl Backend for Postgres {
         };
         // The driver never takes back a statement that it does not keep: without a cache, each execution would leave one in
         // the session for ever, and a pooler would hand them on to others.
-        let kept = super::statement_cache(url, settings).max(1);
+        let kept = super::options::statement_cache(url, settings).max(1);
         let options = options.statement_cache_capacity(kept);
-        Ok(super::log_statements(options, settings))
+        Ok(super::options::log_statements(options, settings))
     }
 
     fn refuses_writes(error: &sqlx::Error) -> bool {
@@ -98,7 +98,7 @@ impl Backend for Postgres {
                         // <https://www.cockroachlabs.com/docs/stable/node-shutdown>.
                         || error.code() == "57P01"
                 }),
-            error => super::breaks_connection(error),
+            error => super::database::breaks_connection(error),
         }
     }
 }

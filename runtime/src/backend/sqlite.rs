@@ -36,7 +36,7 @@ impl Backend for Sqlite {
         let options = options
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(settings.statement_cache as usize);
-        Ok(super::log_statements(options, settings))
+        Ok(super::options::log_statements(options, settings))
     }
 }
 

@@ -8,6 +8,10 @@ use std::time::Duration;
 use super::diagnosis::{self, Diagnosis};
 use super::transaction::{Characteristics, IsolationLevel};
 
+/// The statement that fails when a connection is not in the transaction any more that it was held in; it undoes what was done
+/// there.
+pub(crate) const STILL_HELD: &str = "ROLLBACK TO SAVEPOINT poolhouse_test";
+
 /// One database, as plain data.
 ///
 /// It is data and not a trait so that `Any` can pick one by the URL's scheme, and so that an error can speak of a
@@ -117,8 +121,8 @@ pub(crate) enum Greeted {
         since: Option<Arc<str>>,
         version: Option<String>,
     },
-    /// The URL says one database, and another answers that speaks its protocol.
-    Speaks(&'static Dialect),
+    /// The URL says one database, and another answers that speaks its protocol: the one of this name.
+    Speaks(&'static str),
 }
 
 /// What keeps two programs from running migrations at the same time.

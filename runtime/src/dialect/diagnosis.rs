@@ -43,11 +43,11 @@ impl Diagnosis {
 
 /// What the server or the driver says, without what only their own developers can read: the driver's code and the line
 /// of the server's source.
-pub(crate) fn words(error: &sqlx::Error) -> String {
+pub(crate) fn message(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
         // Our own words, not the driver's.
-        sqlx::Error::Io(error) if told(error).is_some() => error.to_string(),
+        sqlx::Error::Io(error) if diagnosis_of(error).is_some() => error.to_string(),
         error => error.to_string(),
     }
 }
@@ -55,7 +55,7 @@ pub(crate) fn words(error: &sqlx::Error) -> String {
 /// What an error that is not the server's own means: what every network has in common.
 pub(super) fn of_driver(error: &sqlx::Error) -> Diagnosis {
     match error {
-        sqlx::Error::Io(error) => told(error).unwrap_or_else(|| of_network(error)),
+        sqlx::Error::Io(error) => diagnosis_of(error).unwrap_or_else(|| of_network(error)),
         sqlx::Error::Tls(_) => Diagnosis::fatal(
             "the TLS handshake failed",
             "check the server's certificate and the sslmode (MySQL: ssl-mode) of the url",
@@ -103,29 +103,29 @@ fn of_network(error: &io::Error) -> Diagnosis {
     }
 }
 
-/// An error that was made here, in the form of the driver's.
+/// An error of our own in the form of the driver's, with its diagnosis.
 #[derive(Debug)]
-struct Told {
-    words: String,
+struct Diagnosed {
+    message: String,
     diagnosis: Diagnosis,
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for Diagnosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
+        f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Told {}
+impl std::error::Error for Diagnosed {}
 
-/// An error of a connect, with the words and the meaning that are known here.
-pub(crate) fn tell(words: String, diagnosis: Diagnosis) -> sqlx::Error {
-    let told = Told { words, diagnosis };
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, told))
+/// An error of a connect, with a message and diagnosis of our own.
+pub(crate) fn diagnosed(message: String, diagnosis: Diagnosis) -> sqlx::Error {
+    let error = Diagnosed { message, diagnosis };
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, error))
 }
 
-/// What an error of [`tell`] means.
-pub(crate) fn told(error: &io::Error) -> Option<Diagnosis> {
-    let told: &Told = error.get_ref()?.downcast_ref()?;
-    Some(told.diagnosis.clone())
+/// The diagnosis of an error that [`diagnosed`] has made.
+pub(crate) fn diagnosis_of(error: &io::Error) -> Option<Diagnosis> {
+    let error: &Diagnosed = error.get_ref()?.downcast_ref()?;
+    Some(error.diagnosis.clone())
 }

@@ -12,20 +12,18 @@ mod sql;
 mod sqlite;
 mod transaction;
 
-/// The statement that fails when a connection is not in the transaction any more that it was held in; it undoes what was done
-/// there.
-pub(crate) const STILL_HELD: &str = "ROLLBACK TO SAVEPOINT poolhouse_test";
-
 pub(crate) use self::cockroach::COCKROACH;
-pub(crate) use self::description::{Dialect, Greeted, Local, Mark, MigrationsLock, Session};
-pub(crate) use self::diagnosis::{Diagnosis, tell, told, words};
+pub(crate) use self::description::{
+    Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, Session,
+};
+pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
 pub(crate) use self::position::{Position, Replayed};
 pub(crate) use self::postgres::POSTGRES;
 #[cfg(feature = "web")]
 pub(crate) use self::schemes::is_conflict;
-pub(crate) use self::schemes::{SchemeError, dialect_of};
+pub(crate) use self::schemes::{SchemeError, dialect_named, dialect_of};
 pub(crate) use self::sql::Controls;
 #[cfg(feature = "postgres")]
 pub(crate) use self::sql::{first_words, is_one_of};

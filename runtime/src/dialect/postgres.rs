@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    COCKROACH, Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, Session,
-};
+use super::{Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, Session};
 
 pub(crate) static POSTGRES: Dialect = Dialect {
     name: "Postgres",
@@ -50,7 +48,9 @@ pub(crate) static POSTGRES: Dialect = Dialect {
             let id = words.next().unwrap_or_default().into();
             let since = words.next().map(Into::into);
             match words.next() {
-                Some(version) if version.starts_with(COCKROACH.name) => Greeted::Speaks(&COCKROACH),
+                Some(version) if version.starts_with("CockroachDB") => {
+                    Greeted::Speaks("CockroachDB")
+                }
                 version => Greeted::Id {
                     id,
                     since,

@@ -49,6 +49,12 @@ pub(crate) fn dialect_of(url: &DatabaseUrl) -> Result<&'static Dialect, SchemeEr
     }
 }
 
+/// The dialect of this name, whether its feature is on or not.
+pub(crate) fn dialect_named(name: &str) -> Option<&'static Dialect> {
+    let found = DIALECTS.iter().find(|(dialect, _)| dialect.name == name);
+    found.map(|(dialect, _)| *dialect)
+}
+
 /// Whether an error is a conflict with another transaction, on whichever database: their codes differ.
 #[cfg(feature = "web")]
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ends_a_transaction_is_told_from_what_does_not() {
+    fn what_ends_a_transaction_is_known_from_what_does_not() {
         for (sql, seen) in [
             ("INSERT INTO a VALUES (1)", None),
             ("ROLLBACK TO SAVEPOINT a", None),

@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::Engine;
 use crate::backend::Backend;
-use crate::dialect::{Position, Replayed, words};
+use crate::dialect::{Position, Replayed, message};
 use crate::error::Error;
 use crate::pool::Holder;
 use crate::settings::ParseError;
@@ -193,7 +193,7 @@ impl<DB: Backend> Engine<DB> {
                     let is_refusal = matches!(error, sqlx::Error::Database(_));
                     let is_away = !self.pool().is_some_and(|pool| pool.is_reachable());
                     if is_away || (is_refusal && !DB::ends_session(&error)) {
-                        tracing::debug!(engine = %self.name(), "the node does not say what it has replayed: {}", words(&error));
+                        tracing::debug!(engine = %self.name(), "the node does not say what it has replayed: {}", message(&error));
                         return None;
                     }
                 }

@@ -6,7 +6,8 @@ use std::time::Instant;
 use sqlx::migrate::{MigrateError, Migrator};
 
 use super::Server;
-use crate::backend::{self, Backend, MigrationsLock};
+use crate::backend::{self, Backend};
+use crate::dialect::MigrationsLock;
 use crate::error::{Error, StartError};
 use crate::pool::{self, CheckedOut, Connector, Holder, Pool};
 use crate::settings::{EngineSettings, SharedMigrator, conceal};

@@ -161,8 +161,8 @@ fn line(statement: &Statement) -> String {
         None => "the driver's connection was borrowed".to_owned(),
     };
     // Writing to a string never fails.
-    if let Some(place) = statement.place() {
-        let _ = write!(line, "  at {place}");
+    if let Some(location) = statement.location() {
+        let _ = write!(line, "  at {location}");
     }
     match (statement.sql(), statement.end()) {
         (Some(_), crate::pool::End::Failed(error)) => {

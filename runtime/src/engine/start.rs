@@ -166,12 +166,12 @@ impl<DB: Backend> Engine<DB> {
     /// Waits until no cancelled start and no close is under way.
     pub(crate) async fn settled(&self) {
         loop {
-            let under_way = match &*self.phase() {
+            let in_progress = match &*self.phase() {
                 Phase::Starting { start, .. } if start.is_cancelled() => Ok(Arc::clone(start)),
                 Phase::Closing { closing, .. } => Err(Arc::clone(closing)),
                 _ => return,
             };
-            match under_way {
+            match in_progress {
                 Ok(start) => drop(start.over().await),
                 Err(closing) => drop(closing.report(&CancellationToken::new()).await),
             }

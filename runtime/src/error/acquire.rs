@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::text::sentence;
-use crate::dialect::{Diagnosis, words};
+use crate::dialect::{Diagnosis, message};
 use crate::settings::EngineSettings;
 
 /// Why there was no connection for a checkout.
@@ -140,7 +140,7 @@ impl AcquireError {
             reason: format!(
                 "no connection could be opened: {} ({}). {}. {}",
                 diagnosis.what,
-                words(&error),
+                message(&error),
                 sentence(&diagnosis.cure),
                 settings.describe("url")
             ),

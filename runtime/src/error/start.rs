@@ -229,15 +229,15 @@ impl StartError {
 
     pub(crate) fn migrations(
         settings: &EngineSettings,
-        place: Option<&str>,
+        location: Option<&str>,
         error: &dyn fmt::Display,
     ) -> Self {
-        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+        let at = location.map(|at| format!("{at}: ")).unwrap_or_default();
         Self::new(
             settings,
             StartKind::Migrations,
             format!(
-                "a migration failed: {place}{error}; {}",
+                "a migration failed: {at}{error}; {}",
                 settings.describe("migrations")
             ),
             "correct the migration, or the database that it does not fit",

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::dialect::words;
+use crate::dialect::message;
 
 /// What [`Engine::transaction`](crate::Engine::transaction) itself has to say, beside the errors of its statements.
 ///
@@ -201,7 +201,7 @@ impl TransactionError {
     pub(crate) fn outcome_unknown(engine: &str, cause: sqlx::Error) -> Self {
         Self::OutcomeUnknown {
             engine: engine.to_owned(),
-            last: words(&cause),
+            last: message(&cause),
             cause: Box::new(cause),
         }
     }

@@ -18,7 +18,8 @@ use super::registry::Holder;
 use super::shared::Shared;
 use super::slots::{Refused, Taking};
 use super::status::whole_millis;
-use crate::backend::{Backend, Diagnosis};
+use crate::backend::Backend;
+use crate::dialect::Diagnosis;
 use crate::error::AcquireError;
 
 impl<DB: Backend> Own<DB> {

@@ -519,7 +519,7 @@ impl<DB: Backend> DerefMut for CheckedOut<DB> {
             self.state = State::Unverified;
         }
         #[cfg(feature = "testing")]
-        super::recording::note_lent(self.source.settings(), self.source.parts().1.place());
+        super::recording::note_borrowed(self.source.settings(), self.source.parts().1.location());
         self.source.parts_mut().0
     }
 }

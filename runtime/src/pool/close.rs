@@ -18,15 +18,15 @@ fn let_go(limit: Duration) -> Duration {
 }
 
 impl<DB: Backend> Pool<DB> {
-    /// Closes the pool: refuses new checkouts, waits for the others up to `close_timeout` or until `hurry`, and ends on
+    /// Closes the pool: refuses new checkouts, waits for the others up to `close_timeout` or until `force`, and ends on
     /// the server what is left. It never waits longer than `close_timeout` and a few seconds.
-    pub(crate) async fn close(&self, hurry: &CancellationToken) -> CloseReport {
+    pub(crate) async fn close(&self, force: &CancellationToken) -> CloseReport {
         let begun = Instant::now();
         let open = self.status().size;
         let limit = self.0.settings.close_timeout;
         let (ended, unreachable) = match &self.0.flavour {
-            Flavour::Own(own) => own.close(limit, hurry).await,
-            Flavour::Sqlx(pool) => pool.close(limit, hurry).await,
+            Flavour::Own(own) => own.close(limit, force).await,
+            Flavour::Sqlx(pool) => pool.close(limit, force).await,
         };
         CloseReport {
             engine: self.0.settings.engine.clone(),
@@ -40,13 +40,13 @@ impl<DB: Backend> Pool<DB> {
 }
 
 impl<DB: Backend> Own<DB> {
-    async fn close(&self, limit: Duration, hurry: &CancellationToken) -> Ended {
+    async fn close(&self, limit: Duration, force: &CancellationToken) -> Ended {
         // Idle connections say goodbye in tasks of their own, as those do that come back later. Every connection holds a
         // token of the tasks, wherever it is.
         self.begin_close();
         let drained = tokio::select! {
             result = timeout(limit, self.shared.tasks.wait()) => result.is_ok(),
-            () = hurry.cancelled() => false,
+            () = force.cancelled() => false,
         };
         let outcome = if drained {
             (Vec::new(), None)

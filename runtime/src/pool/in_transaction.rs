@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::checked_out::CheckedOut;
 use crate::backend::Backend;
-use crate::dialect::{Dialect, words};
+use crate::dialect::{Dialect, message};
 use crate::error::TransactionError;
 
 /// The message that begins a transaction.
@@ -37,7 +37,7 @@ impl InTransaction {
         if let Some(error) = error {
             self.left |= DB::ends_transaction(error);
             if self.dialect.is_conflict(error) {
-                self.conflict = Some(words(error));
+                self.conflict = Some(message(error));
             }
         }
     }

@@ -64,7 +64,7 @@ pub(crate) use self::connecting::Connector;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::connecting::open_for;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
-pub(crate) use self::connecting::{Asked, Lent};
+pub(crate) use self::connecting::{Asked, Borrowed};
 pub(crate) use self::handle::Pool;
 pub(crate) use self::in_transaction::{Begin, Hooks};
 #[cfg(feature = "testing")]

@@ -166,7 +166,7 @@ impl<DB: Backend> OnSqlx<DB> {
         }
     }
 
-    pub(super) async fn close(&self, limit: Duration, hurry: &CancellationToken) -> Ended {
+    pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> Ended {
         let begun = Instant::now();
         if self.connector.settings.hold.is_some() && self.pool.size() > 0 {
             // The one connection is on its way back to the pool, in a task of sqlx's, and is to be asked whether it is still held.
@@ -180,7 +180,7 @@ impl<DB: Backend> OnSqlx<DB> {
         let close = future::join(self.pool.close(), farewells);
         let drained = tokio::select! {
             result = timeout(limit, close) => result.is_ok(),
-            () = hurry.cancelled() => false,
+            () = force.cancelled() => false,
         };
         if drained {
             return (Vec::new(), None);

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::status::whole_millis;
-use crate::backend::{Diagnosis, words};
+use crate::dialect::{Diagnosis, message};
 
 /// The outage of one pool's server, if there is one.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Outages {
         let cause = diagnosis.what.to_string();
         *outage = Some(Outage { since, cause });
         drop(outage);
-        let (what, words, cure) = (&diagnosis.what, words(error), &diagnosis.cure);
+        let (what, words, cure) = (&diagnosis.what, message(error), &diagnosis.cure);
         if is_new {
             tracing::warn!(
                 engine,

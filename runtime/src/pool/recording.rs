@@ -118,10 +118,10 @@ impl Recorder {
     }
 
     /// Notes the statement of the work. `place` is where its connection was taken, where that is known.
-    pub(super) fn note(&self, sql: &SqlStr, place: Option<&'static Location<'static>>) {
+    pub(super) fn note(&self, sql: &SqlStr, location: Option<&'static Location<'static>>) {
         if is_on() {
             let mut work = self.lock();
-            work.statement = work.listeners.enter(What::Statement(sql.clone()), place);
+            work.statement = work.listeners.enter(What::Statement(sql.clone()), location);
         }
     }
 
@@ -140,10 +140,13 @@ impl Recorder {
     }
 }
 
-/// Notes that the driver's connection is lent: what runs on it is not seen.
-pub(super) fn note_lent(settings: &Arc<EngineSettings>, place: Option<&'static Location<'static>>) {
+/// Notes that the driver's connection is borrowed: what runs on it is not seen.
+pub(super) fn note_borrowed(
+    settings: &Arc<EngineSettings>,
+    location: Option<&'static Location<'static>>,
+) {
     if is_on() {
-        Listeners::of(settings).enter(What::Lent, place);
+        Listeners::of(settings).enter(What::Borrowed, location);
     }
 }
 
@@ -181,14 +184,18 @@ impl Listeners {
         }
     }
 
-    fn enter(&self, what: What, place: Option<&'static Location<'static>>) -> Option<Arc<Entry>> {
+    fn enter(
+        &self,
+        what: What,
+        location: Option<&'static Location<'static>>,
+    ) -> Option<Arc<Entry>> {
         if self.recordings.is_empty() {
             return None;
         }
         let entry = Arc::new(Entry {
             what,
             elsewhere: self.elsewhere,
-            checkout: place,
+            checkout: location,
             trace: Backtrace::force_capture(),
             end: Mutex::new(End::Dropped),
         });
@@ -211,7 +218,7 @@ struct Entry {
 
 enum What {
     Statement(SqlStr),
-    Lent,
+    Borrowed,
 }
 
 impl Entry {
@@ -260,7 +267,7 @@ impl Statement {
     pub fn sql(&self) -> Option<&str> {
         match &self.entry.what {
             What::Statement(sql) => Some(sql.as_str()),
-            What::Lent => None,
+            What::Borrowed => None,
         }
     }
 
@@ -279,13 +286,13 @@ impl Statement {
     /// where the program has no names either, the place where the checkout was taken.
     ///
     /// The stack's names are looked up here, which takes some time in the first call of a process.
-    pub fn place(&self) -> Option<String> {
+    pub fn location(&self) -> Option<String> {
         let taken = || {
             self.entry
                 .checkout
-                .map(|place| format!("{}:{}", place.file(), place.line()))
+                .map(|location| format!("{}:{}", location.file(), location.line()))
         };
-        place_in(&self.entry.trace.to_string()).or_else(taken)
+        location_in(&self.entry.trace.to_string()).or_else(taken)
     }
 }
 
@@ -294,7 +301,7 @@ impl fmt::Debug for Statement {
         f.debug_struct("Statement")
             .field("sql", &self.sql())
             .field("end", &self.end)
-            .field("place", &self.place())
+            .field("location", &self.location())
             .field("of_another_task", &self.is_of_another_task())
             .finish_non_exhaustive()
     }
@@ -303,23 +310,23 @@ impl fmt::Debug for Statement {
 /// The innermost place of a printed stack that is the user's.
 ///
 /// Each frame is a line `7: some::function`, and, where it is known, a line `at /some/file.rs:12:34` below it.
-fn place_in(trace: &str) -> Option<String> {
+fn location_in(trace: &str) -> Option<String> {
     let mut lines = trace.lines().map(str::trim).peekable();
     while let Some(line) = lines.next() {
         let Some((_, function)) = line.split_once(": ") else {
             continue;
         };
-        let place = lines
+        let location = lines
             .next_if(|line| line.starts_with("at "))
             .and_then(|at| {
                 let (file_and_line, _) = at["at ".len()..].rsplit_once(':')?;
                 let (file, line) = file_and_line.rsplit_once(':')?;
                 Some((file.strip_prefix("./").unwrap_or(file), line))
             });
-        if is_foreign(function, place.map(|(file, _)| file)) {
+        if is_foreign(function, location.map(|(file, _)| file)) {
             continue;
         }
-        return Some(place.map_or_else(
+        return Some(location.map_or_else(
             || function.replace("::{{closure}}", ""),
             |(file, line)| format!("{file}:{line}"),
         ));
@@ -394,10 +401,10 @@ fn is_foreign(function: &str, file: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{OWN_FOLDER, place_in};
+    use super::{OWN_FOLDER, location_in};
 
     #[test]
-    fn the_place_is_the_innermost_one_of_the_user() {
+    fn the_location_is_the_innermost_one_of_the_user() {
         let trace = "   0: std::backtrace::Backtrace::force_capture
    1: poolhouse::pool::recording::Listeners::enter
              at /home/u/.cargo/registry/src/x/poolhouse-0.1.0/src/pool/recording.rs:1:1
@@ -413,7 +420,7 @@ mod tests {
              at ./shop/pay.rs:41:10
    7: shop::main
              at ./shop/main.rs:3:1";
-        assert_eq!(place_in(trace).as_deref(), Some("shop/pay.rs:41"));
+        assert_eq!(location_in(trace).as_deref(), Some("shop/pay.rs:41"));
     }
 
     #[test]
@@ -428,7 +435,7 @@ mod tests {
    3: {{async_fn#0}}<sqlx_sqlite::database::Sqlite>
              at ./shop/pay.rs:41:10"
         );
-        assert_eq!(place_in(&trace).as_deref(), Some("shop/pay.rs:41"));
+        assert_eq!(location_in(&trace).as_deref(), Some("shop/pay.rs:41"));
     }
 
     #[test]
@@ -440,9 +447,9 @@ mod tests {
    4: start_thread
              at ./nptl/pthread_create.c:442:8";
         assert_eq!(
-            place_in(trace).as_deref(),
+            location_in(trace).as_deref(),
             Some("<poolhouse::engine::Engine<DB> as shop::Till>::pay")
         );
-        assert_eq!(place_in("   0: std::thread\n   1: main"), None);
+        assert_eq!(location_in("   0: std::thread\n   1: main"), None);
     }
 }

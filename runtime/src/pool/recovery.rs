@@ -12,7 +12,8 @@ use super::connection::{Connection, SlotOf};
 use super::driver_state::recover;
 use super::shared::{ROOM_PAUSE, Shared};
 use super::slots::Vacate;
-use crate::backend::{Backend, Diagnosis};
+use crate::backend::Backend;
+use crate::dialect::Diagnosis;
 
 /// How long validating or recovering one connection may take before it counts as broken.
 ///

@@ -33,8 +33,13 @@ impl fmt::Display for Holder {
         /// Enough of a statement to find it by.
         const SHOWN: usize = 80;
         match self {
-            Self::Code(place) => {
-                write!(f, "the checkout taken at {}:{}", place.file(), place.line())
+            Self::Code(location) => {
+                write!(
+                    f,
+                    "the checkout taken at {}:{}",
+                    location.file(),
+                    location.line()
+                )
             }
             Self::Engine => f.write_str("a statement about to run"),
             #[cfg(feature = "web")]
@@ -55,7 +60,7 @@ impl fmt::Display for Holder {
 pub(crate) struct Record {
     /// The server's id of the session.
     pub(super) session: Option<SessionId>,
-    hold: Mutex<Option<Hold>>,
+    hold: Mutex<Option<Possession>>,
     /// Whether a statement of this checkout began or may have begun a transaction behind the driver's back.
     transaction_control: AtomicBool,
     #[cfg(feature = "testing")]
@@ -63,13 +68,13 @@ pub(crate) struct Record {
     /// `None` outside the registry, where nothing is counted.
     meters: Option<Meters>,
     /// What is to last as long as a test that rolls back.
-    test: Option<Arc<settings::Hold>>,
+    test: Option<Arc<settings::HeldTransactions>>,
     /// The pool's close waits for every connection of the registry to be gone.
     _token: Option<TaskTrackerToken>,
 }
 
 /// A checkout that is out.
-struct Hold {
+struct Possession {
     since: Instant,
     by: Holder,
     warned: bool,
@@ -86,7 +91,7 @@ pub(super) struct Taken {
 
 impl Record {
     pub(super) fn take(&self, since: Instant, by: Holder) {
-        *self.lock() = Some(Hold {
+        *self.lock() = Some(Possession {
             since,
             by,
             warned: false,
@@ -108,7 +113,7 @@ impl Record {
             test.note(sql.as_str());
         }
         #[cfg(feature = "testing")]
-        self.recorder.note(sql, self.place());
+        self.recorder.note(sql, self.location());
         let mut hold = self.lock();
         let Some(hold) = &mut *hold else {
             return;
@@ -129,9 +134,9 @@ impl Record {
 
     /// Where the code is that took the checkout.
     #[cfg(feature = "testing")]
-    pub(super) fn place(&self) -> Option<&'static Location<'static>> {
+    pub(super) fn location(&self) -> Option<&'static Location<'static>> {
         match self.lock().as_ref()?.by {
-            Holder::Code(place) => Some(place),
+            Holder::Code(location) => Some(location),
             _ => None,
         }
     }
@@ -151,7 +156,7 @@ impl Record {
         session: Option<SessionId>,
         meters: Option<Meters>,
         token: Option<TaskTrackerToken>,
-        test: Option<Arc<settings::Hold>>,
+        test: Option<Arc<settings::HeldTransactions>>,
     ) -> Self {
         if let Some(meters) = &meters {
             meters.enter(Use::Idle);
@@ -187,7 +192,7 @@ impl Record {
         self.lock().as_ref().map(|hold| self.tell(hold))
     }
 
-    fn tell(&self, hold: &Hold) -> Taken {
+    fn tell(&self, hold: &Possession) -> Taken {
         Taken {
             since: hold.since,
             by: hold.by.clone(),
@@ -206,7 +211,7 @@ impl Record {
         Some(self.tell(hold))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Hold>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Possession>> {
         // Nothing panics while the lock is held.
         self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -230,12 +235,12 @@ impl Drop for Record {
 pub(super) struct Registry {
     records: Mutex<Vec<Weak<Record>>>,
     /// What is to last as long as a test that rolls back.
-    test: Option<Arc<settings::Hold>>,
+    test: Option<Arc<settings::HeldTransactions>>,
 }
 
 impl Registry {
     /// An empty registry, for a test that rolls back with what is to last as long.
-    pub(super) fn of(test: Option<Arc<settings::Hold>>) -> Self {
+    pub(super) fn of(test: Option<Arc<settings::HeldTransactions>>) -> Self {
         Self {
             test,
             ..Self::default()

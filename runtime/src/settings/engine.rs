@@ -13,7 +13,7 @@ use super::connect::{ConnectHook, Prepare};
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
 use super::form::{Connections, Limit, Positive, SessionSql};
-use super::hold::Hold;
+use super::held::HeldTransactions;
 use super::layers::Layers;
 use super::migrations::{Migrations, SharedMigrator};
 use super::read::{Reader, Shown};
@@ -41,7 +41,7 @@ pub(crate) fn resolve(code: &Settings) -> Result<EngineSettings, SettingsError> 
 }
 
 /// Connections that are there already for an engine to borrow. Only the pool and tests know their kind.
-pub(crate) type LentToAny = Arc<dyn Any + Send + Sync>;
+pub(crate) type BorrowedByAny = Arc<dyn Any + Send + Sync>;
 
 /// The database file of a test on SQLite.
 #[derive(Clone)]
@@ -111,11 +111,11 @@ pub(crate) struct EngineSettings {
     /// Whether every connection is held inside a transaction, which ends with it and is never committed.
     pub(crate) held: bool,
     /// What becomes of these transactions.
-    pub(crate) hold: Option<Arc<Hold>>,
+    pub(crate) hold: Option<Arc<HeldTransactions>>,
     /// Whether a start gives up after its first attempt to connect, because a node is not waited for.
     pub(crate) tries_once: bool,
     /// Connections of a test that are there already.
-    pub(crate) lent: Option<LentToAny>,
+    pub(crate) borrowed: Option<BorrowedByAny>,
     /// The file that the URL of a test's own database names, if it is one.
     pub(crate) file: Option<TestFile>,
     pub(super) connect: Vec<ConnectHook>,
@@ -186,7 +186,7 @@ impl EngineSettings {
             held: false,
             hold: None,
             tries_once: false,
-            lent: None,
+            borrowed: None,
             file: None,
             connect: layers.connect.clone(),
             before: layers.before.clone(),
@@ -233,11 +233,11 @@ impl EngineSettings {
         &mut self,
         url: DatabaseUrl,
         file: Option<TestFile>,
-        lent: Option<LentToAny>,
+        borrowed: Option<BorrowedByAny>,
     ) {
         self.move_to(url);
         self.file = file;
-        self.lent = lent;
+        self.borrowed = borrowed;
         self.migrations = Migrations::None;
         self.extensions = vec![];
         self.isolated = true;

@@ -101,15 +101,15 @@ impl Migrations {
                 Err(error) => Err(with_causes(&error)),
             },
             Self::Embedded { files, .. } => {
-                let place = (files.as_ptr().addr(), files.len());
+                let key = (files.as_ptr().addr(), files.len());
                 let mut embedded = EMBEDDED.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(known) = embedded.get(&place) {
+                if let Some(known) = embedded.get(&key) {
                     return Ok(Some(known.clone()));
                 }
                 let migrations = files.iter().filter_map(|file| migration(*file));
                 let migrations = migrations.collect::<Result<Vec<_>, _>>()?;
                 let migrator = SharedMigrator::new(Migrator::with_migrations(migrations));
-                embedded.insert(place, migrator.clone());
+                embedded.insert(key, migrator.clone());
                 Ok(Some(migrator))
             }
             Self::Migrator(migrator) => Ok(Some(migrator.clone())),

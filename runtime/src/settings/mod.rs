@@ -30,7 +30,7 @@ mod engine;
 mod error;
 mod fixtures;
 mod form;
-mod hold;
+mod held;
 mod hosts;
 mod layer;
 mod layers;
@@ -55,12 +55,12 @@ pub use builder::Settings;
 pub(crate) use connect::Prepare;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) use engine::TestFile;
-pub(crate) use engine::{EngineSettings, LentToAny, resolve};
+pub(crate) use engine::{BorrowedByAny, EngineSettings, resolve};
 pub use error::{ParseError, SettingsError};
 pub(crate) use form::MOST_CONNECTIONS;
 #[cfg(feature = "testing")]
-pub(crate) use hold::Held;
-pub(crate) use hold::Hold;
+pub(crate) use held::Held;
+pub(crate) use held::HeldTransactions;
 pub(crate) use hosts::{Hosts, Target};
 pub(crate) use layers::{InTest, Layers};
 pub(crate) use migrations::{Migrations, SharedMigrator};

@@ -6,16 +6,16 @@ use super::kinds::server_of;
 use super::recipe::Recipe;
 use super::retention;
 use super::test::Test;
-use super::test_server::{Ending, Lease, Room, TestServer};
+use super::test_server::{Ending, Lease, Reservation, TestServer};
 use crate::error::{Error, TestError};
-use crate::settings::{EngineSettings, Held, Hold, Isolation};
+use crate::settings::{EngineSettings, Held, HeldTransactions, Isolation};
 
 /// What one test has on the servers that it uses.
 pub(crate) struct Isolated {
     test: Test,
     leases: Vec<(Box<dyn Lease>, Arc<EngineSettings>)>,
-    /// The room for its connections.
-    _reserved: Vec<Room>,
+    /// The right to its connections.
+    _reserved: Vec<Reservation>,
 }
 
 impl Isolated {
@@ -68,7 +68,7 @@ impl Isolated {
         let recipe = Arc::new(Recipe::new(settings).await?);
         let rolls_back = settings.isolation == Isolation::Rollback;
         let lease = server.lease(recipe, self.test.clone(), rolls_back).await?;
-        Arc::make_mut(settings).isolate(lease.url().clone(), lease.file(), lease.lent());
+        Arc::make_mut(settings).isolate(lease.url().clone(), lease.file(), lease.borrowed());
         self.leases.push((lease, Arc::clone(settings)));
         Ok(())
     }
@@ -83,19 +83,19 @@ impl Isolated {
         let kept = retention::is_kept(failed);
         let mut outcome = Ok(());
         for (lease, settings) in self.leases {
-            let held = settings.hold.as_deref().map(Hold::outcome);
+            let held = settings.hold.as_deref().map(HeldTransactions::outcome);
             let ending = match &held {
                 Some(Held::Ended(_) | Held::Unknown) => Ending::Drop,
-                None if kept => Ending::Keep,
+                None if kept => Ending::Retain,
                 Some(Held::ToTheEnd) | None => Ending::Return,
             };
             if let Some(Held::Ended(statement)) = held {
                 outcome = Err(TestError::transaction_ended(&settings, statement.as_deref()).into());
             }
-            if let Some(place) = lease.end(ending).await {
+            if let Some(location) = lease.end(ending).await {
                 let how = if failed { "failed" } else { "passed" };
                 eprintln!(
-                    "poolhouse: test `{}` {how}; its database is kept: {place}",
+                    "poolhouse: test `{}` {how}; its database is kept: {location}",
                     self.test
                 );
             }

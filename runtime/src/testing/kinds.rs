@@ -41,10 +41,10 @@ const URLS: &[(&str, &str)] = &[
     #[cfg(all(feature = "ephemeral", feature = "postgres"))]
     (
         <sqlx::Postgres as Backend>::KIND,
-        super::ephemeral::POSTGRES,
+        super::ephemeral::POSTGRES_URL,
     ),
     #[cfg(all(feature = "ephemeral", feature = "mysql"))]
-    (<sqlx::MySql as Backend>::KIND, super::ephemeral::MYSQL),
+    (<sqlx::MySql as Backend>::KIND, super::ephemeral::MYSQL_URL),
     // A test needs no more than a file, and gets one of its own.
     #[cfg(feature = "sqlite")]
     (<sqlx::Sqlite as Backend>::KIND, "sqlite::memory:"),

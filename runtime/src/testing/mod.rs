@@ -12,7 +12,7 @@
 //! | `postgres`, `mysql` | what differs from database server to database server |
 //! | `cockroach`, `sqlite` | test servers without locks: a cluster, and a folder |
 //! | `retention` | which database is kept (`POOLHOUSE_KEEP`), and for how long anything stays |
-//! | `inventory` | what is on a server, for people |
+//! | `test_database`, `inventory` | what is on a server, for people |
 //! | `cancel` | a future that is cancelled at each of its await points |
 //! | `background` | the runtime that outlives every test |
 //! | `ephemeral` | private servers, where no URL names one |
@@ -68,6 +68,7 @@ mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod test;
+mod test_database;
 mod test_server;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod url;
@@ -75,10 +76,11 @@ mod url;
 pub use self::cancel::{Cancelled, Completed, cancel_everywhere};
 pub use self::fixtures::Seeded;
 pub(crate) use self::fixtures::seed;
-pub use self::inventory::{TestDatabase, TestDatabaseState, remove_test_databases, test_databases};
+pub use self::inventory::{remove_test_databases, test_databases};
 pub(crate) use self::isolated::Isolated;
 pub(crate) use self::kinds::url_of_test;
 #[doc(hidden)]
 pub use self::test::Test;
+pub use self::test_database::{TestDatabase, TestDatabaseState};
 pub use crate::engine::Recorded;
 pub use crate::pool::{End, Statement};

@@ -9,7 +9,7 @@ pub(super) const TEMPLATE_LIFE: Duration = Duration::from_hours(7 * 24);
 
 /// The database of a failed test is kept for so long.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-pub(super) const KEEP: Duration = Duration::from_hours(24);
+pub(super) const KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// The variable that says whose database is kept.
 const VARIABLE: &str = "POOLHOUSE_KEEP";

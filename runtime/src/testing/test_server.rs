@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
 
-use super::inventory::TestDatabase;
 use super::recipe::Recipe;
 use super::test::Test;
+use super::test_database::TestDatabase;
 use crate::error::Error;
-use crate::settings::{DatabaseUrl, LentToAny, TestFile};
+use crate::settings::{BorrowedByAny, DatabaseUrl, TestFile};
 
-/// Room for connections on a server, given back when it is dropped.
-pub(crate) type Room = Box<dyn Any + Send + Sync>;
+/// The right to have connections on a server, given back when it is dropped.
+pub(crate) type Reservation = Box<dyn Any + Send + Sync>;
 
 /// A server, or a folder, that gives databases to tests. There is one for each in a process.
 pub(crate) trait TestServer: Send + Sync {
@@ -20,7 +20,8 @@ pub(crate) trait TestServer: Send + Sync {
     fn key(&self) -> &str;
 
     /// Waits until the server has room for so many more connections, among all processes that test on it.
-    fn reserve(self: Arc<Self>, connections: u32) -> BoxFuture<'static, Result<Room, Error>>;
+    fn reserve(self: Arc<Self>, connections: u32)
+    -> BoxFuture<'static, Result<Reservation, Error>>;
 
     /// Leases a database that holds what the recipe says, for one test alone or for tests that roll back.
     fn lease(
@@ -49,7 +50,7 @@ pub(crate) trait Lease: Send + Sync {
     }
 
     /// Connections to it that are open already.
-    fn lent(&self) -> Option<LentToAny> {
+    fn borrowed(&self) -> Option<BorrowedByAny> {
         None
     }
 
@@ -63,7 +64,7 @@ pub(crate) enum Ending {
     /// It goes on to another test if it can be shown to be clean.
     Return,
     /// It is kept for a person.
-    Keep,
+    Retain,
     /// It is dropped: something was written that nobody can undo.
     Drop,
 }

@@ -70,7 +70,7 @@ cases! {
     "11: a clone outlives the pool": close::outlived_by_a_clone;
     "12: a statement runs at close and is ended": close::running_statement;
     "13: a dropped query runs on at close and is ended": close::dropped_query;
-    "13: a dropped query frees its place": close::dropped_query_frees_its_place;
+    "13: a dropped query frees its slot": close::dropped_query_frees_its_slot;
     "14: begin() cancelled, nobody gets the transaction": cancel::begin;
     "14: a transaction cancelled anywhere": cancel::transaction;
     "14: a plain BEGIN dropped": cancel::plain_begin;

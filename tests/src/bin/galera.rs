@@ -347,12 +347,12 @@ async fn transfer(engine: &MySqlEngine, seen: &Arc<Seen>, id: i64) -> sqlx::Resu
     engine
         .transaction(async |transaction| {
             if again.swap(true, Relaxed) {
-                let place = if a_statement_failed.swap(false, Relaxed) {
+                let counter = if a_statement_failed.swap(false, Relaxed) {
                     &seen.at_statement
                 } else {
                     &seen.at_commit
                 };
-                place.fetch_add(1, Relaxed);
+                counter.fetch_add(1, Relaxed);
             }
             let moved = write(transaction, id, source, target, amount).await;
             a_statement_failed.store(moved.is_err(), Relaxed);

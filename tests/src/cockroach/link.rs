@@ -98,7 +98,7 @@ async fn statements(
     // Whether the messages up to the next Sync are left out, because a conflict takes their place.
     let mut left_out = false;
     // Whether an exchange of the extended protocol is under way, in which there is one chance for a conflict.
-    let mut under_way = false;
+    let mut in_progress = false;
     while let Some(mut message) = Message::read(&mut client).await? {
         let in_transaction = state.in_transaction.load(Relaxed);
         match message.kind {
@@ -107,7 +107,7 @@ async fn statements(
                 let sql = simple(node, session, state, &mut settings, &sql).await;
                 message.body = wire::text(&sql);
             }
-            b'P' | b'B' if in_transaction && !under_way && node.faults().at_statement() => {
+            b'P' | b'B' if in_transaction && !in_progress && node.faults().at_statement() => {
                 left_out = true;
             }
             b'P' if !left_out => {
@@ -130,7 +130,7 @@ async fn statements(
             }
             _ => {}
         }
-        under_way = matches!(message.kind, b'P' | b'B' | b'D' | b'E' | b'C' | b'H');
+        in_progress = matches!(message.kind, b'P' | b'B' | b'D' | b'E' | b'C' | b'H');
         if !left_out {
             server.write_all(&message.bytes()).await?;
         }

@@ -12,8 +12,8 @@ use anyhow::{Context, ensure};
 use futures_util::{StreamExt, stream};
 use sqlx::Connection;
 
-use super::{bounded, ground, start::allow};
-use crate::{Ground, Kind, Options, Proxy, Sql, Subject, sql::in_transaction, steps::up_to};
+use super::{bounded, case_database, start::allow};
+use crate::{CaseDatabase, Kind, Options, Proxy, Sql, Subject, sql::in_transaction, steps::up_to};
 
 /// 14: `begin()` is cancelled at every await point. Nobody gets a connection that is inside a transaction.
 pub async fn begin<S: Subject>() -> anyhow::Result<()> {
@@ -48,23 +48,23 @@ where
     S: Subject,
     F: AsyncFn(S) -> sqlx::Result<()>,
 {
-    let Some(ground) = Ground::of::<S::Db>(hint).await? else {
+    let Some(case_database) = CaseDatabase::of::<S::Db>(hint).await? else {
         return Ok(());
     };
     for through_network in [false, true] {
         // A slow network makes every wait one of its own. Without it, some answers are there at once.
-        let proxy = match &ground {
-            Ground::Server(database) if through_network => {
+        let proxy = match &case_database {
+            CaseDatabase::Server(database) if through_network => {
                 Some(Proxy::before(database.address()?)?)
             }
             _ => None,
         };
-        let url = match (&ground, &proxy) {
-            (Ground::Server(database), Some(proxy)) => {
+        let url = match (&case_database, &proxy) {
+            (CaseDatabase::Server(database), Some(proxy)) => {
                 proxy.delay(Duration::from_millis(1));
                 database.url_through(proxy.address())
             }
-            _ => ground.url(),
+            _ => case_database.url(),
         };
         let pool = S::start(Options {
             max_size: 1,
@@ -86,13 +86,13 @@ where
                 .with_context(|| format!("cancelled after {pending} waits"))?;
         }
         ensure!(cancelled > 0 || proxy.is_none(), "it never waited");
-        if let Ground::Server(database) = &ground {
+        if let CaseDatabase::Server(database) = &case_database {
             let idle = database.idle_in_transaction().await?;
             ensure!(idle == 0, "{idle} sessions are idle in a transaction");
         }
         let ended = bounded("the close", pool.close()).await?;
         ensure!(ended.is_empty(), "{ended:?}");
-        ground.closed_in_good_order().await?;
+        case_database.closed_in_good_order().await?;
     }
     Ok(())
 }
@@ -114,8 +114,8 @@ async fn outside_any_transaction<S: Subject>(pool: &S) -> anyhow::Result<()> {
 pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
     const ROUNDS: usize = 10_000;
     const MAX_SIZE: u32 = 4;
-    let ground = Arc::new(ground!(S, "acquire"));
-    let options = Options::new(ground.url());
+    let case_database = Arc::new(case_database!(S, "acquire"));
+    let options = Options::new(case_database.url());
     let pool = S::start(Options {
         max_size: MAX_SIZE,
         // Every checkout asks the server, so that every one waits.
@@ -125,7 +125,11 @@ pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
     .await?;
 
     let over = Arc::new(AtomicBool::new(false));
-    let watch = never_above(Arc::clone(&ground), MAX_SIZE as usize, Arc::clone(&over));
+    let watch = never_above(
+        Arc::clone(&case_database),
+        MAX_SIZE as usize,
+        Arc::clone(&over),
+    );
     let watch = tokio::spawn(watch);
     stream::iter(0..ROUNDS)
         .for_each_concurrent(3 * MAX_SIZE as usize, |round| {
@@ -157,7 +161,7 @@ pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
     let ended = bounded("the close", pool.close()).await?;
     ensure!(ended.is_empty(), "{ended:?}");
     ensure!(
-        ground.database().is_err() || seen > 10,
+        case_database.database().is_err() || seen > 10,
         "watched {seen} times only"
     );
     Ok(())
@@ -168,13 +172,13 @@ pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
 /// A session that has said goodbye is still listed until its process is gone, so one count above the limit says nothing;
 /// several in a row do.
 pub(super) async fn never_above(
-    ground: Arc<Ground>,
+    case_database: Arc<CaseDatabase>,
     limit: usize,
     over: Arc<AtomicBool>,
 ) -> anyhow::Result<usize> {
     let (mut counts, mut above) = (0, 0);
     while !over.load(Relaxed) {
-        let sessions = ground.sessions().await?.unwrap_or_default();
+        let sessions = case_database.sessions().await?.unwrap_or_default();
         above = if sessions > limit { above + 1 } else { 0 };
         ensure!(above < 10, "{sessions} sessions, and {limit} are allowed");
         counts += 1;
@@ -196,9 +200,9 @@ pub async fn behind_a_lock_without_room<S: Subject>() -> anyhow::Result<()> {
 
 async fn locked_out<S: Subject>(without_room: bool) -> anyhow::Result<()> {
     const MAX_SIZE: u32 = 20;
-    let ground = Arc::new(ground!(S, "locked"));
-    let database = ground.database()?;
-    ground
+    let case_database = Arc::new(case_database!(S, "locked"));
+    let database = case_database.database()?;
+    case_database
         .run::<S::Db>("CREATE TABLE entry (id INTEGER)")
         .await?;
     // The superuser's, who is not counted.
@@ -215,13 +219,13 @@ async fn locked_out<S: Subject>(without_room: bool) -> anyhow::Result<()> {
     let pool = S::start(Options {
         max_size: MAX_SIZE,
         acquire_timeout: Duration::from_secs(15),
-        ..Options::new(ground.url())
+        ..Options::new(case_database.url())
     })
     .await?;
     S::Db::run(&mut locker, lock).await?;
     let over = Arc::new(AtomicBool::new(false));
     let watch = tokio::spawn(never_above(
-        Arc::clone(&ground),
+        Arc::clone(&case_database),
         MAX_SIZE as usize + 1,
         Arc::clone(&over),
     ));
@@ -251,5 +255,5 @@ async fn locked_out<S: Subject>(without_room: bool) -> anyhow::Result<()> {
     watch.await??;
     let ended = bounded("the close", pool.close()).await?;
     ensure!(ended.is_empty(), "{ended:?}");
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }

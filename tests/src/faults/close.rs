@@ -12,13 +12,13 @@ use std::{
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, future::join_all};
 
-use super::{SHORT, bounded, ground};
-use crate::{Ground, Options, Sql, Subject, eventually};
+use super::{SHORT, bounded, case_database};
+use crate::{CaseDatabase, Options, Sql, Subject, eventually};
 
 /// 9: a checkout is held for ever. The close returns at its limit and names the holder, whose session is ended.
 pub async fn held_for_ever<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "held");
-    let options = Options::new(ground.url());
+    let case_database = case_database!(S, "held");
+    let options = Options::new(case_database.url());
     let pool = S::start(Options {
         close_timeout: SHORT,
         ..options
@@ -30,18 +30,18 @@ pub async fn held_for_ever<S: Subject>() -> anyhow::Result<()> {
     let ended = bounded("the close", pool.close()).await?;
     named::<S>(&ended, &format!("the checkout taken at {}:{line}", file!()))?;
     if S::Db::SERVER.is_some() {
-        one_was_ended::<S>(&ground).await?;
+        one_was_ended::<S>(&case_database).await?;
         let used = bounded("using it", S::Db::run(held.as_mut(), "SELECT 1")).await?;
         ensure!(used.is_err(), "it can still be used");
     }
     drop(held);
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
 /// 10: a checkout is leaked. The same, and nothing hangs.
 pub async fn leaked<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "leaked");
-    let options = Options::new(ground.url());
+    let case_database = case_database!(S, "leaked");
+    let options = Options::new(case_database.url());
     let pool = S::start(Options {
         close_timeout: SHORT,
         ..options
@@ -53,7 +53,7 @@ pub async fn leaked<S: Subject>() -> anyhow::Result<()> {
     let ended = bounded("the close", pool.close()).await?;
     named::<S>(&ended, &format!("the checkout taken at {}:{line}", file!()))?;
     match S::Db::SERVER {
-        Some(_) => one_was_ended::<S>(&ground).await,
+        Some(_) => one_was_ended::<S>(&case_database).await,
         // Nobody can end it, and it is open as long as the process.
         None => Ok(()),
     }
@@ -61,14 +61,14 @@ pub async fn leaked<S: Subject>() -> anyhow::Result<()> {
 
 /// 11: a clone of the pool outlives it, as in a `static`. The close completes, and later use is told so.
 pub async fn outlived_by_a_clone<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "clone");
-    let pool = S::start(Options::new(ground.url())).await?;
+    let case_database = case_database!(S, "clone");
+    let pool = S::start(Options::new(case_database.url())).await?;
     let clone: &'static S = Box::leak(Box::new(pool.clone()));
     clone.execute("SELECT 1").await?;
 
     let ended = bounded("the close", pool.close()).await?;
     ensure!(ended.is_empty(), "{ended:?}");
-    ground.closed_in_good_order().await?;
+    case_database.closed_in_good_order().await?;
     let used = bounded("using it", clone.execute("SELECT 1")).await?;
     let acquired = bounded("acquiring", clone.acquire()).await?.map(drop);
     for refused in [used, acquired] {
@@ -80,20 +80,20 @@ pub async fn outlived_by_a_clone<S: Subject>() -> anyhow::Result<()> {
 
 /// 12: a statement runs for an hour. The close ends it on the server.
 pub async fn running_statement<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "running");
+    let case_database = case_database!(S, "running");
     let sleep = S::Db::SLEEP.context("nothing runs for long here")?;
-    let options = Options::new(ground.url());
+    let options = Options::new(case_database.url());
     let pool = S::start(Options {
         close_timeout: SHORT,
         ..options
     })
     .await?;
     let query = tokio::spawn(pool.execute(sleep));
-    ground.one_runs("3600").await?;
+    case_database.one_runs("3600").await?;
 
     let ended = bounded("the close", pool.close()).await?;
     named::<S>(&ended, &format!("the statement `{sleep}`"))?;
-    one_was_ended::<S>(&ground).await?;
+    one_was_ended::<S>(&case_database).await?;
     let result = bounded("the query", query).await??;
     ensure!(result.is_err(), "the query has succeeded");
     Ok(())
@@ -101,51 +101,54 @@ pub async fn running_statement<S: Subject>() -> anyhow::Result<()> {
 
 /// 13: the future of a running query is dropped before the close, which is bounded and leaves no statement behind.
 pub async fn dropped_query<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "dropped");
-    let options = Options::new(ground.url());
+    let case_database = case_database!(S, "dropped");
+    let options = Options::new(case_database.url());
     let pool = S::start(Options {
         close_timeout: SHORT,
         ..options
     })
     .await?;
-    drop_a_running_query(&pool, &ground).await?;
+    drop_a_running_query(&pool, &case_database).await?;
 
     bounded("the close", pool.close()).await?;
-    ground.none_is_active().await?;
-    one_was_ended::<S>(&ground).await
+    case_database.none_is_active().await?;
+    one_was_ended::<S>(&case_database).await
 }
 
 /// 13, further: the dropped query gives its place back although the server is still at work on it.
-pub async fn dropped_query_frees_its_place<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "dropped");
-    let options = Options::new(ground.url());
+pub async fn dropped_query_frees_its_slot<S: Subject>() -> anyhow::Result<()> {
+    let case_database = case_database!(S, "dropped");
+    let options = Options::new(case_database.url());
     let pool = S::start(Options {
         max_size: 1,
         ..options
     })
     .await?;
-    drop_a_running_query(&pool, &ground).await?;
+    drop_a_running_query(&pool, &case_database).await?;
 
     bounded("the next query", pool.execute("SELECT 1")).await??;
-    ground.none_is_active().await?;
+    case_database.none_is_active().await?;
     let ended = bounded("the close", pool.close()).await?;
     ensure!(ended.is_empty(), "{ended:?}");
-    ground.toll(0, 1).await
+    case_database.toll(0, 1).await
 }
 
-async fn drop_a_running_query<S: Subject>(pool: &S, ground: &Ground) -> anyhow::Result<()> {
+async fn drop_a_running_query<S: Subject>(
+    pool: &S,
+    case_database: &CaseDatabase,
+) -> anyhow::Result<()> {
     let sleep = S::Db::SLEEP.context("nothing runs for long here")?;
     let mut query = pin!(pool.execute(sleep));
     tokio::select! {
         result = &mut query => anyhow::bail!("the query is over: {result:?}"),
-        running = ground.one_runs("3600") => running.map(drop),
+        running = case_database.one_runs("3600") => running.map(drop),
     }
 }
 
 /// 17: a thousand tasks wait for a checkout. They are all told at once, while the holder still has it.
 pub async fn a_thousand_waiters<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "waiters");
-    let options = Options::new(ground.url());
+    let case_database = case_database!(S, "waiters");
+    let options = Options::new(case_database.url());
     let pool = S::start(Options {
         max_size: 1,
         ..options
@@ -174,22 +177,22 @@ pub async fn a_thousand_waiters<S: Subject>() -> anyhow::Result<()> {
         let pool = pool.clone();
         async move { pool.close().await }
     });
-    for told in bounded("telling the waiters", join_all(waiters)).await? {
-        let said = told?.err().context("one got a checkout")?.to_string();
+    for answer in bounded("telling the waiters", join_all(waiters)).await? {
+        let said = answer?.err().context("one got a checkout")?.to_string();
         ensure!(said.contains("closed"), "{said}");
     }
     drop(held);
     let ended = bounded("the close", closing).await??;
     ensure!(ended.is_empty(), "{ended:?}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 17, further: waiters take turns at one connection in the moment of the close. Whoever got it has it to its end, and
 /// then it is closed in good order.
 pub async fn waiters_in_turn<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "turns");
+    let case_database = case_database!(S, "turns");
     for _ in 0..20 {
-        let options = Options::new(ground.url());
+        let options = Options::new(case_database.url());
         let pool = S::start(Options {
             max_size: 2,
             ..options
@@ -219,13 +222,13 @@ pub async fn waiters_in_turn<S: Subject>() -> anyhow::Result<()> {
             }
         }
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 23: a result is half read when its stream is dropped, and the pool closed. The sessions end in good order.
 pub async fn half_read_result<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "half");
-    let pool = S::start(Options::new(ground.url())).await?;
+    let case_database = case_database!(S, "half");
+    let pool = S::start(Options::new(case_database.url())).await?;
     let mut rows = pool.rows(S::Db::MANY_ROWS);
     rows.next().await.context("no row")??;
     drop(rows);
@@ -237,8 +240,8 @@ pub async fn half_read_result<S: Subject>() -> anyhow::Result<()> {
 
     let ended = bounded("the close", pool.close()).await?;
     ensure!(ended.is_empty(), "{ended:?}");
-    ground.closed_in_good_order().await?;
-    if let Ground::Server(database) = &ground {
+    case_database.closed_in_good_order().await?;
+    if let CaseDatabase::Server(database) = &case_database {
         for words in [
             "reset by peer",
             "could not send data",
@@ -267,12 +270,12 @@ fn named<S: Subject>(ended: &[String], holder: &str) -> anyhow::Result<()> {
 
 /// The server has ended one session, and the others have said goodbye. sqlx's pool does not let go of all its idle ones, so
 /// there more may be ended.
-async fn one_was_ended<S: Subject>(ground: &Ground) -> anyhow::Result<()> {
+async fn one_was_ended<S: Subject>(case_database: &CaseDatabase) -> anyhow::Result<()> {
     if S::OURS {
-        return ground.toll(0, 1).await;
+        return case_database.toll(0, 1).await;
     }
-    ground.no_session_left().await?;
-    let database = ground.database()?;
+    case_database.no_session_left().await?;
+    let database = case_database.database()?;
     let toll = (database.ended_uncleanly().await?, database.killed().await?);
     ensure!(
         toll.0 == 0 && toll.1 >= 1,

@@ -6,16 +6,16 @@ use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use poolhouse::{Engine, Settings, engine_finder_with};
 
-use super::{bounded, ground};
+use super::{bounded, case_database};
 use crate::{Sql, Subject};
 
 /// 42: an error of the client alone: more values than the protocol takes, a row that cannot be decoded. No session is
 /// closed, no other one is suspected, and a node is not left.
 pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "client");
+    let case_database = case_database!(S, "client");
     let settings = || {
         Settings::new()
-            .url(ground.url())
+            .url(case_database.url())
             .max_size(3)
             .validate_after(Duration::from_hours(1))
     };
@@ -53,5 +53,5 @@ pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
         "{after:?} after {before:?}"
     );
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }

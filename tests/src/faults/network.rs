@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, future::try_join_all};
 
-use super::{SHORT, bounded, ground};
-use crate::{Ground, Options, Proxy, Sql, Subject, eventually};
+use super::{SHORT, bounded, case_database};
+use crate::{CaseDatabase, Options, Proxy, Sql, Subject, eventually};
 
-/// A proxy before a ground's server, and the options to reach the server through it.
-fn through_proxy(ground: &Ground) -> anyhow::Result<(Proxy, Options)> {
-    let database = ground.database()?;
+/// A proxy before the server of a case's database, and the options to reach the server through it.
+fn through_proxy(case_database: &CaseDatabase) -> anyhow::Result<(Proxy, Options)> {
+    let database = case_database.database()?;
     let proxy = Proxy::before(database.address()?)?;
     let options = Options::new(database.url_through(proxy.address()));
     Ok((proxy, options))
@@ -18,8 +18,8 @@ fn through_proxy(ground: &Ground) -> anyhow::Result<(Proxy, Options)> {
 
 /// 18: a handshake is under way at close. The close is bounded, and the connection that comes late is closed.
 pub async fn late_handshake<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "late");
-    let (proxy, options) = through_proxy(&ground)?;
+    let case_database = case_database!(S, "late");
+    let (proxy, options) = through_proxy(&case_database)?;
     let pool = S::start(Options {
         // sqlx may still be taking the first connection back, and would open a third.
         max_size: 2,
@@ -44,13 +44,13 @@ pub async fn late_handshake<S: Subject>() -> anyhow::Result<()> {
         drop(bounded("the late one", late).await??);
     }
     proxy.open_become(0).await?;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 21: the peer is black-holed while a connection returns that nobody knows the state of. Its place is free again.
 pub async fn return_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "hole");
-    let (proxy, options) = through_proxy(&ground)?;
+    let case_database = case_database!(S, "hole");
+    let (proxy, options) = through_proxy(&case_database)?;
     let pool = S::start(Options {
         max_size: 1,
         ..options
@@ -74,8 +74,8 @@ pub async fn return_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
 
 /// 21, further: the peer is black-holed while a connection is idle. Whoever is to get it gets another one.
 pub async fn idle_in_a_black_hole<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "idle");
-    let (proxy, options) = through_proxy(&ground)?;
+    let case_database = case_database!(S, "idle");
+    let (proxy, options) = through_proxy(&case_database)?;
     let options = Options {
         max_size: 1,
         validate_after: Duration::ZERO,
@@ -97,8 +97,8 @@ pub async fn idle_in_a_black_hole<S: Subject>() -> anyhow::Result<()> {
 /// the same limit.
 pub async fn close_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
     const PEERS: u32 = 24;
-    let ground = ground!(S, "holes");
-    let (proxy, options) = through_proxy(&ground)?;
+    let case_database = case_database!(S, "holes");
+    let (proxy, options) = through_proxy(&case_database)?;
     let options = Options {
         max_size: PEERS,
         min_size: PEERS,

@@ -79,11 +79,14 @@ where
     while let Some(ended) = tasks.join_next().await {
         ended??;
     }
-    let told: i64 = sqlx::query_scalar("SELECT count(*) FROM told")
+    let found: i64 = sqlx::query_scalar("SELECT count(*) FROM told")
         .fetch_one(&pool)
         .await?;
     let inserts = (0..each * TASKS).filter(|n| n % 6 == 4).count();
-    ensure!(told == i64::try_from(inserts)?, "{told} rows of {inserts}");
+    ensure!(
+        found == i64::try_from(inserts)?,
+        "{found} rows of {inserts}"
+    );
     Ok(())
 }
 

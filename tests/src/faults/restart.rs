@@ -7,34 +7,34 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
 use super::bounded;
-use crate::{Ground, Options, PrivateServer, Sql, Stop, Subject};
+use crate::{CaseDatabase, Options, PrivateServer, Sql, Stop, Subject};
 
 /// A server that this case alone may restart, and a database on it; `None` outside `tests/run`.
-async fn own_server<DB: Sql>(hint: &str) -> anyhow::Result<Option<(PrivateServer, Ground)>> {
+async fn own_server<DB: Sql>(hint: &str) -> anyhow::Result<Option<(PrivateServer, CaseDatabase)>> {
     let kind = DB::SERVER.context("this case needs a server")?;
     let Some(builder) = PrivateServer::require(kind) else {
         return Ok(None);
     };
     let server = builder.start().await?;
-    let ground = Ground::on(&server, hint).await?;
-    Ok(Some((server, ground)))
+    let case_database = CaseDatabase::on(&server, hint).await?;
+    Ok(Some((server, case_database)))
 }
 
 /// 19: the server is restarted while the pool is idle, in good order and by a crash. The next queries work, on new connections.
 pub async fn while_idle<S: Subject>() -> anyhow::Result<()> {
-    let Some((mut server, ground)) = own_server::<S::Db>("idle").await? else {
+    let Some((mut server, case_database)) = own_server::<S::Db>("idle").await? else {
         return Ok(());
     };
     // Every connection is idle for longer than this while the server restarts, which the loop below makes sure of.
     let validate_after = Duration::from_millis(20);
     let options = Options {
         validate_after,
-        ..Options::new(ground.url())
+        ..Options::new(case_database.url())
     };
     let max_size = options.max_size as usize;
     let pool = S::start(options).await?;
     for stop in [Stop::Orderly, Stop::Crash] {
-        all_places(&pool, max_size, &ground).await?;
+        all_slots(&pool, max_size, &case_database).await?;
         let idle_since = Instant::now();
         server.restart(stop).await?;
         tokio::time::sleep_until(idle_since + validate_after).await;
@@ -43,26 +43,26 @@ pub async fn while_idle<S: Subject>() -> anyhow::Result<()> {
         bounded("the queries", try_join_all(queries))
             .await?
             .with_context(|| format!("after {stop:?}"))?;
-        all_places(&pool, max_size, &ground).await?;
+        all_slots(&pool, max_size, &case_database).await?;
     }
     bounded("the close", pool.close()).await?;
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
 /// 20: the server is restarted while queries run. They fail, and the pool recovers by itself: all its places, on new connections.
 pub async fn in_the_middle_of_queries<S: Subject>() -> anyhow::Result<()> {
-    let Some((mut server, ground)) = own_server::<S::Db>("middle").await? else {
+    let Some((mut server, case_database)) = own_server::<S::Db>("middle").await? else {
         return Ok(());
     };
-    let options = Options::new(ground.url());
+    let options = Options::new(case_database.url());
     let max_size = options.max_size as usize;
     let pool = S::start(options).await?;
     let sleep = S::Db::SLEEP.context("nothing runs for long here")?;
     for stop in [Stop::Orderly, Stop::Crash] {
-        all_places(&pool, max_size, &ground).await?;
+        all_slots(&pool, max_size, &case_database).await?;
         let queries = (1..max_size).map(|_| tokio::spawn(pool.execute(sleep)));
         let queries: Vec<_> = queries.collect();
-        ground
+        case_database
             .database()?
             .sessions_become("all queries run", |sessions| {
                 let active = sessions.iter().filter(|session| session.state == "active");
@@ -79,20 +79,24 @@ pub async fn in_the_middle_of_queries<S: Subject>() -> anyhow::Result<()> {
             while pool.execute("SELECT 1").await.is_err() {}
         })
         .await?;
-        all_places(&pool, max_size, &ground).await?;
+        all_slots(&pool, max_size, &case_database).await?;
     }
     bounded("the close", pool.close()).await?;
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
 /// All places have a connection that works, at the same time. After a restart, such a connection can only be a new one.
-async fn all_places<S: Subject>(pool: &S, max_size: usize, ground: &Ground) -> anyhow::Result<()> {
+async fn all_slots<S: Subject>(
+    pool: &S,
+    max_size: usize,
+    case_database: &CaseDatabase,
+) -> anyhow::Result<()> {
     let checkouts = try_join_all((0..max_size).map(|_| pool.acquire()));
     let mut checkouts = bounded("all places", checkouts).await??;
     for checkout in &mut checkouts {
         S::Db::run(checkout.as_mut(), "SELECT 1").await?;
     }
-    let sessions = ground.sessions().await?;
+    let sessions = case_database.sessions().await?;
     ensure!(sessions == Some(max_size), "{sessions:?} sessions");
     Ok(())
 }

@@ -5,15 +5,15 @@ use std::thread;
 use anyhow::{Context, ensure};
 use tokio::runtime::Builder;
 
-use super::{bounded, ground};
-use crate::{Ground, Options, Session, Sql, Subject};
+use super::{bounded, case_database};
+use crate::{CaseDatabase, Options, Session, Sql, Subject};
 
 /// 24: checkouts are dropped on a thread without a runtime, in every state. Nothing aborts, and the place is free.
 pub async fn dropped_outside<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "outside");
+    let case_database = case_database!(S, "outside");
     let pool = S::start(Options {
         max_size: 1,
-        ..Options::new(ground.url())
+        ..Options::new(case_database.url())
     })
     .await?;
     let drop_outside = |dropped: Box<dyn Send>| {
@@ -29,14 +29,14 @@ pub async fn dropped_outside<S: Subject>() -> anyhow::Result<()> {
 
     let ended = bounded("the close", pool.close()).await?;
     ensure!(ended.is_empty(), "{ended:?}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 24, further: checkouts are dropped when their pool's runtime has ended. Nothing aborts, and nothing that may be in the
 /// middle of something goes back into the pool.
 pub async fn dropped_after_the_runtime<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "after");
-    let options = Options::new(ground.url());
+    let case_database = case_database!(S, "after");
+    let options = Options::new(case_database.url());
     let life = thread::spawn(move || -> anyhow::Result<()> {
         let runtime = Builder::new_multi_thread().enable_all().build()?;
         let (pool, clean, transaction) = runtime.block_on(async {
@@ -49,7 +49,7 @@ pub async fn dropped_after_the_runtime<S: Subject>() -> anyhow::Result<()> {
         Ok(())
     });
     life.join().ok().context("it has panicked")??;
-    if let Ground::Server(database) = &ground {
+    if let CaseDatabase::Server(database) = &case_database {
         let transaction_is_over = |sessions: &[Session]| {
             let idle = |session: &Session| session.state == "idle";
             sessions.iter().all(idle) && sessions.len() <= 1
@@ -62,8 +62,8 @@ pub async fn dropped_after_the_runtime<S: Subject>() -> anyhow::Result<()> {
 
 /// 25: the body builds a runtime, uses the pool on it, and drops it. The pool works on, and its owner closes it.
 pub async fn another_runtime_ends<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "another");
-    let pool = S::start(Options::new(ground.url())).await?;
+    let case_database = case_database!(S, "another");
+    let pool = S::start(Options::new(case_database.url())).await?;
     let held = pool.acquire().await?;
     let other = thread::spawn({
         let pool = pool.clone();
@@ -93,5 +93,5 @@ pub async fn another_runtime_ends<S: Subject>() -> anyhow::Result<()> {
     }
     let ended = bounded("the close", pool.close()).await?;
     ensure!(ended.is_empty(), "{ended:?}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }

@@ -11,8 +11,8 @@ use anyhow::{Context, ensure};
 use futures_util::future::{join_all, try_join_all};
 use poolhouse::{Engine, Settings, engine_finder_with};
 
-use super::{bounded, cancel::never_above, ground, start::allow};
-use crate::{Ground, Options, Subject, eventually, steps::up_to};
+use super::{bounded, cancel::never_above, case_database, start::allow};
+use crate::{CaseDatabase, Options, Subject, eventually, steps::up_to};
 
 fn size(number: u32) -> anyhow::Result<NonZeroU32> {
     NonZeroU32::new(number).context("zero")
@@ -23,7 +23,11 @@ fn engine_of<S: Subject>(pool: &S) -> anyhow::Result<&Engine<S::Db>> {
 }
 
 /// Exactly so many checkouts can be had at the same time, and the server counts as many sessions.
-async fn has<S: Subject>(pool: &S, ground: &Ground, number: usize) -> anyhow::Result<()> {
+async fn has<S: Subject>(
+    pool: &S,
+    case_database: &CaseDatabase,
+    number: usize,
+) -> anyhow::Result<()> {
     let checkouts = bounded(
         "all checkouts",
         try_join_all((0..number).map(|_| pool.acquire())),
@@ -31,7 +35,7 @@ async fn has<S: Subject>(pool: &S, ground: &Ground, number: usize) -> anyhow::Re
     .await??;
     let more = up_to(1, pool.acquire()).await;
     ensure!(more.is_none(), "more than {number}");
-    if let Ground::Server(database) = ground {
+    if let CaseDatabase::Server(database) = case_database {
         let what = format!("{number} sessions");
         database
             .sessions_become(&what, |sessions| sessions.len() == number)
@@ -43,17 +47,17 @@ async fn has<S: Subject>(pool: &S, ground: &Ground, number: usize) -> anyhow::Re
 
 /// 31: `resize` down and up while few connections are open, and a hundred times under load.
 pub async fn resized_down_and_up<S: Subject>() -> anyhow::Result<()> {
-    let ground = Arc::new(ground!(S, "resized"));
+    let case_database = Arc::new(case_database!(S, "resized"));
     let pool = S::start(Options {
         max_size: 10,
-        ..Options::new(ground.url())
+        ..Options::new(case_database.url())
     })
     .await?;
     let engine = engine_of(&pool)?;
     // One of ten is open.
     for number in [2, 10, 1, 3] {
         engine.resize(size(number)?)?;
-        has(&pool, &ground, number as usize).await?;
+        has(&pool, &case_database, number as usize).await?;
         ensure!(
             engine.status().max == number as usize,
             "{}",
@@ -63,7 +67,11 @@ pub async fn resized_down_and_up<S: Subject>() -> anyhow::Result<()> {
 
     engine.resize(size(8)?)?;
     let over = Arc::new(AtomicBool::new(false));
-    let watch = tokio::spawn(never_above(Arc::clone(&ground), 8, Arc::clone(&over)));
+    let watch = tokio::spawn(never_above(
+        Arc::clone(&case_database),
+        8,
+        Arc::clone(&over),
+    ));
     let workers = (0..24).map(|_| {
         let (pool, over) = (pool.clone(), Arc::clone(&over));
         tokio::spawn(async move {
@@ -84,19 +92,19 @@ pub async fn resized_down_and_up<S: Subject>() -> anyhow::Result<()> {
     }
     watch.await??;
     engine.resize(size(6)?)?;
-    has(&pool, &ground, 6).await?;
+    has(&pool, &case_database, 6).await?;
     let ended = bounded("the close", pool.close()).await?;
     ensure!(ended.is_empty(), "{ended:?}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 32: `resize` below `min_size`. Nothing is opened and closed for ever.
 pub async fn resized_below_min_size<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "below");
+    let case_database = case_database!(S, "below");
     // The idle timeout sets the keeper's pace: two rounds a second.
     let settings = Settings::new()
         .engine("below")
-        .url(ground.url())
+        .url(case_database.url())
         .max_size(6)
         .min_size(5)
         .idle_timeout("1s");
@@ -121,19 +129,19 @@ pub async fn resized_below_min_size<S: Subject>() -> anyhow::Result<()> {
     }
     let report = engine.close_connection_pool().await;
     ensure!(report.is_clean(), "{report}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 51: `evict` where the server has room for `max_size` sessions and none besides. No connect is refused.
 pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
     const MAX_SIZE: u32 = 4;
-    let ground = ground!(S, "evicted");
-    let database = ground.database()?;
+    let case_database = case_database!(S, "evicted");
+    let database = case_database.database()?;
     allow(database, MAX_SIZE).await?;
     let pool = S::start(Options {
         max_size: MAX_SIZE,
         acquire_timeout: Duration::from_secs(5),
-        ..Options::new(ground.url())
+        ..Options::new(case_database.url())
     })
     .await?;
     let engine = engine_of(&pool)?;
@@ -156,5 +164,5 @@ pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
         .log()?
         .lines_with(&["too many", database.name()])?;
     ensure!(refused.len() < 6, "{refused:?}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }

@@ -6,34 +6,34 @@ use anyhow::{Context, ensure};
 
 use sqlx::Connection;
 
-use super::ground;
+use super::case_database;
 use crate::{Kind, Options, Proxy, Subject, TestDatabase, subject::ConnectionOf};
 
 /// 26: the server has fewer connections to give than the start opens. Those that were opened are closed again.
 pub async fn after_some_connections<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "some");
-    allow(ground.database()?, 3).await?;
+    let case_database = case_database!(S, "some");
+    allow(case_database.database()?, 3).await?;
     let options = Options {
         max_size: 8,
         min_size: 8,
-        ..Options::new(ground.url())
+        ..Options::new(case_database.url())
     };
     let start = S::start(Options {
         start_timeout: Duration::from_secs(1),
         ..options
     });
     let said = error_of(start.await)?;
-    no_secret_in(&said, ground.database()?)?;
+    no_secret_in(&said, case_database.database()?)?;
     ensure!(said.contains("too many"), "{said}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 27: the server has no connection to give. That may pass, so it is asked again until `start_timeout`.
 pub async fn too_many_clients<S: Subject>() -> anyhow::Result<()> {
-    let ground = ground!(S, "many");
-    let database = ground.database()?;
+    let case_database = case_database!(S, "many");
+    let database = case_database.database()?;
     allow(database, 1).await?;
-    let only = ConnectionOf::<S>::connect(&ground.url()).await?;
+    let only = ConnectionOf::<S>::connect(&case_database.url()).await?;
     let proxy = Proxy::before(database.address()?)?;
     let options = Options::new(database.url_through(proxy.address()));
     let start = S::start(Options {
@@ -45,7 +45,7 @@ pub async fn too_many_clients<S: Subject>() -> anyhow::Result<()> {
     ensure!(said.contains("too many"), "{said}");
     ensure!(proxy.sockets().len() > 1, "it was asked once only");
     only.close().await?;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 27: a wrong password, which no waiting corrects.
@@ -109,8 +109,8 @@ async fn fails_at_once<S: Subject>(
     change: impl Fn(String, &TestDatabase) -> String,
     message: impl Fn(&TestDatabase) -> String,
 ) -> anyhow::Result<()> {
-    let ground = ground!(S, "once");
-    let database = ground.database()?;
+    let case_database = case_database!(S, "once");
+    let database = case_database.database()?;
     let proxy = Proxy::before(database.address()?)?;
     let url = change(database.url_through(proxy.address()), database);
     let said = error_of(S::start(Options::new(url)).await)?;
@@ -123,7 +123,7 @@ async fn fails_at_once<S: Subject>(
     );
     let sockets = proxy.sockets().len();
     ensure!(sockets == 1, "it was tried {sockets} times");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// Lets the database's user have so many connections and no more.

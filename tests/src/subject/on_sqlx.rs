@@ -49,14 +49,14 @@ impl<DB: Sql> OnSqlx<DB> {
 )]
 async fn lend<DB: Sql>(
     options: Options,
-    borrower: oneshot::Sender<Pool<DB>>,
+    sender: oneshot::Sender<Pool<DB>>,
     #[pool] pool: Pool<DB>,
 ) -> Result<(), poolhouse::Error> {
     // The attribute alone needs them.
     drop(options);
     let closing = pool.close_event();
-    // A borrower that is gone needs no pool, and the function ends with the test's runtime.
-    let _ = borrower.send(pool);
+    // A sender that is gone needs no pool, and the function ends with the test's runtime.
+    let _ = sender.send(pool);
     closing.await;
     Ok(())
 }
@@ -70,9 +70,9 @@ impl<DB: Sql> Subject for OnSqlx<DB> {
     const OURS: bool = false;
 
     async fn start(options: Options) -> anyhow::Result<Self> {
-        let (borrower, lent) = oneshot::channel();
-        let lender: JoinHandle<_> = tokio::spawn(lend(options.clone(), borrower));
-        let Ok(pool) = lent.await else {
+        let (sender, pool) = oneshot::channel();
+        let lender: JoinHandle<_> = tokio::spawn(lend(options.clone(), sender));
+        let Ok(pool) = pool.await else {
             lender.await??;
             anyhow::bail!("the function has returned without lending its pool");
         };

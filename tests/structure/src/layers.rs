@@ -22,6 +22,7 @@ pub const RUNTIME: &[&str] = &[
     "dialect",
     "settings",
     "background",
+    "lock",
 ];
 
 /// Those of `macros/src`: the stages from the last to the first, then what they report to and read.

@@ -1,4 +1,5 @@
-//! Checks of poolhouse's own source, which its tests run: which file uses which, which words are written, what is public.
+//! Checks of poolhouse's own source, which its tests run: which file uses which, which words are written, which names are
+//! given, what is public.
 //!
 //! The checks read the source with `syn` and compile none of it. What a macro expands to is not seen; its arguments are.
 

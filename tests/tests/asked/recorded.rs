@@ -67,7 +67,7 @@ fn line_with(words: &str) -> usize {
 
 #[with_pool(migrations = "migrations", fixtures("../testing/fixtures/bands.sql"))]
 #[tokio::test]
-async fn a_query_for_each_row_is_found_with_its_place(db: SqliteEngine) {
+async fn a_query_for_each_row_is_found_with_its_location(db: SqliteEngine) {
     let seen = db.recorded(one_too_many_each(&db)).await;
     assert_eq!(seen.output, 2);
     assert_eq!(seen.count(), 3);
@@ -85,20 +85,23 @@ async fn a_query_for_each_row_is_found_with_its_place(db: SqliteEngine) {
         "{said}"
     );
     // The await of the query is a few lines below its text; a build without line tables has the function.
-    let place = seen.statements[2].place().unwrap();
-    match place.rsplit_once(':') {
+    let location = seen.statements[2].location().unwrap();
+    match location.rsplit_once(':') {
         Some((file, found)) if file.ends_with("asked/recorded.rs") => {
             let line = line_with("the line that is found");
             let found: usize = found.parse().unwrap();
-            assert!((line..line + 4).contains(&found), "{place} and not {line}");
+            assert!(
+                (line..line + 4).contains(&found),
+                "{location} and not {line}"
+            );
         }
-        _ => assert_eq!(place, "testing::asked::recorded::one_too_many_each"),
+        _ => assert_eq!(location, "testing::asked::recorded::one_too_many_each"),
     }
     assert!(
         said.contains("2 × SELECT count(*) FROM member WHERE band = ?  at "),
         "{said}"
     );
-    assert!(said.contains(&place), "{said}");
+    assert!(said.contains(&location), "{said}");
 }
 
 #[with_pool(migrations = false)]
@@ -221,7 +224,7 @@ async fn a_query_that_fails_or_is_dropped_is_one(db: PgEngine) {
     );
 }
 
-async fn in_the_old_way(connection: &mut SqliteConnection) {
+async fn as_before(connection: &mut SqliteConnection) {
     for _ in 0..100 {
         sqlx::query(ONE).execute(&mut *connection).await.unwrap();
     }
@@ -233,7 +236,7 @@ async fn what_runs_on_the_drivers_connection_is_no_guess(db: SqliteEngine) {
     let seen = db
         .recorded(async {
             let mut checkout = db.acquire().await.unwrap();
-            in_the_old_way(&mut checkout).await;
+            as_before(&mut checkout).await;
         })
         .await;
     assert_eq!(texts(&seen), ["?"]);

@@ -7,24 +7,24 @@ use anyhow::{Context, ensure};
 use poolhouse::{PgEngine, TransactionError, TransactionOptions, engine_finder_with};
 use poolhouse_tests::eventually;
 
-use super::{Place, add, count, started};
+use super::{Fixture, add, count, started};
 
 #[tokio::test]
 async fn conflicts_at_statements_and_at_commits_are_run_again() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let engine = started(&place.settings()).await?;
+    let engine = started(&fixture.settings()).await?;
     let attempts = AtomicU32::new(0);
-    place.double.conflict_at_statements(2);
+    fixture.double.conflict_at_statements(2);
     add(&engine, 1, &attempts).await?;
     ensure!(attempts.load(Relaxed) == 3, "{attempts:?}");
-    place.double.conflict_at_commits(2);
+    fixture.double.conflict_at_commits(2);
     add(&engine, 2, &attempts).await?;
     ensure!(attempts.load(Relaxed) == 6, "{attempts:?}");
-    ensure!(count(&engine).await? == 2 && place.double.conflicted() == 4);
+    ensure!(count(&engine).await? == 2 && fixture.double.conflicted() == 4);
     // And not for ever.
-    place.double.conflict_at_commits(usize::MAX);
+    fixture.double.conflict_at_commits(usize::MAX);
     let options = TransactionOptions::new().retries(1);
     let ran_out: sqlx::Result<()> = engine.transaction_with(options, async |_| Ok(())).await;
     let error = ran_out.err().context("it cannot commit")?;
@@ -40,13 +40,13 @@ async fn conflicts_at_statements_and_at_commits_are_run_again() -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn an_ambiguous_commit_is_told_and_not_run_again() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+async fn an_ambiguous_commit_is_reported_and_not_run_again() -> anyhow::Result<()> {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let engine = started(&place.settings()).await?;
+    let engine = started(&fixture.settings()).await?;
     let attempts = AtomicU32::new(0);
-    place.double.ambiguous_commits(1);
+    fixture.double.ambiguous_commits(1);
     let error = add(&engine, 1, &attempts)
         .await
         .err()
@@ -67,14 +67,17 @@ async fn an_ambiguous_commit_is_told_and_not_run_again() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_pool_outlives_the_drain_of_its_node() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let engine = started(&place.settings()).await?;
-    place.double.drain().await?;
-    place.database.no_session_left().await?;
-    let url = place.double.url().replace("postgres://", "cockroachdb://");
-    let settings = place
+    let engine = started(&fixture.settings()).await?;
+    fixture.double.drain().await?;
+    fixture.database.no_session_left().await?;
+    let url = fixture
+        .double
+        .url()
+        .replace("postgres://", "cockroachdb://");
+    let settings = fixture
         .settings()
         .url(url)
         .engine("cockroach_late")
@@ -89,7 +92,7 @@ async fn a_pool_outlives_the_drain_of_its_node() -> anyhow::Result<()> {
         refused.to_string().contains("the node is draining"),
         "{refused}"
     );
-    place.double.undrain();
+    fixture.double.undrain();
     // Connections that ended meanwhile are noticed at the latest by the statement that meets them.
     eventually("the pool has new connections", async || {
         count(&engine).await?;
@@ -103,11 +106,11 @@ async fn a_pool_outlives_the_drain_of_its_node() -> anyhow::Result<()> {
 
 /// Behind `postgres://` it is noticed too late for that.
 #[tokio::test]
-async fn tests_are_told_to_name_it() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+async fn tests_are_asked_to_name_it() -> anyhow::Result<()> {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let settings = place.settings().engine("cockroach_tests");
+    let settings = fixture.settings().engine("cockroach_tests");
     let engine: PgEngine = engine_finder_with(&settings)?;
     let error = poolhouse::testing::test_databases(&engine)
         .await

@@ -12,17 +12,17 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr};
 use tokio::process::Command;
 use url::Url;
 
-use super::{Place, add, count, settings, started};
+use super::{Fixture, add, count, settings, started};
 
 const VARIABLE: &str = "COCKROACH_URL";
 
 /// Plays a case with the URL of an empty database.
 async fn on_cockroach(case: impl AsyncFnOnce(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let Ok(url) = env::var(VARIABLE) else {
-        return match Place::new().await? {
-            Some(place) => {
-                case(place.double.url()).await?;
-                place.database.no_session_left().await
+        return match Fixture::new().await? {
+            Some(fixture) => {
+                case(fixture.double.url()).await?;
+                fixture.database.no_session_left().await
             }
             None => Ok(()),
         };
@@ -136,12 +136,12 @@ async fn migrations_run() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn migrations_ask_for_no_lock() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let engine: PgEngine = engine_finder_with(&place.settings().migrator(bands()))?;
+    let engine: PgEngine = engine_finder_with(&fixture.settings().migrator(bands()))?;
     engine.start_connection_pool().await?;
-    ensure!(place.double.advisory_locks() == 0);
+    ensure!(fixture.double.advisory_locks() == 0);
     engine.close_connection_pool().await;
     Ok(())
 }
@@ -183,17 +183,17 @@ async fn they_run_on_the_server_that_the_environment_names() -> anyhow::Result<(
     if env::var_os(VARIABLE).is_some() {
         return Ok(());
     }
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let before = place.double.statements();
+    let before = fixture.double.statements();
     let output = Command::new(env::current_exe()?)
         .args(["cockroach::server::", "--test-threads=2"])
-        .env(VARIABLE, place.double.superuser_url()?)
+        .env(VARIABLE, fixture.double.superuser_url()?)
         .output()
         .await?;
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "{said}");
-    ensure!(place.double.statements() > before, "{said}");
+    ensure!(fixture.double.statements() > before, "{said}");
     Ok(())
 }

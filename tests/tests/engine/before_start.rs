@@ -6,12 +6,12 @@ use anyhow::{Context, ensure};
 use poolhouse::{
     AcquireError, AcquireKind, CloseReport, Engine, Left, Settings, engine_finder_with,
 };
-use poolhouse_tests::{Ground, Heard, Sql, Subject, subject::Own};
+use poolhouse_tests::{CaseDatabase, Heard, Sql, Subject, subject::Own};
 
 use super::{settings, started};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     a_query_before_start_has_a_connection_of_its_own: queries, on (postgres, mariadb, sqlite);
     require_pool_makes_it_an_error: require_pool, on (postgres, mariadb, sqlite);
     it_has_a_name_and_nothing_else: nothing, on (postgres, mariadb, sqlite);
@@ -22,19 +22,21 @@ grounds! {
     an_engine_of_another_kind_is_an_error: other_kind, on (sqlite);
 }
 
-async fn queries<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn queries<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let heard = Heard::here();
-    let engine: Engine<DB> = engine_finder_with(&settings(&ground))?;
+    let engine: Engine<DB> = engine_finder_with(&settings(&case_database))?;
     let db = Own(engine.clone());
     for _ in 0..3 {
         ensure!(db.number("SELECT count(*)").await? == 1);
-        ground.no_session_left().await?;
+        case_database.no_session_left().await?;
     }
-    ground.run::<DB>("CREATE TABLE entry (id INTEGER)").await?;
+    case_database
+        .run::<DB>("CREATE TABLE entry (id INTEGER)")
+        .await?;
     let mut transaction = engine.begin().await?;
     DB::run(&mut transaction, "INSERT INTO entry VALUES (1)").await?;
     transaction.commit().await?;
-    ground.closed_in_good_order().await?;
+    case_database.closed_in_good_order().await?;
 
     let warnings = heard.lines("a query before start_connection_pool()");
     ensure!(warnings.len() == 1, "{warnings:?}");
@@ -46,8 +48,8 @@ async fn queries<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn require_pool<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = engine_finder_with(&settings(&ground))?;
+async fn require_pool<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = engine_finder_with(&settings(&case_database))?;
     engine.require_pool(true);
     let error = Own(engine.clone())
         .execute("SELECT 1")
@@ -69,8 +71,8 @@ async fn require_pool<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn nothing<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = engine_finder_with(&settings(&ground))?;
+async fn nothing<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = engine_finder_with(&settings(&case_database))?;
     ensure!(engine.name() == "engine_test");
     ensure!(engine.server().is_none());
     ensure!(engine.status().max == 0, "{}", engine.status());
@@ -87,13 +89,13 @@ async fn nothing<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     );
     let shown = format!("{engine:?}");
     ensure!(shown.contains("pool: \"not started\""), "{shown}");
-    if let Ground::Server(database) = &ground {
+    if let CaseDatabase::Server(database) = &case_database {
         ensure!(!shown.contains(database.password()), "{shown}");
     }
     Ok(())
 }
 
-async fn close<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn close<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let nothing = |report: CloseReport| {
         ensure!(report.left == Some(Left::NotStarted), "{report:?}");
         ensure!(
@@ -103,7 +105,7 @@ async fn close<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         );
         Ok(())
     };
-    let engine: Engine<DB> = engine_finder_with(&settings(&ground))?;
+    let engine: Engine<DB> = engine_finder_with(&settings(&case_database))?;
     nothing(engine.close_connection_pool().await)?;
     engine.start_connection_pool().await?;
     engine.start_connection_pool().await?;
@@ -113,17 +115,17 @@ async fn close<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let report = engine.close_connection_pool().await;
     ensure!(report.left.is_none() && report.open == 1, "{report:?}");
     nothing(engine.close_connection_pool().await)?;
-    ground.closed_in_good_order().await?;
+    case_database.closed_in_good_order().await?;
     // And again from the beginning.
     engine.start_connection_pool().await?;
     Own(engine.clone()).execute("SELECT 1").await?;
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn no_runtime<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn no_runtime<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     // Outside of any runtime the engine is the whole process's, so it has a name of its own.
-    let settings = settings(&ground).engine("engine_of_the_process");
+    let settings = settings(&case_database).engine("engine_of_the_process");
     let outside = thread::spawn(move || -> anyhow::Result<String> {
         let engine: Engine<DB> = engine_finder_with(&settings)?;
         let start = futures_util::FutureExt::now_or_never(engine.start_connection_pool());
@@ -139,8 +141,8 @@ async fn no_runtime<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn same<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let first: Engine<DB> = started(&settings(&ground)).await?;
+async fn same<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let first: Engine<DB> = started(&settings(&case_database)).await?;
     // From a task as well, and whatever settings it names: the engine is there.
     let found =
         tokio::spawn(async { engine_finder_with::<DB>(&Settings::new().engine("engine_test")) });
@@ -149,9 +151,9 @@ async fn same<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn scopes<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let here: Engine<DB> = started(&settings(&ground)).await?;
-    let settings = settings(&ground);
+async fn scopes<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let here: Engine<DB> = started(&settings(&case_database)).await?;
+    let settings = settings(&case_database);
     let other = thread::spawn(move || -> anyhow::Result<usize> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -167,9 +169,9 @@ async fn scopes<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn other_kind<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings(&ground)).await?;
-    let error = engine_finder_with::<sqlx::Postgres>(&settings(&ground));
+async fn other_kind<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings(&case_database)).await?;
+    let error = engine_finder_with::<sqlx::Postgres>(&settings(&case_database));
     let said = error.err().context("no error")?.to_string();
     let expected = "engine `engine_test`: its pool could not be started: it is configured for SQLite, and the code asks for \
                     Postgres. Configure a Postgres url, or ask for an engine of SQLite. url = sqlite:";

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use poolhouse::{Engine, Settings};
-use poolhouse_tests::{Ground, Sql, Subject, TestDatabase, eventually, subject::Own};
+use poolhouse_tests::{CaseDatabase, Sql, Subject, TestDatabase, eventually, subject::Own};
 
 use super::{settings, started};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     idle_timeout_closes_all_but_min_size: idle_timeout, on (postgres, mariadb);
     max_lifetime_replaces_an_idle_connection: max_lifetime, on (postgres, mariadb);
     max_lifetime_replaces_a_connection_at_its_return: max_lifetime_in_use, on (postgres, mariadb);
@@ -50,9 +50,9 @@ async fn end(
     Ok(())
 }
 
-async fn idle_timeout<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
-    let settings = settings(&ground)
+async fn idle_timeout<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
+    let settings = settings(&case_database)
         .max_size(5)
         .min_size(2)
         .idle_timeout("300ms");
@@ -68,12 +68,12 @@ async fn idle_timeout<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     })
     .await?;
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn max_lifetime<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
-    let settings = settings(&ground).min_size(2).max_lifetime("600ms");
+async fn max_lifetime<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
+    let settings = settings(&case_database).min_size(2).max_lifetime("600ms");
     let engine: Engine<DB> = started(&settings).await?;
     let before = number_becomes(database, 2).await?;
     database
@@ -87,12 +87,12 @@ async fn max_lifetime<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         engine.status()
     );
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn max_lifetime_in_use<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
-    let settings = settings(&ground).max_size(1).max_lifetime("200ms");
+async fn max_lifetime_in_use<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
+    let settings = settings(&case_database).max_size(1).max_lifetime("200ms");
     let engine: Engine<DB> = started(&settings).await?;
     let mut held = engine.acquire().await?;
     let before = number_becomes(database, 1).await?;
@@ -116,14 +116,14 @@ async fn max_lifetime_in_use<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let after = number_becomes(database, 1).await?;
     ensure!(after.is_disjoint(&before), "it was kept");
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn min_size<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
+async fn min_size<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
     // No more places than that: an acquire would take another one while a connection is still being looked at. The idle
     // timeout sets the keeper's pace.
-    let settings = settings(&ground)
+    let settings = settings(&case_database)
         .max_size(3)
         .min_size(3)
         .idle_timeout("1s")
@@ -167,13 +167,13 @@ async fn min_size<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("{after:?} before, {:?}", engine.status()))?;
     engine.close_connection_pool().await;
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
-async fn min_size_without_server<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
+async fn min_size_without_server<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
     let proxy = poolhouse_tests::Proxy::before(database.address()?)?;
-    let settings = settings(&ground)
+    let settings = settings(&case_database)
         .url(database.url_through(proxy.address()))
         .min_size(2)
         .max_lifetime("400ms");
@@ -187,7 +187,7 @@ async fn min_size_without_server<DB: Sql>(ground: Ground) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn in_memory<DB: Sql>(_: Ground) -> anyhow::Result<()> {
+async fn in_memory<DB: Sql>(_: CaseDatabase) -> anyhow::Result<()> {
     // A shared cache is the whole process's, where this runs twice.
     let name = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "_");
     let shared = format!("sqlite:file:kept_{name}?mode=memory&cache=shared");

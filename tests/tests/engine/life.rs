@@ -6,15 +6,15 @@ use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use poolhouse::{AcquireError, AcquireKind, Engine, Settings};
 use poolhouse_tests::{
-    Ground, Heard, Options, Sql, Subject, eventually,
+    CaseDatabase, Heard, Options, Sql, Subject, eventually,
     steps::up_to,
     subject::{OnSqlx, Own},
 };
 
 use super::{settings, started};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     status_counts: status, on (postgres, mariadb, sqlite);
     health_and_server_tell_who_answers: health, on (postgres, mariadb, sqlite);
     resize_down_and_up: resize, on (postgres, mariadb, sqlite);
@@ -28,8 +28,8 @@ grounds! {
     a_dropped_transaction_on_a_sqlx_pool_is_rolled_back: on_sqlx, on (postgres, mariadb, sqlite);
 }
 
-async fn status<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings(&ground).max_size(2).min_size(1)).await?;
+async fn status<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings(&case_database).max_size(2).min_size(1)).await?;
     let shown = |what: &str| {
         let status = engine.status();
         ensure!(status.to_string() == what, "{status} instead of {what}");
@@ -62,8 +62,8 @@ async fn status<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn health<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings(&ground)).await?;
+async fn health<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings(&case_database)).await?;
     let health = engine.health().await?;
     ensure!(
         health.status.size == 1 && health.status.idle == 1,
@@ -88,12 +88,12 @@ async fn health<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn places(number: u32) -> anyhow::Result<NonZeroU32> {
+fn slots(number: u32) -> anyhow::Result<NonZeroU32> {
     NonZeroU32::new(number).context("zero")
 }
 
 /// Exactly so many checkouts can be had at the same time.
-async fn has_places<DB: Sql>(engine: &Engine<DB>, number: u32) -> anyhow::Result<()> {
+async fn has_slots<DB: Sql>(engine: &Engine<DB>, number: u32) -> anyhow::Result<()> {
     let checkouts = try_join_all((0..number).map(|_| engine.acquire())).await?;
     ensure!(
         up_to(1, engine.acquire()).await.is_none(),
@@ -103,16 +103,19 @@ async fn has_places<DB: Sql>(engine: &Engine<DB>, number: u32) -> anyhow::Result
     Ok(())
 }
 
-async fn resize<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings(&ground).max_size(6)).await?;
+async fn resize<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings(&case_database).max_size(6)).await?;
     // Down, with one connection open, and places that nobody has used yet.
-    engine.resize(places(4)?)?;
-    has_places(&engine, 4).await?;
+    engine.resize(slots(4)?)?;
+    has_slots(&engine, 4).await?;
     // Down, with all of them idle; the surplus is closed.
-    engine.resize(places(2)?)?;
-    has_places(&engine, 2).await?;
+    engine.resize(slots(2)?)?;
+    has_slots(&engine, 2).await?;
     eventually("the surplus is closed", async || {
-        let (size, sessions) = (engine.status().size, ground.sessions().await?.unwrap_or(2));
+        let (size, sessions) = (
+            engine.status().size,
+            case_database.sessions().await?.unwrap_or(2),
+        );
         ensure!(
             (size, sessions) == (2, 2),
             "{size} open, {sessions} sessions"
@@ -122,42 +125,42 @@ async fn resize<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     .await?;
     // Down, with all of them in use; the surplus is closed when it comes back.
     let checkouts = try_join_all((0..2).map(|_| engine.acquire())).await?;
-    engine.resize(places(1)?)?;
+    engine.resize(slots(1)?)?;
     ensure!(engine.status().size == 2);
     drop(checkouts);
-    has_places(&engine, 1).await?;
+    has_slots(&engine, 1).await?;
     // Up.
-    engine.resize(places(3)?)?;
-    has_places(&engine, 3).await?;
+    engine.resize(slots(3)?)?;
+    has_slots(&engine, 3).await?;
     ensure!(engine.status().max == 3, "{}", engine.status());
     let report = engine.close_connection_pool().await;
     ensure!(report.is_clean(), "{report}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// The sessions of all places.
-async fn sessions<DB: Sql>(engine: &Engine<DB>, places: usize) -> anyhow::Result<HashSet<i64>> {
+async fn sessions<DB: Sql>(engine: &Engine<DB>, slots: usize) -> anyhow::Result<HashSet<i64>> {
     let query = DB::SESSION.context("no sessions")?;
     let mut sessions = HashSet::new();
-    for checkout in &mut try_join_all((0..places).map(|_| engine.acquire())).await? {
+    for checkout in &mut try_join_all((0..slots).map(|_| engine.acquire())).await? {
         sessions.insert(DB::answer(checkout, query).await?);
     }
     Ok(sessions)
 }
 
-async fn evict<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings(&ground).max_size(3)).await?;
+async fn evict<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings(&case_database).max_size(3)).await?;
     let before = sessions(&engine, 3).await?;
     let mut held = engine.acquire().await?;
     engine.evict();
     // The idle ones go now, and the one in use works on.
-    let database = ground.database()?;
+    let database = case_database.database()?;
     database
         .sessions_become("one is left", |left| left.len() == 1)
         .await?;
     DB::run(&mut held, "SELECT 1").await?;
     drop(held);
-    ground.no_session_left().await?;
+    case_database.no_session_left().await?;
     let after = sessions(&engine, 3).await?;
     ensure!(before.is_disjoint(&after), "{before:?}, then {after:?}");
     ensure!(
@@ -166,16 +169,16 @@ async fn evict<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         engine.status()
     );
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn leak_after<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn leak_after<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     // On a multi-thread runtime, the pool's task may log where nobody listens.
     if tokio::runtime::Handle::current().metrics().num_workers() > 1 {
         return Ok(());
     }
     let heard = Heard::here();
-    let engine: Engine<DB> = started(&settings(&ground).leak_after("100ms")).await?;
+    let engine: Engine<DB> = started(&settings(&case_database).leak_after("100ms")).await?;
     let (acquired, line) = (engine.acquire(), line!());
     let held = acquired.await?;
     let warning = heard.line("has been held for").await?;
@@ -204,8 +207,8 @@ async fn leak_after<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn acquire_timeout<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let settings = settings(&ground)
+async fn acquire_timeout<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = settings(&case_database)
         .max_size(2)
         .min_size(2)
         .acquire_timeout("500ms");
@@ -231,10 +234,10 @@ async fn acquire_timeout<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn no_server<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
+async fn no_server<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
     let proxy = poolhouse_tests::Proxy::before(database.address()?)?;
-    let settings = settings(&ground)
+    let settings = settings(&case_database)
         .url(database.url_through(proxy.address()))
         .acquire_timeout("2s");
     let engine: Engine<DB> = started(&settings).await?;
@@ -261,8 +264,8 @@ async fn no_server<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 }
 
 /// Ends every session on the server, and waits until it has noticed.
-async fn end_all_sessions(ground: &Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
+async fn end_all_sessions(case_database: &CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
     for session in database.sessions().await? {
         let end = match database.kind() {
             poolhouse_tests::Kind::Postgres => {
@@ -275,11 +278,15 @@ async fn end_all_sessions(ground: &Ground) -> anyhow::Result<()> {
     database.no_session_left().await
 }
 
-async fn validate_after<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> =
-        started(&settings(&ground).max_size(3).validate_after(Duration::ZERO)).await?;
+async fn validate_after<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(
+        &settings(&case_database)
+            .max_size(3)
+            .validate_after(Duration::ZERO),
+    )
+    .await?;
     sessions(&engine, 3).await?;
-    end_all_sessions(&ground).await?;
+    end_all_sessions(&case_database).await?;
     let after = sessions(&engine, 3).await?;
     ensure!(after.len() == 3, "{after:?}");
     ensure!(engine.status().broken == 3, "{:?}", engine.status());
@@ -287,11 +294,12 @@ async fn validate_after<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn suspects<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn suspects<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     // Nobody is asked because of his age.
-    let engine: Engine<DB> = started(&settings(&ground).max_size(3).validate_after("1h")).await?;
+    let engine: Engine<DB> =
+        started(&settings(&case_database).max_size(3).validate_after("1h")).await?;
     sessions(&engine, 3).await?;
-    end_all_sessions(&ground).await?;
+    end_all_sessions(&case_database).await?;
     let db = Own(engine.clone());
     let first = db.execute("SELECT 1").await;
     ensure!(first.is_err(), "the first one cannot know");
@@ -303,8 +311,8 @@ async fn suspects<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let options = Options::new(ground.url());
+async fn on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let options = Options::new(case_database.url());
     let pool = OnSqlx::<DB>::start(Options {
         max_size: 1,
         ..options
@@ -328,11 +336,11 @@ async fn on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         "it was not rolled back"
     );
     pool.close().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// The last connection to a SQLite file writes the log back and removes it, also when all of them close at one moment.
-async fn beside_the_file<DB: Sql>(_: Ground) -> anyhow::Result<()> {
+async fn beside_the_file<DB: Sql>(_: CaseDatabase) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite:{}/entries.db?mode=rwc", folder.path().display());
     // Two that close at the same moment are rare enough to be tried for more than once.

@@ -2,7 +2,9 @@
 
 use anyhow::ensure;
 use poolhouse::Engine;
-use poolhouse_tests::{Ground, Heard, Proxy, Sql, Subject, faults::start::allow, subject::Own};
+use poolhouse_tests::{
+    CaseDatabase, Heard, Proxy, Sql, Subject, faults::start::allow, subject::Own,
+};
 use sqlx::Connection;
 
 use super::{settings, started};
@@ -18,13 +20,13 @@ async fn one_warning_for_each_cause_and_one_when_it_is_over_on_mariadb() -> anyh
 }
 
 async fn one_warning_for_each_cause<DB: Sql>() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<DB>("outage").await? else {
+    let Some(case_database) = CaseDatabase::of::<DB>("outage").await? else {
         return Ok(());
     };
     let heard = Heard::here();
-    let database = ground.database()?;
+    let database = case_database.database()?;
     let proxy = Proxy::before(database.address()?)?;
-    let settings = settings(&ground)
+    let settings = settings(&case_database)
         .url(database.url_through(proxy.address()))
         .max_size(3)
         .acquire_timeout("300ms");

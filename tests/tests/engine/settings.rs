@@ -5,7 +5,7 @@ use std::{fs, sync::LazyLock};
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use poolhouse::{Engine, with_pool};
-use poolhouse_tests::{Ground, Heard, Kind, Sql, Subject, subject::Own};
+use poolhouse_tests::{CaseDatabase, Heard, Kind, Sql, Subject, subject::Own};
 use sqlx::{
     SqlStr,
     migrate::{Migration, MigrationType, Migrator},
@@ -15,9 +15,9 @@ use sqlx::{
 use tempfile::TempDir;
 
 use super::{settings, started};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     application_name_is_shown_by_the_server: application_name, on (postgres);
     connect_with_has_the_last_word: connect_with, on (postgres, mariadb);
     session_runs_on_every_connection: session, on (postgres, mariadb, sqlite);
@@ -36,8 +36,8 @@ grounds! {
 }
 
 /// 45: the driver never takes back a statement that it does not keep.
-async fn statement_cache<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let settings = settings(&ground).max_size(1).statement_cache(0);
+async fn statement_cache<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = settings(&case_database).max_size(1).statement_cache(0);
     let engine: Engine<DB> = started(&settings).await?;
     for number in 0..200 {
         let sql = format!("SELECT {number}::int8");
@@ -50,20 +50,20 @@ async fn statement_cache<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn application_name<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn application_name<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let shown = async || -> anyhow::Result<String> {
-        let sessions = ground.database()?.sessions().await?;
+        let sessions = case_database.database()?.sessions().await?;
         Ok(sessions.first().context("no session")?.application.clone())
     };
-    let engine: Engine<DB> = started(&settings(&ground).application_name("a name")).await?;
+    let engine: Engine<DB> = started(&settings(&case_database).application_name("a name")).await?;
     ensure!(shown().await? == "a name");
     engine.close_connection_pool().await;
-    ground.no_session_left().await?;
+    case_database.no_session_left().await?;
 
     // A name in the URL is the more particular one.
-    let url = format!("{}?application_name=url", ground.url());
+    let url = format!("{}?application_name=url", case_database.url());
     let engine = started::<DB>(
-        &settings(&ground)
+        &settings(&case_database)
             .engine("other")
             .url(url)
             .application_name("a name"),
@@ -71,10 +71,10 @@ async fn application_name<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     .await?;
     ensure!(shown().await? == "url");
     engine.close_connection_pool().await;
-    ground.no_session_left().await?;
+    case_database.no_session_left().await?;
 
     // Under the attribute it is the crate's.
-    attributed::<DB>(&ground.url(), async || {
+    attributed::<DB>(&case_database.url(), async || {
         ensure!(shown().await? == env!("CARGO_PKG_NAME"));
         Ok(())
     })
@@ -91,8 +91,8 @@ async fn attributed<DB: Sql>(
     body().await
 }
 
-async fn connect_with<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let settings = settings(&ground)
+async fn connect_with<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = settings(&case_database)
         .application_name("a name")
         .connect_with(|options: PgConnectOptions| options.application_name("changed"))
         .connect_with(|options: MySqlConnectOptions| options.timezone(String::from("+03:00")));
@@ -110,7 +110,7 @@ async fn connect_with<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn session<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn session<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (sql, query) = match DB::PRODUCT {
         "Postgres" => (
             "SET statement_timeout = '7s'; SET work_mem = '3MB'",
@@ -122,31 +122,32 @@ async fn session<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             "SELECT count(*) FROM band",
         ),
     };
-    let engine: Engine<DB> = started(&settings(&ground).max_size(3).session(sql)).await?;
+    let engine: Engine<DB> = started(&settings(&case_database).max_size(3).session(sql)).await?;
     let mut checkouts = try_join_all((0..3).map(|_| engine.acquire())).await?;
     for checkout in &mut checkouts {
         ensure!(DB::answer(checkout, query).await? == 1);
     }
     drop(checkouts);
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn extensions<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn extensions<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     // Both are trusted: whoever owns the database may create them.
     for _ in 0..2 {
         let engine: Engine<DB> =
-            started(&settings(&ground).extensions(["citext", "pg_trgm"])).await?;
+            started(&settings(&case_database).extensions(["citext", "pg_trgm"])).await?;
         let query = "SELECT count(*) FROM pg_extension WHERE extname IN ('citext', 'pg_trgm')";
         ensure!(Own(engine.clone()).number(query).await? == 2);
         engine.close_connection_pool().await;
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn extension_denied<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn extension_denied<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let heard = Heard::here();
-    let engine: Engine<DB> = started(&settings(&ground).extensions(["file_fdw", "citext"])).await?;
+    let engine: Engine<DB> =
+        started(&settings(&case_database).extensions(["file_fdw", "citext"])).await?;
     let warnings = heard.lines("the extension could not be created");
     ensure!(warnings.len() == 1, "{warnings:?}");
     ensure!(
@@ -159,10 +160,14 @@ async fn extension_denied<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn log_queries<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn log_queries<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let heard = Heard::here();
-    let engine: Engine<DB> =
-        started(&settings(&ground).log_queries("info").slow_query("1ns")).await?;
+    let engine: Engine<DB> = started(
+        &settings(&case_database)
+            .log_queries("info")
+            .slow_query("1ns"),
+    )
+    .await?;
     Own(engine.clone())
         .number("SELECT count(*) AS n4711")
         .await?;
@@ -177,7 +182,7 @@ async fn log_queries<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     drop(heard);
 
     let heard = Heard::here();
-    let engine: Engine<DB> = started(&settings(&ground).log_queries("info")).await?;
+    let engine: Engine<DB> = started(&settings(&case_database).log_queries("info")).await?;
     Own(engine.clone())
         .number("SELECT count(*) AS n4712")
         .await?;
@@ -188,7 +193,7 @@ async fn log_queries<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 
     // Off, they are not logged at any level.
     let heard = Heard::here();
-    let engine: Engine<DB> = started(&settings(&ground)).await?;
+    let engine: Engine<DB> = started(&settings(&case_database)).await?;
     Own(engine.clone())
         .number("SELECT count(*) AS n4713")
         .await?;
@@ -203,14 +208,14 @@ async fn migrated<DB: Sql>(url: &str, #[pool] db: Engine<DB>) -> anyhow::Result<
     Ok(Own(db).number("SELECT count(*) FROM band").await?)
 }
 
-async fn embedded<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn embedded<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     for _ in 0..2 {
-        ensure!(migrated::<DB>(&ground.url()).await? == 2);
+        ensure!(migrated::<DB>(&case_database.url()).await? == 2);
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn directory<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn directory<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let folder = TempDir::new()?;
     fs::write(
         folder.path().join("1_one.sql"),
@@ -220,7 +225,7 @@ async fn directory<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         folder.path().join("2_two.sql"),
         "INSERT INTO band VALUES (7)",
     )?;
-    let engine: Engine<DB> = started(&settings(&ground).migrations(folder.path())).await?;
+    let engine: Engine<DB> = started(&settings(&case_database).migrations(folder.path())).await?;
     ensure!(
         Own(engine.clone())
             .number("SELECT count(*) FROM band")
@@ -228,7 +233,7 @@ async fn directory<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             == 1
     );
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
@@ -242,8 +247,8 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     Migrator::with_migrations(vec![migration])
 });
 
-async fn migrator<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings(&ground).migrator(&*MIGRATOR)).await?;
+async fn migrator<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings(&case_database).migrator(&*MIGRATOR)).await?;
     ensure!(
         Own(engine.clone())
             .number("SELECT count(*) FROM band")
@@ -251,16 +256,18 @@ async fn migrator<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             == 0
     );
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn migration_fails<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn migration_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let folder = TempDir::new()?;
     fs::write(
         folder.path().join("1_one.sql"),
         "CREATE TABL band (id INTEGER)",
     )?;
-    let settings = settings(&ground).min_size(3).migrations(folder.path());
+    let settings = settings(&case_database)
+        .min_size(3)
+        .migrations(folder.path());
     // Twice: the first try does not keep the driver's lock.
     for _ in 0..2 {
         let started = started::<DB>(&settings).await;
@@ -274,16 +281,16 @@ async fn migration_fails<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         ] {
             ensure!(said.contains(words), "{words:?} is not in {said}");
         }
-        ground.closed_in_good_order().await?;
+        case_database.closed_in_good_order().await?;
     }
     Ok(())
 }
 
 /// Engines that know nothing of each other, as those of several programs, on a migration that is slow enough for all of them
 /// to find it missing.
-async fn race<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn race<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let folder = TempDir::new()?;
-    let pause = match ground.database()?.kind() {
+    let pause = match case_database.database()?.kind() {
         Kind::Postgres => "SELECT pg_sleep(0.5)",
         Kind::MariaDb => "DO SLEEP(0.5)",
     };
@@ -292,7 +299,7 @@ async fn race<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         format!("{pause}; CREATE TABLE band (id INTEGER)"),
     )?;
     let engines: Vec<Engine<DB>> = try_join_all((0..3).map(|program| {
-        let settings = settings(&ground)
+        let settings = settings(&case_database)
             .engine(format!("program_{program}"))
             .migrations(folder.path());
         async move { started(&settings).await }
@@ -301,21 +308,21 @@ async fn race<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     for engine in engines {
         engine.close_connection_pool().await;
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn lazy<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings(&ground).lazy(true).min_size(1)).await?;
-    ensure!(engine.status().size == 0 && ground.sessions().await? == Some(0));
+async fn lazy<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings(&case_database).lazy(true).min_size(1)).await?;
+    ensure!(engine.status().size == 0 && case_database.sessions().await? == Some(0));
     Own(engine.clone()).execute("SELECT 1").await?;
-    ensure!(ground.sessions().await? >= Some(1));
+    ensure!(case_database.sessions().await? >= Some(1));
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn min_size<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings(&ground).min_size(6)).await?;
-    ensure!(engine.status().idle == 6 && ground.sessions().await? == Some(6));
+async fn min_size<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings(&case_database).min_size(6)).await?;
+    ensure!(engine.status().idle == 6 && case_database.sessions().await? == Some(6));
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }

@@ -6,97 +6,126 @@
 )]
 
 use anyhow::ensure;
-use poolhouse_tests::{Ground, Sql, program::Signal};
+use poolhouse_tests::{CaseDatabase, Sql, program::Signal};
 
-use crate::house::{House, code};
+use crate::variant::{Variant, code};
 
 /// 1: the body returns.
-pub(super) async fn returns<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
-    let ended = house.program("returns", &ground)?.run().await?;
+pub(super) async fn returns<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
+    let ended = variant.program("returns", &case_database)?.run().await?;
     code(&ended, 0)?;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 2: the body fails, by `?` and by `return`. The error is the body's.
-pub(super) async fn fails<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+pub(super) async fn fails<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
     for (body, error) in [
         ("fails", "Error: error returned from database: "),
         ("returns_an_error", "Error: the body's own error\n"),
     ] {
-        let ended = house.program(body, &ground)?.run().await?;
+        let ended = variant.program(body, &case_database)?.run().await?;
         code(&ended, 1)?;
         ensure!(ended.error.contains(error), "{}", ended.error);
-        ground.closed_in_good_order().await?;
+        case_database.closed_in_good_order().await?;
     }
     Ok(())
 }
 
 /// 3: the body panics.
-pub(super) async fn panics<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
-    let ended = house.program("panics", &ground)?.run().await?;
+pub(super) async fn panics<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
+    let ended = variant.program("panics", &case_database)?.run().await?;
     code(&ended, 101)?;
     ensure!(
         ended.error.contains("the body's own panic"),
         "{}",
         ended.error
     );
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 4: a spawned task panics while it holds a checkout.
-pub(super) async fn task_panics<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
-    let ended = house.program("task_panics", &ground)?.run().await?;
+pub(super) async fn task_panics<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
+    let ended = variant
+        .program("task_panics", &case_database)?
+        .run()
+        .await?;
     code(&ended, 0)?;
     ensure!(ended.output.contains("panicked: true"), "{}", ended.output);
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 5: `process::exit` in the body asks nobody. The sessions go, but without a goodbye.
-pub(super) async fn exits<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
-    let ended = house.program("exits", &ground)?.run().await?;
+pub(super) async fn exits<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
+    let ended = variant.program("exits", &case_database)?.run().await?;
     code(&ended, 7)?;
-    let Ground::Server(database) = &ground else {
+    let CaseDatabase::Server(database) = &case_database else {
         return Ok(());
     };
-    ground.no_session_left().await?;
+    case_database.no_session_left().await?;
     let uncleanly = database.ended_uncleanly().await?;
     ensure!(uncleanly > 0, "the documentation says otherwise");
     Ok(())
 }
 
 /// 6: SIGKILL inside a transaction. It leaves no trace in the database, and the next start works.
-pub(super) async fn killed<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
-    ground.run::<DB>("CREATE TABLE entry (id INTEGER)").await?;
-    let mut program = house.program("transaction", &ground)?.start()?;
+pub(super) async fn killed<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
+    case_database
+        .run::<DB>("CREATE TABLE entry (id INTEGER)")
+        .await?;
+    let mut program = variant.program("transaction", &case_database)?.start()?;
     program.line("ready").await?;
     program.signal(Signal::SIGKILL)?;
     let ended = program.end().await?;
     ensure!(ended.code().is_none(), "{:?}", ended.status);
-    if let Ground::Server(database) = &ground {
-        ground.no_session_left().await?;
+    if let CaseDatabase::Server(database) = &case_database {
+        case_database.no_session_left().await?;
         ensure!(
             database.ended_uncleanly().await? > 0,
             "the server has not noticed"
         );
     }
 
-    let ended = house.program("returns", &ground)?.run().await?;
+    let ended = variant.program("returns", &case_database)?.run().await?;
     code(&ended, 0)?;
     ensure!(
-        ground.answer::<DB>("SELECT count(*) FROM entry").await? == 0,
+        case_database
+            .answer::<DB>("SELECT count(*) FROM entry")
+            .await?
+            == 0,
         "half a transaction is there"
     );
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
 /// 8: a second SIGTERM, while the body ignores the first and a statement runs. Everything is ended now.
-pub(super) async fn second_signal<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+pub(super) async fn second_signal<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
     let signals = [
         (Signal::SIGTERM, Signal::SIGTERM, 143),
         (Signal::SIGINT, Signal::SIGTERM, 130),
     ];
     for (index, (first, second, expected)) in (0..).zip(signals) {
-        let program = house.program("ignores", &ground)?;
+        let program = variant.program("ignores", &case_database)?;
         // Nothing else would end it.
         let program = program
             .variable("SHUTDOWN", "1")
@@ -104,30 +133,39 @@ pub(super) async fn second_signal<DB: Sql>(house: House, ground: Ground) -> anyh
             .variable("POOLHOUSE_CLOSE_TIMEOUT", "1h");
         let mut program = program.start()?;
         program.line("ready").await?;
-        ground.one_runs("3600").await?;
+        case_database.one_runs("3600").await?;
         program.signal(first)?;
         program.line("asks the program to end").await?;
         program.signal(second)?;
         code(&program.end().await?, expected)?;
-        house.killed(index + 1, &ground).await?;
+        variant.killed(index + 1, &case_database).await?;
     }
     Ok(())
 }
 
 /// 11: a clone of the pool in a `static`.
-pub(super) async fn in_a_static<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
-    let ended = house.program("static", &ground)?.run().await?;
+pub(super) async fn in_a_static<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
+    let ended = variant.program("static", &case_database)?.run().await?;
     code(&ended, 0)?;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// 25: the body builds another runtime, uses the pool on it, and drops it.
-pub(super) async fn another_runtime<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
-    if house.pool == "sqlx" {
+pub(super) async fn another_runtime<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
+    if variant.pool == "sqlx" {
         // sqlx's pool takes a connection back on whichever runtime it is dropped, and loses it with that one.
         return Ok(());
     }
-    let ended = house.program("another_runtime", &ground)?.run().await?;
+    let ended = variant
+        .program("another_runtime", &case_database)?
+        .run()
+        .await?;
     code(&ended, 0)?;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }

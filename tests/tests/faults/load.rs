@@ -17,10 +17,10 @@ use hyper::{
     header::{CONNECTION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
-use poolhouse_tests::{Ground, Program, Sql, program::Signal};
+use poolhouse_tests::{CaseDatabase, Program, Sql, program::Signal};
 use tokio::{net::TcpStream, sync::Semaphore};
 
-use crate::house::code;
+use crate::variant::code;
 
 const CONNECTIONS: u32 = 64;
 
@@ -34,10 +34,10 @@ pub(super) async fn sigterm_under_load<DB: Sql>() -> anyhow::Result<()> {
     for flavor in ["multi_thread", "current_thread"] {
         let mut rounds = 0;
         loop {
-            let Some(ground) = Ground::of::<DB>(flavor).await? else {
+            let Some(case_database) = CaseDatabase::of::<DB>(flavor).await? else {
                 return Ok(());
             };
-            if on::<DB>(flavor, &ground).await.context(flavor)? > 0 {
+            if on::<DB>(flavor, &case_database).await.context(flavor)? > 0 {
                 break;
             }
             // What must hold did, but nothing was at stake. On a machine with other work this happens.
@@ -52,9 +52,9 @@ pub(super) async fn sigterm_under_load<DB: Sql>() -> anyhow::Result<()> {
 }
 
 /// One service under load, and its end; tells how many requests were under way at the signal.
-async fn on<DB: Sql>(flavor: &str, ground: &Ground) -> anyhow::Result<usize> {
+async fn on<DB: Sql>(flavor: &str, case_database: &CaseDatabase) -> anyhow::Result<usize> {
     let mut service = Program::example("axum_service")?
-        .variable("DATABASE_URL", ground.url())
+        .variable("DATABASE_URL", case_database.url())
         .variable("POOLHOUSE_FLAVOR", flavor)
         .variable("PORT", "0")
         .start()?;
@@ -66,8 +66,8 @@ async fn on<DB: Sql>(flavor: &str, ground: &Ground) -> anyhow::Result<usize> {
     let mut clients = tokio::spawn(try_join_all(clients));
     tokio::select! {
         all = warm.acquire_many(CONNECTIONS) => drop(all?),
-        early = &mut clients => {
-            early??;
+        ended = &mut clients => {
+            ended??;
             bail!("the service closed every connection before the signal");
         }
     }
@@ -75,16 +75,21 @@ async fn on<DB: Sql>(flavor: &str, ground: &Ground) -> anyhow::Result<usize> {
     let clients = clients.await??;
     code(&service.end().await?, 0)?;
     // Before this test has sessions of its own in the database.
-    ground.closed_in_good_order().await?;
+    case_database.closed_in_good_order().await?;
 
-    let in_the_middle = clients.iter().filter(|client| client.told_to_close).count();
+    let in_the_middle = clients
+        .iter()
+        .filter(|client| client.asked_to_close)
+        .count();
     let answered: Vec<&str> = clients.iter().flat_map(Client::names).collect();
-    let accepted = ground.answer::<DB>("SELECT count(*) FROM band").await?;
+    let accepted = case_database
+        .answer::<DB>("SELECT count(*) FROM band")
+        .await?;
     let both = format!(
         "SELECT count(*) FROM band WHERE name IN ('{}')",
         answered.join("', '")
     );
-    let both = ground.answer::<DB>(&both).await?;
+    let both = case_database.answer::<DB>(&both).await?;
     ensure!(
         [accepted, both] == [i64::try_from(answered.len())?; 2],
         "{accepted} requests were accepted and {} answered, {both} of them both",
@@ -98,7 +103,7 @@ async fn on<DB: Sql>(flavor: &str, ground: &Ground) -> anyhow::Result<usize> {
 struct Client {
     answered: Vec<String>,
     /// The server closed the connection with the last answer, as it does after the signal.
-    told_to_close: bool,
+    asked_to_close: bool,
 }
 
 impl Client {
@@ -113,7 +118,7 @@ async fn client(number: u32, address: SocketAddr, warm: Arc<Semaphore>) -> anyho
     let (mut sender, connection) = http1::handshake(stream).await?;
     let connection = tokio::spawn(connection);
     let mut client = Client::default();
-    while !client.told_to_close && sender.ready().await.is_ok() {
+    while !client.asked_to_close && sender.ready().await.is_ok() {
         let name = format!("{number}.{}", client.answered.len());
         let band = format!(r#"{{"name":"{name}","founded":2015}}"#);
         let request = Request::post("/bands")
@@ -123,7 +128,7 @@ async fn client(number: u32, address: SocketAddr, warm: Arc<Semaphore>) -> anyho
         let Ok(answer) = sender.send_request(request).await else {
             break;
         };
-        client.told_to_close = answer
+        client.asked_to_close = answer
             .headers()
             .get(CONNECTION)
             .is_some_and(|value| value == "close");

@@ -10,12 +10,12 @@ use std::{
 use anyhow::{Context, ensure};
 use futures_util::FutureExt;
 use poolhouse::{Engine, with_pool};
-use poolhouse_tests::{Ground, Proxy, Sql, Subject, subject::Own};
+use poolhouse_tests::{CaseDatabase, Proxy, Sql, Subject, subject::Own};
 use tokio::sync::oneshot;
 
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     a_value_is_returned_unchanged: value, on (postgres, mariadb, sqlite);
     an_error_is_returned_unchanged: error, on (postgres, mariadb, sqlite);
     a_panic_goes_on_with_its_payload: panic, on (postgres, mariadb, sqlite);
@@ -24,7 +24,7 @@ grounds! {
     an_inner_lifespan_shares_the_outer_pool: shared, on (postgres, mariadb, sqlite);
     an_inner_lifespan_with_other_settings_is_an_error: differs, on (postgres, mariadb, sqlite);
     it_can_be_called_again: again, on (postgres, mariadb, sqlite);
-    a_start_that_fails_half_way_closes_the_others: half_way, on (postgres, mariadb);
+    a_start_that_fails_midway_closes_the_others: midway, on (postgres, mariadb);
 }
 
 /// Lends its engine to a body, and returns what the body does. The engine's name is in nobody's environment.
@@ -38,15 +38,15 @@ async fn lifespan<DB: Sql, T>(
     Ok(body(Own(db)).await)
 }
 
-async fn value<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let url = ground.url();
+async fn value<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let url = case_database.url();
     let returned = lifespan(&url, async |db: Own<DB>| -> sqlx::Result<Vec<u8>> {
         db.execute("SELECT 1").await?;
         let _held = db.acquire().await?;
         Ok(vec![1, 2, 3])
     });
     ensure!(returned.await?? == [1, 2, 3]);
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// An error type of a user's.
@@ -71,10 +71,10 @@ async fn splits_up<DB: Sql>(url: &str, #[pool] db: Engine<DB>) -> Result<(), Ban
     })
 }
 
-async fn error<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let error = splits_up::<DB>(&ground.url()).await;
+async fn error<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let error = splits_up::<DB>(&case_database.url()).await;
     ensure!(error == Err(BandError::SplitUp { year: 1970 }), "{error:?}");
-    ground.closed_in_good_order().await?;
+    case_database.closed_in_good_order().await?;
     let error = splits_up::<DB>("nonsense://host").await;
     ensure!(
         matches!(&error, Err(BandError::Pool(text)) if text.contains("nonsense")),
@@ -83,10 +83,10 @@ async fn error<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn panic<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn panic<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     struct Payload(u8);
 
-    let url = ground.url();
+    let url = case_database.url();
     let run = lifespan(&url, async |db: Own<DB>| -> anyhow::Result<()> {
         let _held = db.acquire().await?;
         panic_any(Payload(7));
@@ -97,12 +97,12 @@ async fn panic<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         payload.is_ok_and(|payload| payload.0 == 7),
         "another payload"
     );
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn dropped<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn dropped<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (ready, is_ready) = oneshot::channel();
-    let url = ground.url();
+    let url = case_database.url();
     let mut run = Box::pin(lifespan(&url, async |db: Own<DB>| {
         let _held = db.acquire().await;
         let _ = ready.send(db.clone());
@@ -115,7 +115,7 @@ async fn dropped<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     drop(run);
     poolhouse::wait_closed().await;
     ensure!(db.size() == 0, "{} are open", db.size());
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 #[with_pool(engine = "lifespan", url = url, min_size = 4)]
@@ -124,8 +124,8 @@ async fn opens_four<DB: Sql>(url: &str, #[pool] db: Engine<DB>) -> Result<(), po
     pending().await
 }
 
-async fn dropped_at_start<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
+async fn dropped_at_start<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
     let proxy = Proxy::before(database.address()?)?;
     proxy.delay(Duration::from_millis(5));
     let url = database.url_through(proxy.address());
@@ -144,13 +144,13 @@ async fn dropped_at_start<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         drop(run);
         poolhouse::wait_closed().await;
         proxy.open_become(0).await?;
-        ground.closed_in_good_order().await?;
+        case_database.closed_in_good_order().await?;
     }
     Ok(())
 }
 
-async fn shared<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let url = ground.url();
+async fn shared<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let url = case_database.url();
     lifespan(&url, async |outer: Own<DB>| -> anyhow::Result<()> {
         let held = outer.acquire().await?;
         lifespan(&url, async |inner: Own<DB>| -> anyhow::Result<()> {
@@ -165,7 +165,7 @@ async fn shared<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         Ok(())
     })
     .await??;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 #[with_pool(engine = "lifespan", url = url, max_size = 3)]
@@ -174,8 +174,8 @@ async fn wants_three<DB: Sql>(url: &str, #[pool] db: Engine<DB>) -> Result<(), p
     Ok(())
 }
 
-async fn differs<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let url = ground.url();
+async fn differs<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let url = case_database.url();
     lifespan(&url, async |outer: Own<DB>| -> anyhow::Result<()> {
         let error = wants_three::<DB>(&url).await.err().context("no error")?;
         let said = error.to_string();
@@ -191,18 +191,18 @@ async fn differs<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         Ok(())
     })
     .await??;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn again<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let url = ground.url();
+async fn again<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let url = case_database.url();
     for _ in 0..3 {
         lifespan(&url, async |db: Own<DB>| db.execute("SELECT 1").await).await??;
-        ground.no_session_left().await?;
+        case_database.no_session_left().await?;
         // Other settings are no matter once it is closed.
         wants_three::<DB>(&url).await?;
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 #[with_pool(engine = "first", url = url, start_timeout = "500ms")]
@@ -216,10 +216,10 @@ async fn two<DB: Sql>(
     Ok(())
 }
 
-async fn half_way<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
+async fn midway<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
     let proxy = Proxy::before(database.address()?)?;
-    let (url, other) = (ground.url(), database.url_through(proxy.address()));
+    let (url, other) = (case_database.url(), database.url_through(proxy.address()));
     two::<DB>(&url, &other).await?;
 
     proxy.refuse();
@@ -236,5 +236,5 @@ async fn half_way<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         ensure!(said.contains(words), "{words:?} is not in {said}");
     }
     ensure!(!said.contains(database.password()), "{said}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }

@@ -6,24 +6,24 @@
 )]
 
 use anyhow::ensure;
-use poolhouse_tests::{Ground, Program, Sql, program::Signal};
+use poolhouse_tests::{CaseDatabase, Program, Sql, program::Signal};
 
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     case_44_a_lifespan_that_listens_inside_another_function: inside, on (postgres, mariadb);
     case_44_functions_beside_one_another: beside, on (postgres, mariadb);
     case_44_a_lifespan_that_listens_inside_main: inside_main, on (postgres, mariadb);
 }
 
 /// The program with this shape, ended by a signal once `sessions` are open.
-async fn ends(ground: &Ground, shape: &str, sessions: usize) -> anyhow::Result<()> {
+async fn ends(case_database: &CaseDatabase, shape: &str, sessions: usize) -> anyhow::Result<()> {
     let mut program = Program::new(env!("CARGO_BIN_EXE_nested"))?
         .argument(shape)
-        .variable("DATABASE_URL", ground.url())
+        .variable("DATABASE_URL", case_database.url())
         .start()?;
     program.line("ready").await?;
-    let database = ground.database()?;
+    let database = case_database.database()?;
     let what = format!("{sessions} sessions of {shape} are open");
     database
         .sessions_become(&what, |open| open.len() == sessions)
@@ -36,24 +36,24 @@ async fn ends(ground: &Ground, shape: &str, sessions: usize) -> anyhow::Result<(
         ended.status,
         ended.everything()
     );
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn inside<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    ends(&ground, "inside", 6).await?;
-    ends(&ground, "inside_a_deaf_one", 6).await?;
-    ends(&ground, "inside_one_with_shutdown", 6).await?;
-    ends(&ground, "a_deaf_one_inside", 6).await?;
-    ends(&ground, "three_deep", 9).await
+async fn inside<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    ends(&case_database, "inside", 6).await?;
+    ends(&case_database, "inside_a_deaf_one", 6).await?;
+    ends(&case_database, "inside_one_with_shutdown", 6).await?;
+    ends(&case_database, "a_deaf_one_inside", 6).await?;
+    ends(&case_database, "three_deep", 9).await
 }
 
-async fn beside<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    ends(&ground, "beside", 6).await?;
-    ends(&ground, "beside_a_deaf_one", 6).await?;
-    ends(&ground, "in_a_task", 6).await
+async fn beside<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    ends(&case_database, "beside", 6).await?;
+    ends(&case_database, "beside_a_deaf_one", 6).await?;
+    ends(&case_database, "in_a_task", 6).await
 }
 
-async fn inside_main<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    ends(&ground, "main", 6).await?;
-    ends(&ground, "main_with_shutdown", 6).await
+async fn inside_main<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    ends(&case_database, "main", 6).await?;
+    ends(&case_database, "main_with_shutdown", 6).await
 }

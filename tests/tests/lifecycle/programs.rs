@@ -7,16 +7,16 @@
 
 use anyhow::ensure;
 use poolhouse_tests::{
-    Ground, Sql,
+    CaseDatabase, Sql,
     program::{Running, Signal},
 };
 
 use crate::{
-    house::{House, code},
-    table::houses,
+    table::variants,
+    variant::{Variant, code},
 };
 
-houses! {
+variants! {
     a_signal_sets_the_token_and_the_body_decides_the_exit_code: shutdown, on (postgres, mariadb, sqlite);
     a_body_that_does_not_return_is_dropped_at_shutdown_timeout: shutdown_timeout, on (postgres, mariadb);
     without_a_token_the_body_is_dropped_at_once: no_shutdown, on (postgres, mariadb, sqlite);
@@ -27,13 +27,13 @@ houses! {
 
 /// Starts a body with or without a `Shutdown`, waits until it is ready, and sends it a signal.
 async fn signalled(
-    house: House,
-    ground: &Ground,
+    variant: Variant,
+    case_database: &CaseDatabase,
     body: &str,
     signal: Signal,
     variables: &[(&str, &str)],
 ) -> anyhow::Result<Running> {
-    let mut program = house.program(body, ground)?;
+    let mut program = variant.program(body, case_database)?;
     for (name, value) in variables {
         program = program.variable(name, *value);
     }
@@ -47,9 +47,9 @@ const BOTH: [(Signal, i32); 2] = [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)]
 
 const SHUTDOWN: (&str, &str) = ("SHUTDOWN", "1");
 
-async fn shutdown<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+async fn shutdown<DB: Sql>(variant: Variant, case_database: CaseDatabase) -> anyhow::Result<()> {
     for (signal, _) in BOTH {
-        let ended = signalled(house, &ground, "waits", signal, &[SHUTDOWN]).await?;
+        let ended = signalled(variant, &case_database, "waits", signal, &[SHUTDOWN]).await?;
         let ended = ended.end().await?;
         code(&ended, 0)?;
         ensure!(
@@ -57,16 +57,26 @@ async fn shutdown<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
             "{}",
             ended.output
         );
-        let ended = signalled(house, &ground, "waits_and_fails", signal, &[SHUTDOWN]).await?;
+        let ended = signalled(
+            variant,
+            &case_database,
+            "waits_and_fails",
+            signal,
+            &[SHUTDOWN],
+        )
+        .await?;
         code(&ended.end().await?, 1)?;
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn shutdown_timeout<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+async fn shutdown_timeout<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
     let variables = [SHUTDOWN, ("POOLHOUSE_SHUTDOWN_TIMEOUT", "200ms")];
     for (signal, expected) in BOTH {
-        let ended = signalled(house, &ground, "never_returns", signal, &variables).await?;
+        let ended = signalled(variant, &case_database, "never_returns", signal, &variables).await?;
         let ended = ended.end().await?;
         code(&ended, expected)?;
         ensure!(
@@ -77,12 +87,12 @@ async fn shutdown_timeout<DB: Sql>(house: House, ground: Ground) -> anyhow::Resu
             ended.error
         );
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn no_shutdown<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+async fn no_shutdown<DB: Sql>(variant: Variant, case_database: CaseDatabase) -> anyhow::Result<()> {
     for (signal, expected) in BOTH {
-        let ended = signalled(house, &ground, "waits", signal, &[]).await?;
+        let ended = signalled(variant, &case_database, "waits", signal, &[]).await?;
         let ended = ended.end().await?;
         code(&ended, expected)?;
         ensure!(
@@ -91,51 +101,61 @@ async fn no_shutdown<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()
             ended.output
         );
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn drains<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
-    ground.run::<DB>("CREATE TABLE entry (id INTEGER)").await?;
-    let ended = signalled(house, &ground, "works_on", Signal::SIGTERM, &[]).await?;
+async fn drains<DB: Sql>(variant: Variant, case_database: CaseDatabase) -> anyhow::Result<()> {
+    case_database
+        .run::<DB>("CREATE TABLE entry (id INTEGER)")
+        .await?;
+    let ended = signalled(variant, &case_database, "works_on", Signal::SIGTERM, &[]).await?;
     let ended = ended.end().await?;
     code(&ended, 143)?;
     ensure!(ended.output.contains("committed: true"), "{}", ended.output);
-    ground.closed_in_good_order().await?;
-    let entries = ground.answer::<DB>("SELECT count(*) FROM entry").await?;
+    case_database.closed_in_good_order().await?;
+    let entries = case_database
+        .answer::<DB>("SELECT count(*) FROM entry")
+        .await?;
     ensure!(entries == 1, "{entries} entries");
     Ok(())
 }
 
-async fn does_not_drain<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
+async fn does_not_drain<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
     let variables = [("POOLHOUSE_CLOSE_TIMEOUT", "200ms")];
-    let mut program = house.program("holds", &ground)?;
+    let mut program = variant.program("holds", &case_database)?;
     for (name, value) in variables {
         program = program.variable(name, value);
     }
     let mut program = program.start()?;
     program.line("ready").await?;
-    ground.one_runs("3600").await?;
+    case_database.one_runs("3600").await?;
     program.signal(Signal::SIGTERM)?;
     let ended = program.end().await?;
     code(&ended, 143)?;
     ensure!(
-        house.pool == "sqlx" || ended.error.contains("the statement `SELECT "),
+        variant.pool == "sqlx" || ended.error.contains("the statement `SELECT "),
         "{}",
         ended.error
     );
-    house.killed(1, &ground).await
+    variant.killed(1, &case_database).await
 }
 
-async fn second_signal_during_close<DB: Sql>(house: House, ground: Ground) -> anyhow::Result<()> {
-    let program = house
-        .program("holds", &ground)?
+async fn second_signal_during_close<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
+    let program = variant
+        .program("holds", &case_database)?
         .variable("POOLHOUSE_CLOSE_TIMEOUT", "1h");
     let mut program = program.start()?;
     program.line("ready").await?;
-    ground.one_runs("3600").await?;
+    case_database.one_runs("3600").await?;
     program.signal(Signal::SIGTERM)?;
     program.line("asks the program to end").await?;
     program.signal(Signal::SIGTERM)?;
     code(&program.end().await?, 143)?;
-    house.killed(1, &ground).await
+    variant.killed(1, &case_database).await
 }

@@ -18,14 +18,14 @@ async fn main(db: SqliteEngine) {
 
 #[test]
 fn a_panic_is_where_the_user_wrote_it() {
-    let (sender, places) = mpsc::channel();
+    let (sender, locations) = mpsc::channel();
     let this = thread::current().id();
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         if thread::current().id() == this {
-            let place = panic.location().map(ToString::to_string);
+            let location = panic.location().map(ToString::to_string);
             // The test waits for it.
-            let _ = sender.send(place);
+            let _ = sender.send(location);
         } else {
             others(panic);
         }
@@ -37,5 +37,8 @@ fn a_panic_is_where_the_user_wrote_it() {
         Some("10")
     );
     let expected = format!("{}:{LINE}:{COLUMN}", file!());
-    assert_eq!(places.try_iter().flatten().collect::<Vec<_>>(), [expected]);
+    assert_eq!(
+        locations.try_iter().flatten().collect::<Vec<_>>(),
+        [expected]
+    );
 }

@@ -5,7 +5,7 @@ use poolhouse::{Backend, Settings, engine_finder_with, with_pool};
 use poolhouse_tests::pgbouncer::Mode;
 use sqlx::{MySql, Postgres, Sqlite};
 
-use super::Place;
+use super::Fixture;
 
 fn settings() -> Settings {
     Settings::new()
@@ -32,7 +32,7 @@ fn says(said: &str, words: &[&str]) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_session_has_no_place_there() -> anyhow::Result<()> {
+fn a_session_has_no_slot_there() -> anyhow::Result<()> {
     let said = refused::<Postgres>(&settings().session("SET TIME ZONE 'UTC'"))?;
     says(
         &said,
@@ -45,7 +45,7 @@ fn a_session_has_no_place_there() -> anyhow::Result<()> {
 }
 
 #[test]
-fn migrations_need_the_way_past_it() -> anyhow::Result<()> {
+fn migrations_need_a_direct_url() -> anyhow::Result<()> {
     let said = refused::<Postgres>(&settings().migrations("migrations"))?;
     says(
         &said,
@@ -111,10 +111,10 @@ async fn a_sqlx_pool_is_not_safe_behind_it() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn nobody_listens_through_it() -> anyhow::Result<()> {
-    let Some(place) = Place::of(Mode::Transaction).await? else {
+    let Some(fixture) = Fixture::of(Mode::Transaction).await? else {
         return Ok(());
     };
-    let db = place.started().await?;
+    let db = fixture.started().await?;
     for listen in [
         sqlx::raw_sql("SELECT 1; LISTEN news").execute(&db).await,
         sqlx::query("LISTEN news").execute(&db).await,

@@ -14,8 +14,8 @@ async fn amounts(db: &PgEngine) -> sqlx::Result<Vec<i32>> {
 
 #[tokio::test]
 async fn many_at_the_same_time_keep_apart() -> anyhow::Result<()> {
-    in_both_modes(async |place| {
-        let db = place.started().await?;
+    in_both_modes(async |fixture| {
+        let db = fixture.started().await?;
         sqlx::raw_sql("CREATE TABLE entry (amount int)")
             .execute(&db)
             .await?;
@@ -52,8 +52,8 @@ async fn many_at_the_same_time_keep_apart() -> anyhow::Result<()> {
             .flat_map(|task| (0..20).step_by(3).map(move |round| task * 100 + round))
             .collect();
         expected.sort_unstable();
-        let told = amounts(&db).await?;
-        ensure!(told == expected, "{told:?}");
+        let found = amounts(&db).await?;
+        ensure!(found == expected, "{found:?}");
         db.close_connection_pool().await;
         Ok(())
     })
@@ -62,8 +62,8 @@ async fn many_at_the_same_time_keep_apart() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_new_type_is_no_trouble_inside() -> anyhow::Result<()> {
-    in_both_modes(async |place| {
-        let db = place.started().await?;
+    in_both_modes(async |fixture| {
+        let db = fixture.started().await?;
         sqlx::raw_sql("CREATE TYPE mood AS ENUM ('calm', 'loud')")
             .execute(&db)
             .await?;
@@ -85,8 +85,8 @@ async fn a_new_type_is_no_trouble_inside() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn one_begun_as_a_plain_statement_is_not_cut_in_pieces() -> anyhow::Result<()> {
-    in_both_modes(async |place| {
-        let db = place.started().await?;
+    in_both_modes(async |fixture| {
+        let db = fixture.started().await?;
         sqlx::raw_sql("CREATE TABLE entry (amount int); CREATE TYPE mood AS ENUM ('calm', 'loud')")
             .execute(&db)
             .await?;
@@ -111,8 +111,8 @@ async fn one_begun_as_a_plain_statement_is_not_cut_in_pieces() -> anyhow::Result
                     .await?;
             }
         }
-        let told = amounts(&db).await?;
-        ensure!(told == [1, 10, 11], "{told:?}");
+        let found = amounts(&db).await?;
+        ensure!(found == [1, 10, 11], "{found:?}");
         db.close_connection_pool().await;
         Ok(())
     })
@@ -120,10 +120,10 @@ async fn one_begun_as_a_plain_statement_is_not_cut_in_pieces() -> anyhow::Result
 }
 
 #[tokio::test]
-async fn what_a_neighbour_has_left_is_in_nobodys_way() -> anyhow::Result<()> {
-    in_both_modes(async |place| {
+async fn what_a_neighbour_has_left_disturbs_nobody() -> anyhow::Result<()> {
+    in_both_modes(async |fixture| {
         // A driver that keeps its statements, in every session of the pooler.
-        let careless = sqlx::PgPool::connect(place.pooler.url()).await?;
+        let careless = sqlx::PgPool::connect(fixture.pooler.url()).await?;
         for n in 0..4 {
             // It may well fail for what it finds itself.
             let _ = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT 'stranger {n}'")))
@@ -131,7 +131,7 @@ async fn what_a_neighbour_has_left_is_in_nobodys_way() -> anyhow::Result<()> {
                 .await;
         }
         careless.close().await;
-        let db = place.started().await?;
+        let db = fixture.started().await?;
         for n in 0..20 {
             let mut tx = db.begin().await?;
             let answer: i32 = sqlx::query_scalar("SELECT $1 + 1")

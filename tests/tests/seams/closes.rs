@@ -4,18 +4,18 @@ use std::{mem, time::Duration};
 
 use anyhow::{Context, ensure};
 use poolhouse::{AcquireError, AcquireKind, Engine, Left, Settings, engine_finder_with, with_pool};
-use poolhouse_tests::{Ground, Sql, Subject, eventually, steps::up_to, subject::Own};
+use poolhouse_tests::{CaseDatabase, Sql, Subject, eventually, steps::up_to, subject::Own};
 use tokio::time::Instant;
 
 use super::{Waiters, bounded, settings, started, through_proxy};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     case_37_the_nodes_of_an_engine_are_closed_beside_it: with_nodes, on (postgres, mariadb);
-    case_37_waiters_of_an_engine_and_its_nodes_are_told_at_once: waiters_of_nodes, on (postgres, mariadb, sqlite);
+    case_37_waiters_of_an_engine_and_its_nodes_are_refused_at_once: waiters_of_nodes, on (postgres, mariadb, sqlite);
     case_38_the_engines_of_a_function_are_closed_side_by_side: of_one_function, on (postgres, mariadb);
     case_38_sqlx_pools_of_a_function_are_closed_side_by_side: of_one_function_on_sqlx, on (postgres, mariadb);
-    case_38_waiters_of_all_engines_are_told_at_once: waiters_of_a_function, on (postgres, mariadb, sqlite);
+    case_38_waiters_of_all_engines_are_refused_at_once: waiters_of_a_function, on (postgres, mariadb, sqlite);
     case_39_a_close_that_is_given_up_refuses_and_goes_on: given_up, on (postgres, mariadb, sqlite);
     case_39_a_second_close_joins_the_first: joined, on (postgres, mariadb, sqlite);
     case_39_a_start_after_a_close_that_was_given_up_waits_for_it: started_again, on (postgres, mariadb);
@@ -37,27 +37,28 @@ fn is_one_limit(begun: Instant) -> anyhow::Result<()> {
 }
 
 /// An engine with a node on the same server, one connection each.
-fn with_node(name: &str, ground: &Ground) -> Settings {
-    let node = Settings::new().url(ground.url());
-    settings(name, ground.url())
+fn with_node(name: &str, case_database: &CaseDatabase) -> Settings {
+    let node = Settings::new().url(case_database.url());
+    settings(name, case_database.url())
         .max_size(1)
         .close_timeout(CLOSE)
         .node("replica1", node)
 }
 
-async fn with_nodes<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&with_node("with_nodes", &ground)).await?;
+async fn with_nodes<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&with_node("with_nodes", &case_database)).await?;
     mem::forget(engine.acquire().await?);
     mem::forget(engine.node("replica1")?.acquire().await?);
     let begun = Instant::now();
     let report = engine.close_connection_pool().await;
     is_one_limit(begun)?;
     ensure!(report.ended.len() == 1, "{report}");
-    ground.toll(0, 2).await
+    case_database.toll(0, 2).await
 }
 
-async fn waiters_of_nodes<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&with_node("waiters", &ground).close_timeout("1h")).await?;
+async fn waiters_of_nodes<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> =
+        started(&with_node("waiters", &case_database).close_timeout("1h")).await?;
     let node = engine.node("replica1")?;
     let held = (engine.acquire().await?, node.acquire().await?);
     let waiters = (
@@ -77,7 +78,7 @@ async fn waiters_of_nodes<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     drop(held);
     let report = bounded("the close", close).await??;
     ensure!(report.is_clean(), "{report}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// A use of the engine is refused, because it is closed.
@@ -105,10 +106,10 @@ async fn three<DB: Sql>(
     Ok(Instant::now())
 }
 
-async fn of_one_function<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let begun = three::<DB>(&ground.url()).await?;
+async fn of_one_function<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let begun = three::<DB>(&case_database.url()).await?;
     is_one_limit(begun)?;
-    ground.toll(0, 3).await
+    case_database.toll(0, 3).await
 }
 
 #[with_pool(engine = "first", url = url, close_timeout = CLOSE)]
@@ -125,11 +126,11 @@ async fn three_on_sqlx<DB: Sql>(
     Ok(Instant::now())
 }
 
-async fn of_one_function_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let begun = three_on_sqlx::<DB>(&ground.url()).await?;
+async fn of_one_function_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let begun = three_on_sqlx::<DB>(&case_database.url()).await?;
     is_one_limit(begun)?;
-    ground.no_session_left().await?;
-    let database = ground.database()?;
+    case_database.no_session_left().await?;
+    let database = case_database.database()?;
     let toll = (database.ended_uncleanly().await?, database.killed().await?);
     // sqlx's pool does not say which of its sessions have ended, so more than the three may be.
     ensure!(toll.0 == 0 && toll.1 >= 3, "{toll:?}");
@@ -147,9 +148,9 @@ async fn two<DB: Sql>(
     body(first, second).await
 }
 
-async fn waiters_of_a_function<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn waiters_of_a_function<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (send, receive) = tokio::sync::oneshot::channel();
-    let url = ground.url();
+    let url = case_database.url();
     let run = two(&url, async |first: Engine<DB>, second: Engine<DB>| {
         let held = (first.acquire().await?, second.acquire().await?);
         let waiters = (
@@ -159,19 +160,20 @@ async fn waiters_of_a_function<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         let _ = send.send((held, waiters));
         Ok(())
     });
-    let told = async {
+    let refused = async {
         let (held, waiters) = receive.await?;
         waiters.0.are_refused().await?;
         waiters.1.are_refused().await?;
         drop(held);
         Ok(())
     };
-    bounded("the run", futures_util::future::try_join(run, told)).await??;
-    ground.closed_in_good_order().await
+    bounded("the run", futures_util::future::try_join(run, refused)).await??;
+    case_database.closed_in_good_order().await
 }
 
-async fn given_up<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&with_node("given_up", &ground).close_timeout("1h")).await?;
+async fn given_up<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> =
+        started(&with_node("given_up", &case_database).close_timeout("1h")).await?;
     let node = engine.node("replica1")?;
     let held = (engine.acquire().await?, node.acquire().await?);
     let waiters = (
@@ -189,11 +191,12 @@ async fn given_up<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     waiters.1.are_refused().await?;
     drop(held);
     bounded("the rest", poolhouse::wait_closed()).await?;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn joined<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings("joined", ground.url()).close_timeout("1h")).await?;
+async fn joined<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> =
+        started(&settings("joined", case_database.url()).close_timeout("1h")).await?;
     let held = engine.acquire().await?;
     ensure!(up_to(1, engine.close_connection_pool()).await.is_none());
     let mut second = Box::pin(engine.close_connection_pool());
@@ -207,12 +210,12 @@ async fn joined<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     }
     let report = engine.close_connection_pool().await;
     ensure!(report.left == Some(Left::NotStarted), "{report:?}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn started_again<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn started_again<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let engine: Engine<DB> = started(
-        &settings("again", ground.url())
+        &settings("again", case_database.url())
             .max_size(1)
             .close_timeout("1h"),
     )
@@ -225,12 +228,12 @@ async fn started_again<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     });
     is_refused(&engine).await?;
     // Never more than one session, which is what `max_size` says.
-    ensure!(ground.sessions().await? == Some(1));
+    ensure!(case_database.sessions().await? == Some(1));
     drop(held);
     bounded("the start", start).await???;
     Own(engine.clone()).execute("SELECT 1").await?;
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// A start of a task, which does not come to its end by itself.
@@ -262,8 +265,8 @@ async fn cancels<DB: Sql>(
     is_refused(engine).await
 }
 
-async fn while_starting<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn while_starting<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     proxy.refuse();
     let node = Settings::new().url(&url);
     let settings = settings("retries", &url)
@@ -275,11 +278,11 @@ async fn while_starting<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     proxy.pass();
     engine.start_connection_pool().await?;
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn while_silent<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn while_silent<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     proxy.black_hole();
     let settings = settings("silent", &url)
         .start_timeout("1h")
@@ -289,22 +292,22 @@ async fn while_silent<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     cancels(&engine, start).await
 }
 
-async fn while_migrating<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn while_migrating<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let sleep = DB::SLEEP.context("nothing runs for long here")?;
     std::fs::write(folder.path().join("1_long.sql"), sleep)?;
-    let node = Settings::new().url(ground.url()).min_size(2);
-    let settings = settings("migrates", ground.url())
+    let node = Settings::new().url(case_database.url()).min_size(2);
+    let settings = settings("migrates", case_database.url())
         .close_timeout(CLOSE)
         .migrations(folder.path())
         .node("replica1", node);
     let (engine, start) = start::<DB>(&settings).await?;
-    ground.one_runs("3600").await?;
+    case_database.one_runs("3600").await?;
     cancels(&engine, start).await?;
     // Nothing runs on, and the nodes are closed.
     bounded("the rest", poolhouse::wait_closed()).await?;
-    ground.no_session_left().await?;
-    ensure!(ground.database()?.ended_uncleanly().await? == 0);
+    case_database.no_session_left().await?;
+    ensure!(case_database.database()?.ended_uncleanly().await? == 0);
     eventually("the start is over", async || {
         let shown = format!("{engine:?}");
         ensure!(shown.contains("\"closed\""), "{shown}");
@@ -313,8 +316,8 @@ async fn while_migrating<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     .await
 }
 
-async fn outside<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings("outside", ground.url())).await?;
+async fn outside<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings("outside", case_database.url())).await?;
     let outside = std::thread::spawn({
         let engine = engine.clone();
         move || {
@@ -327,5 +330,5 @@ async fn outside<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     joined.await?.ok().context("it has panicked")?;
     bounded("the close", engine.close_connection_pool()).await?;
     bounded("the rest", poolhouse::wait_closed()).await?;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }

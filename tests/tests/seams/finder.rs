@@ -8,13 +8,13 @@ use std::sync::{
 use anyhow::{Context, ensure};
 use futures_util::future::join_all;
 use poolhouse::{Engine, Left, Settings, engine_finder_with, with_pool};
-use poolhouse_tests::{Ground, Sql};
+use poolhouse_tests::{CaseDatabase, Sql};
 use tokio::sync::Barrier;
 
 use super::{settings, started, through_proxy};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     case_34_tasks_that_look_up_and_start_at_once_get_one_engine: one_engine, on (postgres, mariadb, sqlite);
     case_35_functions_that_are_called_at_once_share_one_pool: one_pool, on (postgres, mariadb, sqlite);
     case_35_functions_on_a_sqlx_pool_share_it: one_sqlx_pool, on (postgres, mariadb, sqlite);
@@ -28,9 +28,9 @@ grounds! {
 const ROUNDS: usize = 20;
 const TASKS: usize = 8;
 
-async fn one_engine<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn one_engine<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     for round in 0..ROUNDS {
-        let settings = settings(&format!("at_once_{round}"), ground.url()).max_size(1);
+        let settings = settings(&format!("at_once_{round}"), case_database.url()).max_size(1);
         let barrier = Arc::new(Barrier::new(TASKS));
         let tasks = (0..TASKS).map(|_| {
             let (settings, barrier) = (settings.clone(), Arc::clone(&barrier));
@@ -52,7 +52,7 @@ async fn one_engine<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             let status = engine.status();
             ensure!(status.in_use == 1 && status.size == 1, "{status}");
         }
-        if let Ground::Server(database) = &ground {
+        if let CaseDatabase::Server(database) = &case_database {
             // Those of the rounds before may still be ending.
             let what = "one session is there";
             database
@@ -67,7 +67,7 @@ async fn one_engine<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         }
         ensure!(shared == TASKS - 1, "{shared} were told that it is shared");
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// How many are inside at the same time, at most.
@@ -106,8 +106,8 @@ async fn function<DB: Sql>(
     Ok(())
 }
 
-async fn one_pool<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let url: &'static str = ground.url().leak();
+async fn one_pool<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let url: &'static str = case_database.url().leak();
     for round in 0..ROUNDS {
         let inside: &'static Inside = Box::leak(Box::default());
         let calls = (0..4).map(|_| tokio::spawn(function::<DB>(url, inside)));
@@ -117,7 +117,7 @@ async fn one_pool<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         let most = inside.most.load(Relaxed);
         ensure!(most == 1, "{most} connections were out in round {round}");
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 #[with_pool(engine = "one_sqlx_pool", url = url, max_size = 1)]
@@ -133,8 +133,8 @@ async fn function_on_sqlx<DB: Sql>(
     Ok(())
 }
 
-async fn one_sqlx_pool<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let url: &'static str = ground.url().leak();
+async fn one_sqlx_pool<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let url: &'static str = case_database.url().leak();
     for round in 0..ROUNDS {
         let inside: &'static Inside = Box::leak(Box::default());
         let calls = (0..4).map(|_| tokio::spawn(function_on_sqlx::<DB>(url, inside)));
@@ -144,12 +144,12 @@ async fn one_sqlx_pool<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         let most = inside.most.load(Relaxed);
         ensure!(most == 1, "{most} connections were out in round {round}");
     }
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
 /// Functions that begin while others end: whoever finds the engine as it is closed and forgotten must not make a second one.
-async fn begin_and_end<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let url: &'static str = ground.url().leak();
+async fn begin_and_end<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let url: &'static str = case_database.url().leak();
     let inside: &'static Inside = Box::leak(Box::default());
     let tasks = (0..6).map(|_| {
         tokio::spawn(async move {
@@ -167,13 +167,13 @@ async fn begin_and_end<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     }
     let most = inside.most.load(Relaxed);
     ensure!(most == 1, "{most} connections were out");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn other_settings<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn other_settings<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     proxy.stop();
-    let node = Settings::new().url(ground.url());
+    let node = Settings::new().url(case_database.url());
     let own = settings("starting", &url)
         .max_size(3)
         .node("replica1", node);
@@ -185,8 +185,8 @@ async fn other_settings<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     proxy.open_become(1).await?;
 
     let other = settings("starting", &url).max_size(4);
-    let told = engine_finder_with::<DB>(&other).err().context("not told")?;
-    let said = told.to_string();
+    let error = engine_finder_with::<DB>(&other).err().context("not told")?;
+    let said = error.to_string();
     for words in [
         "engine `starting` is already started with other settings: max_size = 4 (builder, ",
         ", started with max_size = 3 (builder, ",
@@ -206,18 +206,18 @@ async fn other_settings<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     ensure!(engine_finder_with::<DB>(&other).is_err(), "not told");
     engine.node("replica1")?;
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await?;
+    case_database.closed_in_good_order().await?;
     // Once it is closed, they are taken on.
     let engine: Engine<DB> = started(&other).await?;
     ensure!(engine.status().max == 4, "{}", engine.status());
     ensure!(engine.node("replica1").is_err());
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn last_word<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn last_word<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     for size in [5, 7] {
-        engine_finder_with::<DB>(&settings("last", ground.url()).max_size(size))?;
+        engine_finder_with::<DB>(&settings("last", case_database.url()).max_size(size))?;
     }
     let engine = engine_finder_with::<DB>(&Settings::new().engine("last"))?;
     engine.start_connection_pool().await?;
@@ -226,8 +226,8 @@ async fn last_word<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn one_failure<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn one_failure<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     proxy.refuse();
     let settings = settings("fails", url).start_timeout("500ms");
     let engine: Engine<DB> = engine_finder_with(&settings)?;
@@ -241,11 +241,11 @@ async fn one_failure<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     proxy.pass();
     engine.start_connection_pool().await?;
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn held<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let url = ground.url();
+async fn held<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let url = case_database.url();
     let named = Settings::new().engine("one_pool");
     // Nobody holds it, and it is forgotten.
     function::<DB>(&url, &Inside::default()).await?;
@@ -257,5 +257,5 @@ async fn held<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     again.start_connection_pool().await?;
     ensure!(engine.status().size == 1, "it is another one");
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }

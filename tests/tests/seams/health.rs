@@ -5,15 +5,15 @@ use std::{future::pending, time::Duration};
 use anyhow::{Context, ensure};
 use poolhouse::{AcquireKind, AnyEngine, Engine, Error, Settings, engine_finder_with, with_pool};
 use poolhouse_tests::{
-    Ground, Options, Sql, Subject,
+    CaseDatabase, Options, Sql, Subject,
     subject::{OnSqlx, Own},
 };
 use tokio::time::Instant;
 
 use super::{bounded, settings, started, through_proxy};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     case_41_the_pool_is_busy: busy, on (postgres, mariadb, sqlite);
     case_41_a_sqlx_pool_is_busy: busy_on_sqlx, on (postgres, mariadb, sqlite);
     case_41_the_server_is_silent: silent, on (postgres, mariadb);
@@ -45,21 +45,21 @@ async fn is<DB: Sql>(engine: &Engine<DB>, kind: AcquireKind, words: &str) -> any
 const BUSY: &str = "it is busy: no connection became free for the health check";
 const SILENT: &str = "the server gave no answer to the health check";
 
-async fn busy<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings("busy", ground.url()).max_size(2)).await?;
+async fn busy<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings("busy", case_database.url()).max_size(2)).await?;
     let held = (engine.acquire().await?, engine.acquire().await?);
     is(&engine, AcquireKind::TimedOut, BUSY).await?;
     drop(held);
     let health = engine.health_within(Duration::from_secs(10)).await?;
     ensure!(health.status.in_use == 0, "{health:?}");
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn busy_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn busy_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let pool = OnSqlx::<DB>::start(Options {
         max_size: 1,
-        ..Options::new(ground.url())
+        ..Options::new(case_database.url())
     })
     .await?;
     let held = pool.acquire().await?;
@@ -70,8 +70,8 @@ async fn busy_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn silent<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn silent<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     // Within `validate_after` of its last sign of life, and after it.
     for validate_after in ["1h", "0s"] {
         let settings = settings("silent", &url)
@@ -86,13 +86,13 @@ async fn silent<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         // What has lost something stays silent.
         proxy.reset();
         bounded("the close", engine.close_connection_pool()).await?;
-        ground.no_session_left().await?;
+        case_database.no_session_left().await?;
     }
     Ok(())
 }
 
-async fn silent_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn silent_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     let pool = OnSqlx::<DB>::start(Options {
         max_size: 1,
         close_timeout: SHORT,
@@ -113,11 +113,11 @@ async fn silent_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     proxy.pass();
     proxy.reset();
     bounded("the close", pool.close()).await?;
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
-async fn silent_before_start<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn silent_before_start<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     proxy.black_hole();
     let engine: Engine<DB> = engine_finder_with(&settings("not_started", url))?;
     is(&engine, AcquireKind::NoAnswer, SILENT).await
@@ -136,10 +136,10 @@ async fn any(url: &str, #[pool] db: AnyEngine) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn others<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn others<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     let node = Settings::new().url(&url).max_size(1);
-    let settings = settings("others", ground.url())
+    let settings = settings("others", case_database.url())
         .close_timeout(SHORT)
         .node("replica1", node);
     let engine: Engine<DB> = started(&settings).await?;
@@ -149,11 +149,11 @@ async fn others<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     proxy.pass();
     proxy.reset();
     bounded("the close", engine.close_connection_pool()).await?;
-    any(&ground.url()).await
+    any(&case_database.url()).await
 }
 
-async fn default_limit<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let settings = settings("default_limit", ground.url()).max_size(1);
+async fn default_limit<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = settings("default_limit", case_database.url()).max_size(1);
     let engine: Engine<DB> = started(&settings.acquire_timeout("1h")).await?;
     let held = engine.acquire().await?;
     let health = bounded("the check", engine.health()).await?;
@@ -164,8 +164,9 @@ async fn default_limit<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn extremes<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let engine: Engine<DB> = started(&settings("extremes", ground.url()).max_size(1)).await?;
+async fn extremes<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> =
+        started(&settings("extremes", case_database.url()).max_size(1)).await?;
     for limit in [
         Duration::MAX,
         Duration::MAX / 2,

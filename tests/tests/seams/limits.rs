@@ -4,12 +4,12 @@ use std::{num::NonZeroU32, time::Duration};
 
 use anyhow::{Context, ensure};
 use poolhouse::{Engine, Settings, engine_finder_with};
-use poolhouse_tests::{Ground, Sql, Subject, subject::Own};
+use poolhouse_tests::{CaseDatabase, Sql, Subject, subject::Own};
 
 use super::{bounded, settings, started};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     case_48_the_longest_times: longest, on (postgres, mariadb, sqlite);
     case_48_the_shortest_times: shortest, on (postgres, mariadb, sqlite);
     case_48_the_largest_sizes: largest, on (postgres, mariadb, sqlite);
@@ -44,24 +44,24 @@ async fn works<DB: Sql>(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn longest<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn longest<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     for time in [
         Duration::MAX,
         Duration::from_secs(u64::MAX / 1000),
         Duration::from_millis(u64::MAX),
         Duration::from_nanos(u64::MAX),
     ] {
-        let node = Settings::new().url(ground.url());
-        let settings = settings("longest", ground.url()).node("replica1", node);
+        let node = Settings::new().url(case_database.url());
+        let settings = settings("longest", case_database.url()).node("replica1", node);
         works::<DB>(&with_times(settings, time)).await?;
     }
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn shortest<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn shortest<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let tiny = Duration::from_nanos(1);
     // What is waited for has its time; the rest has none.
-    let settings = with_times(settings("shortest", ground.url()), tiny)
+    let settings = with_times(settings("shortest", case_database.url()), tiny)
         .acquire_timeout("20s")
         .connect_timeout("20s")
         .start_timeout("20s");
@@ -73,17 +73,17 @@ async fn shortest<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let engine: Engine<DB> = started(&zero).await?;
     Own(engine.clone()).execute("SELECT 1").await?;
     bounded("the close", engine.close_connection_pool()).await?;
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
-async fn largest<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn largest<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     for size in [1, 2, 262_142, 262_143] {
-        let settings = settings("largest", ground.url())
+        let settings = settings("largest", case_database.url())
             .max_size(size)
             .statement_cache(u32::MAX);
         works::<DB>(&settings).await?;
     }
-    let engine: Engine<DB> = started(&settings("resized", ground.url())).await?;
+    let engine: Engine<DB> = started(&settings("resized", case_database.url())).await?;
     for size in [1, 2, 262_142, 262_143] {
         engine.resize(NonZeroU32::new(size).context("zero")?)?;
         Own(engine.clone()).execute("SELECT 1").await?;
@@ -95,7 +95,7 @@ async fn largest<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     }
     ensure!(engine.status().max == 262_143, "{}", engine.status());
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 #[poolhouse::with_pool(
@@ -109,13 +109,13 @@ async fn on_sqlx<DB: Sql>(url: &str, #[pool] pool: sqlx::Pool<DB>) -> anyhow::Re
     Ok(())
 }
 
-async fn longest_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    bounded("the run", on_sqlx::<DB>(&ground.url())).await??;
-    ground.no_session_left().await
+async fn longest_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    bounded("the run", on_sqlx::<DB>(&case_database.url())).await??;
+    case_database.no_session_left().await
 }
 
-async fn refused<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let settings = settings("refused", ground.url());
+async fn refused<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = settings("refused", case_database.url());
     for (settings, name) in [
         (settings.clone().max_size(0), "max_size"),
         (settings.clone().max_size(262_144), "max_size"),

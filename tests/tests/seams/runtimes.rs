@@ -4,13 +4,13 @@ use std::{sync::Arc, thread};
 
 use anyhow::{Context, ensure};
 use poolhouse::{AcquireError, AcquireKind, Engine, Settings, engine_finder_with};
-use poolhouse_tests::{Ground, Sql, Subject, subject::Own};
+use poolhouse_tests::{CaseDatabase, Sql, Subject, subject::Own};
 use tokio::runtime::Builder;
 
 use super::{settings, started};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     case_47_sessions_end_with_the_runtime: sessions, on (postgres, mariadb);
     case_47_runtimes_come_and_go: memory, on (sqlite);
     case_47_an_engine_that_outlives_its_runtime_is_closed: outlives, on (postgres, mariadb, sqlite);
@@ -39,9 +39,9 @@ fn on_a_runtime<T: Send>(
     })
 }
 
-async fn sessions<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let node = Settings::new().url(ground.url());
-    let settings = settings("ends", ground.url())
+async fn sessions<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let node = Settings::new().url(case_database.url());
+    let settings = settings("ends", case_database.url())
         .min_size(2)
         .node("replica1", node);
     for threads in [0, 2] {
@@ -50,7 +50,7 @@ async fn sessions<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             Own(engine).execute("SELECT 1").await?;
             Ok(())
         })?;
-        ground.no_session_left().await?;
+        case_database.no_session_left().await?;
     }
     Ok(())
 }
@@ -63,11 +63,11 @@ fn resident() -> anyhow::Result<i64> {
     Ok(number.context("no VmRSS")?.parse()?)
 }
 
-async fn memory<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn memory<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
         return Ok(());
     }
-    let settings = settings("come_and_go", ground.url()).lazy(true);
+    let settings = settings("come_and_go", case_database.url()).lazy(true);
     let live = |rounds: usize| {
         for _ in 0..rounds {
             on_a_runtime(0, async || {
@@ -90,8 +90,8 @@ async fn memory<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn outlives<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let settings = settings("outlives", ground.url());
+async fn outlives<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = settings("outlives", case_database.url());
     let engine = on_a_runtime(2, async || started::<DB>(&settings).await)?;
     let shown = format!("{engine:?}");
     ensure!(shown.contains("\"closed\""), "{shown}");
@@ -102,13 +102,13 @@ async fn outlives<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     engine.start_connection_pool().await?;
     Own(engine.clone()).execute("SELECT 1").await?;
     engine.close_connection_pool().await;
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
-async fn of_the_process<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn of_the_process<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     // Both flavours of the test run side by side, and the process is one.
     let name = format!("process_{:?}", thread::current().id());
-    let settings = settings(&name, ground.url());
+    let settings = settings(&name, case_database.url());
     let outside = thread::spawn({
         let settings = settings.clone();
         move || engine_finder_with::<DB>(&settings)
@@ -122,13 +122,13 @@ async fn of_the_process<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             Ok(())
         })?;
         ensure!(outside.status().size == 0, "{}", outside.status());
-        ground.no_session_left().await?;
+        case_database.no_session_left().await?;
     }
     Ok(())
 }
 
-async fn in_the_middle<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = super::through_proxy(&ground)?;
+async fn in_the_middle<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = super::through_proxy(&case_database)?;
     let settings = settings("middle", &url).close_timeout("1h");
     for threads in [0, 2] {
         proxy.stop();
@@ -158,5 +158,5 @@ async fn in_the_middle<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         engine.close_connection_pool().await;
         proxy.reset();
     }
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }

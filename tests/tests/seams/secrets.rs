@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use anyhow::{Context, ensure};
 use poolhouse::{AnyEngine, Engine, Settings, engine_finder_with};
-use poolhouse_tests::{Ground, Program, Sql, Subject, subject::Own};
+use poolhouse_tests::{CaseDatabase, Program, Sql, Subject, subject::Own};
 
 use super::{settings, started};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     case_49_a_program_says_nothing_of_its_secrets: talkative, on (postgres, mariadb, sqlite);
     case_49_the_driver_does_not_get_what_it_does_not_know: unknown_parameters, on (postgres, mariadb);
     case_49_sql_of_a_session_that_fails_is_not_shown: session_fails, on (postgres, mariadb, sqlite);
@@ -30,15 +30,15 @@ fn with_unknown(url: &str) -> String {
     format!("{url}?api_key=s3cret&unheard-of=s3cret&p%61ssphrase=s3cret")
 }
 
-async fn talkative<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn talkative<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let on_server = DB::SERVER.is_some();
     let url = if on_server {
-        with_unknown(&ground.url())
+        with_unknown(&case_database.url())
     } else {
-        ground.url()
+        case_database.url()
     };
     for pool in ["engine", "sqlx"] {
-        let mut program = Program::new(env!("CARGO_BIN_EXE_house"))?
+        let mut program = Program::new(env!("CARGO_BIN_EXE_attributed"))?
             .argument("returns")
             .variable("DATABASE_URL", &url)
             .variable("POOL", pool)
@@ -52,7 +52,7 @@ async fn talkative<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
         ensure!(ended.code() == Some(0), "{said}");
         ensure!(!said.contains("s3cret"), "{said}");
         ensure!(said.contains("session = S"), "{said}");
-        if let Ground::Server(database) = &ground {
+        if let CaseDatabase::Server(database) = &case_database {
             ensure!(!said.contains(database.password()), "{said}");
             ensure!(
                 said.contains("have no effect: api_key, unheard-of, passphrase"),
@@ -63,8 +63,8 @@ async fn talkative<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn unknown_parameters<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let url = with_unknown(&ground.url());
+async fn unknown_parameters<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let url = with_unknown(&case_database.url());
     let node = Settings::new().url(&url);
     let settings = settings("unknown", &url).node("replica1", node);
     let engine: Engine<DB> = started(&settings).await?;
@@ -100,13 +100,13 @@ fn all_of(error: &(dyn std::error::Error + 'static)) -> anyhow::Result<String> {
     Ok(said)
 }
 
-async fn session_fails<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn session_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let broken = match DB::PRODUCT {
         "Postgres" => "SET app.key = 's3cret",
         "MariaDB" => "SETT @app_key = 's3cret'",
         _ => "PRAGMA_KEY = 's3cret'",
     };
-    let settings = settings("session_fails", ground.url())
+    let settings = settings("session_fails", case_database.url())
         .session(broken)
         .start_timeout("300ms")
         .acquire_timeout("300ms");
@@ -123,14 +123,14 @@ async fn session_fails<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let said = all_of(&query.err().context("it works")?)?;
     ensure!(!said.contains("s3cret"), "{said}");
     lazy.close_connection_pool().await;
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
-async fn connect_fails<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
+async fn connect_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
     let here = format!("{}:{}", database.name(), database.password());
     let address = database.address()?;
-    let scheme = ground
+    let scheme = case_database
         .url()
         .split(':')
         .next()

@@ -4,13 +4,13 @@ use std::{future::pending, time::Duration};
 
 use anyhow::{Context, ensure};
 use poolhouse::{Engine, Settings, engine_finder_with, with_pool};
-use poolhouse_tests::{Ground, Heard, Sql, steps::up_to};
+use poolhouse_tests::{CaseDatabase, Heard, Sql, steps::up_to};
 use tokio::time::timeout;
 
 use super::{bounded, settings, started, through_proxy};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     case_33_a_node_that_refuses_is_not_waited_for: refuses, on (postgres, mariadb);
     case_33_a_node_that_is_silent_is_not_waited_for: is_silent, on (postgres, mariadb);
     case_33_a_node_with_a_wrong_password_is_not_waited_for: wrong_password, on (postgres, mariadb);
@@ -24,12 +24,12 @@ grounds! {
     the_first_failure_cancels_the_other_starts: first_failure, on (postgres, mariadb);
 }
 
-async fn refuses<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn refuses<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let heard = Heard::here();
-    let (proxy, url) = through_proxy(&ground)?;
+    let (proxy, url) = through_proxy(&case_database)?;
     proxy.refuse();
     let node = Settings::new().url(url);
-    let settings = settings("refuses", ground.url())
+    let settings = settings("refuses", case_database.url())
         .start_timeout("1h")
         .node("replica1", node);
     let engine: Engine<DB> = bounded("the start", started(&settings)).await??;
@@ -52,14 +52,14 @@ async fn refuses<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     })
     .await?;
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn is_silent<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn is_silent<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     proxy.black_hole();
     let node = Settings::new().url(url);
-    let settings = settings("silent", ground.url())
+    let settings = settings("silent", case_database.url())
         .start_timeout("1h")
         .connect_timeout("1h")
         .close_timeout("1s")
@@ -70,10 +70,10 @@ async fn is_silent<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn wrong_password<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
-    let url = ground.url().replace(database.password(), "wr0ng");
-    let settings = settings("wrong", ground.url())
+async fn wrong_password<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
+    let url = case_database.url().replace(database.password(), "wr0ng");
+    let settings = settings("wrong", case_database.url())
         .start_timeout("1h")
         .node("replica1", Settings::new().url(url));
     let engine: Engine<DB> = bounded("the start", started(&settings)).await??;
@@ -83,25 +83,28 @@ async fn wrong_password<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 }
 
 /// An engine that never starts, with a node that is there.
-fn never_starts(url: &str, ground: &Ground) -> Settings {
-    let node = Settings::new().url(ground.url()).max_size(3).min_size(3);
+fn never_starts(url: &str, case_database: &CaseDatabase) -> Settings {
+    let node = Settings::new()
+        .url(case_database.url())
+        .max_size(3)
+        .min_size(3);
     settings("cancelled", url)
         .start_timeout("1h")
         .connect_timeout("1h")
         .node("replica1", node)
 }
 
-async fn cancelled<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn cancelled<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     for silent in [true, false] {
         if silent {
             proxy.black_hole();
         } else {
             proxy.refuse();
         }
-        let engine: Engine<DB> = engine_finder_with(&never_starts(&url, &ground))?;
+        let engine: Engine<DB> = engine_finder_with(&never_starts(&url, &case_database))?;
         let start = engine.start_connection_pool();
-        let opened = ground
+        let opened = case_database
             .database()?
             .sessions_become("the node is open", |sessions| sessions.len() == 3);
         tokio::select! {
@@ -113,19 +116,19 @@ async fn cancelled<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             proxy.reset();
         }
         bounded("the rest", poolhouse::wait_closed()).await?;
-        ground.closed_in_good_order().await?;
+        case_database.closed_in_good_order().await?;
     }
     // A later start and close are what they always are.
     proxy.pass();
-    let engine: Engine<DB> = started(&never_starts(&url, &ground)).await?;
+    let engine: Engine<DB> = started(&never_starts(&url, &case_database)).await?;
     ensure!(engine.node("replica1")?.status().size == 3);
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn cancelled_everywhere<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let node = Settings::new().url(ground.url()).min_size(2);
-    let settings = settings("steps", ground.url())
+async fn cancelled_everywhere<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let node = Settings::new().url(case_database.url()).min_size(2);
+    let settings = settings("steps", case_database.url())
         .min_size(2)
         .node("replica1", node);
     for limit in [0, 1, 2, 3, 5, 8, 12, 20, 40] {
@@ -137,7 +140,7 @@ async fn cancelled_everywhere<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
             engine.close_connection_pool().await;
         }
         bounded("the rest", poolhouse::wait_closed()).await?;
-        ground.closed_in_good_order().await?;
+        case_database.closed_in_good_order().await?;
     }
     // Dropped at its first await point, and without a pause started again.
     let engine: Engine<DB> = engine_finder_with(&settings)?;
@@ -148,7 +151,7 @@ async fn cancelled_everywhere<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     ensure!(engine.node("replica1")?.status().size == 2);
     engine.close_connection_pool().await;
     bounded("the rest", poolhouse::wait_closed()).await?;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 #[with_pool(engine = "on_sqlx", url = url, min_size = 3)]
@@ -157,11 +160,11 @@ async fn on_sqlx<DB: Sql>(url: &str, #[pool] pool: sqlx::Pool<DB>) -> Result<(),
     pending().await
 }
 
-async fn cancelled_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn cancelled_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     proxy.delay(Duration::from_millis(5));
     let mut run = Box::pin(on_sqlx::<DB>(&url));
-    let opened = ground
+    let opened = case_database
         .database()?
         .sessions_become("one is open", |sessions| !sessions.is_empty());
     tokio::select! {
@@ -170,25 +173,25 @@ async fn cancelled_on_sqlx<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     }
     drop(run);
     bounded("the rest", poolhouse::wait_closed()).await?;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn failed<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
+async fn failed<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("1_wrong.sql"), "CREATE TABL band")?;
-    let node = Settings::new().url(ground.url()).min_size(3);
-    let settings = settings("failed", ground.url())
+    let node = Settings::new().url(case_database.url()).min_size(3);
+    let settings = settings("failed", case_database.url())
         .migrations(folder.path())
         .node("replica1", node);
     let failed = started::<DB>(&settings).await;
     let said = failed.err().context("it has started")?.to_string();
     ensure!(said.contains("a migration failed"), "{said}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 /// Two wait for one start; the first goes away, and the second gets the pool.
-async fn others_wait<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn others_wait<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     proxy.stop();
     let engine: Engine<DB> = engine_finder_with(&settings("others", &url))?;
     let mut first = Box::pin(engine.start_connection_pool());
@@ -203,7 +206,7 @@ async fn others_wait<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     // It is the only owner.
     let report = engine.close_connection_pool().await;
     ensure!(report.left.is_none(), "{report:?}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
 #[with_pool(engine = "first", url = url, start_timeout = "1h")]
@@ -217,12 +220,12 @@ async fn two<DB: Sql>(
     Ok(())
 }
 
-async fn first_failure<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&ground)?;
+async fn first_failure<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
     proxy.refuse();
-    let wrong = ground.url() + "_missing";
+    let wrong = case_database.url() + "_missing";
     let failed = bounded("the run", two::<DB>(&url, &wrong)).await?;
     let said = failed.err().context("no error")?.to_string();
     ensure!(said.contains("the database does not exist"), "{said}");
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }

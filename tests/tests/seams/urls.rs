@@ -2,13 +2,13 @@
 
 use anyhow::{Context, ensure};
 use poolhouse::{AnyEngine, Backend, Engine, Settings, engine_finder_with};
-use poolhouse_tests::{Ground, Kind, Sql, Subject, subject::Own};
+use poolhouse_tests::{CaseDatabase, Kind, Sql, Subject, subject::Own};
 use sqlx::{ConnectOptions, Connection, MySql, Postgres, Sqlite};
 
 use super::{settings, started};
-use crate::table::grounds;
+use crate::table::case_databases;
 
-grounds! {
+case_databases! {
     a_statement_cache_in_the_url_counts: statement_cache, on (postgres);
     any_engine_takes_on_the_settings_of_a_server: any, on (postgres);
     a_socket_folder_and_a_port_are_parameters: socket, on (postgres);
@@ -167,8 +167,8 @@ impl AnyOr<'_> {
 }
 
 #[allow(clippy::extra_unused_type_parameters, reason = "a case of the table")]
-async fn statement_cache<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let with = |more: &str| settings("cache", format!("{}{more}", ground.url())).max_size(1);
+async fn statement_cache<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let with = |more: &str| settings("cache", format!("{}{more}", case_database.url())).max_size(1);
     for (settings, most) in [
         (with("").statement_cache(5), 5),
         (with("?statement-cache-capacity=7"), 7),
@@ -194,19 +194,19 @@ async fn statement_cache<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
 }
 
 #[allow(clippy::extra_unused_type_parameters, reason = "a case of the table")]
-async fn any<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let named = settings("any_named", ground.url()).application_name("a name");
+async fn any<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let named = settings("any_named", case_database.url()).application_name("a name");
     let engine: AnyEngine = engine_finder_with(&named)?;
     engine.start_connection_pool().await?;
-    let sessions = ground.database()?.sessions().await?;
+    let sessions = case_database.database()?.sessions().await?;
     let session = sessions.first().context("no session")?;
     ensure!(session.application == "a name", "{session:?}");
     engine.close_connection_pool().await;
     Ok(())
 }
 
-async fn socket<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    let database = ground.database()?;
+async fn socket<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
     let folders = "SHOW unix_socket_directories".to_owned();
     let rows = database.server().ask(&[folders]).await?;
     let folders = rows.into_iter().flatten().flatten().next();
@@ -227,14 +227,14 @@ async fn socket<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
     let engine: Engine<DB> = started(&settings("socket", url)).await?;
     Own(engine.clone()).execute("SELECT 1").await?;
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }
 
-async fn port<DB: Sql>(ground: Ground) -> anyhow::Result<()> {
-    ensure!(ground.database()?.kind() == Kind::MariaDb);
-    let url = format!("{}?port=1&host=nowhere", ground.url());
+async fn port<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    ensure!(case_database.database()?.kind() == Kind::MariaDb);
+    let url = format!("{}?port=1&host=nowhere", case_database.url());
     let engine: Engine<DB> = started(&settings("port", url)).await?;
     Own(engine.clone()).execute("SELECT 1").await?;
     engine.close_connection_pool().await;
-    ground.closed_in_good_order().await
+    case_database.closed_in_good_order().await
 }

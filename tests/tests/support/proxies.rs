@@ -73,7 +73,7 @@ async fn passes_bytes_and_ends() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn delays_each_way() -> anyhow::Result<()> {
+async fn delays_each_direction() -> anyhow::Result<()> {
     let (proxy, mut socket) = begin().await?;
     let delay = Duration::from_millis(50);
     proxy.delay(delay);

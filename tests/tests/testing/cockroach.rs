@@ -13,12 +13,12 @@ use tokio::process::Command;
 use crate::scenarios::{FATE, MIGRATIONS};
 
 /// A server that nobody else makes databases on, and the stand-in before it.
-struct Place {
+struct Fixture {
     _server: PrivateServer,
     double: Cockroach,
 }
 
-impl Place {
+impl Fixture {
     async fn new() -> anyhow::Result<Option<Self>> {
         let Some(server) = PrivateServer::require(Kind::Postgres) else {
             return Ok(None);
@@ -75,14 +75,14 @@ fn said(output: &Output) -> String {
 
 #[tokio::test]
 async fn each_test_has_a_database_and_a_run_leaves_none() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    place.passes("scenarios::").await?;
+    fixture.passes("scenarios::").await?;
     // What was still being dropped when the process ended goes with the next run.
     eventually("nothing is left", async || {
-        testing::remove_test_databases(&place.engine()?).await?;
-        let left = testing::test_databases(&place.engine()?).await?;
+        testing::remove_test_databases(&fixture.engine()?).await?;
+        let left = testing::test_databases(&fixture.engine()?).await?;
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
     })
@@ -91,52 +91,56 @@ async fn each_test_has_a_database_and_a_run_leaves_none() -> anyhow::Result<()> 
 
 #[tokio::test]
 async fn a_failed_test_keeps_its_database() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let output = place.run("scenarios::")?.env(FATE, "fail").output().await?;
+    let output = fixture
+        .run("scenarios::")?
+        .env(FATE, "fail")
+        .output()
+        .await?;
     let said = said(&output);
     ensure!(!output.status.success(), "{said}");
     ensure!(
         said.contains("its database is kept: cockroachdb://"),
         "{said}"
     );
-    let kept = place.count(TestDatabaseState::Kept).await?;
+    let kept = fixture.count(TestDatabaseState::Kept).await?;
     ensure!(kept == 8, "{kept}");
     // Not for the next run to remove, but for a person.
-    place.passes("scenarios::").await?;
-    ensure!(place.count(TestDatabaseState::Kept).await? == 8);
-    let removed = testing::remove_test_databases(&place.engine()?).await?;
+    fixture.passes("scenarios::").await?;
+    ensure!(fixture.count(TestDatabaseState::Kept).await? == 8);
+    let removed = testing::remove_test_databases(&fixture.engine()?).await?;
     ensure!(removed.len() >= 8, "{removed:?}");
     Ok(())
 }
 
 #[tokio::test]
 async fn what_a_killed_run_leaves_goes_with_the_next() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    let mut live = place.run("scenarios::")?.env(FATE, "hang").spawn()?;
+    let mut live = fixture.run("scenarios::")?.env(FATE, "hang").spawn()?;
     eventually("some tests have a database", async || {
-        let in_use = place.count(TestDatabaseState::InUse).await?;
+        let in_use = fixture.count(TestDatabaseState::InUse).await?;
         ensure!(in_use >= 4, "{in_use} have one");
         Ok(())
     })
     .await?;
     // Those of a run that is alive are nobody else's.
-    let removed = testing::remove_test_databases(&place.engine()?).await?;
+    let removed = testing::remove_test_databases(&fixture.engine()?).await?;
     ensure!(removed.is_empty(), "{removed:?}");
     live.kill().await?;
     eventually("the cluster has noticed", async || {
-        let in_use = place.count(TestDatabaseState::InUse).await?;
+        let in_use = fixture.count(TestDatabaseState::InUse).await?;
         ensure!(in_use == 0, "{in_use} are in use");
         Ok(())
     })
     .await?;
-    let left = testing::test_databases(&place.engine()?).await?;
+    let left = testing::test_databases(&fixture.engine()?).await?;
     ensure!(!left.is_empty());
-    place.passes("scenarios::").await?;
-    let now = testing::test_databases(&place.engine()?).await?;
+    fixture.passes("scenarios::").await?;
+    let now = testing::test_databases(&fixture.engine()?).await?;
     let still = left
         .iter()
         .find(|one| now.iter().any(|other| other.name == one.name));
@@ -147,18 +151,18 @@ async fn what_a_killed_run_leaves_goes_with_the_next() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn tests_roll_back_in_a_database_that_they_share() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
     // One database for the tests of a process; what it has committed by mistake reaches no other process.
-    place.passes("rollback::nothing_is_committed").await?;
-    let left = testing::test_databases(&place.engine()?).await?;
+    fixture.passes("rollback::nothing_is_committed").await?;
+    let left = testing::test_databases(&fixture.engine()?).await?;
     ensure!(left.len() == 1, "{left:?}");
     eventually("the database goes with a later run", async || {
-        place
+        fixture
             .passes("rollback::a_transaction_is_a_savepoint")
             .await?;
-        let now = testing::test_databases(&place.engine()?).await?;
+        let now = testing::test_databases(&fixture.engine()?).await?;
         ensure!(!now.contains(&left[0]), "{now:?}");
         Ok(())
     })
@@ -168,7 +172,7 @@ async fn tests_roll_back_in_a_database_that_they_share() -> anyhow::Result<()> {
 /// What could not be completed is not taken for a database, neither by the next test nor by the next run.
 #[tokio::test]
 async fn a_failing_migration_leaves_nothing_to_share() -> anyhow::Result<()> {
-    let Some(place) = Place::new().await? else {
+    let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
     let folder = tempfile::tempdir()?;
@@ -178,7 +182,7 @@ async fn a_failing_migration_leaves_nothing_to_share() -> anyhow::Result<()> {
     )?;
     fs::write(folder.path().join("2_broken.sql"), "CREATE TABEL member ()")?;
     for _ in 0..2 {
-        let output = place
+        let output = fixture
             .run("rollback::the_database_has_the_migrations")?
             .env(MIGRATIONS, folder.path())
             .output()
@@ -187,8 +191,8 @@ async fn a_failing_migration_leaves_nothing_to_share() -> anyhow::Result<()> {
         ensure!(!output.status.success() && said.contains("TABEL"), "{said}");
     }
     eventually("nothing is left", async || {
-        testing::remove_test_databases(&place.engine()?).await?;
-        let left = testing::test_databases(&place.engine()?).await?;
+        testing::remove_test_databases(&fixture.engine()?).await?;
+        let left = testing::test_databases(&fixture.engine()?).await?;
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
     })

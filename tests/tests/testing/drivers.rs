@@ -56,7 +56,7 @@ async fn templates(server: &Server) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_killed_run_leaves_nothing_that_the_next_does_not_mend() {
+async fn a_killed_run_leaves_nothing_that_the_next_does_not_repair() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
@@ -198,7 +198,7 @@ async fn a_changed_migration_makes_a_new_template() {
 }
 
 #[tokio::test]
-async fn a_failing_migration_fails_each_test_with_its_place() {
+async fn a_failing_migration_fails_each_test_with_its_location() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
@@ -547,9 +547,9 @@ async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
     })
     .await
     .unwrap();
-    let places = [in_memory, kept_below.join("sqlite")];
-    let is_there = places.iter().any(|place| database.starts_with(place));
-    assert!(is_there, "{database:?} is in neither of {places:?}");
+    let folders = [in_memory, kept_below.join("sqlite")];
+    let is_there = folders.iter().any(|folder| database.starts_with(folder));
+    assert!(is_there, "{database:?} is in neither of {folders:?}");
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(database.exists());

@@ -45,12 +45,12 @@ async fn on_mariadb(db: MySqlEngine) {
 }
 
 /// Folders for servers and their files that no other test run knows of.
-struct Place {
+struct Fixture {
     folder: tempfile::TempDir,
     path: Option<PathBuf>,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         // A server of root's runs under an account of its own, which passes through here.
@@ -109,15 +109,15 @@ async fn shared(kind: Kind, test: &str) {
     if PrivateServer::require(kind).is_none() {
         return;
     }
-    let place = Place::new();
+    let fixture = Fixture::new();
     for round in ["cold", "cached"] {
-        let mut children: Vec<_> = (0..3).map(|_| place.run(test).spawn().unwrap()).collect();
+        let mut children: Vec<_> = (0..3).map(|_| fixture.run(test).spawn().unwrap()).collect();
         let mut most = 0;
         while children
             .iter_mut()
             .any(|child| child.try_wait().unwrap().is_none())
         {
-            most = most.max(place.servers().len());
+            most = most.max(fixture.servers().len());
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         for child in children {
@@ -126,7 +126,7 @@ async fn shared(kind: Kind, test: &str) {
             assert!(said(&output).contains("1 passed"), "{}", said(&output));
         }
         assert_eq!(most, 1, "{round}");
-        place.is_empty_again().await;
+        fixture.is_empty_again().await;
     }
 }
 
@@ -146,9 +146,9 @@ async fn a_private_server_that_crashed_is_replaced() {
     if PrivateServer::require(Kind::Postgres).is_none() {
         return;
     }
-    let place = Place::new();
+    let fixture = Fixture::new();
     let passes = || {
-        let output = place
+        let output = fixture
             .run("on_postgres")
             .env("POOLHOUSE_EPHEMERAL_IDLE", "5")
             .output()
@@ -156,7 +156,7 @@ async fn a_private_server_that_crashed_is_replaced() {
         assert!(output.status.success(), "{}", said(&output));
     };
     passes();
-    let folder = place.servers().pop().unwrap();
+    let folder = fixture.servers().pop().unwrap();
     let lines = fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
     let server = lines.lines().next().unwrap();
     let status = fs::read_to_string(format!("/proc/{server}/status")).unwrap();
@@ -178,7 +178,7 @@ async fn a_private_server_that_crashed_is_replaced() {
         folder.join("port").exists(),
         "the second server lost its folder"
     );
-    place.is_empty_again().await;
+    fixture.is_empty_again().await;
 }
 
 /// Whoever else is on the machine could read the server's password in its kept files.
@@ -187,10 +187,17 @@ async fn the_kept_files_are_for_their_user_alone() {
     if PrivateServer::require(Kind::Postgres).is_none() {
         return;
     }
-    let place = Place::new();
-    assert!(place.run("on_postgres").output().unwrap().status.success());
+    let fixture = Fixture::new();
+    assert!(
+        fixture
+            .run("on_postgres")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let user = nix::unistd::Uid::effective();
-    let cache = place
+    let cache = fixture
         .folder
         .path()
         .join("cache")
@@ -198,13 +205,13 @@ async fn the_kept_files_are_for_their_user_alone() {
     let kept: Vec<_> = fs::read_dir(cache).unwrap().map(Result::unwrap).collect();
     assert_eq!(kept.len(), 1, "{kept:?}");
     assert_eq!(kept[0].metadata().unwrap().permissions().mode() & 0o077, 0);
-    place.is_empty_again().await;
+    fixture.is_empty_again().await;
 }
 
 #[tokio::test]
 async fn a_server_that_cannot_be_made_says_why_and_what_to_set() {
-    let mut place = Place::new();
-    let programs = place.folder.path().join("programs");
+    let mut fixture = Fixture::new();
+    let programs = fixture.folder.path().join("programs");
     fs::create_dir(&programs).unwrap();
     let script = |name: &str, text: &str| {
         let path = programs.join(name);
@@ -216,8 +223,8 @@ async fn a_server_that_cannot_be_made_says_why_and_what_to_set() {
     let path = env::join_paths(
         std::iter::once(programs.clone()).chain(env::split_paths(&env::var_os("PATH").unwrap())),
     );
-    place.path = Some(Path::new(&path.unwrap()).to_owned());
-    let output = place.run("on_postgres").output().unwrap();
+    fixture.path = Some(Path::new(&path.unwrap()).to_owned());
+    let output = fixture.run("on_postgres").output().unwrap();
     assert!(!output.status.success());
     for words in [
         "engine `default`: no database for the test: ",
@@ -230,5 +237,5 @@ async fn a_server_that_cannot_be_made_says_why_and_what_to_set() {
             said(&output)
         );
     }
-    assert!(place.servers().is_empty(), "{:?}", place.servers());
+    assert!(fixture.servers().is_empty(), "{:?}", fixture.servers());
 }

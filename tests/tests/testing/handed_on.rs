@@ -90,7 +90,7 @@ leaves! {
         INSERT INTO tour (notes) SELECT n FROM generate_series(1, 9) n; INSERT INTO stage (tour) SELECT id FROM tour LIMIT 1";
     a_table_that_refers_to_one: "CREATE TABLE extra (band INTEGER REFERENCES band); INSERT INTO extra VALUES (1)";
     a_table_beneath_one: "CREATE TABLE extra () INHERITS (band); INSERT INTO extra VALUES (2, 'C-Sharps')";
-    a_table_in_place_of_one: "ALTER TABLE member RENAME TO extra; CREATE TABLE member (LIKE extra INCLUDING ALL)";
+    a_table_that_replaces_one: "ALTER TABLE member RENAME TO extra; CREATE TABLE member (LIKE extra INCLUDING ALL)";
     a_column: "ALTER TABLE band ADD COLUMN founded INTEGER";
     a_column_of_a_new_type: "CREATE TYPE mood AS ENUM ('merry'); ALTER TABLE band ADD COLUMN mood mood";
     a_missing_column: "ALTER TABLE member DROP COLUMN name";
@@ -176,9 +176,9 @@ async fn several_connections(db: PgEngine) {
 #[tokio::test]
 async fn another_connection_comes_back(db: PgEngine) {
     finds_nothing(&db).await;
-    let mut lent = db.acquire().await.unwrap();
+    let mut checkout = db.acquire().await.unwrap();
     let session: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
-        .fetch_one(&mut lent)
+        .fetch_one(&mut checkout)
         .await
         .unwrap();
     sqlx::query("SELECT pg_terminate_backend($1)")
@@ -187,7 +187,7 @@ async fn another_connection_comes_back(db: PgEngine) {
         .await
         .unwrap();
     sqlx::query("SELECT 1")
-        .execute(&mut lent)
+        .execute(&mut checkout)
         .await
         .unwrap_err();
 }

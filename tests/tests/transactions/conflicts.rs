@@ -8,7 +8,7 @@ use poolhouse::{
     IsolationLevel, MySqlEngine, PgEngine, Settings, TransactionError, TransactionOptions,
     engine_finder_with,
 };
-use poolhouse_tests::{Ground, Kind, PrivateServer, Proxy};
+use poolhouse_tests::{CaseDatabase, Kind, PrivateServer, Proxy};
 use sqlx::{Connection, MySql, MySqlConnection, Postgres};
 use tokio::sync::{Barrier, Notify, oneshot};
 
@@ -20,10 +20,10 @@ const TWO: &str = "UPDATE entry SET value = value + 1 WHERE id = 2";
 /// Each reads what the other one writes. Both have written before either commits, so only a commit is left to fail.
 #[tokio::test]
 async fn a_write_skew_that_shows_at_the_commit_is_run_again() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<Postgres>("skew").await? else {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("skew").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("skew").url(ground.url());
+    let settings = Settings::new().engine("skew").url(case_database.url());
     let db: PgEngine = engine_finder_with(&settings)?;
     db.start_connection_pool().await?;
     sqlx::raw_sql(TABLE).execute(&db).await?;
@@ -68,23 +68,23 @@ async fn a_write_skew_that_shows_at_the_commit_is_run_again() -> anyhow::Result<
 }
 
 /// An engine whose sessions wait for a lock for one second, which is the shortest that the server knows.
-async fn impatient(name: &str) -> anyhow::Result<Option<(Ground, MySqlEngine)>> {
-    let Some(ground) = Ground::of::<MySql>(name).await? else {
+async fn impatient(name: &str) -> anyhow::Result<Option<(CaseDatabase, MySqlEngine)>> {
+    let Some(case_database) = CaseDatabase::of::<MySql>(name).await? else {
         return Ok(None);
     };
     let settings = Settings::new()
         .engine(name)
-        .url(ground.url())
+        .url(case_database.url())
         .session("SET innodb_lock_wait_timeout = 1");
     let db: MySqlEngine = engine_finder_with(&settings)?;
     db.start_connection_pool().await?;
     sqlx::raw_sql(TABLE).execute(&db).await?;
-    Ok(Some((ground, db)))
+    Ok(Some((case_database, db)))
 }
 
 #[tokio::test]
 async fn a_lock_that_was_waited_for_too_long_is_waited_for_again() -> anyhow::Result<()> {
-    let Some((_ground, db)) = impatient("patience").await? else {
+    let Some((_case_database, db)) = impatient("patience").await? else {
         return Ok(());
     };
     let (locked, again) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -118,7 +118,7 @@ async fn a_lock_that_was_waited_for_too_long_is_waited_for_again() -> anyhow::Re
 
 #[tokio::test]
 async fn retries_for_a_lock_that_stays_run_out() -> anyhow::Result<()> {
-    let Some((_ground, db)) = impatient("impatience").await? else {
+    let Some((_case_database, db)) = impatient("impatience").await? else {
         return Ok(());
     };
     let mut holder = db.begin().await?;
@@ -154,10 +154,10 @@ async fn retries_for_a_lock_that_stays_run_out() -> anyhow::Result<()> {
 /// The server rolls back the whole transaction, and leaves it: what comes after is neither written nor called a commit.
 #[tokio::test]
 async fn a_deadlock_ends_a_transaction_begun_by_hand() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<MySql>("by_hand").await? else {
+    let Some(case_database) = CaseDatabase::of::<MySql>("by_hand").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("by_hand").url(ground.url());
+    let settings = Settings::new().engine("by_hand").url(case_database.url());
     let db: MySqlEngine = engine_finder_with(&settings)?;
     db.start_connection_pool().await?;
     sqlx::raw_sql(TABLE).execute(&db).await?;

@@ -7,7 +7,7 @@ use poolhouse::{
     AnyEngine, Engine, MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction,
     TransactionError, engine_finder_with,
 };
-use poolhouse_tests::{Cockroach, Ground, PgBouncer, TransactionEnder, pgbouncer::Mode};
+use poolhouse_tests::{CaseDatabase, Cockroach, PgBouncer, TransactionEnder, pgbouncer::Mode};
 use sqlx::{Any, AssertSqlSafe, Connection as _, Executor, MySql, Postgres, Sqlite};
 
 const TABLE: &str = "CREATE TABLE entry (move INTEGER NOT NULL, part INTEGER NOT NULL)";
@@ -40,19 +40,19 @@ macro_rules! on {
         mod $module {
             use super::*;
 
-            async fn begin() -> anyhow::Result<Option<(Ground, TransactionEnder, $engine)>> {
-                let Some(ground) = Ground::of::<$database>("lost").await? else {
+            async fn begin() -> anyhow::Result<Option<(CaseDatabase, TransactionEnder, $engine)>> {
+                let Some(case_database) = CaseDatabase::of::<$database>("lost").await? else {
                     return Ok(None);
                 };
-                let ender = TransactionEnder::before(ground.database()?).await?;
+                let ender = TransactionEnder::before(case_database.database()?).await?;
                 let settings = Settings::new()
                     .engine(concat!("lost_", stringify!($module)))
-                    .url(ground.database()?.url_through(ender.address()))
+                    .url(case_database.database()?.url_through(ender.address()))
                     .max_size(1);
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 engine.start_connection_pool().await?;
                 sqlx::raw_sql(TABLE).execute(&engine).await?;
-                Ok(Some((ground, ender, engine)))
+                Ok(Some((case_database, ender, engine)))
             }
 
             /// Both parts of a move, in one transaction.
@@ -103,7 +103,7 @@ macro_rules! on {
                 }
             }
 
-            async fn parts(ground: &Ground, id: i64) -> anyhow::Result<i64> {
+            async fn parts(case_database: &CaseDatabase, id: i64) -> anyhow::Result<i64> {
                 let sql = format!(
                     "SELECT CAST(coalesce(sum(part), 0) AS {}) FROM entry WHERE move = {id}",
                     if stringify!($database) == "MySql" {
@@ -112,12 +112,12 @@ macro_rules! on {
                         "BIGINT"
                     }
                 );
-                ground.answer::<$database>(&sql).await
+                case_database.answer::<$database>(&sql).await
             }
 
             #[tokio::test]
             async fn at_every_boundary_between_two_commands() -> anyhow::Result<()> {
-                let Some((ground, ender, engine)) = begin().await? else {
+                let Some((case_database, ender, engine)) = begin().await? else {
                     return Ok(());
                 };
                 let mut id = 0;
@@ -135,7 +135,7 @@ macro_rules! on {
                                 ensure!(ended.is_ok(), "{ended:?}");
                                 break;
                             }
-                            let parts = parts(&ground, id).await?;
+                            let parts = parts(&case_database, id).await?;
                             let context = format!(
                                 "{form:?}, {statements:?} before command {command}: {ended:?}, {parts}"
                             );
@@ -148,10 +148,10 @@ macro_rules! on {
                                         parts == 0 || statements != ["ROLLBACK", "BEGIN"],
                                         "{context}"
                                     );
-                                    let told = TransactionError::find(error);
+                                    let found = TransactionError::find(error);
                                     ensure!(
                                         form == Form::Nested
-                                            || matches!(told, Some(TransactionError::Lost { .. })),
+                                            || matches!(found, Some(TransactionError::Lost { .. })),
                                         "{context}"
                                     );
                                 }
@@ -167,7 +167,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn a_transaction_with_one_statement_takes_three_round_trips() -> anyhow::Result<()> {
-                let Some((_ground, ender, engine)) = begin().await? else {
+                let Some((_case_database, ender, engine)) = begin().await? else {
                     return Ok(());
                 };
                 let one = "INSERT INTO entry VALUES (1, 1)";
@@ -212,7 +212,7 @@ macro_rules! on {
             /// The driver counts transactions by itself, and must not be one ahead where others see it.
             #[tokio::test]
             async fn the_drivers_connection_counts_right_after_it() -> anyhow::Result<()> {
-                let Some((ground, _ender, engine)) = begin().await? else {
+                let Some((case_database, _ender, engine)) = begin().await? else {
                     return Ok(());
                 };
                 for id in 1..=3 {
@@ -234,8 +234,8 @@ macro_rules! on {
                     drop(transaction);
                 }
                 let sql = "SELECT count(*) FROM entry WHERE move IN (0, 8, 9)";
-                ensure!(ground.answer::<$database>(sql).await? == 0);
-                ensure!(parts(&ground, 3).await? == 3);
+                ensure!(case_database.answer::<$database>(sql).await? == 0);
+                ensure!(parts(&case_database, 3).await? == 3);
                 engine.close_connection_pool().await;
                 Ok(())
             }
@@ -293,9 +293,9 @@ fn says_ended_inside(
 ) -> anyhow::Result<()> {
     for ended in [closure, by_hand] {
         let error = ended.err().context("it was taken for committed")?;
-        let told = TransactionError::find(&error);
+        let found = TransactionError::find(&error);
         ensure!(
-            matches!(told, Some(TransactionError::EndedInside { statement, .. }) if *statement == word),
+            matches!(found, Some(TransactionError::EndedInside { statement, .. }) if *statement == word),
             "{word}: {error}"
         );
         ensure!(error.to_string().contains(&format!("`{word}`")), "{error}");
@@ -306,44 +306,50 @@ fn says_ended_inside(
 #[tokio::test]
 async fn a_statement_inside_that_ends_it_is_named() -> anyhow::Result<()> {
     for word in ["COMMIT", "ROLLBACK"] {
-        if let Some(ground) = Ground::of::<Postgres>("inside").await? {
-            says_ended_inside(ended_inside!(Postgres, ground.url(), true, word), word)?;
+        if let Some(case_database) = CaseDatabase::of::<Postgres>("inside").await? {
+            says_ended_inside(
+                ended_inside!(Postgres, case_database.url(), true, word),
+                word,
+            )?;
         }
-        if let Some(ground) = Ground::of::<MySql>("inside").await? {
-            says_ended_inside(ended_inside!(MySql, ground.url(), true, word), word)?;
+        if let Some(case_database) = CaseDatabase::of::<MySql>("inside").await? {
+            says_ended_inside(ended_inside!(MySql, case_database.url(), true, word), word)?;
         }
-        if let Some(ground) = Ground::of::<Sqlite>("inside").await? {
-            says_ended_inside(ended_inside!(Sqlite, ground.url(), true, word), word)?;
+        if let Some(case_database) = CaseDatabase::of::<Sqlite>("inside").await? {
+            says_ended_inside(ended_inside!(Sqlite, case_database.url(), true, word), word)?;
         }
-        if let Some(ground) = Ground::of::<Postgres>("inside").await? {
-            let cockroach = Cockroach::before(ground.database()?).await?;
+        if let Some(case_database) = CaseDatabase::of::<Postgres>("inside").await? {
+            let cockroach = Cockroach::before(case_database.database()?).await?;
             let url = cockroach.url().replacen("postgres", "cockroachdb", 1);
             says_ended_inside(ended_inside!(Postgres, url, true, word), word)?;
         }
-        if let Some(ground) = Ground::of::<Postgres>("inside").await? {
-            says_ended_inside(ended_inside!(Any, ground.url(), true, word), word)?;
+        if let Some(case_database) = CaseDatabase::of::<Postgres>("inside").await? {
+            says_ended_inside(ended_inside!(Any, case_database.url(), true, word), word)?;
         }
-        if let Some(ground) = Ground::of::<MySql>("inside").await? {
-            says_ended_inside(ended_inside!(Any, ground.url(), true, word), word)?;
+        if let Some(case_database) = CaseDatabase::of::<MySql>("inside").await? {
+            says_ended_inside(ended_inside!(Any, case_database.url(), true, word), word)?;
         }
-        if let Some(ground) = Ground::of::<Sqlite>("inside").await? {
-            says_ended_inside(ended_inside!(Any, ground.url(), true, word), word)?;
+        if let Some(case_database) = CaseDatabase::of::<Sqlite>("inside").await? {
+            says_ended_inside(ended_inside!(Any, case_database.url(), true, word), word)?;
         }
     }
     // A change of the schema commits on MariaDB, and is part of the transaction elsewhere.
-    if let Some(ground) = Ground::of::<MySql>("inside").await? {
+    if let Some(case_database) = CaseDatabase::of::<MySql>("inside").await? {
         let create = "CREATE TABLE IF NOT EXISTS other (id INTEGER)";
-        says_ended_inside(ended_inside!(MySql, ground.url(), true, create), "CREATE")?;
+        says_ended_inside(
+            ended_inside!(MySql, case_database.url(), true, create),
+            "CREATE",
+        )?;
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn sqlite_rolls_back_by_itself_and_says_so() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<Sqlite>("by_itself").await? else {
+    let Some(case_database) = CaseDatabase::of::<Sqlite>("by_itself").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("by_itself").url(ground.url());
+    let settings = Settings::new().engine("by_itself").url(case_database.url());
     let engine: SqliteEngine = engine_finder_with(&settings)?;
     engine.start_connection_pool().await?;
     sqlx::raw_sql(
@@ -375,7 +381,7 @@ async fn sqlite_rolls_back_by_itself_and_says_so() -> anyhow::Result<()> {
         .execute(&mut transaction)
         .await?;
     transaction.commit().await?;
-    let there = ground
+    let there = case_database
         .answer::<Sqlite>("SELECT sum(move) FROM entry")
         .await?;
     ensure!(there == 2, "{there}");
@@ -385,10 +391,10 @@ async fn sqlite_rolls_back_by_itself_and_says_so() -> anyhow::Result<()> {
 
 #[allow(clippy::similar_names, reason = "the ender ends")]
 #[tokio::test]
-async fn any_engine_is_told_like_its_database() -> anyhow::Result<()> {
-    async fn lost(ground: Ground) -> anyhow::Result<()> {
-        let ender = TransactionEnder::before(ground.database()?).await?;
-        let url = ground.database()?.url_through(ender.address());
+async fn any_engine_reports_like_its_database() -> anyhow::Result<()> {
+    async fn lost(case_database: CaseDatabase) -> anyhow::Result<()> {
+        let ender = TransactionEnder::before(case_database.database()?).await?;
+        let url = case_database.database()?.url_through(ender.address());
         let settings = Settings::new().engine("lost_any").url(url).max_size(1);
         let engine: AnyEngine = engine_finder_with(&settings)?;
         engine.start_connection_pool().await?;
@@ -402,9 +408,9 @@ async fn any_engine_is_told_like_its_database() -> anyhow::Result<()> {
                 .execute(&mut transaction)
                 .await?;
             let ended = transaction.commit().await;
-            let told = ended.as_ref().err().and_then(TransactionError::find);
+            let found = ended.as_ref().err().and_then(TransactionError::find);
             ensure!(
-                matches!(told, Some(TransactionError::Lost { .. })) == lost
+                matches!(found, Some(TransactionError::Lost { .. })) == lost
                     && ended.is_ok() != lost,
                 "before command {command}: {ended:?}"
             );
@@ -412,11 +418,11 @@ async fn any_engine_is_told_like_its_database() -> anyhow::Result<()> {
         engine.close_connection_pool().await;
         Ok(())
     }
-    if let Some(ground) = Ground::of::<Postgres>("any").await? {
-        lost(ground).await.context("Postgres")?;
+    if let Some(case_database) = CaseDatabase::of::<Postgres>("any").await? {
+        lost(case_database).await.context("Postgres")?;
     }
-    if let Some(ground) = Ground::of::<MySql>("any").await? {
-        lost(ground).await.context("MariaDB")?;
+    if let Some(case_database) = CaseDatabase::of::<MySql>("any").await? {
+        lost(case_database).await.context("MariaDB")?;
     }
     Ok(())
 }
@@ -424,8 +430,8 @@ async fn any_engine_is_told_like_its_database() -> anyhow::Result<()> {
 /// A server that ends the session of an open transaction by itself: what it answers to the `COMMIT` is never success, and nothing
 /// is written.
 macro_rules! ended_by_the_server {
-    ($database:ty, $ground:expr, $url:expr, $pooler:expr, $inside:expr, $outside:expr) => {{
-        let (ground, url): (&Ground, String) = ($ground, $url);
+    ($database:ty, $case_database:expr, $url:expr, $pooler:expr, $inside:expr, $outside:expr) => {{
+        let (case_database, url): (&CaseDatabase, String) = ($case_database, $url);
         let mut settings = Settings::new()
             .engine(concat!("ended_", stringify!($database)))
             .url(url)
@@ -445,8 +451,8 @@ macro_rules! ended_by_the_server {
         }
         let outside: Option<&'static str> = $outside;
         if let Some(sql) = outside {
-            let user = ground.database()?.name();
-            let server = ground.database()?.server();
+            let user = case_database.database()?.name();
+            let server = case_database.database()?.server();
             let rows = server.ask(&[sql.replace("{user}", user)]).await?;
             // What is to be run for each session, where it is no function.
             for kill in rows.into_iter().flatten().flatten() {
@@ -455,11 +461,11 @@ macro_rules! ended_by_the_server {
                 }
             }
         }
-        ground.database()?.no_session_left().await?;
+        case_database.database()?.no_session_left().await?;
         let ended = transaction.commit().await;
         ensure!(ended.is_err(), "it was taken for committed");
         // The engine goes on, with another session.
-        let left: i64 = ground
+        let left: i64 = case_database
             .answer::<<$database as Of>::Plain>("SELECT count(*) FROM entry")
             .await?;
         ensure!(left == 0, "{left}");
@@ -487,20 +493,34 @@ const KILL: &str =
 
 #[tokio::test]
 async fn a_session_that_the_server_ends_is_no_commit_on_postgres() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<Postgres>("ended").await? else {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("ended").await? else {
         return Ok(());
     };
-    ground.run::<Postgres>(TABLE).await?;
+    case_database.run::<Postgres>(TABLE).await?;
     let none = None::<&str>;
-    ended_by_the_server!(Postgres, &ground, ground.url(), none, None, Some(TERMINATE));
+    ended_by_the_server!(
+        Postgres,
+        &case_database,
+        case_database.url(),
+        none,
+        None,
+        Some(TERMINATE)
+    );
     let timeout = "SET LOCAL idle_in_transaction_session_timeout = '20ms'";
-    ended_by_the_server!(Postgres, &ground, ground.url(), none, Some(timeout), None);
+    ended_by_the_server!(
+        Postgres,
+        &case_database,
+        case_database.url(),
+        none,
+        Some(timeout),
+        None
+    );
     // The same behind a pooler, whose session with the client goes on or not.
-    let pooler = PgBouncer::start(ground.database()?, Mode::Transaction, &[]).await?;
+    let pooler = PgBouncer::start(case_database.database()?, Mode::Transaction, &[]).await?;
     let url = pooler.url().to_owned();
     ended_by_the_server!(
         Postgres,
-        &ground,
+        &case_database,
         url.clone(),
         Some("pgbouncer"),
         None,
@@ -508,7 +528,7 @@ async fn a_session_that_the_server_ends_is_no_commit_on_postgres() -> anyhow::Re
     );
     ended_by_the_server!(
         Postgres,
-        &ground,
+        &case_database,
         url,
         Some("pgbouncer"),
         Some(timeout),
@@ -519,14 +539,28 @@ async fn a_session_that_the_server_ends_is_no_commit_on_postgres() -> anyhow::Re
 
 #[tokio::test]
 async fn a_session_that_the_server_ends_is_no_commit_on_mariadb() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<MySql>("ended").await? else {
+    let Some(case_database) = CaseDatabase::of::<MySql>("ended").await? else {
         return Ok(());
     };
-    ground.run::<MySql>(TABLE).await?;
+    case_database.run::<MySql>(TABLE).await?;
     let none = None::<&str>;
-    ended_by_the_server!(MySql, &ground, ground.url(), none, None, Some(KILL));
+    ended_by_the_server!(
+        MySql,
+        &case_database,
+        case_database.url(),
+        none,
+        None,
+        Some(KILL)
+    );
     // <https://mariadb.com/kb/en/server-system-variables/#idle_transaction_timeout>
     let timeout = "SET SESSION idle_transaction_timeout = 1";
-    ended_by_the_server!(MySql, &ground, ground.url(), none, Some(timeout), None);
+    ended_by_the_server!(
+        MySql,
+        &case_database,
+        case_database.url(),
+        none,
+        Some(timeout),
+        None
+    );
     Ok(())
 }

@@ -9,7 +9,7 @@ use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
 use poolhouse::{
     Engine, MySqlEngine, PgEngine, Settings, SqliteEngine, TransactionError, engine_finder_with,
 };
-use poolhouse_tests::{Ground, Heard};
+use poolhouse_tests::{CaseDatabase, Heard};
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
 use tokio::sync::{Barrier, oneshot};
 
@@ -25,23 +25,26 @@ macro_rules! on {
         mod $module {
             use super::*;
 
-            async fn begin(name: &str) -> anyhow::Result<Option<(Ground, $engine)>> {
-                let Some(ground) = Ground::of::<$database>("scoped").await? else {
+            async fn begin(name: &str) -> anyhow::Result<Option<(CaseDatabase, $engine)>> {
+                let Some(case_database) = CaseDatabase::of::<$database>("scoped").await? else {
                     return Ok(None);
                 };
-                let engine = engine_on(&ground, name).await?;
+                let engine = engine_on(&case_database, name).await?;
                 sqlx::raw_sql(
                     "CREATE TABLE entry (id INTEGER PRIMARY KEY, value INTEGER NOT NULL)",
                 )
                 .execute(&engine)
                 .await?;
-                Ok(Some((ground, engine)))
+                Ok(Some((case_database, engine)))
             }
 
-            async fn engine_on(ground: &Ground, name: &str) -> anyhow::Result<$engine> {
+            async fn engine_on(
+                case_database: &CaseDatabase,
+                name: &str,
+            ) -> anyhow::Result<$engine> {
                 let settings = Settings::new()
                     .engine(name)
-                    .url(ground.url())
+                    .url(case_database.url())
                     .close_timeout("100ms");
                 let engine: Engine<$database> = engine_finder_with(&settings)?;
                 engine.start_connection_pool().await?;
@@ -68,12 +71,12 @@ macro_rules! on {
                 db: &$engine,
                 id: i32,
             ) -> (BoxFuture<'static, sqlx::Result<()>>, oneshot::Receiver<()>) {
-                let (told, added) = oneshot::channel();
-                let told = Arc::new(Mutex::new(Some(told)));
+                let (started, added) = oneshot::channel();
+                let started = Arc::new(Mutex::new(Some(started)));
                 let work = db.scoped_transaction(async move |transaction| {
                     insert(id).execute(transaction).await?;
-                    let told = told.lock().unwrap().take();
-                    told.map(|told| told.send(()));
+                    let started = started.lock().unwrap().take();
+                    started.map(|started| started.send(()));
                     std::future::pending().await
                 });
                 (Box::pin(work), added)
@@ -87,7 +90,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn what_joins_shares_the_fate_of_the_whole() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("fate").await? else {
+                let Some((_case_database, db)) = begin("fate").await? else {
                     return Ok(());
                 };
                 for (well, expected) in [(false, vec![]), (true, vec![1, 2, 3, 4])] {
@@ -125,7 +128,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn what_fails_inside_is_undone_alone() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("alone").await? else {
+                let Some((_case_database, db)) = begin("alone").await? else {
                     return Ok(());
                 };
                 db.scoped_transaction(async |transaction| {
@@ -163,7 +166,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn two_at_once_is_an_error_and_not_a_wait() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("at_once").await? else {
+                let Some((_case_database, db)) = begin("at_once").await? else {
                     return Ok(());
                 };
                 db.transaction(async |transaction| {
@@ -201,7 +204,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn what_is_forgotten_is_never_committed() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("forgotten").await? else {
+                let Some((_case_database, db)) = begin("forgotten").await? else {
                     return Ok(());
                 };
                 let ended = db
@@ -227,7 +230,7 @@ macro_rules! on {
             #[tokio::test]
             async fn a_forgotten_one_of_the_driver_does_not_swallow_the_commit()
             -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("swallowed").await? else {
+                let Some((_case_database, db)) = begin("swallowed").await? else {
                     return Ok(());
                 };
                 let mut transaction = db.begin().await?;
@@ -243,10 +246,10 @@ macro_rules! on {
 
             #[tokio::test]
             async fn other_tasks_and_other_engines_do_not_join() -> anyhow::Result<()> {
-                let Some((ground, db)) = begin("first").await? else {
+                let Some((case_database, db)) = begin("first").await? else {
                     return Ok(());
                 };
-                let other = engine_on(&ground, "second").await?;
+                let other = engine_on(&case_database, "second").await?;
                 add(&db, 1).await?;
                 db.transaction(async |transaction| {
                     insert(2).execute(transaction).await?;
@@ -278,7 +281,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn the_log_says_what_goes_beside() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("beside").await? else {
+                let Some((_case_database, db)) = begin("beside").await? else {
                     return Ok(());
                 };
                 let heard = Heard::here();
@@ -324,10 +327,12 @@ macro_rules! conflicts_on {
                 .await
             }
 
-            let Some(ground) = Ground::of::<$database>("scoped").await? else {
+            let Some(case_database) = CaseDatabase::of::<$database>("scoped").await? else {
                 return Ok(());
             };
-            let settings = Settings::new().engine(stringify!($name)).url(ground.url());
+            let settings = Settings::new()
+                .engine(stringify!($name))
+                .url(case_database.url());
             let db: $engine = engine_finder_with(&settings)?;
             db.start_connection_pool().await?;
             sqlx::raw_sql(
@@ -394,10 +399,10 @@ conflicts_on!(
 /// Two readers that want to write: the second one's snapshot is outdated by then.
 #[tokio::test]
 async fn a_conflict_inside_reruns_the_whole_on_sqlite() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<Sqlite>("scoped").await? else {
+    let Some(case_database) = CaseDatabase::of::<Sqlite>("scoped").await? else {
         return Ok(());
     };
-    let settings = Settings::new().engine("snapshot").url(ground.url());
+    let settings = Settings::new().engine("snapshot").url(case_database.url());
     let db: SqliteEngine = engine_finder_with(&settings)?;
     db.start_connection_pool().await?;
     sqlx::raw_sql("CREATE TABLE entry (id INTEGER PRIMARY KEY)")

@@ -11,7 +11,7 @@ use poolhouse::{
     Engine, MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction, engine_finder_with,
     transactional,
 };
-use poolhouse_tests::Ground;
+use poolhouse_tests::CaseDatabase;
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
 use tokio::sync::Barrier;
 
@@ -52,13 +52,13 @@ macro_rules! on {
         mod $module {
             use super::*;
 
-            async fn begin(name: &str) -> anyhow::Result<Option<(Ground, $engine)>> {
-                let Some(ground) = Ground::of::<$database>("transactional").await? else {
+            async fn begin(name: &str) -> anyhow::Result<Option<(CaseDatabase, $engine)>> {
+                let Some(database) = CaseDatabase::of::<$database>("transactional").await? else {
                     return Ok(None);
                 };
                 let settings = Settings::new()
                     .engine(format!("transactional_{}_{name}", stringify!($module)))
-                    .url(ground.url());
+                    .url(database.url());
                 let db: Engine<$database> = engine_finder_with(&settings)?;
                 db.start_connection_pool().await?;
                 sqlx::raw_sql(
@@ -66,7 +66,7 @@ macro_rules! on {
                 )
                 .execute(&db)
                 .await?;
-                Ok(Some((ground, db)))
+                Ok(Some((database, db)))
             }
 
             /// The ids that are there, as a text.
@@ -106,7 +106,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn ok_commits_and_all_else_rolls_back() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("ends").await? else {
+                let Some((_database, db)) = begin("ends").await? else {
                     return Ok(());
                 };
                 add(&db, 1).await?;
@@ -143,7 +143,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn with_a_transaction_it_is_a_savepoint_of_it() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("savepoint").await? else {
+                let Some((_database, db)) = begin("savepoint").await? else {
                     return Ok(());
                 };
                 ensure!(keep_what_can_be_kept(&db, &[1, 2, 3, 4]).await? == 2);
@@ -176,7 +176,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn with_the_engine_it_joins_the_transaction_around_it() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("joins").await? else {
+                let Some((_database, db)) = begin("joins").await? else {
                     return Ok(());
                 };
                 ensure!(add_through_the_engine(&db, &db, true).await.is_err());
@@ -208,7 +208,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn mandatory_is_an_error_outside_and_durable_inside() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("places").await? else {
+                let Some((_database, db)) = begin("places").await? else {
                     return Ok(());
                 };
                 let outside = add_inside(&db, 1).await.err().context("it is there")?.to_string();
@@ -235,7 +235,7 @@ macro_rules! on {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn after_a_conflict_it_is_run_again_with_the_same_arguments() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("conflict").await? else {
+                let Some((_database, db)) = begin("conflict").await? else {
                     return Ok(());
                 };
                 add(&db, 1).await?;
@@ -263,7 +263,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn retry_if_says_what_else_is_run_again() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("retry_if").await? else {
+                let Some((_database, db)) = begin("retry_if").await? else {
                     return Ok(());
                 };
                 let runs = AtomicUsize::new(0);
@@ -329,7 +329,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn it_stands_on_methods() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("methods").await? else {
+                let Some((_database, db)) = begin("methods").await? else {
                     return Ok(());
                 };
                 let mut book = Book { db: db.clone(), first: 1 };
@@ -358,7 +358,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn it_is_generic_opaque_and_spawned() -> anyhow::Result<()> {
-                let Some((_ground, db)) = begin("spawned").await? else {
+                let Some((_database, db)) = begin("spawned").await? else {
                     return Ok(());
                 };
                 let spawned = tokio::spawn({
@@ -439,12 +439,12 @@ async fn count_inside(tx: &mut Transaction<Postgres>, db: &PgEngine) -> sqlx::Re
 
 #[tokio::test]
 async fn arguments_are_those_of_the_options() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<Postgres>("transactional").await? else {
+    let Some(database) = CaseDatabase::of::<Postgres>("transactional").await? else {
         return Ok(());
     };
     let settings = Settings::new()
         .engine("transactional_options")
-        .url(ground.url());
+        .url(database.url());
     let db: PgEngine = engine_finder_with(&settings)?;
     db.start_connection_pool().await?;
     sqlx::raw_sql("CREATE TABLE entry (id INTEGER PRIMARY KEY)")

@@ -56,10 +56,10 @@ fn counted_lines(side: &str, source: &str) -> BTreeSet<(u32, u32)> {
 
 /// 12 and 13 of `coverage Code { bcb: bcb0 } => bands.rs:12:5: 13:9 (#0);`.
 fn lines_of(region: &str) -> Option<(u32, u32)> {
-    let (_, place) = region.rsplit_once(".rs:")?;
-    let (first, place) = place.split_once(':')?;
-    let (_, place) = place.split_once(": ")?;
-    let (last, _) = place.split_once(':')?;
+    let (_, rest) = region.rsplit_once(".rs:")?;
+    let (first, rest) = rest.split_once(':')?;
+    let (_, rest) = rest.split_once(": ")?;
+    let (last, _) = rest.split_once(':')?;
     Some((first.parse().ok()?, last.parse().ok()?))
 }
 

@@ -143,8 +143,8 @@ fn without_foreign_lines(rendered: &str) -> String {
     let mut is_foreign = false;
     for line in rendered.lines() {
         let words = line.trim_start();
-        if let Some(place) = words.strip_prefix("--> ") {
-            is_foreign = place.starts_with(RUNTIME);
+        if let Some(location) = words.strip_prefix("--> ") {
+            is_foreign = location.starts_with(RUNTIME);
             kept.push(if is_foreign { file(line) } else { line });
         } else {
             // A new note or suggestion, which may be about the case again.
@@ -170,10 +170,10 @@ fn without_foreign_lines(rendered: &str) -> String {
 }
 
 /// `--> poolhouse/src/lib.rs:20:1` without the line and the column.
-fn file(place: &str) -> &str {
-    place
+fn file(location: &str) -> &str {
+    location
         .split_once(".rs:")
-        .map_or(place, |(stem, _)| &place[..stem.len() + 3])
+        .map_or(location, |(stem, _)| &location[..stem.len() + 3])
 }
 
 /// Whether a line of a message shows source: `20 | impl …`, `   | ^^^^`, `...`.

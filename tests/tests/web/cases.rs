@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use anyhow::{Context, ensure};
 use poolhouse::{Engine, Settings, engine_finder_with};
-use poolhouse_tests::{Ground, Kind, Proxy, Sql, eventually};
+use poolhouse_tests::{CaseDatabase, Kind, Proxy, Sql, eventually};
 
 use crate::act::{key, point};
 use crate::client::{Response, post, send};
@@ -14,7 +14,7 @@ use crate::heard;
 
 /// A server in front of a database.
 struct Site<DB: Sql> {
-    ground: Ground,
+    case_database: CaseDatabase,
     db: Engine<DB>,
     server: Server,
 }
@@ -27,10 +27,13 @@ const TABLES: &str = "CREATE TABLE entry (id INTEGER PRIMARY KEY, value INTEGER 
 const DEFERRED: &str = "DROP TABLE child; CREATE TABLE parent (id INTEGER PRIMARY KEY);
     CREATE TABLE child (entry INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);";
 
-async fn engine_on<DB: Sql>(ground: &Ground, settings: Settings) -> anyhow::Result<Engine<DB>> {
-    ground.run::<DB>(TABLES).await?;
+async fn engine_on<DB: Sql>(
+    case_database: &CaseDatabase,
+    settings: Settings,
+) -> anyhow::Result<Engine<DB>> {
+    case_database.run::<DB>(TABLES).await?;
     if DB::SERVER != Some(Kind::MariaDb) {
-        ground.run::<DB>(DEFERRED).await?;
+        case_database.run::<DB>(DEFERRED).await?;
     }
     let db: Engine<DB> = engine_finder_with(&settings)?;
     db.start_connection_pool().await?;
@@ -44,23 +47,27 @@ fn settings(url: String) -> Settings {
 impl<DB: Sql> Site<DB> {
     async fn of<F: Framework>(transactions: bool) -> anyhow::Result<Option<Self>> {
         heard::listen();
-        let Some(ground) = Ground::of::<DB>("web").await? else {
+        let Some(case_database) = CaseDatabase::of::<DB>("web").await? else {
             return Ok(None);
         };
-        let settings = settings(ground.url());
-        Self::on::<F>(ground, settings, transactions)
+        let settings = settings(case_database.url());
+        Self::on::<F>(case_database, settings, transactions)
             .await
             .map(Some)
     }
 
     async fn on<F: Framework>(
-        ground: Ground,
+        case_database: CaseDatabase,
         settings: Settings,
         transactions: bool,
     ) -> anyhow::Result<Self> {
-        let db = engine_on(&ground, settings).await?;
+        let db = engine_on(&case_database, settings).await?;
         let server = F::serve::<DB>(transactions).await?;
-        Ok(Self { ground, db, server })
+        Ok(Self {
+            case_database,
+            db,
+            server,
+        })
     }
 
     async fn post(&self, path: String) -> anyhow::Result<Option<Response>> {
@@ -74,7 +81,7 @@ impl<DB: Sql> Site<DB> {
     /// How many of these rows there are.
     async fn rows(&self, from: i32, to: i32) -> anyhow::Result<i64> {
         let sql = format!("SELECT count(*) FROM entry WHERE id BETWEEN {from} AND {to}");
-        self.ground.answer::<DB>(&sql).await
+        self.case_database.answer::<DB>(&sql).await
     }
 
     /// Waits until every connection has come back, and no transaction is open.
@@ -85,7 +92,7 @@ impl<DB: Sql> Site<DB> {
             Ok(())
         })
         .await?;
-        if let Ok(database) = self.ground.database() {
+        if let Ok(database) = self.case_database.database() {
             let sessions = database.sessions().await?;
             let open = sessions
                 .iter()
@@ -237,20 +244,20 @@ async fn ends<F: Framework, DB: Sql>() -> anyhow::Result<()> {
 
 /// A client that hangs up while the transaction begins.
 async fn hangs_up_at_begin<F: Framework, DB: Sql>() -> anyhow::Result<()> {
-    let Some(ground) = Ground::of::<DB>("web").await? else {
+    let Some(case_database) = CaseDatabase::of::<DB>("web").await? else {
         return Ok(());
     };
     // Where there is no server, a connection that is not free is what to wait for.
-    let proxy = match ground.database() {
+    let proxy = match case_database.database() {
         Ok(database) => Some(Proxy::before(database.address()?)?),
         Err(_) => None,
     };
-    let url = match (&proxy, ground.database()) {
+    let url = match (&proxy, case_database.database()) {
         (Some(proxy), Ok(database)) => database.url_through(proxy.address()),
-        _ => ground.url(),
+        _ => case_database.url(),
     };
     let settings = settings(url).max_size(1);
-    let site = Site::<DB>::on::<F>(ground, settings, true).await?;
+    let site = Site::<DB>::on::<F>(case_database, settings, true).await?;
     let begins = key();
     let mut taken = None;
     match &proxy {
@@ -363,11 +370,13 @@ impl<DB: Sql> Site<DB> {
 /// Pools that have nothing to give, and applications that miss something.
 async fn unavailable<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     heard::listen();
-    let Some(ground) = Ground::of::<DB>("web").await? else {
+    let Some(case_database) = CaseDatabase::of::<DB>("web").await? else {
         return Ok(());
     };
-    let settings = settings(ground.url()).max_size(1).acquire_timeout("50ms");
-    let site = Site::<DB>::on::<F>(ground, settings, true).await?;
+    let settings = settings(case_database.url())
+        .max_size(1)
+        .acquire_timeout("50ms");
+    let site = Site::<DB>::on::<F>(case_database, settings, true).await?;
     let taken = site.db.acquire().await?;
     let paths = |key: i32| {
         [
@@ -423,16 +432,20 @@ async fn two_engines<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     };
     let unknown = key();
     ensure!(site.status(format!("/two/200/{unknown}")).await? == Some(503));
-    let Some(ground) = Ground::of::<DB>("reports").await? else {
+    let Some(case_database) = CaseDatabase::of::<DB>("reports").await? else {
         return Ok(());
     };
-    let reports: Engine<DB> = engine_on(&ground, settings(ground.url()).engine("reports")).await?;
+    let reports: Engine<DB> = engine_on(
+        &case_database,
+        settings(case_database.url()).engine("reports"),
+    )
+    .await?;
     for (status, rows) in [(200, 1), (404, 0)] {
         let key = key();
         ensure!(site.status(format!("/two/{status}/{key}")).await? == Some(status));
         ensure!(site.rows(key, key).await? == rows, "the first, {status}");
         let sql = format!("SELECT count(*) FROM entry WHERE id >= {key}");
-        let of_reports = ground.answer::<DB>(&sql).await?;
+        let of_reports = case_database.answer::<DB>(&sql).await?;
         ensure!(
             of_reports == 2 * rows,
             "{of_reports} of the second, {status}"
@@ -452,11 +465,11 @@ async fn two_engines<F: Framework, DB: Sql>() -> anyhow::Result<()> {
 #[tokio::test]
 async fn never_ended() -> anyhow::Result<()> {
     heard::listen();
-    let Some(ground) = Ground::of::<sqlx::Sqlite>("web").await? else {
+    let Some(case_database) = CaseDatabase::of::<sqlx::Sqlite>("web").await? else {
         return Ok(());
     };
-    let settings = settings(ground.url()).engine("never_ended");
-    let db: Engine<sqlx::Sqlite> = engine_on(&ground, settings).await?;
+    let settings = settings(case_database.url()).engine("never_ended");
+    let db: Engine<sqlx::Sqlite> = engine_on(&case_database, settings).await?;
     let transactions = poolhouse::web::RequestTransactions::new();
     let mut tx = transactions.of(&db, "POST /forgotten")?;
     sqlx::query("INSERT INTO entry VALUES (3, 0)")
@@ -466,7 +479,7 @@ async fn never_ended() -> anyhow::Result<()> {
     ensure!(heard::lines(&["nothing has ended it", "never_ended"]).len() == 1);
     db.close_connection_pool().await;
     let sql = "SELECT count(*) FROM entry WHERE id = 3";
-    ensure!(ground.answer::<sqlx::Sqlite>(sql).await? == 0);
+    ensure!(case_database.answer::<sqlx::Sqlite>(sql).await? == 0);
     Ok(())
 }
 

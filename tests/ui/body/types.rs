@@ -48,7 +48,7 @@ pub async fn wrong_return(#[pool] db: PgEngine) -> anyhow::Result<u16> {
 }
 
 #[poolhouse::with_pool]
-pub async fn early_return_of_another_type(port: u16, #[pool] db: PgEngine) -> anyhow::Result<u16> {
+pub async fn first_return_of_another_type(port: u16, #[pool] db: PgEngine) -> anyhow::Result<u16> {
     if port == 0 {
         return 8000;
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::nested::Around;
 use super::{Transaction, TransactionOptions};
-use crate::backend::{Backend, words};
-use crate::dialect::Local;
+use crate::backend::Backend;
+use crate::dialect::{Local, message};
 use crate::engine::Engine;
 use crate::error::TransactionError;
 use crate::pool::{Begin, Holder};
@@ -121,7 +121,7 @@ impl<DB: Backend> Engine<DB> {
         TransactionError::Setting {
             engine: self.name().to_owned(),
             names: names.join("`, `"),
-            last: words(&error),
+            last: message(&error),
             cause: Some(Box::new(error)),
         }
         .into()

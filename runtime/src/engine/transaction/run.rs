@@ -12,7 +12,8 @@ use super::nested::{self, Around, Asked};
 use super::options::Propagation;
 use super::work::{Again, Tries};
 use super::{Retry, Transaction, TransactionOptions, Work, hooks};
-use crate::backend::{Backend, words};
+use crate::backend::Backend;
+use crate::dialect::message;
 use crate::engine::Engine;
 use crate::error::TransactionError;
 use crate::pool::Holder;
@@ -414,7 +415,7 @@ impl<DB: Backend> Engine<DB> {
         let mut transaction = match limit.keep(begun).await.ok_or_else(timed_out)? {
             Ok(transaction) => transaction,
             Err(error) if dialect.is_conflict(&error) => {
-                return Err(Failed::Conflict(words(&error), Some(error.into())));
+                return Err(Failed::Conflict(message(&error), Some(error.into())));
             }
             Err(error) => return Err(Failed::With(error.into())),
         };
@@ -446,7 +447,7 @@ impl<DB: Backend> Engine<DB> {
                 Ok(value)
             }
             Some(Err(error)) if dialect.is_conflict(&error) => {
-                Err(Failed::Conflict(words(&error), Some(error.into())))
+                Err(Failed::Conflict(message(&error), Some(error.into())))
             }
             Some(Err(error)) => Err(Failed::With(self.failed_commit(error).into())),
             None => {

@@ -8,7 +8,8 @@ use backon::{ExponentialBuilder, Retryable};
 
 use super::super::status::whole_millis;
 use super::connector::{Connector, Opened};
-use crate::backend::{Backend, Diagnosis, words};
+use crate::backend::Backend;
+use crate::dialect::{Diagnosis, message};
 use crate::error::{StartError, Tries};
 
 /// Opens one connection, again and again within `start_timeout` while the server is not ready.
@@ -62,15 +63,15 @@ where
             url = %settings.url,
             "{}: {}; attempt {attempts}, the next in {}",
             diagnosis.what,
-            words(error),
+            message(error),
             humantime::format_duration(whole_millis(pause)),
         );
         attempts += 1;
-        last = Some((diagnosis.clone(), words(error)));
+        last = Some((diagnosis.clone(), message(error)));
     });
     let (diagnosis, cause) = match tokio::time::timeout(settings.start_timeout, opening).await {
         Ok(Ok(opened)) => return Ok(opened),
-        Ok(Err((diagnosis, error))) => (diagnosis, words(&error)),
+        Ok(Err((diagnosis, error))) => (diagnosis, message(&error)),
         Err(_) => last.unwrap_or_else(|| (Diagnosis::silence(), "no answer".to_owned())),
     };
     let tries = Tries {

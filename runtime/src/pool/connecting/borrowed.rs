@@ -3,14 +3,15 @@
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use sqlx::ConnectOptions;
 use tokio::runtime::Handle;
 
 use super::hosts::SessionId;
 use crate::backend::{Backend, OptionsOf};
-use crate::settings::LentToAny;
+use crate::lock::lock;
+use crate::settings::BorrowedByAny;
 
 /// What an engine has asked a connection's server, so that the next one that borrows the connection need not.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +21,7 @@ pub(crate) struct Asked {
 }
 
 /// The connections of one engine whose owner wants them back.
-pub(crate) struct Lent<DB: Backend> {
+pub(crate) struct Borrowed<DB: Backend> {
     /// Those that the engine takes before it opens any.
     idle: Mutex<Vec<DB::Connection>>,
     /// Of the connection that was there at first.
@@ -36,9 +37,9 @@ pub(crate) struct Lent<DB: Backend> {
 
 #[cfg_attr(
     not(all(feature = "testing", any(feature = "postgres", feature = "mysql"))),
-    allow(dead_code, reason = "only tests are lent connections")
+    allow(dead_code, reason = "only tests borrow connections")
 )]
-impl<DB: Backend> Lent<DB> {
+impl<DB: Backend> Borrowed<DB> {
     /// Lends a connection that was opened on the runtime that this runs on.
     pub(crate) fn new(connection: DB::Connection, asked: Asked, again: bool) -> Arc<Self> {
         Arc::new(Self {
@@ -51,16 +52,16 @@ impl<DB: Backend> Lent<DB> {
         })
     }
 
-    /// What is lent to an engine of this kind.
-    pub(super) fn of(lent: Option<&LentToAny>) -> Option<Arc<Self>> {
-        Arc::clone(lent?).downcast().ok()
+    /// What an engine of this kind borrows.
+    pub(super) fn of(borrowed: Option<&BorrowedByAny>) -> Option<Arc<Self>> {
+        Arc::clone(borrowed?).downcast().ok()
     }
 
     pub(super) fn take(&self) -> Option<DB::Connection> {
         lock(&self.idle).pop()
     }
 
-    /// What is known of the connection that was lent; nothing once there were others, for which it might be taken.
+    /// What is known of the connection that was borrowed; nothing once there were others, for which it might be taken.
     pub(crate) fn asked(&self) -> Asked {
         if self.opened() > 0 {
             return Asked::default();
@@ -95,12 +96,12 @@ impl<DB: Backend> Lent<DB> {
     }
 
     pub(super) fn give_back(&self, connection: DB::Connection) {
-        let place = if self.again {
+        let list = if self.again {
             &self.idle
         } else {
             &self.returned
         };
-        lock(place).push(connection);
+        lock(list).push(connection);
     }
 
     /// What has come back, or was never taken.
@@ -114,9 +115,4 @@ impl<DB: Backend> Lent<DB> {
     pub(crate) fn opened(&self) -> i64 {
         self.opened.load(Relaxed)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nothing panics while the lock is held.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

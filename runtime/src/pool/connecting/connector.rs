@@ -15,13 +15,13 @@ use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
 use super::super::driver_state::{depth, recount};
-use super::borrowed::Lent;
+use super::borrowed::Borrowed;
 use super::credentials::Credentials;
 use super::hosts::{Hosts, SessionId};
 use super::terminations::{Terminations, within};
-use crate::backend::{Backend, Dialect, Greeted, OptionsOf};
+use crate::backend::{Backend, OptionsOf};
 use crate::background;
-use crate::dialect::{STILL_HELD, dialect_of, tell, words};
+use crate::dialect::{Dialect, Greeted, STILL_HELD, diagnosed, dialect_named, dialect_of, message};
 use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
 
@@ -44,7 +44,7 @@ pub(crate) struct Connector<DB: Backend> {
     pub(in crate::pool) credentials: Credentials<DB>,
     /// Opens connections past a pooler, when it is known where the server is.
     direct: Option<Arc<Self>>,
-    lent: Option<Arc<Lent<DB>>>,
+    borrowed: Option<Arc<Borrowed<DB>>>,
     /// Held by the connection that is saying goodbye, where they do so in turn.
     goodbyes: tokio::sync::Mutex<()>,
     pub(super) terminations: Terminations,
@@ -114,7 +114,7 @@ impl<DB: Backend> Connector<DB> {
         };
         Ok(Self {
             direct,
-            lent: Lent::of(settings.lent.as_ref()),
+            borrowed: Borrowed::of(settings.borrowed.as_ref()),
             settings,
             configured: dialect,
             spoken: OnceLock::new(),
@@ -150,14 +150,14 @@ impl<DB: Backend> Connector<DB> {
     ///
     /// Those of the driver, without what the settings know to be a secret.
     pub(crate) async fn connect(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
-        let opened = self.connect_untold().await;
+        let opened = self.connect_revealing().await;
         opened.map_err(|error| self.conceal(error))
     }
 
     /// Cuts out of an error what the settings know to be a secret.
     pub(in crate::pool) fn conceal(&self, error: sqlx::Error) -> sqlx::Error {
-        match self.settings.without_secrets(&words(&error)) {
-            Some(words) => tell(words, self.dialect().diagnosis(&error)),
+        match self.settings.without_secrets(&message(&error)) {
+            Some(words) => diagnosed(words, self.dialect().diagnosis(&error)),
             None => error,
         }
     }
@@ -167,9 +167,9 @@ impl<DB: Backend> Connector<DB> {
         self.hosts.warn_of_ignored(&self.settings);
     }
 
-    async fn connect_untold(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
+    async fn connect_revealing(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
         let limit = self.settings.connect_timeout;
-        if let Ok(Some(opened)) = timeout(limit, self.connect_lent()).await {
+        if let Ok(Some(opened)) = timeout(limit, self.connect_borrowed()).await {
             return Ok(opened);
         }
         let connect = |host| {
@@ -200,8 +200,8 @@ impl<DB: Backend> Connector<DB> {
     /// Opens a connection with these options, or with what the program makes of them.
     async fn open(&self, options: &OptionsOf<DB>) -> sqlx::Result<DB::Connection> {
         let prepared = self.credentials.fetch(options).await?;
-        let opening = match &self.lent {
-            Some(lent) => lent.open(&prepared.options).await,
+        let opening = match &self.borrowed {
+            Some(borrowed) => borrowed.open(&prepared.options).await,
             None => prepared.options.connect().await,
         };
         opening.map_err(|error| self.credentials.explain(self.dialect(), &prepared, error))
@@ -240,13 +240,13 @@ impl<DB: Backend> Connector<DB> {
         Ok(true)
     }
 
-    /// A connection that was lent to the engine, as long as one is left that works.
-    async fn connect_lent(self: &Arc<Self>) -> Option<Opened<DB>> {
-        let lent = self.lent.as_ref()?;
-        while let Some(mut connection) = lent.take() {
-            match self.prepare(&mut connection, 0, lent.session()).await {
+    /// A connection that was borrowed to the engine, as long as one is left that works.
+    async fn connect_borrowed(self: &Arc<Self>) -> Option<Opened<DB>> {
+        let borrowed = self.borrowed.as_ref()?;
+        while let Some(mut connection) = borrowed.take() {
+            match self.prepare(&mut connection, 0, borrowed.session()).await {
                 Ok(session) => {
-                    lent.note_session(session.clone());
+                    borrowed.note_session(session.clone());
                     return Some(Opened {
                         connection: Some(connection),
                         session,
@@ -254,7 +254,7 @@ impl<DB: Backend> Connector<DB> {
                     });
                 }
                 Err(error) => {
-                    tracing::debug!(engine = %self.settings.engine, %error, "a lent connection has ended");
+                    tracing::debug!(engine = %self.settings.engine, %error, "a borrowed connection has ended");
                 }
             }
         }
@@ -281,12 +281,13 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// The server's version, if a session has told it, or an earlier engine has asked for it: on the connection that was
-    /// lent to this one, or of a library, which is the same for all engines.
+    /// borrowed to this one, or of a library, which is the same for all engines.
     pub(crate) fn known_version(&self) -> Option<String> {
         let of_library = || self.dialect().library?.get().cloned();
-        let told = self.version.get().cloned();
-        told.or_else(of_library)
-            .or_else(|| self.lent.as_ref()?.version())
+        let known = self.version.get().cloned();
+        known
+            .or_else(of_library)
+            .or_else(|| self.borrowed.as_ref()?.version())
     }
 
     /// Keeps the server's version for the next engine.
@@ -294,16 +295,16 @@ impl<DB: Backend> Connector<DB> {
         if let Some(library) = self.dialect().library {
             library.get_or_init(|| version.to_owned());
         }
-        if let Some(lent) = &self.lent {
-            lent.note_version(version);
+        if let Some(borrowed) = &self.borrowed {
+            borrowed.note_version(version);
         }
     }
 
     /// Whether it is not known yet if there is a pooler that nobody has told us of.
     pub(crate) fn is_to_look_for_pooler(&self) -> bool {
         let is_known = || {
-            let lent = self.lent.as_ref();
-            lent.is_some_and(|lent| lent.version().is_some())
+            let borrowed = self.borrowed.as_ref();
+            borrowed.is_some_and(|borrowed| borrowed.version().is_some())
         };
         self.dialect().pooler_sign.is_some()
             && self.settings.pooler.is_none()
@@ -384,8 +385,10 @@ impl<DB: Backend> Connector<DB> {
                     }
                     return Ok(Some(SessionId { id, since, host }));
                 }
-                Greeted::Speaks(other) => {
-                    let _ = self.spoken.set(other);
+                Greeted::Speaks(name) => {
+                    if let Some(other) = dialect_named(name) {
+                        let _ = self.spoken.set(other);
+                    }
                 }
             }
         }
@@ -444,12 +447,12 @@ impl<DB: Backend> Connector<DB> {
             // Unread data in the socket would make the operating system answer the server with a reset.
             connection.flush().await?;
             self.end_hold(&mut connection).await?;
-            match &self.lent {
-                Some(lent) => {
+            match &self.borrowed {
+                Some(borrowed) => {
                     if depth::<DB>(&connection) > self.settings.idle_depth() {
                         recount::<DB>(&mut connection).await?;
                     }
-                    lent.give_back(connection);
+                    borrowed.give_back(connection);
                     Ok(())
                 }
                 None => connection.close().await,

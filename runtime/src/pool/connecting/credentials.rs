@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use crate::backend::{Backend, Diagnosis, Dialect, OptionsOf, tell, words};
+use crate::backend::{Backend, OptionsOf};
+use crate::dialect::{Diagnosis, Dialect, diagnosed, message};
 use crate::settings::{EngineSettings, Prepare, SettingsError};
 
 /// The program's own function, if there is one.
@@ -56,7 +57,7 @@ impl<DB: Backend> Credentials<DB> {
                 "before_connect failed",
                 "see to what it needs, such as the service that gives the secrets",
             );
-            tell(
+            diagnosed(
                 format!("{error}; before_connect ({})", self.origin),
                 diagnosis,
             )
@@ -80,10 +81,10 @@ impl<DB: Backend> Credentials<DB> {
         let diagnosis = dialect.diagnosis(&error);
         let words = format!(
             "{}; the credentials were fetched at {} by before_connect ({})",
-            words(&error),
+            message(&error),
             humantime::format_rfc3339_seconds(fetched),
             self.origin
         );
-        tell(words, diagnosis)
+        diagnosed(words, diagnosis)
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::backend::{Backend, Diagnosis, Dialect, OptionsOf, tell, told, words};
+use crate::backend::{Backend, OptionsOf};
+use crate::dialect::{Diagnosis, Dialect, diagnosed, diagnosis_of, message};
 use crate::error::{Error, StartError};
 use crate::settings::{EngineSettings, Hosts as List, Target};
 
@@ -240,12 +241,12 @@ fn refusal(dialect: &Dialect, error: sqlx::Error) -> Refusal {
         error @ (sqlx::Error::Database(_) | sqlx::Error::Configuration(_)) if !diagnosis.retry => {
             Refusal::Final(error)
         }
-        sqlx::Error::Io(error) if !diagnosis.retry && told(&error).is_some() => {
+        sqlx::Error::Io(error) if !diagnosis.retry && diagnosis_of(&error).is_some() => {
             Refusal::Final(sqlx::Error::Io(error))
         }
         error => Refusal::Next {
             retry: diagnosis.retry,
-            reason: format!("{} ({})", diagnosis.what, words(&error)),
+            reason: format!("{} ({})", diagnosis.what, message(&error)),
         },
     }
 }
@@ -272,5 +273,5 @@ fn no_host(target: Target, refusals: Vec<(bool, String)>) -> sqlx::Error {
         .into(),
         cure: "start one of them, or correct the hosts and target_session_attrs of the url".into(),
     };
-    tell(reasons.join("; "), diagnosis)
+    diagnosed(reasons.join("; "), diagnosis)
 }

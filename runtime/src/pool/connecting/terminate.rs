@@ -20,7 +20,7 @@ impl<DB: Backend> Connector<DB> {
     ///
     /// Why the server could not be asked.
     pub(in crate::pool) async fn terminate(&self, session: &SessionId) -> Result<(), String> {
-        let (outcome, told) = oneshot::channel();
+        let (outcome, reported) = oneshot::channel();
         let request = Request {
             session: session.clone(),
             outcome,
@@ -39,7 +39,7 @@ impl<DB: Backend> Connector<DB> {
         }
         drop(turn);
         let cancelled = "whoever was to end the session has gone away";
-        told.await.unwrap_or_else(|_| Err(cancelled.to_owned()))
+        reported.await.unwrap_or_else(|_| Err(cancelled.to_owned()))
     }
 
     /// Ends sessions, and tells how many it ended. Those of several hosts one host after the other.

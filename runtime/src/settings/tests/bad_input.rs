@@ -1,27 +1,27 @@
 //! What a person sees who made a mistake: each message names the engine, the setting, its source and the cure.
 
 use super::super::{EngineSettings, ProgramSettings, Settings};
-use super::{Place, at};
+use super::{TestSources, at};
 
 #[test]
 fn no_url_anywhere() {
     assert_eq!(
-        Place::new().error(&Settings::new()),
+        TestSources::new().error(&Settings::new()),
         "engine `default` has no URL: the variable DATABASE_URL is not set in the environment, and there is no .env file in \
          ROOT or above it; there is no poolhouse.toml in ROOT or above it; the code gives no `url`. Set the variable \
          DATABASE_URL, write `url` into [engine] of poolhouse.toml, or give it in code: #[with_pool(url = \"…\")]"
     );
-    let place = Place::new()
+    let sources = TestSources::new()
         .file(".env", "OTHER=1")
         .file("poolhouse.toml", "[engines.reports]\nmax_size = 1");
     assert_eq!(
-        place.error(&Settings::new().engine("reports")),
+        sources.error(&Settings::new().engine("reports")),
         "engine `reports` has no URL: the variable REPORTS_DATABASE_URL is not set in the environment, nor in ROOT/.env; \
          poolhouse.toml gives no `url` in [engines.reports]; the code gives no `url`. Set the variable REPORTS_DATABASE_URL, \
          write `url` into [engines.reports] of poolhouse.toml, or give it in code: \
          #[with_pool(engine = \"reports\", url = \"…\")]"
     );
-    let named = place.error(&Settings::new().env("BANDS_URL"));
+    let named = sources.error(&Settings::new().env("BANDS_URL"));
     assert!(
         named.contains("the variable BANDS_URL is not set"),
         "{named}"
@@ -30,7 +30,7 @@ fn no_url_anywhere() {
 
 #[test]
 fn an_engine_nobody_configured() {
-    let place = Place::new()
+    let sources = TestSources::new()
         .file(
             "poolhouse.toml",
             "[engines.reports]\nurl = 'sqlite:r.db'\n[profile.p.engines.hidden]\n",
@@ -41,15 +41,15 @@ fn an_engine_nobody_configured() {
         "engine `reprots` (attribute, {line}) is not configured; known: audit, default, reports. Did you mean `reports`? To add \
          it, set the variable REPROTS_DATABASE_URL, write [engines.reprots] into poolhouse.toml, or give `url` in code"
     );
-    assert_eq!(place.error(&code), expected);
+    assert_eq!(sources.error(&code), expected);
     // What makes an engine known.
-    place.resolve(&Settings::new().engine("reports")).unwrap();
-    place.resolve(&Settings::new().engine("audit")).unwrap();
-    place
+    sources.resolve(&Settings::new().engine("reports")).unwrap();
+    sources.resolve(&Settings::new().engine("audit")).unwrap();
+    sources
         .resolve(&Settings::new().engine("coded").url("sqlite::memory:"))
         .unwrap();
     assert!(
-        place
+        sources
             .error(&Settings::new().engine("coded").env("X"))
             .contains("has no URL")
     );
@@ -62,14 +62,14 @@ fn a_url_that_is_not_one() {
         ("   ", "it is empty"),
         ("10.0.0.1:5432/db", "it does not begin with a scheme"),
     ] {
-        let error = Place::new().error(&Settings::new().url(url));
+        let error = TestSources::new().error(&Settings::new().url(url));
         assert!(
             error.contains(reason) && error.contains("(builder, "),
             "{error}"
         );
     }
     assert_eq!(
-        Place::new()
+        TestSources::new()
             .variable("DATABASE_URL", "host/db")
             .error(&Settings::new()),
         "engine `default`: `url` = *** (environment, DATABASE_URL) is not a database URL: it has no scheme. Write one \
@@ -79,19 +79,19 @@ fn a_url_that_is_not_one() {
 
 #[test]
 fn a_file_that_is_not_toml() {
-    let place = Place::with_url().file("poolhouse.toml", "[engine]\nmax_size = \n");
-    let error = place.error(&Settings::new());
+    let sources = TestSources::with_url().file("poolhouse.toml", "[engine]\nmax_size = \n");
+    let error = sources.error(&Settings::new());
     assert!(error.starts_with("poolhouse.toml:2:12: "), "{error}");
 }
 
 #[test]
 fn a_misspelt_setting_in_the_file() {
     let hint = |written: &str| {
-        let place = Place::with_url().file(
+        let sources = TestSources::with_url().file(
             "poolhouse.toml",
             &format!("[engine]\nmin_size = 1\n{written} = 1"),
         );
-        place.error(&Settings::new())
+        sources.error(&Settings::new())
     };
     assert_eq!(
         hint("max_siez"),
@@ -173,7 +173,7 @@ fn a_misspelt_section_in_the_file() {
             "poolhouse.toml:1: there is no section `engin` here; did you mean `engine`?",
         ),
     ] {
-        let error = Place::with_url()
+        let error = TestSources::with_url()
             .file("poolhouse.toml", text)
             .error(&Settings::new());
         assert!(error.contains(message), "{text}: {error}");
@@ -182,22 +182,23 @@ fn a_misspelt_section_in_the_file() {
 
 #[test]
 fn a_section_that_this_run_does_not_use_is_checked_too() {
-    let place =
-        Place::with_url().file("poolhouse.toml", "[profile.p.engines.reports]\nmaxsize = 1");
+    let sources =
+        TestSources::with_url().file("poolhouse.toml", "[profile.p.engines.reports]\nmaxsize = 1");
     assert!(
-        place
+        sources
             .error(&Settings::new())
             .contains("poolhouse.toml:2: there is no setting `maxsize`")
     );
 }
 
 #[test]
-fn a_bad_value_in_any_place() {
+fn a_bad_value_in_any_source() {
     let whole = "expected a whole number from 1 to 262143";
     let duration = "expected a duration with its unit, such as \"30s\"";
-    let filed = |text: &str| Place::with_url().file("poolhouse.toml", &format!("[engine]\n{text}"));
-    let set = |name: &str, value: &str| Place::with_url().variable(name, value);
-    for (place, shown, expected) in [
+    let filed =
+        |text: &str| TestSources::with_url().file("poolhouse.toml", &format!("[engine]\n{text}"));
+    let set = |name: &str, value: &str| TestSources::with_url().variable(name, value);
+    for (sources, shown, expected) in [
         (
             filed("max_size = 0"),
             "`max_size` = 0 (poolhouse.toml:2)",
@@ -274,12 +275,12 @@ fn a_bad_value_in_any_place() {
             duration,
         ),
         (
-            Place::with_url().file(".env", "\nPOOLHOUSE_MAX_SIZE=many"),
+            TestSources::with_url().file(".env", "\nPOOLHOUSE_MAX_SIZE=many"),
             "`max_size` = \"many\" (.env:2, POOLHOUSE_MAX_SIZE)",
             whole,
         ),
     ] {
-        let error = place.error(&Settings::new());
+        let error = sources.error(&Settings::new());
         assert!(
             error.starts_with(&format!("engine `default`: {shown}")),
             "{error}"
@@ -290,9 +291,9 @@ fn a_bad_value_in_any_place() {
 
 #[test]
 fn a_url_that_is_not_text() {
-    let place = Place::new().file("poolhouse.toml", "[engine]\nurl = 1");
+    let sources = TestSources::new().file("poolhouse.toml", "[engine]\nurl = 1");
     assert_eq!(
-        place.error(&Settings::new()),
+        sources.error(&Settings::new()),
         "engine `default`: `url` = 1 (poolhouse.toml:2) is not valid; expected a string"
     );
 }
@@ -303,55 +304,55 @@ fn a_bad_value_in_code_is_reported_with_its_line() {
     let expected = format!(
         "engine `default`: `acquire_timeout` = \"30 parsecs\" (attribute, {line}) is not valid"
     );
-    let error = Place::with_url().error(&code);
+    let error = TestSources::with_url().error(&code);
     assert!(error.starts_with(&expected), "{error}");
 }
 
 #[test]
-fn a_bad_value_that_a_stronger_place_replaces_does_no_harm() {
-    let place = Place::with_url().variable("POOLHOUSE_ACQUIRE_TIMEOUT", "1s");
-    place
+fn a_bad_value_that_a_stronger_source_replaces_does_no_harm() {
+    let sources = TestSources::with_url().variable("POOLHOUSE_ACQUIRE_TIMEOUT", "1s");
+    sources
         .resolve(&Settings::new().acquire_timeout("30 parsecs"))
         .unwrap();
 }
 
 #[test]
 fn more_kept_than_allowed() {
-    let place = Place::with_url().variable("POOLHOUSE_MAX_SIZE", "3");
+    let sources = TestSources::with_url().variable("POOLHOUSE_MAX_SIZE", "3");
     let (code, line) = at(Settings::attribute().min_size(5));
     let expected = format!(
         "engine `default`: min_size = 5 (attribute, {line}) is more than max_size = 3 (environment, POOLHOUSE_MAX_SIZE); lower the \
          first or raise the second"
     );
-    assert_eq!(place.error(&code), expected);
+    assert_eq!(sources.error(&code), expected);
 }
 
 #[test]
 fn a_file_or_a_profile_that_is_not_there() {
-    let place = Place::with_url().variable("POOLHOUSE_CONF", "etc/p.toml");
+    let sources = TestSources::with_url().variable("POOLHOUSE_CONF", "etc/p.toml");
     assert_eq!(
-        place.error(&Settings::new()),
+        sources.error(&Settings::new()),
         "there is no file `etc/p.toml` (environment, POOLHOUSE_CONF); correct the variable, or remove it to have \
          poolhouse.toml looked for"
     );
-    let place = Place::with_url().variable("POOLHOUSE_PROFILE", "prd");
+    let sources = TestSources::with_url().variable("POOLHOUSE_PROFILE", "prd");
     assert_eq!(
-        place.error(&Settings::new()),
+        sources.error(&Settings::new()),
         "the profile `prd` (environment, POOLHOUSE_PROFILE) needs a file, but there is no poolhouse.toml in ROOT or above it; \
          add the file or remove the variable"
     );
-    let place = place.file("poolhouse.toml", "[profile.test]\n[profile.prod.engine]\n");
+    let sources = sources.file("poolhouse.toml", "[profile.test]\n[profile.prod.engine]\n");
     assert_eq!(
-        place.error(&Settings::new()),
+        sources.error(&Settings::new()),
         "poolhouse.toml has no profile `prd` (environment, POOLHOUSE_PROFILE); known: prod, test"
     );
 }
 
 #[test]
 fn a_broken_line_in_dot_env() {
-    let place = Place::new().file(".env", "A=1\n\nDATABASE URL=x\n");
+    let sources = TestSources::new().file(".env", "A=1\n\nDATABASE URL=x\n");
     assert_eq!(
-        place.error(&Settings::new()),
+        sources.error(&Settings::new()),
         ".env:3: the line is not of the form NAME=value; put quotes around a value with spaces, `#` or `$` in it"
     );
 }
@@ -362,13 +363,13 @@ fn a_variable_that_is_not_unicode() {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
-    let mut place = Place::new();
-    place.surroundings.variables.push((
+    let mut sources = TestSources::new();
+    sources.surroundings.variables.push((
         "DATABASE_URL".to_owned(),
         OsString::from_vec(b"sqlite:\xff".to_vec()),
     ));
     assert_eq!(
-        place.error(&Settings::new()),
+        sources.error(&Settings::new()),
         "the value of the environment variable DATABASE_URL is not valid Unicode; set it anew"
     );
 }
@@ -376,7 +377,7 @@ fn a_variable_that_is_not_unicode() {
 /// The environment is shared, so these only warn.
 #[test]
 fn a_variable_that_looks_like_a_misspelt_setting() {
-    let place = Place::with_url()
+    let sources = TestSources::with_url()
         .variable("POOLHOUSE_MAXSIZE", "5")
         .variable("POOLHOUSE_MAX_CONNECTIONS", "5")
         .variable("POOLHOUSE_URL", "sqlite::memory:")
@@ -385,9 +386,9 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
         .variable("POOLHOUSE_REPORTS_MIN_SIZ", "5")
         .variable("POOLHOUSE_MIN_SIZE", "5")
         .file(".env", "POOLHOUSE_LASY=1");
-    place.settings();
+    sources.settings();
     let misspelt = |engine| {
-        place
+        sources
             .layers(&Settings::new())
             .unwrap()
             .sources
@@ -468,12 +469,12 @@ fn the_ends_of_every_size_and_time() {
         .flat_map(|name| times.map(|value| (*name, value, format!("'{value}'"))));
     for (name, value, in_file) in of_size.chain(of_time) {
         let variable = format!("POOLHOUSE_{}", name.to_ascii_uppercase());
-        let of_environment = Place::with_url().variable(&variable, value);
-        let of_dot_env = Place::with_url().file(".env", &format!("{variable}={value}"));
-        let of_file =
-            Place::with_url().file("poolhouse.toml", &format!("[engine]\n{name} = {in_file}"));
-        for place in [of_environment, of_dot_env, of_file] {
-            let layers = match place.layers(&Settings::new()) {
+        let of_environment = TestSources::with_url().variable(&variable, value);
+        let of_dot_env = TestSources::with_url().file(".env", &format!("{variable}={value}"));
+        let of_file = TestSources::with_url()
+            .file("poolhouse.toml", &format!("[engine]\n{name} = {in_file}"));
+        for sources in [of_environment, of_dot_env, of_file] {
+            let layers = match sources.layers(&Settings::new()) {
                 Ok(layers) => layers,
                 // A number that no parser of TOML takes.
                 Err(error) => {
@@ -534,7 +535,7 @@ fn durations_of_the_code_at_their_ends() {
             .close_timeout(time)
             .slow_query(time)
             .shutdown_timeout(time);
-        let settings = Place::with_url().resolve(&code).unwrap();
+        let settings = TestSources::with_url().resolve(&code).unwrap();
         assert_eq!(settings.close_timeout, settings.acquire_timeout);
         assert!(settings.close_timeout < Duration::from_secs(4_000_000_000));
     }
@@ -546,7 +547,7 @@ fn durations_of_the_code_at_their_ends() {
         Settings::new().max_size(0),
         Settings::new().min_size(u32::MAX),
     ] {
-        let error = Place::with_url().error(&code);
+        let error = TestSources::with_url().error(&code);
         assert!(
             error.contains("(builder, ") && error.contains("expected"),
             "{error}"

@@ -7,7 +7,7 @@ use sqlx::migrate::{MigrationType, Migrator};
 
 use super::super::Settings;
 use super::super::migrations::Migrations;
-use super::Place;
+use super::TestSources;
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| Migrator::with_migrations(vec![]));
 
@@ -22,17 +22,17 @@ const FILES: &[(&str, &str)] = &[
 
 #[test]
 fn a_directory_is_meant_from_where_it_is_written() {
-    let place = Place::with_url()
+    let sources = TestSources::with_url()
         .file("poolhouse.toml", "[engine]\nmigrations = 'sql'")
         .enter("a");
-    let directory = |code: &Settings| match place.resolve(code).unwrap().migrations {
+    let directory = |code: &Settings| match sources.resolve(code).unwrap().migrations {
         Migrations::Directory(path) => path,
         other => panic!("{other:?}"),
     };
-    assert_eq!(directory(&Settings::new()), place.root.join("sql"));
+    assert_eq!(directory(&Settings::new()), sources.root.join("sql"));
     assert_eq!(
         directory(&Settings::new().migrations("sql")),
-        place.root.join("a/sql")
+        sources.root.join("a/sql")
     );
     assert_eq!(
         directory(&Settings::new().migrations("/sql")),
@@ -41,11 +41,11 @@ fn a_directory_is_meant_from_where_it_is_written() {
 }
 
 #[test]
-fn the_strongest_place_wins_whatever_its_shape() {
-    let place = Place::with_url().file("poolhouse.toml", "[engine]\nmigrations = 'filed'");
+fn the_strongest_source_wins_whatever_its_shape() {
+    let sources = TestSources::with_url().file("poolhouse.toml", "[engine]\nmigrations = 'filed'");
     let embedded = Settings::attribute().embedded_migrations("embedded", FILES);
     assert!(
-        place
+        sources
             .resolve(&embedded)
             .unwrap()
             .describe("migrations")
@@ -54,7 +54,7 @@ fn the_strongest_place_wins_whatever_its_shape() {
 
     let migrator = embedded.clone().migrator(&*MIGRATOR);
     assert!(
-        place
+        sources
             .resolve(&migrator)
             .unwrap()
             .describe("migrations")
@@ -63,12 +63,12 @@ fn the_strongest_place_wins_whatever_its_shape() {
 
     let directory = migrator.clone().migrations("coded");
     assert!(matches!(
-        place.resolve(&directory).unwrap().migrations,
+        sources.resolve(&directory).unwrap().migrations,
         Migrations::Directory(_)
     ));
 
-    let place = place.variable("POOLHOUSE_MIGRATIONS", "from_environment");
-    let settings = place.resolve(&migrator).unwrap();
+    let sources = sources.variable("POOLHOUSE_MIGRATIONS", "from_environment");
+    let settings = sources.resolve(&migrator).unwrap();
     assert!(
         matches!(&settings.migrations, Migrations::Directory(path) if path.ends_with("from_environment"))
     );
@@ -76,13 +76,15 @@ fn the_strongest_place_wins_whatever_its_shape() {
 
 #[tokio::test]
 async fn embedded_files_are_read_as_sqlx_reads_a_directory() {
-    let place = FILES.iter().fold(Place::with_url(), |place, (name, sql)| {
-        place.file(&format!("sql/{name}"), sql)
-    });
-    let embedded = place
+    let sources = FILES
+        .iter()
+        .fold(TestSources::with_url(), |sources, (name, sql)| {
+            sources.file(&format!("sql/{name}"), sql)
+        });
+    let embedded = sources
         .resolve(&Settings::new().embedded_migrations("sql", FILES))
         .unwrap();
-    let directory = place.resolve(&Settings::new().migrations("sql")).unwrap();
+    let directory = sources.resolve(&Settings::new().migrations("sql")).unwrap();
     let (embedded, directory) = (
         embedded.migrator().await.unwrap().unwrap(),
         directory.migrator().await.unwrap().unwrap(),
@@ -130,11 +132,11 @@ async fn embedded_files_are_read_as_sqlx_reads_a_directory() {
 
 #[tokio::test]
 async fn no_migrations_and_a_migrator() {
-    let place = Place::with_url();
-    assert!(place.settings().migrator().await.unwrap().is_none());
+    let sources = TestSources::with_url();
+    assert!(sources.settings().migrator().await.unwrap().is_none());
     let owned = Migrator::with_migrations(vec![]);
     assert!(
-        place
+        sources
             .resolve(&Settings::new().migrator(owned))
             .unwrap()
             .migrator()
@@ -146,9 +148,9 @@ async fn no_migrations_and_a_migrator() {
 
 #[tokio::test]
 async fn an_error_names_the_file() {
-    let place = Place::with_url();
+    let sources = TestSources::with_url();
     let error = |settings: Settings| {
-        let settings = place.resolve(&settings).unwrap();
+        let settings = sources.resolve(&settings).unwrap();
         async move { settings.migrator().await.unwrap_err().to_string() }
     };
     let embedded =

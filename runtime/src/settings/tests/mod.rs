@@ -1,4 +1,4 @@
-//! What the settings promise. Each test states a place of its own, a directory and an environment, and reads from there.
+//! What the settings promise. Each test states sources of its own, a directory and an environment, and reads from there.
 
 mod bad_input;
 mod hosts;
@@ -18,12 +18,12 @@ use super::sources::{Sources, Surroundings};
 use super::{EngineSettings, Settings, SettingsError};
 
 /// A working directory and an environment; the directory is gone when this is dropped.
-struct Place {
+struct TestSources {
     root: PathBuf,
     surroundings: Surroundings,
 }
 
-impl Place {
+impl TestSources {
     /// An empty directory and an empty environment.
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -41,7 +41,7 @@ impl Place {
         Self { root, surroundings }
     }
 
-    /// A place where the default engine has a URL, which most settings need to be read at all.
+    /// Sources in which the default engine has a URL, which most settings need to be read at all.
     fn with_url() -> Self {
         Self::new().variable("DATABASE_URL", "sqlite::memory:")
     }
@@ -91,7 +91,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestSources {
     fn drop(&mut self) {
         // A leftover directory harms nobody.
         let _ = fs::remove_dir_all(&self.root);

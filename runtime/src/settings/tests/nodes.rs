@@ -1,9 +1,9 @@
 //! Nodes: what they have of their engine, and what of their own.
 
-use super::{EngineSettings, Place, Settings};
+use super::{EngineSettings, Settings, TestSources};
 
 /// What a node says of a setting.
-fn told(settings: &EngineSettings, node: &str, setting: &str) -> String {
+fn described(settings: &EngineSettings, node: &str, setting: &str) -> String {
     let (_, of_node) = settings
         .nodes
         .iter()
@@ -42,83 +42,83 @@ max_size = 6
 
 #[test]
 fn a_node_has_the_engines_settings_but_for_its_own() {
-    let settings = Place::new().file("poolhouse.toml", FILE).settings();
+    let settings = TestSources::new().file("poolhouse.toml", FILE).settings();
     assert_eq!(names(&settings), ["my-replica", "replica1"]);
     assert_eq!(
-        told(&settings, "replica1", "max_size"),
+        described(&settings, "replica1", "max_size"),
         "max_size = 5 (poolhouse.toml:9)"
     );
     assert_eq!(
-        told(&settings, "my-replica", "max_size"),
+        described(&settings, "my-replica", "max_size"),
         "max_size = 20 (poolhouse.toml:4)"
     );
     assert_eq!(
-        told(&settings, "my-replica", "url"),
+        described(&settings, "my-replica", "url"),
         "url = postgres://u@replica2/db (poolhouse.toml:12)"
     );
     let of_node = settings.nodes[1].1.as_ref().unwrap();
     assert_eq!(of_node.engine, "default/replica1");
     assert_eq!(of_node.migrations.to_string(), "none");
-    let reports = Place::new().file("poolhouse.toml", FILE);
+    let reports = TestSources::new().file("poolhouse.toml", FILE);
     let reports = reports.resolve(&Settings::new().engine("reports")).unwrap();
     assert!(reports.nodes.is_empty());
 }
 
 #[test]
-fn the_order_of_places_is_the_same() {
-    let place = Place::new()
+fn the_order_of_sources_is_the_same() {
+    let sources = TestSources::new()
         .file("poolhouse.toml", FILE)
         .variable("POOLHOUSE_PROFILE", "production");
     assert_eq!(
-        told(&place.settings(), "replica1", "max_size"),
+        described(&sources.settings(), "replica1", "max_size"),
         "max_size = 6 (poolhouse.toml:18)"
     );
     let code = Settings::new().node("replica1", Settings::new().max_size(7).min_size(1));
-    let resolved = place.resolve(&code).unwrap();
-    assert!(told(&resolved, "replica1", "max_size").starts_with("max_size = 7 (builder, "));
-    let place = place
+    let resolved = sources.resolve(&code).unwrap();
+    assert!(described(&resolved, "replica1", "max_size").starts_with("max_size = 7 (builder, "));
+    let sources = sources
         .variable("POOLHOUSE_NODES_REPLICA1_MAX_SIZE", "8")
         .variable(
             "POOLHOUSE_NODES_MY_REPLICA_URL",
             "postgres://u@elsewhere/db",
         );
-    let resolved = place.resolve(&code).unwrap();
+    let resolved = sources.resolve(&code).unwrap();
     assert_eq!(names(&resolved), ["my-replica", "replica1"]);
     assert_eq!(
-        told(&resolved, "replica1", "max_size"),
+        described(&resolved, "replica1", "max_size"),
         "max_size = 8 (environment, POOLHOUSE_NODES_REPLICA1_MAX_SIZE)"
     );
-    assert!(told(&resolved, "my-replica", "url").contains("elsewhere"));
+    assert!(described(&resolved, "my-replica", "url").contains("elsewhere"));
 }
 
 #[test]
 fn the_environment_alone_can_add_one() {
-    let place = Place::new()
+    let sources = TestSources::new()
         .variable("DATABASE_URL", "postgres://u@primary/db")
         .variable("POOLHOUSE_NODES_EAST_URL", "postgres://u@east/db")
         .variable("POOLHOUSE_NODES_EAST_DIRECT_URL", "postgres://u@direct/db")
         .variable("REPORTS_DATABASE_URL", "postgres://u@reports/db")
         .variable("POOLHOUSE_REPORTS_NODES_WEST_URL", "postgres://u@west/db");
-    assert_eq!(names(&place.settings()), ["east"]);
-    let reports = place.resolve(&Settings::new().engine("reports")).unwrap();
+    assert_eq!(names(&sources.settings()), ["east"]);
+    let reports = sources.resolve(&Settings::new().engine("reports")).unwrap();
     assert_eq!(names(&reports), ["west"]);
 }
 
 #[test]
 fn a_mistake_in_a_node_is_found() {
-    let place = Place::new().file(
+    let sources = TestSources::new().file(
         "poolhouse.toml",
         "[engine]\nurl = 'sqlite:a'\n[engine.nodes.one]\nurl = 'sqlite:b'\nmax_sise = 3\n",
     );
-    let said = place.resolve(&Settings::new()).unwrap_err().to_string();
+    let said = sources.resolve(&Settings::new()).unwrap_err().to_string();
     assert!(
         said.contains("poolhouse.toml:5") && said.contains("`max_sise`"),
         "{said}"
     );
-    let place = Place::new().file(
+    let sources = TestSources::new().file(
         "poolhouse.toml",
         "[engine]\nurl = 'sqlite:a'\n[engine.nodes.one.nodes.two]\nurl = 'sqlite:b'\n",
     );
-    let said = place.resolve(&Settings::new()).unwrap_err().to_string();
+    let said = sources.resolve(&Settings::new()).unwrap_err().to_string();
     assert!(said.contains("there is no setting `nodes` here"), "{said}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::names;
 use super::super::table::{TABLE, Written};
 use super::super::{ProgramSettings, RuntimeFlavor, Settings};
-use super::Place;
+use super::TestSources;
 
 const FILE: &str = "
 [engine]
@@ -23,62 +23,62 @@ max_size = 6
 
 #[test]
 fn default_then_file_then_profile_then_code_then_dot_env_then_environment() {
-    let place = Place::with_url();
-    assert_eq!(place.settings().max_size, 10);
+    let sources = TestSources::with_url();
+    assert_eq!(sources.settings().max_size, 10);
 
-    let place = place.file("poolhouse.toml", FILE);
-    assert_eq!(place.settings().max_size, 2);
+    let sources = sources.file("poolhouse.toml", FILE);
+    assert_eq!(sources.settings().max_size, 2);
 
-    let place = place.variable("POOLHOUSE_PROFILE", "prod");
-    assert_eq!(place.settings().max_size, 4);
+    let sources = sources.variable("POOLHOUSE_PROFILE", "prod");
+    assert_eq!(sources.settings().max_size, 4);
 
     let code = Settings::new().max_size(7);
-    assert_eq!(place.resolve(&code).unwrap().max_size, 7);
+    assert_eq!(sources.resolve(&code).unwrap().max_size, 7);
 
-    let place = place.file(".env", "POOLHOUSE_MAX_SIZE=8");
-    assert_eq!(place.resolve(&code).unwrap().max_size, 8);
+    let sources = sources.file(".env", "POOLHOUSE_MAX_SIZE=8");
+    assert_eq!(sources.resolve(&code).unwrap().max_size, 8);
 
-    let place = place.variable("POOLHOUSE_MAX_SIZE", "9");
-    assert_eq!(place.resolve(&code).unwrap().max_size, 9);
+    let sources = sources.variable("POOLHOUSE_MAX_SIZE", "9");
+    assert_eq!(sources.resolve(&code).unwrap().max_size, 9);
 }
 
 #[test]
 fn a_profile_changes_only_what_it_names() {
-    let place = Place::with_url()
+    let sources = TestSources::with_url()
         .file(
             "poolhouse.toml",
             "[engine]\nmin_size = 1\nmax_size = 2\n[profile.p.engine]\nmax_size = 3",
         )
         .variable("POOLHOUSE_PROFILE", "p");
-    let settings = place.settings();
+    let settings = sources.settings();
     assert_eq!((settings.min_size, settings.max_size), (1, 3));
 }
 
 #[test]
 fn each_engine_has_settings_of_its_own() {
     let reports = Settings::new().engine("reports");
-    let place = Place::with_url()
+    let sources = TestSources::with_url()
         .file("poolhouse.toml", FILE)
         .variable("POOLHOUSE_MAX_SIZE", "20");
-    assert_eq!(place.settings().max_size, 20);
-    assert_eq!(place.resolve(&reports).unwrap().max_size, 3);
+    assert_eq!(sources.settings().max_size, 20);
+    assert_eq!(sources.resolve(&reports).unwrap().max_size, 3);
 
-    let place = place.variable("POOLHOUSE_PROFILE", "prod");
-    assert_eq!(place.resolve(&reports).unwrap().max_size, 5);
+    let sources = sources.variable("POOLHOUSE_PROFILE", "prod");
+    assert_eq!(sources.resolve(&reports).unwrap().max_size, 5);
 
-    let place = place.variable("POOLHOUSE_REPORTS_MAX_SIZE", "30");
-    assert_eq!(place.settings().max_size, 20);
-    assert_eq!(place.resolve(&reports).unwrap().max_size, 30);
+    let sources = sources.variable("POOLHOUSE_REPORTS_MAX_SIZE", "30");
+    assert_eq!(sources.settings().max_size, 20);
+    assert_eq!(sources.resolve(&reports).unwrap().max_size, 30);
 }
 
 #[test]
 fn the_url_comes_from_the_engines_variable() {
-    let place = Place::new()
+    let sources = TestSources::new()
         .variable("DATABASE_URL", "sqlite:a.db")
         .variable("MY_REPORTS_DATABASE_URL", "sqlite:b.db")
         .variable("ELSEWHERE", "sqlite:c.db")
         .file("poolhouse.toml", "[engines.filed]\nenv = 'ELSEWHERE'");
-    let url = |code: Settings| place.resolve(&code).unwrap().url.expose().to_owned();
+    let url = |code: Settings| sources.resolve(&code).unwrap().url.expose().to_owned();
 
     assert_eq!(url(Settings::new()), "sqlite:a.db");
     assert_eq!(url(Settings::new().url("sqlite:z.db")), "sqlite:a.db");
@@ -94,58 +94,59 @@ fn the_url_comes_from_the_engines_variable() {
 
 #[test]
 fn an_empty_variable_is_not_set() {
-    let place = Place::new()
+    let sources = TestSources::new()
         .variable("DATABASE_URL", "")
         .variable("POOLHOUSE_MAX_SIZE", "")
         .file(".env", "DATABASE_URL=sqlite:beneath.db");
-    let settings = place.settings();
+    let settings = sources.settings();
     assert_eq!(settings.url.expose(), "sqlite:beneath.db");
     assert_eq!(settings.max_size, 10);
 }
 
 #[test]
 fn files_are_found_upwards_and_the_nearest_counts() {
-    let place = Place::new()
+    let sources = TestSources::new()
         .file("poolhouse.toml", "[engine]\nmax_size = 2")
         .file("a/poolhouse.toml", "[engine]\nmax_size = 3")
         .file(".env", "DATABASE_URL=sqlite:top.db")
         .enter("a/b/c");
-    let settings = place.settings();
+    let settings = sources.settings();
     assert_eq!(settings.max_size, 3);
     assert_eq!(settings.url.expose(), "sqlite:top.db");
 }
 
 #[test]
 fn poolhouse_conf_names_another_file() {
-    let place = Place::with_url()
+    let sources = TestSources::with_url()
         .file("poolhouse.toml", "[engine]\nmax_size = 2")
         .file("etc/other.toml", "[engine]\nmax_size = 3")
         .variable("POOLHOUSE_CONF", "etc/other.toml");
-    assert_eq!(place.settings().max_size, 3);
+    assert_eq!(sources.settings().max_size, 3);
 }
 
 #[test]
 fn dot_env_may_choose_the_file_and_the_profile() {
-    let place = Place::with_url()
+    let sources = TestSources::with_url()
         .file(".env", "POOLHOUSE_CONF=other.toml\nPOOLHOUSE_PROFILE=p\n")
         .file("other.toml", "[profile.p.engine]\nmax_size = 3");
-    assert_eq!(place.settings().max_size, 3);
+    assert_eq!(sources.settings().max_size, 3);
     assert!(std::env::var_os("POOLHOUSE_CONF").is_none());
 }
 
 #[test]
 fn the_first_line_of_dot_env_that_sets_a_variable_counts() {
-    let place = Place::with_url().file(".env", "POOLHOUSE_MAX_SIZE=8\nPOOLHOUSE_MAX_SIZE=9\n");
+    let sources =
+        TestSources::with_url().file(".env", "POOLHOUSE_MAX_SIZE=8\nPOOLHOUSE_MAX_SIZE=9\n");
     assert_eq!(
-        place.settings().describe("max_size"),
+        sources.settings().describe("max_size"),
         "max_size = 8 (.env:1, POOLHOUSE_MAX_SIZE)"
     );
 }
 
 /// The same value in the file, in the environment and in code is the same setting.
 #[test]
-fn every_setting_means_the_same_in_every_place() {
-    let file = Place::with_url().file(
+fn every_setting_means_the_same_in_every_source() {
+    let file = TestSources::with_url().file(
         "poolhouse.toml",
         r#"[engine]
         max_size = 21
@@ -168,7 +169,7 @@ fn every_setting_means_the_same_in_every_place() {
         slow_query = "250ms"
         "#,
     );
-    let environment = Place::with_url()
+    let environment = TestSources::with_url()
         .variable("POOLHOUSE_MAX_SIZE", "21")
         .variable("POOLHOUSE_MIN_SIZE", "3")
         .variable("POOLHOUSE_ACQUIRE_TIMEOUT", "1s")
@@ -207,22 +208,22 @@ fn every_setting_means_the_same_in_every_place() {
         .log_queries("debug")
         .slow_query(Duration::from_millis(250));
 
-    let places = [
+    let all = [
         file.settings(),
         environment.settings(),
-        Place::with_url().resolve(&code).unwrap(),
+        TestSources::with_url().resolve(&code).unwrap(),
     ];
-    for settings in &places {
+    for settings in &all {
         assert_eq!(
             settings.changed().count(),
             19,
             "18 and the URL: {settings:?}"
         );
-        for other in &places {
+        for other in &all {
             settings.same_as(other).unwrap();
         }
     }
-    let [settings, ..] = &places;
+    let [settings, ..] = &all;
     assert_eq!(settings.max_lifetime, None);
     assert_eq!(settings.validate_after, Duration::ZERO);
     assert_eq!(settings.leak_after, Some(Duration::from_secs(90)));
@@ -238,9 +239,9 @@ fn every_setting_of_the_table_is_read() {
         .filter(|spec| spec.written == Written::Anywhere)
     {
         let name = spec.name;
-        let place = Place::with_url().variable(&names::variable("default", name), "?");
-        let engine = place.resolve(&Settings::new());
-        let program = ProgramSettings::read(&place.layers(&Settings::new()).unwrap());
+        let sources = TestSources::with_url().variable(&names::variable("default", name), "?");
+        let engine = sources.resolve(&Settings::new());
+        let program = ProgramSettings::read(&sources.layers(&Settings::new()).unwrap());
         let set = engine
             .as_ref()
             .is_ok_and(|settings| !settings.source(name).is_default());
@@ -259,7 +260,7 @@ fn every_duration_survives_its_text() {
         LONGEST,
         Duration::MAX,
     ] {
-        let settings = Place::with_url()
+        let settings = TestSources::with_url()
             .resolve(&Settings::new().close_timeout(duration))
             .unwrap();
         assert_eq!(settings.close_timeout, duration.min(LONGEST));
@@ -269,12 +270,12 @@ fn every_duration_survives_its_text() {
 /// The runtime is built before any engine starts, and for a program that has no default engine too.
 #[test]
 fn the_program_settings_need_no_url() {
-    let place = Place::new().variable("POOLHOUSE_WORKER_THREADS", "3");
+    let sources = TestSources::new().variable("POOLHOUSE_WORKER_THREADS", "3");
     let code = Settings::attribute()
         .flavor("current_thread")
         .worker_threads(2)
         .signals(false);
-    let program = ProgramSettings::read(&place.layers(&code).unwrap()).unwrap();
+    let program = ProgramSettings::read(&sources.layers(&code).unwrap()).unwrap();
     assert_eq!(program.flavor, RuntimeFlavor::CurrentThread);
     assert_eq!(program.worker_threads.map(std::num::NonZero::get), Some(3));
     assert_eq!(program.signals, Some(false));

@@ -2,7 +2,7 @@
 
 use super::super::secrets::{conceal, show_url};
 use super::super::{DatabaseUrl, EngineSettings, ProgramSettings, Settings};
-use super::Place;
+use super::TestSources;
 
 /// How each URL is shown. The secret in all of them contains `s3cret`.
 #[test]
@@ -184,7 +184,7 @@ fn the_driver_gets_the_url_as_it_was_written() {
 #[test]
 fn resolved_settings_do_not_show_it() {
     let code = Settings::attribute().url("postgres://u:s3cret@h/db?sslpassword=s3cret");
-    let settings = Place::new().resolve(&code).unwrap();
+    let settings = TestSources::new().resolve(&code).unwrap();
     let changed: Vec<_> = settings.changed().collect();
     for shown in [
         format!("{code:?}"),
@@ -229,39 +229,39 @@ const WRITTEN: &[&str] = &[
 /// Every secret in every place, and every way that it may be shown.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn no_setting_in_no_place_is_shown_with_its_secret() {
-    let toml = |text: &str| Place::new().file("poolhouse.toml", text);
+fn no_setting_in_no_source_is_shown_with_its_secret() {
+    let toml = |text: &str| TestSources::new().file("poolhouse.toml", text);
     for written in WRITTEN {
         // A value in single quotes of its own is none in TOML or a shell's.
         let quoted = written.trim_matches('\'');
         let url = "postgres://u:s3cret@h/db";
         let node = || Settings::new().url(*written);
         let mut cases = vec![
-            (Place::new(), Settings::new().url(*written)),
-            (Place::new(), Settings::attribute().url(*written)),
+            (TestSources::new(), Settings::new().url(*written)),
+            (TestSources::new(), Settings::attribute().url(*written)),
             (
-                Place::new().variable("DATABASE_URL", written),
+                TestSources::new().variable("DATABASE_URL", written),
                 Settings::new(),
             ),
             (
-                Place::new().variable("X_DATABASE_URL", written),
+                TestSources::new().variable("X_DATABASE_URL", written),
                 Settings::new().engine("x"),
             ),
             (
-                Place::new().file(".env", &format!("DATABASE_URL=\"{quoted}\"")),
+                TestSources::new().file(".env", &format!("DATABASE_URL=\"{quoted}\"")),
                 Settings::new(),
             ),
             // Broken files.
             (
-                Place::new().file(".env", &format!("DATABASE_URL='{quoted}\n")),
+                TestSources::new().file(".env", &format!("DATABASE_URL='{quoted}\n")),
                 Settings::new(),
             ),
             (
-                Place::new().file(".env", &format!("DATABASE URL={quoted}\n")),
+                TestSources::new().file(".env", &format!("DATABASE URL={quoted}\n")),
                 Settings::new(),
             ),
             (
-                Place::new().file(".env", &format!("{quoted}\n")),
+                TestSources::new().file(".env", &format!("{quoted}\n")),
                 Settings::new().url(url),
             ),
             (
@@ -286,21 +286,27 @@ fn no_setting_in_no_place_is_shown_with_its_secret() {
                 Settings::new().url(url),
             ),
             // Nodes, and the way past a pooler.
-            (Place::new(), Settings::new().url(url).node("a", node())),
-            (Place::new(), Settings::new().url(url).direct_url(*written)),
             (
-                Place::new().variable("POOLHOUSE_NODES_A_URL", written),
+                TestSources::new(),
+                Settings::new().url(url).node("a", node()),
+            ),
+            (
+                TestSources::new(),
+                Settings::new().url(url).direct_url(*written),
+            ),
+            (
+                TestSources::new().variable("POOLHOUSE_NODES_A_URL", written),
                 Settings::new().url(url),
             ),
             (
-                Place::new().variable("POOLHOUSE_DIRECT_URL", written),
+                TestSources::new().variable("POOLHOUSE_DIRECT_URL", written),
                 Settings::new().url(url),
             ),
             // Where a URL does not belong.
-            (Place::new(), Settings::new().engine(*written)),
-            (Place::new(), Settings::new().env(*written)),
+            (TestSources::new(), Settings::new().engine(*written)),
+            (TestSources::new(), Settings::new().env(*written)),
             (
-                Place::new(),
+                TestSources::new(),
                 Settings::new().url(url).node(*written, node()),
             ),
             (
@@ -308,12 +314,12 @@ fn no_setting_in_no_place_is_shown_with_its_secret() {
                 Settings::new(),
             ),
             (
-                Place::new().variable("POOLHOUSE_PROFILE", written),
+                TestSources::new().variable("POOLHOUSE_PROFILE", written),
                 Settings::new(),
             ),
             (
                 // Two words with a colon between them may be a path.
-                Place::new().variable(
+                TestSources::new().variable(
                     "POOLHOUSE_CONF",
                     if *written == "user:s3cret" {
                         "none"
@@ -343,7 +349,7 @@ fn no_setting_in_no_place_is_shown_with_its_secret() {
             }
             let variable = format!("POOLHOUSE_{}", setting.to_ascii_uppercase());
             cases.push((
-                Place::new().variable(&variable, written),
+                TestSources::new().variable(&variable, written),
                 Settings::new().url(url),
             ));
             cases.push((
@@ -351,9 +357,9 @@ fn no_setting_in_no_place_is_shown_with_its_secret() {
                 Settings::new().url(url),
             ));
         }
-        for (place, code) in cases {
+        for (sources, code) in cases {
             let mut shown = vec![format!("{code:?} {code:#?}")];
-            let layers = place.layers(&code);
+            let layers = sources.layers(&code);
             match layers.and_then(|layers| {
                 ProgramSettings::read(&layers)?;
                 EngineSettings::read(&layers, None)
@@ -392,7 +398,7 @@ fn the_sql_of_a_session_is_shown_by_its_first_word() {
         ("'s3cret'", "***"),
     ] {
         let code = Settings::new().url("postgres://h/db").session(sql);
-        let settings = Place::new().resolve(&code).unwrap();
+        let settings = TestSources::new().resolve(&code).unwrap();
         let changed: Vec<_> = settings.changed().collect();
         let shown = format!("{code:?} {settings:?} {}", changed.join(" "));
         assert!(!shown.contains("s3cret"), "{shown}");
@@ -404,7 +410,7 @@ fn the_sql_of_a_session_is_shown_by_its_first_word() {
     // What is not shown still counts.
     let of = |sql: &str| {
         let code = Settings::new().url("postgres://h/db").session(sql);
-        Place::new().resolve(&code).unwrap()
+        TestSources::new().resolve(&code).unwrap()
     };
     assert!(of("SET a = 1").same_as(&of("SET a = 1")).is_ok());
     let error = of("SET a = 's3cret1'")
@@ -415,7 +421,7 @@ fn the_sql_of_a_session_is_shown_by_its_first_word() {
 
 #[test]
 fn a_message_of_the_server_does_not_show_it() {
-    let settings = Place::new()
+    let settings = TestSources::new()
         .resolve(
             &Settings::new()
                 .url("postgres://u:s3%63ret@h/db?sslpassword=s3cret2")
@@ -457,11 +463,11 @@ fn other_texts_end_where_a_secret_begins() {
 
 #[test]
 fn settings_that_differ_do_not_show_it() {
-    let place = Place::new();
-    let started = place
+    let sources = TestSources::new();
+    let started = sources
         .resolve(&Settings::new().url("postgres://u:s3cret1@h/db"))
         .unwrap();
-    let again = place
+    let again = sources
         .resolve(&Settings::new().url("postgres://u:s3cret2@h/db"))
         .unwrap();
     let error = again.same_as(&started).unwrap_err();

@@ -1,12 +1,12 @@
 //! When two starts of an engine mean the same pool, and what `connect_with` does.
 
 use super::super::Settings;
-use super::{Place, at};
+use super::{TestSources, at};
 
 #[test]
-fn the_same_values_from_other_places_are_the_same_pool() {
-    let filed = Place::with_url().file("poolhouse.toml", "[engine]\nmax_size = 5");
-    let coded = Place::with_url()
+fn the_same_values_from_other_sources_are_the_same_pool() {
+    let filed = TestSources::with_url().file("poolhouse.toml", "[engine]\nmax_size = 5");
+    let coded = TestSources::with_url()
         .resolve(&Settings::new().max_size(5))
         .unwrap();
     filed.settings().same_as(&coded).unwrap();
@@ -15,25 +15,25 @@ fn the_same_values_from_other_places_are_the_same_pool() {
 
 #[test]
 fn who_asks_for_nothing_gets_the_pool_as_it_is() {
-    let started = Place::with_url()
+    let started = TestSources::with_url()
         .resolve(&Settings::new().max_size(5).session("SET x = 1"))
         .unwrap();
-    let plain = Place::with_url().settings();
+    let plain = TestSources::with_url().settings();
     plain.same_as(&started).unwrap();
     started.same_as(&plain).unwrap_err();
 }
 
 #[test]
 fn what_differs_is_named_with_both_sources() {
-    let place = Place::with_url().file("poolhouse.toml", "[engine]\nmax_size = 5");
+    let sources = TestSources::with_url().file("poolhouse.toml", "[engine]\nmax_size = 5");
     let (code, line) = at(Settings::attribute().max_size(6));
-    let again = place.resolve(&code).unwrap();
+    let again = sources.resolve(&code).unwrap();
     let expected = format!(
         "engine `default` is already started with other settings: max_size = 6 (attribute, {line}), started with \
          max_size = 5 (poolhouse.toml:2). Give both the same, or start it once"
     );
     assert_eq!(
-        again.same_as(&place.settings()).unwrap_err().to_string(),
+        again.same_as(&sources.settings()).unwrap_err().to_string(),
         expected
     );
 }
@@ -43,14 +43,14 @@ fn the_same_function_is_the_same_setting() {
     fn double(options: u32) -> u32 {
         options * 2
     }
-    let place = Place::with_url();
-    let one = place
+    let sources = TestSources::with_url();
+    let one = sources
         .resolve(&Settings::new().connect_with(double))
         .unwrap();
-    let again = place
+    let again = sources
         .resolve(&Settings::new().connect_with(double))
         .unwrap();
-    let other = place
+    let other = sources
         .resolve(&Settings::new().connect_with(|options: u32| options))
         .unwrap();
     again.same_as(&one).unwrap();
@@ -58,8 +58,8 @@ fn the_same_function_is_the_same_setting() {
     // Two closures of one type that captured different values.
     let captured = |by: u32| Settings::new().connect_with(move |options: u32| options * by);
     let (one, other) = (
-        place.resolve(&captured(2)).unwrap(),
-        place.resolve(&captured(3)).unwrap(),
+        sources.resolve(&captured(2)).unwrap(),
+        sources.resolve(&captured(3)).unwrap(),
     );
     other.same_as(&one).unwrap_err();
 }
@@ -70,11 +70,14 @@ fn the_function_for_the_engines_driver_is_called() {
         .connect_with(|options: u32| options + 1)
         .connect_with(|options: String| options + "!")
         .connect_with(|options: u32| options + 2);
-    let settings = Place::with_url().resolve(&code).unwrap();
+    let settings = TestSources::with_url().resolve(&code).unwrap();
     assert_eq!(settings.connect_with(10_u32).unwrap(), 12);
     assert_eq!(settings.connect_with("a".to_owned()).unwrap(), "a!");
     assert_eq!(
-        Place::with_url().settings().connect_with(10_u32).unwrap(),
+        TestSources::with_url()
+            .settings()
+            .connect_with(10_u32)
+            .unwrap(),
         10
     );
 }
@@ -86,7 +89,7 @@ fn a_function_for_another_driver_is_an_error() {
         "engine `default`: `connect_with` (attribute, {line}) changes u32, but this engine's driver takes u64; give it a \
          function for u64"
     );
-    let settings = Place::with_url().resolve(&code).unwrap();
+    let settings = TestSources::with_url().resolve(&code).unwrap();
     assert_eq!(
         settings.connect_with(10_u64).unwrap_err().to_string(),
         expected

@@ -1,66 +1,69 @@
 //! Where a value comes from, in the words of the log.
 
 use super::super::Settings;
-use super::{Place, at};
+use super::{TestSources, at};
 
 #[test]
-fn each_place_has_its_form() {
-    let place = Place::with_url();
+fn each_source_has_its_form() {
+    let sources = TestSources::with_url();
     assert_eq!(
-        place.settings().describe("max_size"),
+        sources.settings().describe("max_size"),
         "max_size = 10 (default)"
     );
     assert_eq!(
-        place.settings().describe("leak_after"),
+        sources.settings().describe("leak_after"),
         "leak_after = off (default)"
     );
     assert_eq!(
-        place.settings().describe("url"),
+        sources.settings().describe("url"),
         "url = sqlite::memory: (environment, DATABASE_URL)"
     );
 
-    let place = place.file(
+    let sources = sources.file(
         "poolhouse.toml",
         "# ours\n\n[engine]\nmin_size = 1\nmax_size = 2\n",
     );
     assert_eq!(
-        place.settings().describe("max_size"),
+        sources.settings().describe("max_size"),
         "max_size = 2 (poolhouse.toml:5)"
     );
 
     let (attribute, line) = at(Settings::attribute().max_size(20));
     let expected = format!("max_size = 20 (attribute, {line})");
     assert_eq!(
-        place.resolve(&attribute).unwrap().describe("max_size"),
+        sources.resolve(&attribute).unwrap().describe("max_size"),
         expected
     );
 
     let (builder, line) = at(Settings::new().acquire_timeout("90s"));
     assert_eq!(
-        place.resolve(&builder).unwrap().describe("acquire_timeout"),
+        sources
+            .resolve(&builder)
+            .unwrap()
+            .describe("acquire_timeout"),
         format!("acquire_timeout = 1m 30s (builder, {line})")
     );
 
-    let place = place.file(".env", "# ours\n\nexport POOLHOUSE_MAX_SIZE=8");
+    let sources = sources.file(".env", "# ours\n\nexport POOLHOUSE_MAX_SIZE=8");
     assert_eq!(
-        place.settings().describe("max_size"),
+        sources.settings().describe("max_size"),
         "max_size = 8 (.env:3, POOLHOUSE_MAX_SIZE)"
     );
 
-    let place = place.variable("POOLHOUSE_MAX_SIZE", "9");
+    let sources = sources.variable("POOLHOUSE_MAX_SIZE", "9");
     assert_eq!(
-        place.settings().describe("max_size"),
+        sources.settings().describe("max_size"),
         "max_size = 9 (environment, POOLHOUSE_MAX_SIZE)"
     );
-    assert!(!place.settings().source("max_size").is_default());
-    assert!(place.settings().source("leak_after").is_default());
+    assert!(!sources.settings().source("max_size").is_default());
+    assert!(sources.settings().source("leak_after").is_default());
 }
 
 #[test]
 fn each_setter_keeps_its_own_line() {
     let (code, first) = at(Settings::attribute().max_size(20));
     let (code, second) = at(code.session("SET x = 1"));
-    let settings = Place::with_url().resolve(&code).unwrap();
+    let settings = TestSources::with_url().resolve(&code).unwrap();
     assert_eq!(
         settings.source("max_size").to_string(),
         format!("attribute, {first}")
@@ -73,34 +76,34 @@ fn each_setter_keeps_its_own_line() {
 
 #[test]
 fn a_profile_shows_its_own_line() {
-    let place = Place::with_url()
+    let sources = TestSources::with_url()
         .file(
             "poolhouse.toml",
             "[engine]\nmax_size = 2\n[profile.p.engine]\nmax_size = 3",
         )
         .variable("POOLHOUSE_PROFILE", "p");
     assert_eq!(
-        place.settings().source("max_size").to_string(),
+        sources.settings().source("max_size").to_string(),
         "poolhouse.toml:4"
     );
 }
 
 #[test]
 fn a_file_above_the_working_directory_shows_its_whole_path() {
-    let place = Place::with_url()
+    let sources = TestSources::with_url()
         .file("poolhouse.toml", "[engine]\nmax_size = 2")
         .enter("a");
-    let path = place.root.join("poolhouse.toml");
+    let path = sources.root.join("poolhouse.toml");
     assert_eq!(
-        place.settings().source("max_size").to_string(),
+        sources.settings().source("max_size").to_string(),
         format!("{}:2", path.display())
     );
 }
 
 #[test]
 fn only_what_somebody_set_is_in_the_start_line() {
-    let place = Place::with_url().file("poolhouse.toml", "[engine]\nmax_size = 2");
-    let changed: Vec<_> = place.settings().changed().collect();
+    let sources = TestSources::with_url().file("poolhouse.toml", "[engine]\nmax_size = 2");
+    let changed: Vec<_> = sources.settings().changed().collect();
     assert_eq!(
         changed,
         [

@@ -107,7 +107,6 @@ pub(super) fn pairs<'a>(
     others: &[&'a Row],
     may_pair: impl Fn(&Row, &Row) -> bool,
 ) -> (Vec<(&'a Row, &'a Row)>, Vec<&'a Row>, Vec<&'a Row>) {
-    // The key comes first, nearly always.
     // The key is the first column, nearly always.
     let alike = |one: &Row, other: &Row| {
         let same = one

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Cluster;
-use super::session::Found;
+use super::cluster::Cluster;
+use super::session::FoundOnCluster;
 use crate::error::Error;
 use crate::testing::background;
-use crate::testing::inventory::{TestDatabase, TestDatabaseState};
-use crate::testing::retention::{self, KEEP, now};
+use crate::testing::retention::{self, KEPT_FOR, now};
+use crate::testing::test_database::{TestDatabase, TestDatabaseState};
 
 impl Cluster {
     /// Looks once in the life of this process, in the background.
@@ -40,7 +40,7 @@ impl Cluster {
 
     async fn remove(
         &self,
-        goes: impl Fn(&Found, &TestDatabaseState, &[Found]) -> bool,
+        goes: impl Fn(&FoundOnCluster, &TestDatabaseState, &[FoundOnCluster]) -> bool,
     ) -> Result<Vec<TestDatabase>, Error> {
         let mut session = self.session.take().await?;
         // In this order, as above.
@@ -59,17 +59,18 @@ impl Cluster {
 }
 
 /// Whether a database goes by itself.
-fn is_over(one: &Found, state: &TestDatabaseState, all: &[Found]) -> bool {
+fn is_over(one: &FoundOnCluster, state: &TestDatabaseState, all: &[FoundOnCluster]) -> bool {
     match (state, one.kept()) {
         (TestDatabaseState::Kept, Some((since, test))) => {
-            let mut others = all.iter().filter_map(Found::kept);
-            since + KEEP.as_secs() < now() || others.any(|(later, of)| of == test && later > since)
+            let mut others = all.iter().filter_map(FoundOnCluster::kept);
+            since + KEPT_FOR.as_secs() < now()
+                || others.any(|(later, of)| of == test && later > since)
         }
         (state, _) => *state == TestDatabaseState::Left,
     }
 }
 
-fn shown(one: &Found, sessions: &[String]) -> TestDatabase {
+fn shown(one: &FoundOnCluster, sessions: &[String]) -> TestDatabase {
     let state = if one.kept().is_some() {
         TestDatabaseState::Kept
     } else if sessions.contains(&one.session) {
@@ -83,7 +84,7 @@ fn shown(one: &Found, sessions: &[String]) -> TestDatabase {
     }
 }
 
-impl Found {
+impl FoundOnCluster {
     /// When it was kept, and of which test.
     fn kept(&self) -> Option<(u64, &str)> {
         retention::read(self.comment.as_deref()?)

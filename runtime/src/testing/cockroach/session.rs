@@ -3,36 +3,35 @@
 use std::sync::Arc;
 
 use sqlx::postgres::{PgConnection, Postgres};
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::{Connection, Row};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use super::PREFIX;
 use crate::error::{Error, TestError};
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
-use crate::testing::server::settings_for_leases;
+use crate::testing::server::{PREFIX, execute, settings_for_leases};
 
 /// The connection, opened when it is first needed and again when it broke.
-pub(super) struct Session {
+pub(super) struct ClusterSession {
     settings: EngineSettings,
-    open: Mutex<Option<Open>>,
+    open: Mutex<Option<OpenSession>>,
 }
 
 /// An open session.
-pub(super) struct Open {
+pub(super) struct OpenSession {
     connection: PgConnection,
     id: Arc<str>,
 }
 
 /// A database of tests, as the cluster lists it.
-pub(super) struct Found {
+pub(super) struct FoundOnCluster {
     pub(super) name: String,
     /// The session that it belongs to.
     pub(super) session: String,
     pub(super) comment: Option<String>,
 }
 
-impl Found {
+impl FoundOnCluster {
     /// `None` when it is none of ours.
     fn new(name: String, comment: Option<String>) -> Option<Self> {
         let (session, number) = name.strip_prefix(PREFIX)?.split_once('_')?;
@@ -46,7 +45,7 @@ impl Found {
     }
 }
 
-impl Session {
+impl ClusterSession {
     pub(super) fn new(settings: &EngineSettings) -> Self {
         Self {
             settings: settings_for_leases(settings),
@@ -55,7 +54,7 @@ impl Session {
     }
 
     /// The session, for one task at a time.
-    pub(super) async fn take(&self) -> Result<MappedMutexGuard<'_, Open>, Error> {
+    pub(super) async fn take(&self) -> Result<MappedMutexGuard<'_, OpenSession>, Error> {
         let mut open = self.open.lock().await;
         if let Some(there) = &mut *open
             && there.connection.ping().await.is_err()
@@ -72,7 +71,7 @@ impl Session {
         Ok(there)
     }
 
-    async fn connect(&self) -> Result<Open, Error> {
+    async fn connect(&self) -> Result<OpenSession, Error> {
         let connector = Arc::new(Connector::<Postgres>::new(self.settings.clone())?);
         let opened = open_for(&connector).await?;
         let Some(session) = opened.session.clone() else {
@@ -81,23 +80,20 @@ impl Session {
             let cure = "Give the tests a url that leads to a node, past any pooler";
             return Err(TestError::new(&self.settings, what, cure).into());
         };
-        Ok(Open {
+        Ok(OpenSession {
             connection: opened.take(),
             id: session.id,
         })
     }
 }
 
-impl Open {
+impl OpenSession {
     pub(super) fn id(&self) -> Arc<str> {
         Arc::clone(&self.id)
     }
 
     pub(super) async fn execute(&mut self, sql: String) -> sqlx::Result<()> {
-        sqlx::raw_sql(AssertSqlSafe(sql))
-            .execute(&mut self.connection)
-            .await
-            .map(drop)
+        execute(&mut self.connection, sql).await
     }
 
     pub(super) async fn drop_database(&mut self, name: &str) -> sqlx::Result<()> {
@@ -107,13 +103,13 @@ impl Open {
     }
 
     /// The databases that tests have made.
-    pub(super) async fn databases(&mut self) -> sqlx::Result<Vec<Found>> {
+    pub(super) async fn databases(&mut self) -> sqlx::Result<Vec<FoundOnCluster>> {
         // <https://www.cockroachlabs.com/docs/stable/comment-on>
         let list = "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database ORDER BY 1";
         let rows = sqlx::raw_sql(list).fetch_all(&mut self.connection).await?;
         let mut found = Vec::new();
         for row in rows {
-            found.extend(Found::new(row.try_get(0)?, row.try_get(1)?));
+            found.extend(FoundOnCluster::new(row.try_get(0)?, row.try_get(1)?));
         }
         Ok(found)
     }

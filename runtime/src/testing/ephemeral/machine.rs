@@ -10,7 +10,7 @@ use std::{env, process};
 
 use nix::unistd::{Uid, User};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::testing::scratch::{in_memory, own_folder};
 
 /// Where distributions put servers that are not on a user's `PATH`.

@@ -5,11 +5,20 @@ use std::process::Command;
 
 use once_cell::sync::OnceCell;
 
+use super::failure::{Failure, Found};
 #[cfg(feature = "mysql")]
 use super::machine::find;
 #[cfg(feature = "postgres")]
 use super::machine::find_postgres;
-use super::{Failure, Outcome};
+
+/// The URL of a Postgres engine in a test where nobody gives one. The top-level domain is one that never exists:
+/// <https://www.rfc-editor.org/rfc/rfc2606#section-2>.
+#[cfg(feature = "postgres")]
+pub(in crate::testing) const POSTGRES_URL: &str = "postgres://ephemeral.invalid/postgres";
+
+/// The URL of a MySQL engine in a test where nobody gives one.
+#[cfg(feature = "mysql")]
+pub(in crate::testing) const MYSQL_URL: &str = "mysql://ephemeral.invalid/mysql";
 
 /// The user of a private server, with the rights that tests need and no others, so that they find nothing here that they do
 /// not find on another server.
@@ -40,7 +49,7 @@ pub(super) struct Make {
     pub(super) url: fn(password: &str, port: u16) -> String,
     /// What came of asking for the server in this process. A failure is remembered too: the next test would fail the same
     /// way.
-    pub(super) asked: OnceCell<Outcome>,
+    pub(super) asked: OnceCell<Found>,
 }
 
 impl Make {
@@ -62,7 +71,7 @@ pub(super) const PASSWORD: &str = "password";
 #[cfg(feature = "postgres")]
 static POSTGRES: Make = Make {
     name: "postgres",
-    stands_for: super::POSTGRES,
+    stands_for: POSTGRES_URL,
     account: "postgres",
     server: || find_postgres("postgres"),
     // <https://www.postgresql.org/docs/current/app-initdb.html>
@@ -120,7 +129,7 @@ static POSTGRES: Make = Make {
 #[cfg(feature = "mysql")]
 static MARIADB: Make = Make {
     name: "mariadb",
-    stands_for: super::MYSQL,
+    stands_for: MYSQL_URL,
     account: "mysql",
     server: || find("mariadbd", "mariadb-server"),
     // <https://mariadb.com/kb/en/mariadb-install-db/>

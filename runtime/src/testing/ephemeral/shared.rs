@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::cluster;
+use super::failure::{Failure, Found};
 use super::machine::{Account, running, unfinished};
 use super::make::{Make, PASSWORD};
-use super::{Failure, Outcome};
+use super::template_files;
 
 /// The process that runs the server.
 const KEEPER: &str = include_str!("keeper.sh");
@@ -31,8 +31,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The URL of the running server, which is started if it is not there. It runs at least as long as this process.
-pub(super) fn url(make: &'static Make) -> Outcome {
-    let key = cluster::key(make)?;
+pub(super) fn url(make: &'static Make) -> Found {
+    let key = template_files::key(make)?;
     let account = Account::unprivileged(make.account)?;
     // The account's own, so that the keeper can remove what is in it.
     let all = running()?.join(make.name);
@@ -96,9 +96,9 @@ fn join(make: &Make, folder: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// Starts a server, with this process as its first user.
-fn start(make: &Make, account: Account, key: &str, folder: &Path) -> Outcome {
+fn start(make: &Make, account: Account, key: &str, folder: &Path) -> Found {
     account.folder(folder)?;
-    let password = cluster::put(make, key, account, folder)?;
+    let password = template_files::put(make, key, account, folder)?;
     let port = free_port()?;
     let users = folder.join("users");
     account.folder(&users)?;

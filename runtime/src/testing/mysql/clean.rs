@@ -16,8 +16,8 @@ use std::fmt::Write;
 use sqlx::Row;
 use sqlx::mysql::MySqlConnection;
 
-use super::execute;
 use super::schema::{Create, Outline, Schema, ask_outline, results, set_counter};
+use crate::testing::server::execute;
 
 /// Nobody is in the database, so that whoever has a lock there is a prepared transaction, or one in another database.
 const SETTINGS: &str = "SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, foreign_key_checks = 0, \

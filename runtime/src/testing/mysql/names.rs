@@ -1,6 +1,6 @@
 //! What the names of databases tell.
 
-use super::super::server::{CloneName, Found, PREFIX, State};
+use crate::testing::server::{CloneName, Found, PREFIX, State};
 
 pub(super) fn template(fingerprint: &str) -> String {
     format!("{PREFIX}{fingerprint}_template")
@@ -99,9 +99,9 @@ mod tests {
             "poolhouse_a_db_4_ready_i".to_owned(),
             "poolhouse_dev".to_owned(),
             "poolhouse_dev_notes".to_owned(),
-            "poolhouse_place_7".to_owned(),
+            "poolhouse_slot_7".to_owned(),
         ];
-        let told: Vec<(String, State)> = read(&names)
+        let states: Vec<(String, State)> = read(&names)
             .into_iter()
             .map(|found| (found.name, found.state))
             .collect();
@@ -124,6 +124,6 @@ mod tests {
             ),
             ("poolhouse_a_db_4".to_owned(), State::Broken),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(states, expected);
     }
 }

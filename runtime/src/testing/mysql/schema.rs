@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_is_told_from_the_rest() {
+    fn a_counter_is_found_among_the_rest() {
         let table = |options: &str| {
             format!(
                 "CREATE TABLE `band` (\n  `id` int(11) NOT NULL AUTO_INCREMENT,\n  `note` text DEFAULT ' AUTO_INCREMENT=9',\n  \

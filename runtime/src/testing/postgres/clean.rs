@@ -23,91 +23,15 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::baseline::{Baseline, relations};
-use super::{execute, made};
+use super::made;
+use super::since::{Since, in_row, literal, younger};
+use crate::testing::server::execute;
 
 /// A transaction so long ago that the age of a row cannot be told for sure any more: half of the way round the counter.
 const TOO_OLD: i64 = 1 << 30;
 
 /// How long the sessions of a test may take to end.
 const QUIET_LIMIT: Duration = Duration::from_secs(1);
-
-/// The first version that counts a session before it is out of `pg_stat_activity`. Databases of older ones are not used twice.
-const COUNTS_SESSIONS: u32 = 15_00_00;
-
-/// What tells the changes of a leased database from what was there before.
-#[derive(Clone, Debug)]
-pub(super) struct Since {
-    oid: i64,
-    /// The transaction since which nobody has undone changes.
-    xid: u64,
-    /// Sessions that there were, and when the count began; `None` when it is not known.
-    sessions: Option<(i64, String)>,
-}
-
-impl Since {
-    pub(super) fn new(xid: u64, oid: i64) -> Self {
-        Self {
-            oid,
-            xid,
-            sessions: None,
-        }
-    }
-
-    /// Counts a session of ours.
-    pub(super) async fn opened(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        if connection.server_version_num() < Some(COUNTS_SESSIONS) {
-            return Ok(());
-        }
-        // It takes effect at the end of the statement.
-        sqlx::raw_sql("SELECT pg_stat_force_next_flush()")
-            .execute(&mut *connection)
-            .await?;
-        if let Some((sessions, _)) = &mut self.sessions {
-            *sessions += 1;
-            return Ok(());
-        }
-        let row = sqlx::raw_sql(AssertSqlSafe(format!("SELECT {}", counts(self.oid))))
-            .fetch_one(connection)
-            .await?;
-        self.sessions = Some((row.try_get(0)?, row.try_get(1)?));
-        Ok(())
-    }
-
-    /// Whether there were no sessions but those that are counted, as an expression.
-    pub(super) fn nobody_came(&self) -> String {
-        match &self.sessions {
-            Some((sessions, counted_since)) => format!(
-                "({}) = ({sessions}, {})",
-                counts(self.oid),
-                literal(counted_since)
-            ),
-            None => "false".to_owned(),
-        }
-    }
-
-    /// How many others are in the database, as an expression.
-    pub(super) fn others(&self) -> String {
-        format!(
-            "(SELECT count(*) FROM pg_stat_get_activity(NULL) \
-             WHERE datid = {} AND usesysid IS NOT NULL AND pid <> pg_backend_pid())",
-            self.oid
-        )
-    }
-
-    /// Counts sessions that have ended.
-    pub(super) fn opened_others(&mut self, others: i64) {
-        if let Some((sessions, _)) = &mut self.sessions {
-            *sessions += others;
-        }
-    }
-}
-
-/// Sessions that there were, and when the count began.
-fn counts(oid: i64) -> String {
-    format!(
-        "pg_stat_get_db_sessions({oid}), coalesce(pg_stat_get_db_stat_reset_time({oid})::text, '')"
-    )
-}
 
 /// Shows that a leased database is what its template is, over the only connection to it, and marks it with this statement;
 /// false when that cannot be shown, and then the session may be in a transaction that is to end with it. An error says so too.
@@ -127,14 +51,14 @@ pub(super) async fn clean(
         let rows = sqlx::raw_sql(AssertSqlSafe(look.clone()))
             .fetch_all(&mut *connection)
             .await?;
-        let [place, content] = rows.as_slice() else {
+        let [around, content] = rows.as_slice() else {
             return Ok(false);
         };
-        if !place.try_get::<bool, _>(1)? {
+        if !around.try_get::<bool, _>(1)? {
             return Ok(false);
         }
-        if place.try_get::<i64, _>(2)? == 0 {
-            let xid: i64 = place.try_get(0)?;
+        if around.try_get::<i64, _>(2)? == 0 {
+            let xid: i64 = around.try_get(0)?;
             let content: (bool, Option<String>) = (content.try_get(0)?, content.try_get(1)?);
             break (xid.unsigned_abs(), content.0, content.1);
         }
@@ -265,19 +189,4 @@ fn unchanged(tables: &[(String, i64)], since: u64) -> String {
         in_row(since),
         each.join(" UNION ALL ")
     )
-}
-
-/// Whether the transaction of a row is younger than this one, as an expression.
-pub(super) fn younger(xmin: &str, than: u64) -> String {
-    format!("age({xmin}) < age('{}'::xid)", in_row(than))
-}
-
-/// A text as SQL writes it.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// A transaction as rows carry it: the lower half of its number.
-fn in_row(xid: u64) -> String {
-    (xid & u64::from(u32::MAX)).to_string()
 }

@@ -7,8 +7,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::baseline::{NAMESPACES, OF_USERS};
-use super::clean::younger;
-use super::execute;
+use super::since::younger;
+use crate::testing::server::execute;
 
 /// To drop so many tables takes about as long as to drop the database and to make a new copy.
 const MOST: usize = 100;

@@ -10,7 +10,7 @@
 //! A process that leases a database gives it another name, so that what outlived the tests of another one does not come back.
 //! The comment on a lease says that it is clean, or that it is kept.
 
-use super::super::server::{CloneName, Found, PREFIX, State};
+use crate::testing::server::{CloneName, Found, PREFIX, State};
 
 pub(super) fn building(fingerprint: &str) -> String {
     format!("{PREFIX}{fingerprint}_building")
@@ -87,20 +87,19 @@ mod tests {
             incarnation: "fedcba98",
             number: "76543210",
         };
-        let state =
-            |name: &str| parse(name).map(|found| (found.fingerprint, found.number, found.state));
-        let told = |number: &str, state| Some((print.to_owned(), number.to_owned(), state));
-        assert_eq!(state(&building(print)), told("", State::Building));
+        let state = |name: &str| parse(name).map(|one| (one.fingerprint, one.number, one.state));
+        let found = |number: &str, state| Some((print.to_owned(), number.to_owned(), state));
+        assert_eq!(state(&building(print)), found("", State::Building));
         assert_eq!(
             state(&template(print)),
-            told("", State::Template { day: 0 })
+            found("", State::Template { day: 0 })
         );
         let incarnation = name.incarnation.to_owned();
         assert_eq!(
             state(&ready(&name)),
-            told(name.number, State::Ready { incarnation })
+            found(name.number, State::Ready { incarnation })
         );
-        assert_eq!(state(&lease(&name)), told(name.number, State::Leased));
+        assert_eq!(state(&lease(&name)), found(name.number, State::Leased));
         for other in [
             "postgres",
             "poolhouse",

@@ -1,14 +1,16 @@
 //! Making a template.
 
 use sqlx::Connection;
-use sqlx::postgres::PgConnection;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnection, Postgres};
 
 use super::baseline::Baseline;
-use super::{PostgresKind, execute, names, not_created};
+use super::names;
+use crate::dialect::message;
 use crate::error::{Error, TestError};
 use crate::testing::recipe::Recipe;
 use crate::testing::retention::today;
-use crate::testing::server::{Identity, Server};
+use crate::testing::server::{Identity, Kind, ServerSession, execute};
 use crate::testing::url;
 
 /// The template, if it is there and complete, and holds what it held when it was made.
@@ -40,29 +42,29 @@ pub(super) async fn find(
 }
 
 /// Builds the template.
-pub(super) async fn build(
-    server: &Server<PostgresKind>,
+pub(super) async fn build<K: Kind<DB = Postgres>>(
+    session: &ServerSession<K>,
     recipe: &Recipe,
     fingerprint: &str,
 ) -> Result<Baseline, Error> {
     let building = names::building(fingerprint);
     let template = names::template(fingerprint);
     // What a killed builder has left, or a template that is not what it was.
-    server.drop_only(&building).await?;
-    let mut worker = server.worker().await?;
+    session.drop_only(&building).await?;
+    let mut worker = session.worker().await?;
     // Dropped only when it says that it is none: connections to it are not allowed, so that nobody is in it.
     execute(&mut worker, format!("DROP DATABASE IF EXISTS {template}")).await?;
     let created = execute(&mut worker, format!("CREATE DATABASE {building}")).await;
     if let Err(error) = created {
-        return Err(not_created(server, recipe, &error).await);
+        return Err(not_created(session, recipe, &error).await);
     }
     let completed = async {
         let filled = url::of_database(&recipe.settings, &building)?;
         recipe.fill(filled).await?;
-        let mut connection = server.connect(&building).await?;
+        let mut connection = session.connect(&building).await?;
         let baseline = Baseline::measure(&mut connection).await?;
         connection.close().await?;
-        if !server.until_quiet(&building).await? {
+        if !session.until_quiet(&building).await? {
             let what = "a session stays in the database of which a template is made";
             let cure = "End it, or let no other program connect to databases of tests";
             return Err(TestError::new(&recipe.settings, what, cure).into());
@@ -70,7 +72,7 @@ pub(super) async fn build(
         // Nobody has anything to do in it, and a session in it would be in the way of clones.
         let close = format!("ALTER DATABASE {building} ALLOW_CONNECTIONS false");
         execute(&mut worker, close).await?;
-        let incarnation = server.identity().await?.incarnation;
+        let incarnation = session.identity().await?.incarnation;
         note(&mut worker, &building, &incarnation, &baseline).await?;
         let complete = format!("ALTER DATABASE {building} RENAME TO {template}");
         execute(&mut worker, complete).await?;
@@ -78,10 +80,30 @@ pub(super) async fn build(
     };
     let completed = completed.await;
     if completed.is_err() {
-        server.drop_only(&building).await?;
+        session.drop_only(&building).await?;
     }
-    server.put_back(worker).await;
+    session.put_back(worker).await;
     completed
+}
+
+/// Why a database was not created, and what to do.
+pub(super) async fn not_created<K: Kind>(
+    session: &ServerSession<K>,
+    recipe: &Recipe,
+    error: &sqlx::Error,
+) -> Error {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    let user = session.identity().await.map(|identity| identity.user);
+    let what = format!("the template cannot be made or cloned: {}", message(error));
+    let (what, cure) = match (code.as_deref(), user) {
+        (Some("42501"), Ok(user)) => (
+            format!("the role {user} may not create databases"),
+            format!("Grant it with ALTER ROLE {user} CREATEDB; or write isolation = \"none\""),
+        ),
+        (Some("53100"), _) => (what, "Make room on the server's disk".to_owned()),
+        _ => (what, "See the server's message and its log".to_owned()),
+    };
+    TestError::new(&recipe.settings, what, cure).into()
 }
 
 /// Writes what goes with a template: in its comment.

@@ -1,54 +1,56 @@
 //! The server's connections, shared out among all processes that test on it.
 //!
-//! A test asks for as many places as it may open connections (`max_size`) and gets them all at once, so that no test
-//! holds some and waits for more. Half of the server's connections are places; the other half is for the connection that
+//! A test asks for as many slots as it may open connections (`max_size`) and gets them all at once, so that no test
+//! holds some and waits for more. Half of the server's connections are slots; the other half is for the connection that
 //! each process keeps, for clones and returns in the background, and for whatever else uses the server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Kind, PREFIX, Server};
+use super::adaptor::Adaptor;
+use super::database_server::DatabaseServer;
+use super::kind::PREFIX;
 use crate::error::Error;
-use crate::testing::test_server::Room;
+use crate::testing::test_server::Reservation;
 
 /// A process that waits asks this often at least; a test of its own that ends wakes it earlier.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Places of one test, given back when dropped.
-struct Places<K: Kind> {
-    server: Arc<Server<K>>,
+/// Slots of one test, given back when dropped.
+struct ReservedSlots<K: Adaptor> {
+    server: Arc<DatabaseServer<K>>,
     keys: Vec<String>,
     since: Instant,
 }
 
-impl<K: Kind> Server<K> {
-    fn given(self: &Arc<Self>, keys: Vec<String>, since: Instant) -> Room {
-        self.kept.use_places();
-        Box::new(Places {
+impl<K: Adaptor> DatabaseServer<K> {
+    fn given(self: &Arc<Self>, keys: Vec<String>, since: Instant) -> Reservation {
+        self.kept.use_slots();
+        Box::new(ReservedSlots {
             server: Arc::clone(self),
             keys,
             since,
         })
     }
 
-    /// Waits for places.
-    pub(super) async fn places(self: Arc<Self>, wanted: u32) -> Result<Room, Error> {
+    /// Waits for slots.
+    pub(super) async fn reserve_slots(self: Arc<Self>, wanted: u32) -> Result<Reservation, Error> {
         // First come, first served; else a test that wants many would wait until all others are done.
         let _turn = self.budget_turn.lock().await;
         loop {
             let freed = self.freed.notified();
-            let all = (self.identity().await?.max_connections / 2).max(1);
+            let all = (self.session.identity().await?.max_connections / 2).max(1);
             let wanted = wanted.min(all) as usize;
-            if let Some((keys, since)) = self.kept.take_places(wanted) {
+            if let Some((keys, since)) = self.kept.take_slots(wanted) {
                 return Ok(self.given(keys, since));
             }
-            let places: Vec<String> = (0..all)
-                .map(|number| format!("{PREFIX}place_{number}"))
+            let slots: Vec<String> = (0..all)
+                .map(|number| format!("{PREFIX}slot_{number}"))
                 .collect();
-            let mut session = self.session().await?;
-            let keys = session.lock_some(&places, wanted).await?;
+            let mut session = self.session.take().await?;
+            let keys = session.lock_some(&slots, wanted).await?;
             if keys.len() == wanted {
-                self.kept.add_places(wanted);
+                self.kept.add_slots(wanted);
                 return Ok(self.given(keys, Instant::now()));
             }
             session.unlock(&keys).await?;
@@ -63,9 +65,9 @@ impl<K: Kind> Server<K> {
     }
 }
 
-impl<K: Kind> Drop for Places<K> {
+impl<K: Adaptor> Drop for ReservedSlots<K> {
     fn drop(&mut self) {
         self.server
-            .keep_places(std::mem::take(&mut self.keys), self.since);
+            .keep_slots(std::mem::take(&mut self.keys), self.since);
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::kind::{ConnectionOf, Kind};
+use super::leased::Leased;
 use super::session::close;
-use super::{ConnectionOf, Kind, Leased};
 use crate::error::Error;
-use crate::pool::{Asked, Connector, Lent, open_for};
+use crate::pool::{Asked, Borrowed, Connector, open_for};
 use crate::settings::{DatabaseUrl, EngineSettings};
 use crate::testing::recipe::Recipe;
 use crate::testing::url;
@@ -66,9 +67,9 @@ impl<K: Kind> KeptConnection<K> {
     }
 
     /// Lends the connection to the engine of a test.
-    pub(super) fn lend(self, again: bool) -> LentConnection<K> {
-        LentConnection {
-            lent: Lent::new(self.connection, self.asked, again),
+    pub(super) fn lend(self, again: bool) -> BorrowedConnection<K> {
+        BorrowedConnection {
+            borrowed: Borrowed::new(self.connection, self.asked, again),
             options: self.options,
         }
     }
@@ -79,18 +80,18 @@ impl<K: Kind> KeptConnection<K> {
 }
 
 /// A connection while a test has it.
-pub(super) struct LentConnection<K: Kind> {
-    pub(super) lent: Arc<Lent<K::DB>>,
+pub(super) struct BorrowedConnection<K: Kind> {
+    pub(super) borrowed: Arc<Borrowed<K::DB>>,
     options: String,
 }
 
-impl<K: Kind> LentConnection<K> {
+impl<K: Kind> BorrowedConnection<K> {
     /// What has come back of the connections of the test's engine.
     pub(super) fn take_all(&self) -> Vec<KeptConnection<K>> {
-        let all = self.lent.take_all().into_iter();
+        let all = self.borrowed.take_all().into_iter();
         all.map(|connection| KeptConnection {
             connection,
-            asked: self.lent.asked(),
+            asked: self.borrowed.asked(),
             options: self.options.clone(),
         })
         .collect()
@@ -98,7 +99,7 @@ impl<K: Kind> LentConnection<K> {
 
     /// One connection with nothing of the test in its session; `None` when that cannot be said. Closes all others.
     pub(super) async fn take_back(self, leased: &mut Leased<K>) -> Option<KeptConnection<K>> {
-        K::opened_by_engine(&mut leased.since, self.lent.opened());
+        K::opened_by_engine(&mut leased.since, self.borrowed.opened());
         let mut all = self.take_all().into_iter();
         let kept = all.next();
         for surplus in all {

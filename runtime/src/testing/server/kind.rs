@@ -1,11 +1,15 @@
-//! What differs from database to database.
+//! What differs from database to database, over one connection.
 
-use super::{ConnectionOf, Leased, Server};
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::settings::EngineSettings;
-use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
+
+/// What the names of all test databases begin with.
+pub(in crate::testing) const PREFIX: &str = "poolhouse_";
+
+/// The driver's connection of a kind.
+pub(in crate::testing) type ConnectionOf<K> = <<K as Kind>::DB as sqlx::Database>::Connection;
 
 /// A kind of database server.
 ///
@@ -15,7 +19,7 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
     type DB: Backend;
 
     /// What a template holds: enough to clone it, and to show that a database is what it is.
-    type Template: Send + Sync + 'static;
+    type Content: Send + Sync + 'static;
 
     /// What tells the changes of a leased database from what was there before.
     type Since: Clone + Send + Sync + 'static;
@@ -56,23 +60,7 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         connection: &mut ConnectionOf<Self>,
         fingerprint: &str,
         identity: &Identity,
-    ) -> impl Future<Output = sqlx::Result<Option<Self::Template>>> + Send;
-
-    /// Makes the template of this recipe, in place of an incomplete one. Its lock is held. When this fails, nothing is left.
-    fn build(
-        server: &Server<Self>,
-        recipe: &Recipe,
-        fingerprint: &str,
-    ) -> impl Future<Output = Result<Self::Template, Error>> + Send;
-
-    /// Makes a clone, over a connection for work that takes long. It is [`State::Ready`] when it is complete. Its lock is
-    /// held. When this fails, nothing is left.
-    fn clone(
-        server: &Server<Self>,
-        recipe: &Recipe,
-        template: &super::Template<Self>,
-        name: &CloneName<'_>,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    ) -> impl Future<Output = sqlx::Result<Option<Self::Content>>> + Send;
 
     /// Marks a ready database, which has this name now, as leased, and tells its name from now on; `None` when it is not ready
     /// any more. Its lock is held.
@@ -81,15 +69,6 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         database: &str,
         name: &CloneName<'_>,
     ) -> impl Future<Output = sqlx::Result<Option<(String, Self::Since)>>> + Send;
-
-    /// Marks a clean database that this process has kept as leased, over the connection that was kept with it where there is
-    /// one. Fails when the server was started anew since.
-    fn begin_lease_of_kept(
-        server: &Server<Self>,
-        leased: &Leased<Self>,
-        fingerprint: &str,
-        kept: Option<&mut ConnectionOf<Self>>,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Marks a leased database as kept.
     fn keep(
@@ -123,23 +102,6 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
     fn clear_session(
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send;
-
-    /// Whether nobody has been in a leased database but those that are noted; `kept` is a cleared connection into it, where
-    /// there is one.
-    fn is_alone(
-        server: &Server<Self>,
-        leased: &Leased<Self>,
-        kept: Option<&mut ConnectionOf<Self>>,
-    ) -> impl Future<Output = Result<bool, Error>> + Send;
-
-    /// Shows that a leased database is what its template is, after undoing what can be undone, and marks it as ready; false
-    /// when that cannot be shown. `kept` is a cleared connection into it, where there is one.
-    fn clean(
-        server: &Server<Self>,
-        template: &super::Template<Self>,
-        leased: &mut Leased<Self>,
-        kept: Option<&mut ConnectionOf<Self>>,
-    ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Ends the transaction of a test that rolls back, and all that belongs to its session; false when the connection must
     /// not be used again.
@@ -215,10 +177,10 @@ fn lock_of(fingerprint: &str, number: &str) -> String {
     if number.is_empty() {
         return template_lock(fingerprint);
     }
-    format!("{}{fingerprint}_{number}", super::PREFIX)
+    format!("{PREFIX}{fingerprint}_{number}")
 }
 
 /// The lock that is held while a template is built.
 pub(super) fn template_lock(fingerprint: &str) -> String {
-    format!("{}{fingerprint}_template", super::PREFIX)
+    format!("{PREFIX}{fingerprint}_template")
 }

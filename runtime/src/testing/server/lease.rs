@@ -7,11 +7,14 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use tokio::time::timeout;
 
-use super::connection::{CLEAR_LIMIT, KeptConnection, LentConnection, options};
+use super::adaptor::Adaptor;
+use super::connection::{BorrowedConnection, CLEAR_LIMIT, KeptConnection, options};
+use super::database_server::DatabaseServer;
 use super::kept::Clean;
-use super::{Kind, Leased, Server, Template};
+use super::leased::Leased;
+use super::template::Template;
 use crate::error::Error;
-use crate::settings::{DatabaseUrl, LentToAny};
+use crate::settings::{BorrowedByAny, DatabaseUrl};
 use crate::testing::background;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
@@ -22,8 +25,8 @@ use crate::testing::url;
 const FINISH_LIMIT: Duration = Duration::from_secs(1);
 
 /// The lease of one test.
-pub(super) struct ServerLease<K: Kind> {
-    server: Arc<Server<K>>,
+pub(super) struct ServerLease<K: Adaptor> {
+    server: Arc<DatabaseServer<K>>,
     template: Arc<Template<K>>,
     test: Test,
     url: DatabaseUrl,
@@ -32,13 +35,13 @@ pub(super) struct ServerLease<K: Kind> {
     /// `None` once it is given back.
     leased: Option<Leased<K>>,
     /// `None` where there is none, before it is open, and once it is given back.
-    lent: Option<LentConnection<K>>,
+    borrowed: Option<BorrowedConnection<K>>,
 }
 
-impl<K: Kind> ServerLease<K> {
+impl<K: Adaptor> ServerLease<K> {
     /// The lease of a database, with a connection to it where one is kept.
     pub(super) async fn open(
-        server: Arc<Server<K>>,
+        server: Arc<DatabaseServer<K>>,
         recipe: Arc<Recipe>,
         template: Arc<Template<K>>,
         test: Test,
@@ -54,7 +57,7 @@ impl<K: Kind> ServerLease<K> {
             test,
             rolls_back,
             leased: Some(leased),
-            lent: None,
+            borrowed: None,
         };
         if let (true, Some(leased)) = (K::KEEPS_CONNECTIONS, &mut lease.leased) {
             let options = options::<K>(&recipe)?;
@@ -67,7 +70,7 @@ impl<K: Kind> ServerLease<K> {
                     KeptConnection::open(&recipe, &leased.name, &mut leased.since).await?
                 }
             };
-            lease.lent = Some(fitting.lend(rolls_back));
+            lease.borrowed = Some(fitting.lend(rolls_back));
         }
         Ok(lease)
     }
@@ -75,7 +78,7 @@ impl<K: Kind> ServerLease<K> {
     /// Starts to give the database back, or to drop it; `None` when that was done.
     fn give_back(&mut self, ending: Ending) -> Option<()> {
         let leased = self.leased.take()?;
-        let lent = self.lent.take();
+        let borrowed = self.borrowed.take();
         let (server, template) = (Arc::clone(&self.server), Arc::clone(&self.template));
         server.coming.fetch_add(1, SeqCst);
         server.returning.fetch_add(1, SeqCst);
@@ -85,9 +88,11 @@ impl<K: Kind> ServerLease<K> {
             let name = leased.name.clone();
             let returned = async {
                 if rolls_back && ending == Ending::Return {
-                    server.take_back_rolled_back(template, leased, lent).await
+                    server
+                        .take_back_rolled_back(template, leased, borrowed)
+                        .await
                 } else {
-                    server.take_back(template, leased, lent, ending).await
+                    server.take_back(template, leased, borrowed, ending).await
                 }
             };
             if let Err(error) = returned.await {
@@ -101,14 +106,14 @@ impl<K: Kind> ServerLease<K> {
 
     async fn keep(mut self) -> Option<String> {
         let leased = self.leased.take()?;
-        if let Some(lent) = self.lent.take() {
-            for connection in lent.take_all() {
+        if let Some(borrowed) = self.borrowed.take() {
+            for connection in borrowed.take_all() {
                 connection.close().await;
             }
         }
         let (server, test) = (Arc::clone(&self.server), self.test.clone());
         let marked = background::run(async move {
-            let mut session = server.session().await?;
+            let mut session = server.session.take().await?;
             let kept = K::keep(session.connection(), &leased.name, &test).await;
             session.seen(kept)?;
             session.unlock(&[leased.lock]).await?;
@@ -121,22 +126,22 @@ impl<K: Kind> ServerLease<K> {
     }
 }
 
-impl<K: Kind> Server<K> {
+impl<K: Adaptor> DatabaseServer<K> {
     /// Takes a database back from a test: makes it clean for another one, or drops it.
     async fn take_back(
         self: &Arc<Self>,
         template: Arc<Template<K>>,
         mut leased: Leased<K>,
-        lent: Option<LentConnection<K>>,
+        borrowed: Option<BorrowedConnection<K>>,
         ending: Ending,
     ) -> Result<(), Error> {
-        let kept = match lent {
-            Some(lent) => lent.take_back(&mut leased).await,
+        let kept = match borrowed {
+            Some(borrowed) => borrowed.take_back(&mut leased).await,
             None => None,
         };
         let (kept, is_clean) = match ending {
             Ending::Return => self.clean(&template, &mut leased, kept).await,
-            Ending::Keep | Ending::Drop => (kept, false),
+            Ending::Retain | Ending::Drop => (kept, false),
         };
         self.returning.fetch_sub(1, SeqCst);
         self.freed.notify_waiters();
@@ -157,12 +162,12 @@ impl<K: Kind> Server<K> {
         self: &Arc<Self>,
         template: Arc<Template<K>>,
         mut leased: Leased<K>,
-        lent: Option<LentConnection<K>>,
+        borrowed: Option<BorrowedConnection<K>>,
     ) -> Result<(), Error> {
         let mut kept = None;
-        if let Some(lent) = lent {
-            K::opened_by_engine(&mut leased.since, lent.lent.opened());
-            for mut connection in lent.take_all() {
+        if let Some(borrowed) = borrowed {
+            K::opened_by_engine(&mut leased.since, borrowed.borrowed.opened());
+            for mut connection in borrowed.take_all() {
                 let ended = K::end_rollback(&mut connection.connection);
                 match timeout(CLEAR_LIMIT, ended).await {
                     Ok(Ok(true)) if kept.is_none() => kept = Some(connection),
@@ -191,7 +196,7 @@ impl<K: Kind> Server<K> {
         if let Some(kept) = kept {
             kept.close().await;
         }
-        self.drop_database(&leased.name, &leased.lock).await
+        self.session.drop_database(&leased.name, &leased.lock).await
     }
 
     /// Shows that a database is clean, over a cleared connection, where there is one.
@@ -202,7 +207,7 @@ impl<K: Kind> Server<K> {
         mut kept: Option<KeptConnection<K>>,
     ) -> (Option<KeptConnection<K>>, bool) {
         let connection = kept.as_mut().map(|kept| &mut kept.connection);
-        let is_clean = K::clean(self, template, leased, connection).await;
+        let is_clean = K::clean(&self.session, template, leased, connection).await;
         let is_clean = is_clean.unwrap_or_else(|error| {
             tracing::debug!(%error, database = leased.name, "a used database cannot be shown to be clean");
             false
@@ -232,15 +237,15 @@ impl<K: Kind> Server<K> {
         if let Some(kept) = kept {
             kept.close().await;
         }
-        if !self.until_quiet(&leased.name).await? {
-            return self.drop_database(&leased.name, &leased.lock).await;
+        if !self.session.until_quiet(&leased.name).await? {
+            return self.session.drop_database(&leased.name, &leased.lock).await;
         }
-        self.session().await?.unlock(&[leased.lock]).await?;
+        self.session.take().await?.unlock(&[leased.lock]).await?;
         Ok(())
     }
 }
 
-impl<K: Kind> Server<K> {
+impl<K: Adaptor> DatabaseServer<K> {
     /// Whether no other test of this process uses the server now: the process may end when this one does.
     fn runs_last_test(&self) -> bool {
         self.waiting.load(SeqCst) == 0 && self.kept.tests() <= 1
@@ -262,17 +267,17 @@ impl<K: Kind> Server<K> {
     }
 }
 
-impl<K: Kind> Lease for ServerLease<K> {
+impl<K: Adaptor> Lease for ServerLease<K> {
     fn url(&self) -> &DatabaseUrl {
         &self.url
     }
 
-    fn lent(&self) -> Option<LentToAny> {
-        Some(Arc::clone(&self.lent.as_ref()?.lent) as LentToAny)
+    fn borrowed(&self) -> Option<BorrowedByAny> {
+        Some(Arc::clone(&self.borrowed.as_ref()?.borrowed) as BorrowedByAny)
     }
 
     fn end(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Option<String>> {
-        if ending == Ending::Keep {
+        if ending == Ending::Retain {
             return Box::pin(self.keep());
         }
         let returned = self.give_back(ending);
@@ -294,7 +299,7 @@ impl<K: Kind> Lease for ServerLease<K> {
     }
 }
 
-impl<K: Kind> Drop for ServerLease<K> {
+impl<K: Adaptor> Drop for ServerLease<K> {
     fn drop(&mut self) {
         // The test's future was dropped.
         self.give_back(Ending::Return);

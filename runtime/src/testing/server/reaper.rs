@@ -4,14 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::kind::{Found, Kind, State};
-use super::{PREFIX, Server};
+use super::adaptor::Adaptor;
+use super::database_server::DatabaseServer;
+use super::kind::{Found, PREFIX, State};
 use crate::error::Error;
 use crate::testing::background;
-use crate::testing::inventory::{TestDatabase, TestDatabaseState};
-use crate::testing::retention::{KEEP, is_stale, now};
+use crate::testing::retention::{KEPT_FOR, is_stale, now};
+use crate::testing::test_database::{TestDatabase, TestDatabaseState};
 
-impl<K: Kind> Server<K> {
+impl<K: Adaptor> DatabaseServer<K> {
     /// Removes remains in the background, once in the life of this process.
     pub(super) fn reap_once(self: &Arc<Self>) {
         if self.reaped.swap(true, Relaxed) {
@@ -29,11 +30,11 @@ impl<K: Kind> Server<K> {
     async fn reap(&self) -> Result<(), Error> {
         // One process at a time; whoever comes meanwhile would find the same.
         let key = format!("{PREFIX}reaper");
-        if !self.session().await?.try_lock(&key).await? {
+        if !self.session.take().await?.try_lock(&key).await? {
             return Ok(());
         }
         let removing = async {
-            let mut session = self.session().await?;
+            let mut session = self.session.take().await?;
             let incarnation = session.incarnation().to_owned();
             let found = session.list().await?;
             drop(session);
@@ -48,13 +49,13 @@ impl<K: Kind> Server<K> {
             Ok(())
         };
         let removed = removing.await;
-        self.session().await?.unlock(&[key]).await?;
+        self.session.take().await?.unlock(&[key]).await?;
         removed
     }
 
     /// What is here, for people.
     pub(super) async fn inventory(&self) -> Result<Vec<TestDatabase>, Error> {
-        let mut session = self.session().await?;
+        let mut session = self.session.take().await?;
         let found = session.list().await?;
         let mut shown = Vec::new();
         for one in &found {
@@ -71,7 +72,7 @@ impl<K: Kind> Server<K> {
     /// Removes everything that nobody uses.
     pub(super) async fn remove_all(&self) -> Result<Vec<TestDatabase>, Error> {
         self.give_up_kept().await;
-        let found = self.session().await?.list().await?;
+        let found = self.session.take().await?.list().await?;
         let mut removed = Vec::new();
         let mut in_use = HashSet::new();
         // Templates after their clones, whose users still want them.
@@ -87,7 +88,7 @@ impl<K: Kind> Server<K> {
         for one in templates {
             if !in_use.contains(&one.fingerprint) && self.remove(one).await? {
                 removed.push(show(one, true));
-                self.forget_template(&one.fingerprint);
+                self.templates.forget(&one.fingerprint);
             }
         }
         Ok(removed)
@@ -96,7 +97,7 @@ impl<K: Kind> Server<K> {
     /// Drops a database, unless somebody uses it; then it says false.
     async fn remove(&self, one: &Found) -> Result<bool, Error> {
         let lock = one.lock();
-        let mut session = self.session().await?;
+        let mut session = self.session.take().await?;
         if !session.try_lock(&lock).await? {
             return Ok(false);
         }
@@ -104,14 +105,14 @@ impl<K: Kind> Server<K> {
         let is_same = session.list().await?.contains(one);
         drop(session);
         if !is_same {
-            self.session().await?.unlock(&[lock]).await?;
+            self.session.take().await?.unlock(&[lock]).await?;
             return Ok(false);
         }
         tracing::debug!(
             database = one.name,
             "removed, because no test run uses it any more"
         );
-        self.drop_database(&one.name, &lock).await?;
+        self.session.drop_database(&one.name, &lock).await?;
         Ok(true)
     }
 }
@@ -136,7 +137,7 @@ fn is_over(one: &Found, all: &[Found], current: &str) -> bool {
                 } => test.is_some() && of == test && later > since,
                 _ => false,
             };
-            since + KEEP.as_secs() < now() || all.iter().any(failed_again)
+            since + KEPT_FOR.as_secs() < now() || all.iter().any(failed_again)
         }
     }
 }

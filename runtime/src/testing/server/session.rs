@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::Connection;
+use futures_core::future::BoxFuture;
+use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{sleep, timeout};
 
-use super::kind::{Found, Identity, Kind};
-use super::{ConnectionOf, Server, lock};
-use crate::backend::Backend;
+use super::kind::{ConnectionOf, Found, Identity, Kind};
+use crate::backend::{Backend, Executes};
 use crate::error::{Error, TestError};
+use crate::lock::lock;
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::url;
@@ -26,7 +27,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The connection, opened when it is first needed and again when it broke.
-pub(super) struct Session<K: Kind> {
+pub(in crate::testing) struct ServerSession<K: Kind> {
     settings: EngineSettings,
     open: Arc<tokio::sync::Mutex<Option<Open<K>>>>,
     /// The locks that this process holds. The server would give them to the same session once more.
@@ -38,14 +39,14 @@ pub(super) struct Session<K: Kind> {
 struct Open<K: Kind> {
     connection: ConnectionOf<K>,
     /// The database in which it is.
-    place: String,
+    database: String,
     identity: Identity,
     broken: bool,
 }
 
 /// The connection while one task uses it.
 pub(in crate::testing) struct InUse<'a, K: Kind> {
-    session: &'a Session<K>,
+    session: &'a ServerSession<K>,
     open: OwnedMutexGuard<Option<Open<K>>>,
 }
 
@@ -53,7 +54,7 @@ pub(in crate::testing) struct InUse<'a, K: Kind> {
 pub(in crate::testing) fn settings_for_leases(settings: &EngineSettings) -> EngineSettings {
     let mut settings = settings.clone();
     settings.session = None;
-    settings.lent = None;
+    settings.borrowed = None;
     settings.application_name = Some("poolhouse".to_owned());
     settings
 }
@@ -78,7 +79,7 @@ pub(in crate::testing) async fn open<DB: Backend>(
     Err(TestError::new(&connector.settings, what, cure).into())
 }
 
-impl<K: Kind> Session<K> {
+impl<K: Kind> ServerSession<K> {
     pub(super) fn new(settings: &EngineSettings) -> Self {
         Self {
             settings: settings_for_leases(settings),
@@ -88,8 +89,8 @@ impl<K: Kind> Session<K> {
         }
     }
 
-    /// Takes the connection, once others have finished with it.
-    async fn take(&self) -> Result<InUse<'_, K>, Error> {
+    /// Takes the connection that holds the locks, once others have finished with it.
+    pub(in crate::testing) async fn take(&self) -> Result<InUse<'_, K>, Error> {
         let mut open = Arc::clone(&self.open).lock_owned().await;
         // The server may have been started anew since the last use, which then is nobody's fault.
         let is_alive = match &mut *open {
@@ -101,7 +102,7 @@ impl<K: Kind> Session<K> {
         };
         if !is_alive {
             *open = None;
-            *open = Some(self.connect().await?);
+            *open = Some(self.open().await?);
         }
         Ok(InUse {
             session: self,
@@ -109,8 +110,8 @@ impl<K: Kind> Session<K> {
         })
     }
 
-    async fn connect(&self) -> Result<Open<K>, Error> {
-        let (mut connection, place) = K::meet(&self.settings).await?;
+    async fn open(&self) -> Result<Open<K>, Error> {
+        let (mut connection, database) = K::meet(&self.settings).await?;
         let identity = K::identity(&mut connection).await?;
         // After a broken connection the leases are still ours, unless another process was quicker.
         let held: Vec<String> = lock(&self.held).iter().cloned().collect();
@@ -119,22 +120,15 @@ impl<K: Kind> Session<K> {
         }
         Ok(Open {
             connection,
-            place,
+            database,
             identity,
             broken: false,
         })
     }
-}
-
-impl<K: Kind> Server<K> {
-    /// Takes the connection that holds the locks, once others have finished with it.
-    pub(in crate::testing) async fn session(&self) -> Result<InUse<'_, K>, Error> {
-        self.session.take().await
-    }
 
     /// What is known of the server that the session is on.
     pub(in crate::testing) async fn identity(&self) -> Result<Identity, Error> {
-        Ok(self.session().await?.open().identity.clone())
+        Ok(self.take().await?.open().identity.clone())
     }
 
     /// Opens a connection of this process's own to a database.
@@ -142,25 +136,25 @@ impl<K: Kind> Server<K> {
         &self,
         database: &str,
     ) -> Result<ConnectionOf<K>, Error> {
-        open::<K::DB>(&self.session.settings, database).await
+        open::<K::DB>(&self.settings, database).await
     }
 
     /// Takes a connection for work that takes long.
     pub(in crate::testing) async fn worker(&self) -> Result<ConnectionOf<K>, Error> {
-        let idle = lock(&self.session.workers).pop();
+        let idle = lock(&self.workers).pop();
         if let Some(mut worker) = idle
             && worker.ping().await.is_ok()
         {
             return Ok(worker);
         }
-        let place = self.session().await?.open().place.clone();
-        self.connect(&place).await
+        let database = self.take().await?.open().database.clone();
+        self.connect(&database).await
     }
 
     /// Keeps a connection for the next work. One is enough most of the time, and others need connections too.
     pub(in crate::testing) async fn put_back(&self, worker: ConnectionOf<K>) {
-        let surplus = lock(&self.session.workers).pop();
-        lock(&self.session.workers).push(worker);
+        let surplus = lock(&self.workers).pop();
+        lock(&self.workers).push(worker);
         if let Some(surplus) = surplus {
             close::<K>(surplus).await;
         }
@@ -174,7 +168,7 @@ impl<K: Kind> Server<K> {
     ) -> Result<(), Error> {
         let dropped = self.drop_only(database).await;
         // If it is still there, the next run removes it.
-        self.session().await?.unlock(&[lock.to_owned()]).await?;
+        self.take().await?.unlock(&[lock.to_owned()]).await?;
         dropped
     }
 
@@ -191,7 +185,7 @@ impl<K: Kind> Server<K> {
         let quiet = async {
             let mut pause = Duration::from_millis(1);
             loop {
-                let mut session = self.session().await?;
+                let mut session = self.take().await?;
                 let left = K::sessions(session.connection(), database).await;
                 if session.seen(left)? == 0 {
                     return Ok(true);
@@ -209,7 +203,7 @@ impl<K: Kind> InUse<'_, K> {
     fn open(&mut self) -> &mut Open<K> {
         match &mut *self.open {
             Some(open) => open,
-            None => unreachable!("`Session::take` has opened it"),
+            None => unreachable!("`ServerSession::take` has opened it"),
         }
     }
 
@@ -268,6 +262,20 @@ impl<K: Kind> InUse<'_, K> {
         let found = K::list(self.connection()).await;
         self.seen(found)
     }
+}
+
+/// Runs statements without an answer.
+pub(in crate::testing) fn execute<C>(
+    connection: &mut C,
+    sql: String,
+) -> BoxFuture<'_, sqlx::Result<()>>
+where
+    C: Connection,
+    C::Database: Backend<Connection = C>,
+{
+    let executed =
+        <C::Database as Executes>::execute(connection, sqlx::raw_sql(AssertSqlSafe(sql)));
+    Box::pin(async move { executed.await.map(drop) })
 }
 
 /// Says goodbye, for a moment at most.

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use super::files::{open_lock, remove_database, unless_gone};
 use crate::error::Error;
+use crate::lock::lock;
 use crate::settings::DatabaseUrl;
 use crate::testing::recipe::Recipe;
 use crate::testing::retention::TEMPLATE_LIFE;
@@ -17,13 +18,13 @@ use crate::testing::retention::TEMPLATE_LIFE;
 const SMALL: u64 = 1 << 20;
 
 /// The templates of this user.
-pub(super) struct Templates {
+pub(super) struct SqliteTemplates {
     folder: PathBuf,
     /// By its fingerprint, the content of each small one that this process has used.
     small: Mutex<HashMap<String, Arc<[u8]>>>,
 }
 
-impl Templates {
+impl SqliteTemplates {
     pub(super) fn of(folder: PathBuf) -> Self {
         Self {
             folder,
@@ -44,14 +45,14 @@ impl Templates {
     ) -> Result<(), Error> {
         let path = self.path(fingerprint);
         fs::create_dir_all(&self.folder).map_err(&trouble)?;
-        let lock = path.with_extension("lock");
-        let lock = tokio::task::spawn_blocking(move || {
-            let lock = open_lock(&lock)?;
-            lock.lock()?;
-            Ok(lock)
+        let file = path.with_extension("lock");
+        let file = tokio::task::spawn_blocking(move || {
+            let file = open_lock(&file)?;
+            file.lock()?;
+            Ok(file)
         });
-        let lock = lock.await.map_err(io::Error::other).flatten();
-        let lock = lock.map_err(&trouble)?;
+        let file = file.await.map_err(io::Error::other).flatten();
+        let file = file.map_err(&trouble)?;
         // Another one may have made it while this one waited.
         if !path.exists() {
             let unfinished = path.with_extension("unfinished");
@@ -67,7 +68,7 @@ impl Templates {
                 return Err(error);
             }
         }
-        drop(lock);
+        drop(file);
         Ok(())
     }
 
@@ -79,7 +80,7 @@ impl Templates {
     }
 
     fn try_copy(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
-        let known = self.small().get(fingerprint).cloned();
+        let known = lock(&self.small).get(fingerprint).cloned();
         match known {
             Some(content) => fs::write(to, content).map(|()| true),
             None => self.copy_file(fingerprint, to),
@@ -100,13 +101,9 @@ impl Templates {
             let mut content = Vec::new();
             template.read_to_end(&mut content)?;
             fs::write(to, &content)?;
-            self.small().insert(fingerprint.to_owned(), content.into());
+            lock(&self.small).insert(fingerprint.to_owned(), content.into());
         }
         Ok(true)
-    }
-
-    fn small(&self) -> MutexGuard<'_, HashMap<String, Arc<[u8]>>> {
-        self.small.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes those that no process has begun to use for long.

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::files::open_lock;
 
-/// The name of the file in a place that whoever has the place keeps locked.
+/// The name of the file in a folder that its process keeps locked.
 const LOCK: &str = "lock";
 
 /// A folder that is this process's for as long as it lives.
 ///
-/// Places outlive the processes, empty, and are taken again: a process then has no folder to make and to remove, and
+/// The folders outlive the processes, empty, and are taken again: a process then has no folder to make and to remove, and
 /// none has to know which of its tests is the last one.
-pub(super) struct Place {
+pub(super) struct ProcessFolder {
     path: PathBuf,
     /// The number of the next file.
     next: AtomicU64,
@@ -22,25 +22,25 @@ pub(super) struct Place {
     _lock: File,
 }
 
-impl Place {
-    /// Takes a place that no living process has, a new one if need be, and removes what killed ones have left in all.
-    pub(super) fn take(folder: &Path) -> io::Result<Self> {
-        let mut places = (0_u32..).map(|number| folder.join(format!("place-{number}")));
-        let taken = places
+impl ProcessFolder {
+    /// Takes a folder that no living process has, a new one if need be, and removes what killed ones have left in all.
+    pub(super) fn take(parent: &Path) -> io::Result<Self> {
+        let mut folders = (0_u32..).map(|number| parent.join(format!("process-{number}")));
+        let taken = folders
             .by_ref()
             .find_map(|path| Self::take_this(path).transpose());
-        for path in places.take_while(|path| path.exists()) {
-            // Its lock is not taken before, lest a process that looks for a place goes past one that is free.
+        for path in folders.take_while(|path| path.exists()) {
+            // Its lock is not taken before, lest a process that looks for a folder goes past one that is free.
             if has_remains(&path)?
                 && let Some(_lock) = lock(&path)?
             {
                 empty(&path)?;
             }
         }
-        taken.unwrap_or_else(|| Err(io::Error::other("there are more places than numbers")))
+        taken.unwrap_or_else(|| Err(io::Error::other("there are more folders than numbers")))
     }
 
-    /// Takes this place, made if it is not there, unless a living process has it.
+    /// Takes this folder, made if it is not there, unless a living process has it.
     fn take_this(path: PathBuf) -> io::Result<Option<Self>> {
         fs::create_dir_all(&path)?;
         let Some(lock) = lock(&path)? else {
@@ -61,9 +61,9 @@ impl Place {
     }
 }
 
-/// The lock of a place, unless a living process has it.
-fn lock(place: &Path) -> io::Result<Option<File>> {
-    let lock = open_lock(&place.join(LOCK))?;
+/// The lock of a folder, unless a living process has it.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let lock = open_lock(&folder.join(LOCK))?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -72,8 +72,8 @@ fn lock(place: &Path) -> io::Result<Option<File>> {
 }
 
 /// Whether there is anything besides the lock.
-fn has_remains(place: &Path) -> io::Result<bool> {
-    for entry in fs::read_dir(place)? {
+fn has_remains(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
         if entry?.file_name() != LOCK {
             return Ok(true);
         }
@@ -82,8 +82,8 @@ fn has_remains(place: &Path) -> io::Result<bool> {
 }
 
 /// Removes all but the lock, which is held.
-fn empty(place: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(place)? {
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_name() != LOCK {
             fs::remove_file(entry.path())?;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
-use super::Failure;
+use super::failure::Failure;
 use super::machine::{Account, cache, private_folder, unfinished};
 use super::make::{INIT_FILE, Make, PASSWORD};
 

@@ -1,4 +1,4 @@
-//! Where a case takes place: a database of its own, and the evidence that it gives.
+//! The database of a case, and the evidence that it gives.
 
 use std::path::PathBuf;
 
@@ -10,14 +10,14 @@ use crate::{Server, TestDatabase, eventually, servers, sql::Sql};
 
 /// A database of a case's own, on a server or in a file.
 #[derive(Debug)]
-pub enum Ground {
+pub enum CaseDatabase {
     /// On a server, which is asked for evidence.
     Server(TestDatabase),
     /// A SQLite file, in a folder which is looked into for evidence.
     File(TempDir),
 }
 
-impl Ground {
+impl CaseDatabase {
     /// A new database of this kind on the shared server; `None` outside `tests/run` when it takes a server.
     ///
     /// # Errors

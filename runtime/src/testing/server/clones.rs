@@ -1,15 +1,18 @@
-//! Clones of templates: made, leased, made ahead.
+//! Clones of templates: made, leased, and made ahead as spare clones.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use super::adaptor::Adaptor;
 use super::connection::KeptConnection;
+use super::database_server::DatabaseServer;
 use super::kept::Clean;
-use super::kind::{CloneName, Kind, State};
+use super::kind::{CloneName, State};
 use super::lease::ServerLease;
-use super::{Server, Template};
+use super::leased::Leased;
+use super::template::Template;
 use crate::error::Error;
 use crate::testing::background;
 use crate::testing::recipe::Recipe;
@@ -18,36 +21,7 @@ use crate::testing::test::Test;
 /// A process that waits for a database asks this often at least: another process may have returned one.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// One leased database.
-pub(in crate::testing) struct Leased<K: Kind> {
-    pub(in crate::testing) name: String,
-    /// What its name is made of.
-    pub(in crate::testing) incarnation: String,
-    #[cfg_attr(
-        not(feature = "mysql"),
-        allow(dead_code, reason = "marks of MySQL have it in their names")
-    )]
-    pub(super) number: String,
-    /// The lock of the lease.
-    pub(super) lock: String,
-    pub(in crate::testing) since: K::Since,
-}
-
-impl<K: Kind> Leased<K> {
-    #[cfg_attr(
-        not(feature = "mysql"),
-        allow(dead_code, reason = "marks of MySQL have it in their names")
-    )]
-    pub(in crate::testing) fn clone_name<'a>(&'a self, fingerprint: &'a str) -> CloneName<'a> {
-        CloneName {
-            fingerprint,
-            incarnation: &self.incarnation,
-            number: &self.number,
-        }
-    }
-}
-
-impl<K: Kind> Server<K> {
+impl<K: Adaptor> DatabaseServer<K> {
     /// Leases a clone of a template: one that this process has kept, one that is ready, or a new one.
     pub(super) async fn lease_database(
         self: &Arc<Self>,
@@ -79,7 +53,7 @@ impl<K: Kind> Server<K> {
         }) = self.kept.take_database(fingerprint, true)
         {
             let connection = kept.as_mut().map(|kept| &mut kept.connection);
-            match K::is_alone(self, &leased, connection).await {
+            match K::is_alone(&self.session, &leased, connection).await {
                 Ok(true) => return Some((leased, kept)),
                 outcome => {
                     tracing::debug!(
@@ -104,7 +78,7 @@ impl<K: Kind> Server<K> {
         self.waiting.fetch_sub(1, SeqCst);
         let (leased, was_kept, kept) = leased?;
         if !was_kept {
-            self.stock_up(recipe, template);
+            self.make_spare_clone(recipe, template);
         }
         Ok((leased, kept))
     }
@@ -140,7 +114,7 @@ impl<K: Kind> Server<K> {
         }) = self.kept.take_database(fingerprint, false)
         {
             let connection = kept.as_mut().map(|kept| &mut kept.connection);
-            match K::begin_lease_of_kept(self, &leased, fingerprint, connection).await {
+            match K::begin_lease_of_kept(&self.session, &leased, fingerprint, connection).await {
                 Ok(()) => return Ok(Some((leased, kept))),
                 Err(error) => {
                     tracing::debug!(%error, database = leased.name, "a kept database is not used again");
@@ -156,7 +130,11 @@ impl<K: Kind> Server<K> {
         let server = Arc::clone(self);
         // The background runtime is there: it has leased the database.
         let _ = background::spawn(async move {
-            if let Err(error) = server.drop_database(&leased.name, &leased.lock).await {
+            if let Err(error) = server
+                .session
+                .drop_database(&leased.name, &leased.lock)
+                .await
+            {
                 tracing::debug!(%error, database = leased.name, "a database is left to the next run");
             }
         });
@@ -164,7 +142,7 @@ impl<K: Kind> Server<K> {
 
     /// Leases a clone that is ready.
     async fn lease_ready(&self, fingerprint: &str) -> Result<Option<Leased<K>>, Error> {
-        let mut session = self.session().await?;
+        let mut session = self.session.take().await?;
         let current = session.incarnation().to_owned();
         for found in session.list().await? {
             let is_ready =
@@ -203,7 +181,7 @@ impl<K: Kind> Server<K> {
         Ok(None)
     }
 
-    /// Makes a clone. It belongs to whoever leases it first.
+    /// Makes a clone. It belongs to the first process that leases it.
     async fn clone_template(&self, recipe: &Recipe, template: &Template<K>) -> Result<(), Error> {
         self.coming.fetch_add(1, SeqCst);
         let cloned = self.clone_now(recipe, template).await;
@@ -211,41 +189,41 @@ impl<K: Kind> Server<K> {
         self.freed.notify_waiters();
         if cloned.is_err() {
             // It may be that somebody has removed the template, which the next test then makes again.
-            self.forget_template(&template.fingerprint);
+            self.templates.forget(&template.fingerprint);
         }
         cloned
     }
 
     async fn clone_now(&self, recipe: &Recipe, template: &Template<K>) -> Result<(), Error> {
         let number = format!("{:08x}", fastrand::u32(..));
-        let incarnation = self.identity().await?.incarnation;
+        let incarnation = self.session.identity().await?.incarnation;
         let name = CloneName {
             fingerprint: &template.fingerprint,
             incarnation: &incarnation,
             number: &number,
         };
         let lock = name.lock();
-        if !self.session().await?.try_lock(&lock).await? {
-            // Somebody has the same number; the next try has another.
+        if !self.session.take().await?.try_lock(&lock).await? {
+            // Another process has the same number; the next try has another.
             return Ok(());
         }
-        let cloned = K::clone(self, recipe, template, &name).await;
-        self.session().await?.unlock(&[lock]).await?;
+        let cloned = K::clone(&self.session, recipe, template, &name).await;
+        self.session.take().await?.unlock(&[lock]).await?;
         cloned
     }
 
-    /// Makes a clone for the next test while the body of this one runs, when there is none and few tests have one.
-    fn stock_up(self: &Arc<Self>, recipe: &Arc<Recipe>, template: &Arc<Template<K>>) {
+    /// Makes a spare clone while the body of a test runs, when there is none and few tests have one.
+    fn make_spare_clone(self: &Arc<Self>, recipe: &Arc<Recipe>, template: &Arc<Template<K>>) {
         // As many tests as there are processors run at a time; with one more, the next one need not wait.
         let enough = available_parallelism().map_or(2, usize::from) + 1;
         let (server, recipe, template) =
             (Arc::clone(self), Arc::clone(recipe), Arc::clone(template));
         let _ = background::spawn(async move {
-            let stocked = async {
+            let made = async {
                 if server.coming.load(SeqCst) > 0 {
                     return Ok(());
                 }
-                let found = server.session().await?.list().await?;
+                let found = server.session.take().await?.list().await?;
                 let clones = found.iter().filter(|one| {
                     let is_clone = matches!(one.state, State::Ready { .. } | State::Leased);
                     is_clone && one.fingerprint == template.fingerprint
@@ -255,8 +233,8 @@ impl<K: Kind> Server<K> {
                 }
                 Ok::<_, Error>(())
             };
-            if let Err(error) = stocked.await {
-                tracing::debug!(%error, "no clone was made ahead");
+            if let Err(error) = made.await {
+                tracing::debug!(%error, "no spare clone was made");
             }
         });
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The transactions that the connections of a test are held in.
 #[derive(Debug, Default)]
-pub(crate) struct Hold {
+pub(crate) struct HeldTransactions {
     begun: AtomicUsize,
     lasted: AtomicUsize,
     has_ended: AtomicBool,
@@ -25,7 +25,7 @@ pub(crate) enum Held {
     Ended(Option<String>),
 }
 
-impl Hold {
+impl HeldTransactions {
     /// Notes that a connection is in a transaction from now on.
     pub(crate) fn begun(&self) {
         self.begun.fetch_add(1, Relaxed);

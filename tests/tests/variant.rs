@@ -1,18 +1,18 @@
-//! The program `house` under test, in every way that it can take its pool and run.
+//! The program `attributed` under test, in every way that it can take its pool and run.
 
 use anyhow::ensure;
-use poolhouse_tests::{Ground, Program, program::Ended};
+use poolhouse_tests::{CaseDatabase, Program, program::Ended};
 
 /// How a program takes its pool, and where it runs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct House {
+pub(crate) struct Variant {
     /// `engine` or `sqlx`.
     pub(crate) pool: &'static str,
     /// `multi_thread` or `current_thread`.
     pub(crate) flavor: &'static str,
 }
 
-impl House {
+impl Variant {
     /// Every way.
     pub(crate) const ALL: [Self; 4] = [
         Self::new("engine", "multi_thread"),
@@ -26,22 +26,30 @@ impl House {
     }
 
     /// The program with this body, still to be started.
-    pub(crate) fn program(self, body: &str, ground: &Ground) -> anyhow::Result<Program> {
-        Ok(Program::new(env!("CARGO_BIN_EXE_house"))?
+    pub(crate) fn program(
+        self,
+        body: &str,
+        case_database: &CaseDatabase,
+    ) -> anyhow::Result<Program> {
+        Ok(Program::new(env!("CARGO_BIN_EXE_attributed"))?
             .argument(body)
-            .variable("DATABASE_URL", ground.url())
+            .variable("DATABASE_URL", case_database.url())
             .variable("POOL", self.pool)
             .variable("POOLHOUSE_FLAVOR", self.flavor))
     }
 
     /// **A** and **K**: no session is left, and so many were ended on the server. With the engine's own pool the others have
     /// said goodbye (**B**); sqlx's leaves that to chance.
-    pub(crate) async fn killed(self, wanted: u64, ground: &Ground) -> anyhow::Result<()> {
+    pub(crate) async fn killed(
+        self,
+        wanted: u64,
+        case_database: &CaseDatabase,
+    ) -> anyhow::Result<()> {
         if self.pool == "engine" {
-            return ground.toll(0, wanted).await;
+            return case_database.toll(0, wanted).await;
         }
-        ground.no_session_left().await?;
-        let killed = ground.database()?.killed().await?;
+        case_database.no_session_left().await?;
+        let killed = case_database.database()?.killed().await?;
         ensure!(killed >= wanted, "{killed} were ended, instead of {wanted}");
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A program under `#[with_pool]`, for tests of how programs end: `house <body>`.
+//! A program under `#[with_pool]`, for tests of how programs end: `attributed <body>`.
 //!
 //! `DATABASE_URL` says on which database, `POOL` whether the body takes an `engine` or a `sqlx` pool, `SHUTDOWN` that it
 //! takes a `Shutdown` as well, and `POOLHOUSE_FLAVOR` on which runtime. It says `ready` when whoever watches may begin.
@@ -72,7 +72,7 @@ mains! {
     reason = "a table: one arm for each way to end"
 )]
 async fn body<S: Subject>(pool: S, shutdown: Option<Shutdown>) -> anyhow::Result<()> {
-    let name = env::args().nth(1).context("usage: house <body>")?;
+    let name = env::args().nth(1).context("usage: attributed <body>")?;
     pool.execute("SELECT 1").await?;
     match name.as_str() {
         "returns" => {}

@@ -1,0 +1,151 @@
+//! A database that an engine runs on: the typed half.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use sqlx::{Connection, Database, Execute, SqlStr};
+use sqlx_core::describe::Describe;
+
+use super::executes::{Executes, Step};
+use crate::dialect::Dialect;
+use crate::settings::{DatabaseUrl, EngineSettings};
+
+/// The driver's own connect options of a database.
+pub(crate) type OptionsOf<DB> = <<DB as Database>::Connection as Connection>::Options;
+
+/// A database that poolhouse can run an engine on: Postgres (and CockroachDB), MySQL (and MariaDB), SQLite, or `Any` of them.
+///
+/// The trait is sealed: it is implemented here, once per database, for the databases whose feature is on.
+pub trait Backend: Executes + sealed::Sealed {
+    /// The dialect that a URL's scheme speaks. For one database it is always the same; `Any` looks at the scheme.
+    #[doc(hidden)]
+    fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect>;
+
+    /// The name of the kind, as errors print it.
+    #[doc(hidden)]
+    const KIND: &'static str;
+
+    /// Where in the SQL an error is, as a count of characters from 1, when the server tells.
+    #[doc(hidden)]
+    fn error_position(_: &sqlx::Error) -> Option<usize> {
+        None
+    }
+
+    /// The driver's options for one of the URLs of these settings.
+    #[doc(hidden)]
+    fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<OptionsOf<Self>>;
+
+    /// Whether an error says that this session only reads. If that was not asked for, its server is not the primary any
+    /// more.
+    #[doc(hidden)]
+    fn refuses_writes(_: &sqlx::Error) -> bool {
+        false
+    }
+
+    /// Whether an error says that the server has rolled back the whole transaction and left it, so that a further statement
+    /// would be committed by itself.
+    #[doc(hidden)]
+    fn ends_transaction(_: &sqlx::Error) -> bool {
+        false
+    }
+
+    /// Whether an error of the client alone leaves the driver's connection of no further use, with nothing wrong at the server.
+    #[doc(hidden)]
+    fn spoils_connection(_: &sqlx::Error) -> bool {
+        false
+    }
+
+    /// What follows the begin of a transaction behind a pooler; `None` for a database in front of which none is known.
+    #[doc(hidden)]
+    const CLEAR_POOLED: Option<&'static str> = None;
+
+    /// Runs a query behind a pooler, where the next message may reach another session of the server.
+    #[doc(hidden)]
+    fn fetch_many_pooled<'e, 'q: 'e, E>(
+        connection: &'e mut Self::Connection,
+        query: E,
+        pooled: Pooled,
+    ) -> BoxStream<'e, sqlx::Result<Step<Self>>>
+    where
+        E: Execute<'q, Self> + 'q,
+    {
+        let _ = pooled;
+        Self::fetch_many(connection, query)
+    }
+
+    /// As [`Executes::prepare_with`], behind a pooler.
+    #[doc(hidden)]
+    fn prepare_pooled<'e>(
+        connection: &'e mut Self::Connection,
+        sql: SqlStr,
+        parameters: &'e [Self::TypeInfo],
+    ) -> BoxFuture<'e, sqlx::Result<Self::Statement>> {
+        Self::prepare_with(connection, sql, parameters)
+    }
+
+    /// As [`Executes::describe`], behind a pooler.
+    #[doc(hidden)]
+    fn describe_pooled(
+        connection: &mut Self::Connection,
+        sql: SqlStr,
+    ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>> {
+        Self::describe(connection, sql)
+    }
+
+    /// Closes what the driver has prepared and kept, behind a pooler, at the end of a transaction.
+    #[doc(hidden)]
+    fn forget_statements(_: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    /// Whether an error says that the session itself has ended, so that the connection is of no further use.
+    #[doc(hidden)]
+    fn ends_session(error: &sqlx::Error) -> bool {
+        breaks_connection(error)
+    }
+}
+
+/// What there is to know of a statement that goes through a pooler.
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(dead_code, reason = "a pooler is known in front of Postgres alone")
+)]
+pub(crate) struct Pooled {
+    pub(crate) settings: Arc<EngineSettings>,
+    /// Whether a transaction may be open that the driver does not know of.
+    pub(crate) begun_by_hand: bool,
+    /// Whether the driver counts a transaction that has ended.
+    pub(crate) counts_ended: bool,
+}
+
+/// Whether an error leaves the driver's connection in an unknown state, whatever the database.
+pub(super) fn breaks_connection(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed
+    )
+}
+
+/// The line of a script that an error is about, from 1, when the server tells.
+pub(crate) fn error_line<DB: Backend>(error: &sqlx::Error, script: &str) -> Option<usize> {
+    let before = DB::error_position(error)?.saturating_sub(1);
+    let breaks = script.chars().take(before).filter(|c| *c == '\n').count();
+    Some(breaks + 1)
+}
+
+mod sealed {
+    pub trait Sealed {}
+    #[cfg(feature = "postgres")]
+    impl Sealed for sqlx::Postgres {}
+    #[cfg(feature = "mysql")]
+    impl Sealed for sqlx::MySql {}
+    #[cfg(feature = "sqlite")]
+    impl Sealed for sqlx::Sqlite {}
+    #[cfg(feature = "any")]
+    impl Sealed for sqlx::Any {}
+}

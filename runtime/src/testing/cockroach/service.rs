@@ -1,0 +1,71 @@
+//! A cluster as a test server.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures_core::future::BoxFuture;
+use once_cell::sync::Lazy;
+
+use super::cluster::Cluster;
+use super::lease::CockroachLease;
+use crate::error::Error;
+use crate::lock::lock;
+use crate::settings::EngineSettings;
+use crate::testing::background;
+use crate::testing::recipe::Recipe;
+use crate::testing::test::Test;
+use crate::testing::test_database::TestDatabase;
+use crate::testing::test_server::{Lease, Reservation, TestServer};
+use crate::testing::url;
+
+static CLUSTERS: Lazy<Mutex<HashMap<String, Arc<Cluster>>>> = Lazy::new(Mutex::default);
+
+/// The cluster of these settings.
+pub(in crate::testing) fn test_server(
+    settings: &EngineSettings,
+) -> Result<Arc<dyn TestServer>, Error> {
+    let key = url::server(settings)?;
+    let mut clusters = lock(&CLUSTERS);
+    let cluster = clusters
+        .entry(key.clone())
+        .or_insert_with(|| Arc::new(Cluster::new(key, settings)));
+    Ok(Arc::clone(cluster) as Arc<dyn TestServer>)
+}
+
+impl TestServer for Cluster {
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// A node takes as many connections as come, unless its operator says otherwise:
+    /// <https://www.cockroachlabs.com/docs/stable/cluster-settings>, `server.max_connections_per_gateway`.
+    fn reserve(self: Arc<Self>, _: u32) -> BoxFuture<'static, Result<Reservation, Error>> {
+        Box::pin(async { Ok(Box::new(()) as Reservation) })
+    }
+
+    fn lease(
+        self: Arc<Self>,
+        recipe: Arc<Recipe>,
+        test: Test,
+        rolls_back: bool,
+    ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
+        Box::pin(background::run(async move {
+            let database = if rolls_back {
+                self.for_rollback(&recipe).await?
+            } else {
+                self.make(&recipe).await?
+            };
+            self.reap_once();
+            let url = url::of_database(&recipe.settings, database.name())?;
+            Ok(Box::new(CockroachLease::new(self, database, test, url)) as Box<dyn Lease>)
+        }))
+    }
+
+    fn list(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(background::run(async move { self.inventory().await }))
+    }
+
+    fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(background::run(async move { self.remove_all().await }))
+    }
+}

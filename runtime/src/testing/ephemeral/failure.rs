@@ -1,0 +1,32 @@
+//! Why there is no private server.
+
+use std::io;
+
+/// Why there is no server, and what to do.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) what: String,
+    pub(super) cure: String,
+}
+
+impl Failure {
+    pub(super) fn new(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            cure: cure.into(),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// A folder that cannot be made, or a file that cannot be written.
+    fn from(error: io::Error) -> Self {
+        Self::new(
+            format!("the folder of a private server cannot be written: {error}"),
+            "Make room in the folder for temporary files",
+        )
+    }
+}
+
+/// The URL of a private server, or why there is none.
+pub(super) type Found = Result<String, Failure>;

@@ -1,0 +1,178 @@
+//! Templates and clones on MySQL and MariaDB.
+
+use std::sync::Arc;
+
+use once_cell::sync::Lazy;
+use sqlx::Connection;
+use sqlx::mysql::MySqlConnection;
+
+use super::kind::MySqlKind;
+use super::queries::number;
+use super::schema::Schema;
+use super::{clean, names};
+use crate::dialect::message;
+use crate::error::{Error, TestError};
+use crate::settings::EngineSettings;
+use crate::testing::recipe::Recipe;
+use crate::testing::retention::today;
+use crate::testing::server::{
+    Adaptor, CloneName, Kind, Leased, PREFIX, ServerSession, Servers, Template, execute,
+};
+use crate::testing::test_server::TestServer;
+use crate::testing::url;
+
+static SERVERS: Lazy<Servers<MySqlKind>> = Lazy::new(Servers::default);
+
+/// The server of these settings.
+pub(in crate::testing) fn test_server(
+    settings: &EngineSettings,
+) -> Result<Arc<dyn TestServer>, Error> {
+    Ok(SERVERS.of(settings)?)
+}
+
+impl Adaptor for MySqlKind {
+    async fn build(
+        session: &ServerSession<Self>,
+        recipe: &Recipe,
+        fingerprint: &str,
+    ) -> Result<Schema, Error> {
+        let name = names::template(fingerprint);
+        make(session, recipe, &name).await?;
+        let mut worker = session.worker().await?;
+        let schema = Schema::read(&mut worker, &name).await?;
+        // What the server has reserved beyond the rows it forgets with its next start, unless it is told to keep it.
+        let counters = schema.set_counters(&name);
+        if !counters.is_empty() {
+            execute(&mut worker, counters).await?;
+        }
+        let done = format!("CREATE DATABASE {}{}", names::done(&name), today());
+        execute(&mut worker, done).await?;
+        session.put_back(worker).await;
+        Ok(schema)
+    }
+
+    async fn clone(
+        session: &ServerSession<Self>,
+        recipe: &Recipe,
+        template: &Template<Self>,
+        name: &CloneName<'_>,
+    ) -> Result<(), Error> {
+        let database = names::clone(name);
+        if let Some(script) = template.content.replay(&database) {
+            let mut worker = session.worker().await?;
+            if let Err(error) = execute(&mut worker, script).await {
+                // It may be the connection that failed, or be in the database.
+                let _ = worker.close().await;
+                let _ = session.drop_only(&database).await;
+                return Err(not_made(session, recipe, &error).await);
+            }
+            session.put_back(worker).await;
+        } else {
+            make(session, recipe, &database).await?;
+        }
+        let mut session = session.take().await?;
+        let marked = execute(session.connection(), mark_ready(name)).await;
+        Ok(session.seen(marked)?)
+    }
+
+    async fn begin_lease_of_kept(
+        session: &ServerSession<Self>,
+        leased: &Leased<Self>,
+        fingerprint: &str,
+        _: Option<&mut MySqlConnection>,
+    ) -> Result<(), Error> {
+        let mut session = session.take().await?;
+        let name = leased.clone_name(fingerprint);
+        let unmark = format!("DROP DATABASE {}", names::ready(&name));
+        let unmarked = execute(session.connection(), unmark).await;
+        session.seen(unmarked)?;
+        // The session is a new one if the server was started anew.
+        if *session.incarnation() == leased.incarnation {
+            return Ok(());
+        }
+        Err(sqlx::Error::WorkerCrashed.into())
+    }
+
+    async fn is_alone(
+        session: &ServerSession<Self>,
+        leased: &Leased<Self>,
+        _: Option<&mut MySqlConnection>,
+    ) -> Result<bool, Error> {
+        Ok(session.until_quiet(&leased.name).await?
+            && session.identity().await?.incarnation == leased.incarnation)
+    }
+
+    async fn clean(
+        session: &ServerSession<Self>,
+        template: &Template<Self>,
+        leased: &mut Leased<Self>,
+        _: Option<&mut MySqlConnection>,
+    ) -> Result<bool, Error> {
+        if template.content.obstacle() || !session.until_quiet(&leased.name).await? {
+            return Ok(false);
+        }
+        let mut worker = session.worker().await?;
+        // A connection with which this has failed is not used again.
+        let is_clean = clean::clean(&template.content, &mut worker, &leased.name).await?;
+        if is_clean {
+            let name = leased.clone_name(&template.fingerprint);
+            execute(&mut worker, mark_ready(&name)).await?;
+        }
+        session.put_back(worker).await;
+        Ok(is_clean)
+    }
+}
+
+/// The statement that marks a clone as ready.
+fn mark_ready(name: &CloneName<'_>) -> String {
+    format!("CREATE DATABASE {}", names::ready(name))
+}
+
+/// Makes a database by its recipe, in place of whatever has its name. When this fails, nothing is left.
+async fn make(
+    session: &ServerSession<MySqlKind>,
+    recipe: &Recipe,
+    name: &str,
+) -> Result<(), Error> {
+    let mut worker = session.worker().await?;
+    let created = async {
+        MySqlKind::drop(&mut worker, name).await?;
+        execute(&mut worker, format!("CREATE DATABASE {name}")).await
+    };
+    let created = created.await;
+    session.put_back(worker).await;
+    if let Err(error) = created {
+        return Err(not_made(session, recipe, &error).await);
+    }
+    let filled = async { recipe.fill(url::of_database(&recipe.settings, name)?).await };
+    let filled = filled.await;
+    if filled.is_err() {
+        session.drop_only(name).await?;
+    }
+    filled
+}
+
+/// Why a database was not made, and what to do.
+async fn not_made(
+    session: &ServerSession<MySqlKind>,
+    recipe: &Recipe,
+    error: &sqlx::Error,
+) -> Error {
+    let user = session.identity().await.map(|identity| identity.user);
+    let (what, cure) = match (number(error), user) {
+        // Access denied to a database, and a command denied on a table of it.
+        (Some(1044 | 1142), Ok(user)) => (
+            format!(
+                "the user {user} has no right to make and use databases whose names begin with {PREFIX}"
+            ),
+            format!(
+                "Grant it with GRANT ALL ON `poolhouse\\_%`.* TO {user}; or write isolation = \"none\""
+            ),
+        ),
+        _ => (
+            format!("no database can be made: {}", message(error)),
+            "See the server's message and its log".to_owned(),
+        ),
+    };
+    TestError::new(&recipe.settings, what, cure).into()
+}

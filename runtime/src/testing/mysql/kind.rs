@@ -1,0 +1,189 @@
+//! MySQL and MariaDB, as a kind of database server.
+
+use sqlx::mysql::{MySql, MySqlConnection};
+use sqlx::{AssertSqlSafe, Row};
+
+use super::names;
+use super::queries::{databases, number};
+use super::schema::Schema;
+use crate::error::Error;
+use crate::settings::EngineSettings;
+use crate::testing::retention::{now, today};
+use crate::testing::server::{CloneName, Found, Identity, Kind, PREFIX, execute, open};
+use crate::testing::test::Test;
+
+/// A second since 1970, from which the server's uptime is counted back, so that the answer is the same for one start.
+const MOMENT: u64 = 2_000_000_000;
+
+/// MySQL and MariaDB, as a kind of test server.
+pub(super) struct MySqlKind;
+
+impl Kind for MySqlKind {
+    type DB = MySql;
+    type Content = Schema;
+    type Since = ();
+
+    // Variables, temporary tables and locks of a session go with it alone: the driver cannot reset it.
+    const KEEPS_CONNECTIONS: bool = false;
+
+    async fn meet(settings: &EngineSettings) -> Result<(MySqlConnection, String), Error> {
+        // Locks are known on the whole server, by name: <https://mariadb.com/kb/en/get_lock/>.
+        Ok((open::<MySql>(settings, "").await?, String::new()))
+    }
+
+    async fn identity(connection: &mut MySqlConnection) -> sqlx::Result<Identity> {
+        let (server, user, most): (String, String, i64) = sqlx::query_as(
+            "SELECT CAST(CONCAT_WS(' ', VERSION(), CURRENT_USER()) AS CHAR), CAST(CURRENT_USER() AS CHAR), \
+             CAST(@@max_connections AS SIGNED)",
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        let uptime = sqlx::raw_sql(AssertSqlSafe(format!(
+            "SET timestamp = {MOMENT}; SHOW GLOBAL STATUS LIKE 'Uptime'; SET timestamp = DEFAULT"
+        )))
+        .fetch_one(connection)
+        .await?;
+        let uptime: String = uptime.try_get(1)?;
+        let uptime: u64 = uptime.parse().unwrap_or_default();
+        let user = match user.rsplit_once('@') {
+            Some((name, host)) => format!("'{name}'@'{host}'"),
+            None => user,
+        };
+        Ok(Identity {
+            server,
+            incarnation: format!("{:08x}", MOMENT.saturating_sub(uptime)),
+            user,
+            max_connections: u32::try_from(most).unwrap_or(u32::MAX),
+        })
+    }
+
+    async fn lock(
+        connection: &mut MySqlConnection,
+        keys: &[String],
+        most: usize,
+    ) -> sqlx::Result<Vec<String>> {
+        let mut locked = Vec::new();
+        let mut rest = keys;
+        // Asked for as many at a time as are still wanted: each that is asked for is taken.
+        while locked.len() < most && !rest.is_empty() {
+            let (next, others) = rest.split_at((most - locked.len()).min(rest.len()));
+            // The names are ours: letters, digits and `_`.
+            let asked: Vec<String> = next
+                .iter()
+                .map(|key| format!("CAST(GET_LOCK('{key}', 0) AS SIGNED)"))
+                .collect();
+            let row = sqlx::raw_sql(AssertSqlSafe(format!("SELECT {}", asked.join(", "))))
+                .fetch_one(&mut *connection)
+                .await?;
+            for (column, key) in next.iter().enumerate() {
+                if row.try_get::<Option<i64>, _>(column)? == Some(1) {
+                    locked.push(key.clone());
+                }
+            }
+            rest = others;
+        }
+        Ok(locked)
+    }
+
+    async fn unlock(connection: &mut MySqlConnection, keys: &[String]) -> sqlx::Result<()> {
+        let released = keys.iter().map(|key| format!("RELEASE_LOCK('{key}')"));
+        let released: Vec<String> = released.collect();
+        execute(connection, format!("DO {}", released.join(", "))).await
+    }
+
+    async fn list(connection: &mut MySqlConnection) -> sqlx::Result<Vec<Found>> {
+        Ok(names::read(&databases(connection, PREFIX).await?))
+    }
+
+    async fn find_template(
+        connection: &mut MySqlConnection,
+        fingerprint: &str,
+        _: &Identity,
+    ) -> sqlx::Result<Option<Schema>> {
+        let name = names::template(fingerprint);
+        let done = names::done(&name);
+        let marks = databases(connection, &done).await?;
+        if marks.is_empty() {
+            return Ok(None);
+        }
+        let current = format!("{done}{}", today());
+        if !marks.contains(&current) {
+            // Several processes may do so at the same time, and all come to the same.
+            let create = format!("CREATE DATABASE IF NOT EXISTS {current}");
+            execute(connection, create).await?;
+            for mark in &marks {
+                execute(connection, format!("DROP DATABASE IF EXISTS {mark}")).await?;
+            }
+        }
+        match Schema::read(connection, &name).await {
+            Ok(schema) => Ok(Some(schema)),
+            // Somebody has removed it.
+            Err(error) if number(&error) == Some(1049) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn begin_lease(
+        connection: &mut MySqlConnection,
+        database: &str,
+        name: &CloneName<'_>,
+    ) -> sqlx::Result<Option<(String, ())>> {
+        match execute(connection, format!("DROP DATABASE {}", names::ready(name))).await {
+            Ok(()) => Ok(Some((database.to_owned(), ()))),
+            Err(error) if number(&error) == Some(1008) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn keep(connection: &mut MySqlConnection, database: &str, _: &Test) -> sqlx::Result<()> {
+        execute(
+            connection,
+            format!("CREATE DATABASE {database}_kept_{}", now()),
+        )
+        .await
+    }
+
+    async fn drop(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<()> {
+        // The marks first: without them nobody takes the rest for complete.
+        for mark in databases(connection, &format!("{database}_")).await? {
+            execute(connection, format!("DROP DATABASE IF EXISTS {mark}")).await?;
+        }
+        let sessions: Vec<i64> = sqlx::query_scalar(
+            "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = ?",
+        )
+        .bind(database)
+        .fetch_all(&mut *connection)
+        .await?;
+        for session in sessions {
+            // It may have ended by now.
+            let _ = execute(connection, format!("KILL {session}")).await;
+        }
+        // In seconds: what holds a lock for longer is not a test that has ended.
+        let drop =
+            format!("SET SESSION lock_wait_timeout = 10; DROP DATABASE IF EXISTS {database}");
+        execute(connection, drop).await
+    }
+
+    async fn sessions(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<i64> {
+        sqlx::query_scalar(
+            "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.processlist WHERE db = ?",
+        )
+        .bind(database)
+        .fetch_one(connection)
+        .await
+    }
+
+    async fn opened(_: &mut MySqlConnection, (): &mut ()) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    fn opened_by_engine((): &mut (), _: i64) {}
+
+    async fn clear_session(_: &mut MySqlConnection) -> sqlx::Result<bool> {
+        Ok(false)
+    }
+
+    async fn end_rollback(_: &mut MySqlConnection) -> sqlx::Result<bool> {
+        Ok(false)
+    }
+}

@@ -1,0 +1,115 @@
+//! Templates and clones on Postgres.
+
+use std::sync::Arc;
+
+use once_cell::sync::Lazy;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::baseline::Baseline;
+use super::kind::PostgresKind;
+use super::template::not_created;
+use super::{clean, names, template};
+use crate::error::Error;
+use crate::settings::EngineSettings;
+use crate::testing::recipe::Recipe;
+use crate::testing::server::{
+    Adaptor, CloneName, Leased, ServerSession, Servers, Template, execute,
+};
+use crate::testing::test_server::TestServer;
+
+static SERVERS: Lazy<Servers<PostgresKind>> = Lazy::new(Servers::default);
+
+/// The server of these settings.
+pub(in crate::testing) fn test_server(
+    settings: &EngineSettings,
+) -> Result<Arc<dyn TestServer>, Error> {
+    Ok(SERVERS.of(settings)?)
+}
+
+impl Adaptor for PostgresKind {
+    async fn build(
+        session: &ServerSession<Self>,
+        recipe: &Recipe,
+        fingerprint: &str,
+    ) -> Result<Baseline, Error> {
+        template::build(session, recipe, fingerprint).await
+    }
+
+    async fn clone(
+        session: &ServerSession<Self>,
+        recipe: &Recipe,
+        template: &Template<Self>,
+        name: &CloneName<'_>,
+    ) -> Result<(), Error> {
+        let mut worker = session.worker().await?;
+        let copy = format!(
+            "CREATE DATABASE {} TEMPLATE {}",
+            names::ready(name),
+            names::template(&template.fingerprint)
+        );
+        let cloned = execute(&mut worker, copy).await;
+        session.put_back(worker).await;
+        match cloned {
+            Ok(()) => Ok(()),
+            Err(error) => Err(not_created(session, recipe, &error).await),
+        }
+    }
+
+    async fn begin_lease_of_kept(
+        _: &ServerSession<Self>,
+        leased: &Leased<Self>,
+        _: &str,
+        kept: Option<&mut PgConnection>,
+    ) -> Result<(), Error> {
+        let Some(connection) = kept else {
+            unreachable!("a database is kept with a connection to it")
+        };
+        // The session has lived as long as the session, which ends all of them when it crashes. What a crash loses of this, it
+        // loses with the incarnation.
+        let unmark = format!(
+            "BEGIN; SET LOCAL synchronous_commit = off; COMMENT ON DATABASE {} IS NULL; SELECT {}; COMMIT",
+            leased.name,
+            leased.since.nobody_came(),
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(unmark))
+            .fetch_one(connection)
+            .await?;
+        if row.try_get(0)? {
+            return Ok(());
+        }
+        Err(sqlx::Error::Protocol("somebody else was in the database".to_owned()).into())
+    }
+
+    async fn is_alone(
+        _: &ServerSession<Self>,
+        leased: &Leased<Self>,
+        kept: Option<&mut PgConnection>,
+    ) -> Result<bool, Error> {
+        let Some(connection) = kept else {
+            return Ok(false);
+        };
+        let ask = format!(
+            "SELECT {} AND {} = 0",
+            leased.since.nobody_came(),
+            leased.since.others()
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(ask))
+            .fetch_one(connection)
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
+    async fn clean(
+        _: &ServerSession<Self>,
+        template: &Template<Self>,
+        leased: &mut Leased<Self>,
+        kept: Option<&mut PgConnection>,
+    ) -> Result<bool, Error> {
+        let Some(connection) = kept else {
+            return Ok(false);
+        };
+        let mark = names::mark_clean(&leased.name, &leased.incarnation);
+        Ok(clean::clean(&template.content, connection, &mut leased.since, &mark).await?)
+    }
+}

@@ -1,0 +1,223 @@
+//! Postgres, as a kind of database server.
+
+use std::sync::Arc;
+
+use sqlx::postgres::{PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx_core::transaction::TransactionManager;
+
+use super::baseline::Baseline;
+use super::since::Since;
+use super::{names, template};
+use crate::error::Error;
+use crate::pool::Connector;
+use crate::settings::EngineSettings;
+use crate::testing::retention::{self, KEPT};
+use crate::testing::server::{CloneName, Found, Identity, Kind, PREFIX, State, execute, open};
+use crate::testing::test::Test;
+use crate::testing::url;
+
+/// The database to connect to for work on other databases. Locks are known within one database only, so that every
+/// process must meet in the same one; every server has this one, unless somebody has removed it.
+const MEETING_DATABASE: &str = "postgres";
+
+/// Postgres, as a kind of test server.
+pub(super) struct PostgresKind;
+
+impl Kind for PostgresKind {
+    type DB = Postgres;
+    type Content = Baseline;
+    type Since = Since;
+
+    const KEEPS_CONNECTIONS: bool = true;
+
+    async fn meet(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
+        if let Some(connection) = reach(settings, MEETING_DATABASE).await {
+            return Ok((connection, MEETING_DATABASE.to_owned()));
+        }
+        // It is not there, or the server is not: the configured database tells, with a message about itself.
+        let own = url::database(settings)?.unwrap_or_else(|| MEETING_DATABASE.to_owned());
+        let connection = open::<Postgres>(settings, &own).await?;
+        Ok((connection, own))
+    }
+
+    async fn identity(connection: &mut PgConnection) -> sqlx::Result<Identity> {
+        // A crash resets the statistics, and a start is known by its time. Whoever resets statistics by hand makes us drop
+        // the clones as well.
+        let row = sqlx::raw_sql(
+            "SELECT concat_ws(' ', current_setting('server_version_num'), current_user, current_database()), \
+                left(md5(concat_ws(' ', pg_postmaster_start_time(), (SELECT stats_reset FROM pg_stat_bgwriter))), 8), \
+                quote_ident(current_user), \
+                current_setting('max_connections')::int4 - current_setting('superuser_reserved_connections')::int4 \
+                - coalesce(current_setting('reserved_connections', true)::int4, 0)",
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok(Identity {
+            server: row.try_get(0)?,
+            incarnation: row.try_get(1)?,
+            user: row.try_get(2)?,
+            max_connections: u32::try_from(row.try_get::<i32, _>(3)?).unwrap_or_default(),
+        })
+    }
+
+    async fn lock(
+        connection: &mut PgConnection,
+        keys: &[String],
+        most: usize,
+    ) -> sqlx::Result<Vec<String>> {
+        // Two keys with the same number only wait for each other.
+        sqlx::query_scalar(
+            "SELECT key FROM unnest($1::text[]) key \
+             WHERE pg_try_advisory_lock(hashtextextended(key, 0)) LIMIT $2",
+        )
+        .bind(keys)
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await
+    }
+
+    async fn unlock(connection: &mut PgConnection, keys: &[String]) -> sqlx::Result<()> {
+        sqlx::query(
+            "SELECT pg_advisory_unlock(hashtextextended(key, 0)) FROM unnest($1::text[]) key",
+        )
+        .bind(keys)
+        .execute(connection)
+        .await
+        .map(drop)
+    }
+
+    async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<Found>> {
+        // The baseline in a template's comment is long, and not needed here.
+        let rows = sqlx::query(
+            "SELECT datname::text, datconnlimit = -2, left(shobj_description(oid, 'pg_database'), 400) \
+             FROM pg_database WHERE starts_with(datname, $1) ORDER BY oid",
+        )
+        .bind(PREFIX)
+        .fetch_all(connection)
+        .await?;
+        let mut all = Vec::new();
+        for row in rows {
+            let Some(mut found) = names::parse(&row.try_get::<String, _>(0)?) else {
+                continue;
+            };
+            let comment: Option<String> = row.try_get(2)?;
+            let comment = comment.as_deref().unwrap_or_default();
+            if row.try_get(1)? {
+                found.state = State::Broken;
+            } else if let State::Template { day } = &mut found.state {
+                *day = template::day(comment).unwrap_or_default();
+            } else if let Some(incarnation) = names::clean_in(comment) {
+                let incarnation = incarnation.to_owned();
+                found.state = State::Ready { incarnation };
+            } else if comment.starts_with(KEPT) {
+                // One that nobody can read is old.
+                let (since, test) = retention::read(comment).unwrap_or_default();
+                let test = Some(test.to_owned());
+                found.state = State::Kept { since, test };
+            }
+            all.push(found);
+        }
+        Ok(all)
+    }
+
+    async fn find_template(
+        connection: &mut PgConnection,
+        fingerprint: &str,
+        identity: &Identity,
+    ) -> sqlx::Result<Option<Baseline>> {
+        template::find(connection, fingerprint, identity).await
+    }
+
+    async fn begin_lease(
+        connection: &mut PgConnection,
+        ready: &str,
+        name: &CloneName<'_>,
+    ) -> sqlx::Result<Option<(String, Since)>> {
+        let lease = names::lease(name);
+        // In one transaction, so that nobody was in the database before it who could still write.
+        let rename = format!(
+            "ALTER DATABASE {ready} RENAME TO {lease}; COMMENT ON DATABASE {lease} IS NULL; \
+             SELECT txid_current(), oid::int8 FROM pg_database WHERE datname = '{lease}'"
+        );
+        let renamed = sqlx::raw_sql(AssertSqlSafe(rename))
+            .fetch_one(&mut *connection)
+            .await;
+        match renamed {
+            Ok(row) => {
+                let since = Since::new(row.try_get::<i64, _>(0)?.unsigned_abs(), row.try_get(1)?);
+                Ok(Some((lease, since)))
+            }
+            Err(sqlx::Error::Database(error)) => {
+                tracing::debug!(%error, database = ready, "a ready database cannot be leased");
+                // Somebody is in it, who may have written.
+                if error.code().as_deref() == Some("55006") {
+                    Self::drop(connection, ready).await?;
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn keep(connection: &mut PgConnection, database: &str, test: &Test) -> sqlx::Result<()> {
+        execute(connection, retention::mark(database, test)).await
+    }
+
+    async fn drop(connection: &mut PgConnection, database: &str) -> sqlx::Result<()> {
+        let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
+        execute(connection, drop).await
+    }
+
+    async fn sessions(connection: &mut PgConnection, database: &str) -> sqlx::Result<i64> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usesysid IS NOT NULL",
+        )
+        .bind(database)
+        .fetch_one(connection)
+        .await
+    }
+
+    async fn opened(connection: &mut PgConnection, since: &mut Since) -> sqlx::Result<()> {
+        since.opened(connection).await
+    }
+
+    fn opened_by_engine(since: &mut Since, connections: i64) {
+        since.opened_others(connections);
+    }
+
+    async fn clear_session(connection: &mut PgConnection) -> sqlx::Result<bool> {
+        if <Postgres as sqlx::Database>::TransactionManager::get_transaction_depth(connection) > 0 {
+            return Ok(false);
+        }
+        connection.clear_cached_statements().await?;
+        sqlx::raw_sql("DISCARD ALL").execute(connection).await?;
+        Ok(true)
+    }
+
+    async fn end_rollback(connection: &mut PgConnection) -> sqlx::Result<bool> {
+        connection.ping().await?;
+        // Those of savepoints that were rolled back count too. The driver remembers types, and these are gone now.
+        let types =
+            "SELECT pg_stat_get_xact_tuples_inserted('pg_catalog.pg_type'::pg_catalog.regclass)";
+        let made_types: i64 = sqlx::raw_sql(types)
+            .fetch_one(&mut *connection)
+            .await?
+            .try_get(0)?;
+        while <Postgres as sqlx::Database>::TransactionManager::get_transaction_depth(connection)
+            > 0
+        {
+            <Postgres as sqlx::Database>::TransactionManager::rollback(connection).await?;
+        }
+        Ok(made_types == 0 && Self::clear_session(connection).await?)
+    }
+}
+
+/// A connection to a database that may not be there, or not be open to us.
+async fn reach(settings: &EngineSettings, database: &str) -> Option<PgConnection> {
+    let mut settings = settings.clone();
+    settings.url = url::of_database(&settings, database).ok()?;
+    let connector = Arc::new(Connector::<Postgres>::new(settings).ok()?);
+    let connection = connector.connect_for().await.ok()?.take();
+    connector.another().is_none().then_some(connection)
+}

@@ -1,0 +1,69 @@
+//! One database server and user, as this process knows it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::kept::Kept;
+use super::kind::Kind;
+use super::session::ServerSession;
+use super::templates::Templates;
+use crate::error::Error;
+use crate::lock::lock;
+use crate::settings::EngineSettings;
+use crate::testing::url;
+
+/// One server and user, as this process knows it.
+pub(in crate::testing) struct DatabaseServer<K: Kind> {
+    pub(super) key: String,
+    pub(super) session: ServerSession<K>,
+    pub(super) templates: Templates<K>,
+    pub(super) budget_turn: tokio::sync::Mutex<()>,
+    /// Slots or databases have come back.
+    pub(super) freed: Notify,
+    /// Tests of this process that wait for a database.
+    pub(super) waiting: AtomicUsize,
+    /// Databases on their way: clones under way, and databases being returned.
+    pub(super) coming: AtomicUsize,
+    /// Databases that tests have given back, and that are being looked through.
+    pub(super) returning: AtomicUsize,
+    pub(super) kept: Kept<K>,
+    pub(super) reaped: AtomicBool,
+}
+
+/// The servers of one kind that this process tests on.
+pub(in crate::testing) struct Servers<K: Kind>(Mutex<HashMap<String, Arc<DatabaseServer<K>>>>);
+
+impl<K: Kind> Default for Servers<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Kind> Servers<K> {
+    /// The server and user of these settings.
+    pub(in crate::testing) fn of(
+        &self,
+        settings: &EngineSettings,
+    ) -> Result<Arc<DatabaseServer<K>>, Error> {
+        let key = url::server(settings)?;
+        let mut servers = lock(&self.0);
+        let server = servers.entry(key.clone()).or_insert_with(|| {
+            Arc::new(DatabaseServer {
+                key,
+                session: ServerSession::new(settings),
+                templates: Templates::default(),
+                budget_turn: tokio::sync::Mutex::default(),
+                freed: Notify::new(),
+                waiting: AtomicUsize::new(0),
+                coming: AtomicUsize::new(0),
+                returning: AtomicUsize::new(0),
+                kept: Kept::default(),
+                reaped: AtomicBool::new(false),
+            })
+        });
+        Ok(Arc::clone(server))
+    }
+}

@@ -1,0 +1,98 @@
+//! The templates of a server: each is made once for its fingerprint, by the first of all processes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::adaptor::Adaptor;
+use super::kind::{Kind, template_lock};
+use super::session::ServerSession;
+use super::template::Template;
+use crate::error::Error;
+use crate::lock::lock;
+use crate::testing::recipe::Recipe;
+
+/// How often a process looks whether another one has finished the template that it waits for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The templates that this process has asked for. A failure is remembered too: the next test would fail the same way.
+pub(super) struct Templates<K: Kind>(Mutex<HashMap<String, Arc<Known<K>>>>);
+
+type Known<K> = OnceCell<Result<Arc<Template<K>>, Error>>;
+
+impl<K: Kind> Default for Templates<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Kind> Templates<K> {
+    /// Forgets a template that is not there any more, so that the next test finds or makes it.
+    pub(super) fn forget(&self, fingerprint: &str) {
+        lock(&self.0).remove(fingerprint);
+    }
+}
+
+impl<K: Adaptor> Templates<K> {
+    /// The template of this recipe, made if it is not there.
+    pub(super) async fn get(
+        &self,
+        session: &ServerSession<K>,
+        recipe: &Recipe,
+    ) -> Result<Arc<Template<K>>, Error> {
+        let fingerprint = recipe.fingerprint(&session.identity().await?.server);
+        let known = Arc::clone(lock(&self.0).entry(fingerprint.clone()).or_default());
+        let found = known
+            .get_or_init(|| async {
+                let content = find_or_build(session, recipe, &fingerprint).await?;
+                Ok(Arc::new(Template {
+                    fingerprint,
+                    content,
+                }))
+            })
+            .await;
+        match found {
+            Ok(template) => Ok(Arc::clone(template)),
+            Err(error) => Err(error.again(&recipe.settings)),
+        }
+    }
+}
+
+async fn find_or_build<K: Adaptor>(
+    session: &ServerSession<K>,
+    recipe: &Recipe,
+    fingerprint: &str,
+) -> Result<K::Content, Error> {
+    let key = template_lock(fingerprint);
+    loop {
+        if let Some(content) = find(session, fingerprint).await? {
+            return Ok(content);
+        }
+        if session.take().await?.try_lock(&key).await? {
+            break;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    let built = async {
+        // The process that had the lock before may have finished it.
+        match find(session, fingerprint).await? {
+            Some(content) => Ok(content),
+            None => K::build(session, recipe, fingerprint).await,
+        }
+    };
+    let built = built.await;
+    session.take().await?.unlock(&[key]).await?;
+    built
+}
+
+async fn find<K: Kind>(
+    session: &ServerSession<K>,
+    fingerprint: &str,
+) -> Result<Option<K::Content>, Error> {
+    let identity = session.identity().await?;
+    let mut session = session.take().await?;
+    let found = K::find_template(session.connection(), fingerprint, &identity).await;
+    Ok(session.seen(found)?)
+}

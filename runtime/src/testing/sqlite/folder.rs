@@ -1,0 +1,247 @@
+//! The folder of this user's databases of tests.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_core::future::BoxFuture;
+use once_cell::sync::{Lazy, OnceCell};
+
+use super::files::{move_database, remove_database};
+use super::process_folder::ProcessFolder;
+use super::templates::SqliteTemplates;
+use crate::error::{Error, TestError};
+use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
+use crate::testing::background;
+use crate::testing::recipe::Recipe;
+use crate::testing::test::Test;
+use crate::testing::test_database::{TestDatabase, TestDatabaseState};
+use crate::testing::test_server::{Ending, Lease, Reservation, TestServer};
+
+/// The folder, once for the process.
+static FOLDER: Lazy<Arc<Folder>> = Lazy::new(|| {
+    let user = ["USER", "LOGNAME", "USERNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+        .unwrap_or_default();
+    let user: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
+    let root = std::env::temp_dir().join(format!("poolhouse-{user}/sqlite"));
+    Arc::new(Folder {
+        templates: SqliteTemplates::of(root.clone()),
+        root,
+        memory: in_memory().map(|memory| memory.join("sqlite")),
+        own: OnceCell::new(),
+    })
+});
+
+/// The test server of every SQLite URL: where the configured file is does not matter to a test.
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "other test servers read the url, which can be wrong"
+)]
+pub(in crate::testing) fn test_server(_: &EngineSettings) -> Result<Arc<dyn TestServer>, Error> {
+    Ok(Arc::clone(&*FOLDER) as Arc<dyn TestServer>)
+}
+
+struct Folder {
+    /// Where what outlives a process is.
+    root: PathBuf,
+    /// Where what does not is, if there is memory for it.
+    memory: Option<PathBuf>,
+    templates: SqliteTemplates,
+    /// Where the tests of this process have their files.
+    own: OnceCell<ProcessFolder>,
+}
+
+impl TestServer for Folder {
+    fn key(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn reserve(self: Arc<Self>, _: u32) -> BoxFuture<'static, Result<Reservation, Error>> {
+        // Files have no limit that tests come near to.
+        Box::pin(async { Ok(Box::new(()) as Reservation) })
+    }
+
+    // Tests that roll back have a file of their own too: one writer at a time locks a whole file, so that they would wait for
+    // each other; a copy costs less.
+    fn lease(
+        self: Arc<Self>,
+        recipe: Arc<Recipe>,
+        test: Test,
+        _: bool,
+    ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
+        Box::pin(async move {
+            let trouble = |error| self.trouble(&recipe, &error);
+            let own = self.own().map_err(trouble)?;
+            let path = own.next_file();
+            let fingerprint = recipe.fingerprint("sqlite");
+            let copy = || self.templates.copy(&fingerprint, &path).map_err(trouble);
+            if !copy()? {
+                self.make_template(&recipe, &fingerprint).await?;
+                if !copy()? {
+                    let gone = io::Error::new(io::ErrorKind::NotFound, "the template is gone");
+                    return Err(trouble(gone).into());
+                }
+            }
+            let Ok(url) = DatabaseUrl::parse(&format!("sqlite:{}", path.display())) else {
+                unreachable!("it has a scheme")
+            };
+            let lease = FileLease {
+                folder: self,
+                path,
+                url,
+                test,
+                ended: false,
+            };
+            Ok(Box::new(lease) as Box<dyn Lease>)
+        })
+    }
+
+    fn list(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(async move { Ok(self.kept()) })
+    }
+
+    fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            for database in &kept {
+                remove_database(Path::new(&database.name)).map_err(sqlx::Error::Io)?;
+            }
+            Ok(kept)
+        })
+    }
+}
+
+impl Folder {
+    /// In the background, because a template that is begun is to be finished.
+    async fn make_template(
+        self: &Arc<Self>,
+        recipe: &Arc<Recipe>,
+        fingerprint: &str,
+    ) -> Result<(), Error> {
+        let (folder, recipe) = (Arc::clone(self), Arc::clone(recipe));
+        let fingerprint = fingerprint.to_owned();
+        background::run(async move {
+            let trouble = |error| folder.trouble(&recipe, &error).into();
+            folder.templates.make(&recipe, &fingerprint, trouble).await
+        })
+        .await
+    }
+
+    /// The databases of tests that were kept.
+    fn kept(&self) -> Vec<TestDatabase> {
+        let entries = fs::read_dir(self.root.join("kept"));
+        let paths = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        let databases = paths.filter(|path| path.extension().is_some_and(|kind| kind == "db"));
+        let mut kept: Vec<TestDatabase> = databases
+            .map(|path| TestDatabase {
+                name: path.display().to_string(),
+                state: TestDatabaseState::Kept,
+            })
+            .collect();
+        kept.sort_by(|one, other| one.name.cmp(&other.name));
+        kept
+    }
+
+    /// Where the tests of this process have their files. The first of them tidies up.
+    fn own(&self) -> io::Result<&ProcessFolder> {
+        self.own.get_or_try_init(|| {
+            self.templates.remove_old()?;
+            ProcessFolder::take(self.memory.as_ref().unwrap_or(&self.root))
+        })
+    }
+
+    fn trouble(&self, recipe: &Recipe, error: &io::Error) -> TestError {
+        let cure = match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => "Make room there, or set TMPDIR to another folder",
+            _ => "Give this user the right to write there, or set TMPDIR to another folder",
+        };
+        let folder = self.memory.as_ref().unwrap_or(&self.root);
+        let what = format!("the folder {}: {error}", folder.display());
+        TestError::new(&recipe.settings, what, cure)
+    }
+}
+
+struct FileLease {
+    folder: Arc<Folder>,
+    path: PathBuf,
+    url: DatabaseUrl,
+    test: Test,
+    ended: bool,
+}
+
+impl Lease for FileLease {
+    fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    fn file(&self) -> Option<TestFile> {
+        Some(TestFile {
+            path: self.path.clone(),
+            is_on_disk: self.folder.memory.is_none(),
+        })
+    }
+
+    fn end(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Option<String>> {
+        let kept = (ending == Ending::Retain).then(|| {
+            let name = self.test.to_string().replace("::", ".");
+            self.folder.root.join("kept").join(format!("{name}.db"))
+        });
+        self.give_back(kept.as_deref());
+        let shown = kept.map(|path| format!("sqlite:{}", path.display()));
+        Box::pin(async { shown })
+    }
+}
+
+impl FileLease {
+    fn give_back(&mut self, retain_as: Option<&Path>) {
+        self.ended = true;
+        let put_away = match retain_as {
+            Some(kept) => retain(&self.path, kept),
+            None => remove_database(&self.path),
+        };
+        if let Err(error) = put_away {
+            tracing::warn!(%error, path = %self.path.display(), "a test's database could not be put away");
+        }
+    }
+}
+
+impl Drop for FileLease {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.give_back(None);
+        }
+    }
+}
+
+/// Moves a test's database to where a person finds it, in place of an earlier one.
+fn retain(database: &Path, kept: &Path) -> io::Result<()> {
+    if let Some(folder) = kept.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    remove_database(kept)?;
+    move_database(database, kept)
+}
+
+/// The folder of this user for files in memory; `None` where they are better off elsewhere.
+#[cfg(unix)]
+fn in_memory() -> Option<PathBuf> {
+    if std::env::var_os("TMPDIR").is_some() {
+        return None;
+    }
+    // One that is somebody else's is no reason not to test.
+    crate::testing::scratch::in_memory()?.ok()
+}
+
+#[cfg(not(unix))]
+fn in_memory() -> Option<PathBuf> {
+    None
+}

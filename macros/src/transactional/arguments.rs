@@ -420,12 +420,13 @@ impl Argument {
         let Argument { key, is } = self;
         let arguments = match is {
             Is::Retries(expr) | Is::RetryIf(expr) => expr.to_token_stream(),
-            Is::Isolation(Level::Code(expr)) => expr.to_token_stream(),
+            Is::Isolation(Level::Code(expr)) | Is::Timeout(Limit::Code(expr)) => {
+                expr.to_token_stream()
+            }
             Is::Isolation(Level::Variant(variant, span)) => {
                 let variant = Ident::new(variant, *span);
                 quote_spanned!(*span=> #runtime_crate::IsolationLevel::#variant)
             }
-            Is::Timeout(Limit::Code(expr)) => expr.to_token_stream(),
             Is::Timeout(Limit::Known(limit)) => {
                 let (seconds, nanos) = (limit.as_secs(), limit.subsec_nanos());
                 quote!(::core::time::Duration::new(#seconds, #nanos))

@@ -8,18 +8,10 @@ use poolhouse::{Engine, PgEngine, Transaction, transactional};
 pub mod app {
     #[derive(Debug)]
     pub struct Error;
-
-    pub struct Transaction;
 }
 
-#[transactional]
-pub async fn own(tx: &mut app::Transaction) -> sqlx::Result<()> { //~
-    drop(tx);
-    Ok(())
-}
-
-#[transactional]
-pub async fn error(tx: &mut Transaction<Postgres>) -> Result<(), app::Error> { //~
+#[transactional] //~~
+pub async fn error(tx: &mut Transaction<Postgres>) -> Result<(), app::Error> {
     let _ = sqlx::query("SELECT 1").execute(tx).await;
     Ok(())
 }
@@ -41,9 +33,9 @@ pub async fn add(tx: &mut Transaction<Postgres>, id: i64) -> sqlx::Result<()> {
 #[transactional]
 pub async fn callers(tx: &mut Transaction<Postgres>, db: PgEngine, pool: &PgPool) -> sqlx::Result<()> {
     count(&mut *tx).await?;
-    count(db.clone()).await?; //~
-    count(pool).await?; //~
-    count(&*tx).await?; //~
+    count(db.clone()).await?; //~~~
+    count(pool).await?; //~~~
+    count(&*tx).await?; //~~~
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::check::{check_qualifiers, spelled};
 use crate::report::Report;
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
-use syn::{PatType, ReceiverKind, ReturnType, Type, TypePath, TypeReference};
+use syn::{ReceiverKind, ReturnType, Type, TypePath, TypeReference};
 
 /// What can be emitted, once every mistake is known.
 pub(crate) enum Checked {
@@ -213,9 +213,4 @@ fn check_output(method: &Method, report: &mut Report) {
             }
         }
     }
-}
-
-/// Whether a parameter is taken and thrown away.
-pub(crate) fn is_ignored(typed: &PatType) -> bool {
-    matches!(&*typed.pat, syn::Pat::Wild(_))
 }

@@ -25,8 +25,7 @@
 //! Every generated path begins with `::`, so nothing that the user names `poolhouse`, `core` or `Result` is in its way.
 
 use super::arguments::Arguments;
-use super::check::is_ignored;
-use super::method::{Method, Transaction, inner, name};
+use super::method::{Binding, Method, Transaction, bindings, inner, name};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
@@ -68,8 +67,8 @@ impl Expansion<'_> {
         let mut tokens = quote!(#(#attrs)* #visibility #signature);
         Brace(body.span()).surround(&mut tokens, |tokens| {
             tokens.extend(quote! {
-                #checks
                 #patterns
+                #checks
                 let __poolhouse_options = #options;
                 #call
             });
@@ -126,12 +125,18 @@ impl Expansion<'_> {
             let own = receiver.self_token;
             check(own.span(), quote!(#own))
         });
-        let parameters = self.others().filter(|(_, typed)| !is_ignored(typed));
-        let parameters = parameters.map(|(index, typed)| {
-            let name = outer(index, typed);
-            check(typed.ty.span(), name.to_token_stream())
+        let arguments = self.others().flat_map(|(_, typed)| {
+            let bound = bindings(&typed.pat).into_iter();
+            bound.map(move |binding| {
+                let span = if name(typed).is_some() {
+                    typed.ty.span()
+                } else {
+                    binding.name.span()
+                };
+                check(span, binding.name.to_token_stream())
+            })
         });
-        receiver.chain(parameters).collect()
+        receiver.chain(arguments).collect()
     }
 
     /// The patterns of parameters, taken apart.
@@ -140,7 +145,8 @@ impl Expansion<'_> {
         taken_apart
             .map(|(index, typed)| {
                 let (pat, name) = (&typed.pat, outer(index, typed));
-                quote!(let #pat = #name;)
+                // Each variable is bound once more in the closure, where it may be changed.
+                quote!(#[allow(unused_mut)] let #pat = #name;)
             })
             .collect()
     }
@@ -160,12 +166,12 @@ impl Expansion<'_> {
             Span::call_site(),
         );
         let output = &self.method.signature.output;
-        let bound = self.others().filter_map(|(_, typed)| {
-            let (pat, value) = (&typed.pat, name(typed)?);
+        let bound = self.others().flat_map(|(_, typed)| bindings(&typed.pat));
+        let bound = bound.map(|Binding { name, pat }| {
             // What only the settings need is used all the same.
-            let is_used = self.arguments.mentions(value);
+            let is_used = self.arguments.mentions(name);
             let level = is_used.then(|| quote!(#[allow(unused_variables)]));
-            Some(quote!(#level let #pat = #value;))
+            quote!(#level let #pat = #name;)
         });
         let (output, inside) = match output {
             // An opaque type has no name in a closure.

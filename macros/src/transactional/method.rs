@@ -3,6 +3,7 @@
 use crate::function::Raw;
 use crate::report::Report;
 use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
 use syn::{
     Attribute, FnArg, GenericArgument, Ident, Pat, PatIdent, PatType, PathArguments, PathSegment,
     Receiver, Signature, Type, TypePath, TypeReference, Visibility,
@@ -66,7 +67,7 @@ fn declaration(item: &TokenStream) -> Option<TokenStream> {
     let declared = syn::parse2::<syn::TraitItemFn>(item.clone()).ok()?;
     declared.default.is_none().then(|| {
         let signature = &declared.sig;
-        quote::quote!(#signature)
+        quote!(#signature)
     })
 }
 
@@ -150,5 +151,47 @@ pub(crate) fn name(typed: &PatType) -> Option<&Ident> {
             ..
         }) => Some(ident),
         _ => None,
+    }
+}
+
+/// A variable that a pattern binds: its name, and what is written to bind it by itself.
+pub(crate) struct Binding<'a> {
+    pub(crate) name: &'a Ident,
+    pub(crate) pat: TokenStream,
+}
+
+/// The variables that a pattern binds.
+pub(crate) fn bindings(pat: &Pat) -> Vec<Binding<'_>> {
+    match pat {
+        Pat::Ident(pat) => {
+            let name = &pat.ident;
+            let mutability = pat.by_ref.is_none().then_some(pat.mutability).flatten();
+            let binding = Binding {
+                name,
+                pat: quote!(#mutability #name),
+            };
+            // A unit struct is written like a variable.
+            let is_variable = !name.to_string().starts_with(char::is_uppercase);
+            let inside = pat.subpat.iter().flat_map(|(_, inner)| bindings(inner));
+            is_variable
+                .then_some(binding)
+                .into_iter()
+                .chain(inside)
+                .collect()
+        }
+        Pat::Paren(pat) => bindings(&pat.pat),
+        Pat::Reference(pat) => bindings(&pat.pat),
+        Pat::Type(pat) => bindings(&pat.pat),
+        Pat::Tuple(pat) => pat.elems.iter().flat_map(bindings).collect(),
+        Pat::TupleStruct(pat) => pat.elems.iter().flat_map(bindings).collect(),
+        Pat::Slice(pat) => pat.elems.iter().flat_map(bindings).collect(),
+        Pat::Struct(pat) => pat
+            .fields
+            .iter()
+            .flat_map(|field| bindings(&field.pat))
+            .collect(),
+        // Each case binds the same.
+        Pat::Or(pat) => pat.cases.first().map(bindings).unwrap_or_default(),
+        _ => Vec::new(),
     }
 }

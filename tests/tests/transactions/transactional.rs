@@ -296,6 +296,10 @@ macro_rules! on {
             }
 
             impl Book {
+                fn begin_at(&mut self, first: i64) {
+                    self.first = first;
+                }
+
                 #[transactional]
                 async fn add_first(&self, tx: &mut Transaction<$database>) -> sqlx::Result<&i64> {
                     add(tx, self.first).await?;
@@ -313,7 +317,7 @@ macro_rules! on {
                     mut more: Vec<i64>,
                     next: impl Fn(i64) -> i64 + Clone + Send,
                 ) -> Result<(usize, String), AppError> {
-                    self.first = next(id);
+                    self.begin_at(next(id));
                     more.extend([id, self.first]);
                     let mut count = 0;
                     while let Some(id) = more.pop() {

@@ -41,7 +41,9 @@ async fn bands(
                 > {
                     return __poolhouse_output;
                 }
+                #[allow(unused_variables)]
                 let tenant = tenant;
+                #[allow(unused_variables)]
                 let user = user;
                 let __poolhouse_output: Result<Vec<Band>, AppError> = { all(tx).await };
                 #[allow(unreachable_code)] __poolhouse_output

@@ -16,13 +16,16 @@ async fn rename(
     n: u64,
     f: impl Fn(u64) -> u64,
 ) -> Result<(), AppError> {
-    ::poolhouse::__private::assert_argument(&__poolhouse_0);
-    ::poolhouse::__private::assert_argument(&__poolhouse_2);
+    #[allow(unused_mut)]
+    let State(db) = __poolhouse_0;
+    #[allow(unused_mut)]
+    let Path(id) = __poolhouse_2;
+    #[allow(unused_mut)]
+    let _ = __poolhouse_3;
+    ::poolhouse::__private::assert_argument(&db);
+    ::poolhouse::__private::assert_argument(&id);
     ::poolhouse::__private::assert_argument(&n);
     ::poolhouse::__private::assert_argument(&f);
-    let State(db) = __poolhouse_0;
-    let Path(id) = __poolhouse_2;
-    let _ = __poolhouse_3;
     let __poolhouse_options = ::poolhouse::TransactionOptions::new().join();
     ::poolhouse::__private::transactional(
             tx,
@@ -33,6 +36,8 @@ async fn rename(
                 > {
                     return __poolhouse_output;
                 }
+                let db = db;
+                let id = id;
                 let mut n = n;
                 let f = f;
                 let __poolhouse_output: Result<(), AppError> = {

@@ -11,6 +11,7 @@ mod node_list;
 mod nodes;
 mod phase;
 mod prepare;
+mod readiness;
 #[cfg(feature = "testing")]
 mod recorded;
 #[cfg(feature = "web")]
@@ -25,7 +26,8 @@ pub use self::handle::Engine;
 pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
 pub use self::mark::WriteMark;
-pub(crate) use self::phase::Base;
+pub(crate) use self::phase::{Base, Draining};
+pub use self::readiness::Readiness;
 #[cfg(feature = "testing")]
 pub use self::recorded::Recorded;
 #[cfg(feature = "rocket")]

@@ -2,7 +2,8 @@
 
 use super::postgres::{restore, set_local, set_nested};
 use super::{
-    Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES, Session,
+    Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES,
+    SessionCommands,
 };
 
 pub(crate) static COCKROACH: Dialect = Dialect {
@@ -10,7 +11,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     feature: "postgres",
     schemes: &["cockroachdb", "cockroach"],
     knows_parameter: |name| (POSTGRES.knows_parameter)(name),
-    session: Some(Session {
+    session: Some(SessionCommands {
         // A schema change inside a transaction is to be part of it, and not to commit what comes before it:
         // <https://www.cockroachlabs.com/docs/stable/session-variables>.
         greet: "SET autocommit_before_ddl = off; SHOW session_id",
@@ -25,6 +26,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     }),
     // Every node reads and writes: <https://www.cockroachlabs.com/docs/stable/architecture/overview>.
     session_state: Some("SELECT current_setting('default_transaction_read_only')::bool::int::int8"),
+    written: None,
     version: "SELECT version()",
     library: None,
     pooler_sign: None,

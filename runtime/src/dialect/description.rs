@@ -29,10 +29,13 @@ pub(crate) struct Dialect {
     /// Whether the driver knows a parameter of URLs. One that it does not know it ignores or logs, with its value.
     pub(crate) knows_parameter: fn(name: &str) -> bool,
     /// How a session is told from others; `None` when there is no server.
-    pub(crate) session: Option<Session>,
+    pub(crate) session: Option<SessionCommands>,
     /// A query for what the server says of itself: 1 when its sessions only read, 2 when it follows another server, 3 when
     /// both, and 0 else. `None` where there are no hosts.
     pub(crate) session_state: Option<&'static str>,
+    /// A query for how far the server has written, as the text of a [`Position`](super::Position); `None` where no server follows
+    /// another.
+    pub(crate) written: Option<&'static str>,
     /// A query for the server's version as text, for where the greeting does not tell it.
     pub(crate) version: &'static str,
     /// The version, once asked for, where the server is a library of this process.
@@ -99,7 +102,7 @@ pub(crate) struct Mark {
 
 /// How a session is told from others, and ended from outside.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct SessionCommands {
     /// Statements that every new session runs, and that tell its id and perhaps the server's version.
     pub(crate) greet: &'static str,
     /// Reads the answer.

@@ -5,6 +5,7 @@ mod cockroach;
 mod description;
 mod diagnosis;
 mod mysql;
+mod position;
 mod postgres;
 mod schemes;
 mod sql;
@@ -13,11 +14,12 @@ mod transaction;
 
 pub(crate) use self::cockroach::COCKROACH;
 pub(crate) use self::description::{
-    Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, Session,
+    Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, SessionCommands,
 };
-pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message};
+pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message, own_message};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
+pub(crate) use self::position::{Position, Replayed};
 pub(crate) use self::postgres::POSTGRES;
 #[cfg(feature = "web")]
 pub(crate) use self::schemes::is_conflict;

@@ -1,6 +1,8 @@
 //! MySQL and MariaDB.
 
-use super::{Diagnosis, Dialect, Greeted, IsolationLevel, Mark, MigrationsLock, Session, sql};
+use super::{
+    Diagnosis, Dialect, Greeted, IsolationLevel, Mark, MigrationsLock, SessionCommands, sql,
+};
 
 pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
@@ -27,7 +29,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
                 | "time-zone"
         )
     },
-    session: Some(Session {
+    session: Some(SessionCommands {
         greet: "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), VERSION()) AS CHAR)",
         read: |answer| {
             let (id, version) = match answer.split_once(' ') {
@@ -52,6 +54,13 @@ pub(crate) static MYSQL: Dialect = Dialect {
     }),
     // A replica is one that the operator lets only read: <https://mariadb.com/kb/en/server-system-variables/#read_only>.
     session_state: Some("SELECT CAST(IF(@@global.read_only, 3, 0) AS SIGNED)"),
+    // Each of the two reads what is meant for it, and takes the other for a comment: <https://mariadb.com/kb/en/comment-syntax/>.
+    // A transaction without a GTID is in no set of them.
+    written: Some(
+        "SELECT CAST(CONCAT(/*M! 'mariadb.', @@global.server_id, '.', REPLACE(@@global.gtid_binlog_pos, ',', '.') */\
+         /*!50700 'mysql.', IF(@@global.gtid_mode LIKE 'ON%', \
+         REPLACE(REPLACE(@@global.gtid_executed, CHAR(10), ''), ',', '.'), '') */) AS CHAR)",
+    ),
     version: "SELECT VERSION()",
     library: None,
     pooler_sign: None,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, Session};
+use super::{
+    Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, SessionCommands,
+};
 
 pub(crate) static POSTGRES: Dialect = Dialect {
     name: "Postgres",
@@ -34,7 +36,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                     | "options"
             )
     },
-    session: Some(Session {
+    session: Some(SessionCommands {
         // Its id, the server's time, the version, and no more. Besides, where the server can notice that its client is gone
         // while a statement runs or waits for a lock, and nobody has said how often to look, it looks every two seconds:
         // then the pool has room again although it could not open a session to end the other one from.
@@ -78,6 +80,16 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     // <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-TARGET-SESSION-ATTRS>
     session_state: Some(
         "SELECT (current_setting('default_transaction_read_only')::bool::int + 2 * pg_is_in_recovery()::int)::int8",
+    ),
+    // What was inserted and not what was written: with `synchronous_commit = off` a commit is answered before its record is written.
+    // Right behind a page's or a file's header (24 and 40 bytes) nothing was inserted since the page before it, and a replica gets
+    // no further than that one: <https://github.com/postgres/postgres/blob/master/src/include/access/xlog_internal.h>.
+    written: Some(
+        "SELECT concat_ws('.', 'postgres', (SELECT system_identifier FROM pg_control_system()), \
+                          ('x' || left(file_name, 8))::bit(32)::int8, at - '0/0'::pg_lsn \
+                          - CASE WHEN file_offset = 40 THEN 40 \
+                                 WHEN file_offset % current_setting('wal_block_size')::int = 24 THEN 24 ELSE 0 END) \
+         FROM pg_current_wal_insert_lsn() AS at, LATERAL pg_walfile_name_offset(at)",
     ),
     version: "SHOW server_version",
     library: None,

@@ -7,6 +7,7 @@ mod handle;
 mod health;
 mod idioms;
 mod kinds;
+mod mark;
 mod node_list;
 mod nodes;
 mod phase;
@@ -26,6 +27,7 @@ pub use self::handle::Engine;
 pub use self::health::Health;
 pub use self::idioms::Acquired;
 pub(crate) use self::kinds::engine_of;
+pub use self::mark::WriteMark;
 pub(crate) use self::phase::{Base, Draining};
 pub use self::readiness::Readiness;
 #[cfg(feature = "testing")]

@@ -152,7 +152,7 @@ async fn migrate<DB: Backend>(
     // A failed run keeps its locks until its session ends.
     checkout.discard();
     let location = location_of::<DB>(settings, migrator, &error);
-    Err(StartError::migrations(settings, location.as_deref(), &error).into())
+    Err(StartError::migrations(settings, location.as_deref(), error).into())
 }
 
 fn must_be_one(answer: i64) -> sqlx::Result<()> {

@@ -6,6 +6,7 @@ async fn transfer(tx: &mut Transaction<Postgres>, from: i64, to: i64, cents: i64
 
 // expands to
 
+#[allow(clippy::used_underscore_binding)]
 async fn transfer(
     tx: impl ::poolhouse::TransactionParent<
         <Transaction<Postgres> as ::poolhouse::__private::IsTransaction>::Database,

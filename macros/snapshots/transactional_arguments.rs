@@ -14,6 +14,7 @@ async fn bands(tx: &mut Transaction<Postgres>, tenant: &str, user: &User) -> Res
 
 // expands to
 
+#[allow(clippy::used_underscore_binding)]
 async fn bands(
     tx: impl crate::database::TransactionParent<
         <Transaction<Postgres> as crate::database::__private::IsTransaction>::Database,

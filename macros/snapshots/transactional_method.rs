@@ -12,6 +12,7 @@ where
 
 /// Adds a band.
 #[tracing::instrument(skip_all)]
+#[allow(clippy::used_underscore_binding)]
 pub(crate) async fn add<'a, DB: Backend, N>(
     self,
     tx: impl ::poolhouse::TransactionParent<

@@ -6,6 +6,7 @@ async fn collect(&mut self, _: &mut Transaction<MySql>, out: &mut Vec<u8>) -> sq
 
 // expands to
 
+#[allow(clippy::used_underscore_binding)]
 async fn collect(
     &mut self,
     __poolhouse_0: impl ::poolhouse::TransactionParent<

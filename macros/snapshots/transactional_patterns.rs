@@ -6,6 +6,7 @@ async fn rename(State(db): State<PgEngine>, mut tx: &mut Transaction<Postgres>, 
 
 // expands to
 
+#[allow(clippy::used_underscore_binding)]
 async fn rename(
     __poolhouse_0: State<PgEngine>,
     tx: impl ::poolhouse::TransactionParent<

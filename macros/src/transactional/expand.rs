@@ -64,7 +64,12 @@ impl Expansion<'_> {
         let patterns = self.patterns();
         let options = self.arguments.options();
         let call = self.call();
-        let mut tokens = quote!(#(#attrs)* #visibility #signature);
+        // A parameter that the user does not use, `_tx`, is used by the call.
+        let mut tokens = quote! {
+            #(#attrs)*
+            #[allow(clippy::used_underscore_binding)]
+            #visibility #signature
+        };
         Brace(body.span()).surround(&mut tokens, |tokens| {
             tokens.extend(quote! {
                 #patterns

@@ -113,14 +113,12 @@ impl<'c, DB: Backend> Acquire<'c> for &'_ Engine<DB> {
     }
 
     fn begin(self) -> BoxFuture<'c, sqlx::Result<sqlx::Transaction<'c, DB>>> {
-        match self.as_sqlx_pool() {
-            Some(pool) => Box::pin(async move { pool.begin().await }),
-            None => {
-                let engine = self.name().to_owned();
-                let error = UsageError::GenericBegin { engine };
-                Box::pin(ready(Err(sqlx::Error::Configuration(Box::new(error)))))
-            }
+        if let Some(pool) = self.as_sqlx_pool() {
+            return Box::pin(async move { pool.begin().await });
         }
+        let engine = self.name().to_owned();
+        let error = UsageError::GenericBegin { engine };
+        Box::pin(ready(Err(sqlx::Error::Configuration(Box::new(error)))))
     }
 }
 

@@ -205,11 +205,11 @@ impl<DB: Backend> CheckedOut<DB> {
     ///
     /// What the server says. It may have begun a transaction before the statement that failed, without the driver's knowledge.
     pub(super) async fn begin(&mut self, begin: Begin) -> sqlx::Result<()> {
-        let begun = self.send_begin(begin).await;
-        if begun.is_err() && self.state == ConnectionState::Clean {
+        let answer = self.send_begin(begin).await;
+        if answer.is_err() && self.state == ConnectionState::Clean {
             self.state = ConnectionState::Unverified;
         }
-        begun
+        answer
     }
 
     async fn send_begin(&mut self, begin: Begin) -> sqlx::Result<()> {

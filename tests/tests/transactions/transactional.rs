@@ -12,6 +12,7 @@ use poolhouse::{
     transactional,
 };
 use poolhouse_tests::CaseDatabase;
+use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
 use tokio::sync::{Barrier, Notify};
 
@@ -366,7 +367,7 @@ macro_rules! on {
             }
 
             #[transactional]
-            async fn named<'a, N: AsRef<str> + Sync>(tx: &mut Transaction<$database>, names: &'a [N]) -> sqlx::Result<impl Iterator<Item = usize> + 'a> {
+            async fn named<N: AsRef<str> + Sync>(tx: &mut Transaction<$database>, names: &[N]) -> sqlx::Result<impl Iterator<Item = usize>> {
                 for (id, _) in (1_i64..).zip(names) {
                     add(&mut *tx, id).await?;
                 }
@@ -406,7 +407,7 @@ async fn nothing<DB: poolhouse::Backend>(_tx: &mut Transaction<DB>) -> sqlx::Res
     Ok(())
 }
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn it_can_be_generic_over_the_database() -> anyhow::Result<()> {
@@ -476,7 +477,7 @@ async fn arguments_are_those_of_the_options() -> anyhow::Result<()> {
     ensure!(count_inside(&db, &db).await? == 0);
     ensure!(count_alone(&db).await? == 1);
     let refused = write_where_only_read(&db).await.err().context("it wrote")?;
-    let code = refused.as_database_error().and_then(|error| error.code());
+    let code = refused.as_database_error().and_then(DatabaseError::code);
     ensure!(code.as_deref() == Some("25006"), "{refused}");
     db.close_connection_pool().await;
     Ok(())

@@ -51,8 +51,8 @@ pub use self::finder::{engine_finder, engine_finder_with};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Session, Status};
 pub use self::settings::{
-    DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, RuntimeFlavor,
-    Settings, SettingsError,
+    DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, QuerySpans,
+    RuntimeFlavor, Settings, SettingsError,
 };
 #[cfg(feature = "web")]
 pub use self::web::RequestTransaction;

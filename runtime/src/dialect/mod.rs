@@ -4,6 +4,7 @@
 mod cockroach;
 mod description;
 mod diagnosis;
+mod inspection;
 mod mysql;
 mod postgres;
 mod schemes;
@@ -16,6 +17,7 @@ pub(crate) use self::description::{
     Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, Session,
 };
 pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message};
+pub(crate) use self::inspection::{How, Idle, Room};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
 pub(crate) use self::postgres::POSTGRES;

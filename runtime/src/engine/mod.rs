@@ -8,6 +8,7 @@ mod health;
 mod kinds;
 mod node_list;
 mod nodes;
+mod operate;
 mod phase;
 mod prepare;
 #[cfg(feature = "testing")]
@@ -23,6 +24,9 @@ pub(crate) use self::erased::{ErasedEngine, erased};
 pub use self::handle::Engine;
 pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
+pub(crate) use self::operate::{
+    EngineReport, Finding, Level, MigrationReport, MigrationState, Operation,
+};
 pub(crate) use self::phase::Base;
 #[cfg(feature = "testing")]
 pub use self::recorded::Recorded;

@@ -51,13 +51,22 @@ pub(super) async fn prepare<DB: Backend>(
         create_extensions(&mut checkout, connector).await;
     }
     if let Some(migrator) = migrator {
-        migrate(checkout, connector, &migrator).await?;
+        let migrated = migrate(&mut checkout, connector, &migrator, None).await;
+        if migrated.is_err() {
+            // A failed run keeps its locks until its session ends.
+            checkout.discard();
+        }
+        migrated?;
     }
     let kind = connector.dialect().name;
     Ok(Some(Server { kind, version }))
 }
 
-async fn create_extensions<DB: Backend>(checkout: &mut CheckedOut<DB>, connector: &Connector<DB>) {
+/// Creates `extensions`; one that cannot be created is a warning.
+pub(super) async fn create_extensions<DB: Backend>(
+    checkout: &mut CheckedOut<DB>,
+    connector: &Connector<DB>,
+) {
     let settings = &connector.settings;
     if let Some(create) = connector.dialect().create_extension {
         for extension in &settings.extensions {
@@ -82,10 +91,16 @@ async fn create_extensions<DB: Backend>(checkout: &mut CheckedOut<DB>, connector
     }
 }
 
-async fn migrate<DB: Backend>(
-    mut checkout: CheckedOut<DB>,
+/// Runs what is pending, up to the version `target` where there is one. After an error the session keeps its locks.
+///
+/// # Errors
+///
+/// The migration that failed, with its file and line.
+pub(super) async fn migrate<DB: Backend>(
+    checkout: &mut CheckedOut<DB>,
     connector: &Connector<DB>,
     migrator: &SharedMigrator,
+    target: Option<i64>,
 ) -> Result<(), Error> {
     let settings = &connector.settings;
     let lock = connector.dialect().migrations_lock;
@@ -93,13 +108,15 @@ async fn migrate<DB: Backend>(
     let run = checkout.run(|connection, _| {
         let work = async move {
             match lock {
-                MigrationsLock::Driver => DB::migrate(connection, &to_run).await?,
+                MigrationsLock::Driver => DB::migrate(connection, &to_run, target).await?,
                 MigrationsLock::Queries { take, give_back } => {
                     must_be_one(DB::number(connection, take).await?)?;
-                    DB::migrate(connection, &to_run).await?;
+                    DB::migrate(connection, &to_run, target).await?;
                     must_be_one(DB::number(connection, give_back).await?)?;
                 }
-                MigrationsLock::Nothing => DB::migrate(connection, &to_run.unlocked()).await?,
+                MigrationsLock::Nothing => {
+                    DB::migrate(connection, &to_run.unlocked(), target).await?;
+                }
             }
             Ok(())
         };
@@ -108,8 +125,6 @@ async fn migrate<DB: Backend>(
     let Err(error) = run.await else {
         return Ok(());
     };
-    // A failed run keeps its locks until its session ends.
-    checkout.discard();
     let location = location_of::<DB>(settings, migrator, &error);
     Err(StartError::migrations(settings, location.as_deref(), &error).into())
 }

@@ -71,6 +71,13 @@ impl BufferedLog {
         .await
     }
 
+    /// Takes the buffered lines that warn of something.
+    pub(super) fn take_warnings(&self) -> Vec<String> {
+        let lines = self.lines().drain(..).collect::<Vec<_>>().into_iter();
+        let warnings = lines.filter(|line| line.level <= Level::WARN);
+        warnings.map(|line| line.text).collect()
+    }
+
     fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
         // Nothing panics while the lock is held.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)

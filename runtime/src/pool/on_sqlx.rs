@@ -143,7 +143,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::connect(settings, &diagnosis, error)
             }
         })?;
-        Ok(CheckedOut::of_sqlx(connection, holder, settings))
+        Ok(CheckedOut::of_sqlx(connection, holder, &self.connector))
     }
 
     /// Retires what is open now; sqlx's own checks before a checkout then close it.

@@ -283,6 +283,10 @@ impl<DB: Backend> Engine<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
+    pub fn readiness(&self) -> Readiness {}
+}
+
+impl<DB: Backend> Engine<DB> {
     pub fn recorded<F: Future>(
         &self,
         future: F,
@@ -577,6 +581,36 @@ words!(
     "info"
 );
 
+// Readiness
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Readiness {
+    Starting,
+    Ready,
+    Saturated,
+    Unreachable,
+    Draining,
+    Closed,
+}
+
+impl IntoResponse for Readiness {}
+
+impl Readiness {
+    pub fn is_ready(self) -> bool {}
+    pub fn status(self) -> u16 {}
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {}
+}
+
+impl Responder for Readiness {
+    type Body = BoxBody;
+}
+
+impl fmt::Display for Readiness {}
+
+impl<'r> Responder<'r, 'static> for Readiness {}
+
 // RequestTransaction
 
 #[cfg(feature = "web")]
@@ -789,6 +823,9 @@ impl Settings {
     pub fn shutdown_timeout(self, limit: impl IntoDuration) -> Self {}
     #[track_caller]
     #[must_use]
+    pub fn drain_delay(self, delay: impl IntoDuration) -> Self {}
+    #[track_caller]
+    #[must_use]
     pub fn signals(self, listen: bool) -> Self {}
     #[track_caller]
     #[must_use]
@@ -902,13 +939,17 @@ debug_as_display!(
 // Shutdown
 
 #[derive(Clone, Debug)]
-pub struct Shutdown(());
+pub struct Shutdown {
+    _private: (),
+}
 
 impl Parameter for Shutdown {}
 
 impl Shutdown {
     pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {}
     pub fn is_set(&self) -> bool {}
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {}
+    pub fn is_draining(&self) -> bool {}
     pub fn token(&self) -> CancellationToken {}
 }
 
@@ -1196,6 +1237,10 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 }
 
+// actix_web::readiness
+
+pub fn readiness(request: HttpRequest) -> Ready<Readiness> {}
+
 // actix_web::request_transactions
 
 pub fn request_transactions() -> RequestTransactionsTransform {}
@@ -1238,6 +1283,12 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
 }
 
+// axum::readiness
+
+pub fn readiness(
+    request: axum_core::extract::Request,
+) -> impl Future<Output = Readiness> + Send + 'static {}
+
 // axum::request_transactions
 
 pub fn request_transactions() -> RequestTransactionsLayer {}
@@ -1254,6 +1305,10 @@ pub fn engine_finder_with<DB: Backend>(
     settings: &Settings,
 ) -> Result<Engine<DB>, Error> {}
 
+// readiness
+
+pub fn readiness() -> Readiness {}
+
 // rocket::RequestTransactionsFairing
 
 #[derive(Clone, Debug)]
@@ -1262,6 +1317,10 @@ pub struct RequestTransactionsFairing {
 }
 
 impl Fairing for RequestTransactionsFairing {}
+
+// rocket::readiness
+
+pub fn readiness() -> Vec<Route> {}
 
 // rocket::request_transactions
 
@@ -1664,6 +1723,10 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 }
 
+// web::actix_web::readiness
+
+pub fn readiness(request: HttpRequest) -> Ready<Readiness> {}
+
 // web::actix_web::request_transactions
 
 pub fn request_transactions() -> RequestTransactionsTransform {}
@@ -1706,6 +1769,12 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
 }
 
+// web::axum::readiness
+
+pub fn readiness(
+    request: axum_core::extract::Request,
+) -> impl Future<Output = Readiness> + Send + 'static {}
+
 // web::axum::request_transactions
 
 pub fn request_transactions() -> RequestTransactionsLayer {}
@@ -1718,6 +1787,10 @@ pub struct RequestTransactionsFairing {
 }
 
 impl Fairing for RequestTransactionsFairing {}
+
+// web::rocket::readiness
+
+pub fn readiness() -> Vec<Route> {}
 
 // web::rocket::request_transactions
 

@@ -1,18 +1,22 @@
 //! A JSON API over bands and their concerts, on whichever database the URL names.
 //!
 //! ```sh
+//! cargo run --example axum_service -- --help                                      # needs no database
 //! cargo run --example axum_service                                                # SQLite, axum_service.db here
 //! DATABASE_URL=postgres://user:password@localhost/music cargo run --example axum_service
 //! DATABASE_URL=mysql://user:password@localhost/music cargo run --example axum_service
 //!
+//! curl localhost:8000/readyz
 //! curl localhost:8000/healthz
 //! curl -H 'content-type: application/json' -d '{"name": "The Lifetimes", "founded": 2015}' localhost:8000/bands
 //! curl -H 'content-type: application/json' -d '{"day": "2030-05-15", "venue": "Oslo"}' 'localhost:8000/bands/The%20Lifetimes/concerts'
 //! curl localhost:8000/bands
 //! ```
 //!
-//! `PORT` chooses another port; 0 takes a free one, and the first line of the output names it. The migrations are part
-//! of the program and run when it starts.
+//! <http://localhost:8000> in a browser shows the bands and the pool's state. `--port` or `PORT` chooses another port; 0 takes
+//! a free one, and the output names it. The migrations are part of the program and run when it starts.
+//!
+//! `main` parses the arguments, and only then calls `serve`, which has the pool.
 //!
 //! On SIGTERM or Ctrl-C axum takes no new connection and answers the requests that it has; then the body returns, and
 //! the pool is closed, with nobody left who could need it.
@@ -23,7 +27,7 @@ use std::net::Ipv4Addr;
 use anyhow::Context;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use poolhouse::{AcquireError, AnyEngine, Shutdown, with_pool};
@@ -32,12 +36,40 @@ use sqlx::error::ErrorKind;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use tokio::net::TcpListener;
 
-#[with_pool(url = "sqlite:axum_service.db?mode=rwc", migrations = "migrations")]
-async fn main(db: AnyEngine, shutdown: Shutdown) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().init();
+const USAGE: &str = "usage: axum_service [--port PORT]
 
-    let port = env::var("PORT").unwrap_or_else(|_| "8000".to_owned());
-    let port: u16 = port.parse().with_context(|| format!("PORT={port}"))?;
+Serves bands and their concerts on http://localhost:PORT, from the database of DATABASE_URL.";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt().init();
+    if let Some(port) = port()? {
+        return serve(port).await;
+    }
+    println!("{USAGE}");
+    Ok(())
+}
+
+/// The port of the arguments, of the environment or 8000; `None` when help is asked for.
+fn port() -> anyhow::Result<Option<u16>> {
+    let mut arguments = env::args().skip(1);
+    let port = match arguments.next().as_deref() {
+        None => env::var("PORT").unwrap_or_else(|_| "8000".to_owned()),
+        Some("--port") => arguments.next().context(USAGE)?,
+        Some("--help" | "-h") => return Ok(None),
+        Some(other) => anyhow::bail!("unknown argument {other}\n{USAGE}"),
+    };
+    Ok(Some(
+        port.parse().with_context(|| format!("the port {port}"))?,
+    ))
+}
+
+#[with_pool(
+    url = "sqlite:axum_service.db?mode=rwc",
+    migrations = "migrations",
+    signals = true
+)]
+async fn serve(port: u16, #[pool] db: AnyEngine, #[pool] shutdown: Shutdown) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, routes(db))
@@ -48,6 +80,8 @@ async fn main(db: AnyEngine, shutdown: Shutdown) -> anyhow::Result<()> {
 
 fn routes(db: AnyEngine) -> Router {
     Router::new()
+        .route("/", get(page))
+        .route("/readyz", get(ready))
         .route("/healthz", get(health))
         .route("/bands", get(list_bands).post(add_band))
         .route("/bands/{band}", get(show_band))
@@ -131,6 +165,64 @@ async fn add_concert(
     Ok((StatusCode::CREATED, Json(concert)))
 }
 
+/// A page for people: the bands, and the pool's state.
+async fn page(State(db): State<AnyEngine>) -> Result<Html<String>, ApiError> {
+    let bands: Vec<(String, i32, i64)> = sqlx::query_as(
+        "SELECT name, founded, (SELECT count(*) FROM concert WHERE band = band.name) FROM band ORDER BY name",
+    )
+    .fetch_all(&db)
+    .await?;
+    let rows = bands.iter().map(|(name, founded, concerts)| {
+        let name = escaped(name);
+        format!("<tr><td>{name}</td><td>{founded}</td><td>{concerts}</td></tr>")
+    });
+    let mut rows = rows.collect::<String>();
+    if bands.is_empty() {
+        rows += "<tr><td colspan=3>None yet: add one with POST /bands.</td></tr>";
+    }
+    let status = db.status();
+    let database = db.server().map_or_else(String::new, |server| {
+        escaped(&format!("{} {}", server.kind, server.version))
+    });
+    let facts = [
+        ("database", database),
+        ("readiness", db.readiness().to_string()),
+        (
+            "connections",
+            format!(
+                "{} in use, {} idle, at most {}",
+                status.in_use, status.idle, status.max
+            ),
+        ),
+        ("waiting", status.waiting.to_string()),
+        ("checkouts so far", status.acquired.to_string()),
+    ];
+    let facts = facts.map(|(name, value)| format!("<tr><th>{name}</th><td>{value}</td></tr>"));
+    Ok(Html(format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Bands</title>
+<style>body {{ font: 1rem/1.6 system-ui; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}
+table {{ border-collapse: collapse; width: 100% }} th, td {{ text-align: left; padding: .2rem .8rem .2rem 0;
+border-bottom: 1px solid #ddd }}</style>
+<h1>Bands</h1><table><tr><th>name</th><th>founded</th><th>concerts</th></tr>{rows}</table>
+<h2>The pool</h2><table>{}</table></html>",
+        facts.concat()
+    )))
+}
+
+/// Text for a page, where it cannot be taken for markup.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+/// Whether requests should come, for a load balancer. Asks nobody.
+async fn ready(State(db): State<AnyEngine>) -> (StatusCode, String) {
+    let readiness = db.readiness();
+    let status = StatusCode::from_u16(readiness.status()).unwrap_or_default();
+    (status, readiness.to_string())
+}
+
 #[derive(Serialize)]
 struct HealthReport {
     database: String,
@@ -140,7 +232,7 @@ struct HealthReport {
     max: usize,
 }
 
-/// Asks the database for a sign of life, so that a load balancer can send requests elsewhere when there is none.
+/// Asks the database for a sign of life.
 async fn health(State(db): State<AnyEngine>) -> Result<Json<HealthReport>, ApiError> {
     let health = db.health().await.map_err(sqlx::Error::from)?;
     Ok(Json(HealthReport {

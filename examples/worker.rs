@@ -18,12 +18,7 @@ use tokio::time::sleep;
 /// How long an idle worker waits before it looks for jobs again.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-#[with_pool(
-    engine = "jobs",
-    url = "sqlite:worker.db?mode=rwc",
-    max_size = 2,
-    shutdown_timeout = "1m"
-)]
+#[with_pool(engine = "jobs", url = "sqlite:worker.db?mode=rwc", max_size = 2)]
 async fn main(db: SqliteEngine, shutdown: Shutdown) -> anyhow::Result<()> {
     tracing_subscriber::fmt().init();
     fill_queue(&db).await?;

@@ -196,6 +196,64 @@ async fn axum_service_on_mariadb() -> anyhow::Result<()> {
     axum_service_on(Kind::MariaDb).await
 }
 
+#[tokio::test]
+async fn help_needs_no_database() -> anyhow::Result<()> {
+    for example in ["axum_service", "cli"] {
+        let program = Program::example(example)?
+            .argument("--help")
+            .variable("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+        let ended = program.run().await?;
+        assert_eq!(ended.code(), Some(0), "{}", ended.everything());
+        assert!(
+            ended.output.to_lowercase().contains("usage: "),
+            "{}",
+            ended.everything()
+        );
+        assert_eq!(files(ended.folder())?, [] as [&str; 0]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn cli() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("sqlite:{}/cli.db?mode=rwc", folder.path().display());
+    let cli = || anyhow::Ok(Program::example("cli")?.variable("DATABASE_URL", &url));
+    let add = cli()?
+        .argument("add")
+        .argument("The Lifetimes")
+        .argument("2015");
+    assert_says(&add.run().await?, &["added The Lifetimes"]);
+    let list = cli()?.argument("list").run().await?;
+    assert_says(&list, &["The Lifetimes, since 2015"]);
+    assert_eq!(cli()?.argument("sing").run().await?.code(), Some(2));
+    Ok(())
+}
+
+/// A request that never ends, and everything at its default.
+#[tokio::test]
+async fn axum_service_ends_within_30_s_of_a_signal() -> anyhow::Result<()> {
+    let mut service = Program::example("axum_service")?
+        .variable("PORT", "0")
+        .start()?;
+    let address = address(&mut service).await?;
+    let mut stuck = TcpStream::connect(address).await?;
+    let head = head("POST", "/bands", 10);
+    stuck
+        .write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes())
+        .await?;
+    let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stuck.read_exact(&mut go_on).await?;
+    let begun = std::time::Instant::now();
+    service.signal(Signal::SIGTERM)?;
+    let ended = service.end().await?;
+    let took = begun.elapsed();
+    assert!(took < std::time::Duration::from_secs(30), "{took:?}");
+    assert_eq!(ended.code(), Some(143), "{}", ended.everything());
+    assert!(ended.everything().contains("pool closed"));
+    Ok(())
+}
+
 async fn axum_service_on(kind: Kind) -> anyhow::Result<()> {
     let Some(server) = servers::require(kind) else {
         return Ok(());
@@ -253,6 +311,15 @@ async fn use_service(program: Program) -> anyhow::Result<Ended> {
     assert_eq!(get(concerts).await?, (200, format!("[{concert}]")));
     // SQLite takes a text of any length.
     assert!(matches!(post("/bands", &long).await?.0, 201 | 422));
+    assert_eq!(get("/readyz").await?, (200, "ready".to_owned()));
+    let (status, page) = get("/").await?;
+    assert_eq!(status, 200, "{page}");
+    for words in [
+        "<td>The Lifetimes</td><td>2015</td><td>1</td>",
+        "at most 10",
+    ] {
+        assert!(page.contains(words), "{page}");
+    }
     let (status, health) = get("/healthz").await?;
     assert_eq!(status, 200, "{health}");
     assert!(health.contains(r#""max":10"#), "{health}");

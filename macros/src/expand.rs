@@ -17,7 +17,7 @@
 //! Every generated path begins with `::`, so nothing that the user names `poolhouse`, `core` or `Result` is in its way.
 
 use crate::function::{Function, Parameter};
-use crate::position::{Position, Test};
+use crate::position::{Position, Test, listens_itself};
 use crate::setters::{embedded, setter};
 use crate::settings::{Directory, Settings};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
@@ -122,7 +122,10 @@ impl<'a> Expansion<'a> {
         let attribute = self.attribute();
         let run = match &self.function.position {
             Position::Main => quote!(.block_on(#sources, |#names| #body)),
-            Position::MainUnder(_) => quote!(.main(#sources, |#names| #body).await),
+            Position::MainUnder(runtime) => {
+                let beside = listens_itself(runtime).then(|| quote!(.beside_server()));
+                quote!(#beside.main(#sources, |#names| #body).await)
+            }
             Position::Test(test) => {
                 let described = self.test(test);
                 if test.runtime.is_some() {

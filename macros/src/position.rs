@@ -50,6 +50,18 @@ pub(crate) fn position(attrs: &[Attribute], signature: &Signature, has_receiver:
     ends_in(&["main"]).map_or(Position::Main, Position::MainUnder)
 }
 
+/// Frameworks whose servers listen for SIGINT and SIGTERM themselves and end their open requests, as the crates of the
+/// attributes that build their runtimes.
+const LISTENING: &[&str] = &["actix_web", "ntex", "rocket"];
+
+/// Whether what runs under this runtime attribute listens for signals itself.
+pub(crate) fn listens_itself(runtime: &Path) -> bool {
+    runtime.segments.len() > 1
+        && LISTENING
+            .iter()
+            .any(|name| runtime.segments[0].ident == name)
+}
+
 /// Attributes of test functions that give them their parameters.
 const GIVERS: &[&str] = &["rstest", "test_case"];
 

@@ -21,7 +21,7 @@ use tokio::runtime::{Handle, Id};
 
 use crate::backend::Backend;
 use crate::background::{self, AtRuntimeEnd};
-use crate::engine::{Engine, ErasedEngine};
+use crate::engine::{Engine, ErasedEngine, Readiness};
 use crate::error::{Error, StartError};
 use crate::settings::{self, EngineSettings, Settings};
 
@@ -115,6 +115,46 @@ pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>
         engine.configure(&resolved()?)?;
     }
     Ok(engine)
+}
+
+/// The worst [`readiness`](Engine::readiness) of the engines that the current runtime and the process know, for a probe
+/// that serves a program with whatever engines it has.
+///
+/// Those that nobody has started, and those that were closed while others go on, do not count. Where nothing is started
+/// it is `Starting`, or `Closed` if something was. It is synchronous, asks no server and needs no connection.
+pub fn readiness() -> Readiness {
+    readiness_from(None)
+}
+
+/// The same, with the engines of a further scope.
+pub(crate) fn readiness_from(home: Option<Scope>) -> Readiness {
+    let scopes = scopes();
+    let within = [Some(Scope::current()), home, Some(Scope::Process)];
+    let mut worst = None;
+    let mut unused = Readiness::Starting;
+    for (index, scope) in within.iter().enumerate() {
+        let Some(known) = scope.and_then(|scope| scopes.get(&scope)) else {
+            continue;
+        };
+        let nearer = || within[..index].iter().flatten();
+        for (name, entry) in &known.engines {
+            let is_hidden = nearer().any(|scope| {
+                scopes
+                    .get(scope)
+                    .is_some_and(|nearer| nearer.engines.contains_key(name))
+            });
+            if is_hidden {
+                continue;
+            }
+            let readiness = entry.engine.readiness();
+            if !entry.engine.is_idle() {
+                worst = Some(worst.map_or(readiness, |worst: Readiness| worst.and(readiness)));
+            } else if readiness == Readiness::Closed {
+                unused = readiness;
+            }
+        }
+    }
+    worst.unwrap_or(unused)
 }
 
 /// Every engine of the current runtime.

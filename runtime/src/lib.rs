@@ -23,6 +23,7 @@ mod finder;
 pub mod guide;
 mod lifecycle;
 mod lock;
+mod logging;
 mod pool;
 mod settings;
 #[cfg(feature = "testing")]
@@ -40,14 +41,14 @@ pub use self::backend::Backend;
 pub use self::background::wait_closed;
 pub use self::dialect::IsolationLevel;
 pub use self::engine::{
-    Engine, Health, OnConflict, Retry, RetryIf, Server, Transaction, TransactionOptions,
+    Engine, Health, OnConflict, Readiness, Retry, RetryIf, Server, Transaction, TransactionOptions,
     TransactionParent, Work,
 };
 pub use self::error::{
     AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,
     UsageError,
 };
-pub use self::finder::{engine_finder, engine_finder_with};
+pub use self::finder::{engine_finder, engine_finder_with, readiness};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Session, Status};
 pub use self::settings::{

@@ -11,6 +11,7 @@
 //! | start | until a pool has 32 connections, which is its minimum |
 //! | close | of a pool with 100 idle connections |
 //! | three closes | of three engines of one function, each with a leaked checkout; the bar counts it in `close_timeout`s |
+//! | readiness | `Engine::readiness` with every connection held and tasks waiting |
 //!
 //! Engine and `sqlx::Pool` take turns, and medians are shown. The last line is the bar: how many round trips a point read
 //! through the engine takes, and how many times as long `sqlx::Pool` takes to start and to close.
@@ -21,6 +22,8 @@
 mod database;
 #[path = "support/median.rs"]
 mod median;
+#[path = "support/readiness.rs"]
+mod readiness;
 #[path = "support/three_closes.rs"]
 mod three_closes;
 
@@ -61,8 +64,9 @@ async fn main() -> anyhow::Result<()> {
     let start = life(&url, "start", STARTED, |life| life.start).await?;
     let close = life(&url, "close", CLOSED, |life| life.close).await?;
     let three_closes = three_closes::three_closes(&url).await?;
+    let readiness = readiness::readiness(&url).await?;
     println!(
-        "\nbar: roundtrips={roundtrips:.2} start_ratio={start:.1} close_ratio={close:.1} three_closes={three_closes:.2}"
+        "\nbar: roundtrips={roundtrips:.2} start_ratio={start:.1} close_ratio={close:.1} three_closes={three_closes:.2} readiness_ns={readiness:.0}"
     );
     Ok(())
 }

@@ -15,5 +15,17 @@ fn main() {
         .package("bands")
         .method(add)
         .build();
-    Builder::new().compile(&[bands]);
+    let act = Method::builder()
+        .name("act")
+        .route_name("Act")
+        .input_type("crate::service::on_tonic::Call")
+        .output_type("crate::service::on_tonic::Done")
+        .codec_path("tonic_prost::ProstCodec")
+        .build();
+    let acts = Service::builder()
+        .name("Acts")
+        .package("acts")
+        .method(act)
+        .build();
+    Builder::new().compile(&[bands, acts]);
 }

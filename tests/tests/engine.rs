@@ -4,6 +4,7 @@ mod before_start;
 mod keeper;
 mod life;
 mod outage;
+mod readiness;
 mod settings;
 
 use poolhouse::{Engine, Settings, engine_finder_with};

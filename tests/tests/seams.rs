@@ -4,6 +4,7 @@
 mod closes;
 mod finder;
 mod health;
+mod health_in_time;
 mod limits;
 mod runtimes;
 mod secrets;

@@ -8,17 +8,17 @@ use futures_util::future::{join, join_all};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use tracing::instrument::WithSubscriber;
 
 use super::Engine;
 use super::phase::{Closing, Phase, Start, Started};
 use crate::backend::Backend;
 use crate::background;
+use crate::logging::with_callers_subscriber;
 use crate::pool::{CloseReport, Left, Pool};
 
 impl<DB: Backend> Engine<DB> {
     /// Closes the pool and its nodes, side by side: new checkouts are refused and waiting ones are told at once, idle
-    /// connections are closed, the others have up to `close_timeout` (default 10 s) to come back, and what is left then is
+    /// connections are closed, the others have up to `close_timeout` (default 5 s) to come back, and what is left then is
     /// ended on the server, where there is one. It never hangs, and never panics.
     ///
     /// A start that is still under way is cancelled. A close that is under way is joined: its report comes back. A pool that
@@ -93,7 +93,7 @@ impl<DB: Backend> Engine<DB> {
         };
         let span = tracing::info_span!("close_connection_pool", engine = %self.0.name);
         let run = Box::pin(begun.run(started.pool, nodes));
-        let run = background::track(run.instrument(span).with_current_subscriber());
+        let run = background::track(with_callers_subscriber(run.instrument(span)));
         // On the caller's runtime, which is the one that is known to run.
         Handle::try_current().unwrap_or(started.runtime).spawn(run);
         drop(started.at_end);
@@ -102,7 +102,7 @@ impl<DB: Backend> Engine<DB> {
 
     fn left(&self, left: Left) -> CloseReport {
         let report = CloseReport::left(&self.0.name, left);
-        tracing::info!(engine = %self.0.name, "{report}");
+        crate::logging::info!(engine = %self.0.name, "{report}");
         report
     }
 }
@@ -131,9 +131,9 @@ impl<DB: Backend> BegunClose<DB> {
         let nodes = join_all(nodes.iter().map(|node| node.report(force)));
         let (report, _) = join(pool.close(force), nodes).await;
         if report.is_clean() {
-            tracing::info!(engine = %self.name, "{report}");
+            crate::logging::info!(engine = %self.name, "{report}");
         } else {
-            tracing::warn!(engine = %self.name, "{report}");
+            crate::logging::warn!(engine = %self.name, "{report}");
         }
         self.is_over(report);
     }

@@ -7,7 +7,7 @@ use futures_core::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::operate::{EngineReport, Operation, Progress, operate};
-use super::{Base, Engine};
+use super::{Base, Draining, Engine, Readiness};
 use crate::backend::{self, Backend};
 use crate::error::Error;
 use crate::pool::{CloseReport, Holder};
@@ -29,6 +29,11 @@ pub(crate) trait ErasedEngine: Send + Sync {
     fn begin_close(&self);
     /// Waits until no cancelled start and no close is under way.
     fn settled(&self) -> BoxFuture<'_, ()>;
+    fn readiness(&self) -> Readiness;
+    /// Makes a started engine drain with a run that has started it.
+    fn drains_with(&self, draining: &Draining);
+    /// Forgets that run, if others go on with the engine.
+    fn drains_no_more_with(&self, draining: &Draining);
     /// Whether nothing is started, or being started or closed.
     fn is_idle(&self) -> bool;
     /// How many hold the engine, besides those who hold this `Arc`.
@@ -84,6 +89,18 @@ impl<DB: Backend> ErasedEngine for Engine<DB> {
 
     fn settled(&self) -> BoxFuture<'_, ()> {
         Box::pin(Engine::settled(self))
+    }
+
+    fn readiness(&self) -> Readiness {
+        Engine::readiness(self)
+    }
+
+    fn drains_with(&self, draining: &Draining) {
+        Engine::drains_with(self, draining);
+    }
+
+    fn drains_no_more_with(&self, draining: &Draining) {
+        Engine::drains_no_more_with(self, draining);
     }
 
     fn is_idle(&self) -> bool {

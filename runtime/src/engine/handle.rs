@@ -12,6 +12,7 @@ use super::node_list::{Configured, Nodes};
 use super::phase::{Phase, Started};
 use crate::backend::{Backend, OptionsOf};
 use crate::error::{AcquireError, Error, UsageError};
+use crate::logging;
 use crate::pool::{CheckedOut, Checkout, Connector, Holder, Pool, Status};
 use crate::settings::{EngineSettings, MOST_CONNECTIONS};
 
@@ -225,7 +226,7 @@ impl<DB: Backend> Engine<DB> {
             return Err(AcquireError::not_started(&connector.settings));
         }
         if !self.0.warned.swap(true, Relaxed) {
-            tracing::warn!(
+            logging::warn!(
                 engine = %self.0.name,
                 "a query before start_connection_pool(): this and every other one opens a connection of its own"
             );

@@ -11,6 +11,7 @@ mod nodes;
 mod operate;
 mod phase;
 mod prepare;
+mod readiness;
 #[cfg(feature = "testing")]
 mod recorded;
 #[cfg(feature = "web")]
@@ -27,7 +28,8 @@ pub(crate) use self::kinds::engine_of;
 pub(crate) use self::operate::{
     EngineReport, Finding, Level, MigrationReport, MigrationState, Operation,
 };
-pub(crate) use self::phase::Base;
+pub(crate) use self::phase::{Base, Draining};
+pub use self::readiness::Readiness;
 #[cfg(feature = "testing")]
 pub use self::recorded::Recorded;
 #[cfg(feature = "rocket")]

@@ -112,13 +112,13 @@ impl<DB: Backend> NodeServer<Engine<DB>> {
             tokio::select! {
                 started = engine.start_with(Arc::new(once), Base::Own) => match started {
                     Ok(()) => return Ok(()),
-                    Err(error) => tracing::warn!(
+                    Err(error) => crate::logging::warn!(
                         engine = %settings.engine,
                         %error,
                         "the node is not there; it is tried again in the background"
                     ),
                 },
-                () = first_answer => tracing::warn!(
+                () = first_answer => crate::logging::warn!(
                     engine = %settings.engine,
                     "the node gives no answer; it is tried again in the background. {}",
                     settings.describe("url"),

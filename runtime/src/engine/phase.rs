@@ -58,6 +58,9 @@ pub(super) enum Phase<DB: Backend> {
     Closed(Arc<Connector<DB>>),
 }
 
+/// Set when the run that has started an engine is asked to end. One `Arc` for each run, which tells them apart.
+pub(crate) type Draining = Arc<CancellationToken>;
+
 pub(super) struct Started<DB: Backend> {
     pub(super) pool: Pool<DB>,
     /// How many have started it and not closed it.
@@ -70,6 +73,8 @@ pub(super) struct Started<DB: Backend> {
     pub(super) at_end: Option<AtRuntimeEnd>,
     /// The start that it comes from.
     pub(super) start: Arc<Start>,
+    /// The runs that have started it, which may be asked to end.
+    pub(super) draining: Vec<Draining>,
 }
 
 impl<DB: Backend> Phase<DB> {

@@ -9,6 +9,7 @@ use super::Server;
 use crate::backend::{self, Backend};
 use crate::dialect::MigrationsLock;
 use crate::error::{Error, StartError};
+use crate::logging;
 use crate::pool::{self, CheckedOut, Connector, Holder, Pool};
 use crate::settings::{EngineSettings, SharedMigrator, conceal};
 
@@ -78,11 +79,11 @@ pub(super) async fn create_extensions<DB: Backend>(
                 // Most often a right is missing, and the extension is there already or not needed yet.
                 let (extension, error) = (conceal(extension), error.to_string());
                 let error = conceal(&error);
-                tracing::warn!(engine = %settings.engine, %extension, %error, "the extension could not be created");
+                crate::logging::warn!(engine = %settings.engine, %extension, %error, "the extension could not be created");
             }
         }
     } else if !settings.extensions.is_empty() {
-        tracing::warn!(
+        crate::logging::warn!(
             engine = %settings.engine,
             "{} has no extensions to create: {}",
             connector.dialect().name,
@@ -169,7 +170,10 @@ pub(super) fn report_start<DB: Backend>(
 ) {
     // To write the line takes a test longer than to find out that nobody hears it. Asked for an event, because some
     // subscribers hear nothing else.
-    if !tracing::event_enabled!(tracing::Level::INFO) {
+    if !logging::is_kept()
+        && !logging::is_heard_by_log()
+        && !tracing::event_enabled!(tracing::Level::INFO)
+    {
         return;
     }
     let settings = &connector.settings;
@@ -182,7 +186,7 @@ pub(super) fn report_start<DB: Backend>(
         u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
     );
     let changed: Vec<String> = settings.changed().collect();
-    tracing::info!(
+    crate::logging::info!(
         engine = %settings.engine,
         "engine `{}`: pool started on {kind} {version} in {}, {} of {} connections open; {}",
         settings.engine,

@@ -9,7 +9,6 @@ use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use tracing::instrument::WithSubscriber;
 
 use super::handle::Shared;
 use super::node_list::Configured;
@@ -19,6 +18,7 @@ use super::{Engine, Server};
 use crate::backend::Backend;
 use crate::background;
 use crate::error::{Error, StartError, UsageError};
+use crate::logging::with_callers_subscriber;
 use crate::pool::{Connector, Pool};
 use crate::settings::EngineSettings;
 
@@ -159,7 +159,7 @@ impl<DB: Backend> Engine<DB> {
         };
         // Boxed, because it is large and each of what follows moves it.
         let run = Box::pin(begun.run(connector, base));
-        tokio::spawn(run.instrument(span).with_current_subscriber());
+        tokio::spawn(with_callers_subscriber(run.instrument(span)));
         waiting
     }
 
@@ -355,6 +355,7 @@ fn started<DB: Backend>(
         runtime: Handle::current(),
         at_end,
         start: Arc::clone(start),
+        draining: Vec::new(),
     });
     None
 }

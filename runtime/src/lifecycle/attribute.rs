@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::command::Command;
 use super::outcome::Outcome;
 use super::parameter::Parameters;
-use super::plan::Plan;
+use super::plan::{Listening, Plan};
 use super::run::{Ended, run};
 use crate::error::{Error, UsageError};
 use crate::settings::{ProgramSettings, RuntimeFlavor, Settings};
@@ -26,6 +26,7 @@ use crate::testing::Test;
 pub struct Attribute<R> {
     application: &'static str,
     settings: Settings,
+    beside_server: bool,
     of_error: fn(Error) -> Result<R, Error>,
     is_failure: fn(&R) -> bool,
 }
@@ -36,6 +37,7 @@ impl<R: Outcome> Attribute<R> {
         Self {
             application,
             settings,
+            beside_server: false,
             of_error: R::of_error,
             is_failure: R::is_failure,
         }
@@ -43,6 +45,16 @@ impl<R: Outcome> Attribute<R> {
 }
 
 impl<R> Attribute<R> {
+    /// The runtime attribute below is that of a framework whose servers listen for signals themselves. A body that takes
+    /// no `Shutdown` is not to be dropped at one, because its server answers open requests first.
+    #[must_use]
+    pub fn beside_server(self) -> Self {
+        Self {
+            beside_server: true,
+            ..self
+        }
+    }
+
     /// Runs the body of a `main` without a runtime of its own.
     pub fn block_on<P, F, Fut>(self, parameters: P, body: F) -> R
     where
@@ -139,7 +151,12 @@ impl<R> Attribute<R> {
     }
 
     fn plan(self, is_main: bool) -> Result<Box<Plan>, Error> {
-        Plan::new(self.application, self.settings, is_main)
+        let listening = match (is_main, self.beside_server) {
+            (false, _) => Listening::Never,
+            (true, false) => Listening::Always,
+            (true, true) => Listening::WithShutdown,
+        };
+        Plan::new(self.application, self.settings, is_main, listening)
     }
 
     fn plan_of(self, test: Test) -> Result<Box<Plan>, Error> {

@@ -120,7 +120,7 @@ impl Member {
                     .await
                     .is_err()
                 {
-                    tracing::warn!(
+                    crate::logging::warn!(
                         "another function under #[with_pool] does not end, and is not waited for"
                     );
                     break;

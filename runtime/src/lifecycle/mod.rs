@@ -4,8 +4,9 @@
 //! |---|---|
 //! | returns, `?`, early `return` | the pools are closed, the value is returned unchanged |
 //! | panics | the pools are closed, the panic goes on with its payload |
-//! | a signal, and it takes [`Shutdown`] | its token is set; it has `shutdown_timeout` to return; then it is dropped |
-//! | a signal, and it does not | it is dropped at once; checkouts of other tasks have `close_timeout` |
+//! | a signal | its engines drain; it serves on for `drain_delay` |
+//! | then, if it takes [`Shutdown`] | its token is set; it has `shutdown_timeout` to return; then it is dropped |
+//! | then, if it does not | it is dropped, and a warning says so; checkouts of other tasks have `close_timeout` |
 //! | a second signal | what is left is ended now |
 //! | is interrupted by a signal, and other runs are under way | they are interrupted too; the last one ends the process |
 //! | is dropped by its caller | the close runs as a task; [`wait_closed`](crate::wait_closed) waits for it |

@@ -22,14 +22,22 @@ pub struct Plan {
     /// The name of the program's crate, for `application_name`.
     application: &'static str,
     pub(super) program: ProgramSettings,
-    /// Whether signals are listened for where the settings do not say.
-    signals_by_default: bool,
+    listening: Listening,
     /// Whether the engines serve the whole process.
     pub(super) for_process: bool,
     pub(super) takes_shutdown: bool,
     pub(super) engines: Vec<Planned>,
     /// The test whose body is to be run, in the test position.
     pub(super) test: Option<Test>,
+}
+
+/// Whether signals are listened for where the settings do not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listening {
+    Always,
+    /// If the body takes [`Shutdown`](super::Shutdown).
+    WithShutdown,
+    Never,
 }
 
 /// An engine to be started.
@@ -48,8 +56,10 @@ impl Plan {
         application: &'static str,
         settings: Settings,
         is_main: bool,
+        listening: Listening,
     ) -> Result<Box<Self>, Error> {
-        Self::read(application, settings, Sources::of_process()?, is_main, None)
+        let sources = Sources::of_process()?;
+        Self::read(application, settings, sources, is_main, listening, None)
     }
 
     pub(super) fn of_test(
@@ -62,6 +72,7 @@ impl Plan {
             settings,
             Sources::of_tests()?,
             false,
+            Listening::Never,
             Some(test),
         )
     }
@@ -71,6 +82,7 @@ impl Plan {
         settings: Settings,
         sources: Sources,
         is_main: bool,
+        listening: Listening,
         test: Option<Test>,
     ) -> Result<Box<Self>, Error> {
         let in_test = test.as_ref().map(|test| InTest {
@@ -84,7 +96,7 @@ impl Plan {
             sources,
             own,
             application,
-            signals_by_default: is_main,
+            listening,
             for_process: is_main,
             takes_shutdown: false,
             engines: Vec::new(),
@@ -93,7 +105,11 @@ impl Plan {
     }
 
     pub(super) fn listens(&self) -> bool {
-        self.program.signals.unwrap_or(self.signals_by_default)
+        self.program.signals.unwrap_or(match self.listening {
+            Listening::Always => true,
+            Listening::WithShutdown => self.takes_shutdown,
+            Listening::Never => false,
+        })
     }
 
     /// The settings of the program around its engines, for an operator.

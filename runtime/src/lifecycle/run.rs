@@ -47,15 +47,12 @@ where
     F: Future,
 {
     let log = BufferedLog::new(plan.test.is_none());
-    let mut engines = log.buffer(|| look_up(plan, &parameters))?;
+    let mut engines = look_up(plan, &parameters)?;
     let member = Member::join(engines.longest_end());
     let plan = &engines.plan;
-    let signals = Signals::listen(plan.listens(), plan.grace(), &engines.shutdown);
+    let signals = Signals::listen(plan, &engines.shutdown);
 
-    match signals
-        .interrupt(&member, log.buffer_async(engines.start()))
-        .await
-    {
+    match signals.interrupt(&member, engines.start()).await {
         Ok(started) => started?,
         Err(interrupted) => {
             engines.close(signals.force(), false).await?;

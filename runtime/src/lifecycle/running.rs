@@ -55,7 +55,10 @@ impl RunningEngines {
         let closes = self.plan.engines.iter();
         let close = closes.map(|planned| planned.settings.close_timeout).max();
         let grace = self.plan.grace().unwrap_or_default();
-        grace.saturating_add(close.unwrap_or_default())
+        let delay = self.plan.program.drain_delay;
+        delay
+            .saturating_add(grace)
+            .saturating_add(close.unwrap_or_default())
     }
 
     /// Starts every engine, in a test on a database of its own.
@@ -110,6 +113,7 @@ impl RunningEngines {
             match result {
                 Ok(()) => {
                     let engine = Arc::clone(&self.begun[index]);
+                    engine.drains_with(self.shutdown.of_engines());
                     if self.plan.for_process {
                         finder::publish(Arc::clone(&engine));
                     }
@@ -162,7 +166,11 @@ impl RunningEngines {
     async fn close_all(&mut self, force: &CancellationToken) {
         let started = mem::take(&mut self.started);
         let begun = mem::take(&mut self.begun);
-        let closes = started.iter().map(|(_, engine)| engine.close(force));
+        let draining = self.shutdown.of_engines();
+        let closes = started.iter().map(async |(_, engine)| {
+            engine.close(force).await;
+            engine.drains_no_more_with(draining);
+        });
         let settled = join_all(begun.iter().map(|engine| engine.settled()));
         let settled = force.run_until_cancelled(settled);
         futures_util::future::join(join_all(closes), settled).await;
@@ -202,6 +210,7 @@ impl Drop for RunningEngines {
         let started = mem::take(&mut self.started);
         for (_, engine) in &started {
             engine.begin_close();
+            engine.drains_no_more_with(self.shutdown.of_engines());
         }
         drop(started);
         let begun = mem::take(&mut self.begun);

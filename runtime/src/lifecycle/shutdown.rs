@@ -4,39 +4,72 @@ use std::future::Future;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::Draining;
+
 /// Tells the body that the program is to end: SIGINT or SIGTERM came.
 ///
-/// A body that takes it has `shutdown_timeout` (default 30 s) to return after the signal, and decides the exit code. A
-/// body that does not is dropped at the signal. Cheap to clone.
+/// A body that takes it has `shutdown_timeout` (default 20 s) to return after the signal and `drain_delay` (default 0), and
+/// decides the exit code. A body that does not is dropped then. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Shutdown(CancellationToken);
+pub struct Shutdown {
+    ended: CancellationToken,
+    /// A child of the other: whatever is to end drains.
+    draining: Draining,
+}
 
 impl Shutdown {
     pub(super) fn new() -> Self {
-        Self(CancellationToken::new())
+        let ended = CancellationToken::new();
+        let draining = Draining::new(ended.child_token());
+        Self { ended, draining }
+    }
+
+    pub(super) fn drain(&self) {
+        self.draining.cancel();
     }
 
     pub(super) fn begin(&self) {
-        self.0.cancel();
+        self.ended.cancel();
     }
 
-    /// Waits for the signal. The future owns what it needs, so that it can be given away:
-    /// `axum::serve(listener, app).with_graceful_shutdown(shutdown.wait())`.
+    /// What the engines of the run look at for their readiness.
+    pub(super) fn of_engines(&self) -> &Draining {
+        &self.draining
+    }
+
+    /// Waits until the body is to end, which is `drain_delay` after the signal. The future owns what it needs, so that it
+    /// can be given away: `axum::serve(listener, app).with_graceful_shutdown(shutdown.wait())`.
     ///
     /// # Cancellation
     ///
     /// The future may be dropped at any time.
     pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.0.clone().cancelled_owned()
+        self.ended.clone().cancelled_owned()
+    }
+
+    /// Whether [`wait`](Self::wait) is over.
+    pub fn is_set(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Waits for the signal. From then on [`readiness`](crate::Engine::readiness) is
+    /// [`Draining`](crate::Readiness::Draining), and the body serves on until [`wait`](Self::wait) is over: the place for
+    /// leaving a queue or a service registry. Without `drain_delay` both are over at the same moment.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any time.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
+        CancellationToken::clone(&self.draining).cancelled_owned()
     }
 
     /// Whether the signal has come.
-    pub fn is_set(&self) -> bool {
-        self.0.is_cancelled()
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
     }
 
-    /// The token itself, for tokio-util's own tools. Cancelling it asks the body to end, without a signal.
+    /// The token of [`wait`](Self::wait), for tokio-util's own tools. Cancelling it asks the body to end, without a signal.
     pub fn token(&self) -> CancellationToken {
-        self.0.clone()
+        self.ended.clone()
     }
 }

@@ -10,12 +10,15 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ending::{Interrupted, Member};
+use super::plan::Plan;
 use super::shutdown::Shutdown;
 
 /// The signals of one run. A task listens, so that a body that blocks its thread does not keep a second signal from
 /// being heard.
 pub(super) struct Signals {
     /// Set at the first signal.
+    heard: CancellationToken,
+    /// Set `drain_delay` after the first signal.
     first: CancellationToken,
     /// Set at the second.
     second: CancellationToken,
@@ -27,51 +30,43 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen, if `listens`. A first signal sets `shutdown`; a body that takes it has `grace` to return.
-    pub(super) fn listen(listens: bool, grace: Option<Duration>, shutdown: &Shutdown) -> Self {
+    /// Begins to listen, if the plan says so. A first signal makes the engines drain, and sets `shutdown` after
+    /// `drain_delay`; a body that takes it has its grace to return.
+    pub(super) fn listen(plan: &Plan, shutdown: &Shutdown) -> Self {
         let mut signals = Self {
+            heard: CancellationToken::new(),
             first: CancellationToken::new(),
             second: Member::force(),
             number: Arc::new(OnceLock::new()),
-            grace,
+            grace: plan.grace(),
             shutdown: shutdown.clone(),
             listener: None,
         };
-        if !listens {
+        if !plan.listens() {
             return signals;
         }
-        let (first, second, number) = (
-            signals.first.clone(),
-            signals.second.clone(),
-            Arc::clone(&signals.number),
-        );
-        let shutdown = shutdown.clone();
         match Incoming::new() {
-            Ok(mut incoming) => {
-                let listener = tokio::spawn(async move {
-                    let signal = incoming.next().await;
-                    tracing::info!(signal, "a signal asks the program to end");
-                    // The cell is new, and nobody else sets it.
-                    let _ = number.set(signal);
-                    shutdown.begin();
-                    first.cancel();
-                    let signal = incoming.next().await;
-                    tracing::warn!(signal, "a second signal: what is left is ended now");
-                    second.cancel();
-                    let signal = incoming.next().await;
-                    // Someone insists; a pool that cannot close must not keep the program.
-                    std::process::exit(128 + signal);
-                });
+            Ok(incoming) => {
+                let listener = Listener {
+                    heard: signals.heard.clone(),
+                    first: signals.first.clone(),
+                    second: signals.second.clone(),
+                    number: Arc::clone(&signals.number),
+                    drain_delay: plan.program.drain_delay,
+                    shutdown: shutdown.clone(),
+                };
+                let listener = tokio::spawn(listener.follow(incoming));
                 signals.listener = Some(listener.abort_handle());
             }
             Err(error) => {
-                tracing::warn!(%error, "signals cannot be listened for; the program ends at the first one");
+                crate::logging::warn!(%error, "signals cannot be listened for; the program ends at the first one");
             }
         }
         signals
     }
 
-    /// Runs something that simply stops at a signal, or when the process ends because another run was interrupted.
+    /// Runs something that simply stops at a signal, without `drain_delay`, or when the process ends because another run was
+    /// interrupted.
     pub(super) async fn interrupt<T>(
         &self,
         member: &Member,
@@ -79,7 +74,7 @@ impl Signals {
     ) -> Result<T, Interrupted> {
         tokio::select! {
             output = work => Ok(output),
-            interrupted = self.interrupted(member) => Err(interrupted),
+            interrupted = self.interrupted(&self.heard, member) => Err(interrupted),
         }
     }
 
@@ -94,9 +89,14 @@ impl Signals {
         let mut body = pin!(body);
         let interrupted = tokio::select! {
             output = &mut body => return Ok(output),
-            interrupted = self.interrupted(member) => interrupted,
+            interrupted = self.interrupted(&self.first, member) => interrupted,
         };
         let Some(grace) = self.grace else {
+            crate::logging::warn!(
+                "a signal ends the program, and its body is dropped with what it was doing, because it has no parameter of the \
+                 type Shutdown. Take one to finish first, or set signals = false where another part of the program handles \
+                 signals, such as a web server"
+            );
             return Err(interrupted);
         };
         self.shutdown.begin();
@@ -105,7 +105,7 @@ impl Signals {
             () = self.second.cancelled() => Err(interrupted),
             () = member.is_stuck() => Err(interrupted),
             () = tokio::time::sleep(grace) => {
-                tracing::warn!(
+                crate::logging::warn!(
                     "the body did not return within {} of the signal (shutdown_timeout) and is dropped",
                     humantime::format_duration(grace)
                 );
@@ -120,10 +120,10 @@ impl Signals {
     }
 
     /// Waits for a signal of this run's own, or of another one's that ends the process.
-    async fn interrupted(&self, member: &Member) -> Interrupted {
+    async fn interrupted(&self, own: &CancellationToken, member: &Member) -> Interrupted {
         tokio::select! {
-            () = self.first.cancelled() => Interrupted {
-                // Set before `first`.
+            () = own.cancelled() => Interrupted {
+                // Set before the token.
                 signal: self.number.get().copied().unwrap_or_default(),
             },
             interrupted = member.others_end() => interrupted,
@@ -136,6 +136,49 @@ impl Drop for Signals {
         if let Some(listener) = &self.listener {
             listener.abort();
         }
+    }
+}
+
+/// What is told of the signals, in the listener's hands.
+struct Listener {
+    heard: CancellationToken,
+    first: CancellationToken,
+    second: CancellationToken,
+    number: Arc<OnceLock<i32>>,
+    drain_delay: Duration,
+    shutdown: Shutdown,
+}
+
+impl Listener {
+    async fn follow(self, mut incoming: Incoming) {
+        let signal = incoming.next().await;
+        crate::logging::info!(signal, "a signal asks the program to end");
+        // The cell is new, and nobody else sets it.
+        let _ = self.number.set(signal);
+        self.shutdown.drain();
+        self.heard.cancel();
+        let mut second = None;
+        if !self.drain_delay.is_zero() {
+            crate::logging::info!(
+                "the program drains for {} (drain_delay): it serves on, and readiness says no",
+                humantime::format_duration(self.drain_delay)
+            );
+            tokio::select! {
+                () = tokio::time::sleep(self.drain_delay) => {}
+                signal = incoming.next() => second = Some(signal),
+            }
+        }
+        self.shutdown.begin();
+        self.first.cancel();
+        let signal = match second {
+            Some(signal) => signal,
+            None => incoming.next().await,
+        };
+        crate::logging::warn!(signal, "a second signal: what is left is ended now");
+        self.second.cancel();
+        let signal = incoming.next().await;
+        // Someone insists; a pool that cannot close must not keep the program.
+        std::process::exit(128 + signal);
     }
 }
 

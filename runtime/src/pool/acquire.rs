@@ -237,7 +237,7 @@ impl<'a, DB: Backend> Wait<'a, DB> {
         let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
         self.shared.counters.waited_nanos.fetch_add(nanos, Relaxed);
         if waited >= SLOW_ACQUIRE {
-            tracing::warn!(
+            crate::logging::warn!(
                 engine = %self.shared.connector.settings.engine,
                 "a checkout waited for {}; see Engine::status for who is using the pool",
                 humantime::format_duration(whole_millis(waited)),

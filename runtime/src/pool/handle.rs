@@ -103,6 +103,17 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
+    /// Whether every slot is taken and tasks wait for one. sqlx does not tell who waits.
+    pub(crate) fn is_saturated(&self) -> bool {
+        match &self.0.flavour {
+            Flavour::Own(own) => {
+                let sizes = own.slots.sizes();
+                sizes.waiting > 0 && sizes.taken >= sizes.max
+            }
+            Flavour::Sqlx(pool) => pool.is_exhausted(),
+        }
+    }
+
     /// Takes the server for gone until it answers the keeper.
     pub(crate) fn seek(&self) {
         if let Flavour::Own(own) = &self.0.flavour {

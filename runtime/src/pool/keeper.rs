@@ -59,7 +59,7 @@ impl<DB: Backend> Own<DB> {
         };
         for record in self.shared.registry.records() {
             if let Some(taken) = record.leak(limit) {
-                tracing::warn!(
+                crate::logging::warn!(
                     engine = %self.settings().engine,
                     session = taken.session.as_ref().map(|session| &*session.id),
                     "{} has been held for {}; {}. Drop it sooner, or raise leak_after",

@@ -88,7 +88,7 @@ impl<DB: Backend> OnSqlx<DB> {
                     let connector = Arc::clone(&connector);
                     let sessions = Arc::clone(&sessions);
                     Box::pin(async move {
-                        connector.run_session(connection).await?;
+                        connector.run_session(connection, true).await?;
                         if let Some(session) = connector.greet(connection, 0).await? {
                             forget_ended::<DB>(connection, &connector, &sessions).await?;
                             lock(&sessions).push(session);
@@ -164,6 +164,11 @@ impl<DB: Backend> OnSqlx<DB> {
             in_use: size.saturating_sub(idle),
             ..Status::default()
         }
+    }
+
+    /// Whether every connection is in use.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.pool.size() >= self.connector.settings.max_size && self.pool.num_idle() == 0
     }
 
     pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> Ended {

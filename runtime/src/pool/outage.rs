@@ -29,12 +29,12 @@ impl Outages {
         drop(outage);
         let (what, words, cure) = (&diagnosis.what, message(error), &diagnosis.cure);
         if is_new {
-            tracing::warn!(
+            crate::logging::warn!(
                 engine,
                 "no connection can be opened: {what} ({words}). It is tried again; {cure}"
             );
         } else {
-            tracing::warn!(
+            crate::logging::warn!(
                 engine,
                 "no connection can be opened for {} now; the cause is another one: {what} ({words}); {cure}",
                 humantime::format_duration(whole_millis(since.elapsed())),
@@ -47,7 +47,7 @@ impl Outages {
         let Some(Outage { since, cause }) = self.lock().take() else {
             return;
         };
-        tracing::warn!(
+        crate::logging::warn!(
             engine,
             "connections can be opened again, after {} ({cause})",
             humantime::format_duration(whole_millis(since.elapsed())),

@@ -124,13 +124,13 @@ impl<DB: Backend> Shared<DB> {
         let Some(session) = session else { return };
         let SessionId { id, .. } = &session;
         let engine = &self.connector.settings.engine;
-        tracing::warn!(
+        crate::logging::warn!(
             %engine,
             session = &**id,
             "a connection gave no answer within {RECOVERY_LIMIT:?}; its session is ended on the server"
         );
         if let Err(error) = self.connector.terminate(&session).await {
-            tracing::warn!(%engine, session = &**id, %error, "the session could not be ended");
+            crate::logging::warn!(%engine, session = &**id, %error, "the session could not be ended");
         }
     }
 

@@ -63,6 +63,7 @@ impl ProgramSettings {
         let threads = self.worker_threads;
         let threads = threads.map_or_else(|| "one for each core".to_owned(), |n| n.to_string());
         let values = [
+            ("drain_delay", self.drain_delay.show()),
             ("shutdown_timeout", self.shutdown_timeout.show()),
             ("signals", listens.show()),
             ("flavor", self.flavor.text().to_owned()),

@@ -30,6 +30,9 @@ const TEN: u32 = 10;
 /// The default in tests. Many run side by side on one server, and one that needs more connections at a time can say so.
 const FIVE: u32 = 5;
 
+/// The default of `close_timeout`: how long work that nothing waits for may go on. `shutdown_timeout` is for the rest.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The settings of the engine that `code` names, from all sources of this process.
 ///
 /// # Errors
@@ -142,7 +145,7 @@ impl EngineSettings {
         // In a test the environment sets only the URL, and many tests would look through it again and again.
         if layers.in_test.is_none() && layers.node.is_none() {
             for warning in layers.sources.environment.misspelt(&layers.engine) {
-                tracing::warn!(engine = layers.engine, "{warning}");
+                crate::logging::warn!(engine = layers.engine, "{warning}");
             }
         }
         let (seconds, minutes) = (Duration::from_secs, Duration::from_mins);
@@ -169,7 +172,7 @@ impl EngineSettings {
             max_lifetime: read.or("max_lifetime", Limit(Some(minutes(30))))?.0,
             validate_after: read.or("validate_after", Duration::from_millis(500))?,
             leak_after: read.or("leak_after", Limit(None))?.0,
-            close_timeout: read.or("close_timeout", seconds(10))?,
+            close_timeout: read.or("close_timeout", CLOSE_TIMEOUT)?,
             lazy: read.or("lazy", false)?,
             statement_cache: read.or("statement_cache", 100)?,
             application_name: read.maybe("application_name")?,

@@ -17,8 +17,13 @@ pub(crate) struct ProgramSettings {
     pub(crate) worker_threads: Option<NonZeroUsize>,
     /// `None`: the position decides; `main` listens, a lifespan function does not.
     pub(crate) signals: Option<bool>,
+    pub(crate) drain_delay: Duration,
     pub(crate) shutdown_timeout: Duration,
 }
+
+/// Together with the default of `close_timeout` and the seconds that a close may take beyond it, less than the 30 s after
+/// which Kubernetes kills: <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination>.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl ProgramSettings {
     /// The settings of the program itself, which need no database to be configured.
@@ -31,9 +36,12 @@ impl ProgramSettings {
                 .get("worker_threads")?
                 .map(|(Threads(threads), _)| threads),
             signals: layers.get("signals")?.map(|(signals, _)| signals),
+            drain_delay: layers
+                .get("drain_delay")?
+                .map_or(Duration::ZERO, |(delay, _)| delay),
             shutdown_timeout: layers
                 .get("shutdown_timeout")?
-                .map_or(Duration::from_secs(30), |(timeout, _)| timeout),
+                .map_or(SHUTDOWN_TIMEOUT, |(timeout, _)| timeout),
         })
     }
 }

@@ -148,7 +148,7 @@ impl Settings {
         self.set("leak_after", held.into_text())
     }
 
-    /// How long a close waits for checkouts before it ends them; zero ends them at once. Default: 10 seconds.
+    /// How long a close waits for checkouts before it ends them; zero ends them at once. Default: 5 seconds.
     #[track_caller]
     #[must_use]
     pub fn close_timeout(self, limit: impl IntoDuration) -> Self {
@@ -310,14 +310,23 @@ impl Settings {
 
 /// The program around the engine.
 impl Settings {
-    /// How long the body may run on after a signal. Default: 30 seconds.
+    /// How long the body may run on after a signal, once `drain_delay` is over. Default: 20 seconds.
     #[track_caller]
     #[must_use]
     pub fn shutdown_timeout(self, limit: impl IntoDuration) -> Self {
         self.set("shutdown_timeout", limit.into_text())
     }
 
-    /// Listens for SIGINT and SIGTERM. Default: true on `main`, false elsewhere.
+    /// How long a program goes on to serve after a signal, while [`readiness`](crate::Engine::readiness) is already
+    /// `Draining`, so that load balancers learn of it before it stops accepting. Default: zero.
+    #[track_caller]
+    #[must_use]
+    pub fn drain_delay(self, delay: impl IntoDuration) -> Self {
+        self.set("drain_delay", delay.into_text())
+    }
+
+    /// Listens for SIGINT and SIGTERM. Default: true on `main`, false elsewhere, and false on a `main` under the runtime
+    /// attribute of a framework that listens itself (actix-web, ntex, Rocket), unless it takes [`Shutdown`](crate::Shutdown).
     #[track_caller]
     #[must_use]
     pub fn signals(self, listen: bool) -> Self {

@@ -3,20 +3,20 @@
 use std::convert::identity;
 use std::future::{Ready, ready};
 
-use actix_web::body::EitherBody;
+use actix_web::body::{BoxBody, EitherBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, Responder, ResponseError};
 use futures_core::future::{BoxFuture, LocalBoxFuture};
 
 use super::answer::{Answer, commits};
 use super::extract::{self, Asked, EngineName, Extract, Named};
 use super::{RequestTransaction, RequestTransactions};
 use crate::backend::Backend;
-use crate::engine::Engine;
+use crate::engine::{Engine, Readiness};
 use crate::error::Error;
-use crate::finder::Scope;
+use crate::finder::{self, Scope};
 use crate::pool::Checkout;
 
 const MIDDLEWARE: &str = ".wrap(poolhouse::actix_web::request_transactions())";
@@ -176,6 +176,33 @@ extractor! {
     [DB: Backend] Checkout<DB>, Self, extract::default_name(), identity;
     [DB: Backend] RequestTransaction<DB>, Self, extract::default_name(), identity;
     [N: EngineName, T: Extract] Named<N, T>, T, N::NAME, Named::new;
+}
+
+/// A handler for readiness probes: 200 when the program should get requests, otherwise 503, with [`Readiness`] as one word. It
+/// counts [every engine](crate::readiness) that the process knows, and the runtime where [`request_transactions`] was called
+/// if the middleware is there; it sends nothing to a server and needs no connection.
+///
+/// ```no_run
+/// # use actix_web::{App, web};
+/// # let _ =
+/// App::new().route("/readyz", web::get().to(poolhouse::actix_web::readiness))
+/// # ;
+/// ```
+///
+/// `async |db: PgEngine| db.readiness()` is a handler for one engine.
+#[allow(clippy::needless_pass_by_value, reason = "it is what a handler takes")]
+pub fn readiness(request: HttpRequest) -> Ready<Readiness> {
+    let home = request.extensions().get::<OfRequest>().map(|it| it.home);
+    ready(finder::readiness_from(home))
+}
+
+impl Responder for Readiness {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status()).unwrap_or_default();
+        HttpResponse::build(status).body(self.to_string())
+    }
 }
 
 impl ResponseError for Error {

@@ -17,9 +17,9 @@ use super::answer::{Answer, commits};
 use super::extract::{self, Asked, EngineName, Extract, Named};
 use super::{RequestTransaction, RequestTransactions};
 use crate::backend::Backend;
-use crate::engine::Engine;
+use crate::engine::{Engine, Readiness};
 use crate::error::Error;
-use crate::finder::Scope;
+use crate::finder::{self, Scope};
 use crate::pool::Checkout;
 
 const LAYER: &str = ".layer(poolhouse::axum::request_transactions())";
@@ -160,6 +160,32 @@ extractor! {
     [DB: Backend] Checkout<DB>, Self, extract::default_name(), std::convert::identity;
     [DB: Backend] RequestTransaction<DB>, Self, extract::default_name(), std::convert::identity;
     [N: EngineName, T: Extract] Named<N, T>, T, N::NAME, Named::new;
+}
+
+/// A handler for readiness probes: 200 when the program should get requests, otherwise 503, with [`Readiness`] as one word. It
+/// counts [every engine](crate::readiness) that the runtime knows, sends nothing to a server and needs no connection.
+///
+/// ```no_run
+/// # use axum::{Router, routing::get};
+/// # let _: Router =
+/// Router::new().route("/readyz", get(poolhouse::axum::readiness))
+/// # ;
+/// ```
+///
+/// `async |db: PgEngine| db.readiness()` is a handler for one engine.
+#[allow(clippy::needless_pass_by_value, reason = "it is what a handler takes")]
+pub fn readiness(
+    request: axum_core::extract::Request,
+) -> impl Future<Output = Readiness> + Send + 'static {
+    let home = request.extensions().get::<Home>().map(|home| home.0);
+    std::future::ready(finder::readiness_from(home))
+}
+
+impl IntoResponse for Readiness {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status()).unwrap_or_default();
+        (status, self.to_string()).into_response()
+    }
 }
 
 impl IntoResponse for Error {

@@ -5,20 +5,21 @@ use std::io::Cursor;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rocket::fairing::{Fairing, Info, Kind};
-use rocket::http::Status;
+use rocket::http::{Method, Status};
 use rocket::outcome::Outcome;
 use rocket::request::{FromRequest, Outcome as Guarded};
 use rocket::response::{self, Responder};
-use rocket::{Data, Request, Response};
+use rocket::route::{self, Handler};
+use rocket::{Data, Request, Response, Route};
 
 use super::answer::{Answer, commits};
 use super::extract::{self, Asked, EngineName, Extract, Named};
 use super::{RequestTransaction, RequestTransactions};
 use crate::backend::Backend;
-use crate::engine::Engine;
 use crate::engine::tasks::Served;
+use crate::engine::{Engine, Readiness};
 use crate::error::Error;
-use crate::finder::Scope;
+use crate::finder::{self, Scope};
 use crate::pool::Checkout;
 
 const FAIRING: &str = ".attach(poolhouse::rocket::request_transactions())";
@@ -206,6 +207,44 @@ guard! {
     [DB: Backend] Checkout<DB>, Self, extract::default_name(), identity;
     [DB: Backend] RequestTransaction<DB>, Self, extract::default_name(), identity;
     [N: EngineName, T: Extract] Named<N, T>, T, N::NAME, Named::new;
+}
+
+/// The route for readiness probes: 200 when the program should get requests, otherwise 503, with [`Readiness`] as one word. It
+/// counts [every engine](crate::readiness) that the runtime knows, sends nothing to a server and needs no connection.
+///
+/// ```no_run
+/// # let _ =
+/// rocket::build().mount("/readyz", poolhouse::rocket::readiness())
+/// # ;
+/// ```
+///
+/// A route of one engine returns `db.readiness()`.
+pub fn readiness() -> Vec<Route> {
+    let mut route = Route::new(Method::Get, "/", ReadinessRoute);
+    route.name = Some("poolhouse: readiness".into());
+    vec![route]
+}
+
+#[derive(Clone)]
+struct ReadinessRoute;
+
+#[rocket::async_trait]
+impl Handler for ReadinessRoute {
+    async fn handle<'r>(&self, request: &'r Request<'_>, _: Data<'r>) -> route::Outcome<'r> {
+        let of_request = OfRequest::of(request);
+        let home = of_request.attached.as_ref().map(|(_, home)| *home);
+        route::Outcome::from(request, finder::readiness_from(home))
+    }
+}
+
+impl<'r> Responder<'r, 'static> for Readiness {
+    fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
+        let text = self.to_string();
+        Response::build()
+            .status(Status::new(self.status()))
+            .sized_body(text.len(), Cursor::new(text))
+            .ok()
+    }
 }
 
 impl<'r> Responder<'r, 'static> for Error {

@@ -30,7 +30,7 @@ async fn insert(transactions: &RequestTransactions, name: String) -> Result<(), 
 
 /// An error as a response: the log has the error, the client its status.
 #[allow(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
-fn failed(error: Error) -> poem::Error {
+pub(crate) fn failed(error: Error) -> poem::Error {
     poem::Error::from_response(answer(&error))
 }
 
@@ -46,7 +46,7 @@ fn answer(error: &Error) -> Response {
 }
 
 /// Ends the transactions of each request: commits before a response of status 2xx or 3xx leaves, and rolls back otherwise.
-async fn request_transactions<E: Endpoint>(
+pub(crate) async fn request_transactions<E: Endpoint>(
     next: Arc<E>,
     mut request: Request,
 ) -> poem::Result<Response> {

@@ -23,6 +23,7 @@ pub const RUNTIME: &[&str] = &[
     "settings",
     "background",
     "lock",
+    "logging",
 ];
 
 /// Those of `macros/src`: the stages from the last to the first, then what they report to and read.

@@ -148,7 +148,7 @@ macro_rules! on {
                     tx.on_commit(done.later("a commit that failed"));
                     insert(&mut *tx, 2).await?;
                     sqlx::raw_sql("ROLLBACK").execute(&mut *tx).await?;
-                    Ok::<_, sqlx::Error>(())
+                    Ok::<(), sqlx::Error>(())
                 });
                 ensure!(lost.await.is_err());
                 // Nothing of it is on its way either: the next one ends after all that was under way.

@@ -226,7 +226,9 @@ macro_rules! on {
                 for _ in 0..2 {
                     engine
                         .transaction(async |_| {
-                            engine.transaction(async |_| Ok::<_, sqlx::Error>(())).await
+                            engine
+                                .transaction(async |_| Ok::<(), sqlx::Error>(()))
+                                .await
                         })
                         .await?;
                 }
@@ -328,7 +330,7 @@ async fn a_conflict_of_the_drivers_connection_is_found_in_the_error() -> anyhow:
         if runs.fetch_add(1, Relaxed) == 0 {
             raise(tx.as_mut()).await?;
         }
-        Ok::<_, sqlx::Error>(())
+        Ok::<(), sqlx::Error>(())
     };
     engine.transaction(async |tx| once(tx).await).await?;
     ensure!(runs.swap(0, Relaxed) == 2, "sqlx::Error");

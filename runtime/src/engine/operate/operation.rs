@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio_util::sync::CancellationToken;
-use tracing::instrument::WithSubscriber;
-use tracing::subscriber::NoSubscriber;
 
 use super::super::phase::Base;
 use super::super::prepare;
@@ -90,14 +88,12 @@ async fn look<DB: Backend>(
     few.tries_once = operation != Operation::Migrate;
     let connector = Arc::new(Connector::<DB>::new(few)?);
     connector.warn_of_ignored();
-    let start = async {
-        match base {
-            Base::Own => Pool::start(Arc::clone(&connector)).await,
-            Base::Sqlx => Pool::start_on_sqlx(Arc::clone(&connector)).await,
-        }
+    // A finding, and not a line of the log.
+    connector.looked_for_pooler();
+    let pool = match base {
+        Base::Own => Pool::start(Arc::clone(&connector)).await?,
+        Base::Sqlx => Pool::start_on_sqlx(Arc::clone(&connector)).await?,
     };
-    // What a start logs is found here too, or is its error.
-    let pool = start.with_subscriber(NoSubscriber::new()).await?;
     let done = look_at(operation, settings, &connector, &pool, progress, report).await;
     pool.close(&CancellationToken::new()).await;
     done

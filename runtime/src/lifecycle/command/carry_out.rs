@@ -8,9 +8,9 @@ use super::asked::{Command, Output};
 use super::text;
 use crate::engine::{EngineReport, Level, MigrationReport, Operation};
 use crate::error::Error;
-use crate::lifecycle::buffered_log::BufferedLog;
 use crate::lifecycle::parameter::Parameters;
 use crate::lifecycle::plan::Plan;
+use crate::logging::{self, Keeping};
 
 impl Command {
     /// Carries it out on every engine that the parameters ask for, one after another, and gives the exit code.
@@ -21,18 +21,18 @@ impl Command {
     ) -> i32 {
         let mut answer = Answer::new(self);
         // Nobody listens: the body, which would, does not run.
-        let log = BufferedLog::new(true);
-        let planned = log.buffer(|| {
-            let mut plan = plan()?;
+        let keeping = Keeping::begin();
+        let planned = plan().and_then(|mut plan| {
             parameters.plan(&mut plan)?;
             plan.or_attribute_engine()?;
-            Ok::<_, Error>(plan)
+            Ok(plan)
         });
         match planned {
-            Ok(plan) => log.buffer_async(self.ask(&plan, &mut answer)).await,
+            Ok(plan) => self.ask(&plan, &mut answer).await,
             Err(error) => answer.find(Level::Problem, error.to_string()),
         }
-        for line in log.take_warnings() {
+        drop(keeping);
+        for line in logging::take_warnings() {
             answer.find(Level::Warning, line);
         }
         self.write(&answer);

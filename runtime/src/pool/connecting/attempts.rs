@@ -58,7 +58,7 @@ where
     .retry(pauses)
     .when(|(diagnosis, _)| diagnosis.retry && !settings.tries_once)
     .notify(|(diagnosis, error), pause| {
-        tracing::info!(
+        crate::logging::info!(
             engine = %settings.engine,
             url = %settings.url,
             "{}: {}; attempt {attempts}, the next in {}",

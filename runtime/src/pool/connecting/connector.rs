@@ -1,5 +1,6 @@
 //! Opening a connection, and saying goodbye to it.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,8 +12,6 @@ use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::Instrument;
-use tracing::instrument::WithSubscriber;
-use tracing::subscriber::NoSubscriber;
 
 use super::super::driver_state::{depth, recount};
 use super::borrowed::Borrowed;
@@ -23,6 +22,7 @@ use crate::backend::{Backend, OptionsOf};
 use crate::background;
 use crate::dialect::{Dialect, Greeted, STILL_HELD, diagnosed, dialect_named, dialect_of, message};
 use crate::error::{Error, StartError};
+use crate::logging::{self, with_callers_subscriber};
 use crate::settings::EngineSettings;
 
 /// How long a goodbye may take. A peer that is there needs a round trip at most; one that is black-holed never answers,
@@ -137,7 +137,7 @@ impl<DB: Backend> Connector<DB> {
             // If it is not wanted, it says goodbye.
             let _ = sender.send(connector.connect().await);
         });
-        background::spawn(opening.in_current_span().with_current_subscriber());
+        background::spawn(with_callers_subscriber(opening.in_current_span()));
         let gone = "the runtime is shut down";
         receiver
             .await
@@ -199,7 +199,12 @@ impl<DB: Backend> Connector<DB> {
 
     /// Opens a connection with these options, or with what the program makes of them.
     async fn open(&self, options: &OptionsOf<DB>) -> sqlx::Result<DB::Connection> {
-        let prepared = self.credentials.fetch(options).await?;
+        let mut prepared = self.credentials.fetch(options).await?;
+        if self.settings.session.is_some() && logging::is_heard_by_log() {
+            // There may be secrets in `session`, and a connection's statements are logged all or none.
+            let options = prepared.options.into_owned();
+            prepared.options = Cow::Owned(options.disable_statement_logging());
+        }
         let opening = match &self.borrowed {
             Some(borrowed) => borrowed.open(&prepared.options).await,
             None => prepared.options.connect().await,
@@ -307,6 +312,11 @@ impl<DB: Backend> Connector<DB> {
             && !is_known()
     }
 
+    /// Leaves it to the caller to look for a pooler that nobody has told us of.
+    pub(crate) fn looked_for_pooler(&self) {
+        self.looked.store(true, Relaxed);
+    }
+
     /// Says so, once, when there seems to be a pooler that nobody has told us of. Not of a connection that another engine
     /// has asked before.
     pub(crate) async fn look_for_pooler(
@@ -320,7 +330,7 @@ impl<DB: Backend> Connector<DB> {
             return Ok(());
         }
         if DB::number(connection, sign).await? != 0 {
-            tracing::warn!(
+            crate::logging::warn!(
                 engine = %self.settings.engine,
                 "a pooler seems to stand between here and the server: what the driver has set for its session did not reach \
                  it. In transaction mode, statements meet sessions where they are not prepared, and fail or give the answers \
@@ -338,7 +348,7 @@ impl<DB: Backend> Connector<DB> {
         host: usize,
         known: Option<SessionId>,
     ) -> sqlx::Result<Option<SessionId>> {
-        self.run_session(connection).await?;
+        self.run_session(connection, false).await?;
         let session = match known {
             Some(known) => Some(known),
             None => self.greet(connection, host).await?,
@@ -348,15 +358,16 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Runs `session` on a new connection. The driver logs nothing of it, whatever `log_queries` says: there may be secrets
-    /// in it.
+    /// in it. `may_log` says that the connection was opened with its statements logged also where the `log` crate listens.
     pub(in crate::pool) async fn run_session(
         &self,
         connection: &mut DB::Connection,
+        may_log: bool,
     ) -> sqlx::Result<()> {
         if let Some(sql) = &self.settings.session {
             let statement = sqlx::raw_sql(AssertSqlSafe(sql.clone()));
             let run = DB::execute(connection, statement);
-            run.with_subscriber(NoSubscriber::new()).await?;
+            logging::unheard(run, may_log).await?;
         }
         Ok(())
     }

@@ -96,7 +96,7 @@ impl<DB: Backend> Hosts<DB> {
     /// Says which parameters of the URL have no effect.
     pub(super) fn warn_of_ignored(&self, settings: &EngineSettings) {
         if !self.ignored.is_empty() {
-            tracing::warn!(
+            crate::logging::warn!(
                 engine = %settings.engine,
                 "the driver does not know these parameters of the url, and they have no effect: {}. {}",
                 self.ignored.join(", "),

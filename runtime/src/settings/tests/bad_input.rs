@@ -458,6 +458,7 @@ fn the_ends_of_every_size_and_time() {
         "validate_after",
         "leak_after",
         "close_timeout",
+        "drain_delay",
         "shutdown_timeout",
         "slow_query",
     ];
@@ -534,6 +535,7 @@ fn durations_of_the_code_at_their_ends() {
             .leak_after(time)
             .close_timeout(time)
             .slow_query(time)
+            .drain_delay(time)
             .shutdown_timeout(time);
         let settings = TestSources::with_url().resolve(&code).unwrap();
         assert_eq!(settings.close_timeout, settings.acquire_timeout);

@@ -279,5 +279,7 @@ fn the_program_settings_need_no_url() {
     assert_eq!(program.flavor, RuntimeFlavor::CurrentThread);
     assert_eq!(program.worker_threads.map(std::num::NonZero::get), Some(3));
     assert_eq!(program.signals, Some(false));
-    assert_eq!(program.shutdown_timeout, Duration::from_secs(30));
+    assert_eq!(program.drain_delay, Duration::ZERO);
+    // With the default of close_timeout and what a close may take beyond it: within 30 s.
+    assert_eq!(program.shutdown_timeout, Duration::from_secs(20));
 }

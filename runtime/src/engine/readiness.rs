@@ -1,0 +1,148 @@
+//! Whether an engine's program should get requests: from what the pool knows, without asking the server.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::handle::Engine;
+use super::phase::{Draining, Phase, Started};
+use crate::backend::Backend;
+
+/// Whether a program should get requests, as far as its database is concerned. For readiness probes of load balancers and
+/// orchestrators.
+///
+/// Its text is one word in lower case: `ready`, `draining`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Readiness {
+    /// The pool is not started yet.
+    Starting,
+    /// A request finds a connection, or a slot to open one, as far as is known.
+    Ready,
+    /// Every connection is in use, and tasks wait for one. Requests are served, late. On a `sqlx::Pool`, which does not
+    /// tell who waits: every connection is in use.
+    Saturated,
+    /// The last that was heard of the server was bad. The pool asks again about twice a second, and is ready when it
+    /// answers. Unknown on a `sqlx::Pool`.
+    Unreachable,
+    /// The program is asked to end, and serves on until `drain_delay` is over and its open requests are answered.
+    Draining,
+    /// The pool is closed, or being closed.
+    Closed,
+}
+
+impl Readiness {
+    /// Whether new requests should come: [`Ready`](Self::Ready) and [`Saturated`](Self::Saturated).
+    ///
+    /// Saturated counts, because the program still answers, and because load is mostly the same everywhere: an instance that
+    /// leaves gives its load to the others, which then leave too.
+    pub fn is_ready(self) -> bool {
+        matches!(self, Self::Ready | Self::Saturated)
+    }
+
+    /// The HTTP status of a readiness probe: 200 when it [is ready](Self::is_ready), otherwise 503.
+    pub fn status(self) -> u16 {
+        if self.is_ready() { 200 } else { 503 }
+    }
+
+    /// The worse one of two, for a program with several engines: in the order ready, saturated, unreachable, starting,
+    /// draining, closed.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if other.badness() > self.badness() {
+            other
+        } else {
+            self
+        }
+    }
+
+    fn badness(self) -> u8 {
+        match self {
+            Self::Ready => 0,
+            Self::Saturated => 1,
+            Self::Unreachable => 2,
+            Self::Starting => 3,
+            Self::Draining => 4,
+            Self::Closed => 5,
+        }
+    }
+}
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Saturated => "saturated",
+            Self::Unreachable => "unreachable",
+            Self::Draining => "draining",
+            Self::Closed => "closed",
+        })
+    }
+}
+
+impl<DB: Backend> Engine<DB> {
+    /// Whether requests should come, from what the pool knows. It sends nothing, takes no connection, allocates nothing and
+    /// takes far less than a microsecond, so that a probe gets its answer however busy the pool is.
+    ///
+    /// [`health`](Engine::health) asks the server. Of nodes it says nothing: reads fall back to the engine itself.
+    pub fn readiness(&self) -> Readiness {
+        match &*self.phase() {
+            Phase::Configured(_) | Phase::Starting { .. } => Readiness::Starting,
+            Phase::Closing { .. } | Phase::Closed(_) => Readiness::Closed,
+            Phase::Started(Started { pool, draining, .. }) => {
+                if draining.iter().any(|draining| draining.is_cancelled()) {
+                    Readiness::Draining
+                } else if !pool.is_reachable() {
+                    Readiness::Unreachable
+                } else if pool.is_saturated() {
+                    Readiness::Saturated
+                } else {
+                    Readiness::Ready
+                }
+            }
+        }
+    }
+
+    /// Makes a started engine drain with a run that has started it.
+    pub(crate) fn drains_with(&self, draining: &Draining) {
+        if let Phase::Started(started) = &mut *self.phase_mut() {
+            started.draining.push(Arc::clone(draining));
+        }
+    }
+
+    /// Forgets that run, if others go on with the engine.
+    pub(crate) fn drains_no_more_with(&self, draining: &Draining) {
+        if let Phase::Started(started) = &mut *self.phase_mut() {
+            started
+                .draining
+                .retain(|known| !Arc::ptr_eq(known, draining));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Readiness::{Closed, Draining, Ready, Saturated, Starting, Unreachable};
+
+    #[test]
+    fn what_is_ready_is_200_and_all_else_503() {
+        for readiness in [Ready, Saturated] {
+            assert_eq!((readiness.is_ready(), readiness.status()), (true, 200));
+        }
+        for readiness in [Starting, Unreachable, Draining, Closed] {
+            assert_eq!((readiness.is_ready(), readiness.status()), (false, 503));
+        }
+    }
+
+    #[test]
+    fn of_several_the_worst_counts() {
+        let worse = [Ready, Saturated, Unreachable, Starting, Draining, Closed];
+        for (index, one) in worse.into_iter().enumerate() {
+            for other in &worse[index..] {
+                assert_eq!(one.and(*other), *other);
+                assert_eq!(other.and(one), *other);
+            }
+        }
+        assert_eq!(Draining.to_string(), "draining");
+    }
+}

@@ -1,0 +1,184 @@
+//! Log lines of this crate, kept until somebody listens.
+//!
+//! A program sets up its logging in the body of `main`, which runs after its pools are started. So the lines of a start are
+//! kept as text, and logged when the body has set its logging up. No subscriber is installed for that: `tracing` hands
+//! events to the `log` crate only as long as none has ever been, and programs that log through `log` would lose the
+//! events of every library.
+//!
+//! `warn!` and `info!` take the place of tracing's macros of the same names.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::Either;
+use log::LevelFilter;
+use tracing::dispatcher::{self, Dispatch};
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
+
+/// What the targets of this crate's events begin with.
+const CRATE: &str = env!("CARGO_CRATE_NAME");
+
+/// The most lines that are kept. A start says a few, and one for each attempt to connect.
+const MOST: usize = 500;
+
+/// How many runs wait for somebody who listens.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Held to add or to take lines, never while they are logged.
+static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
+
+/// The levels that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Warn,
+    Info,
+}
+
+#[derive(Debug)]
+struct Line {
+    level: Level,
+    text: String,
+}
+
+/// Keeps lines while nobody listens, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Keeping(());
+
+impl Keeping {
+    pub(crate) fn begin() -> Self {
+        WAITING.fetch_add(1, Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Whether a line is kept instead of logged.
+pub(crate) fn is_kept() -> bool {
+    WAITING.load(Relaxed) > 0 && !is_heard()
+}
+
+/// Whether there is somebody who gets what is logged here: a subscriber of `tracing`, or a logger of `log`.
+pub(crate) fn is_heard() -> bool {
+    let subscriber = dispatcher::get_default(|subscriber| !subscriber.is::<NoSubscriber>());
+    subscriber || is_heard_by_log()
+}
+
+/// Whether a logger of `log` gets what is logged through `tracing`.
+pub(crate) fn is_heard_by_log() -> bool {
+    log::max_level() != LevelFilter::Off && !dispatcher::has_been_set()
+}
+
+/// Runs a task with the subscriber of its caller. Where there has never been one, nothing is set: even to set none would cut
+/// off the `log` crate.
+pub(crate) fn with_callers_subscriber<F: Future>(task: F) -> impl Future<Output = F::Output> {
+    if dispatcher::has_been_set() {
+        Either::Left(task.with_subscriber(dispatcher::get_default(Dispatch::clone)))
+    } else {
+        Either::Right(task)
+    }
+}
+
+/// Runs what may not be logged. Where nobody has ever listened through `tracing`, nothing is set, unless `also_log`, which
+/// cuts off the `log` crate for good if a logger is there.
+pub(crate) fn unheard<F: Future>(task: F, also_log: bool) -> impl Future<Output = F::Output> {
+    if dispatcher::has_been_set() || (also_log && is_heard_by_log()) {
+        Either::Left(task.with_subscriber(NoSubscriber::new()))
+    } else {
+        Either::Right(task)
+    }
+}
+
+/// Keeps a line.
+pub(crate) fn keep(level: Level, text: String) {
+    let mut lines = lines();
+    if lines.len() < MOST {
+        lines.push(Line { level, text });
+    }
+}
+
+/// Takes the lines that were kept and warn of something.
+pub(crate) fn take_warnings() -> Vec<String> {
+    let kept = std::mem::take(&mut *lines()).into_iter();
+    let warnings = kept.filter(|line| line.level == Level::Warn);
+    warnings.map(|line| line.text).collect()
+}
+
+/// Logs the lines that were kept.
+pub(crate) fn replay() {
+    let kept = std::mem::take(&mut *lines());
+    for Line { level, text } in kept {
+        // A macro's level is fixed where it stands.
+        match level {
+            Level::Warn => tracing::warn!(target: CRATE, "{text}"),
+            Level::Info => tracing::info!(target: CRATE, "{text}"),
+        }
+    }
+}
+
+fn lines() -> MutexGuard<'static, Vec<Line>> {
+    // Nothing panics while the lock is held.
+    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An event of tracing, or its text where it is kept.
+macro_rules! event {
+    ($level:ident $event:ident $($arguments:tt)+) => {
+        if $crate::logging::is_kept() {
+            let text = $crate::logging::text!([] $($arguments)+);
+            $crate::logging::keep($crate::logging::Level::$level, text);
+        } else {
+            tracing::$event!($($arguments)+);
+        }
+    };
+}
+
+/// An event's message, then its fields: `[fields]`, then what is left of the arguments.
+macro_rules! text {
+    ([$($fields:tt)*] $format:literal $(, $($values:tt)*)?) => {
+        format!($format $(, $($values)*)?) $($fields)*
+    };
+    ([$($fields:tt)*] % $name:ident, $($rest:tt)+) => {
+        $crate::logging::text!([$($fields)* + &format!(concat!(" ", stringify!($name), "={}"), $name)] $($rest)+)
+    };
+    ([$($fields:tt)*] $name:ident = % $value:expr, $($rest:tt)+) => {
+        $crate::logging::text!([$($fields)* + &format!(concat!(" ", stringify!($name), "={}"), $value)] $($rest)+)
+    };
+    ([$($fields:tt)*] $name:ident = $value:expr, $($rest:tt)+) => {
+        $crate::logging::text!([$($fields)* + &format!(concat!(" ", stringify!($name), "={:?}"), $value)] $($rest)+)
+    };
+    ([$($fields:tt)*] $name:ident, $($rest:tt)+) => {
+        $crate::logging::text!([$($fields)* + &format!(concat!(" ", stringify!($name), "={:?}"), $name)] $($rest)+)
+    };
+}
+
+// The name `warn` is an attribute's as well, hence the one behind it.
+macro_rules! log_warn {
+    ($($arguments:tt)+) => { $crate::logging::event!(Warn warn $($arguments)+) };
+}
+
+macro_rules! log_info {
+    ($($arguments:tt)+) => { $crate::logging::event!(Info info $($arguments)+) };
+}
+
+pub(crate) use {event, log_info as info, log_warn as warn, text};
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_kept_line_is_its_message_and_then_its_fields() {
+        let (engine, error) = ("default", "refused");
+        let text = text!([] engine, %error, tries = 3, url = %"sqlite:x", "a {} of {engine}", 1);
+        assert_eq!(
+            text,
+            "a 1 of default engine=\"default\" error=refused tries=3 url=sqlite:x"
+        );
+        assert_eq!(text!([] "{error}"), "refused");
+    }
+}

@@ -1,0 +1,11 @@
+//! The same service on each framework, as programs: what their handlers do, and how they are run.
+
+pub mod handlers;
+pub mod on_actix;
+pub mod on_axum;
+pub mod on_poem;
+pub mod on_rocket;
+pub mod on_tonic;
+mod run;
+
+pub use self::run::run;

@@ -1,0 +1,75 @@
+//! actix-web.
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpServer, web};
+use poolhouse::{Error, RequestTransaction};
+use sqlx::Postgres;
+
+use super::handlers::{self, listening};
+
+async fn act(
+    path: web::Path<(String, i32)>,
+    mut tx: RequestTransaction<Postgres>,
+) -> Result<&'static str, Error> {
+    let (what, key) = path.into_inner();
+    handlers::act(&what, key, &mut tx).await?;
+    Ok("")
+}
+
+fn serve(signals: bool) -> anyhow::Result<Server> {
+    let transactions = poolhouse::actix_web::request_transactions();
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(transactions.clone())
+            .route("/readyz", web::get().to(poolhouse::actix_web::readiness))
+            .route("/{what}/{key}", web::post().to(act))
+    })
+    .h1_allow_half_closed(false)
+    .workers(2);
+    let server = if signals {
+        server
+    } else {
+        server.disable_signals()
+    };
+    let server = server.bind(("127.0.0.1", 0))?;
+    listening(server.addrs()[0]);
+    Ok(server.run())
+}
+
+/// The program, whose signals are actix-web's.
+pub mod listens_itself {
+    use poolhouse::{PgEngine, with_pool};
+
+    /// The program.
+    ///
+    /// # Errors
+    ///
+    /// A start that fails, and those of the server.
+    #[with_pool]
+    #[actix_web::main]
+    pub async fn main(_db: PgEngine) -> anyhow::Result<()> {
+        Ok(super::serve(true)?.await?)
+    }
+}
+
+/// The program, whose signals are poolhouse's.
+pub mod with_shutdown {
+    use poolhouse::{PgEngine, Shutdown, with_pool};
+
+    /// The program.
+    ///
+    /// # Errors
+    ///
+    /// A start that fails, and those of the server.
+    #[with_pool]
+    #[actix_web::main]
+    pub async fn main(_db: PgEngine, shutdown: Shutdown) -> anyhow::Result<()> {
+        let server = super::serve(false)?;
+        let handle = server.handle();
+        actix_web::rt::spawn(async move {
+            shutdown.wait().await;
+            handle.stop(true).await;
+        });
+        Ok(server.await?)
+    }
+}

@@ -1,0 +1,77 @@
+//! Rocket.
+
+use poolhouse::{Error, RequestTransaction};
+use rocket::config::{LogLevel, Shutdown};
+use rocket::fairing::AdHoc;
+use rocket::{Build, Config, Rocket, routes};
+use sqlx::Postgres;
+
+use super::handlers::{self, listening};
+
+#[rocket::post("/<what>/<key>")]
+async fn act(what: &str, key: i32, mut tx: RequestTransaction<Postgres>) -> Result<(), Error> {
+    handlers::act(what, key, &mut tx).await
+}
+
+fn service(shutdown: Shutdown) -> Rocket<Build> {
+    let config = Config {
+        port: 0,
+        log_level: LogLevel::Off,
+        shutdown,
+        ..Config::release_default()
+    };
+    let port = AdHoc::on_liftoff("port", |rocket| {
+        Box::pin(async move { listening(format!("127.0.0.1:{}", rocket.config().port)) })
+    });
+    rocket::custom(config)
+        .attach(port)
+        .attach(poolhouse::rocket::request_transactions())
+        .mount("/readyz", poolhouse::rocket::readiness())
+        .mount("/", routes![act])
+}
+
+/// The program, whose signals are Rocket's.
+pub mod listens_itself {
+    use poolhouse::{PgEngine, with_pool};
+    use rocket::config::Shutdown;
+
+    /// The program.
+    ///
+    /// # Errors
+    ///
+    /// A start that fails, and those of the server.
+    #[with_pool]
+    #[rocket::main]
+    pub async fn main(_db: PgEngine) -> anyhow::Result<()> {
+        super::service(Shutdown::default()).launch().await?;
+        Ok(())
+    }
+}
+
+/// The program, whose signals are poolhouse's.
+pub mod with_shutdown {
+    use poolhouse::{PgEngine, Shutdown, with_pool};
+
+    /// The program.
+    ///
+    /// # Errors
+    ///
+    /// A start that fails, and those of the server.
+    #[with_pool]
+    #[rocket::main]
+    pub async fn main(_db: PgEngine, shutdown: Shutdown) -> anyhow::Result<()> {
+        let deaf = rocket::config::Shutdown {
+            ctrlc: false,
+            signals: [].into(),
+            ..Default::default()
+        };
+        let rocket = super::service(deaf).ignite().await?;
+        let stop = rocket.shutdown();
+        rocket::tokio::spawn(async move {
+            shutdown.wait().await;
+            stop.notify();
+        });
+        rocket.launch().await?;
+        Ok(())
+    }
+}

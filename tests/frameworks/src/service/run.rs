@@ -1,0 +1,21 @@
+//! From a name to a program.
+
+use super::{on_actix, on_axum, on_poem, on_rocket, on_tonic};
+
+/// Runs the service of this name.
+///
+/// # Errors
+///
+/// Those of its `main`, and an unknown name.
+pub fn run(name: &str) -> anyhow::Result<()> {
+    match name {
+        "axum" => on_axum::main(),
+        "actix-web" => on_actix::listens_itself::main(),
+        "actix-web with Shutdown" => on_actix::with_shutdown::main(),
+        "rocket" => on_rocket::listens_itself::main(),
+        "rocket with Shutdown" => on_rocket::with_shutdown::main(),
+        "tonic" => on_tonic::main(),
+        "poem" => on_poem::main(),
+        other => anyhow::bail!("there is no service {other:?}"),
+    }
+}

@@ -1,0 +1,102 @@
+//! Readiness: what it says in each phase, from what the pool knows alone.
+
+use anyhow::ensure;
+use poolhouse::Readiness::{Closed, Ready, Saturated, Starting, Unreachable};
+use poolhouse::{Engine, Settings, engine_finder_with};
+use poolhouse_tests::{CaseDatabase, Proxy, Sql, eventually};
+
+use crate::table::case_databases;
+
+case_databases! {
+    readiness_follows_the_pool: phases, on (postgres, mariadb, sqlite);
+    readiness_follows_the_server: server, on (postgres, mariadb);
+    readiness_of_all_is_the_worst_of_those_that_are_started: all, on (sqlite);
+}
+
+async fn phases<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = Settings::new()
+        .engine("phases")
+        .url(database.url())
+        .max_size(1);
+    let engine: Engine<DB> = engine_finder_with(&settings)?;
+    ensure!(engine.readiness() == Starting);
+    engine.start_connection_pool().await?;
+    ensure!(engine.readiness() == Ready);
+    let held = engine.acquire().await?;
+    // Nobody waits.
+    ensure!(engine.readiness() == Ready);
+    let waiter = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.acquire().await.map(drop) }
+    });
+    eventually("a task waits", async || {
+        ensure!(engine.status().waiting == 1);
+        Ok(())
+    })
+    .await?;
+    ensure!(engine.readiness() == Saturated);
+    drop(held);
+    waiter.await??;
+    ensure!(engine.readiness() == Ready);
+    engine.close_connection_pool().await;
+    ensure!(engine.readiness() == Closed);
+    engine.start_connection_pool().await?;
+    ensure!(engine.readiness() == Ready);
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+async fn server<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
+    let proxy = Proxy::before(database.database()?.address()?)?;
+    let url = database.database()?.url_through(proxy.address());
+    let settings = Settings::new()
+        .engine("server")
+        .url(url)
+        .acquire_timeout("500ms")
+        .close_timeout("100ms");
+    let engine: Engine<DB> = engine_finder_with(&settings)?;
+    engine.start_connection_pool().await?;
+    proxy.refuse();
+    proxy.reset();
+    ensure!(sqlx::Executor::execute(&engine, "SELECT 1").await.is_err());
+    ensure!(engine.readiness() == Unreachable, "{}", engine.readiness());
+    // The pool finds out by itself.
+    proxy.pass();
+    eventually("it is ready again", async || {
+        ensure!(engine.readiness() == Ready, "{}", engine.readiness());
+        Ok(())
+    })
+    .await?;
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+async fn all<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = |name: &str| Settings::new().engine(name).url(database.url()).max_size(1);
+    ensure!(poolhouse::readiness() == Starting);
+    let one: Engine<DB> = engine_finder_with(&settings("one"))?;
+    let other: Engine<DB> = engine_finder_with(&settings("other"))?;
+    ensure!(poolhouse::readiness() == Starting);
+    one.start_connection_pool().await?;
+    // Nobody has started the other one.
+    ensure!(poolhouse::readiness() == Ready);
+    other.start_connection_pool().await?;
+    let held = other.acquire().await?;
+    let waiter = tokio::spawn({
+        let other = other.clone();
+        async move { other.acquire().await.map(drop) }
+    });
+    eventually("a task waits", async || {
+        ensure!(other.status().waiting == 1);
+        Ok(())
+    })
+    .await?;
+    ensure!(poolhouse::readiness() == Saturated);
+    drop(held);
+    waiter.await??;
+    other.close_connection_pool().await;
+    ensure!(poolhouse::readiness() == Ready);
+    one.close_connection_pool().await;
+    ensure!(poolhouse::readiness() == Closed);
+    Ok(())
+}

@@ -252,6 +252,19 @@ impl<DB: Backend> Engine<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
+    #[track_caller]
+    pub fn write_mark(
+        &self,
+    ) -> impl Future<Output = Result<WriteMark<DB>, Error>> + Send + use<DB> {}
+    #[track_caller]
+    pub fn reader_after(
+        &self,
+        mark: &WriteMark<DB>,
+        limit: Duration,
+    ) -> impl Future<Output = Self> + Send + use<DB> {}
+}
+
+impl<DB: Backend> Engine<DB> {
     pub fn close_connection_pool(
         &self,
     ) -> impl Future<Output = CloseReport> + Send + '_ {}
@@ -1190,6 +1203,22 @@ where
     type Fut = Fut;
 }
 
+// WriteMark
+
+pub struct WriteMark<DB: Backend> {
+    _private: (),
+}
+
+impl<DB: Backend> Clone for WriteMark<DB> {}
+
+impl<DB: Backend> FromStr for WriteMark<DB> {
+    type Err = ParseError;
+}
+
+impl<DB: Backend> fmt::Debug for WriteMark<DB> {}
+
+impl<DB: Backend> fmt::Display for WriteMark<DB> {}
+
 // actix_web::RequestTransactionsService
 
 #[derive(Debug)]
@@ -1445,6 +1474,10 @@ pub fn remove_test_databases<DB: Backend>(
 pub fn test_databases<DB: Backend>(
     engine: &Engine<DB>,
 ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {}
+
+// transactional
+
+pub use poolhouse_macros::transactional;
 
 // wait_closed
 

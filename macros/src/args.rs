@@ -19,7 +19,9 @@ pub(crate) struct Arg {
 
 /// What stands behind a key.
 pub(crate) enum Value {
-    /// Nothing yet: `lazy`, or the half-typed `lazy =`.
+    /// Nothing: `lazy`
+    None,
+    /// Nothing yet: the half-typed `lazy =`
     Missing,
     /// `key = expression`
     One(Box<Expr>),
@@ -27,18 +29,33 @@ pub(crate) enum Value {
     Many(Vec<Expr>),
 }
 
+/// What an attribute's entries are called in messages.
+pub(crate) struct Wording {
+    /// With its article.
+    pub(crate) entry: &'static str,
+    pub(crate) example: &'static str,
+    /// What follows "expected a setting" where a quoted text stands alone.
+    pub(crate) quoted: &'static str,
+}
+
+pub(crate) const SETTINGS: Wording = Wording {
+    entry: "a setting",
+    example: "`max_size = 20`",
+    quoted: "; the URL is one: `url = \"postgres://localhost/bands\"`",
+};
+
 /// Reads `key = value, key(value, …), …`; what cannot be read is reported and skipped.
-pub(crate) fn parse(tokens: TokenStream, report: &mut Report) -> Vec<Arg> {
-    let read = |input: ParseStream| Ok(entries(input, report));
+pub(crate) fn parse(tokens: TokenStream, wording: &Wording, report: &mut Report) -> Vec<Arg> {
+    let read = |input: ParseStream| Ok(entries(input, wording, report));
     // `entries` consumes its whole input and reports for itself, so this never falls back.
     read.parse2(tokens).unwrap_or_default()
 }
 
-fn entries(input: ParseStream, report: &mut Report) -> Vec<Arg> {
+fn entries(input: ParseStream, wording: &Wording, report: &mut Report) -> Vec<Arg> {
     let mut args = Vec::new();
     while !input.is_empty() {
         let ahead = input.fork();
-        let mistake = match entry(&ahead) {
+        let mistake = match entry(&ahead, wording) {
             Ok(arg) => {
                 input.advance_to(&ahead);
                 let unexpected = format!("expected `,` after the value of `{}`", arg.key);
@@ -63,31 +80,36 @@ fn entries(input: ParseStream, report: &mut Report) -> Vec<Arg> {
     args
 }
 
-fn entry(input: ParseStream) -> syn::Result<Arg> {
+fn entry(input: ParseStream, wording: &Wording) -> syn::Result<Arg> {
     if input.peek(LitStr) {
         let quoted: LitStr = input.parse()?;
-        return Err(syn::Error::new_spanned(&quoted, not_a_name(&quoted, input)));
+        return Err(syn::Error::new_spanned(
+            &quoted,
+            not_a_name(&quoted, input, wording),
+        ));
     }
     let Ok(key) = input.call(Ident::parse_any) else {
-        return Err(input.error("expected a setting, such as `max_size = 20`"));
+        let Wording { entry, example, .. } = wording;
+        return Err(input.error(format!("expected {entry}, such as {example}")));
     };
-    let value = value(&key, input)?;
+    let value = value(&key, input, wording)?;
     Ok(Arg { key, value })
 }
 
 /// The message for a quoted text where a name is expected: it is the name, or the URL.
-fn not_a_name(quoted: &LitStr, behind: ParseStream) -> String {
+fn not_a_name(quoted: &LitStr, behind: ParseStream, wording: &Wording) -> String {
+    let entry = wording.entry;
     if behind.peek(Token![=]) {
         format!(
-            "a setting's name is written without quotes: `{} = …`",
+            "{entry}'s name is written without quotes: `{} = …`",
             quoted.value()
         )
     } else {
-        "expected a setting; the URL is one: `url = \"postgres://localhost/bands\"`".to_owned()
+        format!("expected {entry}{}", wording.quoted)
     }
 }
 
-fn value(key: &Ident, input: ParseStream) -> syn::Result<Value> {
+fn value(key: &Ident, input: ParseStream, wording: &Wording) -> syn::Result<Value> {
     if input.peek(syn::token::Paren) {
         let list;
         parenthesized!(list in input);
@@ -95,10 +117,11 @@ fn value(key: &Ident, input: ParseStream) -> syn::Result<Value> {
         return Ok(Value::Many(values.into_iter().collect()));
     }
     if input.peek(Token![:]) || input.peek(Token![==]) || input.peek(Token![=>]) {
-        return Err(input.error(format!("a setting is written with `=`: `{key} = …`")));
+        let entry = wording.entry;
+        return Err(input.error(format!("{entry} is written with `=`: `{key} = …`")));
     }
     if input.is_empty() || input.peek(Token![,]) {
-        return Ok(Value::Missing);
+        return Ok(Value::None);
     }
     if input.parse::<Option<Token![=]>>()?.is_none() {
         return Err(input.error(format!("expected `=` after `{key}`")));

@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::table::Reach;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Safety, Type};
+use syn::{Safety, Signature, Type};
 
 /// What can be emitted, once every mistake is known.
 pub(crate) enum Checked {
@@ -92,24 +92,7 @@ fn check_header(function: &Function, report: &mut Report) {
         };
         report.mistake(signature.fn_token, message);
     }
-    if let Some(keyword) = signature.constness {
-        report.mistake(keyword, "a function under `#[with_pool]` cannot be `const`");
-    }
-    if let Safety::Unsafe(keyword) = signature.safety {
-        report.mistake(
-            keyword,
-            "a function under `#[with_pool]` cannot be `unsafe`; write `unsafe { … }` in its body",
-        );
-    }
-    if let Some(abi) = &signature.abi {
-        report.mistake(abi, "a function under `#[with_pool]` cannot be `extern`");
-    }
-    if let Some(variadic) = &signature.variadic {
-        report.mistake(
-            variadic.dots,
-            "a function under `#[with_pool]` cannot be variadic",
-        );
-    }
+    check_qualifiers("with_pool", signature, report);
     if let Some(mark) = function.attrs.iter().find(|attr| is_pool(attr)) {
         report.mistake(
             mark,
@@ -118,6 +101,24 @@ fn check_header(function: &Function, report: &mut Report) {
     }
     if matches!(function.position, Position::Main | Position::MainUnder(_)) {
         check_main(function, report);
+    }
+}
+
+/// What no generated function can be.
+pub(crate) fn check_qualifiers(attribute: &str, signature: &Signature, report: &mut Report) {
+    let subject = format!("a function under `#[{attribute}]` cannot be");
+    if let Some(keyword) = signature.constness {
+        report.mistake(keyword, format!("{subject} `const`"));
+    }
+    if let Safety::Unsafe(keyword) = signature.safety {
+        let message = format!("{subject} `unsafe`; write `unsafe {{ … }}` in its body");
+        report.mistake(keyword, message);
+    }
+    if let Some(abi) = &signature.abi {
+        report.mistake(abi, format!("{subject} `extern`"));
+    }
+    if let Some(variadic) = &signature.variadic {
+        report.mistake(variadic.dots, format!("{subject} variadic"));
     }
 }
 
@@ -207,7 +208,7 @@ fn is_engine(ty: &Type) -> bool {
 }
 
 /// The first use of a word in tokens, groups included.
-fn mention(word: &str, tokens: TokenStream) -> Option<TokenTree> {
+pub(crate) fn mention(word: &str, tokens: TokenStream) -> Option<TokenTree> {
     tokens.into_iter().find_map(|token| match token {
         TokenTree::Ident(ref ident) if ident == word => Some(token),
         TokenTree::Group(group) => mention(word, group.stream()),
@@ -216,10 +217,11 @@ fn mention(word: &str, tokens: TokenStream) -> Option<TokenTree> {
 }
 
 /// Tokens as a user writes them; `Display` of a token stream has spaces everywhere.
-fn spelled(tokens: &impl ToTokens) -> String {
+pub(crate) fn spelled(tokens: &impl ToTokens) -> String {
     let text = tokens.to_token_stream().to_string();
     [
         (" :: ", "::"),
+        (" : ", ": "),
         (":: ", "::"),
         (" < ", "<"),
         (" >", ">"),

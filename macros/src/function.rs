@@ -34,24 +34,16 @@ pub(crate) struct Parameter {
 impl Function {
     /// Reads the item; one that is not a function with a body is reported and comes back unchanged.
     pub(crate) fn parse(item: TokenStream, report: &mut Report) -> Result<Function, TokenStream> {
-        match syn::parse2::<Raw>(item.clone()) {
-            Ok(raw) => Ok(raw.into_function(report)),
-            Err(mistake) => {
-                let message =
-                    format!("`#[with_pool]` goes on an `async fn` with a body ({mistake})");
-                report.add(syn::Error::new(mistake.span(), message));
-                Err(item)
-            }
-        }
+        Raw::read("with_pool", item, report).map(|raw| raw.into_function(report))
     }
 }
 
 /// A function whose body is one token tree.
-struct Raw {
-    attrs: Vec<Attribute>,
-    visibility: Visibility,
-    signature: Signature,
-    body: TokenTree,
+pub(crate) struct Raw {
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) signature: Signature,
+    pub(crate) body: TokenTree,
 }
 
 impl Parse for Raw {
@@ -85,6 +77,19 @@ fn braces(input: ParseStream) -> syn::Result<TokenTree> {
 }
 
 impl Raw {
+    /// Reads the item under an attribute; one that is not a function with a body is reported and comes back unchanged.
+    pub(crate) fn read(
+        attribute: &str,
+        item: TokenStream,
+        report: &mut Report,
+    ) -> Result<Raw, TokenStream> {
+        syn::parse2(item.clone()).map_err(|mistake: syn::Error| {
+            let message = format!("`#[{attribute}]` goes on an `async fn` with a body ({mistake})");
+            report.add(syn::Error::new(mistake.span(), message));
+            item
+        })
+    }
+
     fn into_function(mut self, report: &mut Report) -> Function {
         let mut receiver = None;
         let mut parameters = Vec::new();
@@ -133,7 +138,7 @@ fn parameter(mut typed: PatType, report: &mut Report) -> Parameter {
                 TokenStream::new()
             }
         };
-        Settings::check(args::parse(tokens, report), On::Parameter, report)
+        Settings::check(args::parse(tokens, &args::SETTINGS, report), On::Parameter, report)
     });
     Parameter { typed, pool }
 }

@@ -1,9 +1,11 @@
-//! The attribute of [poolhouse](https://docs.rs/poolhouse), which re-exports it as `poolhouse::with_pool`.
+//! The attributes of [poolhouse](https://docs.rs/poolhouse), which re-exports them as `poolhouse::with_pool` and
+//! `poolhouse::transactional`.
 //!
 //! Each stage has a file: `args` reads the attribute's tokens, `settings` checks them against the `table`,
 //! `function` reads the item and finds its `position`, `check` compares both, and `expand` emits the function, or
 //! `fallback` one with mistakes. A mistake is added to the `report`, which becomes the compile errors after the output;
 //! a setting with a mistake is left out, and the function is emitted all the same, so that the editor keeps helping.
+//! `transactional` has its own stages of the same kind.
 
 mod args;
 mod check;
@@ -16,6 +18,7 @@ mod setters;
 mod settings;
 #[allow(dead_code, reason = "the runtime needs more of the table")]
 mod table;
+mod transactional;
 
 use check::Checked;
 use function::Function;
@@ -32,6 +35,15 @@ pub fn with_pool(
     expand(args.into(), item.into()).into()
 }
 
+#[doc = include_str!("transactional.md")]
+#[proc_macro_attribute]
+pub fn transactional(
+    args: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    transactional::expand(args.into(), item.into()).into()
+}
+
 /// The table of settings, for `poolhouse` alone. Not for other use: it changes without notice.
 #[doc(hidden)]
 #[proc_macro]
@@ -43,7 +55,7 @@ pub fn settings_table(_: proc_macro::TokenStream) -> proc_macro::TokenStream {
 /// The whole macro, from tokens to tokens.
 fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut report = Report::default();
-    let args = args::parse(args, &mut report);
+    let args = args::parse(args, &args::SETTINGS, &mut report);
     let settings = Settings::check(args, On::Function, &mut report);
     let function = Function::parse(item, &mut report);
     let output = match check::check(function, settings, &mut report) {

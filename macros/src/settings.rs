@@ -1,7 +1,7 @@
 //! The second stage: keys become settings of the table, values become values of the right kind.
 
 mod fixtures;
-mod literal;
+pub(crate) mod literal;
 mod migrations;
 mod value;
 

@@ -6,27 +6,31 @@ mod mistakes;
 mod signals;
 mod snapshots;
 mod table;
+mod transactional;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// Expands the first `#[with_pool(…)]` of a source text, as the compiler would.
+/// Expands the first attribute of ours in a source text, as the compiler would.
 fn expand(source: &str) -> TokenStream {
     let tokens: TokenStream = source
         .parse()
         .expect("the source of a test has balanced groups");
-    let (args, item) = split(tokens);
-    crate::expand(args, item)
+    let (expand, args, item) = split(tokens);
+    expand(args, item)
 }
 
-/// The arguments of the first `#[with_pool(…)]`, and the item without it.
-fn split(tokens: TokenStream) -> (TokenStream, TokenStream) {
+type Expand = fn(TokenStream, TokenStream) -> TokenStream;
+
+/// The macro of the first `#[with_pool(…)]` or `#[transactional(…)]`, its arguments, and the item without it.
+fn split(tokens: TokenStream) -> (Expand, TokenStream, TokenStream) {
     let mut trees: Vec<TokenTree> = tokens.into_iter().collect();
-    let attribute = trees
+    let (attribute, expand) = trees
         .iter()
-        .position(is_with_pool)
+        .enumerate()
+        .find_map(|(index, tree)| Some((index, expand_of(tree)?)))
         .expect("the source of a test has the attribute");
     let TokenTree::Group(group) = trees.remove(attribute) else {
-        unreachable!("`is_with_pool` is about groups")
+        unreachable!("`expand_of` is about groups")
     };
     // The `#` in front of it.
     trees.remove(attribute - 1);
@@ -34,14 +38,21 @@ fn split(tokens: TokenStream) -> (TokenStream, TokenStream) {
         TokenTree::Group(args) => Some(args.stream()),
         _ => None,
     });
-    (args.unwrap_or_default(), trees.into_iter().collect())
+    (
+        expand,
+        args.unwrap_or_default(),
+        trees.into_iter().collect(),
+    )
 }
 
-fn is_with_pool(tree: &TokenTree) -> bool {
-    match tree {
-        TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
-            matches!(group.stream().into_iter().next(), Some(TokenTree::Ident(name)) if name == "with_pool")
-        }
-        _ => false,
+fn expand_of(tree: &TokenTree) -> Option<Expand> {
+    let TokenTree::Group(group) = tree else {
+        return None;
+    };
+    let name = group.stream().into_iter().next()?.to_string();
+    match (group.delimiter(), &*name) {
+        (Delimiter::Bracket, "with_pool") => Some(crate::expand),
+        (Delimiter::Bracket, "transactional") => Some(crate::transactional::expand),
+        _ => None,
     }
 }

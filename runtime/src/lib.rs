@@ -34,7 +34,7 @@ mod testing;
 #[cfg(feature = "web")]
 pub mod web;
 
-pub use poolhouse_macros::with_pool;
+pub use poolhouse_macros::{transactional, with_pool};
 pub use sqlx;
 
 pub use self::backend::Backend;
@@ -42,7 +42,7 @@ pub use self::background::wait_closed;
 pub use self::dialect::IsolationLevel;
 pub use self::engine::{
     Engine, Health, OnConflict, Readiness, Retry, RetryIf, Server, Transaction, TransactionOptions,
-    TransactionParent, Work,
+    TransactionParent, Work, WriteMark,
 };
 pub use self::error::{
     AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,

@@ -1,18 +1,18 @@
 //! Money moves between accounts under serializable isolation, while transactions conflict and sessions are killed. At the
-//! end no money is lost or made, and every move that was acknowledged is there.
+//! end no money is lost or made, every move that was acknowledged is there, and `on_commit` has said so once of each and of no other.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use poolhouse::{
-    IsolationLevel, MySqlEngine, PgEngine, Settings, TransactionError, TransactionOptions,
-    engine_finder_with,
+    MySqlEngine, PgEngine, Settings, Transaction, TransactionError, engine_finder_with,
+    transactional,
 };
 use poolhouse_tests::{Cockroach, Kind, TestDatabase, eventually, servers};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, MySql, Postgres};
 use tokio::task::JoinSet;
 
 const TASKS: i64 = 32;
@@ -27,6 +27,52 @@ const BALANCE: i64 = 1_000;
 /// Between two killed sessions, in tries: often enough to meet some in the middle, and seldom enough that most moves get
 /// through, however slow the machine is.
 const PEACE: usize = 10;
+
+/// One move of money.
+#[derive(Clone, Copy)]
+struct Move {
+    id: i64,
+    source: i64,
+    target: i64,
+    amount: i64,
+}
+
+impl Move {
+    fn random(id: i64) -> Self {
+        let source = fastrand::i64(0..ACCOUNTS);
+        Self {
+            id,
+            source,
+            target: (source + fastrand::i64(1..ACCOUNTS)) % ACCOUNTS,
+            amount: fastrand::i64(1..10),
+        }
+    }
+}
+
+/// What the transactions do outside of the database.
+#[derive(Default)]
+struct Counts {
+    /// Each time that one was begun.
+    tries: AtomicUsize,
+    /// How often `on_commit` said of a move that it is committed.
+    committed: Mutex<HashMap<i64, usize>>,
+}
+
+impl Counts {
+    fn note_committed(&self, id: i64) {
+        *self.of_committed().entry(id).or_default() += 1;
+    }
+
+    fn committed(&self) -> HashMap<i64, usize> {
+        self.of_committed().clone()
+    }
+
+    fn of_committed(&self) -> MutexGuard<'_, HashMap<i64, usize>> {
+        self.committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What became of the moves.
 #[derive(Debug, Default)]
@@ -63,15 +109,15 @@ impl Ledger {
 /// Kills a session of this user after every few tries, until it is dropped; counts them.
 async fn kill_now_and_then(
     database: Arc<TestDatabase>,
-    tries: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
     killed: Arc<AtomicUsize>,
 ) -> anyhow::Result<()> {
     let mut next = PEACE;
     loop {
-        while tries.load(Relaxed) < next {
+        while counts.tries.load(Relaxed) < next {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        next = tries.load(Relaxed) + PEACE;
+        next = counts.tries.load(Relaxed) + PEACE;
         let sessions = database.sessions().await?;
         let Some(session) = fastrand::choice(&sessions) else {
             continue;
@@ -83,30 +129,31 @@ async fn kill_now_and_then(
 }
 
 macro_rules! bank {
-    ($module:ident, $engine:ty) => {
+    ($module:ident, $database:ty, $engine:ty) => {
         mod $module {
             use super::*;
 
             /// Moves money, and writes that it did.
-            async fn transfer(engine: &$engine, id: i64, tries: &AtomicUsize) -> sqlx::Result<()> {
-                let source = fastrand::i64(0..ACCOUNTS);
-                let target = (source + fastrand::i64(1..ACCOUNTS)) % ACCOUNTS;
-                let amount = fastrand::i64(1..10);
-                let options = TransactionOptions::new().isolation(IsolationLevel::Serializable);
-                engine
-                    .transaction_with(options, async |transaction| { tries.fetch_add(1, Relaxed);
-                            let read = format!("SELECT balance FROM account WHERE id = {source}");
-                            let balance: i64 = sqlx::query_scalar(AssertSqlSafe(read))
-                                .fetch_one(&mut *transaction)
-                                .await?;
-                            for write in [
-                                // From what was read, so that a lost update would show.
-                                format!("UPDATE account SET balance = {} WHERE id = {source}", balance - amount),
-                                format!("UPDATE account SET balance = balance + {amount} WHERE id = {target}"),
-                                format!("INSERT INTO ledger VALUES ({id}, {source}, {target}, {amount})"),
-                            ] {
-                                sqlx::query(AssertSqlSafe(write)).execute(&mut *transaction).await?; } Ok(()) })
-                    .await
+            #[transactional(isolation = "serializable")]
+            async fn transfer(
+                tx: &mut Transaction<$database>,
+                Move { id, source, target, amount }: Move,
+                counts: &Arc<Counts>,
+            ) -> sqlx::Result<()> {
+                counts.tries.fetch_add(1, Relaxed);
+                let noted = Arc::clone(counts);
+                tx.on_commit(async move { noted.note_committed(id) });
+                let read = format!("SELECT balance FROM account WHERE id = {source}");
+                let balance: i64 = sqlx::query_scalar(AssertSqlSafe(read)).fetch_one(&mut *tx).await?;
+                for write in [
+                    // From what was read, so that a lost update would show.
+                    format!("UPDATE account SET balance = {} WHERE id = {source}", balance - amount),
+                    format!("UPDATE account SET balance = balance + {amount} WHERE id = {target}"),
+                    format!("INSERT INTO ledger VALUES ({id}, {source}, {target}, {amount})"),
+                ] {
+                    sqlx::query(AssertSqlSafe(write)).execute(&mut *tx).await?;
+                }
+                Ok(())
             }
 
             async fn numbers(engine: &$engine, sql: &'static str) -> sqlx::Result<Vec<i64>> {
@@ -133,16 +180,16 @@ macro_rules! bank {
             /// Plays it, and looks what came of it.
             pub(super) async fn play(engine: $engine, database: TestDatabase) -> anyhow::Result<()> {
                 let database = Arc::new(database);
-                let (tries, killed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-                let killing = kill_now_and_then(Arc::clone(&database), Arc::clone(&tries), Arc::clone(&killed));
+                let (counts, killed) = (Arc::new(Counts::default()), Arc::new(AtomicUsize::new(0)));
+                let killing = kill_now_and_then(Arc::clone(&database), Arc::clone(&counts), Arc::clone(&killed));
                 let mut killer = tokio::spawn(killing);
                 let mut tasks = JoinSet::new();
                 for task in 0..TASKS {
-                    let (engine, tries) = (engine.clone(), Arc::clone(&tries));
+                    let (engine, counts) = (engine.clone(), Arc::clone(&counts));
                     tasks.spawn(async move {
                         let mut ledger = Vec::new();
                         for id in (task * MOVES..).take(usize::try_from(MOVES)?) {
-                            ledger.push((id, transfer(&engine, id, &tries).await));
+                            ledger.push((id, transfer(&engine, Move::random(id), &counts).await));
                         }
                         anyhow::Ok(ledger)
                     });
@@ -169,6 +216,11 @@ macro_rules! bank {
                 })
                 .await?;
                 ledger.agrees(&kept)?;
+                let committed = counts.committed();
+                let twice: Vec<_> = committed.iter().filter(|(_, times)| **times > 1).collect();
+                ensure!(twice.is_empty(), "said to be committed more than once: {twice:?}");
+                let committed: HashSet<i64> = committed.into_keys().collect();
+                ensure!(committed == ledger.acknowledged, "not what is acknowledged: {committed:?}");
                 let sum = numbers(&engine, "SELECT balance FROM account").await?;
                 ensure!(sum.iter().sum::<i64>() == ACCOUNTS * BALANCE, "{sum:?}");
                 let wrong = numbers(
@@ -181,7 +233,7 @@ macro_rules! bank {
                 ensure!(wrong.is_empty(), "not as the ledger says: {wrong:?}");
 
                 // And all of it was met.
-                let (moves, tries) = (usize::try_from(TASKS * MOVES)?, tries.load(Relaxed));
+                let (moves, tries) = (usize::try_from(TASKS * MOVES)?, counts.tries.load(Relaxed));
                 let (killed, done) = (killed.load(Relaxed), ledger.acknowledged.len());
                 println!(
                     "{done} of {moves} moves acknowledged, {} unknown; {tries} tries, {killed} sessions killed",
@@ -195,8 +247,8 @@ macro_rules! bank {
     };
 }
 
-bank!(on_postgres, PgEngine);
-bank!(on_mysql, MySqlEngine);
+bank!(on_postgres, Postgres, PgEngine);
+bank!(on_mysql, MySql, MySqlEngine);
 
 fn settings(engine: &str, url: &str) -> Settings {
     Settings::new().engine(engine).url(url).max_size(8)

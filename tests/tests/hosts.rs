@@ -2,6 +2,7 @@
 
 mod choice;
 mod failover;
+mod marks;
 mod moved;
 mod nodes;
 

@@ -5,6 +5,7 @@ mod lost;
 mod on_commit;
 mod options;
 mod scoped;
+mod transactional;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};

@@ -4,7 +4,7 @@ use std::time::Duration;
 use syn::{Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, UnOp};
 
 /// The literals that some setting takes.
-pub(super) enum Literal {
+pub(crate) enum Literal {
     Text(LitStr),
     Number { negative: bool, number: LitInt },
     Flag(bool),
@@ -13,7 +13,7 @@ pub(super) enum Literal {
 
 impl Literal {
     /// The literal that an expression is; nothing for an expression that must be evaluated.
-    pub(super) fn of(expr: &Expr) -> Option<Literal> {
+    pub(crate) fn of(expr: &Expr) -> Option<Literal> {
         let literal = match bare(expr) {
             Expr::Lit(ExprLit { lit, .. }) => match lit {
                 Lit::Str(text) => Literal::Text(text.clone()),
@@ -53,7 +53,7 @@ impl Literal {
 }
 
 /// The expression inside parentheses, seen or unseen; a macro's `$value` comes in unseen ones.
-pub(super) fn bare(expr: &Expr) -> &Expr {
+pub(crate) fn bare(expr: &Expr) -> &Expr {
     match expr {
         Expr::Group(group) => bare(&group.expr),
         Expr::Paren(paren) => bare(&paren.expr),
@@ -61,7 +61,7 @@ pub(super) fn bare(expr: &Expr) -> &Expr {
     }
 }
 
-pub(super) fn not_empty(text: &str) -> Result<(), String> {
+pub(crate) fn not_empty(text: &str) -> Result<(), String> {
     if text.trim().is_empty() {
         Err("must not be empty".to_owned())
     } else {
@@ -69,7 +69,7 @@ pub(super) fn not_empty(text: &str) -> Result<(), String> {
     }
 }
 
-pub(super) fn url(text: &str) -> Result<(), String> {
+pub(crate) fn url(text: &str) -> Result<(), String> {
     if text.contains(':') {
         return Ok(());
     }
@@ -79,7 +79,7 @@ pub(super) fn url(text: &str) -> Result<(), String> {
     ))
 }
 
-pub(super) fn variable(text: &str) -> Result<(), String> {
+pub(crate) fn variable(text: &str) -> Result<(), String> {
     if text.contains("://") {
         return Err("takes the name of a variable; the URL itself is set with `url`".to_owned());
     }
@@ -92,7 +92,7 @@ pub(super) fn variable(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     use humantime::DurationError::{NumberOverflow, UnknownUnit};
     let what = match humantime::parse_duration(text.trim()) {
         Ok(duration) => return Ok(duration),
@@ -106,7 +106,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     ))
 }
 
-pub(super) fn limit(text: &str) -> Result<(), String> {
+pub(crate) fn limit(text: &str) -> Result<(), String> {
     if text.trim().eq_ignore_ascii_case("off") {
         return Ok(());
     }
@@ -117,7 +117,7 @@ pub(super) fn limit(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn choice(choices: &[&str], text: &str) -> Result<(), String> {
+pub(crate) fn choice(choices: &[&str], text: &str) -> Result<(), String> {
     if choices.contains(&text) {
         return Ok(());
     }
@@ -131,7 +131,7 @@ pub(super) fn choice(choices: &[&str], text: &str) -> Result<(), String> {
     Err(format!("{}{}", one_of(choices), meant.unwrap_or_default()))
 }
 
-pub(super) fn one_of(choices: &[&str]) -> String {
+pub(crate) fn one_of(choices: &[&str]) -> String {
     let quoted: Vec<String> = choices
         .iter()
         .map(|choice| format!("`\"{choice}\"`"))
@@ -140,7 +140,7 @@ pub(super) fn one_of(choices: &[&str]) -> String {
 }
 
 /// The number, when it is a whole number of the type, and at least `least`.
-pub(super) fn count(negative: bool, number: &LitInt, least: u64, of: &str) -> Result<u64, String> {
+pub(crate) fn count(negative: bool, number: &LitInt, least: u64, of: &str) -> Result<u64, String> {
     if !["", of].contains(&number.suffix()) {
         return Err(format!("takes a `{of}`, not a `{}`", number.suffix()));
     }

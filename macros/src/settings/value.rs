@@ -39,7 +39,7 @@ impl Takes {
             ))
         };
         match (self, value) {
-            (_, args::Value::Missing) => wrong("needs a value"),
+            (_, args::Value::None | args::Value::Missing) => wrong("needs a value"),
             (Takes::Texts | Takes::Fixtures, args::Value::Many(list)) if list.is_empty() => {
                 wrong("needs a value")
             }

@@ -3,7 +3,7 @@
 //!
 //! The inputs are the same in every run. `POOLHOUSE_FUZZ_INPUTS=1000000` asks for more of them.
 
-use super::split;
+use super::{Expand, split};
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -23,29 +23,49 @@ const SEEDS: &[&str] = &[
 ];
 
 const WORDS: &str = "async fn main pub crate self Self unsafe const extern impl where for dyn mut ref move r#async _ \
-    pool with_pool max_size min_size url env migrations migrator engine crate flavor signals test cfg cfg_attr \
+    pool with_pool transactional tx Transaction retries timeout isolation local join durable max_size min_size url env migrations migrator engine crate flavor signals test cfg cfg_attr \
     # ! = == : :: , ; . .. ... => -> & && < > << + - * / ? @ | $ ' \
     0 1 20 -1 4294967296 99999999999999999999999 1.5 5u8 0xff 'a 'x' b'x' \"\" \"5s\" \"a=b\" \"\\u{0}\" b\"x\" c\"x\" true PgEngine";
 
+/// The same for `#[transactional]`.
+#[rustfmt::skip]
+const TRANSACTIONAL: &[&str] = &[
+    "#[transactional] async fn add(tx: &mut Transaction<Postgres>, name: &str) -> sqlx::Result<()> { query(name).execute(tx).await?; Ok(()) }",
+    "#[transactional(isolation = \"serializable\", retries = 3, timeout = \"5s\")] pub async fn transfer(tx: &mut Transaction<Postgres>, from: i64, to: i64) -> Result<(), AppError> { Ok(()) }",
+    "#[transactional(read_only, deferrable = true, local(\"app.tenant\" = tenant, \"app.user\" = user.id()))] async fn f<'a, DB: Backend, const N: usize>(&'a self, tx: &mut Transaction<DB>, tenant: &'a str, user: User) -> Result<impl Sized + 'a, E> where E: From<u8> { todo!() }",
+    "#[transactional(join = false, retry_if = |e: &E| e.again(), crate = crate::db)] #[instrument(skip_all)] async fn g(mut self, Path(id): Path<i64>, _: u8, mut tx: &mut PgTransaction, mut n: u64, f: impl Fn(u8) -> u8) -> ApiResult { loop {} }",
+    "#[transactional(mandatory, retries = RETRIES)] async fn h((a, _): (u8, [u8; 2]), _: &mut poolhouse::Transaction<MySql>) -> Result<(), E> { x }",
+    "#[transactional(durable, retries = 0)] async fn r#type(&mut self, tx: &mut Transaction<Any>, out: &mut Vec<u8>) -> Result<(), E> { x }",
+    "#[transactional(max_retries = 5, propagation = \"required\", timeout = \"0s\", rollback_for = X)] unsafe extern \"C\" fn i(a: Transaction<Sqlite>, b: &'a mut Transaction<Sqlite>, ...) {}",
+];
+
 #[test]
 fn no_input_panics_or_comes_out_as_nonsense() {
+    no_input_of(SEEDS);
+}
+
+#[test]
+fn no_input_of_transactional_panics_or_comes_out_as_nonsense() {
+    no_input_of(TRANSACTIONAL);
+}
+
+fn no_input_of(seeds: &[&str]) {
     let inputs = std::env::var("POOLHOUSE_FUZZ_INPUTS")
         .map_or(10_000, |wish| wish.parse().expect("a number of inputs"));
-    let mut fuzz = Fuzz::new();
+    let mut fuzz = Fuzz::new(seeds);
     let mut accepted = 0;
     for index in 0..inputs {
         let (args, item) = fuzz.input();
-        let output = catch_unwind(AssertUnwindSafe(|| {
-            crate::expand(args.clone(), item.clone())
-        }));
+        let expand = fuzz.expand;
+        let output = catch_unwind(AssertUnwindSafe(|| expand(args.clone(), item.clone())));
         let Ok(output) = output else {
-            panic!("input {index} panics:\n#[with_pool({args})] {item}")
+            panic!("input {index} panics:\n#[…({args})] {item}")
         };
         let refused = output.to_string().contains("compile_error");
         accepted += usize::from(!refused);
         assert!(
-            refused || is_rust(&output),
-            "input {index}:\n#[with_pool({args})] {item}\ncomes out as\n{output}"
+            refused || is_rust(&output, &item),
+            "input {index}:\n#[…({args})] {item}\ncomes out as\n{output}"
         );
     }
     // Otherwise the inputs are too wild, and the test says little about functions that are expanded.
@@ -56,49 +76,66 @@ fn no_input_panics_or_comes_out_as_nonsense() {
 }
 
 /// Valid, or valid but for the body, which is passed on as it is for the compiler to judge.
-fn is_rust(output: &TokenStream) -> bool {
-    syn::parse2::<syn::File>(output.clone()).is_ok()
-        || syn::parse2::<syn::File>(without_body(output.clone())).is_ok()
+fn is_rust(output: &TokenStream, item: &TokenStream) -> bool {
+    let parses = |tokens| syn::parse2::<syn::File>(tokens).is_ok();
+    let body = item.clone().into_iter().last().map(bare);
+    parses(output.clone())
+        || body.is_some_and(|body| parses(without(output.clone(), &body.to_string())))
 }
 
-/// Empties the braces of the inner function: the first group in braces inside the last one.
-fn without_body(output: TokenStream) -> TokenStream {
-    let mut trees: Vec<TokenTree> = output.into_iter().collect();
-    let Some(TokenTree::Group(outer)) = trees.last() else {
-        return trees.into_iter().collect();
-    };
-    let mut inner: Vec<TokenTree> = outer.stream().into_iter().collect();
-    if let Some(body) = inner.iter_mut().find(
-        |tree| matches!(tree, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace),
-    ) {
-        *body = Group::new(Delimiter::Brace, TokenStream::new()).into();
+/// What is inside invisible groups.
+fn bare(tree: TokenTree) -> TokenTree {
+    match &tree {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::None => {
+            group.stream().into_iter().next().map_or(tree, bare)
+        }
+        _ => tree,
     }
-    let emptied = Group::new(Delimiter::Brace, inner.into_iter().collect());
-    trees.pop();
-    trees.into_iter().chain([emptied.into()]).collect()
+}
+
+/// Empties each group that reads like the body.
+fn without(tokens: TokenStream, body: &str) -> TokenStream {
+    let trees = tokens.into_iter().map(|tree| match &tree {
+        TokenTree::Group(group) => {
+            let inside = if tree.to_string() == body {
+                TokenStream::new()
+            } else {
+                without(group.stream(), body)
+            };
+            Group::new(group.delimiter(), inside).into()
+        }
+        _ => tree,
+    });
+    trees.collect()
 }
 
 struct Fuzz {
     state: u64,
+    expand: Expand,
     seeds: Vec<(TokenStream, TokenStream)>,
     words: Vec<TokenTree>,
 }
 
 impl Fuzz {
-    fn new() -> Fuzz {
+    fn new(seeds: &[&str]) -> Fuzz {
         let parse = |source: &&str| {
             source
                 .parse()
                 .map(split)
                 .expect("a seed has balanced groups")
         };
+        let seeds: Vec<_> = seeds.iter().map(parse).collect();
         let words = WORDS
             .split_whitespace()
             .filter_map(|word| word.parse::<TokenStream>().ok())
             .flatten();
         Fuzz {
             state: 0x9E37_79B9_7F4A_7C15,
-            seeds: SEEDS.iter().map(parse).collect(),
+            expand: seeds[0].0,
+            seeds: seeds
+                .into_iter()
+                .map(|(_, args, item)| (args, item))
+                .collect(),
             words: words.collect(),
         }
     }

@@ -33,7 +33,7 @@ fn text_between(start: Span, end: Span) -> String {
 
 /// Checks one use of the attribute: all of its errors, in order, each as "at" and "message".
 #[track_caller]
-fn check(source: &str, expected: &[(&str, &str)]) {
+pub(super) fn check(source: &str, expected: &[(&str, &str)]) {
     let errors = errors(source);
     let errors: Vec<(&str, &str)> = errors
         .iter()

@@ -29,6 +29,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     }),
     // Every node reads and writes: <https://www.cockroachlabs.com/docs/stable/architecture/overview>.
     session_state: Some("SELECT current_setting('default_transaction_read_only')::bool::int::int8"),
+    written: None,
     version: "SELECT version()",
     library: None,
     pooler_sign: None,

@@ -39,6 +39,9 @@ pub(crate) struct Dialect {
     /// A query for what the server says of itself: 1 when its sessions only read, 2 when it follows another server, 3 when
     /// both, and 0 else. `None` where there are no hosts.
     pub(crate) session_state: Option<&'static str>,
+    /// A query for how far the server has written, as the text of a [`Position`](super::Position); `None` where no server follows
+    /// another.
+    pub(crate) written: Option<&'static str>,
     /// A query for the server's version as text, for where the greeting does not tell it.
     pub(crate) version: &'static str,
     /// The version, once asked for, where the server is a library of this process.

@@ -6,6 +6,7 @@ mod description;
 mod diagnosis;
 mod inspection;
 mod mysql;
+mod position;
 mod postgres;
 mod schemes;
 mod sql;
@@ -20,6 +21,7 @@ pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message};
 pub(crate) use self::inspection::{How, Idle, Room};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
+pub(crate) use self::position::{Position, Replayed};
 pub(crate) use self::postgres::POSTGRES;
 #[cfg(feature = "web")]
 pub(crate) use self::schemes::is_conflict;

@@ -60,6 +60,13 @@ pub(crate) static MYSQL: Dialect = Dialect {
     }),
     // A replica is one that the operator lets only read: <https://mariadb.com/kb/en/server-system-variables/#read_only>.
     session_state: Some("SELECT CAST(IF(@@global.read_only, 3, 0) AS SIGNED)"),
+    // Each of the two reads what is meant for it, and takes the other for a comment: <https://mariadb.com/kb/en/comment-syntax/>.
+    // A transaction without a GTID is in no set of them.
+    written: Some(
+        "SELECT CAST(CONCAT(/*M! 'mariadb.', @@global.server_id, '.', REPLACE(@@global.gtid_binlog_pos, ',', '.') */\
+         /*!50700 'mysql.', IF(@@global.gtid_mode LIKE 'ON%', \
+         REPLACE(REPLACE(@@global.gtid_executed, CHAR(10), ''), ',', '.'), '') */) AS CHAR)",
+    ),
     version: "SELECT VERSION()",
     library: None,
     pooler_sign: None,

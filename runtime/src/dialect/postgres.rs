@@ -84,6 +84,16 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     session_state: Some(
         "SELECT (current_setting('default_transaction_read_only')::bool::int + 2 * pg_is_in_recovery()::int)::int8",
     ),
+    // What was inserted and not what was written: with `synchronous_commit = off` a commit is answered before its record is written.
+    // Right behind a page's or a file's header (24 and 40 bytes) nothing was inserted since the page before it, and a replica gets
+    // no further than that one: <https://github.com/postgres/postgres/blob/master/src/include/access/xlog_internal.h>.
+    written: Some(
+        "SELECT concat_ws('.', 'postgres', (SELECT system_identifier FROM pg_control_system()), \
+                          ('x' || left(file_name, 8))::bit(32)::int8, at - '0/0'::pg_lsn \
+                          - CASE WHEN file_offset = 40 THEN 40 \
+                                 WHEN file_offset % current_setting('wal_block_size')::int = 24 THEN 24 ELSE 0 END) \
+         FROM pg_current_wal_insert_lsn() AS at, LATERAL pg_walfile_name_offset(at)",
+    ),
     version: "SHOW server_version",
     library: None,
     // The driver's start-up packet sets the encoding, and the server knows that it came from the client. A pooler has a

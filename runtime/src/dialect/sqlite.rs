@@ -17,6 +17,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     knows_parameter: |_| true,
     session: None,
     session_state: None,
+    written: None,
     version: "SELECT sqlite_version()",
     library: Some(&VERSION),
     pooler_sign: None,

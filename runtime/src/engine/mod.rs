@@ -6,6 +6,7 @@ mod executor;
 mod handle;
 mod health;
 mod kinds;
+mod mark;
 mod node_list;
 mod nodes;
 mod operate;
@@ -25,6 +26,7 @@ pub(crate) use self::erased::{ErasedEngine, erased};
 pub use self::handle::Engine;
 pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
+pub use self::mark::WriteMark;
 pub(crate) use self::operate::{
     EngineReport, Finding, Level, MigrationReport, MigrationState, Operation,
 };

@@ -92,6 +92,17 @@ impl<DB: Backend> Nodes<Engine<DB>> {
         .boxed()
     }
 
+    /// The nodes whose servers were there when they were last heard of. Each call begins with the next one.
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = Engine<DB>> + use<DB> {
+        let mut servers = self.servers();
+        if !servers.is_empty() {
+            let first = self.next.fetch_add(1, Relaxed) % servers.len();
+            servers.rotate_left(first);
+        }
+        let nodes = servers.into_iter().map(|node| node.engine);
+        nodes.filter(|node| node.pool().is_some_and(|pool| pool.is_reachable()))
+    }
+
     /// The engines of the nodes that are servers of their own.
     #[cfg(feature = "testing")]
     pub(super) fn engines(&self) -> Vec<Engine<DB>> {
@@ -166,16 +177,11 @@ impl<DB: Backend> Engine<DB> {
     /// there is none. It asks nobody, so it costs nothing.
     ///
     /// A replica may be behind: what was just written through the engine may not be there yet.
+    /// [`reader_after`](Engine::reader_after) waits for it.
     #[must_use]
     pub fn reader(&self) -> Self {
-        let servers = self.0.nodes.servers();
-        let first = self.0.nodes.next.fetch_add(1, Relaxed);
-        let in_turn = (0..servers.len()).map(|step| (first.wrapping_add(step)) % servers.len());
-        in_turn
-            .map(|index| &servers[index].engine)
-            .find(|node| node.pool().is_some_and(|pool| pool.is_reachable()))
-            .unwrap_or(self)
-            .clone()
+        let mut nodes = self.0.nodes.in_turn();
+        nodes.next().unwrap_or_else(|| self.clone())
     }
 
     /// Looks for a server that was not there at the start.

@@ -267,7 +267,7 @@ pub struct ParseError {
 
 impl ParseError {
     /// `expected` says with an article what the text is not.
-    pub(super) fn new(expected: impl Into<String>) -> Self {
+    pub(crate) fn new(expected: impl Into<String>) -> Self {
         Self {
             expected: expected.into(),
         }

@@ -28,8 +28,18 @@ pub const RUNTIME: &[&str] = &[
 
 /// Those of `macros/src`: the stages from the last to the first, then what they report to and read.
 pub const MACROS: &[&str] = &[
-    "lib", "expand", "fallback", "setters", "check", "function", "position", "settings", "args",
-    "report", "table",
+    "lib",
+    "transactional",
+    "expand",
+    "fallback",
+    "setters",
+    "check",
+    "function",
+    "position",
+    "settings",
+    "args",
+    "report",
+    "table",
 ];
 
 /// What a file does that the layers do not allow.

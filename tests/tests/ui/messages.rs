@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 
 use crate::project::{Diagnostic, Project};
 
-const THEMES: [&str; 6] = [
+const THEMES: [&str; 7] = [
     "settings",
     "position",
     "function",
     "parameters",
     "returns",
     "test",
+    "transactional",
 ];
 
 #[test]

@@ -12,3 +12,4 @@ mod cases;
 mod client;
 mod framework;
 mod heard;
+mod transactional;

@@ -223,6 +223,11 @@ impl<DB: Backend> Connector<DB> {
         self.spoken.get().copied()
     }
 
+    /// Whether every connection is opened to the same host.
+    pub(crate) fn has_one_host(&self) -> bool {
+        self.hosts.len() == 1
+    }
+
     /// The options of the host that the last connection was opened to.
     pub(crate) fn options(&self) -> &OptionsOf<DB> {
         self.hosts.options()

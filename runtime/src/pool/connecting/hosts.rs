@@ -84,6 +84,10 @@ impl<DB: Backend> Hosts<DB> {
         })
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// The options of the host that the last connection was opened to.
     pub(super) fn options(&self) -> &OptionsOf<DB> {
         self.options_of(self.last.load(Relaxed))

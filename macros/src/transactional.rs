@@ -1,0 +1,35 @@
+//! `#[transactional]`, by the stages of `#[with_pool]`: `arguments` checks what is written in the attribute, `method` reads the
+//! function, `check` compares both, and `expand` emits the function, or `fallback` one with mistakes.
+
+mod arguments;
+mod check;
+mod expand;
+mod fallback;
+mod method;
+
+use crate::args::{self, Wording};
+use crate::report::Report;
+use arguments::Arguments;
+use check::Checked;
+use method::Method;
+use proc_macro2::TokenStream;
+
+const WORDING: Wording = Wording {
+    entry: "an argument",
+    example: "`retries = 3`",
+    quoted: ", such as `isolation = \"serializable\"`",
+};
+
+/// The whole macro, from tokens to tokens.
+pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
+    let mut report = Report::default();
+    let args = args::parse(args, &WORDING, &mut report);
+    let arguments = Arguments::check(args, &mut report);
+    let method = Method::parse(item, &mut report);
+    let output = match check::check(method, arguments, &mut report) {
+        Checked::Method(method, arguments) => expand::expand(&method, &arguments),
+        Checked::Mistaken(method) => fallback::fallback(&method),
+        Checked::Other(item) => item,
+    };
+    report.finish(output)
+}

@@ -1,0 +1,197 @@
+//! The function under `#[transactional]`, with its transaction parameter found.
+
+use crate::function::Raw;
+use crate::report::Report;
+use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
+use syn::{
+    Attribute, FnArg, GenericArgument, Ident, Pat, PatIdent, PatType, PathArguments, PathSegment,
+    Receiver, Signature, Type, TypePath, TypeReference, Visibility,
+};
+
+/// The attributed function, as written.
+pub(crate) struct Method {
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    /// Without its parameters, which are in `receiver` and `parameters`.
+    pub(crate) signature: Signature,
+    pub(crate) receiver: Option<Receiver>,
+    pub(crate) parameters: Vec<PatType>,
+    pub(crate) body: TokenTree,
+}
+
+impl Method {
+    /// Reads the item; one that is not a function with a body is reported and comes back unchanged.
+    pub(crate) fn parse(item: TokenStream, report: &mut Report) -> Result<Method, TokenStream> {
+        if let Some(end) = declaration(&item) {
+            let message = "`#[transactional]` goes on a function with a body; a trait's method has its body, and the attribute, in a \
+                           free function or in an inherent method that it calls";
+            report.mistake(end, message);
+            return Err(item);
+        }
+        let Raw {
+            attrs,
+            visibility,
+            mut signature,
+            body,
+        } = Raw::read("transactional", item, report)?;
+        let mut receiver = None;
+        let mut parameters = Vec::new();
+        for input in std::mem::take(&mut signature.inputs) {
+            match input {
+                FnArg::Receiver(own) => receiver = Some(own),
+                FnArg::Typed(typed) => parameters.push(typed),
+            }
+        }
+        Ok(Method {
+            attrs,
+            visibility,
+            signature,
+            receiver,
+            parameters,
+            body,
+        })
+    }
+
+    /// The indexes of the parameters that are transactions, or were meant to be.
+    pub(crate) fn transactions(&self) -> Vec<usize> {
+        let parameters = self.parameters.iter().enumerate();
+        parameters
+            .filter_map(|(index, typed)| Transaction::of(&typed.ty).map(|_| index))
+            .collect()
+    }
+}
+
+/// The signature of a function without a body.
+fn declaration(item: &TokenStream) -> Option<TokenStream> {
+    let declared = syn::parse2::<syn::TraitItemFn>(item.clone()).ok()?;
+    declared.default.is_none().then(|| {
+        let signature = &declared.sig;
+        quote!(#signature)
+    })
+}
+
+/// A parameter's type that speaks of a transaction.
+#[derive(Clone, Copy)]
+pub(crate) enum Transaction<'a> {
+    /// `&mut Transaction<DB>`: the type behind the reference.
+    Ours(&'a TypePath),
+    /// With a lifetime of its own: `&'a mut Transaction<DB>`
+    Named(&'a TypeReference),
+    /// sqlx's, which has a lifetime as an argument.
+    Sqlx,
+    /// `&Transaction<DB>`, `Transaction<DB>`
+    NotMutable(&'a TypePath),
+}
+
+impl Transaction<'_> {
+    pub(crate) fn of(ty: &Type) -> Option<Transaction<'_>> {
+        let (path, reference) = match inner(ty) {
+            Type::Reference(reference) => match inner(&reference.elem) {
+                Type::Path(path) => (path, Some(reference)),
+                _ => return None,
+            },
+            Type::Path(path) => (path, None),
+            _ => return None,
+        };
+        let last = path.path.segments.last()?;
+        // An alias such as `PgTransaction`, too.
+        if !last.ident.to_string().ends_with("Transaction") || last.ident == "RequestTransaction" {
+            return None;
+        }
+        Some(match reference {
+            _ if is_of_sqlx(path, last) => Transaction::Sqlx,
+            Some(reference) if reference.mutability.is_none() => Transaction::NotMutable(path),
+            Some(reference)
+                if reference
+                    .lifetime
+                    .as_ref()
+                    .is_some_and(|it| it.ident != "_") =>
+            {
+                Transaction::Named(reference)
+            }
+            Some(_) => Transaction::Ours(path),
+            None => Transaction::NotMutable(path),
+        })
+    }
+}
+
+fn is_of_sqlx(path: &TypePath, last: &PathSegment) -> bool {
+    let is_named = path
+        .path
+        .segments
+        .first()
+        .is_some_and(|first| first.ident == "sqlx");
+    let has_lifetime = match &last.arguments {
+        PathArguments::AngleBracketed(arguments) => {
+            let mut arguments = arguments.args.iter();
+            arguments.any(|argument| matches!(argument, GenericArgument::Lifetime(_)))
+        }
+        _ => false,
+    };
+    is_named || has_lifetime
+}
+
+/// The type inside parentheses, seen or unseen; a macro's `$ty` comes in unseen ones.
+pub(crate) fn inner(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => inner(&group.elem),
+        Type::Paren(paren) => inner(&paren.elem),
+        ty => ty,
+    }
+}
+
+/// The name of a parameter whose pattern is no more than one, perhaps with `mut`.
+pub(crate) fn name(typed: &PatType) -> Option<&Ident> {
+    match &*typed.pat {
+        Pat::Ident(PatIdent {
+            by_ref: None,
+            subpat: None,
+            ident,
+            ..
+        }) => Some(ident),
+        _ => None,
+    }
+}
+
+/// A variable that a pattern binds: its name, and what is written to bind it by itself.
+pub(crate) struct Binding<'a> {
+    pub(crate) name: &'a Ident,
+    pub(crate) pat: TokenStream,
+}
+
+/// The variables that a pattern binds.
+pub(crate) fn bindings(pat: &Pat) -> Vec<Binding<'_>> {
+    match pat {
+        Pat::Ident(pat) => {
+            let name = &pat.ident;
+            let mutability = pat.by_ref.is_none().then_some(pat.mutability).flatten();
+            let binding = Binding {
+                name,
+                pat: quote!(#mutability #name),
+            };
+            // A unit struct is written like a variable.
+            let is_variable = !name.to_string().starts_with(char::is_uppercase);
+            let inside = pat.subpat.iter().flat_map(|(_, inner)| bindings(inner));
+            is_variable
+                .then_some(binding)
+                .into_iter()
+                .chain(inside)
+                .collect()
+        }
+        Pat::Paren(pat) => bindings(&pat.pat),
+        Pat::Reference(pat) => bindings(&pat.pat),
+        Pat::Type(pat) => bindings(&pat.pat),
+        Pat::Tuple(pat) => pat.elems.iter().flat_map(bindings).collect(),
+        Pat::TupleStruct(pat) => pat.elems.iter().flat_map(bindings).collect(),
+        Pat::Slice(pat) => pat.elems.iter().flat_map(bindings).collect(),
+        Pat::Struct(pat) => pat
+            .fields
+            .iter()
+            .flat_map(|field| bindings(&field.pat))
+            .collect(),
+        // Each case binds the same.
+        Pat::Or(pat) => pat.cases.first().map(bindings).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}

@@ -7,7 +7,7 @@ pub struct AcquireError {
     _private: (),
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -364,7 +364,7 @@ pub enum Error {
     Database(sqlx::Error),
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -388,6 +388,8 @@ impl IntoResponse for Error {}
 impl ResponseError for Error {}
 
 impl std::error::Error for Diagnosed {}
+
+impl std::error::Error for StartError {}
 
 impl<'r> Responder<'r, 'static> for Error {}
 
@@ -425,21 +427,6 @@ impl<W: Word> IntoWord<W> for &str {}
 impl<W: Word> IntoWord<W> for String {}
 
 impl<W: Word> IntoWord<W> for W {}
-
-// Isolation
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Isolation {
-    Database,
-    Rollback,
-    None,
-}
-
-words!(
-    "\"database\", \"rollback\" or \"none\"", Isolation : Database = "database", Rollback
-    = "rollback", None = "none"
-);
 
 // IsolationLevel
 
@@ -770,7 +757,7 @@ impl Settings {
 impl Settings {
     #[track_caller]
     #[must_use]
-    pub fn isolation(self, isolation: impl IntoWord<Isolation>) -> Self {}
+    pub fn isolation(self, isolation: impl IntoWord<TestIsolation>) -> Self {}
 }
 
 impl Settings {
@@ -888,6 +875,7 @@ impl fmt::Debug for Settings {}
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
+    #[non_exhaustive]
     NoUrl {
         engine: String,
         looked: String,
@@ -895,6 +883,7 @@ pub enum SettingsError {
         section: String,
         attribute: String,
     },
+    #[non_exhaustive]
     UnknownEngine {
         engine: String,
         origin: String,
@@ -902,7 +891,9 @@ pub enum SettingsError {
         hint: String,
         variable: String,
     },
+    #[non_exhaustive]
     NodeWithoutUrl { engine: String, node: String, variable: String },
+    #[non_exhaustive]
     MalformedUrl {
         engine: String,
         setting: &'static str,
@@ -910,6 +901,7 @@ pub enum SettingsError {
         origin: String,
         reason: &'static str,
     },
+    #[non_exhaustive]
     BadValue {
         engine: String,
         setting: &'static str,
@@ -917,9 +909,13 @@ pub enum SettingsError {
         origin: String,
         accepts: &'static str,
     },
+    #[non_exhaustive]
     MinAboveMax { engine: String, min_size: String, max_size: String },
+    #[non_exhaustive]
     NoSession { engine: String, setting: String, pooler: String, cure: &'static str },
+    #[non_exhaustive]
     Differ { engine: String, differences: String },
+    #[non_exhaustive]
     ConnectWith {
         engine: String,
         setting: &'static str,
@@ -927,8 +923,11 @@ pub enum SettingsError {
         given: &'static str,
         wanted: &'static str,
     },
+    #[non_exhaustive]
     Migrations { engine: String, migrations: String, reason: String },
+    #[non_exhaustive]
     Syntax { path: String, line: usize, column: usize, message: String },
+    #[non_exhaustive]
     UnknownName {
         path: String,
         line: usize,
@@ -936,15 +935,21 @@ pub enum SettingsError {
         name: String,
         hint: String,
     },
+    #[non_exhaustive]
     Unreadable { path: String, reason: String },
+    #[non_exhaustive]
     NoSuchFile { path: String, origin: String },
+    #[non_exhaustive]
     UnknownProfile { profile: String, origin: String, path: String, known: Vec<String> },
+    #[non_exhaustive]
     NoFileForProfile { profile: String, origin: String, directory: String },
+    #[non_exhaustive]
     DotEnv { path: String, line: usize },
+    #[non_exhaustive]
     NotUnicode { variable: String },
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -973,12 +978,12 @@ pub type SqliteEngine = Engine<sqlx::Sqlite>;
 
 // StartError
 
-#[derive(Clone, thiserror::Error)]
+#[derive(Clone)]
 pub struct StartError {
     _private: (),
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -987,6 +992,10 @@ impl StartError {
     pub fn kind(&self) -> StartKind {}
     pub fn engine(&self) -> &str {}
 }
+
+impl fmt::Display for StartError {}
+
+impl std::error::Error for StartError {}
 
 // StartKind
 
@@ -1033,10 +1042,43 @@ pub struct TestError {
     _private: (),
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
+
+impl TestError {
+    pub fn kind(&self) -> TestKind {}
+    pub fn engine(&self) -> &str {}
+}
+
+// TestIsolation
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TestIsolation {
+    Database,
+    Rollback,
+    None,
+}
+
+words!(
+    "\"database\", \"rollback\" or \"none\"", TestIsolation : Database = "database",
+    Rollback = "rollback", None = "none"
+);
+
+// TestKind
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TestKind {
+    Unavailable,
+    Url,
+    MissingRight,
+    NotMade,
+    Fixture,
+    TransactionEnded,
+}
 
 // Transaction
 
@@ -1062,6 +1104,15 @@ impl<DB: Backend> IsTransaction for Transaction<DB> {
 }
 
 impl<DB: Backend> Transaction<DB> {
+    pub fn on_commit(&mut self, work: impl Future<Output = ()> + Send + 'static) {}
+    pub fn begin_nested(
+        &mut self,
+    ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {}
+    pub fn commit(self) -> impl Future<Output = sqlx::Result<()>> + Send {}
+    pub fn rollback(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {}
+}
+
+impl<DB: Backend> Transaction<DB> {
     pub fn transaction<T, E, F>(
         &mut self,
         work: F,
@@ -1071,12 +1122,6 @@ impl<DB: Backend> Transaction<DB> {
         E: From<sqlx::Error> + Send,
         F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
     {}
-    pub fn on_commit(&mut self, work: impl Future<Output = ()> + Send + 'static) {}
-    pub fn begin_nested(
-        &mut self,
-    ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {}
-    pub fn commit(self) -> impl Future<Output = sqlx::Result<()>> + Send {}
-    pub fn rollback(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {}
 }
 
 impl<DB: Backend> fmt::Debug for Transaction<DB> {}
@@ -1086,32 +1131,42 @@ impl<DB: Backend> fmt::Debug for Transaction<DB> {}
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionError {
+    #[non_exhaustive]
     RetriesRanOut { engine: String, attempts: usize, last: String },
-    OutcomeUnknown { engine: String, last: String, cause: Box<sqlx::Error> },
+    #[non_exhaustive]
+    OutcomeUnknown { engine: String, cause: sqlx::Error },
+    #[non_exhaustive]
     Unsupported { engine: String, database: &'static str, option: &'static str },
+    #[non_exhaustive]
     TimedOut { engine: String, timeout: Duration },
+    #[non_exhaustive]
     NoTime { engine: String },
-    Setting {
-        engine: String,
-        names: String,
-        last: String,
-        cause: Option<Box<sqlx::Error>>,
-    },
+    #[non_exhaustive]
+    Setting { engine: String, names: String, cause: sqlx::Error },
+    #[non_exhaustive]
     Outside { engine: String },
+    #[non_exhaustive]
     Inside { engine: String },
+    #[non_exhaustive]
     CannotJoin { engine: String, option: String },
     CancelledInside,
+    #[non_exhaustive]
     AfterConflict { last: String },
+    #[non_exhaustive]
     Lost { engine: String },
+    #[non_exhaustive]
     EndedInside { engine: String, database: &'static str, statement: &'static str },
+    #[non_exhaustive]
     InUse { engine: String },
     #[cfg(feature = "web")]
+    #[non_exhaustive]
     Held { engine: String, request: String },
     #[cfg(feature = "web")]
+    #[non_exhaustive]
     RequestOver { engine: String, request: String },
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -1165,10 +1220,15 @@ impl<DB: Backend> TransactionParent<DB> for &mut Transaction<DB> {}
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
+    #[non_exhaustive]
     NoRuntime { engine: String },
+    #[non_exhaustive]
     NotStarted { engine: String },
+    #[non_exhaustive]
     OnSqlx { engine: String },
+    #[non_exhaustive]
     TooLarge { engine: String, size: u32, most: u32 },
+    #[non_exhaustive]
     UnknownNode {
         engine: String,
         node: String,
@@ -1176,15 +1236,19 @@ pub enum UsageError {
         hint: String,
         section: String,
     },
+    #[non_exhaustive]
     Listen { engine: String, pooler: String },
     #[cfg(feature = "web")]
+    #[non_exhaustive]
     NoRequestTransactions { engine: String, line: &'static str },
     #[cfg(feature = "web")]
+    #[non_exhaustive]
     NoEngine { engine: String, line: &'static str },
+    #[non_exhaustive]
     Runtime { reason: String },
 }
 
-debug_as_display!(
+debug_for_people!(
     Error, SettingsError, StartError, AcquireError, TransactionError, UsageError,
     TestError
 );
@@ -1386,8 +1450,6 @@ pub enum End {
     Dropped,
 }
 
-impl Drop for End {}
-
 // testing::Recorded
 
 #[derive(Debug)]
@@ -1496,35 +1558,6 @@ impl Answer {
     pub fn to(error: &Error) -> Self {}
 }
 
-// web::EngineName
-
-#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
-pub trait EngineName: 'static {
-    const NAME: &'static str;
-}
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
-    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
-    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
-    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
-    < N, T >, T, N::NAME, Named::new;
-}
-
-guard! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
 // web::Extract
 
 #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
@@ -1566,47 +1599,6 @@ impl<DB: Backend> Extract for RequestTransaction<DB> {
     type Database = DB;
 }
 
-// web::Named
-
-#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
-pub struct Named<N, T> {
-    _private: (),
-}
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
-    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
-    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
-    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
-    < N, T >, T, N::NAME, Named::new;
-}
-
-guard! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
-impl<N, T> Deref for Named<N, T> {
-    type Target = T;
-}
-
-impl<N, T> DerefMut for Named<N, T> {}
-
-impl<N, T> Named<N, T> {
-    pub fn into_inner(self) -> T {}
-}
-
-impl<N: EngineName, T: fmt::Debug> fmt::Debug for Named<N, T> {}
-
 // web::RequestSession
 
 pub struct RequestSession<DB: Backend> {
@@ -1625,47 +1617,6 @@ impl<DB: Backend> RequestSession<DB> {
 }
 
 impl<DB: Backend> fmt::Debug for RequestSession<DB> {}
-
-// web::RequestTransaction
-
-#[must_use = "nothing begins until a statement is run in it"]
-pub struct RequestTransaction<DB: Backend>(());
-
-executor!(RequestTransaction < DB >);
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
-extractor! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), std::convert::identity;
-    [DB : Backend] Checkout < DB >, Self, extract::default_name(),
-    std::convert::identity; [DB : Backend] RequestTransaction < DB >, Self,
-    extract::default_name(), std::convert::identity; [N : EngineName, T : Extract] Named
-    < N, T >, T, N::NAME, Named::new;
-}
-
-guard! {
-    [DB : Backend] Engine < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
-    RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
-    T : Extract] Named < N, T >, T, N::NAME, Named::new;
-}
-
-impl<DB: Backend> Deref for RequestTransaction<DB> {
-    type Target = RequestSession<DB>;
-}
-
-impl<DB: Backend> DerefMut for RequestTransaction<DB> {}
-
-impl<DB: Backend> Extract for RequestTransaction<DB> {
-    type Database = DB;
-}
-
-impl<DB: Backend> fmt::Debug for RequestTransaction<DB> {}
 
 // web::RequestTransactions
 
@@ -1708,126 +1659,6 @@ impl<DB: Backend> Deref for TransactionGuard<'_, DB> {
 impl<DB: Backend> DerefMut for TransactionGuard<'_, DB> {}
 
 impl<DB: Backend> Drop for TransactionGuard<'_, DB> {}
-
-// web::actix_web::RequestTransactionsService
-
-#[derive(Debug)]
-pub struct RequestTransactionsService<S> {
-    _private: (),
-}
-
-impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
-where
-    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
-{
-    type Response = Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Response, S::Error>>;
-}
-
-impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
-    S::Future: 'static,
-    B: 'static,
-{
-    type Response = ServiceResponse<EitherBody<B>>;
-    type Error = actix_web::Error;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
-}
-
-// web::actix_web::RequestTransactionsTransform
-
-#[derive(Clone, Debug)]
-pub struct RequestTransactionsTransform {
-    _private: (),
-}
-
-impl<S, B> Transform<S, ServiceRequest> for RequestTransactionsTransform
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
-    S::Future: 'static,
-    B: 'static,
-{
-    type Response = ServiceResponse<EitherBody<B>>;
-    type Error = actix_web::Error;
-    type Transform = RequestTransactionsService<S>;
-    type InitError = ();
-    type Future = Ready<Result<Self::Transform, ()>>;
-}
-
-// web::actix_web::readiness
-
-pub fn readiness(request: HttpRequest) -> Ready<Readiness> {}
-
-// web::actix_web::request_transactions
-
-pub fn request_transactions() -> RequestTransactionsTransform {}
-
-// web::axum::RequestTransactionsLayer
-
-#[derive(Clone, Debug)]
-pub struct RequestTransactionsLayer {
-    _private: (),
-}
-
-impl<S> Layer<S> for RequestTransactionsLayer {
-    type Service = RequestTransactionsService<S>;
-}
-
-// web::axum::RequestTransactionsService
-
-#[derive(Clone, Debug)]
-pub struct RequestTransactionsService<S> {
-    _private: (),
-}
-
-impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
-where
-    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
-{
-    type Response = Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Response, S::Error>>;
-}
-
-impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
-    S::Future: 'static,
-    B: 'static,
-{
-    type Response = ServiceResponse<EitherBody<B>>;
-    type Error = actix_web::Error;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
-}
-
-// web::axum::readiness
-
-pub fn readiness(
-    request: axum_core::extract::Request,
-) -> impl Future<Output = Readiness> + Send + 'static {}
-
-// web::axum::request_transactions
-
-pub fn request_transactions() -> RequestTransactionsLayer {}
-
-// web::rocket::RequestTransactionsFairing
-
-#[derive(Clone, Debug)]
-pub struct RequestTransactionsFairing {
-    _private: (),
-}
-
-impl Fairing for RequestTransactionsFairing {}
-
-// web::rocket::readiness
-
-pub fn readiness() -> Vec<Route> {}
-
-// web::rocket::request_transactions
-
-pub fn request_transactions() -> RequestTransactionsFairing {}
 
 // with_pool
 

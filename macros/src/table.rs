@@ -7,7 +7,7 @@
 use Reach::{Crate, Engine, Lifecycle, Runtime, Test};
 use Takes::{
     Choice, Count, CratePath, Duration, Fixtures, Flag, Function, Limit, Migrations, Migrator,
-    Text, Texts, Url, Variable,
+    Text, Texts, Timeout, Url, Variable,
 };
 use Written::{Anywhere, AttributeOnly, CodeOnly, NotInEnvironment};
 
@@ -31,10 +31,16 @@ pub(crate) enum Takes {
     Url,
     /// Text that is the name of an environment variable.
     Variable,
-    /// A whole number of the type `of`, at least `least`.
-    Count { least: u64, of: &'static str },
+    /// A whole number of the type `of`, from `least` to `most`.
+    Count {
+        least: u64,
+        most: u64,
+        of: &'static str,
+    },
     /// A `Duration`, or text such as `"1m 30s"`.
     Duration,
+    /// The same, above zero.
+    Timeout,
     /// A duration above zero, or `"off"`.
     Limit,
     /// `true` or `false`.
@@ -90,11 +96,11 @@ pub(crate) const TABLE: &[Spec] = &[
     row("url",              Url,                           Engine,    NotInEnvironment, "\"postgres://localhost/bands\""),
     row("env",              Variable,                      Engine,    NotInEnvironment, "\"BANDS_URL\""),
     row("direct_url",       Url,                           Engine,    Anywhere,         "\"postgres://server/bands\""),
-    row("max_size",         Count { least: 1, of: "u32" }, Engine,    Anywhere,         "20"),
-    row("min_size",         Count { least: 0, of: "u32" }, Engine,    Anywhere,         "2"),
-    row("acquire_timeout",  Duration,                      Engine,    Anywhere,         "\"30s\""),
-    row("connect_timeout",  Duration,                      Engine,    Anywhere,         "\"10s\""),
-    row("start_timeout",    Duration,                      Engine,    Anywhere,         "\"30s\""),
+    row("max_size",         CONNECTIONS,                   Engine,    Anywhere,         "20"),
+    row("min_size",         NO_OR_MORE_CONNECTIONS,        Engine,    Anywhere,         "2"),
+    row("acquire_timeout",  Timeout,                       Engine,    Anywhere,         "\"30s\""),
+    row("connect_timeout",  Timeout,                       Engine,    Anywhere,         "\"10s\""),
+    row("start_timeout",    Timeout,                       Engine,    Anywhere,         "\"30s\""),
     row("idle_timeout",     Limit,                         Engine,    Anywhere,         "\"10m\""),
     row("max_lifetime",     Limit,                         Engine,    Anywhere,         "\"30m\""),
     row("validate_after",   Duration,                      Engine,    Anywhere,         "\"500ms\""),
@@ -104,7 +110,7 @@ pub(crate) const TABLE: &[Spec] = &[
     row("drain_delay",      Duration,                      Lifecycle, Anywhere,         "\"5s\""),
     row("signals",          Flag,                          Lifecycle, Anywhere,         "false"),
     row("lazy",             Flag,                          Engine,    Anywhere,         "true"),
-    row("statement_cache",  Count { least: 0, of: "u32" }, Engine,    Anywhere,         "100"),
+    row("statement_cache",  STATEMENTS,                    Engine,    Anywhere,         "100"),
     row("application_name", Text,                          Engine,    Anywhere,         "\"bands\""),
     row("session",          Text,                          Engine,    Anywhere,         "\"SET TIME ZONE 'UTC'\""),
     row("connect_with",     Function,                      Engine,    CodeOnly,         "tune"),
@@ -119,9 +125,26 @@ pub(crate) const TABLE: &[Spec] = &[
     row("isolation",        Choice(ISOLATIONS),            Test,      NotInEnvironment, "\"rollback\""),
     row("fixtures",         Fixtures,                      Test,      CodeOnly,         "(\"bands\")"),
     row("flavor",           Choice(FLAVORS),               Runtime,   Anywhere,         "\"current_thread\""),
-    row("worker_threads",   Count { least: 1, of: "usize" }, Runtime, Anywhere,         "4"),
+    row("worker_threads",   THREADS,                       Runtime,   Anywhere,         "4"),
     row("crate",            CratePath,                     Crate,     AttributeOnly,    "::poolhouse"),
 ];
+
+/// The most connections that a pool may have: as many as Postgres can be told to accept, more than any other server does.
+/// <https://www.postgresql.org/docs/current/runtime-config-connection.html>
+pub(crate) const MOST_CONNECTIONS: u32 = 262_143;
+
+/// The most threads of a runtime. Each takes memory from the operating system, which refuses at some number with a panic.
+pub(crate) const MOST_THREADS: u32 = 1024;
+
+const CONNECTIONS: Takes = count(1, MOST_CONNECTIONS, "u32");
+const NO_OR_MORE_CONNECTIONS: Takes = count(0, MOST_CONNECTIONS, "u32");
+const STATEMENTS: Takes = count(0, u32::MAX, "u32");
+const THREADS: Takes = count(1, MOST_THREADS, "usize");
+
+const fn count(least: u64, most: u32, of: &'static str) -> Takes {
+    let most = most as u64;
+    Count { least, most, of }
+}
 
 /// What `pooler` takes.
 pub(crate) const POOLERS: &[&str] = &["pgbouncer"];

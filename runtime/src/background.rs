@@ -53,11 +53,11 @@ pub async fn wait_closed() {
 pub(crate) fn at_runtime_end(end: impl FnOnce() + Send + 'static) -> Option<AtRuntimeEnd> {
     let runtime = Handle::try_current().ok()?;
     let armed = Arc::new(AtomicBool::new(true));
-    let end = End {
+    let end = RuntimeEnd {
         armed: Arc::clone(&armed),
         run: Some(Box::new(end)),
     };
-    // The task never ends by itself: it is dropped by the runtime, and its `End` with it.
+    // The task never ends by itself: it is dropped by the runtime, and its `RuntimeEnd` with it.
     let task = runtime.spawn(async move {
         let _end = end;
         pending::<()>().await;
@@ -82,12 +82,12 @@ impl Drop for AtRuntimeEnd {
     }
 }
 
-struct End {
+struct RuntimeEnd {
     armed: Arc<AtomicBool>,
     run: Option<Box<dyn FnOnce() + Send>>,
 }
 
-impl Drop for End {
+impl Drop for RuntimeEnd {
     fn drop(&mut self) {
         if self.armed.swap(false, AcqRel)
             && let Some(run) = self.run.take()

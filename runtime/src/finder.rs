@@ -14,7 +14,7 @@
 //! - The engines of a runtime are forgotten when the runtime ends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use once_cell::sync::Lazy;
 use tokio::runtime::{Handle, Id};
@@ -23,6 +23,7 @@ use crate::backend::Backend;
 use crate::background::{self, AtRuntimeEnd};
 use crate::engine::{Engine, ErasedEngine, Readiness};
 use crate::error::{Error, StartError};
+use crate::lock::lock;
 use crate::settings::{self, EngineSettings, Settings};
 
 /// Where an engine is known.
@@ -44,18 +45,18 @@ impl Scope {
 /// The engines of one scope.
 #[derive(Default)]
 struct Known {
-    engines: HashMap<String, Entry>,
+    engines: HashMap<String, EngineEntry>,
     /// Forgets them when their runtime ends; `None` for those of the process.
     _at_end: Option<AtRuntimeEnd>,
 }
 
-struct Entry {
+struct EngineEntry {
     engine: Arc<dyn ErasedEngine>,
     /// Whether it is to be forgotten once nobody holds it any more.
     released: bool,
 }
 
-impl Entry {
+impl EngineEntry {
     /// Whether nobody but `entries` of the finder holds the engine, and nothing of it is started.
     fn is_unused(&self, entries: usize) -> bool {
         Arc::strong_count(&self.engine) <= entries
@@ -70,8 +71,7 @@ static SCOPES: Lazy<Mutex<Scopes>> = Lazy::new(Mutex::default);
 
 /// Nothing long is done under this lock, and no code of the program is called.
 fn scopes() -> MutexGuard<'static, Scopes> {
-    // Nothing panics while the lock is held.
-    SCOPES.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SCOPES)
 }
 
 /// Finds the engine `default`.
@@ -219,14 +219,14 @@ fn put(scopes: &mut Scopes, scope: Scope, engine: Arc<dyn ErasedEngine>) {
         },
     });
     let name = engine.name().to_owned();
-    let entry = Entry {
+    let entry = EngineEntry {
         engine,
         released: false,
     };
     known.engines.insert(name, entry);
 }
 
-fn remove(scopes: &mut Scopes, scope: Scope, name: &str) -> Option<Entry> {
+fn remove(scopes: &mut Scopes, scope: Scope, name: &str) -> Option<EngineEntry> {
     let known = scopes.get_mut(&scope)?;
     let removed = known.engines.remove(name);
     if known.engines.is_empty() {

@@ -40,30 +40,34 @@ pub use sqlx;
 pub use self::backend::Backend;
 pub use self::background::wait_closed;
 pub use self::dialect::IsolationLevel;
+#[cfg(feature = "web")]
+pub use self::engine::RequestTransaction;
 pub use self::engine::{
     Engine, Health, OnConflict, Readiness, Retry, RetryIf, Server, Transaction, TransactionOptions,
     TransactionParent, Work, WriteMark,
 };
 pub use self::error::{
-    AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TransactionError,
+    AcquireError, AcquireKind, Error, StartError, StartKind, TestError, TestKind, TransactionError,
     UsageError,
 };
 pub use self::finder::{engine_finder, engine_finder_with, readiness};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Session, Status};
 pub use self::settings::{
-    DatabaseUrl, IntoDuration, IntoWord, Isolation, LogLevel, ParseError, Pooler, QuerySpans,
-    RuntimeFlavor, Settings, SettingsError,
+    DatabaseUrl, IntoDuration, IntoWord, LogLevel, ParseError, Pooler, QuerySpans, RuntimeFlavor,
+    Settings, SettingsError, TestIsolation,
 };
-#[cfg(feature = "web")]
-pub use self::web::RequestTransaction;
 #[cfg(feature = "actix-web")]
+#[doc(inline)]
 pub use self::web::actix_web;
 #[cfg(feature = "axum")]
+#[doc(inline)]
 pub use self::web::axum;
 #[cfg(feature = "rocket")]
+#[doc(inline)]
 pub use self::web::rocket;
 #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+#[doc(inline)]
 pub use self::web::{EngineName, Named};
 
 /// An engine on Postgres.

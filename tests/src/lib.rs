@@ -67,7 +67,6 @@ pub mod transaction_ender;
 
 pub use self::{
     case_database::CaseDatabase,
-    case_database::CaseDatabase as Ground,
     cockroach::Cockroach,
     database::TestDatabase,
     eventually::eventually,

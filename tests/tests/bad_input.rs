@@ -176,13 +176,14 @@ async fn a_server_that_is_not_there() -> anyhow::Result<()> {
             "Postgres"
         };
         let begin = format!(
-            "Error: engine `default`: its pool could not be started: {name}: the server refused the connection (error \
-             communicating with database: Connection refused (os error 111)), tried "
+            "Error: engine `default`: its pool could not be started: {name}: the server refused the connection, \
+             tried "
         );
         ensure!(said.starts_with(&begin), "{said}");
         let end = format!(
             "; start_timeout = 400ms (environment, POOLHOUSE_START_TIMEOUT). Start the server, or correct host and port of the \
-             url. url = {scheme}://band:***@127.0.0.1:1/db (environment, DATABASE_URL)\n"
+             url. url = {scheme}://band:***@127.0.0.1:1/db (environment, DATABASE_URL). Caused by: error communicating with \
+             database: Connection refused (os error 111)\n"
         );
         ensure!(said.ends_with(&end), "{said}");
         ensure!(said.contains(" times in "), "{said}");
@@ -196,10 +197,10 @@ async fn a_folder_that_is_not_there() -> anyhow::Result<()> {
     let folder = program.folder().to_owned();
     same(
         &error(program).await?,
-        "Error: engine `default`: its pool could not be started: SQLite: the database file cannot be opened (unable to \
-         open database file). Create its folder and give this user the right to write \
+        "Error: engine `default`: its pool could not be started: SQLite: the database file cannot be opened. \
+         Create its folder and give this user the right to write \
          there (SQLite writes files beside the database), or add ?mode=rwc to the url when the file is to be created. url = \
-         sqlite:missing/band.db?mode=rwc (environment, DATABASE_URL)\n",
+         sqlite:missing/band.db?mode=rwc (environment, DATABASE_URL). Caused by: unable to open database file\n",
     )?;
     ensure!(!folder.exists(), "the program's folder is gone with it");
     Ok(())

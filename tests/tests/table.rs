@@ -51,7 +51,7 @@ macro_rules! case_databases {
 }
 pub(crate) use case_databases;
 
-/// `name: case, on (databases);`, with cases that take a [`House`] and a [`CaseDatabase`].
+/// `name: case, on (databases);`, with cases that take a [`Variant`] and a [`CaseDatabase`].
 macro_rules! variants {
     ($($name:ident: $case:ident, on ($($database:ident),+);)*) => {$(
         mod $name {

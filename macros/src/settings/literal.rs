@@ -1,6 +1,8 @@
 //! Literals, and what can be wrong with them. Each message completes the sentence "`max_size` …".
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
 use syn::{Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, UnOp};
 
 /// The literals that some setting takes.
@@ -106,6 +108,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     ))
 }
 
+pub(crate) fn timeout(text: &str) -> Result<(), String> {
+    if duration(text)?.is_zero() {
+        return Err("must be above zero".to_owned());
+    }
+    Ok(())
+}
+
 pub(crate) fn limit(text: &str) -> Result<(), String> {
     if text.trim().eq_ignore_ascii_case("off") {
         return Ok(());
@@ -139,21 +148,21 @@ pub(crate) fn one_of(choices: &[&str]) -> String {
     format!("takes one of {}", quoted.join(", "))
 }
 
-/// The number, when it is a whole number of the type, and at least `least`.
-pub(crate) fn count(negative: bool, number: &LitInt, least: u64, of: &str) -> Result<u64, String> {
+/// The number, when it is a whole number of the type, and one of these.
+pub(crate) fn count(
+    negative: bool,
+    number: &LitInt,
+    accepted: RangeInclusive<u64>,
+    of: &str,
+) -> Result<u64, String> {
     if !["", of].contains(&number.suffix()) {
         return Err(format!("takes a `{of}`, not a `{}`", number.suffix()));
     }
-    // A `usize` may be wider on the machine that runs the program than on the one that compiles it.
-    let most = if of == "u32" {
-        u64::from(u32::MAX)
-    } else {
-        u64::MAX
-    };
+    let (least, most) = (accepted.start(), accepted.end());
     match number.base10_parse() {
-        Ok(0) if least == 0 => Ok(0),
-        Ok(value) if !negative && (least..=most).contains(&value) => Ok(value),
-        Ok(value) if negative || value < least => Err(format!("must be at least {least}")),
+        Ok(0) if *least == 0 => Ok(0),
+        Ok(value) if !negative && accepted.contains(&value) => Ok(value),
+        Ok(value) if negative || value < *least => Err(format!("must be at least {least}")),
         Err(_) if negative => Err(format!("must be at least {least}")),
         _ => Err(format!("must be at most {most}")),
     }

@@ -77,8 +77,8 @@ impl Takes {
                 return Directory::list(text.clone()).map(Value::Directory);
             }
             (Takes::Migrations, Literal::Flag(false)) => return Ok(Value::NoMigrations),
-            (Takes::Count { least, of }, Literal::Number { negative, number }) => {
-                literal::count(*negative, number, least, of)
+            (Takes::Count { least, most, of }, Literal::Number { negative, number }) => {
+                literal::count(*negative, number, least..=most, of)
                     .map(|number| Value::Number(number, expr))
             }
             (Takes::Flag, Literal::Flag(_)) => Ok(Value::Code(expr)),
@@ -100,6 +100,7 @@ impl Takes {
             Takes::Url => Some(literal::url(text)),
             Takes::Variable => Some(literal::variable(text)),
             Takes::Duration => Some(literal::duration(text).map(drop)),
+            Takes::Timeout => Some(literal::timeout(text)),
             Takes::Limit => Some(literal::limit(text)),
             Takes::Choice(choices) => Some(literal::choice(choices, text)),
             _ => None,
@@ -114,13 +115,15 @@ impl Takes {
             ""
         };
         match (self, literal) {
-            (Takes::Duration | Takes::Limit, Literal::Number { number, .. }) => {
+            (Takes::Duration | Takes::Timeout | Takes::Limit, Literal::Number { number, .. }) => {
                 format!(
                     "takes a duration with its unit: `{name} = \"{}s\"`",
                     number.base10_digits()
                 )
             }
-            (Takes::Duration, _) => format!("takes a duration: `{name} = {example}`"),
+            (Takes::Duration | Takes::Timeout, _) => {
+                format!("takes a duration: `{name} = {example}`")
+            }
             (Takes::Limit, _) => format!("takes a duration or `\"off\"`: `{name} = {example}`"),
             (Takes::Count { .. }, _) => format!("takes a whole number{bare}: `{name} = {example}`"),
             (Takes::Flag, _) => format!("takes `true` or `false`{bare}: `{name} = {example}`"),

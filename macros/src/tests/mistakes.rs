@@ -56,7 +56,7 @@ fn what_is_right_has_no_errors() {
     settings("", &[]);
     settings("max_size = 20, min_size = 20,", &[]);
     settings(
-        "max_size = 4294967295u32, min_size = 0, worker_threads = 2usize, statement_cache = 0",
+        "max_size = 262143u32, min_size = 0, worker_threads = 2usize, statement_cache = 0",
         &[],
     );
     settings(
@@ -266,8 +266,11 @@ fn values_out_of_range() {
     let rows = [
         ("max_size", "0", "must be at least 1"),
         ("max_size", "(-5)", "must be at least 1"),
-        ("max_size", "4294967296", "must be at most 4294967295"),
-        ("max_size", "99999999999999999999999", "must be at most 4294967295"),
+        ("max_size", "262144", "must be at most 262143"),
+        ("min_size", "262144", "must be at most 262143"),
+        ("statement_cache", "4294967296", "must be at most 4294967295"),
+        ("max_size", "99999999999999999999999", "must be at most 262143"),
+        ("worker_threads", "1025", "must be at most 1024"),
         ("worker_threads", "0", "must be at least 1"),
         ("statement_cache", "-1", "must be at least 0"),
         ("engine", "\" \"", "must not be empty"),
@@ -277,6 +280,8 @@ fn values_out_of_range() {
         ("acquire_timeout", "\"30\"", "= \"30\" has no unit; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
         ("acquire_timeout", "\"5 parsecs\"", "= \"5 parsecs\" has the unknown unit `parsecs`; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
         ("acquire_timeout", "\"soon\"", "= \"soon\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
+        ("acquire_timeout", "\"0s\"", "must be above zero"),
+        ("start_timeout", "\"0ms\"", "must be above zero"),
         ("idle_timeout", "\"0s\"", "must be above zero; `\"off\"` switches it off"),
         ("leak_after", "\"never\"", "= \"never\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),
         ("acquire_timeout", "\"off\"", "= \"off\" is not a duration; write `\"30s\"`, `\"1m 30s\"` or `\"500ms\"`"),

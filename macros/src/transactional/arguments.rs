@@ -281,7 +281,7 @@ fn retries(expr: Expr) -> syn::Result<Expr> {
     let what = match Literal::of(&expr) {
         None => return Ok(expr),
         Some(Literal::Number { negative, number }) => {
-            match literal::count(negative, &number, 0, "usize") {
+            match literal::count(negative, &number, 0..=u64::MAX, "usize") {
                 Ok(_) => return Ok(expr),
                 Err(what) => what,
             }

@@ -2,8 +2,8 @@
 
 use super::postgres::{restore, set_local, set_nested};
 use super::{
-    Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES, Session,
-    inspection,
+    Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES,
+    SessionCommands, inspection,
 };
 
 pub(crate) static COCKROACH: Dialect = Dialect {
@@ -14,7 +14,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     feature: "postgres",
     schemes: &["cockroachdb", "cockroach"],
     knows_parameter: |name| (POSTGRES.knows_parameter)(name),
-    session: Some(Session {
+    session: Some(SessionCommands {
         // A schema change inside a transaction is to be part of it, and not to commit what comes before it:
         // <https://www.cockroachlabs.com/docs/stable/session-variables>.
         greet: "SET autocommit_before_ddl = off; SHOW session_id",

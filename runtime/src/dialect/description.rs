@@ -35,7 +35,7 @@ pub(crate) struct Dialect {
     /// Whether the driver knows a parameter of URLs. One that it does not know it ignores or logs, with its value.
     pub(crate) knows_parameter: fn(name: &str) -> bool,
     /// How a session is told from others; `None` when there is no server.
-    pub(crate) session: Option<Session>,
+    pub(crate) session: Option<SessionCommands>,
     /// A query for what the server says of itself: 1 when its sessions only read, 2 when it follows another server, 3 when
     /// both, and 0 else. `None` where there are no hosts.
     pub(crate) session_state: Option<&'static str>,
@@ -108,7 +108,7 @@ pub(crate) struct Mark {
 
 /// How a session is told from others, and ended from outside.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct SessionCommands {
     /// Statements that every new session runs, and that tell its id and perhaps the server's version.
     pub(crate) greet: &'static str,
     /// Reads the answer.

@@ -124,6 +124,14 @@ pub(crate) fn diagnosed(message: String, diagnosis: Diagnosis) -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, error))
 }
 
+/// The message of an error that [`diagnosed`] has made. It is ours, so it belongs into the text of the error that a caller gets.
+pub(crate) fn own_message(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Io(error) => diagnosis_of(error).map(|_| error.to_string()),
+        _ => None,
+    }
+}
+
 /// The diagnosis of an error that [`diagnosed`] has made.
 pub(crate) fn diagnosis_of(error: &io::Error) -> Option<Diagnosis> {
     let error: &Diagnosed = error.get_ref()?.downcast_ref()?;

@@ -15,9 +15,9 @@ mod transaction;
 
 pub(crate) use self::cockroach::COCKROACH;
 pub(crate) use self::description::{
-    Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, Session,
+    Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, SessionCommands,
 };
-pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message};
+pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message, own_message};
 pub(crate) use self::inspection::{How, Idle, Room};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;

@@ -1,7 +1,8 @@
 //! MySQL and MariaDB.
 
 use super::{
-    Diagnosis, Dialect, Greeted, IsolationLevel, Mark, MigrationsLock, Session, inspection, sql,
+    Diagnosis, Dialect, Greeted, IsolationLevel, Mark, MigrationsLock, SessionCommands, inspection,
+    sql,
 };
 
 pub(crate) static MYSQL: Dialect = Dialect {
@@ -35,7 +36,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
                 | "time-zone"
         )
     },
-    session: Some(Session {
+    session: Some(SessionCommands {
         greet: "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), VERSION()) AS CHAR)",
         read: |answer| {
             let (id, version) = match answer.split_once(' ') {

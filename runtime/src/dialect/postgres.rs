@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, Session, inspection,
+    Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, SessionCommands,
+    inspection,
 };
 
 pub(crate) static POSTGRES: Dialect = Dialect {
@@ -39,7 +40,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                     | "options"
             )
     },
-    session: Some(Session {
+    session: Some(SessionCommands {
         // Its id, the server's time, the version, and no more. Besides, where the server can notice that its client is gone
         // while a statement runs or waits for a lock, and nobody has said how often to look, it looks every two seconds:
         // then the pool has room again although it could not open a session to end the other one from.

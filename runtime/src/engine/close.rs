@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::Engine;
-use super::phase::{Closing, Phase, Start, Started};
+use super::phase::{Closing, EnginePhase, Start, StartedPool};
 use crate::backend::Backend;
 use crate::background;
 use crate::logging::with_callers_subscriber;
@@ -28,14 +28,14 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// If the future is dropped, the close goes on in the background; [`wait_closed`](crate::wait_closed) waits for it.
     pub fn close_connection_pool(&self) -> impl Future<Output = CloseReport> + Send + '_ {
-        async move { self.close(&CancellationToken::new()).await }
+        async move { self.close_forced_by(&CancellationToken::new()).await }
     }
 
     /// Closes the pool if this is its last owner. `force` ends the waiting.
-    pub(crate) async fn close(&self, force: &CancellationToken) -> CloseReport {
+    pub(crate) async fn close_forced_by(&self, force: &CancellationToken) -> CloseReport {
         match self.begin_close() {
-            Begun::Left(left) => self.left(left),
-            Begun::CancelsStart(start) => {
+            CloseBegin::Left(left) => self.left(left),
+            CloseBegin::CancelsStart(start) => {
                 let limit = self.connector().settings.close_timeout;
                 let over = async {
                     // Timers are those of a runtime.
@@ -48,7 +48,7 @@ impl<DB: Backend> Engine<DB> {
                 force.run_until_cancelled(over).await;
                 self.left(Left::StartCancelled)
             }
-            Begun::Closes(closing) => match closing.report(force).await {
+            CloseBegin::Closes(closing) => match closing.report(force).await {
                 Some(report) => report,
                 None => self.left(Left::NotStarted),
             },
@@ -57,33 +57,35 @@ impl<DB: Backend> Engine<DB> {
 
     /// Takes the first step of a close, in which nothing waits: from here on every use is refused. The rest is done in a
     /// task.
-    pub(crate) fn begin_close(&self) -> Begun {
+    pub(crate) fn begin_close(&self) -> CloseBegin {
         let mut phase = self.phase_mut();
         match &mut *phase {
-            Phase::Configured(_) | Phase::Closed(_) => return Begun::Left(Left::NotStarted),
-            Phase::Closing { closing, .. } => return Begun::Closes(Arc::clone(closing)),
-            Phase::Starting { start, .. } => {
+            EnginePhase::Configured(_) | EnginePhase::Closed(_) => {
+                return CloseBegin::Left(Left::NotStarted);
+            }
+            EnginePhase::Closing { closing, .. } => return CloseBegin::Closes(Arc::clone(closing)),
+            EnginePhase::Starting { start, .. } => {
                 start.close();
-                return Begun::CancelsStart(Arc::clone(start));
+                return CloseBegin::CancelsStart(Arc::clone(start));
             }
-            Phase::Started(Started { owners, .. }) if *owners > 1 => {
+            EnginePhase::Started(StartedPool { owners, .. }) if *owners > 1 => {
                 *owners -= 1;
-                return Begun::Left(Left::Shared);
+                return CloseBegin::Left(Left::Shared);
             }
-            Phase::Started(_) => {}
+            EnginePhase::Started(_) => {}
         }
         let closing = Closing::new();
         let connector = Arc::clone(phase.connector());
         let before = mem::replace(
             &mut *phase,
-            Phase::Closing {
+            EnginePhase::Closing {
                 connector,
                 closing: Arc::clone(&closing),
             },
         );
         let nodes = self.0.nodes.begin_close();
         drop(phase);
-        let Phase::Started(started) = before else {
+        let EnginePhase::Started(started) = before else {
             unreachable!("the others have returned above");
         };
         let begun = BegunClose {
@@ -97,7 +99,7 @@ impl<DB: Backend> Engine<DB> {
         // On the caller's runtime, which is the one that is known to run.
         Handle::try_current().unwrap_or(started.runtime).spawn(run);
         drop(started.at_end);
-        Begun::Closes(closing)
+        CloseBegin::Closes(closing)
     }
 
     fn left(&self, left: Left) -> CloseReport {
@@ -108,7 +110,7 @@ impl<DB: Backend> Engine<DB> {
 }
 
 /// What the first step of a close has come to.
-pub(crate) enum Begun {
+pub(crate) enum CloseBegin {
     /// There is nothing to close.
     Left(Left),
     /// A start that was under way is cancelled.
@@ -143,10 +145,10 @@ impl<DB: Backend> BegunClose<DB> {
             return;
         };
         let mut phase = engine.phase_mut();
-        if let Phase::Closing { connector, closing } = &*phase
+        if let EnginePhase::Closing { connector, closing } = &*phase
             && Arc::ptr_eq(closing, &self.closing)
         {
-            *phase = Phase::Closed(Arc::clone(connector));
+            *phase = EnginePhase::Closed(Arc::clone(connector));
         }
         drop(phase);
         drop(engine);

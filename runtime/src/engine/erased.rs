@@ -80,7 +80,7 @@ impl<DB: Backend> ErasedEngine for Engine<DB> {
     }
 
     fn close<'a>(&'a self, force: &'a CancellationToken) -> BoxFuture<'a, CloseReport> {
-        Box::pin(Engine::close(self, force))
+        Box::pin(self.close_forced_by(force))
     }
 
     fn begin_close(&self) {

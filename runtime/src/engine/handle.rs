@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Server;
 use super::node_list::{Configured, Nodes};
-use super::phase::{Phase, Started};
+use super::phase::{EnginePhase, StartedPool};
 use crate::backend::{Backend, OptionsOf};
 use crate::error::{AcquireError, Error, UsageError};
 use crate::logging;
@@ -29,11 +29,11 @@ use crate::settings::{EngineSettings, MOST_CONNECTIONS};
 /// # After the pool is closed
 ///
 /// Every use is an error of the kind [`AcquireKind::Closed`](crate::AcquireKind::Closed), until someone starts it again.
-pub struct Engine<DB: Backend>(pub(super) Arc<Shared<DB>>);
+pub struct Engine<DB: Backend>(pub(super) Arc<EngineShared<DB>>);
 
-pub(super) struct Shared<DB: Backend> {
+pub(super) struct EngineShared<DB: Backend> {
     pub(super) name: String,
-    phase: RwLock<Phase<DB>>,
+    phase: RwLock<EnginePhase<DB>>,
     pub(super) nodes: Nodes<Engine<DB>>,
     require_pool: AtomicBool,
     warned: AtomicBool,
@@ -54,9 +54,9 @@ impl<DB: Backend> Engine<DB> {
         let name = configured.connector.settings.engine.clone();
         let nodes = Nodes::none();
         let connector = nodes.set(configured);
-        Self(Arc::new(Shared {
+        Self(Arc::new(EngineShared {
             name,
-            phase: RwLock::new(Phase::Configured(connector)),
+            phase: RwLock::new(EnginePhase::Configured(connector)),
             nodes,
             require_pool: AtomicBool::new(false),
             warned: AtomicBool::new(false),
@@ -66,7 +66,10 @@ impl<DB: Backend> Engine<DB> {
 
     /// Whether nothing is started, or being started or closed.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(&*self.phase(), Phase::Configured(_) | Phase::Closed(_))
+        matches!(
+            &*self.phase(),
+            EnginePhase::Configured(_) | EnginePhase::Closed(_)
+        )
     }
 
     /// How many hold the engine.
@@ -80,8 +83,8 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// The settings cannot be used; or the pool is started, or being started, with other ones, which stand.
     pub(crate) fn configure(&self, settings: &Arc<EngineSettings>) -> Result<(), Error> {
-        if let Phase::Starting { connector, .. } | Phase::Started(Started { connector, .. }) =
-            &*self.phase()
+        if let EnginePhase::Starting { connector, .. }
+        | EnginePhase::Started(StartedPool { connector, .. }) = &*self.phase()
         {
             return Ok(settings.same_as(&connector.settings)?);
         }
@@ -97,11 +100,12 @@ impl<DB: Backend> Engine<DB> {
     pub(super) fn take_on(&self, configured: Configured<DB>) -> Option<Arc<Connector<DB>>> {
         let mut phase = self.phase_mut();
         match &mut *phase {
-            Phase::Configured(known) | Phase::Closed(known) => {
+            EnginePhase::Configured(known) | EnginePhase::Closed(known) => {
                 *known = self.0.nodes.set(configured);
             }
-            Phase::Closing { connector, .. } => *connector = self.0.nodes.set(configured),
-            Phase::Starting { connector, .. } | Phase::Started(Started { connector, .. }) => {
+            EnginePhase::Closing { connector, .. } => *connector = self.0.nodes.set(configured),
+            EnginePhase::Starting { connector, .. }
+            | EnginePhase::Started(StartedPool { connector, .. }) => {
                 return Some(Arc::clone(connector));
             }
         }
@@ -171,7 +175,7 @@ impl<DB: Backend> Engine<DB> {
     /// The server's kind and version, as found at start. `None` before the start, and with `lazy`.
     pub fn server(&self) -> Option<Server> {
         match &*self.phase() {
-            Phase::Started(started) => started.server.clone(),
+            EnginePhase::Started(started) => started.server.clone(),
             _ => None,
         }
     }
@@ -240,7 +244,7 @@ impl<DB: Backend> Engine<DB> {
 
     pub(super) fn pool(&self) -> Option<Pool<DB>> {
         match &*self.phase() {
-            Phase::Started(started) => Some(started.pool.clone()),
+            EnginePhase::Started(started) => Some(started.pool.clone()),
             _ => None,
         }
     }
@@ -249,12 +253,12 @@ impl<DB: Backend> Engine<DB> {
         Arc::clone(self.phase().connector())
     }
 
-    pub(super) fn phase(&self) -> RwLockReadGuard<'_, Phase<DB>> {
+    pub(super) fn phase(&self) -> RwLockReadGuard<'_, EnginePhase<DB>> {
         // Nothing panics while the lock is held.
         self.0.phase.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn phase_mut(&self) -> RwLockWriteGuard<'_, Phase<DB>> {
+    pub(super) fn phase_mut(&self) -> RwLockWriteGuard<'_, EnginePhase<DB>> {
         // Nothing panics while the lock is held.
         self.0.phase.write().unwrap_or_else(PoisonError::into_inner)
     }

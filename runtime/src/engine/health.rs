@@ -92,7 +92,7 @@ impl<DB: Backend> Engine<DB> {
         let idle = self.as_sqlx_pool().and_then(|pool| pool.try_acquire());
         is_asked.store(idle.is_some(), Relaxed);
         if let Some(idle) = idle {
-            let mut asked = Asked(Some(idle));
+            let mut asked = AskedConnection(Some(idle));
             if let Some(connection) = &mut asked.0 {
                 connection.ping().await?;
             }
@@ -123,15 +123,15 @@ impl<DB: Backend> Engine<DB> {
 }
 
 /// A connection of a `sqlx::Pool` that is asked. One that does not answer does not go back.
-struct Asked<DB: Backend>(Option<PoolConnection<DB>>);
+struct AskedConnection<DB: Backend>(Option<PoolConnection<DB>>);
 
-impl<DB: Backend> Asked<DB> {
+impl<DB: Backend> AskedConnection<DB> {
     fn has_answered(mut self) {
         drop(self.0.take());
     }
 }
 
-impl<DB: Backend> Drop for Asked<DB> {
+impl<DB: Backend> Drop for AskedConnection<DB> {
     fn drop(&mut self) {
         if let Some(silent) = self.0.take() {
             drop(silent.detach());

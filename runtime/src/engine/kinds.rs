@@ -7,10 +7,10 @@ use crate::dialect::dialect_of;
 use crate::error::{Error, StartError};
 use crate::settings::EngineSettings;
 
-type BuildEngine = fn(Arc<EngineSettings>) -> Result<Arc<dyn ErasedEngine>, Error>;
+type NewEngine = fn(Arc<EngineSettings>) -> Result<Arc<dyn ErasedEngine>, Error>;
 
 /// How an engine is built, by the feature that its database is behind.
-const KINDS: &[(&str, BuildEngine)] = &[
+const KINDS: &[(&str, NewEngine)] = &[
     #[cfg(feature = "postgres")]
     ("postgres", erased::<sqlx::Postgres>),
     #[cfg(feature = "mysql")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::close::Begun;
+use super::close::CloseBegin;
 use super::node_list::{Configured, Node, NodeServer, Nodes};
 use super::phase::Closing;
 use super::{Base, Engine};
@@ -49,7 +49,7 @@ impl<DB: Backend> Nodes<Engine<DB>> {
     }
 
     /// Starts all of them, side by side. One that does not answer at its first attempt is started without a connection, and
-    /// looked for in the background: whoever writes to the primary is not to wait for a replica.
+    /// looked for in the background, so that a program that writes to the primary does not wait for a replica.
     ///
     /// `is_ready` is set when the engine itself is.
     ///
@@ -71,8 +71,8 @@ impl<DB: Backend> Nodes<Engine<DB>> {
             .map(|node| node.engine.begin_close());
         begun
             .filter_map(|begun| match begun {
-                Begun::Closes(closing) => Some(closing),
-                Begun::Left(_) | Begun::CancelsStart(_) => None,
+                CloseBegin::Closes(closing) => Some(closing),
+                CloseBegin::Left(_) | CloseBegin::CancelsStart(_) => None,
             })
             .collect()
     }
@@ -84,7 +84,7 @@ impl<DB: Backend> Nodes<Engine<DB>> {
             join_all(nodes.iter().map(|node| async {
                 node.engine.settled().await;
                 if !node.engine.is_idle() {
-                    node.engine.close(force).await;
+                    node.engine.close_forced_by(force).await;
                 }
             }))
             .await;
@@ -125,7 +125,7 @@ impl<DB: Backend> NodeServer<Engine<DB>> {
                     Ok(()) => return Ok(()),
                     Err(error) => crate::logging::warn!(
                         engine = %settings.engine,
-                        %error,
+                        error = %format!("{error:?}"),
                         "the node is not there; it is tried again in the background"
                     ),
                 },
@@ -173,8 +173,8 @@ impl<DB: Backend> Engine<DB> {
         Err(UsageError::unknown_node(self.name(), name, &known).into())
     }
 
-    /// A node for reading: one whose server was there when it was last heard of, each in turn; or this engine itself when
-    /// there is none. It asks nobody, so it costs nothing.
+    /// A node for reading: one whose server answered last, each in turn; or this engine itself when
+    /// there is none. It sends nothing to a server.
     ///
     /// A replica may be behind: what was just written through the engine may not be there yet.
     /// [`reader_after`](Engine::reader_after) waits for it.

@@ -13,7 +13,7 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -24,6 +24,7 @@ use super::Server;
 use crate::backend::Backend;
 use crate::background::{self, AtRuntimeEnd};
 use crate::error::{Error, StartError};
+use crate::lock::lock;
 use crate::pool::{CloseReport, Connector, Pool};
 
 /// What a pool stands on.
@@ -36,7 +37,7 @@ pub(crate) enum Base {
     Sqlx,
 }
 
-pub(super) enum Phase<DB: Backend> {
+pub(super) enum EnginePhase<DB: Backend> {
     /// Queries open connections of their own.
     Configured(Arc<Connector<DB>>),
     /// The pool is being started with this connector. Queries do what they did before.
@@ -48,7 +49,7 @@ pub(super) enum Phase<DB: Backend> {
         /// Whether the engine was closed before.
         was_closed: bool,
     },
-    Started(Started<DB>),
+    Started(StartedPool<DB>),
     /// The pool is being closed. Every use is refused.
     Closing {
         connector: Arc<Connector<DB>>,
@@ -61,7 +62,7 @@ pub(super) enum Phase<DB: Backend> {
 /// Set when the run that has started an engine is asked to end. One `Arc` for each run, which tells them apart.
 pub(crate) type Draining = Arc<CancellationToken>;
 
-pub(super) struct Started<DB: Backend> {
+pub(super) struct StartedPool<DB: Backend> {
     pub(super) pool: Pool<DB>,
     /// How many have started it and not closed it.
     pub(super) owners: usize,
@@ -77,12 +78,12 @@ pub(super) struct Started<DB: Backend> {
     pub(super) draining: Vec<Draining>,
 }
 
-impl<DB: Backend> Phase<DB> {
+impl<DB: Backend> EnginePhase<DB> {
     pub(super) fn connector(&self) -> &Arc<Connector<DB>> {
         match self {
             Self::Configured(connector)
             | Self::Starting { connector, .. }
-            | Self::Started(Started { connector, .. })
+            | Self::Started(StartedPool { connector, .. })
             | Self::Closing { connector, .. }
             | Self::Closed(connector) => connector,
         }
@@ -117,14 +118,14 @@ pub(crate) struct Start {
     cancelled: CancellationToken,
     /// Whether a close cancelled it.
     closed: AtomicBool,
-    outcome: watch::Sender<Option<Outcome>>,
+    outcome: watch::Sender<Option<StartOutcome>>,
     /// Lets [`wait_closed`](crate::wait_closed) wait for what a cancelled start has to close.
     cleanup: OnceLock<TaskTrackerToken>,
 }
 
 /// What a start came to.
 #[derive(Clone)]
-pub(super) enum Outcome {
+pub(super) enum StartOutcome {
     /// The pool is started, and all who waited own it.
     Started,
     /// Nothing is open.
@@ -159,8 +160,7 @@ impl Failure {
 
     /// The error; `None` when another caller has it and it cannot be copied.
     pub(super) fn error(&self) -> Option<Error> {
-        // Nothing panics while the lock is held.
-        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut whole = lock(&self.whole);
         let taken = whole.take();
         drop(whole);
         match taken {
@@ -233,7 +233,7 @@ impl Start {
     }
 
     /// Tells everyone who waits.
-    pub(super) fn is_over(&self, outcome: Outcome) {
+    pub(super) fn is_over(&self, outcome: StartOutcome) {
         self.outcome.send_if_modified(|known| {
             let first = known.is_none();
             known.get_or_insert(outcome);
@@ -242,12 +242,12 @@ impl Start {
     }
 
     /// Waits for its end.
-    pub(super) async fn over(&self) -> Outcome {
+    pub(super) async fn over(&self) -> StartOutcome {
         let mut outcome = self.outcome.subscribe();
         match outcome.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or(Outcome::Cancelled),
+            Ok(outcome) => outcome.clone().unwrap_or(StartOutcome::Cancelled),
             // The sender is in `self`.
-            Err(_) => Outcome::Cancelled,
+            Err(_) => StartOutcome::Cancelled,
         }
     }
 }

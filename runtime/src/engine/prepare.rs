@@ -127,7 +127,7 @@ pub(super) async fn migrate<DB: Backend>(
         return Ok(());
     };
     let location = location_of::<DB>(settings, migrator, &error);
-    Err(StartError::migrations(settings, location.as_deref(), &error).into())
+    Err(StartError::migrations(settings, location.as_deref(), error).into())
 }
 
 fn must_be_one(answer: i64) -> sqlx::Result<()> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::handle::Engine;
-use super::phase::{Draining, Phase, Started};
+use super::phase::{Draining, EnginePhase, StartedPool};
 use crate::backend::Backend;
 
 /// Whether a program should get requests, as far as its database is concerned. For readiness probes of load balancers and
@@ -87,9 +87,9 @@ impl<DB: Backend> Engine<DB> {
     /// [`health`](Engine::health) asks the server. Of nodes it says nothing: reads fall back to the engine itself.
     pub fn readiness(&self) -> Readiness {
         match &*self.phase() {
-            Phase::Configured(_) | Phase::Starting { .. } => Readiness::Starting,
-            Phase::Closing { .. } | Phase::Closed(_) => Readiness::Closed,
-            Phase::Started(Started { pool, draining, .. }) => {
+            EnginePhase::Configured(_) | EnginePhase::Starting { .. } => Readiness::Starting,
+            EnginePhase::Closing { .. } | EnginePhase::Closed(_) => Readiness::Closed,
+            EnginePhase::Started(StartedPool { pool, draining, .. }) => {
                 if draining.iter().any(|draining| draining.is_cancelled()) {
                     Readiness::Draining
                 } else if !pool.is_reachable() {
@@ -105,14 +105,14 @@ impl<DB: Backend> Engine<DB> {
 
     /// Makes a started engine drain with a run that has started it.
     pub(crate) fn drains_with(&self, draining: &Draining) {
-        if let Phase::Started(started) = &mut *self.phase_mut() {
+        if let EnginePhase::Started(started) = &mut *self.phase_mut() {
             started.draining.push(Arc::clone(draining));
         }
     }
 
     /// Forgets that run, if others go on with the engine.
     pub(crate) fn drains_no_more_with(&self, draining: &Draining) {
-        if let Phase::Started(started) = &mut *self.phase_mut() {
+        if let EnginePhase::Started(started) = &mut *self.phase_mut() {
             started
                 .draining
                 .retain(|known| !Arc::ptr_eq(known, draining));

@@ -48,11 +48,11 @@ tokio::task_local! {
 /// # let _ = middleware;
 /// ```
 #[derive(Clone, Default)]
-pub struct RequestTransactions(Arc<Mutex<Slots>>);
+pub struct RequestTransactions(Arc<Mutex<RequestSlots>>);
 
 /// What a request has asked for.
 #[derive(Default)]
-struct Slots {
+struct RequestSlots {
     slots: Vec<Arc<dyn AnySlot>>,
     /// The response leaves, or the request was given up.
     over: bool,
@@ -85,7 +85,7 @@ impl RequestTransactions {
             .into());
         }
         let slot = slots.find(engine).unwrap_or_else(|| {
-            let slot = Slot::new(engine.clone(), request);
+            let slot = EngineSlot::new(engine.clone(), request);
             slots.slots.push(Arc::clone(&slot) as Arc<dyn AnySlot>);
             slot
         });
@@ -176,16 +176,19 @@ impl RequestTransactions {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slots> {
+    fn lock(&self) -> MutexGuard<'_, RequestSlots> {
         // Nothing panics while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Slots {
-    fn find<DB: Backend>(&self, engine: &Engine<DB>) -> Option<Arc<Slot<DB>>> {
+impl RequestSlots {
+    fn find<DB: Backend>(&self, engine: &Engine<DB>) -> Option<Arc<EngineSlot<DB>>> {
         self.slots.iter().find_map(|slot| {
-            let slot = Arc::clone(slot).as_any().downcast::<Slot<DB>>().ok()?;
+            let slot = Arc::clone(slot)
+                .as_any()
+                .downcast::<EngineSlot<DB>>()
+                .ok()?;
             Arc::ptr_eq(&slot.engine.0, &engine.0).then_some(slot)
         })
     }
@@ -196,7 +199,7 @@ impl Slots {
     }
 }
 
-impl Drop for Slots {
+impl Drop for RequestSlots {
     fn drop(&mut self) {
         for slot in self.finish() {
             if !matches!(slot.close(), Ok(None)) {
@@ -231,7 +234,7 @@ impl Drop for Serving<'_> {
 }
 
 /// The transaction of a request on one engine.
-struct Slot<DB: Backend> {
+struct EngineSlot<DB: Backend> {
     engine: Engine<DB>,
     /// What logs and errors call the request.
     request: Arc<str>,
@@ -260,7 +263,7 @@ enum Phase<DB: Backend> {
     Over,
 }
 
-/// A [`Slot`] whose database is not known by type.
+/// A [`EngineSlot`] whose database is not known by type.
 trait AnySlot: Send + Sync {
     fn engine(&self) -> &str;
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
@@ -270,7 +273,7 @@ trait AnySlot: Send + Sync {
 
 type Commit = BoxFuture<'static, sqlx::Result<()>>;
 
-impl<DB: Backend> Slot<DB> {
+impl<DB: Backend> EngineSlot<DB> {
     fn new(engine: Engine<DB>, request: &str) -> Arc<Self> {
         Arc::new(Self {
             engine,
@@ -374,7 +377,7 @@ impl<DB: Backend> Slot<DB> {
 }
 
 /// A begin under way, which may be given up.
-struct Beginning<'s, DB: Backend>(&'s Slot<DB>);
+struct Beginning<'s, DB: Backend>(&'s EngineSlot<DB>);
 
 impl<DB: Backend> Drop for Beginning<'_, DB> {
     fn drop(&mut self) {
@@ -386,7 +389,7 @@ impl<DB: Backend> Drop for Beginning<'_, DB> {
     }
 }
 
-impl<DB: Backend> AnySlot for Slot<DB> {
+impl<DB: Backend> AnySlot for EngineSlot<DB> {
     fn engine(&self) -> &str {
         self.engine.name()
     }
@@ -432,7 +435,7 @@ async fn commit<DB: Backend>(
     };
     if let Some(TransactionError::InUse { .. }) = TransactionError::find(&error) {
         // A `scoped_transaction` that was kept has the connection.
-        return Err(Slot::held(&engine, &request).into());
+        return Err(EngineSlot::held(&engine, &request).into());
     }
     if engine.is_conflict(&error) {
         return Err(error);
@@ -461,7 +464,7 @@ impl<DB: Backend> Engine<DB> {
         !matches!(self.slot_of_request(), Ok(None))
     }
 
-    fn slot_of_request(&self) -> sqlx::Result<Option<Arc<Slot<DB>>>> {
+    fn slot_of_request(&self) -> sqlx::Result<Option<Arc<EngineSlot<DB>>>> {
         match CURRENT.try_with(|request| request.lock().find(self)) {
             Ok(slot) => Ok(slot),
             Err(_) => self.slot_of_task(),
@@ -474,13 +477,13 @@ impl<DB: Backend> Engine<DB> {
         clippy::unnecessary_wraps,
         reason = "with the feature `rocket` it has something to look for"
     )]
-    fn slot_of_task(&self) -> sqlx::Result<Option<Arc<Slot<DB>>>> {
+    fn slot_of_task(&self) -> sqlx::Result<Option<Arc<EngineSlot<DB>>>> {
         Ok(None)
     }
 
     /// The transaction of this engine in the request that the running task serves.
     #[cfg(feature = "rocket")]
-    fn slot_of_task(&self) -> sqlx::Result<Option<Arc<Slot<DB>>>> {
+    fn slot_of_task(&self) -> sqlx::Result<Option<Arc<EngineSlot<DB>>>> {
         let mut slots = tasks::requests()
             .into_iter()
             .filter_map(|request| request.lock().find(self));
@@ -585,7 +588,7 @@ pub struct RequestTransaction<DB: Backend>(RequestSession<DB>);
 
 /// What [`RequestTransaction`] dereferences to, so that `&mut *tx` is an executor, as with sqlx's own transactions.
 pub struct RequestSession<DB: Backend> {
-    slot: Arc<Slot<DB>>,
+    slot: Arc<EngineSlot<DB>>,
 }
 
 impl<DB: Backend> RequestSession<DB> {
@@ -672,14 +675,14 @@ impl<DB: Backend> fmt::Debug for RequestSession<DB> {
 #[derive(Debug)]
 #[must_use = "the transaction is lent until this is dropped"]
 pub struct TransactionGuard<'t, DB: Backend> {
-    slot: &'t Slot<DB>,
+    slot: &'t EngineSlot<DB>,
     /// `None` only in `Drop`.
     transaction: Option<Transaction<DB>>,
 }
 
-impl<DB: Backend> fmt::Debug for Slot<DB> {
+impl<DB: Backend> fmt::Debug for EngineSlot<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot")
+        f.debug_struct("EngineSlot")
             .field("engine", &self.engine.name())
             .field("request", &self.request)
             .finish_non_exhaustive()

@@ -10,14 +10,15 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::handle::Shared;
+use super::handle::EngineShared;
 use super::node_list::Configured;
-use super::phase::{Base, Closing, Failure, Outcome, Phase, Start, Started, Whole};
+use super::phase::{Base, Closing, EnginePhase, Failure, Start, StartOutcome, StartedPool, Whole};
 use super::prepare::{prepare, report_start};
 use super::{Engine, Server};
 use crate::backend::Backend;
 use crate::background;
 use crate::error::{Error, StartError, UsageError};
+use crate::lock::lock;
 use crate::logging::with_callers_subscriber;
 use crate::pool::{Connector, Pool};
 use crate::settings::EngineSettings;
@@ -62,13 +63,13 @@ impl<DB: Backend> Engine<DB> {
             match self.enter(&settings, base, &mut configured)? {
                 Entered::Shares => return Ok(()),
                 Entered::Waits(waiting) => match waiting.outcome().await {
-                    Outcome::Started => return Ok(()),
-                    Outcome::Failed(failure) => {
+                    StartOutcome::Started => return Ok(()),
+                    StartOutcome::Failed(failure) => {
                         if let Some(error) = failure.error() {
                             return Err(error);
                         }
                     }
-                    Outcome::Cancelled => return Err(StartError::cancelled(&settings).into()),
+                    StartOutcome::Cancelled => return Err(StartError::cancelled(&settings).into()),
                 },
                 Entered::After(start) => drop(start.over().await),
                 Entered::AfterClose(closing) => {
@@ -88,7 +89,7 @@ impl<DB: Backend> Engine<DB> {
     ) -> Result<Entered<DB>, Error> {
         let mut phase = self.phase_mut();
         match &mut *phase {
-            Phase::Started(Started {
+            EnginePhase::Started(StartedPool {
                 pool,
                 owners,
                 connector,
@@ -101,7 +102,7 @@ impl<DB: Backend> Engine<DB> {
                 *owners += 1;
                 Ok(Entered::Shares)
             }
-            Phase::Starting {
+            EnginePhase::Starting {
                 connector, start, ..
             } => {
                 if !start.is_cancelled() {
@@ -115,12 +116,12 @@ impl<DB: Backend> Engine<DB> {
                 }
                 Ok(Entered::After(Arc::clone(start)))
             }
-            Phase::Closing { closing, .. } => Ok(Entered::AfterClose(Arc::clone(closing))),
-            Phase::Configured(known) | Phase::Closed(known) => {
+            EnginePhase::Closing { closing, .. } => Ok(Entered::AfterClose(Arc::clone(closing))),
+            EnginePhase::Configured(known) | EnginePhase::Closed(known) => {
                 let before = Arc::clone(known);
                 // A driver's options also hold what it has read elsewhere, such as a password file. They are read again for
                 // each start but the first.
-                let is_configured = matches!(&*phase, Phase::Configured(_))
+                let is_configured = matches!(&*phase, EnginePhase::Configured(_))
                     && Arc::ptr_eq(&before.settings, settings);
                 let connector = match configured.take() {
                     Some(configured) => self.0.nodes.set(configured),
@@ -137,7 +138,7 @@ impl<DB: Backend> Engine<DB> {
     /// Begins a start in a task of its own.
     fn begin_start(
         &self,
-        mut phase: RwLockWriteGuard<'_, Phase<DB>>,
+        mut phase: RwLockWriteGuard<'_, EnginePhase<DB>>,
         connector: Arc<Connector<DB>>,
         before: Arc<Connector<DB>>,
         base: Base,
@@ -145,7 +146,7 @@ impl<DB: Backend> Engine<DB> {
         let start = Start::new(base);
         let waiting = Waiting::new(self, &start);
         let was_closed = phase.is_closed();
-        *phase = Phase::Starting {
+        *phase = EnginePhase::Starting {
             connector: Arc::clone(&connector),
             start: Arc::clone(&start),
             before,
@@ -167,8 +168,10 @@ impl<DB: Backend> Engine<DB> {
     pub(crate) async fn settled(&self) {
         loop {
             let in_progress = match &*self.phase() {
-                Phase::Starting { start, .. } if start.is_cancelled() => Ok(Arc::clone(start)),
-                Phase::Closing { closing, .. } => Err(Arc::clone(closing)),
+                EnginePhase::Starting { start, .. } if start.is_cancelled() => {
+                    Ok(Arc::clone(start))
+                }
+                EnginePhase::Closing { closing, .. } => Err(Arc::clone(closing)),
                 _ => return,
             };
             match in_progress {
@@ -210,7 +213,7 @@ impl<DB: Backend> Waiting<DB> {
         }
     }
 
-    async fn outcome(mut self) -> Outcome {
+    async fn outcome(mut self) -> StartOutcome {
         let outcome = self.start.over().await;
         self.noticed = true;
         outcome
@@ -224,9 +227,9 @@ impl<DB: Backend> Drop for Waiting<DB> {
         }
         let phase = self.engine.phase_mut();
         match &*phase {
-            Phase::Starting { start, .. } if Arc::ptr_eq(start, &self.start) => start.leave(),
+            EnginePhase::Starting { start, .. } if Arc::ptr_eq(start, &self.start) => start.leave(),
             // Owned since the moment that it was started.
-            Phase::Started(started) if Arc::ptr_eq(&started.start, &self.start) => {
+            EnginePhase::Started(started) if Arc::ptr_eq(&started.start, &self.start) => {
                 drop(phase);
                 self.engine.begin_close();
             }
@@ -260,11 +263,11 @@ impl<DB: Backend> BegunStart<DB> {
             let open = AssertUnwindSafe(open).catch_unwind();
             tokio::select! {
                 biased;
-                () = self.start.cancelled() => Err(Outcome::Cancelled),
+                () = self.start.cancelled() => Err(StartOutcome::Cancelled),
                 opened = open => match opened {
                     Ok(Ok(server)) => Ok(server),
-                    Ok(Err(error)) => Err(Outcome::Failed(Failure::new(Whole::Error(error)))),
-                    Err(payload) => Err(Outcome::Failed(Failure::new(Whole::Panic(payload)))),
+                    Ok(Err(error)) => Err(StartOutcome::Failed(Failure::new(Whole::Error(error)))),
+                    Err(payload) => Err(StartOutcome::Failed(Failure::new(Whole::Panic(payload)))),
                 },
             }
         };
@@ -278,13 +281,13 @@ impl<DB: Backend> BegunStart<DB> {
                     None => {
                         drop(engine);
                         self.engine = None;
-                        return self.start.is_over(Outcome::Started);
+                        return self.start.is_over(StartOutcome::Started);
                     }
-                    Some(pool) => (Some(pool), Outcome::Cancelled),
+                    Some(pool) => (Some(pool), StartOutcome::Cancelled),
                 }
             }
             // `open` succeeds with a pool only.
-            (Ok(_), None) => (None, Outcome::Cancelled),
+            (Ok(_), None) => (None, StartOutcome::Cancelled),
             (Err(outcome), pool) => (pool, outcome),
         };
         let force = CancellationToken::new();
@@ -299,12 +302,12 @@ impl<DB: Backend> BegunStart<DB> {
     }
 
     /// Goes back to the phase before, or to a closed one after a close.
-    fn ended(&mut self, outcome: Outcome) {
+    fn ended(&mut self, outcome: StartOutcome) {
         let Some(engine) = self.engine.take() else {
             return;
         };
         let mut phase = engine.phase_mut();
-        if let Phase::Starting {
+        if let EnginePhase::Starting {
             start,
             before,
             was_closed,
@@ -313,9 +316,9 @@ impl<DB: Backend> BegunStart<DB> {
             && Arc::ptr_eq(start, &self.start)
         {
             *phase = if *was_closed || self.start.is_closed() {
-                Phase::Closed(Arc::clone(before))
+                EnginePhase::Closed(Arc::clone(before))
             } else {
-                Phase::Configured(Arc::clone(before))
+                EnginePhase::Configured(Arc::clone(before))
             };
         }
         drop(phase);
@@ -327,7 +330,7 @@ impl<DB: Backend> BegunStart<DB> {
 impl<DB: Backend> Drop for BegunStart<DB> {
     /// The task's runtime has ended before it.
     fn drop(&mut self) {
-        self.ended(Outcome::Cancelled);
+        self.ended(StartOutcome::Cancelled);
     }
 }
 
@@ -347,7 +350,7 @@ fn started<DB: Backend>(
     if start.is_cancelled() {
         return Some(pool);
     }
-    *phase = Phase::Started(Started {
+    *phase = EnginePhase::Started(StartedPool {
         pool,
         owners: start.waiting(),
         connector,
@@ -361,19 +364,19 @@ fn started<DB: Backend>(
 }
 
 /// The runtime of a started pool has ended, and with it everything that could serve or close the pool.
-fn runtime_ended<DB: Backend>(engine: &Weak<Shared<DB>>, start: &Weak<Start>) {
+fn runtime_ended<DB: Backend>(engine: &Weak<EngineShared<DB>>, start: &Weak<Start>) {
     let (Some(shared), Some(start)) = (engine.upgrade(), start.upgrade()) else {
         return;
     };
     let engine = Engine(shared);
     let mut phase = engine.phase_mut();
     let connector = match &*phase {
-        Phase::Started(started) if Arc::ptr_eq(&started.start, &start) => {
+        EnginePhase::Started(started) if Arc::ptr_eq(&started.start, &start) => {
             Arc::clone(&started.connector)
         }
         _ => return,
     };
-    let ended = std::mem::replace(&mut *phase, Phase::Closed(connector));
+    let ended = std::mem::replace(&mut *phase, EnginePhase::Closed(connector));
     drop(phase);
     // Outside the lock: the pool's connections end with it.
     drop(ended);
@@ -396,7 +399,7 @@ impl<DB: Backend> Engine<DB> {
                 Base::Own => Pool::start(Arc::clone(connector)).await?,
                 Base::Sqlx => Pool::start_on_sqlx(Arc::clone(connector)).await?,
             };
-            *opening.pool.lock().unwrap_or_else(PoisonError::into_inner) = Some(pool.clone());
+            *lock(&opening.pool) = Some(pool.clone());
             let server = prepare(&pool, connector).await?;
             report_start(&pool, connector, server.as_ref(), begun);
             is_ready.cancel();

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::text::sentence;
-use crate::dialect::{Diagnosis, message};
+use super::text::{in_parentheses, sentence};
+use crate::dialect::{Diagnosis, own_message};
 use crate::settings::EngineSettings;
 
 /// Why there was no connection for a checkout.
@@ -16,7 +16,7 @@ pub struct AcquireError {
     kind: AcquireKind,
     reason: String,
     #[source]
-    cause: Option<Box<sqlx::Error>>,
+    cause: Option<sqlx::Error>,
 }
 
 /// The kinds of [`AcquireError`].
@@ -25,7 +25,7 @@ pub struct AcquireError {
 pub enum AcquireKind {
     /// The pool is closed, or is being closed.
     Closed,
-    /// All places were taken until `acquire_timeout`, or the limit of a health check, was over.
+    /// All connections were in use until `acquire_timeout`, or the limit of a health check, was over.
     TimedOut,
     /// The server gave no answer within the limit of a health check.
     NoAnswer,
@@ -53,7 +53,7 @@ impl AcquireError {
         Self {
             engine: settings.engine.clone(),
             kind: AcquireKind::Closed,
-            reason: "its pool is closed. Whoever started it has ended; start it again, or end this task before".to_owned(),
+            reason: "its pool is closed, because what started it has ended. Start it again, or end this task before".to_owned(),
             cause: None,
         }
     }
@@ -134,17 +134,18 @@ impl AcquireError {
         diagnosis: &Diagnosis,
         error: sqlx::Error,
     ) -> Self {
+        let own = own_message(&error);
+        let detail = in_parentheses(own.as_deref());
         Self {
             engine: settings.engine.clone(),
             kind: AcquireKind::Connect,
             reason: format!(
-                "no connection could be opened: {} ({}). {}. {}",
+                "no connection could be opened: {}{detail}. {}. {}",
                 diagnosis.what,
-                message(&error),
                 sentence(&diagnosis.cure),
                 settings.describe("url")
             ),
-            cause: Some(Box::new(error)),
+            cause: own.is_none().then_some(error),
         }
     }
 }

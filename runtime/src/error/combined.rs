@@ -5,6 +5,8 @@ use std::io;
 use super::acquire::AcquireError;
 use super::start::StartError;
 use super::test::TestError;
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
+use super::test::TestKind;
 use super::usage::UsageError;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 use crate::settings::EngineSettings;
@@ -62,7 +64,10 @@ impl Error {
         match self {
             Self::Start(error) => Self::Start(error.clone()),
             Self::Test(error) => Self::Test(error.clone()),
-            error => TestError::new(settings, error, "See the server's message and its log").into(),
+            error => {
+                let cure = "See the server's message and its log";
+                TestError::new(settings, TestKind::NotMade, error, cure).into()
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The `Debug` form of errors.
 
+use std::error::Error as _;
 use std::fmt;
 
 use super::acquire::AcquireError;
@@ -8,20 +9,26 @@ use super::start::StartError;
 use super::test::TestError;
 use super::transaction::TransactionError;
 use super::usage::UsageError;
+use crate::dialect::message;
 use crate::settings::SettingsError;
 
-/// A program whose `main` returns an error prints its `Debug` form, so that one is for people too.
-macro_rules! debug_as_display {
+/// A program whose `main` returns an error prints its `Debug` form, so that one is for people too: the text, and the message
+/// of the driver's error that is its cause.
+macro_rules! debug_for_people {
     ($($error:ty),+) => {$(
         impl fmt::Debug for $error {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
+                write!(f, "{self}")?;
+                match self.source().and_then(|cause| cause.downcast_ref()) {
+                    Some(cause) => write!(f, ". Caused by: {}", message(cause)),
+                    None => Ok(()),
+                }
             }
         }
     )+};
 }
 
-debug_as_display!(
+debug_for_people!(
     Error,
     SettingsError,
     StartError,

@@ -6,14 +6,16 @@ mod combined;
 mod debug;
 mod start;
 mod test;
+#[cfg(all(test, feature = "postgres"))]
+mod tests;
 mod text;
 mod transaction;
 mod usage;
 
 pub use self::acquire::{AcquireError, AcquireKind};
 pub use self::combined::Error;
-pub(crate) use self::start::Tries;
+pub(crate) use self::start::Effort;
 pub use self::start::{StartError, StartKind};
-pub use self::test::TestError;
+pub use self::test::{TestError, TestKind};
 pub use self::transaction::TransactionError;
 pub use self::usage::UsageError;

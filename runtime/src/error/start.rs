@@ -1,15 +1,15 @@
 //! A start that failed.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::text::sentence;
-use crate::dialect::{Diagnosis, Dialect, SchemeError};
+use super::text::{in_parentheses, sentence};
+use crate::dialect::{Diagnosis, Dialect, SchemeError, own_message};
 use crate::settings::EngineSettings;
 
 /// Why a pool could not be started.
-#[derive(Clone, thiserror::Error)]
-#[error("engine `{engine}`: its pool could not be started: {what}. {cure}. {url}")]
+#[derive(Clone)]
 pub struct StartError {
     engine: String,
     kind: StartKind,
@@ -17,6 +17,31 @@ pub struct StartError {
     cure: String,
     /// The URL setting as errors show it, without its password.
     url: String,
+    cause: Option<Arc<sqlx::Error>>,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            engine,
+            what,
+            cure,
+            url,
+            ..
+        } = self;
+        write!(
+            f,
+            "engine `{engine}`: its pool could not be started: {what}. {cure}. {url}"
+        )
+    }
+}
+
+impl std::error::Error for StartError {
+    /// The driver's error, if there is one: a [`sqlx::Error`].
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let cause: &sqlx::Error = self.cause.as_deref()?;
+        Some(cause)
+    }
 }
 
 /// The kinds of [`StartError`].
@@ -43,7 +68,7 @@ pub enum StartKind {
 
 /// How often and for how long a connection was tried.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tries {
+pub(crate) struct Effort {
     pub(crate) attempts: u32,
     pub(crate) took: Duration,
 }
@@ -71,20 +96,28 @@ impl StartError {
             what,
             cure: sentence(&cure.into()),
             url: settings.describe("url"),
+            cause: None,
         }
+    }
+
+    fn because_of(mut self, cause: Option<Arc<sqlx::Error>>) -> Self {
+        self.cause = cause;
+        self
     }
 
     pub(crate) fn connect(
         settings: &EngineSettings,
         dialect: &Dialect,
         diagnosis: &Diagnosis,
-        tries: Tries,
-        cause: &str,
+        tries: Effort,
+        cause: Option<Arc<sqlx::Error>>,
     ) -> Self {
         let Diagnosis { what, cure, .. } = diagnosis;
+        let own = cause.as_deref().and_then(own_message);
+        let detail = in_parentheses(own.as_deref());
         let name = dialect.name;
         let effort = if diagnosis.retry {
-            let Tries { attempts, took } = tries;
+            let Effort { attempts, took } = tries;
             let took = humantime::format_duration(Duration::from_millis(
                 u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             ));
@@ -108,9 +141,10 @@ impl StartError {
             } else {
                 StartKind::Refused
             },
-            format!("{name}: {what} ({cause}){effort}"),
+            format!("{name}: {what}{detail}{effort}"),
             cure.clone(),
         )
+        .because_of(cause.filter(|_| own.is_none()))
     }
 
     pub(crate) fn scheme(settings: &EngineSettings, error: &SchemeError) -> Self {
@@ -230,18 +264,19 @@ impl StartError {
     pub(crate) fn migrations(
         settings: &EngineSettings,
         location: Option<&str>,
-        error: &dyn fmt::Display,
+        error: sqlx::Error,
     ) -> Self {
-        let at = location.map(|at| format!("{at}: ")).unwrap_or_default();
+        let at = location.map(|at| format!(": {at}")).unwrap_or_default();
         Self::new(
             settings,
             StartKind::Migrations,
             format!(
-                "a migration failed: {at}{error}; {}",
+                "a migration failed{at}; {}",
                 settings.describe("migrations")
             ),
             "correct the migration, or the database that it does not fit",
         )
+        .because_of(Some(Arc::new(error)))
     }
 
     pub(crate) fn cancelled(settings: &EngineSettings) -> Self {

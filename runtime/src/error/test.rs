@@ -9,29 +9,61 @@ use crate::settings::EngineSettings;
 #[error("engine `{engine}`: {what}. {cure}. {url}")]
 pub struct TestError {
     engine: String,
+    kind: TestKind,
     what: String,
     cure: String,
     /// The URL setting as errors show it, without its password.
     url: String,
 }
 
+/// The kinds of [`TestError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TestKind {
+    /// There is no server or folder for tests: a private server does not start, or a folder cannot be written.
+    Unavailable,
+    /// The URL does not lead to where tests can have databases of their own.
+    Url,
+    /// The user has no right to make databases.
+    MissingRight,
+    /// A database could not be made for another reason.
+    NotMade,
+    /// A fixture failed.
+    Fixture,
+    /// The transaction of a test with `isolation = "rollback"` has ended before the test.
+    TransactionEnded,
+}
+
 impl TestError {
+    /// Which kind of error this is.
+    pub fn kind(&self) -> TestKind {
+        self.kind
+    }
+
+    /// The name of the engine whose test database is concerned.
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+
     #[cfg_attr(
         not(feature = "testing"),
         allow(dead_code, reason = "tests alone use it")
     )]
     pub(crate) fn new(
         settings: &EngineSettings,
+        kind: TestKind,
         what: impl fmt::Display,
         cure: impl fmt::Display,
     ) -> Self {
         Self {
             engine: settings.engine.clone(),
+            kind,
             what: format!("no database for the test: {what}"),
             cure: cure.to_string(),
             url: settings.describe("url"),
         }
     }
+
     /// The transaction that was to be rolled back at the end of the test has ended before.
     #[cfg(feature = "testing")]
     pub(crate) fn transaction_ended(settings: &EngineSettings, statement: Option<&str>) -> Self {
@@ -44,6 +76,7 @@ impl TestError {
         };
         Self {
             engine: settings.engine.clone(),
+            kind: TestKind::TransactionEnded,
             what: format!(
                 "the test is to be rolled back ({}), but its transaction ended before the test did, and what was written \
                  before may be committed; {by}",

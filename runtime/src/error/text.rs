@@ -8,3 +8,10 @@ pub(super) fn sentence(clause: &str) -> String {
         .map(|first| first.to_uppercase().chain(letters).collect())
         .unwrap_or_default()
 }
+
+/// A remark in parentheses, if there is one.
+pub(super) fn in_parentheses(remark: Option<&str>) -> String {
+    remark
+        .map(|remark| format!(" ({remark})"))
+        .unwrap_or_default()
+}

@@ -3,8 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use crate::dialect::message;
-
 /// What [`Engine::transaction`](crate::Engine::transaction) itself has to say, beside the errors of its statements.
 ///
 /// It arrives inside a [`sqlx::Error`], from which [`find`](Self::find) gets it back.
@@ -16,6 +14,7 @@ pub enum TransactionError {
         "engine `{engine}`: the transaction was run {attempts} times and met a conflict with another one each time, at last: \
          {last}. Make it shorter, touch rows in the same order everywhere, or raise its retries"
     )]
+    #[non_exhaustive]
     RetriesRanOut {
         /// The engine's name.
         engine: String,
@@ -27,20 +26,20 @@ pub enum TransactionError {
     /// The connection ended during `COMMIT`, or the server says itself that it does not know (40003 on CockroachDB), so nobody
     /// knows whether it has happened. Not retried, because that might write twice.
     #[error(
-        "engine `{engine}`: COMMIT has no answer that tells what became of it ({last}), so the transaction may or may not be \
-         committed. Look for what it would have written before you run it again"
+        "engine `{engine}`: COMMIT has no answer that tells what became of it, so the transaction may or may not be committed. \
+         Look for what it would have written before you run it again"
     )]
+    #[non_exhaustive]
     OutcomeUnknown {
         /// The engine's name.
         engine: String,
-        /// What ended the connection, or what the server said.
-        last: String,
-        /// The driver's error.
+        /// The driver's error: what ended the connection, or what the server said.
         #[source]
-        cause: Box<sqlx::Error>,
+        cause: sqlx::Error,
     },
     /// The database does not have what was asked of the transaction.
     #[error("engine `{engine}`: {database} has no {option} transactions. Leave the option out")]
+    #[non_exhaustive]
     Unsupported {
         /// The engine's name.
         engine: String,
@@ -51,8 +50,9 @@ pub enum TransactionError {
     },
     /// The limit of [`TransactionOptions::timeout`](crate::TransactionOptions::timeout) was reached. Nothing was written.
     #[error(
-        "engine `{engine}`: the transaction was not over within its timeout of {timeout:?}, so it is rolled back. Make it shorter,          or raise the timeout"
+        "engine `{engine}`: the transaction was not over within its timeout of {timeout:?}, so it is rolled back. Make it shorter, or raise the timeout"
     )]
+    #[non_exhaustive]
     TimedOut {
         /// The engine's name.
         engine: String,
@@ -63,6 +63,7 @@ pub enum TransactionError {
     #[error(
         "engine `{engine}`: a transaction with a timeout of zero would never run. Raise it, or leave it out for no limit"
     )]
+    #[non_exhaustive]
     NoTime {
         /// The engine's name.
         engine: String,
@@ -70,39 +71,41 @@ pub enum TransactionError {
     /// The server refused a setting of [`TransactionOptions::local`](crate::TransactionOptions::local), or it cannot be sent.
     /// Nothing was written.
     #[error(
-        "engine `{engine}`: the transaction did not begin with `{names}` as asked: {last}. A setting of your own has a dot in its          name (`app.tenant`), and others need the right to set them"
+        "engine `{engine}`: the transaction did not begin with `{names}` as asked. A setting of your own has a dot in its name (`app.tenant`), and others need the right to set them"
     )]
+    #[non_exhaustive]
     Setting {
         /// The engine's name.
         engine: String,
         /// The names of the settings.
         names: String,
-        /// What the server said.
-        last: String,
-        /// The driver's error.
+        /// The driver's error: what the server said.
         #[source]
-        cause: Option<Box<sqlx::Error>>,
+        cause: sqlx::Error,
     },
     /// A transaction with [`mandatory`](crate::TransactionOptions::mandatory), and there is none around it.
     #[error(
-        "engine `{engine}`: this must be part of a transaction, and the code that called it is in none. Call it inside of          `Engine::transaction`, or leave `mandatory` out"
+        "engine `{engine}`: this must be part of a transaction, and the code that called it is in none. Call it inside of `Engine::transaction`, or leave `mandatory` out"
     )]
+    #[non_exhaustive]
     Outside {
         /// The engine's name.
         engine: String,
     },
     /// A transaction with [`durable`](crate::TransactionOptions::durable), and there is one around it.
     #[error(
-        "engine `{engine}`: this must be the outermost transaction, so that its end is a commit, and the code that called it is          inside of one. Call it after that, or leave `durable` out"
+        "engine `{engine}`: this must be the outermost transaction, so that its end is a commit, and the code that called it is inside of one. Call it after that, or leave `durable` out"
     )]
+    #[non_exhaustive]
     Inside {
         /// The engine's name.
         engine: String,
     },
     /// What is asked for cannot be had as a part of the transaction around it, which began without it.
     #[error(
-        "engine `{engine}`: `{option}` is asked for inside of a transaction that began without it, and a savepoint cannot have it.          Ask for it where the outermost transaction begins"
+        "engine `{engine}`: `{option}` is asked for inside of a transaction that began without it, and a savepoint cannot have it. Ask for it where the outermost transaction begins"
     )]
+    #[non_exhaustive]
     CannotJoin {
         /// The engine's name.
         engine: String,
@@ -120,6 +123,7 @@ pub enum TransactionError {
         "the transaction met a conflict with another one ({last}), so it is rolled back as a whole and nothing more is run in \
          it. Pass the error of the conflict on: `Engine::transaction` then runs its closure again"
     )]
+    #[non_exhaustive]
     AfterConflict {
         /// What the database said.
         last: String,
@@ -133,6 +137,7 @@ pub enum TransactionError {
          Statements may be lost, and those after its end may be committed one by one. Look for what it would have written before \
          you run it again"
     )]
+    #[non_exhaustive]
     Lost {
         /// The engine's name.
         engine: String,
@@ -145,6 +150,7 @@ pub enum TransactionError {
          it: `{statement}`. What ran before it is committed, or rolled back if that is what it does, and what ran after it may be \
          committed statement by statement. {database} takes `{statement}` for the end of a transaction, so run it outside of one"
     )]
+    #[non_exhaustive]
     EndedInside {
         /// The engine's name.
         engine: String,
@@ -159,6 +165,7 @@ pub enum TransactionError {
          `scoped_transaction` in a future beside this one or forgotten, or the driver's connection that was borrowed from it, \
          which the next query on the transaction gives back. Let that end first"
     )]
+    #[non_exhaustive]
     InUse {
         /// The engine's name.
         engine: String,
@@ -170,6 +177,7 @@ pub enum TransactionError {
          is still to be sent, a spawned task or a future that was kept, so it is rolled back. Read what the body needs before \
          the handler returns, and give a task a transaction of its own (`Engine::transaction`)"
     )]
+    #[non_exhaustive]
     Held {
         /// The engine's name.
         engine: String,
@@ -181,6 +189,7 @@ pub enum TransactionError {
     #[error(
         "engine `{engine}`: the request `{request}` is over, and its transaction with it. Use it before the handler returns"
     )]
+    #[non_exhaustive]
     RequestOver {
         /// The engine's name.
         engine: String,
@@ -201,8 +210,7 @@ impl TransactionError {
     pub(crate) fn outcome_unknown(engine: &str, cause: sqlx::Error) -> Self {
         Self::OutcomeUnknown {
             engine: engine.to_owned(),
-            last: message(&cause),
-            cause: Box::new(cause),
+            cause,
         }
     }
 }

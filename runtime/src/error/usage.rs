@@ -12,12 +12,14 @@ pub enum UsageError {
     #[error(
         "engine `{engine}`: a pool can only be started inside a tokio runtime. Call it from async code under #[with_pool] or #[tokio::main]"
     )]
+    #[non_exhaustive]
     NoRuntime {
         /// The engine's name.
         engine: String,
     },
     /// A pool that is not started was to be changed.
     #[error("engine `{engine}`: its pool is not started, so it cannot be resized. Start it first")]
+    #[non_exhaustive]
     NotStarted {
         /// The engine's name.
         engine: String,
@@ -26,6 +28,7 @@ pub enum UsageError {
     #[error(
         "engine `{engine}`: it runs on a `sqlx::Pool`, which cannot be resized. Take an engine parameter instead of a `sqlx::Pool`"
     )]
+    #[non_exhaustive]
     OnSqlx {
         /// The engine's name.
         engine: String,
@@ -34,6 +37,7 @@ pub enum UsageError {
     #[error(
         "engine `{engine}`: a pool of {size} connections is larger than {most}. Give a smaller size"
     )]
+    #[non_exhaustive]
     TooLarge {
         /// The engine's name.
         engine: String,
@@ -46,6 +50,7 @@ pub enum UsageError {
     #[error(
         "engine `{engine}` has no node `{node}`; known: {known}.{hint} Write [{section}.nodes.{node}] into poolhouse.toml to add it"
     )]
+    #[non_exhaustive]
     UnknownNode {
         /// The engine's name.
         engine: String,
@@ -63,6 +68,7 @@ pub enum UsageError {
         "engine `{engine}`: LISTEN needs a session on the server, and with {pooler} nobody has one. Use a `PgListener` with \
          `connect_options()` of the engine, and set `direct_url` to the URL past the pooler"
     )]
+    #[non_exhaustive]
     Listen {
         /// The engine's name.
         engine: String,
@@ -74,6 +80,7 @@ pub enum UsageError {
     #[error(
         "engine `{engine}`: a handler takes a `RequestTransaction`, and nothing commits it. Add `{line}` to the application"
     )]
+    #[non_exhaustive]
     NoRequestTransactions {
         /// The engine's name.
         engine: String,
@@ -87,6 +94,7 @@ pub enum UsageError {
          runtime. Start it with #[with_pool] and end the server before its body returns; where handlers run on runtimes of \
          their own, as with actix-web's server, {line}"
     )]
+    #[non_exhaustive]
     NoEngine {
         /// The engine's name.
         engine: String,
@@ -95,6 +103,7 @@ pub enum UsageError {
     },
     /// The operating system refused what a runtime needs.
     #[error("the tokio runtime could not be built: {reason}")]
+    #[non_exhaustive]
     Runtime {
         /// The operating system's reason.
         reason: String,

@@ -103,7 +103,7 @@ impl<R> Attribute<R> {
     {
         let of_error = self.of_error;
         let ended = self.run(false, parameters, body).await;
-        conclude(ended, of_error, |error| panic!("{error}"))
+        conclude(ended, of_error, |error| panic!("{error:?}"))
     }
 
     /// Runs the body of a test inside the runtime that its test attribute gives it.
@@ -119,7 +119,7 @@ impl<R> Attribute<R> {
             Ok(plan) => run_test(plan, parameters, body, is_failure).await,
             Err(error) => Err(error),
         };
-        conclude(ended, of_error, |error| panic!("{error}"))
+        conclude(ended, of_error, |error| panic!("{error:?}"))
     }
 
     /// Runs the body of a test without a runtime of its own.
@@ -135,7 +135,7 @@ impl<R> Attribute<R> {
             let runtime = runtime(&plan.program)?;
             runtime.block_on(run_test(plan, parameters, body, is_failure))
         });
-        conclude(ended, of_error, |error| panic!("{error}"))
+        conclude(ended, of_error, |error| panic!("{error:?}"))
     }
 
     async fn run<P, F, Fut>(self, is_main: bool, parameters: P, body: F) -> Result<Ended<R>, Error>
@@ -193,7 +193,7 @@ fn conclude<R>(
 
 /// Ends a program whose `main` cannot return the error.
 fn end_main<R>(error: &Error) -> R {
-    eprintln!("Error: {error}");
+    eprintln!("Error: {error:?}");
     process::exit(1)
 }
 

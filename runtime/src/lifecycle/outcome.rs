@@ -47,7 +47,7 @@ impl<T, E: From<Error>> Outcome for Result<T, E> {
 #[diagnostic::do_not_recommend]
 impl Outcome for ExitCode {
     fn of_error(error: Error) -> Result<Self, Error> {
-        eprintln!("Error: {error}");
+        eprintln!("Error: {error:?}");
         Ok(ExitCode::FAILURE)
     }
 

@@ -85,7 +85,7 @@ where
         (Err(error), Ok(_)) if !failed => Err(error),
         // The body's own failure comes first.
         (Err(error), ended) => {
-            eprintln!("poolhouse: {error}");
+            eprintln!("poolhouse: {error:?}");
             ended
         }
     }

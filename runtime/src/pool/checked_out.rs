@@ -1,4 +1,4 @@
-//! A connection in the hands of a task, and its return to the pool.
+//! A connection that a task has checked out, and its return to the pool.
 
 use std::fmt;
 use std::future::Future;
@@ -32,8 +32,8 @@ use crate::settings::EngineSettings;
 /// Users hold it inside of a [`Session`](super::Session).
 #[must_use = "a connection that is dropped at once goes back to the pool"]
 pub(crate) struct CheckedOut<DB: Backend> {
-    source: Source<DB>,
-    state: State,
+    source: ConnectionSource<DB>,
+    state: ConnectionState,
     /// The transaction that the pool has begun on it, or is about to.
     pub(super) transaction: Option<InTransaction>,
     /// The driver counts a transaction that has ended with a message of our own. It stays so in the pool, because only a
@@ -42,7 +42,7 @@ pub(crate) struct CheckedOut<DB: Backend> {
 }
 
 /// Where the connection comes from, and so where it goes back to.
-enum Source<DB: Backend> {
+enum ConnectionSource<DB: Backend> {
     /// The slot is never empty.
     Pool(SlotOf<DB>),
     Sqlx {
@@ -62,7 +62,7 @@ enum Source<DB: Backend> {
 
 /// What is known of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ConnectionState {
     /// Idle and outside any transaction, unless the driver itself counts one.
     Clean,
     /// It may be in the middle of something.
@@ -79,7 +79,7 @@ impl<DB: Backend> CheckedOut<DB> {
         connection.record.take(now, holder);
         // Idle connections are in no transaction but those that they are held in.
         let counts_ended = depth::<DB>(connection.parts().0) > connection.shared().idle_depth();
-        let mut checkout = Self::new(Source::Pool(slot));
+        let mut checkout = Self::new(ConnectionSource::Pool(slot));
         checkout.counts_ended = counts_ended;
         checkout
     }
@@ -89,7 +89,7 @@ impl<DB: Backend> CheckedOut<DB> {
         holder: Holder,
         connector: &Connector<DB>,
     ) -> Self {
-        Self::new(Source::Sqlx {
+        Self::new(ConnectionSource::Sqlx {
             connection,
             record: Record::alone(holder, Observer::new(connector, 0)),
             settings: Arc::clone(&connector.settings),
@@ -102,17 +102,17 @@ impl<DB: Backend> CheckedOut<DB> {
         connector: Arc<Connector<DB>>,
         holder: Holder,
     ) -> Self {
-        Self::new(Source::Alone {
+        Self::new(ConnectionSource::Alone {
             connection,
             record: Record::alone(holder, Observer::new(&connector, 0)),
             connector,
         })
     }
 
-    fn new(source: Source<DB>) -> Self {
+    fn new(source: ConnectionSource<DB>) -> Self {
         Self {
             source,
-            state: State::Clean,
+            state: ConnectionState::Clean,
             transaction: None,
             counts_ended: false,
         }
@@ -132,7 +132,7 @@ impl<DB: Backend> CheckedOut<DB> {
             transaction,
             ..
         } = self;
-        let before = mem::replace(state, State::Unverified);
+        let before = mem::replace(state, ConnectionState::Unverified);
         #[cfg(feature = "testing")]
         source.parts().1.recorder.begin(source.settings());
         let (connection, record) = source.parts_mut();
@@ -150,8 +150,8 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Begins a stream, which reports its end with [`end_stream`](Self::end_stream). Until then the connection counts as
     /// unverified.
-    pub(crate) fn begin_stream(&mut self) -> (State, &mut DB::Connection, Arc<Record>) {
-        let before = mem::replace(&mut self.state, State::Unverified);
+    pub(crate) fn begin_stream(&mut self) -> (ConnectionState, &mut DB::Connection, Arc<Record>) {
+        let before = mem::replace(&mut self.state, ConnectionState::Unverified);
         #[cfg(feature = "testing")]
         self.source.parts().1.recorder.begin(self.source.settings());
         let (connection, record) = self.source.parts_mut();
@@ -159,7 +159,7 @@ impl<DB: Backend> CheckedOut<DB> {
     }
 
     /// A stream was read to its end, or to an error.
-    pub(crate) fn end_stream(&mut self, before: State, error: Option<&sqlx::Error>) {
+    pub(crate) fn end_stream(&mut self, before: ConnectionState, error: Option<&sqlx::Error>) {
         #[cfg(feature = "testing")]
         self.source.parts().1.recorder.end(error);
         self.source.parts().1.statement_ended(error);
@@ -176,8 +176,8 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Says that the server has just confirmed the end of the transaction.
     pub(crate) fn settled(&mut self) {
-        if self.state == State::Unverified {
-            self.state = State::Clean;
+        if self.state == ConnectionState::Unverified {
+            self.state = ConnectionState::Clean;
         }
     }
 
@@ -235,7 +235,7 @@ impl<DB: Backend> CheckedOut<DB> {
     /// driver's count alone; ours asks the server.
     fn may_be_inside(&self) -> bool {
         let begin_commits = |transaction: &InTransaction| transaction.dialect.begin_commits;
-        matches!(self.source, Source::Sqlx { .. })
+        matches!(self.source, ConnectionSource::Sqlx { .. })
             && self.transaction.as_ref().is_some_and(begin_commits)
     }
 
@@ -252,7 +252,7 @@ impl<DB: Backend> CheckedOut<DB> {
         let committed = match self.mark() {
             None => self.commit_by_driver().await,
             // Connections of sqlx's pool go where the driver must count right.
-            Some(mark) if matches!(self.source, Source::Sqlx { .. }) => {
+            Some(mark) if matches!(self.source, ConnectionSource::Sqlx { .. }) => {
                 match self.execute(mark.check.to_owned()).await {
                     Ok(()) => self.commit_by_driver().await,
                     Err(error) => Err(error),
@@ -293,7 +293,7 @@ impl<DB: Backend> CheckedOut<DB> {
         lost.into()
     }
 
-    /// Lets the driver count right, for whoever gets its connection.
+    /// Lets the driver count right for code that gets its connection.
     pub(crate) async fn recount(&mut self) -> sqlx::Result<()> {
         if self.counts_ended {
             recount::<DB>(self.source.parts_mut().0).await?;
@@ -320,27 +320,27 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Closes the connection instead of giving it back, because something of its session must not outlive it.
     pub(crate) fn discard(mut self) {
-        self.state = State::Broken;
+        self.state = ConnectionState::Broken;
     }
 
     /// Takes the driver's connection out of the pool, and gives the slot back empty.
     pub(super) fn detach(mut self) -> DB::Connection {
-        match mem::replace(&mut self.source, Source::Gone) {
-            Source::Pool(mut slot) => match slot.value.take() {
+        match mem::replace(&mut self.source, ConnectionSource::Gone) {
+            ConnectionSource::Pool(mut slot) => match slot.value.take() {
                 Some(connection) => connection.detach(),
                 None => unreachable!("{FULL}"),
             },
-            Source::Sqlx { connection, .. } => connection.detach(),
-            Source::Alone { connection, .. } => connection,
-            Source::Gone => unreachable!("{GONE}"),
+            ConnectionSource::Sqlx { connection, .. } => connection.detach(),
+            ConnectionSource::Alone { connection, .. } => connection,
+            ConnectionSource::Gone => unreachable!("{GONE}"),
         }
     }
 
     /// Closes the connection in a task, and waits for it.
     pub(super) async fn close(mut self) {
         let (closed, waiting) = oneshot::channel::<()>();
-        match mem::replace(&mut self.source, Source::Gone) {
-            Source::Pool(mut slot) => {
+        match mem::replace(&mut self.source, ConnectionSource::Gone) {
+            ConnectionSource::Pool(mut slot) => {
                 let Some(connection) = slot.value.take() else {
                     return;
                 };
@@ -350,13 +350,13 @@ impl<DB: Backend> CheckedOut<DB> {
                     drop((slot, closed));
                 });
             }
-            Source::Sqlx { connection, .. } => background::spawn(async move {
+            ConnectionSource::Sqlx { connection, .. } => background::spawn(async move {
                 if let Err(error) = connection.close().await {
                     tracing::debug!("a connection was closed without the server's word: {error}");
                 }
                 drop(closed);
             }),
-            Source::Alone {
+            ConnectionSource::Alone {
                 connection,
                 connector,
                 ..
@@ -364,7 +364,7 @@ impl<DB: Backend> CheckedOut<DB> {
                 connector.goodbye(connection).await;
                 drop(closed);
             }),
-            Source::Gone => unreachable!("{GONE}"),
+            ConnectionSource::Gone => unreachable!("{GONE}"),
         }
         // Dropped at the end of the task, and without a message.
         let _ = waiting.await;
@@ -381,18 +381,22 @@ impl<DB: Backend> CheckedOut<DB> {
 }
 
 /// The state after a piece of work that ran to its end, or to an error.
-fn after<DB: Backend>(before: State, error: Option<&sqlx::Error>, record: &Record) -> State {
+fn after<DB: Backend>(
+    before: ConnectionState,
+    error: Option<&sqlx::Error>,
+    record: &Record,
+) -> ConnectionState {
     if let Some(error) = error.filter(|error| DB::ends_session(error)) {
         return if DB::spoils_connection(error) {
-            State::Spoilt
+            ConnectionState::Spoilt
         } else if may_be_of_the_client(error) {
-            State::Unverified
+            ConnectionState::Unverified
         } else {
-            State::Broken
+            ConnectionState::Broken
         };
     }
     if record.saw_transaction_control() || error.is_some_and(DB::refuses_writes) {
-        State::Unverified
+        ConnectionState::Unverified
     } else {
         before
     }
@@ -415,7 +419,7 @@ fn may_be_of_the_client(error: &sqlx::Error) -> bool {
     }
 }
 
-impl<DB: Backend> Source<DB> {
+impl<DB: Backend> ConnectionSource<DB> {
     fn settings(&self) -> &Arc<EngineSettings> {
         match self {
             Self::Pool(slot) => &connection_of(slot).shared().connector.settings,
@@ -461,9 +465,9 @@ impl<DB: Backend> Source<DB> {
 
 impl<DB: Backend> Drop for CheckedOut<DB> {
     fn drop(&mut self) {
-        match mem::replace(&mut self.source, Source::Gone) {
-            Source::Pool(slot) => take_back(slot, self.state, self.counts_ended),
-            Source::Sqlx {
+        match mem::replace(&mut self.source, ConnectionSource::Gone) {
+            ConnectionSource::Pool(slot) => take_back(slot, self.state, self.counts_ended),
+            ConnectionSource::Sqlx {
                 mut connection,
                 settings,
                 ..
@@ -474,12 +478,12 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                     DB::TransactionManager::start_rollback(&mut connection);
                 }
             }
-            Source::Alone {
+            ConnectionSource::Alone {
                 connection,
                 connector,
                 ..
             } => background::spawn(async move { connector.goodbye(connection).await }),
-            Source::Gone => {}
+            ConnectionSource::Gone => {}
         }
     }
 }
@@ -497,15 +501,17 @@ fn connection_of<DB: Backend>(slot: &SlotOf<DB>) -> &Connection<DB> {
 }
 
 /// Puts a slot back as it is, or lets a task of the pool see to its connection first.
-fn take_back<DB: Backend>(slot: SlotOf<DB>, state: State, counts_ended: bool) {
+fn take_back<DB: Backend>(slot: SlotOf<DB>, state: ConnectionState, counts_ended: bool) {
     let connection = connection_of(&slot);
     let idle_depth = connection.shared().idle_depth() + usize::from(counts_ended);
     let in_transaction = depth::<DB>(connection.parts().0) != idle_depth;
     match state {
-        State::Clean if !in_transaction => recovery::give_back(slot),
-        State::Clean | State::Unverified => recovery::give_back_unverified(slot, counts_ended),
-        State::Spoilt => recovery::close_spoilt(slot),
-        State::Broken => recovery::close_broken(slot),
+        ConnectionState::Clean if !in_transaction => recovery::give_back(slot),
+        ConnectionState::Clean | ConnectionState::Unverified => {
+            recovery::give_back_unverified(slot, counts_ended);
+        }
+        ConnectionState::Spoilt => recovery::close_spoilt(slot),
+        ConnectionState::Broken => recovery::close_broken(slot),
     }
 }
 
@@ -519,8 +525,8 @@ impl<DB: Backend> Deref for CheckedOut<DB> {
 
 impl<DB: Backend> DerefMut for CheckedOut<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        if self.state == State::Clean {
-            self.state = State::Unverified;
+        if self.state == ConnectionState::Clean {
+            self.state = ConnectionState::Unverified;
         }
         #[cfg(feature = "testing")]
         super::recording::note_borrowed(self.source.settings(), self.source.parts().1.location());

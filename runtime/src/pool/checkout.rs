@@ -46,10 +46,6 @@ impl<DB: Backend> Checkout<DB> {
     /// # Cancellation
     ///
     /// If the future is dropped, the connection is closed all the same, in a task of the pool.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "a checkout always has its connection"
-    )]
     pub fn close(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {
         async move {
             self.0.take()?.close().await;

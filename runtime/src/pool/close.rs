@@ -1,6 +1,5 @@
 //! Closing a pool: nobody new gets in, those inside get their time, and what is left is ended on the server.
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
@@ -8,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::{Flavour, Own, Pool};
 use super::recovery;
-use super::report::{CloseReport, Ended, EndedHolder};
+use super::report::{CloseOutcome, CloseReport, EndedHolder};
 use crate::backend::Backend;
+use crate::lock::lock;
 
 /// How long those whose session was just ended on the server have to notice it and let go: a tenth of `close_timeout`, so
 /// that the whole close keeps to its limit, and at most a second.
@@ -40,7 +40,7 @@ impl<DB: Backend> Pool<DB> {
 }
 
 impl<DB: Backend> Own<DB> {
-    async fn close(&self, limit: Duration, force: &CancellationToken) -> Ended {
+    async fn close(&self, limit: Duration, force: &CancellationToken) -> CloseOutcome {
         // Idle connections say goodbye in tasks of their own, as those do that come back later. Every connection holds a
         // token of the tasks, wherever it is.
         self.begin_close();
@@ -53,11 +53,7 @@ impl<DB: Backend> Own<DB> {
         } else {
             self.end_what_is_left(limit).await
         };
-        let anchor = self
-            .anchor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let anchor = lock(&self.anchor).take();
         if let Some(anchor) = anchor {
             self.shared.connector.goodbye(anchor).await;
         }
@@ -72,7 +68,7 @@ impl<DB: Backend> Own<DB> {
         self.shared.tasks.close();
     }
 
-    async fn end_what_is_left(&self, limit: Duration) -> Ended {
+    async fn end_what_is_left(&self, limit: Duration) -> CloseOutcome {
         let ended: Vec<EndedHolder> = self
             .shared
             .registry

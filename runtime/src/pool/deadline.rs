@@ -1,7 +1,7 @@
 //! The one timer of a pool: it ends the waits whose time is over.
 //!
 //! The timer runs in a task on the pool's runtime. While nobody waits, it sleeps without a time. The first waiter wakes it,
-//! and it sleeps until that waiter's deadline; whoever comes meanwhile has a later one, because all have the same limit. So
+//! and it sleeps until that waiter's deadline; later waiters have later deadlines, because all have the same limit. So
 //! it is woken at most once in each `acquire_timeout`, however many wait.
 //!
 //! It sleeps for a span of the runtime's clock, and takes the deadline for reached when the span is over: on a paused clock

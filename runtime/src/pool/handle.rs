@@ -95,7 +95,7 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
-    /// Whether the last that was heard of the server was good. The keeper asks again soon when it was not.
+    /// Whether the server answered last time. The keeper asks again soon when it did not.
     pub(crate) fn is_reachable(&self) -> bool {
         match &self.0.flavour {
             Flavour::Own(own) => own.shared.is_reachable(),

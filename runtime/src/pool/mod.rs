@@ -12,7 +12,7 @@
 //! | `recording` | statements that a test records (feature `testing`) |
 //! | `recovery` | what happens to a connection that cannot be used as it is |
 //! | `outage` | what the log says while a server is away or full |
-//! | `checked_out`, `in_transaction` | a connection in the hands of a task, the transaction on it, and its return |
+//! | `checked_out`, `in_transaction` | a connection that a task has checked out, the transaction on it, and its return |
 //! | `session`, `checkout` | what users hold: an executor over such a connection |
 //! | `handle`, `acquire` | a started pool, and waiting for a checkout |
 //! | `start`, `keeper`, `close` | the pool's own life |
@@ -24,7 +24,7 @@
 //!
 //! # Ownership rules
 //!
-//! 1. A slot stands for one session on the server, so there are never more sessions than slots: whoever opens, recovers or
+//! 1. A slot stands for one session on the server, so there are never more sessions than slots: a task that opens, recovers or
 //!    closes a connection holds its slot meanwhile. One session more may exist for a moment: the one that ends others.
 //! 2. Work that must not stop half-way (a handshake, a recovery, a goodbye) runs in a task of the pool that owns the slot.
 //!    A caller only waits for it, and may go away at any await point without harm.
@@ -60,6 +60,7 @@ mod spans;
 mod start;
 mod status;
 mod sync;
+mod transact;
 
 pub(crate) use self::checked_out::CheckedOut;
 pub use self::checkout::Checkout;
@@ -67,7 +68,7 @@ pub(crate) use self::connecting::Connector;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::connecting::open_for;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
-pub(crate) use self::connecting::{Asked, Borrowed};
+pub(crate) use self::connecting::{Borrowed, ServerFacts};
 pub(crate) use self::handle::Pool;
 pub(crate) use self::in_transaction::{Begin, Hooks};
 #[cfg(feature = "testing")]

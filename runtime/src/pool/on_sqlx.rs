@@ -5,7 +5,7 @@
 //! does not get here; its close gets the same limit.
 
 use std::iter;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{self, join_all};
@@ -17,11 +17,12 @@ use tokio_util::task::TaskTracker;
 use super::checked_out::CheckedOut;
 use super::connecting::{Connector, SessionId, patiently};
 use super::registry::Holder;
-use super::report::{Ended, EndedHolder};
+use super::report::{CloseOutcome, EndedHolder};
 use super::status::Status;
 use crate::backend::Backend;
 use crate::background;
 use crate::error::{AcquireError, StartError};
+use crate::lock::lock;
 use crate::settings::EngineSettings;
 
 pub(crate) struct OnSqlx<DB: Backend> {
@@ -55,11 +56,6 @@ async fn forget_ended<DB: Backend>(
     Ok(())
 }
 
-fn lock(sessions: &Mutex<Vec<SessionId>>) -> std::sync::MutexGuard<'_, Vec<SessionId>> {
-    // Nothing panics while the lock is held.
-    sessions.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl<DB: Backend> OnSqlx<DB> {
     pub(super) async fn start(connector: Arc<Connector<DB>>) -> Result<Self, StartError> {
         let settings = Arc::clone(&connector.settings);
@@ -76,7 +72,7 @@ impl<DB: Backend> OnSqlx<DB> {
             .before_acquire({
                 let opened_before = Arc::clone(&opened_before);
                 move |_, connection| {
-                    let limit = *opened_before.lock().unwrap_or_else(PoisonError::into_inner);
+                    let limit = *lock(&opened_before);
                     let good = limit.is_none_or(|limit| connection.age < limit.elapsed());
                     Box::pin(async move { Ok(good) })
                 }
@@ -148,10 +144,7 @@ impl<DB: Backend> OnSqlx<DB> {
 
     /// Retires what is open now; sqlx's own checks before a checkout then close it.
     pub(super) fn evict(&self) {
-        *self
-            .opened_before
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *lock(&self.opened_before) = Some(Instant::now());
     }
 
     pub(super) fn status(&self, settings: &EngineSettings) -> Status {
@@ -171,7 +164,7 @@ impl<DB: Backend> OnSqlx<DB> {
         self.pool.size() >= self.connector.settings.max_size && self.pool.num_idle() == 0
     }
 
-    pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> Ended {
+    pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> CloseOutcome {
         let begun = Instant::now();
         if self.connector.settings.hold.is_some() && self.pool.size() > 0 {
             // The one connection is on its way back to the pool, in a task of sqlx's, and is to be asked whether it is still held.
@@ -190,7 +183,7 @@ impl<DB: Backend> OnSqlx<DB> {
         if drained {
             return (Vec::new(), None);
         }
-        // Whoever comes back later finds somebody there to close its connection.
+        // Connections that come back later are closed too.
         let pool = self.pool.clone();
         tokio::spawn(async move { pool.close().await });
         // sqlx does not tell who has its connections.

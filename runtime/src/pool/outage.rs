@@ -1,10 +1,11 @@
 //! What the log says while a server is away or full: when it begins, when its cause changes, and when it is over.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use super::status::whole_millis;
 use crate::dialect::{Diagnosis, message};
+use crate::lock::lock;
 
 /// The outage of one pool's server, if there is one.
 #[derive(Default)]
@@ -55,7 +56,6 @@ impl Outages {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Outage>> {
-        // Nothing panics while the lock is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

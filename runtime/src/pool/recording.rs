@@ -9,10 +9,11 @@ use std::future::Future;
 use std::panic::Location;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use sqlx::SqlStr;
 
+use crate::lock::lock;
 use crate::settings::EngineSettings;
 
 /// Everybody who records now.
@@ -30,7 +31,7 @@ tokio::task_local! {
 pub(crate) struct Recording {
     /// Those of the engine and of its nodes. A connection belongs to one of them.
     engines: Vec<Arc<EngineSettings>>,
-    entries: Mutex<Vec<Arc<Entry>>>,
+    entries: Mutex<Vec<Arc<StatementEntry>>>,
 }
 
 impl Recording {
@@ -61,9 +62,8 @@ impl Recording {
             .any(|engine| Arc::ptr_eq(engine, settings))
     }
 
-    fn entries(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
-        // Nothing panics while the lock is held.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Vec<Arc<StatementEntry>>> {
+        lock(&self.entries)
     }
 }
 
@@ -86,8 +86,7 @@ impl Drop for Registered<'_> {
 }
 
 fn recordings() -> MutexGuard<'static, Vec<Arc<Recording>>> {
-    // Nothing panics while the lock is held.
-    RECORDINGS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&RECORDINGS)
 }
 
 /// Whether anybody records now.
@@ -97,20 +96,20 @@ fn is_on() -> bool {
 
 /// What a connection knows of those who record what runs on it.
 #[derive(Default)]
-pub(super) struct Recorder(Mutex<Work>);
+pub(super) struct Recorder(Mutex<RecordedWork>);
 
 /// The piece of work that runs on a connection now.
 #[derive(Default)]
-struct Work {
+struct RecordedWork {
     listeners: Listeners,
-    statement: Option<Arc<Entry>>,
+    statement: Option<Arc<StatementEntry>>,
 }
 
 impl Recorder {
     /// Begins a piece of work, in the task that it is for.
     pub(super) fn begin(&self, settings: &Arc<EngineSettings>) {
         if is_on() {
-            *self.lock() = Work {
+            *self.lock() = RecordedWork {
                 listeners: Listeners::of(settings),
                 statement: None,
             };
@@ -134,9 +133,8 @@ impl Recorder {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Work> {
-        // Nothing panics while the lock is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, RecordedWork> {
+        lock(&self.0)
     }
 }
 
@@ -188,11 +186,11 @@ impl Listeners {
         &self,
         what: What,
         location: Option<&'static Location<'static>>,
-    ) -> Option<Arc<Entry>> {
+    ) -> Option<Arc<StatementEntry>> {
         if self.recordings.is_empty() {
             return None;
         }
-        let entry = Arc::new(Entry {
+        let entry = Arc::new(StatementEntry {
             what,
             elsewhere: self.elsewhere,
             checkout: location,
@@ -207,7 +205,7 @@ impl Listeners {
 }
 
 /// One statement that has begun.
-struct Entry {
+struct StatementEntry {
     what: What,
     elsewhere: bool,
     checkout: Option<&'static Location<'static>>,
@@ -221,11 +219,10 @@ enum What {
     Borrowed,
 }
 
-impl Entry {
+impl StatementEntry {
     fn ended(&self, error: Option<&sqlx::Error>) {
         let end = error.map_or(End::Completed, |error| End::Failed(error.to_string()));
-        // Nothing panics while the lock is held.
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+        *lock(&self.end) = end;
     }
 }
 
@@ -244,18 +241,14 @@ pub enum End {
 /// A statement that ran while a test recorded.
 #[derive(Clone)]
 pub struct Statement {
-    entry: Arc<Entry>,
+    entry: Arc<StatementEntry>,
     end: End,
 }
 
 impl Statement {
-    fn of(entry: &Arc<Entry>) -> Self {
+    fn of(entry: &Arc<StatementEntry>) -> Self {
         // Nothing panics while the lock is held.
-        let end = entry
-            .end
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let end = lock(&entry.end).clone();
         Self {
             entry: Arc::clone(entry),
             end,

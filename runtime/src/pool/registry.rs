@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use sqlx::SqlStr;
@@ -13,6 +13,7 @@ use super::connecting::SessionId;
 use super::meters::{Meters, Use};
 use super::spans::{Observer, RunningStatement};
 use crate::dialect::Controls;
+use crate::lock::lock;
 use crate::settings;
 
 /// Who has a connection.
@@ -245,8 +246,7 @@ impl Record {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Possession>> {
-        // Nothing panics while the lock is held.
-        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.hold)
     }
 }
 
@@ -314,14 +314,14 @@ impl Registry {
             self.test.clone(),
             observer,
         ));
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = lock(&self.records);
         records.retain(|record| record.strong_count() > 0);
         records.push(Arc::downgrade(&record));
         record
     }
 
     pub(super) fn records(&self) -> Vec<Arc<Record>> {
-        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = lock(&self.records);
         records.iter().filter_map(Weak::upgrade).collect()
     }
 

@@ -121,4 +121,4 @@ impl fmt::Display for CloseReport {
 }
 
 /// Those that were ended, and why they could not be.
-pub(super) type Ended = (Vec<EndedHolder>, Option<String>);
+pub(super) type CloseOutcome = (Vec<EndedHolder>, Option<String>);

@@ -36,11 +36,11 @@ pub(super) struct Shared<DB: Backend> {
     pub(super) tasks: TaskTracker,
     generation: AtomicU64,
     birth: Instant,
-    /// Milliseconds after `birth` when a connection was last found broken. Whoever was idle then is suspect too.
+    /// Milliseconds after `birth` when a connection was last found broken. Connections that were idle then are suspect too.
     broken_at: AtomicU64,
     /// Milliseconds after `birth`, and one more, when a goodbye was last over.
     goodbye_at: AtomicU64,
-    /// Whether the last that was heard of the server was good.
+    /// Whether the server answered last time.
     reachable: AtomicBool,
     /// Wakes the keeper when it is not.
     pub(super) lost: Arc<Notify>,
@@ -109,12 +109,12 @@ impl<DB: Backend> Shared<DB> {
             .store(self.millis(Instant::now()) + 1, Relaxed);
     }
 
-    /// Whether the last that was heard of the server was good.
+    /// Whether the server answered last time.
     pub(super) fn is_reachable(&self) -> bool {
         self.reachable.load(Relaxed)
     }
 
-    /// Notes what was last heard of the server.
+    /// Notes whether the server has answered.
     pub(super) fn heard(&self, good: bool) {
         if self.reachable.swap(good, Relaxed) && !good {
             self.lost.notify_one();

@@ -41,11 +41,11 @@ pub(crate) trait Vacate: Sized {
 }
 
 /// The slots of one pool. Cheap to clone.
-pub(crate) struct Slots<T: Vacate>(Arc<Shared<T>>);
+pub(crate) struct Slots<T: Vacate>(Arc<SlotsInner<T>>);
 
-struct Shared<T: Vacate>(Mutex<State<T>>);
+struct SlotsInner<T: Vacate>(Mutex<SlotsState<T>>);
 
-struct State<T> {
+struct SlotsState<T> {
     max: usize,
     /// Slots that somebody has, or that were handed to a waiter. With `idle` never above `max`, but for a resize.
     taken: usize,
@@ -99,11 +99,11 @@ pub(crate) struct Sizes {
     pub(crate) served: u64,
 }
 
-/// A slot in the hands of a task, or of a task of the pool that opens, recovers or closes its connection.
+/// A slot that a task has taken, or a task of the pool that opens, recovers or closes its connection.
 ///
 /// Dropping it gives it back: to the waiter at the front, or else its value to the idle queue.
 pub(crate) struct Slot<T: Vacate> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SlotsInner<T>>,
     pub(crate) value: Option<T>,
     /// Whether the value that was in it was too many.
     leaving: bool,
@@ -111,7 +111,7 @@ pub(crate) struct Slot<T: Vacate> {
 
 impl<T: Vacate> Slots<T> {
     pub(crate) fn new(max: usize) -> Self {
-        Self(Arc::new(Shared(Mutex::new(State {
+        Self(Arc::new(SlotsInner(Mutex::new(SlotsState {
             max,
             taken: 0,
             leaving: 0,
@@ -280,8 +280,8 @@ impl<T: Vacate> Clone for Slots<T> {
     }
 }
 
-impl<T: Vacate> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+impl<T: Vacate> SlotsInner<T> {
+    fn lock(&self) -> MutexGuard<'_, SlotsState<T>> {
         // Nothing panics while the lock is held, but for `choose` of `take_idle`, which changes nothing.
         self.0
             .lock()
@@ -289,7 +289,7 @@ impl<T: Vacate> Shared<T> {
     }
 }
 
-impl<T> State<T> {
+impl<T> SlotsState<T> {
     /// Sessions that there are or may be.
     fn size(&self) -> usize {
         self.taken + self.idle.len()
@@ -376,7 +376,7 @@ impl<T: Vacate> Drop for Slot<T> {
     }
 }
 
-impl<T: Vacate> Drop for Shared<T> {
+impl<T: Vacate> Drop for SlotsInner<T> {
     /// Ends the task that watches the deadlines.
     fn drop(&mut self) {
         let timer = self.lock().timer.task.take();

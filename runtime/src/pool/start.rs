@@ -1,6 +1,6 @@
 //! Starting a pool: the first connections, side by side, against a server that may not be there yet.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,7 @@ use super::slots::Slots;
 use super::{deadline, keeper};
 use crate::backend::Backend;
 use crate::error::StartError;
+use crate::lock::lock;
 
 impl<DB: Backend> Pool<DB> {
     /// Starts a pool of the engine's own.
@@ -136,7 +137,7 @@ impl<DB: Backend> Own<DB> {
             return Ok(());
         }
         let opened = open_patiently(&self.shared.connector).await?;
-        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.take());
+        *lock(&self.anchor) = Some(opened.take());
         Ok(())
     }
 }

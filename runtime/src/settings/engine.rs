@@ -12,7 +12,7 @@ use super::builder::Settings;
 use super::connect::{ConnectHook, Prepare};
 use super::error::SettingsError;
 use super::fixtures::Fixtures;
-use super::form::{Connections, Limit, Positive, SessionSql};
+use super::form::{Connections, OptionalLimit, Positive, SessionSql};
 use super::held::HeldTransactions;
 use super::layers::Layers;
 use super::migrations::{Migrations, SharedMigrator};
@@ -22,7 +22,7 @@ use super::secrets;
 use super::sources::Source;
 use super::sources::Sources;
 use super::url::DatabaseUrl;
-use super::words::{Isolation, LogLevel, Pooler, QuerySpans};
+use super::words::{LogLevel, Pooler, QuerySpans, TestIsolation};
 
 /// The default of `max_size`.
 const TEN: u32 = 10;
@@ -100,7 +100,7 @@ pub(crate) struct EngineSettings {
     pub(crate) slow_query: Duration,
     pub(crate) migrations: Migrations,
     /// Tests only.
-    pub(crate) isolation: Isolation,
+    pub(crate) isolation: TestIsolation,
     /// Tests only.
     #[cfg_attr(
         not(feature = "testing"),
@@ -168,10 +168,10 @@ impl EngineSettings {
             acquire_timeout: read.or("acquire_timeout", Positive(seconds(30)))?.0,
             connect_timeout: read.or("connect_timeout", Positive(seconds(10)))?.0,
             start_timeout: read.or("start_timeout", Positive(seconds(30)))?.0,
-            idle_timeout: read.or("idle_timeout", Limit(Some(minutes(10))))?.0,
-            max_lifetime: read.or("max_lifetime", Limit(Some(minutes(30))))?.0,
+            idle_timeout: read.or("idle_timeout", OptionalLimit(Some(minutes(10))))?.0,
+            max_lifetime: read.or("max_lifetime", OptionalLimit(Some(minutes(30))))?.0,
             validate_after: read.or("validate_after", Duration::from_millis(500))?,
-            leak_after: read.or("leak_after", Limit(None))?.0,
+            leak_after: read.or("leak_after", OptionalLimit(None))?.0,
             close_timeout: read.or("close_timeout", CLOSE_TIMEOUT)?,
             lazy: read.or("lazy", false)?,
             statement_cache: read.or("statement_cache", 100)?,
@@ -183,7 +183,7 @@ impl EngineSettings {
             query_spans: read.or("query_spans", QuerySpans::Off)?,
             slow_query: read.or("slow_query", seconds(1))?,
             migrations: read.migrations()?,
-            isolation: read.or("isolation", Isolation::Database)?,
+            isolation: read.or("isolation", TestIsolation::Database)?,
             fixtures: read.fixtures(),
             #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
             url_variable: layers.url_variable.clone(),
@@ -197,7 +197,7 @@ impl EngineSettings {
             before: layers.before.clone(),
             shown: read.shown,
         };
-        if settings.isolation == Isolation::None && settings.is_default("migrations") {
+        if settings.isolation == TestIsolation::None && settings.is_default("migrations") {
             // It is the configured database as it is.
             settings.migrations = Migrations::None;
         }
@@ -208,7 +208,8 @@ impl EngineSettings {
             settings.direct_url = None;
         } else {
             for node in layers.nodes() {
-                let is_itself = layers.in_test.is_some() && settings.isolation != Isolation::None;
+                let is_itself =
+                    layers.in_test.is_some() && settings.isolation != TestIsolation::None;
                 let of_node = if is_itself {
                     None
                 } else {
@@ -218,7 +219,7 @@ impl EngineSettings {
             }
         }
         settings.check_pooler(layers.in_test.is_some())?;
-        if layers.in_test.is_some() && settings.isolation != Isolation::None {
+        if layers.in_test.is_some() && settings.isolation != TestIsolation::None {
             settings = settings.past_the_pooler().unwrap_or(settings);
         }
         if settings.min_size > settings.max_size {
@@ -246,7 +247,7 @@ impl EngineSettings {
         self.migrations = Migrations::None;
         self.extensions = vec![];
         self.isolated = true;
-        self.held = self.isolation == Isolation::Rollback;
+        self.held = self.isolation == TestIsolation::Rollback;
         self.hold = self.held.then(Arc::default);
     }
 

@@ -9,6 +9,7 @@ pub enum SettingsError {
         "engine `{engine}` has no URL: {looked}. Set the variable {variable}, write `url` into {section} of poolhouse.toml, \
          or give it in code: #[with_pool({attribute})]"
     )]
+    #[non_exhaustive]
     NoUrl {
         /// The engine.
         engine: String,
@@ -27,6 +28,7 @@ pub enum SettingsError {
         "engine `{engine}` ({origin}) is not configured; known: {known}.{hint} To add it, set the variable {variable}, write \
          [engines.{engine}] into poolhouse.toml, or give `url` in code"
     )]
+    #[non_exhaustive]
     UnknownEngine {
         /// The engine that was asked for.
         engine: String,
@@ -45,6 +47,7 @@ pub enum SettingsError {
         "engine `{engine}`: its node `{node}` has no URL. Write `url` into its section of poolhouse.toml, give it in code, or \
          set the variable {variable}"
     )]
+    #[non_exhaustive]
     NodeWithoutUrl {
         /// The engine.
         engine: String,
@@ -59,6 +62,7 @@ pub enum SettingsError {
         "engine `{engine}`: `{setting}` = {url} ({origin}) is not a database URL: {reason}. Write one such as \
          postgres://user:password@host/database, mysql://user:password@host/database or sqlite:file.db"
     )]
+    #[non_exhaustive]
     MalformedUrl {
         /// The engine.
         engine: String,
@@ -74,6 +78,7 @@ pub enum SettingsError {
 
     /// A value is of the wrong type, or not one of those allowed.
     #[error("engine `{engine}`: `{setting}` = {value} ({origin}) is not valid; expected {accepts}")]
+    #[non_exhaustive]
     BadValue {
         /// The engine.
         engine: String,
@@ -91,6 +96,7 @@ pub enum SettingsError {
     #[error(
         "engine `{engine}`: {min_size} is more than {max_size}; lower the first or raise the second"
     )]
+    #[non_exhaustive]
     MinAboveMax {
         /// The engine.
         engine: String,
@@ -105,6 +111,7 @@ pub enum SettingsError {
         "engine `{engine}`: {setting} needs a session on the server, and with {pooler} the next statement may be in another \
          one; {cure}"
     )]
+    #[non_exhaustive]
     NoSession {
         /// The engine.
         engine: String,
@@ -120,6 +127,7 @@ pub enum SettingsError {
     #[error(
         "engine `{engine}` is already started with other settings: {differences}. Give both the same, or start it once"
     )]
+    #[non_exhaustive]
     Differ {
         /// The engine.
         engine: String,
@@ -132,6 +140,7 @@ pub enum SettingsError {
         "engine `{engine}`: `{setting}` ({origin}) changes {given}, but this engine's driver takes {wanted}; \
          give it a function for {wanted}"
     )]
+    #[non_exhaustive]
     ConnectWith {
         /// The engine.
         engine: String,
@@ -147,6 +156,7 @@ pub enum SettingsError {
 
     /// Migrations cannot be read.
     #[error("engine `{engine}`: {migrations}: {reason}")]
+    #[non_exhaustive]
     Migrations {
         /// The engine.
         engine: String,
@@ -158,6 +168,7 @@ pub enum SettingsError {
 
     /// The file is not TOML.
     #[error("{path}:{line}:{column}: {message}")]
+    #[non_exhaustive]
     Syntax {
         /// The file.
         path: String,
@@ -171,6 +182,7 @@ pub enum SettingsError {
 
     /// The file names something that does not exist.
     #[error("{path}:{line}: there is no {what} `{name}` here; {hint}")]
+    #[non_exhaustive]
     UnknownName {
         /// The file.
         path: String,
@@ -186,6 +198,7 @@ pub enum SettingsError {
 
     /// A file that is there cannot be read.
     #[error("{path} cannot be read: {reason}")]
+    #[non_exhaustive]
     Unreadable {
         /// The file.
         path: String,
@@ -197,6 +210,7 @@ pub enum SettingsError {
     #[error(
         "there is no file `{path}` ({origin}); correct the variable, or remove it to have poolhouse.toml looked for"
     )]
+    #[non_exhaustive]
     NoSuchFile {
         /// The path as it was written.
         path: String,
@@ -206,6 +220,7 @@ pub enum SettingsError {
 
     /// A profile is chosen that the file does not have.
     #[error("{path} has no profile `{profile}` ({origin}); known: {}", list(known))]
+    #[non_exhaustive]
     UnknownProfile {
         /// The profile.
         profile: String,
@@ -222,6 +237,7 @@ pub enum SettingsError {
         "the profile `{profile}` ({origin}) needs a file, but there is no poolhouse.toml in {directory} or above it; add \
          the file or remove the variable"
     )]
+    #[non_exhaustive]
     NoFileForProfile {
         /// The profile.
         profile: String,
@@ -235,6 +251,7 @@ pub enum SettingsError {
     #[error(
         "{path}:{line}: the line is not of the form NAME=value; put quotes around a value with spaces, `#` or `$` in it"
     )]
+    #[non_exhaustive]
     DotEnv {
         /// The file.
         path: String,
@@ -244,6 +261,7 @@ pub enum SettingsError {
 
     /// A variable's value is not Unicode.
     #[error("the value of the environment variable {variable} is not valid Unicode; set it anew")]
+    #[non_exhaustive]
     NotUnicode {
         /// The variable.
         variable: String,

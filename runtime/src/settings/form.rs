@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::secrets::{HIDDEN, conceal, show_sql, show_url, show_value};
+use super::table::{MOST_CONNECTIONS, MOST_THREADS};
 use super::value::Value;
 
 /// A type that values of settings are read into.
@@ -133,10 +134,6 @@ impl Form for SessionSql {
 #[derive(Clone, Copy)]
 pub(super) struct Connections<const LEAST: u32>(pub(super) u32);
 
-/// The most connections that a pool may have: as many as Postgres can be told to accept, more than any other server does.
-/// <https://www.postgresql.org/docs/current/runtime-config-connection.html>
-pub(crate) const MOST_CONNECTIONS: u32 = 262_143;
-
 impl<const LEAST: u32> Form for Connections<LEAST> {
     const ACCEPTS: &'static str = match LEAST {
         0 => "a whole number from 0 to 262143",
@@ -154,7 +151,7 @@ impl<const LEAST: u32> Form for Connections<LEAST> {
     }
 }
 
-/// The threads of a runtime. Each takes memory from the operating system, which refuses at some number with a panic.
+/// The threads of a runtime.
 #[derive(Clone, Copy)]
 pub(super) struct Threads(pub(super) NonZeroUsize);
 
@@ -162,7 +159,7 @@ impl Form for Threads {
     const ACCEPTS: &'static str = "a whole number from 1 to 1024";
 
     fn read(value: &Value) -> Option<Self> {
-        let number = u32::read(value).filter(|number| *number <= 1024)?;
+        let number = u32::read(value).filter(|number| *number <= MOST_THREADS)?;
         NonZeroUsize::new(number as usize).map(Self)
     }
 
@@ -212,9 +209,9 @@ impl Form for Positive {
 ///
 /// Zero is refused: in some pools it means "never" and in others "at once".
 #[derive(Clone, Copy)]
-pub(super) struct Limit(pub(super) Option<Duration>);
+pub(super) struct OptionalLimit(pub(super) Option<Duration>);
 
-impl Form for Limit {
+impl Form for OptionalLimit {
     const ACCEPTS: &'static str =
         "a duration above zero with its unit, such as \"30s\" or \"10m\", or \"off\"";
 

@@ -1,7 +1,9 @@
 //! Whether the transactions of a test that rolls back have lasted as long as the test.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::lock::lock;
 
 /// The transactions that the connections of a test are held in.
 #[derive(Debug, Default)]
@@ -59,9 +61,6 @@ impl HeldTransactions {
     }
 
     fn statement(&self) -> MutexGuard<'_, Option<String>> {
-        // Nothing panics while the lock is held.
-        self.statement
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.statement)
     }
 }

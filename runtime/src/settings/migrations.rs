@@ -6,13 +6,15 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use once_cell::sync::Lazy;
 use sqlx::migrate::{Migration, MigrationType, Migrator, ResolveConfig, ResolveWith};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::sqlx_toml::{self, SqlxToml};
+
+use crate::lock::lock;
 
 /// What is to be run at start.
 #[derive(Clone, Default, Debug)]
@@ -111,7 +113,7 @@ impl Migrations {
             }
             Self::Embedded { files, .. } => {
                 let key = (files.as_ptr().addr(), files.len());
-                let mut embedded = EMBEDDED.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut embedded = lock(&EMBEDDED);
                 if let Some(known) = embedded.get(&key) {
                     return Ok(Some(known.clone()));
                 }

@@ -60,7 +60,6 @@ pub(crate) use described::Described;
 pub(crate) use engine::TestFile;
 pub(crate) use engine::{BorrowedByAny, EngineSettings, resolve};
 pub use error::{ParseError, SettingsError};
-pub(crate) use form::MOST_CONNECTIONS;
 #[cfg(feature = "testing")]
 pub(crate) use held::Held;
 pub(crate) use held::HeldTransactions;
@@ -72,5 +71,6 @@ pub(crate) use program::ProgramSettings;
 pub(crate) use secrets::conceal;
 pub use setters::IntoDuration;
 pub(crate) use sources::Sources;
+pub(crate) use table::MOST_CONNECTIONS;
 pub use url::DatabaseUrl;
-pub use words::{IntoWord, Isolation, LogLevel, Pooler, QuerySpans, RuntimeFlavor};
+pub use words::{IntoWord, LogLevel, Pooler, QuerySpans, RuntimeFlavor, TestIsolation};

@@ -3,7 +3,7 @@
 use super::engine::EngineSettings;
 use super::error::SettingsError;
 use super::migrations::Migrations;
-use super::words::Isolation;
+use super::words::TestIsolation;
 
 impl EngineSettings {
     /// What needs a session has none behind a pooler.
@@ -28,7 +28,7 @@ impl EngineSettings {
         if self.direct_url.is_some() {
             return Ok(());
         }
-        if in_test && self.isolation != Isolation::None {
+        if in_test && self.isolation != TestIsolation::None {
             return no_session(
                 "isolation",
                 "set `direct_url` to the URL past the pooler; tests get their databases there",

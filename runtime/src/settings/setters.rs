@@ -12,7 +12,7 @@ use super::Settings;
 use super::fixtures::Fixture;
 use super::form::LONGEST;
 use super::migrations::{Migrations, SharedMigrator};
-use super::words::{IntoWord, Isolation, LogLevel, QuerySpans, RuntimeFlavor};
+use super::words::{IntoWord, LogLevel, QuerySpans, RuntimeFlavor, TestIsolation};
 
 /// A length of time, up to a hundred years, for which longer ones are taken: a [`Duration`], or a text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"`
 /// (see [`humantime::parse_duration`](https://docs.rs/humantime/latest/humantime/fn.parse_duration.html)).
@@ -277,11 +277,11 @@ impl Settings {
 
 /// The database of a test function.
 impl Settings {
-    /// What a test function gets: an [`Isolation`], or `"database"` (default), `"rollback"` or `"none"`. Elsewhere it has no
+    /// What a test function gets: an [`TestIsolation`], or `"database"` (default), `"rollback"` or `"none"`. Elsewhere it has no
     /// effect.
     #[track_caller]
     #[must_use]
-    pub fn isolation(self, isolation: impl IntoWord<Isolation>) -> Self {
+    pub fn isolation(self, isolation: impl IntoWord<TestIsolation>) -> Self {
         self.set("isolation", isolation.into_text())
     }
 

@@ -18,7 +18,7 @@ pub enum Pooler {
 /// What a test function gets of its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Isolation {
+pub enum TestIsolation {
     /// `"database"`: a database of its own.
     Database,
     /// `"rollback"`: one connection inside a transaction that is rolled back.
@@ -173,7 +173,7 @@ macro_rules! words {
 words!("\"pgbouncer\"", Pooler: PgBouncer = "pgbouncer");
 words!(
     "\"database\", \"rollback\" or \"none\"",
-    Isolation: Database = "database", Rollback = "rollback", None = "none"
+    TestIsolation: Database = "database", Rollback = "rollback", None = "none"
 );
 words!(
     "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
@@ -194,7 +194,7 @@ mod tests {
     use std::str::FromStr;
 
     use super::super::table::{FLAVORS, ISOLATIONS, LOG_LEVELS, POOLERS, SPAN_LEVELS};
-    use super::{Isolation, LogLevel, ParseError, Pooler, QuerySpans, RuntimeFlavor, Word};
+    use super::{LogLevel, ParseError, Pooler, QuerySpans, RuntimeFlavor, TestIsolation, Word};
 
     fn are<W: Word + PartialEq + Debug + Display + FromStr<Err = ParseError>>(table: &[&str]) {
         let words: Vec<&str> = W::ALL.iter().map(|(_, word)| *word).collect();
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn the_words_are_those_of_the_table() {
         are::<Pooler>(POOLERS);
-        are::<Isolation>(ISOLATIONS);
+        are::<TestIsolation>(ISOLATIONS);
         are::<LogLevel>(LOG_LEVELS);
         are::<QuerySpans>(SPAN_LEVELS);
         are::<RuntimeFlavor>(FLAVORS);

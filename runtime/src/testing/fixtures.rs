@@ -8,11 +8,11 @@ use futures_core::future::BoxFuture;
 
 use crate::backend::Backend;
 use crate::engine::{Engine, ErasedEngine};
-use crate::error::{Error, TestError};
+use crate::error::{Error, TestError, TestKind};
 use crate::settings::{EngineSettings, Settings};
 
 /// A fixture function; it does nothing to an engine of another kind than its own.
-type Fill =
+type FixtureFunction =
     Box<dyn Fn(&dyn ErasedEngine) -> Option<BoxFuture<'static, Result<(), String>>> + Send + Sync>;
 
 /// What a fixture function may return: `()`, or a `Result` whose error can be shown.
@@ -50,7 +50,7 @@ impl Settings {
         F: Fn(Engine<DB>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: Seeded> + Send + 'static,
     {
-        let fill: Fill = Box::new(move |engine| {
+        let fill: FixtureFunction = Box::new(move |engine| {
             let engine = engine.as_any().downcast_ref::<Engine<DB>>()?.clone();
             let filling = fill(engine);
             Some(Box::pin(async move { filling.await.outcome() }))
@@ -65,7 +65,9 @@ pub(crate) async fn seed(
     engine: &dyn ErasedEngine,
 ) -> Result<(), Error> {
     for (name, fill) in settings.fixtures.functions() {
-        let filling = fill.downcast_ref::<Fill>().and_then(|fill| fill(engine));
+        let filling = fill
+            .downcast_ref::<FixtureFunction>()
+            .and_then(|fill| fill(engine));
         let outcome = match filling {
             Some(filling) => filling.await,
             None => Err(format!(
@@ -75,7 +77,9 @@ pub(crate) async fn seed(
         };
         if let Err(reason) = outcome {
             let what = format!("the fixture `{name}` failed: {reason}");
-            return Err(TestError::new(settings, what, "Correct the function").into());
+            return Err(
+                TestError::new(settings, TestKind::Fixture, what, "Correct the function").into(),
+            );
         }
     }
     Ok(())

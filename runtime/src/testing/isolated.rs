@@ -6,9 +6,9 @@ use super::kinds::server_of;
 use super::recipe::Recipe;
 use super::retention;
 use super::test::Test;
-use super::test_server::{Ending, Lease, Reservation, TestServer};
+use super::test_server::{Lease, LeaseEnd, Reservation, TestServer};
 use crate::error::{Error, TestError};
-use crate::settings::{EngineSettings, Held, HeldTransactions, Isolation};
+use crate::settings::{EngineSettings, Held, HeldTransactions, TestIsolation};
 
 /// What one test has on the servers that it uses.
 pub(crate) struct Isolated {
@@ -32,10 +32,10 @@ impl Isolated {
         for settings in engines {
             #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
             super::ephemeral::settle(settings).await?;
-            if settings.isolation == Isolation::None {
+            if settings.isolation == TestIsolation::None {
                 continue;
             }
-            if settings.isolation == Isolation::Rollback {
+            if settings.isolation == TestIsolation::Rollback {
                 Arc::make_mut(settings).only_one_connection();
             }
             let server = server_of(settings)?;
@@ -66,7 +66,7 @@ impl Isolated {
         settings: &mut Arc<EngineSettings>,
     ) -> Result<(), Error> {
         let recipe = Arc::new(Recipe::new(settings).await?);
-        let rolls_back = settings.isolation == Isolation::Rollback;
+        let rolls_back = settings.isolation == TestIsolation::Rollback;
         let lease = server.lease(recipe, self.test.clone(), rolls_back).await?;
         Arc::make_mut(settings).isolate(lease.url().clone(), lease.file(), lease.borrowed());
         self.leases.push((lease, Arc::clone(settings)));
@@ -85,9 +85,9 @@ impl Isolated {
         for (lease, settings) in self.leases {
             let held = settings.hold.as_deref().map(HeldTransactions::outcome);
             let ending = match &held {
-                Some(Held::Ended(_) | Held::Unknown) => Ending::Drop,
-                None if kept => Ending::Retain,
-                Some(Held::ToTheEnd) | None => Ending::Return,
+                Some(Held::Ended(_) | Held::Unknown) => LeaseEnd::Drop,
+                None if kept => LeaseEnd::Retain,
+                Some(Held::ToTheEnd) | None => LeaseEnd::Return,
             };
             if let Some(Held::Ended(statement)) = held {
                 outcome = Err(TestError::transaction_ended(&settings, statement.as_deref()).into());

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use once_cell::sync::Lazy;
 use sha2::{Digest, Sha256};
 
 use crate::engine::{Base, engine_of};
-use crate::error::{Error, TestError};
+use crate::error::{Error, TestError, TestKind};
+use crate::lock::lock;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Changed when databases made by an older version of this crate must not be used by this one.
@@ -63,7 +64,7 @@ impl Recipe {
     /// The fingerprint of what the database holds, together with what the server adds, such as its version.
     pub(super) fn fingerprint(&self, of_server: &str) -> String {
         let parts = [&self.parts, of_server.as_bytes()].concat();
-        let mut known = FINGERPRINTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&FINGERPRINTS);
         let known = known.entry(parts);
         known.or_insert_with_key(|parts| hex(parts)).clone()
     }
@@ -90,7 +91,13 @@ impl Recipe {
                     .map(|line| format!(", line {line}"))
                     .unwrap_or_default();
                 let what = format!("the fixture {name}{line} failed: {error}");
-                outcome = Err(TestError::new(&self.settings, what, "Correct the fixture").into());
+                outcome = Err(TestError::new(
+                    &self.settings,
+                    TestKind::Fixture,
+                    what,
+                    "Correct the fixture",
+                )
+                .into());
                 break;
             }
         }

@@ -55,12 +55,12 @@ pub(crate) trait Lease: Send + Sync {
     }
 
     /// Gives the database back, or keeps it and says where it can be found.
-    fn end(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Option<String>>;
+    fn end(self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>>;
 }
 
 /// What is to become of a test's database.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum LeaseEnd {
     /// It goes on to another test if it can be shown to be clean.
     Return,
     /// It is kept for a person.

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::error::TestError;
+use crate::error::{TestError, TestKind};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Query parameters that say where the server is. The others are for the driver alone, and `psql` refuses them.
@@ -73,6 +73,7 @@ fn parse(settings: &EngineSettings) -> Result<Url, TestError> {
 fn unusable(settings: &EngineSettings, reason: &str) -> TestError {
     TestError::new(
         settings,
+        TestKind::Url,
         format!("no other database of the server can be named by changing the url: {reason}"),
         "Write it as scheme://user:password@host:port/database",
     )

@@ -10,10 +10,11 @@ use actix_web::http::header::RETRY_AFTER;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, Responder, ResponseError};
 use futures_core::future::{BoxFuture, LocalBoxFuture};
 
+use super::RequestTransactions;
 use super::answer::{Answer, commits};
 use super::extract::{self, Asked, EngineName, Extract, Named};
-use super::{RequestTransaction, RequestTransactions};
 use crate::backend::Backend;
+use crate::engine::RequestTransaction;
 use crate::engine::{Engine, Readiness};
 use crate::error::Error;
 use crate::finder::{self, Scope};

@@ -99,9 +99,9 @@ impl Answer {
         let answer = Self::to(error);
         let status = answer.status;
         if answer == FAILED {
-            tracing::error!(status, "a request fails: {error}");
+            tracing::error!(status, "a request fails: {error:?}");
         } else {
-            tracing::warn!(status, "a request fails: {error}");
+            tracing::warn!(status, "a request fails: {error:?}");
         }
         answer
     }

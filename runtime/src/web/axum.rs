@@ -13,10 +13,11 @@ use http::{HeaderValue, Request, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::RequestTransactions;
 use super::answer::{Answer, commits};
 use super::extract::{self, Asked, EngineName, Extract, Named};
-use super::{RequestTransaction, RequestTransactions};
 use crate::backend::Backend;
+use crate::engine::RequestTransaction;
 use crate::engine::{Engine, Readiness};
 use crate::error::Error;
 use crate::finder::{self, Scope};

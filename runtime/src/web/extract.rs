@@ -6,9 +6,10 @@ use std::ops::{Deref, DerefMut};
 
 use futures_core::future::BoxFuture;
 
-use super::{RequestTransaction, RequestTransactions};
+use super::RequestTransactions;
 use crate::backend::Backend;
 use crate::engine::Engine;
+use crate::engine::RequestTransaction;
 use crate::error::{Error, UsageError};
 use crate::finder::{self, Scope};
 use crate::pool::{Checkout, Holder};

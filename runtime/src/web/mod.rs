@@ -6,20 +6,27 @@
 //! here serves a middleware for another framework: [`RequestTransactions`], and [`Answer`] for errors.
 
 #[cfg(feature = "actix-web")]
+#[doc(hidden)]
 pub mod actix_web;
 mod answer;
 #[cfg(feature = "axum")]
+#[doc(hidden)]
 pub mod axum;
 #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 mod extract;
 #[cfg(feature = "rocket")]
+#[doc(hidden)]
 pub mod rocket;
 
 pub use self::answer::Answer;
 #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
-pub use self::extract::{EngineName, Extract, Named};
-pub use crate::engine::{
-    RequestSession, RequestTransaction, RequestTransactions, TransactionGuard,
-};
+pub use self::extract::Extract;
+// Public at the crate's root, where users find them.
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+#[doc(hidden)]
+pub use self::extract::{EngineName, Named};
+#[cfg(doc)]
+use crate::engine::RequestTransaction;
+pub use crate::engine::{RequestSession, RequestTransactions, TransactionGuard};
 #[cfg(doc)]
 use crate::error::Error;

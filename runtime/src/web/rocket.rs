@@ -12,10 +12,11 @@ use rocket::response::{self, Responder};
 use rocket::route::{self, Handler};
 use rocket::{Data, Request, Response, Route};
 
+use super::RequestTransactions;
 use super::answer::{Answer, commits};
 use super::extract::{self, Asked, EngineName, Extract, Named};
-use super::{RequestTransaction, RequestTransactions};
 use crate::backend::Backend;
+use crate::engine::RequestTransaction;
 use crate::engine::tasks::Served;
 use crate::engine::{Engine, Readiness};
 use crate::error::Error;
@@ -59,7 +60,7 @@ pub struct RequestTransactionsFairing {
 }
 
 /// What is kept with a request.
-struct OfRequest {
+struct OfRocketRequest {
     /// From the fairing.
     attached: Option<(RequestTransactions, Scope)>,
     /// From the first guard that asked for a transaction.
@@ -68,7 +69,7 @@ struct OfRequest {
     failed: OnceLock<(Answer, String)>,
 }
 
-impl OfRequest {
+impl OfRocketRequest {
     fn new(attached: Option<(RequestTransactions, Scope)>) -> Self {
         Self {
             attached,
@@ -103,7 +104,7 @@ impl OfRequest {
     }
 }
 
-impl Drop for OfRequest {
+impl Drop for OfRocketRequest {
     fn drop(&mut self) {
         // Of a request that was given up, which has had no response.
         if let Some((transactions, _)) = &self.attached {
@@ -123,11 +124,11 @@ impl Fairing for RequestTransactionsFairing {
 
     async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
         let attached = Some((RequestTransactions::new(), self.home));
-        request.local_cache(|| OfRequest::new(attached));
+        request.local_cache(|| OfRocketRequest::new(attached));
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
-        let of_request = OfRequest::of(request);
+        let of_request = OfRocketRequest::of(request);
         let served = {
             let mut served = of_request
                 .served
@@ -164,7 +165,7 @@ fn answer<'r>(answer: Answer) -> Response<'r> {
 }
 
 async fn extract<T: Extract>(request: &Request<'_>, name: &str) -> Guarded<T, Error> {
-    let of_request = OfRequest::of(request);
+    let of_request = OfRocketRequest::of(request);
     let home = of_request.attached.as_ref().map(|(_, home)| *home);
     let given = request.rocket().state::<Engine<T::Database>>();
     let extracted = match extract::engine(name, given, home, GIVEN) {
@@ -231,7 +232,7 @@ struct ReadinessRoute;
 #[rocket::async_trait]
 impl Handler for ReadinessRoute {
     async fn handle<'r>(&self, request: &'r Request<'_>, _: Data<'r>) -> route::Outcome<'r> {
-        let of_request = OfRequest::of(request);
+        let of_request = OfRocketRequest::of(request);
         let home = of_request.attached.as_ref().map(|(_, home)| *home);
         route::Outcome::from(request, finder::readiness_from(home))
     }
@@ -250,6 +251,6 @@ impl<'r> Responder<'r, 'static> for Readiness {
 impl<'r> Responder<'r, 'static> for Error {
     /// The status of its [`Answer`], and nothing of the error, which is logged.
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        Ok(answer(OfRequest::of(request).answer(&self)))
+        Ok(answer(OfRocketRequest::of(request).answer(&self)))
     }
 }

@@ -52,16 +52,21 @@ pub async fn too_many_clients<S: Subject>() -> anyhow::Result<()> {
 pub async fn wrong_password<S: Subject>() -> anyhow::Result<()> {
     let url = |url: String, database: &TestDatabase| url.replace(database.password(), "s3cret");
     fails_at_once::<S>(url, |database| match database.kind() {
-        Kind::Postgres => format!(
-            "Postgres: the server rejected the user or the password (password authentication \
-             failed for user \"{}\"). Correct user and password of the url, or the server's pg_hba.conf",
-            database.name()
+        Kind::Postgres => (
+            "Postgres: the server rejected the user or the password. Correct user and password of the url, or the server's \
+             pg_hba.conf",
+            format!(
+                "password authentication failed for user \"{}\"",
+                database.name()
+            ),
         ),
-        Kind::MariaDb => format!(
-            "MySQL: the server rejected the user or the password (Access denied \
-             for user '{}'@'127.0.0.1' (using password: YES)). Correct user and password of the url, or the user's host on \
+        Kind::MariaDb => (
+            "MySQL: the server rejected the user or the password. Correct user and password of the url, or the user's host on \
              the server",
-            database.name()
+            format!(
+                "Access denied for user '{}'@'127.0.0.1' (using password: YES)",
+                database.name()
+            ),
         ),
     })
     .await
@@ -71,15 +76,13 @@ pub async fn wrong_password<S: Subject>() -> anyhow::Result<()> {
 pub async fn unknown_database<S: Subject>() -> anyhow::Result<()> {
     let url = |url: String, _: &TestDatabase| url + "_missing";
     fails_at_once::<S>(url, |database| match database.kind() {
-        Kind::Postgres => format!(
-            "Postgres: the database does not exist (database \"{}_missing\" does not exist). \
-             Create the database, or correct its name in the url",
-            database.name()
+        Kind::Postgres => (
+            "Postgres: the database does not exist. Create the database, or correct its name in the url",
+            format!("database \"{}_missing\" does not exist", database.name()),
         ),
-        Kind::MariaDb => format!(
-            "MySQL: the database does not exist (Unknown database '{}_missing'). \
-             Create the database, or correct its name in the url",
-            database.name()
+        Kind::MariaDb => (
+            "MySQL: the database does not exist. Create the database, or correct its name in the url",
+            format!("Unknown database '{}_missing'", database.name()),
         ),
     })
     .await
@@ -92,30 +95,38 @@ pub async fn tls_refused<S: Subject>() -> anyhow::Result<()> {
         Kind::MariaDb => url + "?ssl-mode=REQUIRED",
     };
     fails_at_once::<S>(url, |database| {
-        let name = match database.kind() {
-            Kind::Postgres => "Postgres",
-            Kind::MariaDb => "MySQL",
+        let message = match database.kind() {
+            Kind::Postgres => {
+                "Postgres: the TLS handshake failed. Check the server's certificate and the sslmode (MySQL: ssl-mode) of the url"
+            }
+            Kind::MariaDb => {
+                "MySQL: the TLS handshake failed. Check the server's certificate and the sslmode (MySQL: ssl-mode) of the url"
+            }
         };
-        format!(
-            "{name}: the TLS handshake failed (error occurred while attempting to establish a TLS connection: server does \
-             not support TLS). Check the server's certificate and the sslmode (MySQL: ssl-mode) of the url"
-        )
+        let cause = "error occurred while attempting to establish a TLS connection: server does not support TLS";
+        (message, cause.to_owned())
     })
     .await
 }
 
-/// Starts with a changed URL, which fails at the first attempt and with this message, and leaves no session.
+/// Starts with a changed URL, which fails at the first attempt, with this message and this cause, and leaves no session.
 async fn fails_at_once<S: Subject>(
     change: impl Fn(String, &TestDatabase) -> String,
-    message: impl Fn(&TestDatabase) -> String,
+    message: impl Fn(&TestDatabase) -> (&'static str, String),
 ) -> anyhow::Result<()> {
     let case_database = case_database!(S, "once");
     let database = case_database.database()?;
     let proxy = Proxy::before(database.address()?)?;
     let url = change(database.url_through(proxy.address()), database);
-    let said = error_of(S::start(Options::new(url)).await)?;
+    let error = S::start(Options::new(url)).await.err();
+    let error = error.context("it has started")?;
+    let said = error.to_string();
     no_secret_in(&said, database)?;
-    let message = message(database);
+    let (message, cause) = message(database);
+    let chain = format!("{error:#}");
+    ensure!(!said.contains(&cause), "{said}");
+    ensure!(chain.contains(&cause), "{chain}\nwithout\n{cause}");
+    no_secret_in(&chain, database)?;
     let expected = format!("engine `under_test`: its pool could not be started: {message}. url = ");
     ensure!(
         said.starts_with(&expected),

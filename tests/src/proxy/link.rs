@@ -23,7 +23,7 @@ use super::{Mode, Record, Weather};
 const CHUNK: usize = 64 * 1024;
 
 /// Chunks under way in one direction, before the sender has to wait.
-const UNDER_WAY: usize = 64;
+const IN_FLIGHT: usize = 64;
 
 /// Carries one connection until both sides have closed it, or it is reset.
 pub(super) async fn carry(
@@ -94,7 +94,7 @@ async fn pump(
     lost: &AtomicBool,
     ended: impl FnOnce(),
 ) -> io::Result<()> {
-    let (sender, mut receiver) = mpsc::channel(UNDER_WAY);
+    let (sender, mut receiver) = mpsc::channel(IN_FLIGHT);
     let forecast = weather.clone();
     let read = async {
         let mut buffer = vec![0; CHUNK];

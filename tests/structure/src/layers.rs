@@ -22,8 +22,8 @@ pub const RUNTIME: &[&str] = &[
     "dialect",
     "settings",
     "background",
-    "lock",
     "logging",
+    "lock",
 ];
 
 /// Those of `macros/src`: the stages from the last to the first, then what they report to and read.

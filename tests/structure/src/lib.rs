@@ -6,6 +6,7 @@
 pub mod api;
 pub mod imports;
 pub mod layers;
+pub mod names;
 pub mod source;
 pub mod words;
 

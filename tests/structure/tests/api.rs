@@ -1,4 +1,4 @@
-//! The public API is what `runtime/api.rs` lists. `POOLHOUSE_STRUCTURE=update` rewrites it.
+//! The public API is what `docs/api.rs` lists. `POOLHOUSE_STRUCTURE=update` rewrites it.
 
 use poolhouse_structure::api::listing;
 use poolhouse_structure::repository;

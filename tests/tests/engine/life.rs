@@ -249,7 +249,7 @@ async fn no_server<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let error = engine.acquire().await.err().context("no error")?;
     let said = error.to_string();
     for words in [
-        "engine `engine_test`: no connection could be opened: the server refused the connection (",
+        "engine `engine_test`: no connection could be opened: the server refused the connection. ",
         "Start the server, or correct host and port of the url. url = ",
         ":***@127.0.0.1:",
     ] {

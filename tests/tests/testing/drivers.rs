@@ -213,7 +213,7 @@ async fn a_failing_migration_fails_each_test_with_its_location() {
         .unwrap();
     let said = said(&output);
     assert!(said.contains("8 failed"), "{said}");
-    assert_eq!(said.matches("0001_band.sql, line 6: ").count(), 8, "{said}");
+    assert_eq!(said.matches("0001_band.sql, line 6; ").count(), 8, "{said}");
     assert!(said.contains("syntax error at or near \"TABEL\""), "{said}");
     // Tried once, and not once for each test.
     let tried = server.log().unwrap().lines_with(&["syntax error"]).unwrap();

@@ -10,7 +10,7 @@ use poolhouse::{
     MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction, TransactionOptions,
     engine_finder_with,
 };
-use poolhouse_tests::{Ground, Heard};
+use poolhouse_tests::{CaseDatabase, Heard};
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
 use tokio::sync::oneshot;
 
@@ -35,14 +35,14 @@ macro_rules! on {
         mod $module {
             use super::*;
 
-            async fn begin() -> anyhow::Result<Option<(Ground, $engine)>> {
-                let Some(ground) = Ground::of::<$database>("on_commit").await? else {
+            async fn begin() -> anyhow::Result<Option<(CaseDatabase, $engine)>> {
+                let Some(case_database) = CaseDatabase::of::<$database>("on_commit").await? else {
                     return Ok(None);
                 };
                 // What is done after a commit finds the only connection in the pool.
                 let settings = Settings::new()
                     .engine(concat!("on_commit_", stringify!($module)))
-                    .url(ground.url())
+                    .url(case_database.url())
                     .max_size(1)
                     .acquire_timeout("10s");
                 let engine: $engine = engine_finder_with(&settings)?;
@@ -50,7 +50,7 @@ macro_rules! on {
                 sqlx::raw_sql("CREATE TABLE entry (id INTEGER PRIMARY KEY)")
                     .execute(&engine)
                     .await?;
-                Ok(Some((ground, engine)))
+                Ok(Some((case_database, engine)))
             }
 
             async fn insert(tx: &mut Transaction<$database>, id: i32) -> sqlx::Result<()> {
@@ -61,7 +61,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn it_is_done_once_after_two_conflicts() -> anyhow::Result<()> {
-                let Some((ground, engine)) = begin().await? else {
+                let Some((case_database, engine)) = begin().await? else {
                     return Ok(());
                 };
                 let (done, runs) = (Done::default(), AtomicUsize::new(0));
@@ -79,7 +79,7 @@ macro_rules! on {
                             count.store(usize::try_from(seen.unwrap()).unwrap(), Relaxed);
                         });
                         if runs.fetch_add(1, Relaxed) < 2 {
-                            $conflict(&ground, &mut *tx).await?;
+                            $conflict(&case_database, &mut *tx).await?;
                         }
                         insert(&mut *tx, 1).await?;
                         anyhow::Ok(())
@@ -96,7 +96,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn it_is_not_done_when_nothing_is_committed() -> anyhow::Result<()> {
-                let Some((ground, engine)) = begin().await? else {
+                let Some((case_database, engine)) = begin().await? else {
                     return Ok(());
                 };
                 let done = Done::default();
@@ -139,7 +139,7 @@ macro_rules! on {
                 let ran_out =
                     engine.transaction_with(TransactionOptions::new().retries(1), async |tx| {
                         tx.on_commit(done.later("a conflict"));
-                        $conflict(&ground, &mut *tx).await
+                        $conflict(&case_database, &mut *tx).await
                     });
                 let ran_out: anyhow::Result<()> = ran_out.await;
                 ensure!(ran_out.is_err());
@@ -159,7 +159,7 @@ macro_rules! on {
                 poolhouse::wait_closed().await;
                 ensure!(done.take().is_empty(), "{:?}", done.take());
                 ensure!(
-                    ground
+                    case_database
                         .answer::<$database>("SELECT count(*) FROM entry WHERE id < 3")
                         .await?
                         == 0
@@ -169,7 +169,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn a_savepoint_takes_its_own_with_it() -> anyhow::Result<()> {
-                let Some((_ground, engine)) = begin().await? else {
+                let Some((_case_database, engine)) = begin().await? else {
                     return Ok(());
                 };
                 let done = Done::default();
@@ -215,7 +215,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn a_panic_in_it_is_logged_and_no_failure() -> anyhow::Result<()> {
-                let Some((_ground, engine)) = begin().await? else {
+                let Some((_case_database, engine)) = begin().await? else {
                     return Ok(());
                 };
                 let (done, heard) = (Done::default(), Heard::here());
@@ -236,7 +236,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn a_caller_who_goes_away_after_the_commit_stops_nothing() -> anyhow::Result<()> {
-                let Some((_ground, engine)) = begin().await? else {
+                let Some((_case_database, engine)) = begin().await? else {
                     return Ok(());
                 };
                 let done = Done::default();
@@ -268,24 +268,30 @@ fn ok(sent: Result<(), ()>) -> anyhow::Result<()> {
     sent.ok().context("nobody waits for it")
 }
 
-async fn conflict_on_postgres(_: &Ground, tx: &mut Transaction<Postgres>) -> anyhow::Result<()> {
+async fn conflict_on_postgres(
+    _: &CaseDatabase,
+    tx: &mut Transaction<Postgres>,
+) -> anyhow::Result<()> {
     let sql = "DO $$ BEGIN RAISE 'on purpose' USING ERRCODE = '40001'; END $$";
     sqlx::query(sql).execute(&mut *tx).await?;
     Ok(())
 }
 
-async fn conflict_on_mariadb(_: &Ground, tx: &mut Transaction<MySql>) -> anyhow::Result<()> {
+async fn conflict_on_mariadb(_: &CaseDatabase, tx: &mut Transaction<MySql>) -> anyhow::Result<()> {
     let sql = "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'on purpose'";
     sqlx::raw_sql(sql).execute(&mut *tx).await?;
     Ok(())
 }
 
 /// A reader that wants to write, when another one has written since.
-async fn conflict_on_sqlite(ground: &Ground, tx: &mut Transaction<Sqlite>) -> anyhow::Result<()> {
+async fn conflict_on_sqlite(
+    case_database: &CaseDatabase,
+    tx: &mut Transaction<Sqlite>,
+) -> anyhow::Result<()> {
     sqlx::query("SELECT count(*) FROM entry")
         .execute(&mut *tx)
         .await?;
-    ground
+    case_database
         .run::<Sqlite>(
             "INSERT INTO entry SELECT max(id) + 1000 FROM (SELECT id FROM entry UNION SELECT 0)",
         )

@@ -5,23 +5,23 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use poolhouse::{
-    Engine, IsolationLevel, MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction,
-    TransactionError, TransactionOptions, engine_finder_with,
+    Engine, IsolationLevel, Settings, Transaction, TransactionError, TransactionOptions,
+    engine_finder_with,
 };
-use poolhouse_tests::{Ground, Heard, Sql};
+use poolhouse_tests::{CaseDatabase, Heard, Sql};
 use sqlx::{MySql, PgConnection, Postgres, Sqlite};
 
 const TABLE: &str = "CREATE TABLE entry (id INTEGER PRIMARY KEY)";
 
-async fn begin<DB: Sql>(name: &str) -> anyhow::Result<Option<(Ground, Engine<DB>)>> {
-    let Some(ground) = Ground::of::<DB>(name).await? else {
+async fn begin<DB: Sql>(name: &str) -> anyhow::Result<Option<(CaseDatabase, Engine<DB>)>> {
+    let Some(case_database) = CaseDatabase::of::<DB>(name).await? else {
         return Ok(None);
     };
-    let settings = Settings::new().engine(name).url(ground.url());
+    let settings = Settings::new().engine(name).url(case_database.url());
     let engine: Engine<DB> = engine_finder_with(&settings)?;
     engine.start_connection_pool().await?;
-    ground.run::<DB>(TABLE).await?;
-    Ok(Some((ground, engine)))
+    case_database.run::<DB>(TABLE).await?;
+    Ok(Some((case_database, engine)))
 }
 
 /// What the transaction itself said.
@@ -43,7 +43,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn at_its_timeout_it_is_rolled_back() -> anyhow::Result<()> {
-                let Some((ground, engine)) = begin::<$database>("timeout").await? else {
+                let Some((case_database, engine)) = begin::<$database>("timeout").await? else {
                     return Ok(());
                 };
                 let options = TransactionOptions::new().timeout(Duration::from_millis(200));
@@ -93,7 +93,7 @@ macro_rules! on {
                     .await?;
                 engine.close_connection_pool().await;
                 ensure!(
-                    ground
+                    case_database
                         .answer::<$database>("SELECT sum(id) FROM entry")
                         .await?
                         == 5
@@ -103,7 +103,7 @@ macro_rules! on {
 
             #[tokio::test]
             async fn it_must_stand_to_the_one_around_it_as_it_says() -> anyhow::Result<()> {
-                let Some((ground, engine)) = begin::<$database>("stands").await? else {
+                let Some((case_database, engine)) = begin::<$database>("stands").await? else {
                     return Ok(());
                 };
                 let (mandatory, durable) = (
@@ -149,7 +149,7 @@ macro_rules! on {
                     .await?;
                 engine.close_connection_pool().await;
                 ensure!(
-                    ground
+                    case_database
                         .answer::<$database>("SELECT count(*) FROM entry")
                         .await?
                         == 1
@@ -164,7 +164,7 @@ macro_rules! on {
                     ReadCommitted, ReadUncommitted, RepeatableRead, Serializable,
                 };
 
-                let Some((_ground, engine)) = begin::<$database>("levels").await? else {
+                let Some((_case_database, engine)) = begin::<$database>("levels").await? else {
                     return Ok(());
                 };
                 let with = |level: Option<IsolationLevel>| {
@@ -219,7 +219,7 @@ macro_rules! on {
             #[tokio::test]
             async fn a_second_connection_inside_of_a_transaction_is_a_warning_once()
             -> anyhow::Result<()> {
-                let Some((_ground, engine)) = begin::<$database>("second").await? else {
+                let Some((_case_database, engine)) = begin::<$database>("second").await? else {
                     return Ok(());
                 };
                 let heard = Heard::here();
@@ -247,7 +247,7 @@ macro_rules! on {
                     #[error(transparent)]
                     Database(#[from] sqlx::Error),
                 }
-                let Some((ground, engine)) = begin::<$database>("choice").await? else {
+                let Some((case_database, engine)) = begin::<$database>("choice").await? else {
                     return Ok(());
                 };
                 let runs = AtomicUsize::new(0);
@@ -278,7 +278,7 @@ macro_rules! on {
                 );
                 engine.close_connection_pool().await;
                 ensure!(
-                    ground
+                    case_database
                         .answer::<$database>("SELECT count(*) FROM entry")
                         .await?
                         == 1
@@ -322,7 +322,7 @@ async fn a_conflict_of_the_drivers_connection_is_found_in_the_error() -> anyhow:
     #[error("application")]
     struct AppError(#[from] sqlx::Error);
 
-    let Some((_ground, engine)) = begin::<Postgres>("driver").await? else {
+    let Some((_case_database, engine)) = begin::<Postgres>("driver").await? else {
         return Ok(());
     };
     let runs = AtomicUsize::new(0);
@@ -358,8 +358,8 @@ async fn a_conflict_of_the_drivers_connection_is_found_in_the_error() -> anyhow:
 
 /// The server has the limit too, so that its statement ends when this program is gone; a lower one of the session stays.
 #[tokio::test]
-async fn postgres_is_told_the_timeout() -> anyhow::Result<()> {
-    let Some((_ground, engine)) = begin::<Postgres>("told").await? else {
+async fn postgres_is_reported_the_timeout() -> anyhow::Result<()> {
+    let Some((_case_database, engine)) = begin::<Postgres>("told").await? else {
         return Ok(());
     };
     let limit = async |timeout: Duration, session: &'static str| {
@@ -378,15 +378,15 @@ async fn postgres_is_told_the_timeout() -> anyhow::Result<()> {
             .await
     };
     engine.resize(std::num::NonZeroU32::MIN)?;
-    let told = limit(Duration::from_secs(90), "SET statement_timeout = 0").await?;
-    ensure!((80_000..=90_000).contains(&told), "{told}");
-    let told = limit(Duration::from_secs(90), "SET statement_timeout = '2min'").await?;
-    ensure!((80_000..=90_000).contains(&told), "{told}");
+    let found = limit(Duration::from_secs(90), "SET statement_timeout = 0").await?;
+    ensure!((80_000..=90_000).contains(&found), "{found}");
+    let found = limit(Duration::from_secs(90), "SET statement_timeout = '2min'").await?;
+    ensure!((80_000..=90_000).contains(&found), "{found}");
     for (session, milliseconds) in [("1min", 60_000), ("1500ms", 1_500), ("2s", 2_000), ("3", 3)] {
         let sql: &'static str =
             Box::leak(format!("SET statement_timeout = '{session}'").into_boxed_str());
-        let told = limit(Duration::from_secs(90), sql).await?;
-        ensure!(told == milliseconds, "{session}: {told}");
+        let found = limit(Duration::from_secs(90), sql).await?;
+        ensure!(found == milliseconds, "{session}: {found}");
     }
     engine.close_connection_pool().await;
     Ok(())
@@ -401,7 +401,7 @@ async fn tenant(tx: &mut Transaction<Postgres>) -> sqlx::Result<String> {
 
 #[tokio::test]
 async fn a_setting_is_the_transactions_alone() -> anyhow::Result<()> {
-    let Some((_ground, engine)) = begin::<Postgres>("tenant").await? else {
+    let Some((_case_database, engine)) = begin::<Postgres>("tenant").await? else {
         return Ok(());
     };
     engine.resize(std::num::NonZeroU32::MIN)?;
@@ -456,7 +456,7 @@ async fn a_setting_is_the_transactions_alone() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_setting_that_cannot_be_is_an_error_that_names_it() -> anyhow::Result<()> {
-    let Some((ground, engine)) = begin::<Postgres>("refused").await? else {
+    let Some((case_database, engine)) = begin::<Postgres>("refused").await? else {
         return Ok(());
     };
     let secret = "s3cret-value";
@@ -503,12 +503,12 @@ async fn a_setting_that_cannot_be_is_an_error_that_names_it() -> anyhow::Result<
     ensure!(engine.health().await.is_ok());
     engine.close_connection_pool().await;
     ensure!(
-        ground
+        case_database
             .answer::<Postgres>("SELECT count(*) FROM entry")
             .await?
             == 0
     );
-    ground.no_session_left().await
+    case_database.no_session_left().await
 }
 
 #[tokio::test]
@@ -517,7 +517,7 @@ async fn without_such_settings_they_are_an_error() -> anyhow::Result<()> {
     where
         for<'c> &'c mut Transaction<DB>: Send,
     {
-        let Some((_ground, engine)) = begin::<DB>("nosettings").await? else {
+        let Some((_case_database, engine)) = begin::<DB>("nosettings").await? else {
             return Ok(());
         };
         let options = TransactionOptions::new().local("app.tenant", "7");

@@ -13,7 +13,7 @@ use crate::framework::{Actix, Axum, Framework, Rocket, Server};
 use crate::heard;
 
 /// A server in front of a database.
-struct Site<DB: Sql> {
+struct Service<DB: Sql> {
     case_database: CaseDatabase,
     db: Engine<DB>,
     server: Server,
@@ -44,7 +44,7 @@ fn settings(url: String) -> Settings {
     Settings::new().url(url).max_size(4).close_timeout("1s")
 }
 
-impl<DB: Sql> Site<DB> {
+impl<DB: Sql> Service<DB> {
     async fn of<F: Framework>(transactions: bool) -> anyhow::Result<Option<Self>> {
         heard::listen();
         let Some(case_database) = CaseDatabase::of::<DB>("web").await? else {
@@ -113,7 +113,7 @@ impl<DB: Sql> Site<DB> {
 
 /// Status by status: what is committed before the response leaves, and what is not.
 async fn statuses<F: Framework, DB: Sql>() -> anyhow::Result<()> {
-    let Some(site) = Site::<DB>::of::<F>(true).await? else {
+    let Some(service) = Service::<DB>::of::<F>(true).await? else {
         return Ok(());
     };
     let kept = [(200, 1), (201, 1), (299, 1), (303, 1), (304, 1)];
@@ -126,58 +126,71 @@ async fn statuses<F: Framework, DB: Sql>() -> anyhow::Result<()> {
             ("joins_guard", 1),
         ] {
             let key = key();
-            let answered = site.status(format!("/act/{case}/{status}/{key}")).await?;
+            let answered = service
+                .status(format!("/act/{case}/{status}/{key}"))
+                .await?;
             ensure!(
                 answered == Some(status),
                 "{case}: {answered:?} for {status}"
             );
-            let written = site.rows(key, key + 2).await?;
+            let written = service.rows(key, key + 2).await?;
             let expected = rows * (1 + more);
             ensure!(written == expected, "{case} {status}: {written} rows");
         }
         ensure!(
-            site.status(format!("/act/nothing/{status}/{}", key()))
+            service
+                .status(format!("/act/nothing/{status}/{}", key()))
                 .await?
                 == Some(status)
         );
     }
     // Two extractors at once: an error for one, and never a wait.
     let at_once = key();
-    ensure!(site.status(format!("/act/at_once/200/{at_once}")).await? == Some(200));
-    ensure!(site.rows(at_once, at_once + 1).await? == 2, "at once");
+    ensure!(
+        service
+            .status(format!("/act/at_once/200/{at_once}"))
+            .await?
+            == Some(200)
+    );
+    ensure!(service.rows(at_once, at_once + 1).await? == 2, "at once");
     // A first statement that was given up.
     let given_up = key();
-    ensure!(site.status(format!("/act/given_up/200/{given_up}")).await? == Some(200));
     ensure!(
-        site.rows(given_up + 1, given_up + 1).await? == 1,
+        service
+            .status(format!("/act/given_up/200/{given_up}"))
+            .await?
+            == Some(200)
+    );
+    ensure!(
+        service.rows(given_up + 1, given_up + 1).await? == 1,
         "given up"
     );
     // What nobody asked for is nobody's to end.
     for case in ["write", "scoped"] {
         let key = key();
-        ensure!(site.status(format!("/plain/{case}/500/{key}")).await? == Some(500));
-        ensure!(site.rows(key, key).await? == 1, "plain {case}");
+        ensure!(service.status(format!("/plain/{case}/500/{key}")).await? == Some(500));
+        ensure!(service.rows(key, key).await? == 1, "plain {case}");
     }
     let holds = key();
-    ensure!(site.status(format!("/holds/500/{holds}")).await? == Some(500));
-    ensure!(site.rows(holds, holds).await? == 1, "holds");
-    site.close().await
+    ensure!(service.status(format!("/holds/500/{holds}")).await? == Some(500));
+    ensure!(service.rows(holds, holds).await? == 1, "holds");
+    service.close().await
 }
 
 /// A transaction that is still held when the response leaves is rolled back, logged and answered with 500.
 async fn held<F: Framework, DB: Sql>() -> anyhow::Result<()> {
-    let Some(site) = Site::<DB>::of::<F>(true).await? else {
+    let Some(service) = Service::<DB>::of::<F>(true).await? else {
         return Ok(());
     };
     for case in ["body", "body_unused", "task"] {
         for status in [200, 302, 404] {
             let key = key();
             let before = heard::lines(&["is still held", "POST /act/"]).len();
-            let answered = site.post(format!("/act/{case}/{status}/{key}")).await?;
+            let answered = service.post(format!("/act/{case}/{status}/{key}")).await?;
             let answered = answered.context("an answer")?;
             ensure!(answered.status == 500, "{case}: {answered:?}");
             ensure!(!answered.body.contains("held"), "{answered:?}");
-            ensure!(site.rows(key, key).await? == 0, "{case} {status}");
+            ensure!(service.rows(key, key).await? == 0, "{case} {status}");
             let logged = heard::lines(&["is still held", "POST /act/"]).len();
             ensure!(logged > before, "{case} {status}: not logged");
             if case == "task" {
@@ -190,27 +203,27 @@ async fn held<F: Framework, DB: Sql>() -> anyhow::Result<()> {
                 ensure!(said.contains("is over"), "{said}");
             }
             ensure!(
-                site.rows(key, key + 1).await? == 0,
+                service.rows(key, key + 1).await? == 0,
                 "{case} {status}: later"
             );
         }
     }
-    site.close().await
+    service.close().await
 }
 
 /// Handlers that do not come to their end.
 async fn ends<F: Framework, DB: Sql>() -> anyhow::Result<()> {
-    let Some(site) = Site::<DB>::of::<F>(true).await? else {
+    let Some(service) = Service::<DB>::of::<F>(true).await? else {
         return Ok(());
     };
     let panics = key();
-    let answered = site.status(format!("/act/panic/200/{panics}")).await?;
+    let answered = service.status(format!("/act/panic/200/{panics}")).await?;
     ensure!(answered == F::PANICKED, "{answered:?}");
-    site.at_rest().await?;
-    ensure!(site.rows(panics, panics).await? == 0, "after a panic");
+    service.at_rest().await?;
+    ensure!(service.rows(panics, panics).await? == 0, "after a panic");
 
     let waits = key();
-    let sent = send(site.server.address, &format!("/act/wait/200/{waits}")).await?;
+    let sent = send(service.server.address, &format!("/act/wait/200/{waits}")).await?;
     let point = point(waits);
     point.reached.acquire().await?.forget();
     drop(sent);
@@ -218,8 +231,8 @@ async fn ends<F: Framework, DB: Sql>() -> anyhow::Result<()> {
         point.go.add_permits(1);
     }
     point.gone.acquire().await?.forget();
-    site.at_rest().await?;
-    let written = site.rows(waits, waits).await?;
+    service.at_rest().await?;
+    let written = service.rows(waits, waits).await?;
     ensure!(
         written == i64::from(!F::DROPS_HANDLERS),
         "{written} rows of a client that hung up"
@@ -227,19 +240,19 @@ async fn ends<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     // The same, with a task that keeps the transaction.
     let waits = key();
     let path = format!("/act/wait_beside_task/200/{waits}");
-    let sent = send(site.server.address, &path).await?;
+    let sent = send(service.server.address, &path).await?;
     let beside = crate::act::point(waits);
     beside.reached.acquire().await?.forget();
     drop(sent);
     beside.go.add_permits(usize::from(!F::DROPS_HANDLERS));
     beside.gone.acquire().await?.forget();
-    site.at_rest().await?;
-    ensure!(site.rows(waits, waits).await? == 0, "a task kept it");
+    service.at_rest().await?;
+    ensure!(service.rows(waits, waits).await? == 0, "a task kept it");
     // Nothing is left of either.
     let after = key();
-    ensure!(site.status(format!("/act/write/200/{after}")).await? == Some(200));
-    ensure!(site.rows(after, after).await? == 1);
-    site.close().await
+    ensure!(service.status(format!("/act/write/200/{after}")).await? == Some(200));
+    ensure!(service.rows(after, after).await? == 1);
+    service.close().await
 }
 
 /// A client that hangs up while the transaction begins.
@@ -257,16 +270,16 @@ async fn hangs_up_at_begin<F: Framework, DB: Sql>() -> anyhow::Result<()> {
         _ => case_database.url(),
     };
     let settings = settings(url).max_size(1);
-    let site = Site::<DB>::on::<F>(case_database, settings, true).await?;
+    let service = Service::<DB>::on::<F>(case_database, settings, true).await?;
     let begins = key();
     let mut taken = None;
     match &proxy {
         Some(proxy) => proxy.stop(),
-        None => taken = Some(site.db.acquire().await?),
+        None => taken = Some(service.db.acquire().await?),
     }
-    let sent = send(site.server.address, &format!("/act/write/200/{begins}")).await?;
+    let sent = send(service.server.address, &format!("/act/write/200/{begins}")).await?;
     eventually("the transaction begins", async || {
-        let status = site.db.status();
+        let status = service.db.status();
         let waits = if proxy.is_some() {
             status.in_use
         } else {
@@ -288,39 +301,43 @@ async fn hangs_up_at_begin<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     if !F::DROPS_HANDLERS {
         gone.gone.acquire().await?.forget();
     }
-    site.at_rest().await?;
-    let written = site.rows(begins, begins).await?;
+    service.at_rest().await?;
+    let written = service.rows(begins, begins).await?;
     ensure!(written == i64::from(!F::DROPS_HANDLERS), "{written} rows");
     let after = key();
-    ensure!(site.status(format!("/act/write/200/{after}")).await? == Some(200));
-    ensure!(site.rows(after, after).await? == 1);
-    drop(site.server);
-    site.db.close_connection_pool().await;
+    ensure!(service.status(format!("/act/write/200/{after}")).await? == Some(200));
+    ensure!(service.rows(after, after).await? == 1);
+    drop(service.server);
+    service.db.close_connection_pool().await;
     Ok(())
 }
 
 /// Commits that fail.
 async fn failed_commits<F: Framework, DB: Sql>() -> anyhow::Result<()> {
-    let Some(site) = Site::<DB>::of::<F>(true).await? else {
+    let Some(service) = Service::<DB>::of::<F>(true).await? else {
         return Ok(());
     };
     let fails = key();
-    let answered = site.post(format!("/act/commit_fails/201/{fails}")).await?;
+    let answered = service
+        .post(format!("/act/commit_fails/201/{fails}"))
+        .await?;
     let answered = answered.context("an answer")?;
     ensure!(answered.status == 500, "{answered:?}");
     ensure!(answered.retry_after.is_none(), "{answered:?}");
     ensure!(answered.body == "Internal Server Error", "{answered:?}");
-    ensure!(site.rows(fails, fails).await? == 0, "a failed commit");
+    ensure!(service.rows(fails, fails).await? == 0, "a failed commit");
 
     // A statement failed, and the handler did not heed it: Postgres rolls the whole back, the others only the statement.
     let swallows = key();
     let whole = DB::SERVER == Some(Kind::Postgres);
-    let answered = site.status(format!("/act/swallows/200/{swallows}")).await?;
+    let answered = service
+        .status(format!("/act/swallows/200/{swallows}"))
+        .await?;
     ensure!(
         answered == Some(if whole { 500 } else { 200 }),
         "{answered:?}"
     );
-    let written = site.rows(swallows, swallows).await?;
+    let written = service.rows(swallows, swallows).await?;
     ensure!(written == i64::from(!whole), "{written} rows");
 
     let conflicts: &[(&str, bool)] = match DB::SERVER {
@@ -329,12 +346,12 @@ async fn failed_commits<F: Framework, DB: Sql>() -> anyhow::Result<()> {
         None => &[("conflicts", false)],
     };
     for (case, both) in conflicts {
-        site.conflict(case, *both).await.context(*case)?;
+        service.conflict(case, *both).await.context(*case)?;
     }
-    site.close().await
+    service.close().await
 }
 
-impl<DB: Sql> Site<DB> {
+impl<DB: Sql> Service<DB> {
     /// One of two requests with an even and an odd key meets a conflict; or the first alone, with somebody else.
     async fn conflict(&self, case: &str, both: bool) -> anyhow::Result<()> {
         let (first, second) = (key(), key() + 1);
@@ -376,8 +393,8 @@ async fn unavailable<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     let settings = settings(case_database.url())
         .max_size(1)
         .acquire_timeout("50ms");
-    let site = Site::<DB>::on::<F>(case_database, settings, true).await?;
-    let taken = site.db.acquire().await?;
+    let service = Service::<DB>::on::<F>(case_database, settings, true).await?;
+    let taken = service.db.acquire().await?;
     let paths = |key: i32| {
         [
             format!("/act/write/200/{key}"),
@@ -399,39 +416,44 @@ async fn unavailable<F: Framework, DB: Sql>() -> anyhow::Result<()> {
         Ok(())
     };
     for path in paths(key()) {
-        unavailable(&path, site.post(path.clone()).await?)?;
+        unavailable(&path, service.post(path.clone()).await?)?;
     }
     // Nothing is needed for what runs no statement.
-    ensure!(site.status(format!("/act/nothing/200/{}", key())).await? == Some(200));
+    ensure!(
+        service
+            .status(format!("/act/nothing/200/{}", key()))
+            .await?
+            == Some(200)
+    );
     drop(taken);
-    site.db.close_connection_pool().await;
+    service.db.close_connection_pool().await;
     for path in paths(key()) {
-        unavailable(&path, site.post(path.clone()).await?)?;
+        unavailable(&path, service.post(path.clone()).await?)?;
     }
-    drop(site);
+    drop(service);
 
-    let Some(site) = Site::<DB>::of::<F>(false).await? else {
+    let Some(service) = Service::<DB>::of::<F>(false).await? else {
         return Ok(());
     };
     let before = heard::lines(&["nothing commits it", F::NAME_OF_LINE]).len();
     let missing = key();
-    ensure!(site.status(format!("/act/write/200/{missing}")).await? == Some(500));
-    ensure!(site.rows(missing, missing).await? == 0);
+    ensure!(service.status(format!("/act/write/200/{missing}")).await? == Some(500));
+    ensure!(service.rows(missing, missing).await? == 0);
     let logged = heard::lines(&["nothing commits it", F::NAME_OF_LINE]).len();
     ensure!(logged > before, "not logged");
     let plain = key();
-    ensure!(site.status(format!("/plain/scoped/200/{plain}")).await? == Some(200));
-    ensure!(site.rows(plain, plain).await? == 1);
-    site.close().await
+    ensure!(service.status(format!("/plain/scoped/200/{plain}")).await? == Some(200));
+    ensure!(service.rows(plain, plain).await? == 1);
+    service.close().await
 }
 
 /// Two engines in one request, the second by name.
 async fn two_engines<F: Framework, DB: Sql>() -> anyhow::Result<()> {
-    let Some(site) = Site::<DB>::of::<F>(true).await? else {
+    let Some(service) = Service::<DB>::of::<F>(true).await? else {
         return Ok(());
     };
     let unknown = key();
-    ensure!(site.status(format!("/two/200/{unknown}")).await? == Some(503));
+    ensure!(service.status(format!("/two/200/{unknown}")).await? == Some(503));
     let Some(case_database) = CaseDatabase::of::<DB>("reports").await? else {
         return Ok(());
     };
@@ -442,8 +464,8 @@ async fn two_engines<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     .await?;
     for (status, rows) in [(200, 1), (404, 0)] {
         let key = key();
-        ensure!(site.status(format!("/two/{status}/{key}")).await? == Some(status));
-        ensure!(site.rows(key, key).await? == rows, "the first, {status}");
+        ensure!(service.status(format!("/two/{status}/{key}")).await? == Some(status));
+        ensure!(service.rows(key, key).await? == rows, "the first, {status}");
         let sql = format!("SELECT count(*) FROM entry WHERE id >= {key}");
         let of_reports = case_database.answer::<DB>(&sql).await?;
         ensure!(
@@ -458,7 +480,7 @@ async fn two_engines<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     })
     .await?;
     reports.close_connection_pool().await;
-    site.close().await
+    service.close().await
 }
 
 /// A middleware that forgets to end them loses nothing in silence.

@@ -129,7 +129,7 @@ impl Query {
     }
 }
 
-/// A `LISTEN` would be heard by whoever has the session next, if by anyone.
+/// The notifications of a `LISTEN` would go to the next client of the session.
 fn refuse_listen(query: &Query, settings: &EngineSettings) -> Result<(), Error> {
     if first_words(query.sql.as_str()).any(|word| is_one_of(word, &["LISTEN"])) {
         return Err(UsageError::listen(settings).into());

@@ -55,9 +55,9 @@ fn on_server<'a, DB: Backend>(
         match done {
             Ok(()) => {}
             Err(Error::Start(error)) if error.kind() == StartKind::Unavailable => {
-                report.find(unreachable, error.to_string());
+                report.find(unreachable, format!("{error:?}"));
             }
-            Err(error) => report.problem(error.to_string()),
+            Err(error) => report.problem(format!("{error:?}")),
         }
         if operation == Operation::Check {
             for (_, node) in &settings.nodes {

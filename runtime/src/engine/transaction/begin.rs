@@ -4,10 +4,10 @@ use std::future::Future;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::nested::Around;
+use super::around::Around;
 use super::{Transaction, TransactionOptions};
 use crate::backend::Backend;
-use crate::dialect::{Local, message};
+use crate::dialect::Local;
 use crate::engine::Engine;
 use crate::error::TransactionError;
 use crate::pool::{Begin, Holder};
@@ -67,11 +67,11 @@ impl<DB: Backend> Engine<DB> {
             statement,
             set: set.join("; "),
         };
-        let begun = connection.begin_transaction(dialect, begin, run_again);
-        let begun = begun
+        let connection = connection.begin_transaction(dialect, begin, run_again);
+        let connection = connection
             .await
             .map_err(|error| self.refused_settings(&options.local, error))?;
-        Ok(Transaction::on(begun, |cell| {
+        Ok(Transaction::on(connection, |cell| {
             Around::outermost(self.clone(), cell, characteristics)
         }))
     }
@@ -92,8 +92,7 @@ impl<DB: Backend> Engine<DB> {
             return Err(TransactionError::Setting {
                 engine: engine(),
                 names: name.escape_debug().to_string(),
-                last: "a setting cannot hold the character NUL".to_owned(),
-                cause: None,
+                cause: sqlx::Error::Protocol("a setting cannot hold the character NUL".to_owned()),
             });
         }
         dialect
@@ -121,8 +120,7 @@ impl<DB: Backend> Engine<DB> {
         TransactionError::Setting {
             engine: self.name().to_owned(),
             names: names.join("`, `"),
-            last: message(&error),
-            cause: Some(Box::new(error)),
+            cause: error,
         }
         .into()
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::nested::{self, Around, Asked};
+use super::around::{self, Around};
 use super::{Work, hooks};
 use crate::backend::Backend;
 use crate::engine::Engine;
@@ -24,9 +24,9 @@ use crate::pool::{Cell, CheckedOut, Hooks, Session};
 /// the server has confirmed that.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Transaction<DB: Backend> {
-    session: Session<DB>,
+    pub(super) session: Session<DB>,
     /// What code inside of it sees of it.
-    this: Around<DB>,
+    pub(super) this: Around<DB>,
 }
 
 impl<DB: Backend> Transaction<DB> {
@@ -39,68 +39,6 @@ impl<DB: Backend> Transaction<DB> {
         Self {
             session,
             this: around(cell),
-        }
-    }
-
-    /// Runs a closure in a nested transaction, which is a savepoint: kept when it returns `Ok`, and rolled back when it
-    /// returns `Err`, panics or is dropped half-way. The transaction around it goes on, and alone decides what is
-    /// committed.
-    ///
-    /// Code inside that only has the engine can join it through
-    /// [`scoped_transaction`](crate::Engine::scoped_transaction).
-    ///
-    /// ```no_run
-    /// # async fn add(db: poolhouse::SqliteEngine) -> sqlx::Result<()> {
-    /// db.transaction(async |tx| {
-    ///     let added: sqlx::Result<()> = tx
-    ///         .transaction(async |nested| {
-    ///             sqlx::query("INSERT INTO band (id) VALUES (1)").execute(&mut *nested).await?;
-    ///             Ok(())
-    ///         })
-    ///         .await;
-    ///     if added.is_err() {
-    ///         sqlx::query("UPDATE band SET seen = 1 WHERE id = 1").execute(&mut *tx).await?;
-    ///     }
-    ///     Ok(())
-    /// })
-    /// .await
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The closure's own, and what the server says to the savepoint. A conflict with another transaction is not retried
-    /// here: it concerns the whole, which [`Engine::transaction`](crate::Engine::transaction) retries.
-    ///
-    /// # Cancellation
-    ///
-    /// The future may be dropped at any await point. While the savepoint is being made, the whole transaction ends with it:
-    /// later queries on it are errors.
-    pub fn transaction<T, E, F>(&mut self, work: F) -> impl Future<Output = Result<T, E>> + Send
-    where
-        T: Send,
-        E: From<sqlx::Error> + Send,
-        F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
-    {
-        self.nested(Asked::default(), work)
-    }
-
-    /// [`transaction`](Self::transaction), with what is asked of it.
-    pub(super) fn nested<T, E, F>(
-        &mut self,
-        asked: Asked,
-        work: F,
-    ) -> impl Future<Output = Result<T, E>> + Send
-    where
-        T: Send,
-        E: From<sqlx::Error> + Send,
-        F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
-    {
-        async move {
-            if let Ok(connection) = self.session.take() {
-                self.this.cell.put_back(connection);
-            }
-            nested::nested(self.this.clone(), asked, work).await
         }
     }
 
@@ -204,7 +142,7 @@ impl<DB: Backend> Transaction<DB> {
     {
         let this = self.this.clone();
         self.session.share();
-        nested::inside(this, work(self)).await
+        around::inside(this, work(self)).await
     }
 
     /// What the database said about a conflict with another transaction, if a statement met one.

@@ -1,158 +1,92 @@
-//! Nested transactions, which are savepoints, and how code that only has the engine finds the one around it.
+//! Nested transactions, which are savepoints.
 
-use std::any::Any;
 use std::future::Future;
-use std::sync::Arc;
 
+use super::around::Around;
 use super::{Transaction, Work};
 use crate::backend::Backend;
 use crate::dialect::{Characteristics, Local};
-use crate::engine::Engine;
 use crate::error::TransactionError;
-use crate::pool::Cell;
-
-tokio::task_local! {
-    /// The transactions around the running future, as [`Around`], the innermost last.
-    static OPEN: Vec<Arc<dyn Any + Send + Sync>>;
-}
-
-/// A transaction, as the code inside of it sees it.
-pub(in crate::engine) struct Around<DB: Backend> {
-    pub(super) engine: Engine<DB>,
-    /// Where its connection is between statements.
-    pub(super) cell: Arc<Cell<DB>>,
-    pub(super) characteristics: Characteristics,
-    /// How many transactions are around it.
-    pub(super) depth: usize,
-}
-
-impl<DB: Backend> Around<DB> {
-    pub(super) fn outermost(
-        engine: Engine<DB>,
-        cell: Arc<Cell<DB>>,
-        characteristics: Characteristics,
-    ) -> Self {
-        Self {
-            engine,
-            cell,
-            characteristics,
-            depth: 0,
-        }
-    }
-
-    /// One inside of this one, on another cell.
-    fn inner(&self, cell: Arc<Cell<DB>>) -> Self {
-        Self {
-            engine: self.engine.clone(),
-            cell,
-            characteristics: self.characteristics,
-            depth: self.depth + 1,
-        }
-    }
-
-    /// Looks whether a transaction that is asked for like this can be a part of this one.
-    ///
-    /// # Errors
-    ///
-    /// It would not be what was asked for.
-    fn check_join(&self, asked: Characteristics) -> Result<(), TransactionError> {
-        let joined = |option: String| TransactionError::CannotJoin {
-            engine: self.engine.name().to_owned(),
-            option,
-        };
-        let least = self.engine.connector().dialect().least_isolation;
-        let begun = self.characteristics;
-        let level = begun.isolation.map_or(least, |level| level.max(least));
-        match asked {
-            Characteristics {
-                isolation: Some(asked),
-                ..
-            } if asked > level => Err(joined(format!("isolation level {asked}"))),
-            Characteristics {
-                read_only: true, ..
-            } if !begun.read_only => Err(joined("READ ONLY".to_owned())),
-            Characteristics {
-                deferrable: true, ..
-            } if !begun.deferrable => Err(joined("DEFERRABLE".to_owned())),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl<DB: Backend> Clone for Around<DB> {
-    fn clone(&self) -> Self {
-        Self {
-            engine: self.engine.clone(),
-            cell: Arc::clone(&self.cell),
-            characteristics: self.characteristics,
-            depth: self.depth,
-        }
-    }
-}
-
-impl<DB: Backend> Engine<DB> {
-    /// Whether a [`scoped_transaction`](Engine::scoped_transaction) here would join a transaction: that of a closure or of a
-    /// web request that the running future is inside of. One from [`begin`](Engine::begin) is a value, of which nobody knows
-    /// who does not hold it.
-    pub fn in_transaction(&self) -> bool {
-        #[cfg(feature = "web")]
-        if self.is_in_request() {
-            return true;
-        }
-        self.open_transaction().is_some()
-    }
-
-    /// The innermost transaction of this engine that the running future is inside of.
-    pub(super) fn open_transaction(&self) -> Option<Around<DB>> {
-        let of_this_engine = |open: &Vec<Arc<dyn Any + Send + Sync>>| {
-            let mut open = open.iter().rev();
-            open.find_map(|around| {
-                let around = around.downcast_ref::<Around<DB>>()?;
-                Arc::ptr_eq(&around.engine.0, &self.0).then(|| around.clone())
-            })
-        };
-        // Outside of every transaction there is no list.
-        OPEN.try_with(of_this_engine).ok().flatten()
-    }
-
-    /// Logs that something on `&db` does not see what the transaction around it has written.
-    pub(in crate::engine) fn log_beside(&self, what: &str) {
-        if tracing::enabled!(tracing::Level::DEBUG) && self.open_transaction().is_some() {
-            tracing::debug!(
-                engine = %self.name(),
-                "{what} on another connection than the transaction that this task is inside of; scoped_transaction joins it"
-            );
-        }
-    }
-}
-
-/// Runs a future inside of this transaction.
-pub(super) fn inside<DB: Backend, F: Future>(
-    around: Around<DB>,
-    work: F,
-) -> impl Future<Output = F::Output> {
-    let mut open = OPEN.try_with(Vec::clone).unwrap_or_default();
-    open.push(Arc::new(around));
-    OPEN.scope(open, work)
-}
-
-/// Runs a future outside of every transaction.
-#[cfg(feature = "web")]
-pub(in crate::engine) fn outside<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    OPEN.scope(Vec::new(), work)
-}
 
 type NestedSql = fn(&[(String, String)], usize) -> String;
 
 /// What a nested transaction can be asked for.
 #[derive(Default)]
-pub(super) struct Asked {
+pub(super) struct NestedOptions {
     pub(super) characteristics: Characteristics,
     pub(super) local: Vec<(String, String)>,
 }
 
+impl<DB: Backend> Transaction<DB> {
+    /// Runs a closure in a nested transaction, which is a savepoint: kept when it returns `Ok`, and rolled back when it
+    /// returns `Err`, panics or is dropped half-way. The transaction around it goes on, and alone decides what is
+    /// committed.
+    ///
+    /// Code inside that only has the engine can join it through
+    /// [`scoped_transaction`](crate::Engine::scoped_transaction).
+    ///
+    /// ```no_run
+    /// # async fn add(db: poolhouse::SqliteEngine) -> sqlx::Result<()> {
+    /// db.transaction(async |tx| {
+    ///     let added: sqlx::Result<()> = tx
+    ///         .transaction(async |nested| {
+    ///             sqlx::query("INSERT INTO band (id) VALUES (1)").execute(&mut *nested).await?;
+    ///             Ok(())
+    ///         })
+    ///         .await;
+    ///     if added.is_err() {
+    ///         sqlx::query("UPDATE band SET seen = 1 WHERE id = 1").execute(&mut *tx).await?;
+    ///     }
+    ///     Ok(())
+    /// })
+    /// .await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The closure's own, and what the server says to the savepoint. A conflict with another transaction is not retried
+    /// here: it concerns the whole, which [`Engine::transaction`](crate::Engine::transaction) retries.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any await point. While the savepoint is being made, the whole transaction ends with it:
+    /// later queries on it are errors.
+    pub fn transaction<T, E, F>(&mut self, work: F) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
+    {
+        self.nested(NestedOptions::default(), work)
+    }
+
+    /// [`transaction`](Self::transaction), with what is asked of it.
+    pub(super) fn nested<T, E, F>(
+        &mut self,
+        asked: NestedOptions,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+        F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
+    {
+        async move {
+            if let Ok(connection) = self.session.take() {
+                self.this.cell.put_back(connection);
+            }
+            nested(self.this.clone(), asked, work).await
+        }
+    }
+}
+
 /// Runs a closure in a savepoint on the connection of the transaction around it, which gets it back, however that ends.
-pub(super) async fn nested<DB, T, E, F>(around: Around<DB>, asked: Asked, work: F) -> Result<T, E>
+pub(super) async fn nested<DB, T, E, F>(
+    around: Around<DB>,
+    asked: NestedOptions,
+    work: F,
+) -> Result<T, E>
 where
     DB: Backend,
     E: From<sqlx::Error>,
@@ -162,7 +96,7 @@ where
         .check_join(asked.characteristics)
         .map_err(sqlx::Error::from)?;
     let connection = around.cell.take().map_err(sqlx::Error::from)?;
-    let mut level = Level {
+    let mut level = Savepoint {
         inner: Transaction::on(connection, |cell| around.inner(cell)),
         around,
         local: asked.local,
@@ -182,7 +116,7 @@ where
 }
 
 /// A savepoint under way, which is rolled back when it is dropped before its end.
-struct Level<DB: Backend> {
+struct Savepoint<DB: Backend> {
     around: Around<DB>,
     inner: Transaction<DB>,
     /// Settings of the server's for this level alone.
@@ -191,7 +125,7 @@ struct Level<DB: Backend> {
     open: bool,
 }
 
-impl<DB: Backend> Level<DB> {
+impl<DB: Backend> Savepoint<DB> {
     async fn begin(&mut self) -> sqlx::Result<()> {
         let set = self.local_sql(|local| local.set_nested)?;
         let connection = self.inner.connection()?;
@@ -236,7 +170,7 @@ impl<DB: Backend> Level<DB> {
     }
 }
 
-impl<DB: Backend> Drop for Level<DB> {
+impl<DB: Backend> Drop for Savepoint<DB> {
     fn drop(&mut self) {
         // Without it, a level further down was forgotten together with the connection.
         if let Ok(mut connection) = self.inner.take_connection() {

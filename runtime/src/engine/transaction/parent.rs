@@ -120,7 +120,7 @@ where
 
 async fn in_parent<DB, P, R, T, E, W, F>(
     mut parent: P,
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
     options: TransactionOptions<R>,
     tries: W,
 ) -> Result<T, E>
@@ -135,7 +135,7 @@ where
 {
     let engine = parent.engine();
     match parent.transaction() {
-        None => engine.run(place, options, tries).await,
+        None => engine.run(location, options, tries).await,
         Some(transaction) => engine.run_inside(transaction, &options, tries).await,
     }
 }

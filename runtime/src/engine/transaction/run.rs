@@ -9,7 +9,8 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-use super::nested::{self, Around, Asked};
+use super::around::Around;
+use super::nested::{self, NestedOptions};
 use super::options::Propagation;
 use super::work::{Again, Tries};
 use super::{Retry, Transaction, TransactionOptions, Work, hooks};
@@ -186,9 +187,9 @@ impl<DB: Backend> Engine<DB> {
         R: Retry<E> + Send + Sync,
         F: Clone + Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
     {
-        let place = Location::caller();
+        let location = Location::caller();
         let engine = self.clone();
-        async move { engine.run(place, options, Again(work)).await }
+        async move { engine.run(location, options, Again(work)).await }
     }
 
     /// Runs a closure inside of the transaction that this task is in, or in a new one: for code that only has the engine.
@@ -261,7 +262,7 @@ impl<DB: Backend> Engine<DB> {
     /// Runs the work of each try in a transaction, until one has succeeded or none is to follow.
     pub(super) async fn run<T, E, R, W, F>(
         &self,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         options: TransactionOptions<R>,
         mut tries: W,
     ) -> Result<T, E>
@@ -299,7 +300,7 @@ impl<DB: Backend> Engine<DB> {
             };
             attempts += 1;
             span.record("tries", attempts);
-            let one = self.try_once(place, &options, limit, work);
+            let one = self.try_once(location, &options, limit, work);
             let (last, error) = match one.instrument(span.clone()).await {
                 Ok(value) => return Ok(value),
                 Err(Failed::With(error)) => return Err(error),
@@ -402,7 +403,7 @@ impl<DB: Backend> Engine<DB> {
     /// Runs the closure in one transaction.
     async fn try_once<T, E, R, F>(
         &self,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         options: &TransactionOptions<R>,
         limit: Limit,
         work: F,
@@ -415,7 +416,7 @@ impl<DB: Backend> Engine<DB> {
     {
         let dialect = self.connector().dialect();
         let timed_out = || Failed::With(limit.timed_out(self).into());
-        let begun = self.begin_on(Holder::Code(place), options, limit.remaining(), true);
+        let begun = self.begin_on(Holder::Code(location), options, limit.remaining(), true);
         let mut transaction = match limit.keep(begun).await.ok_or_else(timed_out)? {
             Ok(transaction) => transaction,
             Err(error) if dialect.is_conflict(&error) => {
@@ -485,8 +486,8 @@ fn first<F>(mut tries: impl Tries<F>) -> F {
 
 impl<R> TransactionOptions<R> {
     /// What is asked of it where it joins another one.
-    pub(super) fn asked(&self) -> Asked {
-        Asked {
+    pub(super) fn asked(&self) -> NestedOptions {
+        NestedOptions {
             characteristics: self.characteristics,
             local: self.local.clone(),
         }

@@ -29,7 +29,7 @@ impl Command {
         });
         match planned {
             Ok(plan) => self.ask(&plan, &mut answer).await,
-            Err(error) => answer.find(Level::Problem, error.to_string()),
+            Err(error) => answer.find(Level::Problem, format!("{error:?}")),
         }
         drop(keeping);
         for line in logging::take_warnings() {
@@ -59,7 +59,7 @@ impl Command {
                 }
                 Err(error) => {
                     let mut report = EngineReport::new(settings);
-                    report.problem(error.to_string());
+                    report.problem(format!("{error:?}"));
                     report
                 }
             };

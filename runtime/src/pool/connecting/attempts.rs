@@ -10,7 +10,7 @@ use super::super::status::whole_millis;
 use super::connector::{Connector, Opened};
 use crate::backend::Backend;
 use crate::dialect::{Diagnosis, message};
-use crate::error::{StartError, Tries};
+use crate::error::{Effort, StartError};
 
 /// Opens one connection, again and again within `start_timeout` while the server is not ready.
 pub(in crate::pool) async fn open_patiently<DB: Backend>(
@@ -40,7 +40,7 @@ where
     let settings = &connector.settings;
     let begun = Instant::now();
     let mut attempts = 1_u32;
-    let mut last: Option<(Diagnosis, String)> = None;
+    let mut last: Option<(Diagnosis, Arc<sqlx::Error>)> = None;
     // From 50 ms, which a starting server needs at least, up to 2 s; jitter keeps many programs out of step.
     let pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
@@ -52,7 +52,7 @@ where
         async {
             attempt
                 .await
-                .map_err(|error| (connector.dialect().diagnosis(&error), error))
+                .map_err(|error| (connector.dialect().diagnosis(&error), Arc::new(error)))
         }
     })
     .retry(pauses)
@@ -67,14 +67,17 @@ where
             humantime::format_duration(whole_millis(pause)),
         );
         attempts += 1;
-        last = Some((diagnosis.clone(), message(error)));
+        last = Some((diagnosis.clone(), Arc::clone(error)));
     });
     let (diagnosis, cause) = match tokio::time::timeout(settings.start_timeout, opening).await {
         Ok(Ok(opened)) => return Ok(opened),
-        Ok(Err((diagnosis, error))) => (diagnosis, message(&error)),
-        Err(_) => last.unwrap_or_else(|| (Diagnosis::silence(), "no answer".to_owned())),
+        Ok(Err((diagnosis, error))) => (diagnosis, Some(error)),
+        Err(_) => match last {
+            Some((diagnosis, error)) => (diagnosis, Some(error)),
+            None => (Diagnosis::silence(), None),
+        },
     };
-    let tries = Tries {
+    let tries = Effort {
         attempts,
         took: begun.elapsed(),
     };
@@ -83,6 +86,6 @@ where
         connector.dialect(),
         &diagnosis,
         tries,
-        &cause,
+        cause,
     ))
 }

@@ -15,7 +15,7 @@ use crate::settings::BorrowedByAny;
 
 /// What an engine has asked a connection's server, so that the next one that borrows the connection need not.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct ServerFacts {
     session: Option<SessionId>,
     version: Option<String>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Borrowed<DB: Backend> {
     /// Those that the engine takes before it opens any.
     idle: Mutex<Vec<DB::Connection>>,
     /// Of the connection that was there at first.
-    asked: Mutex<Asked>,
+    asked: Mutex<ServerFacts>,
     /// Those that it has finished with.
     returned: Mutex<Vec<DB::Connection>>,
     /// Whether the engine may take again what it has finished with.
@@ -41,7 +41,7 @@ pub(crate) struct Borrowed<DB: Backend> {
 )]
 impl<DB: Backend> Borrowed<DB> {
     /// Lends a connection that was opened on the runtime that this runs on.
-    pub(crate) fn new(connection: DB::Connection, asked: Asked, again: bool) -> Arc<Self> {
+    pub(crate) fn new(connection: DB::Connection, asked: ServerFacts, again: bool) -> Arc<Self> {
         Arc::new(Self {
             idle: Mutex::new(vec![connection]),
             asked: Mutex::new(asked),
@@ -62,9 +62,9 @@ impl<DB: Backend> Borrowed<DB> {
     }
 
     /// What is known of the connection that was borrowed; nothing once there were others, for which it might be taken.
-    pub(crate) fn asked(&self) -> Asked {
+    pub(crate) fn asked(&self) -> ServerFacts {
         if self.opened() > 0 {
-            return Asked::default();
+            return ServerFacts::default();
         }
         lock(&self.asked).clone()
     }

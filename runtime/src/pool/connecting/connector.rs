@@ -16,7 +16,7 @@ use tracing::Instrument;
 use super::super::driver_state::{depth, recount};
 use super::borrowed::Borrowed;
 use super::credentials::Credentials;
-use super::hosts::{Hosts, SessionId};
+use super::hosts::{HostChoice, SessionId};
 use super::terminations::{Terminations, within};
 use crate::backend::{Backend, OptionsOf};
 use crate::background;
@@ -40,7 +40,7 @@ pub(crate) struct Connector<DB: Backend> {
     version: OnceLock<String>,
     /// Whether a pooler was looked for.
     looked: AtomicBool,
-    pub(in crate::pool) hosts: Hosts<DB>,
+    pub(in crate::pool) hosts: HostChoice<DB>,
     pub(in crate::pool) credentials: Credentials<DB>,
     /// Opens connections past a pooler, when it is known where the server is.
     direct: Option<Arc<Self>>,
@@ -103,7 +103,7 @@ impl<DB: Backend> Connector<DB> {
                 dialect_of(&settings.url).map_err(|error| StartError::scheme(&settings, &error))?;
             return Err(StartError::wrong_kind(&settings, configured.name, DB::KIND).into());
         };
-        let hosts = Hosts::new(&settings, dialect)?;
+        let hosts = HostChoice::new(&settings, dialect)?;
         let credentials = Credentials::new(&settings)?;
         if settings.pooler.is_some() && DB::CLEAR_POOLED.is_none() {
             return Err(StartError::no_pooler(&settings, DB::KIND).into());

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::backend::{Backend, OptionsOf};
 use crate::dialect::{Diagnosis, Dialect, diagnosed, diagnosis_of, message};
 use crate::error::{Error, StartError};
-use crate::settings::{EngineSettings, Hosts as List, Target};
+use crate::settings::{EngineSettings, Hosts, Target};
 
 /// A session of one of the hosts: its server's id of it means nothing on another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) struct SessionId {
 }
 
 /// The hosts of one engine, at least one.
-pub(in crate::pool) struct Hosts<DB: Backend> {
+pub(in crate::pool) struct HostChoice<DB: Backend> {
     list: Vec<(String, OptionsOf<DB>)>,
     target: Target,
     random: bool,
@@ -34,9 +34,9 @@ pub(in crate::pool) struct Hosts<DB: Backend> {
 
 /// What a server says of itself, as the bits of the dialect's `session_state`.
 #[derive(Clone, Copy)]
-struct State(i64);
+struct ServerState(i64);
 
-impl State {
+impl ServerState {
     fn reads_only(self) -> bool {
         self.0 & 1 != 0
     }
@@ -56,7 +56,7 @@ impl State {
     }
 }
 
-impl<DB: Backend> Hosts<DB> {
+impl<DB: Backend> HostChoice<DB> {
     /// Takes the URL apart and lets the driver read each host's.
     ///
     /// # Errors
@@ -64,10 +64,10 @@ impl<DB: Backend> Hosts<DB> {
     /// The list is not one, or the driver does not accept the URL.
     pub(super) fn new(settings: &EngineSettings, dialect: &Dialect) -> Result<Self, Error> {
         let hosts = if dialect.session_state.is_some() {
-            List::read(&settings.url, dialect.knows_parameter)
+            Hosts::read(&settings.url, dialect.knows_parameter)
                 .map_err(|problem| StartError::hosts(settings, &problem))?
         } else {
-            List::one(&settings.url)
+            Hosts::one(&settings.url)
         };
         let mut list = Vec::with_capacity(hosts.list.len());
         for host in hosts.list {
@@ -219,7 +219,7 @@ async fn is<DB: Backend>(
 ) -> sqlx::Result<bool> {
     match dialect.session_state {
         Some(ask) if target != Target::Any => {
-            Ok(State(DB::number(connection, ask).await?).is(target))
+            Ok(ServerState(DB::number(connection, ask).await?).is(target))
         }
         _ => Ok(true),
     }

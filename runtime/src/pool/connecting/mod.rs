@@ -21,6 +21,6 @@ mod terminations;
 pub(crate) use self::attempts::open_for;
 pub(super) use self::attempts::{open_patiently, patiently};
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
-pub(crate) use self::borrowed::{Asked, Borrowed};
+pub(crate) use self::borrowed::{Borrowed, ServerFacts};
 pub(crate) use self::connector::{Connector, Opened};
 pub(super) use self::hosts::SessionId;

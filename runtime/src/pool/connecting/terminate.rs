@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::connector::Connector;
 use super::hosts::SessionId;
-use super::terminations::{Request, within};
+use super::terminations::{Termination, within};
 use crate::backend::Backend;
 
 /// How long ending sessions on the server may take, the connection for it included.
@@ -21,7 +21,7 @@ impl<DB: Backend> Connector<DB> {
     /// Why the server could not be asked.
     pub(in crate::pool) async fn terminate(&self, session: &SessionId) -> Result<(), String> {
         let (outcome, reported) = oneshot::channel();
-        let request = Request {
+        let request = Termination {
             session: session.clone(),
             outcome,
         };
@@ -33,7 +33,7 @@ impl<DB: Backend> Connector<DB> {
             let ended = self.end_sessions(&sessions).await;
             let ended = ended.map(drop).map_err(|error| error.to_string());
             for request in requests {
-                // Whoever does not wait any more does not want to know.
+                // A caller that does not wait any more needs no answer.
                 let _ = request.outcome.send(ended.clone());
             }
         }

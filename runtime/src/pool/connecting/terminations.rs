@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -10,26 +10,25 @@ use tokio::time::timeout;
 
 use super::hosts::SessionId;
 
+use crate::lock::lock;
+
 /// Sessions that wait to be ended. One task at a time ends all of them over one connection, so that a pool never has more
 /// than one session besides its slots.
 #[derive(Default)]
 pub(super) struct Terminations {
-    requested: Mutex<Vec<Request>>,
+    requested: Mutex<Vec<Termination>>,
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
-pub(super) struct Request {
+pub(super) struct Termination {
     pub(super) session: SessionId,
     /// Why it could not be ended, as text: the same reason for all.
     pub(super) outcome: oneshot::Sender<Result<(), String>>,
 }
 
 impl Terminations {
-    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Request>> {
-        // Nothing panics while the lock is held.
-        self.requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Termination>> {
+        lock(&self.requested)
     }
 }
 

@@ -72,7 +72,7 @@ impl File {
             path: shown.clone(),
             reason: error.to_string(),
         })?;
-        let mut reader = Reader {
+        let mut reader = FileReader {
             path,
             shown: &shown,
             text: &text,
@@ -81,7 +81,7 @@ impl File {
             profiles: BTreeSet::new(),
         };
         reader.document()?;
-        let Reader {
+        let FileReader {
             sections, profiles, ..
         } = reader;
 
@@ -148,7 +148,7 @@ impl File {
 }
 
 /// Walks the parsed document, which knows the span of every key and value.
-struct Reader<'a> {
+struct FileReader<'a> {
     path: PathBuf,
     shown: &'a str,
     text: &'a str,
@@ -157,7 +157,7 @@ struct Reader<'a> {
     profiles: BTreeSet<String>,
 }
 
-impl Reader<'_> {
+impl FileReader<'_> {
     fn document(&mut self) -> Result<(), SettingsError> {
         let text = self.text;
         // Only the parser's message is used: its `Display` quotes the line, which may hold a password.

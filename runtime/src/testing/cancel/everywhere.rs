@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 
-use super::rows::{Changes, State};
+use super::rows::{Changes, DatabaseRows};
 use super::watched::Watched;
 use crate::finder;
 
@@ -129,7 +129,7 @@ where
 async fn complete_runs<F, Fut>(
     work: &mut F,
     watched: &mut [Watched],
-    before: &[State],
+    before: &[DatabaseRows],
 ) -> Vec<Changes>
 where
     F: FnMut() -> Fut,
@@ -169,7 +169,7 @@ fn fail_on<T: Completed>(output: Option<&T>, what: &str) {
 }
 
 /// Checks the connections and the rows, and puts these back.
-async fn check(watched: &mut [Watched], before: &[State], complete: &[Changes], what: &str) {
+async fn check(watched: &mut [Watched], before: &[DatabaseRows], complete: &[Changes], what: &str) {
     for ((engine, before), complete) in watched.iter_mut().zip(before).zip(complete) {
         engine.settles(what).await;
         let state = engine.state().await;

@@ -38,19 +38,19 @@ pub(super) enum Written {
 
 /// What a database holds at one moment. Two are equal when they hold the same rows; counters may differ.
 #[derive(Clone, Debug)]
-pub(super) struct State {
+pub(super) struct DatabaseRows {
     pub(super) tables: Vec<(Table, Vec<Row>)>,
     /// The statements that set the counters to what they are.
     pub(super) counters: Vec<String>,
 }
 
-impl PartialEq for State {
+impl PartialEq for DatabaseRows {
     fn eq(&self, other: &Self) -> bool {
         self.tables == other.tables
     }
 }
 
-impl State {
+impl DatabaseRows {
     /// The state, with the rows in an order that two states have in common.
     pub(super) fn new(mut tables: Vec<(Table, Vec<Row>)>, counters: Vec<String>) -> Self {
         for (_, rows) in &mut tables {
@@ -74,7 +74,10 @@ pub(super) struct Difference<'a> {
 }
 
 /// The tables in which two states differ.
-pub(super) fn differences<'a>(before: &'a State, after: &'a State) -> Vec<Difference<'a>> {
+pub(super) fn differences<'a>(
+    before: &'a DatabaseRows,
+    after: &'a DatabaseRows,
+) -> Vec<Difference<'a>> {
     let tables = after.tables.iter().map(|(table, rows)| {
         let was = before.rows(table);
         Difference {
@@ -136,7 +139,7 @@ pub(super) fn pairs<'a>(
 
 /// What a complete run of the work changes.
 pub(super) struct Changes {
-    complete: State,
+    complete: DatabaseRows,
     /// The columns in which two complete runs differ, by table and number.
     volatile: BTreeSet<(String, usize)>,
     is_empty: bool,
@@ -148,7 +151,11 @@ impl Changes {
     /// # Errors
     ///
     /// The name of the table in which the two leave other numbers of rows.
-    pub(super) fn of(before: &State, first: &State, second: &State) -> Result<Self, String> {
+    pub(super) fn of(
+        before: &DatabaseRows,
+        first: &DatabaseRows,
+        second: &DatabaseRows,
+    ) -> Result<Self, String> {
         let mut volatile = BTreeSet::new();
         for difference in differences(first, second) {
             let name = &difference.table.name;
@@ -175,7 +182,7 @@ impl Changes {
     }
 
     /// What is neither as before nor as after a complete run, in words; `None` when it is as after one.
-    pub(super) fn half(&self, before: &State, state: &State) -> Option<String> {
+    pub(super) fn half(&self, before: &DatabaseRows, state: &DatabaseRows) -> Option<String> {
         if self.stable(state) == self.stable(&self.complete) {
             return None;
         }
@@ -187,7 +194,7 @@ impl Changes {
     }
 
     /// How often each row is in each table, without what differs from run to run.
-    fn stable<'a>(&self, state: &'a State) -> BTreeMap<(&'a str, Vec<&'a str>), usize> {
+    fn stable<'a>(&self, state: &'a DatabaseRows) -> BTreeMap<(&'a str, Vec<&'a str>), usize> {
         let mut counts = BTreeMap::new();
         for (table, rows) in &state.tables {
             for row in rows {
@@ -208,7 +215,7 @@ impl Changes {
 }
 
 /// The rows that have gone and come, a line each.
-fn changed(before: &State, state: &State) -> String {
+fn changed(before: &DatabaseRows, state: &DatabaseRows) -> String {
     let mut words = String::new();
     for Difference { table, fewer, more } in differences(before, state) {
         for (sign, rows) in [('-', fewer), ('+', more)] {

@@ -3,7 +3,7 @@
 use futures_core::future::BoxFuture;
 use sqlx::{AssertSqlSafe, Connection, Row as _};
 
-use super::rows::{Column, Difference, Row, State, Table, Written, differences, pairs};
+use super::rows::{Column, DatabaseRows, Difference, Row, Table, Written, differences, pairs};
 use crate::backend::Backend;
 
 /// Times that the rows are compared and put back: a trigger may change some more meanwhile.
@@ -41,7 +41,9 @@ pub(super) trait Tables: Backend {
 }
 
 /// Reads all that the database holds.
-pub(super) async fn read<DB: Tables>(connection: &mut DB::Connection) -> sqlx::Result<State> {
+pub(super) async fn read<DB: Tables>(
+    connection: &mut DB::Connection,
+) -> sqlx::Result<DatabaseRows> {
     let mut tables: Vec<Table> = Vec::new();
     for row in DB::ask(connection, DB::COLUMNS.to_owned()).await? {
         let mut values = row.into_iter().map(Option::unwrap_or_default);
@@ -99,7 +101,7 @@ pub(super) async fn read<DB: Tables>(connection: &mut DB::Connection) -> sqlx::R
                 .flatten(),
         );
     }
-    Ok(State::new(with_rows, counters))
+    Ok(DatabaseRows::new(with_rows, counters))
 }
 
 /// Makes the database hold what it held before.
@@ -109,8 +111,8 @@ pub(super) async fn read<DB: Tables>(connection: &mut DB::Connection) -> sqlx::R
 /// The first statement that fails, or what is different still.
 pub(super) async fn put_back<DB: Tables>(
     connection: &mut DB::Connection,
-    before: &State,
-    state: &State,
+    before: &DatabaseRows,
+    state: &DatabaseRows,
 ) -> Result<(), String> {
     let mut state = state.clone();
     let mut refused = None;

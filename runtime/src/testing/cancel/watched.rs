@@ -7,7 +7,7 @@ use futures_core::future::BoxFuture;
 use futures_util::future::join_all;
 use sqlx::Connection;
 
-use super::rows::State;
+use super::rows::DatabaseRows;
 use super::tables::{self, Tables};
 use crate::engine::{Engine, ErasedEngine};
 use crate::pool::{CheckedOut, Holder};
@@ -24,7 +24,7 @@ const AT_LEAST: usize = 10;
 /// An engine under watch.
 pub(super) struct Watched {
     name: String,
-    watch: Box<dyn Watch>,
+    watch: Box<dyn WatchEngine>,
 }
 
 impl Watched {
@@ -51,14 +51,19 @@ impl Watched {
     }
 
     /// What the database holds now.
-    pub(super) async fn state(&mut self) -> State {
+    pub(super) async fn state(&mut self) -> DatabaseRows {
         let state = self.watch.state().await;
         state.unwrap_or_else(|error| {
             panic!("the rows of engine `{}` cannot be read: {error}", self.name)
         })
     }
 
-    pub(super) async fn put_back(&mut self, before: &State, state: &State, what: &str) {
+    pub(super) async fn put_back(
+        &mut self,
+        before: &DatabaseRows,
+        state: &DatabaseRows,
+        what: &str,
+    ) {
         if let Err(why) = self.watch.put_back(before, state).await {
             panic!(
                 "{what}, and the rows of engine `{}` cannot be put back as they were: {why}",
@@ -83,19 +88,19 @@ impl Watched {
 }
 
 /// An engine of some kind under watch.
-trait Watch: Send {
-    fn state(&mut self) -> BoxFuture<'_, sqlx::Result<State>>;
+trait WatchEngine: Send {
+    fn state(&mut self) -> BoxFuture<'_, sqlx::Result<DatabaseRows>>;
     fn put_back<'a>(
         &'a mut self,
-        before: &'a State,
-        state: &'a State,
+        before: &'a DatabaseRows,
+        state: &'a DatabaseRows,
     ) -> BoxFuture<'a, Result<(), String>>;
     fn settles(&mut self) -> BoxFuture<'_, Result<(), String>>;
     fn leave(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
 /// Watches an engine if it is started.
-async fn watch(engine: &dyn ErasedEngine) -> Option<Box<dyn Watch>> {
+async fn watch(engine: &dyn ErasedEngine) -> Option<Box<dyn WatchEngine>> {
     #[cfg(feature = "postgres")]
     if let Some(engine) = engine.as_any().downcast_ref::<Engine<sqlx::Postgres>>() {
         return Typed::open(engine.clone()).await;
@@ -125,7 +130,7 @@ struct Typed<DB: Tables> {
 }
 
 impl<DB: Tables> Typed<DB> {
-    async fn open(engine: Engine<DB>) -> Option<Box<dyn Watch>> {
+    async fn open(engine: Engine<DB>) -> Option<Box<dyn WatchEngine>> {
         if engine.status().max == 0 {
             // Not started.
             return None;
@@ -227,15 +232,15 @@ impl<DB: Tables> Typed<DB> {
     }
 }
 
-impl<DB: Tables> Watch for Typed<DB> {
-    fn state(&mut self) -> BoxFuture<'_, sqlx::Result<State>> {
+impl<DB: Tables> WatchEngine for Typed<DB> {
+    fn state(&mut self) -> BoxFuture<'_, sqlx::Result<DatabaseRows>> {
         Box::pin(tables::read::<DB>(&mut self.connection))
     }
 
     fn put_back<'a>(
         &'a mut self,
-        before: &'a State,
-        state: &'a State,
+        before: &'a DatabaseRows,
+        state: &'a DatabaseRows,
     ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(tables::put_back::<DB>(&mut self.connection, before, state))
     }

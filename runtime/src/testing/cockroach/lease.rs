@@ -10,7 +10,7 @@ use crate::settings::DatabaseUrl;
 use crate::testing::background;
 use crate::testing::retention;
 use crate::testing::test::Test;
-use crate::testing::test_server::{Ending, Lease};
+use crate::testing::test_server::{Lease, LeaseEnd};
 use crate::testing::url;
 
 /// The lease of one test.
@@ -42,15 +42,15 @@ impl Lease for CockroachLease {
         &self.url
     }
 
-    fn end(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Option<String>> {
+    fn end(self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>> {
         let Self {
             cluster,
             database,
             test,
             url,
         } = *self;
-        if ending != Ending::Retain {
-            if ending == Ending::Drop {
+        if ending != LeaseEnd::Retain {
+            if ending == LeaseEnd::Drop {
                 cluster.take_out_of_use(database.name());
             }
             return Box::pin(async { None });

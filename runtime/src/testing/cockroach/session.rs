@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnection, Postgres};
 use sqlx::{Connection, Row};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use crate::error::{Error, TestError};
+use crate::error::{Error, TestError, TestKind};
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::server::{PREFIX, execute, settings_for_leases};
@@ -78,7 +78,7 @@ impl ClusterSession {
             let what =
                 "the session's id is not known, so that nothing would tell whose a database is";
             let cure = "Give the tests a url that leads to a node, past any pooler";
-            return Err(TestError::new(&self.settings, what, cure).into());
+            return Err(TestError::new(&self.settings, TestKind::Url, what, cure).into());
         };
         Ok(OpenSession {
             connection: opened.take(),

@@ -10,7 +10,7 @@ use std::{env, process};
 
 use nix::unistd::{Uid, User};
 
-use super::failure::Failure;
+use super::no_server::NoServer;
 use crate::testing::scratch::{in_memory, own_folder};
 
 /// Where distributions put servers that are not on a user's `PATH`.
@@ -21,14 +21,14 @@ const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/usr/local/b
 const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
 
 /// A program from the `PATH` or a system folder.
-pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, Failure> {
+pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, NoServer> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(SYSTEM_FOLDERS.map(PathBuf::from))
         .map(|folder| folder.join(program))
         .find(|program| program.is_file())
         .ok_or_else(|| {
-            Failure::new(
+            NoServer::new(
                 format!("there is no `{program}` on this machine to start a private server with"),
                 format!("Install the package `{package}` (Debian's name)"),
             )
@@ -37,7 +37,7 @@ pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, Failure> {
 
 /// A program of Postgres, of the newest version installed. All of them come from one folder, so that they go together.
 #[cfg(feature = "postgres")]
-pub(super) fn find_postgres(program: &str) -> Result<PathBuf, Failure> {
+pub(super) fn find_postgres(program: &str) -> Result<PathBuf, NoServer> {
     // On the PATH is what somebody chose.
     let chosen = env::split_paths(&env::var_os("PATH").unwrap_or_default())
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
@@ -67,7 +67,7 @@ pub(super) struct Account(Option<(u32, u32)>);
 
 impl Account {
     /// The caller's own; for root the one that the server's package made, or `nobody`.
-    pub(super) fn unprivileged(preferred: &str) -> Result<Self, Failure> {
+    pub(super) fn unprivileged(preferred: &str) -> Result<Self, NoServer> {
         if !Uid::effective().is_root() {
             return Ok(Self(None));
         }
@@ -76,7 +76,7 @@ impl Account {
             .find_map(|name| User::from_name(name).ok().flatten());
         match known {
             Some(user) => Ok(Self(Some((user.uid.as_raw(), user.gid.as_raw())))),
-            None => Err(Failure::new(
+            None => Err(NoServer::new(
                 format!(
                     "a server must not run as root, and there is no account `{preferred}` or `nobody`"
                 ),

@@ -5,11 +5,11 @@ use std::process::Command;
 
 use once_cell::sync::OnceCell;
 
-use super::failure::{Failure, Found};
 #[cfg(feature = "mysql")]
 use super::machine::find;
 #[cfg(feature = "postgres")]
 use super::machine::find_postgres;
+use super::no_server::{NoServer, ServerUrl};
 
 /// The URL of a Postgres engine in a test where nobody gives one. The top-level domain is one that never exists:
 /// <https://www.rfc-editor.org/rfc/rfc2606#section-2>.
@@ -25,7 +25,7 @@ pub(in crate::testing) const MYSQL_URL: &str = "mysql://ephemeral.invalid/mysql"
 const USER: &str = "poolhouse";
 
 /// A program that works on the files in a folder.
-type Program = fn(folder: &Path) -> Result<Command, Failure>;
+type Program = fn(folder: &Path) -> Result<Command, NoServer>;
 
 /// A kind of server.
 pub(super) struct Make {
@@ -35,7 +35,7 @@ pub(super) struct Make {
     /// The account that the server's package makes.
     pub(super) account: &'static str,
     /// The program that tells the version with `--version`.
-    pub(super) server: fn() -> Result<PathBuf, Failure>,
+    pub(super) server: fn() -> Result<PathBuf, NoServer>,
     /// Makes the files of an empty server in a folder `data` of this one.
     pub(super) create: Program,
     /// Runs the statements of its standard input on these files; `None` when each start runs them.
@@ -43,13 +43,13 @@ pub(super) struct Make {
     /// The statements that make the user.
     pub(super) init: fn(password: &str) -> String,
     /// Runs the server with the files in `data` of this folder, on a port.
-    pub(super) serve: fn(folder: &Path, port: u16) -> Result<Command, Failure>,
+    pub(super) serve: fn(folder: &Path, port: u16) -> Result<Command, NoServer>,
     /// The signal for an orderly end.
     pub(super) stop: &'static str,
     pub(super) url: fn(password: &str, port: u16) -> String,
     /// What came of asking for the server in this process. A failure is remembered too: the next test would fail the same
     /// way.
-    pub(super) asked: OnceCell<Found>,
+    pub(super) asked: OnceCell<ServerUrl>,
 }
 
 impl Make {

@@ -6,7 +6,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `settle` | which settings mean a private server |
-//! | `failure` | why there is none |
+//! | `no_server` | why there is none |
 //! | `make` | the kinds of server: their programs, and how these are called |
 //! | `machine` | where programs, accounts and folders are |
 //! | `template_files` | the files of an empty server, made once and copied |
@@ -22,9 +22,9 @@
 //! | `port` | where it listens, on 127.0.0.1 |
 //! | `log` | what it says |
 
-mod failure;
 mod machine;
 mod make;
+mod no_server;
 mod settle;
 mod shared;
 mod template_files;

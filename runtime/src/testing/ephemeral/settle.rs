@@ -3,10 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
-use super::failure::Failure;
 use super::make::Make;
+use super::no_server::NoServer;
 use super::shared;
-use crate::error::{Error, TestError};
+use crate::error::{Error, TestError, TestKind};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Points the settings to the private server, if nothing else names one. Starts it when it does not run.
@@ -25,17 +25,18 @@ pub(in crate::testing) async fn settle(settings: &mut Arc<EngineSettings>) -> Re
         .map_err(|error| sqlx::Error::Io(io::Error::other(error)))?;
     match outcome {
         Ok(url) => {
-            let url = DatabaseUrl::parse(url)
-                .map_err(|reason| TestError::new(settings, reason, "This is a bug"))?;
+            let url = DatabaseUrl::parse(url).map_err(|reason| {
+                TestError::new(settings, TestKind::Unavailable, reason, "This is a bug")
+            })?;
             Arc::make_mut(settings).move_to(url);
             Ok(())
         }
-        Err(Failure { what, cure }) => {
+        Err(NoServer { what, cure }) => {
             let cure = format!(
                 "{cure}, or set {} to the URL of a server",
                 settings.url_variable
             );
-            Err(TestError::new(settings, what, cure).into())
+            Err(TestError::new(settings, TestKind::Unavailable, what, cure).into())
         }
     }
 }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::failure::{Failure, Found};
 use super::machine::{Account, running, unfinished};
 use super::make::{Make, PASSWORD};
+use super::no_server::{NoServer, ServerUrl};
 use super::template_files;
 
 /// The process that runs the server.
@@ -31,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The URL of the running server, which is started if it is not there. It runs at least as long as this process.
-pub(super) fn url(make: &'static Make) -> Found {
+pub(super) fn url(make: &'static Make) -> ServerUrl {
     let key = template_files::key(make)?;
     let account = Account::unprivileged(make.account)?;
     // The account's own, so that the keeper can remove what is in it.
@@ -77,7 +77,7 @@ fn if_there(error: io::Error) -> io::Result<()> {
 }
 
 /// Becomes a user of the server that runs; `None` when none does.
-fn join(make: &Make, folder: &Path) -> Result<Option<String>, Failure> {
+fn join(make: &Make, folder: &Path) -> Result<Option<String>, NoServer> {
     let name = folder.join("users").join(process::id().to_string());
     match File::create(&name) {
         Ok(_) => {}
@@ -96,7 +96,7 @@ fn join(make: &Make, folder: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// Starts a server, with this process as its first user.
-fn start(make: &Make, account: Account, key: &str, folder: &Path) -> Found {
+fn start(make: &Make, account: Account, key: &str, folder: &Path) -> ServerUrl {
     account.folder(folder)?;
     let password = template_files::put(make, key, account, folder)?;
     let port = free_port()?;
@@ -119,7 +119,7 @@ fn start(make: &Make, account: Account, key: &str, folder: &Path) -> Found {
         .stderr(Stdio::null());
     account.run(&mut keeper);
     let keeper = keeper.spawn().map_err(|error| {
-        Failure::new(format!("`sh` cannot be run: {error}"), "Correct the PATH")
+        NoServer::new(format!("`sh` cannot be run: {error}"), "Correct the PATH")
     })?;
     until_it_answers(make, keeper, folder, port)?;
     // Last, and at once: where it is, there is a server.
@@ -134,7 +134,7 @@ fn until_it_answers(
     mut keeper: Child,
     folder: &Path,
     port: u16,
-) -> Result<(), Failure> {
+) -> Result<(), NoServer> {
     let begun = Instant::now();
     let mut said = String::new();
     while !answers(port) {
@@ -147,7 +147,7 @@ fn until_it_answers(
                 let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
             let what = format!("a private {} does not start: {}", make.name, said.trim());
-            return Err(Failure::new(what, "See what it says"));
+            return Err(NoServer::new(what, "See what it says"));
         }
         sleep(PAUSE);
     }

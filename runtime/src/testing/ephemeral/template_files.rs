@@ -6,15 +6,15 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
-use super::failure::Failure;
 use super::machine::{Account, cache, private_folder, unfinished};
 use super::make::{INIT_FILE, Make, PASSWORD};
+use super::no_server::NoServer;
 
 /// Changed when files made by an older version of this crate must not be used by this one.
 const VERSION: &str = "2";
 
 /// What tells the files of one server program from those of another.
-pub(super) fn key(make: &Make) -> Result<String, Failure> {
+pub(super) fn key(make: &Make) -> Result<String, NoServer> {
     let program = (make.server)()?;
     let version = output(Command::new(&program).arg("--version").stdin(Stdio::null()))?;
     let mut hash = Sha256::new();
@@ -34,7 +34,7 @@ pub(super) fn put(
     key: &str,
     account: Account,
     folder: &Path,
-) -> Result<String, Failure> {
+) -> Result<String, NoServer> {
     let cached = cache()?.join(key);
     let password = if let Ok(password) = fs::read_to_string(cached.join(PASSWORD)) {
         copy(&cached, folder)?;
@@ -56,11 +56,11 @@ pub(super) fn put(
 }
 
 /// Keeps the files for the next start. They appear when they are complete.
-fn keep(folder: &Path, cached: &Path) -> Result<(), Failure> {
+fn keep(folder: &Path, cached: &Path) -> Result<(), NoServer> {
     let unfinished = unfinished(cached);
     // The password is in it.
     let kept = private_folder(&unfinished)
-        .map_err(Failure::from)
+        .map_err(NoServer::from)
         .and_then(|()| copy(folder, &unfinished))
         .and_then(|()| Ok(fs::rename(&unfinished, cached)?));
     kept.inspect_err(|_| {
@@ -68,7 +68,7 @@ fn keep(folder: &Path, cached: &Path) -> Result<(), Failure> {
     })
 }
 
-fn create(make: &Make, account: Account, folder: &Path) -> Result<String, Failure> {
+fn create(make: &Make, account: Account, folder: &Path) -> Result<String, NoServer> {
     let password = format!("{:032x}", fastrand::u128(..));
     let secret = folder.join(PASSWORD);
     File::create(&secret)?;
@@ -88,7 +88,7 @@ fn create(make: &Make, account: Account, folder: &Path) -> Result<String, Failur
 }
 
 /// Copies `data` and `password`, with their owners and rights.
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+fn copy(from: &Path, to: &Path) -> Result<(), NoServer> {
     output(
         Command::new("cp")
             .arg("-pR")
@@ -101,16 +101,16 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
 }
 
 /// Runs a short command to its end.
-fn output(command: &mut Command) -> Result<Vec<u8>, Failure> {
+fn output(command: &mut Command) -> Result<Vec<u8>, NoServer> {
     let run = command.output();
     let name = command.get_program().to_string_lossy().into_owned();
     let cure = "See what it says";
     let output =
-        run.map_err(|error| Failure::new(format!("{name} cannot be run: {error}"), cure))?;
+        run.map_err(|error| NoServer::new(format!("{name} cannot be run: {error}"), cure))?;
     if output.status.success() {
         return Ok(output.stdout);
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let what = format!("{name} ended with {}: {}", output.status, said.trim());
-    Err(Failure::new(what, cure))
+    Err(NoServer::new(what, cure))
 }

@@ -11,7 +11,7 @@ use super::queries::number;
 use super::schema::Schema;
 use super::{clean, names};
 use crate::dialect::message;
-use crate::error::{Error, TestError};
+use crate::error::{Error, TestError, TestKind};
 use crate::settings::EngineSettings;
 use crate::testing::recipe::Recipe;
 use crate::testing::retention::today;
@@ -159,9 +159,10 @@ async fn not_made(
     error: &sqlx::Error,
 ) -> Error {
     let user = session.identity().await.map(|identity| identity.user);
-    let (what, cure) = match (number(error), user) {
+    let (kind, what, cure) = match (number(error), user) {
         // Access denied to a database, and a command denied on a table of it.
         (Some(1044 | 1142), Ok(user)) => (
+            TestKind::MissingRight,
             format!(
                 "the user {user} has no right to make and use databases whose names begin with {PREFIX}"
             ),
@@ -170,9 +171,10 @@ async fn not_made(
             ),
         ),
         _ => (
+            TestKind::NotMade,
             format!("no database can be made: {}", message(error)),
             "See the server's message and its log".to_owned(),
         ),
     };
-    TestError::new(&recipe.settings, what, cure).into()
+    TestError::new(&recipe.settings, kind, what, cure).into()
 }

@@ -19,7 +19,7 @@ use sqlx::mysql::MySqlConnection;
 use super::schema::{Create, Outline, Schema, ask_outline, results, set_counter};
 use crate::testing::server::execute;
 
-/// Nobody is in the database, so that whoever has a lock there is a prepared transaction, or one in another database.
+/// No session is in the database, so that a lock there is of a prepared transaction, or of one in another database.
 const SETTINGS: &str = "SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, foreign_key_checks = 0, \
     sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', group_concat_max_len = 1000000; \
     SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE";
@@ -110,7 +110,7 @@ fn ask_content(template: &Schema, name: &str) -> String {
         let _ = write!(ask, "SHOW CREATE TABLE {name}.{view};");
     }
     for table in &template.tables {
-        // The lock waits for whoever has written.
+        // The lock waits for transactions that have written.
         let table = &table.name;
         let _ = write!(
             ask,

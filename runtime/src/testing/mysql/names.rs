@@ -1,6 +1,6 @@
 //! What the names of databases tell.
 
-use crate::testing::server::{CloneName, Found, PREFIX, State};
+use crate::testing::server::{CloneName, DatabaseState, Found, PREFIX};
 
 pub(super) fn template(fingerprint: &str) -> String {
     format!("{PREFIX}{fingerprint}_template")
@@ -28,25 +28,28 @@ pub(super) fn read(all: &[String]) -> Vec<Found> {
             continue;
         };
         let state = match mark {
-            "done" => value.parse().ok().map(|day| State::Template { day }),
-            "ready" => Some(State::Ready {
+            "done" => value
+                .parse()
+                .ok()
+                .map(|day| DatabaseState::Template { day }),
+            "ready" => Some(DatabaseState::Ready {
                 incarnation: value.to_owned(),
             }),
             _ => value
                 .parse()
                 .ok()
-                .map(|since| State::Kept { since, test: None }),
+                .map(|since| DatabaseState::Kept { since, test: None }),
         };
         let Some(state) = state else {
             continue;
         };
         if let Some(one) = found.iter_mut().find(|one| one.name == base) {
             // A kept database stays so, whatever else is said of it.
-            if !matches!(one.state, State::Kept { .. }) {
+            if !matches!(one.state, DatabaseState::Kept { .. }) {
                 one.state = state;
             }
         } else if let Some(mut orphan) = database(base) {
-            orphan.state = State::Broken;
+            orphan.state = DatabaseState::Broken;
             found.push(orphan);
         }
     }
@@ -57,8 +60,8 @@ pub(super) fn read(all: &[String]) -> Vec<Found> {
 fn database(name: &str) -> Option<Found> {
     let words: Vec<&str> = name.strip_prefix(PREFIX)?.split('_').collect();
     let (fingerprint, number, state) = match words.as_slice() {
-        [fingerprint, "template"] => (fingerprint, "", State::Building),
-        [fingerprint, "db", number] => (fingerprint, *number, State::Leased),
+        [fingerprint, "template"] => (fingerprint, "", DatabaseState::Building),
+        [fingerprint, "db", number] => (fingerprint, *number, DatabaseState::Leased),
         _ => return None,
     };
     Some(Found {
@@ -101,28 +104,28 @@ mod tests {
             "poolhouse_dev_notes".to_owned(),
             "poolhouse_slot_7".to_owned(),
         ];
-        let states: Vec<(String, State)> = read(&names)
+        let states: Vec<(String, DatabaseState)> = read(&names)
             .into_iter()
             .map(|found| (found.name, found.state))
             .collect();
         let expected = [
-            (template("a"), State::Template { day: 20000 }),
-            (template("b"), State::Building),
+            (template("a"), DatabaseState::Template { day: 20000 }),
+            (template("b"), DatabaseState::Building),
             (
                 clone(&name),
-                State::Ready {
+                DatabaseState::Ready {
                     incarnation: "i".to_owned(),
                 },
             ),
-            ("poolhouse_a_db_2".to_owned(), State::Leased),
+            ("poolhouse_a_db_2".to_owned(), DatabaseState::Leased),
             (
                 "poolhouse_a_db_3".to_owned(),
-                State::Kept {
+                DatabaseState::Kept {
                     since: 5,
                     test: None,
                 },
             ),
-            ("poolhouse_a_db_4".to_owned(), State::Broken),
+            ("poolhouse_a_db_4".to_owned(), DatabaseState::Broken),
         ];
         assert_eq!(states, expected);
     }

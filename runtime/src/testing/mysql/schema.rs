@@ -22,13 +22,13 @@ pub(super) struct Schema {
     /// What is neither a table nor a view, in full: triggers, routines, events, and rights that were granted on this
     /// database by name.
     pub(super) code: Vec<String>,
-    pub(super) tables: Vec<Table>,
+    pub(super) tables: Vec<TableSchema>,
     /// For each view its quoted name, and the statement that creates it, without the database's name.
     pub(super) views: Vec<(String, String)>,
 }
 
 /// A table.
-pub(super) struct Table {
+pub(super) struct TableSchema {
     /// Its quoted name.
     pub(super) name: String,
     pub(super) create: Create,
@@ -183,7 +183,7 @@ impl Schema {
             let has_triggers = with_triggers.contains(&table);
             // What a trigger does when the rows are written once more is not known.
             schema.obstacle |= filled > 0 && has_triggers;
-            schema.tables.push(Table {
+            schema.tables.push(TableSchema {
                 create: Create::new(create),
                 columns: match filled {
                     0 => None,
@@ -231,7 +231,7 @@ impl Schema {
     }
 
     /// The statement that writes a table's rows into another database.
-    pub(super) fn fill(&self, database: &str, table: &Table) -> String {
+    pub(super) fn fill(&self, database: &str, table: &TableSchema) -> String {
         let Some(columns) = &table.columns else {
             return String::new();
         };
@@ -243,7 +243,7 @@ impl Schema {
 }
 
 /// The statement that sets a table's counter.
-pub(super) fn set_counter(database: &str, table: &Table) -> String {
+pub(super) fn set_counter(database: &str, table: &TableSchema) -> String {
     match table.create.counter {
         Some(counter) => {
             format!(

@@ -102,7 +102,7 @@ pub(super) async fn clean(
 
 impl Baseline {
     /// Begins a transaction, and queries its number, what is outside of the database, and how many others are in it; then
-    /// the content. The first query must be over when the second begins: whoever was in the database may have committed.
+    /// the content. The first query must be over when the second begins, because a session in the database may have committed.
     fn look(&self, since: &Since) -> String {
         let Since { oid, xid, .. } = since;
         // The functions behind the views: to plan what the views join takes longer than all the rest.

@@ -13,7 +13,9 @@ use crate::error::Error;
 use crate::pool::Connector;
 use crate::settings::EngineSettings;
 use crate::testing::retention::{self, KEPT};
-use crate::testing::server::{CloneName, Found, Identity, Kind, PREFIX, State, execute, open};
+use crate::testing::server::{
+    CloneName, DatabaseState, Found, Identity, Kind, PREFIX, execute, open,
+};
 use crate::testing::test::Test;
 use crate::testing::url;
 
@@ -42,7 +44,7 @@ impl Kind for PostgresKind {
     }
 
     async fn identity(connection: &mut PgConnection) -> sqlx::Result<Identity> {
-        // A crash resets the statistics, and a start is known by its time. Whoever resets statistics by hand makes us drop
+        // A crash resets the statistics, and a start is known by its time. A reset of the statistics by hand makes us drop
         // the clones as well.
         let row = sqlx::raw_sql(
             "SELECT concat_ws(' ', current_setting('server_version_num'), current_user, current_database()), \
@@ -104,17 +106,17 @@ impl Kind for PostgresKind {
             let comment: Option<String> = row.try_get(2)?;
             let comment = comment.as_deref().unwrap_or_default();
             if row.try_get(1)? {
-                found.state = State::Broken;
-            } else if let State::Template { day } = &mut found.state {
+                found.state = DatabaseState::Broken;
+            } else if let DatabaseState::Template { day } = &mut found.state {
                 *day = template::day(comment).unwrap_or_default();
             } else if let Some(incarnation) = names::clean_in(comment) {
                 let incarnation = incarnation.to_owned();
-                found.state = State::Ready { incarnation };
+                found.state = DatabaseState::Ready { incarnation };
             } else if comment.starts_with(KEPT) {
                 // One that nobody can read is old.
                 let (since, test) = retention::read(comment).unwrap_or_default();
                 let test = Some(test.to_owned());
-                found.state = State::Kept { since, test };
+                found.state = DatabaseState::Kept { since, test };
             }
             all.push(found);
         }

@@ -1,7 +1,7 @@
 //! What a test has made in the schema, and how it goes away again.
 //!
 //! To drop a few tables costs a tenth of a new copy of the template. Whether the schema is then what it was is not decided
-//! here: whoever drops, looks at all catalogs afterwards.
+//! here: the caller looks at all catalogs afterwards.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};

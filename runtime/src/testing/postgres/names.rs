@@ -10,7 +10,7 @@
 //! A process that leases a database gives it another name, so that what outlived the tests of another one does not come back.
 //! The comment on a lease says that it is clean, or that it is kept.
 
-use crate::testing::server::{CloneName, Found, PREFIX, State};
+use crate::testing::server::{CloneName, DatabaseState, Found, PREFIX};
 
 pub(super) fn building(fingerprint: &str) -> String {
     format!("{PREFIX}{fingerprint}_building")
@@ -58,13 +58,13 @@ pub(super) fn clean_in(comment: &str) -> Option<&str> {
 pub(super) fn parse(name: &str) -> Option<Found> {
     let words: Vec<&str> = name.strip_prefix(PREFIX)?.split('_').collect();
     let (fingerprint, number, state) = match words.as_slice() {
-        [fingerprint, "building"] => (fingerprint, "", State::Building),
-        [fingerprint, "template"] => (fingerprint, "", State::Template { day: 0 }),
+        [fingerprint, "building"] => (fingerprint, "", DatabaseState::Building),
+        [fingerprint, "template"] => (fingerprint, "", DatabaseState::Template { day: 0 }),
         [fingerprint, "ready", incarnation, number] => {
             let incarnation = (*incarnation).to_owned();
-            (fingerprint, *number, State::Ready { incarnation })
+            (fingerprint, *number, DatabaseState::Ready { incarnation })
         }
-        [fingerprint, "lease", number, _] => (fingerprint, *number, State::Leased),
+        [fingerprint, "lease", number, _] => (fingerprint, *number, DatabaseState::Leased),
         _ => return None,
     };
     Some(Found {
@@ -89,17 +89,20 @@ mod tests {
         };
         let state = |name: &str| parse(name).map(|one| (one.fingerprint, one.number, one.state));
         let found = |number: &str, state| Some((print.to_owned(), number.to_owned(), state));
-        assert_eq!(state(&building(print)), found("", State::Building));
+        assert_eq!(state(&building(print)), found("", DatabaseState::Building));
         assert_eq!(
             state(&template(print)),
-            found("", State::Template { day: 0 })
+            found("", DatabaseState::Template { day: 0 })
         );
         let incarnation = name.incarnation.to_owned();
         assert_eq!(
             state(&ready(&name)),
-            found(name.number, State::Ready { incarnation })
+            found(name.number, DatabaseState::Ready { incarnation })
         );
-        assert_eq!(state(&lease(&name)), found(name.number, State::Leased));
+        assert_eq!(
+            state(&lease(&name)),
+            found(name.number, DatabaseState::Leased)
+        );
         for other in [
             "postgres",
             "poolhouse",

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, Postgres};
 use super::baseline::Baseline;
 use super::names;
 use crate::dialect::message;
-use crate::error::{Error, TestError};
+use crate::error::{Error, TestError, TestKind};
 use crate::testing::recipe::Recipe;
 use crate::testing::retention::today;
 use crate::testing::server::{Identity, Kind, ServerSession, execute};
@@ -67,7 +67,7 @@ pub(super) async fn build<K: Kind<DB = Postgres>>(
         if !session.until_quiet(&building).await? {
             let what = "a session stays in the database of which a template is made";
             let cure = "End it, or let no other program connect to databases of tests";
-            return Err(TestError::new(&recipe.settings, what, cure).into());
+            return Err(TestError::new(&recipe.settings, TestKind::NotMade, what, cure).into());
         }
         // Nobody has anything to do in it, and a session in it would be in the way of clones.
         let close = format!("ALTER DATABASE {building} ALLOW_CONNECTIONS false");
@@ -95,15 +95,24 @@ pub(super) async fn not_created<K: Kind>(
     let code = error.as_database_error().and_then(DatabaseError::code);
     let user = session.identity().await.map(|identity| identity.user);
     let what = format!("the template cannot be made or cloned: {}", message(error));
-    let (what, cure) = match (code.as_deref(), user) {
+    let (kind, what, cure) = match (code.as_deref(), user) {
         (Some("42501"), Ok(user)) => (
+            TestKind::MissingRight,
             format!("the role {user} may not create databases"),
             format!("Grant it with ALTER ROLE {user} CREATEDB; or write isolation = \"none\""),
         ),
-        (Some("53100"), _) => (what, "Make room on the server's disk".to_owned()),
-        _ => (what, "See the server's message and its log".to_owned()),
+        (Some("53100"), _) => (
+            TestKind::NotMade,
+            what,
+            "Make room on the server's disk".to_owned(),
+        ),
+        _ => (
+            TestKind::NotMade,
+            what,
+            "See the server's message and its log".to_owned(),
+        ),
     };
-    TestError::new(&recipe.settings, what, cure).into()
+    TestError::new(&recipe.settings, kind, what, cure).into()
 }
 
 /// Writes what goes with a template: in its comment.

@@ -16,7 +16,7 @@ pub(in crate::testing) trait Adaptor: Kind {
         fingerprint: &str,
     ) -> impl Future<Output = Result<Self::Content, Error>> + Send;
 
-    /// Makes a clone, over a connection for work that takes long. It is [`State::Ready`] when it is complete. Its lock is
+    /// Makes a clone, over a connection for work that takes long. It is [`DatabaseState::Ready`] when it is complete. Its lock is
     /// held. When this fails, nothing is left.
     fn clone(
         session: &ServerSession<Self>,

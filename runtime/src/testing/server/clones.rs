@@ -9,7 +9,7 @@ use super::adaptor::Adaptor;
 use super::connection::KeptConnection;
 use super::database_server::DatabaseServer;
 use super::kept::Clean;
-use super::kind::{CloneName, State};
+use super::kind::{CloneName, DatabaseState};
 use super::lease::ServerLease;
 use super::leased::Leased;
 use super::template::Template;
@@ -145,8 +145,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         let mut session = self.session.take().await?;
         let current = session.incarnation().to_owned();
         for found in session.list().await? {
-            let is_ready =
-                matches!(&found.state, State::Ready { incarnation } if *incarnation == current);
+            let is_ready = matches!(&found.state, DatabaseState::Ready { incarnation } if *incarnation == current);
             if !is_ready || found.fingerprint != fingerprint {
                 continue;
             }
@@ -225,7 +224,10 @@ impl<K: Adaptor> DatabaseServer<K> {
                 }
                 let found = server.session.take().await?.list().await?;
                 let clones = found.iter().filter(|one| {
-                    let is_clone = matches!(one.state, State::Ready { .. } | State::Leased);
+                    let is_clone = matches!(
+                        one.state,
+                        DatabaseState::Ready { .. } | DatabaseState::Leased
+                    );
                     is_clone && one.fingerprint == template.fingerprint
                 });
                 if clones.count() < enough {

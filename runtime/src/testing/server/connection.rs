@@ -9,7 +9,7 @@ use super::kind::{ConnectionOf, Kind};
 use super::leased::Leased;
 use super::session::close;
 use crate::error::Error;
-use crate::pool::{Asked, Borrowed, Connector, open_for};
+use crate::pool::{Borrowed, Connector, ServerFacts, open_for};
 use crate::settings::{DatabaseUrl, EngineSettings};
 use crate::testing::recipe::Recipe;
 use crate::testing::url;
@@ -21,7 +21,7 @@ pub(super) const CLEAR_LIMIT: Duration = Duration::from_secs(2);
 pub(super) struct KeptConnection<K: Kind> {
     pub(super) connection: ConnectionOf<K>,
     /// What engines have asked its server.
-    pub(super) asked: Asked,
+    pub(super) asked: ServerFacts,
     /// The driver's options that it was opened with. Another test may ask for others.
     options: String,
 }
@@ -56,7 +56,7 @@ impl<K: Kind> KeptConnection<K> {
         K::opened(&mut connection, since).await?;
         Ok(Self {
             connection,
-            asked: Asked::default(),
+            asked: ServerFacts::default(),
             options,
         })
     }

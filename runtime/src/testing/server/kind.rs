@@ -139,12 +139,12 @@ pub(in crate::testing) struct Found {
     pub(in crate::testing) fingerprint: String,
     /// Tells clones of one template from each other; empty for a template.
     pub(in crate::testing) number: String,
-    pub(in crate::testing) state: State,
+    pub(in crate::testing) state: DatabaseState,
 }
 
 /// What a database of tests is for, as far as the server tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::testing) enum State {
+pub(in crate::testing) enum DatabaseState {
     /// It is becoming a template, or was when its builder was killed.
     Building,
     /// It is complete and never changes. It was last used on this day since 1970.
@@ -160,14 +160,14 @@ pub(in crate::testing) enum State {
 }
 
 impl Found {
-    /// The lock that is held by whoever uses the database.
+    /// The lock that a process holds while it uses the database.
     pub(super) fn lock(&self) -> String {
         lock_of(&self.fingerprint, &self.number)
     }
 }
 
 impl CloneName<'_> {
-    /// The lock that is held by whoever uses the database.
+    /// The lock that a process holds while it uses the database.
     pub(super) fn lock(&self) -> String {
         lock_of(self.fingerprint, self.number)
     }

@@ -18,7 +18,7 @@ use crate::settings::{BorrowedByAny, DatabaseUrl};
 use crate::testing::background;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
-use crate::testing::test_server::{Ending, Lease};
+use crate::testing::test_server::{Lease, LeaseEnd};
 use crate::testing::url;
 
 /// How long the last test of a process waits for the databases that were given back.
@@ -76,7 +76,7 @@ impl<K: Adaptor> ServerLease<K> {
     }
 
     /// Starts to give the database back, or to drop it; `None` when that was done.
-    fn give_back(&mut self, ending: Ending) -> Option<()> {
+    fn give_back(&mut self, ending: LeaseEnd) -> Option<()> {
         let leased = self.leased.take()?;
         let borrowed = self.borrowed.take();
         let (server, template) = (Arc::clone(&self.server), Arc::clone(&self.template));
@@ -87,7 +87,7 @@ impl<K: Adaptor> ServerLease<K> {
         let _ = background::spawn(async move {
             let name = leased.name.clone();
             let returned = async {
-                if rolls_back && ending == Ending::Return {
+                if rolls_back && ending == LeaseEnd::Return {
                     server
                         .take_back_rolled_back(template, leased, borrowed)
                         .await
@@ -133,15 +133,15 @@ impl<K: Adaptor> DatabaseServer<K> {
         template: Arc<Template<K>>,
         mut leased: Leased<K>,
         borrowed: Option<BorrowedConnection<K>>,
-        ending: Ending,
+        ending: LeaseEnd,
     ) -> Result<(), Error> {
         let kept = match borrowed {
             Some(borrowed) => borrowed.take_back(&mut leased).await,
             None => None,
         };
         let (kept, is_clean) = match ending {
-            Ending::Return => self.clean(&template, &mut leased, kept).await,
-            Ending::Retain | Ending::Drop => (kept, false),
+            LeaseEnd::Return => self.clean(&template, &mut leased, kept).await,
+            LeaseEnd::Retain | LeaseEnd::Drop => (kept, false),
         };
         self.returning.fetch_sub(1, SeqCst);
         self.freed.notify_waiters();
@@ -276,8 +276,8 @@ impl<K: Adaptor> Lease for ServerLease<K> {
         Some(Arc::clone(&self.borrowed.as_ref()?.borrowed) as BorrowedByAny)
     }
 
-    fn end(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Option<String>> {
-        if ending == Ending::Retain {
+    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>> {
+        if ending == LeaseEnd::Retain {
             return Box::pin(self.keep());
         }
         let returned = self.give_back(ending);
@@ -302,7 +302,7 @@ impl<K: Adaptor> Lease for ServerLease<K> {
 impl<K: Adaptor> Drop for ServerLease<K> {
     fn drop(&mut self) {
         // The test's future was dropped.
-        self.give_back(Ending::Return);
+        self.give_back(LeaseEnd::Return);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::adaptor::Adaptor;
 use super::database_server::DatabaseServer;
-use super::kind::{Found, PREFIX, State};
+use super::kind::{DatabaseState, Found, PREFIX};
 use crate::error::Error;
 use crate::testing::background;
 use crate::testing::retention::{KEPT_FOR, is_stale, now};
@@ -28,7 +28,7 @@ impl<K: Adaptor> DatabaseServer<K> {
     }
 
     async fn reap(&self) -> Result<(), Error> {
-        // One process at a time; whoever comes meanwhile would find the same.
+        // One process at a time: another one would find the same.
         let key = format!("{PREFIX}reaper");
         if !self.session.take().await?.try_lock(&key).await? {
             return Ok(());
@@ -120,18 +120,18 @@ impl<K: Adaptor> DatabaseServer<K> {
 /// Whether a database is removed if nobody has its lock.
 fn is_over(one: &Found, all: &[Found], current: &str) -> bool {
     match &one.state {
-        State::Building | State::Leased | State::Broken => true,
-        State::Template { day } => is_stale(*day),
-        State::Ready { incarnation } => {
+        DatabaseState::Building | DatabaseState::Leased | DatabaseState::Broken => true,
+        DatabaseState::Template { day } => is_stale(*day),
+        DatabaseState::Ready { incarnation } => {
             let of_template = |other: &&Found| {
                 other.fingerprint == one.fingerprint
-                    && matches!(other.state, State::Template { day } if !is_stale(day))
+                    && matches!(other.state, DatabaseState::Template { day } if !is_stale(day))
             };
             incarnation != current || all.iter().find(of_template).is_none()
         }
-        State::Kept { since, test } => {
+        DatabaseState::Kept { since, test } => {
             let failed_again = |other: &Found| match &other.state {
-                State::Kept {
+                DatabaseState::Kept {
                     since: later,
                     test: of,
                 } => test.is_some() && of == test && later > since,
@@ -144,11 +144,13 @@ fn is_over(one: &Found, all: &[Found], current: &str) -> bool {
 
 fn show(one: &Found, is_free: bool) -> TestDatabase {
     let state = match one.state {
-        State::Kept { .. } => TestDatabaseState::Kept,
-        State::Template { .. } => TestDatabaseState::Template,
-        State::Leased if !is_free => TestDatabaseState::InUse,
-        State::Ready { .. } => TestDatabaseState::Ready,
-        State::Building | State::Leased | State::Broken => TestDatabaseState::Left,
+        DatabaseState::Kept { .. } => TestDatabaseState::Kept,
+        DatabaseState::Template { .. } => TestDatabaseState::Template,
+        DatabaseState::Leased if !is_free => TestDatabaseState::InUse,
+        DatabaseState::Ready { .. } => TestDatabaseState::Ready,
+        DatabaseState::Building | DatabaseState::Leased | DatabaseState::Broken => {
+            TestDatabaseState::Left
+        }
     };
     TestDatabase {
         name: one.name.clone(),
@@ -161,7 +163,7 @@ mod tests {
     use super::*;
     use crate::testing::retention::today;
 
-    fn found(number: &str, state: State) -> Found {
+    fn found(number: &str, state: DatabaseState) -> Found {
         Found {
             name: format!("poolhouse_a_{number}"),
             fingerprint: "a".to_owned(),
@@ -172,23 +174,23 @@ mod tests {
 
     #[test]
     fn what_is_of_use_stays() {
-        let ready = |incarnation: &str| State::Ready {
+        let ready = |incarnation: &str| DatabaseState::Ready {
             incarnation: incarnation.to_owned(),
         };
-        let kept = |since: u64, test: Option<&str>| State::Kept {
+        let kept = |since: u64, test: Option<&str>| DatabaseState::Kept {
             since,
             test: test.map(str::to_owned),
         };
         let all = [
-            found("", State::Template { day: today() }),
+            found("", DatabaseState::Template { day: today() }),
             found("1", ready("this")),
             found("2", ready("before")),
-            found("3", State::Leased),
+            found("3", DatabaseState::Leased),
             found("4", kept(now(), Some("bands"))),
             found("5", kept(now() - 60, Some("bands"))),
             found("6", kept(now() - 60, None)),
             found("7", kept(5, None)),
-            found("8", State::Broken),
+            found("8", DatabaseState::Broken),
         ];
         let over = |all: &[Found]| -> Vec<String> {
             let over = all.iter().filter(|one| is_over(one, all, "this"));
@@ -196,7 +198,7 @@ mod tests {
         };
         assert_eq!(over(&all), ["2", "3", "5", "7", "8"]);
         let old = [
-            found("", State::Template { day: today() - 8 }),
+            found("", DatabaseState::Template { day: today() - 8 }),
             found("1", ready("this")),
         ];
         assert_eq!(over(&old), ["", "1"]);

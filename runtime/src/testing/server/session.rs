@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::kind::{ConnectionOf, Found, Identity, Kind};
 use crate::backend::{Backend, Executes};
-use crate::error::{Error, TestError};
+use crate::error::{Error, TestError, TestKind};
 use crate::lock::lock;
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
@@ -76,7 +76,7 @@ pub(in crate::testing) async fn open<DB: Backend>(
         dialect.name
     );
     let cure = format!("Begin the url with {}://", dialect.schemes[0]);
-    Err(TestError::new(&connector.settings, what, cure).into())
+    Err(TestError::new(&connector.settings, TestKind::Url, what, cure).into())
 }
 
 impl<K: Kind> ServerSession<K> {
@@ -92,7 +92,7 @@ impl<K: Kind> ServerSession<K> {
     /// Takes the connection that holds the locks, once others have finished with it.
     pub(in crate::testing) async fn take(&self) -> Result<InUse<'_, K>, Error> {
         let mut open = Arc::clone(&self.open).lock_owned().await;
-        // The server may have been started anew since the last use, which then is nobody's fault.
+        // The server may have been started anew since the last use, which is no error.
         let is_alive = match &mut *open {
             Some(open) if !open.broken => {
                 let answer = timeout(ANSWER_LIMIT, open.connection.ping()).await;

@@ -18,9 +18,9 @@ use crate::testing::recipe::Recipe;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The templates that this process has asked for. A failure is remembered too: the next test would fail the same way.
-pub(super) struct Templates<K: Kind>(Mutex<HashMap<String, Arc<Known<K>>>>);
+pub(super) struct Templates<K: Kind>(Mutex<HashMap<String, Arc<KnownTemplate<K>>>>);
 
-type Known<K> = OnceCell<Result<Arc<Template<K>>, Error>>;
+type KnownTemplate<K> = OnceCell<Result<Arc<Template<K>>, Error>>;
 
 impl<K: Kind> Default for Templates<K> {
     fn default() -> Self {

@@ -11,13 +11,13 @@ use once_cell::sync::{Lazy, OnceCell};
 use super::files::{move_database, remove_database};
 use super::process_folder::ProcessFolder;
 use super::templates::SqliteTemplates;
-use crate::error::{Error, TestError};
+use crate::error::{Error, TestError, TestKind};
 use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
 use crate::testing::background;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
 use crate::testing::test_database::{TestDatabase, TestDatabaseState};
-use crate::testing::test_server::{Ending, Lease, Reservation, TestServer};
+use crate::testing::test_server::{Lease, LeaseEnd, Reservation, TestServer};
 
 /// The folder, once for the process.
 static FOLDER: Lazy<Arc<Folder>> = Lazy::new(|| {
@@ -166,7 +166,7 @@ impl Folder {
         };
         let folder = self.memory.as_ref().unwrap_or(&self.root);
         let what = format!("the folder {}: {error}", folder.display());
-        TestError::new(&recipe.settings, what, cure)
+        TestError::new(&recipe.settings, TestKind::Unavailable, what, cure)
     }
 }
 
@@ -190,8 +190,8 @@ impl Lease for FileLease {
         })
     }
 
-    fn end(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Option<String>> {
-        let kept = (ending == Ending::Retain).then(|| {
+    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>> {
+        let kept = (ending == LeaseEnd::Retain).then(|| {
             let name = self.test.to_string().replace("::", ".");
             self.folder.root.join("kept").join(format!("{name}.db"))
         });

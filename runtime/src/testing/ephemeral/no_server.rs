@@ -4,12 +4,12 @@ use std::io;
 
 /// Why there is no server, and what to do.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct NoServer {
     pub(super) what: String,
     pub(super) cure: String,
 }
 
-impl Failure {
+impl NoServer {
     pub(super) fn new(what: impl Into<String>, cure: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -18,7 +18,7 @@ impl Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for NoServer {
     /// A folder that cannot be made, or a file that cannot be written.
     fn from(error: io::Error) -> Self {
         Self::new(
@@ -29,4 +29,4 @@ impl From<io::Error> for Failure {
 }
 
 /// The URL of a private server, or why there is none.
-pub(super) type Found = Result<String, Failure>;
+pub(super) type ServerUrl = Result<String, NoServer>;

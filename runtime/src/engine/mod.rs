@@ -28,7 +28,7 @@ pub use self::health::Health;
 pub(crate) use self::kinds::engine_of;
 pub use self::mark::WriteMark;
 pub(crate) use self::operate::{
-    EngineReport, Finding, Level, MigrationReport, MigrationState, Operation,
+    EngineReport, Finding, MigrationReport, MigrationState, Operation, Severity,
 };
 pub(crate) use self::phase::{Base, Draining};
 pub use self::readiness::Readiness;

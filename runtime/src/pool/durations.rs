@@ -10,7 +10,7 @@ pub(super) struct Durations {
 }
 
 /// When a statement began.
-pub(super) struct Timer {
+pub(super) struct StatementTimer {
     #[cfg(feature = "metrics")]
     begun: std::time::Instant,
 }
@@ -22,7 +22,7 @@ mod on {
 
     use metrics::{Histogram, Label, Unit, histogram};
 
-    use super::{Durations, Timer};
+    use super::{Durations, StatementTimer};
 
     const DURATION: &str = "db.client.operation.duration";
 
@@ -64,7 +64,7 @@ mod on {
 
         pub(in crate::pool) fn record(
             &self,
-            timer: &Timer,
+            timer: &StatementTimer,
             operation: Option<&'static str>,
             error: Option<&str>,
         ) {
@@ -97,7 +97,7 @@ mod on {
         }
     }
 
-    impl Timer {
+    impl StatementTimer {
         pub(in crate::pool) fn begin() -> Self {
             Self {
                 begun: Instant::now(),
@@ -109,7 +109,7 @@ mod on {
 #[cfg(not(feature = "metrics"))]
 #[allow(clippy::unused_self)]
 mod off {
-    use super::{Durations, Timer};
+    use super::{Durations, StatementTimer};
 
     impl Durations {
         pub(in crate::pool) const ARE_MEASURED: bool = false;
@@ -124,10 +124,16 @@ mod off {
             Self {}
         }
 
-        pub(in crate::pool) fn record(&self, _: &Timer, _: Option<&'static str>, _: Option<&str>) {}
+        pub(in crate::pool) fn record(
+            &self,
+            _: &StatementTimer,
+            _: Option<&'static str>,
+            _: Option<&str>,
+        ) {
+        }
     }
 
-    impl Timer {
+    impl StatementTimer {
         pub(in crate::pool) fn begin() -> Self {
             Self {}
         }

@@ -147,8 +147,8 @@ impl Record {
     }
 
     /// Looks at the statement that is about to run until this is dropped.
-    pub(super) fn watch_statement(&self) -> Watched<'_> {
-        Watched(self.observer.is_on().then_some(self))
+    pub(super) fn watch_statement(&self) -> WatchedStatement<'_> {
+        WatchedStatement(self.observer.is_on().then_some(self))
     }
 
     /// In a function of its own, so that the lock is not held when it is dropped.
@@ -264,9 +264,9 @@ impl Drop for Record {
 }
 
 /// Ends what there is to see of a statement when its future is dropped half-way.
-pub(super) struct Watched<'a>(Option<&'a Record>);
+pub(super) struct WatchedStatement<'a>(Option<&'a Record>);
 
-impl Watched<'_> {
+impl WatchedStatement<'_> {
     /// The statement has come to its end, or to an error.
     pub(super) fn end(mut self, error: Option<&sqlx::Error>) {
         if let Some(record) = self.0.take() {
@@ -275,7 +275,7 @@ impl Watched<'_> {
     }
 }
 
-impl Drop for Watched<'_> {
+impl Drop for WatchedStatement<'_> {
     fn drop(&mut self) {
         if let Some(record) = self.0 {
             drop(record.take_statement());

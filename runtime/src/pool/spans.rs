@@ -13,7 +13,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use super::connecting::Connector;
-use super::durations::{Durations, Timer};
+use super::durations::{Durations, StatementTimer};
 use crate::backend::Backend;
 use crate::settings::{DatabaseUrl, Hosts, QuerySpans};
 
@@ -21,11 +21,11 @@ use crate::settings::{DatabaseUrl, Hosts, QuerySpans};
 #[derive(Clone, Default)]
 pub(super) struct Observer {
     /// `None` when nobody wants to see anything.
-    target: Option<Arc<Target>>,
+    target: Option<Arc<StatementTarget>>,
 }
 
 /// The database that statements go to, as OpenTelemetry names it.
-struct Target {
+struct StatementTarget {
     spans: QuerySpans,
     engine: String,
     system: &'static str,
@@ -37,10 +37,10 @@ struct Target {
 
 /// A statement under way. Dropped without an end, it was cancelled.
 pub(super) struct RunningStatement {
-    target: Arc<Target>,
+    target: Arc<StatementTarget>,
     span: Span,
     operation: Option<&'static str>,
-    timer: Timer,
+    timer: StatementTimer,
     ended: bool,
 }
 
@@ -73,7 +73,7 @@ impl Observer {
             port,
         );
         Self {
-            target: Some(Arc::new(Target {
+            target: Some(Arc::new(StatementTarget {
                 spans,
                 engine,
                 system,
@@ -98,7 +98,7 @@ impl Observer {
             span: target.span(sql, operation),
             target: Arc::clone(target),
             operation,
-            timer: Timer::begin(),
+            timer: StatementTimer::begin(),
             ended: false,
         })
     }
@@ -133,7 +133,7 @@ macro_rules! of_level {
     };
 }
 
-impl Target {
+impl StatementTarget {
     fn span(&self, sql: &str, operation: Option<&'static str>) -> Span {
         of_level!(
             self.spans,

@@ -15,4 +15,4 @@ mod report;
 pub(crate) use self::operation::Operation;
 pub(super) use self::operation::operate;
 pub(super) use self::report::Progress;
-pub(crate) use self::report::{EngineReport, Finding, Level, MigrationReport, MigrationState};
+pub(crate) use self::report::{EngineReport, Finding, MigrationReport, MigrationState, Severity};

@@ -9,7 +9,7 @@ use super::super::phase::Base;
 use super::super::prepare;
 use super::inspect::{inspect, rights};
 use super::migrations;
-use super::report::{EngineReport, Level, Progress};
+use super::report::{EngineReport, Progress, Severity};
 use crate::backend::Backend;
 use crate::error::{Error, StartKind};
 use crate::pool::{self, Connector, Holder, Pool};
@@ -35,7 +35,7 @@ pub(crate) fn operate<'a, DB: Backend>(
     base: Base,
     progress: &'a Progress<'a>,
 ) -> BoxFuture<'a, EngineReport> {
-    on_server::<DB>(operation, settings, base, progress, Level::Problem)
+    on_server::<DB>(operation, settings, base, progress, Severity::Problem)
 }
 
 /// The same for an engine or a node. A start goes on without a node that is not there.
@@ -44,7 +44,7 @@ fn on_server<'a, DB: Backend>(
     settings: &'a Arc<EngineSettings>,
     base: Base,
     progress: &'a Progress<'a>,
-    unreachable: Level,
+    unreachable: Severity,
 ) -> BoxFuture<'a, EngineReport> {
     async move {
         let mut report = EngineReport::new(settings);
@@ -63,7 +63,7 @@ fn on_server<'a, DB: Backend>(
             for (_, node) in &settings.nodes {
                 if let Some(node) = node.clone().map(Arc::new) {
                     let node =
-                        on_server::<DB>(operation, &node, Base::Own, progress, Level::Warning);
+                        on_server::<DB>(operation, &node, Base::Own, progress, Severity::Warning);
                     report.nodes.push(node.await);
                 }
             }

@@ -31,7 +31,7 @@ pub(crate) struct EngineReport {
 /// Something that is wrong, or that may become so.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Finding {
-    pub(crate) level: Level,
+    pub(crate) level: Severity,
     /// What it is and what to do.
     pub(crate) text: String,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Finding {
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Level {
+pub(crate) enum Severity {
     /// The program would not start, or would not do what it promises.
     Problem,
     /// The program runs, and something may go wrong later.
@@ -127,19 +127,19 @@ impl EngineReport {
     }
 
     pub(crate) fn problem(&mut self, text: impl Into<String>) {
-        self.find(Level::Problem, text.into());
+        self.find(Severity::Problem, text.into());
     }
 
     pub(crate) fn warning(&mut self, text: impl Into<String>) {
-        self.find(Level::Warning, text.into());
+        self.find(Severity::Warning, text.into());
     }
 
-    pub(super) fn find(&mut self, level: Level, text: String) {
+    pub(super) fn find(&mut self, level: Severity, text: String) {
         self.findings.push(Finding { level, text });
     }
 
     /// How many findings of this level there are, those of the nodes included.
-    pub(crate) fn count(&self, level: Level) -> usize {
+    pub(crate) fn count(&self, level: Severity) -> usize {
         let own = self
             .findings
             .iter()

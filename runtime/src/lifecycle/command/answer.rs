@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::asked::Command;
-use crate::engine::{EngineReport, Finding, Level};
+use crate::engine::{EngineReport, Finding, Severity};
 use crate::settings::Described;
 
 /// What came of a command.
 #[derive(Serialize)]
-pub(in crate::lifecycle) struct Answer {
+pub(in crate::lifecycle) struct CommandReport {
     command: &'static str,
     /// Whether there is no problem.
     pub(super) ok: bool,
@@ -20,7 +20,7 @@ pub(in crate::lifecycle) struct Answer {
     pub(super) engines: Vec<EngineReport>,
 }
 
-impl Answer {
+impl CommandReport {
     pub(super) fn new(command: Command) -> Self {
         Self {
             command: command.name(),
@@ -31,8 +31,8 @@ impl Answer {
         }
     }
 
-    pub(super) fn find(&mut self, level: Level, text: String) {
-        self.ok &= level != Level::Problem;
+    pub(super) fn find(&mut self, level: Severity, text: String) {
+        self.ok &= level != Severity::Problem;
         self.findings.push(Finding { level, text });
     }
 
@@ -42,7 +42,7 @@ impl Answer {
     }
 
     /// How many findings of this level there are.
-    pub(super) fn count(&self, level: Level) -> usize {
+    pub(super) fn count(&self, level: Severity) -> usize {
         let own = self
             .findings
             .iter()

@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
-use super::answer::Answer;
+use super::answer::CommandReport;
 use super::asked::{Command, Output};
 use super::text;
-use crate::engine::{EngineReport, Level, MigrationReport, Operation};
+use crate::engine::{EngineReport, MigrationReport, Operation, Severity};
 use crate::error::Error;
 use crate::lifecycle::parameter::Parameters;
 use crate::lifecycle::plan::Plan;
@@ -19,7 +19,7 @@ impl Command {
         plan: impl FnOnce() -> Result<Box<Plan>, Error>,
         parameters: &P,
     ) -> i32 {
-        let mut answer = Answer::new(self);
+        let mut answer = CommandReport::new(self);
         // Nobody listens: the body, which would, does not run.
         let keeping = Keeping::begin();
         let planned = plan().and_then(|mut plan| {
@@ -29,17 +29,17 @@ impl Command {
         });
         match planned {
             Ok(plan) => self.ask(&plan, &mut answer).await,
-            Err(error) => answer.find(Level::Problem, format!("{error:?}")),
+            Err(error) => answer.find(Severity::Problem, format!("{error:?}")),
         }
         drop(keeping);
         for line in logging::take_warnings() {
-            answer.find(Level::Warning, line);
+            answer.find(Severity::Warning, line);
         }
         self.write(&answer);
         i32::from(!answer.is_good())
     }
 
-    async fn ask(self, plan: &Plan, answer: &mut Answer) {
+    async fn ask(self, plan: &Plan, answer: &mut CommandReport) {
         if self.operation == Operation::Check {
             answer.program = plan.described();
         }
@@ -63,13 +63,13 @@ impl Command {
                     report
                 }
             };
-            answer.ok &= report.count(Level::Problem) == 0;
+            answer.ok &= report.count(Severity::Problem) == 0;
             answer.engines.push(report);
         }
     }
 
     /// Writes it to the standard output.
-    fn write(self, answer: &Answer) {
+    fn write(self, answer: &CommandReport) {
         match self.output {
             Output::Text => {
                 // <https://no-color.org>

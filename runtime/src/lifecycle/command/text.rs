@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::answer::Answer;
-use crate::engine::{EngineReport, Finding, Level, MigrationReport, MigrationState, Operation};
+use super::answer::CommandReport;
+use crate::engine::{EngineReport, Finding, MigrationReport, MigrationState, Operation, Severity};
 use crate::settings::Described;
 
 /// The line about a migration that has just been run.
@@ -22,7 +22,7 @@ pub(super) fn progress(engine: &str, migration: &MigrationReport) -> String {
 }
 
 /// The whole answer.
-pub(super) fn answer(answer: &Answer, operation: Operation, colour: bool) -> String {
+pub(super) fn answer(answer: &CommandReport, operation: Operation, colour: bool) -> String {
     let mut page = Page {
         text: String::new(),
         colour,
@@ -35,7 +35,10 @@ pub(super) fn answer(answer: &Answer, operation: Operation, colour: bool) -> Str
         page.engine(engine, operation);
     }
     page.findings(0, &answer.findings);
-    let (problems, warnings) = (answer.count(Level::Problem), answer.count(Level::Warning));
+    let (problems, warnings) = (
+        answer.count(Severity::Problem),
+        answer.count(Severity::Warning),
+    );
     let word = if problems == 0 { "ok" } else { "failed" };
     let mut end = word.to_owned();
     for (count, noun) in [(problems, "problem"), (warnings, "warning")] {
@@ -125,8 +128,8 @@ impl Page {
     fn findings(&mut self, indent: usize, findings: &[Finding]) {
         for Finding { level, text } in findings {
             let (word, code) = match level {
-                Level::Problem => ("problem", 31),
-                Level::Warning => ("warning", 33),
+                Severity::Problem => ("problem", 31),
+                Severity::Warning => ("warning", 33),
             };
             if self.colour {
                 self.line(indent, &format!("\u{1b}[{code}m{word}\u{1b}[0m: {text}"));

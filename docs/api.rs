@@ -566,6 +566,21 @@ pub enum Pooler {
 
 words!("\"pgbouncer\"", Pooler : PgBouncer = "pgbouncer");
 
+// QuerySpans
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum QuerySpans {
+    Off,
+    Debug,
+    Info,
+}
+
+words!(
+    "\"off\", \"debug\" or \"info\"", QuerySpans : Off = "off", Debug = "debug", Info =
+    "info"
+);
+
 // Readiness
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -845,6 +860,9 @@ impl Settings {
     #[track_caller]
     #[must_use]
     pub fn log_queries(self, level: impl IntoWord<LogLevel>) -> Self {}
+    #[track_caller]
+    #[must_use]
+    pub fn query_spans(self, level: impl IntoWord<QuerySpans>) -> Self {}
     #[track_caller]
     #[must_use]
     pub fn slow_query(self, threshold: impl IntoDuration) -> Self {}

@@ -50,5 +50,13 @@ pub(crate) fn embedded(directory: &Directory) -> TokenStream {
         };
         quote_spanned!(written.span()=> (#name, ::core::include_str!(#path)))
     });
+    let sqlx_toml = directory.has_sqlx_toml.then(|| {
+        let file = quote!(::core::concat!(
+            ::core::env!("CARGO_MANIFEST_DIR"),
+            "/sqlx.toml"
+        ));
+        quote_spanned!(written.span()=> ("sqlx.toml", ::core::include_str!(#file)))
+    });
+    let files = files.chain(sqlx_toml);
     quote!(#written, &[#(#files),*])
 }

@@ -118,6 +118,7 @@ pub(crate) const TABLE: &[Spec] = &[
     row("pooler",           Choice(POOLERS),               Engine,    Anywhere,         "\"pgbouncer\""),
     row("extensions",       Texts,                         Engine,    Anywhere,         "[\"citext\"]"),
     row("log_queries",      Choice(LOG_LEVELS),            Engine,    Anywhere,         "\"debug\""),
+    row("query_spans",      Choice(SPAN_LEVELS),           Engine,    Anywhere,         "\"debug\""),
     row("slow_query",       Duration,                      Engine,    Anywhere,         "\"1s\""),
     row("migrations",       Migrations,                    Engine,    Anywhere,         "\"migrations\""),
     row("migrator",         Migrator,                      Engine,    CodeOnly,         "MIGRATOR"),
@@ -150,6 +151,9 @@ pub(crate) const POOLERS: &[&str] = &["pgbouncer"];
 
 /// What `log_queries` takes.
 pub(crate) const LOG_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+
+/// What `query_spans` takes.
+pub(crate) const SPAN_LEVELS: &[&str] = &["off", "debug", "info"];
 
 /// What `isolation` takes.
 pub(crate) const ISOLATIONS: &[&str] = &["database", "rollback", "none"];

@@ -54,8 +54,8 @@ pub use self::finder::{engine_finder, engine_finder_with, readiness};
 pub use self::lifecycle::{Outcome, Parameter, Shutdown};
 pub use self::pool::{Checkout, CloseReport, EndedHolder, Left, Session, Status};
 pub use self::settings::{
-    DatabaseUrl, IntoDuration, IntoWord, LogLevel, ParseError, Pooler, RuntimeFlavor, Settings,
-    SettingsError, TestIsolation,
+    DatabaseUrl, IntoDuration, IntoWord, LogLevel, ParseError, Pooler, QuerySpans, RuntimeFlavor,
+    Settings, SettingsError, TestIsolation,
 };
 #[cfg(feature = "actix-web")]
 #[doc(inline)]

@@ -103,6 +103,13 @@ pub(crate) fn keep(level: Level, text: String) {
     }
 }
 
+/// Takes the lines that were kept and warn of something.
+pub(crate) fn take_warnings() -> Vec<String> {
+    let kept = std::mem::take(&mut *lines()).into_iter();
+    let warnings = kept.filter(|line| line.level == Level::Warn);
+    warnings.map(|line| line.text).collect()
+}
+
 /// Logs the lines that were kept.
 pub(crate) fn replay() {
     let kept = std::mem::take(&mut *lines());

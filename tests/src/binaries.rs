@@ -23,9 +23,21 @@ pub(crate) fn find(name: &str, package: &str) -> anyhow::Result<PathBuf> {
         .with_context(|| missing(name, package))
 }
 
-/// A program of Postgres itself, from the newest version installed. All programs of one server come
-/// from one folder, so that `initdb` and `postgres` are of the same version.
+/// Names the folder with the programs of another Postgres than the installed one.
+const POSTGRES_BIN: &str = "POOLHOUSE_TEST_POSTGRES_BIN";
+
+/// A program of Postgres itself, from the folder that the environment names, or else from the newest version installed. All
+/// programs of one server come from one folder, so that `initdb` and `postgres` are of the same version.
 pub(crate) fn find_postgres(name: &str) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = env::var_os(POSTGRES_BIN).filter(|folder| !folder.is_empty()) {
+        let program = Path::new(&folder).join(name);
+        anyhow::ensure!(
+            program.is_file(),
+            "{POSTGRES_BIN} is set, and there is no {}",
+            program.display()
+        );
+        return Ok(program);
+    }
     newest_version(Path::new(DEBIAN_POSTGRES))
         .map(|folder| folder.join(name))
         .filter(|program| program.is_file())

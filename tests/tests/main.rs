@@ -9,6 +9,8 @@ mod faults;
 mod hosts;
 mod lifecycle;
 mod neighbours;
+mod observed;
+mod operated;
 mod pooled;
 mod seams;
 mod spawned;

@@ -9,14 +9,20 @@ pub(crate) struct Directory {
     pub(crate) written: LitStr,
     /// Names of the files, sorted: the order in which the driver will run them.
     pub(crate) files: Vec<String>,
+    /// Whether `sqlx.toml` stands beside the manifest. It may name another table for what was run.
+    pub(crate) has_sqlx_toml: bool,
 }
 
 impl Directory {
     /// Lists the directory, which is relative to the manifest of the crate that uses the attribute.
     pub(crate) fn list(written: LitStr) -> Result<Directory> {
-        let directory = manifest_directory(&written)?.join(written.value());
-        let files = sql_files(&directory, &written)?;
-        Ok(Directory { written, files })
+        let manifest = manifest_directory(&written)?;
+        let files = sql_files(&manifest.join(written.value()), &written)?;
+        Ok(Directory {
+            written,
+            files,
+            has_sqlx_toml: manifest.join("sqlx.toml").is_file(),
+        })
     }
 
     /// The directory `migrations` beside the manifest, which a test runs when nothing else is said; `None` when there is

@@ -177,7 +177,7 @@ fn unknown_settings() {
         "#[with_pool] async fn main(#[pool(colour = 5)] db: PgEngine) {}",
         &[(
             "colour",
-            "unknown setting `colour`; the settings are `engine`, `url`, `env`, `direct_url`, `max_size`, `min_size`, `acquire_timeout`, `connect_timeout`, `start_timeout`, `idle_timeout`, `max_lifetime`, `validate_after`, `leak_after`, `close_timeout`, `lazy`, `statement_cache`, `application_name`, `session`, `connect_with`, `before_connect`, `pooler`, `extensions`, `log_queries`, `slow_query`, `migrations`, `migrator`, `isolation`, `fixtures`",
+            "unknown setting `colour`; the settings are `engine`, `url`, `env`, `direct_url`, `max_size`, `min_size`, `acquire_timeout`, `connect_timeout`, `start_timeout`, `idle_timeout`, `max_lifetime`, `validate_after`, `leak_after`, `close_timeout`, `lazy`, `statement_cache`, `application_name`, `session`, `connect_with`, `before_connect`, `pooler`, `extensions`, `log_queries`, `query_spans`, `slow_query`, `migrations`, `migrator`, `isolation`, `fixtures`",
         )],
     );
 }

@@ -10,7 +10,7 @@ use either::Either;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
 use sqlx::{Database, Execute, Executor, Row, SqlStr};
 use sqlx_core::describe::Describe;
 
@@ -48,10 +48,24 @@ pub trait Executes: Database {
         sql: SqlStr,
     ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>>;
 
+    /// Runs what is pending, up to the version `target` where there is one.
     fn migrate<'e>(
         connection: &'e mut Self::Connection,
         migrator: &'e Migrator,
+        target: Option<i64>,
     ) -> BoxFuture<'e, Result<(), MigrateError>>;
+
+    /// The migrations that a table notes as run, whether they succeeded or not. An error when there is no such table.
+    fn applied<'e>(
+        connection: &'e mut Self::Connection,
+        table: &'e str,
+    ) -> BoxFuture<'e, Result<Vec<AppliedMigration>, MigrateError>>;
+
+    /// The first migration that a table notes as failed.
+    fn dirty<'e>(
+        connection: &'e mut Self::Connection,
+        table: &'e str,
+    ) -> BoxFuture<'e, Result<Option<i64>, MigrateError>>;
 
     // The driver's `execute` and `fetch_all` put two more boxes around its stream, which these do not need.
 
@@ -171,8 +185,23 @@ macro_rules! executes {
             fn migrate<'e>(
                 connection: &'e mut Self::Connection,
                 migrator: &'e Migrator,
+                target: Option<i64>,
             ) -> BoxFuture<'e, Result<(), MigrateError>> {
-                Box::pin(migrator.run_direct(None, connection, false))
+                Box::pin(migrator.run_direct(target, connection, false))
+            }
+
+            fn applied<'e>(
+                connection: &'e mut Self::Connection,
+                table: &'e str,
+            ) -> BoxFuture<'e, Result<Vec<AppliedMigration>, MigrateError>> {
+                connection.list_applied_migrations(table)
+            }
+
+            fn dirty<'e>(
+                connection: &'e mut Self::Connection,
+                table: &'e str,
+            ) -> BoxFuture<'e, Result<Option<i64>, MigrateError>> {
+                connection.dirty_version(table)
             }
 
             fn number<'e>(

@@ -3,11 +3,14 @@
 use super::postgres::{restore, set_local, set_nested};
 use super::{
     Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES,
-    SessionCommands,
+    SessionCommands, inspection,
 };
 
 pub(crate) static COCKROACH: Dialect = Dialect {
     name: "CockroachDB",
+    system: |_| "cockroachdb",
+    default_port: Some(26257),
+    inspection: &inspection::COCKROACH,
     feature: "postgres",
     schemes: &["cockroachdb", "cockroach"],
     knows_parameter: |name| (POSTGRES.knows_parameter)(name),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::error::DatabaseError;
 
 use super::diagnosis::{self, Diagnosis};
+use super::inspection::Inspection;
 use super::transaction::{Characteristics, IsolationLevel};
 
 /// The statement that fails when a connection is not in the transaction any more that it was held in; it undoes what was done
@@ -22,6 +23,13 @@ pub(crate) const STILL_HELD: &str = "ROLLBACK TO SAVEPOINT poolhouse_test";
 pub(crate) struct Dialect {
     /// The name that errors and logs print.
     pub(crate) name: &'static str,
+    /// OpenTelemetry's name of the system that answers with a version:
+    /// <https://opentelemetry.io/docs/specs/semconv/registry/attributes/db/#db-system-name>.
+    pub(crate) system: fn(version: Option<&str>) -> &'static str,
+    /// The port that a URL without one means; `None` where there is no server.
+    pub(crate) default_port: Option<u16>,
+    /// What an operator asks before a program runs there.
+    pub(crate) inspection: &'static Inspection,
     /// The feature of this crate that turns the database on.
     pub(crate) feature: &'static str,
     /// The schemes of its URLs.

@@ -4,6 +4,7 @@
 mod cockroach;
 mod description;
 mod diagnosis;
+mod inspection;
 mod mysql;
 mod position;
 mod postgres;
@@ -17,6 +18,7 @@ pub(crate) use self::description::{
     Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, SessionCommands,
 };
 pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message, own_message};
+pub(crate) use self::inspection::{How, Idle, Room};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
 pub(crate) use self::position::{Position, Replayed};

@@ -1,11 +1,18 @@
 //! MySQL and MariaDB.
 
 use super::{
-    Diagnosis, Dialect, Greeted, IsolationLevel, Mark, MigrationsLock, SessionCommands, sql,
+    Diagnosis, Dialect, Greeted, IsolationLevel, Mark, MigrationsLock, SessionCommands, inspection,
+    sql,
 };
 
 pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
+    system: |version| match version {
+        Some(version) if version.contains("MariaDB") => "mariadb",
+        _ => "mysql",
+    },
+    default_port: Some(3306),
+    inspection: &inspection::MYSQL,
     feature: "mysql",
     schemes: &["mysql", "mariadb"],
     // <https://docs.rs/sqlx/0.9/sqlx/mysql/struct.MySqlConnectOptions.html#parameters>, and the other spellings that the

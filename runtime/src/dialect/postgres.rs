@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use super::{
     Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, SessionCommands,
+    inspection,
 };
 
 pub(crate) static POSTGRES: Dialect = Dialect {
     name: "Postgres",
+    system: |_| "postgresql",
+    default_port: Some(5432),
+    inspection: &inspection::POSTGRES,
     feature: "postgres",
     schemes: &["postgres", "postgresql"],
     // <https://docs.rs/sqlx/0.9/sqlx/postgres/struct.PgConnectOptions.html#parameters>, and the other spellings that the

@@ -2,12 +2,15 @@
 
 use std::sync::OnceLock;
 
-use super::{Diagnosis, Dialect, IsolationLevel, MigrationsLock};
+use super::{Diagnosis, Dialect, IsolationLevel, MigrationsLock, inspection};
 
 static VERSION: OnceLock<String> = OnceLock::new();
 
 pub(crate) static SQLITE: Dialect = Dialect {
     name: "SQLite",
+    system: |_| "sqlite",
+    default_port: None,
+    inspection: &inspection::SQLITE,
     feature: "sqlite",
     schemes: &["sqlite"],
     // Its driver fails on those that it does not know, and names them without their values.

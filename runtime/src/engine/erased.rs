@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_core::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::operate::{EngineReport, Operation, Progress, operate};
 use super::{Base, Draining, Engine, Readiness};
 use crate::backend::{self, Backend};
 use crate::error::Error;
@@ -43,6 +44,14 @@ pub(crate) trait ErasedEngine: Send + Sync {
         allow(dead_code, reason = "tests alone use it")
     )]
     fn run_script(&self, sql: &'static str) -> BoxFuture<'_, Result<(), ScriptError>>;
+    /// Does what an operator asks for, with these settings. The engine itself is neither started nor changed.
+    fn operate<'a>(
+        &self,
+        operation: Operation,
+        settings: &'a Arc<EngineSettings>,
+        base: Base,
+        progress: &'a Progress<'a>,
+    ) -> BoxFuture<'a, EngineReport>;
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -112,6 +121,16 @@ impl<DB: Backend> ErasedEngine for Engine<DB> {
                 Err(error) => Err((backend::error_line::<DB>(&error, sql), error.into())),
             }
         })
+    }
+
+    fn operate<'a>(
+        &self,
+        operation: Operation,
+        settings: &'a Arc<EngineSettings>,
+        base: Base,
+        progress: &'a Progress<'a>,
+    ) -> BoxFuture<'a, EngineReport> {
+        operate::<DB>(operation, settings, base, progress)
     }
 
     fn as_any(&self) -> &dyn Any {

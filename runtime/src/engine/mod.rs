@@ -10,6 +10,7 @@ mod kinds;
 mod mark;
 mod node_list;
 mod nodes;
+mod operate;
 mod phase;
 mod prepare;
 mod readiness;
@@ -28,6 +29,9 @@ pub use self::health::Health;
 pub use self::idioms::Acquired;
 pub(crate) use self::kinds::engine_of;
 pub use self::mark::WriteMark;
+pub(crate) use self::operate::{
+    EngineReport, Finding, MigrationReport, MigrationState, Operation, Severity,
+};
 pub(crate) use self::phase::{Base, Draining};
 pub use self::readiness::Readiness;
 #[cfg(feature = "testing")]

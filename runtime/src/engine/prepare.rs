@@ -53,13 +53,22 @@ pub(super) async fn prepare<DB: Backend>(
         create_extensions(&mut checkout, connector).await;
     }
     if let Some(migrator) = migrator {
-        migrate(checkout, connector, &migrator).await?;
+        let migrated = migrate(&mut checkout, connector, &migrator, None).await;
+        if migrated.is_err() {
+            // A failed run keeps its locks until its session ends.
+            checkout.discard();
+        }
+        migrated?;
     }
     let kind = connector.dialect().name;
     Ok(Some(Server { kind, version }))
 }
 
-async fn create_extensions<DB: Backend>(checkout: &mut CheckedOut<DB>, connector: &Connector<DB>) {
+/// Creates `extensions`; one that cannot be created is a warning.
+pub(super) async fn create_extensions<DB: Backend>(
+    checkout: &mut CheckedOut<DB>,
+    connector: &Connector<DB>,
+) {
     let settings = &connector.settings;
     if let Some(create) = connector.dialect().create_extension {
         for extension in &settings.extensions {
@@ -118,15 +127,38 @@ impl<DB: Backend> Engine<DB> {
                 Some(direct) => direct,
                 None => engine.checkout(Holder::Engine).await?,
             };
-            migrate(checkout, &connector, &migrator).await
+            let mut locked = Locked(Some(checkout));
+            if let Some(checkout) = &mut locked.0 {
+                migrate(checkout, &connector, &migrator, None).await?;
+            }
+            // It went well, so the locks are given back.
+            drop(locked.0.take());
+            Ok(())
         }
     }
 }
 
-async fn migrate<DB: Backend>(
-    mut checkout: CheckedOut<DB>,
+/// A connection whose session holds locks: a run that failed or was cancelled keeps them until its session ends.
+struct Locked<DB: Backend>(Option<CheckedOut<DB>>);
+
+impl<DB: Backend> Drop for Locked<DB> {
+    fn drop(&mut self) {
+        if let Some(checkout) = self.0.take() {
+            checkout.discard();
+        }
+    }
+}
+
+/// Runs what is pending, up to the version `target` where there is one. After an error the session keeps its locks.
+///
+/// # Errors
+///
+/// The migration that failed, with its file and line.
+pub(super) async fn migrate<DB: Backend>(
+    checkout: &mut CheckedOut<DB>,
     connector: &Connector<DB>,
     migrator: &SharedMigrator,
+    target: Option<i64>,
 ) -> Result<(), Error> {
     let settings = &connector.settings;
     let lock = connector.dialect().migrations_lock;
@@ -134,13 +166,15 @@ async fn migrate<DB: Backend>(
     let run = checkout.run(|connection, _| {
         let work = async move {
             match lock {
-                MigrationsLock::Driver => DB::migrate(connection, &to_run).await?,
+                MigrationsLock::Driver => DB::migrate(connection, &to_run, target).await?,
                 MigrationsLock::Queries { take, give_back } => {
                     must_be_one(DB::number(connection, take).await?)?;
-                    DB::migrate(connection, &to_run).await?;
+                    DB::migrate(connection, &to_run, target).await?;
                     must_be_one(DB::number(connection, give_back).await?)?;
                 }
-                MigrationsLock::Nothing => DB::migrate(connection, &to_run.unlocked()).await?,
+                MigrationsLock::Nothing => {
+                    DB::migrate(connection, &to_run.unlocked(), target).await?;
+                }
             }
             Ok(())
         };
@@ -149,8 +183,6 @@ async fn migrate<DB: Backend>(
     let Err(error) = run.await else {
         return Ok(());
     };
-    // A failed run keeps its locks until its session ends.
-    checkout.discard();
     let location = location_of::<DB>(settings, migrator, &error);
     Err(StartError::migrations(settings, location.as_deref(), error).into())
 }

@@ -1,12 +1,14 @@
 //! One use of `#[with_pool]`: the attribute's arguments, and the positions that it can stand in.
 
 use std::future::Future;
+use std::io;
 use std::panic::resume_unwind;
 use std::process;
 
 use futures_util::future::LocalBoxFuture;
 use tokio::runtime::{Builder, Runtime};
 
+use super::command::Command;
 use super::outcome::Outcome;
 use super::parameter::Parameters;
 use super::plan::{Listening, Plan};
@@ -61,6 +63,14 @@ impl<R> Attribute<R> {
         Fut: Future<Output = R>,
     {
         let (of_error, is_failure) = (self.of_error, self.is_failure);
+        if let Some(command) = Command::of_environment() {
+            let run = command.run(|| self.plan(true), &parameters);
+            let runtime = Builder::new_current_thread().enable_all().build();
+            match runtime.map(|runtime| runtime.block_on(run)) {
+                Ok(code) => process::exit(code),
+                Err(error) => return end_main(&no_runtime(&error)),
+            }
+        }
         let ended = self.plan(true).and_then(|plan| {
             let runtime = runtime(&plan.program)?;
             runtime.block_on(run(plan, parameters, body, is_failure))
@@ -76,6 +86,11 @@ impl<R> Attribute<R> {
         Fut: Future<Output = R>,
     {
         let of_error = self.of_error;
+        if let Some(command) = Command::of_environment() {
+            // Boxed, because a `main` that runs its body has no use for it.
+            let run = Box::pin(command.run(|| self.plan(true), &parameters));
+            process::exit(run.await);
+        }
         conclude(self.run(true, parameters, body).await, of_error, end_main)
     }
 
@@ -191,10 +206,15 @@ fn runtime(program: &ProgramSettings) -> Result<Runtime, Error> {
     if let Some(threads) = program.worker_threads {
         builder.worker_threads(threads.get());
     }
-    builder.enable_all().build().map_err(|error| {
-        UsageError::Runtime {
-            reason: error.to_string(),
-        }
-        .into()
-    })
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| no_runtime(&error))
+}
+
+fn no_runtime(error: &io::Error) -> Error {
+    UsageError::Runtime {
+        reason: error.to_string(),
+    }
+    .into()
 }

@@ -16,6 +16,7 @@
 
 mod attribute;
 mod buffered_log;
+mod command;
 mod ending;
 mod outcome;
 mod parameter;

@@ -7,7 +7,7 @@ use crate::backend::Backend;
 use crate::engine::{Base, ErasedEngine, engine_of, erased};
 use crate::error::{Error, StartError};
 use crate::settings::{
-    EngineSettings, InTest, Layers, Migrations, ProgramSettings, Settings, Sources,
+    Described, EngineSettings, InTest, Layers, Migrations, ProgramSettings, Settings, Sources,
 };
 use crate::testing::{Test, url_of_test};
 
@@ -112,6 +112,11 @@ impl Plan {
         })
     }
 
+    /// The settings of the program around its engines, for an operator.
+    pub(super) fn described(&self) -> Vec<Described> {
+        self.program.described(&self.own, self.listens())
+    }
+
     /// The time that a body has to return after a signal; `None` when it does not take [`Shutdown`](super::Shutdown).
     pub(super) fn grace(&self) -> Option<Duration> {
         self.takes_shutdown.then_some(self.program.shutdown_timeout)
@@ -185,9 +190,11 @@ impl Plan {
                 EngineSettings::read(&layers, test_url)?
             }
         };
-        settings
-            .application_name
-            .get_or_insert_with(|| self.application.to_owned());
+        let nodes = settings.nodes.iter_mut();
+        let nodes = nodes.filter_map(|(_, node)| Some(&mut node.as_mut()?.application_name));
+        for name in nodes.chain([&mut settings.application_name]) {
+            name.get_or_insert_with(|| self.application.to_owned());
+        }
         Ok(settings)
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::checked_out::CheckedOut;
 use super::connection::{Connection, SlotOf};
@@ -17,6 +18,7 @@ use super::handle::Own;
 use super::registry::Holder;
 use super::shared::Shared;
 use super::slots::{Refused, Taking};
+use super::spans;
 use super::status::whole_millis;
 use crate::backend::Backend;
 use crate::dialect::Diagnosis;
@@ -216,6 +218,7 @@ struct Wait<'a, DB: Backend> {
     shared: &'a Shared<DB>,
     begun: Instant,
     over: bool,
+    _span: Span,
 }
 
 /// A wait longer than this is worth a word, as in sqlx's pool: the pool is too small, or someone holds on for too long.
@@ -224,10 +227,12 @@ const SLOW_ACQUIRE: Duration = Duration::from_secs(2);
 impl<'a, DB: Backend> Wait<'a, DB> {
     fn begin(shared: &'a Shared<DB>, begun: Instant) -> Self {
         shared.meters.wait_begins();
+        let settings = &shared.connector.settings;
         Self {
             shared,
             begun,
             over: false,
+            _span: spans::wait(settings.query_spans, &settings.engine),
         }
     }
 

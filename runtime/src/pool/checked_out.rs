@@ -19,6 +19,7 @@ use super::driver_state::{depth, recount};
 use super::in_transaction::{Begin, InTransaction};
 use super::recovery;
 use super::registry::{Holder, Record};
+use super::spans::Observer;
 use crate::backend::{Backend, Pooled};
 use crate::background;
 use crate::dialect::Mark;
@@ -86,12 +87,12 @@ impl<DB: Backend> CheckedOut<DB> {
     pub(super) fn of_sqlx(
         connection: PoolConnection<DB>,
         holder: Holder,
-        settings: &Arc<EngineSettings>,
+        connector: &Connector<DB>,
     ) -> Self {
         Self::new(ConnectionSource::Sqlx {
             connection,
-            record: Record::alone(holder),
-            settings: Arc::clone(settings),
+            record: Record::alone(holder, Observer::new(connector, 0)),
+            settings: Arc::clone(&connector.settings),
         })
     }
 
@@ -103,7 +104,7 @@ impl<DB: Backend> CheckedOut<DB> {
     ) -> Self {
         Self::new(ConnectionSource::Alone {
             connection,
-            record: Record::alone(holder),
+            record: Record::alone(holder, Observer::new(&connector, 0)),
             connector,
         })
     }
@@ -135,7 +136,9 @@ impl<DB: Backend> CheckedOut<DB> {
         #[cfg(feature = "testing")]
         source.parts().1.recorder.begin(source.settings());
         let (connection, record) = source.parts_mut();
+        let watched = record.watch_statement();
         let result = work(connection, Arc::clone(record)).await;
+        watched.end(result.as_ref().err());
         #[cfg(feature = "testing")]
         record.recorder.end(result.as_ref().err());
         if let Some(transaction) = transaction {
@@ -159,6 +162,7 @@ impl<DB: Backend> CheckedOut<DB> {
     pub(crate) fn end_stream(&mut self, before: ConnectionState, error: Option<&sqlx::Error>) {
         #[cfg(feature = "testing")]
         self.source.parts().1.recorder.end(error);
+        self.source.parts().1.statement_ended(error);
         self.state = after::<DB>(before, error, self.source.parts().1);
         if let Some(transaction) = &mut self.transaction {
             transaction.see::<DB>(error);

@@ -7,6 +7,7 @@ use super::connecting::Opened;
 use super::registry::Record;
 use super::shared::Shared;
 use super::slots::Slot;
+use super::spans::Observer;
 use crate::backend::Backend;
 use crate::background;
 
@@ -31,11 +32,13 @@ impl<DB: Backend> Connection<DB> {
     pub(super) fn new(opened: Opened<DB>, shared: &Arc<Shared<DB>>) -> Self {
         let now = Instant::now();
         let session = opened.session.clone();
+        let host = session.as_ref().map_or(0, |session| session.host);
+        let observer = Observer::new(&shared.connector, host);
         Self {
             driver: Some(opened.take()),
             record: shared
                 .registry
-                .add(session, &shared.meters, shared.tasks.token()),
+                .add(session, &shared.meters, shared.tasks.token(), observer),
             // A lifetime that no clock reaches is none.
             expires: shared
                 .jittered_lifetime()

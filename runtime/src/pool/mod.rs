@@ -17,6 +17,7 @@
 //! | `handle`, `acquire` | a started pool, and waiting for a checkout |
 //! | `start`, `keeper`, `close` | the pool's own life |
 //! | `status`, `report`, `meters` | numbers and what a close came to, for people and for `metrics` |
+//! | `spans`, `durations` | what a tracing backend and `metrics` see of statements, waits and transactions |
 //! | `on_sqlx` | the same face over a `sqlx::Pool` |
 //!
 //! None uses one that uses it.
@@ -39,6 +40,7 @@ mod connecting;
 mod connection;
 mod deadline;
 mod driver_state;
+mod durations;
 mod handle;
 mod in_transaction;
 mod keeper;
@@ -54,6 +56,7 @@ mod report;
 mod session;
 mod shared;
 mod slots;
+mod spans;
 mod start;
 mod status;
 mod sync;
@@ -76,5 +79,6 @@ pub(crate) use self::registry::{Holder, Record};
 pub use self::report::{CloseReport, EndedHolder, Left};
 pub use self::session::Session;
 pub(crate) use self::session::{Cell, ForStatement};
+pub(crate) use self::spans::transaction as transaction_span;
 pub(crate) use self::start::open_direct;
 pub use self::status::Status;

@@ -139,17 +139,13 @@ impl<DB: Backend> OnSqlx<DB> {
                 AcquireError::connect(settings, &diagnosis, error)
             }
         })?;
-        Ok(CheckedOut::of_sqlx(connection, holder, settings))
+        Ok(CheckedOut::of_sqlx(connection, holder, &self.connector))
     }
 
     /// Takes an idle connection, if there is one.
     pub(super) fn try_checkout(&self, holder: Holder) -> Option<CheckedOut<DB>> {
         let connection = self.pool.try_acquire()?;
-        Some(CheckedOut::of_sqlx(
-            connection,
-            holder,
-            &self.connector.settings,
-        ))
+        Some(CheckedOut::of_sqlx(connection, holder, &self.connector))
     }
 
     /// Retires what is open now; sqlx's own checks before a checkout then close it.

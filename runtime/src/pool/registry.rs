@@ -11,6 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connecting::SessionId;
 use super::meters::{Meters, Use};
+use super::spans::{Observer, RunningStatement};
 use crate::dialect::Controls;
 use crate::lock::lock;
 use crate::settings;
@@ -66,6 +67,8 @@ pub(crate) struct Record {
     transaction_control: AtomicBool,
     #[cfg(feature = "testing")]
     pub(super) recorder: super::recording::Recorder,
+    /// Who wants to see its statements.
+    observer: Observer,
     /// `None` outside the registry, where nothing is counted.
     meters: Option<Meters>,
     /// What is to last as long as a test that rolls back.
@@ -80,6 +83,8 @@ struct Possession {
     by: Holder,
     warned: bool,
     controls: Controls,
+    /// The statement that runs, where somebody wants to see it.
+    statement: Option<RunningStatement>,
 }
 
 /// A checkout that is out, and its session, as it is told.
@@ -97,6 +102,7 @@ impl Record {
             by,
             warned: false,
             controls: Controls::default(),
+            statement: None,
         });
         self.transaction_control.store(false, Relaxed);
         self.count(Use::Idle, Use::Used);
@@ -115,14 +121,39 @@ impl Record {
         }
         #[cfg(feature = "testing")]
         self.recorder.note(sql, self.location());
+        // Made, and the one before it dropped, outside the lock: both call code of the program's subscriber.
+        let mut statement = None;
+        if self.observer.is_on() {
+            statement = self.observer.begin(sql.as_str());
+        }
         let mut hold = self.lock();
         let Some(hold) = &mut *hold else {
             return;
         };
         hold.controls.add(controls);
+        std::mem::swap(&mut hold.statement, &mut statement);
         if let by @ (Holder::Engine | Holder::Statement(_)) = &mut hold.by {
             *by = Holder::Statement(sql.clone());
         }
+    }
+
+    /// The statement that runs has come to its end, or to an error.
+    pub(super) fn statement_ended(&self, error: Option<&sqlx::Error>) {
+        if self.observer.is_on()
+            && let Some(statement) = self.take_statement()
+        {
+            statement.end(error);
+        }
+    }
+
+    /// Looks at the statement that is about to run until this is dropped.
+    pub(super) fn watch_statement(&self) -> WatchedStatement<'_> {
+        WatchedStatement(self.observer.is_on().then_some(self))
+    }
+
+    /// In a function of its own, so that the lock is not held when it is dropped.
+    fn take_statement(&self) -> Option<RunningStatement> {
+        self.lock().as_mut()?.statement.take()
     }
 
     /// Which statements of this checkout may have ended a transaction by themselves.
@@ -147,8 +178,8 @@ impl Record {
     }
 
     /// The record of a connection outside the registry.
-    pub(super) fn alone(by: Holder) -> Arc<Self> {
-        let record = Arc::new(Self::new(None, None, None, None));
+    pub(super) fn alone(by: Holder, observer: Observer) -> Arc<Self> {
+        let record = Arc::new(Self::new(None, None, None, None, observer));
         record.take(Instant::now(), by);
         record
     }
@@ -158,6 +189,7 @@ impl Record {
         meters: Option<Meters>,
         token: Option<TaskTrackerToken>,
         test: Option<Arc<settings::HeldTransactions>>,
+        observer: Observer,
     ) -> Self {
         if let Some(meters) = &meters {
             meters.enter(Use::Idle);
@@ -168,6 +200,7 @@ impl Record {
             transaction_control: AtomicBool::new(false),
             #[cfg(feature = "testing")]
             recorder: super::recording::Recorder::default(),
+            observer,
             meters,
             test,
             _token: token,
@@ -230,6 +263,26 @@ impl Drop for Record {
     }
 }
 
+/// Ends what there is to see of a statement when its future is dropped half-way.
+pub(super) struct WatchedStatement<'a>(Option<&'a Record>);
+
+impl WatchedStatement<'_> {
+    /// The statement has come to its end, or to an error.
+    pub(super) fn end(mut self, error: Option<&sqlx::Error>) {
+        if let Some(record) = self.0.take() {
+            record.statement_ended(error);
+        }
+    }
+}
+
+impl Drop for WatchedStatement<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.0 {
+            drop(record.take_statement());
+        }
+    }
+}
+
 /// Every connection that is open, wherever it is.
 #[derive(Default)]
 pub(super) struct Registry {
@@ -252,12 +305,14 @@ impl Registry {
         session: Option<SessionId>,
         meters: &Meters,
         token: TaskTrackerToken,
+        observer: Observer,
     ) -> Arc<Record> {
         let record = Arc::new(Record::new(
             session,
             Some(meters.clone()),
             Some(token),
             self.test.clone(),
+            observer,
         ));
         let mut records = lock(&self.records);
         records.retain(|record| record.strong_count() > 0);

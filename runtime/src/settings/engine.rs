@@ -22,7 +22,7 @@ use super::secrets;
 use super::sources::Source;
 use super::sources::Sources;
 use super::url::DatabaseUrl;
-use super::words::{LogLevel, Pooler, TestIsolation};
+use super::words::{LogLevel, Pooler, QuerySpans, TestIsolation};
 
 /// The default of `max_size`.
 const TEN: u32 = 10;
@@ -96,6 +96,7 @@ pub(crate) struct EngineSettings {
     pub(crate) pooler: Option<Pooler>,
     pub(crate) extensions: Vec<String>,
     pub(crate) log_queries: LogLevel,
+    pub(crate) query_spans: QuerySpans,
     pub(crate) slow_query: Duration,
     pub(crate) migrations: Migrations,
     /// Tests only.
@@ -179,6 +180,7 @@ impl EngineSettings {
             pooler: read.maybe("pooler")?,
             extensions: read.or("extensions", vec![])?,
             log_queries: read.or("log_queries", LogLevel::Off)?,
+            query_spans: read.or("query_spans", QuerySpans::Off)?,
             slow_query: read.or("slow_query", seconds(1))?,
             migrations: read.migrations()?,
             isolation: read.or("isolation", TestIsolation::Database)?,

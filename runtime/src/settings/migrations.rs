@@ -1,7 +1,7 @@
 //! The migrations of an engine, in the three shapes they come in.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use once_cell::sync::Lazy;
-use sqlx::SqlSafeStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migration, MigrationType, Migrator, ResolveConfig, ResolveWith};
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+use super::sqlx_toml::{self, SqlxToml};
 
 use crate::lock::lock;
 
@@ -26,7 +28,7 @@ pub(crate) enum Migrations {
     Embedded {
         /// The directory as it was written.
         directory: &'static str,
-        /// Names and contents.
+        /// Names and contents, and those of the crate's `sqlx.toml` where there is one.
         files: &'static [(&'static str, &'static str)],
     },
     /// A driver's own set.
@@ -90,7 +92,8 @@ impl fmt::Display for Migrations {
             Self::None => f.write_str("none"),
             Self::Directory(path) => write!(f, "{:?}", path.display().to_string()),
             Self::Embedded { directory, files } => {
-                let files = files.len();
+                let files = files.iter().filter(|(name, _)| *name != sqlx_toml::NAME);
+                let files = files.count();
                 let noun = if files == 1 { "file" } else { "files" };
                 write!(f, "{directory:?}, {files} {noun} embedded")
             }
@@ -107,19 +110,31 @@ impl Migrations {
     pub(super) async fn migrator(&self) -> Result<Option<SharedMigrator>, String> {
         match self {
             Self::None => Ok(None),
-            Self::Directory(path) => match Migrator::new(path.as_path()).await {
-                Ok(migrator) => Ok(Some(SharedMigrator::new(migrator))),
-                Err(error) => Err(with_causes(&error)),
-            },
+            Self::Directory(path) => {
+                let sqlx_toml = SqlxToml::beside(path)?;
+                let mut config = ResolveConfig::new();
+                config.ignore_chars(sqlx_toml.ignored_chars().iter().copied());
+                let source = ResolveWith(path.as_path(), config);
+                let migrator = Migrator::new(source).await;
+                let mut migrator = migrator.map_err(|error| with_causes(&error))?;
+                sqlx_toml.apply(&mut migrator);
+                Ok(Some(SharedMigrator::new(migrator)))
+            }
             Self::Embedded { files, .. } => {
                 let key = (files.as_ptr().addr(), files.len());
                 let mut embedded = lock(&EMBEDDED);
                 if let Some(known) = embedded.get(&key) {
                     return Ok(Some(known.clone()));
                 }
-                let migrations = files.iter().filter_map(|file| migration(*file));
+                let sqlx_toml = files.iter().find(|(name, _)| *name == sqlx_toml::NAME);
+                let sqlx_toml = sqlx_toml.map(|(_, text)| SqlxToml::parse(text));
+                let sqlx_toml = sqlx_toml.transpose()?.unwrap_or_default();
+                let ignored = sqlx_toml.ignored_chars();
+                let migrations = files.iter().filter_map(|file| migration(*file, ignored));
                 let migrations = migrations.collect::<Result<Vec<_>, _>>()?;
-                let migrator = SharedMigrator::new(Migrator::with_migrations(migrations));
+                let mut migrator = Migrator::with_migrations(migrations);
+                sqlx_toml.apply(&mut migrator);
+                let migrator = SharedMigrator::new(migrator);
                 embedded.insert(key, migrator.clone());
                 Ok(Some(migrator))
             }
@@ -177,7 +192,10 @@ impl Migrations {
 /// sqlx does, but something before the `_` that is not a number is an error.
 ///
 /// See <https://docs.rs/sqlx/latest/sqlx/migrate/trait.MigrationSource.html>.
-fn migration((name, sql): (&'static str, &'static str)) -> Option<Result<Migration, String>> {
+fn migration(
+    (name, sql): (&'static str, &'static str),
+    ignored: &BTreeSet<char>,
+) -> Option<Result<Migration, String>> {
     let (version, rest) = name.split_once('_')?;
     let kind = MigrationType::from_filename(rest);
     let description = rest.strip_suffix(kind.suffix())?.replace('_', " ");
@@ -187,13 +205,21 @@ fn migration((name, sql): (&'static str, &'static str)) -> Option<Result<Migrati
         )));
     };
     let no_transaction = sql.starts_with("-- no-transaction");
-    Some(Ok(Migration::new(
-        version,
-        description.into(),
-        kind,
-        sql.into_sql_str(),
-        no_transaction,
-    )))
+    let of = |sql: SqlStr| {
+        Migration::new(
+            version,
+            description.clone().into(),
+            kind,
+            sql,
+            no_transaction,
+        )
+    };
+    let mut migration = of(sql.into_sql_str());
+    if sql.contains(|c| ignored.contains(&c)) {
+        let counts = sql.replace(|c| ignored.contains(&c), "");
+        migration.checksum = of(AssertSqlSafe(counts).into_sql_str()).checksum;
+    }
+    Some(Ok(migration))
 }
 
 /// An error and everything beneath it in one line.

@@ -26,6 +26,7 @@
 
 mod builder;
 mod connect;
+mod described;
 mod engine;
 mod error;
 mod fixtures;
@@ -44,6 +45,7 @@ mod servers;
 mod setters;
 mod sharing;
 mod sources;
+mod sqlx_toml;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -53,6 +55,7 @@ mod words;
 
 pub use builder::Settings;
 pub(crate) use connect::Prepare;
+pub(crate) use described::Described;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) use engine::TestFile;
 pub(crate) use engine::{BorrowedByAny, EngineSettings, resolve};
@@ -70,4 +73,4 @@ pub use setters::IntoDuration;
 pub(crate) use sources::Sources;
 pub(crate) use table::MOST_CONNECTIONS;
 pub use url::DatabaseUrl;
-pub use words::{IntoWord, LogLevel, Pooler, RuntimeFlavor, TestIsolation};
+pub use words::{IntoWord, LogLevel, Pooler, QuerySpans, RuntimeFlavor, TestIsolation};

@@ -12,7 +12,7 @@ use super::Settings;
 use super::fixtures::Fixture;
 use super::form::LONGEST;
 use super::migrations::{Migrations, SharedMigrator};
-use super::words::{IntoWord, LogLevel, RuntimeFlavor, TestIsolation};
+use super::words::{IntoWord, LogLevel, QuerySpans, RuntimeFlavor, TestIsolation};
 
 /// A length of time, up to a hundred years, for which longer ones are taken: a [`Duration`], or a text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"`
 /// (see [`humantime::parse_duration`](https://docs.rs/humantime/latest/humantime/fn.parse_duration.html)).
@@ -214,6 +214,14 @@ impl Settings {
     #[must_use]
     pub fn log_queries(self, level: impl IntoWord<LogLevel>) -> Self {
         self.set("log_queries", level.into_text())
+    }
+
+    /// The level of a span for each statement, wait and transaction, under OpenTelemetry's names: a [`QuerySpans`], or `"off"`
+    /// (default), `"debug"` or `"info"`. Spans have the text of a statement, and never the values of its parameters.
+    #[track_caller]
+    #[must_use]
+    pub fn query_spans(self, level: impl IntoWord<QuerySpans>) -> Self {
+        self.set("query_spans", level.into_text())
     }
 
     /// A statement that takes longer is logged as a warning. Default: 1 second.

@@ -45,6 +45,19 @@ pub enum LogLevel {
     Trace,
 }
 
+/// The level of the spans of statements, waits and transactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum QuerySpans {
+    /// `"off"`: no spans.
+    #[default]
+    Off,
+    /// `"debug"`
+    Debug,
+    /// `"info"`
+    Info,
+}
+
 /// The kind of tokio runtime that a `main` gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -167,6 +180,10 @@ words!(
     LogLevel: Off = "off", Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace"
 );
 words!(
+    "\"off\", \"debug\" or \"info\"",
+    QuerySpans: Off = "off", Debug = "debug", Info = "info"
+);
+words!(
     "\"multi_thread\" or \"current_thread\"",
     RuntimeFlavor: MultiThread = "multi_thread", CurrentThread = "current_thread"
 );
@@ -176,8 +193,8 @@ mod tests {
     use std::fmt::{Debug, Display};
     use std::str::FromStr;
 
-    use super::super::table::{FLAVORS, ISOLATIONS, LOG_LEVELS, POOLERS};
-    use super::{LogLevel, ParseError, Pooler, RuntimeFlavor, TestIsolation, Word};
+    use super::super::table::{FLAVORS, ISOLATIONS, LOG_LEVELS, POOLERS, SPAN_LEVELS};
+    use super::{LogLevel, ParseError, Pooler, QuerySpans, RuntimeFlavor, TestIsolation, Word};
 
     fn are<W: Word + PartialEq + Debug + Display + FromStr<Err = ParseError>>(table: &[&str]) {
         let words: Vec<&str> = W::ALL.iter().map(|(_, word)| *word).collect();
@@ -196,6 +213,7 @@ mod tests {
         are::<Pooler>(POOLERS);
         are::<TestIsolation>(ISOLATIONS);
         are::<LogLevel>(LOG_LEVELS);
+        are::<QuerySpans>(SPAN_LEVELS);
         are::<RuntimeFlavor>(FLAVORS);
     }
 }

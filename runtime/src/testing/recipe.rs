@@ -13,7 +13,7 @@ use crate::lock::lock;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Changed when databases made by an older version of this crate must not be used by this one.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// The fingerprints of this process: by what they are made of, which many tests have in common.
 ///
@@ -38,6 +38,10 @@ impl Recipe {
             parts.extend_from_slice(part);
         };
         add(VERSION.as_bytes());
+        if let Some(migrator) = &migrator {
+            // As `sqlx.toml` names it.
+            add(migrator.table_name.as_bytes());
+        }
         for migration in migrator.iter().flat_map(|migrator| migrator.iter()) {
             add(&migration.version.to_be_bytes());
             add(migration.description.as_bytes());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::around::Around;
 use super::nested::{self, NestedOptions};
@@ -17,7 +18,7 @@ use crate::backend::Backend;
 use crate::dialect::message;
 use crate::engine::Engine;
 use crate::error::TransactionError;
-use crate::pool::Holder;
+use crate::pool::{self, Holder};
 
 /// The first pause: about as long as a short transaction, so that the other one can end meanwhile.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -289,6 +290,7 @@ impl<DB: Backend> Engine<DB> {
             .with_max_times(retries)
             .with_jitter()
             .build();
+        let span = pool::transaction_span(self.connector().settings.query_spans, self.name());
         let mut attempts = 0;
         let mut conflict = None;
         loop {
@@ -297,7 +299,9 @@ impl<DB: Backend> Engine<DB> {
                 return Err(self.ran_out(retries, attempts, last, error));
             };
             attempts += 1;
-            let (last, error) = match self.try_once(location, &options, limit, work).await {
+            span.record("tries", attempts);
+            let one = self.try_once(location, &options, limit, work);
+            let (last, error) = match one.instrument(span.clone()).await {
                 Ok(value) => return Ok(value),
                 Err(Failed::With(error)) => return Err(error),
                 Err(Failed::Conflict(last, error)) => (last, error),

@@ -317,6 +317,11 @@ impl<DB: Backend> Connector<DB> {
             && !is_known()
     }
 
+    /// Leaves it to the caller to look for a pooler that nobody has told us of.
+    pub(crate) fn looked_for_pooler(&self) {
+        self.looked.store(true, Relaxed);
+    }
+
     /// Says so, once, when there seems to be a pooler that nobody has told us of. Not of a connection that another engine
     /// has asked before.
     pub(crate) async fn look_for_pooler(

@@ -18,7 +18,7 @@ pub(crate) struct SessionId {
     pub(crate) id: Arc<str>,
     /// A moment when it was there, as its server told it: a later session may have the same id.
     pub(super) since: Option<Arc<str>>,
-    pub(super) host: usize,
+    pub(in crate::pool) host: usize,
 }
 
 /// The hosts of one engine, at least one.

@@ -1,0 +1,191 @@
+//! What commonly goes wrong with an engine, found by asking its server.
+
+use std::time::Duration;
+
+use super::report::{EngineReport, MigrationState, MigrationsReport};
+use crate::backend::Backend;
+use crate::dialect::{How, Idle, Room, message};
+use crate::pool::{CheckedOut, Connector};
+use crate::settings::{EngineSettings, conceal};
+
+/// Looks for a pooler, for room on the server, and for times after which it ends sessions.
+pub(super) async fn inspect<DB: Backend>(
+    checkout: &mut CheckedOut<DB>,
+    connector: &Connector<DB>,
+    settings: &EngineSettings,
+    report: &mut EngineReport,
+) {
+    if settings.pooler.is_some() {
+        // What the server shows is of the pooler's sessions.
+        return;
+    }
+    if let Some(sign) = connector.dialect().pooler_sign {
+        match number(checkout, sign).await {
+            Ok(0) => {}
+            Ok(_) => {
+                report.problem(format!(
+                    "a pooler seems to stand between here and the server, and `pooler` is not set. In transaction mode, \
+                     statements meet sessions where they are not prepared. Set pooler = \"pgbouncer\". {}",
+                    settings.describe("url")
+                ));
+                return;
+            }
+            Err(error) => report.warning(not_known(settings, "whether there is a pooler", &error)),
+        }
+    }
+    if let Some(room) = connector.dialect().inspection.room {
+        match text(checkout, room).await {
+            Ok(answer) => {
+                if let Some(room) = Room::read(&answer) {
+                    look_for_room(room, settings, report);
+                }
+            }
+            Err(error) => report.warning(not_known(settings, "the room on the server", &error)),
+        }
+    }
+    for timeout in connector.dialect().inspection.timeouts {
+        let (setting, ours) = match timeout.of {
+            Idle::Outside => ("idle_timeout", settings.idle_timeout),
+            Idle::InTransaction => ("leak_after", settings.leak_after),
+        };
+        let theirs = match number(checkout, timeout.query).await {
+            Ok(theirs) => Duration::from_millis(u64::try_from(theirs).unwrap_or_default()),
+            Err(error) => {
+                report.warning(not_known(settings, timeout.name, &error));
+                continue;
+            }
+        };
+        let is_later = match timeout.of {
+            // A pool that never closes idle connections leaves it to the server.
+            Idle::Outside => ours.is_none_or(|ours| ours >= theirs),
+            Idle::InTransaction => ours.is_some_and(|ours| ours >= theirs),
+        };
+        if !theirs.is_zero() && is_later {
+            let consequence = match timeout.of {
+                Idle::Outside => "The server ends connections that the pool takes for good",
+                Idle::InTransaction => {
+                    "The server ends a forgotten transaction before the log names who holds it"
+                }
+            };
+            report.warning(format!(
+                "the server's {} is {}, and {}. {consequence}. Set {setting} below it",
+                timeout.name,
+                humantime::format_duration(theirs),
+                settings.describe(setting),
+            ));
+        }
+    }
+}
+
+/// Looks whether this and every other instance of the program finds room at the same time.
+fn look_for_room(room: Room, settings: &EngineSettings, report: &mut EngineReport) {
+    let size = u64::from(settings.max_size);
+    // The pool of an instance grows to its whole size. Several of them may come from one address.
+    let others = room.ours.div_ceil(size).max(room.addresses);
+    let limits = [
+        (
+            room.server.map(|limit| limit.saturating_sub(room.others)),
+            "the server has room for",
+            "raise max_connections on the server",
+        ),
+        (
+            room.database,
+            "the database may have",
+            "raise the database's CONNECTION LIMIT",
+        ),
+        (
+            room.user,
+            "the user may have",
+            "raise the user's limit of connections",
+        ),
+    ];
+    let tightest = limits
+        .into_iter()
+        .filter_map(|(limit, what, cure)| Some((limit?, what, cure)));
+    let Some((limit, what, cure)) = tightest.min_by_key(|(limit, ..)| *limit) else {
+        return;
+    };
+    let max_size = settings.describe("max_size");
+    if size > limit {
+        report.problem(format!(
+            "{max_size} can never be reached: {what} {limit} connections. Lower max_size, or {cure}"
+        ));
+    } else if size.saturating_mul(others + 1) > limit {
+        let noun = if others == 1 { "instance" } else { "instances" };
+        report.warning(format!(
+            "{what} {limit} connections, and {others} {noun} of `{}` with {} sessions are there already: with this one, they \
+             may want {}. {max_size}. Lower max_size, or {cure}",
+            conceal(settings.application_name.as_deref().unwrap_or("this program")),
+            room.ours,
+            size.saturating_mul(others + 1),
+        ));
+    }
+}
+
+/// Looks whether the user may run what is pending.
+pub(super) async fn rights<DB: Backend>(
+    checkout: &mut CheckedOut<DB>,
+    connector: &Connector<DB>,
+    migrations: &MigrationsReport,
+    report: &mut EngineReport,
+) {
+    let pending = migrations.count(MigrationState::Pending);
+    if pending == 0 {
+        return;
+    }
+    let settings = &connector.settings;
+    let rights = &connector.dialect().inspection.rights;
+    let missing = match rights.how {
+        How::Asked(query) => text(checkout, query).await,
+        How::Tried(statements) => {
+            let tried =
+                checkout.run(|connection, _| DB::execute(connection, sqlx::raw_sql(statements)));
+            match tried.await {
+                Ok(_) => Ok(String::new()),
+                Err(error) => Ok(message(&error)),
+            }
+        }
+    };
+    match missing {
+        Ok(missing) if missing.is_empty() => {}
+        Ok(missing) => report.problem(format!(
+            "what is pending of the migrations ({pending}) cannot be run: {}. {}. {}",
+            without_secrets(settings, &missing),
+            rights.cure,
+            settings.describe("url"),
+        )),
+        Err(error) => report.warning(not_known(settings, "the rights for migrations", &error)),
+    }
+}
+
+async fn number<DB: Backend>(
+    checkout: &mut CheckedOut<DB>,
+    query: &'static str,
+) -> sqlx::Result<i64> {
+    checkout
+        .run(|connection, _| DB::number(connection, query))
+        .await
+}
+
+async fn text<DB: Backend>(
+    checkout: &mut CheckedOut<DB>,
+    query: &'static str,
+) -> sqlx::Result<String> {
+    checkout
+        .run(|connection, _| DB::text(connection, query))
+        .await
+}
+
+fn not_known(settings: &EngineSettings, what: &str, error: &sqlx::Error) -> String {
+    format!(
+        "could not find out {what}: {}",
+        without_secrets(settings, &message(error))
+    )
+}
+
+/// What a server said, without what the settings know to be a secret.
+fn without_secrets(settings: &EngineSettings, text: &str) -> String {
+    settings
+        .without_secrets(text)
+        .unwrap_or_else(|| text.to_owned())
+}

@@ -1,0 +1,18 @@
+//! What an operator asks of an engine without running its program: `POOLHOUSE_RUN=check`, `migrate` and `info`.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `report` | what was found, as data |
+//! | `operation` | the three operations on one engine and its nodes |
+//! | `inspect` | what commonly goes wrong |
+//! | `migrations` | which migrations are applied and which are pending, and running them one by one |
+
+mod inspect;
+mod migrations;
+mod operation;
+mod report;
+
+pub(crate) use self::operation::Operation;
+pub(super) use self::operation::operate;
+pub(super) use self::report::Progress;
+pub(crate) use self::report::{EngineReport, Finding, MigrationReport, MigrationState, Severity};

@@ -1,0 +1,148 @@
+//! The three operations on one engine and its nodes.
+
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio_util::sync::CancellationToken;
+
+use super::super::phase::Base;
+use super::super::prepare;
+use super::inspect::{inspect, rights};
+use super::migrations;
+use super::report::{EngineReport, Progress, Severity};
+use crate::backend::Backend;
+use crate::error::{Error, StartKind};
+use crate::pool::{self, Connector, Holder, Pool};
+use crate::settings::EngineSettings;
+
+/// What is to be done with an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// Show its settings, connect, and look for what commonly goes wrong.
+    Check,
+    /// Run its migrations.
+    Migrate,
+    /// List its migrations.
+    Info,
+}
+
+/// Does it. What fails is a finding of the report. No connection is left open.
+///
+/// In a box, because a node is an engine too.
+pub(crate) fn operate<'a, DB: Backend>(
+    operation: Operation,
+    settings: &'a Arc<EngineSettings>,
+    base: Base,
+    progress: &'a Progress<'a>,
+) -> BoxFuture<'a, EngineReport> {
+    on_server::<DB>(operation, settings, base, progress, Severity::Problem)
+}
+
+/// The same for an engine or a node. A start goes on without a node that is not there.
+fn on_server<'a, DB: Backend>(
+    operation: Operation,
+    settings: &'a Arc<EngineSettings>,
+    base: Base,
+    progress: &'a Progress<'a>,
+    unreachable: Severity,
+) -> BoxFuture<'a, EngineReport> {
+    async move {
+        let mut report = EngineReport::new(settings);
+        if operation == Operation::Check {
+            report.settings = settings.described();
+        }
+        let done = look::<DB>(operation, settings, base, progress, &mut report).await;
+        match done {
+            Ok(()) => {}
+            Err(Error::Start(error)) if error.kind() == StartKind::Unavailable => {
+                report.find(unreachable, format!("{error:?}"));
+            }
+            Err(error) => report.problem(format!("{error:?}")),
+        }
+        if operation == Operation::Check {
+            for (_, node) in &settings.nodes {
+                if let Some(node) = node.clone().map(Arc::new) {
+                    let node =
+                        on_server::<DB>(operation, &node, Base::Own, progress, Severity::Warning);
+                    report.nodes.push(node.await);
+                }
+            }
+        }
+        report
+    }
+    .boxed()
+}
+
+async fn look<DB: Backend>(
+    operation: Operation,
+    settings: &Arc<EngineSettings>,
+    base: Base,
+    progress: &Progress<'_>,
+    report: &mut EngineReport,
+) -> Result<(), Error> {
+    // One session is enough. An operator waits for the server only where the program has something to do there.
+    let mut few = EngineSettings::clone(settings);
+    few.max_size = 1;
+    few.min_size = 0;
+    few.lazy = false;
+    few.tries_once = operation != Operation::Migrate;
+    let connector = Arc::new(Connector::<DB>::new(few)?);
+    connector.warn_of_ignored();
+    // A finding, and not a line of the log.
+    connector.looked_for_pooler();
+    let pool = match base {
+        Base::Own => Pool::start(Arc::clone(&connector)).await?,
+        Base::Sqlx => Pool::start_on_sqlx(Arc::clone(&connector)).await?,
+    };
+    let done = look_at(operation, settings, &connector, &pool, progress, report).await;
+    pool.close(&CancellationToken::new()).await;
+    done
+}
+
+async fn look_at<DB: Backend>(
+    operation: Operation,
+    settings: &EngineSettings,
+    connector: &Arc<Connector<DB>>,
+    pool: &Pool<DB>,
+    progress: &Progress<'_>,
+    report: &mut EngineReport,
+) -> Result<(), Error> {
+    let mut checkout = pool.checkout(Holder::Engine).await?;
+    let version = match connector.known_version() {
+        Some(version) => version,
+        None => {
+            checkout
+                .run(|connection, _| DB::text(connection, connector.dialect().version))
+                .await?
+        }
+    };
+    report.database = Some(connector.dialect().name);
+    report.version = Some(version);
+    if operation == Operation::Check {
+        inspect(&mut checkout, connector, settings, report).await;
+    }
+    let Some(migrator) = settings.migrator().await? else {
+        return Ok(());
+    };
+    // A node has its engine's.
+    let direct = pool::open_direct(connector).await?;
+    let mut checkout = direct.unwrap_or(checkout);
+    let mut found = migrations::state(&mut checkout, connector, &migrator).await;
+    if let Ok(found) = &mut found {
+        migrations::find(&migrator, found, report);
+    }
+    let mut found = found?;
+    let outcome = match operation {
+        Operation::Check => {
+            rights(&mut checkout, connector, &found, report).await;
+            Ok(())
+        }
+        Operation::Migrate if report.findings.is_empty() => {
+            prepare::create_extensions(&mut checkout, connector).await;
+            migrations::run(checkout, connector, &migrator, &mut found, progress).await
+        }
+        Operation::Migrate | Operation::Info => Ok(()),
+    };
+    report.migrations = Some(found);
+    outcome
+}

@@ -1,0 +1,126 @@
+//! What the environment asks an attributed `main` to do instead of its body.
+
+use std::env;
+use std::process;
+
+use crate::engine::Operation;
+
+/// The variable that asks for it.
+const RUN: &str = "POOLHOUSE_RUN";
+
+/// The variable that says how the answer is written.
+const OUTPUT: &str = "POOLHOUSE_OUTPUT";
+
+/// What is to be done, and how the answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::lifecycle) struct Command {
+    pub(super) operation: Operation,
+    pub(super) output: Output,
+}
+
+/// How the answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Lines for people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+impl Command {
+    /// What the environment asks for; `None` when the body is to run. Ends the process when the environment asks for something
+    /// that does not exist: a body that runs instead of a check could do anything.
+    pub(in crate::lifecycle) fn of_environment() -> Option<Self> {
+        let value = |name| {
+            let value = env::var_os(name).filter(|value| !value.is_empty());
+            value.map(|value| value.to_string_lossy().into_owned())
+        };
+        match Self::read(value(RUN).as_deref(), value(OUTPUT).as_deref()) {
+            Ok(command) => command,
+            Err(error) => {
+                eprintln!("Error: {error}");
+                process::exit(1)
+            }
+        }
+    }
+
+    fn read(run: Option<&str>, output: Option<&str>) -> Result<Option<Self>, String> {
+        let Some(run) = run else {
+            return Ok(None);
+        };
+        let operation = match run {
+            "check" => Operation::Check,
+            "migrate" => Operation::Migrate,
+            "info" => Operation::Info,
+            _ => return Err(unknown(RUN, run, &["check", "migrate", "info"])),
+        };
+        let output = match output {
+            None | Some("text") => Output::Text,
+            Some("json") => Output::Json,
+            Some(output) => return Err(unknown(OUTPUT, output, &["text", "json"])),
+        };
+        Ok(Some(Self { operation, output }))
+    }
+
+    /// The word for it.
+    pub(super) fn name(self) -> &'static str {
+        match self.operation {
+            Operation::Check => "check",
+            Operation::Migrate => "migrate",
+            Operation::Info => "info",
+        }
+    }
+}
+
+fn unknown(variable: &str, value: &str, known: &[&str]) -> String {
+    // It may be anything, so only what looks like a slip is shown.
+    let is_word = value.len() <= 20 && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let shown = if is_word {
+        format!("{value:?}")
+    } else {
+        "***".to_owned()
+    };
+    let known: Vec<String> = known.iter().map(|word| format!("{word:?}")).collect();
+    let Some((last, first)) = known.split_last() else {
+        return String::new();
+    };
+    format!(
+        "{variable} = {shown} (environment): expected {} or {last}. The program's own code was not run",
+        first.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, Operation, Output};
+
+    #[test]
+    fn the_environment_asks_for_a_command_or_for_nothing() {
+        let command = |operation, output| Ok(Some(Command { operation, output }));
+        let read = Command::read;
+        assert_eq!(read(None, None), Ok(None));
+        assert_eq!(read(None, Some("yaml")), Ok(None));
+        assert_eq!(
+            read(Some("check"), None),
+            command(Operation::Check, Output::Text)
+        );
+        assert_eq!(
+            read(Some("migrate"), Some("text")),
+            command(Operation::Migrate, Output::Text)
+        );
+        assert_eq!(
+            read(Some("info"), Some("json")),
+            command(Operation::Info, Output::Json)
+        );
+        assert_eq!(
+            read(Some("chek"), None).unwrap_err(),
+            "POOLHOUSE_RUN = \"chek\" (environment): expected \"check\", \"migrate\" or \"info\". The program's own code was \
+             not run"
+        );
+        let error = read(Some("check"), Some("postgres://u:secret@h")).unwrap_err();
+        assert!(
+            error.contains("***") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+}

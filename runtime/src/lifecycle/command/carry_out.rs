@@ -1,0 +1,92 @@
+//! Carries out a command, and says how it went.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+
+use super::answer::CommandReport;
+use super::asked::{Command, Output};
+use super::text;
+use crate::engine::{EngineReport, MigrationReport, Operation, Severity};
+use crate::error::Error;
+use crate::lifecycle::parameter::Parameters;
+use crate::lifecycle::plan::Plan;
+use crate::logging::{self, Keeping};
+
+impl Command {
+    /// Carries it out on every engine that the parameters ask for, one after another, and gives the exit code.
+    pub(in crate::lifecycle) async fn run<P: Parameters>(
+        self,
+        plan: impl FnOnce() -> Result<Box<Plan>, Error>,
+        parameters: &P,
+    ) -> i32 {
+        let mut answer = CommandReport::new(self);
+        // Nobody listens: the body, which would, does not run.
+        let keeping = Keeping::begin();
+        let planned = plan().and_then(|mut plan| {
+            parameters.plan(&mut plan)?;
+            plan.or_attribute_engine()?;
+            Ok(plan)
+        });
+        match planned {
+            Ok(plan) => self.ask(&plan, &mut answer).await,
+            Err(error) => answer.find(Severity::Problem, format!("{error:?}")),
+        }
+        drop(keeping);
+        for line in logging::take_warnings() {
+            answer.find(Severity::Warning, line);
+        }
+        self.write(&answer);
+        i32::from(!answer.is_good())
+    }
+
+    async fn ask(self, plan: &Plan, answer: &mut CommandReport) {
+        if self.operation == Operation::Check {
+            answer.program = plan.described();
+        }
+        let progress = |engine: &str, migration: &MigrationReport| {
+            if self.output == Output::Text {
+                print(&text::progress(engine, migration));
+            }
+        };
+        for planned in &plan.engines {
+            let settings = &planned.settings;
+            let report = match (planned.build)(Arc::clone(settings)) {
+                Ok(engine) => {
+                    let operation = self.operation;
+                    engine
+                        .operate(operation, settings, planned.base, &progress)
+                        .await
+                }
+                Err(error) => {
+                    let mut report = EngineReport::new(settings);
+                    report.problem(format!("{error:?}"));
+                    report
+                }
+            };
+            answer.ok &= report.count(Severity::Problem) == 0;
+            answer.engines.push(report);
+        }
+    }
+
+    /// Writes it to the standard output.
+    fn write(self, answer: &CommandReport) {
+        match self.output {
+            Output::Text => {
+                // <https://no-color.org>
+                let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                let colour = io::stdout().is_terminal() && !plain;
+                print(&text::answer(answer, self.operation, colour));
+            }
+            Output::Json => match serde_json::to_string_pretty(answer) {
+                Ok(json) => print(&format!("{json}\n")),
+                Err(error) => eprintln!("Error: the answer cannot be written as JSON: {error}"),
+            },
+        }
+    }
+}
+
+/// Writes at once. A reader that is gone has read what it wanted.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,285 @@
+//! What a tracing backend sees of the pool: a span for a statement, and one for a wait.
+//!
+//! The names are OpenTelemetry's stable ones for database clients,
+//! <https://opentelemetry.io/docs/specs/semconv/database/database-spans/>. A span has the text of a statement as the program
+//! wrote it, with placeholders, and never the values of parameters.
+//!
+//! A span is not entered while the driver works: to enter it at each poll would cost every statement more than the span.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use tracing::Span;
+use tracing::field::Empty;
+
+use super::connecting::Connector;
+use super::durations::{Durations, StatementTimer};
+use crate::backend::Backend;
+use crate::settings::{DatabaseUrl, Hosts, QuerySpans};
+
+/// What there is to see of the statements of one connection. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Observer {
+    /// `None` when nobody wants to see anything.
+    target: Option<Arc<StatementTarget>>,
+}
+
+/// The database that statements go to, as OpenTelemetry names it.
+struct StatementTarget {
+    spans: QuerySpans,
+    engine: String,
+    system: &'static str,
+    namespace: Option<String>,
+    address: Option<String>,
+    port: Option<u16>,
+    durations: Durations,
+}
+
+/// A statement under way. Dropped without an end, it was cancelled.
+pub(super) struct RunningStatement {
+    target: Arc<StatementTarget>,
+    span: Span,
+    operation: Option<&'static str>,
+    timer: StatementTimer,
+    ended: bool,
+}
+
+impl Observer {
+    /// Of the statements on connections to one of the engine's hosts.
+    pub(super) fn new<DB: Backend>(connector: &Connector<DB>, host: usize) -> Self {
+        let spans = connector.settings.query_spans;
+        if spans == QuerySpans::Off && !Durations::ARE_MEASURED {
+            return Self::default();
+        }
+        let dialect = connector.dialect();
+        let version = connector.known_version();
+        let system = (dialect.system)(version.as_deref());
+        let (mut namespace, mut address, mut port) = (None, None, None);
+        if dialect.session.is_some() {
+            let hosts = Hosts::read(&connector.settings.url, dialect.knows_parameter);
+            let url = hosts
+                .ok()
+                .and_then(|hosts| hosts.list.into_iter().nth(host));
+            let url = url.map_or_else(|| connector.settings.url.clone(), |host| host.url);
+            (namespace, address, port) = names_of(&url);
+            port = port.or(dialect.default_port.filter(|_| address.is_some()));
+        }
+        let engine = connector.settings.engine.clone();
+        let durations = Durations::new(
+            &engine,
+            system,
+            namespace.as_deref(),
+            address.as_deref(),
+            port,
+        );
+        Self {
+            target: Some(Arc::new(StatementTarget {
+                spans,
+                engine,
+                system,
+                namespace,
+                address,
+                port,
+                durations,
+            })),
+        }
+    }
+
+    /// Whether anybody wants to see anything.
+    pub(super) fn is_on(&self) -> bool {
+        self.target.is_some()
+    }
+
+    /// A statement begins.
+    pub(super) fn begin(&self, sql: &str) -> Option<RunningStatement> {
+        let target = self.target.as_ref()?;
+        let operation = operation_of(sql);
+        Some(RunningStatement {
+            span: target.span(sql, operation),
+            target: Arc::clone(target),
+            operation,
+            timer: StatementTimer::begin(),
+            ended: false,
+        })
+    }
+}
+
+/// Names of the server's database, host and port.
+fn names_of(url: &DatabaseUrl) -> (Option<String>, Option<String>, Option<u16>) {
+    let Ok(parsed) = url::Url::parse(url.expose()) else {
+        return (None, None, None);
+    };
+    let path = parsed.path().trim_start_matches('/');
+    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    let namespace = url.parameter("dbname").unwrap_or_else(|| path.into_owned());
+    let host = url
+        .parameter("host")
+        .or_else(|| Some(parsed.host_str()?.to_owned()));
+    let port = url.parameter("port").and_then(|port| port.parse().ok());
+    let filled = |text: &String| !text.is_empty();
+    let host = host.filter(filled);
+    let host = host.map(|host| host.trim_matches(['[', ']']).to_owned());
+    (Some(namespace).filter(filled), host, port.or(parsed.port()))
+}
+
+/// A span of either level, which a macro fixes where it stands.
+macro_rules! of_level {
+    ($level:expr, $target:literal, $name:literal, $($fields:tt)*) => {
+        match $level {
+            QuerySpans::Off => Span::none(),
+            QuerySpans::Debug => tracing::debug_span!(target: $target, $name, $($fields)*),
+            QuerySpans::Info => tracing::info_span!(target: $target, $name, $($fields)*),
+        }
+    };
+}
+
+impl StatementTarget {
+    fn span(&self, sql: &str, operation: Option<&'static str>) -> Span {
+        of_level!(
+            self.spans,
+            "poolhouse::query",
+            "query",
+            otel.name = operation.unwrap_or(self.system),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            db.system.name = self.system,
+            db.namespace = self.namespace.as_deref(),
+            db.operation.name = operation,
+            db.query.text = sql,
+            db.response.status_code = Empty,
+            db.client.connection.pool.name = self.engine.as_str(),
+            server.address = self.address.as_deref(),
+            server.port = self.port,
+            "error.type" = Empty,
+        )
+    }
+}
+
+impl RunningStatement {
+    /// It was answered, with an error or without one.
+    pub(super) fn end(mut self, error: Option<&sqlx::Error>) {
+        let kind = error.map(error_type);
+        if let Some(sqlx::Error::Database(error)) = error
+            && let Some(code) = error.code()
+        {
+            self.span.record("db.response.status_code", &*code);
+        }
+        self.over(kind.as_deref());
+    }
+
+    fn over(&mut self, error: Option<&str>) {
+        self.ended = true;
+        if let Some(error) = error {
+            self.span.record("error.type", error);
+            self.span.record("otel.status_code", "ERROR");
+        }
+        self.target
+            .durations
+            .record(&self.timer, self.operation, error);
+    }
+}
+
+impl Drop for RunningStatement {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.over(Some("cancelled"));
+        }
+    }
+}
+
+/// The words that begin statements, of which there are few. Others may be anything.
+const OPERATIONS: &[&str] = &[
+    "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "MERGE", "REPLACE", "CALL", "COPY", "TRUNCATE",
+    "CREATE", "ALTER", "DROP", "BEGIN", "COMMIT", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "LISTEN",
+    "NOTIFY", "PRAGMA", "VACUUM", "ANALYZE",
+];
+
+/// What a statement does, as its first word says.
+fn operation_of(sql: &str) -> Option<&'static str> {
+    let sql = sql.trim_start();
+    let end = sql
+        .find(|c: char| !c.is_ascii_alphabetic())
+        .unwrap_or(sql.len());
+    let word = &sql[..end];
+    OPERATIONS
+        .iter()
+        .find(|known| known.eq_ignore_ascii_case(word))
+        .copied()
+}
+
+/// The kind of an error: the database's own code, or a word for what the driver met.
+fn error_type(error: &sqlx::Error) -> String {
+    let word = match error {
+        sqlx::Error::Database(error) => {
+            return error
+                .code()
+                .map_or_else(|| "database".to_owned(), Cow::into_owned);
+        }
+        sqlx::Error::Io(_) => "io",
+        sqlx::Error::Tls(_) => "tls",
+        sqlx::Error::Protocol(_) => "protocol",
+        sqlx::Error::RowNotFound => "row_not_found",
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => "decode",
+        sqlx::Error::Encode(_) => "encode",
+        sqlx::Error::WorkerCrashed => "worker_crashed",
+        _ => "_OTHER",
+    };
+    word.to_owned()
+}
+
+/// The span of a wait for a checkout.
+pub(super) fn wait(spans: QuerySpans, engine: &str) -> Span {
+    of_level!(
+        spans,
+        "poolhouse::pool",
+        "wait for a checkout",
+        db.client.connection.pool.name = engine,
+    )
+}
+
+/// The span of a transaction, which its statements are in, with all of its tries.
+pub(crate) fn transaction(spans: QuerySpans, engine: &str) -> Span {
+    of_level!(
+        spans,
+        "poolhouse::transaction",
+        "transaction",
+        db.client.connection.pool.name = engine,
+        tries = Empty,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{names_of, operation_of};
+    use crate::settings::DatabaseUrl;
+
+    #[test]
+    fn the_operation_is_the_first_word_of_a_statement() {
+        assert_eq!(operation_of("  select 1"), Some("SELECT"));
+        assert_eq!(operation_of("COMMIT"), Some("COMMIT"));
+        assert_eq!(operation_of("hunter2"), None);
+        assert_eq!(operation_of(""), None);
+        assert_eq!(operation_of("é"), None);
+    }
+
+    #[test]
+    fn a_url_names_database_host_and_port() {
+        let names = |url: &str| {
+            let (database, host, port) = names_of(&DatabaseUrl::parse(url).unwrap());
+            format!("{database:?} {host:?} {port:?}").replace("Some", "")
+        };
+        assert_eq!(
+            names("postgres://u:p@db1:5433/bands%20x"),
+            r#"("bands x") ("db1") (5433)"#
+        );
+        assert_eq!(
+            names("postgres://u:p@[::1]/bands"),
+            r#"("bands") ("::1") None"#
+        );
+        assert_eq!(
+            names("postgres:///bands?host=/run/postgresql"),
+            r#"("bands") ("/run/postgresql") None"#
+        );
+        assert_eq!(names("mysql://db1"), r#"None ("db1") None"#);
+    }
+}

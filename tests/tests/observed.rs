@@ -1,0 +1,5 @@
+//! What a tracing backend and `metrics` see.
+
+mod captured;
+mod dashboard;
+mod spans;

@@ -29,6 +29,17 @@ pub enum AcquireKind {
     NotStarted,
 }
 
+// Acquired
+
+#[derive(Debug)]
+pub struct Acquired<DB: Backend>(());
+
+impl<DB: Backend> Deref for Acquired<DB> {
+    type Target = DB::Connection;
+}
+
+impl<DB: Backend> DerefMut for Acquired<DB> {}
+
 // AnyEngine
 
 #[cfg(feature = "any")]
@@ -73,6 +84,8 @@ impl Backend for Sqlite {}
 #[derive(Debug)]
 #[must_use = "a checkout that is dropped at once goes back to the pool"]
 pub struct Checkout<DB: Backend>(());
+
+acquire!(Checkout < DB >, Checkout::session);
 
 executor!(impl <'c > for &'c mut Checkout < DB >, Checkout::session, lend);
 
@@ -170,6 +183,13 @@ pub struct EndedHolder {
 
 pub struct Engine<DB: Backend>(());
 
+#[cfg(feature = "postgres")]
+impl Engine<sqlx::Postgres> {
+    pub fn listener(
+        &self,
+    ) -> impl Future<Output = sqlx::Result<sqlx::postgres::PgListener>> + Send + use<> {}
+}
+
 executor!(impl <'c > for &'_ Engine < DB >, Engine::clone, take);
 
 extractor! {
@@ -253,6 +273,16 @@ impl<DB: Backend> Engine<DB> {
 
 impl<DB: Backend> Engine<DB> {
     #[track_caller]
+    pub fn try_acquire(
+        &self,
+    ) -> impl Future<Output = Option<Checkout<DB>>> + Send + use<DB> {}
+    pub fn size(&self) -> usize {}
+    pub fn num_idle(&self) -> usize {}
+    pub fn is_closed(&self) -> bool {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    #[track_caller]
     pub fn write_mark(
         &self,
     ) -> impl Future<Output = Result<WriteMark<DB>, Error>> + Send + use<DB> {}
@@ -272,6 +302,13 @@ impl<DB: Backend> Engine<DB> {
 
 impl<DB: Backend> Engine<DB> {
     pub fn in_transaction(&self) -> bool {}
+}
+
+impl<DB: Backend> Engine<DB> {
+    pub fn migrate(
+        &self,
+        migrator: &Migrator,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<DB> {}
 }
 
 impl<DB: Backend> Engine<DB> {
@@ -699,6 +736,8 @@ pub struct Session<DB: Backend> {
     _private: (),
 }
 
+acquire!(Session < DB >, std::convert::identity);
+
 executor!(impl <'c > for &'c mut Session < DB >, identity, lend);
 
 impl<DB: Backend> AsMut<DB::Connection> for Session<DB> {}
@@ -1087,6 +1126,8 @@ pub struct Transaction<DB: Backend> {
     _private: (),
 }
 
+acquire!(Transaction < DB >, Transaction::session);
+
 executor!(impl <'c > for &'c mut Transaction < DB >, Transaction::session, lend);
 
 impl<DB: Backend> AsMut<DB::Connection> for Transaction<DB> {}
@@ -1228,6 +1269,7 @@ pub enum UsageError {
     OnSqlx { engine: String },
     #[non_exhaustive]
     TooLarge { engine: String, size: u32, most: u32 },
+    GenericBegin { engine: String },
     #[non_exhaustive]
     UnknownNode {
         engine: String,

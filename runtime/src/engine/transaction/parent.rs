@@ -134,8 +134,9 @@ where
     F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
 {
     let engine = parent.engine();
+    // Boxed, so that the futures of nested transactions do not grow with each level.
     match parent.transaction() {
-        None => engine.run(location, options, tries).await,
-        Some(transaction) => engine.run_inside(transaction, &options, tries).await,
+        None => Box::pin(engine.run(location, options, tries)).await,
+        Some(transaction) => Box::pin(engine.run_inside(transaction, &options, tries)).await,
     }
 }

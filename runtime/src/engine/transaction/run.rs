@@ -189,7 +189,8 @@ impl<DB: Backend> Engine<DB> {
     {
         let location = Location::caller();
         let engine = self.clone();
-        async move { engine.run(location, options, Again(work)).await }
+        // Boxed, so that the futures of nested transactions do not grow with each level.
+        async move { Box::pin(engine.run(location, options, Again(work))).await }
     }
 
     /// Runs a closure inside of the transaction that this task is in, or in a new one: for code that only has the engine.

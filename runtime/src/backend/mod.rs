@@ -23,4 +23,6 @@ mod sqlite;
 
 pub use self::database::Backend;
 pub(crate) use self::database::{OptionsOf, Pooled, error_line};
-pub(crate) use self::executes::{Executes, Step, all, count, first};
+#[cfg(any(feature = "postgres", all(feature = "testing", feature = "mysql")))]
+pub(crate) use self::executes::Executes;
+pub(crate) use self::executes::{Step, all, count, first};

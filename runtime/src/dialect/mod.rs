@@ -13,6 +13,7 @@ mod sql;
 mod sqlite;
 mod transaction;
 
+#[cfg(any(feature = "postgres", feature = "any"))]
 pub(crate) use self::cockroach::COCKROACH;
 pub(crate) use self::description::{
     Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, SessionCommands,

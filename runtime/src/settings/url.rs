@@ -48,7 +48,6 @@ impl DatabaseUrl {
     }
 
     /// The value of a parameter, as it is meant; of several, the last one counts.
-    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let (_, query) = self.raw.split_once('?')?;
         let pairs = url::form_urlencoded::parse(query.as_bytes());

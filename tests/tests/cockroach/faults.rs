@@ -58,7 +58,8 @@ async fn an_ambiguous_commit_is_reported_and_not_run_again() -> anyhow::Result<(
         ),
         "{error}"
     );
-    ensure!(error.to_string().contains("result is ambiguous"), "{error}");
+    let error = format!("{:#}", anyhow::Error::from(error));
+    ensure!(error.contains("result is ambiguous"), "{error}");
     // It was written once, and the pool goes on.
     ensure!(attempts.load(Relaxed) == 1 && count(&engine).await? == 1);
     engine.close_connection_pool().await;

@@ -279,7 +279,7 @@ async fn migration_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result
             "; migrations = ",
             " (builder, ",
             "Correct the migration, or the database that it does not fit. url = ",
-            "Caused by: ",
+            "Caused by:",
             "syntax",
         ] {
             ensure!(said.contains(words), "{words:?} is not in {said}");

@@ -390,6 +390,13 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "web"),
+        expect(
+            clippy::unused_async,
+            reason = "a request's transaction begins at its first use"
+        )
+    )]
     async fn transaction_around(&self) -> sqlx::Result<Option<Around<DB>>> {
         if let Some(around) = self.open_transaction() {
             return Ok(Some(around));

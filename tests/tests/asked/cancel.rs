@@ -47,10 +47,18 @@ macro_rules! on_each {
             #[tokio::test]
             async fn a_transaction_is_all_or_nothing(db: $engine) {
                 make_tables(&db).await;
-                let tried = cancel_everywhere(|| pay(&db)).await;
-                assert!(tried.changes);
-                // The others may be quicker than the question, on a machine with much to do.
-                assert!(tried.points > 2 || stringify!($module) != "postgres", "{tried:?}");
+                // On a machine with much to do, answers may be there before the future is polled again, so that it is pending
+                // less often.
+                let mut most = 0;
+                for _ in 0..20 {
+                    let tried = cancel_everywhere(|| pay(&db)).await;
+                    assert!(tried.changes);
+                    most = most.max(tried.points);
+                    if most > 2 {
+                        break;
+                    }
+                }
+                assert!(most > 2 || stringify!($module) != "postgres", "{most} points");
                 // Every row is as before.
                 let same = "SELECT COUNT(*) FROM account WHERE (id = 1 AND cents = 1000) OR (id = 2 AND cents = 0) OR (id = 3 AND cents = 7)";
                 let same: i64 = sqlx::query_scalar(same).fetch_one(&db).await.unwrap();

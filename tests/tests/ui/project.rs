@@ -105,7 +105,8 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
         let output = self.cargo(&["build"]);
         assert!(
             output.status.success(),
-            "{}",
+            "{}{}",
+            String::from_utf8_lossy(&output.stderr),
             String::from_utf8_lossy(&output.stdout)
         );
         let file = target().join("target/debug").join(name);

@@ -173,7 +173,7 @@ macro_rules! on {
 
             /// As the guide says it, for both kinds of pools.
             #[tokio::test]
-            async fn no_connection_in_time_is_told_from_a_closed_pool() -> anyhow::Result<()> {
+            async fn a_timeout_and_a_closed_pool_are_two_errors() -> anyhow::Result<()> {
                 let Some(case_database) = CaseDatabase::of::<$database>("idioms").await? else {
                     return Ok(());
                 };

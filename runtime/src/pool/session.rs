@@ -64,7 +64,7 @@ impl<DB: Backend> Cell<DB> {
         lock(&self.hooks).extend(hooks);
     }
 
-    /// What is to be done after the commit, for who sees to it from now on.
+    /// Takes what is to be done after the commit.
     pub(crate) fn take_hooks(&self) -> Hooks {
         std::mem::take(&mut *lock(&self.hooks))
     }

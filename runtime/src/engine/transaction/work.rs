@@ -4,7 +4,7 @@ use std::future::Future;
 
 /// What a transaction can run: an async closure such as `async |tx| { … }`, or a function.
 ///
-/// It is implemented for each of them, and by nobody else.
+/// It is implemented for each of them, and for nothing else.
 ///
 /// # Why it exists
 ///

@@ -67,7 +67,7 @@ fn all_mistakes_are_reported_at_once() {
             ),
             (
                 "&Transaction<Postgres>",
-                "the transaction is lent, to be used: `tx: &mut Transaction<Postgres>`",
+                "the transaction is borrowed, so write `tx: &mut Transaction<Postgres>`",
             ),
             (
                 "&mut Vec<u8>",
@@ -189,7 +189,7 @@ fn functions_that_cannot_carry_it() {
         ("async fn add(a: &mut Transaction<Postgres>, b: &mut Transaction<MySql>) -> R {}", "b: &mut Transaction<MySql>", "`b` is a second transaction, besides `a`; a function has one, which its caller begins or passes on".into()),
         ("async fn add(tx: &mut sqlx::Transaction<'_, MySql>) -> R {}", "&mut sqlx::Transaction<'_, MySql>", "`#[transactional]` begins a transaction of poolhouse; take `tx: &mut poolhouse::Transaction<MySql>`, which is an executor too".into()),
         ("async fn add(tx: &mut Transaction<'_, Postgres>) -> R {}", "&mut Transaction<'_, Postgres>", "`#[transactional]` begins a transaction of poolhouse; take `tx: &mut poolhouse::Transaction<Postgres>`, which is an executor too".into()),
-        ("async fn add(tx: Transaction<Postgres>) -> R {}", "Transaction<Postgres>", "the transaction is lent, to be used: `tx: &mut Transaction<Postgres>`".into()),
+        ("async fn add(tx: Transaction<Postgres>) -> R {}", "Transaction<Postgres>", "the transaction is borrowed, so write `tx: &mut Transaction<Postgres>`".into()),
         ("async fn add<'a>(tx: &'a mut Transaction<Postgres>) -> R {}", "&'a mut Transaction<Postgres>", "the transaction lives for this call alone, so its lifetime has no name: `tx: &mut Transaction<Postgres>`".into()),
         ("async fn add(&mut self, tx: &mut Transaction<Postgres>) -> R {}", "&mut self", "`&mut self` cannot be had again for another try; take `&self`, or write `retries = 0`".into()),
         ("async fn add(tx: &mut Transaction<Postgres>)  {}", "add", format!("the function must return a `Result`, such as `-> sqlx::Result<()>`: {result}")),

@@ -85,7 +85,7 @@ fn check_transaction(method: &Method, report: &mut Report) {
         ),
         Some(Transaction::NotMutable(path)) => {
             format!(
-                "the transaction is lent, to be used: `{pat}: &mut {}`",
+                "the transaction is borrowed, so write `{pat}: &mut {}`",
                 spelled(path)
             )
         }

@@ -139,7 +139,7 @@ impl Drop for Signals {
     }
 }
 
-/// What is told of the signals, in the listener's hands.
+/// The listener's side: it announces the signals.
 struct Listener {
     heard: CancellationToken,
     first: CancellationToken,

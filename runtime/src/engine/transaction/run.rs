@@ -276,7 +276,7 @@ impl<DB: Backend> Engine<DB> {
     {
         let limit = Limit::new(self, options.timeout).map_err(sqlx::Error::from)?;
         if let Some(around) = self.around(options.propagation).await? {
-            let outcome = limit.keep(nested::nested(around, options.asked(), first(tries)));
+            let outcome = limit.keep(nested::nested(around, options.asked(), next(&mut tries)));
             let timed_out = || Err(limit.timed_out(self).into());
             return outcome.await.unwrap_or_else(timed_out);
         }
@@ -293,12 +293,8 @@ impl<DB: Backend> Engine<DB> {
             .build();
         let span = pool::transaction_span(self.connector().settings.query_spans, self.name());
         let mut attempts = 0;
-        let mut conflict = None;
         loop {
-            let Some(work) = tries.next() else {
-                let (last, error) = conflict.unwrap_or_default();
-                return Err(self.ran_out(retries, attempts, last, error));
-            };
+            let work = next(&mut tries);
             attempts += 1;
             span.record("tries", attempts);
             let one = self.try_once(location, &options, limit, work);
@@ -314,7 +310,6 @@ impl<DB: Backend> Engine<DB> {
             if limit.keep(tokio::time::sleep(pause)).await.is_none() {
                 return Err(limit.timed_out(self).into());
             }
-            conflict = Some((last, error));
         }
     }
 
@@ -323,7 +318,7 @@ impl<DB: Backend> Engine<DB> {
         &self,
         transaction: &mut Transaction<DB>,
         options: &TransactionOptions<R>,
-        tries: W,
+        mut tries: W,
     ) -> Result<T, E>
     where
         T: Send,
@@ -337,7 +332,7 @@ impl<DB: Backend> Engine<DB> {
             let engine = self.name().to_owned();
             return Err(sqlx::Error::from(TransactionError::Inside { engine }).into());
         }
-        let outcome = limit.keep(transaction.nested(options.asked(), first(tries)));
+        let outcome = limit.keep(transaction.nested(options.asked(), next(&mut tries)));
         let timed_out = || Err(limit.timed_out(self).into());
         outcome.await.unwrap_or_else(timed_out)
     }
@@ -484,12 +479,12 @@ impl<DB: Backend> Engine<DB> {
     }
 }
 
-/// The work of the only try.
-fn first<F>(mut tries: impl Tries<F>) -> F {
-    // Nobody has asked for it before.
+/// The work of the next try.
+fn next<F>(tries: &mut impl Tries<F>) -> F {
+    // What can be had once is run with no retries.
     tries
         .next()
-        .unwrap_or_else(|| unreachable!("there is work for one try"))
+        .unwrap_or_else(|| unreachable!("there is work for each try"))
 }
 
 impl<R> TransactionOptions<R> {

@@ -305,7 +305,7 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
-    /// Whether it is not known yet if there is a pooler that nobody has told us of.
+    /// Whether it is not known yet if there is a pooler that is not declared.
     pub(crate) fn is_to_look_for_pooler(&self) -> bool {
         let is_known = || {
             let borrowed = self.borrowed.as_ref();
@@ -317,12 +317,12 @@ impl<DB: Backend> Connector<DB> {
             && !is_known()
     }
 
-    /// Leaves it to the caller to look for a pooler that nobody has told us of.
+    /// Leaves it to the caller to look for a pooler that is not declared.
     pub(crate) fn looked_for_pooler(&self) {
         self.looked.store(true, Relaxed);
     }
 
-    /// Says so, once, when there seems to be a pooler that nobody has told us of. Not of a connection that another engine
+    /// Says so, once, when there seems to be a pooler that is not declared. Not of a connection that another engine
     /// has asked before.
     pub(crate) async fn look_for_pooler(
         &self,

@@ -13,6 +13,19 @@ compile_error!(
      [target.'cfg(unix)'.dev-dependencies] in Cargo.toml"
 );
 
+// The folders, from the top. Each uses only those below it, which `tests/structure` checks.
+//
+// web         axum, actix-web, Rocket: extractors and request transactions
+// lifecycle   the attribute's promise: look up, start, run, close, return or re-raise
+// testing     a database for each test
+// finder      from a name to an engine; one engine per name and scope
+// engine      an engine's phases, statements, transactions, nodes
+// pool        slots, checkouts, recovery, close
+// backend     the driver's calls, for each database
+// error       the errors of each phase
+// dialect     the pool's own SQL and what a database's errors mean
+// settings    names, sources, layers, values
+// background, logging, lock
 mod backend;
 mod background;
 mod dialect;

@@ -20,7 +20,12 @@
 //! | `cpu ms` | the server's processor time for each test |
 //! | `start` | median time from the test function's first line to the first line of its body |
 //!
+//! Where every way of every database ran, `docs/charts/test-isolation.svg` is written.
+//!
 //! The last line is `bar: …`, how many times faster than `#[sqlx::test]`, and the one before it `optimised: …`, with the same names.
+
+#[path = "support/chart.rs"]
+mod chart;
 
 use std::fmt;
 use std::fs;
@@ -29,6 +34,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use chart::{Chart, Panel};
 use poolhouse_tests::{Kind, PrivateServer};
 
 /// So many tests of a module are run.
@@ -140,6 +146,7 @@ async fn main() -> anyhow::Result<()> {
     };
     println!("as cargo builds:");
     let bar = Bench::build(Vec::new())?.all(&choice, true).await?;
+    bar.chart()?;
     if let Some(optimised) = optimised {
         println!("optimised: {optimised}");
     }
@@ -162,6 +169,8 @@ struct Bar {
     sqlite: Option<f64>,
     rollback: Option<f64>,
     body_start: Option<f64>,
+    /// Wall time of a test, for the chart: a panel for each database that was measured.
+    panels: Vec<Panel>,
 }
 
 impl fmt::Display for Bar {
@@ -179,6 +188,25 @@ impl fmt::Display for Bar {
             shown(self.rollback, 1),
             shown(self.body_start, 2)
         )
+    }
+}
+
+impl Bar {
+    /// Draws what was measured, unless a database is missing.
+    fn chart(&self) -> anyhow::Result<()> {
+        if self.panels.len() < 3 {
+            return Ok(());
+        }
+        let chart = Chart {
+            title: "A test with 50 migrations, warm".to_owned(),
+            bars: vec![
+                "#[sqlx::test]",
+                "isolation = \"database\"",
+                "isolation = \"rollback\"",
+            ],
+            panels: self.panels.clone(),
+        };
+        chart.write("test-isolation")
     }
 }
 
@@ -259,6 +287,13 @@ impl Bench {
             let [sqlx, database, rollback] =
                 self.rows(&suites, Runner::CargoTest, there, ROUNDS)?;
             let ratio = sqlx.per_test() / database.per_test();
+            bar.panels.push(Panel {
+                title: format!("{prefix}, milliseconds a test"),
+                groups: vec![(
+                    "cargo test".to_owned(),
+                    [&sqlx, &database, &rollback].map(Run::per_test).into(),
+                )],
+            });
             match prefix {
                 "postgres" => {
                     bar.postgres = Some(ratio);

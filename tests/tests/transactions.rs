@@ -1,5 +1,6 @@
 //! `Engine::transaction`: how it ends, and what is run again.
 
+mod closures;
 mod conflicts;
 mod lost;
 mod on_commit;

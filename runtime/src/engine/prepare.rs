@@ -34,14 +34,7 @@ pub(super) async fn prepare<DB: Backend>(
         return Ok(Some(Server { kind, version }));
     }
     let mut checkout = pool.checkout(Holder::Engine).await?;
-    let version = match connector.known_version() {
-        Some(version) => version,
-        None => {
-            checkout
-                .run(|connection, _| DB::text(connection, connector.dialect().version))
-                .await?
-        }
-    };
+    let version = server_version(connector, &mut checkout).await?;
     checkout
         .run(|connection, _| Box::pin(connector.look_for_pooler(connection)))
         .await?;
@@ -62,6 +55,19 @@ pub(super) async fn prepare<DB: Backend>(
     }
     let kind = connector.dialect().name;
     Ok(Some(Server { kind, version }))
+}
+
+/// The server's version, asked for where no connection has shown it.
+pub(super) async fn server_version<DB: Backend>(
+    connector: &Connector<DB>,
+    checkout: &mut CheckedOut<DB>,
+) -> sqlx::Result<String> {
+    if let Some(version) = connector.known_version() {
+        return Ok(version);
+    }
+    checkout
+        .run(|connection, _| DB::text(connection, connector.dialect().version))
+        .await
 }
 
 /// Creates `extensions`; one that cannot be created is a warning.

@@ -12,6 +12,21 @@
 //! | is dropped by its caller | the close runs as a task; [`wait_closed`](crate::wait_closed) waits for it |
 //! | cannot begin, because a start failed | what was opened is closed; the error says why |
 //!
+//! `run` keeps the promise; the other files are what it uses:
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `attribute` | one use of `#[with_pool]`, and the positions that it can stand in |
+//! | `plan` | the engines that a run starts, gathered before any is opened |
+//! | `run` | one run: start, body, close |
+//! | `running` | the started engines of a run |
+//! | `parameter` | parameters that are filled in |
+//! | `outcome` | the types that a body may return |
+//! | `signals`, `shutdown` | SIGINT and SIGTERM, and how the body learns of them |
+//! | `ending` | the end of the process when several runs are under way |
+//! | `command` | `POOLHOUSE_RUN`: a run without the body |
+//! | `buffered_log` | log lines of a start, kept until somebody listens |
+//!
 //! `panic = "abort"`, `process::exit` and SIGKILL end the process without asking anyone, so nothing can run after them.
 
 mod attribute;

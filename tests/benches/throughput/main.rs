@@ -26,10 +26,12 @@
 //! | `raw_rows` | beside `dedicated`, 100 rows, 8 and more tasks |
 //! | `deadpool_postgres_min` | beside `deadpool-postgres`, single-row statements |
 //!
-//! MariaDB and SQLite have a line with the least ratio to each contender.
+//! MariaDB and SQLite have a line with the least ratio to each contender. Each database has a chart in `docs/charts`.
 
 #![allow(unreachable_pub, missing_docs, reason = "a program")]
 
+#[path = "../support/chart.rs"]
+mod chart;
 mod contender;
 #[path = "../support/database.rs"]
 mod database;
@@ -64,6 +66,7 @@ async fn main() -> anyhow::Result<()> {
         let engine = sqlite::engine(&url).await?;
         let cells = table::measure("SQLite", &sqlite::contenders(&engine).await?).await?;
         println!("\nSQLite: {}", least_ratios(&cells));
+        table::chart("SQLite", "throughput-sqlite", &cells)?;
         engine.close_connection_pool().await;
     }
     if wanted("mariadb") {
@@ -71,6 +74,7 @@ async fn main() -> anyhow::Result<()> {
         let engine = mysql::engine(measured.database.url()).await?;
         let cells = table::measure("MariaDB", &mysql::contenders(&engine).await?).await?;
         println!("\nMariaDB: {}", least_ratios(&cells));
+        table::chart("MariaDB", "throughput-mariadb", &cells)?;
         engine.close_connection_pool().await;
     }
     if wanted("waiters") {
@@ -87,6 +91,7 @@ async fn main() -> anyhow::Result<()> {
         contenders.insert(3, over_tokio_postgres::contender(url)?);
         let cells = table::measure("Postgres", &contenders).await?;
         engine.close_connection_pool().await;
+        table::chart("Postgres", "throughput-postgres", &cells)?;
         println!("\nbar: {}", bar(&cells));
     }
     Ok(())

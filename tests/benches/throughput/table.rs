@@ -1,5 +1,6 @@
 //! The rounds of one database, and their table.
 
+use crate::chart::{Chart, Panel};
 use crate::contender::Contender;
 use crate::median::median;
 use crate::statement::Statement;
@@ -93,4 +94,30 @@ async fn cell(
     }
     println!();
     Ok(cell)
+}
+
+/// Draws the cells: a panel for each statement, and each contender's throughput by that of `sqlx::Pool`.
+pub(crate) fn chart(database: &str, file: &str, cells: &[Cell]) -> anyhow::Result<()> {
+    let names = cells[0].names.clone();
+    let group = |cell: &Cell| {
+        let heights = names
+            .iter()
+            .map(|name| cell.between(name, "sqlx::Pool").unwrap_or(f64::NAN));
+        let tasks = if cell.tasks == 1 { "task" } else { "tasks" };
+        (format!("{} {tasks}", cell.tasks), heights.collect())
+    };
+    let panel = |statement: Statement| Panel {
+        title: statement.to_string(),
+        groups: cells
+            .iter()
+            .filter(|cell| cell.statement == statement)
+            .map(group)
+            .collect(),
+    };
+    let chart = Chart {
+        title: format!("{database}: statements a second, sqlx::Pool = 1, eight connections each"),
+        bars: names.clone(),
+        panels: Statement::ALL.map(panel).into(),
+    };
+    chart.write(file)
 }

@@ -550,10 +550,10 @@ async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
     let folders = [in_memory, kept_below.join("sqlite")];
     let is_there = folders.iter().any(|folder| database.starts_with(folder));
     assert!(is_there, "{database:?} is in neither of {folders:?}");
+    assert!(database.exists());
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(database.exists());
-    // Tests of other processes may have had the place since, and a file of that name.
+    // A test of another process may remove it first, and may have a file of that name since.
     eventually("the killed run's database is removed", async || {
         passes(&run("pass").output()?);
         anyhow::ensure!(!database.exists(), "{database:?}");

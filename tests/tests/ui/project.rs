@@ -122,6 +122,8 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
             .current_dir(&self.folder)
             .env("CARGO_TARGET_DIR", target().join("target"))
             .env_remove("RUSTFLAGS")
+            // As users build: without it the compiler leaves out some errors that it has reported at the same place.
+            .env("CARGO_INCREMENTAL", "1")
             .output()
             .expect("the cargo that builds this test can be run again")
     }

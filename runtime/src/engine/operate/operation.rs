@@ -108,14 +108,7 @@ async fn look_at<DB: Backend>(
     report: &mut EngineReport,
 ) -> Result<(), Error> {
     let mut checkout = pool.checkout(Holder::Engine).await?;
-    let version = match connector.known_version() {
-        Some(version) => version,
-        None => {
-            checkout
-                .run(|connection, _| DB::text(connection, connector.dialect().version))
-                .await?
-        }
-    };
+    let version = prepare::server_version(connector, &mut checkout).await?;
     report.database = Some(connector.dialect().name);
     report.version = Some(version);
     if operation == Operation::Check {

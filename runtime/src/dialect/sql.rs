@@ -35,6 +35,9 @@ const CONTROL: [&str; 29] = [
     "CHANGE",
 ];
 
+/// Those that begin most statements, and end no transaction.
+const PLAIN: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
+
 /// Those that always do on MySQL and MariaDB: <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
 pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(22).0;
 
@@ -45,6 +48,10 @@ pub(crate) struct Controls(u32);
 impl Controls {
     /// Those of a text.
     pub(crate) fn of(sql: &str) -> Self {
+        // Nearly every statement, and this is done for each one.
+        if is_one_of(first_word(sql), &PLAIN) && !sql.as_bytes().contains(&b';') {
+            return Self::default();
+        }
         let mut seen = 0;
         for statement in sql.split(';') {
             let word = first_word(statement);
@@ -116,10 +123,13 @@ fn first_word(mut sql: &str) -> &str {
         };
         sql = rest;
     }
-    let end = sql
-        .find(|c: char| !c.is_ascii_alphabetic())
-        .unwrap_or(sql.len());
-    &sql[..end]
+    leading_word(sql)
+}
+
+/// The ASCII letters that a text begins with.
+pub(crate) fn leading_word(text: &str) -> &str {
+    let end = text.bytes().position(|byte| !byte.is_ascii_alphabetic());
+    &text[..end.unwrap_or(text.len())]
 }
 
 #[cfg(test)]

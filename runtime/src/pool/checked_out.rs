@@ -39,6 +39,10 @@ pub(crate) struct CheckedOut<DB: Backend> {
     /// The driver counts a transaction that has ended with a message of our own. It stays so in the pool, because only a
     /// message to the server would let the driver count right; the next transaction takes the count over.
     counts_ended: bool,
+    /// Whether it is for one statement, and goes back when that ends.
+    for_one: bool,
+    /// When its statement ended, where the clock was read then.
+    ended: Option<Instant>,
 }
 
 /// Where the connection comes from, and so where it goes back to.
@@ -76,11 +80,13 @@ pub(crate) enum ConnectionState {
 impl<DB: Backend> CheckedOut<DB> {
     pub(super) fn of_pool(slot: SlotOf<DB>, holder: Holder, now: Instant) -> Self {
         let connection = connection_of(&slot);
+        let for_one = matches!(holder, Holder::Engine);
         connection.record.take(now, holder);
         // Idle connections are in no transaction but those that they are held in.
         let counts_ended = depth::<DB>(connection.parts().0) > connection.shared().idle_depth();
         let mut checkout = Self::new(ConnectionSource::Pool(slot));
         checkout.counts_ended = counts_ended;
+        checkout.for_one = for_one;
         checkout
     }
 
@@ -115,6 +121,8 @@ impl<DB: Backend> CheckedOut<DB> {
             state: ConnectionState::Clean,
             transaction: None,
             counts_ended: false,
+            for_one: false,
+            ended: None,
         }
     }
 
@@ -130,6 +138,7 @@ impl<DB: Backend> CheckedOut<DB> {
             source,
             state,
             transaction,
+            ended,
             ..
         } = self;
         let before = mem::replace(state, ConnectionState::Unverified);
@@ -138,7 +147,7 @@ impl<DB: Backend> CheckedOut<DB> {
         let (connection, record) = source.parts_mut();
         let watched = record.watch_statement();
         let result = work(connection, Arc::clone(record)).await;
-        watched.end(result.as_ref().err());
+        *ended = watched.end(result.as_ref().err());
         #[cfg(feature = "testing")]
         record.recorder.end(result.as_ref().err());
         if let Some(transaction) = transaction {
@@ -162,7 +171,7 @@ impl<DB: Backend> CheckedOut<DB> {
     pub(crate) fn end_stream(&mut self, before: ConnectionState, error: Option<&sqlx::Error>) {
         #[cfg(feature = "testing")]
         self.source.parts().1.recorder.end(error);
-        self.source.parts().1.statement_ended(error);
+        self.ended = self.source.parts().1.statement_ended(error);
         self.state = after::<DB>(before, error, self.source.parts().1);
         if let Some(transaction) = &mut self.transaction {
             transaction.see::<DB>(error);
@@ -478,7 +487,10 @@ impl<DB: Backend> ConnectionSource<DB> {
 impl<DB: Backend> Drop for CheckedOut<DB> {
     fn drop(&mut self) {
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
-            ConnectionSource::Pool(slot) => take_back(slot, self.state, self.counts_ended),
+            ConnectionSource::Pool(slot) => {
+                let ended = self.ended.filter(|_| self.for_one);
+                take_back(slot, self.state, self.counts_ended, ended);
+            }
             ConnectionSource::Sqlx {
                 mut connection,
                 settings,
@@ -513,12 +525,19 @@ fn connection_of<DB: Backend>(slot: &SlotOf<DB>) -> &Connection<DB> {
 }
 
 /// Puts a slot back as it is, or lets a task of the pool see to its connection first.
-fn take_back<DB: Backend>(slot: SlotOf<DB>, state: ConnectionState, counts_ended: bool) {
+fn take_back<DB: Backend>(
+    slot: SlotOf<DB>,
+    state: ConnectionState,
+    counts_ended: bool,
+    ended: Option<Instant>,
+) {
     let connection = connection_of(&slot);
     let idle_depth = connection.shared().idle_depth() + usize::from(counts_ended);
     let in_transaction = depth::<DB>(connection.parts().0) != idle_depth;
     match state {
-        ConnectionState::Clean if !in_transaction => recovery::give_back(slot),
+        ConnectionState::Clean if !in_transaction => {
+            recovery::give_back(slot, ended.unwrap_or_else(Instant::now));
+        }
         ConnectionState::Clean | ConnectionState::Unverified => {
             recovery::give_back_unverified(slot, counts_ended);
         }

@@ -9,27 +9,24 @@ pub(super) struct Durations {
     of: on::Of,
 }
 
-/// When a statement began.
-pub(super) struct StatementTimer {
-    #[cfg(feature = "metrics")]
-    begun: std::time::Instant,
-}
+/// How many operations have a histogram that is kept.
+pub(super) const OPERATIONS_KNOWN: usize = 24;
 
 #[cfg(feature = "metrics")]
 mod on {
-    use std::sync::{Mutex, PoisonError};
-    use std::time::Instant;
+    use std::sync::OnceLock;
+    use std::time::Duration;
 
     use metrics::{Histogram, Label, Unit, histogram};
 
-    use super::{Durations, StatementTimer};
+    use super::{Durations, OPERATIONS_KNOWN};
 
     const DURATION: &str = "db.client.operation.duration";
 
     pub(super) struct Of {
         labels: Vec<Label>,
-        /// Those that succeeded, by operation: there are few.
-        succeeded: Mutex<Vec<(Option<&'static str>, Histogram)>>,
+        /// Those that succeeded, by operation; the last one is of those that are not known.
+        succeeded: [OnceLock<Histogram>; OPERATIONS_KNOWN + 1],
     }
 
     impl Durations {
@@ -57,33 +54,27 @@ mod on {
             Self {
                 of: Of {
                     labels: labels.collect(),
-                    succeeded: Mutex::default(),
+                    succeeded: [const { OnceLock::new() }; OPERATIONS_KNOWN + 1],
                 },
             }
         }
 
         pub(in crate::pool) fn record(
             &self,
-            timer: &StatementTimer,
+            took: Duration,
+            index: Option<usize>,
             operation: Option<&'static str>,
             error: Option<&str>,
         ) {
-            let took = timer.begun.elapsed();
             if error.is_some() {
                 return self.of.histogram(operation, error).record(took);
             }
-            // Nothing panics while the lock is held, and nobody but this connection's task wants it.
-            let mut succeeded = self
-                .of
-                .succeeded
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, known)) = succeeded.iter().find(|(known, _)| *known == operation) {
-                return known.record(took);
+            let known = self.of.succeeded.get(index.unwrap_or(OPERATIONS_KNOWN));
+            if let Some(known) = known {
+                known
+                    .get_or_init(|| self.of.histogram(operation, None))
+                    .record(took);
             }
-            let histogram = self.of.histogram(operation, None);
-            histogram.record(took);
-            succeeded.push((operation, histogram));
         }
     }
 
@@ -96,20 +87,14 @@ mod on {
             histogram!(DURATION, labels)
         }
     }
-
-    impl StatementTimer {
-        pub(in crate::pool) fn begin() -> Self {
-            Self {
-                begun: Instant::now(),
-            }
-        }
-    }
 }
 
 #[cfg(not(feature = "metrics"))]
 #[allow(clippy::unused_self)]
 mod off {
-    use super::{Durations, StatementTimer};
+    use std::time::Duration;
+
+    use super::Durations;
 
     impl Durations {
         pub(in crate::pool) const ARE_MEASURED: bool = false;
@@ -126,16 +111,11 @@ mod off {
 
         pub(in crate::pool) fn record(
             &self,
-            _: &StatementTimer,
+            _: Duration,
+            _: Option<usize>,
             _: Option<&'static str>,
             _: Option<&str>,
         ) {
-        }
-    }
-
-    impl StatementTimer {
-        pub(in crate::pool) fn begin() -> Self {
-            Self {}
         }
     }
 }

@@ -116,11 +116,16 @@ impl Recorder {
         }
     }
 
-    /// Notes the statement of the work. `place` is where its connection was taken, where that is known.
-    pub(super) fn note(&self, sql: &SqlStr, location: Option<&'static Location<'static>>) {
+    /// Notes the statement of the work. `location` is where its connection was taken, where that is known.
+    pub(super) fn note(
+        &self,
+        sql: &SqlStr,
+        location: impl FnOnce() -> Option<&'static Location<'static>>,
+    ) {
         if is_on() {
             let mut work = self.lock();
-            work.statement = work.listeners.enter(What::Statement(sql.clone()), location);
+            let what = What::Statement(sql.clone());
+            work.statement = work.listeners.enter(what, location());
         }
     }
 

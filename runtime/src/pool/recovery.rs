@@ -143,11 +143,10 @@ impl<DB: Backend> Shared<DB> {
 }
 
 /// Gives back a slot whose connection is good, unless its time is over.
-pub(super) fn give_back<DB: Backend>(mut slot: SlotOf<DB>) {
+pub(super) fn give_back<DB: Backend>(mut slot: SlotOf<DB>, now: Instant) {
     let Some(connection) = &mut slot.value else {
         return;
     };
-    let now = Instant::now();
     if connection.is_retired(now) {
         let counters = &connection.shared().counters;
         counters.closed_lifetime.fetch_add(1, Relaxed);
@@ -174,7 +173,7 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_end
         match timeout(RECOVERY_LIMIT, recovering).await {
             Ok(Ok(true)) => {
                 slot.value = Some(connection);
-                give_back(slot);
+                give_back(slot, Instant::now());
             }
             Ok(_) => shared.discard(connection).await,
             Err(_) => {

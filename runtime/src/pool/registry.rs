@@ -111,39 +111,51 @@ impl Record {
     /// Notes the statement that runs now: it names the holder where the engine runs it, and tells transaction control.
     pub(crate) fn note(&self, sql: &SqlStr) {
         let controls = Controls::of(sql.as_str());
-        if controls.begin_transaction() {
-            self.transaction_control.store(true, Relaxed);
-        }
-        if let Some(test) = &self.test
-            && controls.is_any()
-        {
-            test.note(sql.as_str());
+        if controls.is_any() {
+            if controls.begin_transaction() {
+                self.transaction_control.store(true, Relaxed);
+            }
+            if let Some(test) = &self.test {
+                test.note(sql.as_str());
+            }
         }
         #[cfg(feature = "testing")]
-        self.recorder.note(sql, self.location());
-        // Made, and the one before it dropped, outside the lock: both call code of the program's subscriber.
+        self.recorder.note(sql, || self.location());
+        // What calls the program's subscriber is made, and dropped, outside the lock.
         let mut statement = None;
-        if self.observer.is_on() {
-            statement = self.observer.begin(sql.as_str());
+        if self.observer.calls_out() {
+            statement = self.observer.begin(sql.as_str(), Instant::now());
         }
-        let mut hold = self.lock();
-        let Some(hold) = &mut *hold else {
-            return;
-        };
-        hold.controls.add(controls);
-        std::mem::swap(&mut hold.statement, &mut statement);
-        if let by @ (Holder::Engine | Holder::Statement(_)) = &mut hold.by {
-            *by = Holder::Statement(sql.clone());
+        if let Some(hold) = &mut *self.lock() {
+            hold.controls.add(controls);
+            if statement.is_none() && self.observer.is_on() {
+                // A connection that was taken for the statement was taken just now.
+                let begun = match hold.by {
+                    Holder::Engine => hold.since,
+                    _ => Instant::now(),
+                };
+                statement = self.observer.begin(sql.as_str(), begun);
+            }
+            std::mem::swap(&mut hold.statement, &mut statement);
+            if let by @ (Holder::Engine | Holder::Statement(_)) = &mut hold.by {
+                *by = Holder::Statement(sql.clone());
+            }
+        }
+        // The one before it: of a stream that was dropped half-way.
+        if let Some(statement) = statement {
+            self.observer.cancel(&statement);
         }
     }
 
-    /// The statement that runs has come to its end, or to an error.
-    pub(super) fn statement_ended(&self, error: Option<&sqlx::Error>) {
-        if self.observer.is_on()
-            && let Some(statement) = self.take_statement()
-        {
-            statement.end(error);
+    /// The statement that runs has come to its end, or to an error. When that was, if it was looked at.
+    pub(super) fn statement_ended(&self, error: Option<&sqlx::Error>) -> Option<Instant> {
+        if !self.observer.is_on() {
+            return None;
         }
+        let statement = self.take_statement()?;
+        let now = Instant::now();
+        self.observer.end(&statement, error, now);
+        Some(now)
     }
 
     /// Looks at the statement that is about to run until this is dropped.
@@ -154,6 +166,13 @@ impl Record {
     /// In a function of its own, so that the lock is not held when it is dropped.
     fn take_statement(&self) -> Option<RunningStatement> {
         self.lock().as_mut()?.statement.take()
+    }
+
+    /// The statement that runs, if one does, comes to no end.
+    fn cancel_statement(&self) {
+        if let Some(statement) = self.take_statement() {
+            self.observer.cancel(&statement);
+        }
     }
 
     /// Which statements of this checkout may have ended a transaction by themselves.
@@ -209,6 +228,10 @@ impl Record {
 
     pub(super) fn put_back(&self, now: Instant) {
         let hold = self.lock().take();
+        if let Some(statement) = hold.as_ref().and_then(|hold| hold.statement.as_ref()) {
+            // Of a stream that was dropped half-way.
+            self.observer.cancel(statement);
+        }
         if let (Some(hold), Some(meters)) = (hold, &self.meters) {
             meters.used(now.saturating_duration_since(hold.since));
             self.count(Use::Used, Use::Idle);
@@ -252,6 +275,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        self.cancel_statement();
         let state = if self.lock().is_some() {
             Use::Used
         } else {
@@ -267,18 +291,16 @@ impl Drop for Record {
 pub(super) struct WatchedStatement<'a>(Option<&'a Record>);
 
 impl WatchedStatement<'_> {
-    /// The statement has come to its end, or to an error.
-    pub(super) fn end(mut self, error: Option<&sqlx::Error>) {
-        if let Some(record) = self.0.take() {
-            record.statement_ended(error);
-        }
+    /// The statement has come to its end, or to an error. When that was, if it was looked at.
+    pub(super) fn end(mut self, error: Option<&sqlx::Error>) -> Option<Instant> {
+        self.0.take()?.statement_ended(error)
     }
 }
 
 impl Drop for WatchedStatement<'_> {
     fn drop(&mut self) {
         if let Some(record) = self.0 {
-            drop(record.take_statement());
+            record.cancel_statement();
         }
     }
 }

@@ -8,13 +8,15 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::Span;
 use tracing::field::Empty;
 
 use super::connecting::Connector;
-use super::durations::{Durations, StatementTimer};
+use super::durations::{Durations, OPERATIONS_KNOWN};
 use crate::backend::Backend;
+use crate::dialect::leading_word;
 use crate::settings::{DatabaseUrl, Hosts, QuerySpans};
 
 /// What there is to see of the statements of one connection. Cheap to clone.
@@ -35,13 +37,11 @@ struct StatementTarget {
     durations: Durations,
 }
 
-/// A statement under way. Dropped without an end, it was cancelled.
+/// A statement under way. It is ended by its observer.
 pub(super) struct RunningStatement {
-    target: Arc<StatementTarget>,
     span: Span,
-    operation: Option<&'static str>,
-    timer: StatementTimer,
-    ended: bool,
+    operation: Option<usize>,
+    begun: Instant,
 }
 
 impl Observer {
@@ -90,17 +90,56 @@ impl Observer {
         self.target.is_some()
     }
 
-    /// A statement begins.
-    pub(super) fn begin(&self, sql: &str) -> Option<RunningStatement> {
+    /// Whether anything that runs when a statement begins or ends may be the program's own: its subscriber.
+    pub(super) fn calls_out(&self) -> bool {
+        self.target
+            .as_ref()
+            .is_some_and(|target| target.spans != QuerySpans::Off)
+    }
+
+    /// A statement has begun.
+    pub(super) fn begin(&self, sql: &str, begun: Instant) -> Option<RunningStatement> {
         let target = self.target.as_ref()?;
         let operation = operation_of(sql);
         Some(RunningStatement {
             span: target.span(sql, operation),
-            target: Arc::clone(target),
             operation,
-            timer: StatementTimer::begin(),
-            ended: false,
+            begun,
         })
+    }
+
+    /// A statement was answered, with an error or without one.
+    pub(super) fn end(
+        &self,
+        statement: &RunningStatement,
+        error: Option<&sqlx::Error>,
+        now: Instant,
+    ) {
+        let kind = error.map(error_type);
+        if let Some(sqlx::Error::Database(error)) = error
+            && let Some(code) = error.code()
+        {
+            statement.span.record("db.response.status_code", &*code);
+        }
+        self.over(statement, kind.as_deref(), now);
+    }
+
+    /// A statement was dropped before its end.
+    pub(super) fn cancel(&self, statement: &RunningStatement) {
+        self.over(statement, Some("cancelled"), Instant::now());
+    }
+
+    fn over(&self, statement: &RunningStatement, error: Option<&str>, now: Instant) {
+        let Some(target) = &self.target else {
+            return;
+        };
+        if let Some(error) = error {
+            statement.span.record("error.type", error);
+            statement.span.record("otel.status_code", "ERROR");
+        }
+        let took = now.saturating_duration_since(statement.begun);
+        let index = statement.operation;
+        target.durations.record(took, index, name_of(index), error);
     }
 }
 
@@ -134,7 +173,8 @@ macro_rules! of_level {
 }
 
 impl StatementTarget {
-    fn span(&self, sql: &str, operation: Option<&'static str>) -> Span {
+    fn span(&self, sql: &str, operation: Option<usize>) -> Span {
+        let operation = name_of(operation);
         of_level!(
             self.spans,
             "poolhouse::query",
@@ -155,56 +195,22 @@ impl StatementTarget {
     }
 }
 
-impl RunningStatement {
-    /// It was answered, with an error or without one.
-    pub(super) fn end(mut self, error: Option<&sqlx::Error>) {
-        let kind = error.map(error_type);
-        if let Some(sqlx::Error::Database(error)) = error
-            && let Some(code) = error.code()
-        {
-            self.span.record("db.response.status_code", &*code);
-        }
-        self.over(kind.as_deref());
-    }
-
-    fn over(&mut self, error: Option<&str>) {
-        self.ended = true;
-        if let Some(error) = error {
-            self.span.record("error.type", error);
-            self.span.record("otel.status_code", "ERROR");
-        }
-        self.target
-            .durations
-            .record(&self.timer, self.operation, error);
-    }
-}
-
-impl Drop for RunningStatement {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.over(Some("cancelled"));
-        }
-    }
-}
-
 /// The words that begin statements, of which there are few. Others may be anything.
-const OPERATIONS: &[&str] = &[
+const OPERATIONS: [&str; OPERATIONS_KNOWN] = [
     "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "MERGE", "REPLACE", "CALL", "COPY", "TRUNCATE",
     "CREATE", "ALTER", "DROP", "BEGIN", "COMMIT", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "LISTEN",
     "NOTIFY", "PRAGMA", "VACUUM", "ANALYZE",
 ];
 
-/// What a statement does, as its first word says.
-fn operation_of(sql: &str) -> Option<&'static str> {
-    let sql = sql.trim_start();
-    let end = sql
-        .find(|c: char| !c.is_ascii_alphabetic())
-        .unwrap_or(sql.len());
-    let word = &sql[..end];
-    OPERATIONS
-        .iter()
-        .find(|known| known.eq_ignore_ascii_case(word))
-        .copied()
+/// What a statement does, as its first word says: the word's index.
+fn operation_of(sql: &str) -> Option<usize> {
+    let word = leading_word(sql.trim_start());
+    let mut known = OPERATIONS.iter();
+    known.position(|known| known.eq_ignore_ascii_case(word))
+}
+
+fn name_of(operation: Option<usize>) -> Option<&'static str> {
+    OPERATIONS.get(operation?).copied()
 }
 
 /// The kind of an error: the database's own code, or a word for what the driver met.
@@ -250,11 +256,12 @@ pub(crate) fn transaction(spans: QuerySpans, engine: &str) -> Span {
 
 #[cfg(test)]
 mod tests {
-    use super::{names_of, operation_of};
+    use super::{name_of, names_of, operation_of};
     use crate::settings::DatabaseUrl;
 
     #[test]
     fn the_operation_is_the_first_word_of_a_statement() {
+        let operation_of = |sql| name_of(operation_of(sql));
         assert_eq!(operation_of("  select 1"), Some("SELECT"));
         assert_eq!(operation_of("COMMIT"), Some("COMMIT"));
         assert_eq!(operation_of("hunter2"), None);

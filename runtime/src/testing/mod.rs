@@ -39,8 +39,8 @@
 //!    earlier ones are dropped, and those that a process keeps. A template stays, unless it holds what a crash loses. Another
 //!    version of the server has other fingerprints.
 //! 6. A database in which a test has rolled back goes on to other such tests of the same process as it is, when it is known that
-//!    the transaction has lasted as long as the test and that nobody else was there; else it is dropped. To any other test
-//!    it goes by the rules above.
+//!    the transaction has lasted as long as the test, that nobody else was there, and that a rollback undoes writes to each of
+//!    its tables; else it is dropped. To any other test it goes by the rules above.
 //!
 //! Roles and users, settings of the server and of roles, and files of the server belong to no database: what a test does to
 //! them stays.

@@ -5,10 +5,10 @@
 
 use std::{env, future::Future, num::NonZeroU32, pin::Pin, process::Stdio, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use poolhouse_tests::{
-    Kind,
-    faults::{cancel, close, network, pooler, restart, runtimes, start},
+    Kind, Server,
+    faults::{cancel, close, errors, network, pooler, restart, runtimes, start},
     servers,
     subject::{Own, SqlxAlone},
 };
@@ -76,6 +76,7 @@ cases! {
     "14: a plain BEGIN dropped": cancel::plain_begin;
     "16: acquire() cancelled 10 000 times": cancel::acquire;
     "17: a thousand waiters are told at close": close::a_thousand_waiters;
+    "17: waiters take turns at close": close::waiters_in_turn;
     "18: a handshake under way at close": network::late_handshake;
     "19: the server restarts, the pool is idle": restart::while_idle;
     "20: the server restarts under queries": restart::in_the_middle_of_queries;
@@ -88,6 +89,10 @@ cases! {
     "25: another runtime ends": runtimes::another_runtime_ends;
     "26: a start fails after some connections": start::after_some_connections;
     "27: too many clients": start::too_many_clients;
+    "27: a wrong password": start::wrong_password;
+    "27: an unknown database": start::unknown_database;
+    "27: TLS is refused": start::tls_refused;
+    "42: errors of the client alone": errors::of_the_client_alone;
     "43: all queries cancelled behind a table lock": cancel::behind_a_lock;
     "43: the same, with no room for a further session": cancel::behind_a_lock_without_room;
 }
@@ -104,9 +109,16 @@ async fn main() -> anyhow::Result<()> {
             .context("this case has no meaning there")?;
         return play().await;
     }
-    for kind in [Kind::Postgres, Kind::MariaDb] {
-        ensure!(servers::require(kind).is_some(), "run tests/compare");
-    }
+    let postgres = servers::require(Kind::Postgres).context("run tests/compare")?;
+    let mariadb = servers::require(Kind::MariaDb).context("run tests/compare")?;
+    println!(
+        "{}, sqlx {}, Postgres {}, MariaDB {}",
+        answer(&postgres, "SELECT current_date::text").await?,
+        sqlx_version().context("no sqlx in Cargo.lock")?,
+        answer(&postgres, "SHOW server_version").await?,
+        answer(&mariadb, "SELECT CAST(VERSION() AS CHAR)").await?,
+    );
+    println!();
     println!("| case | {} |", COLUMNS.join(" | "));
     println!("|---|{}", "---|".repeat(COLUMNS.len()));
     let mut held = [(0, 0); COLUMNS.len()];
@@ -127,6 +139,20 @@ async fn main() -> anyhow::Result<()> {
     let held = held.map(|(held, played)| format!("{held} of {played}"));
     println!("| **hold** | {} |", held.join(" | "));
     Ok(())
+}
+
+/// The one value that a server answers.
+async fn answer(server: &Server, sql: &str) -> anyhow::Result<String> {
+    let rows = server.ask(&[sql.to_owned()]).await?;
+    let value = rows.into_iter().flatten().flatten().next();
+    value.with_context(|| format!("no answer to {sql}"))
+}
+
+/// The version that this was built with.
+fn sqlx_version() -> Option<&'static str> {
+    let lock = include_str!("../../../Cargo.lock");
+    let (_, version) = lock.split_once("name = \"sqlx\"\nversion = \"")?;
+    version.split('"').next()
 }
 
 /// Plays a case in a process of its own.

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::process::{Child, Command, Output, Stdio};
 
-use poolhouse_tests::{Kind, PrivateServer, Stop, eventually};
+use poolhouse_tests::{Kind, PrivateServer, Server, Stop, eventually};
 
 use crate::minimal::{self, started};
-use crate::scenarios::FATE;
+use crate::scenarios::{FATE, MIGRATIONS};
 
 /// A run of the scenarios, one after another or on eight threads.
 fn run(server: &PrivateServer, threads: usize) -> Command {
@@ -30,6 +30,16 @@ fn passes(output: &Output) {
 async fn ask(server: &PrivateServer, sql: &str) -> Vec<String> {
     let rows = server.ask(&[sql.to_owned()]).await.unwrap();
     rows.into_iter().flatten().flatten().collect()
+}
+
+/// A database of the server, to ask.
+fn database(server: &PrivateServer, name: &str) -> Server {
+    let mut url = url::Url::parse(&server.url).unwrap();
+    url.set_path(name);
+    Server {
+        url: url.into(),
+        ..Server::clone(server)
+    }
 }
 
 /// A run in the middle of eight bodies, each of which has written.
@@ -66,6 +76,41 @@ async fn what_a_killed_run_wrote_is_not_found_after_a_crash() {
     }
 }
 
+/// A server that recovers from a crash lets a sequence go on up to 32 values later:
+/// <https://www.postgresql.org/docs/current/functions-sequence.html>.
+#[tokio::test]
+async fn after_a_crash_a_sequence_is_where_the_migrations_left_it() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let migrations = tempfile::tempdir().unwrap();
+    std::fs::write(
+        migrations.path().join("0001_band.sql"),
+        "CREATE TABLE band (id integer PRIMARY KEY, name text NOT NULL);
+         CREATE SEQUENCE ticket;
+         SELECT nextval('ticket');",
+    )
+    .unwrap();
+    let mut server = started(builder).await;
+    for _ in 0..2 {
+        let mut run = run(&server, 2);
+        passes(&run.env(MIGRATIONS, migrations.path()).output().unwrap());
+        let names = ask(
+            &server,
+            "SELECT datname::text FROM pg_database WHERE datname ~ '^poolhouse_' AND datallowconn",
+        );
+        let names = names.await;
+        assert!(!names.is_empty());
+        for name in names {
+            let last = ["SELECT last_value::text FROM ticket".to_owned()];
+            let last = database(&server, &name).ask(&last).await.unwrap();
+            assert_eq!(last, [[Some("1".to_owned())]], "{name}");
+        }
+        server.stop(Stop::Crash).await.unwrap();
+        server.start().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_a_killed_run_wrote_is_not_found_without_statistics() {
     let Some(builder) = PrivateServer::require(Kind::Postgres) else {
@@ -81,12 +126,8 @@ async fn what_a_killed_run_wrote_is_not_found_without_statistics() {
         let used = used.await;
         kill(live);
         for name in used {
-            let mut url = url::Url::parse(&server.url).unwrap();
-            url.set_path(&name);
-            let mut of_database = poolhouse_tests::Server::clone(&server);
-            of_database.url = url.into();
             let reset = ["SELECT pg_stat_reset()::text".to_owned()];
-            of_database.ask(&reset).await.unwrap();
+            database(&server, &name).ask(&reset).await.unwrap();
         }
         for _ in 0..2 {
             passes(&run(&server, 8).output().unwrap());

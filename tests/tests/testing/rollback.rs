@@ -317,3 +317,26 @@ async fn a_commit_through_the_driver(db: PgPool) {
         .await
         .unwrap();
 }
+
+/// What a rollback does not undo is not found by the next test either.
+macro_rules! logs {
+    ($($name:ident)*) => {$(
+        #[with_pool(
+            env = "POOLHOUSE_TESTING_MYSQL_URL",
+            isolation = "rollback",
+            migrations = "tests/testing/fixtures/not_transactional"
+        )]
+        #[tokio::test]
+        async fn $name(db: MySqlEngine) {
+            sqlx::query(ADD).execute(&db).await.unwrap();
+            sqlx::query("INSERT INTO log VALUES ('a line')").execute(&db).await.unwrap();
+            for table in ["band", "log"] {
+                let count = format!("SELECT COUNT(*) FROM {table}");
+                let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(count)).fetch_one(&db).await.unwrap();
+                assert_eq!(rows, 1, "{table}");
+            }
+        }
+    )*};
+}
+
+logs!(one_logs_without_a_transaction another_logs_without_one a_third_logs_without_one);

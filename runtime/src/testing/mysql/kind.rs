@@ -183,6 +183,10 @@ impl Kind for MySqlKind {
         Ok(false)
     }
 
+    fn rollback_undoes_all(content: &Schema) -> bool {
+        content.is_transactional()
+    }
+
     async fn end_rollback(_: &mut MySqlConnection) -> sqlx::Result<bool> {
         Ok(false)
     }

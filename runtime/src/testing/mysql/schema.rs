@@ -15,6 +15,8 @@ pub(super) struct Schema {
     name: String,
     /// Whether it cannot be shown that another database holds the same.
     obstacle: bool,
+    /// Whether every table is of an engine that has transactions.
+    transactional: bool,
     /// The statement that creates the database, without its name.
     pub(super) create: String,
     /// The names of tables and views with their types, the first ones with their engines.
@@ -136,10 +138,12 @@ impl Schema {
     /// Reads a database that nobody else uses.
     pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<Self> {
         let outline = Outline::read(name, &results(connection, ask_outline(name)).await?)?;
-        let counts: (i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
+        let (events, unknown, without): (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
             "SELECT CAST((SELECT COUNT(*) FROM information_schema.events WHERE event_schema = '{name}') AS SIGNED), \
              CAST((SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{name}' \
-                AND NOT (table_type = 'VIEW' OR table_type = 'BASE TABLE' AND engine IN ({ENGINES}))) AS SIGNED)"
+                AND NOT (table_type = 'VIEW' OR table_type = 'BASE TABLE' AND engine IN ({ENGINES}))) AS SIGNED), \
+             CAST((SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{name}' AND table_type <> 'VIEW' \
+                AND engine NOT IN (SELECT engine FROM information_schema.engines WHERE transactions = 'YES')) AS SIGNED)"
         )))
         .fetch_one(&mut *connection)
         .await?;
@@ -158,7 +162,8 @@ impl Schema {
         .await?;
         let mut schema = Self {
             name: name.to_owned(),
-            obstacle: counts != (0, 0),
+            obstacle: events + unknown > 0,
+            transactional: without == 0,
             create: outline.create,
             listed: outline.listed,
             code: outline.code,
@@ -199,6 +204,11 @@ impl Schema {
     /// Whether it cannot be shown that another database holds the same.
     pub(super) fn obstacle(&self) -> bool {
         self.obstacle
+    }
+
+    /// Whether a rollback undoes what was written to each of its tables.
+    pub(super) fn is_transactional(&self) -> bool {
+        self.transactional
     }
 
     /// The statements that make the database of this name, all in one; `None` when only the recipe can make it: views,

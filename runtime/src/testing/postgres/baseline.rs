@@ -30,8 +30,9 @@ const OBSTACLES: &str = "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisint
 pub(super) struct Baseline {
     /// Whether no clone of it is used twice.
     pub(super) obstacle: bool,
-    /// Whether it has tables that a crash empties.
-    unlogged: bool,
+    /// Whether a crash changes it: it empties unlogged tables, and moves a sequence to a value that is logged ahead
+    /// (<https://www.postgresql.org/docs/current/functions-sequence.html>).
+    volatile: bool,
     /// Catalogs and the number of their rows.
     catalogs: Vec<(String, i64)>,
     /// Tables with rows, and how many. Materialized views count as such also when they are empty.
@@ -50,7 +51,7 @@ impl Baseline {
                 tracing::debug!(%error, "clones of a template are not used twice");
                 Ok(Self {
                     obstacle: true,
-                    unlogged: true,
+                    volatile: true,
                     ..Self::default()
                 })
             }
@@ -76,7 +77,7 @@ impl Baseline {
             "SELECT relname::text FROM pg_class WHERE relpersistence = 'u' LIMIT 1",
         );
         let mut baseline = Self {
-            unlogged: !unlogged.await?.is_empty(),
+            volatile: !unlogged.await?.is_empty(),
             obstacle: sqlx::query_scalar(OBSTACLES)
                 .fetch_one(&mut *connection)
                 .await?,
@@ -86,6 +87,7 @@ impl Baseline {
         let mut all = tables.iter().chain(&views).chain(&sequences);
         if all.any(|name| name.contains(|c: char| c.is_control())) {
             baseline.obstacle = true;
+            baseline.volatile = true;
             return Ok(baseline);
         }
         for catalog in catalogs {
@@ -105,18 +107,19 @@ impl Baseline {
             baseline.filled.push((view, rows));
         }
         for sequence in sequences {
-            let sql = format!("SELECT last_value, is_called FROM {sequence}");
+            let sql = format!("SELECT last_value, is_called, log_cnt > 0 FROM {sequence}");
             let row = sqlx::query(AssertSqlSafe(sql))
                 .fetch_one(&mut *connection)
                 .await?;
+            baseline.volatile |= row.get::<bool, _>(2);
             baseline.sequences.push((sequence, row.get(0), row.get(1)));
         }
         Ok(baseline)
     }
 
-    /// Whether it has tables that a crash empties.
-    pub(super) fn has_unlogged(&self) -> bool {
-        self.unlogged
+    /// Whether a crash changes it.
+    pub(super) fn is_volatile(&self) -> bool {
+        self.volatile
     }
 
     /// The rows of the catalogs, as something to select from.
@@ -131,7 +134,7 @@ impl Baseline {
     pub(super) fn to_text(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _ = writeln!(text, "obstacle\t{}\t{}", self.obstacle, self.unlogged);
+        let _ = writeln!(text, "obstacle\t{}\t{}", self.obstacle, self.volatile);
         for (name, rows) in &self.catalogs {
             let _ = writeln!(text, "catalog\t{name}\t{rows}");
         }
@@ -148,9 +151,9 @@ impl Baseline {
     pub(super) fn from_text(text: &str) -> Option<Self> {
         let mut baseline = Self::default();
         let mut lines = text.lines();
-        let (obstacle, unlogged) = lines.next()?.strip_prefix("obstacle\t")?.split_once('\t')?;
+        let (obstacle, volatile) = lines.next()?.strip_prefix("obstacle\t")?.split_once('\t')?;
         baseline.obstacle = obstacle.parse().ok()?;
-        baseline.unlogged = unlogged.parse().ok()?;
+        baseline.volatile = volatile.parse().ok()?;
         for line in lines {
             let words: Vec<&str> = line.split('\t').collect();
             match words.as_slice() {
@@ -212,7 +215,7 @@ mod tests {
     fn the_comment_says_what_was_measured() {
         let baseline = Baseline {
             obstacle: false,
-            unlogged: true,
+            volatile: true,
             catalogs: vec![("pg_class".to_owned(), 400)],
             filled: vec![(r#"ONLY public."it's \ ""#.to_owned(), 3)],
             sequences: vec![("public.band_id_seq".to_owned(), -7, true)],

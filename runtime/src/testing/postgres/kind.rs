@@ -197,6 +197,10 @@ impl Kind for PostgresKind {
         Ok(true)
     }
 
+    fn rollback_undoes_all(_: &Baseline) -> bool {
+        true
+    }
+
     async fn end_rollback(connection: &mut PgConnection) -> sqlx::Result<bool> {
         connection.ping().await?;
         // Those of savepoints that were rolled back count too. The driver remembers types, and these are gone now.

@@ -30,8 +30,7 @@ pub(super) async fn find(
     let Some((incarnation, baseline)) = read(&comment) else {
         return Ok(None);
     };
-    // A crash empties unlogged tables.
-    if baseline.has_unlogged() && incarnation != identity.incarnation {
+    if baseline.is_volatile() && incarnation != identity.incarnation {
         return Ok(None);
     }
     if day(&comment) != Some(today()) {

@@ -103,6 +103,9 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
+    /// Whether the rollback of a transaction undoes whatever was written to a database like this.
+    fn rollback_undoes_all(content: &Self::Content) -> bool;
+
     /// Ends the transaction of a test that rolls back, and all that belongs to its session; false when the connection must
     /// not be used again.
     fn end_rollback(

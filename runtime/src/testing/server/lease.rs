@@ -82,12 +82,14 @@ impl<K: Adaptor> ServerLease<K> {
         let (server, template) = (Arc::clone(&self.server), Arc::clone(&self.template));
         server.coming.fetch_add(1, SeqCst);
         server.returning.fetch_add(1, SeqCst);
-        let rolls_back = self.rolls_back;
+        let is_undone = self.rolls_back
+            && ending == LeaseEnd::Return
+            && K::rollback_undoes_all(&template.content);
         // The background runtime is there: it has leased the database.
         let _ = background::spawn(async move {
             let name = leased.name.clone();
             let returned = async {
-                if rolls_back && ending == LeaseEnd::Return {
+                if is_undone {
                     server
                         .take_back_rolled_back(template, leased, borrowed)
                         .await

@@ -86,19 +86,12 @@ macro_rules! steps {
             let at_once = if route.is_some() { 1 } else { AT_ONCE };
             let mut steps = route::fetch_many::<DB, _>(route, connection, query).ready_chunks(at_once);
             let mut error = None;
-            while error.is_none() && let Some(ready) = steps.next().await {
-                let mut chunk = Vec::with_capacity(ready.len());
-                for step in ready {
-                    match step {
-                        Ok(step) => chunk.extend($choose(step).map(Ok)),
-                        Err(failed) => {
-                            error = Some(failed);
-                            break;
-                        }
-                    }
+            while error.is_none() && let Some(mut ready) = steps.next().await {
+                if let Some(failed) = ready.iter().position(Result::is_err) {
+                    error = ready.drain(failed..).next().and_then(Result::err);
                 }
-                if !chunk.is_empty() {
-                    yield chunk;
+                if !ready.is_empty() {
+                    yield ready;
                 }
             }
             drop(steps);
@@ -109,7 +102,7 @@ macro_rules! steps {
                 yield vec![Err(error)];
             }
         }
-        .flat_map(stream::iter)
+        .flat_map(|ready| stream::iter(ready.into_iter().filter_map($choose)))
     };
 }
 
@@ -156,7 +149,9 @@ macro_rules! executor {
                 E: Execute<'q, DB> + 'q,
             {
                 let source = $source(self);
-                Box::pin(steps!(source, $for_query, query, Step::<DB>::right))
+                Box::pin(steps!(source, $for_query, query, |step| {
+                    step.map(Step::<DB>::right).transpose()
+                }))
             }
 
             fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Vec<DB::Row>>>

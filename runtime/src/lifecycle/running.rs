@@ -70,6 +70,17 @@ impl RunningEngines {
         let engines = engines.map(|planned| &mut planned.settings);
         // Boxed, because every lifespan function would carry it, and only tests have it.
         self.isolated = Some(Box::pin(Isolated::new(test, engines)).await?);
+        let begun = self.start_test().await;
+        if begun.is_err()
+            && let Some(isolated) = self.isolated.take()
+        {
+            Box::pin(isolated.give_up()).await;
+        }
+        begun
+    }
+
+    /// Starts the engines of a test, and runs its fixture functions. When that fails, the engines are closed.
+    async fn start_test(&mut self) -> Result<(), Error> {
         self.start_engines().await?;
         let seeded = Box::pin(self.seed()).await;
         if seeded.is_err() {

@@ -55,7 +55,10 @@ impl Isolated {
             _reserved: reserved,
         };
         for (server, settings) in wishes {
-            isolated.lease(server, settings).await?;
+            if let Err(error) = isolated.lease(server, settings).await {
+                isolated.give_up().await;
+                return Err(error);
+            }
         }
         Ok(isolated)
     }
@@ -71,6 +74,13 @@ impl Isolated {
         Arc::make_mut(settings).isolate(lease.url().clone(), lease.file(), lease.borrowed());
         self.leases.push((lease, Arc::clone(settings)));
         Ok(())
+    }
+
+    /// Drops the databases of a test that cannot begin. The engines are closed.
+    pub(crate) async fn give_up(self) {
+        for (lease, _) in self.leases {
+            lease.end(LeaseEnd::Drop).await;
+        }
     }
 
     /// Gives the databases back, or keeps them and prints where they are. The engines are closed.

@@ -15,11 +15,12 @@ const PANEL: (u32, u32) = (440, 260);
 const HEAD: u32 = 64;
 
 /// Colours that stay apart in print and for most readers with a colour vision deficiency (Okabe and Ito).
-const COLOURS: [RGBColor; 5] = [
+const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
     RGBColor(110, 110, 110),
 ];
 

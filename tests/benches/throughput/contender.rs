@@ -14,7 +14,7 @@ pub(crate) const CONNECTIONS: usize = 8;
 
 /// How long one round lasts. Short, so that a disturbance meets all contenders of a turn alike; long enough that the
 /// beginning, with 512 new tasks, does not count.
-const ROUND: Duration = Duration::from_millis(150);
+const ROUND: Duration = Duration::from_millis(80);
 
 /// What one task asks its database with.
 pub(crate) trait Worker: Send + 'static {

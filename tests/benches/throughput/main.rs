@@ -1,7 +1,7 @@
 //! Throughput of the engine beside its peers, all with eight connections to the same server, in one process.
 //!
 //! ```text
-//! cargo bench --bench throughput                      # everything, in about seven minutes
+//! cargo bench --bench throughput                      # everything, in about twenty minutes
 //! cargo bench --bench throughput -- postgres waiters  # a part: postgres, mariadb, sqlite, waiters
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! | `sqlx::Pool` | `&sqlx::Pool`, default options |
 //! | `bb8` | bb8 over sqlx's connections, default options |
 //! | `deadpool-postgres` | deadpool-postgres over tokio-postgres, cached statements |
+//! | `bare queue` | sqlx's connections behind a queue with direct hand-off and nothing else: what a pool over them can be |
 //! | `dedicated` | sqlx's connections without a pool, one for each of at most eight tasks: the limit |
 //!
 //! Contenders take turns in short rounds. A ratio is taken within a turn, and the median of the turns is shown.
@@ -26,10 +27,13 @@
 //! | `raw_rows` | beside `dedicated`, 100 rows, 8 and more tasks |
 //! | `deadpool_postgres_min` | beside `deadpool-postgres`, single-row statements |
 //!
+//! A line above it has the bare queue beside `dedicated`, in the same cells as `raw_1`, `raw_crowd` and `raw_rows`.
+//!
 //! MariaDB and SQLite have a line with the least ratio to each contender. Each database has a chart in `docs/charts`.
 
 #![allow(unreachable_pub, missing_docs, reason = "a program")]
 
+mod bare_queue;
 #[path = "../support/chart.rs"]
 mod chart;
 mod contender;
@@ -92,7 +96,8 @@ async fn main() -> anyhow::Result<()> {
         let cells = table::measure("Postgres", &contenders).await?;
         engine.close_connection_pool().await;
         table::chart("Postgres", "throughput-postgres", &cells)?;
-        println!("\nbar: {}", bar(&cells));
+        println!("\nbare queue: {}", bare_queue_beside_dedicated(&cells));
+        println!("bar: {}", bar(&cells));
     }
     Ok(())
 }
@@ -122,10 +127,30 @@ fn bar(cells: &[Cell]) -> String {
     )
 }
 
+fn bare_queue_beside_dedicated(cells: &[Cell]) -> String {
+    let ratio = |among: fn(&Cell) -> bool| {
+        least(cells, |cell| {
+            cell.between("bare queue", "dedicated")
+                .filter(|_| among(cell))
+        })
+    };
+    format!(
+        "raw_1={:.2} raw_crowd={:.2} raw_rows={:.2}",
+        ratio(|cell| cell.tasks == 1),
+        ratio(|cell| cell.is_single_row() && cell.tasks >= 64),
+        ratio(|cell| !cell.is_single_row() && cell.tasks >= 8),
+    )
+}
+
 /// The least ratio to each contender, for the databases that have no bar.
 fn least_ratios(cells: &[Cell]) -> String {
-    let names = ["sqlx::Pool", "bb8", "dedicated"];
-    let least =
-        names.map(|name| format!("{name}_min={:.2}", least(cells, |cell| cell.ratio(name))));
+    let names = ["sqlx::Pool", "bb8", "bare queue", "dedicated"];
+    let least = names.map(|name| {
+        format!(
+            "{}_min={:.2}",
+            name.replace(' ', "_"),
+            least(cells, |cell| cell.ratio(name))
+        )
+    });
     least.join(" ")
 }

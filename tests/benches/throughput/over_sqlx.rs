@@ -38,6 +38,7 @@ macro_rules! over_sqlx {
         use sqlx::pool::PoolOptions;
         use tokio::sync::OwnedMutexGuard;
 
+        use crate::bare_queue::BareQueue;
         use crate::contender::{CONNECTIONS, Contender, Worker};
         use crate::over_sqlx::Manager;
         use crate::statement::{ROWS, SCHEMA, Statement};
@@ -72,11 +73,13 @@ macro_rules! over_sqlx {
                 .max_size(size)
                 .build(Manager::<$database>(options.clone()))
                 .await?;
+            let queued = try_join_all((0..CONNECTIONS).map(|_| options.connect())).await?;
             let dedicated = try_join_all((0..CONNECTIONS).map(|_| options.connect())).await?;
             Ok(vec![
                 Contender::pool("engine", engine.clone()),
                 Contender::pool("sqlx::Pool", pool),
                 Contender::pool("bb8", bb8),
+                Contender::pool("bare queue", BareQueue::new(queued)),
                 Contender::dedicated("dedicated", dedicated),
             ])
         }
@@ -132,6 +135,15 @@ macro_rules! over_sqlx {
             async fn ask(&mut self, statement: Statement, key: i32) -> anyhow::Result<()> {
                 let mut connection = self.get().await?;
                 ask!(&mut *connection, statement, key);
+                Ok(())
+            }
+        }
+
+        impl Worker for BareQueue<$connection> {
+            async fn ask(&mut self, statement: Statement, key: i32) -> anyhow::Result<()> {
+                let mut connection = self.take().await?;
+                ask!(&mut connection, statement, key);
+                self.give_back(connection);
                 Ok(())
             }
         }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +24,14 @@ pub(crate) const URL: &str = "POOLHOUSE_TORTURE_URL";
 
 /// Says something to the torture: on a line of its own, which libtest does not break.
 macro_rules! say {
-    ($($word:tt)*) => { eprintln!("torture: {}", format_args!($($word)*)) };
+    ($($word:tt)*) => { $crate::torture::victim::say(&format!($($word)*)) };
+}
+
+/// In one write, because other tests of the process write to the same place.
+fn say(words: &str) {
+    let line = format!("torture: {words}\n");
+    // What nobody reads any more is lost.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 fn tree() -> String {

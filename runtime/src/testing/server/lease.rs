@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::adaptor::Adaptor;
@@ -21,7 +22,7 @@ use crate::testing::test::Test;
 use crate::testing::test_server::{Lease, LeaseEnd};
 use crate::testing::url;
 
-/// How long the last test of a process waits for the databases that were given back.
+/// How long the last test of a process waits for the databases that were given back, and any test for one that is dropped.
 const FINISH_LIMIT: Duration = Duration::from_secs(1);
 
 /// The lease of one test.
@@ -75,8 +76,8 @@ impl<K: Adaptor> ServerLease<K> {
         Ok(lease)
     }
 
-    /// Starts to give the database back, or to drop it; `None` when that was done.
-    fn give_back(&mut self, ending: LeaseEnd) -> Option<()> {
+    /// Starts to give the database back, or to drop it, and returns what ends with that; `None` when it was started before.
+    fn give_back(&mut self, ending: LeaseEnd) -> Option<oneshot::Receiver<()>> {
         let leased = self.leased.take()?;
         let borrowed = self.borrowed.take();
         let (server, template) = (Arc::clone(&self.server), Arc::clone(&self.template));
@@ -85,8 +86,10 @@ impl<K: Adaptor> ServerLease<K> {
         let is_undone = self.rolls_back
             && ending == LeaseEnd::Return
             && K::rollback_undoes_all(&template.content);
+        let (over, ended) = oneshot::channel();
         // The background runtime is there: it has leased the database.
         let _ = background::spawn(async move {
+            let _over: oneshot::Sender<()> = over;
             let name = leased.name.clone();
             let returned = async {
                 if is_undone {
@@ -103,7 +106,7 @@ impl<K: Adaptor> ServerLease<K> {
             server.coming.fetch_sub(1, SeqCst);
             server.freed.notify_waiters();
         });
-        Some(())
+        Some(ended)
     }
 
     async fn keep(mut self) -> Option<String> {
@@ -285,7 +288,12 @@ impl<K: Adaptor> Lease for ServerLease<K> {
         let returned = self.give_back(ending);
         let server = Arc::clone(&self.server);
         Box::pin(async move {
-            if returned.is_some() && server.runs_last_test() {
+            let is_returned = returned.is_some();
+            if let (LeaseEnd::Drop, Some(dropped)) = (ending, returned) {
+                // Nothing is to be left of a test that could not begin, even if the process ends now.
+                let _ = timeout(FINISH_LIMIT, dropped).await;
+            }
+            if is_returned && server.runs_last_test() {
                 let _ = background::run(async move {
                     server.finish().await;
                     // Nobody else of this process wants what is kept.
@@ -304,7 +312,7 @@ impl<K: Adaptor> Lease for ServerLease<K> {
 impl<K: Adaptor> Drop for ServerLease<K> {
     fn drop(&mut self) {
         // The test's future was dropped.
-        self.give_back(LeaseEnd::Return);
+        let _ = self.give_back(LeaseEnd::Return);
     }
 }
 

@@ -1,0 +1,89 @@
+//! A fixture that fails half-way: each test says which one and why, and nothing is left.
+
+use std::process::Command;
+
+use poolhouse::{MySqlEngine, PgEngine, with_pool};
+use poolhouse_tests::{Kind, PrivateServer};
+
+use crate::minimal::{self, started};
+
+async fn one_band_and_an_error(db: PgEngine) -> anyhow::Result<()> {
+    sqlx::query("INSERT INTO band (id, name) VALUES (1, 'Pythonistas')")
+        .execute(&db)
+        .await?;
+    anyhow::bail!("no second band")
+}
+
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", fixtures("half_way"))]
+#[tokio::test]
+#[should_panic(expected = "half_way.sql")]
+async fn a_file_on_postgres(_db: PgEngine) {}
+
+#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", fixtures("half_way"))]
+#[tokio::test]
+#[should_panic(expected = "half_way.sql")]
+async fn a_file_on_mariadb(_db: MySqlEngine) {}
+
+#[with_pool(
+    env = "POOLHOUSE_TESTING_POSTGRES_URL",
+    fixtures(one_band_and_an_error)
+)]
+#[tokio::test]
+#[should_panic(expected = "no second band")]
+async fn a_function_on_postgres(_db: PgEngine) {}
+
+#[with_pool(
+    env = "POOLHOUSE_TESTING_POSTGRES_URL",
+    fixtures("half_way"),
+    isolation = "rollback"
+)]
+#[tokio::test]
+#[should_panic(expected = "half_way.sql")]
+async fn a_file_on_postgres_with_rollback(_db: PgEngine) {}
+
+#[tokio::test]
+async fn nothing_is_left_on_postgres() {
+    nothing_is_left(
+        Kind::Postgres,
+        "POOLHOUSE_TESTING_POSTGRES_URL",
+        "--skip=on_mariadb",
+        // One that the function had filled is clean again, and its comment says so.
+        "SELECT datname::text FROM pg_database WHERE datname ~ '^poolhouse_.*_(lease|building)' \
+         AND coalesce(shobj_description(oid, 'pg_database'), '') !~ '^poolhouse clean ' \
+         OR (datname ~ '^poolhouse_' AND datconnlimit = -2)",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_on_mariadb() {
+    nothing_is_left(
+        Kind::MariaDb,
+        "POOLHOUSE_TESTING_MYSQL_URL",
+        "--skip=on_postgres",
+        "SELECT CAST(schema_name AS CHAR) FROM information_schema.schemata \
+         WHERE schema_name LIKE 'poolhouse\\_%'",
+    )
+    .await;
+}
+
+/// Runs the tests above, without those of the other database, on a server of their own, twice.
+async fn nothing_is_left(kind: Kind, variable: &str, others: &str, databases: &str) {
+    let Some(builder) = PrivateServer::require(kind) else {
+        return;
+    };
+    let server = started(builder).await;
+    for _ in 0..2 {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["half_filled::a_", others])
+            .env(variable, minimal::url(&server))
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}");
+        assert!(!said.contains("0 passed"), "{said}");
+        let left = server.ask(&[databases.to_owned()]).await.unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}

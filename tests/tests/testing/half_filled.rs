@@ -14,14 +14,14 @@ async fn one_band_and_an_error(db: PgEngine) -> anyhow::Result<()> {
     anyhow::bail!("no second band")
 }
 
-#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", fixtures("half_way"))]
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", fixtures("broken"))]
 #[tokio::test]
-#[should_panic(expected = "half_way.sql")]
+#[should_panic(expected = "broken.sql")]
 async fn a_file_on_postgres(_db: PgEngine) {}
 
-#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", fixtures("half_way"))]
+#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", fixtures("broken"))]
 #[tokio::test]
-#[should_panic(expected = "half_way.sql")]
+#[should_panic(expected = "broken.sql")]
 async fn a_file_on_mariadb(_db: MySqlEngine) {}
 
 #[with_pool(
@@ -34,11 +34,11 @@ async fn a_function_on_postgres(_db: PgEngine) {}
 
 #[with_pool(
     env = "POOLHOUSE_TESTING_POSTGRES_URL",
-    fixtures("half_way"),
+    fixtures("broken"),
     isolation = "rollback"
 )]
 #[tokio::test]
-#[should_panic(expected = "half_way.sql")]
+#[should_panic(expected = "broken.sql")]
 async fn a_file_on_postgres_with_rollback(_db: PgEngine) {}
 
 #[tokio::test]

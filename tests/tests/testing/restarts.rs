@@ -55,6 +55,18 @@ async fn written(server: &PrivateServer) -> Child {
     live
 }
 
+/// Waits until the server has ended what an ended run had begun: it may still be dropping a database.
+async fn sessions_have_ended(server: &PrivateServer) {
+    eventually("no session of the run is left", async || {
+        let sessions = "SELECT pid::text FROM pg_stat_activity WHERE usename = 'app'";
+        let sessions = ask(server, sessions).await;
+        anyhow::ensure!(sessions.is_empty(), "{sessions:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
 fn kill(mut live: Child) {
     live.kill().unwrap();
     live.wait().unwrap();
@@ -95,6 +107,7 @@ async fn after_a_crash_a_sequence_is_where_the_migrations_left_it() {
     for _ in 0..2 {
         let mut run = run(&server, 2);
         passes(&run.env(MIGRATIONS, migrations.path()).output().unwrap());
+        sessions_have_ended(&server).await;
         let names = ask(
             &server,
             "SELECT datname::text FROM pg_database WHERE datname ~ '^poolhouse_' AND datallowconn",
@@ -118,13 +131,14 @@ async fn what_a_killed_run_wrote_is_not_found_without_statistics() {
     };
     let server = started(builder).await;
     for _ in 0..2 {
-        let live = written(&server).await;
+        kill(written(&server).await);
+        sessions_have_ended(&server).await;
         let used = ask(
             &server,
             "SELECT datname::text FROM pg_database WHERE datname ~ '_(lease|ready)_'",
         );
         let used = used.await;
-        kill(live);
+        assert!(used.len() >= 8, "{used:?}");
         for name in used {
             let reset = ["SELECT pg_stat_reset()::text".to_owned()];
             database(&server, &name).ask(&reset).await.unwrap();

@@ -272,6 +272,8 @@ macro_rules! victims {
                     env = "POOLHOUSE_TORTURE_URL",
                     migrations = super::tree(),
                     isolation = "rollback",
+                    // A second checkout waits for the only connection to no end.
+                    acquire_timeout = "5s",
                     close_timeout = "200ms"
                 )]
                 #[tokio::test]

@@ -131,7 +131,21 @@ fn text(said: &[Diagnostic], case: &Path) -> String {
             .replace(&runtime.display().to_string(), RUNTIME);
         text.push_str(&without_foreign_lines(&rendered));
     }
-    text
+    let lines = text.lines().map(without_length);
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Leaves out how long a suggestion is: it may hold the path of the case, which is as long as the folder's name is here.
+fn without_length(line: &str) -> &str {
+    const MARK: &str = "+++";
+    let is_mark = line.trim_start().strip_prefix('|').is_some_and(|marks| {
+        let marks = marks.trim_start();
+        marks.len() > 40 && marks.bytes().all(|byte| byte == b'+')
+    });
+    if !is_mark {
+        return line;
+    }
+    line.find(MARK).map_or(line, |at| &line[..at + MARK.len()])
 }
 
 /// What stands for the folder of the runtime crate.

@@ -5,23 +5,6 @@ use std::rc::Rc;
 use poolhouse::PgEngine;
 use poolhouse::sqlx;
 
-pub async fn no_error_type(db: &PgEngine) {
-    let ended = db.transaction(async |tx| { //~~
-        sqlx::query("SELECT 1").execute(&mut *tx).await?;
-        Ok(())
-    });
-    drop(ended.await);
-}
-
-pub async fn counted(db: &PgEngine) -> sqlx::Result<()> {
-    let mut tries = 0;
-    db.transaction(async |tx| { //~
-        tries += 1;
-        sqlx::query("SELECT 1").execute(&mut *tx).await.map(drop)
-    })
-    .await
-}
-
 pub async fn boxed(db: &PgEngine, name: String) -> sqlx::Result<()> {
     db.transaction(|tx| Box::pin(async move { //~
         sqlx::query("SELECT $1").bind(name).execute(&mut *tx).await.map(drop)

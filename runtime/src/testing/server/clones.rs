@@ -196,6 +196,10 @@ impl<K: Adaptor> DatabaseServer<K> {
     async fn clone_now(&self, recipe: &Recipe, template: &Template<K>) -> Result<(), Error> {
         let number = format!("{:08x}", fastrand::u32(..));
         let incarnation = self.session.identity().await?.incarnation;
+        if incarnation != template.incarnation {
+            // The template may not be what it was. The next test looks for it again.
+            return Err(sqlx::Error::WorkerCrashed.into());
+        }
         let name = CloneName {
             fingerprint: &template.fingerprint,
             incarnation: &incarnation,

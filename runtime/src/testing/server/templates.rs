@@ -36,26 +36,34 @@ impl<K: Kind> Templates<K> {
 }
 
 impl<K: Adaptor> Templates<K> {
-    /// The template of this recipe, made if it is not there.
+    /// The template of this recipe, made if it is not there. One that was found before the server was started anew is looked
+    /// for again.
     pub(super) async fn get(
         &self,
         session: &ServerSession<K>,
         recipe: &Recipe,
     ) -> Result<Arc<Template<K>>, Error> {
-        let fingerprint = recipe.fingerprint(&session.identity().await?.server);
-        let known = Arc::clone(lock(&self.0).entry(fingerprint.clone()).or_default());
-        let found = known
-            .get_or_init(|| async {
-                let content = find_or_build(session, recipe, &fingerprint).await?;
-                Ok(Arc::new(Template {
-                    fingerprint,
-                    content,
-                }))
-            })
-            .await;
-        match found {
-            Ok(template) => Ok(Arc::clone(template)),
-            Err(error) => Err(error.again(&recipe.settings)),
+        loop {
+            let identity = session.identity().await?;
+            let fingerprint = recipe.fingerprint(&identity.server);
+            let known = Arc::clone(lock(&self.0).entry(fingerprint.clone()).or_default());
+            let found = known
+                .get_or_init(|| async {
+                    let content = find_or_build(session, recipe, &fingerprint).await?;
+                    Ok(Arc::new(Template {
+                        fingerprint: fingerprint.clone(),
+                        incarnation: identity.incarnation.clone(),
+                        content,
+                    }))
+                })
+                .await;
+            match found {
+                Ok(template) if template.incarnation == identity.incarnation => {
+                    return Ok(Arc::clone(template));
+                }
+                Ok(_) => self.forget(&fingerprint),
+                Err(error) => return Err(error.again(&recipe.settings)),
+            }
         }
     }
 }

@@ -145,22 +145,13 @@ fn text(said: &[Diagnostic], case: &Path) -> String {
 /// What stands for the folder of the runtime crate.
 const RUNTIME: &str = "poolhouse";
 
-/// What the path of a file of the standard library holds, wherever the toolchain has it.
-const LIBRARY: &str = "/library/core/src/";
-
-/// Leaves out the source of the runtime crate and of the standard library, whose lines move, and the room that their numbers
-/// took.
+/// Leaves out the source of the runtime crate, whose lines move, and the room that their numbers took.
 fn without_foreign_lines(rendered: &str) -> String {
     let mut kept = Vec::new();
     let mut is_foreign = false;
     for line in rendered.lines() {
         let words = line.trim_start();
-        let location = words
-            .strip_prefix("--> ")
-            .or_else(|| words.strip_prefix("::: "));
-        if location.is_some_and(|location| location.contains(LIBRARY)) {
-            is_foreign = true;
-        } else if let Some(location) = location {
+        if let Some(location) = words.strip_prefix("--> ") {
             is_foreign = location.starts_with(RUNTIME);
             kept.push(if is_foreign { file(line) } else { line });
         } else {

@@ -6,6 +6,7 @@ pub mod on_axum;
 pub mod on_poem;
 pub mod on_rocket;
 pub mod on_tonic;
+pub mod requests;
 mod run;
 
 pub use self::run::run;

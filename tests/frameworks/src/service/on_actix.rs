@@ -5,7 +5,8 @@ use actix_web::{App, HttpServer, web};
 use poolhouse::{Error, RequestTransaction};
 use sqlx::Postgres;
 
-use super::handlers::{self, listening};
+use super::handlers;
+use super::requests::listening;
 
 async fn act(
     path: web::Path<(String, i32)>,

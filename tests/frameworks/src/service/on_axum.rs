@@ -7,7 +7,8 @@ use poolhouse::{Error, PgEngine, RequestTransaction, Shutdown, with_pool};
 use sqlx::Postgres;
 use tokio::net::TcpListener;
 
-use super::handlers::{self, listening};
+use super::handlers;
+use super::requests::listening;
 
 async fn act(
     Path((what, key)): Path<(String, i32)>,

@@ -6,7 +6,8 @@ use poem::{EndpointExt, Response, Route, Server, get, handler, http::StatusCode,
 use poolhouse::web::RequestTransactions;
 use poolhouse::{PgEngine, Shutdown, with_pool};
 
-use super::handlers::{self, listening};
+use super::handlers;
+use super::requests::listening;
 use crate::on_poem::{failed, request_transactions};
 
 #[handler]

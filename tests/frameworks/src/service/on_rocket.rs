@@ -6,7 +6,8 @@ use rocket::fairing::AdHoc;
 use rocket::{Build, Config, Rocket, routes};
 use sqlx::Postgres;
 
-use super::handlers::{self, listening};
+use super::handlers;
+use super::requests::listening;
 
 #[rocket::post("/<what>/<key>")]
 async fn act(what: &str, key: i32, mut tx: RequestTransaction<Postgres>) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! From a name to a program.
 
 use super::{on_actix, on_axum, on_poem, on_rocket, on_tonic};
+use crate::sqlx_alone;
 
 /// Runs the service of this name.
 ///
@@ -16,6 +17,11 @@ pub fn run(name: &str) -> anyhow::Result<()> {
         "rocket with Shutdown" => on_rocket::with_shutdown::main(),
         "tonic" => on_tonic::main(),
         "poem" => on_poem::main(),
+        "axum, sqlx alone" => sqlx_alone::on_axum::main(),
+        "actix-web, sqlx alone" => sqlx_alone::on_actix::main(),
+        "rocket, sqlx alone" => sqlx_alone::on_rocket::main(),
+        "tonic, sqlx alone" => sqlx_alone::on_tonic::main(),
+        "poem, sqlx alone" => sqlx_alone::on_poem::main(),
         other => anyhow::bail!("there is no service {other:?}"),
     }
 }

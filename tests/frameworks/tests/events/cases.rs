@@ -1,150 +1,66 @@
 //! The events, on each framework.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
+use poolhouse_tests::eventually::LIMIT;
 use poolhouse_tests::program::Signal;
-use poolhouse_tests::{CaseDatabase, Kind, PrivateServer, Stop, eventually};
-use sqlx::Postgres;
-use tokio::task::JoinSet;
+use poolhouse_tests::{CaseDatabase, Kind, PrivateServer, eventually};
 
-use crate::client::Client;
-use crate::service::{Framework, Service, no_transaction, rows, table};
+use crate::drive;
+use crate::drive::client::Client;
+use crate::drive::load::{CLIENTS, Load};
+use crate::drive::service::{Exit, Limits, Service};
+use crate::drive::witness::{database, table};
+
+/// How a framework ends what cannot go on.
+#[derive(Clone, Copy, Debug)]
+struct Framework {
+    /// The name of the program, and how it is spoken to.
+    program: (&'static str, Client),
+    /// The answer after a panic; `None` where the connection is closed without one.
+    panicked: Option<u16>,
+    /// Whether a client that hangs up ends its handler.
+    drops_handlers: bool,
+}
 
 const AXUM: Framework = Framework {
-    program: "axum",
-    client: Client::Http,
+    program: ("axum", Client::Http),
     panicked: None,
     drops_handlers: true,
 };
 const ACTIX: Framework = Framework {
-    program: "actix-web",
+    program: ("actix-web", Client::Http),
     ..AXUM
 };
 const ACTIX_WITH_SHUTDOWN: Framework = Framework {
-    program: "actix-web with Shutdown",
+    program: ("actix-web with Shutdown", Client::Http),
     ..AXUM
 };
 const ROCKET: Framework = Framework {
-    program: "rocket",
-    client: Client::Http,
+    program: ("rocket", Client::Http),
     panicked: Some(500),
     drops_handlers: false,
 };
 const ROCKET_WITH_SHUTDOWN: Framework = Framework {
-    program: "rocket with Shutdown",
+    program: ("rocket with Shutdown", Client::Http),
     ..ROCKET
 };
 const TONIC: Framework = Framework {
-    program: "tonic",
-    client: Client::Grpc,
+    program: ("tonic", Client::Grpc),
     ..AXUM
 };
 const POEM: Framework = Framework {
-    program: "poem",
+    program: ("poem", Client::Http),
     drops_handlers: false,
     ..AXUM
 };
 
-/// How many clients there are at a time.
-const CLIENTS: usize = 64;
-
-/// Clients that send one slow request after the other, until nobody takes their connection.
-struct Load {
-    clients: JoinSet<anyhow::Result<()>>,
-    answers: Arc<std::sync::Mutex<BTreeMap<i32, Option<u16>>>>,
-    /// How many answers there are.
-    answered: Arc<AtomicUsize>,
-}
-
-impl Load {
-    fn of(service: &Service) -> Self {
-        let answers = Arc::<std::sync::Mutex<BTreeMap<i32, Option<u16>>>>::default();
-        let answered = Arc::new(AtomicUsize::new(0));
-        let next = Arc::new(AtomicI32::new(1));
-        let mut clients = JoinSet::new();
-        for _ in 0..CLIENTS {
-            let (answers, answered) = (Arc::clone(&answers), Arc::clone(&answered));
-            let next = Arc::clone(&next);
-            let (client, address) = (service.framework.client, service.address);
-            clients.spawn(async move {
-                loop {
-                    let key = next.fetch_add(1, Relaxed);
-                    let Ok(sent) = client.send(address, "slow", key).await else {
-                        return Ok(());
-                    };
-                    let answer = sent.answer().await?;
-                    answered.fetch_add(1, Relaxed);
-                    let mut answers = answers.lock().map_err(|_| anyhow::anyhow!("poisoned"))?;
-                    answers.insert(key, answer.status);
-                }
-            });
-        }
-        Self {
-            clients,
-            answers,
-            answered,
-        }
-    }
-
-    /// Waits until each client has been answered about twice.
-    async fn is_on(&self) -> anyhow::Result<()> {
-        eventually("the load is on", async || {
-            let answered = self.answered.load(Relaxed);
-            ensure!(answered >= 2 * CLIENTS, "{answered} answers");
-            Ok(())
-        })
-        .await
-    }
-
-    /// Waits until nobody takes a connection of any client, and gives the answers by key.
-    async fn end(mut self) -> anyhow::Result<BTreeMap<i32, Option<u16>>> {
-        while let Some(client) = self.clients.join_next().await {
-            client??;
-        }
-        let answers = self
-            .answers
-            .lock()
-            .map_err(|_| anyhow::anyhow!("poisoned"))?;
-        Ok(answers.clone())
-    }
-}
-
-/// Every request that has come to a handler was answered with 200 and is committed, and no other one is.
-async fn nothing_is_lost(
-    database: &CaseDatabase,
-    output: &str,
-    answers: &BTreeMap<i32, Option<u16>>,
-) -> anyhow::Result<()> {
-    let begun: Vec<i32> = output
-        .lines()
-        .filter_map(|line| line.strip_prefix("begun ")?.strip_suffix('.')?.parse().ok())
-        .collect();
-    for key in &begun {
-        let answer = answers.get(key).context("no client")?;
-        ensure!(*answer == Some(200), "request {key} begun, then {answer:?}");
-    }
-    let good = answers.values().filter(|answer| **answer == Some(200));
-    let good = i64::try_from(good.count())?;
-    let rows = database
-        .answer::<Postgres>("SELECT count(*) FROM entry")
-        .await?;
-    ensure!(
-        rows == good && rows == i64::try_from(begun.len())?,
-        "{rows} rows, {good} good answers, {} begun",
-        begun.len()
-    );
+/// The program has ended by itself with this code.
+fn ended_with(code: i32, exit: &Exit) -> anyhow::Result<()> {
+    ensure!(exit.code == Some(code), "{:?}: {}", exit.code, exit.said);
     Ok(())
-}
-
-async fn database() -> anyhow::Result<Option<CaseDatabase>> {
-    let database = CaseDatabase::of::<Postgres>("events").await?;
-    if let Some(database) = &database {
-        table(database).await?;
-    }
-    Ok(database)
 }
 
 /// SIGTERM while 64 clients have slow requests open.
@@ -152,12 +68,9 @@ async fn sigterm_under_load(framework: Framework) -> anyhow::Result<()> {
     let Some(database) = database().await? else {
         return Ok(());
     };
-    let variables = [("POOLHOUSE_MAX_SIZE", "32")];
-    let service = Service::start(framework, &database.url(), &variables).await?;
-    let load = Load::of(&service);
-    load.is_on().await?;
-    let ended = service.end().await?;
-    nothing_is_lost(&database, &ended.output, &load.end().await?).await?;
+    let seen = drive::sigterm_under_load::observe(framework.program, &database).await?;
+    ended_with(0, &seen.exit)?;
+    ensure!(seen.requests.nothing_is_lost(), "{seen:?}");
     database.closed_in_good_order().await
 }
 
@@ -166,11 +79,13 @@ async fn drains(framework: Framework) -> anyhow::Result<()> {
     let Some(database) = database().await? else {
         return Ok(());
     };
-    let variables = [
-        ("POOLHOUSE_MAX_SIZE", "32"),
-        ("POOLHOUSE_DRAIN_DELAY", "3s"),
-    ];
-    let mut service = Service::start(framework, &database.url(), &variables).await?;
+    let limits = Limits {
+        connections: Some(32),
+        ..Limits::default()
+    };
+    let variables = [("POOLHOUSE_DRAIN_DELAY", "3s")];
+    let mut service =
+        Service::start(framework.program, &database.url(), limits, &variables).await?;
     let ready = service.ask("ready", 0).await?;
     ensure!(
         ready.status == Some(200) && ready.body == "ready",
@@ -199,7 +114,8 @@ async fn drains(framework: Framework) -> anyhow::Result<()> {
     );
     let ended = service.running.end().await?;
     ensure!(ended.code() == Some(0), "{}", ended.everything());
-    nothing_is_lost(&database, &ended.output, &load.end().await?).await?;
+    let requests = load.end(&ended.output, &database).await?;
+    ensure!(requests.nothing_is_lost(), "{requests:?}");
     database.closed_in_good_order().await
 }
 
@@ -214,19 +130,15 @@ async fn second_signal(framework: Framework) -> anyhow::Result<()> {
             ("POOLHOUSE_CLOSE_TIMEOUT", "1h"),
             ("POOLHOUSE_DRAIN_DELAY", delay),
         ];
-        let mut service = Service::start(framework, &database.url(), &variables).await?;
-        let sent = service.begin("wait", 1).await?;
-        service.running.signal(Signal::SIGTERM)?;
-        service
-            .running
-            .line("a signal asks the program to end")
+        let noticed = Some("a signal asks the program to end");
+        let seen = drive::second_signal::observe(framework.program, &database, &variables, noticed)
             .await?;
-        service.running.signal(Signal::SIGTERM)?;
-        let ended = service.running.end().await?;
-        ensure!(ended.code() == Some(143), "{}", ended.everything());
-        let answer = sent.answer().await?;
-        ensure!(answer.status.is_none(), "{answer:?}");
-        ensure!(rows(&database, 1).await? == 0);
+        ended_with(143, &seen.exit)?;
+        ensure!(
+            seen.answer.status.is_none() && !seen.committed,
+            "after {:?}: {seen:?}",
+            seen.lasted
+        );
         database.no_session_left().await?;
     }
     Ok(())
@@ -237,13 +149,11 @@ async fn panic(framework: Framework) -> anyhow::Result<()> {
     let Some(database) = database().await? else {
         return Ok(());
     };
-    let service = Service::start(framework, &database.url(), &[]).await?;
-    let answer = service.ask("panic", 1).await?;
-    ensure!(answer.status == framework.panicked, "{answer:?}");
-    no_transaction(&database).await?;
-    ensure!(service.ask("write", 2).await?.status == Some(200));
-    service.end().await?;
-    ensure!(rows(&database, 1).await? == 0 && rows(&database, 2).await? == 1);
+    let seen = drive::panic::observe(framework.program, &database).await?;
+    ended_with(0, &seen.exit)?;
+    ensure!(seen.answer.status == framework.panicked, "{seen:?}");
+    ensure!(!seen.committed, "{seen:?}");
+    ensure!(seen.next.status == Some(200), "{seen:?}");
     database.closed_in_good_order().await
 }
 
@@ -252,21 +162,17 @@ async fn hangs_up(framework: Framework) -> anyhow::Result<()> {
     let Some(database) = database().await? else {
         return Ok(());
     };
-    let mut service = Service::start(framework, &database.url(), &[]).await?;
-    let sent = service.begin("wait", 1).await?;
-    drop(sent);
-    if !framework.drops_handlers {
-        // It runs to its end, and is committed.
-        ensure!(service.ask("release", 0).await?.status == Some(200));
-    }
-    no_transaction(&database).await?;
-    let written = rows(&database, 1).await?;
-    ensure!(
-        written == i64::from(!framework.drops_handlers),
-        "{written} rows"
-    );
-    ensure!(service.ask("write", 2).await?.status == Some(200));
-    service.end().await?;
+    // A handler that is not dropped runs to its end, and is committed.
+    let patience = if framework.drops_handlers {
+        LIMIT
+    } else {
+        Duration::ZERO
+    };
+    let seen = drive::hangs_up::observe(framework.program, &database, patience).await?;
+    ended_with(0, &seen.exit)?;
+    ensure!(seen.dropped == framework.drops_handlers, "{seen:?}");
+    ensure!(seen.committed != framework.drops_handlers, "{seen:?}");
+    ensure!(seen.next.status == Some(200), "{seen:?}");
     database.closed_in_good_order().await
 }
 
@@ -275,26 +181,18 @@ async fn exhausted(framework: Framework) -> anyhow::Result<()> {
     let Some(database) = database().await? else {
         return Ok(());
     };
-    let variables = [
-        ("POOLHOUSE_MAX_SIZE", "1"),
-        ("POOLHOUSE_ACQUIRE_TIMEOUT", "100ms"),
-    ];
-    let mut service = Service::start(framework, &database.url(), &variables).await?;
-    let sent = service.begin("wait", 1).await?;
-    let answer = service.ask("write", 2).await?;
-    ensure!(answer.status == Some(503), "{answer:?}");
-    if let Client::Http = framework.client {
-        ensure!(answer.retry_after.as_deref() == Some("5"), "{answer:?}");
+    let seen = drive::exhausted::observe(framework.program, &database).await?;
+    ended_with(0, &seen.exit)?;
+    ensure!(seen.answer.status == Some(503), "{seen:?}");
+    if let (_, Client::Http) = framework.program {
+        ensure!(seen.answer.retry_after.as_deref() == Some("5"), "{seen:?}");
     }
-    ensure!(!answer.body.contains("max_size"), "{answer:?}");
+    ensure!(!seen.answer.body.contains("max_size"), "{seen:?}");
     // Nobody waits at this moment, and a probe needs no connection.
-    let ready = service.ask("ready", 0).await?;
-    ensure!(ready.status == Some(200), "{ready:?}");
-    ensure!(service.ask("release", 0).await?.status == Some(200));
-    ensure!(sent.answer().await?.status == Some(200));
-    ensure!(service.ask("write", 3).await?.status == Some(200));
-    service.end().await?;
-    ensure!(rows(&database, 1).await? == 1 && rows(&database, 2).await? == 0);
+    ensure!(seen.ready.status == Some(200), "{seen:?}");
+    ensure!(seen.holder.status == Some(200), "{seen:?}");
+    ensure!(seen.holder_committed && !seen.committed, "{seen:?}");
+    ensure!(seen.next.status == Some(200), "{seen:?}");
     database.closed_in_good_order().await
 }
 
@@ -308,42 +206,17 @@ async fn server_killed(framework: Framework) -> anyhow::Result<()> {
     let mut server = builder.start().await?;
     let database = CaseDatabase::on(&server, "events").await?;
     table(&database).await?;
-    let variables = [("POOLHOUSE_ACQUIRE_TIMEOUT", "2s")];
-    let mut service = Service::start(framework, &database.url(), &variables).await?;
-    let sent = service.begin("wait", 1).await?;
-    ensure!(service.ask("write", 2).await?.status == Some(200));
-
-    server.stop(Stop::Crash).await?;
-    ensure!(service.ask("release", 0).await?.status == Some(200));
+    let seen = drive::server_killed::observe(framework.program, &database, &mut server).await?;
+    ended_with(0, &seen.exit)?;
     // What was open is lost, and is said to be.
-    let answer = sent.answer().await?;
-    ensure!(answer.status == Some(500), "{answer:?}");
-    let answer = service.ask("write", 3).await?;
-    ensure!(answer.status == Some(500), "{answer:?}");
-    let ready = service.ask("ready", 0).await?;
+    ensure!(seen.open.status == Some(500), "{seen:?}");
+    ensure!(seen.meanwhile.status == Some(500), "{seen:?}");
     ensure!(
-        ready.status == Some(503) && ready.body == "unreachable",
-        "{ready:?}"
+        seen.ready.status == Some(503) && seen.ready.body == "unreachable",
+        "{seen:?}"
     );
-
-    server.start().await?;
-    eventually("it is ready again", async || {
-        let ready = service.ask("ready", 0).await?;
-        ensure!(ready.status == Some(200), "{ready:?}");
-        Ok(())
-    })
-    .await?;
-    let answer = service.ask("write", 4).await?;
-    ensure!(
-        answer.status == Some(200),
-        "{answer:?}\n{}",
-        service.running.said()
-    );
-    service.end().await?;
-    for (key, expected) in [(1, 0), (2, 1), (3, 0), (4, 1)] {
-        let rows = rows(&database, key).await?;
-        ensure!(rows == expected, "{rows} rows of {key}");
-    }
+    ensure!(seen.afterwards.status == Some(200), "{seen:?}");
+    ensure!(seen.truthful, "{seen:?}");
     database.no_session_left().await
 }
 
@@ -354,17 +227,17 @@ async fn a_dropped_body_says_why() -> anyhow::Result<()> {
         return Ok(());
     };
     let variables = [("POOLHOUSE_SIGNALS", "true")];
-    let mut service = Service::start(ROCKET, &database.url(), &variables).await?;
-    let _sent = service.begin("wait", 1).await?;
-    service.running.signal(Signal::SIGTERM)?;
-    let ended = service.running.end().await?;
-    ensure!(ended.code() == Some(143), "{}", ended.everything());
+    let limits = Limits::default();
+    let mut service = Service::start(ROCKET.program, &database.url(), limits, &variables).await?;
+    let _sent = service.begin_to_wait(1).await?;
+    let exit = service.end().await?;
+    ended_with(143, &exit)?;
     for words in [
         "no parameter of the type Shutdown",
         "Take one",
         "signals = false",
     ] {
-        ensure!(ended.error.contains(words), "{}", ended.error);
+        ensure!(exit.said.contains(words), "{exit:?}");
     }
     database.no_session_left().await
 }

@@ -2,5 +2,5 @@
 //! killed. Each is a program of its own, asked over real sockets, with Postgres as witness.
 
 mod cases;
-mod client;
-mod service;
+#[path = "../drive/mod.rs"]
+mod drive;

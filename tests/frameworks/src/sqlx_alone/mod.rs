@@ -1,0 +1,12 @@
+//! The same service written by hand over [`sqlx::PgPool`], as the documents of sqlx and of each framework show it: the pool is
+//! the application's state, a handler begins and commits its transaction, the framework's own graceful shutdown ends the
+//! server, and the pool is closed after it.
+
+pub mod handlers;
+pub mod on_actix;
+pub mod on_axum;
+pub mod on_poem;
+pub mod on_rocket;
+pub mod on_tonic;
+pub mod pool;
+mod signals;

@@ -51,6 +51,8 @@ pub mod listens_itself {
 
 /// The program, whose signals are poolhouse's.
 pub mod with_shutdown {
+    use std::pin::pin;
+
     use poolhouse::{PgEngine, Shutdown, with_pool};
 
     /// The program.
@@ -68,11 +70,15 @@ pub mod with_shutdown {
         };
         let rocket = super::service(deaf).ignite().await?;
         let stop = rocket.shutdown();
-        rocket::tokio::spawn(async move {
-            shutdown.wait().await;
-            stop.notify();
-        });
-        rocket.launch().await?;
+        let mut launched = pin!(rocket.launch());
+        // Not in another task: a notification while Rocket's own is polled can make Rocket leave its open requests.
+        rocket::tokio::select! {
+            ended = &mut launched => ended?,
+            () = shutdown.wait() => {
+                stop.notify();
+                launched.await?
+            }
+        };
         Ok(())
     }
 }

@@ -5,7 +5,14 @@
 //! ```
 //!
 //! The program runs itself under `valgrind --tool=callgrind`, one task on one thread, with two numbers of queries; the
-//! difference is what the queries alone take. `allocations` are calls of the allocator in the same difference.
+//! difference is what the queries alone take. `allocations` are calls of the allocator in the same difference, and `tracing` are
+//! the instructions whose source is `tracing` or the pool's `spans.rs`. Each count is the least of several runs: a further poll
+//! for an answer that is late can only add to it.
+//!
+//! `engine, spans` has `query_spans = "info"`, and no subscriber, as `engine` has none. The last line has what that costs, as a
+//! ratio to `engine`, the worst of both databases: `bar: spans_info=1.00`. With spans off there is no build without them to
+//! compare with; what is left of them then is the column `tracing` of `engine`, less that of `dedicated`, whose driver uses
+//! `tracing` itself. It includes the words of statements that the feature `metrics` looks for, which is on here.
 
 #![allow(unreachable_pub, missing_docs, reason = "a program")]
 
@@ -20,9 +27,13 @@ use poolhouse::{Engine, Settings, engine_finder_with};
 use poolhouse_tests::Kind;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
 
-const CONTENDERS: [&str; 3] = ["engine", "sqlx::Pool", "dedicated"];
+const CONTENDERS: [&str; 4] = ["engine", SPANS, "sqlx::Pool", "dedicated"];
+/// The engine with `query_spans = "info"`, and no subscriber.
+const SPANS: &str = "engine, spans";
 const FEW: u64 = 500;
 const MANY: u64 = 2_500;
+/// How often each is counted.
+const RUNS: usize = 3;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args()
@@ -46,32 +57,82 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
+/// What a run takes, or a query.
+#[derive(Clone, Copy)]
+struct Counts {
+    instructions: u64,
+    /// Those of `tracing` and of the pool's spans.
+    tracing: u64,
+    allocations: u64,
+}
+
+impl Counts {
+    /// The least of each.
+    fn least(self, other: Self) -> Self {
+        Self {
+            instructions: self.instructions.min(other.instructions),
+            tracing: self.tracing.min(other.tracing),
+            allocations: self.allocations.min(other.allocations),
+        }
+    }
+}
+
 async fn compare() -> anyhow::Result<()> {
     let measured = database::database(Kind::Postgres).await?;
     println!(
-        "{:<12}{:<14}{:>14}{:>14}",
-        "database", "", "instructions", "allocations"
+        "{:<12}{:<14}{:>14}{:>14}{:>14}",
+        "database", "", "instructions", "tracing", "allocations"
     );
+    let mut worst: f64 = 0.0;
     for (name, url) in [
         ("Postgres", measured.database.url()),
         ("SQLite", "sqlite::memory:"),
     ] {
+        let mut without = None;
         for contender in CONTENDERS {
-            let few = count(contender, url, FEW)?;
-            let many = count(contender, url, MANY)?;
-            let each = |few: u64, many: u64| (many - few) / (MANY - FEW);
+            let query = each(contender, url)?;
             println!(
-                "{name:<12}{contender:<14}{:>14}{:>14}",
-                each(few.0, many.0),
-                each(few.1, many.1)
+                "{name:<12}{contender:<14}{:>14}{:>14}{:>14}",
+                query.instructions, query.tracing, query.allocations
             );
+            match (contender, without) {
+                ("engine", _) => without = Some(query.instructions),
+                (SPANS, Some(without)) => {
+                    #[allow(clippy::cast_precision_loss, reason = "they are some thousands")]
+                    let ratio = query.instructions as f64 / without as f64;
+                    worst = worst.max(ratio);
+                }
+                _ => {}
+            }
         }
     }
+    println!("bar: spans_info={worst:.3}");
     Ok(())
 }
 
-/// The instructions and allocations of a run with this many queries.
-fn count(contender: &str, url: &str, queries: u64) -> anyhow::Result<(u64, u64)> {
+/// What one query takes.
+fn each(contender: &str, url: &str) -> anyhow::Result<Counts> {
+    let few = least(contender, url, FEW)?;
+    let many = least(contender, url, MANY)?;
+    let each = |few: u64, many: u64| many.saturating_sub(few) / (MANY - FEW);
+    Ok(Counts {
+        instructions: each(few.instructions, many.instructions),
+        tracing: each(few.tracing, many.tracing),
+        allocations: each(few.allocations, many.allocations),
+    })
+}
+
+/// The least that runs with this many queries take.
+fn least(contender: &str, url: &str, queries: u64) -> anyhow::Result<Counts> {
+    let mut least = count(contender, url, queries)?;
+    for _ in 1..RUNS {
+        least = least.least(count(contender, url, queries)?);
+    }
+    Ok(least)
+}
+
+/// What a run with this many queries takes.
+fn count(contender: &str, url: &str, queries: u64) -> anyhow::Result<Counts> {
     let folder = tempfile::tempdir()?;
     let profile = folder.path().join("profile");
     let output = Command::new("valgrind")
@@ -96,7 +157,33 @@ fn count(contender: &str, url: &str, queries: u64) -> anyhow::Result<(u64, u64)>
         .context("callgrind has written no summary")?
         .trim()
         .parse()?;
-    Ok((instructions, allocations(&profile)))
+    Ok(Counts {
+        instructions,
+        tracing: of_tracing(&profile),
+        allocations: allocations(&profile),
+    })
+}
+
+/// The instructions whose source is `tracing` or the pool's `spans.rs`, also where they were inlined.
+fn of_tracing(profile: &str) -> u64 {
+    let mut lines = profile.lines();
+    let mut instructions = 0;
+    let mut counts = false;
+    while let Some(line) = lines.next() {
+        let file = ["fl=", "fi=", "fe="]
+            .iter()
+            .find_map(|key| line.strip_prefix(key));
+        if let Some(file) = file {
+            counts = file.contains("/tracing-") || file.ends_with("/pool/spans.rs");
+        } else if line.starts_with("calls=") {
+            // What follows is the cost of the callee.
+            lines.next();
+        } else if counts && line.starts_with(|c: char| c.is_ascii_digit() || "+-*".contains(c)) {
+            let cost = line.split(' ').nth(1);
+            instructions += cost.and_then(|cost| cost.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    instructions
 }
 
 /// How often the profile says that malloc or realloc was called.
@@ -124,8 +211,12 @@ fn allocations(profile: &str) -> u64 {
 macro_rules! run {
     ($contender:ident, $url:ident, $queries:ident, $database:ty, $connection:ty, $pool:ty) => {{
         match $contender {
-            "engine" => {
-                let engine: Engine<$database> = engine_finder_with(&Settings::new().url($url))?;
+            "engine" | SPANS => {
+                let mut settings = Settings::new().url($url);
+                if $contender == SPANS {
+                    settings = settings.query_spans("info");
+                }
+                let engine: Engine<$database> = engine_finder_with(&settings)?;
                 engine.start_connection_pool().await?;
                 for _ in 0..$queries {
                     let _: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&engine).await?;

@@ -15,6 +15,7 @@ pub mod restart;
 pub mod runtimes;
 pub mod size;
 pub mod start;
+pub mod strangers;
 
 use std::{future::Future, time::Duration};
 

@@ -71,6 +71,7 @@ faults! {
     case_42_an_error_of_the_client_alone: errors::of_the_client_alone, on (postgres, mariadb), with (Own);
     case_43_cancelled_behind_a_lock: cancel::behind_a_lock, on (postgres, mariadb), with (Own);
     case_43_cancelled_behind_a_lock_without_room: cancel::behind_a_lock_without_room, on (postgres, mariadb), with (Own);
+    case_47_a_runtime_ends_without_a_close: runtimes::ends_without_a_close, on (postgres, mariadb), with (Own, OnSqlx);
     case_50_a_session_with_the_id_of_one_of_ours: strangers::with_the_id_of_one_of_ours, on (postgres, mariadb), with (Own, OnSqlx);
     case_50_of_ended_sessions_few_are_remembered: strangers::of_ours_that_have_ended, on (postgres, mariadb), with (Own, OnSqlx);
     case_51_evicted_without_room: size::evicted_without_room, on (postgres, mariadb), with (Own);

@@ -9,12 +9,15 @@
 pub mod cancel;
 pub mod close;
 pub mod errors;
+pub mod limits;
 pub mod network;
 pub mod pooler;
 pub mod restart;
 pub mod runtimes;
+pub mod secrets;
 pub mod size;
 pub mod start;
+pub mod strangers;
 
 use std::{future::Future, time::Duration};
 

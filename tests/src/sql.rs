@@ -45,14 +45,20 @@ pub trait Sql: Backend {
     /// As [`Sql::read`], on the engine itself.
     fn read_on(engine: &Engine<Self>, sql: &str) -> BoxStream<'static, sqlx::Result<()>>;
 
-    /// A query with more values than the protocol takes, on the engine itself: the driver refuses it.
-    fn too_many_values(engine: Engine<Self>) -> BoxFuture<'static, sqlx::Result<()>>;
+    /// A query with more values than the protocol takes: the driver refuses it.
+    fn too_many_values(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
+
+    /// As [`Sql::too_many_values`], on the engine itself.
+    fn too_many_values_on(engine: Engine<Self>) -> BoxFuture<'static, sqlx::Result<()>>;
 
     /// Begins a transaction that the connection's borrower owns.
     fn begin(
         connection: &mut Self::Connection,
     ) -> BoxFuture<'_, sqlx::Result<sqlx::Transaction<'_, Self>>>;
 }
+
+/// More than the protocol of Postgres counts: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+const TOO_MANY: i32 = 70_000;
 
 macro_rules! database {
     ($database:ty { $($facts:tt)* }) => {
@@ -84,9 +90,13 @@ macro_rules! database {
                 Box::pin(rows.map(|row| row.map(drop)))
             }
 
-            fn too_many_values(engine: Engine<Self>) -> BoxFuture<'static, sqlx::Result<()>> {
-                // As the protocol of Postgres counts them: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
-                let values = (0..70_000).fold(sqlx::query("SELECT 1"), |query, value: i32| query.bind(value));
+            fn too_many_values(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>> {
+                let values = (0..TOO_MANY).fold(sqlx::query("SELECT 1"), |query, value| query.bind(value));
+                Box::pin(async move { values.execute(connection).await.map(drop) })
+            }
+
+            fn too_many_values_on(engine: Engine<Self>) -> BoxFuture<'static, sqlx::Result<()>> {
+                let values = (0..TOO_MANY).fold(sqlx::query("SELECT 1"), |query, value| query.bind(value));
                 Box::pin(async move { values.execute(&engine).await.map(drop) })
             }
 

@@ -49,7 +49,7 @@ impl Options {
 pub type ConnectionOf<S> = <<S as Subject>::Db as Database>::Connection;
 
 /// A started pool under test.
-pub trait Subject: Clone + Send + Sync + 'static {
+pub trait Subject: Clone + Debug + Send + Sync + 'static {
     /// The database it is for.
     type Db: Sql;
     /// A connection out of it.
@@ -81,6 +81,8 @@ pub trait Subject: Clone + Send + Sync + 'static {
     fn execute(&self, sql: &str) -> impl Future<Output = sqlx::Result<()>> + Send + 'static;
     /// Asks the pool itself for a number.
     fn number(&self, sql: &str) -> impl Future<Output = sqlx::Result<i64>> + Send + 'static;
+    /// Asks the pool itself a question with more values than the protocol takes.
+    fn too_many_values(&self) -> impl Future<Output = sqlx::Result<()>> + Send + 'static;
     /// Reads rows from the pool itself.
     fn rows(&self, sql: &str) -> BoxStream<'static, sqlx::Result<()>>;
 

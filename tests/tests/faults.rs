@@ -68,8 +68,18 @@ faults! {
     case_27_tls_refused: start::tls_refused, on (postgres, mariadb), with (Own, OnSqlx);
     case_31_resized_down_and_up: size::resized_down_and_up, on (postgres, mariadb, sqlite), with (Own);
     case_32_resized_below_min_size: size::resized_below_min_size, on (postgres, mariadb, sqlite), with (Own);
+    case_36_a_start_is_cancelled: start::cancelled, on (postgres, mariadb), with (Own);
+    case_39_a_close_is_given_up: close::given_up, on (postgres, mariadb, sqlite), with (Own, OnSqlx);
     case_42_an_error_of_the_client_alone: errors::of_the_client_alone, on (postgres, mariadb), with (Own);
+    case_42_an_error_of_the_client_alone_on_a_node: errors::of_the_client_alone_on_a_node, on (postgres, mariadb), with (Own);
     case_43_cancelled_behind_a_lock: cancel::behind_a_lock, on (postgres, mariadb), with (Own);
     case_43_cancelled_behind_a_lock_without_room: cancel::behind_a_lock_without_room, on (postgres, mariadb), with (Own);
+    case_45_without_a_statement_cache: errors::without_a_statement_cache, on (postgres, mariadb), with (Own, OnSqlx);
+    case_47_a_runtime_ends_without_a_close: runtimes::ends_without_a_close, on (postgres, mariadb), with (Own, OnSqlx);
+    case_48_the_longest_times: limits::the_longest_times, on (postgres, mariadb, sqlite), with (Own, OnSqlx);
+    case_49_secrets_in_the_url: secrets::in_the_url, on (postgres, mariadb), with (Own, OnSqlx);
+    case_50_a_session_with_the_id_of_one_of_ours: strangers::with_the_id_of_one_of_ours, on (postgres, mariadb), with (Own, OnSqlx);
+    case_50_of_ended_sessions_few_are_remembered: strangers::of_ours_that_have_ended, on (postgres, mariadb), with (Own, OnSqlx);
     case_51_evicted_without_room: size::evicted_without_room, on (postgres, mariadb), with (Own);
+    case_51_evicted_while_the_goodbye_lasts: size::evicted_while_the_goodbye_lasts, on (postgres), with (Own);
 }

@@ -5,6 +5,20 @@ use super::{
     sql,
 };
 
+/// When the server was started, in seconds since 1970; NULL where it does not tell. Both halves of the difference are of the
+/// moment at which the statement began, so that it is the same at each time:
+/// <https://mariadb.com/kb/en/server-status-variables/#uptime>. Each of the two reads what is meant for it, and takes the other
+/// for a comment: <https://mariadb.com/kb/en/comment-syntax/>. The session's variables need no look at all the other sessions.
+macro_rules! started {
+    () => {
+        "COALESCE(\
+         /*M! (SELECT UNIX_TIMESTAMP() - CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.SESSION_STATUS \
+         WHERE VARIABLE_NAME = 'UPTIME'), */\
+         /*!80000 (SELECT UNIX_TIMESTAMP() - CAST(VARIABLE_VALUE AS SIGNED) FROM performance_schema.session_status \
+         WHERE VARIABLE_NAME = 'Uptime'), */ NULL)"
+    };
+}
+
 pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
     system: |version| match version {
@@ -37,20 +51,33 @@ pub(crate) static MYSQL: Dialect = Dialect {
         )
     },
     session: Some(SessionCommands {
-        greet: "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), VERSION()) AS CHAR)",
+        // Its id, when its server was started, and the version.
+        greet: concat!(
+            "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), COALESCE(",
+            started!(),
+            ", ''), VERSION()) AS CHAR)"
+        ),
         read: |answer| {
-            let (id, version) = match answer.split_once(' ') {
-                Some((id, version)) => (id, Some(version.to_owned())),
-                None => (answer, None),
-            };
+            let mut words = answer.splitn(3, ' ');
+            let id = words.next().unwrap_or_default().into();
+            let since = words.next().filter(|since| !since.is_empty());
             Greeted::Id {
-                id: id.into(),
-                since: None,
-                version,
+                id,
+                since: since.map(Into::into),
+                version: words.next().map(Into::into),
             }
         },
-        // <https://mariadb.com/kb/en/kill/>
-        end: |id, _| format!("KILL CONNECTION {id}"),
+        // <https://mariadb.com/kb/en/kill/>, whose id may be a variable and not a query.
+        // A server gives no id twice, but each one begins at 1 again when it is started, and so does another one that has taken
+        // its place: a session of one that was started at another time is not ours. A server that is started between the two
+        // statements does not get the second one. There is no session NULL.
+        end: |id, since| match since {
+            Some(since) => format!(
+                "SET @poolhouse_session = IF({} = {since}, {id}, NULL); KILL CONNECTION @poolhouse_session",
+                started!()
+            ),
+            None => format!("KILL CONNECTION {id}"),
+        },
         // <https://mariadb.com/kb/en/information-schema-processlist-table/>
         living: Some(|ids| {
             format!(

@@ -207,6 +207,20 @@ impl<DB: Backend> OnSqlx<DB> {
     }
 }
 
+impl<DB: Backend> Drop for OnSqlx<DB> {
+    /// A pool that is forgotten without a close, as its runtime ends: the idle connections end now, and nobody gets another
+    /// one, although a clone of the `sqlx::Pool` lives on.
+    fn drop(&mut self) {
+        let idle: Vec<_> = iter::from_fn(|| self.pool.try_acquire()).collect();
+        // Refused from here on. What it would wait for ends with those who have it.
+        drop(self.pool.close());
+        for connection in idle {
+            let (connector, connection) = (Arc::clone(&self.connector), connection.detach());
+            background::spawn(async move { connector.goodbye(connection).await });
+        }
+    }
+}
+
 /// Closes the pool of a start that is dropped half-way, once its attempts to connect are over: sqlx's own drop says no
 /// goodbye.
 struct CloseIfDropped<DB: Backend>(Option<(sqlx::Pool<DB>, TaskTracker)>);

@@ -8,7 +8,7 @@ use std::{env, future::Future, num::NonZeroU32, pin::Pin, process::Stdio, time::
 use anyhow::Context;
 use poolhouse_tests::{
     Kind, Server,
-    faults::{cancel, close, errors, network, pooler, restart, runtimes, start},
+    faults::{cancel, close, errors, limits, network, pooler, restart, runtimes, secrets, start},
     servers,
     subject::{Own, SqlxAlone},
 };
@@ -92,9 +92,15 @@ cases! {
     "27: a wrong password": start::wrong_password;
     "27: an unknown database": start::unknown_database;
     "27: TLS is refused": start::tls_refused;
+    "36: a start is cancelled": start::cancelled;
+    "39: a close is given up half-way": close::given_up;
     "42: errors of the client alone": errors::of_the_client_alone;
     "43: all queries cancelled behind a table lock": cancel::behind_a_lock;
     "43: the same, with no room for a further session": cancel::behind_a_lock_without_room;
+    "45: 200 queries without a statement cache": errors::without_a_statement_cache;
+    "47: a runtime ends without a close": runtimes::ends_without_a_close;
+    "48: the longest times that there are": limits::the_longest_times;
+    "49: secrets in the URL": secrets::in_the_url;
 }
 
 #[tokio::main]

@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use futures_util::{StreamExt, future::join_all};
 
 use super::{SHORT, bounded, case_database};
-use crate::{CaseDatabase, Options, Sql, Subject, eventually};
+use crate::{CaseDatabase, Options, Sql, Subject, eventually, steps::up_to};
 
 /// 9: a checkout is held for ever. The close returns at its limit and names the holder, whose session is ended.
 pub async fn held_for_ever<S: Subject>() -> anyhow::Result<()> {
@@ -222,6 +222,30 @@ pub async fn waiters_in_turn<S: Subject>() -> anyhow::Result<()> {
             }
         }
     }
+    case_database.closed_in_good_order().await
+}
+
+/// 39: the close is given up half-way, while a checkout is out. Nobody gets another one, those that wait are told, and what is
+/// left closes by itself.
+pub async fn given_up<S: Subject>() -> anyhow::Result<()> {
+    let case_database = case_database!(S, "given_up");
+    let pool = S::start(Options {
+        max_size: 1,
+        ..Options::new(case_database.url())
+    })
+    .await?;
+    let held = pool.acquire().await?;
+    let mut waiters: Vec<_> = (0..30).map(|_| Box::pin(pool.acquire())).collect();
+    for waiter in &mut waiters {
+        ensure!(up_to(1, waiter).await.is_none(), "it did not wait");
+    }
+    ensure!(up_to(1, pool.close()).await.is_none(), "it did not wait");
+    waiters.push(Box::pin(pool.acquire()));
+    for answer in bounded("telling the waiters", join_all(waiters)).await? {
+        let said = answer.err().context("one got a checkout")?.to_string();
+        ensure!(said.contains("closed"), "{said}");
+    }
+    drop(held);
     case_database.closed_in_good_order().await
 }
 

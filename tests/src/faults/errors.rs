@@ -3,15 +3,91 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, future::try_join_all};
 use poolhouse::{Engine, Settings, engine_finder_with};
 
 use super::{bounded, case_database};
-use crate::{Sql, Subject};
+use crate::{CaseDatabase, Kind, Options, Sql, Subject};
 
-/// 42: an error of the client alone: more values than the protocol takes, a row that cannot be decoded. No session is
-/// closed, no other one is suspected, and a node is not left.
+/// 42: an error of the client alone: more values than the protocol takes, a row that cannot be decoded. The connection can be
+/// used again, and no session is closed.
 pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
+    const MAX_SIZE: u32 = 3;
+    let case_database = case_database!(S, "client");
+    let pool = S::start(Options {
+        max_size: MAX_SIZE,
+        ..Options::new(case_database.url())
+    })
+    .await?;
+    let before = sessions(&pool, &case_database, MAX_SIZE).await?;
+    for _ in 0..MAX_SIZE {
+        let error = bounded("too many values", pool.too_many_values()).await?;
+        error.err().context("so many values were taken")?;
+        let error = bounded("a row", pool.number("SELECT 'no number'")).await?;
+        error.err().context("it was decoded")?;
+        bounded("the next query", pool.execute("SELECT 1")).await??;
+    }
+    let after = sessions(&pool, &case_database, MAX_SIZE).await?;
+    // sqlx's driver of MySQL waits for an answer for ever after such an error, so the session that had it is closed.
+    let may_change = S::Db::SERVER == Some(Kind::MariaDb);
+    ensure!(may_change || before == after, "{before:?} became {after:?}");
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    case_database.closed_in_good_order().await
+}
+
+/// The ids of all sessions that the pool may have, all of which it opens.
+async fn sessions<S: Subject>(
+    pool: &S,
+    case_database: &CaseDatabase,
+    max_size: u32,
+) -> anyhow::Result<Vec<i64>> {
+    let checkouts = try_join_all((0..max_size).map(|_| pool.acquire()));
+    let mut checkouts = bounded("all checkouts", checkouts).await??;
+    for checkout in &mut checkouts {
+        bounded("a query", S::Db::run(checkout.as_mut(), "SELECT 1")).await??;
+    }
+    let sessions = case_database
+        .database()?
+        .sessions_become("all are open", |open| open.len() == checkouts.len())
+        .await?;
+    Ok(sessions.iter().map(|session| session.id).collect())
+}
+
+/// 45: a session without a cache of statements. The driver of Postgres never takes back a statement that it does not keep, so
+/// the server has more of them with every query.
+pub async fn without_a_statement_cache<S: Subject>() -> anyhow::Result<()> {
+    let case_database = case_database!(S, "statements");
+    let url = format!("{}?statement-cache-capacity=0", case_database.url());
+    let pool = S::start(Options {
+        max_size: 1,
+        ..Options::new(url)
+    })
+    .await?;
+    let mut checkout = pool.acquire().await?;
+    for number in 0..200 {
+        let mut rows = S::Db::read(checkout.as_mut(), &format!("SELECT {number}"));
+        while let Some(row) = rows.next().await {
+            row?;
+        }
+    }
+    let left = match S::Db::SERVER.context("this case needs a server")? {
+        Kind::Postgres => "SELECT count(*) FROM pg_prepared_statements",
+        Kind::MariaDb => {
+            "SELECT CAST(SUM(IF(VARIABLE_NAME = 'COM_STMT_PREPARE', 1, -1) * VARIABLE_VALUE) AS SIGNED) \
+             FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME IN ('COM_STMT_PREPARE', 'COM_STMT_CLOSE')"
+        }
+    };
+    let left = S::Db::answer(checkout.as_mut(), left).await?;
+    ensure!(left <= 1, "{left} statements are left in the session");
+    drop(checkout);
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
+    case_database.closed_in_good_order().await
+}
+
+/// 42, further: of three connections no other one is suspected, and a node is not left.
+pub async fn of_the_client_alone_on_a_node<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "client");
     let settings = || {
         Settings::new()
@@ -29,7 +105,7 @@ pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
     let before = reader.status();
     ensure!(before.size == 3, "{before}");
     for round in 0..3 {
-        let too_many = S::Db::too_many_values(reader.clone());
+        let too_many = S::Db::too_many_values_on(reader.clone());
         let error = bounded("too many values", too_many).await?;
         error.err().context("so many values were taken")?;
         let undecodable = S::Db::answer_on(reader.clone(), "SELECT 'no number'");

@@ -10,7 +10,9 @@ use super::bounded;
 use crate::{CaseDatabase, Options, PrivateServer, Sql, Stop, Subject};
 
 /// A server that this case alone may restart, and a database on it; `None` outside `tests/run`.
-async fn own_server<DB: Sql>(hint: &str) -> anyhow::Result<Option<(PrivateServer, CaseDatabase)>> {
+pub(super) async fn own_server<DB: Sql>(
+    hint: &str,
+) -> anyhow::Result<Option<(PrivateServer, CaseDatabase)>> {
     let kind = DB::SERVER.context("this case needs a server")?;
     let Some(builder) = PrivateServer::require(kind) else {
         return Ok(None);

@@ -95,3 +95,29 @@ pub async fn another_runtime_ends<S: Subject>() -> anyhow::Result<()> {
     ensure!(ended.is_empty(), "{ended:?}");
     case_database.closed_in_good_order().await
 }
+
+/// 47: the runtime ends without a close, and a clone of the pool lives on. The sessions end with the runtime.
+pub async fn ends_without_a_close<S: Subject>() -> anyhow::Result<()> {
+    let case_database = case_database!(S, "ends");
+    for threads in [0, 2] {
+        let options = Options {
+            min_size: 2,
+            ..Options::new(case_database.url())
+        };
+        let life = thread::spawn(move || -> anyhow::Result<S> {
+            let mut builder = match threads {
+                0 => Builder::new_current_thread(),
+                _ => Builder::new_multi_thread(),
+            };
+            builder.enable_all().build()?.block_on(async {
+                let pool = S::start(options).await?;
+                pool.execute("SELECT 1").await?;
+                Ok(pool)
+            })
+        });
+        let pool = life.join().ok().context("it has panicked")??;
+        case_database.no_session_left().await?;
+        drop(pool);
+    }
+    Ok(())
+}

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures_util::future::{join_all, try_join_all};
-use poolhouse::{Engine, Settings, engine_finder_with};
+use poolhouse::{Engine, Readiness, Settings, engine_finder_with};
+use sqlx::Connection;
 
 use super::{bounded, cancel::never_above, case_database, start::allow};
-use crate::{CaseDatabase, Options, Subject, eventually, steps::up_to};
+use crate::{CaseDatabase, Options, Sql, Subject, eventually, steps::up_to, subject::ConnectionOf};
 
 fn size(number: u32) -> anyhow::Result<NonZeroU32> {
     NonZeroU32::new(number).context("zero")
@@ -164,5 +165,48 @@ pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
         .log()?
         .lines_with(&["too many", database.name()])?;
     ensure!(refused.len() < 6, "{refused:?}");
+    case_database.closed_in_good_order().await
+}
+
+/// 51, further: the server is still busy with the end of the session that was retired when the next one comes, and refuses it. It
+/// is tried again, and the server does not count as away. A temporary table that is locked is what keeps it busy.
+pub async fn evicted_while_the_goodbye_lasts<S: Subject>() -> anyhow::Result<()> {
+    let case_database = case_database!(S, "lasts");
+    let database = case_database.database()?;
+    allow(database, 1).await?;
+    // The superuser's, who is not counted.
+    let mut url = url::Url::parse(&database.server().url)?;
+    url.set_path(database.name());
+    let mut locker = ConnectionOf::<S>::connect(url.as_str()).await?;
+    let pool = S::start(Options {
+        max_size: 1,
+        ..Options::new(case_database.url())
+    })
+    .await?;
+    pool.execute("CREATE TEMPORARY TABLE entry (id integer)")
+        .await?;
+    let schema =
+        "SELECT substring(nspname FROM 9)::int8 FROM pg_namespace WHERE oid = pg_my_temp_schema()";
+    let schema = pool.number(schema).await?;
+    let lock = format!("BEGIN; LOCK TABLE pg_temp_{schema}.entry IN ACCESS SHARE MODE");
+    S::Db::run(&mut locker, &lock).await?;
+
+    engine_of(&pool)?.evict();
+    let query = tokio::spawn(pool.execute("SELECT 1"));
+    // The second time, so that the pool has heard of the first.
+    eventually("the next session is refused twice", async || {
+        let log = database.server().log()?;
+        let refused = log.lines_with(&["too many", database.name()])?;
+        ensure!(refused.len() > 1, "{refused:?}");
+        Ok(())
+    })
+    .await?;
+    let readiness = engine_of(&pool)?.readiness();
+    ensure!(readiness != Readiness::Unreachable, "{readiness:?}");
+    S::Db::run(&mut locker, "COMMIT").await?;
+    locker.close().await?;
+    bounded("the query", query).await???;
+    let ended = bounded("the close", pool.close()).await?;
+    ensure!(ended.is_empty(), "{ended:?}");
     case_database.closed_in_good_order().await
 }

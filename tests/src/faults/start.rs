@@ -1,13 +1,13 @@
 //! Starts that fail.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use anyhow::{Context, ensure};
 
 use sqlx::Connection;
 
-use super::case_database;
-use crate::{Kind, Options, Proxy, Subject, TestDatabase, subject::ConnectionOf};
+use super::{bounded, case_database};
+use crate::{Kind, Options, Proxy, Subject, TestDatabase, steps::up_to, subject::ConnectionOf};
 
 /// 26: the server has fewer connections to give than the start opens. Those that were opened are closed again.
 pub async fn after_some_connections<S: Subject>() -> anyhow::Result<()> {
@@ -25,6 +25,36 @@ pub async fn after_some_connections<S: Subject>() -> anyhow::Result<()> {
     let said = error_of(start.await)?;
     no_secret_in(&said, case_database.database()?)?;
     ensure!(said.contains("too many"), "{said}");
+    case_database.closed_in_good_order().await
+}
+
+/// 36: a start is cancelled, at each of its first await points and when the server has its sessions. Those that were opened are
+/// closed.
+pub async fn cancelled<S: Subject>() -> anyhow::Result<()> {
+    let case_database = case_database!(S, "cancelled");
+    let database = case_database.database()?;
+    let proxy = Proxy::before(database.address()?)?;
+    // A slow network makes every wait one of its own.
+    proxy.delay(Duration::from_millis(2));
+    let options = Options {
+        max_size: 3,
+        min_size: 3,
+        ..Options::new(database.url_through(proxy.address()))
+    };
+    for pending in 1..12 {
+        let start = up_to(pending, S::start(options.clone())).await;
+        if let Some(pool) = start {
+            bounded("the close", pool?.close()).await?;
+        }
+    }
+    for open in 1..=3 {
+        let mut start = pin!(S::start(options.clone()));
+        let opened = database.sessions_become("some are open", |sessions| sessions.len() >= open);
+        tokio::select! {
+            pool = &mut start => drop(bounded("the close", pool?.close()).await?),
+            opened = opened => drop(opened?),
+        }
+    }
     case_database.closed_in_good_order().await
 }
 

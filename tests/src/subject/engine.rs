@@ -104,6 +104,10 @@ impl<DB: Sql> Subject for Own<DB> {
         DB::answer_on(self.0.clone(), sql)
     }
 
+    fn too_many_values(&self) -> impl Future<Output = sqlx::Result<()>> + Send + 'static {
+        DB::too_many_values_on(self.0.clone())
+    }
+
     fn rows(&self, sql: &str) -> BoxStream<'static, sqlx::Result<()>> {
         DB::read_on(&self.0, sql)
     }

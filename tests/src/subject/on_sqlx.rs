@@ -109,6 +109,10 @@ impl<DB: Sql> Subject for OnSqlx<DB> {
         self.pool.number(sql)
     }
 
+    fn too_many_values(&self) -> impl Future<Output = sqlx::Result<()>> + Send + 'static {
+        self.pool.too_many_values()
+    }
+
     fn rows(&self, sql: &str) -> BoxStream<'static, sqlx::Result<()>> {
         self.pool.rows(sql)
     }

@@ -72,6 +72,11 @@ impl<DB: Sql> Subject for SqlxAlone<DB> {
         async move { DB::answer(&mut *connection.await?, &sql).await }
     }
 
+    fn too_many_values(&self) -> impl Future<Output = sqlx::Result<()>> + Send + 'static {
+        let connection = self.0.acquire();
+        async move { DB::too_many_values(&mut *connection.await?).await }
+    }
+
     fn rows(&self, sql: &str) -> BoxStream<'static, sqlx::Result<()>> {
         let (connection, sql) = (self.0.acquire(), sql.to_owned());
         Box::pin(try_stream! {

@@ -140,6 +140,45 @@ async fn a_private_mariadb_is_shared_and_gone_after_its_last_user() {
     shared(Kind::MariaDb, "on_mariadb").await;
 }
 
+/// A server whose keeper does not understand how long to wait would never end.
+#[tokio::test]
+async fn how_long_a_server_waits_is_a_number_of_seconds() {
+    if PrivateServer::require(Kind::Postgres).is_none() {
+        return;
+    }
+    let fixture = Fixture::new();
+    for value in [
+        "",
+        "-1",
+        "1.5",
+        "5s",
+        "many",
+        "4294967296",
+        "18446744073709551616",
+    ] {
+        let mut test = fixture.run("on_postgres");
+        let output = test
+            .env("POOLHOUSE_EPHEMERAL_IDLE", value)
+            .output()
+            .unwrap();
+        let words = format!(
+            "POOLHOUSE_EPHEMERAL_IDLE = {value:?} is not valid; expected a whole number of seconds from 0 to 4294967295"
+        );
+        assert!(said(&output).contains(&words), "{}", said(&output));
+        assert!(!output.status.success());
+        assert!(fixture.servers().is_empty(), "{:?}", fixture.servers());
+    }
+    for value in ["0", "1"] {
+        let mut test = fixture.run("on_postgres");
+        let output = test
+            .env("POOLHOUSE_EPHEMERAL_IDLE", value)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        fixture.is_empty_again().await;
+    }
+}
+
 /// The keeper of a server that crashed leaves the place to the next server, which has the same one.
 #[tokio::test]
 async fn a_private_server_that_crashed_is_replaced() {

@@ -82,7 +82,9 @@ macro_rules! on {
                     matches!(said(&ended), Some(TransactionError::NoTime { .. })),
                     "{ended:?}"
                 );
-                let most = TransactionOptions::new().timeout(Duration::MAX);
+                let most = TransactionOptions::new()
+                    .timeout(Duration::MAX)
+                    .retries(usize::MAX);
                 engine
                     .transaction_with(most, async |tx| {
                         sqlx::query("INSERT INTO entry VALUES (3)")

@@ -1,5 +1,6 @@
 //! What a person sees who made a mistake: each message names the engine, the setting, its source and the cure.
 
+use super::super::table::{TABLE, Takes};
 use super::super::{EngineSettings, ProgramSettings, Settings};
 use super::{TestSources, at};
 
@@ -413,105 +414,172 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
     );
 }
 
-/// Every size and every time, at its ends and beside them, from each place: it is taken, or it is an error that names it.
+/// Every size and every time of the table, at its ends and beside them, from each place: what is within its bounds is taken, and
+/// anything else is an error that names it.
 #[test]
 fn the_ends_of_every_size_and_time() {
-    let sizes = [
-        "0",
-        "1",
-        "2",
-        "262142",
-        "262143",
-        "262144",
-        "2147483647",
-        "2147483648",
-        "4294967294",
-        "4294967295",
-        "4294967296",
-        "18446744073709551615",
+    let numbers = || {
+        let is_number = |takes| {
+            matches!(
+                takes,
+                Takes::Count { .. } | Takes::Duration | Takes::Timeout | Takes::Limit
+            )
+        };
+        TABLE.iter().filter(move |spec| is_number(spec.takes))
+    };
+    assert_eq!(numbers().count(), 15);
+    for spec in numbers() {
+        let ends = match spec.takes {
+            Takes::Count { least, most, .. } => ends_of_count(least, most),
+            takes => ends_of_time(
+                matches!(takes, Takes::Duration),
+                matches!(takes, Takes::Limit),
+            ),
+        };
+        for (value, in_file, taken) in ends {
+            check_value(spec.name, &value, &in_file, taken);
+        }
+    }
+}
+
+/// Values, as the environment and as a file of TOML has them, and whether they are taken.
+type Ends = Vec<(String, String, Option<bool>)>;
+
+fn ends_of_count(least: u64, most: u64) -> Ends {
+    let beside = [0, 1, 2, least, most - 1, most, most + 1];
+    let of_types = [
+        u64::from(i32::MAX.unsigned_abs()),
+        u64::from(i32::MAX.unsigned_abs()) + 1,
+        u64::from(u32::MAX) - 1,
+        u64::from(u32::MAX),
+        u64::from(u32::MAX) + 1,
+        u64::MAX,
+    ];
+    let within = beside.iter().chain(&of_types).map(|value| {
+        let taken = (least..=most).contains(value);
+        (value.to_string(), value.to_string(), Some(taken))
+    });
+    let beyond = [
         "18446744073709551616",
         "340282366920938463463374607431768211455",
         "-1",
     ];
-    let longest = format!("{}s", u64::MAX);
-    let times = [
-        "0s",
-        "1ns",
-        "2ns",
-        "1ms",
-        "99years",
-        "100years",
-        "1000years",
-        "584554531years",
-        "584942417355years",
-        "9999999999999999999years",
-        "off",
-        &longest,
+    let beyond = beyond.map(|value| (value.to_owned(), value.to_owned(), Some(false)));
+    within.chain(beyond).collect()
+}
+
+fn ends_of_time(zero: bool, off: bool) -> Ends {
+    let ends = [
+        ("0s", Some(zero)),
+        ("1ns", Some(true)),
+        ("2ns", Some(true)),
+        ("1ms", Some(true)),
+        ("99years", Some(true)),
+        ("100years", Some(true)),
+        ("1000years", Some(true)),
+        ("18446744073709551615s", Some(true)),
+        ("18446744073709551616s", Some(false)),
+        // As the parser of durations has it.
+        ("584554531years", None),
+        ("584942417355years", None),
+        ("9999999999999999999years", Some(false)),
+        ("-1s", Some(false)),
+        ("off", Some(off)),
     ];
-    let of_size = ["max_size", "min_size", "statement_cache", "worker_threads"];
-    let of_time = [
-        "acquire_timeout",
-        "connect_timeout",
-        "start_timeout",
-        "idle_timeout",
-        "max_lifetime",
-        "validate_after",
-        "leak_after",
-        "close_timeout",
-        "drain_delay",
-        "shutdown_timeout",
-        "slow_query",
-    ];
-    let of_size = of_size
-        .iter()
-        .flat_map(|name| sizes.map(|value| (*name, value, value.to_owned())));
-    let of_time = of_time
-        .iter()
-        .flat_map(|name| times.map(|value| (*name, value, format!("'{value}'"))));
-    for (name, value, in_file) in of_size.chain(of_time) {
-        let variable = format!("POOLHOUSE_{}", name.to_ascii_uppercase());
-        let of_environment = TestSources::with_url().variable(&variable, value);
-        let of_dot_env = TestSources::with_url().file(".env", &format!("{variable}={value}"));
-        let of_file = TestSources::with_url()
-            .file("poolhouse.toml", &format!("[engine]\n{name} = {in_file}"));
-        for sources in [of_environment, of_dot_env, of_file] {
-            let layers = match sources.layers(&Settings::new()) {
-                Ok(layers) => layers,
-                // A number that no parser of TOML takes.
-                Err(error) => {
-                    assert!(error.to_string().contains("poolhouse.toml:2"), "{error}");
-                    continue;
-                }
-            };
-            let read =
-                ProgramSettings::read(&layers).and_then(|_| EngineSettings::read(&layers, None));
-            match read {
-                Ok(settings) => {
-                    // What is taken can be counted with.
-                    let now = std::time::Instant::now();
-                    for time in [
-                        Some(settings.acquire_timeout),
-                        Some(settings.connect_timeout),
-                        Some(settings.start_timeout),
-                        settings.idle_timeout,
-                        settings.max_lifetime,
-                        Some(settings.validate_after),
-                        settings.leak_after,
-                        Some(settings.close_timeout),
-                        Some(settings.slow_query),
-                    ] {
-                        let time = time.unwrap_or_default();
-                        assert!(now.checked_add(time * 2).is_some(), "{name} = {value}");
-                    }
-                    assert!(settings.max_size <= 262_143, "{name} = {value}");
-                }
-                Err(error) => {
-                    let error = error.to_string();
-                    assert!(
-                        error.contains(&format!("`{name}`")) || error.contains("min_size"),
-                        "{error}"
-                    );
-                }
+    let quoted = ends.map(|(value, taken)| (value.to_owned(), format!("'{value}'"), taken));
+    quoted.into()
+}
+
+/// One value from each place.
+fn check_value(name: &str, value: &str, in_file: &str, taken: Option<bool>) {
+    let variable = format!("POOLHOUSE_{}", name.to_ascii_uppercase());
+    // `min_size` is not to be more than `max_size`.
+    let sources = || {
+        if name == "min_size" {
+            TestSources::with_url().variable("POOLHOUSE_MAX_SIZE", "262143")
+        } else {
+            TestSources::with_url()
+        }
+    };
+    let of_environment = sources().variable(&variable, value);
+    let of_dot_env = sources().file(".env", &format!("{variable}={value}"));
+    let of_file = sources().file("poolhouse.toml", &format!("[engine]\n{name} = {in_file}"));
+    for sources in [of_environment, of_dot_env, of_file] {
+        let layers = match sources.layers(&Settings::new()) {
+            Ok(layers) => layers,
+            // A number that no parser of TOML takes.
+            Err(error) => {
+                assert!(error.to_string().contains("poolhouse.toml:2"), "{error}");
+                assert!(taken != Some(true), "{name} = {value}: {error}");
+                continue;
+            }
+        };
+        let read = ProgramSettings::read(&layers).and_then(|_| EngineSettings::read(&layers, None));
+        match read {
+            Ok(settings) => {
+                assert!(taken != Some(false), "{name} = {value} is taken");
+                can_be_counted_with(&settings);
+                assert!(settings.max_size <= 262_143, "{name} = {value}");
+            }
+            Err(error) => {
+                assert!(taken != Some(true), "{name} = {value}: {error}");
+                let error = error.to_string();
+                assert!(error.contains(&format!("`{name}`")), "{error}");
+            }
+        }
+    }
+}
+
+/// Every time can be added to the present, twice.
+fn can_be_counted_with(settings: &EngineSettings) {
+    let now = std::time::Instant::now();
+    for time in [
+        Some(settings.acquire_timeout),
+        Some(settings.connect_timeout),
+        Some(settings.start_timeout),
+        settings.idle_timeout,
+        settings.max_lifetime,
+        Some(settings.validate_after),
+        settings.leak_after,
+        Some(settings.close_timeout),
+        Some(settings.slow_query),
+    ] {
+        let time = time.unwrap_or_default();
+        assert!(now.checked_add(time * 2).is_some(), "{time:?}");
+    }
+}
+
+#[test]
+fn sizes_of_the_code_at_their_ends() {
+    let code = || Settings::new().url("sqlite::memory:");
+    for (taken, code) in [
+        (false, code().max_size(0)),
+        (true, code().max_size(1)),
+        (true, code().max_size(262_143)),
+        (false, code().max_size(262_144)),
+        (false, code().max_size(u32::MAX)),
+        (true, code().min_size(0)),
+        (true, code().min_size(10)),
+        (false, code().min_size(11)),
+        (true, code().max_size(262_143).min_size(262_143)),
+        (false, code().max_size(262_143).min_size(262_144)),
+        (false, code().min_size(u32::MAX)),
+        (true, code().statement_cache(0)),
+        (true, code().statement_cache(1)),
+        (true, code().statement_cache(u32::MAX)),
+        (false, code().worker_threads(0)),
+        (true, code().worker_threads(1)),
+        (true, code().worker_threads(1024)),
+        (false, code().worker_threads(1025)),
+        (false, code().worker_threads(usize::MAX)),
+    ] {
+        let layers = TestSources::new().layers(&code).unwrap();
+        let read = ProgramSettings::read(&layers).and_then(|_| EngineSettings::read(&layers, None));
+        match read {
+            Ok(_) => assert!(taken, "{code:?} is taken"),
+            Err(error) => {
+                assert!(!taken, "{code:?}: {error}");
+                assert!(error.to_string().contains("(builder, "), "{error}");
             }
         }
     }

@@ -20,7 +20,7 @@ use super::template_files;
 const KEEPER: &str = include_str!("keeper.sh");
 
 /// How many seconds a server waits for its next user: `cargo test` is often run again.
-const PATIENCE: &str = "60";
+const PATIENCE: u32 = 60;
 
 /// The variable that sets another number of seconds.
 const PATIENCE_VARIABLE: &str = "POOLHOUSE_EPHEMERAL_IDLE";
@@ -32,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The URL of the running server, which is started if it is not there. It runs at least as long as this process.
 pub(super) fn url(make: &'static Make) -> ServerUrl {
+    let patience = patience()?;
     let key = template_files::key(make)?;
     let account = Account::unprivileged(make.account)?;
     // The account's own, so that the keeper can remove what is in it.
@@ -56,7 +57,7 @@ pub(super) fn url(make: &'static Make) -> ServerUrl {
     }
     remove(&folder);
     // Nothing is left of what did not come to be.
-    start(make, account, &key, &folder).inspect_err(|_| remove(&folder))
+    start(make, account, &key, &folder, patience).inspect_err(|_| remove(&folder))
 }
 
 /// Removes what is left of a server. Out of the way first: a crashed one may still be writing for a moment, and then its
@@ -74,6 +75,23 @@ fn if_there(error: io::Error) -> io::Result<()> {
         return Ok(());
     }
     Err(error)
+}
+
+/// How many seconds a server waits. The keeper would wait for ever on anything but a number that it can count to.
+fn patience() -> Result<u32, NoServer> {
+    let Some(value) = std::env::var_os(PATIENCE_VARIABLE) else {
+        return Ok(PATIENCE);
+    };
+    let seconds = value.to_str().and_then(|value| value.parse().ok());
+    seconds.ok_or_else(|| {
+        NoServer::new(
+            format!(
+                "{PATIENCE_VARIABLE} = {value:?} is not valid; expected a whole number of seconds from 0 to {}",
+                u32::MAX
+            ),
+            "Correct the variable",
+        )
+    })
 }
 
 /// Becomes a user of the server that runs; `None` when none does.
@@ -96,7 +114,7 @@ fn join(make: &Make, folder: &Path) -> Result<Option<String>, NoServer> {
 }
 
 /// Starts a server, with this process as its first user.
-fn start(make: &Make, account: Account, key: &str, folder: &Path) -> ServerUrl {
+fn start(make: &Make, account: Account, key: &str, folder: &Path, patience: u32) -> ServerUrl {
     account.folder(folder)?;
     let password = template_files::put(make, key, account, folder)?;
     let port = free_port()?;
@@ -104,13 +122,12 @@ fn start(make: &Make, account: Account, key: &str, folder: &Path) -> ServerUrl {
     account.folder(&users)?;
     File::create(users.join(process::id().to_string()))?;
 
-    let patience = std::env::var(PATIENCE_VARIABLE).unwrap_or_else(|_| PATIENCE.to_owned());
     let server = (make.serve)(folder, port)?;
     let mut keeper = Command::new("sh");
     keeper
         .args(["-c", KEEPER, "poolhouse"])
         .arg(folder)
-        .args([make.stop, &patience])
+        .args([make.stop, &patience.to_string()])
         .arg(server.get_program())
         .args(server.get_args())
         .current_dir("/")

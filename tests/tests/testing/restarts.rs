@@ -124,6 +124,42 @@ async fn after_a_crash_a_sequence_is_where_the_migrations_left_it() {
     }
 }
 
+/// A crash empties unlogged tables, also those of a template: <https://www.postgresql.org/docs/current/sql-createtable.html>.
+/// The run has found its template before the crash and clones it again afterwards; its tests then fail where that table is empty.
+#[tokio::test]
+async fn a_run_that_has_found_its_template_looks_for_it_again_after_a_crash() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let migrations = tempfile::tempdir().unwrap();
+    std::fs::write(
+        migrations.path().join("0001_band.sql"),
+        "CREATE TABLE band (id integer PRIMARY KEY, name text NOT NULL);
+         CREATE UNLOGGED TABLE draft AS SELECT 1 AS id;
+         CREATE FUNCTION needs_a_draft() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN IF NOT EXISTS (SELECT FROM draft) THEN RAISE 'draft is empty'; END IF; RETURN NEW; END $$;
+         CREATE TRIGGER needs_a_draft BEFORE INSERT ON band FOR EACH ROW EXECUTE FUNCTION needs_a_draft();",
+    )
+    .unwrap();
+    let mut server = started(builder).await;
+    let signs = tempfile::tempdir().unwrap();
+    let mut run = run(&server, 1);
+    let run = run
+        .env(MIGRATIONS, migrations.path())
+        .env(FATE, format!("pause {}", signs.path().display()));
+    let run = run.spawn().unwrap();
+    eventually("the first test is in its body", async || {
+        anyhow::ensure!(signs.path().join("begun").exists());
+        Ok(())
+    })
+    .await
+    .unwrap();
+    server.stop(Stop::Crash).await.unwrap();
+    server.start().await.unwrap();
+    File::create_new(signs.path().join("go_on")).unwrap();
+    passes(&run.wait_with_output().unwrap());
+}
+
 #[tokio::test]
 async fn what_a_killed_run_wrote_is_not_found_without_statistics() {
     let Some(builder) = PrivateServer::require(Kind::Postgres) else {

@@ -13,7 +13,7 @@ use super::kind::{CloneName, DatabaseState};
 use super::lease::ServerLease;
 use super::leased::Leased;
 use super::template::Template;
-use crate::error::Error;
+use crate::error::{Error, TestError, TestKind};
 use crate::testing::background;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
@@ -198,7 +198,9 @@ impl<K: Adaptor> DatabaseServer<K> {
         let incarnation = self.session.identity().await?.incarnation;
         if incarnation != template.incarnation {
             // The template may not be what it was. The next test looks for it again.
-            return Err(sqlx::Error::WorkerCrashed.into());
+            let what = "the server was started anew while a test's database was made";
+            let cure = "Run the test again";
+            return Err(TestError::new(&recipe.settings, TestKind::NotMade, what, cure).into());
         }
         let name = CloneName {
             fingerprint: &template.fingerprint,

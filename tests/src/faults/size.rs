@@ -13,7 +13,11 @@ use poolhouse::{Engine, Readiness, Settings, engine_finder_with};
 use sqlx::Connection;
 
 use super::{bounded, cancel::never_above, case_database, start::allow};
-use crate::{CaseDatabase, Options, Sql, Subject, eventually, steps::up_to, subject::ConnectionOf};
+use crate::{
+    CaseDatabase, Options, Sql, Subject, eventually,
+    steps::up_to,
+    subject::{ConnectionOf, Own},
+};
 
 fn size(number: u32) -> anyhow::Result<NonZeroU32> {
     NonZeroU32::new(number).context("zero")
@@ -169,8 +173,18 @@ pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
 }
 
 /// 51, further: the server is still busy with the end of the session that was retired when the next one comes, and refuses it. It
-/// is tried again, and the server does not count as away. A temporary table that is locked is what keeps it busy.
+/// is tried again, and the server does not count as away, with `before_connect` or without.
 pub async fn evicted_while_the_goodbye_lasts<S: Subject>() -> anyhow::Result<()> {
+    the_goodbye_lasts::<S>(|settings| settings).await?;
+    let as_they_are =
+        |options: <ConnectionOf<S> as Connection>::Options| async { anyhow::Ok(options) };
+    the_goodbye_lasts::<S>(|settings| settings.before_connect(as_they_are)).await
+}
+
+/// A temporary table that is locked is what keeps the server busy.
+async fn the_goodbye_lasts<S: Subject>(
+    with: impl FnOnce(Settings) -> Settings,
+) -> anyhow::Result<()> {
     let case_database = case_database!(S, "lasts");
     let database = case_database.database()?;
     allow(database, 1).await?;
@@ -178,11 +192,13 @@ pub async fn evicted_while_the_goodbye_lasts<S: Subject>() -> anyhow::Result<()>
     let mut url = url::Url::parse(&database.server().url)?;
     url.set_path(database.name());
     let mut locker = ConnectionOf::<S>::connect(url.as_str()).await?;
-    let pool = S::start(Options {
+    let options = Options {
         max_size: 1,
         ..Options::new(case_database.url())
-    })
-    .await?;
+    };
+    let engine: Engine<S::Db> = engine_finder_with(&with(options.settings()))?;
+    engine.start_connection_pool().await?;
+    let pool = Own(engine.clone());
     pool.execute("CREATE TEMPORARY TABLE entry (id integer)")
         .await?;
     let schema =
@@ -191,7 +207,7 @@ pub async fn evicted_while_the_goodbye_lasts<S: Subject>() -> anyhow::Result<()>
     let lock = format!("BEGIN; LOCK TABLE pg_temp_{schema}.entry IN ACCESS SHARE MODE");
     S::Db::run(&mut locker, &lock).await?;
 
-    engine_of(&pool)?.evict();
+    engine.evict();
     let query = tokio::spawn(pool.execute("SELECT 1"));
     // The second time, so that the pool has heard of the first.
     eventually("the next session is refused twice", async || {
@@ -201,12 +217,12 @@ pub async fn evicted_while_the_goodbye_lasts<S: Subject>() -> anyhow::Result<()>
         Ok(())
     })
     .await?;
-    let readiness = engine_of(&pool)?.readiness();
+    let readiness = engine.readiness();
     ensure!(readiness != Readiness::Unreachable, "{readiness:?}");
     S::Db::run(&mut locker, "COMMIT").await?;
     locker.close().await?;
     bounded("the query", query).await???;
-    let ended = bounded("the close", pool.close()).await?;
-    ensure!(ended.is_empty(), "{ended:?}");
+    let report = engine.close_connection_pool().await;
+    ensure!(report.is_clean(), "{report}");
     case_database.closed_in_good_order().await
 }

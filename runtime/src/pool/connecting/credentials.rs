@@ -79,6 +79,10 @@ impl<DB: Backend> Credentials<DB> {
             return error;
         };
         let diagnosis = dialect.diagnosis(&error);
+        // A server that is full, or starts, has not refused the credentials.
+        if diagnosis.retry {
+            return error;
+        }
         let words = format!(
             "{}; the credentials were fetched at {} by before_connect ({})",
             message(&error),

@@ -86,7 +86,8 @@ fn patience() -> Result<u32, NoServer> {
     seconds.ok_or_else(|| {
         NoServer::new(
             format!(
-                "{PATIENCE_VARIABLE} = {value:?} is not valid; expected a whole number of seconds from 0 to {}",
+                "{PATIENCE_VARIABLE} = {:?} is not valid; expected a whole number of seconds from 0 to {}",
+                value.to_string_lossy(),
                 u32::MAX
             ),
             "Correct the variable",

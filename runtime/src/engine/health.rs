@@ -18,7 +18,7 @@ use crate::pool::{Holder, Status};
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What [`Engine::health`] found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
     /// From asking for a connection to the server's answer.

@@ -1,5 +1,6 @@
 //! What is to be started: gathered from the attribute and its parameters before anything is opened.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,15 @@ pub struct Plan {
     pub(super) engines: Vec<Planned>,
     /// The test whose body is to be run, in the test position.
     pub(super) test: Option<Test>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let engines = self.engines.iter().map(|planned| &planned.settings.engine);
+        f.debug_struct("Plan")
+            .field("engines", &engines.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether signals are listened for where the settings do not say.

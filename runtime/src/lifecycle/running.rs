@@ -1,5 +1,6 @@
 //! The started engines of one run.
 
+use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,14 @@ pub struct RunningEngines {
     started: Started,
     /// The databases of a test.
     isolated: Option<Isolated>,
+}
+
+impl fmt::Debug for RunningEngines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningEngines")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
 }
 
 type Started = Vec<(usize, Arc<dyn ErasedEngine>)>;

@@ -124,7 +124,7 @@ impl Record {
         // What calls the program's subscriber is made, and dropped, outside the lock.
         let mut statement = None;
         if self.observer.calls_out() {
-            statement = self.observer.begin(sql.as_str(), Instant::now());
+            statement = self.observer.begin(sql.as_str(), Instant::now(), true);
         }
         if let Some(hold) = &mut *self.lock() {
             hold.controls.add(controls);
@@ -134,7 +134,7 @@ impl Record {
                     Holder::Engine => hold.since,
                     _ => Instant::now(),
                 };
-                statement = self.observer.begin(sql.as_str(), begun);
+                statement = self.observer.begin(sql.as_str(), begun, false);
             }
             std::mem::swap(&mut hold.statement, &mut statement);
             if let by @ (Holder::Engine | Holder::Statement(_)) = &mut hold.by {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::status::whole_millis;
 
 /// What closing a pool came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReport {
     /// The engine's name.
@@ -37,7 +37,7 @@ pub enum Left {
 }
 
 /// A checkout that was out for longer than the close could wait.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndedHolder {
     /// Who had it: the place of the checkout, or the statement that was running.

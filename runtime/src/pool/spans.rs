@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use tracing::Span;
 use tracing::field::Empty;
+use tracing::level_filters::LevelFilter;
 
 use super::connecting::Connector;
 use super::durations::{Durations, OPERATIONS_KNOWN};
@@ -90,19 +91,29 @@ impl Observer {
         self.target.is_some()
     }
 
-    /// Whether anything that runs when a statement begins or ends may be the program's own: its subscriber.
+    /// Whether a statement that begins now has a span: what makes and ends one may be the program's own, its subscriber.
     pub(super) fn calls_out(&self) -> bool {
         self.target
             .as_ref()
-            .is_some_and(|target| target.spans != QuerySpans::Off)
+            .is_some_and(|target| is_heard(target.spans))
     }
 
-    /// A statement has begun.
-    pub(super) fn begin(&self, sql: &str, begun: Instant) -> Option<RunningStatement> {
+    /// A statement has begun, with a span or without one.
+    pub(super) fn begin(
+        &self,
+        sql: &str,
+        begun: Instant,
+        has_span: bool,
+    ) -> Option<RunningStatement> {
         let target = self.target.as_ref()?;
         let operation = operation_of(sql);
+        let span = if has_span {
+            target.span(sql, operation)
+        } else {
+            Span::none()
+        };
         Some(RunningStatement {
-            span: target.span(sql, operation),
+            span,
             operation,
             begun,
         })
@@ -159,6 +170,17 @@ fn names_of(url: &DatabaseUrl) -> (Option<String>, Option<String>, Option<u16>) 
     let host = host.filter(filled);
     let host = host.map(|host| host.trim_matches(['[', ']']).to_owned());
     (Some(namespace).filter(filled), host, port.or(parsed.port()))
+}
+
+/// Whether anybody may listen to spans of this level: a subscriber, or a logger, which gets what no subscriber does. To ask is two
+/// loads; a span that nobody listens to costs some 500 instructions.
+fn is_heard(spans: QuerySpans) -> bool {
+    let (level, of_log) = match spans {
+        QuerySpans::Off => return false,
+        QuerySpans::Debug => (LevelFilter::DEBUG, log::LevelFilter::Debug),
+        QuerySpans::Info => (LevelFilter::INFO, log::LevelFilter::Info),
+    };
+    LevelFilter::current() >= level || log::max_level() >= of_log
 }
 
 /// A span of either level, which a macro fixes where it stands.

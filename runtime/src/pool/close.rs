@@ -64,8 +64,9 @@ impl<DB: Backend> Own<DB> {
     pub(super) fn begin_close(&self) {
         let idle = self.slots.close();
         self.closing.cancel();
-        idle.into_iter().for_each(recovery::close);
+        // Before the goodbyes: none of them is to wait for the server to have room again.
         self.shared.tasks.close();
+        idle.into_iter().for_each(recovery::close);
     }
 
     async fn end_what_is_left(&self, limit: Duration) -> CloseOutcome {

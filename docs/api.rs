@@ -132,7 +132,7 @@ impl<DB: Backend> Parameter for Checkout<DB> {}
 
 // CloseReport
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReport {
     pub engine: String,
@@ -171,7 +171,7 @@ impl fmt::Display for DatabaseUrl {}
 
 // EndedHolder
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndedHolder {
     pub holder: String,
@@ -438,7 +438,7 @@ words!(
 
 // Health
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
     pub latency: Duration,

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::settings::{EngineSettings, Migrations, Settings};
 
 /// A test function. There is none.
+#[derive(Debug)]
 pub enum Test {}
 
 impl Test {

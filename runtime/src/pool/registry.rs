@@ -123,7 +123,7 @@ impl Record {
         self.recorder.note(sql, || self.location());
         // What calls the program's subscriber is made, and dropped, outside the lock.
         let mut statement = None;
-        if self.observer.calls_out() {
+        if self.observer.makes_spans() {
             statement = self.observer.begin(sql.as_str(), Instant::now(), true);
         }
         if let Some(hold) = &mut *self.lock() {

@@ -18,6 +18,7 @@ use super::connecting::Connector;
 use super::durations::{Durations, OPERATIONS_KNOWN};
 use crate::backend::Backend;
 use crate::dialect::leading_word;
+use crate::logging;
 use crate::settings::{DatabaseUrl, Hosts, QuerySpans};
 
 /// What there is to see of the statements of one connection. Cheap to clone.
@@ -91,11 +92,11 @@ impl Observer {
         self.target.is_some()
     }
 
-    /// Whether a statement that begins now has a span: what makes and ends one may be the program's own, its subscriber.
-    pub(super) fn calls_out(&self) -> bool {
+    /// Whether a statement that begins now gets a span, which calls the program's own subscriber.
+    pub(super) fn makes_spans(&self) -> bool {
         self.target
             .as_ref()
-            .is_some_and(|target| is_heard(target.spans))
+            .is_some_and(|target| has_listener(target.spans))
     }
 
     /// A statement has begun, with a span or without one.
@@ -172,15 +173,14 @@ fn names_of(url: &DatabaseUrl) -> (Option<String>, Option<String>, Option<u16>) 
     (Some(namespace).filter(filled), host, port.or(parsed.port()))
 }
 
-/// Whether anybody may listen to spans of this level: a subscriber, or a logger, which gets what no subscriber does. To ask is two
-/// loads; a span that nobody listens to costs some 500 instructions.
-fn is_heard(spans: QuerySpans) -> bool {
-    let (level, of_log) = match spans {
+/// Whether a subscriber or a logger may want spans of this level. A span without a listener costs some 500 instructions.
+fn has_listener(spans: QuerySpans) -> bool {
+    let level = match spans {
         QuerySpans::Off => return false,
-        QuerySpans::Debug => (LevelFilter::DEBUG, log::LevelFilter::Debug),
-        QuerySpans::Info => (LevelFilter::INFO, log::LevelFilter::Info),
+        QuerySpans::Debug => LevelFilter::DEBUG,
+        QuerySpans::Info => LevelFilter::INFO,
     };
-    LevelFilter::current() >= level || log::max_level() >= of_log
+    LevelFilter::current() >= level || logging::is_heard_by_log()
 }
 
 /// A span of either level, which a macro fixes where it stands.

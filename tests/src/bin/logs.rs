@@ -19,7 +19,7 @@ fn main() -> anyhow::Result<()> {
 mod program {
     use super::{SqliteEngine, argument, set_up, with_pool};
 
-    #[with_pool(url = "sqlite::memory:", extensions("citext"))]
+    #[with_pool(url = "sqlite::memory:", extensions("citext"), query_spans = "info")]
     pub(super) async fn main(db: SqliteEngine) -> anyhow::Result<()> {
         if argument(2) != "before" {
             set_up()?;

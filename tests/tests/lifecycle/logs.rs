@@ -59,8 +59,13 @@ const OF_THE_START: [&str; 3] = [
 
 #[tokio::test]
 async fn env_logger_hears_everything() -> anyhow::Result<()> {
-    let of_libraries = ["library that uses tracing", "library that uses log"];
-    nothing_is_lost("env_logger", &[&OF_THE_START[..], &of_libraries].concat()).await
+    // A logger gets the begin of a statement's span.
+    let of_others = [
+        "library that uses tracing",
+        "library that uses log",
+        "db.query.text=\"SELECT",
+    ];
+    nothing_is_lost("env_logger", &[&OF_THE_START[..], &of_others].concat()).await
 }
 
 #[tokio::test]

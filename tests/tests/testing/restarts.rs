@@ -4,6 +4,7 @@ use std::fs::File;
 use std::process::{Child, Command, Output, Stdio};
 
 use poolhouse_tests::{Kind, PrivateServer, Server, Stop, eventually};
+use tempfile::TempDir;
 
 use crate::minimal::{self, started};
 use crate::scenarios::{FATE, MIGRATIONS};
@@ -19,6 +20,15 @@ fn run(server: &PrivateServer, threads: usize) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
+}
+
+/// Migrations that make the table of the scenarios, and more.
+fn band_and(more: &str) -> TempDir {
+    let migrations = tempfile::tempdir().unwrap();
+    let band = "CREATE TABLE band (id integer PRIMARY KEY, name text NOT NULL)";
+    let file = migrations.path().join("0001_band.sql");
+    std::fs::write(file, format!("{band}; {more}")).unwrap();
+    migrations
 }
 
 #[track_caller]
@@ -95,14 +105,7 @@ async fn after_a_crash_a_sequence_is_where_the_migrations_left_it() {
     let Some(builder) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let migrations = tempfile::tempdir().unwrap();
-    std::fs::write(
-        migrations.path().join("0001_band.sql"),
-        "CREATE TABLE band (id integer PRIMARY KEY, name text NOT NULL);
-         CREATE SEQUENCE ticket;
-         SELECT nextval('ticket');",
-    )
-    .unwrap();
+    let migrations = band_and("CREATE SEQUENCE ticket; SELECT nextval('ticket');");
     let mut server = started(builder).await;
     for _ in 0..2 {
         let mut run = run(&server, 2);
@@ -131,16 +134,12 @@ async fn a_run_that_has_found_its_template_looks_for_it_again_after_a_crash() {
     let Some(builder) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let migrations = tempfile::tempdir().unwrap();
-    std::fs::write(
-        migrations.path().join("0001_band.sql"),
-        "CREATE TABLE band (id integer PRIMARY KEY, name text NOT NULL);
-         CREATE UNLOGGED TABLE draft AS SELECT 1 AS id;
+    let migrations = band_and(
+        "CREATE UNLOGGED TABLE draft AS SELECT 1 AS id;
          CREATE FUNCTION needs_a_draft() RETURNS trigger LANGUAGE plpgsql AS
          $$ BEGIN IF NOT EXISTS (SELECT FROM draft) THEN RAISE 'draft is empty'; END IF; RETURN NEW; END $$;
          CREATE TRIGGER needs_a_draft BEFORE INSERT ON band FOR EACH ROW EXECUTE FUNCTION needs_a_draft();",
-    )
-    .unwrap();
+    );
     let mut server = started(builder).await;
     let signs = tempfile::tempdir().unwrap();
     let mut run = run(&server, 1);
@@ -148,10 +147,16 @@ async fn a_run_that_has_found_its_template_looks_for_it_again_after_a_crash() {
         .env(MIGRATIONS, migrations.path())
         .env(FATE, format!("pause {}", signs.path().display()));
     let run = run.spawn().unwrap();
-    eventually("the first test is in its body", async || {
-        anyhow::ensure!(signs.path().join("begun").exists());
-        Ok(())
-    })
+    // A spare clone that the crash ends half-way would make the run look for its template for another reason.
+    eventually(
+        "the first test is in its body, with a spare clone beside",
+        async || {
+            anyhow::ensure!(signs.path().join("begun").exists());
+            let spare = "SELECT datname::text FROM pg_database WHERE datname ~ '_ready_'";
+            anyhow::ensure!(!ask(&server, spare).await.is_empty());
+            Ok(())
+        },
+    )
     .await
     .unwrap();
     server.stop(Stop::Crash).await.unwrap();

@@ -89,6 +89,7 @@ impl<DB: Backend> OnSqlx<DB> {
                             forget_ended::<DB>(connection, &connector, &sessions).await?;
                             lock(&sessions).push(session);
                         }
+                        connector.check_lease().await?;
                         connector.hold(connection).await
                     })
                 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_core::future::BoxFuture;
 use sqlx::migrate::Migration;
 
 use super::builder::Settings;
@@ -45,6 +46,12 @@ pub(crate) fn resolve(code: &Settings) -> Result<EngineSettings, SettingsError> 
 
 /// Connections that are there already for an engine to borrow. Only the pool and tests know their kind.
 pub(crate) type BorrowedByAny = Arc<dyn Any + Send + Sync>;
+
+/// The right of a test to its database, as its connections ask for it.
+pub(crate) trait LeaseCheck: Send + Sync {
+    /// Fails when the database may not hold any more what the test was given.
+    fn check(&self) -> BoxFuture<'_, sqlx::Result<()>>;
+}
 
 /// The database file of a test on SQLite.
 #[derive(Clone)]
@@ -120,6 +127,8 @@ pub(crate) struct EngineSettings {
     pub(crate) tries_once: bool,
     /// Connections of a test that are there already.
     pub(crate) borrowed: Option<BorrowedByAny>,
+    /// What a new connection to a test's own database asks first, where a server gave the database.
+    pub(crate) lease: Option<Arc<dyn LeaseCheck>>,
     /// The file that the URL of a test's own database names, if it is one.
     pub(crate) file: Option<TestFile>,
     pub(super) connect: Vec<ConnectHook>,
@@ -192,6 +201,7 @@ impl EngineSettings {
             hold: None,
             tries_once: false,
             borrowed: None,
+            lease: None,
             file: None,
             connect: layers.connect.clone(),
             before: layers.before.clone(),
@@ -240,10 +250,12 @@ impl EngineSettings {
         url: DatabaseUrl,
         file: Option<TestFile>,
         borrowed: Option<BorrowedByAny>,
+        lease: Option<Arc<dyn LeaseCheck>>,
     ) {
         self.move_to(url);
         self.file = file;
         self.borrowed = borrowed;
+        self.lease = lease;
         self.migrations = Migrations::None;
         self.extensions = vec![];
         self.isolated = true;

@@ -58,7 +58,7 @@ pub(crate) use connect::Prepare;
 pub(crate) use described::Described;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) use engine::TestFile;
-pub(crate) use engine::{BorrowedByAny, EngineSettings, resolve};
+pub(crate) use engine::{BorrowedByAny, EngineSettings, LeaseCheck, resolve};
 pub use error::{ParseError, SettingsError};
 #[cfg(feature = "testing")]
 pub(crate) use held::Held;

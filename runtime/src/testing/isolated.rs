@@ -71,7 +71,8 @@ impl Isolated {
         let recipe = Arc::new(Recipe::new(settings).await?);
         let rolls_back = settings.isolation == TestIsolation::Rollback;
         let lease = server.lease(recipe, self.test.clone(), rolls_back).await?;
-        Arc::make_mut(settings).isolate(lease.url().clone(), lease.file(), lease.borrowed());
+        let (url, file) = (lease.url().clone(), lease.file());
+        Arc::make_mut(settings).isolate(url, file, lease.borrowed(), lease.check());
         self.leases.push((lease, Arc::clone(settings)));
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::recipe::Recipe;
 use super::test::Test;
 use super::test_database::TestDatabase;
 use crate::error::Error;
-use crate::settings::{BorrowedByAny, DatabaseUrl, TestFile};
+use crate::settings::{BorrowedByAny, DatabaseUrl, LeaseCheck, TestFile};
 
 /// The right to have connections on a server, given back when it is dropped.
 pub(crate) type Reservation = Box<dyn Any + Send + Sync>;
@@ -51,6 +51,11 @@ pub(crate) trait Lease: Send + Sync {
 
     /// Connections to it that are open already.
     fn borrowed(&self) -> Option<BorrowedByAny> {
+        None
+    }
+
+    /// What a new connection to it asks first.
+    fn check(&self) -> Option<Arc<dyn LeaseCheck>> {
         None
     }
 

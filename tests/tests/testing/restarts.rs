@@ -7,15 +7,26 @@ use poolhouse_tests::{Kind, PrivateServer, Server, Stop, eventually};
 use tempfile::TempDir;
 
 use crate::minimal::{self, started};
-use crate::scenarios::{FATE, MIGRATIONS};
+use crate::scenarios::{ASK_AGAIN, FATE, MIGRATIONS};
 
-/// A run of the scenarios, one after another or on eight threads.
+/// A run of the scenarios on Postgres, one after another or on eight threads.
 fn run(server: &PrivateServer, threads: usize) -> Command {
+    let mut command = run_of(server, "scenarios::", threads);
+    command.arg("--skip=scenarios::with_");
+    command
+}
+
+/// A run of some tests.
+fn run_of(server: &PrivateServer, tests: &str, threads: usize) -> Command {
+    let variable = match server.kind {
+        Kind::Postgres => "POOLHOUSE_TESTING_POSTGRES_URL",
+        Kind::MariaDb => "POOLHOUSE_TESTING_MYSQL_URL",
+    };
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .arg("scenarios::")
+        .arg(tests)
         .arg(format!("--test-threads={threads}"))
-        .env("POOLHOUSE_TESTING_POSTGRES_URL", minimal::url(server))
+        .env(variable, minimal::url(server))
         .env_remove("RUST_BACKTRACE")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -163,6 +174,82 @@ async fn a_run_that_has_found_its_template_looks_for_it_again_after_a_crash() {
     server.start().await.unwrap();
     File::create_new(signs.path().join("go_on")).unwrap();
     passes(&run.wait_with_output().unwrap());
+}
+
+/// What a test is told.
+const ANEW: &str = "the server was started anew while the test had its database";
+
+/// A connection that is opened after a restart is refused: the database may have lost what the test was given, and the right to
+/// it may have gone to another process.
+async fn a_test_does_not_go_on(kind: Kind, tests: &str, words: &str) {
+    let Some(builder) = PrivateServer::require(kind) else {
+        return;
+    };
+    let mut server = started(builder).await;
+    for stop in [Stop::Crash, Stop::Orderly] {
+        let signs = tempfile::tempdir().unwrap();
+        let mut run = run_of(&server, tests, 1);
+        let run = run
+            .env(FATE, format!("pause {}", signs.path().display()))
+            .env(ASK_AGAIN, "");
+        let run = run.spawn().unwrap();
+        eventually("the first test is in its body", async || {
+            anyhow::ensure!(signs.path().join("begun").exists());
+            Ok(())
+        })
+        .await
+        .unwrap();
+        server.stop(stop).await.unwrap();
+        server.start().await.unwrap();
+        File::create_new(signs.path().join("go_on")).unwrap();
+        let output = run.wait_with_output().unwrap();
+        let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        let said = said.concat();
+        assert!(said.contains(words), "{said}");
+        assert!(said.contains("; 1 failed;"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_test_on_postgres_does_not_go_on_after_a_restart() {
+    a_test_does_not_go_on(Kind::Postgres, "scenarios::one", ANEW).await;
+}
+
+#[tokio::test]
+async fn a_test_with_a_pool_of_sqlx_does_not_go_on_after_a_restart() {
+    // sqlx's pool tries again until its limit, and logs why.
+    let words = "refused: pool timed out";
+    a_test_does_not_go_on(Kind::Postgres, "scenarios::with_pools_of_sqlx::", words).await;
+}
+
+#[tokio::test]
+async fn a_test_on_mariadb_does_not_go_on_after_a_restart() {
+    a_test_does_not_go_on(Kind::MariaDb, "scenarios::with_mariadb::", ANEW).await;
+}
+
+/// A start of MariaDB empties tables of the engine MEMORY, also those of a template:
+/// <https://mariadb.com/kb/en/memory-storage-engine/>.
+#[tokio::test]
+async fn a_template_on_mariadb_is_made_again_after_a_restart() {
+    let Some(builder) = PrivateServer::require(Kind::MariaDb) else {
+        return;
+    };
+    let migrations = band_and(
+        "CREATE TABLE draft (id INTEGER) ENGINE = MEMORY; INSERT INTO draft VALUES (1);
+         CREATE TRIGGER needs_a_draft BEFORE INSERT ON band FOR EACH ROW IF NOT EXISTS (SELECT 1 FROM draft) THEN
+         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'draft is empty'; END IF;",
+    );
+    let mut server = started(builder).await;
+    for stop in [Stop::Orderly, Stop::Crash] {
+        for _ in 0..2 {
+            let mut run = run_of(&server, "scenarios::with_mariadb::", 2);
+            passes(&run.env(MIGRATIONS, migrations.path()).output().unwrap());
+        }
+        server.stop(stop).await.unwrap();
+        server.start().await.unwrap();
+    }
+    let mut run = run_of(&server, "scenarios::with_mariadb::", 2);
+    passes(&run.env(MIGRATIONS, migrations.path()).output().unwrap());
 }
 
 #[tokio::test]

@@ -7,10 +7,13 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use poolhouse::{PgEngine, with_pool};
+use poolhouse::{MySqlEngine, PgEngine, with_pool};
 
 /// Set by a driver: what is to happen to the test.
 pub(crate) const FATE: &str = "POOLHOUSE_TEST_FATE";
+
+/// Set by a driver: whether a test asks its database again after its fate.
+pub(crate) const ASK_AGAIN: &str = "POOLHOUSE_TEST_ASK_AGAIN";
 
 /// Set by a driver: the directory of migrations.
 pub(crate) const MIGRATIONS: &str = "POOLHOUSE_TEST_MIGRATIONS";
@@ -19,16 +22,11 @@ pub(crate) fn migrations() -> String {
     env::var(MIGRATIONS).unwrap_or_else(|_| "migrations".to_owned())
 }
 
-async fn insert_and_count(db: &PgEngine) {
-    sqlx::query("INSERT INTO band (id, name) VALUES (1, 'Pythonistas')")
-        .execute(db)
-        .await
-        .unwrap();
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
-        .fetch_one(db)
-        .await
-        .unwrap();
-    assert_eq!(rows, 1);
+const INSERT: &str = "INSERT INTO band (id, name) VALUES (1, 'Pythonistas')";
+const COUNT: &str = "SELECT count(*) FROM band";
+
+/// Meets the fate of the test, after it has written.
+async fn meet_fate() {
     match env::var(FATE).as_deref() {
         Ok("fail") => panic!("as the driver wishes"),
         // Until the driver kills the process.
@@ -46,14 +44,38 @@ async fn insert_and_count(db: &PgEngine) {
     }
 }
 
+/// Tests that write and count their row before they meet their fate, and again where the driver wishes it.
 macro_rules! tests {
-    ($($name:ident)*) => {$(
-        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", migrations = migrations())]
+    ($engine:ty, $variable:literal, $($name:ident)*) => {$(
+        #[with_pool(env = $variable, migrations = migrations(), acquire_timeout = "5s")]
         #[tokio::test]
-        async fn $name(db: PgEngine) {
-            insert_and_count(&db).await;
+        async fn $name(db: $engine) {
+            sqlx::query(INSERT).execute(&db).await.unwrap();
+            let rows: i64 = sqlx::query_scalar(COUNT).fetch_one(&db).await.unwrap();
+            assert_eq!(rows, 1);
+            meet_fate().await;
+            if env::var_os(ASK_AGAIN).is_some() {
+                // The first one may find out that its connection has ended.
+                let _ = sqlx::query(COUNT).execute(&db).await;
+                if let Err(error) = sqlx::query(COUNT).execute(&db).await {
+                    panic!("refused: {error}");
+                }
+            }
         }
     )*};
 }
 
-tests!(one two three four five six seven eight);
+tests!(PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL", one two three four five six seven eight);
+
+/// The same, where the test has a pool of sqlx's.
+pub(crate) mod with_pools_of_sqlx {
+    use super::*;
+
+    tests!(sqlx::PgPool, "POOLHOUSE_TESTING_POSTGRES_URL", one);
+}
+
+pub(crate) mod with_mariadb {
+    use super::*;
+
+    tests!(MySqlEngine, "POOLHOUSE_TESTING_MYSQL_URL", one two);
+}

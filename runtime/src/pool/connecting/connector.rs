@@ -356,7 +356,11 @@ impl<DB: Backend> Connector<DB> {
         self.run_session(connection, false).await?;
         let session = match known {
             Some(known) => Some(known),
-            None => self.greet(connection, host).await?,
+            None => {
+                let session = self.greet(connection, host).await?;
+                self.check_lease().await?;
+                session
+            }
         };
         self.hold(connection).await?;
         Ok(session)
@@ -404,6 +408,15 @@ impl<DB: Backend> Connector<DB> {
             }
         }
         Ok(None)
+    }
+
+    /// Fails when a test's database may not hold any more what the test was given. Asked once a connection is open: whatever
+    /// has changed the database since has ended the connection as well.
+    pub(in crate::pool) async fn check_lease(&self) -> sqlx::Result<()> {
+        match &self.settings.lease {
+            Some(lease) => lease.check().await,
+            None => Ok(()),
+        }
     }
 
     /// Begins the transaction that the connection is held in, in a test that rolls back.

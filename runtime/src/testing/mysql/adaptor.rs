@@ -36,6 +36,8 @@ impl Adaptor for MySqlKind {
         recipe: &Recipe,
         fingerprint: &str,
     ) -> Result<Schema, Error> {
+        // First, because a mark with it says that the server was not started anew since.
+        let incarnation = session.identity().await?.incarnation;
         let name = names::template(fingerprint);
         make(session, recipe, &name).await?;
         let mut worker = session.worker().await?;
@@ -45,7 +47,11 @@ impl Adaptor for MySqlKind {
         if !counters.is_empty() {
             execute(&mut worker, counters).await?;
         }
-        let done = format!("CREATE DATABASE {}{}", names::done(&name), today());
+        let done = format!(
+            "CREATE DATABASE {}{}",
+            names::done(&name, &incarnation),
+            today()
+        );
         execute(&mut worker, done).await?;
         session.put_back(worker).await;
         Ok(schema)

@@ -12,8 +12,9 @@ use crate::testing::retention::{now, today};
 use crate::testing::server::{CloneName, Found, Identity, Kind, PREFIX, execute, open};
 use crate::testing::test::Test;
 
-/// A second since 1970, from which the server's uptime is counted back, so that the answer is the same for one start.
-const MOMENT: u64 = 2_000_000_000;
+/// A database with one row in a table that the server empties when it starts: what the row holds is new for each start. (The
+/// server tells the second of its start, and may start twice in one.)
+const START: &str = "poolhouse_start";
 
 /// MySQL and MariaDB, as a kind of test server.
 pub(super) struct MySqlKind;
@@ -38,20 +39,22 @@ impl Kind for MySqlKind {
         )
         .fetch_one(&mut *connection)
         .await?;
-        let uptime = sqlx::raw_sql(AssertSqlSafe(format!(
-            "SET timestamp = {MOMENT}; SHOW GLOBAL STATUS LIKE 'Uptime'; SET timestamp = DEFAULT"
-        )))
-        .fetch_one(connection)
-        .await?;
-        let uptime: String = uptime.try_get(1)?;
-        let uptime: u64 = uptime.parse().unwrap_or_default();
+        let incarnation = match incarnation(connection).await {
+            Ok(incarnation) => incarnation,
+            // Most often a missing right, of which whoever makes a database is told. Nothing is ever known to be of this start.
+            Err(sqlx::Error::Database(error)) => {
+                tracing::debug!(%error, "it is not known when the server was started");
+                random()
+            }
+            Err(error) => return Err(error),
+        };
         let user = match user.rsplit_once('@') {
             Some((name, host)) => format!("'{name}'@'{host}'"),
             None => user,
         };
         Ok(Identity {
             server,
-            incarnation: format!("{:08x}", MOMENT.saturating_sub(uptime)),
+            incarnation,
             user,
             max_connections: u32::try_from(most).unwrap_or(u32::MAX),
         })
@@ -98,10 +101,11 @@ impl Kind for MySqlKind {
     async fn find_template(
         connection: &mut MySqlConnection,
         fingerprint: &str,
-        _: &Identity,
+        identity: &Identity,
     ) -> sqlx::Result<Option<Schema>> {
+        // A start of the server empties tables of the engine MEMORY, and a crash loses what other engines had not written.
         let name = names::template(fingerprint);
-        let done = names::done(&name);
+        let done = names::done(&name, &identity.incarnation);
         let marks = databases(connection, &done).await?;
         if marks.is_empty() {
             return Ok(None);
@@ -158,10 +162,15 @@ impl Kind for MySqlKind {
             // It may have ended by now.
             let _ = execute(connection, format!("KILL {session}")).await;
         }
-        // In seconds: what holds a lock for longer is not a test that has ended.
-        let drop =
-            format!("SET SESSION lock_wait_timeout = 10; DROP DATABASE IF EXISTS {database}");
+        // In seconds: what holds a lock for longer is not a test that has ended. A prepared transaction holds one of InnoDB.
+        let drop = format!(
+            "SET SESSION lock_wait_timeout = 10, innodb_lock_wait_timeout = 10; DROP DATABASE IF EXISTS {database}"
+        );
         execute(connection, drop).await
+    }
+
+    async fn drop_rest(connection: &mut MySqlConnection) -> sqlx::Result<()> {
+        execute(connection, format!("DROP DATABASE IF EXISTS {START}")).await
     }
 
     async fn sessions(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<i64> {
@@ -190,4 +199,30 @@ impl Kind for MySqlKind {
     async fn end_rollback(_: &mut MySqlConnection) -> sqlx::Result<bool> {
         Ok(false)
     }
+}
+
+/// What is the same until the server is started anew.
+async fn incarnation(connection: &mut MySqlConnection) -> sqlx::Result<String> {
+    let known = format!("SELECT id FROM {START}.incarnation");
+    let ask = sqlx::raw_sql(AssertSqlSafe(known.clone()));
+    if let Ok(Some(row)) = ask.fetch_optional(&mut *connection).await {
+        return row.try_get(0);
+    }
+    // Several processes may come here at the same time: the first row counts.
+    let first = format!(
+        "CREATE DATABASE IF NOT EXISTS {START}; \
+         CREATE TABLE IF NOT EXISTS {START}.incarnation (one TINYINT PRIMARY KEY, id VARCHAR(8) NOT NULL) \
+            ENGINE = MEMORY CHARACTER SET utf8mb4; \
+         INSERT IGNORE INTO {START}.incarnation VALUES (1, '{}')",
+        random()
+    );
+    execute(connection, first).await?;
+    let row = sqlx::raw_sql(AssertSqlSafe(known))
+        .fetch_one(connection)
+        .await?;
+    row.try_get(0)
+}
+
+fn random() -> String {
+    format!("{:08x}", fastrand::u32(..))
 }

@@ -10,9 +10,9 @@ pub(super) fn clone(name: &CloneName<'_>) -> String {
     format!("{PREFIX}{}_db_{}", name.fingerprint, name.number)
 }
 
-/// What the marks of a complete template begin with; the day follows.
-pub(super) fn done(template: &str) -> String {
-    format!("{template}_done_")
+/// What the marks begin with of a template that is complete, as long as the server has this incarnation; the day follows.
+pub(super) fn done(template: &str, incarnation: &str) -> String {
+    format!("{template}_done_{incarnation}_")
 }
 
 /// The mark of a ready clone.
@@ -76,7 +76,12 @@ fn database(name: &str) -> Option<Found> {
 fn mark(name: &str) -> Option<(&str, &str, &str)> {
     let (rest, value) = name.rsplit_once('_')?;
     let (base, kind) = rest.rsplit_once('_')?;
-    matches!(kind, "done" | "ready" | "kept").then_some((base, kind, value))
+    if matches!(kind, "ready" | "kept") {
+        return Some((base, kind, value));
+    }
+    // Here `kind` is the incarnation.
+    let (base, kind) = base.rsplit_once('_')?;
+    (kind == "done").then_some((base, kind, value))
 }
 
 #[cfg(test)]
@@ -92,7 +97,7 @@ mod tests {
         };
         let names = [
             template("a"),
-            format!("{}20000", done(&template("a"))),
+            format!("{}20000", done(&template("a"), "i")),
             template("b"),
             clone(&name),
             ready(&name),

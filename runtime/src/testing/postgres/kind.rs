@@ -171,6 +171,10 @@ impl Kind for PostgresKind {
         execute(connection, drop).await
     }
 
+    async fn drop_rest(_: &mut PgConnection) -> sqlx::Result<()> {
+        Ok(())
+    }
+
     async fn sessions(connection: &mut PgConnection, database: &str) -> sqlx::Result<i64> {
         sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usesysid IS NOT NULL",

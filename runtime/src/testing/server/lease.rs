@@ -14,8 +14,9 @@ use super::database_server::DatabaseServer;
 use super::kept::Clean;
 use super::leased::Leased;
 use super::template::Template;
+use crate::dialect::{Diagnosis, diagnosed};
 use crate::error::Error;
-use crate::settings::{BorrowedByAny, DatabaseUrl};
+use crate::settings::{BorrowedByAny, DatabaseUrl, LeaseCheck};
 use crate::testing::background;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
@@ -24,6 +25,43 @@ use crate::testing::url;
 
 /// How long the last test of a process waits for the databases that were given back, and any test for one that is dropped.
 const FINISH_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the connections of a test ask, as long as it has its database.
+struct Check<K: Adaptor> {
+    server: Arc<DatabaseServer<K>>,
+    incarnation: String,
+    lock: String,
+}
+
+impl<K: Adaptor> LeaseCheck for Check<K> {
+    /// Fails when the server was started anew since the lease. Its database may have lost something by that, and the right to it
+    /// may have gone to another process.
+    fn check(&self) -> BoxFuture<'_, sqlx::Result<()>> {
+        let server = Arc::clone(&self.server);
+        let (incarnation, lock) = (self.incarnation.clone(), self.lock.clone());
+        // There is the connection that holds the lock.
+        let asked = background::run(async move { server.session.holds(&lock, &incarnation).await });
+        Box::pin(async move {
+            match asked.await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(diagnosed(
+                    "the server was started anew while the test had its database, which may not be what it was".to_owned(),
+                    Diagnosis::fatal(
+                        "a test's server was started anew",
+                        "run the test again; a test that is to restart its server needs isolation = \"none\"",
+                    ),
+                )),
+                Err(error) => Err(diagnosed(
+                    error.to_string(),
+                    Diagnosis::retry(
+                        "it cannot be asked whether the test still has its database",
+                        "see the server's log",
+                    ),
+                )),
+            }
+        })
+    }
+}
 
 /// The lease of one test.
 pub(super) struct ServerLease<K: Adaptor> {
@@ -279,6 +317,15 @@ impl<K: Adaptor> Lease for ServerLease<K> {
 
     fn borrowed(&self) -> Option<BorrowedByAny> {
         Some(Arc::clone(&self.borrowed.as_ref()?.borrowed) as BorrowedByAny)
+    }
+
+    fn check(&self) -> Option<Arc<dyn LeaseCheck>> {
+        let leased = self.leased.as_ref()?;
+        Some(Arc::new(Check {
+            server: Arc::clone(&self.server),
+            incarnation: leased.incarnation.clone(),
+            lock: leased.lock.clone(),
+        }))
     }
 
     fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>> {

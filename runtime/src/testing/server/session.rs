@@ -55,6 +55,7 @@ pub(in crate::testing) fn settings_for_leases(settings: &EngineSettings) -> Engi
     let mut settings = settings.clone();
     settings.session = None;
     settings.borrowed = None;
+    settings.lease = None;
     settings.application_name = Some("poolhouse".to_owned());
     settings
 }
@@ -116,7 +117,8 @@ impl<K: Kind> ServerSession<K> {
         // After a broken connection the leases are still ours, unless another process was quicker.
         let held: Vec<String> = lock(&self.held).iter().cloned().collect();
         if !held.is_empty() {
-            K::lock(&mut connection, &held, held.len()).await?;
+            let locked = K::lock(&mut connection, &held, held.len()).await?;
+            lock(&self.held).retain(|held| locked.contains(held));
         }
         Ok(Open {
             connection,
@@ -129,6 +131,12 @@ impl<K: Kind> ServerSession<K> {
     /// What is known of the server that the session is on.
     pub(in crate::testing) async fn identity(&self) -> Result<Identity, Error> {
         Ok(self.take().await?.open().identity.clone())
+    }
+
+    /// Whether this process still has a lock that it took in this incarnation of the server.
+    pub(super) async fn holds(&self, key: &str, incarnation: &str) -> Result<bool, Error> {
+        let mut session = self.take().await?;
+        Ok(session.incarnation() == incarnation && lock(&self.held).contains(key))
     }
 
     /// Opens a connection of this process's own to a database.

@@ -13,7 +13,7 @@ use crate::lock::lock;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// Changed when databases made by an older version of this crate must not be used by this one.
-const VERSION: &str = "3";
+const VERSION: &str = "4";
 
 /// The fingerprints of this process: by what they are made of, which many tests have in common.
 ///

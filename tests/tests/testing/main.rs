@@ -17,6 +17,7 @@ mod mysql;
 mod neighbours;
 mod on_file;
 mod postgres;
+mod restarted;
 mod restarts;
 mod rollback;
 mod scenarios;

@@ -11,9 +11,7 @@ use crate::scenarios::{ASK_AGAIN, FATE, MIGRATIONS};
 
 /// A run of the scenarios on Postgres, one after another or on eight threads.
 fn run(server: &PrivateServer, threads: usize) -> Command {
-    let mut command = run_of(server, "scenarios::", threads);
-    command.arg("--skip=scenarios::with_");
-    command
+    run_of(server, "scenarios::", threads)
 }
 
 /// A run of some tests.
@@ -219,12 +217,12 @@ async fn a_test_on_postgres_does_not_go_on_after_a_restart() {
 async fn a_test_with_a_pool_of_sqlx_does_not_go_on_after_a_restart() {
     // sqlx's pool tries again until its limit, and logs why.
     let words = "refused: pool timed out";
-    a_test_does_not_go_on(Kind::Postgres, "scenarios::with_pools_of_sqlx::", words).await;
+    a_test_does_not_go_on(Kind::Postgres, "with_pools_of_sqlx::", words).await;
 }
 
 #[tokio::test]
 async fn a_test_on_mariadb_does_not_go_on_after_a_restart() {
-    a_test_does_not_go_on(Kind::MariaDb, "scenarios::with_mariadb::", ANEW).await;
+    a_test_does_not_go_on(Kind::MariaDb, "with_mariadb::", ANEW).await;
 }
 
 /// A start of MariaDB empties tables of the engine MEMORY, also those of a template:
@@ -242,13 +240,13 @@ async fn a_template_on_mariadb_is_made_again_after_a_restart() {
     let mut server = started(builder).await;
     for stop in [Stop::Orderly, Stop::Crash] {
         for _ in 0..2 {
-            let mut run = run_of(&server, "scenarios::with_mariadb::", 2);
+            let mut run = run_of(&server, "with_mariadb::", 2);
             passes(&run.env(MIGRATIONS, migrations.path()).output().unwrap());
         }
         server.stop(stop).await.unwrap();
         server.start().await.unwrap();
     }
-    let mut run = run_of(&server, "scenarios::with_mariadb::", 2);
+    let mut run = run_of(&server, "with_mariadb::", 2);
     passes(&run.env(MIGRATIONS, migrations.path()).output().unwrap());
 }
 

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use poolhouse::{MySqlEngine, PgEngine, with_pool};
+use poolhouse::{PgEngine, with_pool};
 
 /// Set by a driver: what is to happen to the test.
 pub(crate) const FATE: &str = "POOLHOUSE_TEST_FATE";
@@ -22,11 +22,11 @@ pub(crate) fn migrations() -> String {
     env::var(MIGRATIONS).unwrap_or_else(|_| "migrations".to_owned())
 }
 
-const INSERT: &str = "INSERT INTO band (id, name) VALUES (1, 'Pythonistas')";
-const COUNT: &str = "SELECT count(*) FROM band";
+pub(crate) const INSERT: &str = "INSERT INTO band (id, name) VALUES (1, 'Pythonistas')";
+pub(crate) const COUNT: &str = "SELECT count(*) FROM band";
 
 /// Meets the fate of the test, after it has written.
-async fn meet_fate() {
+pub(crate) async fn meet_fate() {
     match env::var(FATE).as_deref() {
         Ok("fail") => panic!("as the driver wishes"),
         // Until the driver kills the process.
@@ -67,15 +67,4 @@ macro_rules! tests {
 
 tests!(PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL", one two three four five six seven eight);
 
-/// The same, where the test has a pool of sqlx's.
-pub(crate) mod with_pools_of_sqlx {
-    use super::*;
-
-    tests!(sqlx::PgPool, "POOLHOUSE_TESTING_POSTGRES_URL", one);
-}
-
-pub(crate) mod with_mariadb {
-    use super::*;
-
-    tests!(MySqlEngine, "POOLHOUSE_TESTING_MYSQL_URL", one two);
-}
+pub(crate) use tests;

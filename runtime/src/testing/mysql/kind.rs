@@ -12,9 +12,8 @@ use crate::testing::retention::{now, today};
 use crate::testing::server::{CloneName, Found, Identity, Kind, PREFIX, execute, open};
 use crate::testing::test::Test;
 
-/// A database with one row in a table that the server empties when it starts: what the row holds is new for each start. (The
-/// server tells the second of its start, and may start twice in one.)
-const START: &str = "poolhouse_start";
+/// A second since 1970, from which the server's uptime is counted back, so that the answer is the same for one start.
+const MOMENT: u64 = 2_000_000_000;
 
 /// MySQL and MariaDB, as a kind of test server.
 pub(super) struct MySqlKind;
@@ -33,21 +32,22 @@ impl Kind for MySqlKind {
     }
 
     async fn identity(connection: &mut MySqlConnection) -> sqlx::Result<Identity> {
-        let (server, user, most): (String, String, i64) = sqlx::query_as(
+        let (server, user, most, sequence): (String, String, i64, String) = sqlx::query_as(
             "SELECT CAST(CONCAT_WS(' ', VERSION(), CURRENT_USER()) AS CHAR), CAST(CURRENT_USER() AS CHAR), \
-             CAST(@@max_connections AS SIGNED)",
+             CAST(@@max_connections AS SIGNED), CAST(SUBSTRING_INDEX(SUBSTRING_INDEX(UUID(), '-', 4), '-', -1) AS CHAR)",
         )
         .fetch_one(&mut *connection)
         .await?;
-        let incarnation = match incarnation(connection).await {
-            Ok(incarnation) => incarnation,
-            // Most often a missing right, of which whoever makes a database is told. Nothing is ever known to be of this start.
-            Err(sqlx::Error::Database(error)) => {
-                tracing::debug!(%error, "it is not known when the server was started");
-                random()
-            }
-            Err(error) => return Err(error),
-        };
+        let uptime = sqlx::raw_sql(AssertSqlSafe(format!(
+            "SET timestamp = {MOMENT}; SHOW GLOBAL STATUS LIKE 'Uptime'; SET timestamp = DEFAULT"
+        )))
+        .fetch_one(connection)
+        .await?;
+        let uptime: String = uptime.try_get(1)?;
+        let uptime: u64 = uptime.parse().unwrap_or_default();
+        // A server may start twice in one second. What its identifiers have in common is drawn when it starts, and again when its
+        // clock is set back: <https://www.rfc-editor.org/rfc/rfc4122#section-4.1.5>.
+        let incarnation = format!("{:08x}{sequence}", MOMENT.saturating_sub(uptime));
         let user = match user.rsplit_once('@') {
             Some((name, host)) => format!("'{name}'@'{host}'"),
             None => user,
@@ -169,10 +169,6 @@ impl Kind for MySqlKind {
         execute(connection, drop).await
     }
 
-    async fn drop_rest(connection: &mut MySqlConnection) -> sqlx::Result<()> {
-        execute(connection, format!("DROP DATABASE IF EXISTS {START}")).await
-    }
-
     async fn sessions(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<i64> {
         sqlx::query_scalar(
             "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.processlist WHERE db = ?",
@@ -199,30 +195,4 @@ impl Kind for MySqlKind {
     async fn end_rollback(_: &mut MySqlConnection) -> sqlx::Result<bool> {
         Ok(false)
     }
-}
-
-/// What is the same until the server is started anew.
-async fn incarnation(connection: &mut MySqlConnection) -> sqlx::Result<String> {
-    let known = format!("SELECT id FROM {START}.incarnation");
-    let ask = sqlx::raw_sql(AssertSqlSafe(known.clone()));
-    if let Ok(Some(row)) = ask.fetch_optional(&mut *connection).await {
-        return row.try_get(0);
-    }
-    // Several processes may come here at the same time: the first row counts.
-    let first = format!(
-        "CREATE DATABASE IF NOT EXISTS {START}; \
-         CREATE TABLE IF NOT EXISTS {START}.incarnation (one TINYINT PRIMARY KEY, id VARCHAR(8) NOT NULL) \
-            ENGINE = MEMORY CHARACTER SET utf8mb4; \
-         INSERT IGNORE INTO {START}.incarnation VALUES (1, '{}')",
-        random()
-    );
-    execute(connection, first).await?;
-    let row = sqlx::raw_sql(AssertSqlSafe(known))
-        .fetch_one(connection)
-        .await?;
-    row.try_get(0)
-}
-
-fn random() -> String {
-    format!("{:08x}", fastrand::u32(..))
 }

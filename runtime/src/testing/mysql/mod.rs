@@ -8,7 +8,6 @@
 //! | …`_done_<incarnation>_<day>` | is empty, and says that the template named before it is complete, until the server is started anew, and when it was last used |
 //! | …`_ready_<incarnation>` | is empty, and says that the clone named before it is what its template is, until the server is started anew |
 //! | …`_kept_<second>` | is empty, and says that the clone named before it is kept for a person |
-//! | `poolhouse_start` | holds a value that is new for each start of the server |
 //!
 //! A database cannot be renamed here, nor carry a comment, so further databases (*marks*) say what there is to be said.
 //!

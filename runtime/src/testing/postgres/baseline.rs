@@ -12,6 +12,10 @@ pub(super) const NAMESPACES: &str = "nspname !~ '^pg_(toast_)?temp_'";
 /// Schemas that are not the server's own.
 pub(super) const OF_USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 
+/// The least number of an object that is not the server's own:
+/// <https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT>.
+const FIRST_OF_USERS: u32 = 16384;
+
 /// The catalogs of one database that its owner can read, as something to select from.
 const CATALOGS: &str = "FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' \
     AND NOT relisshared AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data', 'pg_largeobject', 'pg_user_mapping')";
@@ -35,6 +39,8 @@ pub(super) struct Baseline {
     volatile: bool,
     /// Catalogs and the number of their rows.
     catalogs: Vec<(String, i64)>,
+    /// Catalogs that have never had a row, and so have no pages.
+    empty: Vec<String>,
     /// Tables with rows, and how many. Materialized views count as such also when they are empty.
     pub(super) filled: Vec<(String, i64)>,
     /// Sequences: the last value, and whether it was given out.
@@ -91,8 +97,17 @@ impl Baseline {
             return Ok(baseline);
         }
         for catalog in catalogs {
-            let rows = count(connection, &catalog_rows(&catalog)).await?;
-            baseline.catalogs.push((catalog, rows));
+            let size = format!("pg_relation_size('pg_catalog.{catalog}') > 0");
+            let has_pages: bool = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {size}")))
+                .persistent(false)
+                .fetch_one(&mut *connection)
+                .await?;
+            if has_pages {
+                let rows = count(connection, &catalog_rows(&catalog)).await?;
+                baseline.catalogs.push((catalog, rows));
+            } else {
+                baseline.empty.push(catalog);
+            }
         }
         for table in tables {
             let rows = format!("ONLY {table}");
@@ -122,12 +137,28 @@ impl Baseline {
         self.volatile
     }
 
-    /// The rows of the catalogs, as something to select from.
-    pub(super) fn catalog_rows(&self) -> Vec<(String, i64)> {
-        self.catalogs
-            .iter()
-            .map(|(name, rows)| (catalog_rows(name), *rows))
+    /// The rows of the catalogs, as something to select from; of those that were empty only where they are wanted.
+    pub(super) fn catalog_rows(&self, of_empty: bool) -> Vec<(String, i64)> {
+        let filled = self.catalogs.iter().map(|(name, rows)| (name, *rows));
+        let empty = self.empty.iter().map(|name| (name, 0));
+        filled
+            .chain(empty.filter(|_| of_empty))
+            .map(|(name, rows)| (catalog_rows(name), rows))
             .collect()
+    }
+
+    /// Whether the catalogs that were empty have no pages, as an expression. Their sizes are known faster than it is planned
+    /// how to look for rows in each.
+    pub(super) fn is_empty(&self) -> String {
+        let names = self.empty.iter().map(|name| format!("'pg_catalog.{name}'"));
+        let names: Vec<String> = names.collect();
+        if names.is_empty() {
+            return "true".to_owned();
+        }
+        format!(
+            "(SELECT max(pg_relation_size(name::regclass)) = 0 FROM unnest(ARRAY[{}]) AS name)",
+            names.join(", ")
+        )
     }
 
     /// The baseline as it stands in the template's comment.
@@ -137,6 +168,9 @@ impl Baseline {
         let _ = writeln!(text, "obstacle\t{}\t{}", self.obstacle, self.volatile);
         for (name, rows) in &self.catalogs {
             let _ = writeln!(text, "catalog\t{name}\t{rows}");
+        }
+        for name in &self.empty {
+            let _ = writeln!(text, "empty\t{name}");
         }
         for (name, rows) in &self.filled {
             let _ = writeln!(text, "filled\t{name}\t{rows}");
@@ -161,6 +195,7 @@ impl Baseline {
                     let rows = rows.parse().ok()?;
                     baseline.catalogs.push(((*name).to_owned(), rows));
                 }
+                ["empty", name] => baseline.empty.push((*name).to_owned()),
                 ["filled", name, rows] => {
                     let rows = rows.parse().ok()?;
                     baseline.filled.push(((*name).to_owned(), rows));
@@ -180,7 +215,7 @@ impl Baseline {
 pub(super) fn relations(kind: &str) -> String {
     format!(
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind = {kind} AND c.relpersistence <> 't' AND {OF_USERS}"
+         WHERE c.relkind = {kind} AND c.relpersistence <> 't' AND c.oid >= {FIRST_OF_USERS} AND {OF_USERS}"
     )
 }
 
@@ -217,6 +252,7 @@ mod tests {
             obstacle: false,
             volatile: true,
             catalogs: vec![("pg_class".to_owned(), 400)],
+            empty: vec!["pg_policy".to_owned()],
             filled: vec![(r#"ONLY public."it's \ ""#.to_owned(), 3)],
             sequences: vec![("public.band_id_seq".to_owned(), -7, true)],
         };

@@ -68,8 +68,9 @@ pub(super) async fn clean(
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
-    if !same && made::drop_younger(connection, since.xid).await? {
-        // What is gone cannot be emptied.
+    if !same && (made::drop_younger(connection, since.xid).await? || !since.every_catalog) {
+        // What is gone cannot be emptied. What was dropped, or rolled back, leaves pages in a catalog that was empty.
+        since.every_catalog = true;
         let row = sqlx::raw_sql(AssertSqlSafe(baseline.content(since)))
             .fetch_one(&mut *connection)
             .await?;
@@ -81,10 +82,10 @@ pub(super) async fn clean(
     let grown: Vec<&str> = grown.iter().flat_map(|names| names.split('\t')).collect();
     // The values that it sets are not to be known to the session.
     let look_again = format!(
-        "{}{}DISCARD SEQUENCES; SELECT {}",
+        "{}{}DISCARD SEQUENCES; {}",
         empty(&grown),
         baseline.set_sequences(),
-        unchanged(&baseline.filled, since.xid)
+        unchanged(&baseline.filled, since.xid, "")
     );
     let rows = sqlx::raw_sql(AssertSqlSafe(look_again))
         .fetch_all(&mut *connection)
@@ -139,12 +140,17 @@ impl Baseline {
         } else {
             format!("WHERE name NOT IN ({})", filled.join(", "))
         };
+        let empty = if since.every_catalog {
+            "true".to_owned()
+        } else {
+            self.is_empty()
+        };
         // A table that has never had a row since it was made or emptied has no pages.
-        format!(
-            "SELECT {}, (SELECT string_agg(name, E'\\t') \
-             FROM ({tables} AND pg_relation_size(c.oid) > 0) AS grown (name) {filled})",
-            unchanged(&self.catalog_rows(), since.xid)
-        )
+        let more = format!(
+            " AND {empty}, (SELECT string_agg(name, E'\\t') \
+             FROM ({tables} AND pg_relation_size(c.oid) > 0) AS grown (name) {filled})"
+        );
+        unchanged(&self.catalog_rows(since.every_catalog), since.xid, &more)
     }
 
     /// The statement that sets the sequences back.
@@ -175,14 +181,14 @@ fn empty(tables: &[&str]) -> String {
     empty
 }
 
-/// Whether each of these has as many rows as given, and none that is younger than the transaction, as an expression.
+/// Queries whether each of these has as many rows as given and none that is younger than the transaction, and more.
 ///
 /// No transaction makes a row that is older than itself, so no table has more old rows than it had. When all of them together
 /// have as many as they had, each has, and when there are no more rows than that, none is young. (All rows in one list: to
 /// plan a count, or the youngest row, of each table takes longer than to read them.)
-fn unchanged(tables: &[(String, i64)], since: u64) -> String {
+fn unchanged(tables: &[(String, i64)], since: u64, more: &str) -> String {
     if tables.is_empty() {
-        return "true".to_owned();
+        return format!("SELECT true{more}");
     }
     let all: i64 = tables.iter().map(|(_, rows)| rows).sum();
     let since = in_row(since);
@@ -191,8 +197,8 @@ fn unchanged(tables: &[(String, i64)], since: u64) -> String {
         .map(|(table, _)| format!("SELECT xmin FROM {table}"));
     let each: Vec<String> = each.collect();
     format!(
-        "(SELECT count(*) = {all} AND count(*) FILTER (WHERE age(by) >= (SELECT age('{since}'::xid))) = {all} \
-         FROM ({}) AS made (by))",
+        "SELECT count(*) = {all} AND count(*) FILTER (WHERE age(by) >= (SELECT age('{since}'::xid))) = {all}{more} \
+         FROM ({}) AS made (by)",
         each.join(" UNION ALL ")
     )
 }

@@ -171,10 +171,6 @@ impl Kind for PostgresKind {
         execute(connection, drop).await
     }
 
-    async fn drop_rest(_: &mut PgConnection) -> sqlx::Result<()> {
-        Ok(())
-    }
-
     async fn sessions(connection: &mut PgConnection, database: &str) -> sqlx::Result<i64> {
         sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usesysid IS NOT NULL",
@@ -206,7 +202,6 @@ impl Kind for PostgresKind {
     }
 
     async fn end_rollback(connection: &mut PgConnection) -> sqlx::Result<bool> {
-        connection.ping().await?;
         // Those of savepoints that were rolled back count too. The driver remembers types, and these are gone now.
         let types =
             "SELECT pg_stat_get_xact_tuples_inserted('pg_catalog.pg_type'::pg_catalog.regclass)";

@@ -12,6 +12,8 @@ pub(super) struct Since {
     pub(super) oid: i64,
     /// The transaction since which nobody has undone changes.
     pub(super) xid: u64,
+    /// Whether a catalog that was empty in the template has had rows: they are gone, and its pages are still there.
+    pub(super) every_catalog: bool,
     /// Sessions that there were, and when the count began; `None` when it is not known.
     sessions: Option<(i64, String)>,
 }
@@ -21,6 +23,7 @@ impl Since {
         Self {
             oid,
             xid,
+            every_catalog: false,
             sessions: None,
         }
     }

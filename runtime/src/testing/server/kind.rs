@@ -83,11 +83,6 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         database: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Drops what is on the server besides databases of tests, when there are none any more.
-    fn drop_rest(
-        connection: &mut ConnectionOf<Self>,
-    ) -> impl Future<Output = sqlx::Result<()>> + Send;
-
     /// Counts the sessions in a database.
     fn sessions(
         connection: &mut ConnectionOf<Self>,

@@ -91,11 +91,6 @@ impl<K: Adaptor> DatabaseServer<K> {
                 self.templates.forget(&one.fingerprint);
             }
         }
-        let mut session = self.session.take().await?;
-        if session.list().await?.is_empty() {
-            let dropped = K::drop_rest(session.connection()).await;
-            session.seen(dropped)?;
-        }
         Ok(removed)
     }
 

@@ -104,8 +104,17 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         "SELECT count(*) FROM pg_settings WHERE name = 'client_encoding' AND source <> 'client'",
     ),
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-    diagnose: |code, _| {
+    diagnose: |code, message| {
         Some(match code? {
+            "53100" => Diagnosis::fatal(
+                "the server's disk is full",
+                "make room on the server's disk",
+            ),
+            // The first session of a new database writes a file: a disk without room for it has no code of its own.
+            "XX000" if message.contains("init file") => Diagnosis::fatal(
+                "the server could not write a file of the database",
+                "make room on the server's disk",
+            ),
             "57P01" | "57P03" => Diagnosis::retry(
                 "the server is starting up or shutting down",
                 "wait for the server",

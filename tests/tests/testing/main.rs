@@ -9,6 +9,7 @@ mod chapter;
 mod cockroach;
 mod drivers;
 mod ephemeral;
+mod full_disk;
 mod half_filled;
 mod handed_on;
 mod inventory;

@@ -354,13 +354,12 @@ impl<DB: Backend> Connector<DB> {
         known: Option<SessionId>,
     ) -> sqlx::Result<Option<SessionId>> {
         self.run_session(connection, false).await?;
-        let session = match known {
-            Some(known) => Some(known),
-            None => {
-                let session = self.greet(connection, host).await?;
-                self.check_lease().await?;
-                session
-            }
+        let session = if known.is_some() {
+            known
+        } else {
+            let session = self.greet(connection, host).await?;
+            self.check_lease().await?;
+            session
         };
         self.hold(connection).await?;
         Ok(session)

@@ -88,7 +88,6 @@ impl<K: Adaptor> ServerLease<K> {
         leased: Leased<K>,
         kept: Option<KeptConnection<K>>,
     ) -> Result<Self, Error> {
-        // If this fails, the lease is dropped, and the database given back.
         let mut lease = Self {
             url: url::of_database(&recipe.settings, &leased.name)?,
             server,
@@ -98,20 +97,36 @@ impl<K: Adaptor> ServerLease<K> {
             leased: Some(leased),
             borrowed: None,
         };
-        if let (true, Some(leased)) = (K::KEEPS_CONNECTIONS, &mut lease.leased) {
-            let options = options::<K>(&recipe)?;
-            let fitting = match kept {
-                Some(kept) if kept.has(&options) => kept,
-                other => {
-                    if let Some(other) = other {
-                        other.close().await;
-                    }
-                    KeptConnection::open(&recipe, &leased.name, &mut leased.since).await?
-                }
-            };
-            lease.borrowed = Some(fitting.lend(rolls_back));
+        match lease.connect(&recipe, kept).await {
+            Ok(()) => Ok(lease),
+            Err(error) => {
+                Box::new(lease).end(LeaseEnd::Drop).await;
+                Err(error)
+            }
         }
-        Ok(lease)
+    }
+
+    /// Opens the connection that goes with the database, where one does and there is none that fits.
+    async fn connect(
+        &mut self,
+        recipe: &Recipe,
+        kept: Option<KeptConnection<K>>,
+    ) -> Result<(), Error> {
+        let (true, Some(leased)) = (K::KEEPS_CONNECTIONS, &mut self.leased) else {
+            return Ok(());
+        };
+        let options = options::<K>(recipe)?;
+        let fitting = match kept {
+            Some(kept) if kept.has(&options) => kept,
+            other => {
+                if let Some(other) = other {
+                    other.close().await;
+                }
+                KeptConnection::open(recipe, &leased.name, &mut leased.since).await?
+            }
+        };
+        self.borrowed = Some(fitting.lend(self.rolls_back));
+        Ok(())
     }
 
     /// Starts to give the database back, or to drop it, and returns what ends with that; `None` when it was started before.

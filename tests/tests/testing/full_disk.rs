@@ -1,0 +1,146 @@
+//! A disk that is full while a template is made or copied: each test says so, nothing is left, and with room again all is well.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use poolhouse_tests::{Kind, PrivateServer};
+use tempfile::TempDir;
+
+use crate::minimal::{self, started};
+
+/// A test's database needs a tenth of it.
+const SIZE: &str = "size=80m,mode=755";
+
+/// What is left free, and what is said then. A database is made in less room than it needs: the server notices when it writes to
+/// the database, in its first session.
+const ROOMS: [(u64, &str); 2] = [
+    (0, "No space left on device"),
+    (2 << 20, "could not write init file"),
+];
+
+/// A file system of its own, gone with this value.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// Mounts one, where this process may.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", SIZE, "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        if mounted.status.success() {
+            return Some(Self(folder));
+        }
+        println!(
+            "left out: a full disk needs one that can be mounted: {}",
+            String::from_utf8_lossy(&mounted.stderr)
+        );
+        None
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.path().join("ballast")
+    }
+
+    fn fill(&self, room: u64) {
+        let mut ballast = File::create(self.ballast()).unwrap();
+        while ballast.write_all(&[1; 1 << 16]).is_ok() {}
+        let size = ballast.metadata().unwrap().len();
+        ballast.set_len(size - room).unwrap();
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.ballast()).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+fn run(server: &PrivateServer) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["scenarios::one", "--exact"])
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", minimal::url(server))
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    said.concat()
+}
+
+async fn ask(server: &PrivateServer, sql: &str) -> Vec<String> {
+    let rows = server.ask(&[sql.to_owned()]).await.unwrap();
+    rows.into_iter().flatten().flatten().collect()
+}
+
+#[tokio::test]
+async fn on_postgres_it_is_said_and_nothing_is_left() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let server = started(builder).await;
+    // The databases alone: a server that cannot write its log ends, whoever uses it.
+    let data = ask(&server, "SHOW data_directory").await;
+    let owner = fs::metadata(&data[0]).unwrap();
+    let tablespace = disk.0.path().join("tablespace");
+    fs::create_dir(&tablespace).unwrap();
+    chown(&tablespace, Some(owner.uid()), Some(owner.gid())).unwrap();
+    let small = [
+        format!(
+            "CREATE TABLESPACE small LOCATION '{}'",
+            tablespace.display()
+        ),
+        "ALTER DATABASE template1 SET TABLESPACE small".to_owned(),
+    ];
+    for statement in small {
+        server.ask(&[statement]).await.unwrap();
+    }
+    for (templates, (room, words)) in [(0, ROOMS[0]), (0, ROOMS[1]), (1, ROOMS[0]), (1, ROOMS[1])] {
+        if templates > 0 {
+            let output = run(&server);
+            assert!(output.status.success(), "{}", said(&output));
+        }
+        let clones =
+            "SELECT datname::text FROM pg_database WHERE datname ~ '^poolhouse_.*_(lease|ready)_'";
+        for clone in ask(&server, clones).await {
+            let drop = [format!("DROP DATABASE {clone} WITH (FORCE)")];
+            server.ask(&drop).await.unwrap();
+        }
+        // The files of what was dropped go with the next checkpoint.
+        server.ask(&["CHECKPOINT".to_owned()]).await.unwrap();
+        disk.fill(room);
+        let output = run(&server);
+        let said_when_full = said(&output);
+        assert!(!output.status.success(), "{said_when_full}");
+        for words in [words, "ake room on the server's disk"] {
+            assert!(
+                said_when_full.contains(words),
+                "{words:?} is not in {said_when_full}"
+            );
+        }
+        let all = ask(&server, "SELECT datname::text FROM pg_database").await;
+        let of_tests = all.iter().filter(|name| name.starts_with("poolhouse_"));
+        assert_eq!(of_tests.count(), templates, "{all:?}");
+        let version = fs::read_dir(&tablespace).unwrap().next().unwrap().unwrap();
+        // One for each database, named by its number.
+        let folders = fs::read_dir(version.path()).unwrap().count();
+        assert_eq!(folders, 1 + templates, "{all:?}");
+        disk.make_room();
+    }
+    let output = run(&server);
+    assert!(output.status.success(), "{}", said(&output));
+}

@@ -49,7 +49,8 @@ impl SmallDisk {
 
     fn fill(&self, room: u64) {
         let mut ballast = File::create(self.ballast()).unwrap();
-        while ballast.write_all(&[1; 1 << 16]).is_ok() {}
+        let chunk = vec![1; 1 << 16];
+        while ballast.write_all(&chunk).is_ok() {}
         let size = ballast.metadata().unwrap().len();
         ballast.set_len(size - room).unwrap();
     }

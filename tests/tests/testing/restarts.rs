@@ -225,6 +225,56 @@ async fn a_test_on_mariadb_does_not_go_on_after_a_restart() {
     a_test_does_not_go_on(Kind::MariaDb, "with_mariadb::", ANEW).await;
 }
 
+/// A server that ends sessions when they are idle does not end that of the leases: other runs would take the databases of tests
+/// for left behind.
+async fn a_test_keeps_its_database(kind: Kind, setting: (&str, &str), tests: &str, idle: &str) {
+    let Some(builder) = PrivateServer::require(kind) else {
+        return;
+    };
+    let server = started(builder.setting(setting.0, setting.1)).await;
+    let signs = tempfile::tempdir().unwrap();
+    let mut live = run_of(&server, tests, 1);
+    let live = live
+        .env(FATE, format!("pause {}", signs.path().display()))
+        .env(ASK_AGAIN, "");
+    let live = live.spawn().unwrap();
+    eventually("the session of a test was ended", async || {
+        anyhow::ensure!(signs.path().join("begun").exists());
+        let sessions = server.ask(&[idle.to_owned()]).await?;
+        anyhow::ensure!(sessions.is_empty(), "{sessions:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    for _ in 0..3 {
+        passes(&run_of(&server, tests, 1).output().unwrap());
+    }
+    File::create_new(signs.path().join("go_on")).unwrap();
+    passes(&live.wait_with_output().unwrap());
+}
+
+#[tokio::test]
+async fn a_test_on_postgres_keeps_its_database_where_idle_sessions_end() {
+    a_test_keeps_its_database(
+        Kind::Postgres,
+        ("idle_session_timeout", "300ms"),
+        "scenarios::one",
+        "SELECT pid::text FROM pg_stat_activity WHERE datname ~ '_lease_'",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_test_on_mariadb_keeps_its_database_where_idle_sessions_end() {
+    a_test_keeps_its_database(
+        Kind::MariaDb,
+        ("wait-timeout", "1"),
+        "with_mariadb::one",
+        "SELECT CAST(id AS CHAR) FROM information_schema.processlist WHERE db LIKE 'poolhouse\\_%'",
+    )
+    .await;
+}
+
 /// A start of MariaDB empties tables of the engine MEMORY, also those of a template:
 /// <https://mariadb.com/kb/en/memory-storage-engine/>.
 #[tokio::test]

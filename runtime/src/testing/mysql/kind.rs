@@ -26,6 +26,10 @@ impl Kind for MySqlKind {
     // Variables, temporary tables and locks of a session go with it alone: the driver cannot reset it.
     const KEEPS_CONNECTIONS: bool = false;
 
+    // In seconds, the most that it can be. MySQL has no limit for statements other than `SELECT`.
+    const SESSION: &'static str =
+        "SET SESSION wait_timeout = 31536000 /*M!100101 , max_statement_time = 0 */";
+
     async fn meet(settings: &EngineSettings) -> Result<(MySqlConnection, String), Error> {
         // Locks are known on the whole server, by name: <https://mariadb.com/kb/en/get_lock/>.
         Ok((open::<MySql>(settings, "").await?, String::new()))

@@ -33,6 +33,10 @@ impl Kind for PostgresKind {
 
     const KEEPS_CONNECTIONS: bool = true;
 
+    const SESSION: &'static str = "SELECT set_config(name, '0', false) \
+        FROM unnest('{statement_timeout, lock_timeout, idle_session_timeout, transaction_timeout}'::text[]) AS name \
+        WHERE current_setting(name, true) IS NOT NULL";
+
     async fn meet(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
         if let Some(connection) = reach(settings, MEETING_DATABASE).await {
             return Ok((connection, MEETING_DATABASE.to_owned()));

@@ -82,8 +82,10 @@ pub(in crate::testing) async fn open<DB: Backend>(
 
 impl<K: Kind> ServerSession<K> {
     pub(super) fn new(settings: &EngineSettings) -> Self {
+        let mut settings = settings_for_leases(settings);
+        settings.session = Some(K::SESSION.to_owned());
         Self {
-            settings: settings_for_leases(settings),
+            settings,
             open: Arc::default(),
             held: Mutex::default(),
             workers: Mutex::default(),

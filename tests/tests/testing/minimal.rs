@@ -121,3 +121,24 @@ async fn on_mariadb_the_databases_of_tests_are_enough() {
     )
     .await;
 }
+
+/// What the server shows of a schema depends on its settings.
+#[tokio::test]
+async fn on_mariadb_settings_of_the_server_do_not_matter() {
+    let Some(builder) = PrivateServer::require(Kind::MariaDb) else {
+        return;
+    };
+    let builder = builder
+        .setting("sql-mode", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES")
+        .setting("group-concat-max-len", 64)
+        .setting("lower-case-table-names", 1)
+        .setting("transaction-isolation", "READ-UNCOMMITTED");
+    let server = started(builder).await;
+    for _ in 0..2 {
+        let output = run(&server, "with_mariadb::");
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    let ready = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '%\\_ready\\_%'";
+    let ready = server.ask(&[ready.to_owned()]).await.unwrap();
+    assert!(!ready.is_empty());
+}

@@ -20,8 +20,7 @@ use super::schema::{Create, Outline, Schema, ask_outline, results, set_counter};
 use crate::testing::server::execute;
 
 /// No session is in the database, so that a lock there is of a prepared transaction, or of one in another database.
-const SETTINGS: &str = "SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, foreign_key_checks = 0, \
-    sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', group_concat_max_len = 1000000; \
+const SETTINGS: &str = "SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, foreign_key_checks = 0; \
     SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE";
 
 /// Shows that a leased database is what its template is; false when that cannot be shown. An error says so too.

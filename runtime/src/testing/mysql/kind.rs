@@ -26,9 +26,10 @@ impl Kind for MySqlKind {
     // Variables, temporary tables and locks of a session go with it alone: the driver cannot reset it.
     const KEEPS_CONNECTIONS: bool = false;
 
-    // In seconds, the most that it can be. MySQL has no limit for statements other than `SELECT`.
-    const SESSION: &'static str =
-        "SET SESSION wait_timeout = 31536000 /*M!100101 , max_statement_time = 0 */";
+    // `wait_timeout` is in seconds, and that is the most it can be. MySQL has no limit for statements other than `SELECT`. What the
+    // server shows of a schema is written back to it, and compared with what it shows later: with the same settings.
+    const SESSION: &'static str = "SET SESSION wait_timeout = 31536000 /*M!100101 , max_statement_time = 0 */, \
+        sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', sql_quote_show_create = 1, group_concat_max_len = 1000000";
 
     async fn meet(settings: &EngineSettings) -> Result<(MySqlConnection, String), Error> {
         // Locks are known on the whole server, by name: <https://mariadb.com/kb/en/get_lock/>.

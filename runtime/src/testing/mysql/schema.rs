@@ -221,7 +221,7 @@ impl Schema {
         let create = self.create.replacen("``", name, 1);
         let mut script = format!(
             "DROP DATABASE IF EXISTS {name}; {create}; USE {name}; \
-             SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION';"
+             SET SESSION foreign_key_checks = 0;"
         );
         for table in &self.tables {
             // Writing to a string does not fail.

@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 use poolhouse_tests::{Kind, PrivateServer, Server, private_server::Builder};
 use url::Url;
 
+use crate::scenarios::FATE;
+
 /// The user of the tests, on servers that a driver has started.
 const USER: &str = "app";
 const PASSWORD: &str = "secret-of-app";
@@ -52,18 +54,22 @@ pub(crate) fn url(server: &Server) -> String {
 
 /// A run of tests on a server as that user.
 fn run(server: &Server, tests: &str) -> Output {
+    command(server, tests).output().unwrap()
+}
+
+fn command(server: &Server, tests: &str) -> Command {
     let variable = match server.kind {
         Kind::Postgres => "POOLHOUSE_TESTING_POSTGRES_URL",
         Kind::MariaDb => "POOLHOUSE_TESTING_MYSQL_URL",
     };
-    Command::new(env::current_exe().unwrap())
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
         .args([tests, "--test-threads=4"])
         // Drivers with servers of their own.
         .args(["--skip=most_tests", "--skip=a_changed_schema"])
         .env(variable, url(server))
-        .env_remove("RUST_BACKTRACE")
-        .output()
-        .unwrap()
+        .env_remove("RUST_BACKTRACE");
+    command
 }
 
 fn said(output: &Output) -> String {
@@ -141,4 +147,27 @@ async fn on_mariadb_settings_of_the_server_do_not_matter() {
     let ready = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '%\\_ready\\_%'";
     let ready = server.ask(&[ready.to_owned()]).await.unwrap();
     assert!(!ready.is_empty());
+}
+
+/// Tests that together want more connections than their user may have take turns.
+async fn take_turns(kind: Kind, limit: &str, tests: &str) {
+    let Some(builder) = PrivateServer::require(kind) else {
+        return;
+    };
+    let server = started(builder).await;
+    server.ask(&[limit.to_owned()]).await.unwrap();
+    let output = command(&server, tests).env(FATE, "crowd").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn on_postgres_the_limit_of_the_role_is_kept() {
+    let limit = format!("ALTER ROLE {USER} CONNECTION LIMIT 12");
+    take_turns(Kind::Postgres, &limit, "scenarios::").await;
+}
+
+#[tokio::test]
+async fn on_mariadb_the_limit_of_the_user_is_kept() {
+    let limit = format!("GRANT USAGE ON *.* TO {USER}@'%' WITH MAX_USER_CONNECTIONS 12");
+    take_turns(Kind::MariaDb, &limit, "with_mariadb::").await;
 }

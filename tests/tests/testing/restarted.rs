@@ -4,7 +4,7 @@ use std::env;
 
 use poolhouse::{MySqlEngine, with_pool};
 
-use crate::scenarios::{ASK_AGAIN, COUNT, INSERT, meet_fate, migrations, tests};
+use crate::scenarios::{ASK_AGAIN, COUNT, FATE, INSERT, meet_fate, migrations, tests};
 
 /// Where a test has a pool of sqlx's.
 pub(crate) mod with_pools_of_sqlx {
@@ -16,5 +16,5 @@ pub(crate) mod with_pools_of_sqlx {
 pub(crate) mod with_mariadb {
     use super::*;
 
-    tests!(MySqlEngine, "POOLHOUSE_TESTING_MYSQL_URL", one two);
+    tests!(MySqlEngine, "POOLHOUSE_TESTING_MYSQL_URL", one two three four);
 }

@@ -54,6 +54,13 @@ macro_rules! tests {
             let rows: i64 = sqlx::query_scalar(COUNT).fetch_one(&db).await.unwrap();
             assert_eq!(rows, 1);
             meet_fate().await;
+            if env::var(FATE).is_ok_and(|fate| fate == "crowd") {
+                // All that it may have, at the same time.
+                let mut held = Vec::new();
+                for _ in 0..5 {
+                    held.push(db.acquire().await.unwrap());
+                }
+            }
             if env::var_os(ASK_AGAIN).is_some() {
                 // The first one may find out that its connection has ended.
                 let _ = sqlx::query(COUNT).execute(&db).await;

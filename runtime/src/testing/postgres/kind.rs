@@ -52,10 +52,12 @@ impl Kind for PostgresKind {
         // the clones as well.
         let row = sqlx::raw_sql(
             "SELECT concat_ws(' ', current_setting('server_version_num'), current_user, current_database()), \
-                left(md5(concat_ws(' ', pg_postmaster_start_time(), (SELECT stats_reset FROM pg_stat_bgwriter))), 8), \
+                left(lpad(to_hex(hashtextextended(concat_ws(' ', pg_postmaster_start_time(), \
+                    (SELECT stats_reset FROM pg_stat_bgwriter)), 0)), 16, '0'), 8), \
                 quote_ident(current_user), \
-                current_setting('max_connections')::int4 - current_setting('superuser_reserved_connections')::int4 \
-                - coalesce(current_setting('reserved_connections', true)::int4, 0)",
+                least(current_setting('max_connections')::int4 - current_setting('superuser_reserved_connections')::int4 \
+                - coalesce(current_setting('reserved_connections', true)::int4, 0), \
+                (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user AND rolconnlimit >= 0 AND NOT rolsuper))",
         )
         .fetch_one(connection)
         .await?;

@@ -70,7 +70,11 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     in_memory: |_| false,
     closes_in_turn: false,
     hold: (
-        Some("SET default_transaction_read_only = on"),
+        Some(
+            "SET default_transaction_read_only = on; \
+             SELECT set_config('idle_in_transaction_session_timeout', '0', false) \
+             WHERE current_setting('idle_in_transaction_session_timeout') <> '0'",
+        ),
         "BEGIN READ WRITE; SAVEPOINT poolhouse_test",
     ),
     // Advisory locks are there in name only, and lock nothing:

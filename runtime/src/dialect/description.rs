@@ -75,8 +75,9 @@ pub(crate) struct Dialect {
     pub(crate) in_memory: fn(url: &str) -> bool,
     /// Whether connections say goodbye one after another: the last one has something to do for the database.
     pub(crate) closes_in_turn: bool,
-    /// How a connection is held inside a transaction for a whole test: a statement after which every later transaction can
-    /// only read, so that nothing gets past this one, and the statement that begins this one.
+    /// How a connection is held inside a transaction for a whole test: statements after which every later transaction can only
+    /// read, so that nothing gets past this one, and which turn off the server's limits for idle sessions and transactions; and
+    /// the statement that begins this one.
     pub(crate) hold: (Option<&'static str>, &'static str),
     /// What keeps two programs from running migrations at the same time.
     pub(crate) migrations_lock: MigrationsLock,

@@ -181,7 +181,10 @@ pub(crate) static MYSQL: Dialect = Dialect {
     in_memory: |_| false,
     closes_in_turn: false,
     hold: (
-        Some("SET SESSION TRANSACTION READ ONLY"),
+        Some(
+            "SET SESSION TRANSACTION READ ONLY; SET SESSION wait_timeout = 31536000 /*M!100300 , \
+             idle_transaction_timeout = 0, idle_write_transaction_timeout = 0 */",
+        ),
         "START TRANSACTION READ WRITE; SAVEPOINT poolhouse_test",
     ),
     // The driver's own waits for -1 second, which is for ever on MySQL and an error without consequence on MariaDB; so this

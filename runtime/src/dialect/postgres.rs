@@ -180,7 +180,11 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     in_memory: |_| false,
     closes_in_turn: false,
     hold: (
-        Some("SET default_transaction_read_only = on"),
+        Some(
+            "SET default_transaction_read_only = on; SELECT set_config(name, '0', false) \
+             FROM unnest('{idle_in_transaction_session_timeout, idle_session_timeout, transaction_timeout}'::text[]) AS name \
+             WHERE current_setting(name, true) <> '0'",
+        ),
         "BEGIN READ WRITE; SAVEPOINT poolhouse_test",
     ),
     migrations_lock: MigrationsLock::Driver,

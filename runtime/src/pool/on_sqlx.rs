@@ -90,6 +90,7 @@ impl<DB: Backend> OnSqlx<DB> {
                             lock(&sessions).push(session);
                         }
                         connector.check_lease().await?;
+                        connector.replaces_held();
                         connector.hold(connection).await
                     })
                 }

@@ -11,6 +11,7 @@ pub(crate) struct HeldTransactions {
     begun: AtomicUsize,
     lasted: AtomicUsize,
     has_ended: AtomicBool,
+    is_lost: AtomicBool,
     /// The last statement that may have ended one, as far as the engine ran it.
     statement: Mutex<Option<String>>,
 }
@@ -41,6 +42,21 @@ impl HeldTransactions {
     /// Notes that the transaction of a connection has ended before.
     pub(crate) fn ended(&self) {
         self.has_ended.store(true, Relaxed);
+    }
+
+    /// Notes that a connection has ended with its transaction before the test did: what the test had written is gone.
+    pub(crate) fn lose(&self) {
+        self.is_lost.store(true, Relaxed);
+    }
+
+    /// Whether there is a connection of which it is not known that its transaction has lasted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.begun.load(Relaxed) > self.lasted.load(Relaxed)
+    }
+
+    /// Whether what the test had written is gone.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.load(Relaxed)
     }
 
     /// Notes a statement that may end a transaction.

@@ -171,3 +171,28 @@ async fn on_mariadb_the_limit_of_the_user_is_kept() {
     let limit = format!("GRANT USAGE ON *.* TO {USER}@'%' WITH MAX_USER_CONNECTIONS 12");
     take_turns(Kind::MariaDb, &limit, "with_mariadb::").await;
 }
+
+/// The transaction that a connection is held in is not the test's: a limit for idle ones does not end it.
+async fn stays_idle(builder: Builder, tests: &str) {
+    let server = started(builder).await;
+    let output = command(&server, tests).env(FATE, "idle").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn on_postgres_a_test_that_rolls_back_may_be_idle() {
+    if let Some(builder) = PrivateServer::require(Kind::Postgres) {
+        let builder = builder.setting("idle_in_transaction_session_timeout", "500ms");
+        stays_idle(builder, "with_rollback::postgres").await;
+    }
+}
+
+#[tokio::test]
+async fn on_mariadb_a_test_that_rolls_back_may_be_idle() {
+    if let Some(builder) = PrivateServer::require(Kind::MariaDb) {
+        let builder = builder
+            .setting("wait-timeout", 1)
+            .setting("idle-transaction-timeout", 1);
+        stays_idle(builder, "with_rollback::mariadb").await;
+    }
+}

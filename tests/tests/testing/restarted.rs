@@ -2,7 +2,7 @@
 
 use std::env;
 
-use poolhouse::{MySqlEngine, with_pool};
+use poolhouse::{MySqlEngine, PgEngine, with_pool};
 
 use crate::scenarios::{ASK_AGAIN, COUNT, FATE, INSERT, meet_fate, migrations, tests};
 
@@ -17,4 +17,25 @@ pub(crate) mod with_mariadb {
     use super::*;
 
     tests!(MySqlEngine, "POOLHOUSE_TESTING_MYSQL_URL", one two three four);
+}
+
+/// Where the connection of a test is held in a transaction.
+pub(crate) mod with_rollback {
+    use super::*;
+
+    macro_rules! rolls_back {
+        ($name:ident, $engine:ty, $variable:literal) => {
+            #[with_pool(env = $variable, isolation = "rollback")]
+            #[tokio::test]
+            async fn $name(db: $engine) {
+                sqlx::query(INSERT).execute(&db).await.unwrap();
+                meet_fate().await;
+                let rows: i64 = sqlx::query_scalar(COUNT).fetch_one(&db).await.unwrap();
+                assert_eq!(rows, 1);
+            }
+        };
+    }
+
+    rolls_back!(postgres, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
+    rolls_back!(mariadb, MySqlEngine, "POOLHOUSE_TESTING_MYSQL_URL");
 }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, with_pool};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
 
 use crate::scenarios::migrations;
 
@@ -180,6 +180,54 @@ async fn a_cancelled_begin_of_the_driver_leaks_nothing(db: PgEngine) {
     drop(checkout);
     assert_eq!(committed(&db).await, 0);
 }
+
+/// A test whose connection ends gets no other one: it would go on without what it has written, and without a word.
+macro_rules! a_lost_connection_is_not_replaced {
+    ($name:ident, $db:ty, $variable:literal, $id:literal, $kill:literal, $expected:literal) => {
+        #[with_pool(env = $variable, isolation = "rollback", acquire_timeout = "3s")]
+        #[tokio::test]
+        async fn $name(db: $db) {
+            sqlx::query(ADD).execute(&db).await.unwrap();
+            let id: String = sqlx::query_scalar($id).fetch_one(&db).await.unwrap();
+            let mut second = db.connect_options().connect().await.unwrap();
+            let kill = $kill.replace("ID", &id);
+            sqlx::raw_sql(AssertSqlSafe(kill))
+                .execute(&mut second)
+                .await
+                .unwrap();
+            // The first one finds out that the connection has ended.
+            let _ = sqlx::query(ADD).execute(&db).await;
+            let error = sqlx::query(ADD).execute(&db).await.unwrap_err();
+            assert!(error.to_string().contains($expected), "{error}");
+        }
+    };
+}
+
+a_lost_connection_is_not_replaced!(
+    lost_on_postgres,
+    PgEngine,
+    "POOLHOUSE_TESTING_POSTGRES_URL",
+    "SELECT pg_backend_pid()::text",
+    "SELECT pg_terminate_backend(ID)",
+    "the transaction that held what the test had written"
+);
+a_lost_connection_is_not_replaced!(
+    lost_with_a_pool_of_sqlx,
+    PgPool,
+    "POOLHOUSE_TESTING_POSTGRES_URL",
+    "SELECT pg_backend_pid()::text",
+    "SELECT pg_terminate_backend(ID)",
+    // It tries again until its limit, and logs why.
+    "pool timed out"
+);
+a_lost_connection_is_not_replaced!(
+    lost_on_mariadb,
+    MySqlEngine,
+    "POOLHOUSE_TESTING_MYSQL_URL",
+    "SELECT CAST(CONNECTION_ID() AS CHAR)",
+    "KILL ID",
+    "the transaction that held what the test had written"
+);
 
 #[with_pool(isolation = "rollback")]
 #[tokio::test]

@@ -29,6 +29,8 @@ pub(crate) const COUNT: &str = "SELECT count(*) FROM band";
 pub(crate) async fn meet_fate() {
     match env::var(FATE).as_deref() {
         Ok("fail") => panic!("as the driver wishes"),
+        // For longer than the driver's server leaves a session idle.
+        Ok("idle") => tokio::time::sleep(Duration::from_secs(2)).await,
         // Until the driver kills the process.
         Ok("hang") => tokio::time::sleep(Duration::MAX).await,
         // The first test of the run, until the driver lets it go on.

@@ -20,7 +20,9 @@ use super::hosts::{HostChoice, SessionId};
 use super::terminations::{Terminations, within};
 use crate::backend::{Backend, OptionsOf};
 use crate::background;
-use crate::dialect::{Dialect, Greeted, STILL_HELD, diagnosed, dialect_named, dialect_of, message};
+use crate::dialect::{
+    Diagnosis, Dialect, Greeted, STILL_HELD, diagnosed, dialect_named, dialect_of, message,
+};
 use crate::error::{Error, StartError};
 use crate::logging::{self, with_callers_subscriber};
 use crate::settings::EngineSettings;
@@ -419,8 +421,26 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Begins the transaction that the connection is held in, in a test that rolls back.
+    ///
+    /// Fails when an earlier one was lost: the test would go on without what it had written.
     pub(in crate::pool) async fn hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
-        if !self.settings.held {
+        let Some(hold) = &self.settings.hold else {
+            return Ok(());
+        };
+        if hold.is_lost() {
+            return Err(diagnosed(
+                "the connection of a test that is to be rolled back has ended, and with it the transaction that held what the \
+                 test had written"
+                    .to_owned(),
+                Diagnosis::fatal(
+                    "the test's transaction is lost",
+                    "see the error before this one; where a test may lose its connection, write isolation = \"database\"",
+                ),
+            ));
+        }
+        if depth::<DB>(connection) >= self.settings.idle_depth() {
+            // It goes on in the one that it was given back in.
+            hold.begun();
             return Ok(());
         }
         let (others_only_read, begin) = self.dialect().hold;
@@ -428,9 +448,7 @@ impl<DB: Backend> Connector<DB> {
             DB::execute(connection, sqlx::raw_sql(sql)).await?;
         }
         DB::TransactionManager::begin(connection, Some(begin.into_sql_str())).await?;
-        if let Some(hold) = &self.settings.hold {
-            hold.begun();
-        }
+        hold.begun();
         Ok(())
     }
 
@@ -445,6 +463,7 @@ impl<DB: Backend> Connector<DB> {
         }
         if depth::<DB>(connection) < idle_depth {
             // The driver has rolled it back, after a nested transaction was cancelled while it began.
+            hold.lose();
             return Ok(());
         }
         // The transaction's first savepoint ends with it. The server answers so in a failed transaction too.
@@ -481,23 +500,46 @@ impl<DB: Backend> Connector<DB> {
                 None => connection.close().await,
             }
         };
-        self.within_goodbye(farewell).await;
+        if !self.within_goodbye(farewell).await {
+            self.lose_hold();
+        }
     }
 
     /// Tells the server and closes, without reading what is still to be read.
     pub(in crate::pool) async fn goodbye_unread(&self, connection: DB::Connection) {
         self.within_goodbye(connection.close()).await;
+        self.lose_hold();
     }
 
-    async fn within_goodbye(&self, farewell: impl Future<Output = sqlx::Result<()>>) {
+    /// False when the connection did not end in order.
+    async fn within_goodbye(&self, farewell: impl Future<Output = sqlx::Result<()>>) -> bool {
         match timeout(GOODBYE_LIMIT, farewell).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => {
                 tracing::debug!(engine = %self.settings.engine, %error, "a connection was already gone at its goodbye");
             }
             Err(_) => {
                 tracing::debug!(engine = %self.settings.engine, "a connection did not answer at its goodbye");
             }
+        }
+        false
+    }
+
+    /// Notes that sqlx's pool opens a connection, which in a test that rolls back it does only when the one before is gone.
+    pub(in crate::pool) fn replaces_held(&self) {
+        if self
+            .settings
+            .hold
+            .as_ref()
+            .is_some_and(|hold| hold.is_open())
+        {
+            self.lose_hold();
+        }
+    }
+
+    fn lose_hold(&self) {
+        if let Some(hold) = &self.settings.hold {
+            hold.lose();
         }
     }
 }

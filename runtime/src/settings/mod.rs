@@ -56,9 +56,11 @@ mod words;
 pub use builder::Settings;
 pub(crate) use connect::Prepare;
 pub(crate) use described::Described;
+#[cfg(feature = "testing")]
+pub(crate) use engine::LeaseCheck;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) use engine::TestFile;
-pub(crate) use engine::{BorrowedByAny, EngineSettings, LeaseCheck, resolve};
+pub(crate) use engine::{BorrowedByAny, EngineSettings, resolve};
 pub use error::{ParseError, SettingsError};
 #[cfg(feature = "testing")]
 pub(crate) use held::Held;

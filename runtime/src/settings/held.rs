@@ -44,7 +44,7 @@ impl HeldTransactions {
         self.has_ended.store(true, Relaxed);
     }
 
-    /// Notes that a connection has ended with its transaction before the test did: what the test had written is gone.
+    /// Notes that a connection has ended, and its transaction with it. In a test that goes on, what it had written is gone.
     pub(crate) fn lose(&self) {
         self.is_lost.store(true, Relaxed);
     }

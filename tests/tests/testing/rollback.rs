@@ -229,6 +229,33 @@ a_lost_connection_is_not_replaced!(
     "the transaction that held what the test had written"
 );
 
+/// Nor does one that ends its connection itself.
+macro_rules! an_evicted_connection_is_not_replaced {
+    ($name:ident, $engine:ty, $($setting:tt)*) => {
+        #[with_pool($($setting)* isolation = "rollback")]
+        #[tokio::test]
+        async fn $name(db: $engine) {
+            sqlx::query(ADD).execute(&db).await.unwrap();
+            db.evict();
+            let error = sqlx::query(ADD).execute(&db).await.unwrap_err();
+            let expected = "the transaction that held what the test had written";
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    };
+}
+
+an_evicted_connection_is_not_replaced!(
+    evicted_on_postgres,
+    PgEngine,
+    env = "POOLHOUSE_TESTING_POSTGRES_URL",
+);
+an_evicted_connection_is_not_replaced!(
+    evicted_on_mariadb,
+    MySqlEngine,
+    env = "POOLHOUSE_TESTING_MYSQL_URL",
+);
+an_evicted_connection_is_not_replaced!(evicted_on_sqlite, SqliteEngine,);
+
 #[with_pool(isolation = "rollback")]
 #[tokio::test]
 async fn sqlite_rolls_back_too(db: SqliteEngine) {

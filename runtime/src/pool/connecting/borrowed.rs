@@ -28,8 +28,6 @@ pub(crate) struct Borrowed<DB: Backend> {
     asked: Mutex<ServerFacts>,
     /// Those that it has finished with.
     returned: Mutex<Vec<DB::Connection>>,
-    /// Whether the engine may take again what it has finished with.
-    again: bool,
     /// Where further connections are opened.
     runtime: Handle,
     opened: AtomicI64,
@@ -41,12 +39,11 @@ pub(crate) struct Borrowed<DB: Backend> {
 )]
 impl<DB: Backend> Borrowed<DB> {
     /// Lends a connection that was opened on the runtime that this runs on.
-    pub(crate) fn new(connection: DB::Connection, asked: ServerFacts, again: bool) -> Arc<Self> {
+    pub(crate) fn new(connection: DB::Connection, asked: ServerFacts) -> Arc<Self> {
         Arc::new(Self {
             idle: Mutex::new(vec![connection]),
             asked: Mutex::new(asked),
             returned: Mutex::default(),
-            again,
             runtime: Handle::current(),
             opened: AtomicI64::new(0),
         })
@@ -96,12 +93,7 @@ impl<DB: Backend> Borrowed<DB> {
     }
 
     pub(super) fn give_back(&self, connection: DB::Connection) {
-        let list = if self.again {
-            &self.idle
-        } else {
-            &self.returned
-        };
-        lock(list).push(connection);
+        lock(&self.returned).push(connection);
     }
 
     /// What has come back, or was never taken.

@@ -434,14 +434,9 @@ impl<DB: Backend> Connector<DB> {
                     .to_owned(),
                 Diagnosis::fatal(
                     "the test's transaction is lost",
-                    "see the error before this one; where a test may lose its connection, write isolation = \"database\"",
+                    "see the error before this one; a test that loses or closes its connection needs isolation = \"database\"",
                 ),
             ));
-        }
-        if depth::<DB>(connection) >= self.settings.idle_depth() {
-            // It goes on in the one that it was given back in.
-            hold.begun();
-            return Ok(());
         }
         let (others_only_read, begin) = self.dialect().hold;
         if let Some(sql) = others_only_read {
@@ -463,7 +458,6 @@ impl<DB: Backend> Connector<DB> {
         }
         if depth::<DB>(connection) < idle_depth {
             // The driver has rolled it back, after a nested transaction was cancelled while it began.
-            hold.lose();
             return Ok(());
         }
         // The transaction's first savepoint ends with it. The server answers so in a failed transaction too.
@@ -500,9 +494,8 @@ impl<DB: Backend> Connector<DB> {
                 None => connection.close().await,
             }
         };
-        if !self.within_goodbye(farewell).await {
-            self.lose_hold();
-        }
+        self.within_goodbye(farewell).await;
+        self.lose_hold();
     }
 
     /// Tells the server and closes, without reading what is still to be read.
@@ -511,10 +504,9 @@ impl<DB: Backend> Connector<DB> {
         self.lose_hold();
     }
 
-    /// False when the connection did not end in order.
-    async fn within_goodbye(&self, farewell: impl Future<Output = sqlx::Result<()>>) -> bool {
+    async fn within_goodbye(&self, farewell: impl Future<Output = sqlx::Result<()>>) {
         match timeout(GOODBYE_LIMIT, farewell).await {
-            Ok(Ok(())) => return true,
+            Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::debug!(engine = %self.settings.engine, %error, "a connection was already gone at its goodbye");
             }
@@ -522,7 +514,6 @@ impl<DB: Backend> Connector<DB> {
                 tracing::debug!(engine = %self.settings.engine, "a connection did not answer at its goodbye");
             }
         }
-        false
     }
 
     /// Notes that sqlx's pool opens a connection, which in a test that rolls back it does only when the one before is gone.

@@ -67,9 +67,9 @@ impl<K: Kind> KeptConnection<K> {
     }
 
     /// Lends the connection to the engine of a test.
-    pub(super) fn lend(self, again: bool) -> BorrowedConnection<K> {
+    pub(super) fn lend(self) -> BorrowedConnection<K> {
         BorrowedConnection {
-            borrowed: Borrowed::new(self.connection, self.asked, again),
+            borrowed: Borrowed::new(self.connection, self.asked),
             options: self.options,
         }
     }

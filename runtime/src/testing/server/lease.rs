@@ -125,7 +125,7 @@ impl<K: Adaptor> ServerLease<K> {
                 KeptConnection::open(recipe, &leased.name, &mut leased.since).await?
             }
         };
-        self.borrowed = Some(fitting.lend(self.rolls_back));
+        self.borrowed = Some(fitting.lend());
         Ok(())
     }
 

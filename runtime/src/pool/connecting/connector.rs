@@ -79,7 +79,7 @@ impl<DB: Backend> Opened<DB> {
 
     pub(in crate::pool) async fn goodbye(self) {
         let connector = Arc::clone(&self.connector);
-        connector.goodbye(self.take()).await;
+        connector.part(self.take()).await;
     }
 }
 
@@ -87,7 +87,7 @@ impl<DB: Backend> Drop for Opened<DB> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             let connector = Arc::clone(&self.connector);
-            background::spawn(async move { connector.goodbye(connection).await });
+            background::spawn(async move { connector.part(connection).await });
         }
     }
 }
@@ -473,7 +473,14 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Reads what is still to be read, tells the server, and closes. Never longer than its limit.
-    pub(crate) async fn goodbye(&self, mut connection: DB::Connection) {
+    pub(crate) async fn goodbye(&self, connection: DB::Connection) {
+        self.part(connection).await;
+        self.lose_hold();
+    }
+
+    /// [`goodbye`](Connector::goodbye) of a connection that may be one that nobody has used: the transaction that it is held in
+    /// is no loss.
+    async fn part(&self, mut connection: DB::Connection) {
         let farewell = async {
             let _turn = if self.dialect().closes_in_turn {
                 Some(self.goodbyes.lock().await)
@@ -495,7 +502,6 @@ impl<DB: Backend> Connector<DB> {
             }
         };
         self.within_goodbye(farewell).await;
-        self.lose_hold();
     }
 
     /// Tells the server and closes, without reading what is still to be read.

@@ -9,7 +9,8 @@ use std::process::{Command, Output};
 use poolhouse_tests::{Kind, PrivateServer};
 use tempfile::TempDir;
 
-use crate::minimal::{self, started};
+use crate::minimal::{self, said, started};
+use crate::restarts::ask;
 
 /// A test's database needs a tenth of it.
 const SIZE: &str = "size=80m,mode=755";
@@ -73,16 +74,6 @@ fn run(server: &PrivateServer) -> Output {
         .env_remove("RUST_BACKTRACE")
         .output()
         .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    said.concat()
-}
-
-async fn ask(server: &PrivateServer, sql: &str) -> Vec<String> {
-    let rows = server.ask(&[sql.to_owned()]).await.unwrap();
-    rows.into_iter().flatten().flatten().collect()
 }
 
 #[tokio::test]

@@ -52,27 +52,31 @@ pub(crate) fn url(server: &Server) -> String {
     url.into()
 }
 
+/// The variable that names the server to tests.
+pub(crate) fn variable(server: &Server) -> &'static str {
+    match server.kind {
+        Kind::Postgres => "POOLHOUSE_TESTING_POSTGRES_URL",
+        Kind::MariaDb => "POOLHOUSE_TESTING_MYSQL_URL",
+    }
+}
+
 /// A run of tests on a server as that user.
 fn run(server: &Server, tests: &str) -> Output {
     command(server, tests).output().unwrap()
 }
 
 fn command(server: &Server, tests: &str) -> Command {
-    let variable = match server.kind {
-        Kind::Postgres => "POOLHOUSE_TESTING_POSTGRES_URL",
-        Kind::MariaDb => "POOLHOUSE_TESTING_MYSQL_URL",
-    };
     let mut command = Command::new(env::current_exe().unwrap());
     command
         .args([tests, "--test-threads=4"])
         // Drivers with servers of their own.
         .args(["--skip=most_tests", "--skip=a_changed_schema"])
-        .env(variable, url(server))
+        .env(variable(server), url(server))
         .env_remove("RUST_BACKTRACE");
     command
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use poolhouse_tests::{Kind, PrivateServer, Server, Stop, eventually};
 use tempfile::TempDir;
 
-use crate::minimal::{self, started};
+use crate::minimal::{self, said, started};
 use crate::scenarios::{ASK_AGAIN, FATE, MIGRATIONS};
 
 /// A run of the scenarios on Postgres, one after another or on eight threads.
@@ -16,15 +16,11 @@ fn run(server: &PrivateServer, threads: usize) -> Command {
 
 /// A run of some tests.
 fn run_of(server: &PrivateServer, tests: &str, threads: usize) -> Command {
-    let variable = match server.kind {
-        Kind::Postgres => "POOLHOUSE_TESTING_POSTGRES_URL",
-        Kind::MariaDb => "POOLHOUSE_TESTING_MYSQL_URL",
-    };
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .arg(tests)
         .arg(format!("--test-threads={threads}"))
-        .env(variable, minimal::url(server))
+        .env(minimal::variable(server), minimal::url(server))
         .env_remove("RUST_BACKTRACE")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -42,11 +38,10 @@ fn band_and(more: &str) -> TempDir {
 
 #[track_caller]
 fn passes(output: &Output) {
-    let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    assert!(output.status.success(), "{}", said.concat());
+    assert!(output.status.success(), "{}", said(output));
 }
 
-async fn ask(server: &PrivateServer, sql: &str) -> Vec<String> {
+pub(crate) async fn ask(server: &PrivateServer, sql: &str) -> Vec<String> {
     let rows = server.ask(&[sql.to_owned()]).await.unwrap();
     rows.into_iter().flatten().flatten().collect()
 }
@@ -201,8 +196,7 @@ async fn a_test_does_not_go_on(kind: Kind, tests: &str, words: &str) {
         server.start().await.unwrap();
         File::create_new(signs.path().join("go_on")).unwrap();
         let output = run.wait_with_output().unwrap();
-        let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        let said = said.concat();
+        let said = said(&output);
         assert!(said.contains(words), "{said}");
         assert!(said.contains("; 1 failed;"), "{said}");
     }

@@ -79,7 +79,7 @@ impl<DB: Backend> Opened<DB> {
 
     pub(in crate::pool) async fn goodbye(self) {
         let connector = Arc::clone(&self.connector);
-        connector.part(self.take()).await;
+        connector.goodbye_unused(self.take()).await;
     }
 }
 
@@ -87,7 +87,7 @@ impl<DB: Backend> Drop for Opened<DB> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             let connector = Arc::clone(&self.connector);
-            background::spawn(async move { connector.part(connection).await });
+            background::spawn(async move { connector.goodbye_unused(connection).await });
         }
     }
 }
@@ -474,13 +474,13 @@ impl<DB: Backend> Connector<DB> {
 
     /// Reads what is still to be read, tells the server, and closes. Never longer than its limit.
     pub(crate) async fn goodbye(&self, connection: DB::Connection) {
-        self.part(connection).await;
+        self.goodbye_unused(connection).await;
         self.lose_hold();
     }
 
-    /// [`goodbye`](Connector::goodbye) of a connection that may be one that nobody has used: the transaction that it is held in
-    /// is no loss.
-    async fn part(&self, mut connection: DB::Connection) {
+    /// [`goodbye`](Connector::goodbye) to a connection that no task has used: a test loses nothing with the transaction that it
+    /// is held in.
+    async fn goodbye_unused(&self, mut connection: DB::Connection) {
         let farewell = async {
             let _turn = if self.dialect().closes_in_turn {
                 Some(self.goodbyes.lock().await)
@@ -524,13 +524,10 @@ impl<DB: Backend> Connector<DB> {
 
     /// Notes that sqlx's pool opens a connection, which in a test that rolls back it does only when the one before is gone.
     pub(in crate::pool) fn replaces_held(&self) {
-        if self
-            .settings
-            .hold
-            .as_ref()
-            .is_some_and(|hold| hold.is_open())
+        if let Some(hold) = &self.settings.hold
+            && hold.is_open()
         {
-            self.lose_hold();
+            hold.lose();
         }
     }
 

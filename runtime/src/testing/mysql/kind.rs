@@ -39,7 +39,8 @@ impl Kind for MySqlKind {
     async fn identity(connection: &mut MySqlConnection) -> sqlx::Result<Identity> {
         let (server, user, most, sequence): (String, String, i64, String) = sqlx::query_as(
             "SELECT CAST(CONCAT_WS(' ', VERSION(), CURRENT_USER()) AS CHAR), CAST(CURRENT_USER() AS CHAR), \
-             CAST(LEAST(@@max_connections, IF(@@max_user_connections = 0, @@max_connections, @@max_user_connections)) AS SIGNED), CAST(SUBSTRING_INDEX(SUBSTRING_INDEX(UUID(), '-', 4), '-', -1) AS CHAR)",
+             CAST(LEAST(@@max_connections, IF(@@max_user_connections = 0, @@max_connections, @@max_user_connections)) AS SIGNED), \
+             CAST(SUBSTRING_INDEX(SUBSTRING_INDEX(UUID(), '-', 4), '-', -1) AS CHAR)",
         )
         .fetch_one(&mut *connection)
         .await?;

@@ -97,8 +97,8 @@ impl Baseline {
             return Ok(baseline);
         }
         for catalog in catalogs {
-            let size = format!("pg_relation_size('pg_catalog.{catalog}') > 0");
-            let has_pages: bool = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {size}")))
+            let sql = format!("SELECT pg_relation_size('pg_catalog.{catalog}') > 0");
+            let has_pages: bool = sqlx::query_scalar(AssertSqlSafe(sql))
                 .persistent(false)
                 .fetch_one(&mut *connection)
                 .await?;

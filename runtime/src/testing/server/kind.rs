@@ -27,8 +27,8 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
     /// Whether a connection can be brought to the state of one that has just been opened.
     const KEEPS_CONNECTIONS: bool;
 
-    /// A statement for each connection of this process's own: the limits of the server and of the user are not for these, neither
-    /// for how long they are idle (a lease would end with its test) nor for how long a statement takes.
+    /// A statement that each connection of this process's own runs first. It turns off the limits of the server and the user for
+    /// idle sessions, because a lease ends with its session, and for long statements.
     const SESSION: &'static str;
 
     /// Opens the connection that holds the locks, and names the database in which it is.

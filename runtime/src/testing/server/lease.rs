@@ -39,7 +39,7 @@ impl<K: Adaptor> LeaseCheck for Check<K> {
     fn check(&self) -> BoxFuture<'_, sqlx::Result<()>> {
         let server = Arc::clone(&self.server);
         let (incarnation, lock) = (self.incarnation.clone(), self.lock.clone());
-        // There is the connection that holds the lock.
+        // The connection that holds the lock lives on the background runtime.
         let asked = background::run(async move { server.session.holds(&lock, &incarnation).await });
         Box::pin(async move {
             match asked.await {

@@ -143,9 +143,11 @@ impl Kind for PostgresKind {
         name: &CloneName<'_>,
     ) -> sqlx::Result<Option<(String, Since)>> {
         let lease = names::lease(name);
-        // In one transaction, so that nobody was in the database before it who could still write.
+        // In one transaction, so that nobody was in the database before it who could still write. What a crash loses of this, it
+        // loses with the incarnation.
         let rename = format!(
-            "ALTER DATABASE {ready} RENAME TO {lease}; COMMENT ON DATABASE {lease} IS NULL; \
+            "SET LOCAL synchronous_commit = off; \
+             ALTER DATABASE {ready} RENAME TO {lease}; COMMENT ON DATABASE {lease} IS NULL; \
              SELECT txid_current(), oid::int8 FROM pg_database WHERE datname = '{lease}'"
         );
         let renamed = sqlx::raw_sql(AssertSqlSafe(rename))

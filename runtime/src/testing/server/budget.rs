@@ -16,6 +16,11 @@ use crate::testing::test_server::Reservation;
 /// A process that waits asks this often at least; a test of its own that ends wakes it earlier.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
+/// The lock that a process holds while it waits for slots, so that others see that somebody does.
+fn waiting_lock() -> String {
+    format!("{PREFIX}slots_wanted")
+}
+
 /// Slots of one test, given back when dropped.
 struct ReservedSlots<K: Adaptor> {
     server: Arc<DatabaseServer<K>>,
@@ -26,6 +31,7 @@ struct ReservedSlots<K: Adaptor> {
 impl<K: Adaptor> DatabaseServer<K> {
     fn given(self: &Arc<Self>, keys: Vec<String>, since: Instant) -> Reservation {
         self.kept.use_slots();
+        self.begun.notify_waiters();
         Box::new(ReservedSlots {
             server: Arc::clone(self),
             keys,
@@ -37,6 +43,20 @@ impl<K: Adaptor> DatabaseServer<K> {
     pub(super) async fn reserve_slots(self: Arc<Self>, wanted: u32) -> Result<Reservation, Error> {
         // First come, first served; else a test that wants many would wait until all others are done.
         let _turn = self.budget_turn.lock().await;
+        let mut is_seen = false;
+        let reserved = self.wait_for_slots(wanted, &mut is_seen).await;
+        if is_seen {
+            self.session.take().await?.unlock(&[waiting_lock()]).await?;
+        }
+        reserved
+    }
+
+    /// Waits for slots; `is_seen` says whether this process holds the lock by which others see it.
+    async fn wait_for_slots(
+        self: &Arc<Self>,
+        wanted: u32,
+        is_seen: &mut bool,
+    ) -> Result<Reservation, Error> {
         loop {
             let freed = self.freed.notified();
             let all = (self.session.identity().await?.max_connections / 2).max(1);
@@ -54,6 +74,7 @@ impl<K: Adaptor> DatabaseServer<K> {
                 return Ok(self.given(keys, Instant::now()));
             }
             session.unlock(&keys).await?;
+            *is_seen = *is_seen || session.try_lock(&waiting_lock()).await?;
             drop(session);
             if self.give_up_kept().await {
                 continue;
@@ -62,6 +83,17 @@ impl<K: Adaptor> DatabaseServer<K> {
             let pause = ASK_AGAIN.mul_f64(0.5 + fastrand::f64());
             let _ = tokio::time::timeout(pause, freed).await;
         }
+    }
+
+    /// Whether a process waits for slots.
+    pub(super) async fn somebody_waits(&self) -> Result<bool, Error> {
+        let mut session = self.session.take().await?;
+        let key = waiting_lock();
+        if !session.try_lock(&key).await? {
+            return Ok(true);
+        }
+        session.unlock(&[key]).await?;
+        Ok(false)
     }
 }
 

@@ -31,7 +31,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         rolls_back: bool,
     ) -> Result<ServerLease<K>, Error> {
         let rolled_back = if rolls_back {
-            self.take_rolled_back(&template.fingerprint).await
+            self.wait_for_rolled_back(&template.fingerprint).await
         } else {
             None
         };
@@ -41,6 +41,22 @@ impl<K: Adaptor> DatabaseServer<K> {
         };
         let (server, recipe) = (Arc::clone(self), Arc::clone(recipe));
         ServerLease::open(server, recipe, template, test, rolls_back, leased, kept).await
+    }
+
+    /// A database in which tests of this process have rolled back. One whose test has just ended is there in a moment, before
+    /// another one could be connected to.
+    async fn wait_for_rolled_back(
+        self: &Arc<Self>,
+        fingerprint: &str,
+    ) -> Option<(Leased<K>, Option<KeptConnection<K>>)> {
+        loop {
+            let freed = self.freed.notified();
+            let found = self.take_rolled_back(fingerprint).await;
+            if found.is_some() || self.rolling_back.load(SeqCst) == 0 {
+                return found;
+            }
+            let _ = tokio::time::timeout(ASK_AGAIN, freed).await;
+        }
     }
 
     /// A database in which tests of this process have rolled back, one after another, and which nobody else has seen since.

@@ -23,12 +23,16 @@ pub(in crate::testing) struct DatabaseServer<K: Kind> {
     pub(super) budget_turn: tokio::sync::Mutex<()>,
     /// Slots or databases have come back.
     pub(super) freed: Notify,
+    /// A test has begun.
+    pub(super) begun: Notify,
     /// Tests of this process that wait for a database.
     pub(super) waiting: AtomicUsize,
     /// Databases on their way: clones under way, and databases being returned.
     pub(super) coming: AtomicUsize,
     /// Databases that tests have given back, and that are being looked through.
     pub(super) returning: AtomicUsize,
+    /// Databases that are being returned by tests that rolled back.
+    pub(super) rolling_back: AtomicUsize,
     pub(super) kept: Kept<K>,
     pub(super) reaped: AtomicBool,
 }
@@ -57,9 +61,11 @@ impl<K: Kind> Servers<K> {
                 templates: Templates::default(),
                 budget_turn: tokio::sync::Mutex::default(),
                 freed: Notify::new(),
+                begun: Notify::new(),
                 waiting: AtomicUsize::new(0),
                 coming: AtomicUsize::new(0),
                 returning: AtomicUsize::new(0),
+                rolling_back: AtomicUsize::new(0),
                 kept: Kept::default(),
                 reaped: AtomicBool::new(false),
             })

@@ -14,22 +14,29 @@ use crate::testing::background;
 /// How long something is kept that no test takes. The next test of a run begins within a few milliseconds.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// How long slots are passed on among the tests of this process, before tests of others have a chance to get them.
+/// How long slots are passed on among the tests of this process before it asks whether another one waits for some.
 const TURN: Duration = Duration::from_secs(1);
 
 impl<K: Adaptor> DatabaseServer<K> {
-    /// Keeps slots, or gives them back when their turn is over.
+    /// Keeps the slots of a test that has ended, or gives them back when their turn is over and another process waits.
     pub(super) fn keep_slots(self: &Arc<Self>, keys: Vec<String>, since: Instant) {
-        let server = Arc::clone(self);
         lock(&self.kept.0).tests -= 1;
-        if since.elapsed() > TURN {
-            // The runtime is there: it has taken the slots.
-            let _ = background::spawn(async move {
-                server.give_up_databases().await;
-                server.unlock_slots(&keys).await;
-            });
-            return;
+        if since.elapsed() <= TURN {
+            return self.pass_on_slots(keys, since);
         }
+        let server = Arc::clone(self);
+        // The runtime is there: it has taken the slots.
+        let _ = background::spawn(async move {
+            if matches!(server.somebody_waits().await, Ok(false)) {
+                return server.pass_on_slots(keys, Instant::now());
+            }
+            server.give_up_databases().await;
+            server.unlock_slots(&keys).await;
+        });
+    }
+
+    /// Keeps slots for the next test.
+    fn pass_on_slots(self: &Arc<Self>, keys: Vec<String>, since: Instant) {
         lock(&self.kept.0).slots.push((keys, since));
         self.freed.notify_waiters();
         self.give_up_later();
@@ -85,12 +92,28 @@ impl<K: Adaptor> DatabaseServer<K> {
     async fn give_up_databases(&self) {
         let databases = std::mem::take(&mut lock(&self.kept.0).databases);
         for ((_, rolled_back), databases) in databases {
-            for clean in databases {
-                if let Err(error) = self.give_up(clean, rolled_back).await {
-                    tracing::debug!(%error, "a clean database could not be given up");
-                }
+            self.give_up_all(databases, rolled_back).await;
+        }
+    }
+
+    async fn give_up_all(&self, databases: Vec<Clean<K>>, rolled_back: bool) {
+        for clean in databases {
+            if let Err(error) = self.give_up(clean, rolled_back).await {
+                tracing::debug!(%error, "a clean database could not be given up");
             }
         }
+    }
+
+    /// Gives up the databases in which tests have rolled back: if the process ends now, they are there for the next run, which
+    /// would have to drop them and to make others.
+    pub(super) async fn give_up_rolled_back(&self) {
+        let mut rolled_back = Vec::new();
+        for ((_, is_rolled_back), databases) in &mut lock(&self.kept.0).databases {
+            if *is_rolled_back {
+                rolled_back.append(databases);
+            }
+        }
+        self.give_up_all(rolled_back, true).await;
     }
 
     async fn unlock_slots(&self, keys: &[String]) {

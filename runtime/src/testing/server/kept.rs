@@ -33,6 +33,8 @@ pub(super) struct KeptNow<K: Kind> {
     pub(super) all_slots: usize,
     /// Tests that use some of them.
     pub(super) tests: usize,
+    /// Whether there have been several such tests at a time.
+    pub(super) ran_side_by_side: bool,
     /// Counts what was put here, so that it is known whether something was since.
     pub(super) puts: u64,
 }
@@ -44,6 +46,7 @@ impl<K: Kind> Default for Kept<K> {
             databases: HashMap::new(),
             all_slots: 0,
             tests: 0,
+            ran_side_by_side: false,
             puts: 0,
         }))
     }
@@ -59,7 +62,20 @@ impl<K: Kind> Kept<K> {
 
     /// Notes that a test uses slots.
     pub(super) fn use_slots(&self) {
-        lock(&self.0).tests += 1;
+        let mut kept = lock(&self.0);
+        kept.tests += 1;
+        kept.ran_side_by_side |= kept.tests > 1;
+    }
+
+    /// Whether databases in which tests have rolled back would be left if the process ended now. In one that runs its tests one
+    /// after another any of them may be the last, and one such database is left.
+    pub(super) fn may_leave_rolled_back(&self) -> bool {
+        let kept = lock(&self.0);
+        let mut rolled_back = kept
+            .databases
+            .iter()
+            .filter(|((_, rolled_back), _)| *rolled_back);
+        kept.ran_side_by_side && rolled_back.any(|(_, databases)| !databases.is_empty())
     }
 
     /// How many tests use slots.

@@ -26,6 +26,12 @@ use crate::testing::url;
 /// How long the last test of a process waits for the databases that were given back, and any test for one that is dropped.
 const FINISH_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long the next test of a process takes to begin at most, most of the time.
+const NEXT_TEST: Duration = Duration::from_millis(10);
+
+/// How long the last test of a process waits until the databases that were given back are ready for the next one.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
 /// What the connections of a test ask, as long as it has its database.
 struct Check<K: Adaptor> {
     server: Arc<DatabaseServer<K>>,
@@ -139,6 +145,9 @@ impl<K: Adaptor> ServerLease<K> {
         let is_undone = self.rolls_back
             && ending == LeaseEnd::Return
             && K::rollback_undoes_all(&template.content);
+        if is_undone {
+            server.rolling_back.fetch_add(1, SeqCst);
+        }
         let (over, ended) = oneshot::channel();
         // The background runtime is there: it has leased the database.
         let _ = background::spawn(async move {
@@ -157,6 +166,9 @@ impl<K: Adaptor> ServerLease<K> {
                 tracing::warn!(%error, database = name, "a test's database could not be taken back");
             }
             server.coming.fetch_sub(1, SeqCst);
+            if is_undone {
+                server.rolling_back.fetch_sub(1, SeqCst);
+            }
             server.freed.notify_waiters();
         });
         Some(ended)
@@ -323,6 +335,12 @@ impl<K: Adaptor> DatabaseServer<K> {
         };
         let _ = timeout(FINISH_LIMIT, finished).await;
     }
+
+    /// Whether no test of this process begins within the time that the next one takes to begin, if there is one.
+    async fn no_test_begins(&self) -> bool {
+        let begun = self.begun.notified();
+        self.runs_last_test() && timeout(NEXT_TEST, begun).await.is_err()
+    }
 }
 
 impl<K: Adaptor> Lease for ServerLease<K> {
@@ -356,15 +374,17 @@ impl<K: Adaptor> Lease for ServerLease<K> {
                 let _ = timeout(FINISH_LIMIT, dropped).await;
             }
             if is_returned && server.runs_last_test() {
-                let _ = background::run(async move {
+                let finished = background::run(async move {
                     server.finish().await;
                     // Nobody else of this process wants what is kept.
                     if one_test_per_process() {
                         server.give_up_kept().await;
+                    } else if server.kept.may_leave_rolled_back() && server.no_test_begins().await {
+                        server.give_up_rolled_back().await;
                     }
                     Ok(())
-                })
-                .await;
+                });
+                let _ = timeout(END_LIMIT, finished).await;
             }
             None
         })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_core::future::BoxFuture;
 use sqlx::{AssertSqlSafe, Connection};
@@ -23,6 +23,9 @@ pub(super) const QUIET_LIMIT: Duration = Duration::from_secs(5);
 /// How long the server may take for a sign of life.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
+/// An answer that is not older than this is a sign of life. The server does not start anew within it.
+const FRESH: Duration = Duration::from_millis(5);
+
 /// How long a goodbye may take.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -41,6 +44,7 @@ struct Open<K: Kind> {
     /// The database in which it is.
     database: String,
     identity: Identity,
+    answered: Instant,
     broken: bool,
 }
 
@@ -94,14 +98,22 @@ impl<K: Kind> ServerSession<K> {
 
     /// Takes the connection that holds the locks, once others have finished with it.
     pub(in crate::testing) async fn take(&self) -> Result<InUse<'_, K>, Error> {
+        self.take_answered_within(FRESH).await
+    }
+
+    /// Takes the connection when it has answered within this time, or answers now.
+    async fn take_answered_within(&self, time: Duration) -> Result<InUse<'_, K>, Error> {
         let mut open = Arc::clone(&self.open).lock_owned().await;
         // The server may have been started anew since the last use, which is no error.
         let is_alive = match &mut *open {
-            Some(open) if !open.broken => {
+            Some(open) if open.broken => false,
+            Some(open) if open.answered.elapsed() < time => true,
+            Some(open) => {
                 let answer = timeout(ANSWER_LIMIT, open.connection.ping()).await;
+                open.answered = Instant::now();
                 matches!(answer, Ok(Ok(())))
             }
-            _ => false,
+            None => false,
         };
         if !is_alive {
             *open = None;
@@ -126,6 +138,7 @@ impl<K: Kind> ServerSession<K> {
             connection,
             database,
             identity,
+            answered: Instant::now(),
             broken: false,
         })
     }
@@ -137,7 +150,7 @@ impl<K: Kind> ServerSession<K> {
 
     /// Whether this process still has a lock that it took in this incarnation of the server.
     pub(super) async fn holds(&self, key: &str, incarnation: &str) -> Result<bool, Error> {
-        let mut session = self.take().await?;
+        let mut session = self.take_answered_within(Duration::ZERO).await?;
         Ok(session.incarnation() == incarnation && lock(&self.held).contains(key))
     }
 
@@ -227,8 +240,10 @@ impl<K: Kind> InUse<'_, K> {
 
     /// Passes a result on, and notes when it says that the connection is gone.
     pub(in crate::testing) fn seen<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
-        if result.as_ref().err().is_some_and(K::DB::ends_session) {
-            self.open().broken = true;
+        match &result {
+            Ok(_) => self.open().answered = Instant::now(),
+            Err(error) if K::DB::ends_session(error) => self.open().broken = true,
+            Err(_) => {}
         }
         result
     }

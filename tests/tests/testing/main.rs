@@ -25,4 +25,5 @@ mod scenarios;
 mod sqlite;
 #[path = "../torture/mod.rs"]
 mod torture;
+mod turns;
 mod used_again;

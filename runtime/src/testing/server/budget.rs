@@ -16,9 +16,9 @@ use crate::testing::test_server::Reservation;
 /// A process that waits asks this often at least; a test of its own that ends wakes it earlier.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The lock that a process holds while it waits for slots, so that others see that somebody does.
-fn waiting_lock() -> String {
-    format!("{PREFIX}slots_wanted")
+/// The lock of the process that gets the next slots. Others queue for it, and see by it that somebody waits.
+fn next_lock() -> String {
+    format!("{PREFIX}slots_next")
 }
 
 /// Slots of one test, given back when dropped.
@@ -43,20 +43,21 @@ impl<K: Adaptor> DatabaseServer<K> {
     pub(super) async fn reserve_slots(self: Arc<Self>, wanted: u32) -> Result<Reservation, Error> {
         // First come, first served; else a test that wants many would wait until all others are done.
         let _turn = self.budget_turn.lock().await;
-        let mut is_seen = false;
-        let reserved = self.wait_for_slots(wanted, &mut is_seen).await;
-        if is_seen {
-            self.session.take().await?.unlock(&[waiting_lock()]).await?;
+        let mut is_next = false;
+        let reserved = self.wait_for_slots(wanted, &mut is_next).await;
+        if is_next {
+            self.session.take().await?.unlock(&[next_lock()]).await?;
         }
         reserved
     }
 
-    /// Waits for slots; `is_seen` says whether this process holds the lock by which others see it.
+    /// Waits for slots. Sets `is_next` when this process has the lock of the next one.
     async fn wait_for_slots(
         self: &Arc<Self>,
         wanted: u32,
-        is_seen: &mut bool,
+        is_next: &mut bool,
     ) -> Result<Reservation, Error> {
+        let mut pause = Duration::from_millis(1);
         loop {
             let freed = self.freed.notified();
             let all = (self.session.identity().await?.max_connections / 2).max(1);
@@ -64,31 +65,33 @@ impl<K: Adaptor> DatabaseServer<K> {
             if let Some((keys, since)) = self.kept.take_slots(wanted) {
                 return Ok(self.given(keys, since));
             }
-            let slots: Vec<String> = (0..all)
-                .map(|number| format!("{PREFIX}slot_{number}"))
-                .collect();
             let mut session = self.session.take().await?;
-            let keys = session.lock_some(&slots, wanted).await?;
-            if keys.len() == wanted {
-                self.kept.add_slots(wanted);
-                return Ok(self.given(keys, Instant::now()));
+            *is_next = *is_next || session.try_lock(&next_lock()).await?;
+            if *is_next {
+                let slots: Vec<String> = (0..all)
+                    .map(|number| format!("{PREFIX}slot_{number}"))
+                    .collect();
+                let keys = session.lock_some(&slots, wanted).await?;
+                if keys.len() == wanted {
+                    self.kept.add_slots(wanted);
+                    return Ok(self.given(keys, Instant::now()));
+                }
+                session.unlock(&keys).await?;
             }
-            session.unlock(&keys).await?;
-            *is_seen = *is_seen || session.try_lock(&waiting_lock()).await?;
             drop(session);
             if self.give_up_kept().await {
                 continue;
             }
             // With jitter, so that processes do not take turns at being too late.
-            let pause = ASK_AGAIN.mul_f64(0.5 + fastrand::f64());
-            let _ = tokio::time::timeout(pause, freed).await;
+            let _ = tokio::time::timeout(pause.mul_f64(0.5 + fastrand::f64()), freed).await;
+            pause = (pause * 2).min(ASK_AGAIN);
         }
     }
 
     /// Whether a process waits for slots.
     pub(super) async fn somebody_waits(&self) -> Result<bool, Error> {
         let mut session = self.session.take().await?;
-        let key = waiting_lock();
+        let key = next_lock();
         if !session.try_lock(&key).await? {
             return Ok(true);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::adaptor::Adaptor;
 use super::connection::KeptConnection;
@@ -20,6 +20,9 @@ use crate::testing::test::Test;
 
 /// A process that waits for a database asks this often at least: another process may have returned one.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long a test waits for a database that is rolled back. It may be one that another recipe made.
+const RETURN_LIMIT: Duration = Duration::from_millis(10);
 
 impl<K: Adaptor> DatabaseServer<K> {
     /// Leases a clone of a template: one that this process has kept, one that is ready, or a new one.
@@ -43,19 +46,21 @@ impl<K: Adaptor> DatabaseServer<K> {
         ServerLease::open(server, recipe, template, test, rolls_back, leased, kept).await
     }
 
-    /// A database in which tests of this process have rolled back. One whose test has just ended is there in a moment, before
-    /// another one could be connected to.
+    /// A database in which tests of this process have rolled back. One whose test has just ended is there before another one
+    /// could be connected to, and is waited for.
     async fn wait_for_rolled_back(
         self: &Arc<Self>,
         fingerprint: &str,
     ) -> Option<(Leased<K>, Option<KeptConnection<K>>)> {
+        let begun = Instant::now();
         loop {
             let freed = self.freed.notified();
             let found = self.take_rolled_back(fingerprint).await;
-            if found.is_some() || self.rolling_back.load(SeqCst) == 0 {
+            let left = RETURN_LIMIT.saturating_sub(begun.elapsed());
+            if found.is_some() || left.is_zero() || self.rolling_back.load(SeqCst) == 0 {
                 return found;
             }
-            let _ = tokio::time::timeout(ASK_AGAIN, freed).await;
+            let _ = tokio::time::timeout(left, freed).await;
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
+use super::finish::Lost;
 use super::kept::Kept;
 use super::kind::Kind;
 use super::session::ServerSession;
@@ -34,6 +35,7 @@ pub(in crate::testing) struct DatabaseServer<K: Kind> {
     /// Databases that are being returned by tests that rolled back.
     pub(super) rolling_back: AtomicUsize,
     pub(super) kept: Kept<K>,
+    pub(super) lost: Mutex<Lost>,
     pub(super) reaped: AtomicBool,
 }
 
@@ -67,6 +69,7 @@ impl<K: Kind> Servers<K> {
                 returning: AtomicUsize::new(0),
                 rolling_back: AtomicUsize::new(0),
                 kept: Kept::default(),
+                lost: Mutex::default(),
                 reaped: AtomicBool::new(false),
             })
         });

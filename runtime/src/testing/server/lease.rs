@@ -23,11 +23,8 @@ use crate::testing::test::Test;
 use crate::testing::test_server::{Lease, LeaseEnd};
 use crate::testing::url;
 
-/// How long the last test of a process waits for the databases that were given back, and any test for one that is dropped.
-const FINISH_LIMIT: Duration = Duration::from_secs(1);
-
-/// How long the next test of a process takes to begin at most, most of the time.
-const NEXT_TEST: Duration = Duration::from_millis(10);
+/// How long a test that cannot begin waits until its database is dropped.
+const DROP_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the last test of a process waits until the databases that were given back are ready for the next one.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -315,34 +312,6 @@ impl<K: Adaptor> DatabaseServer<K> {
     }
 }
 
-impl<K: Adaptor> DatabaseServer<K> {
-    /// Whether no other test of this process uses the server now: the process may end when this one does.
-    fn runs_last_test(&self) -> bool {
-        self.waiting.load(SeqCst) == 0 && self.kept.tests() <= 1
-    }
-
-    /// Waits until it is known of all databases that were given back whether they are clean, for a moment at most: one of
-    /// which that is not known when the process ends is dropped, and takes the next run's time.
-    async fn finish(&self) {
-        let finished = async {
-            loop {
-                let freed = self.freed.notified();
-                if self.returning.load(SeqCst) == 0 {
-                    return;
-                }
-                freed.await;
-            }
-        };
-        let _ = timeout(FINISH_LIMIT, finished).await;
-    }
-
-    /// Whether no test of this process begins within the time that the next one takes to begin, if there is one.
-    async fn no_test_begins(&self) -> bool {
-        let begun = self.begun.notified();
-        self.runs_last_test() && timeout(NEXT_TEST, begun).await.is_err()
-    }
-}
-
 impl<K: Adaptor> Lease for ServerLease<K> {
     fn url(&self) -> &DatabaseUrl {
         &self.url
@@ -371,17 +340,11 @@ impl<K: Adaptor> Lease for ServerLease<K> {
             let is_returned = returned.is_some();
             if let (LeaseEnd::Drop, Some(dropped)) = (ending, returned) {
                 // Nothing is to be left of a test that could not begin, even if the process ends now.
-                let _ = timeout(FINISH_LIMIT, dropped).await;
+                let _ = timeout(DROP_LIMIT, dropped).await;
             }
             if is_returned && server.runs_last_test() {
                 let finished = background::run(async move {
                     server.finish().await;
-                    // Nobody else of this process wants what is kept.
-                    if one_test_per_process() {
-                        server.give_up_kept().await;
-                    } else if server.kept.may_leave_rolled_back() && server.no_test_begins().await {
-                        server.give_up_rolled_back().await;
-                    }
                     Ok(())
                 });
                 let _ = timeout(END_LIMIT, finished).await;
@@ -396,9 +359,4 @@ impl<K: Adaptor> Drop for ServerLease<K> {
         // The test's future was dropped.
         let _ = self.give_back(LeaseEnd::Return);
     }
-}
-
-/// Whether the process ends with this test: <https://nexte.st/docs/configuration/env-vars/>.
-fn one_test_per_process() -> bool {
-    std::env::var("NEXTEST_EXECUTION_MODE").is_ok_and(|mode| mode == "process-per-test")
 }

@@ -12,6 +12,7 @@
 //! | `budget` | the server's connections, shared out among all processes |
 //! | `clones` | clones: made, leased, made ahead |
 //! | `lease` | the database of one test, from lease to return |
+//! | `finish` | what the last test of a process does for the next run |
 //! | `reaper` | databases that nobody uses any more |
 
 mod adaptor;
@@ -19,6 +20,7 @@ mod budget;
 mod clones;
 mod connection;
 mod database_server;
+mod finish;
 mod keeping;
 mod kept;
 mod kind;

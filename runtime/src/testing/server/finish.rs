@@ -1,0 +1,88 @@
+//! What the last test of a process does for the next run.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::adaptor::Adaptor;
+use super::database_server::DatabaseServer;
+use crate::lock::lock;
+
+/// How long it waits for the databases that were given back.
+const RETURN_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the next test of a process takes to begin at most, most of the time.
+const NEXT_TEST: Duration = Duration::from_millis(10);
+
+/// How much time may be lost by taking a test for the last one that is not: so much, and a sixteenth of the whole.
+const LOSS: Duration = Duration::from_millis(100);
+
+/// The time that was lost by taking tests for the last one.
+pub(super) struct Lost {
+    time: Duration,
+    since: Instant,
+}
+
+impl Default for Lost {
+    fn default() -> Self {
+        Self {
+            time: Duration::ZERO,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Lost {
+    fn is_too_much(&self) -> bool {
+        self.time > LOSS + self.since.elapsed() / 16
+    }
+}
+
+impl<K: Adaptor> DatabaseServer<K> {
+    /// Whether no other test of this process uses the server now: the process may end when this one does.
+    pub(super) fn runs_last_test(&self) -> bool {
+        self.waiting.load(SeqCst) == 0 && self.kept.tests() <= 1
+    }
+
+    /// Does for the next run what the last test can do.
+    pub(super) async fn finish(&self) {
+        self.until_returned().await;
+        if one_test_per_process() {
+            // Nobody else of this process wants what is kept.
+            self.give_up_kept().await;
+        } else if self.kept.may_leave_rolled_back() && !lock(&self.lost).is_too_much() {
+            let begun = Instant::now();
+            if self.no_test_begins().await {
+                self.give_up_rolled_back().await;
+            }
+            lock(&self.lost).time += begun.elapsed();
+        }
+    }
+
+    /// Waits until it is known of all databases that were given back whether they are clean, for a moment at most: one of
+    /// which that is not known when the process ends is dropped, and takes the next run's time.
+    async fn until_returned(&self) {
+        let returned = async {
+            loop {
+                let freed = self.freed.notified();
+                if self.returning.load(SeqCst) == 0 {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        let _ = timeout(RETURN_LIMIT, returned).await;
+    }
+
+    /// Whether no test of this process begins within the time that the next one takes to begin, if there is one.
+    async fn no_test_begins(&self) -> bool {
+        let begun = self.begun.notified();
+        self.runs_last_test() && timeout(NEXT_TEST, begun).await.is_err()
+    }
+}
+
+/// Whether the process ends with this test: <https://nexte.st/docs/configuration/env-vars/>.
+fn one_test_per_process() -> bool {
+    std::env::var("NEXTEST_EXECUTION_MODE").is_ok_and(|mode| mode == "process-per-test")
+}

@@ -1,10 +1,10 @@
 //! What a process keeps between its tests, and when it gives that up.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use poolhouse::{PgEngine, with_pool};
-use poolhouse_tests::{Kind, PrivateServer, Server, eventually};
+use poolhouse_tests::{Kind, PrivateServer, Server, eventually, private_server::Builder};
 
 use crate::minimal::{self, said, started};
 use crate::scenarios::{COUNT, FATE, INSERT, meet_fate};
@@ -75,14 +75,15 @@ async fn a_process_keeps_its_connections_while_no_other_waits() {
     );
 }
 
-#[tokio::test]
-async fn a_process_that_waits_gets_its_turn() {
-    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
-        return;
-    };
-    // Half of what is not reserved for superusers are slots: as many as one test of a process that runs alone takes.
-    let server = started(builder.setting("max_connections", 11)).await;
-    let mut long = run(&server, "scenarios::", 1)
+/// A server with slots for one test at a time.
+fn narrow(builder: Builder) -> Builder {
+    // Half of what is not reserved for superusers are slots, and a test wants no more than there are.
+    builder.setting("max_connections", 11)
+}
+
+/// A process whose first test has begun, and that has some seconds to go.
+async fn long_run(server: &Server) -> Child {
+    let long = run(server, "scenarios::", 1)
         .env(FATE, "last")
         .spawn()
         .unwrap();
@@ -95,12 +96,62 @@ async fn a_process_that_waits_gets_its_turn() {
     })
     .await
     .unwrap();
+    long
+}
+
+#[tokio::test]
+async fn a_process_that_waits_gets_its_turn() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = started(narrow(builder)).await;
+    let mut long = long_run(&server).await;
     let output = run(&server, "scenarios::one", 1).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     let ended = long.try_wait().unwrap();
     let output = long.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert!(ended.is_none(), "it had to wait for the end of the other");
+}
+
+/// Like one in a debugger, or after Ctrl-Z.
+#[tokio::test]
+async fn a_process_that_is_stopped_while_it_waits_stops_no_other() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = started(narrow(builder)).await;
+    let long = long_run(&server).await;
+    let of_long = server
+        .ask(&["SELECT pid::text FROM pg_stat_activity WHERE application_name = 'poolhouse' AND datname = 'postgres'".to_owned()])
+        .await
+        .unwrap();
+    let of_long: String = of_long.into_iter().flatten().flatten().collect();
+    let waits = run(&server, "scenarios::one", 1).spawn().unwrap();
+    eventually("the other process is next", async || {
+        let next = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND (classid::int8 << 32) | objid::int8 = \
+            hashtextextended('poolhouse_slots_next', 0)";
+        let next = server.ask(&[format!("{next} AND pid <> {of_long}")]).await?;
+        anyhow::ensure!(!next.is_empty(), "it is not");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    signal("STOP", &waits);
+    let output = long.wait_with_output().unwrap();
+    signal("CONT", &waits);
+    assert!(output.status.success(), "{}", said(&output));
+    let output = waits.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+fn signal(name: &str, child: &Child) {
+    let sent = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(child.id().to_string())
+        .status()
+        .unwrap();
+    assert!(sent.success());
 }
 
 #[tokio::test]

@@ -16,6 +16,10 @@ use crate::testing::test_server::Reservation;
 /// A process that waits asks this often at least; a test of its own that ends wakes it earlier.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
+/// How long a process queues for the next slots. One that holds its place and does not go on (a debugger, Ctrl-Z) stops nobody for
+/// longer than that.
+const QUEUE_LIMIT: Duration = Duration::from_secs(2);
+
 /// The lock of the process that gets the next slots. Others queue for it, and see by it that somebody waits.
 fn next_lock() -> String {
     format!("{PREFIX}slots_next")
@@ -57,6 +61,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         wanted: u32,
         is_next: &mut bool,
     ) -> Result<Reservation, Error> {
+        let begun = Instant::now();
         let mut pause = Duration::from_millis(1);
         loop {
             let freed = self.freed.notified();
@@ -67,7 +72,7 @@ impl<K: Adaptor> DatabaseServer<K> {
             }
             let mut session = self.session.take().await?;
             *is_next = *is_next || session.try_lock(&next_lock()).await?;
-            if *is_next {
+            if *is_next || begun.elapsed() > QUEUE_LIMIT {
                 let slots: Vec<String> = (0..all)
                     .map(|number| format!("{PREFIX}slot_{number}"))
                     .collect();

@@ -121,7 +121,7 @@ async fn a_process_that_is_stopped_while_it_waits_stops_no_other() {
         return;
     };
     let server = started(narrow(builder)).await;
-    let long = long_run(&server).await;
+    let mut long = long_run(&server).await;
     let of_long = server
         .ask(&["SELECT pid::text FROM pg_stat_activity WHERE application_name = 'poolhouse' AND datname = 'postgres'".to_owned()])
         .await
@@ -138,9 +138,15 @@ async fn a_process_that_is_stopped_while_it_waits_stops_no_other() {
     .await
     .unwrap();
     signal("STOP", &waits);
-    let output = long.wait_with_output().unwrap();
+    let ended = eventually("the first process ends", async || {
+        anyhow::ensure!(long.try_wait()?.is_some(), "it runs");
+        Ok(())
+    })
+    .await;
     signal("CONT", &waits);
+    let output = long.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
+    ended.unwrap();
     let output = waits.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
 }

@@ -29,9 +29,12 @@ pub(super) async fn clean(
     connection: &mut MySqlConnection,
     name: &str,
 ) -> sqlx::Result<bool> {
+    if template.lists_others(connection, name).await? {
+        return Ok(false);
+    }
     let asked = format!(
         "{SETTINGS}; {}{}",
-        ask_outline(name),
+        ask_outline(name, !template.code.is_empty()),
         ask_content(template, name)
     );
     let mut results = results(connection, asked).await?;

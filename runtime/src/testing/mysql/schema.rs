@@ -77,29 +77,45 @@ impl Create {
 }
 
 /// The statements that tell what is in a database besides the content of tables and views: what
-/// [`outline`](Schema::outline) reads.
-pub(super) fn ask_outline(name: &str) -> String {
-    format!(
-        "SHOW CREATE DATABASE {name}; \
-         SELECT CAST(CONCAT_WS('\\t', table_name, table_type, engine) AS CHAR) FROM information_schema.tables \
-            WHERE table_schema = '{name}' ORDER BY 1; \
-         SELECT CAST(CONCAT_WS('\\t', trigger_name, event_manipulation, event_object_table, action_timing, action_statement, \
-                sql_mode, definer, character_set_client, collation_connection, database_collation) AS CHAR) \
-            FROM information_schema.triggers WHERE trigger_schema = '{name}' \
-            ORDER BY event_object_table, event_manipulation, action_timing, action_order; \
-         SELECT CAST(CONCAT_WS('\\t', routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic, \
+/// [`Outline::read`] reads. `code` asks for triggers and routines in full; where a database is to have none, their names are
+/// enough, and are found in a third of the time.
+pub(super) fn ask_outline(name: &str, code: bool) -> String {
+    let (trigger, routine) = if code {
+        (
+            "CONCAT_WS('\\t', trigger_name, event_manipulation, event_object_table, action_timing, action_statement, \
+                sql_mode, definer, character_set_client, collation_connection, database_collation)",
+            "CONCAT_WS('\\t', routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic, \
                 sql_data_access, security_type, sql_mode, routine_comment, definer, \
                 (SELECT GROUP_CONCAT(CONCAT_WS(' ', parameter_mode, parameter_name, dtd_identifier) ORDER BY ordinal_position) \
                     FROM information_schema.parameters p \
-                    WHERE p.specific_schema = r.routine_schema AND p.specific_name = r.specific_name)) AS CHAR) \
-            FROM information_schema.routines r WHERE routine_schema = '{name}' ORDER BY 1; \
+                    WHERE p.specific_schema = r.routine_schema AND p.specific_name = r.specific_name))",
+        )
+    } else {
+        ("trigger_name", "routine_name")
+    };
+    // A trigger is in the database of its table, which is found without reading all others.
+    format!(
+        "SHOW CREATE DATABASE {name}; {}; \
+         SELECT CAST({trigger} AS CHAR) FROM information_schema.triggers \
+            WHERE trigger_schema = '{name}' AND event_object_schema = '{name}' \
+            ORDER BY event_object_table, event_manipulation, action_timing, action_order; \
+         SELECT CAST({routine} AS CHAR) FROM information_schema.routines r WHERE routine_schema = '{name}' ORDER BY 1; \
          SELECT CAST(event_name AS CHAR) FROM information_schema.events WHERE event_schema = '{name}' ORDER BY 1; \
          SELECT CAST(CONCAT_WS('\t', grantee, privilege_type) AS CHAR) FROM information_schema.schema_privileges \
             WHERE table_schema = '{name}' \
             UNION ALL SELECT CAST(CONCAT_WS('\t', grantee, privilege_type, table_name) AS CHAR) \
             FROM information_schema.table_privileges WHERE table_schema = '{name}' \
             UNION ALL SELECT CAST(CONCAT_WS('\t', grantee, privilege_type, table_name, column_name) AS CHAR) \
-            FROM information_schema.column_privileges WHERE table_schema = '{name}'; "
+            FROM information_schema.column_privileges WHERE table_schema = '{name}'; ",
+        ask_listed(name)
+    )
+}
+
+/// The statement that tells the tables and views of a database.
+fn ask_listed(name: &str) -> String {
+    format!(
+        "SELECT CAST(CONCAT_WS('\\t', table_name, table_type, engine) AS CHAR) FROM information_schema.tables \
+         WHERE table_schema = '{name}' ORDER BY 1"
     )
 }
 
@@ -137,7 +153,7 @@ impl Outline {
 impl Schema {
     /// Reads a database that nobody else uses.
     pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<Self> {
-        let outline = Outline::read(name, &results(connection, ask_outline(name)).await?)?;
+        let outline = Outline::read(name, &results(connection, ask_outline(name, true)).await?)?;
         let (events, unknown, without): (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
             "SELECT CAST((SELECT COUNT(*) FROM information_schema.events WHERE event_schema = '{name}') AS SIGNED), \
              CAST((SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{name}' \
@@ -199,6 +215,22 @@ impl Schema {
             });
         }
         Ok(schema)
+    }
+
+    /// Whether the tables and views of a database have other names, kinds or engines. That is known in a fraction of the time that
+    /// it takes to look through a database.
+    pub(super) async fn lists_others(
+        &self,
+        connection: &mut MySqlConnection,
+        name: &str,
+    ) -> sqlx::Result<bool> {
+        let listed = sqlx::raw_sql(AssertSqlSafe(ask_listed(name)));
+        let rows = listed.fetch_all(connection).await?;
+        let names: Vec<String> = rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<sqlx::Result<_>>()?;
+        Ok(names != self.listed)
     }
 
     /// Whether it cannot be shown that another database holds the same.

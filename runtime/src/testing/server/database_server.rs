@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::finish::Lost;
 use super::kept::Kept;
 use super::kind::Kind;
 use super::session::ServerSession;
@@ -35,7 +34,6 @@ pub(in crate::testing) struct DatabaseServer<K: Kind> {
     /// Databases that are being returned by tests that rolled back.
     pub(super) rolling_back: AtomicUsize,
     pub(super) kept: Kept<K>,
-    pub(super) lost: Mutex<Lost>,
     pub(super) reaped: AtomicBool,
 }
 
@@ -69,7 +67,6 @@ impl<K: Kind> Servers<K> {
                 returning: AtomicUsize::new(0),
                 rolling_back: AtomicUsize::new(0),
                 kept: Kept::default(),
-                lost: Mutex::default(),
                 reaped: AtomicBool::new(false),
             })
         });

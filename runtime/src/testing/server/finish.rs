@@ -7,37 +7,12 @@ use tokio::time::timeout;
 
 use super::adaptor::Adaptor;
 use super::database_server::DatabaseServer;
-use crate::lock::lock;
 
 /// How long it waits for the databases that were given back.
 const RETURN_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the next test of a process takes to begin at most, most of the time.
 const NEXT_TEST: Duration = Duration::from_millis(10);
-
-/// How much time may be lost by taking a test for the last one that is not: so much, and a sixteenth of the whole.
-const LOSS: Duration = Duration::from_millis(100);
-
-/// The time that was lost by taking tests for the last one.
-pub(super) struct Lost {
-    time: Duration,
-    since: Instant,
-}
-
-impl Default for Lost {
-    fn default() -> Self {
-        Self {
-            time: Duration::ZERO,
-            since: Instant::now(),
-        }
-    }
-}
-
-impl Lost {
-    fn is_too_much(&self) -> bool {
-        self.time > LOSS + self.since.elapsed() / 16
-    }
-}
 
 impl<K: Adaptor> DatabaseServer<K> {
     /// Whether no other test of this process uses the server now: the process may end when this one does.
@@ -51,12 +26,12 @@ impl<K: Adaptor> DatabaseServer<K> {
         if one_test_per_process() {
             // Nobody else of this process wants what is kept.
             self.give_up_kept().await;
-        } else if self.kept.may_leave_rolled_back() && !lock(&self.lost).is_too_much() {
+        } else if self.kept.may_leave_rolled_back() && !self.kept.has_lost_too_much() {
             let begun = Instant::now();
             if self.no_test_begins().await {
                 self.give_up_rolled_back().await;
             }
-            lock(&self.lost).time += begun.elapsed();
+            self.kept.has_lost(begun.elapsed());
         }
     }
 

@@ -5,13 +5,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::connection::KeptConnection;
 use super::kind::Kind;
 use super::leased::Leased;
 use super::template::Template;
 use crate::lock::lock;
+
+/// How much time may be lost by taking a test for the last one of its process that is not: so much, and a sixteenth of the whole.
+const LOSS: Duration = Duration::from_millis(100);
 
 /// A leased database that holds what its template does, and a connection to it where one is kept.
 pub(super) struct Clean<K: Kind> {
@@ -35,6 +38,8 @@ pub(super) struct KeptNow<K: Kind> {
     pub(super) tests: usize,
     /// Whether there have been several such tests at a time.
     pub(super) ran_side_by_side: bool,
+    /// The time that was spent on tests that were taken for the last one, and since when it is counted.
+    pub(super) lost: (Duration, Instant),
     /// Counts what was put here, so that it is known whether something was since.
     pub(super) puts: u64,
 }
@@ -47,6 +52,7 @@ impl<K: Kind> Default for Kept<K> {
             all_slots: 0,
             tests: 0,
             ran_side_by_side: false,
+            lost: (Duration::ZERO, Instant::now()),
             puts: 0,
         }))
     }
@@ -81,6 +87,17 @@ impl<K: Kind> Kept<K> {
     /// How many tests use slots.
     pub(super) fn tests(&self) -> usize {
         lock(&self.0).tests
+    }
+
+    /// Notes that time was spent on a test that was taken for the last one.
+    pub(super) fn has_lost(&self, time: Duration) {
+        lock(&self.0).lost.0 += time;
+    }
+
+    /// Whether so much was lost by that that no further test is taken for the last one.
+    pub(super) fn has_lost_too_much(&self) -> bool {
+        let (lost, since) = lock(&self.0).lost;
+        lost > LOSS + since.elapsed() / 16
     }
 
     /// Notes that this process has taken slots from the server.

@@ -38,4 +38,6 @@ pub(crate) mod with_rollback {
 
     rolls_back!(postgres, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
     rolls_back!(mariadb, MySqlEngine, "POOLHOUSE_TESTING_MYSQL_URL");
+
+    pub(crate) use rolls_back;
 }

@@ -15,7 +15,7 @@ fn run(server: &PrivateServer, threads: usize) -> Command {
 }
 
 /// A run of some tests.
-fn run_of(server: &PrivateServer, tests: &str, threads: usize) -> Command {
+pub(crate) fn run_of(server: &PrivateServer, tests: &str, threads: usize) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .arg(tests)
@@ -37,7 +37,7 @@ fn band_and(more: &str) -> TempDir {
 }
 
 #[track_caller]
-fn passes(output: &Output) {
+pub(crate) fn passes(output: &Output) {
     assert!(output.status.success(), "{}", said(output));
 }
 

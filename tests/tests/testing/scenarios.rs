@@ -31,7 +31,8 @@ pub(crate) async fn meet_fate() {
         Ok("fail") => panic!("as the driver wishes"),
         // For longer than the driver's server leaves a session idle.
         Ok("idle") => tokio::time::sleep(Duration::from_secs(2)).await,
-        Ok("last") => tokio::time::sleep(Duration::from_millis(400)).await,
+        // Long enough that a run of several tests takes more than a process's turn at the slots.
+        Ok("slow") => tokio::time::sleep(Duration::from_millis(400)).await,
         // Until the driver kills the process.
         Ok("hang") => tokio::time::sleep(Duration::MAX).await,
         // The first test of the run, until the driver lets it go on.

@@ -1,41 +1,32 @@
 //! What a process keeps between its tests, and when it gives that up.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use poolhouse::{PgEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer, Server, eventually, private_server::Builder};
 
-use crate::minimal::{self, said, started};
+use crate::minimal::started;
+use crate::restarted::with_rollback::rolls_back;
+use crate::restarts::{ask, passes, run_of};
 use crate::scenarios::{COUNT, FATE, INSERT, meet_fate};
 
-/// Tests that a driver runs in a process of their own.
-macro_rules! roll_back {
-    ($($name:ident)*) => {$(
-        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
-        #[tokio::test]
-        async fn $name(db: PgEngine) {
-            sqlx::query(INSERT).execute(&db).await.unwrap();
-            let rows: i64 = sqlx::query_scalar(COUNT).fetch_one(&db).await.unwrap();
-            assert_eq!(rows, 1);
-            meet_fate().await;
-        }
-    )*};
+/// An odd number, so that the last of them runs alone when two run at a time.
+mod roll_back {
+    use super::*;
+
+    rolls_back!(one, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
+    rolls_back!(two, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
+    rolls_back!(three, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
+    rolls_back!(four, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
+    rolls_back!(five, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
 }
 
-roll_back!(rolls_back_one rolls_back_two rolls_back_three rolls_back_four rolls_back_five rolls_back_six);
-
-fn run(server: &Server, tests: &str, threads: usize) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .arg(tests)
-        .arg(format!("--test-threads={threads}"))
-        .env("POOLHOUSE_TESTING_POSTGRES_URL", minimal::url(server))
-        .env_remove("RUST_BACKTRACE")
-        .env_remove("NEXTEST_EXECUTION_MODE")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
+/// A run of tests, each of which takes a while, in a process that runs several.
+fn slow_run(server: &PrivateServer, tests: &str, threads: usize) -> Command {
+    let mut run = run_of(server, tests, threads);
+    run.env(FATE, "slow").env_remove("NEXTEST_EXECUTION_MODE");
+    run
 }
 
 /// How often each database of tests was connected to, by its number.
@@ -61,12 +52,7 @@ async fn a_process_keeps_its_connections_while_no_other_waits() {
         return;
     };
     let server = started(builder.setting("log_connections", "on")).await;
-    // For longer than the turn of a process, which is a second.
-    let output = run(&server, "scenarios::", 1)
-        .env(FATE, "last")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    passes(&slow_run(&server, "scenarios::", 1).output().unwrap());
     let connections = connections(&server);
     assert!(!connections.is_empty(), "no connection is in the log");
     assert!(
@@ -76,42 +62,50 @@ async fn a_process_keeps_its_connections_while_no_other_waits() {
 }
 
 /// A server with slots for one test at a time.
-fn narrow(builder: Builder) -> Builder {
-    // Half of what is not reserved for superusers are slots, and a test wants no more than there are.
-    builder.setting("max_connections", 11)
+async fn narrow(builder: Builder) -> PrivateServer {
+    // Half of them are slots, without those that are reserved for superusers, and a test wants no more than there are.
+    started(builder.setting("max_connections", 11)).await
 }
 
 /// A process whose first test has begun, and that has some seconds to go.
-async fn long_run(server: &Server) -> Child {
-    let long = run(server, "scenarios::", 1)
-        .env(FATE, "last")
-        .spawn()
-        .unwrap();
+async fn long_run(server: &PrivateServer, tests: &str) -> Child {
+    let run = slow_run(server, tests, 1).spawn().unwrap();
+    let begun = match server.kind {
+        Kind::Postgres => "SELECT datname::text FROM pg_stat_activity WHERE datname ~ '_lease_'",
+        Kind::MariaDb => {
+            "SELECT CAST(db AS CHAR) FROM information_schema.processlist WHERE db LIKE 'poolhouse\\_%\\_db\\_%'"
+        }
+    };
     eventually("the first test has begun", async || {
-        let rows = server
-            .ask(&["SELECT FROM pg_stat_activity WHERE datname ~ '_lease_'".to_owned()])
-            .await?;
-        anyhow::ensure!(!rows.is_empty(), "no test runs");
+        anyhow::ensure!(!ask(server, begun).await.is_empty(), "no test runs");
         Ok(())
     })
     .await
     .unwrap();
-    long
+    run
+}
+
+/// While a process runs test after test, one test of another process gets its slots, and ends before the first process does.
+async fn gets_its_turn(kind: Kind, tests: &str) {
+    let Some(builder) = PrivateServer::require(kind) else {
+        return;
+    };
+    let server = narrow(builder).await;
+    let mut long = long_run(&server, tests).await;
+    passes(&run_of(&server, &format!("{tests}one"), 1).output().unwrap());
+    let ended = long.try_wait().unwrap();
+    passes(&long.wait_with_output().unwrap());
+    assert!(ended.is_none(), "it had to wait for the end of the other");
 }
 
 #[tokio::test]
-async fn a_process_that_waits_gets_its_turn() {
-    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
-        return;
-    };
-    let server = started(narrow(builder)).await;
-    let mut long = long_run(&server).await;
-    let output = run(&server, "scenarios::one", 1).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    let ended = long.try_wait().unwrap();
-    let output = long.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(ended.is_none(), "it had to wait for the end of the other");
+async fn a_process_that_waits_gets_its_turn_on_postgres() {
+    gets_its_turn(Kind::Postgres, "scenarios::").await;
+}
+
+#[tokio::test]
+async fn a_process_that_waits_gets_its_turn_on_mariadb() {
+    gets_its_turn(Kind::MariaDb, "restarted::with_mariadb::").await;
 }
 
 /// Like one in a debugger, or after Ctrl-Z.
@@ -120,19 +114,17 @@ async fn a_process_that_is_stopped_while_it_waits_stops_no_other() {
     let Some(builder) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
-    let server = started(narrow(builder)).await;
-    let mut long = long_run(&server).await;
-    let of_long = server
-        .ask(&["SELECT pid::text FROM pg_stat_activity WHERE application_name = 'poolhouse' AND datname = 'postgres'".to_owned()])
-        .await
-        .unwrap();
-    let of_long: String = of_long.into_iter().flatten().flatten().collect();
-    let waits = run(&server, "scenarios::one", 1).spawn().unwrap();
+    let server = narrow(builder).await;
+    let mut long = long_run(&server, "scenarios::").await;
+    let of_leases = "SELECT pid::text FROM pg_stat_activity WHERE application_name = 'poolhouse' AND datname = 'postgres'";
+    let of_long = ask(&server, of_leases).await.concat();
+    let waits = run_of(&server, "scenarios::one", 1).spawn().unwrap();
     eventually("the other process is next", async || {
-        let next = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND (classid::int8 << 32) | objid::int8 = \
-            hashtextextended('poolhouse_slots_next', 0)";
-        let next = server.ask(&[format!("{next} AND pid <> {of_long}")]).await?;
-        anyhow::ensure!(!next.is_empty(), "it is not");
+        let next = format!(
+            "SELECT pid::text FROM pg_locks WHERE locktype = 'advisory' AND pid <> {of_long} \
+             AND (classid::int8 << 32) | objid::int8 = hashtextextended('poolhouse_slots_next', 0)"
+        );
+        anyhow::ensure!(!ask(&server, &next).await.is_empty(), "it is not");
         Ok(())
     })
     .await
@@ -144,11 +136,9 @@ async fn a_process_that_is_stopped_while_it_waits_stops_no_other() {
     })
     .await;
     signal("CONT", &waits);
-    let output = long.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    passes(&long.wait_with_output().unwrap());
     ended.unwrap();
-    let output = waits.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    passes(&waits.wait_with_output().unwrap());
 }
 
 fn signal(name: &str, child: &Child) {
@@ -168,11 +158,7 @@ async fn databases_of_tests_that_rolled_back_are_there_for_the_next_run() {
     let server = started(builder.setting("log_statement", "ddl")).await;
     let mut made = Vec::new();
     for _ in 0..3 {
-        let output = run(&server, "turns::rolls_back", 2)
-            .env(FATE, "last")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", said(&output));
+        passes(&slow_run(&server, "turns::roll_back::", 2).output().unwrap());
         let clones = server
             .log()
             .unwrap()
@@ -181,7 +167,7 @@ async fn databases_of_tests_that_rolled_back_are_there_for_the_next_run() {
         made.push(clones.len());
         let dirty = "SELECT datname::text FROM pg_database WHERE datname ~ '_lease_' \
             AND shobj_description(oid, 'pg_database') IS NULL";
-        let dirty = server.ask(&[dirty.to_owned()]).await.unwrap();
+        let dirty = ask(&server, dirty).await;
         assert!(dirty.is_empty(), "{dirty:?}");
     }
     // A spare one may be made in the second run.

@@ -114,13 +114,12 @@ impl Adaptor for MySqlKind {
         leased: &mut Leased<Self>,
         _: Option<&mut MySqlConnection>,
     ) -> Result<bool, Error> {
-        let content = &template.content;
-        if content.obstacle() || !session.until_quiet(&leased.name).await? {
+        if template.content.obstacle() || !session.until_quiet(&leased.name).await? {
             return Ok(false);
         }
         let mut worker = session.worker().await?;
         // A connection with which this has failed is not used again.
-        let is_clean = clean::clean(content, &mut worker, &leased.name).await?;
+        let is_clean = clean::clean(&template.content, &mut worker, &leased.name).await?;
         if is_clean {
             let name = leased.clone_name(&template.fingerprint);
             execute(&mut worker, mark_ready(&name)).await?;

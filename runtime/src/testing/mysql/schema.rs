@@ -77,10 +77,10 @@ impl Create {
 }
 
 /// The statements that tell what is in a database besides the content of tables and views: what
-/// [`Outline::read`] reads. `code` asks for triggers and routines in full; where a database is to have none, their names are
-/// enough, and are found in a third of the time.
-pub(super) fn ask_outline(name: &str, code: bool) -> String {
-    let (trigger, routine) = if code {
+/// [`Outline::read`] reads. Triggers and routines are asked for `in_full` or by name: where a database is to have none, a
+/// name is enough, and is found in a third of the time.
+pub(super) fn ask_outline(name: &str, in_full: bool) -> String {
+    let (trigger, routine) = if in_full {
         (
             "CONCAT_WS('\\t', trigger_name, event_manipulation, event_object_table, action_timing, action_statement, \
                 sql_mode, definer, character_set_client, collation_connection, database_collation)",

@@ -50,7 +50,12 @@ impl<K: Adaptor> DatabaseServer<K> {
         let mut is_next = false;
         let reserved = self.wait_for_slots(wanted, &mut is_next).await;
         if is_next {
-            self.session.take().await?.unlock(&[next_lock()]).await?;
+            let unlocked =
+                async { Ok::<_, Error>(self.session.take().await?.unlock(&[next_lock()]).await?) };
+            if let Err(error) = unlocked.await {
+                // The lock has ended with the session, and so have the slots: the lease finds out.
+                tracing::debug!(%error, "the lock of the next slots could not be given back");
+            }
         }
         reserved
     }

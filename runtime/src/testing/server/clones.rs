@@ -21,8 +21,8 @@ use crate::testing::test::Test;
 /// A process that waits for a database asks this often at least: another process may have returned one.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How long a test waits for a database that is rolled back. It may be one that another recipe made.
-const RETURN_LIMIT: Duration = Duration::from_millis(10);
+/// How long a test waits for a database that is being rolled back. It may be a clone of another template.
+const ROLLBACK_LIMIT: Duration = Duration::from_millis(10);
 
 impl<K: Adaptor> DatabaseServer<K> {
     /// Leases a clone of a template: one that this process has kept, one that is ready, or a new one.
@@ -56,7 +56,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         loop {
             let freed = self.freed.notified();
             let found = self.take_rolled_back(fingerprint).await;
-            let left = RETURN_LIMIT.saturating_sub(begun.elapsed());
+            let left = ROLLBACK_LIMIT.saturating_sub(begun.elapsed());
             if found.is_some() || left.is_zero() || self.rolling_back.load(SeqCst) == 0 {
                 return found;
             }

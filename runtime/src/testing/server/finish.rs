@@ -31,7 +31,7 @@ impl<K: Adaptor> DatabaseServer<K> {
             if self.no_test_begins().await {
                 self.give_up_rolled_back().await;
             }
-            self.kept.has_lost(begun.elapsed());
+            self.kept.add_lost(begun.elapsed());
         }
     }
 

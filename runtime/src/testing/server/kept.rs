@@ -38,8 +38,10 @@ pub(super) struct KeptNow<K: Kind> {
     pub(super) tests: usize,
     /// Whether there have been several such tests at a time.
     pub(super) ran_side_by_side: bool,
-    /// The time that was spent on tests that were taken for the last one, and since when it is counted.
-    pub(super) lost: (Duration, Instant),
+    /// The time that was spent on tests that were taken for the last one.
+    pub(super) lost: Duration,
+    /// Since when that is counted.
+    pub(super) lost_since: Instant,
     /// Counts what was put here, so that it is known whether something was since.
     pub(super) puts: u64,
 }
@@ -52,7 +54,8 @@ impl<K: Kind> Default for Kept<K> {
             all_slots: 0,
             tests: 0,
             ran_side_by_side: false,
-            lost: (Duration::ZERO, Instant::now()),
+            lost: Duration::ZERO,
+            lost_since: Instant::now(),
             puts: 0,
         }))
     }
@@ -90,14 +93,14 @@ impl<K: Kind> Kept<K> {
     }
 
     /// Notes that time was spent on a test that was taken for the last one.
-    pub(super) fn has_lost(&self, time: Duration) {
-        lock(&self.0).lost.0 += time;
+    pub(super) fn add_lost(&self, time: Duration) {
+        lock(&self.0).lost += time;
     }
 
     /// Whether so much was lost by that that no further test is taken for the last one.
     pub(super) fn has_lost_too_much(&self) -> bool {
-        let (lost, since) = lock(&self.0).lost;
-        lost > LOSS + since.elapsed() / 16
+        let kept = lock(&self.0);
+        kept.lost > LOSS + kept.lost_since.elapsed() / 16
     }
 
     /// Notes that this process has taken slots from the server.

@@ -23,7 +23,8 @@ pub(super) const QUIET_LIMIT: Duration = Duration::from_secs(5);
 /// How long the server may take for a sign of life.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// An answer that is not older than this is a sign of life. The server does not start anew within it.
+/// An answer that is not older than this is a sign of life. What follows runs on the same connection and fails if it has ended; what
+/// must not outlive a start of the server is asked anew (`holds`).
 const FRESH: Duration = Duration::from_millis(5);
 
 /// How long a goodbye may take.
@@ -44,6 +45,7 @@ struct Open<K: Kind> {
     /// The database in which it is.
     database: String,
     identity: Identity,
+    /// When it last answered.
     answered: Instant,
     broken: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use poolhouse::testing::{self, TestDatabaseState};
 use poolhouse::{Backend, Engine, Settings, engine_finder_with};
@@ -34,8 +35,9 @@ async fn count<DB: Backend>(engine: &Engine<DB>, state: TestDatabaseState) -> us
         .count()
 }
 
-/// Every test that passes keeps its database, says so, and the next run leaves it alone; on request all of it goes.
-async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str) {
+/// Every test that passes keeps its database, says so, and the next run leaves it alone; one that is kept again takes its place,
+/// and on request all of it goes. `databases` lists the databases of tests and whatever else was made for them.
+async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str, databases: &str) {
     let Some(server) = PrivateServer::require(kind) else {
         return;
     };
@@ -62,6 +64,42 @@ async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str) {
     assert_eq!(count(&engine, TestDatabaseState::Kept).await, kept);
     assert!(count(&engine, TestDatabaseState::Template).await > 0);
 
+    // Which one is the newest is known by the second.
+    let second = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+    };
+    let begun = second();
+    eventually("the second is over", async || {
+        anyhow::ensure!(second() > begun);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    // The reaper works in the background of each run, which may end before it.
+    assert!(
+        run(&server, variable, tests)
+            .env("POOLHOUSE_KEEP", "all")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    eventually(
+        "only the newest database of each test is kept",
+        async || {
+            let output = run(&server, variable, tests).output()?;
+            anyhow::ensure!(output.status.success(), "{output:?}");
+            let now = count(&engine, TestDatabaseState::Kept).await;
+            anyhow::ensure!(now == kept, "{now} for {kept}");
+            Ok(())
+        },
+    )
+    .await
+    .unwrap();
+
     // The server notices the end of a process in its own time, and what is in use until then stays.
     let mut removed = Vec::new();
     eventually("nothing is in use any more", async || {
@@ -73,6 +111,8 @@ async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str) {
     .await
     .unwrap();
     assert!(removed.len() > kept, "{removed:?}");
+    let left = server.ask(&[databases.to_owned()]).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
     // And the next run begins from nothing.
     assert!(
         run(&server, variable, tests)
@@ -89,13 +129,20 @@ async fn every_test_keeps_its_database_on_postgres() {
         Kind::Postgres,
         "POOLHOUSE_TESTING_POSTGRES_URL",
         "scenarios::",
+        "SELECT datname::text FROM pg_database WHERE datname ~ '^poolhouse_'",
     )
     .await;
 }
 
 #[tokio::test]
 async fn every_test_keeps_its_database_on_mariadb() {
-    kept::<sqlx::MySql>(Kind::MariaDb, "POOLHOUSE_TESTING_MYSQL_URL", "mysql::").await;
+    kept::<sqlx::MySql>(
+        Kind::MariaDb,
+        "POOLHOUSE_TESTING_MYSQL_URL",
+        "mysql::",
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'poolhouse\\_%'",
+    )
+    .await;
 }
 
 #[tokio::test]

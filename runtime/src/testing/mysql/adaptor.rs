@@ -9,12 +9,11 @@ use sqlx::mysql::MySqlConnection;
 use super::kind::MySqlKind;
 use super::queries::number;
 use super::schema::Schema;
-use super::{clean, names};
+use super::{clean, marks, names};
 use crate::dialect::message;
 use crate::error::{Error, TestError, TestKind};
 use crate::settings::EngineSettings;
 use crate::testing::recipe::Recipe;
-use crate::testing::retention::today;
 use crate::testing::server::{
     Adaptor, CloneName, Kind, Leased, PREFIX, ServerSession, Servers, Template, execute,
 };
@@ -47,12 +46,9 @@ impl Adaptor for MySqlKind {
         if !counters.is_empty() {
             execute(&mut worker, counters).await?;
         }
-        let done = format!(
-            "CREATE DATABASE {}{}",
-            names::done(&name, &incarnation),
-            today()
-        );
-        execute(&mut worker, done).await?;
+        if let Err(error) = marks::set_complete(&mut worker, &name, &incarnation).await {
+            return Err(not_made(session, recipe, &error).await);
+        }
         session.put_back(worker).await;
         Ok(schema)
     }
@@ -66,6 +62,8 @@ impl Adaptor for MySqlKind {
         let database = names::clone(name);
         if let Some(script) = template.content.replay(&database) {
             let mut worker = session.worker().await?;
+            // A database of this name may have been dropped by hand.
+            marks::remove(&mut worker, &database).await?;
             if let Err(error) = execute(&mut worker, script).await {
                 // It may be the connection that failed, or be in the database.
                 let _ = worker.close().await;
@@ -76,24 +74,26 @@ impl Adaptor for MySqlKind {
         } else {
             make(session, recipe, &database).await?;
         }
-        let mut session = session.take().await?;
-        let marked = execute(session.connection(), mark_ready(name)).await;
-        Ok(session.seen(marked)?)
+        let mut in_use = session.take().await?;
+        let marked = marks::set_complete(in_use.connection(), &database, name.incarnation).await;
+        let marked = in_use.seen(marked);
+        drop(in_use);
+        match marked {
+            Ok(()) => Ok(()),
+            Err(error) => Err(not_made(session, recipe, &error).await),
+        }
     }
 
     async fn begin_lease_of_kept(
         session: &ServerSession<Self>,
         leased: &Leased<Self>,
-        fingerprint: &str,
         _: Option<&mut MySqlConnection>,
     ) -> Result<(), Error> {
         let mut session = session.take().await?;
-        let name = leased.clone_name(fingerprint);
-        let unmark = format!("DROP DATABASE {}", names::ready(&name));
-        let unmarked = execute(session.connection(), unmark).await;
-        session.seen(unmarked)?;
+        let taken = marks::take(session.connection(), &leased.name, &leased.incarnation).await;
+        let taken = session.seen(taken)?;
         // The session is a new one if the server was started anew.
-        if *session.incarnation() == leased.incarnation {
+        if taken && *session.incarnation() == leased.incarnation {
             return Ok(());
         }
         Err(sqlx::Error::WorkerCrashed.into())
@@ -121,17 +121,11 @@ impl Adaptor for MySqlKind {
         // A connection with which this has failed is not used again.
         let is_clean = clean::clean(&template.content, &mut worker, &leased.name).await?;
         if is_clean {
-            let name = leased.clone_name(&template.fingerprint);
-            execute(&mut worker, mark_ready(&name)).await?;
+            marks::set_complete(&mut worker, &leased.name, &leased.incarnation).await?;
         }
         session.put_back(worker).await;
         Ok(is_clean)
     }
-}
-
-/// The statement that marks a clone as ready.
-fn mark_ready(name: &CloneName<'_>) -> String {
-    format!("CREATE DATABASE {}", names::ready(name))
 }
 
 /// Makes a database by its recipe, in place of whatever has its name. When this fails, nothing is left.

@@ -16,7 +16,8 @@ use std::fmt::Write;
 use sqlx::Row;
 use sqlx::mysql::MySqlConnection;
 
-use super::schema::{Create, Outline, Schema, ask_outline, results, set_counter};
+use super::queries::{self, results};
+use super::schema::{Create, Outline, Schema, ask_outline, set_counter};
 use crate::testing::server::execute;
 
 /// No session is in the database, so that a lock there is of a prepared transaction, or of one in another database.
@@ -95,7 +96,7 @@ pub(super) async fn clean(
     .await?;
     for table in look_again {
         let create = format!("SHOW CREATE TABLE {name}.{}", table.name);
-        let rows = self::results(connection, create).await?;
+        let rows = queries::results(connection, create).await?;
         let row = rows.first().and_then(|rows| rows.first());
         let now = Create::new(row.ok_or(sqlx::Error::RowNotFound)?.try_get(1)?);
         if now != table.create {

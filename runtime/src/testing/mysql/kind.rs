@@ -3,13 +3,13 @@
 use sqlx::mysql::{MySql, MySqlConnection};
 use sqlx::{AssertSqlSafe, Row};
 
+use super::marks::{self, Marks};
 use super::names;
-use super::queries::{databases, number};
+use super::queries::number;
 use super::schema::Schema;
 use crate::error::Error;
 use crate::settings::EngineSettings;
-use crate::testing::retention::{now, today};
-use crate::testing::server::{CloneName, Found, Identity, Kind, PREFIX, execute, open};
+use crate::testing::server::{CloneName, Found, Identity, Kind, execute, open};
 use crate::testing::test::Test;
 
 /// A second since 1970, from which the server's uptime is counted back, so that the answer is the same for one start.
@@ -28,7 +28,7 @@ impl Kind for MySqlKind {
 
     // `wait_timeout` is in seconds, and that is the most it can be. MySQL has no limit for statements other than `SELECT`. What the
     // server shows of a schema is written back to it, and compared with what it shows later: with the same settings.
-    const SESSION: &'static str = "SET SESSION wait_timeout = 31536000 /*M!100101 , max_statement_time = 0 */, \
+    const SESSION: &'static str = "SET SESSION autocommit = 1, wait_timeout = 31536000 /*M!100101 , max_statement_time = 0 */, \
         sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', sql_quote_show_create = 1, group_concat_max_len = 1000000";
 
     async fn meet(settings: &EngineSettings) -> Result<(MySqlConnection, String), Error> {
@@ -101,7 +101,7 @@ impl Kind for MySqlKind {
     }
 
     async fn list(connection: &mut MySqlConnection) -> sqlx::Result<Vec<Found>> {
-        Ok(names::read(&databases(connection, PREFIX).await?))
+        Ok(names::read(&Marks::read(connection).await?))
     }
 
     async fn find_template(
@@ -111,19 +111,8 @@ impl Kind for MySqlKind {
     ) -> sqlx::Result<Option<Schema>> {
         // A start of the server empties tables of the engine MEMORY, and a crash loses what other engines had not written.
         let name = names::template(fingerprint);
-        let done = names::done(&name, &identity.incarnation);
-        let marks = databases(connection, &done).await?;
-        if marks.is_empty() {
+        if !marks::is_complete(connection, &name, &identity.incarnation).await? {
             return Ok(None);
-        }
-        let current = format!("{done}{}", today());
-        if !marks.contains(&current) {
-            // Several processes may do so at the same time, and all come to the same.
-            let create = format!("CREATE DATABASE IF NOT EXISTS {current}");
-            execute(connection, create).await?;
-            for mark in &marks {
-                execute(connection, format!("DROP DATABASE IF EXISTS {mark}")).await?;
-            }
         }
         match Schema::read(connection, &name).await {
             Ok(schema) => Ok(Some(schema)),
@@ -138,26 +127,25 @@ impl Kind for MySqlKind {
         database: &str,
         name: &CloneName<'_>,
     ) -> sqlx::Result<Option<(String, ())>> {
-        match execute(connection, format!("DROP DATABASE {}", names::ready(name))).await {
-            Ok(()) => Ok(Some((database.to_owned(), ()))),
-            Err(error) if number(&error) == Some(1008) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let is_ready = marks::take(connection, database, name.incarnation).await?;
+        Ok(is_ready.then(|| (database.to_owned(), ())))
     }
 
-    async fn keep(connection: &mut MySqlConnection, database: &str, _: &Test) -> sqlx::Result<()> {
-        execute(
-            connection,
-            format!("CREATE DATABASE {database}_kept_{}", now()),
-        )
-        .await
+    async fn keep(
+        connection: &mut MySqlConnection,
+        database: &str,
+        test: &Test,
+    ) -> sqlx::Result<()> {
+        marks::set_kept(connection, database, test).await
+    }
+
+    async fn removed_all(connection: &mut MySqlConnection) -> sqlx::Result<()> {
+        marks::remove_all(connection).await
     }
 
     async fn drop(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<()> {
-        // The marks first: without them nobody takes the rest for complete.
-        for mark in databases(connection, &format!("{database}_")).await? {
-            execute(connection, format!("DROP DATABASE IF EXISTS {mark}")).await?;
-        }
+        // First: without its mark nobody takes the rest for complete.
+        marks::remove(connection, database).await?;
         let sessions: Vec<i64> = sqlx::query_scalar(
             "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = ?",
         )

@@ -1,5 +1,6 @@
 //! What the names of databases tell.
 
+use super::marks::Marks;
 use crate::testing::server::{CloneName, DatabaseState, Found, PREFIX};
 
 pub(super) fn template(fingerprint: &str) -> String {
@@ -10,53 +11,32 @@ pub(super) fn clone(name: &CloneName<'_>) -> String {
     format!("{PREFIX}{}_db_{}", name.fingerprint, name.number)
 }
 
-/// What the marks begin with of a template that is complete, as long as the server has this incarnation; the day follows.
-pub(super) fn done(template: &str, incarnation: &str) -> String {
-    format!("{template}_done_{incarnation}_")
-}
-
-/// The mark of a ready clone.
-pub(super) fn ready(name: &CloneName<'_>) -> String {
-    format!("{}_ready_{}", clone(name), name.incarnation)
-}
-
-/// The databases of tests, of the names of all that begin like them. A mark whose database is gone stands for it.
-pub(super) fn read(all: &[String]) -> Vec<Found> {
-    let mut found: Vec<Found> = all.iter().filter_map(|name| database(name)).collect();
-    for name in all {
-        let Some((base, mark, value)) = mark(name) else {
-            continue;
-        };
-        let state = match mark {
-            "done" => value
-                .parse()
-                .ok()
-                .map(|day| DatabaseState::Template { day }),
-            "ready" => Some(DatabaseState::Ready {
-                incarnation: value.to_owned(),
-            }),
-            _ => value
-                .parse()
-                .ok()
-                .map(|since| DatabaseState::Kept { since, test: None }),
-        };
-        let Some(state) = state else {
-            continue;
-        };
-        if let Some(one) = found.iter_mut().find(|one| one.name == base) {
-            // A kept database stays so, whatever else is said of it.
-            if !matches!(one.state, DatabaseState::Kept { .. }) {
-                one.state = state;
-            }
-        } else if let Some(mut orphan) = database(base) {
-            orphan.state = DatabaseState::Broken;
-            found.push(orphan);
+/// The databases of tests, with what is said of them.
+pub(super) fn read(marks: &Marks) -> Vec<Found> {
+    let found = marks.names.iter().filter_map(|name| database(name));
+    let mut found: Vec<Found> = found.collect();
+    for one in &mut found {
+        let complete = marks.complete.iter().find(|of| of.database == one.name);
+        if let Some(complete) = complete {
+            one.state = match one.state {
+                DatabaseState::Building => DatabaseState::Template { day: complete.day },
+                _ => DatabaseState::Ready {
+                    incarnation: complete.incarnation.clone(),
+                },
+            };
+        }
+        // A kept database stays so, whatever else is said of it.
+        if let Some(kept) = marks.kept.iter().find(|of| of.database == one.name) {
+            one.state = DatabaseState::Kept {
+                since: kept.since,
+                test: Some(kept.test.clone()),
+            };
         }
     }
     found
 }
 
-/// A database that is no mark, as it is without any.
+/// A database of tests, as long as nothing else is said of it.
 fn database(name: &str) -> Option<Found> {
     let words: Vec<&str> = name.strip_prefix(PREFIX)?.split('_').collect();
     let (fingerprint, number, state) = match words.as_slice() {
@@ -72,52 +52,50 @@ fn database(name: &str) -> Option<Found> {
     })
 }
 
-/// The database that a mark speaks of, the kind of mark, and what else it says.
-fn mark(name: &str) -> Option<(&str, &str, &str)> {
-    let (rest, value) = name.rsplit_once('_')?;
-    let (base, kind) = rest.rsplit_once('_')?;
-    if matches!(kind, "ready" | "kept") {
-        return Some((base, kind, value));
-    }
-    // Here `kind` is the incarnation.
-    let (base, kind) = base.rsplit_once('_')?;
-    (kind == "done").then_some((base, kind, value))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::marks::{Complete, Kept};
     use super::*;
 
     #[test]
     fn marks_tell_the_state() {
-        let name = CloneName {
-            fingerprint: "a",
-            incarnation: "i",
-            number: "1",
+        let complete = |database: &str| Complete {
+            database: database.to_owned(),
+            incarnation: "i".to_owned(),
+            day: 20000,
         };
-        let names = [
-            template("a"),
-            format!("{}20000", done(&template("a"), "i")),
-            template("b"),
-            clone(&name),
-            ready(&name),
-            "poolhouse_a_db_2".to_owned(),
-            "poolhouse_a_db_3".to_owned(),
-            "poolhouse_a_db_3_kept_5".to_owned(),
-            "poolhouse_a_db_4_ready_i".to_owned(),
-            "poolhouse_dev".to_owned(),
-            "poolhouse_dev_notes".to_owned(),
-            "poolhouse_slot_7".to_owned(),
-        ];
-        let states: Vec<(String, DatabaseState)> = read(&names)
+        let (template_a, template_b) = (template("a"), template("b"));
+        let marks = Marks {
+            names: [
+                &template_a,
+                &template_b,
+                "poolhouse_a_db_1",
+                "poolhouse_a_db_2",
+                "poolhouse_a_db_3",
+                "poolhouse_dev",
+                "poolhouse_dev_notes",
+                "poolhouse_marks",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            complete: [&template_a, "poolhouse_a_db_1", "poolhouse_a_db_3", "gone"]
+                .map(complete)
+                .into(),
+            kept: vec![Kept {
+                database: "poolhouse_a_db_3".to_owned(),
+                since: 5,
+                test: "bands".to_owned(),
+            }],
+        };
+        let states: Vec<(String, DatabaseState)> = read(&marks)
             .into_iter()
             .map(|found| (found.name, found.state))
             .collect();
         let expected = [
-            (template("a"), DatabaseState::Template { day: 20000 }),
-            (template("b"), DatabaseState::Building),
+            (template_a, DatabaseState::Template { day: 20000 }),
+            (template_b, DatabaseState::Building),
             (
-                clone(&name),
+                "poolhouse_a_db_1".to_owned(),
                 DatabaseState::Ready {
                     incarnation: "i".to_owned(),
                 },
@@ -127,10 +105,9 @@ mod tests {
                 "poolhouse_a_db_3".to_owned(),
                 DatabaseState::Kept {
                     since: 5,
-                    test: None,
+                    test: Some("bands".to_owned()),
                 },
             ),
-            ("poolhouse_a_db_4".to_owned(), DatabaseState::Broken),
         ];
         assert_eq!(states, expected);
     }

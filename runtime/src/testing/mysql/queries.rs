@@ -1,6 +1,8 @@
 //! Small queries, and what errors say.
 
-use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
+use futures_util::TryStreamExt;
+use sqlx::mysql::{MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::{AssertSqlSafe, Either};
 
 /// The server's number of an error.
 pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
@@ -8,16 +10,18 @@ pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
     Some(error.try_downcast_ref::<MySqlDatabaseError>()?.number())
 }
 
-/// The names of the databases that begin with this.
-pub(super) async fn databases(
+/// Runs statements and tells the rows of each.
+pub(super) async fn results(
     connection: &mut MySqlConnection,
-    prefix: &str,
-) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar(
-        "SELECT CAST(schema_name AS CHAR) FROM information_schema.schemata WHERE LEFT(schema_name, ?) = ? ORDER BY 1",
-    )
-    .bind(u32::try_from(prefix.len()).unwrap_or(u32::MAX))
-    .bind(prefix)
-    .fetch_all(connection)
-    .await
+    sql: String,
+) -> sqlx::Result<Vec<Vec<MySqlRow>>> {
+    let mut results = vec![Vec::new()];
+    let mut stream = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(connection);
+    while let Some(step) = stream.try_next().await? {
+        match (step, results.last_mut()) {
+            (Either::Right(row), Some(last)) => last.push(row),
+            _ => results.push(Vec::new()),
+        }
+    }
+    Ok(results)
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
-use sqlx::{AssertSqlSafe, Either, Row};
+use sqlx::{AssertSqlSafe, Row};
+
+use super::queries::results;
 
 /// The engines of which it is known how their rows are written, seen and removed.
 const ENGINES: &str = "'InnoDB', 'Aria', 'MyISAM', 'MEMORY'";
@@ -295,22 +296,6 @@ pub(super) fn set_counter(database: &str, table: &TableSchema) -> String {
         }
         None => String::new(),
     }
-}
-
-/// Runs statements and tells the rows of each.
-pub(super) async fn results(
-    connection: &mut MySqlConnection,
-    sql: String,
-) -> sqlx::Result<Vec<Vec<MySqlRow>>> {
-    let mut results = vec![Vec::new()];
-    let mut stream = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(connection);
-    while let Some(step) = stream.try_next().await? {
-        match (step, results.last_mut()) {
-            (Either::Right(row), Some(last)) => last.push(row),
-            _ => results.push(Vec::new()),
-        }
-    }
-    Ok(results)
 }
 
 /// The columns of a table that hold what was written to them.

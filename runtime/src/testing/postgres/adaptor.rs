@@ -59,7 +59,6 @@ impl Adaptor for PostgresKind {
     async fn begin_lease_of_kept(
         _: &ServerSession<Self>,
         leased: &Leased<Self>,
-        _: &str,
         kept: Option<&mut PgConnection>,
     ) -> Result<(), Error> {
         let Some(connection) = kept else {

@@ -30,7 +30,6 @@ pub(in crate::testing) trait Adaptor: Kind {
     fn begin_lease_of_kept(
         session: &ServerSession<Self>,
         leased: &Leased<Self>,
-        fingerprint: &str,
         kept: Option<&mut ConnectionOf<Self>>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 

@@ -135,7 +135,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         }) = self.kept.take_database(fingerprint, false)
         {
             let connection = kept.as_mut().map(|kept| &mut kept.connection);
-            match K::begin_lease_of_kept(&self.session, &leased, fingerprint, connection).await {
+            match K::begin_lease_of_kept(&self.session, &leased, connection).await {
                 Ok(()) => return Ok(Some((leased, kept))),
                 Err(error) => {
                     tracing::debug!(%error, database = leased.name, "a kept database is not used again");
@@ -185,7 +185,6 @@ impl<K: Adaptor> DatabaseServer<K> {
                     return Ok(Some(Leased {
                         name,
                         incarnation: current,
-                        number: found.number,
                         lock,
                         since,
                     }));

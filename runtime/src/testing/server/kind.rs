@@ -87,6 +87,11 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         database: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
+    /// Removes what is left of this process's own when no database of tests is.
+    fn removed_all(_: &mut ConnectionOf<Self>) -> impl Future<Output = sqlx::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Counts the sessions in a database.
     fn sessions(
         connection: &mut ConnectionOf<Self>,

@@ -91,6 +91,11 @@ impl<K: Adaptor> DatabaseServer<K> {
                 self.templates.forget(&one.fingerprint);
             }
         }
+        let mut session = self.session.take().await?;
+        if session.list().await?.is_empty() {
+            let removed = K::removed_all(session.connection()).await;
+            session.seen(removed)?;
+        }
         Ok(removed)
     }
 

@@ -1,0 +1,210 @@
+//! What is said of databases: rows in a database of their own, made when the first one is written.
+//!
+//! | table | a row says of a database |
+//! |---|---|
+//! | `complete` | a template is complete, and when it was last used, or a clone is what its template is, until the server is started anew |
+//! | `kept` | it is kept for a person |
+//!
+//! A start of the server empties `complete`, which is of the engine MEMORY, where the server has that engine:
+//! <https://mariadb.com/kb/en/memory-storage-engine/>. Where it has not, the incarnation tells rows from before the start.
+
+use sqlx::Row;
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+
+use super::queries::{number, results};
+use crate::testing::retention::{now, today};
+use crate::testing::server::{PREFIX, execute};
+use crate::testing::test::Test;
+
+/// The tables.
+const COMPLETE: &str = "poolhouse_marks.complete";
+const KEPT: &str = "poolhouse_marks.kept";
+
+/// The names of the databases of tests, and what is said of them.
+#[derive(Default)]
+pub(super) struct Marks {
+    pub(super) names: Vec<String>,
+    pub(super) complete: Vec<Complete>,
+    pub(super) kept: Vec<Kept>,
+}
+
+/// A template or a clone is complete.
+pub(super) struct Complete {
+    pub(super) database: String,
+    pub(super) incarnation: String,
+    /// The day since 1970 on which it was last used.
+    pub(super) day: u64,
+}
+
+/// A clone is kept.
+pub(super) struct Kept {
+    pub(super) database: String,
+    /// The second since 1970.
+    pub(super) since: u64,
+    pub(super) test: String,
+}
+
+impl Marks {
+    /// Reads all.
+    pub(super) async fn read(connection: &mut MySqlConnection) -> sqlx::Result<Self> {
+        let names = format!(
+            "SELECT CAST(schema_name AS CHAR) FROM information_schema.schemata WHERE LEFT(schema_name, {}) = '{PREFIX}' ORDER BY 1",
+            PREFIX.len()
+        );
+        let marks = format!(
+            "SELECT database_name, incarnation, day FROM {COMPLETE}; SELECT database_name, since, test FROM {KEPT}"
+        );
+        let all = match results(connection, format!("{names}; {marks}")).await {
+            Err(error) if is_missing(&error) => vec![results(connection, names).await?.remove(0)],
+            all => all?,
+        };
+        let mut marks = Self::default();
+        for row in all.first().into_iter().flatten() {
+            marks.names.push(row.try_get(0)?);
+        }
+        for row in all.get(1).into_iter().flatten() {
+            marks.complete.push(complete(row)?);
+        }
+        for row in all.get(2).into_iter().flatten() {
+            marks.kept.push(Kept {
+                database: row.try_get(0)?,
+                since: row.try_get(1)?,
+                test: row.try_get(2)?,
+            });
+        }
+        Ok(marks)
+    }
+}
+
+fn complete(row: &MySqlRow) -> sqlx::Result<Complete> {
+    Ok(Complete {
+        database: row.try_get(0)?,
+        incarnation: row.try_get(1)?,
+        day: row.try_get(2)?,
+    })
+}
+
+/// Says that a database is complete in this incarnation of the server.
+pub(super) async fn set_complete(
+    connection: &mut MySqlConnection,
+    database: &str,
+    incarnation: &str,
+) -> sqlx::Result<()> {
+    let day = today();
+    let set = format!("REPLACE INTO {COMPLETE} VALUES ('{database}', '{incarnation}', {day})");
+    write(connection, set).await
+}
+
+/// Whether a template is complete. Notes that it is used today.
+pub(super) async fn is_complete(
+    connection: &mut MySqlConnection,
+    database: &str,
+    incarnation: &str,
+) -> sqlx::Result<bool> {
+    let day = today();
+    let ask = format!(
+        "SELECT database_name, incarnation, day FROM {COMPLETE} \
+         WHERE database_name = '{database}' AND incarnation = '{incarnation}'"
+    );
+    let rows = match results(connection, ask).await {
+        Err(error) if is_missing(&error) => return Ok(false),
+        rows => rows?,
+    };
+    let Some(row) = rows.iter().flatten().next() else {
+        return Ok(false);
+    };
+    if complete(row)?.day != day {
+        let set = format!("UPDATE {COMPLETE} SET day = {day} WHERE database_name = '{database}'");
+        execute(connection, set).await?;
+    }
+    Ok(true)
+}
+
+/// Takes back that a clone is complete; false when that was not said.
+pub(super) async fn take(
+    connection: &mut MySqlConnection,
+    database: &str,
+    incarnation: &str,
+) -> sqlx::Result<bool> {
+    let take = format!(
+        "DELETE FROM {COMPLETE} WHERE database_name = '{database}' AND incarnation = '{incarnation}'; SELECT ROW_COUNT()"
+    );
+    let rows = match results(connection, take).await {
+        Err(error) if is_missing(&error) => return Ok(false),
+        rows => rows?,
+    };
+    let taken: i64 = match rows.iter().flatten().next() {
+        Some(row) => row.try_get(0)?,
+        None => 0,
+    };
+    Ok(taken == 1)
+}
+
+/// Says that a clone is kept.
+pub(super) async fn set_kept(
+    connection: &mut MySqlConnection,
+    database: &str,
+    test: &Test,
+) -> sqlx::Result<()> {
+    let since = now();
+    // The name of a test is a path of Rust.
+    let set = format!("REPLACE INTO {KEPT} VALUES ('{database}', {since}, '{test}')");
+    write(connection, set).await
+}
+
+/// Takes back whatever is said of a database.
+pub(super) async fn remove(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<()> {
+    let removed = format!(
+        "DELETE FROM {COMPLETE} WHERE database_name = '{database}'; DELETE FROM {KEPT} WHERE database_name = '{database}'"
+    );
+    match execute(connection, removed).await {
+        Err(error) if is_missing(&error) => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Drops the tables.
+pub(super) async fn remove_all(connection: &mut MySqlConnection) -> sqlx::Result<()> {
+    execute(
+        connection,
+        "DROP DATABASE IF EXISTS poolhouse_marks".to_owned(),
+    )
+    .await
+}
+
+/// Writes a row, after making the tables where need be.
+async fn write(connection: &mut MySqlConnection, row: String) -> sqlx::Result<()> {
+    match execute(connection, row.clone()).await {
+        Err(error) if is_missing(&error) => {
+            make(connection).await?;
+            execute(connection, row).await
+        }
+        written => written,
+    }
+}
+
+/// Makes the tables. Several processes may do so at a time.
+async fn make(connection: &mut MySqlConnection) -> sqlx::Result<()> {
+    let kept = format!(
+        "CREATE DATABASE IF NOT EXISTS poolhouse_marks; \
+         CREATE TABLE IF NOT EXISTS {KEPT} (database_name VARCHAR(64) CHARACTER SET ascii PRIMARY KEY, \
+            since BIGINT UNSIGNED NOT NULL, test VARCHAR(1000) CHARACTER SET utf8mb4 NOT NULL)"
+    );
+    execute(connection, kept).await?;
+    let complete = format!(
+        "CREATE TABLE IF NOT EXISTS {COMPLETE} (database_name VARCHAR(64) CHARACTER SET ascii PRIMARY KEY, \
+            incarnation VARCHAR(32) CHARACTER SET ascii NOT NULL, day BIGINT UNSIGNED NOT NULL)"
+    );
+    let in_memory = format!("{complete} ENGINE = MEMORY");
+    if execute(connection, in_memory).await.is_err() {
+        // The server allows other engines only.
+        execute(connection, complete).await?;
+    }
+    Ok(())
+}
+
+/// Whether an error says that the tables do not exist, or that the user has no right to them and so has written nothing there.
+fn is_missing(error: &sqlx::Error) -> bool {
+    // An unknown database and table, and access denied to them: <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
+    matches!(number(error), Some(1049 | 1146 | 1044 | 1142))
+}

@@ -28,7 +28,7 @@ impl<DB: Backend> Own<DB> {
     /// Takes a connection, waiting for one up to `acquire_timeout`.
     pub(super) async fn checkout(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         let begun = Instant::now();
-        // A limit that no clock reaches is none.
+        // A deadline beyond the range of `Instant` is no deadline.
         let deadline = begun.checked_add(self.settings().acquire_timeout);
         let mut taking = self.slots.take(deadline);
         let first = poll_fn(|context| Poll::Ready(Pin::new(&mut taking).poll(context))).await;
@@ -53,7 +53,7 @@ impl<DB: Backend> Own<DB> {
         {
             return Ok(CheckedOut::of_pool(slot, holder, now));
         }
-        // Boxed: opening a connection needs room, and the others are not to carry it along.
+        // Boxed: the future that opens a connection is large, and would enlarge every other checkout.
         let slot = Box::pin(self.ready(slot, waited, begun, deadline)).await?;
         Ok(CheckedOut::of_pool(slot, holder, Instant::now()))
     }
@@ -71,8 +71,8 @@ impl<DB: Backend> Own<DB> {
         Some(CheckedOut::of_pool(slot, holder, now))
     }
 
-    /// Waits for a slot. The pool's timer ends the wait; on another runtime than the pool's, which may stand still, a timer
-    /// of its own does as well.
+    /// Waits for a slot until the pool's timer ends the wait. On another runtime than the pool's it also sets a timer of its
+    /// own, because the pool's runtime may stand still.
     async fn rest_of(
         &self,
         taking: Taking<'_, Box<Connection<DB>>>,
@@ -90,7 +90,7 @@ impl<DB: Backend> Own<DB> {
         }
     }
 
-    /// Waits for the slot's connection to be ready, or for another one, up to the deadline.
+    /// Makes the slot's connection ready, or that of another slot, up to the deadline.
     async fn ready(
         &self,
         slot: SlotOf<DB>,
@@ -99,17 +99,17 @@ impl<DB: Backend> Own<DB> {
         deadline: Option<Instant>,
     ) -> Result<SlotOf<DB>, AcquireError> {
         let counters = &self.shared.counters;
-        // Until it is ready, no checkout has come of it.
+        // The slots have counted this take as a checkout. `unready` is subtracted until the connection is ready.
         counters.unready.fetch_add(1, Relaxed);
         if !waited {
             counters.acquired_empty.fetch_add(1, Relaxed);
         }
         let wait = Wait::begin(&self.shared, if waited { Instant::now() } else { begun });
-        // The last connect error, for the case that time runs out while the server cannot be reached.
+        // The last connect error, for a timeout while the server cannot be reached.
         let mut cause = None;
         let attempts = self.attempts(slot, deadline, &mut cause);
         let result = match deadline {
-            // Without a runtime there is no timer. The connect's own limit holds, in the pool's task.
+            // Outside a runtime there is no timer. The connect's own limit holds, in the pool's task.
             Some(deadline) if Handle::try_current().is_ok() => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 tokio::time::timeout(left, attempts).await.ok()
@@ -143,7 +143,7 @@ impl<DB: Backend> Own<DB> {
                     *cause = Some((diagnosis, error));
                 }
             }
-            // A close is heard at once: by the next wait for a slot.
+            // A close ends the pause, and the next wait for a slot reports the close.
             let pause = backoff.get_or_insert_with(acquire_backoff).next();
             let pause = tokio::time::sleep(pause.unwrap_or(ACQUIRE_BACKOFF_MAX));
             self.closing.run_until_cancelled(pause).await;
@@ -152,7 +152,7 @@ impl<DB: Backend> Own<DB> {
                 Err(Refused::Closed) => return Err(AcquireError::closed(self.settings())),
                 Err(Refused::TimedOut) => return Err(self.timed_out(cause.take())),
             };
-            // The slots count every take, and this is the same checkout.
+            // The slots count every take, but this one is for the same checkout.
             self.shared.counters.unready.fetch_add(1, Relaxed);
             let now = Instant::now();
             if slot
@@ -165,7 +165,7 @@ impl<DB: Backend> Own<DB> {
         }
     }
 
-    /// The error at the end of `acquire_timeout`: the server's trouble if there was any, or who has the connections.
+    /// The error for `acquire_timeout`: the last connect error if any, else the longest current holder.
     fn timed_out(&self, cause: Option<(Diagnosis, sqlx::Error)>) -> AcquireError {
         self.shared.counters.timed_out.fetch_add(1, Relaxed);
         self.shared.meters.timed_out();
@@ -175,24 +175,24 @@ impl<DB: Backend> Own<DB> {
         let longest = self.shared.registry.taken().into_iter().next();
         let longest = longest.map(|taken| (taken.by, taken.since.elapsed()));
         let mut status = self.status();
-        // The one whose time is up has just left the queue.
+        // The waiter that timed out has just left the queue.
         status.waiting += 1;
         AcquireError::timed_out(self.settings(), &status, longest)
     }
 
-    /// Lets a task of the pool make the slot ready; if the caller goes away, the slot goes back when it is.
+    /// Makes the slot ready in a task of the pool. If the caller's future is dropped, the slot is returned once it is ready.
     async fn make_ready(&self, slot: SlotOf<DB>) -> sqlx::Result<SlotOf<DB>> {
         let (ready, outcome) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         self.shared.spawn(async move {
-            // A close waits for the tasks that were there when it began; this one came too late and opens nothing.
+            // A close is sure to wait only for tasks that existed when it began. This one began later and opens nothing.
             if shared.tasks.is_closed() {
                 return drop(slot);
             }
-            // A receiver that is gone hands the slot back to us, and dropping it is putting it back.
+            // Without a receiver, `send` returns the slot, and its drop gives it back.
             let _ = ready.send(shared.make_ready(slot).await);
         });
-        // The slots tell a close to those who wait for one; this tells those who wait for its connection.
+        // `Slots::close` wakes only callers that wait for a slot. This wakes those that wait for its connection.
         let outcome = self.closing.run_until_cancelled(outcome).await;
         outcome
             .and_then(Result::ok)
@@ -200,10 +200,11 @@ impl<DB: Backend> Own<DB> {
     }
 }
 
-/// The longest pause between two attempts to reach a failing server on behalf of one waiting task.
+/// The longest pause between two connection attempts for one waiting task.
 const ACQUIRE_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// Pauses that grow from 20 ms, quick enough for a restarting server, with jitter so that waiters do not march in step.
+/// Growing pauses from 20 ms with jitter. 20 ms is short enough for a restarting server; the jitter keeps waiters from
+/// retrying at the same moment.
 fn acquire_backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(20))
@@ -221,7 +222,7 @@ struct Wait<'a, DB: Backend> {
     _span: Span,
 }
 
-/// A wait longer than this is worth a word, as in sqlx's pool: the pool is too small, or someone holds on for too long.
+/// Waits of at least this time are logged, as in sqlx's pool: the pool is too small, or a checkout is held for too long.
 const SLOW_ACQUIRE: Duration = Duration::from_secs(2);
 
 impl<'a, DB: Backend> Wait<'a, DB> {
@@ -236,7 +237,7 @@ impl<'a, DB: Backend> Wait<'a, DB> {
         }
     }
 
-    /// Ends the wait, and tells when.
+    /// Ends the wait and returns the time.
     fn over(mut self) -> Instant {
         let now = Instant::now();
         self.count(now);

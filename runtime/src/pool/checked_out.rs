@@ -26,26 +26,27 @@ use crate::dialect::Mark;
 use crate::error::TransactionError;
 use crate::settings::EngineSettings;
 
-/// One connection out of the pool. Dropping it gives it back: at once when it is known to be idle and outside any transaction,
-/// else after a recovery in a task of the pool.
+/// A connection that a task has checked out. Dropping it returns it to the pool: at once when it is known to be idle and
+/// outside any transaction, else after a recovery in a task of the pool.
 ///
-/// Users hold it inside of a [`Session`](super::Session).
+/// Users hold it inside a [`Session`](super::Session).
 #[must_use = "a connection that is dropped at once goes back to the pool"]
 pub(crate) struct CheckedOut<DB: Backend> {
     source: ConnectionSource<DB>,
     state: ConnectionState,
-    /// The transaction that the pool has begun on it, or is about to.
+    /// The transaction that the pool has begun on the connection, or is about to begin.
     pub(super) transaction: Option<InTransaction>,
-    /// The driver counts a transaction that has ended with a message of our own. It stays so in the pool, because only a
-    /// message to the server would let the driver count right; the next transaction takes the count over.
+    /// Whether the driver still counts a transaction that the pool has ended with its own statement. The connection returns
+    /// to the pool in this state, because only a message to the server would correct the count. The next transaction takes
+    /// the count over.
     counts_ended: bool,
-    /// Whether it is for one statement, and goes back when that ends.
+    /// Whether the connection is for one statement, and returns when the statement ends.
     for_one: bool,
-    /// When its statement ended, where the clock was read then.
+    /// When the last statement ended, if the clock was read then.
     ended: Option<Instant>,
 }
 
-/// Where the connection comes from, and so where it goes back to.
+/// Where the connection comes from and returns to.
 enum ConnectionSource<DB: Backend> {
     /// The slot is never empty.
     Pool(SlotOf<DB>),
@@ -54,24 +55,24 @@ enum ConnectionSource<DB: Backend> {
         record: Arc<Record>,
         settings: Arc<EngineSettings>,
     },
-    /// Opened for one use, before the pool was started.
+    /// Opened for one use, before the pool was started or past the pooler.
     Alone {
         connection: DB::Connection,
         record: Arc<Record>,
         connector: Arc<Connector<DB>>,
     },
-    /// Taken by [`CheckedOut::detach`], [`CheckedOut::close`] or `Drop`, which nothing comes after.
+    /// Taken by [`CheckedOut::detach`], [`CheckedOut::close`] or `Drop`, after which the value is not used.
     Gone,
 }
 
-/// What is known of the connection.
+/// The known state of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionState {
     /// Idle and outside any transaction, unless the driver itself counts one.
     Clean,
-    /// It may be in the middle of something.
+    /// Unknown: a statement may be unfinished, or a transaction open.
     Unverified,
-    /// Of no further use, although nothing is wrong with the session.
+    /// The driver's connection is unusable, although the session is intact.
     Spoilt,
     /// The session has ended.
     Broken,
@@ -82,7 +83,7 @@ impl<DB: Backend> CheckedOut<DB> {
         let connection = connection_of(&slot);
         let for_one = matches!(holder, Holder::Engine);
         connection.record.take(now, holder);
-        // Idle connections are in no transaction but those that they are held in.
+        // An idle connection is in no transaction except one that it is held in. A higher count includes an ended one.
         let counts_ended = depth::<DB>(connection.parts().0) > connection.shared().idle_depth();
         let mut checkout = Self::new(ConnectionSource::Pool(slot));
         checkout.counts_ended = counts_ended;
@@ -102,7 +103,7 @@ impl<DB: Backend> CheckedOut<DB> {
         })
     }
 
-    /// A connection opened for this use alone, and closed after it.
+    /// A connection that is opened for one use and closed after it.
     pub(crate) fn alone(
         connection: DB::Connection,
         connector: Arc<Connector<DB>>,
@@ -126,7 +127,7 @@ impl<DB: Backend> CheckedOut<DB> {
         }
     }
 
-    /// Runs one piece of driver work. If its future is dropped half-way, the connection counts as unverified.
+    /// Runs one operation of the driver. If the future is dropped before its end, the connection counts as unverified.
     pub(crate) async fn run<'c, T, F>(
         &'c mut self,
         work: impl FnOnce(&'c mut DB::Connection, Arc<Record>) -> F,
@@ -157,7 +158,7 @@ impl<DB: Backend> CheckedOut<DB> {
         result
     }
 
-    /// Begins a stream, which reports its end with [`end_stream`](Self::end_stream). Until then the connection counts as
+    /// Begins a stream, whose end is reported with [`end_stream`](Self::end_stream). Until then the connection counts as
     /// unverified.
     pub(crate) fn begin_stream(&mut self) -> (ConnectionState, &mut DB::Connection, Arc<Record>) {
         let before = mem::replace(&mut self.state, ConnectionState::Unverified);
@@ -167,7 +168,7 @@ impl<DB: Backend> CheckedOut<DB> {
         (before, connection, Arc::clone(record))
     }
 
-    /// A stream was read to its end, or to an error.
+    /// Notes that a stream was read to its end, or to an error.
     pub(crate) fn end_stream(&mut self, before: ConnectionState, error: Option<&sqlx::Error>) {
         #[cfg(feature = "testing")]
         self.source.parts().1.recorder.end(error);
@@ -183,24 +184,24 @@ impl<DB: Backend> CheckedOut<DB> {
         self.source.idle_depth() > 0
     }
 
-    /// Says that the server has just confirmed the end of the transaction.
+    /// Notes that the server has just confirmed the end of the transaction.
     pub(crate) fn settled(&mut self) {
         if self.state == ConnectionState::Unverified {
             self.state = ConnectionState::Clean;
         }
     }
 
-    /// Whether the connection is in no transaction but those that it is held in.
+    /// Whether the connection is in no transaction except one that it is held in.
     pub(crate) fn is_idle(&self) -> bool {
         depth::<DB>(self.source.parts().0) == self.counted_while_idle()
     }
 
-    /// How many transactions the driver counts while the connection is in none but those that it is held in.
+    /// The driver's count of transactions while the connection is idle.
     fn counted_while_idle(&self) -> usize {
         self.source.idle_depth() + usize::from(self.counts_ended)
     }
 
-    /// How statements go through a pooler; `None` when there is none.
+    /// The parameters of statements through a pooler; `None` without a pooler.
     pub(crate) fn pooled(&self) -> Option<Pooled> {
         let settings = self.source.settings();
         settings.pooler?;
@@ -211,12 +212,12 @@ impl<DB: Backend> CheckedOut<DB> {
         })
     }
 
-    /// Begins a transaction of the caller's own, marks it where the database has marks, and sets what is to be set in it,
-    /// all in one message.
+    /// Begins a transaction, sets its mark where the database has one, and runs `begin.set`, all in one message.
     ///
     /// # Errors
     ///
-    /// What the server says. It may have begun a transaction before the statement that failed, without the driver's knowledge.
+    /// The error of the server, which may have begun a transaction before the failed statement. The driver does not count
+    /// that transaction.
     pub(super) async fn begin(&mut self, begin: Begin) -> sqlx::Result<()> {
         let answer = self.send_begin(begin).await;
         if answer.is_err() && self.state == ConnectionState::Clean {
@@ -244,7 +245,7 @@ impl<DB: Backend> CheckedOut<DB> {
         if mem::take(&mut self.counts_ended)
             && let Some(statement) = statement
         {
-            // The driver counts it already.
+            // The driver already counts a transaction and must not count a second one.
             return self.execute(statement).await;
         }
         let statement = statement.map(|sql| AssertSqlSafe(sql).into_sql_str());
@@ -252,27 +253,27 @@ impl<DB: Backend> CheckedOut<DB> {
             .await
     }
 
-    /// Whether a transaction may be open that others have left, and that a `BEGIN` would commit. sqlx's pool looks at the
-    /// driver's count alone; ours asks the server.
+    /// Whether an earlier user may have left a transaction open that a `BEGIN` would commit. sqlx's pool checks only the
+    /// driver's count; ours asks the server.
     fn may_be_inside(&self) -> bool {
         let begin_commits = |transaction: &InTransaction| transaction.dialect.begin_commits;
         matches!(self.source, ConnectionSource::Sqlx { .. })
             && self.transaction.as_ref().is_some_and(begin_commits)
     }
 
-    /// What marks the transactions of this checkout. In one that the connection is held in, each is a savepoint, which is a
-    /// mark itself.
+    /// The mark for transactions of this checkout. None on a held connection, where each transaction is a savepoint, which
+    /// is a mark itself.
     fn mark(&self) -> Option<&'static Mark> {
         let transaction = self.transaction.as_ref().filter(|_| !self.is_held())?;
         transaction.dialect.mark.as_ref()
     }
 
-    /// Commits the transaction, or releases the savepoint, that [`begin`](Self::begin) has begun. It must be the only one
-    /// that the driver counts.
+    /// Commits the transaction, or releases the savepoint, that [`begin`](Self::begin) has begun. The driver must count no
+    /// other transaction.
     pub(super) async fn commit(&mut self) -> sqlx::Result<()> {
         let committed = match self.mark() {
             None => self.commit_by_driver().await,
-            // Connections of sqlx's pool go where the driver must count right.
+            // A connection of sqlx's pool returns to code that needs a correct count of the driver.
             Some(mark) if matches!(self.source, ConnectionSource::Sqlx { .. }) => {
                 match self.execute(mark.check.to_owned()).await {
                     Ok(()) => self.commit_by_driver().await,
@@ -293,7 +294,7 @@ impl<DB: Backend> CheckedOut<DB> {
             .await
     }
 
-    /// Makes an error of a commit say that the transaction was not open any more, if that is what it says.
+    /// Replaces a commit's error by a [`TransactionError`] if it says that the transaction was no longer open.
     fn if_lost(&self, error: sqlx::Error) -> sqlx::Error {
         let Some(InTransaction { dialect, .. }) = &self.transaction else {
             return error;
@@ -314,7 +315,7 @@ impl<DB: Backend> CheckedOut<DB> {
         lost.into()
     }
 
-    /// Lets the driver count right for code that gets its connection.
+    /// Corrects the driver's count for code that gets the driver's connection.
     pub(crate) async fn recount(&mut self) -> sqlx::Result<()> {
         if self.counts_ended {
             recount::<DB>(self.source.parts_mut().0).await?;
@@ -330,7 +331,7 @@ impl<DB: Backend> CheckedOut<DB> {
             .map(drop)
     }
 
-    /// Closes what the driver has prepared, where the next transaction is in another session.
+    /// Closes the driver's prepared statements behind a pooler, where the next transaction may be in another session.
     pub(crate) async fn forget_statements(&mut self) -> sqlx::Result<()> {
         if self.pooled().is_none() {
             return Ok(());
@@ -339,12 +340,12 @@ impl<DB: Backend> CheckedOut<DB> {
             .await
     }
 
-    /// Closes the connection instead of giving it back, because something of its session must not outlive it.
+    /// Closes the connection instead of returning it, because some state of its session must not be reused.
     pub(crate) fn discard(mut self) {
         self.state = ConnectionState::Broken;
     }
 
-    /// Takes the driver's connection out of the pool, and gives the slot back empty.
+    /// Takes the driver's connection out of the pool, and returns its slot empty.
     pub(super) fn detach(mut self) -> DB::Connection {
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
             ConnectionSource::Pool(mut slot) => match slot.value.take() {
@@ -357,7 +358,7 @@ impl<DB: Backend> CheckedOut<DB> {
         }
     }
 
-    /// Closes the connection in a task, and waits for it.
+    /// Closes the connection in a task and waits for the task.
     pub(super) async fn close(mut self) {
         let (closed, waiting) = oneshot::channel::<()>();
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
@@ -387,7 +388,7 @@ impl<DB: Backend> CheckedOut<DB> {
             }),
             ConnectionSource::Gone => unreachable!("{GONE}"),
         }
-        // Dropped at the end of the task, and without a message.
+        // The sender is dropped at the end of the task, without a message.
         let _ = waiting.await;
     }
 
@@ -401,7 +402,7 @@ impl<DB: Backend> CheckedOut<DB> {
     }
 }
 
-/// The state after a piece of work that ran to its end, or to an error.
+/// The state after an operation that ran to its end, or to an error.
 fn after<DB: Backend>(
     before: ConnectionState,
     error: Option<&sqlx::Error>,
@@ -423,8 +424,8 @@ fn after<DB: Backend>(
     }
 }
 
-/// Whether an error may have been made by the driver alone, from what it was given, with nothing wrong on the way to the
-/// server: too many parameters, a value that cannot be sent. The server is asked then, before anything is suspected.
+/// Whether the driver alone may have made an error from its input, with an intact connection: too many parameters, a value
+/// that cannot be sent. The server is then asked before the connection counts as broken.
 fn may_be_of_the_client(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Protocol(_) => true,
@@ -496,7 +497,7 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                 settings,
                 ..
             } => {
-                // sqlx only pings on its own way back. What is queued here goes to the server before that ping.
+                // sqlx's pool only pings a returned connection. The rollbacks queued here are sent before that ping.
                 let depth = DB::TransactionManager::get_transaction_depth(&connection);
                 for _ in settings.idle_depth()..depth {
                     DB::TransactionManager::start_rollback(&mut connection);
@@ -524,7 +525,7 @@ fn connection_of<DB: Backend>(slot: &SlotOf<DB>) -> &Connection<DB> {
     }
 }
 
-/// Puts a slot back as it is, or lets a task of the pool see to its connection first.
+/// Returns a slot at once, or after a task of the pool has recovered or closed its connection.
 fn take_back<DB: Backend>(
     slot: SlotOf<DB>,
     state: ConnectionState,

@@ -1,4 +1,4 @@
-//! A connection that a user has taken out of the pool.
+//! A connection that a user has checked out of the pool.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -7,20 +7,20 @@ use super::checked_out::CheckedOut;
 use super::session::Session;
 use crate::backend::Backend;
 
-/// One connection out of the pool, held by a task.
+/// A connection that a task has checked out of the pool.
 ///
-/// It is an executor (`query.execute(&mut checkout)`, `query.execute(&mut *checkout)`), and takes the place of sqlx's
-/// `PoolConnection`: it dereferences to a [`Session`], and through it to the driver's connection, for functions that take a
-/// `&mut PgConnection`.
+/// A checkout is an executor (`query.execute(&mut checkout)`, `query.execute(&mut *checkout)`) and replaces sqlx's
+/// `PoolConnection`. It dereferences to a [`Session`], which dereferences to the driver's connection for functions that take
+/// a `&mut PgConnection`.
 ///
 /// # Drop
 ///
-/// Dropping it never waits and never loses its slot of the pool, inside a runtime or outside of any.
+/// Dropping a checkout never waits and never loses its slot of the pool, inside a runtime or outside of any.
 ///
-/// - Used as an executor, with every query finished and no transaction open: it goes back at once.
-/// - Otherwise its state is not known: a dropped query or half-read stream, an open or half-begun transaction, or use
-///   of the driver's connection, which the pool cannot watch. It is then drained, rolled back and checked with the server in
-///   a task of the pool, within two seconds, or closed. Nobody gets it in between.
+/// - Used as an executor, with every query finished and no transaction open: the connection returns at once.
+/// - Otherwise its state is unknown: a dropped query or half-read stream, an open or half-begun transaction, or use of the
+///   driver's connection, which the pool cannot observe. A task of the pool then drains it, rolls it back and checks it with
+///   the server within two seconds, or closes it. No other task gets it before that.
 ///
 /// A checkout that is leaked (`std::mem::forget`) keeps its slot until the pool is closed.
 #[derive(Debug)]
@@ -36,16 +36,17 @@ impl<DB: Backend> Checkout<DB> {
         &mut self.0
     }
 
-    /// Closes the connection instead of giving it back, and waits until the server has heard the goodbye, within a limit of
-    /// the pool's. Its slot is free then.
+    /// Closes the connection instead of returning it, and waits for the close, within a time limit of the pool. Its slot is
+    /// free afterwards.
     ///
     /// # Errors
     ///
-    /// None today; the result is that of sqlx's `PoolConnection::close`.
+    /// None at present; the return type is that of sqlx's `PoolConnection::close`.
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped, the connection is closed all the same, in a task of the pool.
+    /// A future that is dropped after its first poll still closes the connection, in a task of the pool. A future that is
+    /// never polled returns the connection to the pool.
     pub fn close(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {
         async move {
             self.0.take()?.close().await;
@@ -53,8 +54,8 @@ impl<DB: Backend> Checkout<DB> {
         }
     }
 
-    /// Takes the driver's connection out of the pool for good, as sqlx's `PoolConnection::detach`: its slot is free at once, the
-    /// pool may open another connection in its place, and nobody closes this one but its owner.
+    /// Removes the driver's connection from the pool, as sqlx's `PoolConnection::detach`. Its slot is free at once, so the
+    /// pool may open another connection. Only the caller closes the removed one.
     pub fn detach(mut self) -> DB::Connection {
         match self.0.take() {
             Ok(connection) => connection.detach(),

@@ -1,4 +1,4 @@
-//! Closing a pool: nobody new gets in, those inside get their time, and what is left is ended on the server.
+//! Closing a pool: refuses new checkouts, waits for current ones, and terminates the remaining sessions on the server.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use super::report::{CloseOutcome, CloseReport, EndedHolder};
 use crate::backend::Backend;
 use crate::lock::lock;
 
-/// How long those whose session was just ended on the server have to notice it and let go: a tenth of `close_timeout`, so
-/// that the whole close keeps to its limit, and at most a second.
+/// How long holders have to release their checkouts after their sessions were terminated: a tenth of `close_timeout`, so
+/// that the whole close keeps to its limit, at least 20 ms and at most a second.
 fn let_go(limit: Duration) -> Duration {
     (limit / 10).clamp(Duration::from_millis(20), Duration::from_secs(1))
 }
 
 impl<DB: Backend> Pool<DB> {
-    /// Closes the pool: refuses new checkouts, waits for the others up to `close_timeout` or until `force`, and ends on
-    /// the server what is left. It never waits longer than `close_timeout` and a few seconds.
+    /// Closes the pool: refuses new checkouts, waits for current ones up to `close_timeout` or until `force`, and terminates
+    /// the remaining sessions on the server. The close takes at most `close_timeout` and a few seconds.
     pub(crate) async fn close(&self, force: &CancellationToken) -> CloseReport {
         let begun = Instant::now();
         let open = self.status().size;
@@ -41,8 +41,8 @@ impl<DB: Backend> Pool<DB> {
 
 impl<DB: Backend> Own<DB> {
     async fn close(&self, limit: Duration, force: &CancellationToken) -> CloseOutcome {
-        // Idle connections say goodbye in tasks of their own, as those do that come back later. Every connection holds a
-        // token of the tasks, wherever it is.
+        // Idle connections, and those that return later, are closed in tasks of their own. Every open connection holds a
+        // token of `tasks`, so this waits for all of them.
         self.begin_close();
         let drained = tokio::select! {
             result = timeout(limit, self.shared.tasks.wait()) => result.is_ok(),
@@ -60,11 +60,11 @@ impl<DB: Backend> Own<DB> {
         outcome
     }
 
-    /// Refuses every checkout from now on, tells those that wait, and lets the idle connections say goodbye.
+    /// Refuses every checkout from now on, wakes the waiters, and closes the idle connections.
     pub(super) fn begin_close(&self) {
         let idle = self.slots.close();
         self.closing.cancel();
-        // Before the goodbyes: none of them is to wait for the server to have room again.
+        // Before the connections are closed, so that none of their tasks waits for room on the server.
         self.shared.tasks.close();
         idle.into_iter().for_each(recovery::close);
     }
@@ -81,7 +81,7 @@ impl<DB: Backend> Own<DB> {
                 session: taken.session.map(|session| session.id.to_string()),
             })
             .collect();
-        // Every session that is still open: also one in the middle of a recovery or a goodbye.
+        // Every session that is still open, also during a recovery or a close.
         let sessions: Vec<_> = self
             .shared
             .registry
@@ -93,7 +93,7 @@ impl<DB: Backend> Own<DB> {
             Ok(_) => None,
             Err(error) => Some(error.to_string()),
         };
-        // Those that do not let go hold a connection that is of no use to them any more.
+        // Holders that do not release their checkouts have unusable connections.
         let _ = timeout(let_go(limit), self.shared.tasks.wait()).await;
         (ended, unreachable)
     }

@@ -1,4 +1,4 @@
-//! An open driver connection, with what the pool knows of it.
+//! An open driver connection, with its state in the pool.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,21 +11,21 @@ use super::spans::Observer;
 use crate::backend::Backend;
 use crate::background;
 
-/// A connection of the pool, in a slot or on its way out of one.
+/// A connection of the pool, in a slot or just taken out of one.
 pub(super) struct Connection<DB: Backend> {
-    /// `None` only once `Drop` or [`Connection::close`] took it.
+    /// `None` only after [`Connection::detach`], a close or `Drop` took it.
     driver: Option<DB::Connection>,
     pub(super) record: Arc<Record>,
-    /// When `max_lifetime`, with this connection's jitter, is over.
+    /// The end of `max_lifetime` with this connection's jitter.
     expires: Option<Instant>,
-    /// The pool's generation when it was opened; [`super::Pool::evict`] starts a new one.
+    /// The pool's generation at the opening; [`super::Pool::evict`] starts a new one.
     generation: u64,
-    /// When it was last known to be good and idle.
+    /// When the connection was last known to be good and idle.
     pub(super) idle_since: Instant,
     shared: Arc<Shared<DB>>,
 }
 
-/// A slot of a pool. Its connection is boxed, because it is moved from hand to hand at every checkout.
+/// A slot of a pool. Its connection is boxed, because every checkout moves it several times.
 pub(super) type SlotOf<DB> = Slot<Box<Connection<DB>>>;
 
 impl<DB: Backend> Connection<DB> {
@@ -39,7 +39,7 @@ impl<DB: Backend> Connection<DB> {
             record: shared
                 .registry
                 .add(session, &shared.meters, shared.tasks.token(), observer),
-            // A lifetime that no clock reaches is none.
+            // A lifetime beyond the range of `Instant` is no limit.
             expires: shared
                 .jittered_lifetime()
                 .and_then(|lifetime| now.checked_add(lifetime)),
@@ -71,24 +71,24 @@ impl<DB: Backend> Connection<DB> {
         &self.shared
     }
 
-    /// Notes that nobody has it any more, and that it is good.
+    /// Notes that the connection is good, and idle since `now`.
     pub(super) fn rest(&mut self, now: Instant) {
         self.idle_since = now;
         self.record.put_back(now);
     }
 
-    /// Whether it may be handed out as it is: not retired, and known to be good a moment ago.
+    /// Whether the connection can be handed out without a check: not retired, and recently known to be good.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         !self.is_retired(now) && !self.shared.wants_validation(self.idle_since, now)
     }
 
-    /// Whether its time is over: by age, or by [`super::Pool::evict`].
+    /// Whether the connection is to be closed: by age, or by [`super::Pool::evict`].
     pub(super) fn is_retired(&self, now: Instant) -> bool {
         self.generation != self.shared.generation()
             || self.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// The driver's connection, which is none of the pool's any more.
+    /// Removes the driver's connection from the pool.
     pub(super) fn detach(mut self) -> DB::Connection {
         match self.driver.take() {
             Some(driver) => driver,
@@ -96,7 +96,7 @@ impl<DB: Backend> Connection<DB> {
         }
     }
 
-    /// Says goodbye to the server and waits for it, within the goodbye's limit.
+    /// Closes the connection within the limit of a close, and waits for the server to have room again.
     pub(super) async fn close(mut self) {
         if let Some(driver) = self.driver.take() {
             self.shared.connector.goodbye(driver).await;
@@ -104,7 +104,7 @@ impl<DB: Backend> Connection<DB> {
         }
     }
 
-    /// As [`close`](Self::close), without reading what is still to be read.
+    /// As [`close`](Self::close), without reading pending data.
     pub(super) async fn close_unread(mut self) {
         if let Some(driver) = self.driver.take() {
             self.shared.connector.goodbye_unread(driver).await;
@@ -114,8 +114,8 @@ impl<DB: Backend> Connection<DB> {
 }
 
 impl<DB: Backend> Drop for Connection<DB> {
-    /// Rule 4: whichever way a connection leaves, the server hears a goodbye. This is the way of connections whose task was
-    /// dropped with its runtime, or whose pool was forgotten.
+    /// Rule 4 for connections that were neither closed nor detached: their task was dropped with its runtime, or their pool
+    /// was dropped without a close.
     fn drop(&mut self) {
         if let Some(driver) = self.driver.take() {
             let shared = Arc::clone(&self.shared);

@@ -1,12 +1,12 @@
-//! The one timer of a pool: it ends the waits whose time is over.
+//! The one timer of a pool, which ends waits at their deadlines.
 //!
-//! The timer runs in a task on the pool's runtime. While nobody waits, it sleeps without a time. The first waiter wakes it,
-//! and it sleeps until that waiter's deadline; later waiters have later deadlines, because all have the same limit. So
-//! it is woken at most once in each `acquire_timeout`, however many wait.
+//! The timer is a task on the pool's runtime. Without waiters it sleeps without a limit. The first waiter wakes it, and it
+//! sleeps until that waiter's deadline. Later waiters have later deadlines, because all have the same limit. So the timer
+//! wakes at most once in each `acquire_timeout`, however many tasks wait.
 //!
-//! It sleeps for a span of the runtime's clock, and takes the deadline for reached when the span is over: on a paused clock
-//! (`tokio::time::pause`) no other clock would agree. A waiter on another runtime than the pool's has a timer of its own
-//! besides, because nothing says that the pool's runtime is driven while it waits.
+//! The timer sleeps for a duration of the runtime's clock and then takes the deadline as reached, because no other clock
+//! would agree with a paused one (`tokio::time::pause`). A waiter on another runtime has a timer of its own besides, because
+//! the pool's runtime may stand still while it waits.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -15,8 +15,8 @@ use std::time::Instant;
 
 use super::slots::{Slots, Vacate};
 
-/// Watches the deadlines until the slots are closed or gone. `slots` looks whether they are there, so that this does not
-/// keep them.
+/// Ends waits at their deadlines, until the slots are closed or dropped. `slots` returns `None` once they are dropped, so
+/// that this task does not keep them alive.
 pub(crate) fn watch<T: Vacate>(
     slots: impl Fn() -> Option<Slots<T>> + Send + Sync,
 ) -> impl Future<Output = ()> + Send
@@ -34,7 +34,7 @@ where
                 deadline.saturating_duration_since(Instant::now())
             ));
             poll_fn(|context| {
-                // The close wakes this task too, and it is not to stay for a limit of hours.
+                // The close wakes this task too, so that it does not sleep until a deadline that may be hours away.
                 if slots().is_none_or(|slots| slots.is_closed()) {
                     return Poll::Ready(());
                 }

@@ -1,4 +1,4 @@
-//! What the driver counts on a connection, and how one of unknown state is recovered.
+//! The driver's transaction count, and the recovery of a connection of unknown state.
 
 use sqlx::{Connection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
@@ -8,28 +8,28 @@ use crate::backend::Backend;
 /// A statement without effect that every supported database accepts, and that a failed Postgres transaction refuses.
 const PROBE: &str = "SELECT 1";
 
-/// How many transactions the driver counts.
+/// The number of transactions that the driver counts.
 pub(super) fn depth<DB: Backend>(connection: &DB::Connection) -> usize {
     DB::TransactionManager::get_transaction_depth(connection)
 }
 
-/// Lets the driver count a transaction no more that has ended with a message of our own. It counts down with an end alone,
-/// and an end outside of a transaction is a warning in the log of Postgres.
+/// Removes from the driver's count a transaction that ended with a statement of the pool. The driver counts down only when
+/// it ends a transaction. An end outside of a transaction causes a warning in the log of Postgres, so one is begun first.
 pub(super) async fn recount<DB: Backend>(connection: &mut DB::Connection) -> sqlx::Result<()> {
     DB::execute(connection, sqlx::raw_sql("BEGIN")).await?;
     DB::TransactionManager::rollback(connection).await
 }
 
-/// Reads what is still to be read and leaves every transaction, by the server's own word.
+/// Reads pending data and leaves every transaction, as confirmed by the server.
 ///
-/// The driver's transaction depth is not enough: when the outermost `BEGIN` is cancelled between its sending and its
-/// answer, or when it was sent as a plain query, the driver counts no transaction while the server is inside one. So
-/// the server is asked, with a statement that the driver believes to begin a transaction: it reports
-/// [`sqlx::Error::BeginFailed`] when the server is not in one afterwards.
+/// The driver's transaction depth is not enough: when the outermost `BEGIN` is cancelled between its sending and its answer,
+/// or when it was sent as a plain query, the driver counts no transaction while the server is inside one. So the server is
+/// asked, with a statement that the driver takes for the begin of a transaction. The driver reports
+/// [`sqlx::Error::BeginFailed`] if the server is not in a transaction afterwards.
 ///
-/// `idle_depth` is the number of transactions that the connection is held in, and that are not to be left. `pooled` says
-/// that the next transaction may be in another session, which does not know what was prepared in this one. `counts_ended`
-/// says that the driver counted one that has ended, before what made the state unknown.
+/// `idle_depth` is the number of transactions that the connection is held in, which stay open. `pooled` says that the next
+/// transaction may be in another session, which does not have the statements prepared in this one. `counts_ended` says that
+/// the driver's count includes an ended transaction from before the state became unknown.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub(super) async fn recover<DB: Backend>(
     counts_ended: bool,
 ) -> sqlx::Result<()> {
     connection.flush().await?;
-    // SQLite counts in its worker thread, so that the depth is true only once the thread has come this far.
+    // The driver of SQLite counts in its worker thread. The depth is right only once that thread has reached the ping.
     connection.ping().await?;
     if pooled {
         DB::forget_statements(connection).await?;
@@ -55,9 +55,9 @@ pub(super) async fn recover<DB: Backend>(
     }
     match DB::TransactionManager::begin(connection, Some(PROBE.into_sql_str())).await {
         Err(sqlx::Error::BeginFailed) => Ok(()),
-        // Inside a transaction that the driver did not know of. It counts it now.
+        // In a transaction that the driver did not count before.
         Ok(()) => leave_transactions::<DB>(connection, idle_depth).await,
-        // Inside a failed one, where nothing but its end is accepted.
+        // In a failed transaction, which accepts only its end.
         Err(sqlx::Error::Database(_)) => {
             DB::execute(connection, sqlx::raw_sql("ROLLBACK")).await?;
             Ok(())
@@ -66,8 +66,8 @@ pub(super) async fn recover<DB: Backend>(
     }
 }
 
-/// A connection that is held in a transaction must still be in it. The driver loses count when a nested `BEGIN` is
-/// cancelled: it then rolls back one level too many.
+/// Checks that a held connection is still in its transaction. The driver's count is wrong after a cancelled nested `BEGIN`:
+/// the driver then rolls back one level too many.
 async fn still_held<DB: Backend>(
     connection: &mut DB::Connection,
     idle_depth: usize,

@@ -1,4 +1,4 @@
-//! How long statements take, under OpenTelemetry's name, through the `metrics` facade.
+//! Statement durations, under OpenTelemetry's name, through the `metrics` facade.
 //!
 //! <https://opentelemetry.io/docs/specs/semconv/database/database-metrics/#metric-dbclientoperationduration>. Without the feature
 //! `metrics` nothing is measured, and the calls below compile to nothing.
@@ -9,7 +9,7 @@ pub(super) struct Durations {
     of: on::Of,
 }
 
-/// How many operations have a histogram that is kept.
+/// The number of operations whose histograms are cached.
 pub(super) const OPERATIONS_KNOWN: usize = 24;
 
 #[cfg(feature = "metrics")]
@@ -25,7 +25,7 @@ mod on {
 
     pub(super) struct Of {
         labels: Vec<Label>,
-        /// Those that succeeded, by operation; the last one is of those that are not known.
+        /// Histograms of successful statements by operation; the last one is for unknown operations.
         succeeded: [OnceLock<Histogram>; OPERATIONS_KNOWN + 1],
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Inner<DB: Backend> {
     pub(super) settings: Arc<EngineSettings>,
 }
 
-/// What the pool stands on: slots of its own, or a `sqlx::Pool` where the function asks for one.
+/// The kind of pool: with its own slots, or over a `sqlx::Pool` if the function asks for one.
 pub(super) enum Flavour<DB: Backend> {
     Own(Own<DB>),
     Sqlx(OnSqlx<DB>),
@@ -51,15 +51,16 @@ impl<DB: Backend> Pool<DB> {
     ///
     /// # Errors
     ///
-    /// Why there was none: the pool is closed, all slots are taken (by whom), or the server cannot be reached.
+    /// The pool is closed, all slots are taken (by whom), or the server cannot be reached.
     ///
     /// # Cancellation
     ///
-    /// The future may be dropped at any await point; a connection that is being opened for it then goes to the next one.
+    /// The future may be dropped at any await point. A connection that is being opened for it then goes to the next waiter
+    /// or into the idle queue.
     pub(crate) async fn checkout(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         match &self.0.flavour {
             Flavour::Own(own) => own.checkout(holder).await,
-            // Boxed: it has room for opening a connection, which those who wait for our own slots are not to carry along.
+            // Boxed: the future includes the opening of a connection, and would enlarge those that wait for our own slots.
             Flavour::Sqlx(pool) => Box::pin(pool.checkout(holder)).await,
         }
     }
@@ -72,7 +73,7 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
-    /// The pool at this moment.
+    /// The pool's status at this moment.
     pub(crate) fn status(&self) -> Status {
         match &self.0.flavour {
             Flavour::Own(own) => own.status(),
@@ -80,8 +81,8 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
-    /// Changes the most connections at one time; false on a `sqlx::Pool`, which cannot. Idle connections above the new
-    /// size are closed now, those in use at their return.
+    /// Changes the maximum number of connections; false on a `sqlx::Pool`, which cannot be resized. Idle connections above
+    /// the new maximum are closed now, those in use at their return.
     pub(crate) fn resize(&self, max_size: NonZeroU32) -> bool {
         let Flavour::Own(own) = &self.0.flavour else {
             return false;
@@ -103,7 +104,7 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
-    /// Whether the server answered last time. The keeper asks again soon when it did not.
+    /// Whether the server answered last time. If not, the keeper soon asks again.
     pub(crate) fn is_reachable(&self) -> bool {
         match &self.0.flavour {
             Flavour::Own(own) => own.shared.is_reachable(),
@@ -111,7 +112,8 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
-    /// Whether every slot is taken and tasks wait for one. sqlx does not tell who waits.
+    /// Whether every slot is taken and tasks wait for one. On a `sqlx::Pool`, which does not report waiters: whether every
+    /// connection is in use.
     pub(crate) fn is_saturated(&self) -> bool {
         match &self.0.flavour {
             Flavour::Own(own) => {
@@ -122,14 +124,14 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
-    /// Takes the server for gone until it answers the keeper.
+    /// Treats the server as unreachable until it answers the keeper.
     pub(crate) fn seek(&self) {
         if let Flavour::Own(own) = &self.0.flavour {
             own.shared.suspect_all();
         }
     }
 
-    /// The `sqlx::Pool` that this pool stands on, if it does.
+    /// The underlying `sqlx::Pool`, if there is one.
     pub(crate) fn as_sqlx(&self) -> Option<&sqlx::Pool<DB>> {
         match &self.0.flavour {
             Flavour::Own(_) => None,
@@ -139,8 +141,8 @@ impl<DB: Backend> Pool<DB> {
 }
 
 impl<DB: Backend> Drop for Own<DB> {
-    /// A pool that is forgotten without a close: the idle connections say goodbye now, and those in use at their return,
-    /// although a checkout that is leaked keeps the slots.
+    /// Closes the slots of a pool that is dropped without a close: idle connections now, those in use at their return.
+    /// Otherwise a leaked checkout would keep the slots and their idle connections.
     fn drop(&mut self) {
         for mut slot in self.slots.close() {
             drop(slot.value.take());

@@ -1,4 +1,4 @@
-//! What a connection knows of the transaction that the pool has begun on it.
+//! The state of a transaction that the pool has begun on a connection.
 
 use futures_core::future::BoxFuture;
 
@@ -8,27 +8,27 @@ use crate::dialect::{Dialect, message};
 /// The message that begins a transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Begin {
-    /// In the place of the driver's own statement.
+    /// Replaces the driver's own statement.
     pub(crate) statement: Option<String>,
-    /// Statements that are run in it at once.
+    /// Statements that run in the transaction right after its begin.
     pub(crate) set: String,
 }
 
-/// What a connection knows of the transaction that the pool has begun on it.
+/// The state of a transaction that the pool has begun on a connection.
 pub(super) struct InTransaction {
     pub(super) dialect: &'static Dialect,
-    /// What the database said about a conflict with another transaction.
+    /// The database's message about a conflict with another transaction.
     pub(super) conflict: Option<String>,
     /// The server has left the transaction.
     pub(super) left: bool,
-    /// A savepoint was cancelled while it was made.
+    /// The creation of a savepoint was cancelled, or failed.
     pub(super) over: bool,
-    /// It is run again after a conflict, so nothing more is run in it then.
+    /// The transaction is run again after a conflict, so that no further statement runs in it then.
     pub(super) run_again: bool,
 }
 
 impl InTransaction {
-    /// Looks at how a statement has ended.
+    /// Notes how a statement has ended.
     pub(super) fn see<DB: Backend>(&mut self, error: Option<&sqlx::Error>) {
         if let Some(error) = error {
             self.left |= DB::ends_transaction(error);
@@ -39,5 +39,5 @@ impl InTransaction {
     }
 }
 
-/// What is to be done after the commit of a transaction that lasts, in this order.
+/// Work to do after the outermost commit, in this order.
 pub(crate) type Hooks = Vec<BoxFuture<'static, ()>>;

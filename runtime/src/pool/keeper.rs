@@ -1,4 +1,5 @@
-//! The pool's one background task: it retires idle connections, keeps `min_size` of them open, and warns of leaks.
+//! The pool's one maintenance task: it retires idle connections, keeps `min_size` open, asks an unreachable server again,
+//! and warns of leaks.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
@@ -11,16 +12,16 @@ use super::recovery;
 use super::status::whole_millis;
 use crate::backend::Backend;
 
-/// The longest pause between two rounds, so that a resized or idle pool is looked after within a known time.
+/// The longest pause between two rounds, so that a resized or idle pool is maintained within a known time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The shortest pause between two rounds. A server that refuses connections is asked once a round.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Keeps the pool until the pool is gone or closed. It holds the pool only during a round, so that it never keeps a
-/// forgotten pool alive.
+/// Maintains the pool until it is dropped or closed. The task holds the pool only during a round, so that it does not keep a
+/// dropped pool alive.
 ///
-/// `lost` wakes it when the server seems to be gone.
+/// `lost` wakes the task when the server seems to be unreachable.
 pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration, lost: Arc<Notify>) {
     loop {
         tokio::select! {
@@ -41,7 +42,7 @@ pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration, lo
     }
 }
 
-/// A pause that notices the shortest of the pool's own times early enough.
+/// A quarter of the shortest of these times, between [`SHORTEST_PAUSE`] and [`LONGEST_PAUSE`].
 pub(super) fn pause(times: impl IntoIterator<Item = Option<Duration>>) -> Duration {
     times
         .into_iter()
@@ -71,7 +72,7 @@ impl<DB: Backend> Own<DB> {
         }
     }
 
-    /// Takes retired and too long idle connections out of the queue; each says goodbye in a task of its own.
+    /// Takes retired connections, and those idle for too long, out of the queue. Each is closed in a task of its own.
     pub(super) fn retire_idle(&self) {
         let now = Instant::now();
         let idle_timeout = self
@@ -99,12 +100,12 @@ impl<DB: Backend> Own<DB> {
         retired.into_iter().for_each(recovery::close);
     }
 
-    /// Finds out whether a server that was gone is there again.
+    /// Checks whether an unreachable server answers again.
     fn ask_again(&self) {
         if self.shared.is_reachable() {
             return;
         }
-        // Never in front of a caller that waits, who finds out by itself.
+        // Never ahead of a waiter, which asks the server itself.
         let Some(slot) = self.slots.try_take() else {
             return self.shared.lost.notify_one();
         };
@@ -117,12 +118,12 @@ impl<DB: Backend> Own<DB> {
         });
     }
 
-    /// Opens what `min_size` lacks, side by side.
+    /// Opens the connections missing to `min_size`, concurrently.
     fn fill_up(&self) {
         let sizes = self.slots.sizes();
         let lacking = self.min_size().saturating_sub(sizes.taken + sizes.idle);
         for _ in 0..lacking {
-            // Never in front of a caller that waits.
+            // Never ahead of a waiter.
             let Some(slot) = self.slots.try_take_empty() else {
                 return;
             };
@@ -140,7 +141,7 @@ impl<DB: Backend> Own<DB> {
         }
     }
 
-    /// The connections to keep, which are no more than there may be.
+    /// The number of connections to keep open, at most the maximum.
     fn min_size(&self) -> usize {
         (self.settings().min_size as usize).min(self.slots.sizes().max)
     }

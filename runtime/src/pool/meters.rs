@@ -1,4 +1,4 @@
-//! What the pool measures, under OpenTelemetry's names for database client pools, through the `metrics` facade.
+//! Pool metrics, under OpenTelemetry's names for database client pools, through the `metrics` facade.
 //!
 //! The names, units and states are those of
 //! <https://opentelemetry.io/docs/specs/semconv/database/database-metrics/#connection-pools>. The pool's name is the
@@ -13,7 +13,7 @@ pub(super) struct Meters {
     instruments: std::sync::Arc<on::Instruments>,
 }
 
-/// What a connection is doing, as `db.client.connection.state` has it.
+/// The state of a connection, as in `db.client.connection.state`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     Idle,

@@ -2,35 +2,37 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `slots` | who gets the next slot: the idle queue, the waiters, the most slots, the close. Its promises are in its first lines |
-//! | `queue`, `sync`, `deadline` | what `slots` stands on: a queue, its lock, and the one timer of all waiters |
-//! | `driver_state` | what the driver counts on a connection, and how one of unknown state is recovered |
-//! | `connecting` | opening a connection, to which host and as whom, and ending one on the server |
-//! | `shared` | the pool's state without the slots, which connections hold |
-//! | `connection` | an open connection and what the pool knows of it |
+//! | `slots` | the slots: idle queue, waiters, maximum, close. Its promises are in its first lines |
+//! | `queue`, `sync`, `deadline` | for `slots`: the queue type, the lock types, and the one timer of all waiters |
+//! | `driver_state` | the driver's transaction count, and the recovery of a connection of unknown state |
+//! | `connecting` | opening connections (host and credentials), and terminating sessions on the server |
+//! | `shared` | pool state without the slots; connections hold it |
+//! | `connection` | an open driver connection with its state in the pool |
 //! | `registry` | who holds which connection, since when, for which statement |
 //! | `recording` | statements that a test records (feature `testing`) |
-//! | `recovery` | what happens to a connection that cannot be used as it is |
-//! | `outage` | what the log says while a server is away or full |
-//! | `checked_out`, `in_transaction` | a connection that a task has checked out, the transaction on it, and its return |
-//! | `session`, `checkout` | what users hold: an executor over such a connection |
+//! | `recovery` | validating, recovering, replacing and closing a slot's connection |
+//! | `outage` | log lines while a server is unreachable or full |
+//! | `checked_out`, `in_transaction`, `transact` | a checked-out connection, the transaction on it, and its return |
+//! | `session`, `checkout` | the user's handles, which are executors on such a connection |
 //! | `handle`, `acquire` | a started pool, and waiting for a checkout |
-//! | `start`, `keeper`, `close` | the pool's own life |
-//! | `status`, `report`, `meters` | numbers and what a close came to, for people and for `metrics` |
-//! | `spans`, `durations` | what a tracing backend and `metrics` see of statements, waits and transactions |
-//! | `on_sqlx` | the same face over a `sqlx::Pool` |
+//! | `start`, `keeper`, `close` | starting, maintaining and closing the pool |
+//! | `status`, `report`, `meters` | pool statistics, the report of a close, and the instruments for `metrics` |
+//! | `spans`, `durations` | tracing spans of statements, waits and transactions; statement durations for `metrics` |
+//! | `on_sqlx` | the same interface over a `sqlx::Pool` |
 //!
-//! None uses one that uses it.
+//! The imports of these files have no cycles.
 //!
 //! # Ownership rules
 //!
-//! 1. A slot stands for one session on the server, so there are never more sessions than slots: a task that opens, recovers or
-//!    closes a connection holds its slot meanwhile. One session more may exist for a moment: the one that ends others.
-//! 2. Work that must not stop half-way (a handshake, a recovery, a goodbye) runs in a task of the pool that owns the slot.
-//!    A caller only waits for it, and may go away at any await point without harm.
-//! 3. A connection goes back into the idle queue, or to the waiter at the front, in `Drop`, at once, when it is known to be
-//!    idle and outside any transaction. Otherwise it is recovered first, or closed.
-//! 4. A connection never ends without a goodbye to the server, unless the server is gone or does not answer in time.
+//! 1. A slot stands for one session on the server, so there are never more sessions than slots: a task that opens, recovers
+//!    or closes a connection holds its slot meanwhile. One extra session may exist for a moment: the one that terminates
+//!    other sessions.
+//! 2. Work that must not stop half-way (a handshake, a recovery, a close) runs in a task of the pool that owns the slot. A
+//!    caller only waits for the task, and may be cancelled at any await point without harm.
+//! 3. A connection that is known to be idle and outside any transaction returns in `Drop`, at once, to the waiter at the
+//!    front or into the idle queue. Any other connection is recovered first, or closed.
+//! 4. A connection is always closed with a message to the server, unless the server is gone or does not answer in time, or
+//!    the pool's runtime is shut down.
 
 mod acquire;
 mod checked_out;

@@ -1,8 +1,8 @@
-//! The pool's face over a `sqlx::Pool`, for functions that take one.
+//! The pool's interface over a `sqlx::Pool`, for functions that take one.
 //!
-//! One engine has one pool, so that `max_size` is the truth: when a function asks for a `sqlx::Pool`, the engine runs
-//! on it too. What sqlx's pool does not have (validation by age, recovery off the caller's path, the holders' places) it
-//! does not get here; its close gets the same limit.
+//! One engine has one pool, so that `max_size` holds: when a function asks for a `sqlx::Pool`, the engine runs on it too.
+//! What sqlx's pool lacks (validation by age, recovery off the caller's path, locations of holders) is not added here. Its
+//! close gets the same limit.
 
 use std::iter;
 use std::sync::{Arc, Mutex};
@@ -28,14 +28,14 @@ use crate::settings::EngineSettings;
 pub(crate) struct OnSqlx<DB: Backend> {
     pool: sqlx::Pool<DB>,
     connector: Arc<Connector<DB>>,
-    /// The sessions that the pool has opened and that were there when they were last counted.
+    /// Sessions that the pool has opened, without those that the server no longer had when last asked.
     sessions: Arc<Mutex<Vec<SessionId>>>,
     /// Connections opened before this are retired.
     opened_before: Arc<Mutex<Option<Instant>>>,
 }
 
-/// sqlx does not tell which connections it has closed, so the server is asked which of these sessions it still has, as
-/// soon as they are twice as many as there can be.
+/// Forgets ended sessions. sqlx does not report which connections it has closed, so the server is asked which of these
+/// sessions it still has, once there are eight more than twice `max_size`.
 async fn forget_ended<DB: Backend>(
     connection: &mut DB::Connection,
     connector: &Connector<DB>,
@@ -64,7 +64,7 @@ impl<DB: Backend> OnSqlx<DB> {
         let in_memory = connector.in_memory();
         let options = PoolOptions::<DB>::new()
             .max_connections(settings.max_size)
-            // An in-memory database dies with its last connection.
+            // An in-memory database is lost with its last connection.
             .min_connections(settings.min_size.max(u32::from(in_memory)))
             .acquire_timeout(settings.acquire_timeout)
             .idle_timeout(settings.idle_timeout.filter(|_| !in_memory))
@@ -100,7 +100,7 @@ impl<DB: Backend> OnSqlx<DB> {
         let mut unfinished = CloseIfDropped(Some((pool.clone(), attempts.clone())));
         if !settings.lazy {
             let first = patiently(&connector, || {
-                // To its end, because one that is dropped half-way would leave the server with half a session.
+                // In a task of its own, because an interrupted opening would leave a half-open session on the server.
                 let pool = pool.clone();
                 let attempt = attempts.spawn(async move { pool.acquire().await.map(drop) });
                 let connector = &connector;
@@ -150,7 +150,7 @@ impl<DB: Backend> OnSqlx<DB> {
         Some(CheckedOut::of_sqlx(connection, holder, &self.connector))
     }
 
-    /// Retires what is open now; sqlx's own checks before a checkout then close it.
+    /// Retires every open connection; the `before_acquire` check closes each at its next checkout.
     pub(super) fn evict(&self) {
         *lock(&self.opened_before) = Some(Instant::now());
     }
@@ -175,12 +175,13 @@ impl<DB: Backend> OnSqlx<DB> {
     pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> CloseOutcome {
         let begun = Instant::now();
         if self.connector.settings.hold.is_some() && self.pool.size() > 0 {
-            // The one connection is on its way back to the pool, in a task of sqlx's, and is to be asked whether it is still held.
+            // The one connection may still be returning, in a task of sqlx. It is acquired to check whether it is still
+            // held.
             if let Ok(Ok(last)) = timeout(limit, self.pool.acquire()).await {
                 self.connector.goodbye(last.detach()).await;
             }
         }
-        // sqlx closes the idle ones when it has all the others back, and then one after another.
+        // sqlx closes the idle connections only after all others have returned, and one after another.
         let idle = iter::from_fn(|| self.pool.try_acquire());
         let farewells = join_all(idle.map(|idle| self.connector.goodbye(idle.detach())));
         let close = future::join(self.pool.close(), farewells);
@@ -194,7 +195,7 @@ impl<DB: Backend> OnSqlx<DB> {
         // Connections that come back later are closed too.
         let pool = self.pool.clone();
         tokio::spawn(async move { pool.close().await });
-        // sqlx does not tell who has its connections.
+        // sqlx does not report the holders of its connections.
         let out = (self.pool.size() as usize).saturating_sub(self.pool.num_idle());
         let ended = (0..out)
             .map(|_| EndedHolder {
@@ -210,11 +211,11 @@ impl<DB: Backend> OnSqlx<DB> {
 }
 
 impl<DB: Backend> Drop for OnSqlx<DB> {
-    /// A pool that is forgotten without a close, as its runtime ends: the idle connections end now, and nobody gets another
-    /// one, although a clone of the `sqlx::Pool` lives on.
+    /// For a pool that is dropped without a close, as its runtime ends: closes the idle connections and refuses further
+    /// checkouts, also through a clone of the `sqlx::Pool`.
     fn drop(&mut self) {
         let idle: Vec<_> = iter::from_fn(|| self.pool.try_acquire()).collect();
-        // Refused from here on. What it would wait for ends with those who have it.
+        // The call itself refuses further checkouts. The dropped future would only wait for connections in use.
         drop(self.pool.close());
         for connection in idle {
             let (connector, connection) = (Arc::clone(&self.connector), connection.detach());
@@ -223,8 +224,7 @@ impl<DB: Backend> Drop for OnSqlx<DB> {
     }
 }
 
-/// Closes the pool of a start that is dropped half-way, once its attempts to connect are over: sqlx's own drop says no
-/// goodbye.
+/// Closes the pool of a cancelled start after its connection attempts have ended: sqlx's own drop sends no close message.
 struct CloseIfDropped<DB: Backend>(Option<(sqlx::Pool<DB>, TaskTracker)>);
 
 impl<DB: Backend> Drop for CloseIfDropped<DB> {

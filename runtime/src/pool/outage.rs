@@ -1,4 +1,4 @@
-//! What the log says while a server is away or full: when it begins, when its cause changes, and when it is over.
+//! Log lines of an outage: at its begin, when its cause changes, and at its end.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -17,7 +17,7 @@ struct Outage {
 }
 
 impl Outages {
-    /// Notes that no connection could be opened. Warns when that is new, or its cause is.
+    /// Notes that no connection could be opened. Warns if the outage or its cause is new.
     pub(super) fn failed(&self, engine: &str, diagnosis: &Diagnosis, error: &sqlx::Error) {
         let mut outage = self.lock();
         let (since, is_new) = match &*outage {
@@ -43,7 +43,7 @@ impl Outages {
         }
     }
 
-    /// Notes that a connection was opened. Says so when that was not possible before.
+    /// Notes that a connection was opened. Logs the end of an outage.
     pub(super) fn over(&self, engine: &str) {
         let Some(Outage { since, cause }) = self.lock().take() else {
             return;

@@ -1,8 +1,8 @@
-//! A queue whose entries can leave from anywhere, in constant time.
+//! A queue whose entries can be removed at any position, in constant time.
 
 use slab::Slab;
 
-/// First in, first out. An entry that was popped keeps its key until it is removed.
+/// A first-in, first-out queue. A popped entry keeps its key until it is removed.
 pub(crate) struct Queue<V> {
     entries: Slab<Entry<V>>,
     /// The keys of the first and the last queued entry.
@@ -12,7 +12,7 @@ pub(crate) struct Queue<V> {
 
 struct Entry<V> {
     value: V,
-    /// The neighbours; `None` once it was popped.
+    /// The neighbours; `None` once the entry was popped.
     links: Option<Links>,
 }
 
@@ -22,7 +22,7 @@ struct Links {
     next: Option<usize>,
 }
 
-/// So many unused entries are kept; a crowd's memory is given back.
+/// The most capacity that an empty queue keeps; a larger one is freed.
 const KEPT: usize = 64;
 
 impl<V> Queue<V> {
@@ -34,7 +34,7 @@ impl<V> Queue<V> {
         }
     }
 
-    /// How many are queued.
+    /// The number of queued entries.
     pub(crate) fn len(&self) -> usize {
         self.queued
     }
@@ -69,7 +69,7 @@ impl<V> Queue<V> {
         self.entries.get(first).map(|entry| &entry.value)
     }
 
-    /// Takes the first value out of the order. Its entry stays, for its key.
+    /// Removes the first value from the order. Its entry stays until [`remove`](Self::remove).
     pub(crate) fn pop_front(&mut self) -> Option<&mut V> {
         let (first, _) = self.ends?;
         self.unlink(first);
@@ -91,7 +91,7 @@ impl<V> Queue<V> {
         Some(entry.value)
     }
 
-    /// Takes every value out of the order, and lists all entries, also those that were popped before.
+    /// Removes every value from the order, and lists all entries, including those popped before.
     pub(crate) fn pop_all(&mut self) -> impl Iterator<Item = &mut V> {
         self.ends = None;
         self.queued = 0;

@@ -1,7 +1,7 @@
-//! Statements that a test records while a future runs: who records, and what has been seen.
+//! Recordings of the statements that run while a test's future runs.
 //!
-//! A statement is noted where it is handed to the driver, by the checkout that it runs on. With nobody recording, that is one
-//! load of an atomic number.
+//! The checkout that runs a statement notes it when the driver gets it. Without a recording, this costs one load of an
+//! atomic number.
 
 use std::backtrace::Backtrace;
 use std::fmt;
@@ -16,30 +16,30 @@ use sqlx::SqlStr;
 use crate::lock::lock;
 use crate::settings::EngineSettings;
 
-/// Everybody who records now.
+/// The active recordings.
 static RECORDINGS: Mutex<Vec<Arc<Recording>>> = Mutex::new(Vec::new());
 
-/// How many these are, so that a statement need not take the lock to find nobody.
+/// The number of active recordings, so that a statement takes the lock only if there is one.
 static RECORDING: AtomicUsize = AtomicUsize::new(0);
 
 tokio::task_local! {
-    /// The recordings that the code which runs now is inside of.
+    /// The recordings that the current code runs inside of.
     static AROUND: Vec<Arc<Recording>>;
 }
 
 /// The statements of one engine, while one future runs.
 pub(crate) struct Recording {
-    /// Those of the engine and of its nodes. A connection belongs to one of them.
+    /// Settings of the engine and of its nodes. A connection has those of one of them.
     engines: Vec<Arc<EngineSettings>>,
     entries: Mutex<Vec<Arc<StatementEntry>>>,
 }
 
 impl Recording {
-    /// Runs the future, and returns what it returned and what ran on the engine.
+    /// Runs the future, and returns its output and the statements that ran on the engine.
     ///
     /// # Cancellation
     ///
-    /// Nothing is recorded any more when the future is dropped.
+    /// The recording ends when the future is dropped.
     pub(crate) async fn around<F: Future>(
         engines: Vec<Arc<EngineSettings>>,
         future: F,
@@ -67,7 +67,7 @@ impl Recording {
     }
 }
 
-/// A recording among all of them, until it is dropped.
+/// Keeps a recording active until dropped.
 struct Registered<'a>(&'a Arc<Recording>);
 
 impl<'a> Registered<'a> {
@@ -89,16 +89,16 @@ fn recordings() -> MutexGuard<'static, Vec<Arc<Recording>>> {
     lock(&RECORDINGS)
 }
 
-/// Whether anybody records now.
+/// Whether a recording is active.
 fn is_on() -> bool {
     RECORDING.load(Relaxed) > 0
 }
 
-/// What a connection knows of those who record what runs on it.
+/// The recorded operation of a connection.
 #[derive(Default)]
 pub(super) struct Recorder(Mutex<RecordedWork>);
 
-/// The piece of work that runs on a connection now.
+/// The operation that runs on a connection now.
 #[derive(Default)]
 struct RecordedWork {
     listeners: Listeners,
@@ -106,7 +106,7 @@ struct RecordedWork {
 }
 
 impl Recorder {
-    /// Begins a piece of work, in the task that it is for.
+    /// Begins an operation, in the task that it is for.
     pub(super) fn begin(&self, settings: &Arc<EngineSettings>) {
         if is_on() {
             *self.lock() = RecordedWork {
@@ -116,7 +116,7 @@ impl Recorder {
         }
     }
 
-    /// Notes the statement of the work. `location` is where its connection was taken, where that is known.
+    /// Notes the operation's statement. `location` is where its connection was checked out, if known.
     pub(super) fn note(
         &self,
         sql: &SqlStr,
@@ -129,7 +129,7 @@ impl Recorder {
         }
     }
 
-    /// Notes how the work ended. Where its future or stream is dropped, nobody does.
+    /// Notes how the operation ended. Not called if its future or stream is dropped.
     pub(super) fn end(&self, error: Option<&sqlx::Error>) {
         if is_on()
             && let Some(statement) = std::mem::take(&mut *self.lock()).statement
@@ -143,7 +143,7 @@ impl Recorder {
     }
 }
 
-/// Notes that the driver's connection is borrowed: what runs on it is not seen.
+/// Notes that the driver's connection is borrowed. Statements on it are not recorded.
 pub(super) fn note_borrowed(
     settings: &Arc<EngineSettings>,
     location: Option<&'static Location<'static>>,
@@ -153,10 +153,10 @@ pub(super) fn note_borrowed(
     }
 }
 
-/// The recordings that a piece of work on a connection belongs to, and whether it is in a task of its own.
+/// The recordings of an operation, and whether it runs in another task.
 ///
-/// Work inside of a recording belongs to that one. Any other, such as that of a spawned task, may be caused by each of those
-/// who record.
+/// An operation inside of a recording belongs to that one. Any other, such as that of a spawned task, belongs to every
+/// recording of the engine, because each may have caused it.
 #[derive(Default)]
 struct Listeners {
     recordings: Vec<Arc<Recording>>,
@@ -214,7 +214,7 @@ struct StatementEntry {
     what: What,
     elsewhere: bool,
     checkout: Option<&'static Location<'static>>,
-    /// Without names, which are looked up when somebody asks.
+    /// Without symbol names, which are resolved on demand.
     trace: Backtrace,
     end: Mutex<End>,
 }
@@ -237,9 +237,9 @@ impl StatementEntry {
 pub enum End {
     /// Its result was read to the end.
     Completed,
-    /// With this error.
+    /// It failed with this error.
     Failed(String),
-    /// Its future or stream was dropped before, or runs still.
+    /// Its future or stream was dropped before its end, or still runs.
     Dropped,
 }
 
@@ -260,8 +260,8 @@ impl Statement {
         }
     }
 
-    /// Its text, as it was given to sqlx. [`None`]: the driver's connection was borrowed here (`&mut *checkout`), and what
-    /// ran on it was not seen.
+    /// The statement's text, as given to sqlx. [`None`]: the driver's connection was borrowed here (`&mut **checkout`), and
+    /// statements on it were not recorded.
     pub fn sql(&self) -> Option<&str> {
         match &self.entry.what {
             What::Statement(sql) => Some(sql.as_str()),
@@ -269,21 +269,21 @@ impl Statement {
         }
     }
 
-    /// How it had ended when the recording did.
+    /// How the statement had ended when the recording ended.
     pub fn end(&self) -> &End {
         &self.end
     }
 
-    /// Whether another task ran it than the one that records: one that was spawned, or one that has nothing to do with it.
+    /// Whether another task than the recording one ran the statement: a spawned task, or an unrelated one.
     pub fn is_of_another_task(&self) -> bool {
         self.entry.elsewhere
     }
 
-    /// The place in the code that ran it, as `src/pay.rs:41`: the innermost one on the stack that is not in this crate, sqlx,
-    /// tokio or the standard library. In a program without line tables (`debug = 0`) it is the function, as `shop::pay`, and
-    /// where the program has no names either, the place where the checkout was taken.
+    /// The location of the code that ran the statement, as `src/pay.rs:41`: the innermost stack frame that is not in this
+    /// crate, sqlx, tokio or the standard library. In a program without line tables (`debug = 0`) it is the function, as
+    /// `shop::pay`. Without names in the program, it is where the checkout was taken.
     ///
-    /// The stack's names are looked up here, which takes some time in the first call of a process.
+    /// The stack's names are resolved here, which takes some time in the first call of a process.
     pub fn location(&self) -> Option<String> {
         let taken = || {
             self.entry
@@ -305,9 +305,9 @@ impl fmt::Debug for Statement {
     }
 }
 
-/// The innermost place of a printed stack that is the user's.
+/// The innermost location of the user's code in a printed stack.
 ///
-/// Each frame is a line `7: some::function`, and, where it is known, a line `at /some/file.rs:12:34` below it.
+/// Each frame is a line `7: some::function` and, if known, a line `at /some/file.rs:12:34` below it.
 fn location_in(trace: &str) -> Option<String> {
     let mut lines = trace.lines().map(str::trim).peekable();
     while let Some(line) = lines.next() {
@@ -332,7 +332,7 @@ fn location_in(trace: &str) -> Option<String> {
     None
 }
 
-/// Crates that stand between a statement and the code that runs it.
+/// Crates whose frames are between a statement and the code that runs it.
 const FOREIGN_CRATES: [&str; 8] = [
     "alloc",
     "async_stream",
@@ -344,7 +344,7 @@ const FOREIGN_CRATES: [&str; 8] = [
     "tracing",
 ];
 
-/// Those of them that are families.
+/// Prefixes of the names of further such crates.
 const FOREIGN_FAMILIES: [&str; 2] = ["sqlx", "futures"];
 
 /// Where the sources of the standard library and of dependencies are, below any `CARGO_HOME`.
@@ -390,7 +390,7 @@ fn is_foreign(function: &str, file: Option<&str>) -> bool {
         .filter_map(crate_of)
         .collect();
     if crates.is_empty() {
-        // Inlined, or C's, or of a type parameter alone.
+        // An inlined function, one of C, or one of a type parameter alone.
         let extension = file.and_then(|file| Path::new(file).extension());
         return extension.is_none_or(|extension| extension != "rs");
     }

@@ -1,5 +1,4 @@
-//! What happens to a slot whose connection cannot be used as it is: it is validated, recovered, replaced or closed, in a
-//! task of the pool that owns the slot.
+//! Validating, recovering, replacing and closing a slot's connection, in a task of the pool that owns the slot.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,15 +16,16 @@ use crate::dialect::Diagnosis;
 
 /// How long validating or recovering one connection may take before it counts as broken.
 ///
-/// A round trip to a server that is there takes milliseconds; two seconds leave room for a slow rollback.
+/// A round trip to a reachable server takes milliseconds; two seconds leave room for a slow rollback.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
 
 impl<DB: Backend> Shared<DB> {
-    /// Makes a slot ready for use: validates its connection, replaces a retired or broken one, fills an empty one.
+    /// Makes a slot ready for use: validates its connection, or opens one for an empty slot or instead of a retired or
+    /// broken one.
     ///
     /// # Errors
     ///
-    /// Why no connection could be opened. The slot is given back, empty.
+    /// Why no connection could be opened. The slot is returned, empty.
     pub(super) async fn make_ready(
         self: &Arc<Self>,
         mut slot: SlotOf<DB>,
@@ -67,7 +67,7 @@ impl<DB: Backend> Shared<DB> {
         }
     }
 
-    /// Whether the server has no room because it has not yet heard a goodbye of ours to its end.
+    /// Whether the server may be full only because it has not yet ended a session that we closed.
     fn is_only_late(&self, error: &sqlx::Error, diagnosis: &Diagnosis) -> bool {
         diagnosis.retry && matches!(error, sqlx::Error::Database(_)) && self.may_wait_for_room()
     }
@@ -108,17 +108,17 @@ impl<DB: Backend> Shared<DB> {
         }
     }
 
-    /// Recovers a connection; false when it is not what is wanted any more.
+    /// Recovers a connection; false if its server no longer has the wanted role.
     async fn recover(&self, driver: &mut DB::Connection, counts_ended: bool) -> sqlx::Result<bool> {
         let pooled = self.connector.settings.pooler.is_some();
-        // Where `BEGIN` commits what is open, nothing may begin before all is rolled back. The driver's own end of the
-        // transaction that it counts does that, and is no warning there.
+        // Where `BEGIN` commits an open transaction, nothing may begin before the rollback. The driver's own rollback of the
+        // transaction that it counts does this, and causes no warning there.
         let counts_ended = counts_ended && !self.connector.dialect().begin_commits;
         recover::<DB>(driver, self.idle_depth(), pooled, counts_ended).await?;
         Ok(!self.connector.hosts.asks() || self.connector.check(driver).await?)
     }
 
-    /// Ends the session of a connection that gave no answer: it may still be at work for us on the server.
+    /// Terminates the session of a connection that did not answer, because a statement may still run in it.
     async fn terminate(&self, session: Option<SessionId>) {
         self.suspect_all();
         let Some(session) = session else { return };
@@ -142,7 +142,7 @@ impl<DB: Backend> Shared<DB> {
     }
 }
 
-/// Gives back a slot whose connection is good, unless its time is over.
+/// Returns a slot with a good connection, or closes the connection if it is retired.
 pub(super) fn give_back<DB: Backend>(mut slot: SlotOf<DB>, now: Instant) {
     let Some(connection) = &mut slot.value else {
         return;
@@ -155,15 +155,15 @@ pub(super) fn give_back<DB: Backend>(mut slot: SlotOf<DB>, now: Instant) {
     connection.rest(now);
 }
 
-/// Recovers a connection whose state is not known, or closes it.
+/// Recovers a connection of unknown state, or closes it.
 pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_ended: bool) {
-    // Out of the slot before the task: if the runtime is gone and drops the task, nothing unverified goes back.
+    // Out of the slot before the task: if the runtime is gone and drops the task, the slot returns empty.
     let Some(mut connection) = slot.value.take() else {
         return;
     };
     let shared = Arc::clone(connection.shared());
     Arc::clone(&shared).spawn(async move {
-        // Not worth recovering.
+        // A retired connection is closed without a recovery.
         if connection.is_retired(Instant::now()) {
             shared.counters.closed_lifetime.fetch_add(1, Relaxed);
             connection.close().await;
@@ -184,14 +184,14 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_end
     });
 }
 
-/// Closes the connection of a slot, and gives the slot back when the goodbye is over.
+/// Closes the connection of a slot, and returns the slot after the close.
 pub(super) fn close<DB: Backend>(mut slot: SlotOf<DB>) {
     if let Some(connection) = slot.value.take() {
         connection.vacate(slot);
     }
 }
 
-/// As [`close`], of a connection that is known to be broken.
+/// As [`close`], for a connection that is known to be broken.
 pub(super) fn close_broken<DB: Backend>(slot: SlotOf<DB>) {
     if let Some(connection) = &slot.value {
         connection.shared().suspect_all();
@@ -199,7 +199,7 @@ pub(super) fn close_broken<DB: Backend>(slot: SlotOf<DB>) {
     close(slot);
 }
 
-/// As [`close`], of a connection that cannot be read from any more, although its session is well.
+/// As [`close`], for a connection that can no longer be read from, although its session is intact.
 pub(super) fn close_spoilt<DB: Backend>(mut slot: SlotOf<DB>) {
     if let Some(connection) = slot.value.take() {
         let shared = Arc::clone(connection.shared());

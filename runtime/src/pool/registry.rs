@@ -16,10 +16,10 @@ use crate::dialect::Controls;
 use crate::lock::lock;
 use crate::settings;
 
-/// Who has a connection.
+/// The holder of a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Holder {
-    /// Code that took a checkout, at this place.
+    /// Code that took a checkout, at this location.
     Code(&'static Location<'static>),
     /// The engine, for a statement that has not begun yet.
     Engine,
@@ -32,7 +32,7 @@ pub(crate) enum Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Enough of a statement to find it by.
+        /// The number of shown characters, enough to find a statement by.
         const SHOWN: usize = 80;
         match self {
             Self::Code(location) => {
@@ -58,36 +58,36 @@ impl fmt::Display for Holder {
     }
 }
 
-/// What the registry knows of one connection.
+/// The registry's entry for one connection.
 pub(crate) struct Record {
     /// The server's id of the session.
     pub(super) session: Option<SessionId>,
     hold: Mutex<Option<Possession>>,
-    /// Whether a statement of this checkout began or may have begun a transaction behind the driver's back.
+    /// Whether a statement of this checkout began, or may have begun, a transaction that the driver does not count.
     transaction_control: AtomicBool,
     #[cfg(feature = "testing")]
     pub(super) recorder: super::recording::Recorder,
-    /// Who wants to see its statements.
+    /// Observes the statements, for spans and durations.
     observer: Observer,
     /// `None` outside the registry, where nothing is counted.
     meters: Option<Meters>,
-    /// What is to last as long as a test that rolls back.
+    /// The held transactions of a test that rolls back.
     test: Option<Arc<settings::HeldTransactions>>,
-    /// The pool's close waits for every connection of the registry to be gone.
+    /// The pool's close waits until every connection of the registry is gone.
     _token: Option<TaskTrackerToken>,
 }
 
-/// A checkout that is out.
+/// A current checkout.
 struct Possession {
     since: Instant,
     by: Holder,
     warned: bool,
     controls: Controls,
-    /// The statement that runs, where somebody wants to see it.
+    /// The running statement, if it is observed.
     statement: Option<RunningStatement>,
 }
 
-/// A checkout that is out, and its session, as it is told.
+/// A copy of a current checkout, with its session.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) since: Instant,
@@ -108,7 +108,8 @@ impl Record {
         self.count(Use::Idle, Use::Used);
     }
 
-    /// Notes the statement that runs now: it names the holder where the engine runs it, and tells transaction control.
+    /// Notes the statement that runs now. It becomes the holder if the engine runs it, and is checked for transaction
+    /// control.
     pub(crate) fn note(&self, sql: &SqlStr) {
         let controls = Controls::of(sql.as_str());
         if controls.is_any() {
@@ -121,7 +122,7 @@ impl Record {
         }
         #[cfg(feature = "testing")]
         self.recorder.note(sql, || self.location());
-        // What calls the program's subscriber is made, and dropped, outside the lock.
+        // A span calls the program's subscriber, so it is made, and dropped, outside the lock.
         let mut statement = None;
         if self.observer.makes_spans() {
             statement = self.observer.begin(sql.as_str(), Instant::now(), true);
@@ -129,7 +130,7 @@ impl Record {
         if let Some(hold) = &mut *self.lock() {
             hold.controls.add(controls);
             if statement.is_none() && self.observer.is_on() {
-                // A connection that was taken for the statement was taken just now.
+                // A connection for this statement alone was taken just now.
                 let begun = match hold.by {
                     Holder::Engine => hold.since,
                     _ => Instant::now(),
@@ -141,13 +142,13 @@ impl Record {
                 *by = Holder::Statement(sql.clone());
             }
         }
-        // The one before it: of a stream that was dropped half-way.
+        // The previous statement, of a stream that was dropped before its end.
         if let Some(statement) = statement {
             self.observer.cancel(&statement);
         }
     }
 
-    /// The statement that runs has come to its end, or to an error. When that was, if it was looked at.
+    /// Notes that the running statement has ended, or failed. Returns the time if the statement is observed.
     pub(super) fn statement_ended(&self, error: Option<&sqlx::Error>) -> Option<Instant> {
         if !self.observer.is_on() {
             return None;
@@ -158,24 +159,24 @@ impl Record {
         Some(now)
     }
 
-    /// Looks at the statement that is about to run until this is dropped.
+    /// Observes the next statement until the returned value is dropped.
     pub(super) fn watch_statement(&self) -> WatchedStatement<'_> {
         WatchedStatement(self.observer.is_on().then_some(self))
     }
 
-    /// In a function of its own, so that the lock is not held when it is dropped.
+    /// Takes the running statement. A separate function, so that the lock is released before the statement is dropped.
     fn take_statement(&self) -> Option<RunningStatement> {
         self.lock().as_mut()?.statement.take()
     }
 
-    /// The statement that runs, if one does, comes to no end.
+    /// Ends the running statement, if any, as cancelled.
     fn cancel_statement(&self) {
         if let Some(statement) = self.take_statement() {
             self.observer.cancel(&statement);
         }
     }
 
-    /// Which statements of this checkout may have ended a transaction by themselves.
+    /// The statements of this checkout that may have ended a transaction by themselves.
     pub(super) fn controls(&self) -> Controls {
         self.lock()
             .as_ref()
@@ -183,7 +184,7 @@ impl Record {
             .unwrap_or_default()
     }
 
-    /// Where the code is that took the checkout.
+    /// The location of the code that took the checkout.
     #[cfg(feature = "testing")]
     pub(super) fn location(&self) -> Option<&'static Location<'static>> {
         match self.lock().as_ref()?.by {
@@ -229,7 +230,7 @@ impl Record {
     pub(super) fn put_back(&self, now: Instant) {
         let hold = self.lock().take();
         if let Some(statement) = hold.as_ref().and_then(|hold| hold.statement.as_ref()) {
-            // Of a stream that was dropped half-way.
+            // A statement of a stream that was dropped before its end.
             self.observer.cancel(statement);
         }
         if let (Some(hold), Some(meters)) = (hold, &self.meters) {
@@ -257,7 +258,7 @@ impl Record {
         }
     }
 
-    /// Who has held the connection for longer than this, told once a checkout.
+    /// The checkout, if it has lasted for this time or longer. Returned once for each checkout.
     pub(super) fn leak(&self, longer_than: Duration) -> Option<Taken> {
         let mut hold = self.lock();
         let hold = hold.as_mut()?;
@@ -287,11 +288,11 @@ impl Drop for Record {
     }
 }
 
-/// Ends what there is to see of a statement when its future is dropped half-way.
+/// Ends an observed statement as cancelled when its future is dropped before its end.
 pub(super) struct WatchedStatement<'a>(Option<&'a Record>);
 
 impl WatchedStatement<'_> {
-    /// The statement has come to its end, or to an error. When that was, if it was looked at.
+    /// Ends the statement, with its error if it failed. Returns the time if the statement is observed.
     pub(super) fn end(mut self, error: Option<&sqlx::Error>) -> Option<Instant> {
         self.0.take()?.statement_ended(error)
     }
@@ -305,16 +306,16 @@ impl Drop for WatchedStatement<'_> {
     }
 }
 
-/// Every connection that is open, wherever it is.
+/// The records of all open connections, idle or in use.
 #[derive(Default)]
 pub(super) struct Registry {
     records: Mutex<Vec<Weak<Record>>>,
-    /// What is to last as long as a test that rolls back.
+    /// The held transactions of a test that rolls back.
     test: Option<Arc<settings::HeldTransactions>>,
 }
 
 impl Registry {
-    /// An empty registry, for a test that rolls back with what is to last as long.
+    /// An empty registry, with the held transactions of a test that rolls back.
     pub(super) fn of(test: Option<Arc<settings::HeldTransactions>>) -> Self {
         Self {
             test,
@@ -347,7 +348,7 @@ impl Registry {
         records.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The checkouts out now, the longest held first.
+    /// The current checkouts, the longest held first.
     pub(super) fn taken(&self) -> Vec<Taken> {
         let mut taken: Vec<Taken> = self
             .records()

@@ -1,11 +1,11 @@
-//! What closing a pool came to.
+//! The result of closing a pool.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::status::whole_millis;
 
-/// What closing a pool came to.
+/// The result of closing a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReport {
@@ -13,36 +13,36 @@ pub struct CloseReport {
     pub engine: String,
     /// Connections that were open when the close began.
     pub open: usize,
-    /// Checkouts that were still out at the limit, the longest held first. Their sessions were ended on the server where
-    /// the server can do that.
+    /// Checkouts still in use at the limit, the longest held first. Their sessions were terminated where the server can do
+    /// that.
     pub ended: Vec<EndedHolder>,
     /// How long the close took.
     pub took: Duration,
-    /// Why the pool was not closed after all, when it was not.
+    /// Why the pool was not closed; `None` if it was.
     pub left: Option<Left>,
-    /// Why sessions could not be ended on the server, when that failed.
+    /// Why sessions could not be terminated on the server, if that failed.
     pub unreachable: Option<String>,
 }
 
-/// Why `close_connection_pool` left a pool as it was.
+/// Why `close_connection_pool` did not close a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Left {
-    /// It was not started, or it was closed before.
+    /// The pool was not started, or was closed before.
     NotStarted,
-    /// It was started more than once, and the others still use it; the last one closes it.
+    /// The pool was started more than once, and the others still use it; the last one closes it.
     Shared,
-    /// It was still being started. The start is cancelled, and what it had opened is closed.
+    /// The pool was still being started. The start is cancelled, and its connections are closed.
     StartCancelled,
 }
 
-/// A checkout that was out for longer than the close could wait.
+/// A checkout that was still in use when the close stopped waiting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndedHolder {
-    /// Who had it: the place of the checkout, or the statement that was running.
+    /// The holder: the location of the checkout, the web request, or the running statement.
     pub holder: String,
-    /// For how long.
+    /// How long the checkout was held.
     pub held: Duration,
     /// The server's id of its session, where there is one.
     pub session: Option<String>,
@@ -60,7 +60,7 @@ impl CloseReport {
         }
     }
 
-    /// Whether every checkout came back by itself.
+    /// Whether every checkout returned in time.
     pub fn is_clean(&self) -> bool {
         self.ended.is_empty()
     }
@@ -120,5 +120,5 @@ impl fmt::Display for CloseReport {
     }
 }
 
-/// Those that were ended, and why they could not be.
+/// The checkouts whose sessions were terminated, and the error if that failed.
 pub(super) type CloseOutcome = (Vec<EndedHolder>, Option<String>);

@@ -1,4 +1,4 @@
-//! A connection in use, as an executor: what a checkout and a transaction have in common.
+//! A connection in use, as an executor: the common part of checkouts and transactions.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -9,23 +9,23 @@ use super::in_transaction::Hooks;
 use crate::backend::Backend;
 use crate::error::TransactionError;
 
-/// A session on the server that a task uses: what [`Checkout`](crate::Checkout) and [`Transaction`](crate::Transaction)
-/// dereference to.
+/// A session on the server that a task uses. [`Checkout`](crate::Checkout) and [`Transaction`](crate::Transaction)
+/// dereference to it.
 ///
-/// `&mut Session` is an executor, so that sqlx's idioms `&mut *checkout` and `&mut *transaction` cost what `&mut checkout` and
-/// `&mut transaction` cost, and the pool sees how their statements end. It dereferences to the driver's connection, for
-/// functions that take a `&mut PgConnection`: what they do there the pool cannot see, so the connection is checked with the
-/// server before another task gets it, and conflicts with other transactions are not noticed.
+/// `&mut Session` is an executor, so that sqlx's idioms `&mut *checkout` and `&mut *transaction` cost what `&mut checkout`
+/// and `&mut transaction` cost, and the pool sees how their statements end. A session dereferences to the driver's
+/// connection, for functions that take a `&mut PgConnection`. The pool cannot see their statements. It checks the connection
+/// with the server before another task gets it, and does not notice conflicts with other transactions.
 ///
 /// # Panics
 ///
-/// Dereferencing that of a transaction to the driver's connection panics while a
-/// [`scoped_transaction`](crate::Engine::scoped_transaction) in a future beside this one uses the connection. A statement is
-/// an error then.
+/// Dereferencing a transaction's session to the driver's connection panics while a
+/// [`scoped_transaction`](crate::Engine::scoped_transaction) in a concurrent future uses the connection. A statement returns
+/// an error instead.
 pub struct Session<DB: Backend> {
     /// The connection, unless it is in the cell.
     connection: OnceLock<CheckedOut<DB>>,
-    /// Of a transaction: where nested code finds the connection.
+    /// For a transaction: the cell where nested code finds the connection.
     cell: Option<Arc<Cell<DB>>>,
 }
 
@@ -33,9 +33,9 @@ pub struct Session<DB: Backend> {
 /// instead of waiting, because waiting could deadlock.
 pub(crate) struct Cell<DB: Backend> {
     engine: String,
-    /// Held for assignments alone.
+    /// Locked for assignments alone.
     connection: Mutex<Option<CheckedOut<DB>>>,
-    /// What is to be done after the commit. Held for assignments alone.
+    /// Work to do after the commit. Locked for assignments alone.
     hooks: Mutex<Hooks>,
 }
 
@@ -43,11 +43,11 @@ pub(crate) struct Cell<DB: Backend> {
 const OWN_HANDLES: usize = 2;
 
 impl<DB: Backend> Cell<DB> {
-    /// The connection.
+    /// Takes the connection.
     ///
     /// # Errors
     ///
-    /// Another part of the task uses it.
+    /// Another part of the task uses the connection.
     pub(crate) fn take(&self) -> Result<CheckedOut<DB>, TransactionError> {
         let connection = lock(&self.connection).take();
         connection.ok_or_else(|| TransactionError::InUse {
@@ -59,18 +59,18 @@ impl<DB: Backend> Cell<DB> {
         *lock(&self.connection) = Some(connection);
     }
 
-    /// Adds something that is to be done after the commit.
+    /// Adds work to do after the commit.
     pub(crate) fn add_hooks(&self, hooks: Hooks) {
         lock(&self.hooks).extend(hooks);
     }
 
-    /// Takes what is to be done after the commit.
+    /// Takes the work to do after the commit.
     pub(crate) fn take_hooks(&self) -> Hooks {
         std::mem::take(&mut *lock(&self.hooks))
     }
 }
 
-/// Nothing panics while one of these locks is held.
+/// Locks a mutex. Poisoning is ignored, because nothing panics while one of these locks is held.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -83,8 +83,8 @@ impl<DB: Backend> Session<DB> {
         }
     }
 
-    /// The session of a transaction, with the cell where nested code finds its connection. Both handles belong to the
-    /// transaction.
+    /// The session of a transaction, with the cell where nested code finds its connection. Both handles of the cell belong
+    /// to the transaction.
     pub(crate) fn of_transaction(connection: CheckedOut<DB>) -> (Self, Arc<Cell<DB>>) {
         let cell = Arc::new(Cell {
             engine: connection.engine().to_owned(),
@@ -98,11 +98,11 @@ impl<DB: Backend> Session<DB> {
         (session, cell)
     }
 
-    /// The connection, which stays here.
+    /// The connection, which stays in the session.
     ///
     /// # Errors
     ///
-    /// Nested code in another part of the task uses it.
+    /// Nested code in another part of the task uses the connection.
     pub(crate) fn hold(&mut self) -> Result<&mut CheckedOut<DB>, TransactionError> {
         if let (None, Some(cell)) = (self.connection.get(), &self.cell) {
             self.connection = OnceLock::from(cell.take()?);
@@ -110,7 +110,7 @@ impl<DB: Backend> Session<DB> {
         Ok(present(self.connection.get_mut()))
     }
 
-    /// The connection, for good.
+    /// Takes the connection out of the session.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl<DB: Backend> Session<DB> {
         }
     }
 
-    /// Leaves the connection to nested code, if there can be any.
+    /// Puts the connection into the cell if nested code may exist.
     pub(crate) fn share(&mut self) {
         if let Some(cell) = &self.cell
             && Arc::strong_count(cell) > OWN_HANDLES
@@ -132,11 +132,11 @@ impl<DB: Backend> Session<DB> {
         }
     }
 
-    /// The connection for one statement, after which it is left to nested code.
+    /// The connection for one statement. Afterwards nested code can borrow it.
     ///
     /// # Errors
     ///
-    /// As [`hold`](Self::hold); or the transaction is over.
+    /// As [`hold`](Self::hold); or the transaction accepts no more statements.
     pub(crate) fn for_statement(&mut self) -> Result<ForStatement<'_, DB>, TransactionError> {
         self.hold()?.check_open()?;
         Ok(ForStatement(self))
@@ -159,7 +159,7 @@ impl<DB: Backend> Drop for ForStatement<'_, DB> {
 }
 
 fn present<T>(connection: Option<T>) -> T {
-    // Without a cell it never leaves; with one, it was taken out of it just before.
+    // Without a cell the connection never leaves the session; with a cell it was taken out of that just before.
     connection.unwrap_or_else(|| unreachable!("a session has a connection or a cell"))
 }
 

@@ -17,11 +17,11 @@ use super::registry::Registry;
 use super::status::Counters;
 use crate::backend::Backend;
 
-/// How long a slot is kept after its connection's goodbye, and the pause after a connect that was refused all the same. A
-/// server takes a few milliseconds to end a session.
+/// How long a slot is kept after its connection's close, and the pause before a refused connect is retried. A server takes a
+/// few milliseconds to end a session.
 pub(super) const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a server that is busy may take to give the session's room to another one.
+/// How long a busy server may take to free the room of a closed session.
 const ROOM_AFTER_GOODBYE: Duration = Duration::from_secs(1);
 
 pub(super) struct Shared<DB: Backend> {
@@ -30,19 +30,20 @@ pub(super) struct Shared<DB: Backend> {
     pub(super) counters: Counters,
     pub(super) meters: Meters,
     pub(super) outages: Outages,
-    /// The runtime that the pool was started on. Its tasks run there, from whichever thread they are ordered.
+    /// The runtime that the pool was started on. All tasks of the pool run there.
     pub(super) runtime: Handle,
-    /// Every task under way and every connection that is open: what a close waits for.
+    /// All running tasks and open connections, for which a close waits.
     pub(super) tasks: TaskTracker,
     generation: AtomicU64,
     birth: Instant,
-    /// Milliseconds after `birth` when a connection was last found broken. Connections that were idle then are suspect too.
+    /// Milliseconds after `birth`, plus one, when a connection was last found broken. Connections that were idle then are
+    /// suspect too.
     broken_at: AtomicU64,
-    /// Milliseconds after `birth`, and one more, when a goodbye was last over.
+    /// Milliseconds after `birth`, plus one, when a connection was last closed.
     goodbye_at: AtomicU64,
     /// Whether the server answered last time.
     reachable: AtomicBool,
-    /// Wakes the keeper when it is not.
+    /// Wakes the keeper when the server becomes unreachable.
     pub(super) lost: Arc<Notify>,
 }
 
@@ -70,7 +71,7 @@ impl<DB: Backend> Shared<DB> {
         self.tasks.spawn_on(task, &self.runtime);
     }
 
-    /// How many transactions a connection is in while nobody uses it.
+    /// The number of transactions that an idle connection is in.
     pub(super) fn idle_depth(&self) -> usize {
         self.connector.settings.idle_depth()
     }
@@ -94,17 +95,17 @@ impl<DB: Backend> Shared<DB> {
         Duration::try_from_secs_f64(lifetime.as_secs_f64() * (0.9 + 0.2 * fastrand::f64())).ok()
     }
 
-    /// Whether a connection that was last known to be good at `idle_since` is to be validated before use.
+    /// Whether a connection last known to be good at `idle_since` must be validated before use.
     pub(super) fn wants_validation(&self, idle_since: Instant, now: Instant) -> bool {
         let validate_after = self.connector.settings.validate_after;
         now.saturating_duration_since(idle_since) >= validate_after
             || self.millis(idle_since) < self.broken_at.load(Relaxed)
     }
 
-    /// Notes that a connection was found broken: the next users of the others validate them first.
+    /// Notes that a connection was found broken. The others are validated before their next use.
     pub(super) fn suspect_all(&self) {
         self.heard(false);
-        // Rounded up, so that one which became idle in this very millisecond is validated too.
+        // Rounded up, so that a connection that became idle in this very millisecond is validated too.
         self.broken_at
             .store(self.millis(Instant::now()) + 1, Relaxed);
     }
@@ -121,8 +122,8 @@ impl<DB: Backend> Shared<DB> {
         }
     }
 
-    /// Waits after a goodbye, until the server has most likely ended the session: the driver does not wait for that, and the
-    /// slot's next connection would be one too many for a server that is full. Nobody waits in a pool that is closing.
+    /// Waits after a close until the server has most likely ended the session. The driver does not wait for that, and the
+    /// slot's next connection would be one too many for a full server. A closing pool does not wait.
     pub(super) async fn wait_for_room(&self) {
         if self.connector.dialect().session.is_none() || self.tasks.is_closed() {
             return;
@@ -132,7 +133,7 @@ impl<DB: Backend> Shared<DB> {
         tokio::time::sleep(ROOM_PAUSE).await;
     }
 
-    /// Whether the server may still count a session to which goodbye was said.
+    /// Whether the server may still count a closed session.
     pub(super) fn may_wait_for_room(&self) -> bool {
         let last = self.goodbye_at.load(Relaxed);
         last > 0 && self.millis(Instant::now()) < last + millis(ROOM_AFTER_GOODBYE)
@@ -144,6 +145,6 @@ impl<DB: Backend> Shared<DB> {
 }
 
 fn millis(span: Duration) -> u64 {
-    // Over 500 million years.
+    // The maximum is over 500 million years.
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

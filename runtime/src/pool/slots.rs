@@ -1,27 +1,26 @@
-//! Slots: the right to have one session on the server each, and who gets the next one.
+//! Slots, each the right to have one session on the server, and the queue for them.
 //!
-//! This file knows no database. A slot may hold a value, which is the pool's connection, or be empty; who takes an empty
-//! slot opens a connection for it. Values that nobody uses are in the *idle queue*, tasks that wait are *waiters*.
+//! This file is independent of databases. A slot holds a value, which is the pool's connection, or is empty; a task that
+//! takes an empty slot opens a connection for it. Unused values are in the *idle queue*; waiting tasks are *waiters*.
 //!
 //! # Promises
 //!
-//! 1. **Never more than `max`.** A taken slot and an idle value count alike, and their sum is at most `max`. After a
-//!    [`resize`](Slots::resize) below what is out, the excess goes as the slots return, and nobody gets a slot before.
-//!    A slot whose value is being closed stays taken until that is over, so the sum counts sessions and not wishes; no more
-//!    values are closed than are too many.
-//! 2. **Woken once, nothing lost.** A waiter is woken once: for a slot, for its deadline or for the close. A waiter that
-//!    goes away is forgotten; when it had just been given a slot, that slot goes on to the next one.
-//! 3. **First come, first served.** A slot that returns is handed directly to the waiter at the front, and no running
-//!    task overtakes a waiter: the bound of overtaking is zero.
-//! 4. **[`close`](Slots::close) is at once.** After it, no take succeeds. Every waiter is woken; values that come back
-//!    later are closed.
-//! 5. **One deadline.** All waiters have the same limit, so the front has the earliest deadline, and one timer serves
-//!    all ([`deadline`](super::deadline)).
+//! 1. **Never more than `max`.** Taken slots and idle values together are at most `max`. After a [`resize`](Slots::resize)
+//!    to less than the number in use, the excess is closed as the slots return, and no task gets a slot before. A slot stays
+//!    taken until its value is closed, so the sum counts sessions that exist. No more values are closed than exceed `max`.
+//! 2. **Woken once, nothing lost.** A waiter is woken once: for a slot, for its deadline or for the close. A dropped waiter
+//!    is removed; if it had just been given a slot, the slot goes to the next waiter.
+//! 3. **First come, first served.** A returned slot is handed directly to the waiter at the front, and no running task
+//!    overtakes a waiter: the bound of overtaking is zero.
+//! 4. **[`close`](Slots::close) is at once.** After it, no take succeeds. Every waiter is woken; values that return later
+//!    are closed.
+//! 5. **One deadline.** All waiters have the same limit, so the waiter at the front has the earliest deadline, and one timer
+//!    serves all ([`deadline`](super::deadline)).
 //!
 //! # The lock
 //!
 //! One lock protects everything here. It is held for a few assignments, never across an await, a wake, or the drop of a
-//! value. There is no other lock that is taken inside of it.
+//! value. No other lock is taken inside of it.
 //!
 //! Checked in `tests/slots` by loom's models, by long random sequences against a simple model, and by mutations.
 
@@ -33,7 +32,7 @@ use std::time::Instant;
 use super::queue::Queue;
 use super::sync::{Arc, Mutex, MutexGuard};
 
-/// What is held in a slot.
+/// A value that a slot can hold.
 pub(crate) trait Vacate: Sized {
     /// Closes a value that its slot cannot keep, because of a close or a resize. The slot is empty, and is dropped when
     /// the value is closed.
@@ -47,24 +46,24 @@ struct SlotsInner<T: Vacate>(Mutex<SlotsState<T>>);
 
 struct SlotsState<T> {
     max: usize,
-    /// Slots that somebody has, or that were handed to a waiter. With `idle` never above `max`, but for a resize.
+    /// Slots taken by tasks or handed to waiters. Together with `idle` at most `max`, except after a resize.
     taken: usize,
-    /// Those of the taken whose value is being closed because it was too many.
+    /// Taken slots whose value is being closed because of a resize or a close.
     leaving: usize,
-    /// The most recently used last. Empty while somebody waits.
+    /// Idle values, the most recently used last. Empty while there are waiters.
     idle: Vec<T>,
     waiters: Queue<Waiter<T>>,
     closed: bool,
     timer: Timer,
-    /// Takes that came to a slot. Counted here, under the lock that is held anyway.
+    /// Takes that got a slot. Counted here, under the lock that is held anyway.
     served: u64,
 }
 
-/// Who watches the deadlines.
+/// The task that ends waits at their deadlines.
 #[derive(Default)]
 struct Timer {
     task: Option<Waker>,
-    /// Whether it sleeps until a deadline, or was woken to look for one. Later waiters have later deadlines.
+    /// Whether the task sleeps until a deadline, or was woken to look for one. Later waiters have later deadlines.
     armed: bool,
 }
 
@@ -73,10 +72,10 @@ struct Waiter<T> {
     fate: Fate<T>,
 }
 
-/// What became of a waiter. Only the first is in the queue's order.
+/// The state of a waiter. Only `Waits` is in the queue's order.
 enum Fate<T> {
     Waits(Waker),
-    /// It has a slot, with this in it.
+    /// The waiter has a slot with this value.
     Handed(Option<T>),
     Refused(Refused),
 }
@@ -88,7 +87,7 @@ pub(crate) enum Refused {
     TimedOut,
 }
 
-/// How many slots there are, at one moment.
+/// The numbers of slots at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sizes {
     pub(crate) max: usize,
@@ -99,13 +98,13 @@ pub(crate) struct Sizes {
     pub(crate) served: u64,
 }
 
-/// A slot that a task has taken, or a task of the pool that opens, recovers or closes its connection.
+/// A slot taken by a task, or by a task of the pool that opens, recovers or closes its connection.
 ///
-/// Dropping it gives it back: to the waiter at the front, or else its value to the idle queue.
+/// Dropping a slot hands it to the waiter at the front, or else puts its value into the idle queue.
 pub(crate) struct Slot<T: Vacate> {
     shared: Arc<SlotsInner<T>>,
     pub(crate) value: Option<T>,
-    /// Whether the value that was in it was too many.
+    /// Whether the slot's value is being closed because of a resize or a close.
     leaving: bool,
 }
 
@@ -123,13 +122,14 @@ impl<T: Vacate> Slots<T> {
         }))))
     }
 
-    /// A slot if one is free, which none is while somebody waits: with the most recently used value, or empty where none is idle.
+    /// Takes a slot if one is free: with the most recently used value, or empty if no value is idle. No slot is free while
+    /// there are waiters.
     pub(crate) fn try_take(&self) -> Option<Slot<T>> {
         let value = self.0.lock().take()?;
         Some(self.slot(value))
     }
 
-    /// An empty slot if one is free, although values may be idle. None is while somebody waits.
+    /// Takes an empty slot if one is free, even if values are idle. No slot is free while there are waiters.
     pub(crate) fn try_take_empty(&self) -> Option<Slot<T>> {
         let mut state = self.0.lock();
         if state.closed || state.size() >= state.max {
@@ -140,11 +140,11 @@ impl<T: Vacate> Slots<T> {
         Some(self.slot(None))
     }
 
-    /// Takes a slot, and waits for it up to `deadline`, which comes with [`expire`](Self::expire).
+    /// Takes a slot, and waits for it up to `deadline`, when [`expire`](Self::expire) ends the wait.
     ///
     /// # Cancellation
     ///
-    /// The future may be dropped at any time. A slot that it was given and has not returned goes to the next waiter.
+    /// The future may be dropped at any time. A slot that it was handed and has not returned goes to the next waiter.
     pub(crate) fn take(&self, deadline: Option<Instant>) -> Taking<'_, T> {
         Taking {
             slots: self,
@@ -153,7 +153,7 @@ impl<T: Vacate> Slots<T> {
         }
     }
 
-    /// Takes the idle values that are chosen, each with its slot, the least recently used first.
+    /// Takes the idle values that `choose` accepts, each with its slot, the least recently used first.
     pub(crate) fn take_idle(&self, mut choose: impl FnMut(&T) -> bool) -> Vec<Slot<T>> {
         let mut state = self.0.lock();
         let chosen: Vec<T> = state.idle.extract_if(.., |value| choose(value)).collect();
@@ -162,7 +162,7 @@ impl<T: Vacate> Slots<T> {
         self.slots_of(chosen, false)
     }
 
-    /// Changes the most slots at one time, and returns the idle ones above it, which are to be closed.
+    /// Changes the maximum number of slots, and returns the excess idle ones, which the caller closes.
     #[must_use = "the slots are to be closed"]
     pub(crate) fn resize(&self, max: usize) -> Vec<Slot<T>> {
         let mut state = self.0.lock();
@@ -180,7 +180,7 @@ impl<T: Vacate> Slots<T> {
         self.slots_of(values, true)
     }
 
-    /// Refuses every take from now on, wakes every waiter, and returns the idle slots, which are to be closed.
+    /// Refuses every take from now on, wakes every waiter, and returns the idle slots, which the caller closes.
     #[must_use = "the slots are to be closed"]
     pub(crate) fn close(&self) -> Vec<Slot<T>> {
         let mut state = self.0.lock();
@@ -192,7 +192,7 @@ impl<T: Vacate> Slots<T> {
         for waiter in state.waiters.pop_all() {
             match std::mem::replace(&mut waiter.fate, Fate::Refused(Refused::Closed)) {
                 Fate::Waits(waker) => woken.push(waker),
-                // It was woken for the slot, and learns of the close instead.
+                // The waiter was woken for the slot, and gets the close instead.
                 Fate::Handed(Some(value)) => values.push(value),
                 Fate::Handed(None) => returned += 1,
                 Fate::Refused(why) => waiter.fate = Fate::Refused(why),
@@ -240,9 +240,9 @@ impl<T: Vacate> Slots<T> {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// The earliest deadline of a waiter, `None` when the slots are closed. Pending while nobody waits.
+    /// The earliest deadline of a waiter, `None` when the slots are closed. Pending without waiters.
     ///
-    /// One task may ask. It is woken by the first waiter, and by the close, also after it was given a deadline.
+    /// Only one task may poll. It is woken by the first waiter and by the close, also after it was given a deadline.
     pub(crate) fn poll_deadline(&self, context: &mut Context<'_>) -> Poll<Option<Instant>> {
         let mut state = self.0.lock();
         if state.closed {
@@ -282,7 +282,7 @@ impl<T: Vacate> Clone for Slots<T> {
 
 impl<T: Vacate> SlotsInner<T> {
     fn lock(&self) -> MutexGuard<'_, SlotsState<T>> {
-        // Nothing panics while the lock is held, but for `choose` of `take_idle`, which changes nothing.
+        // Nothing panics while the lock is held, except `choose` of `take_idle`, which changes nothing.
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -290,17 +290,17 @@ impl<T: Vacate> SlotsInner<T> {
 }
 
 impl<T> SlotsState<T> {
-    /// Sessions that there are or may be.
+    /// The number of sessions that exist or may be opened.
     fn size(&self) -> usize {
         self.taken + self.idle.len()
     }
 
-    /// Those of them that are to stay.
+    /// [`size`](Self::size) without the slots whose value is being closed.
     fn staying(&self) -> usize {
         self.size() - self.leaving
     }
 
-    /// Takes a free slot. The outer `None` when there is none: while somebody waits, nothing is idle and no slot is free.
+    /// Takes a free slot; the outer `None` if there is none. While there are waiters, nothing is idle and no slot is free.
     #[allow(
         clippy::option_option,
         reason = "a slot there is, and a value in it: two questions"
@@ -317,7 +317,7 @@ impl<T> SlotsState<T> {
         Some(value)
     }
 
-    /// Hands a taken slot to the waiter at the front, who is to be woken.
+    /// Hands a taken slot to the waiter at the front, and returns its waker.
     fn hand(&mut self, value: Option<T>) -> Option<Waker> {
         let waiter = self.waiters.pop_front()?;
         match std::mem::replace(&mut waiter.fate, Fate::Handed(value)) {
@@ -328,7 +328,7 @@ impl<T> SlotsState<T> {
         }
     }
 
-    /// Takes a slot back. Returns who is to be woken, and the value that cannot be kept; its slot is still taken then.
+    /// Takes a slot back. Returns the waker to wake, and a value that cannot be kept, whose slot stays taken.
     fn give_back(&mut self, value: Option<T>, leaving: bool) -> (Option<Waker>, Option<T>) {
         self.leaving -= usize::from(leaving);
         let Some(value) = value else {
@@ -377,7 +377,7 @@ impl<T: Vacate> Drop for Slot<T> {
 }
 
 impl<T: Vacate> Drop for SlotsInner<T> {
-    /// Ends the task that watches the deadlines.
+    /// Wakes the task that watches the deadlines, which then ends.
     fn drop(&mut self) {
         let timer = self.lock().timer.task.take();
         if let Some(timer) = timer {
@@ -391,7 +391,7 @@ impl<T: Vacate> Drop for SlotsInner<T> {
 pub(crate) struct Taking<'a, T: Vacate> {
     slots: &'a Slots<T>,
     deadline: Option<Instant>,
-    /// The waiter, while there is one.
+    /// The waiter's key, while there is one.
     key: Option<usize>,
 }
 
@@ -435,7 +435,7 @@ impl<T: Vacate> Taking<'_, T> {
         Poll::Pending
     }
 
-    /// Looks what became of the wait.
+    /// Checks the state of the wait.
     fn look(&mut self, key: usize, context: &mut Context<'_>) -> Poll<Result<Slot<T>, Refused>> {
         let mut state = self.slots.0.lock();
         if let Some(Waiter {
@@ -443,7 +443,7 @@ impl<T: Vacate> Taking<'_, T> {
             ..
         }) = state.waiters.get_mut(key)
         {
-            // The old one is dropped outside of the lock: it may be the last that knows its task.
+            // The old waker is dropped outside of the lock, because it may hold the last reference to its task.
             let old = (!waker.will_wake(context.waker()))
                 .then(|| std::mem::replace(waker, context.waker().clone()));
             drop(state);

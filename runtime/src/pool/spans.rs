@@ -1,10 +1,11 @@
-//! What a tracing backend sees of the pool: a span for a statement, and one for a wait.
+//! Tracing spans of statements, waits and transactions.
 //!
 //! The names are OpenTelemetry's stable ones for database clients,
 //! <https://opentelemetry.io/docs/specs/semconv/database/database-spans/>. A span has the text of a statement as the program
 //! wrote it, with placeholders, and never the values of parameters.
 //!
-//! A span is not entered while the driver works: to enter it at each poll would cost every statement more than the span.
+//! A span is not entered while the driver works, because to enter it at each poll would cost every statement more than the
+//! span.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,10 +22,10 @@ use crate::dialect::leading_word;
 use crate::logging;
 use crate::settings::{DatabaseUrl, Hosts, QuerySpans};
 
-/// What there is to see of the statements of one connection. Cheap to clone.
+/// Observes the statements of one connection. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Observer {
-    /// `None` when nobody wants to see anything.
+    /// `None` if neither spans nor durations are wanted.
     target: Option<Arc<StatementTarget>>,
 }
 
@@ -39,7 +40,7 @@ struct StatementTarget {
     durations: Durations,
 }
 
-/// A statement under way. It is ended by its observer.
+/// A running statement, which its [`Observer`] ends.
 pub(super) struct RunningStatement {
     span: Span,
     operation: Option<usize>,
@@ -47,7 +48,7 @@ pub(super) struct RunningStatement {
 }
 
 impl Observer {
-    /// Of the statements on connections to one of the engine's hosts.
+    /// An observer for connections to one of the engine's hosts.
     pub(super) fn new<DB: Backend>(connector: &Connector<DB>, host: usize) -> Self {
         let spans = connector.settings.query_spans;
         if spans == QuerySpans::Off && !Durations::ARE_MEASURED {
@@ -87,7 +88,7 @@ impl Observer {
         }
     }
 
-    /// Whether anybody wants to see anything.
+    /// Whether statements are observed.
     pub(super) fn is_on(&self) -> bool {
         self.target.is_some()
     }
@@ -99,7 +100,7 @@ impl Observer {
             .is_some_and(|target| has_listener(target.spans))
     }
 
-    /// A statement has begun, with a span or without one.
+    /// Begins a statement, with a span or without one.
     pub(super) fn begin(
         &self,
         sql: &str,
@@ -120,7 +121,7 @@ impl Observer {
         })
     }
 
-    /// A statement was answered, with an error or without one.
+    /// Ends an answered statement, with an error or without one.
     pub(super) fn end(
         &self,
         statement: &RunningStatement,
@@ -136,7 +137,7 @@ impl Observer {
         self.over(statement, kind.as_deref(), now);
     }
 
-    /// A statement was dropped before its end.
+    /// Ends a statement that was dropped before its end.
     pub(super) fn cancel(&self, statement: &RunningStatement) {
         self.over(statement, Some("cancelled"), Instant::now());
     }
@@ -155,7 +156,7 @@ impl Observer {
     }
 }
 
-/// Names of the server's database, host and port.
+/// The names of database and host, and the port, in a URL.
 fn names_of(url: &DatabaseUrl) -> (Option<String>, Option<String>, Option<u16>) {
     let Ok(parsed) = url::Url::parse(url.expose()) else {
         return (None, None, None);
@@ -183,7 +184,7 @@ fn has_listener(spans: QuerySpans) -> bool {
     LevelFilter::current() >= level || logging::is_heard_by_log()
 }
 
-/// A span of either level, which a macro fixes where it stands.
+/// A span of either level, which must be constant in each call of a `tracing` macro.
 macro_rules! of_level {
     ($level:expr, $target:literal, $name:literal, $($fields:tt)*) => {
         match $level {
@@ -217,14 +218,14 @@ impl StatementTarget {
     }
 }
 
-/// The words that begin statements, of which there are few. Others may be anything.
+/// The first words of statements that are reported. Other first words may be any text.
 const OPERATIONS: [&str; OPERATIONS_KNOWN] = [
     "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "MERGE", "REPLACE", "CALL", "COPY", "TRUNCATE",
     "CREATE", "ALTER", "DROP", "BEGIN", "COMMIT", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "LISTEN",
     "NOTIFY", "PRAGMA", "VACUUM", "ANALYZE",
 ];
 
-/// What a statement does, as its first word says: the word's index.
+/// The index in [`OPERATIONS`] of a statement's first word.
 fn operation_of(sql: &str) -> Option<usize> {
     let word = leading_word(sql.trim_start());
     let mut known = OPERATIONS.iter();
@@ -235,7 +236,7 @@ fn name_of(operation: Option<usize>) -> Option<&'static str> {
     OPERATIONS.get(operation?).copied()
 }
 
-/// The kind of an error: the database's own code, or a word for what the driver met.
+/// The kind of an error: the database's own code, or a word for an error of the driver.
 fn error_type(error: &sqlx::Error) -> String {
     let word = match error {
         sqlx::Error::Database(error) => {
@@ -265,7 +266,7 @@ pub(super) fn wait(spans: QuerySpans, engine: &str) -> Span {
     )
 }
 
-/// The span of a transaction, which its statements are in, with all of its tries.
+/// The span of a transaction, around its statements and all of its tries.
 pub(crate) fn transaction(spans: QuerySpans, engine: &str) -> Span {
     of_level!(
         spans,

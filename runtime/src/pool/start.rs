@@ -1,4 +1,4 @@
-//! Starting a pool: the first connections, side by side, against a server that may not be there yet.
+//! Starting a pool: opens the first connections concurrently, with retries while the server is not ready.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,11 +17,11 @@ use crate::error::StartError;
 use crate::lock::lock;
 
 impl<DB: Backend> Pool<DB> {
-    /// Starts a pool of the engine's own.
+    /// Starts a pool with its own slots.
     ///
     /// # Errors
     ///
-    /// No connection within `start_timeout`, or one that the server refused for good. Nothing stays open.
+    /// No connection within `start_timeout`, or a permanent refusal by the server. No connection stays open.
     pub(crate) async fn start(connector: Arc<Connector<DB>>) -> Result<Self, StartError> {
         let settings = Arc::clone(&connector.settings);
         let own = Own {
@@ -34,7 +34,7 @@ impl<DB: Backend> Pool<DB> {
         let wanted = if settings.lazy {
             0
         } else {
-            // At a `max_size` of 0 nobody can have one, but whether the server is there is known.
+            // With a `max_size` of 0 no task can get a connection, but one is opened to see whether the server is reachable.
             settings.min_size.min(settings.max_size).max(1) as usize
         };
         own.open_side_by_side(wanted).await?;
@@ -77,7 +77,7 @@ impl<DB: Backend> Inner<DB> {
             settings.max_lifetime,
             settings.leak_after,
         ]);
-        // Not among the pool's tracked tasks: nobody waits for it, and it ends by itself.
+        // Not among the pool's tracked tasks: a close does not wait for the keeper, which ends by itself.
         let Flavour::Own(own) = &self.flavour else {
             return;
         };
@@ -92,19 +92,19 @@ impl<DB: Backend> Inner<DB> {
 }
 
 impl<DB: Backend> Own<DB> {
-    /// Opens that many connections at once. If one fails for good, the others are closed again.
+    /// Opens `wanted` connections concurrently. If one fails permanently, the others are closed again.
     async fn open_side_by_side(&self, wanted: usize) -> Result<(), StartError> {
         let openings = (0..wanted).map(|nth| async move {
             let mut opened = open_patiently(&self.shared.connector).await?;
             if nth == 0 {
-                // While the others are opening, so that it takes no time of its own.
+                // Runs while the others are opening, so that it takes no extra time.
                 opened.look_for_pooler().await;
             }
             Ok(opened)
         });
         let mut opened = Vec::with_capacity(wanted);
         let mut failure = None;
-        // All to their end: they share the start's time limit, and the first error is to be told when all is closed.
+        // All run to their end: they share the start's time limit, and the first error is returned once all are closed.
         for opening in futures_util::future::join_all(openings).await {
             match opening {
                 Ok(connection) => opened.push(connection),
@@ -117,7 +117,7 @@ impl<DB: Backend> Own<DB> {
         }
         let mut slots = Vec::with_capacity(wanted);
         for connection in opened {
-            // The pool is new: there is a free slot for each, unless a resize to less has just been the first use.
+            // The pool is new: there is a free slot for each connection, unless `max_size` is 0.
             match self.slots.try_take_empty() {
                 Some(mut slot) => {
                     slot.value = Some(Box::new(self.shared.opened(connection)));
@@ -126,12 +126,12 @@ impl<DB: Backend> Own<DB> {
                 None => connection.goodbye().await,
             }
         }
-        // Dropping them all together puts them into the idle queue.
+        // Dropping the slots together puts their connections into the idle queue.
         drop(slots);
         Ok(())
     }
 
-    /// An in-memory database lives as long as a connection to it, so one is kept aside for as long as the pool.
+    /// Keeps one connection open for as long as the pool, because an in-memory database is lost with its last one.
     async fn drop_anchor(&self) -> Result<(), StartError> {
         if !self.shared.connector.in_memory() {
             return Ok(());
@@ -142,7 +142,7 @@ impl<DB: Backend> Own<DB> {
     }
 }
 
-/// A connection past the pooler, outside the pool; `None` when none is known of.
+/// Opens a connection past the pooler, outside the pool; `None` without `direct_url`.
 pub(crate) async fn open_direct<DB: Backend>(
     connector: &Arc<Connector<DB>>,
 ) -> Result<Option<CheckedOut<DB>>, StartError> {

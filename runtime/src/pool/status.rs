@@ -1,13 +1,13 @@
-//! A pool in numbers, for people.
+//! Statistics of a pool.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Counts since the pool was started. Relaxed: each is read alone, by people.
+/// Counters since the pool was started. Relaxed, because each is read alone, for display.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    /// Slots that were given out for a checkout, but came to none.
+    /// Slots given out for checkouts that are not ready, or failed.
     pub(super) unready: AtomicU64,
     pub(super) acquired_empty: AtomicU64,
     pub(super) cancelled: AtomicU64,
@@ -43,7 +43,7 @@ pub struct Status {
     pub cancelled: u64,
     /// Waits that ended at `acquire_timeout`.
     pub timed_out: u64,
-    /// All the time spent waiting for checkouts.
+    /// The total time spent waiting for checkouts.
     pub wait_time: Duration,
     /// Connections opened.
     pub opened: u64,
@@ -85,7 +85,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// A duration without the digits that nobody reads.
+/// A duration in whole milliseconds, for display.
 pub(super) fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,3 +1,3 @@
-//! The locks of [`slots`](super::slots). Its model checker puts others in their place.
+//! The lock types of [`slots`](super::slots). Its model checker replaces them.
 
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard};

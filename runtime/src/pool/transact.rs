@@ -10,7 +10,7 @@ use crate::dialect::Dialect;
 use crate::error::TransactionError;
 
 impl<DB: Backend> CheckedOut<DB> {
-    /// Begins a transaction. On a connection that is held in a transaction it is a savepoint, whatever the statement.
+    /// Begins a transaction. On a held connection it is a savepoint, and `begin.statement` is ignored.
     ///
     /// `run_again` says that the transaction is run again as a whole after a conflict with another one.
     pub(crate) async fn begin_transaction(
@@ -37,21 +37,20 @@ impl<DB: Backend> CheckedOut<DB> {
         Ok(self)
     }
 
-    /// Begins in a task, so that a caller who goes away half-way leaves a transaction that has begun and is rolled back.
+    /// Begins a savepoint in a task, so that a cancelled caller leaves a complete one, which is rolled back.
     ///
-    /// In a transaction that the connection is held in, the driver takes a cancelled `SAVEPOINT` for the whole
-    /// transaction and rolls that back.
+    /// On a held connection, the driver takes a cancelled `SAVEPOINT` for the whole transaction and rolls that back.
     async fn begin_to_the_end(mut self, begin: Begin) -> sqlx::Result<Self> {
         let (sender, outcome) = oneshot::channel();
         tokio::spawn(async move {
             let held = self.begin_held(begin).await.map(|()| self);
-            // A receiver that is gone hands the transaction back to us, and dropping it rolls it back.
+            // Without a receiver, `send` returns the transaction, and its drop rolls it back.
             let _ = sender.send(held);
         });
         outcome.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
-    /// Begins a savepoint with a name of the driver's, and then runs what is to be set in it.
+    /// Begins a savepoint that the driver names, and then runs `begin.set` in it.
     async fn begin_held(&mut self, begin: Begin) -> sqlx::Result<()> {
         self.begin(Begin::default()).await?;
         if begin.set.is_empty() {
@@ -60,16 +59,16 @@ impl<DB: Backend> CheckedOut<DB> {
         self.execute(begin.set).await
     }
 
-    /// What the database said about a conflict with another transaction, if a statement met one.
+    /// The database's message about a conflict with another transaction, if a statement met one.
     pub(crate) fn conflict(&self) -> Option<String> {
         self.transaction.as_ref()?.conflict.clone()
     }
 
-    /// Looks whether a statement can be run: always, outside of a transaction of the pool's.
+    /// Checks whether a statement can run. Outside of a transaction of the pool it always can.
     ///
     /// # Errors
     ///
-    /// The transaction is not there for it.
+    /// The transaction is over, or accepts no more statements after a conflict.
     pub(crate) fn check_open(&self) -> Result<(), TransactionError> {
         let Some(transaction) = &self.transaction else {
             return Ok(());
@@ -85,8 +84,8 @@ impl<DB: Backend> CheckedOut<DB> {
         }
     }
 
-    /// Makes a savepoint. When this is cancelled or fails, the whole transaction is over: the driver then rolls back one
-    /// level too many.
+    /// Creates a savepoint. If this is cancelled or fails, the whole transaction is over, because the driver then rolls back
+    /// one level too many.
     pub(crate) async fn savepoint(&mut self) -> sqlx::Result<()> {
         self.check_open()?;
         self.set_over(true);
@@ -102,39 +101,40 @@ impl<DB: Backend> CheckedOut<DB> {
         }
     }
 
-    /// Keeps what was done since the savepoint.
+    /// Releases the savepoint and keeps its changes.
     pub(crate) async fn release(&mut self) -> sqlx::Result<()> {
         self.run(|connection, _| Box::pin(DB::TransactionManager::commit(connection)))
             .await
     }
 
-    /// Undoes what was done since the savepoint.
+    /// Rolls back the innermost level: a savepoint, or the transaction itself.
     pub(crate) async fn undo(&mut self) -> sqlx::Result<()> {
         self.run(|connection, _| Box::pin(DB::TransactionManager::rollback(connection)))
             .await
     }
 
-    /// Lets the driver undo what was done since the savepoint before its next statement.
+    /// Queues a rollback to the savepoint, which the driver sends before its next statement.
     pub(crate) fn start_undo(&mut self) {
         DB::TransactionManager::start_rollback(self);
     }
 
-    /// Runs statements that set something in the transaction.
+    /// Runs statements that change settings in the transaction.
     pub(crate) async fn set_in_transaction(&mut self, sql: String) -> sqlx::Result<()> {
         self.check_open()?;
         self.execute(sql).await
     }
 
-    /// Commits, and gives the connection back.
+    /// Commits, and returns the connection.
     pub(crate) async fn commit_transaction(mut self) -> sqlx::Result<()> {
         self.check_open()?;
         if self.depth_of_transaction() > 1 {
-            // On Postgres, a rollback to a savepoint would make a failed transaction good again.
+            // On Postgres, a rollback to a savepoint would make a failed transaction usable again. In a failed one, this
+            // statement fails.
             self.run(|connection, _| DB::execute(connection, sqlx::raw_sql("SELECT 1")))
                 .await?;
         }
-        // A nested transaction of the driver's own that was forgotten: it was not committed, and the driver would take
-        // the commit for its.
+        // A nested transaction of the driver's own was leaked without a commit. It is rolled back first, because the driver
+        // would apply the commit to it.
         while self.depth_of_transaction() > 1 {
             self.undo().await?;
         }
@@ -144,7 +144,7 @@ impl<DB: Backend> CheckedOut<DB> {
         Ok(())
     }
 
-    /// Rolls back, and gives the connection back.
+    /// Rolls back, and returns the connection.
     pub(crate) async fn roll_back_transaction(mut self) -> sqlx::Result<()> {
         self.forget_statements().await?;
         while self.depth_of_transaction() > 0 {
@@ -154,13 +154,13 @@ impl<DB: Backend> CheckedOut<DB> {
         Ok(())
     }
 
-    /// How many levels there are, the transaction's own included.
+    /// The number of levels, including the transaction's own.
     fn depth_of_transaction(&self) -> usize {
         let depth = DB::TransactionManager::get_transaction_depth(self);
         depth.saturating_sub(usize::from(self.is_held()))
     }
 
-    /// The server has answered, so nothing is under way.
+    /// Marks an idle connection as clean, because the server has answered.
     fn settle_if_idle(&mut self) {
         if self.is_idle() {
             self.settled();

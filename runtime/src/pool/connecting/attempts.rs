@@ -1,4 +1,4 @@
-//! Opening connections for a start, again and again while a server is not there yet.
+//! Opening connections for a start, with retries while the server is not ready.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use crate::backend::Backend;
 use crate::dialect::{Diagnosis, message};
 use crate::error::{Effort, StartError};
 
-/// Opens one connection, again and again within `start_timeout` while the server is not ready.
+/// Opens one connection, with retries within `start_timeout` while the server is not ready.
 pub(in crate::pool) async fn open_patiently<DB: Backend>(
     connector: &Arc<Connector<DB>>,
 ) -> Result<Opened<DB>, StartError> {
     patiently(connector, || connector.connect_to_the_end()).await
 }
 
-/// The same for code that knows the database: the compiler cannot tell that the future above is `Send` once it also sees
-/// the driver's own types in it (<https://github.com/rust-lang/rust/issues/102211>).
+/// [`open_patiently`] as a boxed future, for code with a concrete database type. The compiler cannot prove that the future
+/// above is `Send` when it also sees the driver's own types in it (<https://github.com/rust-lang/rust/issues/102211>).
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) fn open_for<DB: Backend>(
     connector: &Arc<Connector<DB>>,
@@ -28,7 +28,7 @@ pub(crate) fn open_for<DB: Backend>(
     Box::pin(open_patiently(connector))
 }
 
-/// Repeats an opening while its failures are of the kind that passes, within `start_timeout`.
+/// Retries an opening within `start_timeout`, as long as its errors are temporary.
 pub(in crate::pool) async fn patiently<DB, T, F>(
     connector: &Connector<DB>,
     mut open: impl FnMut() -> F,
@@ -41,7 +41,7 @@ where
     let begun = Instant::now();
     let mut attempts = 1_u32;
     let mut last: Option<(Diagnosis, Arc<sqlx::Error>)> = None;
-    // From 50 ms, which a starting server needs at least, up to 2 s; jitter keeps many programs out of step.
+    // From 50 ms, which a starting server needs at least, up to 2 s. Jitter keeps programs from retrying at the same moment.
     let pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(2))

@@ -1,4 +1,4 @@
-//! Connections that a test's engine borrows: they live on a runtime that outlives the test, and so may outlive it too.
+//! Connections that a test's engine borrows. Their runtime outlives the test, so they may outlive it too.
 
 use std::io;
 use std::mem;
@@ -13,22 +13,22 @@ use crate::backend::{Backend, OptionsOf};
 use crate::lock::lock;
 use crate::settings::BorrowedByAny;
 
-/// What an engine has asked a connection's server, so that the next one that borrows the connection need not.
+/// Session id and server version of a connection, so that the next engine that borrows it need not ask.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServerFacts {
     session: Option<SessionId>,
     version: Option<String>,
 }
 
-/// The connections of one engine whose owner wants them back.
+/// The borrowed connections of one engine, which returns them to their owner.
 pub(crate) struct Borrowed<DB: Backend> {
-    /// Those that the engine takes before it opens any.
+    /// Connections that the engine takes before it opens any.
     idle: Mutex<Vec<DB::Connection>>,
-    /// Of the connection that was there at first.
+    /// Facts of the first connection.
     asked: Mutex<ServerFacts>,
-    /// Those that it has finished with.
+    /// Connections that the engine has returned.
     returned: Mutex<Vec<DB::Connection>>,
-    /// Where further connections are opened.
+    /// The runtime on which further connections are opened.
     runtime: Handle,
     opened: AtomicI64,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Borrowed<DB: Backend> {
     allow(dead_code, reason = "only tests borrow connections")
 )]
 impl<DB: Backend> Borrowed<DB> {
-    /// Lends a connection that was opened on the runtime that this runs on.
+    /// Lends a connection that was opened on the current runtime.
     pub(crate) fn new(connection: DB::Connection, asked: ServerFacts) -> Arc<Self> {
         Arc::new(Self {
             idle: Mutex::new(vec![connection]),
@@ -49,7 +49,7 @@ impl<DB: Backend> Borrowed<DB> {
         })
     }
 
-    /// What an engine of this kind borrows.
+    /// The borrowed connections, if they are of this database.
     pub(super) fn of(borrowed: Option<&BorrowedByAny>) -> Option<Arc<Self>> {
         Arc::clone(borrowed?).downcast().ok()
     }
@@ -58,7 +58,7 @@ impl<DB: Backend> Borrowed<DB> {
         lock(&self.idle).pop()
     }
 
-    /// What is known of the connection that was borrowed; nothing once there were others, for which it might be taken.
+    /// Facts of the first connection; empty once others were opened, which could be mistaken for it.
     pub(crate) fn asked(&self) -> ServerFacts {
         if self.opened() > 0 {
             return ServerFacts::default();
@@ -82,7 +82,7 @@ impl<DB: Backend> Borrowed<DB> {
         lock(&self.asked).version = Some(version.to_owned());
     }
 
-    /// Opens one more.
+    /// Opens one more connection.
     pub(super) async fn open(&self, options: &OptionsOf<DB>) -> sqlx::Result<DB::Connection> {
         let options = options.clone();
         let opening = self.runtime.spawn(async move { options.connect().await });
@@ -96,14 +96,14 @@ impl<DB: Backend> Borrowed<DB> {
         lock(&self.returned).push(connection);
     }
 
-    /// What has come back, or was never taken.
+    /// Takes the connections that were returned or never taken.
     pub(crate) fn take_all(&self) -> Vec<DB::Connection> {
         let mut all = mem::take(&mut *lock(&self.idle));
         all.append(&mut lock(&self.returned));
         all
     }
 
-    /// How many connections the engine has opened besides those that were there.
+    /// The number of connections opened in addition to the first one.
     pub(crate) fn opened(&self) -> i64 {
         self.opened.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Opening a connection, and saying goodbye to it.
+//! Opening and closing a connection.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -27,36 +27,36 @@ use crate::error::{Error, StartError};
 use crate::logging::{self, with_callers_subscriber};
 use crate::settings::EngineSettings;
 
-/// How long a goodbye may take. A peer that is there needs a round trip at most; one that is black-holed never answers,
-/// and its slot is wanted back.
+/// Time limit for closing a connection. A reachable server needs a round trip at most. A black-holed one never answers, and
+/// must not keep the slot.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Opens connections of one engine.
 pub(crate) struct Connector<DB: Backend> {
     pub(crate) settings: Arc<EngineSettings>,
-    /// What the URL says.
+    /// The dialect that the URL names.
     configured: &'static Dialect,
-    /// What answers there, where that is another.
+    /// The dialect of the server that answers, if it is another.
     spoken: OnceLock<&'static Dialect>,
-    /// The server's, as its first session told.
+    /// The server's version, from its first session.
     version: OnceLock<String>,
-    /// Whether a pooler was looked for.
+    /// Whether a pooler was already looked for.
     looked: AtomicBool,
     pub(in crate::pool) hosts: HostChoice<DB>,
     pub(in crate::pool) credentials: Credentials<DB>,
-    /// Opens connections past a pooler, when it is known where the server is.
+    /// Opens connections past a pooler, if `direct_url` is set.
     direct: Option<Arc<Self>>,
     borrowed: Option<Arc<Borrowed<DB>>>,
-    /// Held by the connection that is saying goodbye, where they do so in turn.
+    /// Held during a close, where connections are closed one at a time.
     goodbyes: tokio::sync::Mutex<()>,
     pub(super) terminations: Terminations,
 }
 
-/// A new connection. If nobody takes it, it says goodbye by itself.
+/// A new connection. Dropping it closes the connection in a task.
 pub(crate) struct Opened<DB: Backend> {
-    /// `None` once it was taken.
+    /// `None` once taken.
     connection: Option<DB::Connection>,
-    /// The server's id of the session; `None` for SQLite, or when the server did not tell.
+    /// The server's id of the session; `None` for SQLite, and behind a pooler.
     pub(crate) session: Option<SessionId>,
     connector: Arc<Connector<DB>>,
 }
@@ -69,7 +69,8 @@ impl<DB: Backend> Opened<DB> {
         }
     }
 
-    /// [`Connector::look_for_pooler`]; what fails here is for the connection's first user to find out.
+    /// [`Connector::look_for_pooler`] within `connect_timeout`. Errors are ignored, because the connection's first user
+    /// meets them.
     pub(in crate::pool) async fn look_for_pooler(&mut self) {
         if let Some(connection) = &mut self.connection {
             let limit = self.connector.settings.connect_timeout;
@@ -93,11 +94,11 @@ impl<DB: Backend> Drop for Opened<DB> {
 }
 
 impl<DB: Backend> Connector<DB> {
-    /// Reads the URL with the driver's own parser and lets `connect_with` have the last word.
+    /// Parses the URL with the driver's own parser and then applies `connect_with`.
     ///
     /// # Errors
     ///
-    /// The URL is of another database, or the driver does not accept it.
+    /// The URL is of another database or not accepted by the driver, or another setting does not fit the database.
     pub(crate) fn new(settings: impl Into<Arc<EngineSettings>>) -> Result<Self, Error> {
         let settings = settings.into();
         let Some(dialect) = DB::dialect(&settings.url) else {
@@ -129,14 +130,14 @@ impl<DB: Backend> Connector<DB> {
         })
     }
 
-    /// Opens a connection as [`connect`](Connector::connect) does, in a task of its own: an opening that was dropped
-    /// half-way would leave the server with half a session, so it goes on to its end although nobody waits for it any more.
+    /// Opens a connection as [`connect`](Connector::connect) does, in a task of its own. The task runs to its end even if
+    /// the caller's future is dropped, because an interrupted opening would leave a half-open session on the server.
     pub(crate) async fn connect_to_the_end(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
         let (sender, receiver) = oneshot::channel();
         let connector = Arc::clone(self);
-        // Boxed, because it is large and each of what follows moves it.
+        // Boxed, because the future is large and each step below moves it.
         let opening = Box::pin(async move {
-            // If it is not wanted, it says goodbye.
+            // Without a receiver, the connection is dropped, which closes it.
             let _ = sender.send(connector.connect().await);
         });
         background::spawn(with_callers_subscriber(opening.in_current_span()));
@@ -150,13 +151,13 @@ impl<DB: Backend> Connector<DB> {
     ///
     /// # Errors
     ///
-    /// Those of the driver, without what the settings know to be a secret.
+    /// Errors of the driver, without the secrets of the settings.
     pub(crate) async fn connect(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
         let opened = self.connect_revealing().await;
         opened.map_err(|error| self.conceal(error))
     }
 
-    /// Cuts out of an error what the settings know to be a secret.
+    /// Removes the secrets of the settings from an error.
     pub(in crate::pool) fn conceal(&self, error: sqlx::Error) -> sqlx::Error {
         match self.settings.without_secrets(&message(&error)) {
             Some(words) => diagnosed(words, self.dialect().diagnosis(&error)),
@@ -164,7 +165,7 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
-    /// Says which parameters of the URL have no effect.
+    /// Warns of URL parameters that have no effect.
     pub(crate) fn warn_of_ignored(&self) {
         self.hosts.warn_of_ignored(&self.settings);
     }
@@ -192,18 +193,18 @@ impl<DB: Backend> Connector<DB> {
                 connector: Arc::clone(self),
             }),
             Err(error) => {
-                // One that does not answer gets no goodbye.
+                // A server that does not answer in time gets no close message.
                 let _ = timeout(GOODBYE_LIMIT, connection.close()).await;
                 Err(error)
             }
         }
     }
 
-    /// Opens a connection with these options, or with what the program makes of them.
+    /// Opens a connection with these options, as `before_connect` changes them.
     async fn open(&self, options: &OptionsOf<DB>) -> sqlx::Result<DB::Connection> {
         let mut prepared = self.credentials.fetch(options).await?;
         if self.settings.session.is_some() && logging::is_heard_by_log() {
-            // There may be secrets in `session`, and a connection's statements are logged all or none.
+            // `session` may contain secrets, and a connection logs all of its statements or none.
             let options = prepared.options.into_owned();
             prepared.options = Cow::Owned(options.disable_statement_logging());
         }
@@ -214,12 +215,12 @@ impl<DB: Backend> Connector<DB> {
         opening.map_err(|error| self.credentials.explain(self.dialect(), &prepared, error))
     }
 
-    /// The database's own ways: those of the one that answers, once that is known.
+    /// The dialect of the server that answers once that is known, else of the URL.
     pub(crate) fn dialect(&self) -> &'static Dialect {
         self.spoken.get().copied().unwrap_or(self.configured)
     }
 
-    /// Another database than the URL says, once one has answered.
+    /// The dialect of the server that has answered, if it is not the URL's.
     #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
     pub(crate) fn another(&self) -> Option<&'static Dialect> {
         self.spoken.get().copied()
@@ -235,7 +236,7 @@ impl<DB: Backend> Connector<DB> {
         self.hosts.options()
     }
 
-    /// Asks a connection for a sign of life, and whether it still is what is wanted.
+    /// Checks that a connection answers; false if its server no longer has the wanted role.
     pub(in crate::pool) async fn check(
         &self,
         connection: &mut DB::Connection,
@@ -247,7 +248,7 @@ impl<DB: Backend> Connector<DB> {
         Ok(true)
     }
 
-    /// A connection that was borrowed to the engine, as long as one is left that works.
+    /// A borrowed connection that works, if there is one left.
     async fn connect_borrowed(self: &Arc<Self>) -> Option<Opened<DB>> {
         let borrowed = self.borrowed.as_ref()?;
         while let Some(mut connection) = borrowed.take() {
@@ -268,7 +269,8 @@ impl<DB: Backend> Connector<DB> {
         None
     }
 
-    /// The same for code that knows the database, as [`open_for`](super::open_for).
+    /// [`connect`](Connector::connect) as a boxed future, for code with a concrete database type, as
+    /// [`open_for`](super::open_for).
     #[cfg(all(feature = "testing", feature = "postgres"))]
     pub(crate) fn connect_for(
         self: &Arc<Self>,
@@ -276,19 +278,19 @@ impl<DB: Backend> Connector<DB> {
         Box::pin(self.connect())
     }
 
-    /// The connector to use for what needs a session of the server's own: past the pooler, if it is known how.
+    /// The connector for work that needs its own session: past the pooler if possible, else this one.
     pub(crate) fn direct(self: &Arc<Self>) -> &Arc<Self> {
         self.direct.as_ref().unwrap_or(self)
     }
 
-    /// Whether the database lives in this process's memory and dies with its last connection.
+    /// Whether the database is in this process's memory and lost with its last connection.
     pub(crate) fn in_memory(&self) -> bool {
-        // A test's file is no such database, whatever its folder is called.
+        // A test's database is a file, whatever the name of its folder is.
         self.settings.file.is_none() && (self.dialect().in_memory)(self.settings.url.expose())
     }
 
-    /// The server's version, if a session has told it, or an earlier engine has asked for it: on the connection that was
-    /// borrowed to this one, or of a library, which is the same for all engines.
+    /// The server's version, if known: from a session, from the database's library, which all engines share, or from an
+    /// earlier engine that used the borrowed connection.
     pub(crate) fn known_version(&self) -> Option<String> {
         let of_library = || self.dialect().library?.get().cloned();
         let known = self.version.get().cloned();
@@ -297,7 +299,7 @@ impl<DB: Backend> Connector<DB> {
             .or_else(|| self.borrowed.as_ref()?.version())
     }
 
-    /// Keeps the server's version for the next engine.
+    /// Stores the server's version for the next engine.
     pub(crate) fn note_version(&self, version: &str) {
         if let Some(library) = self.dialect().library {
             library.get_or_init(|| version.to_owned());
@@ -307,7 +309,7 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
-    /// Whether it is not known yet if there is a pooler that is not declared.
+    /// Whether an undeclared pooler is still to be looked for.
     pub(crate) fn is_to_look_for_pooler(&self) -> bool {
         let is_known = || {
             let borrowed = self.borrowed.as_ref();
@@ -319,13 +321,13 @@ impl<DB: Backend> Connector<DB> {
             && !is_known()
     }
 
-    /// Leaves it to the caller to look for a pooler that is not declared.
+    /// Leaves the search for an undeclared pooler to the caller.
     pub(crate) fn looked_for_pooler(&self) {
         self.looked.store(true, Relaxed);
     }
 
-    /// Says so, once, when there seems to be a pooler that is not declared. Not of a connection that another engine
-    /// has asked before.
+    /// Warns once if there seems to be an undeclared pooler. Skips a borrowed connection that another engine has checked
+    /// before.
     pub(crate) async fn look_for_pooler(
         &self,
         connection: &mut DB::Connection,
@@ -348,7 +350,7 @@ impl<DB: Backend> Connector<DB> {
         Ok(())
     }
 
-    /// Makes a connection what the settings want, and asks for the id of its session unless that is known.
+    /// Applies the settings to a connection, and asks for its session id unless that is known.
     async fn prepare(
         &self,
         connection: &mut DB::Connection,
@@ -367,8 +369,8 @@ impl<DB: Backend> Connector<DB> {
         Ok(session)
     }
 
-    /// Runs `session` on a new connection. The driver logs nothing of it, whatever `log_queries` says: there may be secrets
-    /// in it. `may_log` says that the connection was opened with its statements logged also where the `log` crate listens.
+    /// Runs `session` on a new connection. The driver does not log it, whatever `log_queries` is, because it may contain
+    /// secrets. `may_log` says that the connection was opened with statement logging, also for the `log` crate.
     pub(in crate::pool) async fn run_session(
         &self,
         connection: &mut DB::Connection,
@@ -382,13 +384,13 @@ impl<DB: Backend> Connector<DB> {
         Ok(())
     }
 
-    /// Asks for the id of a session; `None` where it has none, or one that means nothing to us.
+    /// Asks for the id of a session; `None` where there is none, or behind a pooler.
     pub(in crate::pool) async fn greet(
         &self,
         connection: &mut DB::Connection,
         host: usize,
     ) -> sqlx::Result<Option<SessionId>> {
-        // The pooler's session of this moment, which is somebody else's the next.
+        // The id would be that of the pooler's current session, which belongs to another client a moment later.
         if self.settings.pooler.is_some() {
             return Ok(None);
         }
@@ -411,8 +413,8 @@ impl<DB: Backend> Connector<DB> {
         Ok(None)
     }
 
-    /// Fails when a test's database may not hold any more what the test was given. Asked once a connection is open: whatever
-    /// has changed the database since has ended the connection as well.
+    /// Fails if a test's database may have lost what the test was given. Called after the connection is opened: whatever
+    /// changes the database later also ends the connection.
     pub(in crate::pool) async fn check_lease(&self) -> sqlx::Result<()> {
         match &self.settings.lease {
             Some(lease) => lease.check().await,
@@ -420,9 +422,9 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
-    /// Begins the transaction that the connection is held in, in a test that rolls back.
+    /// Begins the transaction in which a test that rolls back holds the connection.
     ///
-    /// Fails when an earlier one was lost: the test would go on without what it had written.
+    /// Fails if an earlier transaction was lost, because the test would continue without its writes.
     pub(in crate::pool) async fn hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
         let Some(hold) = &self.settings.hold else {
             return Ok(());
@@ -447,7 +449,7 @@ impl<DB: Backend> Connector<DB> {
         Ok(())
     }
 
-    /// Looks whether the connection is still in the transaction that it is held in.
+    /// Checks whether the connection is still in the transaction that it is held in.
     async fn end_hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
         let Some(hold) = &self.settings.hold else {
             return Ok(());
@@ -457,10 +459,10 @@ impl<DB: Backend> Connector<DB> {
             DB::TransactionManager::rollback(connection).await?;
         }
         if depth::<DB>(connection) < idle_depth {
-            // The driver has rolled it back, after a nested transaction was cancelled while it began.
+            // The driver has rolled the transaction back, because a nested one was cancelled at its begin.
             return Ok(());
         }
-        // The transaction's first savepoint ends with it. The server answers so in a failed transaction too.
+        // The transaction's first savepoint ends with it. A failed transaction accepts this statement too.
         match DB::execute(connection, sqlx::raw_sql(STILL_HELD)).await {
             Ok(_) => hold.lasted(),
             Err(sqlx::Error::Database(error)) => {
@@ -472,14 +474,14 @@ impl<DB: Backend> Connector<DB> {
         Ok(())
     }
 
-    /// Reads what is still to be read, tells the server, and closes. Never longer than its limit.
+    /// Reads pending data, sends the close message and closes, within [`GOODBYE_LIMIT`].
     pub(crate) async fn goodbye(&self, connection: DB::Connection) {
         self.goodbye_unused(connection).await;
         self.lose_hold();
     }
 
-    /// [`goodbye`](Connector::goodbye) to a connection that no task has used: a test loses nothing with the transaction that it
-    /// is held in.
+    /// As [`goodbye`](Connector::goodbye), for a connection that no task has used: a test loses nothing with its held
+    /// transaction.
     async fn goodbye_unused(&self, mut connection: DB::Connection) {
         let farewell = async {
             let _turn = if self.dialect().closes_in_turn {
@@ -504,7 +506,7 @@ impl<DB: Backend> Connector<DB> {
         self.within_goodbye(farewell).await;
     }
 
-    /// Tells the server and closes, without reading what is still to be read.
+    /// As [`goodbye`](Connector::goodbye), without reading pending data.
     pub(in crate::pool) async fn goodbye_unread(&self, connection: DB::Connection) {
         self.within_goodbye(connection.close()).await;
         self.lose_hold();
@@ -522,7 +524,8 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
-    /// Notes that sqlx's pool opens a connection, which in a test that rolls back it does only when the one before is gone.
+    /// Notes that sqlx's pool opens a connection. In a test that rolls back, it does so only after the loss of the previous
+    /// one.
     pub(in crate::pool) fn replaces_held(&self) {
         if let Some(hold) = &self.settings.hold
             && hold.is_open()

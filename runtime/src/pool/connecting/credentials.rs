@@ -7,24 +7,24 @@ use crate::backend::{Backend, OptionsOf};
 use crate::dialect::{Diagnosis, Dialect, diagnosed, message};
 use crate::settings::{EngineSettings, Prepare, SettingsError};
 
-/// The program's own function, if there is one.
+/// The program's `before_connect` function, if there is one.
 pub(in crate::pool) struct Credentials<DB: Backend> {
     prepare: Option<Prepare<OptionsOf<DB>>>,
-    /// Where it was given.
+    /// Where the function was given.
     origin: String,
 }
 
 /// Connect options for one connection.
 pub(super) struct Prepared<'a, O: Clone> {
     pub(super) options: Cow<'a, O>,
-    /// When the program made them.
+    /// When the program made the options.
     fetched: Option<SystemTime>,
 }
 
 impl<DB: Backend> Credentials<DB> {
     /// # Errors
     ///
-    /// It is for another driver.
+    /// The function is for another driver.
     pub(super) fn new(settings: &EngineSettings) -> Result<Self, SettingsError> {
         let (prepare, origin) = settings.before_connect()?.unzip();
         Ok(Self {
@@ -41,7 +41,7 @@ impl<DB: Backend> Credentials<DB> {
     ///
     /// # Errors
     ///
-    /// What the program's function says, which may pass.
+    /// The error of the program's function, which counts as temporary.
     pub(super) async fn fetch<'a>(
         &self,
         options: &'a OptionsOf<DB>,
@@ -68,7 +68,7 @@ impl<DB: Backend> Credentials<DB> {
         })
     }
 
-    /// Adds to a server's refusal when the secrets were fetched that it did not accept.
+    /// Adds to a server's refusal the time when the refused credentials were fetched.
     pub(super) fn explain<O: Clone>(
         &self,
         dialect: &Dialect,
@@ -79,7 +79,7 @@ impl<DB: Backend> Credentials<DB> {
             return error;
         };
         let diagnosis = dialect.diagnosis(&error);
-        // A server that is full, or starts, has not refused the credentials.
+        // A server that is full or starting has not refused the credentials.
         if diagnosis.retry {
             return error;
         }

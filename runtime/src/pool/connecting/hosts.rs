@@ -1,4 +1,4 @@
-//! Which of an engine's hosts a connection is opened to.
+//! The choice of a host for a connection.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use crate::dialect::{Diagnosis, Dialect, diagnosed, diagnosis_of, message};
 use crate::error::{Error, StartError};
 use crate::settings::{EngineSettings, Hosts, Target};
 
-/// A session of one of the hosts: its server's id of it means nothing on another.
+/// A session's id with its host, because the id has no meaning on another host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionId {
     pub(crate) id: Arc<str>,
-    /// A moment when it was there, as its server told it: a later session may have the same id.
+    /// Distinguishes the session from a later one with the same id: a time at which it existed, or its server's start time,
+    /// in the server's own format.
     pub(super) since: Option<Arc<str>>,
     pub(in crate::pool) host: usize,
 }
@@ -28,11 +29,11 @@ pub(in crate::pool) struct HostChoice<DB: Backend> {
     random: bool,
     /// Parameters of the URL that the driver does not know.
     ignored: Vec<String>,
-    /// The one that the last connection was opened to.
+    /// The index of the host that the last connection was opened to.
     last: AtomicUsize,
 }
 
-/// What a server says of itself, as the bits of the dialect's `session_state`.
+/// A server's role, as the bits of the dialect's `session_state`.
 #[derive(Clone, Copy)]
 struct ServerState(i64);
 
@@ -57,11 +58,11 @@ impl ServerState {
 }
 
 impl<DB: Backend> HostChoice<DB> {
-    /// Takes the URL apart and lets the driver read each host's.
+    /// Splits the URL by host and lets the driver parse each host's URL.
     ///
     /// # Errors
     ///
-    /// The list is not one, or the driver does not accept the URL.
+    /// The host list is invalid, or the driver does not accept a URL.
     pub(super) fn new(settings: &EngineSettings, dialect: &Dialect) -> Result<Self, Error> {
         let hosts = if dialect.session_state.is_some() {
             Hosts::read(&settings.url, dialect.knows_parameter)
@@ -97,7 +98,7 @@ impl<DB: Backend> HostChoice<DB> {
         &self.list[host].1
     }
 
-    /// Says which parameters of the URL have no effect.
+    /// Warns of URL parameters that have no effect.
     pub(super) fn warn_of_ignored(&self, settings: &EngineSettings) {
         if !self.ignored.is_empty() {
             crate::logging::warn!(
@@ -109,23 +110,23 @@ impl<DB: Backend> HostChoice<DB> {
         }
     }
 
-    /// Whether there is nothing to choose.
+    /// Whether there is one host only, and any role of it is accepted.
     pub(in crate::pool) fn is_one(&self) -> bool {
         self.list.len() == 1 && self.target == Target::Any
     }
 
-    /// Whether it matters what a server says of itself while a connection is open. One that was the second best when it
-    /// was opened is not worth less later.
+    /// Whether the server's role is checked again while a connection is open. With `prefer-standby` it is not, because the
+    /// second choice stays acceptable.
     pub(in crate::pool) fn asks(&self) -> bool {
         !matches!(self.target, Target::Any | Target::PreferStandby)
     }
 
-    /// Opens a connection to the first host that has the sessions that are wanted. `connect` has a time limit of its own,
-    /// and the question what the host is has `limit`.
+    /// Opens a connection to the first host with the wanted role. `connect` has its own time limit; `limit` is that of the
+    /// role query.
     ///
     /// # Errors
     ///
-    /// What each host had to say. As in libpq, one that refuses us for good ends the search.
+    /// The refusals of all hosts. As in libpq, a host's permanent refusal ends the search.
     pub(super) async fn open<F>(
         &self,
         dialect: &Dialect,
@@ -164,8 +165,8 @@ impl<DB: Backend> HostChoice<DB> {
         Err(no_host(self.target, refusals))
     }
 
-    /// The order in which they are asked: as written, or by chance. Where only one of them can be right, the one that was
-    /// right before comes first, so that those that are down are not waited for.
+    /// The order of the hosts: as written, or random. If only one host can have the wanted role, the last one used comes
+    /// first, so that no time is lost on hosts that are down.
     fn order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.list.len()).collect();
         if self.random {
@@ -177,7 +178,7 @@ impl<DB: Backend> HostChoice<DB> {
         order
     }
 
-    /// Whether an open connection still is what is wanted.
+    /// Whether the server of an open connection still has the wanted role.
     pub(super) async fn still_right(
         &self,
         connection: &mut DB::Connection,
@@ -187,7 +188,7 @@ impl<DB: Backend> HostChoice<DB> {
     }
 }
 
-/// Keeps a connection whose server is what is wanted; says goodbye to any other.
+/// Keeps a connection whose server has the wanted role, and closes any other.
 async fn choose<DB: Backend>(
     mut connection: DB::Connection,
     dialect: &Dialect,
@@ -204,7 +205,7 @@ async fn choose<DB: Backend>(
         Err(_) => {
             let Diagnosis { retry, what, .. } = Diagnosis::silence();
             let reason = what.into_owned();
-            // It would not hear a goodbye either.
+            // A server that does not answer gets no close message.
             return Err(Refusal::Next { retry, reason });
         }
     };
@@ -227,7 +228,7 @@ async fn is<DB: Backend>(
 
 /// Why a host gave no connection.
 enum Refusal {
-    /// Another host would say the same.
+    /// Another host would refuse for the same reason.
     Final(sqlx::Error),
     Next {
         retry: bool,
@@ -251,7 +252,7 @@ fn refusal(dialect: &Dialect, error: sqlx::Error) -> Refusal {
     }
 }
 
-/// The error when no host had what is wanted.
+/// The error if no host with the wanted role gave a connection.
 fn no_host(target: Target, refusals: Vec<(bool, String)>) -> sqlx::Error {
     let retry = refusals.iter().any(|(retry, _)| *retry);
     let mut reasons: Vec<String> = refusals.into_iter().map(|(_, reason)| reason).collect();

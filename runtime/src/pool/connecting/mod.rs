@@ -1,13 +1,13 @@
-//! Opening a connection, to which host and as whom, and ending one.
+//! Opening a connection (host and credentials), and terminating sessions.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `connector` | opens connections of one engine, and says goodbye to them |
-//! | `attempts` | does so again and again, for a start |
-//! | `hosts` | which of several hosts a connection is opened to |
+//! | `connector` | opens and closes connections of one engine |
+//! | `attempts` | retries an opening, for a start |
+//! | `hosts` | chooses one of several hosts for a connection |
 //! | `credentials` | connect options that the program makes anew for each connection |
-//! | `borrowed` | connections that a test's engine borrows and gives back |
-//! | `terminate`, `terminations` | ends sessions on the server from the outside, over one connection at a time |
+//! | `borrowed` | connections that a test's engine borrows and returns |
+//! | `terminate`, `terminations` | terminates sessions on the server, over one separate connection at a time |
 
 mod attempts;
 mod borrowed;

@@ -1,4 +1,4 @@
-//! Ending sessions on the server, from the outside.
+//! Terminating sessions on the server, over a separate connection.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::hosts::SessionId;
 use super::terminations::{Termination, within};
 use crate::backend::Backend;
 
-/// How long ending sessions on the server may take, the connection for it included.
+/// Time limit for terminating sessions on one server, including the connect.
 const LIMIT: Duration = Duration::from_secs(3);
 
 impl<DB: Backend> Connector<DB> {
-    /// Ends one session, together with those that others want to end at the same time.
+    /// Terminates one session, together with the other sessions requested at the same time.
     ///
     /// # Errors
     ///
@@ -33,7 +33,7 @@ impl<DB: Backend> Connector<DB> {
             let ended = self.end_sessions(&sessions).await;
             let ended = ended.map(drop).map_err(|error| error.to_string());
             for request in requests {
-                // A caller that does not wait any more needs no answer.
+                // A caller that no longer waits needs no answer.
                 let _ = request.outcome.send(ended.clone());
             }
         }
@@ -42,11 +42,11 @@ impl<DB: Backend> Connector<DB> {
         reported.await.unwrap_or_else(|_| Err(cancelled.to_owned()))
     }
 
-    /// Ends sessions, and tells how many it ended. Those of several hosts one host after the other.
+    /// Terminates sessions, one host after another, and returns how many it terminated.
     ///
     /// # Errors
     ///
-    /// Why a server could not be asked. The limit counts as such.
+    /// Why a server could not be asked, or that the time limit was exceeded.
     pub(in crate::pool) async fn end_sessions(
         &self,
         sessions: &[SessionId],
@@ -60,14 +60,14 @@ impl<DB: Backend> Connector<DB> {
                 "the limit for ending sessions on the server",
                 self.end_on_one(of_one),
             );
-            // A host that does not answer is no reason to leave the sessions of another one.
+            // If a host does not answer, the sessions of the other hosts are still terminated.
             let on_one = on_one.await;
             ended = ended.and_then(|sum| on_one.map(|more| sum + more));
         }
         ended
     }
 
-    /// Ends sessions of one host, at least one.
+    /// Terminates sessions of one host. `sessions` is not empty.
     async fn end_on_one(&self, sessions: &[SessionId]) -> sqlx::Result<usize> {
         let statements: Vec<String> = sessions
             .iter()
@@ -85,7 +85,7 @@ impl<DB: Backend> Connector<DB> {
         for statement in statements {
             match DB::execute(&mut connection, sqlx::raw_sql(AssertSqlSafe(statement))).await {
                 Ok(_) => ended += 1,
-                // The session was quicker, or is another user's by now.
+                // The session has already ended, or its id is now that of another user's session.
                 Err(sqlx::Error::Database(error)) => {
                     tracing::debug!(engine = %self.settings.engine, %error, "a session was already gone");
                 }

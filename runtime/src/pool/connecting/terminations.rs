@@ -1,4 +1,4 @@
-//! Requests to end sessions, and the limit of a driver's future.
+//! Requests to terminate sessions, and a time limit for a driver's future.
 
 use std::future::Future;
 use std::io;
@@ -12,8 +12,8 @@ use super::hosts::SessionId;
 
 use crate::lock::lock;
 
-/// Sessions that wait to be ended. One task at a time ends all of them over one connection, so that a pool never has more
-/// than one session besides its slots.
+/// Sessions that are to be terminated. One task at a time terminates all of them over one connection, so that a pool never
+/// has more than one session besides its slots.
 #[derive(Default)]
 pub(super) struct Terminations {
     requested: Mutex<Vec<Termination>>,
@@ -22,7 +22,7 @@ pub(super) struct Terminations {
 
 pub(super) struct Termination {
     pub(super) session: SessionId,
-    /// Why it could not be ended, as text: the same reason for all.
+    /// Takes the result. The error is text, because all requests of a batch get the same one.
     pub(super) outcome: oneshot::Sender<Result<(), String>>,
 }
 
@@ -32,7 +32,7 @@ impl Terminations {
     }
 }
 
-/// Runs a driver's future within a limit, which it names in its error.
+/// Runs a driver's future within a limit, and names the limit in its error.
 pub(super) async fn within<T>(
     limit: Duration,
     name: &str,

@@ -25,8 +25,8 @@ impl Backend for Any {
     }
 }
 
-/// The URL with those settings in it that the driver of a server takes from there, unless it has them. `Any` has no other way
-/// to hand them on. `None` when it has them, or cannot be read, which is told by the driver.
+/// Adds settings to the URL that the driver of a server reads from there, unless the URL has them. `Any` has no other
+/// interface for them. `None` for a database without a server, or for an invalid URL, which the driver reports.
 fn with_settings(url: &str, dialect: &Dialect, settings: &EngineSettings) -> Option<String> {
     dialect.session.as_ref()?;
     let mut url = Url::parse(url).ok()?;

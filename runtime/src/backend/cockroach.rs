@@ -1,4 +1,4 @@
-//! CockroachDB's URLs, for drivers that know Postgres alone.
+//! CockroachDB's URLs, rewritten for drivers that know only Postgres.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use url::Url;
 use crate::dialect::{COCKROACH, POSTGRES};
 use crate::settings::DatabaseUrl;
 
-/// Where the URL names no port: <https://www.cockroachlabs.com/docs/stable/connection-parameters>.
+/// The port of a URL that names none: <https://www.cockroachlabs.com/docs/stable/connection-parameters>.
 const PORT: u16 = 26257;
 
-/// A URL as the driver of Postgres knows it, which has its own idea of schemes and ports.
+/// Rewrites a URL for the driver of Postgres, which has its own schemes and default port.
 pub(super) fn for_driver(url: &DatabaseUrl) -> Cow<'_, str> {
     let given = Cow::Borrowed(url.expose());
     if !COCKROACH.schemes.contains(&url.scheme()) {
@@ -25,7 +25,7 @@ pub(super) fn for_driver(url: &DatabaseUrl) -> Cow<'_, str> {
         url.set_scheme(POSTGRES.schemes[0]).ok()?;
         Some(Cow::Owned(url.into()))
     };
-    // What cannot be read is told by the driver.
+    // The driver reports an invalid URL.
     as_postgres().unwrap_or(given)
 }
 

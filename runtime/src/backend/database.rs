@@ -1,4 +1,4 @@
-//! A database that an engine runs on: the typed half.
+//! The typed half of a database: driver calls.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use super::executes::{Executes, Step};
 use crate::dialect::Dialect;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
-/// The driver's own connect options of a database.
+/// The driver's connect options for a database.
 pub(crate) type OptionsOf<DB> = <<DB as Database>::Connection as Connection>::Options;
 
 /// A database that poolhouse can run an engine on: Postgres (and CockroachDB), MySQL (and MariaDB), SQLite, or `Any` of them.
 ///
 /// The trait is sealed: it is implemented here, once per database, for the databases whose feature is on.
 pub trait Backend: Executes + sealed::Sealed {
-    /// The dialect that a URL's scheme speaks. For one database it is always the same; `Any` looks at the scheme.
+    /// The dialect of a URL's scheme; `None` for the scheme of another database.
     #[doc(hidden)]
     fn dialect(url: &DatabaseUrl) -> Option<&'static Dialect>;
 
@@ -27,7 +27,7 @@ pub trait Backend: Executes + sealed::Sealed {
     #[doc(hidden)]
     const KIND: &'static str;
 
-    /// Where in the SQL an error is, as a count of characters from 1, when the server tells.
+    /// The position of an error in the SQL, in characters from 1, if the server reports it.
     #[doc(hidden)]
     fn error_position(_: &sqlx::Error) -> Option<usize> {
         None
@@ -37,27 +37,26 @@ pub trait Backend: Executes + sealed::Sealed {
     #[doc(hidden)]
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<OptionsOf<Self>>;
 
-    /// Whether an error says that this session only reads. If that was not asked for, its server is not the primary any
-    /// more.
+    /// Whether an error says that the session is read-only. If that was not requested, the server is no longer the primary.
     #[doc(hidden)]
     fn refuses_writes(_: &sqlx::Error) -> bool {
         false
     }
 
-    /// Whether an error says that the server has rolled back the whole transaction and left it, so that a further statement
-    /// would be committed by itself.
+    /// Whether an error says that the server has rolled back and left the whole transaction. A further statement would then
+    /// be committed by itself.
     #[doc(hidden)]
     fn ends_transaction(_: &sqlx::Error) -> bool {
         false
     }
 
-    /// Whether an error of the client alone leaves the driver's connection of no further use, with nothing wrong at the server.
+    /// Whether an error of the client alone makes the driver's connection unusable, although the session is intact.
     #[doc(hidden)]
     fn spoils_connection(_: &sqlx::Error) -> bool {
         false
     }
 
-    /// What follows the begin of a transaction behind a pooler; `None` for a database in front of which none is known.
+    /// The statement after the begin of a transaction behind a pooler; `None` if no pooler is supported.
     #[doc(hidden)]
     const CLEAR_POOLED: Option<&'static str> = None;
 
@@ -94,27 +93,27 @@ pub trait Backend: Executes + sealed::Sealed {
         Self::describe(connection, sql)
     }
 
-    /// Closes what the driver has prepared and kept, behind a pooler, at the end of a transaction.
+    /// Closes the driver's cached statements, behind a pooler, at the end of a transaction.
     #[doc(hidden)]
     fn forget_statements(_: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>> {
         Box::pin(ready(Ok(())))
     }
 
-    /// Whether an error says that the session itself has ended, so that the connection is of no further use.
+    /// Whether an error says that the session itself has ended, so that the connection is unusable.
     #[doc(hidden)]
     fn ends_session(error: &sqlx::Error) -> bool {
         breaks_connection(error)
     }
 }
 
-/// What there is to know of a statement that goes through a pooler.
+/// The parameters of a statement that goes through a pooler.
 #[cfg_attr(
     not(feature = "postgres"),
     allow(dead_code, reason = "a pooler is known in front of Postgres alone")
 )]
 pub(crate) struct Pooled {
     pub(crate) settings: Arc<EngineSettings>,
-    /// Whether a transaction may be open that the driver does not know of.
+    /// Whether a transaction may be open that the driver does not count.
     pub(crate) begun_by_hand: bool,
     /// Whether the driver counts a transaction that has ended.
     pub(crate) counts_ended: bool,
@@ -131,7 +130,7 @@ pub(super) fn breaks_connection(error: &sqlx::Error) -> bool {
     )
 }
 
-/// The line of a script that an error is about, from 1, when the server tells.
+/// The line of an error in a script, from 1, if the server reports it.
 pub(crate) fn error_line<DB: Backend>(error: &sqlx::Error, script: &str) -> Option<usize> {
     let before = DB::error_position(error)?.saturating_sub(1);
     let breaks = script.chars().take(before).filter(|c| *c == '\n').count();

@@ -2,7 +2,7 @@
 //!
 //! sqlx implements `Executor` for `&mut PgConnection` and its siblings. Generic code would need
 //! `for<'c> &'c mut DB::Connection: Executor<'c>` on every item that touches a connection, and every caller would have
-//! to repeat it. This trait says the same once per database.
+//! to repeat it. This trait replaces the bound, with one implementation for each database.
 
 use std::future::Future;
 
@@ -14,10 +14,10 @@ use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
 use sqlx::{Database, Execute, Executor, Row, SqlStr};
 use sqlx_core::describe::Describe;
 
-/// What one step of a result is: the end of a statement, or a row.
+/// One step of a result: the end of a statement, or a row.
 pub(crate) type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
 
-/// The methods of [`sqlx::Executor`], and the run of migrations, on a plain connection of this database.
+/// The methods of [`sqlx::Executor`], and migrations, on a plain connection of this database.
 ///
 /// Implemented by [`executes!`](macro@executes) alone; each method is the driver's own.
 #[doc(hidden)]
@@ -48,26 +48,26 @@ pub trait Executes: Database {
         sql: SqlStr,
     ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>>;
 
-    /// Runs what is pending, up to the version `target` where there is one.
+    /// Runs pending migrations, up to the version `target` if there is one.
     fn migrate<'e>(
         connection: &'e mut Self::Connection,
         migrator: &'e Migrator,
         target: Option<i64>,
     ) -> BoxFuture<'e, Result<(), MigrateError>>;
 
-    /// The migrations that a table notes as run, whether they succeeded or not. An error when there is no such table.
+    /// The migrations that a table records as run, successful or not. An error if the table does not exist.
     fn applied<'e>(
         connection: &'e mut Self::Connection,
         table: &'e str,
     ) -> BoxFuture<'e, Result<Vec<AppliedMigration>, MigrateError>>;
 
-    /// The first migration that a table notes as failed.
+    /// The first migration that a table records as failed.
     fn dirty<'e>(
         connection: &'e mut Self::Connection,
         table: &'e str,
     ) -> BoxFuture<'e, Result<Option<i64>, MigrateError>>;
 
-    // The driver's `execute` and `fetch_all` put two more boxes around its stream, which these do not need.
+    // The driver's `execute` and `fetch_all` put two more boxes around its stream, which these methods avoid.
 
     fn execute<'e, 'q: 'e, E>(
         connection: &'e mut Self::Connection,
@@ -89,13 +89,13 @@ pub trait Executes: Database {
         all::<Self>(Self::fetch_many(connection, query))
     }
 
-    /// The whole number that a query of the pool's own answers with, in one round trip.
+    /// The integer result of a query of the pool's own, in one round trip.
     fn number<'e>(
         connection: &'e mut Self::Connection,
         sql: &'static str,
     ) -> BoxFuture<'e, sqlx::Result<i64>>;
 
-    /// The text that a query of the pool's own answers with, in one round trip.
+    /// The text result of a query of the pool's own, in one round trip.
     fn text<'e>(
         connection: &'e mut Self::Connection,
         sql: &'static str,
@@ -103,14 +103,14 @@ pub trait Executes: Database {
         Self::text_of(connection, sql.to_owned())
     }
 
-    /// As [`text`](Self::text), of a query that was put together here.
+    /// As [`text`](Self::text), for a query that is built at run time.
     fn text_of(
         connection: &mut Self::Connection,
         sql: String,
     ) -> BoxFuture<'_, sqlx::Result<String>>;
 }
 
-/// What the statements of a result did, in sum.
+/// The sum of the results of all statements.
 pub(crate) async fn count<DB: Database>(
     mut steps: BoxStream<'_, sqlx::Result<Step<DB>>>,
 ) -> sqlx::Result<DB::QueryResult> {

@@ -1,10 +1,10 @@
 //! The kinds of database, one file each.
 //!
 //! A kind is described twice: as a [`Dialect`], plain data that the pool and the errors read, and as a [`Backend`], the
-//! typed half that lets the engine run queries on a driver's connection. Nothing outside this folder asks which
-//! database it talks to.
+//! typed half that lets the engine run queries on a driver's connection. The pool and the engine depend on a kind only
+//! through these two.
 
-// `Backend` is sealed: what its hidden methods take is for this crate alone, as they are.
+// `Backend` is sealed, so that the private types in its hidden methods are used only in this crate.
 #![allow(private_interfaces)]
 
 #[cfg(feature = "any")]

@@ -34,7 +34,7 @@ impl Backend for MySql {
     }
 
     fn ends_transaction(error: &sqlx::Error) -> bool {
-        // A deadlock; after a lock that was waited for too long, only the statement is rolled back:
+        // A deadlock. After a lock wait timeout, only the statement is rolled back:
         // <https://dev.mysql.com/doc/refman/8.4/en/innodb-error-handling.html>.
         error
             .as_database_error()
@@ -43,15 +43,16 @@ impl Backend for MySql {
     }
 
     fn spoils_connection(error: &sqlx::Error) -> bool {
-        // Before it looks at the values, the driver notes that an answer is to be read, and waits for it for ever after.
+        // The driver notes an expected answer before it checks the values. After an error there it waits for that answer
+        // forever.
         matches!(error, sqlx::Error::Protocol(_))
     }
 
     fn ends_session(error: &sqlx::Error) -> bool {
         match error {
             // Server shutdown, connection killed, and (MariaDB) query limits that end the session:
-            // <https://mariadb.com/kb/en/mariadb-error-code-reference/>. 1047 does not end it, but a node of a Galera cluster
-            // answers with nothing else once it is cut off from the others:
+            // <https://mariadb.com/kb/en/mariadb-error-code-reference/>. 1047 does not end the session, but a node of a
+            // Galera cluster gives no other answer once it is cut off from the others:
             // <https://galeracluster.com/library/documentation/quorum-reset.html>.
             sqlx::Error::Database(error) => error
                 .try_downcast_ref::<MySqlDatabaseError>()

@@ -6,16 +6,16 @@ use sqlx::ConnectOptions;
 use crate::settings::DatabaseUrl;
 use crate::settings::{EngineSettings, LogLevel};
 
-/// How many statements a connection keeps. A number in the URL is the more particular one.
+/// How many statements a connection caches. A number in the URL takes precedence.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(super) fn statement_cache(url: &DatabaseUrl, settings: &EngineSettings) -> usize {
-    // The driver has read the same text, so it is a number.
+    // The driver has parsed the same text before, so it is a number.
     url.parameter("statement-cache-capacity")
         .and_then(|capacity| capacity.parse().ok())
         .unwrap_or(settings.statement_cache as usize)
 }
 
-/// The statement logging that `log_queries` and `slow_query` ask for.
+/// Sets the statement logging of `log_queries` and `slow_query`.
 pub(super) fn log_statements<O: ConnectOptions>(options: O, settings: &EngineSettings) -> O {
     let level = match settings.log_queries {
         LogLevel::Off => log::LevelFilter::Off,

@@ -26,13 +26,13 @@ impl Backend for Postgres {
 
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<PgConnectOptions> {
         let options: PgConnectOptions = cockroach::for_driver(url).parse()?;
-        // A name in the URL is the more particular one.
+        // A name in the URL takes precedence.
         let options = match (options.get_application_name(), &settings.application_name) {
             (None, Some(name)) => options.application_name(name),
             _ => options,
         };
-        // The driver never takes back a statement that it does not keep: without a cache, each execution would leave one in
-        // the session for ever, and a pooler would hand them on to others.
+        // The driver never closes a statement that it does not cache. Without a cache, each execution would leave one in the
+        // session, and a pooler would pass them on to other clients.
         let kept = super::options::statement_cache(url, settings).max(1);
         let options = options.statement_cache_capacity(kept);
         Ok(super::options::log_statements(options, settings))
@@ -94,7 +94,7 @@ impl Backend for Postgres {
                 .try_downcast_ref::<PgDatabaseError>()
                 .is_some_and(|error| {
                     matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
-                        // A node of CockroachDB that is draining says so before it closes:
+                        // A draining node of CockroachDB reports this before it closes:
                         // <https://www.cockroachlabs.com/docs/stable/node-shutdown>.
                         || error.code() == "57P01"
                 }),

@@ -12,10 +12,11 @@ use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
 
 /// How long a statement waits for another connection's lock before it fails with `SQLITE_BUSY`.
 ///
-/// The writers of a whole pool queue for one lock; a few seconds let them, and still report a writer that never ends.
+/// The writers of a whole pool queue for one lock. A few seconds are enough for them, and a writer that never ends is still
+/// reported.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The driver's own defaults. To make them takes longer than all that is set here, which a test would notice.
+/// The driver's own defaults. Their creation takes longer than all settings here, which is noticeable in a test.
 static DEFAULTS: Lazy<SqliteConnectOptions> = Lazy::new(SqliteConnectOptions::new);
 
 impl Backend for Sqlite {
@@ -43,8 +44,8 @@ impl Backend for Sqlite {
 fn of_url(url: &DatabaseUrl) -> sqlx::Result<SqliteConnectOptions> {
     let url = url.expose();
     let options: SqliteConnectOptions = url.parse()?;
-    // Readers beside one writer need the write-ahead log: <https://www.sqlite.org/wal.html>. A file that may not be
-    // written, and memory, have none.
+    // Readers beside one writer need the write-ahead log: <https://www.sqlite.org/wal.html>. Read-only files and in-memory
+    // databases have none.
     let has_no_log =
         (dialect::SQLITE.in_memory)(url) || url.contains("mode=ro") || url.contains("immutable=");
     Ok(if has_no_log {
@@ -54,14 +55,14 @@ fn of_url(url: &DatabaseUrl) -> sqlx::Result<SqliteConnectOptions> {
     })
 }
 
-/// The file of a test was copied with its write-ahead log switched on.
+/// Options for a test's file, which was copied with its write-ahead log switched on.
 fn of_test(file: &TestFile) -> SqliteConnectOptions {
     let options = DEFAULTS.clone().filename(&file.path);
     if file.is_on_disk {
-        // Nothing is to survive a crash of the machine, so nothing has to reach the disk.
+        // The data need not survive a system crash, so no write has to reach the disk.
         options.synchronous(SqliteSynchronous::Off)
     } else {
-        // Each further statement makes a session longer to open.
+        // Each further statement would make a session slower to open.
         options
     }
 }

@@ -1,17 +1,17 @@
 //! Statements behind a pooler in transaction mode, where a session of the server is ours only while a transaction is open
 //! (<https://www.pgbouncer.org/features.html>).
 //!
-//! The driver sends a statement with parameters in two steps, each with an answer of its own: it is prepared, then bound
-//! and executed. Between the two the pooler may change the session, and the second step would meet no prepared statement
-//! there, or somebody else's. So:
+//! The driver sends a statement with parameters in two steps, each with its own answer: prepare, then bind and execute.
+//! Between the two the pooler may change the session. The second step would then find no prepared statement, or one of
+//! another client. So:
 //!
 //! - A statement without the extended protocol (`raw_sql`) is one message, and safe as it is.
-//! - Any other gets a transaction of its own, `BEGIN … COMMIT`: two round trips more. It is not named, so nothing of it
-//!   is left in the session.
-//! - In a transaction the session is ours. Statements go the driver's normal way there, named and kept, from a
-//!   [`BEGIN`] that clears what others have left, to an end before which the kept ones are closed.
+//! - Any other gets a transaction of its own, `BEGIN … COMMIT`: two round trips more. It is not named, so the session keeps
+//!   nothing of it.
+//! - In a transaction the session is ours. Statements are named and cached there, as usual with this driver. A [`BEGIN`]
+//!   removes statements that other clients have left, and the cached ones are closed before the end.
 //!
-//! The driver's `BEGIN` cannot be sent together with what follows it: it waits for each answer before it sends more.
+//! The driver's `BEGIN` cannot be sent together with the next statement, because the driver waits for each answer.
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -29,16 +29,16 @@ use crate::settings::EngineSettings;
 
 type Transactions = <Postgres as sqlx::Database>::TransactionManager;
 
-/// Follows the begin of a transaction in which statements may be named.
+/// Removes prepared statements at the begin of a transaction with named statements.
 ///
-/// pgbouncer understands it from 1.22 on, and before 1.21 does not care; 1.21.0 itself loses track of the statements of
-/// others (<https://www.pgbouncer.org/changelog.html>).
+/// pgbouncer supports it from 1.22 on, and does not track statements before 1.21; 1.21.0 itself loses track of the
+/// statements of others (<https://www.pgbouncer.org/changelog.html>).
 pub(super) const CLEAR: &str = "DEALLOCATE ALL";
 
-/// Begins such a transaction.
+/// Begins a transaction with named statements.
 const BEGIN: &str = "BEGIN; DEALLOCATE ALL";
 
-/// What holds the steps of one statement together.
+/// Statements around both steps of a statement, which keep them in one session.
 #[derive(Clone, Copy)]
 struct Unit {
     open: &'static str,
@@ -53,14 +53,14 @@ const OWN: Unit = Unit {
     undo: "ROLLBACK",
 };
 
-/// A part of a transaction that was begun without the driver's knowledge.
+/// A savepoint in a transaction that the driver does not count.
 const PART: Unit = Unit {
     open: "SAVEPOINT poolhouse",
     keep: "RELEASE SAVEPOINT poolhouse",
     undo: "ROLLBACK TO SAVEPOINT poolhouse; RELEASE SAVEPOINT poolhouse",
 };
 
-/// Statements that are about the transaction itself, and have no parameters.
+/// The first words of transaction control statements, which have no parameters.
 const CONTROL: &[&str] = &[
     "BEGIN",
     "START",
@@ -121,7 +121,7 @@ impl Query {
         Ok(query)
     }
 
-    /// Sends it in one message, if it has no parameters; tells whether that changes anything.
+    /// Removes empty arguments, so that the query is sent in one message; true if there were such.
     fn without_arguments(&mut self) -> bool {
         self.arguments
             .take_if(|arguments| Arguments::len(arguments) == 0)
@@ -129,7 +129,7 @@ impl Query {
     }
 }
 
-/// The notifications of a `LISTEN` would go to the next client of the session.
+/// Refuses `LISTEN`, because its notifications would go to the next client of the session.
 fn refuse_listen(query: &Query, settings: &EngineSettings) -> Result<(), Error> {
     if first_words(query.sql.as_str()).any(|word| is_one_of(word, &["LISTEN"])) {
         return Err(UsageError::listen(settings).into());
@@ -137,7 +137,7 @@ fn refuse_listen(query: &Query, settings: &EngineSettings) -> Result<(), Error> 
     Ok(())
 }
 
-/// How the query is held together; `None` when it is safe as it is.
+/// The unit around a query; `None` when it is safe as it is.
 async fn unit_for(
     connection: &mut PgConnection,
     query: &mut Query,
@@ -146,7 +146,7 @@ async fn unit_for(
     if Transactions::get_transaction_depth(connection) > usize::from(pooled.counts_ended) {
         return Ok(None);
     }
-    // Those of a transaction that was ended without our knowledge are in another session by now.
+    // Cached statements of a transaction that ended without our knowledge are in another session by now.
     forget_statements(connection).await?;
     if query.arguments.is_none() {
         return Ok(None);
@@ -229,7 +229,7 @@ pub(super) async fn describe(
     described
 }
 
-/// Begins a transaction for a statement that the driver names; false inside of one, where it may do so anyway.
+/// Begins a transaction for a named statement; false inside of one, where such statements are safe.
 async fn begin_named(connection: &mut PgConnection) -> sqlx::Result<bool> {
     if Transactions::get_transaction_depth(connection) > 0 {
         return Ok(false);
@@ -247,7 +247,7 @@ async fn end_named(connection: &mut PgConnection, begun: bool) -> sqlx::Result<(
     Ok(())
 }
 
-/// Closes what the driver has prepared and kept.
+/// Closes the driver's cached statements.
 pub(super) async fn forget_statements(connection: &mut PgConnection) -> sqlx::Result<()> {
     if connection.cached_statements_size() > 0 {
         connection.clear_cached_statements().await?;
@@ -264,19 +264,19 @@ fn run<'c>(connection: &'c mut PgConnection, sql: &'static str) -> BoxFuture<'c,
     })
 }
 
-/// Whether a transaction is open on the server. Outside of any, both times are that of the statement's arrival.
+/// Whether a transaction is open on the server. Outside of one, both times are the statement's arrival.
 async fn in_transaction(connection: &mut PgConnection) -> sqlx::Result<bool> {
     let ask = "SELECT (now() <> statement_timestamp())::int::int8";
     Ok(Postgres::number(connection, ask).await? != 0)
 }
 
-/// 26000: to look up a type, the driver has sent a query between the two steps, which makes the server forget a statement
-/// that is not named (<https://www.postgresql.org/docs/current/protocol-flow.html>). Now it knows the type.
+/// 26000: the driver has looked up a type between the two steps, and with that query the server forgets a statement without
+/// a name (<https://www.postgresql.org/docs/current/protocol-flow.html>). In a second try, the driver knows the type.
 fn lost_its_statement(error: &sqlx::Error) -> bool {
     has_code(error, "26000")
 }
 
-/// 25001: `VACUUM`, `CREATE DATABASE` and the like, which have no parameters.
+/// 25001: `VACUUM`, `CREATE DATABASE` and similar statements, which have no parameters.
 fn refuses_transactions(error: &sqlx::Error) -> bool {
     has_code(error, "25001")
 }

@@ -1,4 +1,4 @@
-//! CockroachDB, which speaks the protocol of Postgres and is another database behind it.
+//! CockroachDB, a different database with the protocol of Postgres.
 
 use super::postgres::{restore, set_local, set_nested};
 use super::{
@@ -15,7 +15,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     schemes: &["cockroachdb", "cockroach"],
     knows_parameter: |name| (POSTGRES.knows_parameter)(name),
     session: Some(SessionCommands {
-        // A schema change inside a transaction is to be part of it, and not to commit what comes before it:
+        // A schema change inside a transaction is part of it, and does not commit the statements before it:
         // <https://www.cockroachlabs.com/docs/stable/session-variables>.
         greet: "SET autocommit_before_ddl = off; SHOW session_id",
         read: |answer| Greeted::Id {
@@ -54,11 +54,10 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         statement_limit: None,
     }),
     begin_commits: false,
-    // <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference>: every one of them is a 40001.
+    // <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference>: every one of these errors is a 40001.
     conflict: |code, _| code == Some("40001"),
-    // "Result is ambiguous": <https://www.cockroachlabs.com/docs/stable/common-errors#result-is-ambiguous>
-    // A COMMIT outside of a transaction is an error there: <https://www.cockroachlabs.com/docs/stable/commit-transaction>. That
-    // of a failed one is answered as by Postgres.
+    // A COMMIT outside of a transaction is an error: <https://www.cockroachlabs.com/docs/stable/commit-transaction>. That of
+    // a failed transaction is answered as by Postgres.
     mark: Some(Mark {
         set: None,
         check: "SELECT 1",
@@ -66,6 +65,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     }),
     lost: |code, _| code == Some("25P01"),
     ends_transaction: POSTGRES.ends_transaction,
+    // "Result is ambiguous": <https://www.cockroachlabs.com/docs/stable/common-errors#result-is-ambiguous>
     outcome_unknown: |code, _| code == Some("40003"),
     in_memory: |_| false,
     closes_in_turn: false,
@@ -77,7 +77,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         ),
         "BEGIN READ WRITE; SAVEPOINT poolhouse_test",
     ),
-    // Advisory locks are there in name only, and lock nothing:
+    // The functions for advisory locks exist, but lock nothing:
     // <https://www.cockroachlabs.com/docs/stable/functions-and-operators#compatibility-functions>.
     migrations_lock: MigrationsLock::Nothing,
     create_extension: None,

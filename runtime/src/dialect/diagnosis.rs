@@ -7,11 +7,11 @@ use std::io;
 /// What a failed connection attempt means, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Diagnosis {
-    /// Whether the next attempt may succeed without anyone changing anything.
+    /// Whether the next attempt may succeed without a change by a person.
     pub(crate) retry: bool,
     /// What happened, in a few words.
     pub(crate) what: Cow<'static, str>,
-    /// What a person can do.
+    /// What a person can do about it.
     pub(crate) cure: Cow<'static, str>,
 }
 
@@ -24,7 +24,7 @@ impl Diagnosis {
         }
     }
 
-    /// Nothing came back at all.
+    /// The diagnosis of a server that sent no answer at all.
     pub(crate) fn silence() -> Self {
         Self::retry(
             "the server did not answer",
@@ -41,18 +41,18 @@ impl Diagnosis {
     }
 }
 
-/// What the server or the driver says, without what only their own developers can read: the driver's code and the line
-/// of the server's source.
+/// The message of the server or the driver, without details for their developers: the driver's code and the line of the
+/// server's source.
 pub(crate) fn message(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
-        // Our own words, not the driver's.
+        // Our own message, not the driver's.
         sqlx::Error::Io(error) if diagnosis_of(error).is_some() => error.to_string(),
         error => error.to_string(),
     }
 }
 
-/// What an error that is not the server's own means: what every network has in common.
+/// The diagnosis of an error of the driver or the network, without a code of the server.
 pub(super) fn of_driver(error: &sqlx::Error) -> Diagnosis {
     match error {
         sqlx::Error::Io(error) => diagnosis_of(error).unwrap_or_else(|| of_network(error)),
@@ -103,7 +103,7 @@ fn of_network(error: &io::Error) -> Diagnosis {
     }
 }
 
-/// An error of our own in the form of the driver's, with its diagnosis.
+/// Our own error, wrapped as `sqlx::Error::Io`, with its diagnosis.
 #[derive(Debug)]
 struct Diagnosed {
     message: String,
@@ -118,13 +118,13 @@ impl fmt::Display for Diagnosed {
 
 impl std::error::Error for Diagnosed {}
 
-/// An error of a connect, with a message and diagnosis of our own.
+/// A connect error with a message and diagnosis of our own.
 pub(crate) fn diagnosed(message: String, diagnosis: Diagnosis) -> sqlx::Error {
     let error = Diagnosed { message, diagnosis };
     sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, error))
 }
 
-/// The message of an error that [`diagnosed`] has made. It is ours, so it belongs into the text of the error that a caller gets.
+/// The message of an error that [`diagnosed`] has made. It is our own text, so the error that a caller gets includes it.
 pub(crate) fn own_message(error: &sqlx::Error) -> Option<String> {
     match error {
         sqlx::Error::Io(error) => diagnosis_of(error).map(|_| error.to_string()),

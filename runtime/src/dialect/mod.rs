@@ -1,5 +1,5 @@
-//! What is known of a database without its driver: its URLs' schemes, the SQL of the pool's own needs, how its transactions
-//! begin, and what its errors mean. One database a file.
+//! The untyped half of a database: schemes of URLs, the SQL of the pool's own needs, transaction options, and the diagnosis
+//! of errors. One database a file.
 
 mod cockroach;
 mod description;

@@ -5,10 +5,11 @@ use super::{
     sql,
 };
 
-/// When the server was started, in seconds since 1970; NULL where it does not tell. Both halves of the difference are of the
-/// moment at which the statement began, so that it is the same at each time:
-/// <https://mariadb.com/kb/en/server-status-variables/#uptime>. Each of the two reads what is meant for it, and takes the other
-/// for a comment: <https://mariadb.com/kb/en/comment-syntax/>. The session's variables need no look at all the other sessions.
+/// The server's start time, in seconds since 1970; NULL where it is not reported. Both halves of the difference are of the
+/// moment at which the statement began, so that the result is always the same:
+/// <https://mariadb.com/kb/en/server-status-variables/#uptime>. MariaDB and MySQL each read their own part and take the
+/// other for a comment: <https://mariadb.com/kb/en/comment-syntax/>. The session's variables are read without a look at all
+/// the other sessions.
 macro_rules! started {
     () => {
         "COALESCE(\
@@ -30,7 +31,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     feature: "mysql",
     schemes: &["mysql", "mariadb"],
     // <https://docs.rs/sqlx/0.9/sqlx/mysql/struct.MySqlConnectOptions.html#parameters>, and the other spellings that the
-    // driver takes.
+    // driver accepts.
     knows_parameter: |name| {
         matches!(
             name,
@@ -51,7 +52,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
         )
     },
     session: Some(SessionCommands {
-        // Its id, when its server was started, and the version.
+        // The session's id, the server's start time, and the version.
         greet: concat!(
             "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), COALESCE(",
             started!(),
@@ -67,10 +68,10 @@ pub(crate) static MYSQL: Dialect = Dialect {
                 version: words.next().map(Into::into),
             }
         },
-        // <https://mariadb.com/kb/en/kill/>, whose id may be a variable and not a query.
-        // A server gives no id twice, but each one begins at 1 again when it is started, and so does another one that has taken
-        // its place: a session of one that was started at another time is not ours. A server that is started between the two
-        // statements does not get the second one. There is no session NULL.
+        // <https://mariadb.com/kb/en/kill/>: the id may be a variable and not a query. A running server gives no id twice,
+        // but ids begin at 1 again after a restart, and on another server in its place. So a session of a server with
+        // another start time is not ours. A server that is started between the two statements does not get the second one.
+        // There is no session NULL.
         end: |id, since| match since {
             Some(since) => format!(
                 "SET @poolhouse_session = IF({} = {since}, {id}, NULL); KILL CONNECTION @poolhouse_session",
@@ -86,10 +87,10 @@ pub(crate) static MYSQL: Dialect = Dialect {
             )
         }),
     }),
-    // A replica is one that the operator lets only read: <https://mariadb.com/kb/en/server-system-variables/#read_only>.
+    // A server with `read_only` counts as a replica: <https://mariadb.com/kb/en/server-system-variables/#read_only>.
     session_state: Some("SELECT CAST(IF(@@global.read_only, 3, 0) AS SIGNED)"),
-    // Each of the two reads what is meant for it, and takes the other for a comment: <https://mariadb.com/kb/en/comment-syntax/>.
-    // A transaction without a GTID is in no set of them.
+    // MariaDB and MySQL each read their own part and take the other for a comment:
+    // <https://mariadb.com/kb/en/comment-syntax/>. A transaction without a GTID is in no set of them.
     written: Some(
         "SELECT CAST(CONCAT(/*M! 'mariadb.', @@global.server_id, '.', REPLACE(@@global.gtid_binlog_pos, ',', '.') */\
          /*!50700 'mysql.', IF(@@global.gtid_mode LIKE 'ON%', \
@@ -98,8 +99,8 @@ pub(crate) static MYSQL: Dialect = Dialect {
     version: "SELECT VERSION()",
     library: None,
     pooler_sign: None,
-    // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: the driver gives the SQLSTATE as code, which does not
-    // tell these apart where it is HY000 or 08004, so the message's own words decide there.
+    // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: the driver gives the SQLSTATE as code. HY000 and 08004 do
+    // not distinguish these errors, so the message decides there.
     diagnose: |code, message| {
         Some(match code {
             Some("08004") => Diagnosis::retry(
@@ -110,7 +111,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
                 "the server rejected the user or the password",
                 "correct user and password of the url, or the user's host on the server",
             ),
-            // Of the one user; the server's own limit has the code above.
+            // The limit of this user; the server's own limit has the code above.
             Some("42000") if message.contains("max_user_connections") => Diagnosis::retry(
                 "the server has too many connections of this user",
                 "lower max_size, or raise the user's limit of connections",
@@ -137,8 +138,8 @@ pub(crate) static MYSQL: Dialect = Dialect {
             _ => return None,
         })
     },
-    // <https://mariadb.com/kb/en/start-transaction/>, <https://mariadb.com/kb/en/set-transaction/>: the level is that of the
-    // next transaction. Both go in one packet, so that it cannot become somebody else's.
+    // <https://mariadb.com/kb/en/start-transaction/>, <https://mariadb.com/kb/en/set-transaction/>: the level applies to the
+    // next transaction. Both statements go in one packet, so that the next transaction is this one.
     begin: |options| {
         if options.deferrable {
             return Err("DEFERRABLE");
@@ -154,25 +155,25 @@ pub(crate) static MYSQL: Dialect = Dialect {
     local: None,
     begin_commits: true,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is
-    // the only one of SQLSTATE 40001. 1205 has no SQLSTATE of its own.
+    // the only error with SQLSTATE 40001. 1205 has no SQLSTATE of its own.
     conflict: |code, message| match code {
         Some("40001") => true,
         Some("HY000") => message.starts_with("Lock wait timeout exceeded"),
         _ => false,
     },
-    // A savepoint ends with its transaction: <https://mariadb.com/kb/en/savepoint/>. 1305 and its SQLSTATE are those of other
-    // things that do not exist, too.
+    // A savepoint ends with its transaction: <https://mariadb.com/kb/en/savepoint/>. 1305 and its SQLSTATE are also those of
+    // other missing objects.
     mark: Some(Mark {
         set: Some("SAVEPOINT poolhouse_transaction"),
         check: "RELEASE SAVEPOINT poolhouse_transaction",
-        // On MariaDB one statement, <https://mariadb.com/kb/en/begin-end/>. As two, a node of Galera that aborts the transaction
-        // after the first takes the second for a statement of its own, which it repeats (wsrep_retry_autocommit): it answers
-        // that nothing is committed. MySQL takes what only MariaDB reads for a comment.
+        // On MariaDB one statement, <https://mariadb.com/kb/en/begin-end/>. With two, a node of Galera that aborts the
+        // transaction after the first takes the second for a statement of its own and repeats it (wsrep_retry_autocommit).
+        // It then reports success although nothing is committed. MySQL takes the parts for MariaDB alone as comments.
         commit: "/*M! BEGIN NOT ATOMIC */ RELEASE SAVEPOINT poolhouse_transaction; COMMIT /*M! ; END */",
     }),
     lost: |code, message| code == Some("42000") && message.contains("poolhouse_transaction"),
     ends_transaction: sql::ENDS_ON_MYSQL,
-    // 1180, of a node of Galera that lost the others while it sent the transaction to them, and of storage that failed.
+    // 1180: a node of Galera lost the others while it sent the transaction to them, or storage failed.
     outcome_unknown: |code, message| {
         code == Some("HY000")
             && (message.starts_with("Error while appending streaming replication fragment")
@@ -187,8 +188,8 @@ pub(crate) static MYSQL: Dialect = Dialect {
         ),
         "START TRANSACTION READ WRITE; SAVEPOINT poolhouse_test",
     ),
-    // The driver's own waits for -1 second, which is for ever on MySQL and an error without consequence on MariaDB; so this
-    // one is for a year: <https://mariadb.com/kb/en/get_lock/>.
+    // The driver's own lock waits for -1 second, which means forever on MySQL and an error without consequence on MariaDB.
+    // So this one waits for a year: <https://mariadb.com/kb/en/get_lock/>.
     migrations_lock: MigrationsLock::Queries {
         take: "SELECT CAST(COALESCE(GET_LOCK(CONCAT('poolhouse_', SHA1(COALESCE(DATABASE(), ''))), 31536000), 0) AS SIGNED)",
         give_back: "SELECT CAST(COALESCE(RELEASE_LOCK(CONCAT('poolhouse_', SHA1(COALESCE(DATABASE(), '')))), 0) AS SIGNED)",

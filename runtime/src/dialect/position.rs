@@ -1,31 +1,31 @@
-//! How far a server has written, and how to ask another one whether it has replayed that far.
+//! The write position of a server, and the query whether another server has replayed it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::settings::ParseError;
 
-/// How far a server had written at one moment, in a form that the servers which follow it can be asked about.
+/// The write position of a server at one moment, which its replicas can be asked about.
 ///
-/// Its text is what [`Dialect::written`](super::Dialect::written) answers with. It may come back from a client, so it is read
-/// strictly: what goes into a question is numbers and the characters of an identifier.
+/// Its text is the answer of [`Dialect::written`](super::Dialect::written). The text may come back from a client, so it is
+/// parsed strictly: only numbers and the characters of an identifier go into a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
-    /// The database has no servers that follow another, or the server does not count its writes.
+    /// The database has no replication, or the server does not count its writes.
     Unknown,
-    /// A place in the write-ahead log of Postgres.
+    /// A position in the write-ahead log of Postgres.
     /// <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP>
     Log {
-        /// The cluster, which a replica has in common with its primary.
+        /// The id of the cluster, which a replica has in common with its primary.
         system: i64,
-        /// The history that the place belongs to: each promotion begins one.
+        /// The timeline of the position: each promotion begins one.
         timeline: u32,
         /// Bytes from the log's beginning.
         at: u64,
     },
     /// The last transaction of each domain of MariaDB. <https://mariadb.com/kb/en/gtid/>
     Gtids {
-        /// The server that wrote.
+        /// The id of the server that wrote.
         server: u32,
         /// `domain-server-sequence`
         list: Vec<(u32, u32, u64)>,
@@ -35,23 +35,23 @@ pub(crate) enum Position {
     GtidSet(Vec<String>),
 }
 
-/// What a server answers to the question whether it has replayed a position.
+/// Whether a server has replayed a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replayed {
     Yes,
     NotYet,
-    /// It is no server of which that can be said: it follows none, or another one, or it is the one that wrote.
+    /// The server does not replay the position: it follows no server or another one, or it wrote the position itself.
     Never,
 }
 
 impl Position {
-    /// The question to another server; its answer is for [`Replayed::read`]. `None` where nobody can be asked.
+    /// The query for another server, whose answer [`Replayed::read`] parses. `None` where no server can be asked.
     pub(crate) fn question(&self) -> Option<String> {
         match self {
             Self::Unknown => None,
-            // The control data functions are open to every user, and read a file of the server. What they say of the timeline
-            // may be older than what was replayed and is never newer, so a replica that has just followed a promotion counts as
-            // one only after its next restart point:
+            // The control data functions are open to every user, and read a file of the server. Their timeline may be older
+            // than the replayed one and is never newer. So a replica that has just followed a promotion counts as a replica
+            // only after its next restart point:
             // <https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-CONTROLDATA>.
             Self::Log {
                 system,
@@ -65,7 +65,7 @@ impl Position {
                                (SELECT min_recovery_end_timeline FROM pg_control_recovery())) < {timeline} THEN 'never' \
                  ELSE 'yes' END"
             )),
-            // <https://mariadb.com/kb/en/master_gtid_wait/>; with zero it does not wait.
+            // <https://mariadb.com/kb/en/master_gtid_wait/>; with a timeout of zero it does not wait.
             Self::Gtids { server, list } => {
                 let list: Vec<String> = list.iter().map(gtid).collect();
                 Some(format!(
@@ -74,7 +74,7 @@ impl Position {
                     list.join(",")
                 ))
             }
-            // <https://dev.mysql.com/doc/refman/8.4/en/gtid-functions.html>; its function that waits takes zero for ever.
+            // <https://dev.mysql.com/doc/refman/8.4/en/gtid-functions.html>; the function that waits takes zero as forever.
             Self::GtidSet(parts) => Some(format!(
                 "SELECT CAST(IF(GTID_SUBSET('{}', @@global.gtid_executed), 'yes', 'not yet') AS CHAR)",
                 parts.join(",")
@@ -98,7 +98,7 @@ fn gtid((domain, server, sequence): &(u32, u32, u64)) -> String {
 }
 
 impl fmt::Display for Position {
-    /// Letters, digits, `.`, `:`, `-` and `_`, which a cookie, a header and a URL take as they are.
+    /// The text has only letters, digits, `.`, `:`, `-` and `_`, which need no escape in a cookie, a header and a URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("unknown"),
@@ -150,7 +150,7 @@ fn gtids(rest: &str) -> Option<Position> {
     let (server, list) = rest.split_once('.').unwrap_or((rest, ""));
     let server = number(server)?;
     if list.is_empty() {
-        // It has no log of its writes.
+        // The server has no log of its writes.
         return Some(Position::Unknown);
     }
     let list = list.split('.').map(|entry| {
@@ -168,7 +168,7 @@ fn gtids(rest: &str) -> Option<Position> {
 
 fn gtid_set(rest: &str) -> Option<Position> {
     if rest.is_empty() {
-        // It does not count its transactions.
+        // The server does not count its transactions.
         return Some(Position::Unknown);
     }
     let is_part = |part: &&str| {
@@ -187,7 +187,7 @@ fn gtid_set(rest: &str) -> Option<Position> {
     ))
 }
 
-/// A number as a server writes it: no sign, which `parse` would take.
+/// Parses a number without a sign, which `parse` would accept.
 fn number<T: FromStr>(text: &str) -> Option<T> {
     text.bytes()
         .all(|b| b.is_ascii_digit())

@@ -1,4 +1,4 @@
-//! Postgres, and what speaks its protocol as it does.
+//! Postgres, and servers that behave as it does.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     feature: "postgres",
     schemes: &["postgres", "postgresql"],
     // <https://docs.rs/sqlx/0.9/sqlx/postgres/struct.PgConnectOptions.html#parameters>, and the other spellings that the
-    // driver takes.
+    // driver accepts.
     knows_parameter: |name| {
         name.starts_with("options[")
             || matches!(
@@ -41,9 +41,9 @@ pub(crate) static POSTGRES: Dialect = Dialect {
             )
     },
     session: Some(SessionCommands {
-        // Its id, the server's time, the version, and no more. Besides, where the server can notice that its client is gone
-        // while a statement runs or waits for a lock, and nobody has said how often to look, it looks every two seconds:
-        // then the pool has room again although it could not open a session to end the other one from.
+        // The session's id, the server's time and the version. Besides, where the server can notice a lost client while a
+        // statement runs or waits for a lock, and no interval for that is set, this sets two seconds: then the pool has room
+        // again even if it could not open a session to terminate the lost one.
         // <https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL>
         greet: "SELECT pg_backend_pid()::text || ' ' || extract(epoch FROM clock_timestamp())::text || ' ' || version() \
                 || CASE WHEN current_setting('client_connection_check_interval', true) = '0' AND version() LIKE '%linux%' \
@@ -65,7 +65,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
             }
         },
         // <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL>
-        // The process id may be another session's by now: one that began after ours was there is not ours.
+        // The process id may be that of another session by now: a session that began after `since` is not ours.
         end: |id, since| {
             let before = since
                 .map(|since| format!(" AND backend_start <= to_timestamp({since})"))
@@ -85,9 +85,10 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     session_state: Some(
         "SELECT (current_setting('default_transaction_read_only')::bool::int + 2 * pg_is_in_recovery()::int)::int8",
     ),
-    // What was inserted and not what was written: with `synchronous_commit = off` a commit is answered before its record is written.
-    // Right behind a page's or a file's header (24 and 40 bytes) nothing was inserted since the page before it, and a replica gets
-    // no further than that one: <https://github.com/postgres/postgres/blob/master/src/include/access/xlog_internal.h>.
+    // The insert position and not the write position: with `synchronous_commit = off` a commit is answered before its record
+    // is written. At a position right behind the header of a page (24 bytes) or a file (40 bytes), nothing was inserted
+    // since the page before it, and a replica does not get past that page:
+    // <https://github.com/postgres/postgres/blob/master/src/include/access/xlog_internal.h>.
     written: Some(
         "SELECT concat_ws('.', 'postgres', (SELECT system_identifier FROM pg_control_system()), \
                           ('x' || left(file_name, 8))::bit(32)::int8, at - '0/0'::pg_lsn \
@@ -97,8 +98,8 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     ),
     version: "SHOW server_version",
     library: None,
-    // The driver's start-up packet sets the encoding, and the server knows that it came from the client. A pooler has a
-    // start-up packet of its own, and sets later what it knows of its clients' wishes.
+    // The driver's start-up packet sets the encoding, and the server knows that it came from the client. A pooler has its
+    // own start-up packet, and sets the parameters of its clients later.
     // <https://www.postgresql.org/docs/current/view-pg-settings.html>
     pooler_sign: Some(
         "SELECT count(*) FROM pg_settings WHERE name = 'client_encoding' AND source <> 'client'",
@@ -110,7 +111,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 "the server's disk is full",
                 "make room on the server's disk",
             ),
-            // The first session of a new database writes a file: a disk without room for it has no code of its own.
+            // The first session of a new database writes a file. A disk without room for it has no error code of its own.
             "XX000" if message.contains("init file") => Diagnosis::fatal(
                 "the server could not write a file of the database",
                 "make room on the server's disk",
@@ -162,11 +163,10 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     begin_commits: false,
     // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>
     conflict: |code, _| matches!(code, Some("40001" | "40P01")),
-    // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: transaction resolution, statement completion unknown.
-    // A setting of the transaction and not a savepoint, in which a transaction would need a second id, and could no longer
+    // The mark is a setting and not a savepoint. With a savepoint, a transaction would need a second id, and could no longer
     // choose its isolation level: <https://www.postgresql.org/docs/current/sql-set.html>,
-    // <https://www.postgresql.org/docs/current/runtime-config-custom.html>. The second name is that of no setting, so that the
-    // error has it, whatever the language of the server's messages.
+    // <https://www.postgresql.org/docs/current/runtime-config-custom.html>. No setting has the second name, so that the
+    // error contains it, whatever the language of the server's messages.
     mark: Some(Mark {
         set: Some("SET LOCAL poolhouse.transaction = 'open'"),
         check: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
@@ -176,6 +176,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     }),
     lost: |code, message| code == Some("42704") && message.contains("poolhouse.lost_transaction"),
     ends_transaction: &["COMMIT", "END", "ROLLBACK", "ABORT"],
+    // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: transaction resolution, statement completion unknown.
     outcome_unknown: |code, _| matches!(code, Some("08007" | "40003")),
     in_memory: |_| false,
     closes_in_turn: false,
@@ -196,14 +197,14 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     }),
 };
 
-/// What `SHOW server_version` would answer, out of what `version()` does: `PostgreSQL 16.4 (Debian 16.4-1) on x86_64…`.
+/// The answer of `SHOW server_version`, from that of `version()`: `PostgreSQL 16.4 (Debian 16.4-1) on x86_64…`.
 fn server_version(version: &str) -> Option<String> {
     let (version, _) = version.strip_prefix("PostgreSQL ")?.split_once(" on ")?;
     Some(version.to_owned())
 }
 
-/// Sets settings for the transaction. A function and not `SET LOCAL`, whose syntax depends on the setting:
-/// <https://www.postgresql.org/docs/current/functions-admin.html>.
+/// Statements that set settings for the transaction. They use a function and not `SET LOCAL`, whose syntax depends on the
+/// setting: <https://www.postgresql.org/docs/current/functions-admin.html>.
 pub(super) fn set_local(settings: &[(String, String)]) -> String {
     let set = settings
         .iter()
@@ -211,7 +212,7 @@ pub(super) fn set_local(settings: &[(String, String)]) -> String {
     set.collect::<Vec<String>>().join("; ")
 }
 
-/// As [`set_local`], and remembers in settings of our own what they were.
+/// As [`set_local`], and stores the previous values in settings of our own.
 pub(super) fn set_nested(settings: &[(String, String)], depth: usize) -> String {
     let remember = settings.iter().enumerate().map(|(index, (name, _))| {
         let name = literal(name);
@@ -223,7 +224,7 @@ pub(super) fn set_nested(settings: &[(String, String)], depth: usize) -> String 
     statements.join("; ")
 }
 
-/// Sets what [`set_nested`] remembers.
+/// Restores the values that [`set_nested`] has stored.
 pub(super) fn restore(settings: &[(String, String)], depth: usize) -> String {
     let restore = settings.iter().enumerate().map(|(index, (name, _))| {
         let former = former_name(depth, index);
@@ -246,7 +247,7 @@ fn set_config(name: &str, value: &str) -> String {
 /// Limits each statement of the transaction, unless the session's limit is lower:
 /// <https://www.postgresql.org/docs/current/runtime-config-client.html>.
 fn limit_statements(limit: Duration) -> String {
-    // Zero means no limit there.
+    // Zero would mean no limit.
     let limit = limit.as_millis().clamp(1, i32::MAX.unsigned_abs().into());
     let session = "pg_catalog.current_setting('statement_timeout')";
     let limit = format!(

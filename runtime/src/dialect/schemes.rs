@@ -1,4 +1,4 @@
-//! From a URL's scheme to its database.
+//! The lookup of a database by a URL's scheme.
 
 use super::cockroach::COCKROACH;
 use super::description::Dialect;
@@ -7,8 +7,8 @@ use super::postgres::POSTGRES;
 use super::sqlite::SQLITE;
 use crate::settings::DatabaseUrl;
 
-/// Every database that a URL can name, and whether its feature is on; one that is off is here so that an error can name
-/// its feature.
+/// Every database that a URL can name, and whether its feature is on. Those with the feature off are listed so that an error
+/// can name the feature.
 const DIALECTS: &[(&Dialect, bool)] = &[
     (&POSTGRES, cfg!(feature = "postgres")),
     (&COCKROACH, cfg!(feature = "postgres")),
@@ -16,15 +16,15 @@ const DIALECTS: &[(&Dialect, bool)] = &[
     (&SQLITE, cfg!(feature = "sqlite")),
 ];
 
-/// Why a URL's scheme leads to no database.
+/// Why there is no database for a URL's scheme.
 #[derive(Debug)]
 pub(crate) enum SchemeError {
-    /// No database has it.
+    /// No database has this scheme.
     Unknown {
-        /// The schemes that there are.
+        /// All known schemes.
         known: Vec<&'static str>,
     },
-    /// The feature of its database is off.
+    /// The feature of the scheme's database is off.
     FeatureOff(&'static Dialect),
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn dialect_named(name: &str) -> Option<&'static Dialect> {
     found.map(|(dialect, _)| *dialect)
 }
 
-/// Whether an error is a conflict with another transaction, on whichever database: their codes differ.
+/// Whether an error is a conflict with another transaction on any of the databases, whose codes differ.
 #[cfg(feature = "web")]
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     let mut dialects = DIALECTS.iter();

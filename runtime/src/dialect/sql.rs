@@ -1,6 +1,6 @@
-//! As much of SQL as the pool reads: the first word of a statement.
+//! The first words of SQL statements, which is all of SQL that the pool reads.
 
-/// The words that begin a statement which ends a transaction by itself, on any of the databases, or may end it.
+/// The first words of statements that end a transaction by themselves, or may end it, on any of the databases.
 const CONTROL: [&str; 29] = [
     // Not of MySQL and MariaDB.
     "END",
@@ -27,7 +27,7 @@ const CONTROL: [&str; 29] = [
     "CACHE",
     "INSTALL",
     "UNINSTALL",
-    // Some statements that begin so do, and others do not.
+    // Only some statements with these words end a transaction.
     "PREPARE",
     "LOAD",
     "RESET",
@@ -35,20 +35,21 @@ const CONTROL: [&str; 29] = [
     "CHANGE",
 ];
 
-/// Those that begin most statements, and end no transaction.
+/// The first words of most statements, which end no transaction.
 const PLAIN: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
 
-/// Those that always do on MySQL and MariaDB: <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
+/// The words of [`CONTROL`] that always end a transaction on MySQL and MariaDB:
+/// <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
 pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(22).0;
 
-/// Which statements were seen that may end a transaction by themselves.
+/// The statements seen that may end a transaction by themselves, as one bit for each word of [`CONTROL`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Controls(u32);
 
 impl Controls {
-    /// Those of a text.
+    /// Reads the statements of a text.
     pub(crate) fn of(sql: &str) -> Self {
-        // Nearly every statement, and this is done for each one.
+        // A fast path for nearly every statement, because this runs for each one.
         if is_one_of(first_word(sql), &PLAIN) && !sql.as_bytes().contains(&b';') {
             return Self::default();
         }
@@ -66,17 +67,17 @@ impl Controls {
         Self(seen)
     }
 
-    /// Adds what was seen later.
+    /// Adds the statements that were seen later.
     pub(crate) fn add(&mut self, later: Self) {
         self.0 |= later.0;
     }
 
-    /// Whether one was seen.
+    /// Whether such a statement was seen.
     pub(crate) fn is_any(self) -> bool {
         self.0 != 0
     }
 
-    /// Whether one was seen that begins a transaction, without the driver's knowledge.
+    /// Whether a statement was seen that begins a transaction, which the driver does not count.
     pub(crate) fn begin_transaction(self) -> bool {
         self.first_of(&["BEGIN", "START", "XA"]).is_some()
     }
@@ -97,13 +98,13 @@ fn names_a_savepoint(rollback: &str) -> bool {
         .any(|word| word.eq_ignore_ascii_case("TO"))
 }
 
-/// The first word of each statement. A semicolon inside a text or a function's body ends a statement here too.
+/// The first word of each statement. A semicolon inside a string or a function's body ends a statement here too.
 #[cfg(feature = "postgres")]
 pub(crate) fn first_words(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(';').map(first_word)
 }
 
-/// Whether a word is one of these, which are in capitals.
+/// Whether a word is one of these keywords, in any case.
 pub(crate) fn is_one_of(word: &str, keywords: &[&str]) -> bool {
     keywords
         .iter()

@@ -13,7 +13,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     inspection: &inspection::SQLITE,
     feature: "sqlite",
     schemes: &["sqlite"],
-    // Its driver fails on those that it does not know, and names them without their values.
+    // The driver fails on unknown parameters, and names them without their values.
     knows_parameter: |_| true,
     session: None,
     session_state: None,
@@ -43,7 +43,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
             _ => return None,
         })
     },
-    // <https://www.sqlite.org/lang_transaction.html>: each is serializable.
+    // <https://www.sqlite.org/lang_transaction.html>: each transaction is serializable.
     begin: |options| match options {
         options if options.deferrable => Err("DEFERRABLE"),
         options if options.read_only => Err("READ ONLY"),
@@ -52,7 +52,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     least_isolation: IsolationLevel::Serializable,
     local: None,
     begin_commits: false,
-    // A reader that wants to write has to begin anew: <https://www.sqlite.org/rescode.html#busy_snapshot>.
+    // A reader that wants to write has to begin again: <https://www.sqlite.org/rescode.html#busy_snapshot>.
     conflict: |code, _| code == Some("517"),
     // A COMMIT outside of a transaction is an error: <https://www.sqlite.org/lang_transaction.html>.
     mark: None,
@@ -61,8 +61,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
     outcome_unknown: |_, _| false,
     // <https://www.sqlite.org/inmemorydb.html>
     in_memory: |url| url.contains(":memory:") || url.contains("mode=memory"),
-    // The last connection writes the write-ahead log back and removes it. Two that close at the same moment each see the
-    // other, and both leave it: <https://www.sqlite.org/wal.html#the_wal_file>
+    // The last connection writes the write-ahead log back and removes it. If two close at the same moment, each sees the
+    // other and neither removes the log: <https://www.sqlite.org/wal.html#the_wal_file>
     closes_in_turn: true,
     // The file is the test's own.
     hold: (None, "BEGIN; SAVEPOINT poolhouse_test"),

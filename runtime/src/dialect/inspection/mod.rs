@@ -1,4 +1,4 @@
-//! What an operator asks a server before a program runs there. One database a file.
+//! The queries of `POOLHOUSE_RUN=check`, which an operator runs before a program. One database a file.
 
 mod mysql;
 mod postgres;

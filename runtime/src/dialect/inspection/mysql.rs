@@ -3,8 +3,8 @@
 use super::questions::{How, Idle, Inspection, Rights, ServerTimeout};
 
 pub(in crate::dialect) static MYSQL: Inspection = Inspection {
-    // Sessions have no name of their application, so that of their user and database stands for it. A user without the right
-    // PROCESS sees its own alone: <https://mariadb.com/kb/en/information-schema-processlist-table/>.
+    // Sessions have no application name, so their user and database replace it. A user without the right PROCESS sees only
+    // its own sessions: <https://mariadb.com/kb/en/information-schema-processlist-table/>.
     room: Some(
         "SELECT CAST(CONCAT_WS(' ', @@global.max_connections, -1, @@session.max_user_connections, \
             (SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Daemon' \
@@ -19,8 +19,8 @@ pub(in crate::dialect) static MYSQL: Inspection = Inspection {
         query: "SELECT CAST(@@session.wait_timeout * 1000 AS SIGNED)",
         of: Idle::Outside,
     }],
-    // Each user sees the rights that are its own, those of its roles and of all databases included. The name of a database is
-    // a pattern there: <https://mariadb.com/kb/en/information-schema-schema_privileges-table/>.
+    // Each user sees its own rights, including those of its roles and those on all databases. The name of a database is a
+    // pattern there: <https://mariadb.com/kb/en/information-schema-schema_privileges-table/>.
     rights: Rights {
         how: How::Asked(
             "SELECT CAST(IF(DATABASE() IS NULL, 'the url names no database', IF(EXISTS(\

@@ -3,7 +3,8 @@
 use super::questions::{How, Idle, Inspection, Rights, ServerTimeout};
 
 pub(in crate::dialect) static POSTGRES: Inspection = Inspection {
-    // Every user sees of every session whose it is and its application's name; the rest, its kind included, only of its own:
+    // Every user sees the owner and the application name of every session. The other columns, such as the session's kind,
+    // are visible only for the user's own sessions:
     // <https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ACTIVITY-VIEW>.
     room: Some(
         "SELECT concat_ws(' ', \
@@ -19,7 +20,7 @@ pub(in crate::dialect) static POSTGRES: Inspection = Inspection {
                WHERE datid IS NOT NULL AND pid <> pg_backend_pid() \
                    AND coalesce(backend_type, 'client backend') = 'client backend') sessions",
     ),
-    // <https://www.postgresql.org/docs/current/runtime-config-client.html>; the second is there from 14 on.
+    // <https://www.postgresql.org/docs/current/runtime-config-client.html>; the second exists from version 14 on.
     timeouts: &[
         ServerTimeout {
             name: "idle_in_transaction_session_timeout",
@@ -44,7 +45,7 @@ pub(in crate::dialect) static COCKROACH: Inspection = Inspection {
     is_no_table,
 };
 
-/// <https://www.postgresql.org/docs/current/ddl-priv.html>
+/// The right to create tables in the current schema: <https://www.postgresql.org/docs/current/ddl-priv.html>
 const RIGHTS: Rights = Rights {
     how: How::Asked(
         "SELECT CASE WHEN current_schema() IS NULL THEN 'no schema of search_path exists, or may be used' \
@@ -55,7 +56,7 @@ const RIGHTS: Rights = Rights {
     cure: "Grant it to the user of the url, or run them as another user",
 };
 
-/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>: an undefined table, or its schema.
+/// Whether an error is an undefined table or schema: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 fn is_no_table(code: Option<&str>, _: &str) -> bool {
     matches!(code, Some("42P01" | "3F000"))
 }

@@ -1,30 +1,31 @@
-//! What there is to ask, as plain data.
+//! The queries of an inspection, as plain data.
 
-/// What `POOLHOUSE_RUN=check` asks a server.
+/// The queries of `POOLHOUSE_RUN=check`.
 #[derive(Debug)]
 pub(crate) struct Inspection {
-    /// A query for the room that is there for sessions, as [`Room::read`](super::room::Room::read) reads it; `None` where nothing limits them.
+    /// A query for the session limits and counts that [`Room::read`](super::room::Room::read) reads; `None` where nothing
+    /// limits them.
     pub(crate) room: Option<&'static str>,
-    /// After which time the server ends a session that does nothing.
+    /// The timeouts after which the server ends an idle session.
     pub(crate) timeouts: &'static [ServerTimeout],
-    /// Whether this user may run migrations.
+    /// The rights that this user needs to run migrations.
     pub(crate) rights: Rights,
     /// Whether an error says that a table does not exist.
     pub(crate) is_no_table: fn(code: Option<&str>, message: &str) -> bool,
 }
 
-/// A time after which the server ends a session.
+/// A timeout after which the server ends an idle session.
 #[derive(Debug)]
 pub(crate) struct ServerTimeout {
-    /// The server's name of it.
+    /// The name of the server's setting.
     pub(crate) name: &'static str,
-    /// A query for its milliseconds; 0 when it is off.
+    /// A query for the timeout in milliseconds; 0 when it is off.
     pub(crate) query: &'static str,
-    /// In which state it ends a session.
+    /// The state of the sessions that it ends.
     pub(crate) of: Idle,
 }
 
-/// What an idle session is in.
+/// Whether an idle session is in a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Idle {
     /// In no transaction.
@@ -36,17 +37,17 @@ pub(crate) enum Idle {
 /// The rights that migrations need.
 #[derive(Debug)]
 pub(crate) struct Rights {
-    /// How missing ones are found out.
+    /// How missing rights are found.
     pub(crate) how: How,
-    /// What to do when some are, as a sentence without a full stop.
+    /// What to do when rights are missing, as a sentence without a full stop.
     pub(crate) cure: &'static str,
 }
 
-/// How missing rights are found out.
+/// How missing rights are found.
 #[derive(Debug)]
 pub(crate) enum How {
-    /// A query for what is missing, as text; empty when nothing is.
+    /// A query for the missing right, as text; empty when none is missing.
     Asked(&'static str),
-    /// Statements that fail when something is, and change nothing.
+    /// Statements that fail when a right is missing, and change nothing.
     Tried(&'static str),
 }

@@ -1,24 +1,24 @@
-//! The room that a server has for sessions.
+//! The session limits and counts of a server.
 
-/// The room that a server has for sessions.
+/// The session limits and counts of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// All sessions of users that are not privileged.
+    /// The limit for all sessions of unprivileged users.
     pub(crate) server: Option<u64>,
-    /// Those of this database.
+    /// The limit for sessions of this database.
     pub(crate) database: Option<u64>,
-    /// Those of this user.
+    /// The limit for sessions of this user.
     pub(crate) user: Option<u64>,
-    /// Sessions of others that are there now.
+    /// The number of current sessions of others.
     pub(crate) others: u64,
-    /// Sessions of this application that are there now, without the one that asks.
+    /// The number of current sessions of this application, without the asking one.
     pub(crate) ours: u64,
-    /// From how many addresses these come.
+    /// The number of addresses that these sessions come from.
     pub(crate) addresses: u64,
 }
 
 impl Room {
-    /// Reads six numbers with spaces between, in the order of the fields; a limit below 1 is none.
+    /// Parses six numbers, separated by spaces, in the order of the fields; a limit below 1 means none.
     pub(crate) fn read(answer: &str) -> Option<Self> {
         let mut numbers = answer.split(' ').map(str::parse::<i64>);
         let mut next = || numbers.next()?.ok();

@@ -5,7 +5,7 @@ use super::questions::{How, Inspection, Rights};
 pub(in crate::dialect) static SQLITE: Inspection = Inspection {
     room: None,
     timeouts: &[],
-    // A file that is only read takes part in every transaction, so a table is made, and taken back:
+    // A `BEGIN IMMEDIATE` also succeeds on a read-only file, so a table is created and rolled back:
     // <https://www.sqlite.org/lang_transaction.html>.
     rights: Rights {
         how: How::Tried("BEGIN IMMEDIATE; CREATE TABLE poolhouse_check (id INTEGER); ROLLBACK"),

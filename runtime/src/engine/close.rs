@@ -17,12 +17,13 @@ use crate::logging::with_callers_subscriber;
 use crate::pool::{CloseReport, Left, Pool};
 
 impl<DB: Backend> Engine<DB> {
-    /// Closes the pool and its nodes, side by side: new checkouts are refused and waiting ones are told at once, idle
-    /// connections are closed, the others have up to `close_timeout` (default 5 s) to come back, and what is left then is
-    /// ended on the server, where there is one. It never hangs, and never panics.
+    /// Closes the pool and its nodes concurrently. It never hangs, and never panics.
     ///
-    /// A start that is still under way is cancelled. A close that is under way is joined: its report comes back. A pool that
-    /// is not started is left alone, and the report says so.
+    /// New checkouts are refused, waiters fail at once, and idle connections are closed. Connections in use have up to
+    /// `close_timeout` (default 5 s) to return; then their sessions are terminated on the server, if there is one.
+    ///
+    /// A start under way is cancelled. A close under way is joined, and its report is returned. If the pool is not started,
+    /// nothing is done, and the report says so.
     ///
     /// # Cancellation
     ///
@@ -31,14 +32,14 @@ impl<DB: Backend> Engine<DB> {
         async move { self.close_forced_by(&CancellationToken::new()).await }
     }
 
-    /// Closes the pool if this is its last owner. `force` ends the waiting.
+    /// Closes the pool if the caller is its last owner. `force` ends the wait for connections in use.
     pub(crate) async fn close_forced_by(&self, force: &CancellationToken) -> CloseReport {
         match self.begin_close() {
             CloseBegin::Left(left) => self.left(left),
             CloseBegin::CancelsStart(start) => {
                 let limit = self.connector().settings.close_timeout;
                 let over = async {
-                    // Timers are those of a runtime.
+                    // A timer needs a runtime.
                     if Handle::try_current().is_ok() {
                         let _ = tokio::time::timeout(limit, start.over()).await;
                     } else {
@@ -55,8 +56,7 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// Takes the first step of a close, in which nothing waits: from here on every use is refused. The rest is done in a
-    /// task.
+    /// Takes the first step of a close without waiting: every later use is refused. A task does the rest.
     pub(crate) fn begin_close(&self) -> CloseBegin {
         let mut phase = self.phase_mut();
         match &mut *phase {
@@ -96,7 +96,7 @@ impl<DB: Backend> Engine<DB> {
         let span = tracing::info_span!("close_connection_pool", engine = %self.0.name);
         let run = Box::pin(begun.run(started.pool, nodes));
         let run = background::track(with_callers_subscriber(run.instrument(span)));
-        // On the caller's runtime, which is the one that is known to run.
+        // On the caller's runtime, because that one is known to run.
         Handle::try_current().unwrap_or(started.runtime).spawn(run);
         drop(started.at_end);
         CloseBegin::Closes(closing)
@@ -109,7 +109,7 @@ impl<DB: Backend> Engine<DB> {
     }
 }
 
-/// What the first step of a close has come to.
+/// The result of the first step of a close.
 pub(crate) enum CloseBegin {
     /// There is nothing to close.
     Left(Left),
@@ -119,9 +119,9 @@ pub(crate) enum CloseBegin {
     Closes(Arc<Closing>),
 }
 
-/// The task of a close. However it ends, the engine is closed then and those who wait are told.
+/// The task of a close. However it ends, it sets `Closed` and notifies the callers.
 struct BegunClose<DB: Backend> {
-    /// `None` at the end, before those who wait are told: they may look who still has the engine.
+    /// `None` before the callers are notified, because they may then count the handles on the engine.
     engine: Option<Engine<DB>>,
     name: String,
     closing: Arc<Closing>,
@@ -157,7 +157,7 @@ impl<DB: Backend> BegunClose<DB> {
 }
 
 impl<DB: Backend> Drop for BegunClose<DB> {
-    /// After a close that its runtime has cut off, what is open ends with its tasks.
+    /// Ends the close when the runtime ends before the task. Open connections end with their tasks.
     fn drop(&mut self) {
         self.is_over(CloseReport::left(&self.name, Left::NotStarted));
     }

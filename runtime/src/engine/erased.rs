@@ -1,4 +1,4 @@
-//! An engine whose database is not known by type: what the finder keeps, and what the lifecycle starts and closes.
+//! An engine without its database type, as the finder keeps it and the lifecycle starts and closes it.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::pool::{CloseReport, Holder};
 use crate::settings::EngineSettings;
 
-/// An [`Engine`] of some kind.
+/// An [`Engine`] without its database type.
 pub(crate) trait ErasedEngine: Send + Sync {
     fn name(&self) -> &str;
     /// The kind by type: `Postgres`, `Any`.
@@ -23,28 +23,28 @@ pub(crate) trait ErasedEngine: Send + Sync {
         settings: Arc<EngineSettings>,
         base: Base,
     ) -> BoxFuture<'_, Result<(), Error>>;
-    /// Closes the pool if this is its last owner. `force` ends the waiting.
+    /// Closes the pool if the caller is its last owner. `force` ends the wait for connections in use.
     fn close<'a>(&'a self, force: &'a CancellationToken) -> BoxFuture<'a, CloseReport>;
-    /// The first step of a close, in which nothing waits; the rest is done in a task.
+    /// Takes the first step of a close without waiting. A task does the rest.
     fn begin_close(&self);
     /// Waits until no cancelled start and no close is under way.
     fn settled(&self) -> BoxFuture<'_, ()>;
     fn readiness(&self) -> Readiness;
-    /// Makes a started engine drain with a run that has started it.
+    /// Adds the draining token of a run that has started the engine.
     fn drains_with(&self, draining: &Draining);
-    /// Forgets that run, if others go on with the engine.
+    /// Removes that token, for an engine that has other owners.
     fn drains_no_more_with(&self, draining: &Draining);
-    /// Whether nothing is started, or being started or closed.
+    /// Whether the pool is neither started nor being started or closed.
     fn is_idle(&self) -> bool;
-    /// How many hold the engine, besides those who hold this `Arc`.
+    /// The number of handles on the engine. Clones of this `Arc` count as one.
     fn handles(&self) -> usize;
-    /// Runs statements, and tells on which line an error is.
+    /// Runs a script. Its error has the failed line, if the server reports it.
     #[cfg_attr(
         not(feature = "testing"),
         allow(dead_code, reason = "tests alone use it")
     )]
     fn run_script(&self, sql: &'static str) -> BoxFuture<'_, Result<(), ScriptError>>;
-    /// Does what an operator asks for, with these settings. The engine itself is neither started nor changed.
+    /// Runs an operation with these settings. The engine itself is neither started nor changed.
     fn operate<'a>(
         &self,
         operation: Operation,
@@ -55,7 +55,7 @@ pub(crate) trait ErasedEngine: Send + Sync {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// The line of a script, when the server tells, and what is wrong there.
+/// The failed line of a script, if the server reports it, and the error.
 #[cfg_attr(
     not(feature = "testing"),
     allow(dead_code, reason = "tests alone use it")

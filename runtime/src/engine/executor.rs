@@ -16,8 +16,8 @@ use super::{Engine, Transaction};
 use crate::backend::{Backend, Step};
 use crate::pool::{CheckedOut, Checkout, ForStatement, Holder, Record, Session};
 
-/// A query that tells the pool its text when it runs: the text names the holder of the connection, and shows whether a
-/// transaction was begun behind the driver's back.
+/// A query that reports its text to the pool when it runs. The text names the holder of the connection, and shows whether a
+/// transaction was begun that the driver does not count.
 struct Noted<E> {
     query: E,
     record: Arc<Record>,
@@ -50,7 +50,7 @@ enum ForQuery<'c, DB: Backend> {
 }
 
 impl<DB: Backend> ForQuery<'_, DB> {
-    /// The connection, and how its statements reach the server.
+    /// The connection and its statement route.
     fn checkout(&mut self) -> (&mut CheckedOut<DB>, Route) {
         let checkout = match self {
             Self::Taken(checkout) => checkout,
@@ -61,14 +61,14 @@ impl<DB: Backend> ForQuery<'_, DB> {
     }
 }
 
-/// How many steps of a result are passed on at once, at most. They have arrived already: nothing is waited for to make
-/// more of them, and a stream that is dropped drops at most so many that nobody has seen.
+/// The most steps of a result that are passed on together. They have already arrived, so that nothing waits for more of them. A
+/// stream that is dropped loses at most so many unread steps.
 const AT_ONCE: usize = 64;
 
-/// The steps of a query as a stream, those of them that `$choose` wants.
+/// The steps of a query that `$choose` selects, as a stream.
 ///
-/// A stream that keeps the checkout beside what borrows from it costs more for each item than most rows do, so steps that
-/// are there at the same time go through it together.
+/// A stream that holds the checkout and a borrow from it costs more for each item than most rows do, so steps that are ready at
+/// the same time pass through it together.
 macro_rules! steps {
     ($source:ident, $for_query:expr, $query:ident, $choose:expr) => {
         async_stream::stream! {
@@ -82,7 +82,7 @@ macro_rules! steps {
             let (checkout, route) = source.checkout();
             let (before, connection, record) = checkout.begin_stream();
             let query = Noted { query: $query, record };
-            // Behind a pooler, the end of the result is the commit: nobody is to come there before the rows are read.
+            // Behind a pooler, the end of the result commits, so it must not be reached before the rows are read.
             let at_once = if route.is_some() { 1 } else { AT_ONCE };
             let mut steps = route::fetch_many::<DB, _>(route, connection, query).ready_chunks(at_once);
             let mut error = None;
@@ -95,7 +95,7 @@ macro_rules! steps {
                 }
             }
             drop(steps);
-            // A stream that is dropped half-way never comes here, so its connection stays unverified.
+            // A stream that is dropped half-way does not reach this line, so its connection stays unverified.
             checkout.end_stream(before, error.as_ref());
             drop(source);
             if let Some(error) = error {
@@ -106,8 +106,8 @@ macro_rules! steps {
     };
 }
 
-/// Implements `Executor` on `$on`. `$source` makes of it what the future is to own, and `$for_query` of that a
-/// [`ForQuery`], once the future runs.
+/// Implements `Executor` on `$on`. `$source` turns it into what the future owns, and `$for_query` turns that into a
+/// [`ForQuery`] when the future runs.
 macro_rules! executor {
     (impl<$life:lifetime> for $on:ty, $source:expr, $for_query:expr) => {
         impl<$life, DB: Backend> Executor<$life> for $on {
@@ -142,7 +142,7 @@ macro_rules! executor {
                 Box::pin(steps!(source, $for_query, query, Some))
             }
 
-            // The trait's own puts a second box with a future for each row around `fetch_many`.
+            // The trait's default adds a second box around `fetch_many`, with a future for each row.
             fn fetch<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<DB::Row>>
             where
                 $life: 'e,

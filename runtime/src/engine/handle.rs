@@ -16,7 +16,7 @@ use crate::logging;
 use crate::pool::{CheckedOut, Checkout, Connector, Holder, Pool, Status};
 use crate::settings::{EngineSettings, MOST_CONNECTIONS};
 
-/// One configured database: where it is, which kind, its settings, and its pool once started. Cheap to clone.
+/// One configured database: its address, kind and settings, and its pool once started. Cheap to clone.
 ///
 /// `&Engine` is a [`sqlx::Executor`]: `query`, `query_as`, `query_scalar`, the `query!` family and streams take it where
 /// they took `&sqlx::Pool`.
@@ -28,7 +28,7 @@ use crate::settings::{EngineSettings, MOST_CONNECTIONS};
 ///
 /// # After the pool is closed
 ///
-/// Every use is an error of the kind [`AcquireKind::Closed`](crate::AcquireKind::Closed), until someone starts it again.
+/// Every use is an error of the kind [`AcquireKind::Closed`](crate::AcquireKind::Closed), until the pool is started again.
 pub struct Engine<DB: Backend>(pub(super) Arc<EngineShared<DB>>);
 
 pub(super) struct EngineShared<DB: Backend> {
@@ -37,12 +37,12 @@ pub(super) struct EngineShared<DB: Backend> {
     pub(super) nodes: Nodes<Engine<DB>>,
     require_pool: AtomicBool,
     warned: AtomicBool,
-    /// Whether the log has said that a transaction began inside of another one, on a second connection.
+    /// Whether the log has warned of a transaction inside another one, on a second connection.
     pub(super) warned_inside: AtomicBool,
 }
 
-// The futures of public methods promise to be `Send`. Left to be found out where they are used, with the kind of database
-// known, it is not: <https://github.com/rust-lang/rust/issues/102211>.
+// The futures of public methods are declared as `Send`. If the compiler inferred that where they are used with a known
+// database, it would fail: <https://github.com/rust-lang/rust/issues/102211>.
 impl<DB: Backend> Engine<DB> {
     /// An engine from the configuration, not started.
     pub(crate) fn new(settings: impl Into<Arc<EngineSettings>>) -> Result<Self, Error> {
@@ -64,7 +64,7 @@ impl<DB: Backend> Engine<DB> {
         }))
     }
 
-    /// Whether nothing is started, or being started or closed.
+    /// Whether the pool is neither started nor being started or closed.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(
             &*self.phase(),
@@ -72,16 +72,16 @@ impl<DB: Backend> Engine<DB> {
         )
     }
 
-    /// How many hold the engine.
+    /// The number of handles on the engine.
     pub(crate) fn handles(&self) -> usize {
         Arc::strong_count(&self.0)
     }
 
-    /// Gives other settings to an engine whose pool is not started.
+    /// Replaces the settings of an engine whose pool is not started.
     ///
     /// # Errors
     ///
-    /// The settings cannot be used; or the pool is started, or being started, with other ones, which stand.
+    /// The settings cannot be used; or the pool is started, or being started, with other ones, which it keeps.
     pub(crate) fn configure(&self, settings: &Arc<EngineSettings>) -> Result<(), Error> {
         if let EnginePhase::Starting { connector, .. }
         | EnginePhase::Started(StartedPool { connector, .. }) = &*self.phase()
@@ -96,7 +96,7 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// Takes on other settings, and nodes with them; or gives the connector of a pool that is started or being started.
+    /// Replaces the settings and the nodes, or returns the connector of a pool that is started or being started.
     pub(super) fn take_on(&self, configured: Configured<DB>) -> Option<Arc<Connector<DB>>> {
         let mut phase = self.phase_mut();
         match &mut *phase {
@@ -139,8 +139,8 @@ impl<DB: Backend> Engine<DB> {
         self.pool().map(|pool| pool.status()).unwrap_or_default()
     }
 
-    /// Changes the most connections at one time, until the pool is closed. Idle connections above it are closed now, those
-    /// in use at their return.
+    /// Changes the maximum size of the pool until it is closed. Idle connections above it are closed now, those in use at their
+    /// return.
     ///
     /// # Errors
     ///
@@ -180,8 +180,8 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// The driver's connect options, for what wants a connection of its own, such as a `PgListener`: those of `direct_url`
-    /// if it is set, and of several hosts those of the one that the last connection was opened to.
+    /// The driver's connect options, for a separate connection such as a `PgListener`: those of `direct_url` if it is set. With
+    /// several hosts, they name the host of the last opened connection.
     pub fn connect_options(&self) -> OptionsOf<DB> {
         self.connector().direct().options().clone()
     }
@@ -201,7 +201,7 @@ impl<DB: Backend> Engine<DB> {
     pub(crate) async fn checkout_for_caller(&self, holder: Holder) -> sqlx::Result<Checkout<DB>> {
         let mut connection = self.checkout(holder.clone()).await?;
         if connection.recount().await.is_err() {
-            // The session has ended; the pool asks the others before it hands them out.
+            // The session has ended. The pool validates the others before it hands them out.
             drop(connection);
             connection = self.checkout(holder).await?;
             connection.recount().await?;
@@ -212,7 +212,7 @@ impl<DB: Backend> Engine<DB> {
     pub(crate) async fn checkout(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         match self.pool() {
             Some(pool) => pool.checkout(holder).await,
-            // Boxed: a query on a started pool is not to carry this along.
+            // Boxed, so that the future of a query on a started pool stays small.
             None => Box::pin(self.checkout_alone(holder)).await,
         }
     }

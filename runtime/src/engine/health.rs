@@ -1,4 +1,4 @@
-//! The health check: a sign of life from the server within a limit, or which of the two keeps it from coming.
+//! The health check: an answer of the server within a limit, or whether the pool or the server is at fault.
 
 use std::future::Future;
 use std::panic::Location;
@@ -17,19 +17,18 @@ use crate::pool::{Holder, Status};
 /// The limit of [`Engine::health`]. Probes of orchestrators and load balancers give up after 1 to 10 seconds.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What [`Engine::health`] found.
+/// The result of [`Engine::health`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// From asking for a connection to the server's answer.
+    /// From the request for a connection to the server's answer.
     pub latency: Duration,
     /// The pool at that moment.
     pub status: Status,
 }
 
 impl<DB: Backend> Engine<DB> {
-    /// Asks the server for a sign of life, over a connection of the pool, for up to 5 seconds or `acquire_timeout` if that
-    /// is shorter.
+    /// Pings the server over a connection of the pool, for up to 5 seconds or `acquire_timeout` if that is shorter.
     ///
     /// # Errors
     ///
@@ -44,7 +43,7 @@ impl<DB: Backend> Engine<DB> {
         self.check_health(limit, Location::caller())
     }
 
-    /// Asks the server for a sign of life, over a connection of the pool, and gives up at the limit.
+    /// Pings the server over a connection of the pool, and gives up at the limit.
     ///
     /// # Errors
     ///
@@ -81,14 +80,14 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// `is_asked` is set while a connection is there and its server is to answer.
+    /// Pings the server. `is_asked` is set while the server's answer is awaited.
     async fn ask(
         &self,
         begun: Instant,
         location: &'static Location<'static>,
         is_asked: &AtomicBool,
     ) -> Result<Health, Error> {
-        // A checkout of a `sqlx::Pool` hides that it is the server that it waits for.
+        // A checkout from a `sqlx::Pool` does not show whether it waits for the server.
         let idle = self.as_sqlx_pool().and_then(|pool| pool.try_acquire());
         is_asked.store(idle.is_some(), Relaxed);
         if let Some(idle) = idle {
@@ -110,7 +109,7 @@ impl<DB: Backend> Engine<DB> {
         })
     }
 
-    /// Which of the two kept the answer from coming.
+    /// The error at the limit: all connections are in use, or the server did not answer.
     fn unhealthy(&self, limit: Duration, is_asked: bool) -> AcquireError {
         let settings = &self.connector().settings;
         let status = self.status();
@@ -122,7 +121,7 @@ impl<DB: Backend> Engine<DB> {
     }
 }
 
-/// A connection of a `sqlx::Pool` that is asked. One that does not answer does not go back.
+/// A connection of a `sqlx::Pool` during a ping. Without an answer it does not return to the pool.
 struct AskedConnection<DB: Backend>(Option<PoolConnection<DB>>);
 
 impl<DB: Backend> AskedConnection<DB> {

@@ -1,4 +1,4 @@
-//! What a `sqlx::Pool` can do besides, for code that comes from it.
+//! Further parts of the API of `sqlx::Pool`, for ported code.
 
 use std::future::{Future, ready};
 use std::ops::{Deref, DerefMut};
@@ -13,10 +13,10 @@ use crate::error::UsageError;
 use crate::pool::{Checkout, Holder, Session};
 
 impl<DB: Backend> Engine<DB> {
-    /// Takes a connection that is idle, without waiting for one and without opening one. `None` where there is none, where the
-    /// idle ones have not been used for longer than `validate_after`, and where the pool is not started.
+    /// Takes an idle connection, without waiting for one and without opening one. `None` when no connection is idle, when the
+    /// idle ones have not been used for longer than `validate_after`, and when the pool is not started.
     ///
-    /// sqlx's is no future. This one is, because the driver's count of transactions may have to be set right first.
+    /// Unlike sqlx's method, it returns a future, because the driver's count of transactions may have to be corrected first.
     ///
     /// # Cancellation
     ///
@@ -32,12 +32,12 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// How many connections are open, idle or in use: [`status`](Engine::status) has more.
+    /// The number of open connections, idle or in use: [`status`](Engine::status) has more.
     pub fn size(&self) -> usize {
         self.status().size
     }
 
-    /// How many connections nobody uses: [`status`](Engine::status) has more.
+    /// The number of idle connections: [`status`](Engine::status) has more.
     pub fn num_idle(&self) -> usize {
         self.status().idle
     }
@@ -50,9 +50,11 @@ impl<DB: Backend> Engine<DB> {
 
 #[cfg(feature = "postgres")]
 impl Engine<sqlx::Postgres> {
-    /// A listener for [`NOTIFY`](https://www.postgresql.org/docs/current/sql-listen.html) on a connection of its own, besides the
-    /// pool's: over `direct_url` if it is set, because a pooler in transaction mode keeps no `LISTEN`. It connects again by
-    /// itself. Nobody closes it but its owner.
+    /// Opens a listener for [`NOTIFY`](https://www.postgresql.org/docs/current/sql-listen.html) on a connection outside the
+    /// pool.
+    ///
+    /// It uses `direct_url` if set, because a pooler in transaction mode keeps no `LISTEN`. It reconnects by itself. Only its
+    /// owner closes it.
     ///
     /// # Errors
     ///
@@ -66,7 +68,7 @@ impl Engine<sqlx::Postgres> {
     ) -> impl Future<Output = sqlx::Result<sqlx::postgres::PgListener>> + Send + use<> {
         let options = self.connect_options();
         async move {
-            // As `PgListener::connect`, which takes a URL alone.
+            // As `PgListener::connect`, which accepts only a URL.
             let pool = sqlx::postgres::PgPoolOptions::new()
                 .max_connections(1)
                 .max_lifetime(None)
@@ -80,7 +82,7 @@ impl Engine<sqlx::Postgres> {
     }
 }
 
-/// A checkout that dereferences to the driver's connection at once: what [`Acquire`] gives for `&Engine`.
+/// A checkout that dereferences directly to the driver's connection: the connection of [`Acquire`] for `&Engine`.
 #[derive(Debug)]
 pub struct Acquired<DB: Backend>(Checkout<DB>);
 
@@ -122,7 +124,7 @@ impl<'c, DB: Backend> Acquire<'c> for &'_ Engine<DB> {
     }
 }
 
-/// Implements `Acquire` on what has a session.
+/// Implements `Acquire` for a type that has a session.
 macro_rules! acquire {
     ($on:ty, $session:expr) => {
         impl<'c, DB: Backend> Acquire<'c> for &'c mut $on {
@@ -147,7 +149,7 @@ acquire!(Session<DB>, std::convert::identity);
 acquire!(Checkout<DB>, Checkout::session);
 acquire!(Transaction<DB>, Transaction::session);
 
-/// The driver's connection, for a use that the pool cannot see.
+/// The driver's connection, for a use that the pool cannot observe.
 fn driver<DB: Backend>(session: &mut Session<DB>) -> sqlx::Result<&mut DB::Connection> {
     let connection = session.hold()?;
     connection.check_open()?;

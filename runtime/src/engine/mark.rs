@@ -17,20 +17,19 @@ use crate::error::Error;
 use crate::pool::Holder;
 use crate::settings::ParseError;
 
-/// The pause before a replica is asked again, the first time: most are behind by less than that.
+/// The first pause before a replica is asked again. Most replicas lag by less than that.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
-/// The longest pause. It bounds what a replica's delay is made longer by, and how often a replica that stands still is asked.
+/// The longest pause. It bounds the delay added to a replica's lag, and the rate of questions to a replica that stands still.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// How much later the next replica is asked. One that has replayed everything answers before, so that the others are left alone.
+/// The delay before the next replica is asked. An up-to-date replica answers within it, so that the others are not asked.
 const BETWEEN: Duration = Duration::from_millis(20);
 
 /// How far the engine's server had written at one moment, from [`Engine::write_mark`].
 ///
-/// Its text ([`Display`](fmt::Display), [`FromStr`]) has only letters, digits and `.:-_`, so it can be kept in a cookie or a
-/// header, and be used by another process. A text that a client made up can do no more than cost
-/// [`reader_after`](Engine::reader_after) its limit.
+/// Its text ([`Display`](fmt::Display), [`FromStr`]) has only letters, digits and `.:-_`, so that a cookie or a header can hold
+/// it and another process can use it. A forged text can at most make [`reader_after`](Engine::reader_after) wait for its limit.
 pub struct WriteMark<DB: Backend> {
     position: Position,
     database: PhantomData<fn() -> DB>,
@@ -72,8 +71,8 @@ impl<DB: Backend> FromStr for WriteMark<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
-    /// Asks the server how far it has written: all that was committed before is up to this mark. Call it after the commit, on
-    /// the engine and not on a node, and give the mark to [`reader_after`](Engine::reader_after).
+    /// Asks the server for its write position: everything committed before the call is up to this mark. Call it after the
+    /// commit, on the engine and not on a node, and give the mark to [`reader_after`](Engine::reader_after).
     ///
     /// It takes one round trip on a connection of the pool. On Postgres the mark is a position in the write-ahead log, on MariaDB
     /// and MySQL the GTIDs of the binary log. SQLite and CockroachDB are not asked; their mark is `unknown`, and so is that of a
@@ -81,8 +80,7 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Engine::acquire), and what the server answers: a Postgres server that follows another one has no such
-    /// position.
+    /// As [`acquire`](Engine::acquire), and the server's error: a Postgres standby has no such position.
     ///
     /// # Cancellation
     ///
@@ -98,29 +96,29 @@ impl<DB: Backend> Engine<DB> {
                 return Ok(WriteMark::of(Position::Unknown));
             }
             let mut checkout = engine.checkout(Holder::Code(location)).await?;
-            // The first connection may have found another database than the URL says.
+            // The first connection may have found another database than the URL names.
             let Some(query) = engine.connector().dialect().written else {
                 return Ok(WriteMark::of(Position::Unknown));
             };
             let answer = checkout
                 .run(|connection, _| DB::text(connection, query))
                 .await?;
-            // What cannot be read cannot be asked about either.
+            // A position that cannot be parsed cannot be compared with a node's.
             Ok(WriteMark::of(answer.parse().unwrap_or(Position::Unknown)))
         }
     }
 
-    /// A node that has replayed everything up to the mark, waiting for one up to `limit`; or this engine itself, which is to be
-    /// the primary. What was written before the mark can be read there, whichever it is.
+    /// Returns a node that has replayed everything up to the mark, or this engine, after at most `limit`. Call it on the
+    /// primary. Everything written before the mark can be read on the result.
     ///
-    /// It is this engine at once when no node can be asked: there is none, none answered when it was last asked, the mark is
-    /// `unknown` or another database's, or the nodes are no replicas of the server that wrote. That is also so for a node with
-    /// several hosts, where the next connection may reach another server, and on Postgres for a replica that is not yet known to
-    /// have followed a promotion. A node's URL must lead to one server: behind a load balancer, the one that answers may not be
-    /// the one that is read from.
+    /// The result is this engine at once when no node can be asked: there is none, none was reachable at the last attempt, the
+    /// mark is `unknown` or another database's, or the nodes are no replicas of the server that wrote. The same holds for a
+    /// node with several hosts, whose next connection may reach another server, and on Postgres for a replica that is not yet
+    /// known to have followed a promotion. A node's URL must lead to one server: behind a load balancer, the server that
+    /// answers and the server that is read from may differ.
     ///
-    /// Nodes are asked one after the other, 20 ms apart, and again after pauses that grow from 1 to 50 ms. Between the questions
-    /// no connection is held. A limit of zero asks nobody.
+    /// Nodes are asked one after the other, 20 ms apart, and again after pauses that grow from 1 to 50 ms. No connection is
+    /// held between the questions. With a limit of zero no node is asked.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -175,7 +173,7 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// This node, as soon as it has replayed what the question is about; `None` when that cannot be waited for.
+    /// Returns this node once it has replayed the position in the question; `None` when a wait is pointless.
     async fn replayed(
         self,
         location: &'static Location<'static>,

@@ -1,4 +1,4 @@
-//! The list of an engine's nodes, apart from what is done with them: an engine holds it, and it holds engines.
+//! The list of an engine's nodes, without their behaviour: an engine holds the list, and the list holds engines.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use crate::settings::EngineSettings;
 pub(super) struct Nodes<E> {
     /// Changed under the engine's phase lock only.
     pub(super) list: RwLock<Vec<Node<E>>>,
-    /// Where the next reader is looked for.
+    /// Counts the calls for a reader, so that the nodes take turns.
     pub(super) next: AtomicUsize,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Nodes<E> {
 #[derive(Clone)]
 pub(super) struct Node<E> {
     pub(super) name: String,
-    /// `None` is the engine itself, in a test that has a database of its own.
+    /// `None` is the engine itself, in a test with a database of its own.
     pub(super) server: Option<NodeServer<E>>,
 }
 
@@ -28,11 +28,11 @@ pub(super) struct Node<E> {
 #[derive(Clone)]
 pub(super) struct NodeServer<E> {
     pub(super) engine: E,
-    /// What it is started with; its own settings may be those of a start without a connection.
+    /// The settings as configured; the engine's may be those of a start without a connection.
     pub(super) settings: Arc<EngineSettings>,
 }
 
-/// An engine's settings as its driver has read them, and those of its nodes.
+/// The settings of an engine and of its nodes, as the driver has parsed them.
 pub(super) struct Configured<DB: Backend> {
     pub(super) connector: Arc<Connector<DB>>,
     pub(super) nodes: Vec<(String, Option<Self>)>,

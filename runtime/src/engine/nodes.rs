@@ -16,15 +16,15 @@ use crate::error::{Error, UsageError};
 use crate::pool::Connector;
 use crate::settings::EngineSettings;
 
-/// How long a node has for its first answer once the engine itself is ready.
+/// The time limit for a node's first answer, counted from when the engine itself is ready.
 ///
-/// A server that refuses says so at once. Half a second is several round trips to any place on Earth, so only one that is
-/// silent is not waited for to the end.
+/// A server that refuses does so at once. Half a second is several round trips to any place on Earth, so only a silent server
+/// exceeds it.
 const FIRST_ANSWER: Duration = Duration::from_millis(500);
 
 impl<DB: Backend> Nodes<Engine<DB>> {
-    /// Takes on the nodes of these settings, and gives the engine's connector. A node that was there before stays the same
-    /// engine. Under the engine's phase lock.
+    /// Replaces the nodes by those of the settings, and returns the engine's connector. A node whose name is known keeps its
+    /// engine. Call it under the engine's phase lock.
     pub(super) fn set(&self, configured: Configured<DB>) -> Arc<Connector<DB>> {
         let Configured { connector, nodes } = configured;
         let known = self.list();
@@ -48,12 +48,13 @@ impl<DB: Backend> Nodes<Engine<DB>> {
         connector
     }
 
-    /// Starts all of them, side by side. One that does not answer at its first attempt is started without a connection, and
-    /// looked for in the background, so that a program that writes to the primary does not wait for a replica.
+    /// Starts all nodes concurrently. A node whose first attempt to connect fails or takes too long starts without a
+    /// connection, and its pool looks for the server in the background. A program that writes to the primary does not wait for
+    /// a replica.
     ///
-    /// `is_ready` is set when the engine itself is.
+    /// `is_ready` is set when the engine itself is ready.
     ///
-    /// In a box, as an engine's start is part of it.
+    /// Boxed, because the future is recursive: an engine's start contains it.
     pub(super) fn start<'a>(
         &self,
         is_ready: &'a CancellationToken,
@@ -63,7 +64,7 @@ impl<DB: Backend> Nodes<Engine<DB>> {
         async move { join_all(starts).await.into_iter().collect() }.boxed()
     }
 
-    /// Begins to close those that are started or being started.
+    /// Begins to close started nodes, cancels starts, and returns the closes under way.
     pub(super) fn begin_close(&self) -> Vec<Arc<Closing>> {
         let begun = self
             .servers()
@@ -77,7 +78,7 @@ impl<DB: Backend> Nodes<Engine<DB>> {
             .collect()
     }
 
-    /// Closes those that are started or being started, side by side.
+    /// Closes all nodes that are started or being started, concurrently.
     pub(super) fn close<'a>(&self, force: &'a CancellationToken) -> BoxFuture<'a, ()> {
         let nodes = self.servers();
         async move {
@@ -92,7 +93,7 @@ impl<DB: Backend> Nodes<Engine<DB>> {
         .boxed()
     }
 
-    /// The nodes whose servers were there when they were last heard of. Each call begins with the next one.
+    /// The nodes that were reachable at the last attempt. Each call begins with the next node.
     pub(super) fn in_turn(&self) -> impl Iterator<Item = Engine<DB>> + use<DB> {
         let mut servers = self.servers();
         if !servers.is_empty() {
@@ -162,7 +163,7 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// # Errors
     ///
-    /// There is no such node. The message lists those that there are.
+    /// There is no such node. The message lists the existing ones.
     pub fn node(&self, name: &str) -> Result<Self, Error> {
         let nodes = self.0.nodes.list();
         if let Some(node) = nodes.iter().find(|node| node.name == name) {
@@ -173,18 +174,17 @@ impl<DB: Backend> Engine<DB> {
         Err(UsageError::unknown_node(self.name(), name, &known).into())
     }
 
-    /// A node for reading: one whose server answered last, each in turn; or this engine itself when
-    /// there is none. It sends nothing to a server.
+    /// Returns a node for reading, or this engine when no node is reachable. The call sends nothing to a server.
     ///
-    /// A replica may be behind: what was just written through the engine may not be there yet.
-    /// [`reader_after`](Engine::reader_after) waits for it.
+    /// The nodes whose servers answered last take turns. A replica may lag: the latest writes through the engine may not be
+    /// visible there. [`reader_after`](Engine::reader_after) waits for them.
     #[must_use]
     pub fn reader(&self) -> Self {
         let mut nodes = self.0.nodes.in_turn();
         nodes.next().unwrap_or_else(|| self.clone())
     }
 
-    /// Looks for a server that was not there at the start.
+    /// Begins the background search for a server that did not answer at the start.
     fn seek(&self) {
         if let Some(pool) = self.pool() {
             pool.seek();

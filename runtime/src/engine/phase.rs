@@ -1,4 +1,4 @@
-//! Where an engine is in its life, and the rules by which it moves on.
+//! The phases of an engine, and the transitions between them.
 //!
 //! ```text
 //! Configured ──start──▶ Starting ──▶ Started ──last close──▶ Closing ──▶ Closed ──start──▶ Starting …
@@ -9,7 +9,7 @@
 //! - The phase lock protects the phase, the count of callers that wait for a start, and the list of nodes. It is held for a
 //!   few assignments, never across an await, and no code of the program runs under it. A node's phase lock may be taken
 //!   under its engine's, never the other way round.
-//! - A start and a close each run in a task of their own. Their callers wait for the outcome, and may go away.
+//! - A start and a close each run in a task of their own. Their callers wait for the outcome, and may be dropped.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -27,7 +27,7 @@ use crate::error::{Error, StartError};
 use crate::lock::lock;
 use crate::pool::{CloseReport, Connector, Pool};
 
-/// What a pool stands on.
+/// The implementation of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Base {
     /// The engine's own slots.
@@ -40,7 +40,7 @@ pub(crate) enum Base {
 pub(super) enum EnginePhase<DB: Backend> {
     /// Queries open connections of their own.
     Configured(Arc<Connector<DB>>),
-    /// The pool is being started with this connector. Queries do what they did before.
+    /// The pool is being started with this connector. Queries behave as before the start.
     Starting {
         connector: Arc<Connector<DB>>,
         start: Arc<Start>,
@@ -59,12 +59,12 @@ pub(super) enum EnginePhase<DB: Backend> {
     Closed(Arc<Connector<DB>>),
 }
 
-/// Set when the run that has started an engine is asked to end. One `Arc` for each run, which tells them apart.
+/// Set when the run that has started an engine is asked to end. Each run has its own `Arc`, which identifies it.
 pub(crate) type Draining = Arc<CancellationToken>;
 
 pub(super) struct StartedPool<DB: Backend> {
     pub(super) pool: Pool<DB>,
-    /// How many have started it and not closed it.
+    /// The number of starts without a close.
     pub(super) owners: usize,
     pub(super) connector: Arc<Connector<DB>>,
     pub(super) server: Option<Server>,
@@ -72,9 +72,9 @@ pub(super) struct StartedPool<DB: Backend> {
     pub(super) runtime: Handle,
     /// Closes the engine when that runtime ends.
     pub(super) at_end: Option<AtRuntimeEnd>,
-    /// The start that it comes from.
+    /// The start that opened the pool.
     pub(super) start: Arc<Start>,
-    /// The runs that have started it, which may be asked to end.
+    /// The draining tokens of the runs that have started the pool.
     pub(super) draining: Vec<Draining>,
 }
 
@@ -119,14 +119,14 @@ pub(crate) struct Start {
     /// Whether a close cancelled it.
     closed: AtomicBool,
     outcome: watch::Sender<Option<StartOutcome>>,
-    /// Lets [`wait_closed`](crate::wait_closed) wait for what a cancelled start has to close.
+    /// Makes [`wait_closed`](crate::wait_closed) wait until a cancelled start has closed its connections.
     cleanup: OnceLock<TaskTrackerToken>,
 }
 
-/// What a start came to.
+/// The outcome of a start.
 #[derive(Clone)]
 pub(super) enum StartOutcome {
-    /// The pool is started, and all who waited own it.
+    /// The pool is started, and each waiting caller owns it.
     Started,
     /// Nothing is open.
     Failed(Arc<Failure>),
@@ -134,7 +134,7 @@ pub(super) enum StartOutcome {
     Cancelled,
 }
 
-/// Why a start failed: the whole for the first who asks, and what can be copied for the others.
+/// Why a start failed: the error for the first caller, and a copy, if possible, for the others.
 pub(super) struct Failure {
     whole: Mutex<Option<Whole>>,
     copy: Option<StartError>,
@@ -184,7 +184,7 @@ impl Start {
         })
     }
 
-    /// Adds a caller; false when it is too late. Under the phase lock.
+    /// Adds a waiting caller; false when the start is cancelled. Under the phase lock.
     pub(super) fn join(&self) -> bool {
         if self.cancelled.is_cancelled() {
             return false;
@@ -193,14 +193,14 @@ impl Start {
         true
     }
 
-    /// Takes a caller away; the last one cancels the start. Under the phase lock.
+    /// Removes a waiting caller; the last one cancels the start. Under the phase lock.
     pub(super) fn leave(&self) {
         if self.waiting.fetch_sub(1, Relaxed) == 1 {
             self.cancel();
         }
     }
 
-    /// How many wait for it. Under the phase lock.
+    /// The number of waiting callers. Under the phase lock.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
     }
@@ -232,7 +232,7 @@ impl Start {
         self.cancelled.cancelled().await;
     }
 
-    /// Tells everyone who waits.
+    /// Notifies the waiting callers. The first outcome stands.
     pub(super) fn is_over(&self, outcome: StartOutcome) {
         self.outcome.send_if_modified(|known| {
             let first = known.is_none();
@@ -241,12 +241,12 @@ impl Start {
         });
     }
 
-    /// Waits for its end.
+    /// Waits for the outcome.
     pub(super) async fn over(&self) -> StartOutcome {
         let mut outcome = self.outcome.subscribe();
         match outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(StartOutcome::Cancelled),
-            // The sender is in `self`.
+            // Cannot happen: the sender is in `self`.
             Err(_) => StartOutcome::Cancelled,
         }
     }
@@ -255,7 +255,7 @@ impl Start {
 /// A close under way, which its callers share.
 pub(crate) struct Closing {
     report: watch::Sender<Option<CloseReport>>,
-    /// Set when what is left is to end now.
+    /// Set when connections in use must end now.
     force: CancellationToken,
 }
 
@@ -271,7 +271,7 @@ impl Closing {
         &self.force
     }
 
-    /// Tells everyone who waits. The first report stands.
+    /// Notifies the waiting callers. The first report stands.
     pub(super) fn is_over(&self, report: CloseReport) {
         self.report.send_if_modified(|known| {
             let first = known.is_none();
@@ -280,7 +280,7 @@ impl Closing {
         });
     }
 
-    /// Waits for its end; with `force` it ends what is left at once.
+    /// Waits for the report; `force` ends connections in use at once.
     pub(super) async fn report(&self, force: &CancellationToken) -> Option<CloseReport> {
         let mut report = self.report.subscribe();
         tokio::select! {

@@ -1,4 +1,4 @@
-//! What happens once on a new pool, before anyone uses it.
+//! Preparation of a new pool before its first use.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::logging;
 use crate::pool::{self, CheckedOut, Connector, Holder, Pool};
 use crate::settings::{EngineSettings, SharedMigrator, conceal};
 
-/// What happens once on a new pool, before anyone uses it: the server's version, extensions, migrations.
+/// Prepares a new pool before its first use: the server's version, extensions, migrations.
 pub(super) async fn prepare<DB: Backend>(
     pool: &Pool<DB>,
     connector: &Arc<Connector<DB>>,
@@ -57,7 +57,7 @@ pub(super) async fn prepare<DB: Backend>(
     Ok(Some(Server { kind, version }))
 }
 
-/// The server's version, asked for where no connection has shown it.
+/// The server's version, which is queried only when no connection has reported it.
 pub(super) async fn server_version<DB: Backend>(
     connector: &Connector<DB>,
     checkout: &mut CheckedOut<DB>,
@@ -83,7 +83,7 @@ pub(super) async fn create_extensions<DB: Backend>(
                 .run(|connection, _| DB::execute(connection, statement))
                 .await
             {
-                // Most often a right is missing, and the extension is there already or not needed yet.
+                // The usual cause is a missing right, and the extension exists already or is not needed yet.
                 let (extension, error) = (conceal(extension), error.to_string());
                 let error = conceal(&error);
                 crate::logging::warn!(engine = %settings.engine, %extension, %error, "the extension could not be created");
@@ -100,8 +100,8 @@ pub(super) async fn create_extensions<DB: Backend>(
 }
 
 impl<DB: Backend> Engine<DB> {
-    /// Runs migrations, as `MIGRATOR.run(&pool)` does: those that are not yet applied, in their order, under the lock that keeps
-    /// two programs from running them at the same time. Over `direct_url` if it is set.
+    /// Runs the pending migrations in their order, as `MIGRATOR.run(&pool)` does, over `direct_url` if it is set. A lock keeps
+    /// two programs from running them at the same time.
     ///
     /// The setting `migrations` does so at the start; this is for a program that chooses the moment itself.
     ///
@@ -119,8 +119,7 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped, the session is closed: the migration that was running is rolled back where the database can
-    /// do that.
+    /// If the future is dropped, the session is closed, and the running migration is rolled back if the database supports it.
     pub fn migrate(
         &self,
         migrator: &Migrator,
@@ -137,14 +136,14 @@ impl<DB: Backend> Engine<DB> {
             if let Some(checkout) = &mut locked.0 {
                 migrate(checkout, &connector, &migrator, None).await?;
             }
-            // It went well, so the locks are given back.
+            // The run has succeeded and released its locks.
             drop(locked.0.take());
             Ok(())
         }
     }
 }
 
-/// A connection whose session holds locks: a run that failed or was cancelled keeps them until its session ends.
+/// A connection whose session may hold locks: a failed or cancelled run keeps them until its session ends.
 struct Locked<DB: Backend>(Option<CheckedOut<DB>>);
 
 impl<DB: Backend> Drop for Locked<DB> {
@@ -155,7 +154,7 @@ impl<DB: Backend> Drop for Locked<DB> {
     }
 }
 
-/// Runs what is pending, up to the version `target` where there is one. After an error the session keeps its locks.
+/// Runs the pending migrations, up to the version `target` if there is one. After an error the session keeps its locks.
 ///
 /// # Errors
 ///
@@ -201,7 +200,7 @@ fn must_be_one(answer: i64) -> sqlx::Result<()> {
     Err(sqlx::Error::Protocol(lost.to_owned()))
 }
 
-/// The file of the migration that failed, with the line when the server tells.
+/// The file of the failed migration, with the line if the server reports it.
 fn location_of<DB: Backend>(
     settings: &EngineSettings,
     migrator: &Migrator,
@@ -231,8 +230,8 @@ pub(super) fn report_start<DB: Backend>(
     server: Option<&Server>,
     begun: Instant,
 ) {
-    // To write the line takes a test longer than to find out that nobody hears it. Asked for an event, because some
-    // subscribers hear nothing else.
+    // In a test, formatting the line takes longer than the check whether anything records it. The check is for an event,
+    // because some subscribers record nothing else.
     if !logging::is_kept()
         && !logging::is_heard_by_log()
         && !tracing::event_enabled!(tracing::Level::INFO)

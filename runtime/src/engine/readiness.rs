@@ -1,4 +1,4 @@
-//! Whether an engine's program should get requests: from what the pool knows, without asking the server.
+//! Whether a program should get requests, from the pool's state and without a question to the server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,23 +18,23 @@ pub enum Readiness {
     Starting,
     /// A request finds a connection, or a slot to open one, as far as is known.
     Ready,
-    /// Every connection is in use, and tasks wait for one. Requests are served, late. On a `sqlx::Pool`, which does not
-    /// tell who waits: every connection is in use.
+    /// Every connection is in use, and tasks wait for one. Requests are served with a delay. On a `sqlx::Pool`, which does not
+    /// report waiters: every connection is in use.
     Saturated,
-    /// The last that was heard of the server was bad. The pool asks again about twice a second, and is ready when it
-    /// answers. Unknown on a `sqlx::Pool`.
+    /// The last attempt to reach the server failed. The pool tries again about twice a second, and is ready when the server
+    /// answers. Never on a `sqlx::Pool`, where it is unknown.
     Unreachable,
-    /// The program is asked to end, and serves on until `drain_delay` is over and its open requests are answered.
+    /// The program is asked to end. It serves requests until `drain_delay` is over and the open ones are answered.
     Draining,
     /// The pool is closed, or being closed.
     Closed,
 }
 
 impl Readiness {
-    /// Whether new requests should come: [`Ready`](Self::Ready) and [`Saturated`](Self::Saturated).
+    /// Whether new requests should be sent: [`Ready`](Self::Ready) and [`Saturated`](Self::Saturated).
     ///
-    /// Saturated counts, because the program still answers, and because load is mostly the same everywhere: an instance that
-    /// leaves gives its load to the others, which then leave too.
+    /// `Saturated` counts, because the program still answers. Load is mostly the same on all instances: an instance that leaves
+    /// passes its load to the others, which then leave too.
     pub fn is_ready(self) -> bool {
         matches!(self, Self::Ready | Self::Saturated)
     }
@@ -44,7 +44,7 @@ impl Readiness {
         if self.is_ready() { 200 } else { 503 }
     }
 
-    /// The worse one of two, for a program with several engines: in the order ready, saturated, unreachable, starting,
+    /// The worse one of two, for a program with several engines. The order is ready, saturated, unreachable, starting,
     /// draining, closed.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -81,10 +81,10 @@ impl fmt::Display for Readiness {
 }
 
 impl<DB: Backend> Engine<DB> {
-    /// Whether requests should come, from what the pool knows. It sends nothing, takes no connection, allocates nothing and
-    /// takes far less than a microsecond, so that a probe gets its answer however busy the pool is.
+    /// Whether the program should get requests, from the pool's state. It sends nothing, takes no connection, allocates nothing
+    /// and takes far less than a microsecond, so that a probe gets its answer however busy the pool is.
     ///
-    /// [`health`](Engine::health) asks the server. Of nodes it says nothing: reads fall back to the engine itself.
+    /// [`health`](Engine::health) asks the server. Nodes do not count, because reads fall back to the engine itself.
     pub fn readiness(&self) -> Readiness {
         match &*self.phase() {
             EnginePhase::Configured(_) | EnginePhase::Starting { .. } => Readiness::Starting,
@@ -103,14 +103,14 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// Makes a started engine drain with a run that has started it.
+    /// Adds the draining token of a run that has started the engine.
     pub(crate) fn drains_with(&self, draining: &Draining) {
         if let EnginePhase::Started(started) = &mut *self.phase_mut() {
             started.draining.push(Arc::clone(draining));
         }
     }
 
-    /// Forgets that run, if others go on with the engine.
+    /// Removes that token, for an engine that has other owners.
     pub(crate) fn drains_no_more_with(&self, draining: &Draining) {
         if let EnginePhase::Started(started) = &mut *self.phase_mut() {
             started

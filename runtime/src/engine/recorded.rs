@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::pool::{Recording, Statement};
 use crate::settings::EngineSettings;
 
-/// What [`Engine::recorded`] saw: the future's output, and the statements that ran, in the order in which they began.
+/// The result of [`Engine::recorded`]: the future's output, and the statements that ran, in the order of their begin.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Recorded<T> {
@@ -31,18 +31,18 @@ impl<DB: Backend> Engine<DB> {
     /// # }
     /// ```
     ///
-    /// A statement is what is given to sqlx, on the engine, a checkout or a transaction, once its future or stream is polled and
-    /// has a connection. Several statements in one `raw_sql` are one. `BEGIN`, `COMMIT`, savepoints and the pool's own
-    /// questions are none, and neither are `prepare` and `describe`.
+    /// A statement is one call of sqlx on the engine, a checkout or a transaction, once its future or stream is polled and has
+    /// a connection. Several statements in one `raw_sql` are one. `BEGIN`, `COMMIT`, savepoints, the pool's own queries,
+    /// `prepare` and `describe` do not count.
     ///
-    /// - A stream that is never read is no statement, because it never runs. One that is dropped half-way, and a query whose
-    ///   future is dropped, is one that ended with [`End::Dropped`](crate::testing::End).
-    /// - A statement that fails is one, also when its arguments cannot be encoded.
-    /// - A borrow of the driver's connection (`&mut *checkout`) is recorded as one whose [`sql`](Statement::sql) is `None`: what
-    ///   runs on it is not seen. [`Recorded::at_most`] does not pass then, because it would be a guess.
+    /// - A stream that is never read is no statement, because it never runs. A stream that is dropped half-way, or a query
+    ///   whose future is dropped, is one that ended with [`End::Dropped`](crate::testing::End).
+    /// - A statement that fails counts, also when its arguments cannot be encoded.
+    /// - A borrow of the driver's connection (`&mut *checkout`) is recorded as a statement whose [`sql`](Statement::sql) is
+    ///   `None`: statements on it are not seen. [`Recorded::at_most`] then panics, because the count would be a guess.
     /// - Statements of other tasks count while the future runs, because it may have spawned them, or wait for a server that
-    ///   runs them: those of the test's other tasks, too. Inside another `recorded` around the same engine, a statement
-    ///   counts for that one alone, and for those around it.
+    ///   runs them. Those of the test's other tasks count too. A statement inside another `recorded` on the same engine counts
+    ///   only for that one and for those around it.
     ///
     /// # Cancellation
     ///
@@ -72,7 +72,7 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// The settings of the engine and of its nodes, by which their connections are known.
+    /// The settings of the engine and of its nodes, which identify their connections.
     fn settings_of_all(&self) -> Vec<Arc<EngineSettings>> {
         let nodes = self.0.nodes.engines();
         let all = std::iter::once(self).chain(&nodes);
@@ -87,7 +87,7 @@ impl<T> Recorded<T> {
         self.statements.len()
     }
 
-    /// Each text with the number of times that it ran, in the order in which they began first.
+    /// Each text with the number of times that it ran, in the order of the first begin.
     pub fn counts(&self) -> Vec<(&str, usize)> {
         let mut counts: Vec<(&str, usize)> = Vec::new();
         for sql in self.statements.iter().filter_map(Statement::sql) {
@@ -103,7 +103,7 @@ impl<T> Recorded<T> {
     ///
     /// # Panics
     ///
-    /// With the list of statements, their numbers and their places: when more ran, or when some could not be seen because
+    /// With the list of statements, their numbers and their locations: when more ran, or when some could not be seen because
     /// the driver's connection was borrowed.
     #[track_caller]
     pub fn at_most(&self, statements: usize) -> &Self {
@@ -128,7 +128,7 @@ impl<T> Recorded<T> {
     }
 }
 
-/// A line for each text and place, with the number of times, in the order in which they ran first.
+/// A line for each text and location, with the number of times, in the order of the first run.
 impl<T> fmt::Display for Recorded<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines: Vec<(String, usize)> = Vec::new();
@@ -147,7 +147,7 @@ impl<T> fmt::Display for Recorded<T> {
 }
 
 fn line(statement: &Statement) -> String {
-    /// Enough of a statement to find it by.
+    /// The number of characters that identifies a statement well enough.
     const SHOWN: usize = 200;
     let mut line = match statement.sql() {
         Some(sql) => {

@@ -26,8 +26,8 @@ tokio::task_local! {
 
 /// The transactions of one web request, at most one for each engine. Cheap to clone.
 ///
-/// The features `axum`, `actix-web` and `rocket` use it by themselves. For another framework, a middleware makes one for
-/// each request, leaves a clone where handlers find it, and runs the handler inside of [`serve`](Self::serve):
+/// The features `axum`, `actix-web` and `rocket` use it by themselves. For another framework, a middleware creates one for each
+/// request, stores a clone for the handlers, and runs the handler inside of [`serve`](Self::serve):
 ///
 /// ```
 /// # use poolhouse::web::RequestTransactions;
@@ -50,23 +50,23 @@ tokio::task_local! {
 #[derive(Clone, Default)]
 pub struct RequestTransactions(Arc<Mutex<RequestSlots>>);
 
-/// What a request has asked for.
+/// The transactions that a request has asked for.
 #[derive(Default)]
 struct RequestSlots {
     slots: Vec<Arc<dyn AnySlot>>,
-    /// The response leaves, or the request was given up.
+    /// Whether the response is being sent, or the request was abandoned.
     over: bool,
 }
 
 impl RequestTransactions {
-    /// Those of a new request: none yet.
+    /// The transactions of a new request: none yet.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The request's transaction on this engine. It begins with the first statement that is run in it.
     ///
-    /// `request` is what logs and errors call the request: its method and route, without what may be confidential.
+    /// `request` is what logs and errors call the request: its method and route, without confidential data.
     ///
     /// # Errors
     ///
@@ -93,18 +93,17 @@ impl RequestTransactions {
         Ok(RequestTransaction(RequestSession { slot }))
     }
 
-    /// Runs what serves the request, and then commits if `commit` says so of its outcome, and else rolls back. When this
-    /// returns, the transactions are over for everybody; the outcome must not have left before.
+    /// Runs the future that serves the request, then commits if `commit` is true for its outcome, and rolls back otherwise.
+    /// Afterwards the transactions cannot be used. Do not send the outcome before this returns.
     ///
-    /// Code inside that only has the engine joins through [`Engine::scoped_transaction`] the transaction that was asked for
-    /// with [`of`](Self::of).
+    /// Code inside that only has the engine joins the transaction from [`of`](Self::of) through [`Engine::scoped_transaction`].
     ///
     /// # Errors
     ///
-    /// The outcome is dropped with each of these, and nothing of this request is committed on the engine that it names:
-    /// [`TransactionError::Held`] when a [`RequestTransaction`] is still there; what the server says to `COMMIT`;
-    /// [`TransactionError::OutcomeUnknown`] when the connection ended meanwhile. Of several engines, those before the one
-    /// that failed stay committed, in the order in which they were asked for, and the log names them.
+    /// With each error the outcome is dropped. [`TransactionError::Held`] when a [`RequestTransaction`] still exists, and the
+    /// server's error for `COMMIT`: nothing of this request is committed on the named engine.
+    /// [`TransactionError::OutcomeUnknown`] when the connection ended during the commit. Of several engines, those before the
+    /// failed one stay committed, in the order in which they were asked for, and the log names them.
     ///
     /// # Cancellation
     ///
@@ -118,7 +117,7 @@ impl RequestTransactions {
         ended.map(|()| outcome)
     }
 
-    /// [`serve`](Self::serve) that gives the outcome back in each case.
+    /// [`serve`](Self::serve), but returns the outcome in each case.
     pub(crate) async fn serve_keeping<T>(
         &self,
         work: impl Future<Output = T>,
@@ -132,10 +131,10 @@ impl RequestTransactions {
         (outcome, ended)
     }
 
-    /// Ends them for everybody: commits, or rolls back in tasks of the pools.
+    /// Ends the transactions: commits, or rolls back in tasks of the pools.
     pub(crate) async fn end(&self, commit: bool) -> Result<(), Error> {
         let slots = self.lock().finish();
-        // All of them first, so that none is committed when another cannot be.
+        // All are closed first, so that none is committed when another one cannot be.
         let mut closed = Vec::new();
         for slot in slots {
             closed.push((slot.engine().to_owned(), slot.close()));
@@ -167,11 +166,11 @@ impl RequestTransactions {
         Ok(())
     }
 
-    /// Ends them for everybody, without a commit.
+    /// Ends the transactions without a commit.
     pub(crate) fn abandon(&self) {
         let slots = self.lock().finish();
         for slot in slots {
-            // Dropping what it gives is rolling back.
+            // Dropping the commit rolls back.
             drop(slot.close());
         }
     }
@@ -224,7 +223,7 @@ impl fmt::Debug for RequestTransactions {
     }
 }
 
-/// A request that is being served, whose transactions end with it.
+/// A request that is being served. Its drop ends the transactions.
 struct Serving<'r>(&'r RequestTransactions);
 
 impl Drop for Serving<'_> {
@@ -238,36 +237,36 @@ struct EngineSlot<DB: Backend> {
     engine: Engine<DB>,
     /// What logs and errors call the request.
     request: Arc<str>,
-    /// Held for moments, and never across a wait or the drop of a transaction.
+    /// Held for moments, and never across an await or the drop of a transaction.
     state: Mutex<State<DB>>,
 }
 
 struct State<DB: Backend> {
     phase: Phase<DB>,
-    /// How many `RequestTransaction`s there are.
+    /// The number of `RequestTransaction`s.
     handles: usize,
 }
 
 enum Phase<DB: Backend> {
-    /// Nothing was run in it.
+    /// No statement was run in it.
     Fresh,
-    /// Somebody begins it.
+    /// A statement begins it.
     Beginning,
     Begun {
-        /// `None` while somebody uses it.
+        /// `None` while it is in use.
         transaction: Option<Transaction<DB>>,
-        /// What code that joins it sees of it.
+        /// The data that code needs to join it.
         around: Around<DB>,
     },
     /// The request is over.
     Over,
 }
 
-/// A [`EngineSlot`] whose database is not known by type.
+/// An [`EngineSlot`] without its database type.
 trait AnySlot: Send + Sync {
     fn engine(&self) -> &str;
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-    /// Ends it for everybody. Gives the commit, if there is something to commit, which rolls back when it is dropped.
+    /// Ends the transaction. Returns its commit, if there is something to commit; dropping that rolls back.
     fn close(&self) -> Result<Option<Commit>, TransactionError>;
 }
 
@@ -285,7 +284,7 @@ impl<DB: Backend> EngineSlot<DB> {
         })
     }
 
-    /// Begins it, if nobody has, and leaves it where who joins finds it.
+    /// Begins the transaction, unless it has begun, and lets code join it.
     async fn begin(&self) -> sqlx::Result<()> {
         {
             let mut state = self.lock();
@@ -321,7 +320,7 @@ impl<DB: Backend> EngineSlot<DB> {
         }
     }
 
-    /// Begins it, if nobody has, and takes it for a use.
+    /// Takes the transaction for a use, after beginning it if necessary.
     async fn take(&self) -> sqlx::Result<Transaction<DB>> {
         self.begin().await?;
         match &mut self.lock().phase {
@@ -331,7 +330,7 @@ impl<DB: Backend> EngineSlot<DB> {
         }
     }
 
-    /// Puts it back after a use. When the request has ended meanwhile, it is rolled back.
+    /// Puts the transaction back after a use. When the request has ended meanwhile, it is rolled back.
     fn put_back(&self, mut used: Transaction<DB>) {
         used.share();
         let mut used = Some(used);
@@ -340,7 +339,7 @@ impl<DB: Backend> EngineSlot<DB> {
         }
     }
 
-    /// Begins it, if nobody has, for code that joins it.
+    /// The data for code that joins the transaction, which is begun if necessary.
     async fn around(&self) -> sqlx::Result<Around<DB>> {
         self.begin().await?;
         match &self.lock().phase {
@@ -376,7 +375,7 @@ impl<DB: Backend> EngineSlot<DB> {
     }
 }
 
-/// A begin under way, which may be given up.
+/// A begin under way, which may be cancelled.
 struct Beginning<'s, DB: Backend>(&'s EngineSlot<DB>);
 
 impl<DB: Backend> Drop for Beginning<'_, DB> {
@@ -434,7 +433,7 @@ async fn commit<DB: Backend>(
         return Ok(());
     };
     if let Some(TransactionError::InUse { .. }) = TransactionError::find(&error) {
-        // A `scoped_transaction` that was kept has the connection.
+        // A `scoped_transaction` that still exists has the connection.
         return Err(EngineSlot::held(&engine, &request).into());
     }
     if engine.is_conflict(&error) {
@@ -442,7 +441,7 @@ async fn commit<DB: Backend>(
     }
     let error = engine.failed_commit(error);
     Err(match conflict {
-        // The server says only that the transaction has failed before.
+        // The server reports only that the transaction has failed before.
         Some(last) if TransactionError::find(&error).is_none() => {
             TransactionError::AfterConflict { last }.into()
         }
@@ -489,13 +488,13 @@ impl<DB: Backend> Engine<DB> {
             .filter_map(|request| request.lock().find(self));
         match (slots.next(), slots.next()) {
             (slot, None) => Ok(slot),
-            // Two requests in one task, and nobody knows which one is meant.
+            // Two requests in one task: the right one is not known.
             (_, Some(slot)) => Err(slot.in_use()),
         }
     }
 }
 
-/// The requests that tasks serve, for a framework that does not let anything run around its handlers.
+/// The requests that tasks serve, for a framework that lets no code run around its handlers.
 #[cfg(feature = "rocket")]
 pub(crate) mod tasks {
     use std::collections::HashMap;
@@ -529,12 +528,12 @@ pub(crate) mod tasks {
         TASKS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those that the running task serves: one, where a server gives each request a task.
+    /// The requests that the running task serves: one, if a server gives each request a task.
     pub(super) fn requests() -> Vec<RequestTransactions> {
         tasks().get(&Task::current()).cloned().unwrap_or_default()
     }
 
-    /// Says, until it is dropped, that a task serves a request.
+    /// Registers, until it is dropped, that a task serves a request.
     pub(crate) struct Served {
         task: Task,
         request: RequestTransactions,
@@ -563,26 +562,24 @@ pub(crate) mod tasks {
 
 /// The transaction of a web request on one engine.
 ///
-/// It begins with the first statement that is run in it, so a request that is refused before, or whose body is long on its
-/// way, costs no connection. Everything that serves the request and asks for it gets the same transaction. It is committed
-/// before a response of status 2xx or 3xx leaves, and rolled back with every other, after a panic, and when the client
-/// goes away and the framework drops the handler.
+/// It begins with its first statement, so a request that is refused before, or whose body arrives slowly, takes no connection.
+/// All code that serves the request gets the same transaction. It is committed before a response of status 2xx or 3xx is sent,
+/// and rolled back with every other status, after a panic, and when the client disconnects and the framework drops the handler.
 ///
-/// It is an executor (`query.execute(&mut tx)`, `query.execute(&mut *tx)`). [`begin`](RequestSession::begin) gives it as a
+/// It is an executor (`query.execute(&mut tx)`, `query.execute(&mut *tx)`). [`begin`](RequestSession::begin) returns it as a
 /// [`Transaction`].
 ///
-/// It must not be kept for longer than the handler runs, in a body that is streamed or in a spawned task: it is then rolled
-/// back, and the response is replaced by one of status 500.
+/// Do not keep it for longer than the handler runs, in a streamed body or in a spawned task: it is then rolled back, and the
+/// response is replaced by one of status 500.
 ///
 /// # Errors
 ///
-/// Of a statement: as [`Engine::begin`] if it is the first one; [`TransactionError::InUse`] while another part of the
-/// request runs one, which it does not wait for, because that might wait for this one; and
-/// [`TransactionError::RequestOver`] when the response has left.
+/// Of a statement: as [`Engine::begin`] if it is the first one; [`TransactionError::InUse`] while another part of the request
+/// runs one, because waiting for that could deadlock; and [`TransactionError::RequestOver`] after the response was sent.
 ///
 /// # Cancellation
 ///
-/// A statement may be dropped at any await point. Dropped while the transaction begins, the next statement begins anew.
+/// A statement may be dropped at any await point. If the transaction was still beginning, the next statement begins it anew.
 #[must_use = "nothing begins until a statement is run in it"]
 pub struct RequestTransaction<DB: Backend>(RequestSession<DB>);
 
@@ -670,8 +667,8 @@ impl<DB: Backend> fmt::Debug for RequestSession<DB> {
 
 /// The transaction of a request, lent by [`RequestSession::begin`] until this is dropped.
 ///
-/// Meanwhile [`Engine::scoped_transaction`] below still joins it, between statements; other extractors' statements are
-/// errors ([`TransactionError::InUse`]).
+/// Meanwhile [`Engine::scoped_transaction`] in nested code still joins it, between statements; statements of other extractors
+/// are errors ([`TransactionError::InUse`]).
 #[derive(Debug)]
 #[must_use = "the transaction is lent until this is dropped"]
 pub struct TransactionGuard<'t, DB: Backend> {
@@ -717,7 +714,7 @@ impl<DB: Backend> Drop for TransactionGuard<'_, DB> {
     }
 }
 
-/// Each method begins the transaction, if need be, and hands the query on to it.
+/// Implements `Executor` on `$on`: each method begins the transaction if necessary, and runs the query on it.
 macro_rules! executor {
     ($on:ty) => {
         impl<'c, DB: Backend> Executor<'c> for &'c mut $on {

@@ -1,11 +1,11 @@
-//! Which server an engine has found.
+//! The server that an engine is connected to.
 
-/// What answers on the other side.
+/// The kind and version of an engine's server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Server {
     /// The kind of database: `Postgres`, `CockroachDB`, `MySQL`, `SQLite`.
     pub kind: &'static str,
-    /// The version, in the server's own words.
+    /// The version, as the server reports it.
     pub version: String,
 }

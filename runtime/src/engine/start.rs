@@ -24,21 +24,20 @@ use crate::pool::{Connector, Pool};
 use crate::settings::EngineSettings;
 
 impl<DB: Backend> Engine<DB> {
-    /// Starts the pool: connects, creates `extensions`, runs `migrations`. From now on every query uses it.
+    /// Starts the pool: connects, creates `extensions`, runs `migrations`. Later queries use it.
     ///
-    /// Starting a started pool shares it; it is closed when as many have called
-    /// [`close_connection_pool`](Engine::close_connection_pool). Of several who start it at the same moment one starts it,
-    /// and the others wait for that and share it.
+    /// Starting a started pool shares it: the pool closes when [`close_connection_pool`](Engine::close_connection_pool) was
+    /// called as often. Of several concurrent callers one starts the pool; the others wait and share it.
     ///
     /// # Errors
     ///
-    /// The server could not be reached within `start_timeout` (default 30 s), rejected us, or a migration failed; or a
-    /// close came in between. Nothing stays open.
+    /// The server could not be reached within `start_timeout` (default 30 s) or rejected the connection, a migration failed, or
+    /// a close cancelled the start. Nothing stays open.
     ///
     /// # Cancellation
     ///
-    /// The start is cancelled when everyone who waits for it is gone. What was opened, nodes included, is then closed in
-    /// the background; [`wait_closed`](crate::wait_closed) waits for that.
+    /// The start is cancelled when all its callers are dropped. Open connections, nodes included, are then closed in the
+    /// background; [`wait_closed`](crate::wait_closed) waits for that.
     pub fn start_connection_pool(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
         async move {
             let settings = Arc::clone(&self.connector().settings);
@@ -119,8 +118,8 @@ impl<DB: Backend> Engine<DB> {
             EnginePhase::Closing { closing, .. } => Ok(Entered::AfterClose(Arc::clone(closing))),
             EnginePhase::Configured(known) | EnginePhase::Closed(known) => {
                 let before = Arc::clone(known);
-                // A driver's options also hold what it has read elsewhere, such as a password file. They are read again for
-                // each start but the first.
+                // A driver's options also contain data from elsewhere, such as a password file. Each start but the first reads
+                // them again.
                 let is_configured = matches!(&*phase, EnginePhase::Configured(_))
                     && Arc::ptr_eq(&before.settings, settings);
                 let connector = match configured.take() {
@@ -158,7 +157,7 @@ impl<DB: Backend> Engine<DB> {
             engine: Some(self.clone()),
             start,
         };
-        // Boxed, because it is large and each of what follows moves it.
+        // Boxed, because the future is large and each call below moves it.
         let run = Box::pin(begun.run(connector, base));
         tokio::spawn(with_callers_subscriber(run.instrument(span)));
         waiting
@@ -182,7 +181,7 @@ impl<DB: Backend> Engine<DB> {
     }
 }
 
-/// What a start has come to at once.
+/// The immediate result of a request to start.
 enum Entered<DB: Backend> {
     /// The pool was started, and the caller owns it too.
     Shares,
@@ -192,12 +191,12 @@ enum Entered<DB: Backend> {
     After(Arc<Start>),
     /// A close has to end first.
     AfterClose(Arc<Closing>),
-    /// The settings are to be read by the driver first, outside the lock.
+    /// The driver has to parse the settings first, outside the lock.
     NotConfigured,
 }
 
-/// A caller that waits for a start. Dropped before the end, it leaves it; dropped between the end and its notice, it gives
-/// back the pool that it owns.
+/// A caller that waits for a start. Dropped before the end, it leaves the start; dropped after the end and before it has the
+/// outcome, it closes its share of the pool.
 struct Waiting<DB: Backend> {
     engine: Engine<DB>,
     start: Arc<Start>,
@@ -228,7 +227,7 @@ impl<DB: Backend> Drop for Waiting<DB> {
         let phase = self.engine.phase_mut();
         match &*phase {
             EnginePhase::Starting { start, .. } if Arc::ptr_eq(start, &self.start) => start.leave(),
-            // Owned since the moment that it was started.
+            // The caller has owned the pool since the end of the start.
             EnginePhase::Started(started) if Arc::ptr_eq(&started.start, &self.start) => {
                 drop(phase);
                 self.engine.begin_close();
@@ -238,14 +237,14 @@ impl<DB: Backend> Drop for Waiting<DB> {
     }
 }
 
-/// The task of a start. However it ends, the phase goes on and those who wait are told.
+/// The task of a start. However it ends, it sets the next phase and notifies the callers.
 struct BegunStart<DB: Backend> {
-    /// `None` at the end, before those who wait are told: they may look who still has the engine.
+    /// `None` before the callers are notified, because they may then count the handles on the engine.
     engine: Option<Engine<DB>>,
     start: Arc<Start>,
 }
 
-/// What a start has opened so far.
+/// The pool that a start has opened so far.
 struct Opening<DB: Backend> {
     pool: Mutex<Option<Pool<DB>>>,
 }
@@ -286,7 +285,7 @@ impl<DB: Backend> BegunStart<DB> {
                     Some(pool) => (Some(pool), StartOutcome::Cancelled),
                 }
             }
-            // `open` succeeds with a pool only.
+            // Cannot happen: `open` stores the pool before it succeeds.
             (Ok(_), None) => (None, StartOutcome::Cancelled),
             (Err(outcome), pool) => (pool, outcome),
         };
@@ -301,7 +300,7 @@ impl<DB: Backend> BegunStart<DB> {
         self.ended(outcome);
     }
 
-    /// Goes back to the phase before, or to a closed one after a close.
+    /// Restores the former phase, or sets `Closed` after a close.
     fn ended(&mut self, outcome: StartOutcome) {
         let Some(engine) = self.engine.take() else {
             return;
@@ -328,13 +327,13 @@ impl<DB: Backend> BegunStart<DB> {
 }
 
 impl<DB: Backend> Drop for BegunStart<DB> {
-    /// The task's runtime has ended before it.
+    /// Ends the start when the runtime ends before the task.
     fn drop(&mut self) {
         self.ended(StartOutcome::Cancelled);
     }
 }
 
-/// Gives the pool to those who wait for it; gives it back when nobody does any more.
+/// Hands the pool to the callers; returns it when the start was cancelled.
 fn started<DB: Backend>(
     engine: &Engine<DB>,
     start: &Arc<Start>,
@@ -363,7 +362,7 @@ fn started<DB: Backend>(
     None
 }
 
-/// The runtime of a started pool has ended, and with it everything that could serve or close the pool.
+/// Sets `Closed` at the end of the pool's runtime, whose tasks served the pool and could close it.
 fn runtime_ended<DB: Backend>(engine: &Weak<EngineShared<DB>>, start: &Weak<Start>) {
     let (Some(shared), Some(start)) = (engine.upgrade(), start.upgrade()) else {
         return;
@@ -378,13 +377,13 @@ fn runtime_ended<DB: Backend>(engine: &Weak<EngineShared<DB>>, start: &Weak<Star
     };
     let ended = std::mem::replace(&mut *phase, EnginePhase::Closed(connector));
     drop(phase);
-    // Outside the lock: the pool's connections end with it.
+    // Outside the lock, because dropping the pool ends its connections.
     drop(ended);
 }
 
 impl<DB: Backend> Engine<DB> {
-    /// Opens the pool and the nodes, side by side. What is opened is in `opening` from the moment that it is there, and
-    /// the nodes look after themselves, so that this future can be dropped at any await point.
+    /// Opens the pool and the nodes concurrently. The pool is in `opening` as soon as it exists, and each node cleans up after
+    /// itself, so that this future can be dropped at any await point.
     async fn open(
         &self,
         opening: &Opening<DB>,

@@ -7,7 +7,7 @@ use sqlx_core::describe::Describe;
 
 use crate::backend::{self, Backend, Pooled, Step};
 
-/// How the statements of one checkout reach the server: `None` when its connection is a session of the server's.
+/// The route of one checkout's statements: `None` for a direct connection to the server.
 pub(super) type Route = Option<Pooled>;
 
 pub(super) fn fetch_many<'e, 'q: 'e, DB: Backend, E>(

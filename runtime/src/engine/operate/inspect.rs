@@ -1,4 +1,4 @@
-//! What commonly goes wrong with an engine, found by asking its server.
+//! Checks for common faults of an engine, by queries to its server.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::dialect::{How, Idle, Room, message};
 use crate::pool::{CheckedOut, Connector};
 use crate::settings::{EngineSettings, conceal};
 
-/// Looks for a pooler, for room on the server, and for times after which it ends sessions.
+/// Checks for a pooler, for room on the server, and for timeouts of the server's sessions.
 pub(super) async fn inspect<DB: Backend>(
     checkout: &mut CheckedOut<DB>,
     connector: &Connector<DB>,
@@ -16,7 +16,7 @@ pub(super) async fn inspect<DB: Backend>(
     report: &mut EngineReport,
 ) {
     if settings.pooler.is_some() {
-        // What the server shows is of the pooler's sessions.
+        // The server reports the pooler's sessions.
         return;
     }
     if let Some(sign) = connector.dialect().pooler_sign {
@@ -56,7 +56,7 @@ pub(super) async fn inspect<DB: Backend>(
             }
         };
         let is_later = match timeout.of {
-            // A pool that never closes idle connections leaves it to the server.
+            // Without `idle_timeout`, the server's timeout comes first.
             Idle::Outside => ours.is_none_or(|ours| ours >= theirs),
             Idle::InTransaction => ours.is_some_and(|ours| ours >= theirs),
         };
@@ -77,10 +77,10 @@ pub(super) async fn inspect<DB: Backend>(
     }
 }
 
-/// Looks whether this and every other instance of the program finds room at the same time.
+/// Checks whether this and every other instance of the program find room at the same time.
 fn look_for_room(room: Room, settings: &EngineSettings, report: &mut EngineReport) {
     let size = u64::from(settings.max_size);
-    // The pool of an instance grows to its whole size. Several of them may come from one address.
+    // The pool of an instance grows to its whole size. Several instances may share an address.
     let others = room.ours.div_ceil(size).max(room.addresses);
     let limits = [
         (
@@ -122,7 +122,7 @@ fn look_for_room(room: Room, settings: &EngineSettings, report: &mut EngineRepor
     }
 }
 
-/// Looks whether the user may run what is pending.
+/// Checks whether the user may run the pending migrations.
 pub(super) async fn rights<DB: Backend>(
     checkout: &mut CheckedOut<DB>,
     connector: &Connector<DB>,
@@ -183,7 +183,7 @@ fn not_known(settings: &EngineSettings, what: &str, error: &sqlx::Error) -> Stri
     )
 }
 
-/// What a server said, without what the settings know to be a secret.
+/// A text of the server, without the secrets that the settings know.
 fn without_secrets(settings: &EngineSettings, text: &str) -> String {
     settings
         .without_secrets(text)

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::pool::{CheckedOut, Connector};
 use crate::settings::SharedMigrator;
 
-/// What the database notes of the migrations of a program, which it does not change.
+/// The recorded state of the program's migrations. The database is not changed.
 pub(super) async fn state<DB: Backend>(
     checkout: &mut CheckedOut<DB>,
     connector: &Connector<DB>,
@@ -42,7 +42,7 @@ pub(super) async fn state<DB: Backend>(
     })
 }
 
-/// The migrations that are run upwards.
+/// All migrations but the down migrations.
 fn upwards(migrator: &Migrator) -> impl Iterator<Item = &Migration> {
     let migrations = migrator.iter();
     migrations.filter(|migration| !migration.migration_type.is_down_migration())
@@ -87,7 +87,7 @@ fn list(
     list
 }
 
-/// Says which of them would make a start fail.
+/// Reports those that would make a start fail.
 pub(super) fn find(migrator: &Migrator, migrations: &MigrationsReport, report: &mut EngineReport) {
     for migration in &migrations.list {
         let MigrationReport { version, .. } = migration;
@@ -111,11 +111,11 @@ pub(super) fn find(migrator: &Migrator, migrations: &MigrationsReport, report: &
     }
 }
 
-/// Runs what is pending, each by itself, so that there is a time for each.
+/// Runs the pending migrations one by one, so that each has its duration.
 ///
 /// # Errors
 ///
-/// As a start's; those before the one that failed are applied.
+/// As a start's; the migrations before the failed one are applied.
 pub(super) async fn run<DB: Backend>(
     mut checkout: CheckedOut<DB>,
     connector: &Connector<DB>,

@@ -1,10 +1,10 @@
-//! What an operator asks of an engine without running its program: `POOLHOUSE_RUN=check`, `migrate` and `info`.
+//! Operations on an engine instead of running its program: `POOLHOUSE_RUN=check`, `migrate` and `info`.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `report` | what was found, as data |
+//! | `report` | the result, as data |
 //! | `operation` | the three operations on one engine and its nodes |
-//! | `inspect` | what commonly goes wrong |
+//! | `inspect` | checks for common faults |
 //! | `migrations` | which migrations are applied and which are pending, and running them one by one |
 
 mod inspect;

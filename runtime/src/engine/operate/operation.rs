@@ -15,10 +15,10 @@ use crate::error::{Error, StartKind};
 use crate::pool::{self, Connector, Holder, Pool};
 use crate::settings::EngineSettings;
 
-/// What is to be done with an engine.
+/// An operation on an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// Show its settings, connect, and look for what commonly goes wrong.
+    /// Show its settings, connect, and check for common faults.
     Check,
     /// Run its migrations.
     Migrate,
@@ -26,9 +26,9 @@ pub(crate) enum Operation {
     Info,
 }
 
-/// Does it. What fails is a finding of the report. No connection is left open.
+/// Runs the operation. Each failure is a finding of the report. No connection is left open.
 ///
-/// In a box, because a node is an engine too.
+/// Boxed, because the future is recursive: a node is an engine too.
 pub(crate) fn operate<'a, DB: Backend>(
     operation: Operation,
     settings: &'a Arc<EngineSettings>,
@@ -38,7 +38,7 @@ pub(crate) fn operate<'a, DB: Backend>(
     on_server::<DB>(operation, settings, base, progress, Severity::Problem)
 }
 
-/// The same for an engine or a node. A start goes on without a node that is not there.
+/// The same for an engine or a node. `unreachable` is a warning for a node, because a start goes on without it.
 fn on_server<'a, DB: Backend>(
     operation: Operation,
     settings: &'a Arc<EngineSettings>,
@@ -80,7 +80,7 @@ async fn look<DB: Backend>(
     progress: &Progress<'_>,
     report: &mut EngineReport,
 ) -> Result<(), Error> {
-    // One session is enough. An operator waits for the server only where the program has something to do there.
+    // One session is enough. Only a migration tries for longer to reach the server.
     let mut few = EngineSettings::clone(settings);
     few.max_size = 1;
     few.min_size = 0;
@@ -88,7 +88,7 @@ async fn look<DB: Backend>(
     few.tries_once = operation != Operation::Migrate;
     let connector = Arc::new(Connector::<DB>::new(few)?);
     connector.warn_of_ignored();
-    // A finding, and not a line of the log.
+    // A pooler is a finding here, and not a line of the log.
     connector.looked_for_pooler();
     let pool = match base {
         Base::Own => Pool::start(Arc::clone(&connector)).await?,
@@ -117,7 +117,7 @@ async fn look_at<DB: Backend>(
     let Some(migrator) = settings.migrator().await? else {
         return Ok(());
     };
-    // A node has its engine's.
+    // A node has no migrations but those of its engine.
     let direct = pool::open_direct(connector).await?;
     let mut checkout = direct.unwrap_or(checkout);
     let mut found = migrations::state(&mut checkout, connector, &migrator).await;

@@ -1,4 +1,4 @@
-//! What was found of an engine, as data.
+//! The result of an operation on an engine, as data.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use serde::Serialize;
 
 use crate::settings::{Described, EngineSettings};
 
-/// What was found of one engine or node. Nothing in it is a secret.
+/// The result for one engine or node. It contains no secret.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EngineReport {
     /// The engine's name, and for a node `engine/node`.
     pub(crate) engine: String,
-    /// The kind of database that answers.
+    /// The kind of database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) database: Option<&'static str>,
-    /// Its version, in its own words.
+    /// The version, as the server reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
     /// Every setting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) settings: Vec<Described>,
-    /// `None` when the program has none, or they could not be looked at.
+    /// `None` when the program has none, or their state could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) migrations: Option<MigrationsReport>,
     pub(crate) findings: Vec<Finding>,
@@ -28,19 +28,19 @@ pub(crate) struct EngineReport {
     pub(crate) nodes: Vec<EngineReport>,
 }
 
-/// Something that is wrong, or that may become so.
+/// A fault, or a risk of one.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Finding {
     pub(crate) level: Severity,
-    /// What it is and what to do.
+    /// The fault and its cure.
     pub(crate) text: String,
 }
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
-    /// The program would not start, or would not do what it promises.
+    /// The program would not start, or would not work as documented.
     Problem,
     /// The program runs, and something may go wrong later.
     Warning,
@@ -49,7 +49,7 @@ pub(crate) enum Severity {
 /// The migrations of an engine.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct MigrationsReport {
-    /// The table in which the database notes them.
+    /// The table in which the database records them.
     pub(crate) table: String,
     /// In the order of their versions.
     pub(crate) list: Vec<MigrationReport>,
@@ -59,15 +59,15 @@ pub(crate) struct MigrationsReport {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct MigrationReport {
     pub(crate) version: i64,
-    /// As its file's name tells it; empty when the program does not have it.
+    /// From the file's name; empty when the program does not have the file.
     pub(crate) description: String,
     pub(crate) state: MigrationState,
-    /// Milliseconds that its run took, when it was run now.
+    /// The duration in milliseconds, if this operation ran the migration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) took_ms: Option<u64>,
 }
 
-/// What the database says of a migration.
+/// The recorded state of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MigrationState {
@@ -75,7 +75,7 @@ pub(crate) enum MigrationState {
     Applied,
     /// It is to be run.
     Pending,
-    /// It failed half-way, where the database cannot take back what it did.
+    /// It failed half-way, and the database could not roll it back.
     Failed,
     /// It was run, and its file has changed since.
     Changed,
@@ -83,7 +83,7 @@ pub(crate) enum MigrationState {
     Missing,
 }
 
-/// Hears of each migration that was run, with the engine's name.
+/// Called after each migration that was run, with the engine's name.
 pub(crate) type Progress<'a> = dyn Fn(&str, &MigrationReport) + Send + Sync + 'a;
 
 impl MigrationState {
@@ -105,7 +105,7 @@ impl fmt::Display for MigrationState {
 }
 
 impl MigrationsReport {
-    /// How many are in this state.
+    /// The number of migrations in this state.
     pub(crate) fn count(&self, state: MigrationState) -> usize {
         let is_it = |migration: &&MigrationReport| migration.state == state;
         self.list.iter().filter(is_it).count()
@@ -113,7 +113,7 @@ impl MigrationsReport {
 }
 
 impl EngineReport {
-    /// Of an engine at which nobody has looked yet.
+    /// An empty report.
     pub(crate) fn new(settings: &EngineSettings) -> Self {
         Self {
             engine: settings.engine.clone(),
@@ -138,7 +138,7 @@ impl EngineReport {
         self.findings.push(Finding { level, text });
     }
 
-    /// How many findings of this level there are, those of the nodes included.
+    /// The number of findings of this severity, those of the nodes included.
     pub(crate) fn count(&self, level: Severity) -> usize {
         let own = self
             .findings

@@ -15,13 +15,13 @@ tokio::task_local! {
     static OPEN: Vec<Arc<dyn Any + Send + Sync>>;
 }
 
-/// A transaction, as the code inside of it sees it.
+/// The data of a transaction that code inside it needs to join it.
 pub(in crate::engine) struct Around<DB: Backend> {
     pub(super) engine: Engine<DB>,
-    /// Where its connection is between statements.
+    /// Holds the transaction's connection between statements.
     pub(super) cell: Arc<Cell<DB>>,
     pub(super) characteristics: Characteristics,
-    /// How many transactions are around it.
+    /// The number of transactions around it.
     pub(super) depth: usize,
 }
 
@@ -39,7 +39,7 @@ impl<DB: Backend> Around<DB> {
         }
     }
 
-    /// One inside of this one, on another cell.
+    /// The data of a transaction nested in this one, on another cell.
     pub(super) fn inner(&self, cell: Arc<Cell<DB>>) -> Self {
         Self {
             engine: self.engine.clone(),
@@ -49,11 +49,11 @@ impl<DB: Backend> Around<DB> {
         }
     }
 
-    /// Looks whether a transaction that is asked for like this can be a part of this one.
+    /// Checks whether a transaction with these characteristics can join this one.
     ///
     /// # Errors
     ///
-    /// It would not be what was asked for.
+    /// This transaction began without one of them.
     pub(super) fn check_join(&self, asked: Characteristics) -> Result<(), TransactionError> {
         let joined = |option: String| TransactionError::CannotJoin {
             engine: self.engine.name().to_owned(),
@@ -90,9 +90,9 @@ impl<DB: Backend> Clone for Around<DB> {
 }
 
 impl<DB: Backend> Engine<DB> {
-    /// Whether a [`scoped_transaction`](Engine::scoped_transaction) here would join a transaction: that of a closure or of a
-    /// web request that the running future is inside of. One from [`begin`](Engine::begin) is a value, of which nobody knows
-    /// who does not hold it.
+    /// Whether a [`scoped_transaction`](Engine::scoped_transaction) here would join the transaction of a closure or web request
+    /// around the running future. A transaction from [`begin`](Engine::begin) does not count: only code that holds it can use
+    /// it.
     pub fn in_transaction(&self) -> bool {
         #[cfg(feature = "web")]
         if self.is_in_request() {
@@ -114,7 +114,7 @@ impl<DB: Backend> Engine<DB> {
         OPEN.try_with(of_this_engine).ok().flatten()
     }
 
-    /// Logs that something on `&db` does not see what the transaction around it has written.
+    /// Logs that an operation on `&db` does not see what the transaction around it has written.
     pub(in crate::engine) fn log_beside(&self, what: &str) {
         if tracing::enabled!(tracing::Level::DEBUG) && self.open_transaction().is_some() {
             tracing::debug!(

@@ -17,12 +17,12 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Engine::acquire), or what the server says to `BEGIN`.
+    /// As [`acquire`](Engine::acquire), or the server's error for `BEGIN`.
     ///
     /// # Cancellation
     ///
-    /// The future may be dropped at any await point: a half-begun transaction is rolled back before anyone else gets its
-    /// connection.
+    /// The future may be dropped at any await point: a half-begun transaction is rolled back before its connection is used
+    /// again.
     #[track_caller]
     pub fn begin(&self) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {
         let holder = Holder::Code(Location::caller());
@@ -76,7 +76,7 @@ impl<DB: Backend> Engine<DB> {
         }))
     }
 
-    /// How these settings are set for one transaction.
+    /// The statements that set these settings for one transaction.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl<DB: Backend> Engine<DB> {
             })
     }
 
-    /// Names the settings that a server may have refused.
+    /// Adds the names of the settings to an error by which the server may have refused them.
     pub(super) fn refused_settings(
         &self,
         settings: &[(String, String)],

@@ -12,25 +12,25 @@ use crate::engine::Engine;
 use crate::error::TransactionError;
 use crate::pool::{Cell, CheckedOut, Hooks, Session};
 
-/// A transaction on a connection of its own, from [`Engine::begin`](crate::Engine::begin), or the one that a closure of
-/// [`Engine::transaction`](crate::Engine::transaction) is given.
+/// A transaction on a connection of its own, from [`Engine::begin`](crate::Engine::begin) or for a closure of
+/// [`Engine::transaction`](crate::Engine::transaction).
 ///
 /// It is an executor (`query.execute(&mut *tx)`, `query.execute(&mut tx)`). It dereferences to a [`Session`], and through it to the
 /// driver's connection, for functions that take a `&mut PgConnection`.
 ///
 /// # Drop
 ///
-/// Dropping it without [`commit`](Self::commit) rolls it back, in a task of the pool; nobody gets the connection before
+/// Dropping it without [`commit`](Self::commit) rolls it back, in a task of the pool. The connection is not used again before
 /// the server has confirmed that.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Transaction<DB: Backend> {
     pub(super) session: Session<DB>,
-    /// What code inside of it sees of it.
+    /// The data that code inside it needs to join it.
     pub(super) this: Around<DB>,
 }
 
 impl<DB: Backend> Transaction<DB> {
-    /// The transaction that this connection is inside of.
+    /// The transaction that is open on this connection.
     pub(super) fn on(
         connection: CheckedOut<DB>,
         around: impl FnOnce(Arc<Cell<DB>>) -> Around<DB>,
@@ -42,15 +42,15 @@ impl<DB: Backend> Transaction<DB> {
         }
     }
 
-    /// Does something after the commit that lasts, and only then: sends a mail, tells another service.
+    /// Runs a future after the lasting commit, for example to send a mail or to call another service.
     ///
-    /// It is dropped, and not run, with a transaction that is rolled back, whose commit fails or whose outcome nobody knows;
-    /// with a savepoint that is rolled back; and with a try that is run again. What was given runs in the order in which
-    /// it was given, in a task, in the current span and outside of the transaction, whose connection is back in the pool. The
-    /// call that commits ([`Engine::transaction`](crate::Engine::transaction), [`commit`](Self::commit)) returns after it.
+    /// The future is dropped, and not run, when the transaction is rolled back, its commit fails or its outcome is unknown;
+    /// when its savepoint is rolled back; and when the try is run again. The futures run in the order of these calls, in a
+    /// task, in the current span and outside of the transaction, whose connection is back in the pool. The call that commits
+    /// ([`Engine::transaction`](crate::Engine::transaction), [`commit`](Self::commit)) returns after them.
     ///
-    /// In a nested transaction it waits for the commit of the outermost one; in a test with `isolation = "rollback"`, where
-    /// nothing is committed, for the end of the outermost one of the test's body.
+    /// In a nested transaction they run after the commit of the outermost one; in a test with `isolation = "rollback"`, where
+    /// nothing is committed, after the end of the outermost one of the test's body.
     ///
     /// ```no_run
     /// # #[derive(Clone)] struct Mailer;
@@ -68,12 +68,12 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// # Cancellation
     ///
-    /// A caller who goes away after the commit stops nothing of it; one who goes away during the commit does, because nobody
-    /// then knows whether it lasts.
+    /// A caller that is dropped after the commit stops none of the futures. One that is dropped during the commit stops all of
+    /// them, because the outcome is then unknown.
     ///
     /// # Panics
     ///
-    /// A panic in it is logged. The transaction is committed all the same, and the call says so.
+    /// A panic in a future is logged. The transaction is committed all the same, and the call reports that.
     pub fn on_commit(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         self.this.cell.add_hooks(vec![Box::pin(work)]);
     }
@@ -82,7 +82,7 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// # Errors
     ///
-    /// What the server says to `SAVEPOINT`.
+    /// The server's error for `SAVEPOINT`.
     pub fn begin_nested(
         &mut self,
     ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {
@@ -93,12 +93,13 @@ impl<DB: Backend> Transaction<DB> {
         }
     }
 
-    /// Commits, and then does what was given to [`on_commit`](Self::on_commit). The connection goes back to the pool at once.
+    /// Commits, and then runs the futures given to [`on_commit`](Self::on_commit). The connection returns to the pool before
+    /// they run.
     ///
     /// # Errors
     ///
-    /// What the server says to `COMMIT`, such as a deferred constraint or a serialization failure. The transaction is then
-    /// rolled back. When the connection breaks meanwhile, nobody knows whether the server has committed.
+    /// The server's error for `COMMIT`, such as a deferred constraint or a serialization failure. The transaction is then
+    /// rolled back. If the connection breaks during the commit, the outcome is unknown.
     ///
     /// # Cancellation
     ///
@@ -112,13 +113,13 @@ impl<DB: Backend> Transaction<DB> {
         }
     }
 
-    /// Commits, and gives what is to be done after.
+    /// Commits, and returns the hooks to run afterwards.
     pub(super) async fn commit_only(mut self) -> sqlx::Result<Hooks> {
         self.session.take()?.commit_transaction().await?;
         Ok(self.this.cell.take_hooks())
     }
 
-    /// Rolls back and waits for the server's word.
+    /// Rolls back and waits for the server's confirmation.
     ///
     /// # Errors
     ///
@@ -127,7 +128,7 @@ impl<DB: Backend> Transaction<DB> {
         async move { self.session.take()?.roll_back_transaction().await }
     }
 
-    /// Rolls back, as well as it can be done.
+    /// Rolls back. An error is only logged.
     pub(super) async fn give_up(self) {
         if let Err(error) = self.rollback().await {
             // The connection has ended, and the transaction with it.
@@ -135,7 +136,7 @@ impl<DB: Backend> Transaction<DB> {
         }
     }
 
-    /// Runs a closure on it, inside of which code that only has the engine can join.
+    /// Runs a closure on the transaction. Code inside that only has the engine can join it.
     pub(super) async fn enter<'t, T, E, F>(&'t mut self, work: F) -> Result<T, E>
     where
         F: Work<&'t mut Self, Result<T, E>>,
@@ -145,12 +146,12 @@ impl<DB: Backend> Transaction<DB> {
         around::inside(this, work(self)).await
     }
 
-    /// What the database said about a conflict with another transaction, if a statement met one.
+    /// The database's message about a conflict with another transaction, if a statement met one.
     pub(in crate::engine) fn conflict(&mut self) -> Option<String> {
         self.session.hold().ok()?.conflict()
     }
 
-    /// What code inside of it sees of it.
+    /// The data that code inside it needs to join it.
     #[cfg(feature = "web")]
     pub(in crate::engine) fn this(&self) -> &Around<DB> {
         &self.this
@@ -170,7 +171,7 @@ impl<DB: Backend> Transaction<DB> {
         self.session.hold()
     }
 
-    /// The connection, for good.
+    /// Takes the connection for good.
     pub(super) fn take_connection(&mut self) -> Result<CheckedOut<DB>, TransactionError> {
         self.session.take()
     }
@@ -183,7 +184,7 @@ impl<DB: Backend> Transaction<DB> {
         &self.this.engine
     }
 
-    /// How many transactions are around it.
+    /// The number of transactions around it.
     pub(super) fn depth(&self) -> usize {
         self.this.depth
     }
@@ -191,7 +192,7 @@ impl<DB: Backend> Transaction<DB> {
 
 impl<DB: Backend> Drop for Transaction<DB> {
     fn drop(&mut self) {
-        // Out of the cell, which others may hold for longer.
+        // Taken out of the cell, because others may hold the cell for longer.
         drop(self.session.take().ok());
     }
 }

@@ -1,4 +1,4 @@
-//! What is done after the commit of a transaction.
+//! Commit hooks: work after the commit of a transaction.
 
 use std::panic::AssertUnwindSafe;
 
@@ -9,9 +9,9 @@ use tracing::Instrument;
 use crate::background;
 use crate::pool::Hooks;
 
-/// Runs them one after the other, in a task, so that a caller who goes away meanwhile stops none of them; and waits for it.
+/// Runs the hooks one after the other in a task, and waits for the task. A dropped caller stops none of them.
 ///
-/// The transaction is committed, so a panic in one of them is logged, and is no failure of the transaction.
+/// A panic in a hook is logged and does not fail the transaction, which is committed.
 pub(super) async fn run(engine: &str, hooks: Hooks) {
     if hooks.is_empty() {
         return;
@@ -30,6 +30,6 @@ pub(super) async fn run(engine: &str, hooks: Hooks) {
         drop(done);
     };
     background::spawn(task.in_current_span());
-    // Dropped at the end of the task, and without a message.
+    // The task drops the sender at its end, without a message.
     let _ = waiting.await;
 }

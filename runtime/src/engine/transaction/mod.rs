@@ -1,5 +1,4 @@
-//! Transactions: closures that are committed or rolled back and run again after a conflict, nested ones, and what is done
-//! after a commit.
+//! Transactions: closures with retries, handles, nested transactions and commit hooks.
 
 mod around;
 mod begin;

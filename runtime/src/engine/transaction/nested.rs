@@ -10,7 +10,7 @@ use crate::error::TransactionError;
 
 type NestedSql = fn(&[(String, String)], usize) -> String;
 
-/// What a nested transaction can be asked for.
+/// The options of a nested transaction.
 #[derive(Default)]
 pub(super) struct NestedOptions {
     pub(super) characteristics: Characteristics,
@@ -18,9 +18,9 @@ pub(super) struct NestedOptions {
 }
 
 impl<DB: Backend> Transaction<DB> {
-    /// Runs a closure in a nested transaction, which is a savepoint: kept when it returns `Ok`, and rolled back when it
-    /// returns `Err`, panics or is dropped half-way. The transaction around it goes on, and alone decides what is
-    /// committed.
+    /// Runs a closure in a nested transaction, which is a savepoint. It is kept when the closure returns `Ok`, and rolled back
+    /// when the closure returns `Err`, panics or is dropped half-way. The transaction around it goes on, and alone decides what
+    /// is committed.
     ///
     /// Code inside that only has the engine can join it through
     /// [`scoped_transaction`](crate::Engine::scoped_transaction).
@@ -45,13 +45,13 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// # Errors
     ///
-    /// The closure's own, and what the server says to the savepoint. A conflict with another transaction is not retried
-    /// here: it concerns the whole, which [`Engine::transaction`](crate::Engine::transaction) retries.
+    /// The closure's own, and the server's errors for the savepoint. A conflict with another transaction is not retried here:
+    /// [`Engine::transaction`](crate::Engine::transaction) retries the whole transaction.
     ///
     /// # Cancellation
     ///
-    /// The future may be dropped at any await point. While the savepoint is being made, the whole transaction ends with it:
-    /// later queries on it are errors.
+    /// The future may be dropped at any await point. If the savepoint is still being created, the whole transaction ends: later
+    /// queries on it are errors.
     pub fn transaction<T, E, F>(&mut self, work: F) -> impl Future<Output = Result<T, E>> + Send
     where
         T: Send,
@@ -61,7 +61,7 @@ impl<DB: Backend> Transaction<DB> {
         self.nested(NestedOptions::default(), work)
     }
 
-    /// [`transaction`](Self::transaction), with what is asked of it.
+    /// [`transaction`](Self::transaction) with options.
     pub(super) fn nested<T, E, F>(
         &mut self,
         asked: NestedOptions,
@@ -81,7 +81,7 @@ impl<DB: Backend> Transaction<DB> {
     }
 }
 
-/// Runs a closure in a savepoint on the connection of the transaction around it, which gets it back, however that ends.
+/// Runs a closure in a savepoint of the transaction around it, which always gets its connection back.
 pub(super) async fn nested<DB, T, E, F>(
     around: Around<DB>,
     asked: NestedOptions,
@@ -106,7 +106,7 @@ where
     let outcome = level.inner.enter(work).await;
     match (level.end(outcome.is_ok()).await, &outcome) {
         (Err(error), Ok(_)) => return Err(error.into()),
-        // The closure's error says more.
+        // The closure's error is the more informative one.
         (Err(error), Err(_)) => {
             tracing::debug!("a rollback to a savepoint was not confirmed: {error}");
         }
@@ -119,9 +119,9 @@ where
 struct Savepoint<DB: Backend> {
     around: Around<DB>,
     inner: Transaction<DB>,
-    /// Settings of the server's for this level alone.
+    /// Server settings for this level only.
     local: Vec<(String, String)>,
-    /// There is a savepoint to roll back to.
+    /// Whether there is a savepoint to roll back to.
     open: bool,
 }
 
@@ -172,7 +172,7 @@ impl<DB: Backend> Savepoint<DB> {
 
 impl<DB: Backend> Drop for Savepoint<DB> {
     fn drop(&mut self) {
-        // Without it, a level further down was forgotten together with the connection.
+        // An error means that a nested level was forgotten together with the connection.
         if let Ok(mut connection) = self.inner.take_connection() {
             if self.open {
                 // The driver sends it before the next statement.

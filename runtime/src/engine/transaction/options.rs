@@ -1,4 +1,4 @@
-//! What can be asked of a transaction.
+//! The options of a transaction.
 
 use std::any::Any;
 use std::error::Error;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::dialect::{Characteristics, Dialect, IsolationLevel};
 use crate::error::Error as PoolhouseError;
 
-/// How a transaction is begun, how it stands to one around it, and when it is run again. For
+/// The options of a transaction: how it begins, how it relates to one around it, and when it is retried. For
 /// [`Engine::transaction_with`](crate::Engine::transaction_with) and `#[transactional]`.
 ///
 /// ```
@@ -23,8 +23,8 @@ use crate::error::Error as PoolhouseError;
 /// # let _ = options;
 /// ```
 ///
-/// `R` is what decides which errors of the closure mean that it is run again: [`OnConflict`], unless
-/// [`retry_if`](Self::retry_if) says otherwise.
+/// `R` decides which errors of the closure cause a retry: [`OnConflict`], or the function given to
+/// [`retry_if`](Self::retry_if).
 #[derive(Clone)]
 #[must_use]
 pub struct TransactionOptions<R = OnConflict> {
@@ -37,10 +37,10 @@ pub struct TransactionOptions<R = OnConflict> {
     retry: R,
 }
 
-/// How a transaction stands to one of the same engine that the running future is inside of.
+/// The relation of a transaction to one of the same engine around the running future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Propagation {
-    /// It has nothing to do with it.
+    /// Independent of it.
     New,
     Join,
     Mandatory,
@@ -48,8 +48,7 @@ pub(super) enum Propagation {
 }
 
 impl TransactionOptions {
-    /// The server's own isolation level, for reading and writing, with up to 10 retries and no timeout; a transaction of its
-    /// own also inside of another one.
+    /// The server's isolation level, read and write, up to 10 retries, no timeout; independent of a transaction around it.
     pub fn new() -> Self {
         Self {
             characteristics: Characteristics::default(),
@@ -69,46 +68,47 @@ impl<R> TransactionOptions<R> {
         self
     }
 
-    /// The server refuses to write. Postgres, MySQL and MariaDB; an error on SQLite.
+    /// Makes the server refuse writes. Postgres, MySQL and MariaDB; an error on SQLite.
     pub fn read_only(mut self) -> Self {
         self.characteristics.read_only = true;
         self
     }
 
-    /// Waits at its begin until it can neither fail nor disturb others; serializable and read-only as well, or it means
-    /// nothing. [Postgres](https://www.postgresql.org/docs/current/sql-set-transaction.html) alone; elsewhere an error.
+    /// Delays the begin until the transaction can neither fail by a serialization failure nor cause one. It has no effect
+    /// unless the transaction is serializable and read-only.
+    /// [Postgres](https://www.postgresql.org/docs/current/sql-set-transaction.html) only; elsewhere an error.
     pub fn deferrable(mut self) -> Self {
         self.characteristics.deferrable = true;
         self
     }
 
-    /// How often it is run again after a conflict with another transaction. Default: 10; 0 turns retries off. One that
-    /// joins another is never run again by itself.
+    /// The number of retries after conflicts with other transactions. Default: 10; 0 turns retries off. A transaction that
+    /// joins another one is never retried by itself.
     pub fn retries(mut self, retries: usize) -> Self {
         self.retries = retries;
         self
     }
 
-    /// The longest that the whole may take, from the call to the answer: the wait for a connection, every try and the pauses
-    /// between them. Default: no limit. Zero is an error.
+    /// The limit of the whole call: the wait for a connection, every try and the pauses between them. Default: no limit. Zero
+    /// is an error.
     ///
     /// At the limit the closure's future is dropped, the transaction is rolled back, and the call returns
     /// [`TransactionError::TimedOut`](crate::TransactionError::TimedOut); during the commit it is
-    /// [`TransactionError::OutcomeUnknown`](crate::TransactionError::OutcomeUnknown). On Postgres the server has the limit too, as
-    /// the transaction's `statement_timeout`, unless the session's is lower, so that a statement does not go on there when
-    /// this program is gone: <https://www.postgresql.org/docs/current/runtime-config-client.html>. (`transaction_timeout` would
-    /// end the session.)
+    /// [`TransactionError::OutcomeUnknown`](crate::TransactionError::OutcomeUnknown). On Postgres the limit is also the
+    /// transaction's `statement_timeout`, unless the session's is lower, so that no statement outlives this program:
+    /// <https://www.postgresql.org/docs/current/runtime-config-client.html>. (`transaction_timeout` would end the session.)
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// Sets a setting of the server's for this transaction, as `SET LOCAL` does, in the message that begins it: for row-level
-    /// security, `local("app.tenant", tenant)` and a policy with `current_setting('app.tenant')`. Postgres and CockroachDB;
-    /// elsewhere an error. No error shows the value; the driver's log of statements (`log_queries`) may, so it is no place for a
-    /// secret.
+    /// Sets a server setting for this transaction, as `SET LOCAL` does, in the message that begins it. Postgres and
+    /// CockroachDB; elsewhere an error.
     ///
-    /// One that joins another gives the setting its former value back when it ends.
+    /// For row-level security, use `local("app.tenant", tenant)` and a policy with `current_setting('app.tenant')`. No error
+    /// shows the value, but the driver's log of statements (`log_queries`) may: do not pass a secret.
+    ///
+    /// A transaction that joins another one restores the setting's former value at its end.
     pub fn local(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.local.push((name.into(), value.into()));
         self
@@ -121,25 +121,25 @@ impl<R> TransactionOptions<R> {
         self
     }
 
-    /// Joins the transaction around it. Where there is none, it is an error:
+    /// Joins the transaction around it. Without one, it is an error:
     /// [`TransactionError::Outside`](crate::TransactionError::Outside).
     pub fn mandatory(mut self) -> Self {
         self.propagation = Propagation::Mandatory;
         self
     }
 
-    /// Must be the outermost one, so that its end is a commit. Inside of another one of the same engine it is an error:
+    /// Requires the outermost transaction, so that its end is a commit. Inside another one of the same engine it is an error:
     /// [`TransactionError::Inside`](crate::TransactionError::Inside).
     pub fn durable(mut self) -> Self {
         self.propagation = Propagation::Durable;
         self
     }
 
-    /// Says which errors of the closure mean that it is run again, beside the conflicts that the pool notices itself.
+    /// Decides which errors of the closure cause a retry, besides the conflicts that the pool detects.
     ///
-    /// The pool sees the statements that run on the transaction, and not those on the driver's connection
-    /// (`fn f(c: &mut PgConnection)`): a conflict there is known only to the closure's error. [`OnConflict`] finds it in
-    /// [`sqlx::Error`], [`poolhouse::Error`](crate::Error) and boxed errors; for an error type of your own say how:
+    /// The pool sees the statements on the transaction, and not those on the driver's connection
+    /// (`fn f(c: &mut PgConnection)`): a conflict there is known only from the closure's error. [`OnConflict`] finds it in
+    /// [`sqlx::Error`], [`poolhouse::Error`](crate::Error) and boxed errors. For another error type, give a function:
     ///
     /// ```
     /// # use poolhouse::{SqliteEngine, TransactionOptions};
@@ -165,7 +165,7 @@ impl<R> TransactionOptions<R> {
         }
     }
 
-    /// Whether the closure's error means that it is run again.
+    /// Whether the closure's error causes a retry.
     pub(super) fn is_retried<E>(&self, dialect: &Dialect, error: &E) -> bool
     where
         R: Retry<E>,
@@ -194,7 +194,7 @@ impl<R> fmt::Debug for TransactionOptions<R> {
     }
 }
 
-/// Decides which errors of a transaction's closure mean that it is run again.
+/// Decides which errors of a transaction's closure cause a retry.
 ///
 /// It is implemented for [`OnConflict`] and [`RetryIf`], and for nothing else.
 pub trait Retry<E>: sealed::Sealed {
@@ -202,12 +202,12 @@ pub trait Retry<E>: sealed::Sealed {
     fn is_retried(&self, conflicts: &Conflicts<'_>, error: &E) -> bool;
 }
 
-/// A conflict of the database's, as [`sqlx::Error`], [`poolhouse::Error`](crate::Error), or a boxed error with a
-/// `sqlx::Error` among its sources.
+/// Retries after a conflict in a [`sqlx::Error`], a [`poolhouse::Error`](crate::Error), or a boxed error with a `sqlx::Error`
+/// among its sources.
 #[derive(Clone, Copy, Debug)]
 pub struct OnConflict(());
 
-/// What was given to [`TransactionOptions::retry_if`].
+/// Retries as the function given to [`TransactionOptions::retry_if`] decides.
 #[derive(Clone, Copy)]
 pub struct RetryIf<F>(F);
 
@@ -223,7 +223,7 @@ mod sealed {
     impl<F> Sealed for super::RetryIf<F> {}
 }
 
-/// Knows the conflicts of one database.
+/// Recognizes the conflicts of one database.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Conflicts<'d>(&'d Dialect);

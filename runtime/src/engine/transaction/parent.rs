@@ -50,7 +50,7 @@ mod sealed {
     impl<DB: Backend> Sealed for &mut Transaction<DB> {}
 }
 
-/// The type of the parameter that a `#[transactional]` function gets its transaction as.
+/// The parameter type by which a `#[transactional]` function gets its transaction.
 #[diagnostic::on_unimplemented(
     message = "`#[transactional]` gives a function `&mut poolhouse::Transaction<DB>`, not `&mut {Self}`",
     label = "not `poolhouse::Transaction<DB>`"
@@ -64,7 +64,7 @@ impl<DB: Backend> IsTransaction for Transaction<DB> {
     type Database = DB;
 }
 
-/// An argument of a `#[transactional]` function, of which each try needs one.
+/// An argument of a `#[transactional]` function, cloned for each try.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be had again for another try of the transaction",
     label = "needed again after a conflict",
@@ -74,7 +74,7 @@ pub trait Argument {}
 
 impl<T: Clone> Argument for T {}
 
-/// Asks that each try can have one.
+/// Requires that each try can have its own argument.
 pub const fn assert_argument<T: Argument>(_: &T) {}
 
 /// The body of a `#[transactional]` function.
@@ -95,7 +95,7 @@ where
     in_parent(parent, Location::caller(), options, Again(work))
 }
 
-/// As [`transactional`], of a function that is not run again.
+/// As [`transactional`], without retries.
 #[track_caller]
 pub fn transactional_once<DB, P, R, T, E, F>(
     parent: P,

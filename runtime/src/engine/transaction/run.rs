@@ -23,14 +23,14 @@ use crate::pool::{self, Holder};
 /// The first pause: about as long as a short transaction, so that the other one can end meanwhile.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// The longest pause, beside which a transaction's own time counts for little.
+/// The longest pause, compared with which a transaction's own time is short.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How one try ended, if not well.
+/// How one try failed.
 enum Failed<E> {
-    /// With an error that the caller gets.
+    /// With an error for the caller.
     With(E),
-    /// In a conflict with another transaction: what the database said, and what the closure made of that.
+    /// In a conflict with another transaction: the database's message, and the closure's error, if any.
     Conflict(String, Option<E>),
 }
 
@@ -38,7 +38,7 @@ enum Failed<E> {
 #[derive(Clone, Copy)]
 struct Limit {
     timeout: Option<Duration>,
-    /// `None` for no limit, and for one that no clock reaches.
+    /// `None` for no limit, and for a limit beyond the clock's range.
     deadline: Option<Instant>,
 }
 
@@ -59,7 +59,7 @@ impl Limit {
         Ok(Self { timeout, deadline })
     }
 
-    /// What the future gives; `None` at the limit.
+    /// The future's output; `None` at the limit.
     async fn keep<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         match self.deadline {
             None => Some(work.await),
@@ -86,18 +86,18 @@ impl<DB: Backend> Engine<DB> {
     /// dropped half-way. Code inside that only has the engine joins it through
     /// [`scoped_transaction`](Engine::scoped_transaction).
     ///
-    /// When a conflict with another transaction ends it, at a statement or at the commit, a clone of the closure is run, up to
-    /// 10 times after pauses that grow from 5 ms to 1 s with jitter: a serialization failure or a deadlock on Postgres
-    /// (40001, 40P01), a retryable error on CockroachDB (40001), a deadlock or a lock that was waited for too long on MySQL
-    /// and MariaDB (1213, 1205), an outdated snapshot on SQLite (517). Nothing else is retried. So side effects of the closure
-    /// outside of the database must be safe to repeat, or be given to [`Transaction::on_commit`].
+    /// After a conflict with another transaction, at a statement or at the commit, a clone of the closure is run, up to 10
+    /// times after pauses that grow from 5 ms to 1 s with jitter. Conflicts are a serialization failure or a deadlock on
+    /// Postgres (40001, 40P01), a retryable error on CockroachDB (40001), a deadlock or a lock wait timeout on MySQL and
+    /// MariaDB (1213, 1205), an outdated snapshot on SQLite (517). Nothing else is retried. Side effects of the closure outside
+    /// of the database must therefore be safe to repeat, or be given to [`Transaction::on_commit`].
     ///
-    /// Conflicts are noticed in statements on `tx` and `&mut *tx`, whatever becomes of their errors. The pool cannot watch
-    /// the driver's connection; a conflict there is known only to the closure's error
+    /// Conflicts are detected in statements on `tx` and `&mut *tx`, even if the closure ignores their errors. The pool cannot
+    /// watch the driver's connection; a conflict there is known only from the closure's error
     /// ([`TransactionOptions::retry_if`]).
     ///
-    /// The closure may borrow what is around it, and use what it owns: each try gets a clone of what a closure with `move`
-    /// owns. Its futures are `Send` when what it uses is.
+    /// The closure may borrow its surroundings. With `move`, each try gets a clone of what the closure owns. Its futures are
+    /// `Send` when everything that they use is.
     ///
     /// ```no_run
     /// # #[derive(Debug, thiserror::Error)]
@@ -149,11 +149,11 @@ impl<DB: Backend> Engine<DB> {
         self.transaction_with(TransactionOptions::new(), work)
     }
 
-    /// [`transaction`](Engine::transaction) with an isolation level, read-only, with a timeout, with settings of the server's, with
-    /// another number of retries, or joined to the transaction around it: see [`TransactionOptions`].
+    /// [`transaction`](Engine::transaction) with [`TransactionOptions`]: isolation, read-only, timeout, server settings,
+    /// retries, or joining the transaction around it.
     ///
-    /// In a test with `isolation = "rollback"` the outermost one is a savepoint, so the level is the test's own, and it is not
-    /// retried.
+    /// In a test with `isolation = "rollback"` the outermost transaction is a savepoint: its level is that of the test's
+    /// transaction, and it is not retried.
     ///
     /// ```no_run
     /// # async fn count(db: poolhouse::SqliteEngine) -> sqlx::Result<i64> {
@@ -169,8 +169,8 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// # Errors
     ///
-    /// As [`transaction`](Engine::transaction), and a [`TransactionError`] when the database does not have what is asked for, or
-    /// the transaction around it does not fit.
+    /// As [`transaction`](Engine::transaction), and a [`TransactionError`] when the database does not support an option, or the
+    /// transaction around it began without one.
     ///
     /// # Cancellation
     ///
@@ -193,13 +193,13 @@ impl<DB: Backend> Engine<DB> {
         async move { Box::pin(engine.run(location, options, Again(work))).await }
     }
 
-    /// Runs a closure inside of the transaction that this task is in, or in a new one: for code that only has the engine.
+    /// Runs a closure in the transaction around the running future, or in a new one. For code that only has the engine.
     ///
-    /// Inside of [`transaction`](Engine::transaction), of another `scoped_transaction`, or of [`Transaction::transaction`] it
-    /// is a savepoint of that transaction: kept when the closure returns `Ok`, rolled back when it returns `Err`, panics or is
-    /// dropped half-way; what is around it decides whether anything is committed. After a conflict with another
-    /// transaction the outermost one is run again, and never this one alone. Elsewhere it is
-    /// [`transaction`](Engine::transaction) itself. With options it is [`transaction_with`](Engine::transaction_with) and
+    /// Inside [`transaction`](Engine::transaction), another `scoped_transaction` or [`Transaction::transaction`], it is a
+    /// savepoint of that transaction. The savepoint is kept when the closure returns `Ok`, and rolled back when it returns
+    /// `Err`, panics or is dropped half-way; the transaction around it decides whether anything is committed. After a conflict
+    /// with another transaction the outermost one is retried, and never this one alone. Elsewhere it is
+    /// [`transaction`](Engine::transaction) itself. For options, use [`transaction_with`](Engine::transaction_with) with
     /// [`TransactionOptions::join`].
     ///
     /// ```no_run
@@ -224,19 +224,18 @@ impl<DB: Backend> Engine<DB> {
     /// In a handler of a web framework it joins the request's transaction, if the handler or code around it has asked for one
     /// (a `RequestTransaction` of the features `axum`, `actix-web` and `rocket`).
     ///
-    /// The transaction is found through the running future, as the closure's own: a task that is spawned inside of it
-    /// begins one of its own, and so does one on another engine, a node included. A transaction from
-    /// [`begin`](Engine::begin) is a value, of which nobody knows who does not hold it.
+    /// The transaction is found through the running future. A spawned task begins its own, and so does a call on another
+    /// engine, a node included. A transaction from [`begin`](Engine::begin) is not found: only code that holds it can use it.
     ///
-    /// To join is always said: a query on `&db` inside of a transaction runs on another connection, as everywhere, and does
-    /// not see what the transaction has written. The log says so at the level debug.
+    /// A query on `&db` inside a transaction does not join it: the query runs on another connection and does not see what the
+    /// transaction has written. The log reports it at the level debug.
     ///
     /// # Errors
     ///
-    /// As [`transaction`](Engine::transaction). [`TransactionError::InUse`] when the transaction is in use in this moment by
-    /// another future of the same task, such as one beside this one in a `join!`, or by a stream that is still read from: it
-    /// does not wait, because what it waited for might be waiting for it. After the driver's own connection was borrowed from
-    /// the transaction, run a statement on it, or a [`Transaction::transaction`], before code below joins.
+    /// As [`transaction`](Engine::transaction). [`TransactionError::InUse`] when the transaction is in use by another future of
+    /// the same task, such as a sibling in a `join!`, or by a stream that is not read to its end: it does not wait, because
+    /// that could deadlock. After a borrow of the driver's connection from the transaction, run a statement on it, or a
+    /// [`Transaction::transaction`], before nested code joins.
     ///
     /// # Cancellation
     ///
@@ -254,13 +253,13 @@ impl<DB: Backend> Engine<DB> {
         self.transaction_with(TransactionOptions::new().join(), work)
     }
 
-    /// Whether an error, or one of its sources, is a conflict with another transaction, after which the same work may succeed:
-    /// what [`transaction`](Engine::transaction) runs again. For [`TransactionOptions::retry_if`].
+    /// Whether an error, or one of its sources, is a conflict with another transaction, which
+    /// [`transaction`](Engine::transaction) retries. For [`TransactionOptions::retry_if`].
     pub fn is_conflict(&self, error: &(dyn std::error::Error + 'static)) -> bool {
         self.connector().dialect().conflict_among_sources(error)
     }
 
-    /// Runs the work of each try in a transaction, until one has succeeded or none is to follow.
+    /// Runs the tries, each in a transaction, until one succeeds or fails for good, or no retry is left.
     pub(super) async fn run<T, E, R, W, F>(
         &self,
         location: &'static Location<'static>,
@@ -344,7 +343,7 @@ impl<DB: Backend> Engine<DB> {
         last: String,
         error: Option<E>,
     ) -> E {
-        // Without retries the closure's own error says more than that there were none.
+        // Without retries, the closure's own error says more than `RetriesRanOut`.
         error.filter(|_| retries == 0).unwrap_or_else(|| {
             let engine = self.name().to_owned();
             sqlx::Error::from(TransactionError::RetriesRanOut {
@@ -356,7 +355,7 @@ impl<DB: Backend> Engine<DB> {
         })
     }
 
-    /// The transaction that one with this propagation is a part of.
+    /// The transaction that one with this propagation joins, if any.
     async fn around(&self, propagation: Propagation) -> sqlx::Result<Option<Around<DB>>> {
         let engine = || self.name().to_owned();
         match propagation {
@@ -431,8 +430,8 @@ impl<DB: Backend> Engine<DB> {
         let outcome = limit.keep(transaction.enter(work)).await;
         let outcome = outcome.ok_or_else(timed_out)?;
         let conflict = transaction.conflict();
-        // A conflict ends the whole transaction on some databases and only the statement on others; what the closure made
-        // of its error counts on none of them.
+        // A conflict ends the whole transaction on some databases and only the statement on others. On all of them the try has
+        // failed, whatever the closure returned.
         if let Some(last) = conflict {
             transaction.give_up().await;
             return Err(Failed::Conflict(last, outcome.err()));
@@ -466,7 +465,7 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// Says of an error at a commit, that is no conflict, when it leaves open what became of the transaction.
+    /// Wraps an error of a commit, other than a conflict, if the outcome of the transaction is unknown.
     pub(in crate::engine) fn failed_commit(&self, error: sqlx::Error) -> sqlx::Error {
         let dialect = self.connector().dialect();
         let is_unknown = dialect.leaves_outcome_unknown(&error)
@@ -481,14 +480,14 @@ impl<DB: Backend> Engine<DB> {
 
 /// The work of the next try.
 fn next<F>(tries: &mut impl Tries<F>) -> F {
-    // What can be had once is run with no retries.
+    // `Again` always has work. `Once` has it for one try, and is run without retries.
     tries
         .next()
         .unwrap_or_else(|| unreachable!("there is work for each try"))
 }
 
 impl<R> TransactionOptions<R> {
-    /// What is asked of it where it joins another one.
+    /// The options that apply when it joins another one.
     pub(super) fn asked(&self) -> NestedOptions {
         NestedOptions {
             characteristics: self.characteristics,

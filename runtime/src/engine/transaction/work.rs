@@ -8,11 +8,11 @@ use std::future::Future;
 ///
 /// # Why it exists
 ///
-/// A transaction needs a closure whose future may borrow the transaction and what is around the closure, and is `Send`.
-/// `AsyncFnOnce(A) -> R` says the first, but stable Rust has no way yet to name its future and to ask that it be `Send`
-/// (return type notation, <https://github.com/rust-lang/rust/issues/109417>). An async closure also implements
-/// `FnOnce(A) -> impl Future`, whose future can be named with an associated type; that bound alone would not let the compiler
-/// infer that the closure may borrow. Both together do. When the language can say it, this trait can go.
+/// A transaction needs a closure whose future is `Send` and may borrow the transaction and the closure's surroundings.
+/// `AsyncFnOnce(A) -> R` allows the borrow, but stable Rust cannot yet name its future and require `Send` (return type
+/// notation, <https://github.com/rust-lang/rust/issues/109417>). An async closure also implements `FnOnce(A) -> impl Future`,
+/// whose future an associated type can name; with that bound alone the compiler does not infer the borrow. Both bounds together
+/// do both. With return type notation in the language, this trait can go.
 #[diagnostic::on_unimplemented(
     message = "a transaction cannot run this",
     label = "not an async closure of one `&mut Transaction`",
@@ -31,7 +31,7 @@ where
     type Fut = Fut;
 }
 
-/// Where a transaction gets the work of its next try from.
+/// The source of the work for each try of a transaction.
 pub(super) trait Tries<F> {
     fn next(&mut self) -> Option<F>;
 }
@@ -45,7 +45,7 @@ impl<F: Clone> Tries<F> for Again<F> {
     }
 }
 
-/// One try, for work that cannot be had twice.
+/// A single try, for work that cannot be cloned.
 pub(super) struct Once<F>(pub(super) Option<F>);
 
 impl<F> Tries<F> for Once<F> {

@@ -1,4 +1,4 @@
-//! A checkout that could not be had.
+//! A checkout that failed.
 
 use std::fmt;
 use std::io;
@@ -41,7 +41,7 @@ impl AcquireError {
         self.kind
     }
 
-    /// The error inside a [`sqlx::Error`] that a query on the engine returned, if it is one of these.
+    /// The `AcquireError` inside a [`sqlx::Error`] that a query on the engine returned, if there is one.
     pub fn find(error: &sqlx::Error) -> Option<&Self> {
         match error {
             sqlx::Error::Io(error) => error.get_ref()?.downcast_ref(),
@@ -69,7 +69,7 @@ impl AcquireError {
         }
     }
 
-    /// `status` describes the pool; `longest` is who holds a connection longest, and since when.
+    /// `longest` is the holder that has held a connection longest, and for how long.
     pub(crate) fn timed_out(
         settings: &EngineSettings,
         status: &dyn fmt::Display,
@@ -151,7 +151,7 @@ impl AcquireError {
 }
 
 impl From<AcquireError> for sqlx::Error {
-    /// As [`sqlx::Error::Io`], whose text is ours; [`AcquireError::find`] gets it back.
+    /// Wraps it as [`sqlx::Error::Io`] with our text; [`AcquireError::find`] returns it.
     fn from(error: AcquireError) -> Self {
         let kind = match error.kind {
             AcquireKind::TimedOut | AcquireKind::NoAnswer => io::ErrorKind::TimedOut,

@@ -12,7 +12,7 @@ use super::usage::UsageError;
 use crate::settings::EngineSettings;
 use crate::settings::SettingsError;
 
-/// Everything that can go wrong with an engine.
+/// Any error of an engine.
 ///
 /// It converts into [`sqlx::Error`] and [`std::io::Error`], so that a function that returns `sqlx::Result` or
 /// `std::io::Result` can be attributed, and into `anyhow::Error` and `Box<dyn Error>`.
@@ -22,13 +22,13 @@ pub enum Error {
     /// The configuration is missing or wrong. Nothing was opened.
     #[error(transparent)]
     Settings(Box<SettingsError>),
-    /// The pool could not be started. What was opened is closed again.
+    /// The pool could not be started. Open connections are closed again.
     #[error(transparent)]
     Start(Box<StartError>),
     /// There was no connection for a checkout.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
-    /// The engine is used in a way that it cannot be used.
+    /// The engine was used in an unsupported way.
     #[error(transparent)]
     Usage(#[from] UsageError),
     /// A test got no database.

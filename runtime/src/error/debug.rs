@@ -12,8 +12,9 @@ use super::usage::UsageError;
 use crate::dialect::message;
 use crate::settings::SettingsError;
 
-/// A program whose `main` returns an error prints its `Debug` form, so that one is for people too: the text, and the message
-/// of the driver's error that is its cause.
+/// Implements `Debug` as the error's text, and the message of the driver's error that is its cause.
+///
+/// A program whose `main` returns an error prints its `Debug` form, so people read it.
 macro_rules! debug_for_people {
     ($($error:ty),+) => {$(
         impl fmt::Debug for $error {

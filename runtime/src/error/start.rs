@@ -58,7 +58,7 @@ pub enum StartKind {
     FeatureOff,
     /// The code asks for an engine of another database than the configured one.
     WrongDatabase,
-    /// A setting and the way in which the engine is used do not go together.
+    /// A setting conflicts with the use of the engine.
     Unsupported,
     /// A migration failed.
     Migrations,
@@ -162,7 +162,7 @@ impl StartError {
             .filter(|(likeness, _)| *likeness > 0.8)
             .max_by(|(one, _), (other, _)| one.total_cmp(other))
             .map(|(_, known)| format!(" (did you mean `{known}`?)"));
-        // Without `//` and a likeness, it may be anything.
+        // Without `://` and a similar scheme, the text may be anything, so it is not shown.
         let is_url = settings.url.expose()[scheme.len()..].starts_with("://");
         let what = if is_url || guess.is_some() {
             let guess = guess.unwrap_or_default();

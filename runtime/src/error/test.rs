@@ -22,7 +22,7 @@ pub struct TestError {
 pub enum TestKind {
     /// There is no server or folder for tests: a private server does not start, or a folder cannot be written.
     Unavailable,
-    /// The URL does not lead to where tests can have databases of their own.
+    /// Tests cannot have databases of their own at the URL.
     Url,
     /// The user has no right to make databases.
     MissingRight,
@@ -64,7 +64,7 @@ impl TestError {
         }
     }
 
-    /// The transaction that was to be rolled back at the end of the test has ended before.
+    /// The transaction to be rolled back at the end of the test has ended before.
     #[cfg(feature = "testing")]
     pub(crate) fn transaction_ended(settings: &EngineSettings, statement: Option<&str>) -> Self {
         let by = match statement {

@@ -1,6 +1,6 @@
 //! The text of errors.
 
-/// A clause with a capital letter.
+/// Capitalizes the first letter of a clause.
 pub(super) fn sentence(clause: &str) -> String {
     let mut letters = clause.chars();
     letters

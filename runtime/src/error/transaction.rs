@@ -1,11 +1,11 @@
-//! A transaction that did not come to a good end for reasons of its own.
+//! A transaction that failed by itself, and not by its statements.
 
 use std::io;
 use std::time::Duration;
 
-/// What [`Engine::transaction`](crate::Engine::transaction) itself has to say, beside the errors of its statements.
+/// An error of a transaction itself, and not of its statements.
 ///
-/// It arrives inside a [`sqlx::Error`], from which [`find`](Self::find) gets it back.
+/// It is wrapped in a [`sqlx::Error`], from which [`find`](Self::find) returns it.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionError {
@@ -18,13 +18,14 @@ pub enum TransactionError {
     RetriesRanOut {
         /// The engine's name.
         engine: String,
-        /// How often it was run.
+        /// The number of tries.
         attempts: usize,
-        /// What the database said at last.
+        /// The database's last message.
         last: String,
     },
-    /// The connection ended during `COMMIT`, or the server says itself that it does not know (40003 on CockroachDB), so nobody
-    /// knows whether it has happened. Not retried, because that might write twice.
+    /// The outcome of `COMMIT` is unknown: the connection ended or the timeout was reached during it, or the server does not
+    /// know the outcome (40003 on CockroachDB, some errors 1180 on MySQL and MariaDB). Not retried, because that might write
+    /// twice.
     #[error(
         "engine `{engine}`: COMMIT has no answer that tells what became of it, so the transaction may or may not be committed. \
          Look for what it would have written before you run it again"
@@ -33,11 +34,11 @@ pub enum TransactionError {
     OutcomeUnknown {
         /// The engine's name.
         engine: String,
-        /// The driver's error: what ended the connection, or what the server said.
+        /// The error of the driver or the server, or [`TransactionError::TimedOut`].
         #[source]
         cause: sqlx::Error,
     },
-    /// The database does not have what was asked of the transaction.
+    /// The database does not support an option of the transaction.
     #[error("engine `{engine}`: {database} has no {option} transactions. Leave the option out")]
     #[non_exhaustive]
     Unsupported {
@@ -79,11 +80,11 @@ pub enum TransactionError {
         engine: String,
         /// The names of the settings.
         names: String,
-        /// The driver's error: what the server said.
+        /// The server's error, or why the setting cannot be sent.
         #[source]
         cause: sqlx::Error,
     },
-    /// A transaction with [`mandatory`](crate::TransactionOptions::mandatory), and there is none around it.
+    /// A transaction with [`mandatory`](crate::TransactionOptions::mandatory) has none around it.
     #[error(
         "engine `{engine}`: this must be part of a transaction, and the code that called it is in none. Call it inside of `Engine::transaction`, or leave `mandatory` out"
     )]
@@ -92,7 +93,7 @@ pub enum TransactionError {
         /// The engine's name.
         engine: String,
     },
-    /// A transaction with [`durable`](crate::TransactionOptions::durable), and there is one around it.
+    /// A transaction with [`durable`](crate::TransactionOptions::durable) has one around it.
     #[error(
         "engine `{engine}`: this must be the outermost transaction, so that its end is a commit, and the code that called it is inside of one. Call it after that, or leave `durable` out"
     )]
@@ -101,7 +102,7 @@ pub enum TransactionError {
         /// The engine's name.
         engine: String,
     },
-    /// What is asked for cannot be had as a part of the transaction around it, which began without it.
+    /// An option is asked for that the transaction around it began without.
     #[error(
         "engine `{engine}`: `{option}` is asked for inside of a transaction that began without it, and a savepoint cannot have it. Ask for it where the outermost transaction begins"
     )]
@@ -117,20 +118,20 @@ pub enum TransactionError {
         "the transaction is over: a nested one was cancelled while it began, and the driver rolled back both. Begin anew"
     )]
     CancelledInside,
-    /// A statement or a commit after a conflict with another transaction: in one that is run again, or that the server has
-    /// rolled back and left. MySQL would commit such a statement by itself.
+    /// A statement or a commit after a conflict with another transaction, in one that is retried, or that the server has rolled
+    /// back and left. MySQL would commit such a statement by itself.
     #[error(
         "the transaction met a conflict with another one ({last}), so it is rolled back as a whole and nothing more is run in \
          it. Pass the error of the conflict on: `Engine::transaction` then runs its closure again"
     )]
     #[non_exhaustive]
     AfterConflict {
-        /// What the database said.
+        /// The database's message.
         last: String,
     },
-    /// At the `COMMIT`, the transaction that began was not open any more: the server had ended it without an error that came
-    /// here, or something between here and the server had. It was mostly rolled back; what ran after its end may have been
-    /// committed statement by statement. Not retried, because that might write twice.
+    /// At the `COMMIT`, the transaction was not open any more: the server, or a proxy, had ended it without an error that was
+    /// received. It was mostly rolled back; statements after its end may have been committed one by one. Not retried, because
+    /// that might write twice.
     #[error(
         "engine `{engine}`: the transaction that began was not open any more at its COMMIT, and nobody said so before: the server \
          or a proxy has ended it, or a statement on the driver's connection has, such as a COMMIT, or on MySQL a CREATE. \
@@ -142,9 +143,9 @@ pub enum TransactionError {
         /// The engine's name.
         engine: String,
     },
-    /// At the `COMMIT`, the transaction that began was not open any more, and a statement inside of it was one that ends
-    /// transactions: `COMMIT` and `ROLLBACK` everywhere, `CREATE`, `ALTER`, `DROP` and others on MySQL and MariaDB, where they
-    /// commit what was written before them. Not retried, because that might write twice.
+    /// At the `COMMIT`, the transaction was not open any more, because of a statement inside that ends transactions: `COMMIT`
+    /// and `ROLLBACK` everywhere, `CREATE`, `ALTER`, `DROP` and others on MySQL and MariaDB, where they commit the statements
+    /// before them. Not retried, because that might write twice.
     #[error(
         "engine `{engine}`: the transaction that began was not open any more at its COMMIT, because a statement inside has ended \
          it: `{statement}`. What ran before it is committed, or rolled back if that is what it does, and what ran after it may be \
@@ -159,7 +160,7 @@ pub enum TransactionError {
         /// The first word of the statement.
         statement: &'static str,
     },
-    /// Two parts of one task use the transaction at the same moment.
+    /// Two parts of one task use the transaction at the same time.
     #[error(
         "engine `{engine}`: the transaction is in use by another part of this task: a stream that is not read to its end, a \
          `scoped_transaction` in a future beside this one or forgotten, or the driver's connection that was borrowed from it, \
@@ -170,7 +171,7 @@ pub enum TransactionError {
         /// The engine's name.
         engine: String,
     },
-    /// The transaction of a web request was still held when the response was to leave, so it was rolled back.
+    /// The transaction of a web request was still held when the response was ready, so it was rolled back.
     #[cfg(feature = "web")]
     #[error(
         "engine `{engine}`: the transaction of the request `{request}` is still held when the response leaves, by the body that \

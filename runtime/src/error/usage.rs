@@ -1,14 +1,14 @@
-//! A use that cannot work.
+//! An unsupported use of an engine.
 
 use crate::settings;
 #[cfg(feature = "postgres")]
 use crate::settings::EngineSettings;
 
-/// A use of an engine that cannot work.
+/// An unsupported use of an engine.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
-    /// A pool was started where no tokio runtime runs.
+    /// A pool was started outside a tokio runtime.
     #[error(
         "engine `{engine}`: a pool can only be started inside a tokio runtime. Call it from async code under #[with_pool] or #[tokio::main]"
     )]
@@ -17,14 +17,14 @@ pub enum UsageError {
         /// The engine's name.
         engine: String,
     },
-    /// A pool that is not started was to be changed.
+    /// `resize` was called before the pool was started.
     #[error("engine `{engine}`: its pool is not started, so it cannot be resized. Start it first")]
     #[non_exhaustive]
     NotStarted {
         /// The engine's name.
         engine: String,
     },
-    /// A `sqlx::Pool` was to be changed.
+    /// `resize` was called on an engine that runs on a `sqlx::Pool`.
     #[error(
         "engine `{engine}`: it runs on a `sqlx::Pool`, which cannot be resized. Take an engine parameter instead of a `sqlx::Pool`"
     )]
@@ -33,7 +33,7 @@ pub enum UsageError {
         /// The engine's name.
         engine: String,
     },
-    /// A pool was to have more connections than any server accepts.
+    /// A pool size is larger than any server accepts.
     #[error(
         "engine `{engine}`: a pool of {size} connections is larger than {most}. Give a smaller size"
     )]
@@ -55,7 +55,7 @@ pub enum UsageError {
         /// The engine's name.
         engine: String,
     },
-    /// A node was asked for that the engine does not have.
+    /// The engine has no node of this name.
     #[error(
         "engine `{engine}` has no node `{node}`; known: {known}.{hint} Write [{section}.nodes.{node}] into poolhouse.toml to add it"
     )]
@@ -65,7 +65,7 @@ pub enum UsageError {
         engine: String,
         /// The node that was asked for.
         node: String,
-        /// The nodes that there are.
+        /// The existing nodes.
         known: String,
         /// The node that was probably meant, as a sentence, or nothing.
         hint: String,
@@ -96,7 +96,7 @@ pub enum UsageError {
         /// The line of code that is missing.
         line: &'static str,
     },
-    /// A handler asks for an engine that nobody has started, or that has ended.
+    /// A handler asks for an engine that is not started, or that has ended.
     #[cfg(feature = "web")]
     #[error(
         "engine `{engine}`: a handler takes it, and it is not known here: not started yet, already closed, or started in another \
@@ -107,10 +107,10 @@ pub enum UsageError {
     NoEngine {
         /// The engine's name.
         engine: String,
-        /// How this framework is given an engine.
+        /// The code that gives this framework an engine.
         line: &'static str,
     },
-    /// The operating system refused what a runtime needs.
+    /// The operating system refused a resource that a runtime needs.
     #[error("the tokio runtime could not be built: {reason}")]
     #[non_exhaustive]
     Runtime {

@@ -20,8 +20,7 @@ use crate::testing::Test;
 /// What the attribute expands to: its arguments, then one of [`block_on`](Self::block_on), [`main`](Self::main),
 /// [`lifespan`](Self::lifespan), [`test`](Self::test) and [`block_on_test`](Self::block_on_test).
 ///
-/// `R` is what the function returns. That it is an [`Outcome`] is asked here and nowhere behind, so that a return type
-/// that is none is reported once.
+/// `R` is the function's return type. The [`Outcome`] bound is checked only here, so that a wrong return type gives one error.
 #[derive(Debug)]
 pub struct Attribute<R> {
     application: &'static str,
@@ -45,8 +44,8 @@ impl<R: Outcome> Attribute<R> {
 }
 
 impl<R> Attribute<R> {
-    /// The runtime attribute below is that of a framework whose servers listen for signals themselves. A body that takes
-    /// no `Shutdown` is not to be dropped at one, because its server answers open requests first.
+    /// For the runtime attribute of a framework whose servers listen for signals themselves. A signal does not drop a body
+    /// without `Shutdown`, because its server answers open requests first.
     #[must_use]
     pub fn beside_server(self) -> Self {
         Self {
@@ -87,7 +86,7 @@ impl<R> Attribute<R> {
     {
         let of_error = self.of_error;
         if let Some(command) = Command::of_environment() {
-            // Boxed, because a `main` that runs its body has no use for it.
+            // Boxed, so that a `main` that runs its body does not contain it.
             let run = Box::pin(command.run(|| self.plan(true), &parameters));
             process::exit(run.await);
         }
@@ -146,7 +145,7 @@ impl<R> Attribute<R> {
     {
         let is_failure = self.is_failure;
         let plan = self.plan(is_main)?;
-        // Boxed, because the caller's future would carry all of a start and a close.
+        // Boxed, so that the caller's future does not contain a whole start and close.
         Box::pin(run(plan, parameters, body, is_failure)).await
     }
 
@@ -164,10 +163,11 @@ impl<R> Attribute<R> {
     }
 }
 
-/// The body of a test, without its type. Its runtime runs it where it stands, so it need not be `Send`.
+/// The body of a test, without its type. It is not spawned, so it need not be `Send`.
 type Body<'a, P, R> = Box<dyn FnOnce(<P as Parameters>::Filled) -> LocalBoxFuture<'a, R> + 'a>;
 
-/// Compiled once for each kind of parameters and return type, and not for each test, of which a crate may have thousands.
+/// Runs a test. It is compiled once for each kind of parameters and return type, and not for each of the tests, of which a
+/// crate may have thousands.
 async fn run_test<P: Parameters, R>(
     plan: Box<Plan>,
     parameters: P,
@@ -177,7 +177,7 @@ async fn run_test<P: Parameters, R>(
     run(plan, parameters, body, is_failure).await
 }
 
-/// Returns or re-raises what the run came to. `without_value` ends what cannot carry an error.
+/// Returns or re-raises the outcome of the run. `without_value` handles an error that `R` cannot carry.
 fn conclude<R>(
     ended: Result<Ended<R>, Error>,
     of_error: fn(Error) -> Result<R, Error>,

@@ -1,4 +1,4 @@
-//! Logs what a start said once the body has set its logging up.
+//! Logs the lines of a start after the body has set up its logging.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -14,7 +14,7 @@ impl BufferedLog {
         Self(buffers.then(Keeping::begin))
     }
 
-    /// Runs the body, and logs the lines from before once somebody listens.
+    /// Runs the body, and logs the earlier lines once logging is set up.
     pub(super) async fn replay<T>(self, body: impl Future<Output = T>) -> T {
         let mut body = pin!(body);
         let mut keeping = self.0;
@@ -41,7 +41,7 @@ mod tests {
     use super::BufferedLog;
     use crate::logging;
 
-    /// A subscriber that keeps the messages of this crate that have a word.
+    /// A subscriber that keeps the messages of this crate that contain `-marked`.
     #[derive(Clone, Default)]
     struct Hears(Arc<Mutex<Vec<String>>>);
 
@@ -77,7 +77,7 @@ mod tests {
         fn event(&self, event: &Event<'_>) {
             let mut text = Text::default();
             event.record(&mut text);
-            // Other tests of this process may say something too.
+            // Other tests of this process may log too.
             if text.0.contains("-marked") {
                 let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 texts.push(text.0);

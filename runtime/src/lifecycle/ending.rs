@@ -1,8 +1,8 @@
 //! The end of the process by a signal, when several runs are under way: a lifespan function inside another one, or beside it.
 //!
-//! The run that is interrupted cannot give its caller a value, so the process has to end. It ends when every run has closed
-//! its pools: the others are interrupted as if they had heard the signal themselves, and the last one ends the process. A run
-//! whose body waits for an interrupted run inside it can wait for nothing more.
+//! An interrupted run cannot return a value to its caller, so the process has to end. It ends when every run has closed its
+//! pools: the other runs are interrupted as if by the signal, and the last one ends the process. A body that waits for an
+//! interrupted run inside it cannot return, so it has no grace.
 
 use std::future::Future;
 use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,33 +20,33 @@ pub(super) struct Interrupted {
 }
 
 impl Interrupted {
-    /// What a shell reports of a program that a signal has ended: 128 and its number.
+    /// The exit code of a program that a signal has ended, as in a shell: 128 and its number.
     pub(super) fn exit_code(self) -> i32 {
         128 + self.signal
     }
 }
 
-/// What a close may take beyond its limit: ending sessions on a server that does not answer.
+/// The time that a close may take beyond its limit, to terminate sessions on a server that does not answer.
 const BEYOND: Duration = Duration::from_secs(5);
 
-/// What all runs of the process share.
+/// The state of the process that all runs use.
 #[derive(Default)]
 struct Ending {
     /// Set when a run was interrupted, so that the process will end.
     begun: CancellationToken,
-    /// Set when what is left is to end now.
+    /// Set when remaining work has to end now.
     force: CancellationToken,
     by: OnceLock<Interrupted>,
-    /// The longest that each run under way takes to end. Held for a look or a change, never across an await.
+    /// The longest time that each run under way takes to end. Held for a read or a change, never across an await.
     runs: Mutex<Vec<(u64, Duration)>>,
-    /// Told of each run that ends.
+    /// Notified of each run that ends.
     ended: watch::Sender<u64>,
 }
 
 static ENDING: LazyLock<Ending> = LazyLock::new(Ending::default);
 
 tokio::task_local! {
-    /// The run whose body this task is in.
+    /// The `is_stuck` of the run whose body this task is in.
     static AROUND: CancellationToken;
 }
 
@@ -57,7 +57,7 @@ impl Ending {
     }
 }
 
-/// A run among the others.
+/// A run, registered with the others.
 pub(super) struct Member {
     id: u64,
     /// Set when the body waits for a run that was interrupted.
@@ -67,7 +67,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Joins the others. `limit` is the longest that the run takes from a signal to the end of its closes.
+    /// Registers a run. `limit` is the longest time from a signal to the end of its closes.
     pub(super) fn join(limit: Duration) -> Self {
         let mut runs = ENDING.runs();
         let id = runs.iter().map(|(id, _)| id + 1).max().unwrap_or_default();
@@ -79,12 +79,12 @@ impl Member {
         }
     }
 
-    /// Runs the body, so that runs inside it know of this one.
+    /// Runs the body, so that runs inside it can find this one.
     pub(super) async fn around<T>(&self, body: impl Future<Output = T>) -> T {
         AROUND.scope(self.is_stuck.clone(), body).await
     }
 
-    /// Waits until the body can wait for nothing more.
+    /// Waits until the body waits for a run that was interrupted.
     pub(super) async fn is_stuck(&self) {
         self.is_stuck.cancelled().await;
     }
@@ -92,17 +92,17 @@ impl Member {
     /// Waits until the process is going to end because another run was interrupted.
     pub(super) async fn others_end(&self) -> Interrupted {
         ENDING.begun.cancelled().await;
-        // Set before.
+        // Set before the token.
         ENDING.by.get().copied().unwrap_or_default()
     }
 
-    /// What ends everything at once.
+    /// A token that is set when everything has to end at once.
     pub(super) fn force() -> CancellationToken {
         ENDING.force.child_token()
     }
 
-    /// Interrupts the other runs after this one was interrupted and has closed its pools, and waits for them; the process
-    /// may end then. `force` ends what the others have left.
+    /// Interrupts the other runs and waits for them, after this one was interrupted and has closed its pools. The process may
+    /// end then. `force` ends the remaining work of the others.
     pub(super) async fn end(self, by: Interrupted, force: &CancellationToken) {
         ENDING.by.get_or_init(|| by);
         ENDING.begun.cancel();
@@ -126,7 +126,7 @@ impl Member {
                     break;
                 }
             }
-            // Closes whose owner's future was dropped with the body around it.
+            // Closes of runs that were dropped with the body around them.
             let _ = tokio::time::timeout(BEYOND, background::wait_closed()).await;
         };
         tokio::select! {

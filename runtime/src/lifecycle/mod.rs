@@ -4,15 +4,15 @@
 //! |---|---|
 //! | returns, `?`, early `return` | the pools are closed, the value is returned unchanged |
 //! | panics | the pools are closed, the panic goes on with its payload |
-//! | a signal | its engines drain; it serves on for `drain_delay` |
+//! | a signal | its engines drain; it serves requests for `drain_delay` |
 //! | then, if it takes [`Shutdown`] | its token is set; it has `shutdown_timeout` to return; then it is dropped |
 //! | then, if it does not | it is dropped, and a warning says so; checkouts of other tasks have `close_timeout` |
-//! | a second signal | what is left is ended now |
+//! | a second signal | remaining work is ended now |
 //! | is interrupted by a signal, and other runs are under way | they are interrupted too; the last one ends the process |
 //! | is dropped by its caller | the close runs as a task; [`wait_closed`](crate::wait_closed) waits for it |
-//! | cannot begin, because a start failed | what was opened is closed; the error says why |
+//! | cannot begin, because a start failed | open connections are closed; the error says why |
 //!
-//! `run` keeps the promise; the other files are what it uses:
+//! `run` implements the promise with the other files:
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -22,12 +22,12 @@
 //! | `running` | the started engines of a run |
 //! | `parameter` | parameters that are filled in |
 //! | `outcome` | the types that a body may return |
-//! | `signals`, `shutdown` | SIGINT and SIGTERM, and how the body learns of them |
+//! | `signals`, `shutdown` | SIGINT and SIGTERM, and the notification of the body |
 //! | `ending` | the end of the process when several runs are under way |
 //! | `command` | `POOLHOUSE_RUN`: a run without the body |
-//! | `buffered_log` | log lines of a start, kept until somebody listens |
+//! | `buffered_log` | log lines of a start, kept until logging is set up |
 //!
-//! `panic = "abort"`, `process::exit` and SIGKILL end the process without asking anyone, so nothing can run after them.
+//! `panic = "abort"`, `process::exit` and SIGKILL end the process at once, so nothing can run after them.
 
 mod attribute;
 mod buffered_log;

@@ -17,7 +17,7 @@ use crate::settings::Settings;
 
 /// A type that an attributed function may take as a parameter: [`Engine`], [`sqlx::Pool`], [`Checkout`], [`Shutdown`].
 ///
-/// The type says which kind of database the function needs.
+/// The type determines the kind of database.
 #[diagnostic::on_unimplemented(
     message = "poolhouse cannot fill in a parameter of type `{Self}`",
     label = "not an engine, a pool, a checkout or `Shutdown`",
@@ -26,7 +26,7 @@ use crate::settings::Settings;
     note = "on a lifespan function, a parameter without `#[pool]` is the caller's"
 )]
 pub trait Parameter: sealed::Sealed + Sized + Send + 'static {
-    /// Says what has to be started for it.
+    /// Adds what has to be started for it to the plan.
     #[doc(hidden)]
     fn plan(settings: Option<&Settings>, plan: &mut Plan) -> Result<(), Error>;
 
@@ -106,8 +106,8 @@ impl Parameter for Shutdown {
 
 /// One parameter of an attributed function, and the settings of its `#[pool(…)]`.
 ///
-/// It carries what [`Parameter`] says of its type, so that nothing behind [`parameter`] asks for that trait again: a type
-/// that poolhouse cannot fill in is reported once.
+/// It holds the functions of [`Parameter`], so that only [`parameter`] requires that trait: a type that poolhouse cannot fill
+/// in gives one error.
 pub struct Request<T> {
     settings: Option<Settings>,
     location: &'static Location<'static>,
@@ -169,7 +169,7 @@ pub trait Parameters {
     /// Their values.
     type Filled;
 
-    /// Says what has to be started for them.
+    /// Adds what has to be started for them to the plan.
     #[doc(hidden)]
     fn plan(&self, plan: &mut Plan) -> Result<(), Error>;
 

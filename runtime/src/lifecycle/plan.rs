@@ -1,4 +1,4 @@
-//! What is to be started: gathered from the attribute and its parameters before anything is opened.
+//! The engines to start, collected from the attribute and its parameters before anything is opened.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::settings::{
 };
 use crate::testing::{Test, url_of_test};
 
-/// What a run needs.
+/// The engines of a run, and its settings.
 pub struct Plan {
     /// The attribute's own settings.
     settings: Settings,
-    /// Where else settings are looked for.
+    /// The other sources of settings.
     sources: Sources,
-    /// What all of them say of the attribute's own engine.
+    /// The layers of all sources for the attribute's own engine.
     own: Layers,
     /// The name of the program's crate, for `application_name`.
     application: &'static str,
@@ -41,7 +41,7 @@ impl fmt::Debug for Plan {
     }
 }
 
-/// Whether signals are listened for where the settings do not say.
+/// Whether a run listens for signals when the settings do not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listening {
     Always,
@@ -99,7 +99,7 @@ impl Plan {
             migrations: test.of_crate(),
         });
         let own = Layers::collect(&settings, &sources, in_test)?;
-        // In a box, because it is handed on and on.
+        // Boxed, because it is passed on often.
         Ok(Box::new(Self {
             program: ProgramSettings::read(&own)?,
             settings,
@@ -122,7 +122,7 @@ impl Plan {
         })
     }
 
-    /// The settings of the program around its engines, for an operator.
+    /// The program's settings apart from its engines, for an operator.
     pub(super) fn described(&self) -> Vec<Described> {
         self.program.described(&self.own, self.listens())
     }
@@ -152,7 +152,7 @@ impl Plan {
             });
             return Ok(());
         };
-        // Two parameters, one engine: they must mean the same one.
+        // Two parameters with one engine must have the same settings.
         settings.same_as(&planned.settings)?;
         if let Some(kind) = planned.kind
             && kind != DB::KIND
@@ -165,7 +165,7 @@ impl Plan {
         Ok(())
     }
 
-    /// With no engine asked for by type, the attribute's own is meant, and its URL says the kind.
+    /// Adds the attribute's own engine when no parameter has one. Its URL determines the kind.
     pub(super) fn or_attribute_engine(&mut self) -> Result<(), Error> {
         if self.engines.is_empty() {
             let settings = self.resolve(None, None)?;
@@ -192,7 +192,7 @@ impl Plan {
         let mut settings = match settings {
             None => EngineSettings::read(&self.own, test_url)?,
             Some(settings) => {
-                // The crate's migrations are those of the attribute's own engine; another one has others.
+                // The crate's migrations belong to the attribute's own engine. Another engine has others.
                 let in_test = self.test.as_ref().map(|_| InTest {
                     migrations: Migrations::None,
                 });

@@ -25,7 +25,7 @@ pub(super) enum Ended<R> {
 }
 
 impl<R> Ended<R> {
-    /// Whether a test that ended so has something to look at.
+    /// Whether the body of a test has failed, so that its database is worth a look.
     fn has_failed(&self, is_failure: fn(&R) -> bool) -> bool {
         match self {
             Self::Returned(value) => is_failure(value),
@@ -62,7 +62,7 @@ where
     }
     let ended = match parameters.fill(&engines).await {
         Ok(arguments) => {
-            // In a box: each future around a future holds it twice, and this one may be a whole program.
+            // Boxed, because each future around a future holds it twice, and this one may be a whole program.
             let body = Box::pin(AssertUnwindSafe(body(arguments)).catch_unwind());
             let body = member.around(log.replay(body));
             match signals.watch(&member, body).await {
@@ -91,7 +91,7 @@ where
     }
 }
 
-/// Finds out what is to be started. Nothing is opened yet.
+/// Collects the engines to start. Nothing is opened yet.
 fn look_up<P: Parameters>(mut plan: Box<Plan>, parameters: &P) -> Result<RunningEngines, Error> {
     parameters.plan(&mut plan)?;
     plan.or_attribute_engine()?;

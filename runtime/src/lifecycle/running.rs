@@ -22,15 +22,15 @@ use crate::testing::{self, Isolated};
 
 /// The engines of one run, from look-up to close.
 ///
-/// When they are dropped while they are started, because the run's future was dropped, they are closed in tasks.
+/// If they are dropped while they are started, because the run's future was dropped, tasks close them.
 pub struct RunningEngines {
     pub(super) plan: Box<Plan>,
     pub(super) shutdown: Shutdown,
-    /// Where the engines are known.
+    /// The scope in which the engines are registered.
     scope: Scope,
-    /// Those whose start was begun, whatever has become of it.
+    /// The engines of which a start was begun, whatever its outcome.
     begun: Vec<Arc<dyn ErasedEngine>>,
-    /// Each with its index in the plan, in whose order they are once all are started.
+    /// The started engines with their indexes in the plan, in its order once all are started.
     started: Started,
     /// The databases of a test.
     isolated: Option<Isolated>,
@@ -59,7 +59,7 @@ impl RunningEngines {
         }
     }
 
-    /// The longest from a signal to the end of the closes.
+    /// The longest time from a signal to the end of the closes.
     pub(super) fn longest_end(&self) -> Duration {
         let closes = self.plan.engines.iter();
         let close = closes.map(|planned| planned.settings.close_timeout).max();
@@ -77,7 +77,7 @@ impl RunningEngines {
         };
         let engines = self.plan.engines.iter_mut();
         let engines = engines.map(|planned| &mut planned.settings);
-        // Boxed, because every lifespan function would carry it, and only tests have it.
+        // Boxed, so that the future of a lifespan function does not contain it: only tests use it.
         self.isolated = Some(Box::pin(Isolated::new(test, engines)).await?);
         let begun = self.start_test().await;
         if begun.is_err()
@@ -106,13 +106,11 @@ impl RunningEngines {
         Ok(())
     }
 
-    /// Starts every engine, side by side. When one fails, the starts of the others are cancelled, and what is open is
-    /// closed again.
+    /// Starts all engines concurrently. When one fails, the other starts are cancelled, and open pools are closed again.
     ///
-    /// An engine belongs here from the moment that it is started, so that a start which is dropped half-way leaves
-    /// none behind.
+    /// An engine is recorded here as soon as it is started, so that a start that is dropped half-way leaves none open.
     async fn start_engines(&mut self) -> Result<(), Error> {
-        // `main`'s engine is the one that the process knows, if it was looked up before there was a runtime.
+        // If `main`'s engine was looked up before there was a runtime, it is in the scope of the process.
         let scopes = [self.scope, Scope::Process];
         let scopes = &scopes[..=usize::from(self.plan.for_process)];
         for planned in &self.plan.engines {
@@ -156,8 +154,8 @@ impl RunningEngines {
         }
     }
 
-    /// Closes the engines, side by side, and gives back what a test had; it is kept when the body has failed.
-    /// The end of `main` is the end of the runtime, so there what goes on in the background is waited for as well.
+    /// Closes the engines concurrently, and gives back a test's databases, which are kept when the body has failed. In `main`
+    /// it also waits for closes in the background, because the runtime ends with `main`.
     ///
     /// # Errors
     ///
@@ -181,8 +179,8 @@ impl RunningEngines {
         outcome
     }
 
-    /// Closes every engine that is started, and waits for starts that were cancelled. All of them at once: no engine needs
-    /// another one to close, and each has its `close_timeout` from the same moment on.
+    /// Closes all started engines concurrently, and waits for cancelled starts. No engine needs another one to close, and each
+    /// has its `close_timeout` from the same moment on.
     async fn close_all(&mut self, force: &CancellationToken) {
         let started = mem::take(&mut self.started);
         let begun = mem::take(&mut self.begun);
@@ -198,7 +196,7 @@ impl RunningEngines {
         self.forget(begun);
     }
 
-    /// Forgets the engines that nobody else has.
+    /// Makes the finder forget the engines that have no other handles.
     fn forget(&self, engines: Vec<Arc<dyn ErasedEngine>>) {
         for engine in engines {
             finder::forget(&[self.scope, Scope::Process], engine);
@@ -225,7 +223,7 @@ impl RunningEngines {
 }
 
 impl Drop for RunningEngines {
-    /// The run's future was dropped. The closes begin now, and go on in tasks.
+    /// Begins the closes when the run's future was dropped. Tasks complete them.
     fn drop(&mut self) {
         let started = mem::take(&mut self.started);
         for (_, engine) in &started {

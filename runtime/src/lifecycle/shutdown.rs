@@ -1,4 +1,4 @@
-//! The parameter through which a body hears that it is to end.
+//! The parameter that notifies a body of the shutdown.
 
 use std::future::Future;
 
@@ -6,14 +6,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Draining;
 
-/// Tells the body that the program is to end: SIGINT or SIGTERM came.
+/// Notifies the body that the program is to end: SIGINT or SIGTERM was received.
 ///
 /// A body that takes it has `shutdown_timeout` (default 20 s) to return after the signal and `drain_delay` (default 0), and
-/// decides the exit code. A body that does not is dropped then. Cheap to clone.
+/// decides the exit code. A body without it is dropped after `drain_delay`. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     ended: CancellationToken,
-    /// A child of the other: whatever is to end drains.
+    /// A child of `ended`, so that the engines drain when the body is to end.
     draining: Draining,
 }
 
@@ -32,13 +32,13 @@ impl Shutdown {
         self.ended.cancel();
     }
 
-    /// What the engines of the run look at for their readiness.
+    /// The token that the run's engines read for their readiness.
     pub(super) fn of_engines(&self) -> &Draining {
         &self.draining
     }
 
-    /// Waits until the body is to end, which is `drain_delay` after the signal. The future owns what it needs, so that it
-    /// can be given away: `axum::serve(listener, app).with_graceful_shutdown(shutdown.wait())`.
+    /// Waits until the body is to end, which is `drain_delay` after the signal. The future owns its data, so that it can be
+    /// passed on: `axum::serve(listener, app).with_graceful_shutdown(shutdown.wait())`.
     ///
     /// # Cancellation
     ///
@@ -52,9 +52,9 @@ impl Shutdown {
         self.ended.is_cancelled()
     }
 
-    /// Waits for the signal. From then on [`readiness`](crate::Engine::readiness) is
-    /// [`Draining`](crate::Readiness::Draining), and the body serves on until [`wait`](Self::wait) is over: the place for
-    /// leaving a queue or a service registry. Without `drain_delay` both are over at the same moment.
+    /// Waits for the signal. From then on [`readiness`](crate::Engine::readiness) is [`Draining`](crate::Readiness::Draining),
+    /// and the body serves requests until [`wait`](Self::wait) is over. Leave a queue or a service registry here. Without
+    /// `drain_delay` both are over at the same moment.
     ///
     /// # Cancellation
     ///
@@ -63,7 +63,7 @@ impl Shutdown {
         CancellationToken::clone(&self.draining).cancelled_owned()
     }
 
-    /// Whether the signal has come.
+    /// Whether [`draining`](Self::draining) is over.
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }

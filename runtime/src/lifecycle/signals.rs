@@ -13,8 +13,7 @@ use super::ending::{Interrupted, Member};
 use super::plan::Plan;
 use super::shutdown::Shutdown;
 
-/// The signals of one run. A task listens, so that a body that blocks its thread does not keep a second signal from
-/// being heard.
+/// The signals of one run. A task listens, so that a second signal is received even while the body blocks its thread.
 pub(super) struct Signals {
     /// Set at the first signal.
     heard: CancellationToken,
@@ -23,7 +22,7 @@ pub(super) struct Signals {
     /// Set at the second.
     second: CancellationToken,
     number: Arc<OnceLock<i32>>,
-    /// The time that a body has to return after the first; `None` when it does not listen.
+    /// The time that a body has to return after the first; `None` when it takes no [`Shutdown`].
     grace: Option<Duration>,
     shutdown: Shutdown,
     listener: Option<AbortHandle>,
@@ -65,8 +64,8 @@ impl Signals {
         signals
     }
 
-    /// Runs something that simply stops at a signal, without `drain_delay`, or when the process ends because another run was
-    /// interrupted.
+    /// Runs a future that is dropped at a signal, without `drain_delay`, or when an interruption of another run ends the
+    /// process.
     pub(super) async fn interrupt<T>(
         &self,
         member: &Member,
@@ -78,7 +77,7 @@ impl Signals {
         }
     }
 
-    /// Runs the body. After the first signal it has its grace, if it listens; a second one ends that too.
+    /// Runs the body. After the first signal it has its grace, if it takes [`Shutdown`]; a second signal ends that too.
     ///
     /// When this returns [`Interrupted`], the body has been dropped.
     pub(super) async fn watch<T>(
@@ -114,16 +113,16 @@ impl Signals {
         }
     }
 
-    /// Set when everything that is left is to end now.
+    /// Set when remaining work has to end now.
     pub(super) fn force(&self) -> &CancellationToken {
         &self.second
     }
 
-    /// Waits for a signal of this run's own, or of another one's that ends the process.
+    /// Waits for a signal of this run, or for one of another run that ends the process.
     async fn interrupted(&self, own: &CancellationToken, member: &Member) -> Interrupted {
         tokio::select! {
             () = own.cancelled() => Interrupted {
-                // Set before the token.
+                // The listener sets the number before the token.
                 signal: self.number.get().copied().unwrap_or_default(),
             },
             interrupted = member.others_end() => interrupted,
@@ -139,7 +138,7 @@ impl Drop for Signals {
     }
 }
 
-/// The listener's side: it announces the signals.
+/// The listening task: it sets the tokens.
 struct Listener {
     heard: CancellationToken,
     first: CancellationToken,
@@ -153,7 +152,7 @@ impl Listener {
     async fn follow(self, mut incoming: Incoming) {
         let signal = incoming.next().await;
         crate::logging::info!(signal, "a signal asks the program to end");
-        // The cell is new, and nobody else sets it.
+        // Cannot fail: the cell is new, and only this task sets it.
         let _ = self.number.set(signal);
         self.shutdown.drain();
         self.heard.cancel();
@@ -177,7 +176,7 @@ impl Listener {
         crate::logging::warn!(signal, "a second signal: what is left is ended now");
         self.second.cancel();
         let signal = incoming.next().await;
-        // Someone insists; a pool that cannot close must not keep the program.
+        // After the third signal, a pool that cannot close must not keep the process alive.
         std::process::exit(128 + signal);
     }
 }
@@ -208,7 +207,7 @@ impl Incoming {
     }
 }
 
-/// Elsewhere there is Ctrl-C alone, which counts as SIGINT.
+/// Other systems have only Ctrl-C, which counts as SIGINT.
 #[cfg(not(unix))]
 struct Incoming;
 

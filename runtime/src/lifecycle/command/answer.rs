@@ -1,4 +1,4 @@
-//! What came of a command, as data.
+//! The result of a command, as data.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::asked::Command;
 use crate::engine::{EngineReport, Finding, Severity};
 use crate::settings::Described;
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Serialize)]
 pub(in crate::lifecycle) struct CommandReport {
     command: &'static str,
@@ -15,7 +15,7 @@ pub(in crate::lifecycle) struct CommandReport {
     /// The settings of the program around its engines, for a check.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) program: Vec<Described>,
-    /// What belongs to no engine.
+    /// Findings that belong to no engine.
     pub(super) findings: Vec<Finding>,
     pub(super) engines: Vec<EngineReport>,
 }
@@ -41,7 +41,7 @@ impl CommandReport {
         self.ok
     }
 
-    /// How many findings of this level there are.
+    /// The number of findings of this severity, those of the engines included.
     pub(super) fn count(&self, level: Severity) -> usize {
         let own = self
             .findings

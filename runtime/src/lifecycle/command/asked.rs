@@ -5,20 +5,20 @@ use std::process;
 
 use crate::engine::Operation;
 
-/// The variable that asks for it.
+/// The variable that selects the operation.
 const RUN: &str = "POOLHOUSE_RUN";
 
-/// The variable that says how the answer is written.
+/// The variable that selects the format of the answer.
 const OUTPUT: &str = "POOLHOUSE_OUTPUT";
 
-/// What is to be done, and how the answer is written.
+/// The operation, and the format of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::lifecycle) struct Command {
     pub(super) operation: Operation,
     pub(super) output: Output,
 }
 
-/// How the answer is written.
+/// The format of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Output {
     /// Lines for people.
@@ -28,8 +28,8 @@ pub(super) enum Output {
 }
 
 impl Command {
-    /// What the environment asks for; `None` when the body is to run. Ends the process when the environment asks for something
-    /// that does not exist: a body that runs instead of a check could do anything.
+    /// Reads the command from the environment; `None` when the body is to run. An unknown command ends the process, because to
+    /// run the body instead of a check could do anything.
     pub(in crate::lifecycle) fn of_environment() -> Option<Self> {
         let value = |name| {
             let value = env::var_os(name).filter(|value| !value.is_empty());
@@ -62,7 +62,7 @@ impl Command {
         Ok(Some(Self { operation, output }))
     }
 
-    /// The word for it.
+    /// The operation's name in the environment.
     pub(super) fn name(self) -> &'static str {
         match self.operation {
             Operation::Check => "check",
@@ -73,7 +73,7 @@ impl Command {
 }
 
 fn unknown(variable: &str, value: &str, known: &[&str]) -> String {
-    // It may be anything, so only what looks like a slip is shown.
+    // The value may be a secret, so it is shown only if it looks like a typing error.
     let is_word = value.len() <= 20 && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     let shown = if is_word {
         format!("{value:?}")

@@ -1,4 +1,4 @@
-//! Carries out a command, and says how it went.
+//! Runs a command, and reports the result.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::lifecycle::plan::Plan;
 use crate::logging::{self, Keeping};
 
 impl Command {
-    /// Carries it out on every engine that the parameters ask for, one after another, and gives the exit code.
+    /// Runs the command on every engine of the parameters, one after another, and returns the exit code.
     pub(in crate::lifecycle) async fn run<P: Parameters>(
         self,
         plan: impl FnOnce() -> Result<Box<Plan>, Error>,
         parameters: &P,
     ) -> i32 {
         let mut answer = CommandReport::new(self);
-        // Nobody listens: the body, which would, does not run.
+        // Logging is not set up, because the body, which does that, does not run.
         let keeping = Keeping::begin();
         let planned = plan().and_then(|mut plan| {
             parameters.plan(&mut plan)?;
@@ -68,7 +68,7 @@ impl Command {
         }
     }
 
-    /// Writes it to the standard output.
+    /// Writes the answer to the standard output.
     fn write(self, answer: &CommandReport) {
         match self.output {
             Output::Text => {
@@ -85,7 +85,7 @@ impl Command {
     }
 }
 
-/// Writes at once. A reader that is gone has read what it wanted.
+/// Writes and flushes. An error is ignored, because it means that the reader has ended.
 fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

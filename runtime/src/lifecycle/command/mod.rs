@@ -2,10 +2,10 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `asked` | what the environment asks for |
-//! | `answer` | what came of it, as data |
-//! | `text` | the answer for people |
-//! | `carry_out` | carries it out, and says how it went |
+//! | `asked` | the command, from the environment |
+//! | `answer` | the result, as data |
+//! | `text` | the result for people |
+//! | `carry_out` | runs the command and reports the result |
 
 mod answer;
 mod asked;

@@ -44,12 +44,11 @@ const GIVEN: &str = "hand it on with `.app_data(db.clone())`, or make `request_t
 /// # };
 /// ```
 ///
-/// Make it outside of the closure: actix-web calls that on threads with a runtime each, where no engine is known but those
-/// that `main` has for the whole process, and the middleware remembers where it was made. An extractor without the
-/// middleware finds the engine that the application has as data (`.app_data(db.clone())`).
+/// Make it outside of the closure. actix-web calls the closure on threads with a runtime each, which know only the engines that
+/// `main` has for the whole process; the middleware keeps the scope in which it was made. An extractor without the middleware
+/// takes the engine from the application's data (`.app_data(db.clone())`).
 ///
-/// actix-web lets a handler run to its end when the client hangs up, unless the server has
-/// `h1_allow_half_closed(false)`.
+/// When the client disconnects, actix-web runs the handler to its end, unless the server has `h1_allow_half_closed(false)`.
 pub fn request_transactions() -> RequestTransactionsTransform {
     RequestTransactionsTransform {
         home: Scope::current(),
@@ -69,7 +68,7 @@ pub struct RequestTransactionsService<S> {
     home: Scope,
 }
 
-/// What the middleware leaves in the request.
+/// The data that the middleware stores in the request.
 #[derive(Clone)]
 struct OfRequest {
     transactions: RequestTransactions,
@@ -107,7 +106,7 @@ where
     forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        // The middleware outside of this one ends them.
+        // The outer middleware ends the transactions.
         let nested = request.extensions().get::<OfRequest>().is_some();
         if nested {
             let response = self.inner.call(request);
@@ -212,7 +211,7 @@ impl ResponseError for Error {
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The status of its [`Answer`], and nothing of the error, which is logged.
+    /// Returns the status of the [`Answer`]. The error is only logged.
     fn error_response(&self) -> HttpResponse {
         let answer = Answer::log(self);
         let mut response = HttpResponse::build(self.status_code());

@@ -1,4 +1,4 @@
-//! Errors as responses: what a client may know of them.
+//! Errors as responses: the part of an error that a client may see.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
 }
 
-/// A pool that is exhausted has let the request wait for `acquire_timeout` already, and one that is closed belongs to a
-/// process that ends: long enough for the load to pass, or for another process to take over.
+/// An exhausted pool has already let the request wait for `acquire_timeout`, and a closed pool belongs to a process that ends.
+/// 5 s are enough for the load to pass, or for another process to take over.
 const POOL: Answer = Answer::unavailable(5);
 
-/// The transaction in the way is over by then: conflicts are between short transactions.
+/// 1 s is enough for the other transaction to end, because conflicts are between short transactions.
 const CONFLICT: Answer = Answer::unavailable(1);
 
 const FAILED: Answer = Answer {
@@ -70,14 +70,14 @@ impl Answer {
                 _,
             ) => CONFLICT,
             (_, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => POOL,
-            // One of ours that went through sqlx's type.
+            // One of our errors, converted into sqlx's type.
             (_, sqlx::Error::Configuration(error)) => error.downcast_ref().map_or(FAILED, Self::to),
             _ if is_conflict(error) => CONFLICT,
             _ => FAILED,
         }
     }
 
-    /// What stands in the body.
+    /// The text of the response's body.
     #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
     pub(crate) fn text(self) -> &'static str {
         if self.status == 503 {
@@ -93,7 +93,7 @@ impl Answer {
         self.retry_after.map(|after| after.as_secs())
     }
 
-    /// The answer to an error that goes no further than the log.
+    /// Logs an error, and returns the answer to it.
     #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
     pub(crate) fn log(error: &Error) -> Self {
         let answer = Self::to(error);

@@ -1,6 +1,6 @@
 //! axum: extractors, and the layer that ends the transactions of a request.
 //!
-//! On `axum-core`, so they serve every framework that takes its extractors and tower's layers.
+//! They are built on `axum-core`, so every framework that takes its extractors and tower's layers can use them.
 
 use std::task::{Context, Poll};
 
@@ -27,7 +27,7 @@ const LAYER: &str = ".layer(poolhouse::axum::request_transactions())";
 const GIVEN: &str = "hand it on with `.layer(Extension(db.clone()))`";
 
 /// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
-/// otherwise. A response with a header `grpc-status` other than 0 is none that commits.
+/// otherwise. A response with a header `grpc-status` other than 0 rolls back.
 ///
 /// The request's extensions have its [`RequestTransactions`], for handlers that are no axum handlers, such as tonic's.
 ///
@@ -45,8 +45,8 @@ const GIVEN: &str = "hand it on with `.layer(Extension(db.clone()))`";
 /// # ;
 /// ```
 ///
-/// Layers outside of it see its response, and the future of a layer outside that gives up, such as a timeout, drops it:
-/// that rolls back, or leaves open what became of a commit under way.
+/// Outer layers see its response. An outer layer that drops its future, such as a timeout, rolls back, or leaves the outcome of
+/// a commit under way unknown.
 pub fn request_transactions() -> RequestTransactionsLayer {
     RequestTransactionsLayer {
         home: Scope::current(),
@@ -66,7 +66,7 @@ pub struct RequestTransactionsService<S> {
     home: Scope,
 }
 
-/// Where the layer was made, left in the request beside its [`RequestTransactions`].
+/// The scope in which the layer was made, stored in the request beside its [`RequestTransactions`].
 #[derive(Clone, Copy)]
 struct Home(Scope);
 
@@ -93,7 +93,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let extensions = request.extensions_mut();
-        // The layer outside of this one ends them.
+        // The outer layer ends the transactions.
         let nested = extensions.get::<RequestTransactions>().is_some();
         let transactions = RequestTransactions::new();
         if !nested {
@@ -190,7 +190,7 @@ impl IntoResponse for Readiness {
 }
 
 impl IntoResponse for Error {
-    /// The status of its [`Answer`], and nothing of the error, which is logged.
+    /// Returns the status of the [`Answer`]. The error is only logged.
     fn into_response(self) -> Response {
         let answer = Answer::log(&self);
         let status =

@@ -1,4 +1,4 @@
-//! What a handler can ask for, and of which engine, for every framework.
+//! The types that a handler can take, and the choice of their engine, for every framework.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -29,10 +29,10 @@ pub trait EngineName: 'static {
     const NAME: &'static str;
 }
 
-/// Asks for something of the engine `N` instead of the engine `default`: `Named<Reports, PgEngine>`,
+/// Extracts from the engine `N` instead of the engine `default`: `Named<Reports, PgEngine>`,
 /// `Named<Reports, RequestTransaction<Postgres>>`, `Named<Reports, Checkout<Postgres>>`.
 ///
-/// It dereferences to what was asked for, which [`into_inner`](Self::into_inner) gives.
+/// It dereferences to the extracted value, which [`into_inner`](Self::into_inner) returns.
 pub struct Named<N, T> {
     value: T,
     name: PhantomData<fn() -> N>,
@@ -46,7 +46,7 @@ impl<N, T> Named<N, T> {
         }
     }
 
-    /// What was asked for.
+    /// The extracted value.
     pub fn into_inner(self) -> T {
         self.value
     }
@@ -72,9 +72,9 @@ impl<N: EngineName, T: fmt::Debug> fmt::Debug for Named<N, T> {
     }
 }
 
-/// What a handler can ask for: [`Engine`], [`Checkout`], [`RequestTransaction`]. Sealed.
+/// A type that a handler can take: [`Engine`], [`Checkout`], [`RequestTransaction`]. Sealed.
 pub trait Extract: sealed::Sealed + Send + Sized + 'static {
-    /// The database that it is of.
+    /// Its database.
     type Database: Backend;
 
     #[doc(hidden)]
@@ -97,7 +97,7 @@ mod sealed {
     impl<DB: Backend> Sealed for RequestTransaction<DB> {}
 }
 
-/// A request, as far as an extractor must know it.
+/// The data of a request that an extractor needs.
 pub(crate) struct Asked {
     /// The method and the route.
     pub(crate) request: String,
@@ -146,15 +146,15 @@ impl<DB: Backend> Extract for RequestTransaction<DB> {
     }
 }
 
-/// The name of the engine where a handler gives none.
+/// The name of the engine if a handler gives none.
 pub(crate) fn default_name() -> String {
     Settings::new().engine_name()
 }
 
-/// The engine of this name: the one that the application was given, or else the one that is known to the current
-/// runtime, where the layer was made, or to the process. Never a new one: in a test it would be on another database.
+/// The engine of this name: the application's (`given`), or else the one that is known to the current runtime, to the scope in
+/// which the layer was made (`home`), or to the process. Never a new one: in a test it would be on another database.
 ///
-/// `line` is how this framework is given an engine.
+/// `line` is the code that gives this framework an engine.
 pub(crate) fn engine<DB: Backend>(
     name: &str,
     given: Option<&Engine<DB>>,

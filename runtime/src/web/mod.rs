@@ -1,9 +1,9 @@
-//! What handlers of web frameworks ask for: an engine, a checkout, or the transaction of the request.
+//! Extractors for handlers of web frameworks: an engine, a checkout, or the transaction of the request.
 //!
 //! The features `axum`, `actix-web` and `rocket` make [`Engine`](crate::Engine), [`Checkout`](crate::Checkout),
-//! [`RequestTransaction`] and [`Named`] extractors (Rocket: request guards), and [`Error`] a response. Each has a
-//! function `request_transactions()`, the layer, middleware or fairing that ends the transactions of a request. What is
-//! here serves a middleware for another framework: [`RequestTransactions`], and [`Answer`] for errors.
+//! [`RequestTransaction`] and [`Named`] extractors (Rocket: request guards), and [`Error`] a response. Each has a function
+//! `request_transactions()`, the layer, middleware or fairing that ends the transactions of a request. A middleware for another
+//! framework uses [`RequestTransactions`], and [`Answer`] for errors.
 
 #[cfg(feature = "actix-web")]
 #[doc(hidden)]

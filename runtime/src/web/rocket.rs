@@ -28,8 +28,8 @@ const GIVEN: &str = "hand it on with `.manage(db.clone())`";
 const RETRY_AFTER: &str = "Retry-After";
 
 /// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
-/// otherwise, also after a panic. It also adds `Retry-After` where a guard of poolhouse failed, for which Rocket's catchers
-/// have no header.
+/// otherwise, also after a panic. It also adds `Retry-After` after a failed guard of poolhouse, because Rocket's catchers do
+/// not.
 ///
 /// ```no_run
 /// # use poolhouse::RequestTransaction;
@@ -46,7 +46,7 @@ const RETRY_AFTER: &str = "Retry-After";
 /// # ;
 /// ```
 ///
-/// Rocket lets a handler run to its end when the client hangs up, and does not tell: what it has written is committed.
+/// When the client disconnects, Rocket runs the handler to its end and does not report it: what the handler wrote is committed.
 pub fn request_transactions() -> RequestTransactionsFairing {
     RequestTransactionsFairing {
         home: Scope::current(),
@@ -59,13 +59,13 @@ pub struct RequestTransactionsFairing {
     home: Scope,
 }
 
-/// What is kept with a request.
+/// The data that is stored with a request.
 struct OfRocketRequest {
     /// From the fairing.
     attached: Option<(RequestTransactions, Scope)>,
     /// From the first guard that asked for a transaction.
     served: Mutex<Option<Served>>,
-    /// What was last answered to an error, and the error's text.
+    /// The first answer to an error, and the error's text.
     failed: OnceLock<(Answer, String)>,
 }
 
@@ -82,7 +82,7 @@ impl OfRocketRequest {
         request.local_cache(|| Self::new(None))
     }
 
-    /// The request's transactions, which code that only has the engine finds from now on.
+    /// The request's transactions. From now on, code that only has the engine finds them.
     fn transactions(&self) -> Option<RequestTransactions> {
         let (transactions, _) = self.attached.as_ref()?;
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,13 +90,13 @@ impl OfRocketRequest {
         Some(transactions.clone())
     }
 
-    /// The answer to an error, which is logged when it was not before.
+    /// The answer to an error, which is logged unless it is the stored one.
     fn answer(&self, error: &Error) -> Answer {
         match self.failed.get() {
             Some((answer, text)) if *text == error.to_string() => *answer,
             _ => {
                 let answer = Answer::log(error);
-                // Kept is the first: the one that a guard failed with.
+                // Only the first one is stored: the error of a guard.
                 let _ = self.failed.set((answer, error.to_string()));
                 answer
             }
@@ -106,7 +106,7 @@ impl OfRocketRequest {
 
 impl Drop for OfRocketRequest {
     fn drop(&mut self) {
-        // Of a request that was given up, which has had no response.
+        // Ends the transactions of an abandoned request, which had no response.
         if let Some((transactions, _)) = &self.attached {
             transactions.abandon();
         }
@@ -249,7 +249,7 @@ impl<'r> Responder<'r, 'static> for Readiness {
 }
 
 impl<'r> Responder<'r, 'static> for Error {
-    /// The status of its [`Answer`], and nothing of the error, which is logged.
+    /// Returns the status of the [`Answer`]. The error is only logged.
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         Ok(answer(OfRocketRequest::of(request).answer(&self)))
     }

@@ -1,5 +1,5 @@
-//! Tasks that outlive their caller: closes whose owner's future was dropped, cancelled starts, goodbyes; and what is done
-//! when a runtime ends.
+//! Tasks that outlive their caller (closes after a dropped future, cancelled starts, goodbyes), and work at the end of a
+//! runtime.
 
 use std::future::{Future, pending};
 use std::sync::Arc;
@@ -13,26 +13,26 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 static BACKGROUND: Lazy<TaskTracker> = Lazy::new(TaskTracker::new);
 
-/// Runs work on the current runtime. Outside any runtime there is nobody to do it: the work is dropped, and what it owns
-/// with it, so that sockets close without a goodbye.
+/// Runs work on the current runtime. Outside any runtime the work is dropped with everything that it owns, so that sockets
+/// close without a goodbye.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
         BACKGROUND.spawn_on(work, &runtime);
     }
 }
 
-/// Makes work that runs elsewhere count.
+/// Counts work that is spawned elsewhere.
 pub(crate) fn track<F: Future>(work: F) -> impl Future<Output = F::Output> {
     BACKGROUND.track_future(work)
 }
 
-/// Counts as work until it is dropped.
+/// Returns a token that counts as work until it is dropped.
 pub(crate) fn token() -> TaskTrackerToken {
     BACKGROUND.token()
 }
 
-/// Waits until every pool is closed whose owner's future was dropped, and every connection has said its goodbye that
-/// was opened for nobody.
+/// Waits until all closes in the background have ended: of pools whose owner's future was dropped, and of unused
+/// connections.
 ///
 /// A lifespan function's future may be dropped, for example by `tokio::select!` or `JoinHandle::abort`. Its pools are then
 /// closed in a task. A program that is about to end waits here, so that the task is not cut off with the runtime; `main`
@@ -42,7 +42,7 @@ pub(crate) fn token() -> TaskTrackerToken {
 ///
 /// The future may be dropped; the closes go on.
 pub async fn wait_closed() {
-    // A closed tracker still takes tasks; it only lets the waiters go when there are none.
+    // A closed tracker still takes tasks. It only lets `wait` return when there are none.
     BACKGROUND.close();
     BACKGROUND.wait().await;
 }
@@ -68,7 +68,7 @@ pub(crate) fn at_runtime_end(end: impl FnOnce() + Send + 'static) -> Option<AtRu
     })
 }
 
-/// Stands for what [`at_runtime_end`] is to run; dropping it withdraws that.
+/// The handle on the work of [`at_runtime_end`]. Dropping it cancels the work.
 #[derive(Debug)]
 pub(crate) struct AtRuntimeEnd {
     armed: Arc<AtomicBool>,

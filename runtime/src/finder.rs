@@ -1,16 +1,15 @@
-//! The engine finder: from a name to an engine, and the one place where engines of a name are made.
+//! The engine finder: from a name to the one engine of that name.
 //!
-//! One tokio runtime is one *scope*. Code that asks for an engine gets the one of its own runtime, so that tests that run
-//! side by side never meet; then the one that the program's `main` has put up for the whole process, which is what a
-//! worker thread with a runtime of its own wants; and else a new one from the configuration, not started.
+//! One tokio runtime is one *scope*. A look-up begins with the scope of the current runtime, so that concurrent tests share no
+//! engine. Then it takes the engine that the program's `main` has published for the whole process, for example in a worker
+//! thread with a runtime of its own. Otherwise it makes a new engine from the configuration, not started.
 //!
 //! # One engine per name and scope
 //!
-//! - An engine is made outside the lock, because making one runs code of the program (`connect_with`), and becomes known
-//!   under it only if there still is none. Of two that are made at the same moment one is dropped, and both callers get
-//!   the other.
-//! - An engine is forgotten only when nobody but the finder holds it and its pool is not started, so that no task can have
-//!   an engine in its hands beside which a second one is made.
+//! - An engine is made outside the lock, because making one runs code of the program (`connect_with`), and is registered under
+//!   the lock if there still is none. Of two that are made at the same moment one is dropped, and both callers get the other.
+//! - An engine is forgotten only when the finder has its only handle and its pool is not started, so that no task holds an
+//!   engine while a second one of that name is made.
 //! - The engines of a runtime are forgotten when the runtime ends.
 
 use std::collections::HashMap;
@@ -26,12 +25,12 @@ use crate::error::{Error, StartError};
 use crate::lock::lock;
 use crate::settings::{self, EngineSettings, Settings};
 
-/// Where an engine is known.
+/// Where an engine is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
     /// In one runtime.
     Runtime(Id),
-    /// Everywhere where the runtime's own scope does not know the name.
+    /// In every runtime whose own scope does not know the name.
     Process,
 }
 
@@ -52,12 +51,12 @@ struct Known {
 
 struct EngineEntry {
     engine: Arc<dyn ErasedEngine>,
-    /// Whether it is to be forgotten once nobody holds it any more.
+    /// Whether to forget it once the finder has its only handle.
     released: bool,
 }
 
 impl EngineEntry {
-    /// Whether nobody but `entries` of the finder holds the engine, and nothing of it is started.
+    /// Whether only `entries` entries of the finder hold the engine, and its pool is not started.
     fn is_unused(&self, entries: usize) -> bool {
         Arc::strong_count(&self.engine) <= entries
             && self.engine.handles() <= 1
@@ -69,15 +68,15 @@ type Scopes = HashMap<Scope, Known>;
 
 static SCOPES: Lazy<Mutex<Scopes>> = Lazy::new(Mutex::default);
 
-/// Nothing long is done under this lock, and no code of the program is called.
+/// Locks the scopes. The lock is held briefly, and no code of the program runs under it.
 fn scopes() -> MutexGuard<'static, Scopes> {
     lock(&SCOPES)
 }
 
 /// Finds the engine `default`.
 ///
-/// It looks in this runtime, then in the process, and else builds the engine from `poolhouse.toml` and the environment,
-/// not started, and keeps it for the next call. An engine is kept as long as its runtime.
+/// It looks in this runtime, then in the process. Otherwise it builds the engine from `poolhouse.toml` and the environment, not
+/// started, and keeps it for the next call. An engine is kept as long as its runtime.
 ///
 /// # Errors
 ///
@@ -89,9 +88,8 @@ pub fn engine_finder<DB: Backend>() -> Result<Engine<DB>, Error> {
 
 /// Finds the engine that the settings name.
 ///
-/// As long as its pool is not started, the engine takes on the settings that are given here, so that the last call before
-/// the start has the last word. From the beginning of the start on, the start's settings stand. Settings that give no more
-/// than a name change nothing.
+/// While its pool is not started, the engine takes on the settings that are given here, so that the last call before the start
+/// decides. From the beginning of the start on, the start's settings stand. Settings with only a name change nothing.
 ///
 /// # Errors
 ///
@@ -117,11 +115,11 @@ pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>
     Ok(engine)
 }
 
-/// The worst [`readiness`](Engine::readiness) of the engines that the current runtime and the process know, for a probe
-/// that serves a program with whatever engines it has.
+/// The worst [`readiness`](Engine::readiness) of the engines that the current runtime and the process know, for a probe of the
+/// whole program.
 ///
-/// Those that nobody has started, and those that were closed while others go on, do not count. Where nothing is started
-/// it is `Starting`, or `Closed` if something was. It is synchronous, asks no server and needs no connection.
+/// Engines that were never started, and closed ones while others are started, do not count. If none is started it is
+/// `Starting`, or `Closed` if one was closed. It is synchronous, asks no server and needs no connection.
 pub fn readiness() -> Readiness {
     readiness_from(None)
 }
@@ -238,7 +236,7 @@ fn remove(scopes: &mut Scopes, scope: Scope, name: &str) -> Option<EngineEntry> 
 /// Forgets the engines of a runtime that has ended.
 fn runtime_ended(scope: Scope) {
     let ended = scopes().remove(&scope);
-    // Outside the lock: their connections end with them.
+    // Outside the lock, because dropping the engines ends their connections.
     drop(ended);
 }
 
@@ -247,7 +245,7 @@ pub(crate) fn publish(engine: Arc<dyn ErasedEngine>) {
     put(&mut scopes(), Scope::Process, engine);
 }
 
-/// Forgets an engine in these scopes, at once or as soon as nobody else holds it.
+/// Forgets an engine in these scopes, at once or at the first look-up after its other handles are dropped.
 pub(crate) fn forget(within: &[Scope], engine: Arc<dyn ErasedEngine>) {
     let name = engine.name().to_owned();
     let mut scopes = scopes();
@@ -260,7 +258,7 @@ pub(crate) fn forget(within: &[Scope], engine: Arc<dyn ErasedEngine>) {
         .copied()
         .filter(|scope| is_it(&scopes, scope) == Some(true))
         .collect();
-    // The caller's own, which goes now.
+    // Dropped first, because the caller's handle must not count.
     drop(engine);
     let mut forgotten = Vec::with_capacity(within.len());
     let entry = |scopes: &Scopes, scope: &Scope| -> Option<bool> {
@@ -281,8 +279,8 @@ pub(crate) fn forget(within: &[Scope], engine: Arc<dyn ErasedEngine>) {
     drop(forgotten);
 }
 
-/// The engine of this name that is known to the current runtime, in this scope or to the process. Never a new one, and one
-/// that is to be forgotten stays so.
+/// The engine of this name that is known to the current runtime, in the scope `home` or to the process. Never a new one. An
+/// engine that is to be forgotten stays so.
 ///
 /// # Errors
 ///

@@ -99,7 +99,7 @@ pub type SqliteEngine = Engine<sqlx::Sqlite>;
 #[cfg(feature = "any")]
 pub type AnyEngine = Engine<sqlx::Any>;
 
-/// What `#[with_pool]` says of a test function: an error where the feature `testing` is off.
+/// The expansion of `#[with_pool]` on a test function: an error if the feature `testing` is off.
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 #[macro_export]
@@ -107,7 +107,7 @@ macro_rules! __test_function {
     ($($described:tt)*) => { $($described)* };
 }
 
-/// What `#[with_pool]` says of a test function: an error where the feature `testing` is off.
+/// The expansion of `#[with_pool]` on a test function: an error if the feature `testing` is off.
 #[cfg(not(feature = "testing"))]
 #[doc(hidden)]
 #[macro_export]

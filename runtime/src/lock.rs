@@ -1,8 +1,8 @@
-//! Taking a lock that no panic leaves half-changed.
+//! Locking without poison.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex. Under none of the locks that are taken here does anything panic, so that there is no poison to heed.
+/// Locks a mutex. Poison is ignored, because no code panics under the locks that are taken here.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

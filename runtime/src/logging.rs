@@ -1,11 +1,11 @@
-//! Log lines of this crate, kept until somebody listens.
+//! Log lines of this crate, kept until logging is set up.
 //!
-//! A program sets up its logging in the body of `main`, which runs after its pools are started. So the lines of a start are
-//! kept as text, and logged when the body has set its logging up. No subscriber is installed for that: `tracing` hands
-//! events to the `log` crate only as long as none has ever been, and programs that log through `log` would lose the
-//! events of every library.
+//! A program sets up its logging in the body of `main`, which runs after its pools are started. The lines of a start are
+//! therefore kept as text, and logged when the body has set up its logging. No subscriber is installed for that: `tracing`
+//! passes events to the `log` crate only as long as no subscriber was ever set, and programs that log through `log` would lose
+//! the events of every library.
 //!
-//! `warn!` and `info!` take the place of tracing's macros of the same names.
+//! `warn!` and `info!` replace tracing's macros of the same names.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,13 +17,13 @@ use tracing::dispatcher::{self, Dispatch};
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
-/// What the targets of this crate's events begin with.
+/// The beginning of the targets of this crate's events.
 const CRATE: &str = env!("CARGO_CRATE_NAME");
 
-/// The most lines that are kept. A start says a few, and one for each attempt to connect.
+/// The most lines that are kept. A start logs a few, and one for each attempt to connect.
 const MOST: usize = 500;
 
-/// How many runs wait for somebody who listens.
+/// The number of runs that wait for logging to be set up.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// Held to add or to take lines, never while they are logged.
@@ -42,7 +42,7 @@ struct Line {
     text: String,
 }
 
-/// Keeps lines while nobody listens, until it is dropped.
+/// Keeps lines while logging is not set up, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Keeping(());
 
@@ -64,18 +64,18 @@ pub(crate) fn is_kept() -> bool {
     WAITING.load(Relaxed) > 0 && !is_heard()
 }
 
-/// Whether there is somebody who gets what is logged here: a subscriber of `tracing`, or a logger of `log`.
+/// Whether a subscriber of `tracing` or a logger of `log` gets the events of this crate.
 pub(crate) fn is_heard() -> bool {
     let subscriber = dispatcher::get_default(|subscriber| !subscriber.is::<NoSubscriber>());
     subscriber || is_heard_by_log()
 }
 
-/// Whether a logger of `log` gets what is logged through `tracing`.
+/// Whether a logger of `log` gets the events of `tracing`.
 pub(crate) fn is_heard_by_log() -> bool {
     log::max_level() != LevelFilter::Off && !dispatcher::has_been_set()
 }
 
-/// Runs a task with the subscriber of its caller. Where there has never been one, nothing is set: even to set none would cut
+/// Runs a task with the subscriber of its caller. If no subscriber was ever set, none is set here: even an empty one would cut
 /// off the `log` crate.
 pub(crate) fn with_callers_subscriber<F: Future>(task: F) -> impl Future<Output = F::Output> {
     if dispatcher::has_been_set() {
@@ -85,8 +85,8 @@ pub(crate) fn with_callers_subscriber<F: Future>(task: F) -> impl Future<Output 
     }
 }
 
-/// Runs what may not be logged. Where nobody has ever listened through `tracing`, nothing is set, unless `also_log`, which
-/// cuts off the `log` crate for good if a logger is there.
+/// Runs a task whose events must not be logged. If no subscriber was ever set, none is set here, unless `also_log` is true and
+/// there is a logger of `log`, which is then cut off for good.
 pub(crate) fn unheard<F: Future>(task: F, also_log: bool) -> impl Future<Output = F::Output> {
     if dispatcher::has_been_set() || (also_log && is_heard_by_log()) {
         Either::Left(task.with_subscriber(NoSubscriber::new()))
@@ -103,7 +103,7 @@ pub(crate) fn keep(level: Level, text: String) {
     }
 }
 
-/// Takes the lines that were kept and warn of something.
+/// Takes the lines that were kept, and returns the warnings.
 pub(crate) fn take_warnings() -> Vec<String> {
     let kept = std::mem::take(&mut *lines()).into_iter();
     let warnings = kept.filter(|line| line.level == Level::Warn);
@@ -114,7 +114,7 @@ pub(crate) fn take_warnings() -> Vec<String> {
 pub(crate) fn replay() {
     let kept = std::mem::take(&mut *lines());
     for Line { level, text } in kept {
-        // A macro's level is fixed where it stands.
+        // The level of a macro is fixed at compile time.
         match level {
             Level::Warn => tracing::warn!(target: CRATE, "{text}"),
             Level::Info => tracing::info!(target: CRATE, "{text}"),
@@ -127,7 +127,7 @@ fn lines() -> MutexGuard<'static, Vec<Line>> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An event of tracing, or its text where it is kept.
+/// Logs an event of tracing, or keeps its text.
 macro_rules! event {
     ($level:ident $event:ident $($arguments:tt)+) => {
         if $crate::logging::is_kept() {
@@ -139,7 +139,7 @@ macro_rules! event {
     };
 }
 
-/// An event's message, then its fields: `[fields]`, then what is left of the arguments.
+/// The text of an event, which is its message and then its fields: `[fields]`, then the remaining arguments.
 macro_rules! text {
     ([$($fields:tt)*] $format:literal $(, $($values:tt)*)?) => {
         format!($format $(, $($values)*)?) $($fields)*
@@ -158,7 +158,7 @@ macro_rules! text {
     };
 }
 
-// The name `warn` is an attribute's as well, hence the one behind it.
+// `warn` is also the name of an attribute, hence `log_warn`.
 macro_rules! log_warn {
     ($($arguments:tt)+) => { $crate::logging::event!(Warn warn $($arguments)+) };
 }

@@ -171,7 +171,7 @@ pub(crate) fn here() -> Vec<Arc<dyn ErasedEngine>> {
         .unwrap_or_default()
 }
 
-/// The engine of this name in the first of these scopes that knows one, or a new one in the first; and whether it is new.
+/// The engine of this name in the first of these scopes that has one, or a new one in the first scope; and whether it is new.
 ///
 /// # Errors
 ///

@@ -121,8 +121,8 @@ impl<DB: Backend> Engine<DB> {
     ///
     /// # Errors
     ///
-    /// [`sqlx::Error::Io`] with an [`AcquireError`] inside, which says why there was none: who holds the connections, or
-    /// why the server could not be reached.
+    /// [`sqlx::Error::Io`] with an [`AcquireError`] inside, which gives the reason: for example the longest holder of a
+    /// connection, or why the server could not be reached.
     ///
     /// # Cancellation
     ///

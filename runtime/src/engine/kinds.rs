@@ -9,7 +9,7 @@ use crate::settings::EngineSettings;
 
 type NewEngine = fn(Arc<EngineSettings>) -> Result<Arc<dyn ErasedEngine>, Error>;
 
-/// How an engine is built, by the feature that its database is behind.
+/// The constructor of each kind of engine, by the feature of its database.
 const KINDS: &[(&str, NewEngine)] = &[
     #[cfg(feature = "postgres")]
     ("postgres", erased::<sqlx::Postgres>),

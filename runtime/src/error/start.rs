@@ -56,7 +56,7 @@ pub enum StartKind {
     Url,
     /// `poolhouse` was built without the database of the URL.
     FeatureOff,
-    /// The code asks for an engine of another database than the configured one.
+    /// The code requires another database than the configured one.
     WrongDatabase,
     /// A setting conflicts with the use of the engine.
     Unsupported,

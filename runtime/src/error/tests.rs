@@ -1,4 +1,4 @@
-//! A cause is what `source()` gives, and is not written a second time in the text.
+//! An error returns its cause from `source()`, and does not repeat it in its text.
 
 use std::error::Error as _;
 use std::sync::Arc;

@@ -46,7 +46,7 @@ pub enum TransactionError {
         engine: String,
         /// The database's name.
         database: &'static str,
-        /// The option, as SQL says it.
+        /// The option, in SQL.
         option: &'static str,
     },
     /// The limit of [`TransactionOptions::timeout`](crate::TransactionOptions::timeout) was reached. Nothing was written.
@@ -110,7 +110,7 @@ pub enum TransactionError {
     CannotJoin {
         /// The engine's name.
         engine: String,
-        /// The option, as SQL says it.
+        /// The option, in SQL.
         option: String,
     },
     /// A nested transaction was cancelled while it began, and the driver has rolled back everything.

@@ -84,7 +84,7 @@ pub enum UsageError {
         /// `pooler` with its value and source.
         pooler: String,
     },
-    /// A handler asks for the request's transaction, and nothing ends it.
+    /// A handler takes the request's transaction, and nothing ends it.
     #[cfg(feature = "web")]
     #[error(
         "engine `{engine}`: a handler takes a `RequestTransaction`, and nothing commits it. Add `{line}` to the application"

@@ -29,7 +29,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen, if the plan says so. A first signal makes the engines drain, and sets `shutdown` after
+    /// Begins to listen, if the plan requires it. A first signal makes the engines drain, and sets `shutdown` after
     /// `drain_delay`; a body that takes it has its grace to return.
     pub(super) fn listen(plan: &Plan, shutdown: &Shutdown) -> Self {
         let mut signals = Self {

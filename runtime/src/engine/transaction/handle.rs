@@ -15,8 +15,8 @@ use crate::pool::{Cell, CheckedOut, Hooks, Session};
 /// A transaction on a connection of its own, from [`Engine::begin`](crate::Engine::begin) or for a closure of
 /// [`Engine::transaction`](crate::Engine::transaction).
 ///
-/// It is an executor (`query.execute(&mut *tx)`, `query.execute(&mut tx)`). It dereferences to a [`Session`], and through it to the
-/// driver's connection, for functions that take a `&mut PgConnection`.
+/// It is an executor (`query.execute(&mut *tx)`, `query.execute(&mut tx)`). It dereferences to a [`Session`], and through it to
+/// the driver's connection, for functions that take a `&mut PgConnection`.
 ///
 /// # Drop
 ///

@@ -1,4 +1,4 @@
-//! What a `#[transactional]` function is called with, and what it expands to.
+//! The parent of a `#[transactional]` function, and the function's expansion.
 
 use std::future::Future;
 use std::panic::Location;

@@ -1,4 +1,4 @@
-//! What the environment asks an attributed `main` to do instead of its body.
+//! The command that an attributed `main` runs instead of its body, from the environment.
 
 use std::env;
 use std::process;

@@ -14,8 +14,8 @@ use super::value::Value;
 
 /// Settings of one engine, given in code.
 ///
-/// Every setter is optional, and none fails: a value that is not valid is remembered with its place and reported when the
-/// engine starts. What is set here is stronger than `poolhouse.toml` and weaker than the environment.
+/// Every setter is optional, and none fails: an invalid value is stored with its location and reported when the engine
+/// starts. Settings in code are stronger than `poolhouse.toml` and weaker than the environment.
 ///
 /// ```
 /// use poolhouse::Settings;
@@ -23,8 +23,8 @@ use super::value::Value;
 /// let settings = Settings::new().engine("reports").max_size(5).acquire_timeout("2s");
 /// ```
 ///
-/// The attribute takes the same names: `#[with_pool(engine = "reports", max_size = 5, acquire_timeout = "2s")]`. So does
-/// the file, except where a setter says otherwise, and the environment:
+/// The attribute takes the same names: `#[with_pool(engine = "reports", max_size = 5, acquire_timeout = "2s")]`. Except
+/// where a setter says otherwise, the file and the environment take them too:
 ///
 /// ```toml
 /// # poolhouse.toml
@@ -34,7 +34,7 @@ use super::value::Value;
 /// ```
 #[derive(Clone)]
 pub struct Settings {
-    /// What the places in this code are called: `builder` or `attribute`.
+    /// The name of this code in sources: `builder` or `attribute`.
     label: &'static str,
     layer: Layer,
     connect: Vec<ConnectHook>,
@@ -52,7 +52,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Settings that say nothing yet.
+    /// Creates empty settings.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Settings {
         }
     }
 
-    /// Adds a node; of two of one name the later one counts.
+    /// Adds a node, and replaces an earlier one of the same name.
     pub(super) fn add_node(mut self, name: String, settings: Settings) -> Self {
         self.nodes.retain(|(known, _)| *known != name);
         self.nodes.push((name, settings));
@@ -91,7 +91,7 @@ impl Settings {
         &self.fixtures
     }
 
-    /// Adds fixtures; the layer keeps their place and their source.
+    /// Adds a fixture; the layer holds its source.
     #[track_caller]
     pub(super) fn add_fixture(mut self, fixture: Fixture) -> Self {
         self.fixtures.add(fixture);
@@ -103,7 +103,7 @@ impl Settings {
         self.engine_and_source().0
     }
 
-    /// Whether they say nothing but which engine is meant.
+    /// Whether nothing but the engine's name is set.
     pub(crate) fn only_name(&self) -> bool {
         self.connect.is_empty()
             && self.before.is_empty()
@@ -139,7 +139,7 @@ impl Settings {
         Source::Code { label, location }
     }
 
-    /// Sets a value of the layer; the place is that of the setter's caller.
+    /// Sets a value of the layer, with the location of the setter's caller.
     #[track_caller]
     pub(super) fn set(mut self, name: &str, value: impl Into<Value>) -> Self {
         let source = self.here(Location::caller());
@@ -147,7 +147,7 @@ impl Settings {
         self
     }
 
-    /// Keeps a function over the connect options of one driver.
+    /// Adds a function over the connect options of one driver.
     #[track_caller]
     pub(super) fn add_connect<O: 'static>(
         mut self,
@@ -158,7 +158,7 @@ impl Settings {
         self
     }
 
-    /// Keeps a function that is called before each connect.
+    /// Adds a function that is called before each connect.
     #[track_caller]
     pub(super) fn add_before<O: 'static, F: 'static>(mut self, prepare: Prepare<O>) -> Self {
         let source = self.here(Location::caller());
@@ -167,7 +167,7 @@ impl Settings {
         self
     }
 
-    /// Migrations that are not text stand beside the layer, in which an empty value keeps their place and their source.
+    /// Sets migrations that are not text. They are stored outside the layer, which holds a placeholder with their source.
     #[track_caller]
     pub(super) fn set_migrations(mut self, migrations: Migrations) -> Self {
         self.migrations = migrations;

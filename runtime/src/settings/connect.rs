@@ -14,11 +14,11 @@ type Change<O> = Box<dyn Fn(O) -> O + Send + Sync>;
 pub(crate) type Prepare<O> =
     Arc<dyn Fn(O) -> BoxFuture<'static, Result<O, BoxDynError>> + Send + Sync>;
 
-/// A function over the connect options of one driver, whose type is known only to the one who gave it and to the driver.
+/// A function over the connect options of one driver. Their type is erased; only the caller and the driver know it.
 #[derive(Clone)]
 pub(crate) struct ConnectHook {
     change: Arc<dyn Any + Send + Sync>,
-    /// The function's own type when it captures nothing: then that type alone says which function it is.
+    /// The function's own type when the function captures nothing, and so is identified by its type alone.
     stateless: Option<TypeId>,
     pub(super) options: &'static str,
     pub(super) source: Source,
@@ -33,7 +33,7 @@ impl ConnectHook {
         Self::of::<O, F>(Arc::new(change), source)
     }
 
-    /// One that is called before each connect; `F` is the program's own function in it.
+    /// A hook that is called before each connect; `F` is the type of the program's own function in it.
     pub(super) fn before<O: 'static, F: 'static>(prepare: Prepare<O>, source: Source) -> Self {
         Self::of::<O, F>(Arc::new(prepare), source)
     }
@@ -47,12 +47,12 @@ impl ConnectHook {
         }
     }
 
-    /// The function to be called before each connect, when it is one over `O`.
+    /// The function that is called before each connect, if it takes `O`.
     pub(super) fn prepare<O: 'static>(&self) -> Option<Prepare<O>> {
         self.change.downcast_ref::<Prepare<O>>().map(Arc::clone)
     }
 
-    /// The function, when it is one over `O`.
+    /// The function, if it takes `O`.
     pub(super) fn change<O: 'static>(&self) -> Option<&(dyn Fn(O) -> O + Send + Sync)> {
         self.change.downcast_ref::<Change<O>>().map(AsRef::as_ref)
     }

@@ -29,14 +29,14 @@ impl Described {
 }
 
 impl EngineSettings {
-    /// Every setting of the engine, in the order in which they are read. What only tests have is left out.
+    /// Every setting of the engine, in the order in which they are read, without those of tests.
     pub(crate) fn described(&self) -> Vec<Described> {
         let of_tests = |name| table::find(name).is_some_and(|spec| spec.reach == Reach::Test);
         let shown = self.shown.iter().filter(|shown| !of_tests(shown.name));
         let mut described: Vec<Described> = shown
             .map(|shown| {
                 let value = match &self.application_name {
-                    // The position gives one where nobody does.
+                    // The position gives one when no source does.
                     Some(name) if shown.name == "application_name" => name.show(),
                     _ => shown.value(),
                 };
@@ -58,7 +58,7 @@ impl EngineSettings {
 }
 
 impl ProgramSettings {
-    /// The settings of the program around its engines; `listens` is what the position makes of `signals`.
+    /// The settings of the program; `listens` is the value of `signals` in this position.
     pub(crate) fn described(&self, layers: &Layers, listens: bool) -> Vec<Described> {
         let threads = self.worker_threads;
         let threads = threads.map_or_else(|| "one for each core".to_owned(), |n| n.to_string());

@@ -28,10 +28,10 @@ use super::words::{LogLevel, Pooler, QuerySpans, TestIsolation};
 /// The default of `max_size`.
 const TEN: u32 = 10;
 
-/// The default in tests. Many run side by side on one server, and one that needs more connections at a time can say so.
+/// The default of `max_size` in tests. Many run side by side on one server; a test that needs more can set more.
 const FIVE: u32 = 5;
 
-/// The default of `close_timeout`: how long work that nothing waits for may go on. `shutdown_timeout` is for the rest.
+/// The default of `close_timeout`: the time for checkouts that outlast the body. `shutdown_timeout` limits the body.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The settings of the engine that `code` names, from all sources of this process.
@@ -44,12 +44,12 @@ pub(crate) fn resolve(code: &Settings) -> Result<EngineSettings, SettingsError> 
     EngineSettings::read(&layers, None)
 }
 
-/// Connections that are there already for an engine to borrow. Only the pool and tests know their kind.
+/// Open connections for an engine to borrow. Only the pool and tests know their type.
 pub(crate) type BorrowedByAny = Arc<dyn Any + Send + Sync>;
 
-/// The right of a test to its database, as its connections ask for it.
+/// A test's lease on its database, as the test's connections check it.
 pub(crate) trait LeaseCheck: Send + Sync {
-    /// Fails when the database may not hold any more what the test was given.
+    /// Fails when the database may have lost data of the test, or may be leased to another process.
     fn check(&self) -> BoxFuture<'_, sqlx::Result<()>>;
 }
 
@@ -61,24 +61,24 @@ pub(crate) trait LeaseCheck: Send + Sync {
 )]
 pub(crate) struct TestFile {
     pub(crate) path: PathBuf,
-    /// Whether it is on a disk, and not on a file system in memory.
+    /// Whether the file is on a disk, and not on a file system in memory.
     pub(crate) is_on_disk: bool,
 }
 
-/// Everything an engine needs to know to start its pool. The fields are the settings of the same names.
+/// All settings that an engine needs to start its pool. The fields are the settings of the same names.
 #[derive(Clone)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each is a setting, or a fact about the start, of its own"
 )]
 pub(crate) struct EngineSettings {
-    /// The engine's name, and for a node `engine/node`.
+    /// The engine's name; for a node, `engine/node`.
     pub(crate) engine: String,
-    /// Further servers of the same engine: the name of each, and its settings; `None` is the engine's own database, in a
-    /// test that has one to itself.
+    /// The nodes, each with its name and its settings. `None` stands for the engine's own database, in a test with an
+    /// isolated one.
     pub(crate) nodes: Vec<(String, Option<EngineSettings>)>,
     pub(crate) url: DatabaseUrl,
-    /// The way past a pooler.
+    /// The URL past a pooler.
     pub(crate) direct_url: Option<DatabaseUrl>,
     /// At least 1.
     pub(crate) max_size: u32,
@@ -114,22 +114,22 @@ pub(crate) struct EngineSettings {
         allow(dead_code, reason = "tests alone use it")
     )]
     pub(crate) fixtures: Fixtures,
-    /// The variable that holds the URL, or would hold it.
+    /// The variable of the URL, set or not.
     #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
     pub(crate) url_variable: String,
-    /// Whether the URL is that of a test's own database.
+    /// Whether the URL names a test's own database.
     pub(crate) isolated: bool,
-    /// Whether every connection is held inside a transaction, which ends with it and is never committed.
+    /// Whether every connection stays inside one transaction, which ends with the connection and is never committed.
     pub(crate) held: bool,
-    /// What becomes of these transactions.
+    /// The state of these transactions.
     pub(crate) hold: Option<Arc<HeldTransactions>>,
-    /// Whether a start gives up after its first attempt to connect, because a node is not waited for.
+    /// Whether a start makes only one attempt to connect, as for a node, which no start waits for.
     pub(crate) tries_once: bool,
-    /// Connections of a test that are there already.
+    /// Open connections that a test borrows.
     pub(crate) borrowed: Option<BorrowedByAny>,
-    /// What a new connection to a test's own database asks first, where a server gave the database.
+    /// The lease that a new connection to a test's own database checks first, if the database is on a server.
     pub(crate) lease: Option<Arc<dyn LeaseCheck>>,
-    /// The file that the URL of a test's own database names, if it is one.
+    /// The file of a test's own database, if the database is a file.
     pub(crate) file: Option<TestFile>,
     pub(super) connect: Vec<ConnectHook>,
     pub(super) before: Vec<ConnectHook>,
@@ -137,8 +137,7 @@ pub(crate) struct EngineSettings {
 }
 
 impl EngineSettings {
-    /// The settings of the engine that these layers are about; in a test with this URL where nobody gives one, if there is
-    /// one.
+    /// Reads the settings of the engine of these layers. In a test without a URL, `test_url` is used if there is one.
     pub(crate) fn read(
         layers: &Layers,
         test_url: Option<&'static str>,
@@ -146,12 +145,12 @@ impl EngineSettings {
         Self::read_boxed(layers, test_url).map_err(|error| *error)
     }
 
-    /// Reads every setting out of the layers and checks those that depend on each other.
+    /// Reads every setting from the layers and checks those that depend on each other.
     fn read_boxed(
         layers: &Layers,
         test_url: Option<&'static str>,
     ) -> Result<Self, Box<SettingsError>> {
-        // In a test the environment sets only the URL, and many tests would look through it again and again.
+        // In a test the environment sets only the URLs, and every test would search its variables again.
         if layers.in_test.is_none() && layers.node.is_none() {
             for warning in layers.sources.environment.misspelt(&layers.engine) {
                 crate::logging::warn!(engine = layers.engine, "{warning}");
@@ -208,11 +207,11 @@ impl EngineSettings {
             shown: read.shown,
         };
         if settings.isolation == TestIsolation::None && settings.is_default("migrations") {
-            // It is the configured database as it is.
+            // The test gets the configured database as it is.
             settings.migrations = Migrations::None;
         }
         if layers.node.is_some() {
-            // What is done once for a database is done by way of its engine.
+            // Work that is done once for a database is done through its engine.
             settings.migrations = Migrations::None;
             settings.extensions = vec![];
             settings.direct_url = None;
@@ -243,7 +242,7 @@ impl EngineSettings {
         Ok(settings)
     }
 
-    /// Points the settings to the database that a test got. What made that database is not to be done again.
+    /// Points the settings to a test's own database, which has its migrations and extensions already.
     #[cfg(feature = "testing")]
     pub(crate) fn isolate(
         &mut self,
@@ -263,7 +262,7 @@ impl EngineSettings {
         self.hold = self.held.then(Arc::default);
     }
 
-    /// Names another place for the database.
+    /// Replaces the URL, and the URL that is shown.
     pub(crate) fn move_to(&mut self, url: DatabaseUrl) {
         if let Some(shown) = self.shown.iter_mut().find(|shown| shown.name == "url") {
             let url = url.clone();
@@ -272,12 +271,12 @@ impl EngineSettings {
         self.url = url;
     }
 
-    /// Leaves one connection of those that were wished for: a second one would not see what the first one has written.
+    /// Limits the pool to one connection: a second one would not see the writes of the first.
     #[cfg(feature = "testing")]
     pub(crate) fn only_one_connection(&mut self) {
         self.max_size = 1;
         self.min_size = self.min_size.min(1);
-        // It ends with the test; its transaction would end with it before.
+        // The connection lasts as long as the test, because its transaction ends with it.
         self.max_lifetime = None;
         self.idle_timeout = None;
         if let Some(shown) = self.shown.iter_mut().find(|shown| shown.name == "max_size") {
@@ -285,12 +284,12 @@ impl EngineSettings {
         }
     }
 
-    /// How many transactions a connection is in when it is idle.
+    /// The number of transactions that an idle connection is in.
     pub(crate) fn idle_depth(&self) -> usize {
         usize::from(self.held)
     }
 
-    /// A message of a server or a driver without the secrets that are known here; `None` when there are none in it.
+    /// A message of a server or a driver without the secrets of these settings; `None` when it holds none.
     pub(crate) fn without_secrets(&self, message: &str) -> Option<String> {
         let urls = [Some(&self.url), self.direct_url.as_ref()];
         let mut secrets: Vec<String> = urls
@@ -304,7 +303,7 @@ impl EngineSettings {
         secrets::without(message, &secrets)
     }
 
-    /// Where the value of a setting comes from.
+    /// The source of a setting's value.
     #[cfg(test)]
     pub(super) fn source(&self, setting: &str) -> Source {
         self.shown(setting)
@@ -317,7 +316,7 @@ impl EngineSettings {
             .map_or_else(|| format!("{setting} (default)"), Shown::to_string)
     }
 
-    /// The settings that somebody set, as [`describe`](Self::describe) shows them.
+    /// The settings that a source sets, as [`describe`](Self::describe) shows them.
     pub(crate) fn changed(&self) -> impl Iterator<Item = String> {
         self.shown
             .iter()
@@ -325,7 +324,7 @@ impl EngineSettings {
             .map(Shown::to_string)
     }
 
-    /// Lets the functions given to `connect_with` change the driver's options.
+    /// Applies the last function given to `connect_with` for the driver's options.
     pub(crate) fn connect_with<O: 'static>(&self, options: O) -> Result<O, SettingsError> {
         let Some(last) = self.connect.last() else {
             return Ok(options);
@@ -336,7 +335,7 @@ impl EngineSettings {
         }
     }
 
-    /// The function that is called before each connect, and where it was given.
+    /// The last function given to `before_connect` for the driver's options, and its source.
     pub(crate) fn before_connect<O: 'static>(
         &self,
     ) -> Result<Option<(Prepare<O>, String)>, SettingsError> {
@@ -360,7 +359,7 @@ impl EngineSettings {
         }
     }
 
-    /// The migrations in the driver's own form; `None` when there are none to run. Reads the directory, if it is one.
+    /// The migrations in the driver's own form; `None` when there are none to run. A directory is read here.
     pub(crate) async fn migrator(&self) -> Result<Option<SharedMigrator>, SettingsError> {
         self.migrations
             .migrator()
@@ -372,7 +371,7 @@ impl EngineSettings {
             })
     }
 
-    /// The file of a migration, as far as its name is known.
+    /// The file of a migration; its likely name when the file is not known.
     pub(crate) fn migration_file(&self, migration: &Migration) -> String {
         self.migrations.file_of(migration)
     }

@@ -1,10 +1,10 @@
-//! What can be wrong with the settings. Every message names the place and the cure, and none holds a password.
+//! Errors of the settings. Each message names the source and the cure, and none holds a password.
 
 /// The settings of an engine cannot be used as they are.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// No place says where the database is.
+    /// No source gives the URL of the database.
     #[error(
         "engine `{engine}` has no URL: {looked}. Set the variable {variable}, write `url` into {section} of poolhouse.toml, \
          or give it in code: #[with_pool({attribute})]"
@@ -13,7 +13,7 @@ pub enum SettingsError {
     NoUrl {
         /// The engine.
         engine: String,
-        /// Every place that was looked at, with what was found there.
+        /// Every source that was searched, with its result.
         looked: String,
         /// The variable that would hold the URL.
         variable: String,
@@ -23,7 +23,7 @@ pub enum SettingsError {
         attribute: String,
     },
 
-    /// The engine's name stands nowhere else.
+    /// No source configures an engine of this name.
     #[error(
         "engine `{engine}` ({origin}) is not configured; known: {known}.{hint} To add it, set the variable {variable}, write \
          [engines.{engine}] into poolhouse.toml, or give `url` in code"
@@ -32,9 +32,9 @@ pub enum SettingsError {
     UnknownEngine {
         /// The engine that was asked for.
         engine: String,
-        /// Where its name was written.
+        /// The source of its name.
         origin: String,
-        /// The engines that there are.
+        /// The known engines.
         known: String,
         /// The engine that was probably meant, as a sentence, or nothing.
         hint: String,
@@ -42,7 +42,7 @@ pub enum SettingsError {
         variable: String,
     },
 
-    /// A node does not say where it is.
+    /// A node has no URL.
     #[error(
         "engine `{engine}`: its node `{node}` has no URL. Write `url` into its section of poolhouse.toml, give it in code, or \
          set the variable {variable}"
@@ -57,7 +57,7 @@ pub enum SettingsError {
         variable: String,
     },
 
-    /// The URL is not one.
+    /// The URL is not valid.
     #[error(
         "engine `{engine}`: `{setting}` = {url} ({origin}) is not a database URL: {reason}. Write one such as \
          postgres://user:password@host/database, mysql://user:password@host/database or sqlite:file.db"
@@ -72,7 +72,7 @@ pub enum SettingsError {
         url: String,
         /// Where it was written.
         origin: String,
-        /// What is wrong with it.
+        /// Why it is not valid.
         reason: &'static str,
     },
 
@@ -92,7 +92,7 @@ pub enum SettingsError {
         accepts: &'static str,
     },
 
-    /// More connections are to be kept open than may be opened.
+    /// `min_size` is more than `max_size`.
     #[error(
         "engine `{engine}`: {min_size} is more than {max_size}; lower the first or raise the second"
     )]
@@ -106,7 +106,7 @@ pub enum SettingsError {
         max_size: String,
     },
 
-    /// A setting needs a session of its own, which nobody has behind a pooler.
+    /// A setting needs a session, which a pooler does not keep.
     #[error(
         "engine `{engine}`: {setting} needs a session on the server, and with {pooler} the next statement may be in another \
          one; {cure}"
@@ -123,7 +123,7 @@ pub enum SettingsError {
         cure: &'static str,
     },
 
-    /// The engine's pool was started before with other settings.
+    /// The engine is already started with other settings.
     #[error(
         "engine `{engine}` is already started with other settings: {differences}. Give both the same, or start it once"
     )]
@@ -162,7 +162,7 @@ pub enum SettingsError {
         engine: String,
         /// `migrations` with its value and source.
         migrations: String,
-        /// What is wrong, naming the file.
+        /// The reason, with the name of the file.
         reason: String,
     },
 
@@ -180,7 +180,7 @@ pub enum SettingsError {
         message: String,
     },
 
-    /// The file names something that does not exist.
+    /// The file has an unknown setting or section.
     #[error("{path}:{line}: there is no {what} `{name}` here; {hint}")]
     #[non_exhaustive]
     UnknownName {
@@ -196,7 +196,7 @@ pub enum SettingsError {
         hint: String,
     },
 
-    /// A file that is there cannot be read.
+    /// An existing file cannot be read.
     #[error("{path} cannot be read: {reason}")]
     #[non_exhaustive]
     Unreadable {
@@ -206,7 +206,7 @@ pub enum SettingsError {
         reason: String,
     },
 
-    /// The variable that names the file names none.
+    /// `POOLHOUSE_CONF` names a file that does not exist.
     #[error(
         "there is no file `{path}` ({origin}); correct the variable, or remove it to have poolhouse.toml looked for"
     )]
@@ -218,7 +218,7 @@ pub enum SettingsError {
         origin: String,
     },
 
-    /// A profile is chosen that the file does not have.
+    /// The file does not have the chosen profile.
     #[error("{path} has no profile `{profile}` ({origin}); known: {}", list(known))]
     #[non_exhaustive]
     UnknownProfile {
@@ -276,7 +276,7 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// Text that is not a value of the type it was read as.
+/// Text that cannot be read as a value of the wanted type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not {expected}")]
 pub struct ParseError {
@@ -284,7 +284,7 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    /// `expected` says with an article what the text is not.
+    /// `expected` names the expected value, with its article.
     pub(crate) fn new(expected: impl Into<String>) -> Self {
         Self {
             expected: expected.into(),

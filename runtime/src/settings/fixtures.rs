@@ -1,4 +1,4 @@
-//! Fixtures: what a test's database holds besides what the migrations put there.
+//! Fixtures: the data of a test's database besides that of the migrations.
 
 use std::any::Any;
 use std::fmt;
@@ -15,12 +15,12 @@ pub(crate) struct Fixtures(Vec<Fixture>);
 )]
 #[derive(Clone)]
 pub(crate) enum Fixture {
-    /// SQL, known when the program was compiled, so that it can be part of a template.
+    /// SQL, known at compile time, so that it can be part of a template.
     Script {
         name: &'static str,
         sql: &'static str,
     },
-    /// A function, which is run for each test: nobody can tell whether it would do the same twice.
+    /// A function, which is run for each test, because its result may differ each time.
     Function {
         name: &'static str,
         /// Only `testing` knows its type, which names engines.
@@ -42,7 +42,7 @@ impl Fixtures {
         })
     }
 
-    /// Names of the functions, and what only `testing` can call.
+    /// Names of the functions, and the functions, which only `testing` can call.
     #[cfg(feature = "testing")]
     pub(crate) fn functions(
         &self,

@@ -1,6 +1,6 @@
-//! The forms a value may be written in, the same in every place.
+//! The forms in which a value may be written, the same in every source.
 //!
-//! The environment knows only strings, so every form can be read from a string; a file or the code may also use the
+//! The environment has only strings, so every form can be read from a string. The file and the code may also use the
 //! number, the boolean or the array.
 
 use std::num::NonZeroUsize;
@@ -22,14 +22,14 @@ pub(super) trait Form: Clone + Send + Sync + 'static {
     fn show(&self) -> String;
 }
 
-/// The raw value of a setting as errors show it, whatever its form, without any secret in it.
+/// The raw value of a setting as errors show it, in any form and without secrets.
 pub(super) fn show_raw(setting: &str, value: &Value) -> String {
     match value {
         Value::Text(text) => match setting {
             "url" | "direct_url" => format!("{:?}", show_url(text)),
             "session" => show_sql(text),
             "application_name" | "migrations" | "extensions" => format!("{:?}", conceal(text)),
-            // A name, a number, a time or a word: what looks like none of them may be anything.
+            // A name, a number, a time or a word; any other text may be a secret.
             _ => match show_value(text) {
                 HIDDEN => HIDDEN.to_owned(),
                 text => format!("{text:?}"),
@@ -104,7 +104,7 @@ impl Form for Vec<String> {
     }
 
     fn show(&self) -> String {
-        // All of them at once: a URL with commas has come apart.
+        // Checked together, because a URL with commas may have been split.
         let together = self.join(",");
         if conceal(&together) == together {
             format!("{self:?}")
@@ -168,8 +168,7 @@ impl Form for Threads {
     }
 }
 
-/// The longest time that is worth a difference. Longer ones are taken for this one: added to the present, they would be
-/// more than clocks can count.
+/// The longest duration. Longer ones are cut to it, because clocks overflow when they are added to the present.
 pub(super) const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl Form for Duration {
@@ -186,7 +185,7 @@ impl Form for Duration {
     }
 }
 
-/// A time that is too short to do anything in when it is zero.
+/// A duration above zero.
 #[derive(Clone, Copy)]
 pub(super) struct Positive(pub(super) Duration);
 
@@ -205,7 +204,7 @@ impl Form for Positive {
     }
 }
 
-/// A limit in time that can be switched off.
+/// A time limit that can be switched off.
 ///
 /// Zero is refused: in some pools it means "never" and in others "at once".
 #[derive(Clone, Copy)]

@@ -1,7 +1,9 @@
-//! Several hosts in one URL, as libpq has them: <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS>.
+//! Several hosts in one URL, as in libpq.
 //!
-//! The drivers know one host alone. So the list is taken apart here, into a URL for each host, and the two parameters that
-//! say which of them is wanted are taken out.
+//! <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS>
+//!
+//! The drivers accept one host only. The list is split here into a URL for each host, and the two parameters that choose
+//! between the hosts are removed.
 
 use std::borrow::Cow;
 use std::iter;
@@ -12,7 +14,8 @@ use super::names;
 use super::secrets::{HIDDEN, show_name};
 use super::url::DatabaseUrl;
 
-/// Which sessions are wanted.
+/// The wanted kind of session: `target_session_attrs`.
+///
 /// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-TARGET-SESSION-ATTRS>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -34,7 +37,7 @@ const TARGETS: &[(&str, Target)] = &[
 ];
 
 impl Target {
-    /// As it is written in a URL.
+    /// The word in a URL.
     pub(crate) fn name(self) -> &'static str {
         TARGETS
             .iter()
@@ -43,26 +46,26 @@ impl Target {
     }
 }
 
-/// The hosts of a URL, at least one, and which of them is wanted.
+/// The hosts of a URL, at least one, and the choice between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hosts {
     pub(crate) list: Vec<Host>,
     pub(crate) target: Target,
-    /// Whether each connection takes them in another order.
+    /// Whether each connection tries the hosts in a random order.
     pub(crate) random: bool,
-    /// The names of parameters that the driver does not know, and does not get.
+    /// The names of parameters that were removed because the driver does not know them.
     pub(crate) ignored: Vec<String>,
 }
 
 /// One host, with a URL of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Host {
-    /// As it stands in the list: `db1:5433`.
+    /// The host as messages show it: `db1:5433`. Empty when no hosts are read from the URL.
     pub(crate) name: String,
     pub(crate) url: DatabaseUrl,
 }
 
-/// A URL in its pieces, as it is written.
+/// A URL split into its pieces, as written.
 struct Pieces<'a> {
     /// `postgres://user:password@`
     before: &'a str,
@@ -73,7 +76,7 @@ struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// `None` when there is no place for hosts.
+    /// Splits a URL; `None` when it has no `://`.
     fn of(url: &'a str) -> Option<Self> {
         let start = url.find("://")? + "://".len();
         let authority = url[start..].split(['/', '?', '#']).next()?;
@@ -92,7 +95,7 @@ impl<'a> Pieces<'a> {
         })
     }
 
-    /// Takes a parameter out; of several, the last one counts.
+    /// Removes a parameter and returns its value as written; of several, the last one counts.
     fn take(&mut self, name: &str) -> Option<&'a str> {
         let is_it = |text: &str| name_of(text) == name;
         let value = self
@@ -105,7 +108,7 @@ impl<'a> Pieces<'a> {
         Some(value?.split_once('=')?.1)
     }
 
-    /// The value of a parameter, as it is meant; of several, the last one counts.
+    /// The decoded value of a parameter; of several, the last one counts.
     fn value(&self, name: &str) -> Option<String> {
         let mut of_name = self.parameters.iter().rev();
         let text = of_name.find(|text| name_of(text) == name)?;
@@ -113,14 +116,14 @@ impl<'a> Pieces<'a> {
         Some(value.into_owned())
     }
 
-    /// Takes out the parameters that the driver does not know, and gives their names.
+    /// Removes the parameters that the driver does not know, and returns their names.
     fn take_unknown(&mut self, knows: impl Fn(&str) -> bool) -> Vec<String> {
         let mut unknown = Vec::new();
         self.parameters.retain(|text| {
             let name = name_of(text);
             let stays = knows(&name);
             if !stays {
-                // Without a value it may be the rest of a secret with an unescaped `&` in it.
+                // A name without a value may be the rest of a secret with an unescaped `&` in it.
                 let name = if text.contains('=') {
                     show_name(&name)
                 } else {
@@ -147,7 +150,7 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// The name of a parameter, as it is meant.
+/// The decoded name of a parameter.
 fn name_of(parameter: &str) -> Cow<'_, str> {
     let mut pairs = form_urlencoded::parse(parameter.as_bytes());
     pairs.next().map(|(name, _)| name).unwrap_or_default()
@@ -158,7 +161,7 @@ impl Hosts {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without quoting more than that.
+    /// The reason, with no more of the URL than the wrong part.
     pub(crate) fn read(url: &DatabaseUrl, knows: fn(&str) -> bool) -> Result<Self, String> {
         let Some(mut pieces) = Pieces::of(url.expose()) else {
             return Ok(Self::one(url));
@@ -175,10 +178,10 @@ impl Hosts {
                 &[("disable", false), ("random", true)],
             )?,
         };
-        // Lists are ours, and have ports also where the driver knows no such parameter.
+        // Lists are split here, and have ports also where the driver has no such parameter.
         let is_list = pieces.hosts.contains(',');
         let ignored = pieces.take_unknown(|name| knows(name) || (is_list && name == "port"));
-        // What stands in a parameter counts for more, as in the drivers. One host is the driver's own business.
+        // A parameter overrides the host part, as in the drivers. A single host is left to the driver.
         let has_list = |name| pieces.value(name).is_some_and(|value| value.contains(','));
         let list = if has_list("host") {
             of_parameters(&mut pieces)?
@@ -220,7 +223,7 @@ fn of_authority(pieces: &mut Pieces<'_>) -> Result<Vec<Host>, String> {
     if !hosts.iter().all(|host| has_port_or_none(host)) {
         return Err("what follows the `:` of a host is not a port".to_owned());
     }
-    // One that is set apart counts for more, as in the drivers.
+    // The parameter `port` overrides the port of a host, as in the drivers.
     let ports = ports_of(pieces, hosts.len())?;
     let of_one = hosts.iter().zip(ports).map(|(host, port)| {
         let name = match port {
@@ -260,7 +263,7 @@ fn list_of(written: &str) -> Result<Vec<String>, String> {
     Ok(list)
 }
 
-/// As many ports as hosts, or one for all.
+/// The port of each host: one port for each, or one for all.
 fn ports_of(pieces: &mut Pieces<'_>, hosts: usize) -> Result<Vec<Option<u16>>, String> {
     let Some(written) = pieces.value("port") else {
         return Ok(vec![None; hosts]);
@@ -285,14 +288,14 @@ fn ports_of(pieces: &mut Pieces<'_>, hosts: usize) -> Result<Vec<Option<u16>>, S
     }
 }
 
-/// Whether what follows a host's `:` is a port. It may be a password whose `@` was forgotten, so it is not shown.
+/// Whether the text after a host's `:` is a port. It may be a password without its `@`, so it is not shown.
 fn has_port_or_none(host: &str) -> bool {
     let port = &host[without_port(host).len()..];
     let port = port.strip_prefix(':').unwrap_or(port);
     port.is_empty() || port.parse::<u16>().is_ok()
 }
 
-/// A host without its port; one in brackets has colons of its own.
+/// A host without its port. An address in brackets has colons of its own.
 fn without_port(host: &str) -> &str {
     match host.rfind(']') {
         Some(bracket) => &host[..=bracket],

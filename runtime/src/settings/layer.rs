@@ -1,4 +1,4 @@
-//! A layer: what one source says of an engine, not yet checked.
+//! A layer: the values of one engine from one source, not yet checked.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use super::form;
 use super::sources::Source;
 use super::value::Value;
 
-/// Values by the names of their settings, each with the place where it is written.
+/// Values by the names of their settings, each with its source.
 #[derive(Clone, Default)]
 pub(super) struct Layer(BTreeMap<String, (Value, Source)>);
 
@@ -17,19 +17,19 @@ impl Layer {
         self.0.insert(name.to_owned(), (value.into(), source));
     }
 
-    /// The value of a setting and its place, if it is given.
+    /// The value of a setting and its source, if it is given.
     pub(super) fn get(&self, name: &str) -> Option<(&Value, &Source)> {
         self.0.get(name).map(|(value, source)| (value, source))
     }
 
-    /// Puts a stronger layer on top: what it gives replaces what is here.
+    /// Puts a stronger layer on top: its values replace those of this one.
     pub(super) fn put_on(&mut self, stronger: &Layer) {
         let given = stronger.0.iter();
         self.0
             .extend(given.map(|(name, given)| (name.clone(), given.clone())));
     }
 
-    /// Whether no other setting than this one is given.
+    /// Whether no other setting than `name` is given.
     pub(super) fn has_nothing_but(&self, name: &str) -> bool {
         self.0.keys().all(|given| given == name)
     }

@@ -1,4 +1,4 @@
-//! All layers of one engine, merged: of each setting the strongest value, with its source.
+//! All layers of one engine, merged: the strongest value of each setting, with its source.
 
 use std::collections::BTreeSet;
 
@@ -14,21 +14,21 @@ use super::secrets::HIDDEN;
 use super::sources::{Source, Sources};
 use super::value::Value;
 
-/// What is different in the test position.
+/// The differences of the test position.
 ///
-/// The environment sets only the URL there: a test means what it says, whatever the shell it is run from has set.
+/// The environment sets only the URLs there, so that the variables of a shell do not change what a test does.
 #[derive(Clone)]
 pub(crate) struct InTest {
-    /// The migrations of the crate, which count when no place names others.
+    /// The crate's migrations, used when no source names others.
     pub(crate) migrations: Migrations,
 }
 
 /// All layers of one engine, merged.
 pub(crate) struct Layers {
     pub(super) engine: String,
-    /// The node of the engine that they are about.
+    /// The node of these layers; `None` for the engine itself.
     pub(super) node: Option<String>,
-    /// Where the engine's name was written.
+    /// The source of the engine's name.
     pub(super) engine_source: Source,
     /// The variable that holds the URL.
     pub(super) url_variable: String,
@@ -42,7 +42,7 @@ pub(crate) struct Layers {
     merged: Layer,
 }
 
-/// A name that stands in messages must look like one: it may be a URL that was written in the wrong place.
+/// Refuses a name that may be a misplaced URL, because messages show names.
 fn check_name(setting: &'static str, name: &str, source: &Source) -> Result<(), SettingsError> {
     if !name.contains(['=', '@', ':']) && !name.contains(char::is_control) {
         return Ok(());
@@ -57,7 +57,7 @@ fn check_name(setting: &'static str, name: &str, source: &Source) -> Result<(), 
 }
 
 impl Layers {
-    /// What every place says of the engine that `code` names.
+    /// Merges all sources of the engine that `code` names.
     pub(crate) fn collect(
         code: &Settings,
         sources: &Sources,
@@ -119,11 +119,11 @@ impl Layers {
         nodes
     }
 
-    /// The layers of one node: the engine's beneath, and its own URL.
+    /// The layers of one node, on top of the engine's.
     ///
     /// # Errors
     ///
-    /// It has none.
+    /// The node has no URL of its own, or its name or a variable is not valid.
     pub(super) fn of_node(&self, node: &str) -> Result<Self, SettingsError> {
         check_name("node", node, &self.engine_source)?;
         let variables = names::node_in_variables(&self.engine, node);
@@ -169,7 +169,7 @@ impl Layers {
         })
     }
 
-    /// The value of a setting in its own type, or `None` when no place gives one.
+    /// The value of a setting in its own type, or `None` when no source gives one.
     pub(super) fn get<T: Form>(
         &self,
         name: &'static str,
@@ -189,7 +189,7 @@ impl Layers {
         }
     }
 
-    /// The value that wins, as it was written.
+    /// The strongest value of a setting, as written.
     pub(super) fn raw(&self, name: &str) -> Option<(&Value, &Source)> {
         self.merged.get(name)
     }

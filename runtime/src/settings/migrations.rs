@@ -1,4 +1,4 @@
-//! The migrations of an engine, in the three shapes they come in.
+//! The migrations of an engine: a directory, embedded files, or a driver's own set.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
@@ -16,7 +16,7 @@ use super::sqlx_toml::{self, SqlxToml};
 
 use crate::lock::lock;
 
-/// What is to be run at start.
+/// The migrations that a start runs.
 #[derive(Clone, Default, Debug)]
 pub(crate) enum Migrations {
     /// Nothing.
@@ -28,15 +28,15 @@ pub(crate) enum Migrations {
     Embedded {
         /// The directory as it was written.
         directory: &'static str,
-        /// Names and contents, and those of the crate's `sqlx.toml` where there is one.
+        /// Names and contents of the files, and of the crate's `sqlx.toml` if there is one.
         files: &'static [(&'static str, &'static str)],
     },
     /// A driver's own set.
     Migrator(SharedMigrator),
 }
 
-/// What was read out of [`Migrations::Embedded`], by where in the program the files are and how many: all tests of a crate
-/// begin with the same, and the driver hashes each file.
+/// The migrators of [`Migrations::Embedded`], by the address and the number of the files. All tests of a crate begin with
+/// the same one, and the driver hashes each file.
 static EMBEDDED: Lazy<Mutex<HashMap<(usize, usize), SharedMigrator>>> = Lazy::new(Mutex::default);
 
 /// A [`Migrator`] that is owned or `static`.
@@ -50,12 +50,12 @@ impl SharedMigrator {
 }
 
 impl SharedMigrator {
-    /// A copy of a migrator that is borrowed.
+    /// Copies a borrowed migrator.
     pub(crate) fn copy_of(migrator: &Migrator) -> Self {
         Self::new(copy(migrator, migrator.locking))
     }
 
-    /// The same without the driver's lock.
+    /// A copy that does not take the driver's lock.
     pub(crate) fn unlocked(&self) -> Migrator {
         copy(self, false)
     }
@@ -103,10 +103,10 @@ impl fmt::Display for Migrations {
 }
 
 impl Migrations {
-    /// The set in the driver's own form; `None` when nothing is to be run.
+    /// The set in the driver's own form; `None` when there are none to run.
     ///
     /// # Errors
-    /// What is wrong, naming the file.
+    /// The reason, with the name of the file.
     pub(super) async fn migrator(&self) -> Result<Option<SharedMigrator>, String> {
         match self {
             Self::None => Ok(None),
@@ -142,7 +142,7 @@ impl Migrations {
         }
     }
 
-    /// The file of a migration, as far as its name is known.
+    /// The file of a migration; its likely name when the file is not known.
     pub(super) fn file_of(&self, migration: &Migration) -> String {
         let is_it = |name: &str| {
             let version = name
@@ -169,7 +169,7 @@ impl Migrations {
         format!("{}_{description}.sql", migration.version)
     }
 
-    /// Whether both run the same.
+    /// Whether both run the same migrations.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,
@@ -188,8 +188,8 @@ impl Migrations {
     }
 }
 
-/// A file as sqlx reads it: `<VERSION>_<DESCRIPTION>.sql`, `.up.sql` or `.down.sql`. Other names are passed over, as
-/// sqlx does, but something before the `_` that is not a number is an error.
+/// Reads a file as sqlx does: `<VERSION>_<DESCRIPTION>.sql`, `.up.sql` or `.down.sql`. Other names are skipped, as in
+/// sqlx, but a prefix before the `_` that is not a number is an error.
 ///
 /// See <https://docs.rs/sqlx/latest/sqlx/migrate/trait.MigrationSource.html>.
 fn migration(
@@ -222,13 +222,13 @@ fn migration(
     Some(Ok(migration))
 }
 
-/// An error and everything beneath it in one line.
+/// An error and all its causes in one line.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(beneath) = cause {
         let beneath_text = beneath.to_string();
-        // Some errors already quote the one beneath.
+        // Some errors already quote their cause.
         if !text.contains(&beneath_text) {
             text = format!("{text}: {beneath_text}");
         }

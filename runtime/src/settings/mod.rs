@@ -11,18 +11,18 @@
 //!
 //! Decisions that hold everywhere:
 //!
-//! - A node has what its engine has, and what is set for the node itself counts for more, wherever both are set.
-//! - An engine's settings are its own. As `[engine]` is the section of the default engine and `DATABASE_URL` its variable,
-//!   so `POOLHOUSE_MAX_SIZE` sets the default engine alone and `POOLHOUSE_REPORTS_MAX_SIZE` the engine `reports`: an
-//!   operator who gives one server more connections must not give them to another one by accident.
+//! - A node inherits its engine's settings. A value set for the node itself wins, in whichever sources the two are set.
+//! - Each engine has its own settings. `POOLHOUSE_MAX_SIZE` sets only the default engine, as `[engine]` and
+//!   `DATABASE_URL` do, and `POOLHOUSE_REPORTS_MAX_SIZE` sets the engine `reports`: an operator who gives one server more
+//!   connections must not give them to another one by accident.
 //! - A variable that is set but empty counts as not set, because compose files and CI systems pass empty variables on.
-//! - A misspelt name in `poolhouse.toml` is an error, because the file is ours. A misspelt `POOLHOUSE_…` variable is a
-//!   warning, because the environment is shared with other programs and other versions of this one.
+//! - A misspelt name in `poolhouse.toml` is an error, because only poolhouse reads the file. A misspelt `POOLHOUSE_…`
+//!   variable is a warning, because the environment is shared with other programs and other versions of this one.
 //! - Every section of the file is checked for misspelt names, also those that this run does not use.
 //! - A file is looked for in the working directory, then in the directories above it.
 //!
-//! Reading happens in three steps: each of the [`Sources`] becomes a [`Layer`](layer::Layer) of values as they were written,
-//! [`Layers`] merges them, and [`EngineSettings`] and [`ProgramSettings`] read typed values out.
+//! Reading has three steps: each of the [`Sources`] becomes a [`Layer`](layer::Layer) of values as written, [`Layers`]
+//! merges them, and [`EngineSettings`] and [`ProgramSettings`] read typed values from the result.
 
 mod builder;
 mod connect;

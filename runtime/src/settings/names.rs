@@ -1,11 +1,11 @@
-//! Names of engines and nodes, and of what belongs to them in the file and in the environment.
+//! Names of engines and nodes, and of their sections and variables.
 
 use super::table;
 
 /// The engine without a name.
 pub(crate) const DEFAULT_ENGINE: &str = "default";
 
-/// The known name that `name` is most likely a slip for.
+/// The known name that `name` most likely misspells.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     table::closest(name, known.into_iter().map(|known| (known, known)))
 }
@@ -15,7 +15,7 @@ pub(super) fn variable(engine: &str, setting: &str) -> String {
     format!("{}{}", variable_prefix(engine), upper(setting))
 }
 
-/// What the variables of an engine's settings begin with.
+/// The prefix of the variables of an engine's settings.
 pub(super) fn variable_prefix(engine: &str) -> String {
     if engine == DEFAULT_ENGINE {
         "POOLHOUSE_".to_owned()
@@ -33,7 +33,7 @@ pub(super) fn url_variable(engine: &str) -> String {
     }
 }
 
-/// A node of an engine, as the variables of its settings call it: `POOLHOUSE_REPORTS_NODES_REPLICA1_MAX_SIZE`.
+/// The name of a node in the variables of its settings: `POOLHOUSE_REPORTS_NODES_REPLICA1_MAX_SIZE`.
 pub(super) fn node_in_variables(engine: &str, node: &str) -> String {
     if engine == DEFAULT_ENGINE {
         format!("nodes_{node}")
@@ -51,7 +51,7 @@ pub(crate) fn section(engine: &str) -> String {
     }
 }
 
-/// A name as it stands in a variable: `my-reports` becomes `MY_REPORTS`.
+/// A name as a part of a variable: `my-reports` becomes `MY_REPORTS`.
 fn upper(name: &str) -> String {
     name.chars()
         .map(|c| {

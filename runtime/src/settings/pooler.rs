@@ -1,4 +1,4 @@
-//! What a pooler between the engine and its server changes.
+//! Settings behind a pooler, and straight to the server.
 
 use super::engine::EngineSettings;
 use super::error::SettingsError;
@@ -6,7 +6,7 @@ use super::migrations::Migrations;
 use super::words::TestIsolation;
 
 impl EngineSettings {
-    /// What needs a session has none behind a pooler.
+    /// Refuses settings that need a session, which a pooler does not keep.
     pub(super) fn check_pooler(&self, in_test: bool) -> Result<(), SettingsError> {
         let no_session = |setting, cure| {
             Err(SettingsError::NoSession {
@@ -43,7 +43,7 @@ impl EngineSettings {
         Ok(())
     }
 
-    /// The same settings for connections straight to the server, when it is known where that is.
+    /// The same settings for connections straight to the server; `None` without a `direct_url`.
     pub(crate) fn past_the_pooler(&self) -> Option<Self> {
         let direct = self.direct_url.clone()?;
         let mut settings = self.clone();

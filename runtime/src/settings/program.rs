@@ -8,7 +8,7 @@ use super::form::Threads;
 use super::layers::Layers;
 use super::words::RuntimeFlavor;
 
-/// How the program runs, where poolhouse has a say in it. None of it belongs to a pool.
+/// The settings of the program itself. None of them belongs to a pool.
 #[derive(Clone, Debug)]
 pub(crate) struct ProgramSettings {
     /// The runtime that `main` gets.
@@ -21,12 +21,13 @@ pub(crate) struct ProgramSettings {
     pub(crate) shutdown_timeout: Duration,
 }
 
-/// Together with the default of `close_timeout` and the seconds that a close may take beyond it, less than the 30 s after
-/// which Kubernetes kills: <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination>.
+/// The default of `shutdown_timeout`. Together with the default of `close_timeout` and the seconds that a close may take
+/// beyond it, less than the 30 s after which Kubernetes kills:
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination>.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl ProgramSettings {
-    /// The settings of the program itself, which need no database to be configured.
+    /// Reads the settings of the program. No database needs to be configured.
     pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
         Ok(Self {
             flavor: layers

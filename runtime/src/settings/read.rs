@@ -1,4 +1,4 @@
-//! Reading settings out of the layers, each with its default and its source.
+//! Reads settings from the layers, each with its default and its source.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,7 +20,7 @@ use super::value::Value;
 #[derive(Clone)]
 pub(super) struct Shown {
     pub(super) name: &'static str,
-    /// Written out when somebody looks: most starts show few of them, and those of tests none.
+    /// Formatted on demand: most starts show few settings, and those of tests none.
     value: Arc<dyn Fn() -> String + Send + Sync>,
     pub(super) source: Source,
 }
@@ -47,15 +47,15 @@ impl fmt::Debug for Shown {
     }
 }
 
-/// Reads settings out of the layers and notes how each is shown. Errors are in boxes, because they are large and there are
-/// many readings in one function.
+/// Reads settings from the layers and records how each is shown. Errors are boxed, because they are large and one
+/// function reads many settings.
 pub(super) struct Reader<'a> {
     pub(super) layers: &'a Layers,
     pub(super) shown: Vec<Shown>,
 }
 
 impl Reader<'_> {
-    /// Notes how a setting is shown.
+    /// Records how a setting is shown.
     fn note(
         &mut self,
         name: &'static str,
@@ -95,7 +95,7 @@ impl Reader<'_> {
         Ok(Some(value))
     }
 
-    /// The URL, or this one where nobody gives any.
+    /// The URL, or `otherwise` when no source gives one.
     pub(super) fn url(
         &mut self,
         otherwise: Option<&'static str>,
@@ -147,7 +147,7 @@ impl Reader<'_> {
                     .map(|in_test| in_test.migrations.clone());
                 (of_crate.unwrap_or_default(), Source::Default)
             }
-            // The code gave something that is not text, and nothing stronger spoke.
+            // The code gave migrations that are not text, and no stronger source gave any.
             Some((Value::InCode, source)) => (self.layers.code_migrations.clone(), source.clone()),
             Some(_) => match self.layers.get::<String>(name)? {
                 Some((path, source)) => (Migrations::Directory(self.directory(&path)), source),
@@ -176,7 +176,8 @@ impl Reader<'_> {
         self.layers.sources.surroundings.path(written)
     }
 
-    /// Says everywhere that was looked at; an engine that nothing knows of is probably misspelt.
+    /// The error for a missing URL, with every source that was searched. An engine unknown to all sources is probably
+    /// misspelt.
     fn no_url(&self) -> SettingsError {
         let Layers {
             engine,

@@ -1,13 +1,14 @@
-//! What may be shown of a text that may hold a secret.
+//! Hides secrets in text that logs and errors show.
 //!
-//! Three rules, each of which would rather hide too much than too little:
+//! Three rules, each of which hides too much rather than too little:
 //!
-//! 1. Of a URL, only what is understood is shown: the scheme, the user, hosts with ports, a plain path, and the parameters
-//!    that are known to hold no secret. A text that is to be a URL and is not understood as one is not shown at all: it may be
-//!    a list of keywords with a password, or a password alone.
-//! 2. Of any other text, nothing is shown after the first `=` or `:` that follows a word such as `password`, `pwd`, `secret`,
-//!    `token` or `key`, in any case, also where letters are written as `%61`.
-//! 3. What the settings know to be a secret is cut out of the messages of servers and drivers.
+//! 1. Of a URL, only known parts are shown: the scheme, the user, hosts with ports, a plain path, and the parameters that
+//!    are known to hold no secret. Text that should be a URL and cannot be read as one is not shown at all: it may be a
+//!    list of keywords with a password, or a password alone.
+//! 2. Of any other text, nothing is shown after the first `=` or `:` that follows a word such as `password`, `pwd`,
+//!    `secret`, `token` or `key`, in any case. Text with `user:password@`, or with such a word written as `%61`, is not
+//!    shown at all.
+//! 3. Known secrets of the settings are removed from the messages of servers and drivers.
 
 use std::borrow::Cow;
 
@@ -15,10 +16,10 @@ use percent_encoding::percent_decode_str;
 
 use super::names;
 
-/// What stands for a secret.
+/// The text shown in place of a secret.
 pub(crate) const HIDDEN: &str = "***";
 
-/// Words whose values are secrets, wherever they stand in a name.
+/// Words that mark the value of a name as a secret, anywhere in the name.
 const SECRETS: &[&str] = &[
     "password",
     "passwd",
@@ -68,7 +69,7 @@ const SHOWN_PARAMETERS: &[&str] = &[
     "vfs",
 ];
 
-/// What the parameters that take one of a few words are given.
+/// The values of the parameters that take one of a few words.
 const KEYWORDS: &[&str] = &[
     "any",
     "disable",
@@ -91,7 +92,7 @@ const KEYWORDS: &[&str] = &[
 /// The schemes whose URLs name a file and no server.
 const FILE_SCHEMES: &[&str] = &["sqlite"];
 
-/// A text that is to be a URL, as logs and errors show it.
+/// Shows text that should be a URL, without its secrets.
 pub(super) fn show_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
         return HIDDEN.to_owned();
@@ -106,7 +107,7 @@ pub(super) fn show_url(text: &str) -> String {
     }
 }
 
-/// Any text that is not meant to be a URL, as logs and errors show it.
+/// Shows text that should not be a URL, without its secrets.
 pub(crate) fn conceal(text: &str) -> Cow<'_, str> {
     if let Some(at) = text.find("://") {
         let scheme = text[..at]
@@ -130,19 +131,19 @@ pub(crate) fn conceal(text: &str) -> Cow<'_, str> {
     text.into()
 }
 
-/// The first word of SQL, which says what it does and holds no value.
+/// The first word of SQL, which names the command and holds no value.
 pub(super) fn show_sql(sql: &str) -> String {
     let mut words = sql.split_whitespace();
     match (words.next(), words.next()) {
         (Some(word), Some(_)) if word.chars().all(|c| c.is_ascii_alphabetic()) => {
             format!("{word} …")
         }
-        // One word is no statement, and may be anything.
+        // A single word is no statement, and may be a secret.
         _ => HIDDEN.to_owned(),
     }
 }
 
-/// A name out of a file or a variable, which may be a line that was not meant to be a name.
+/// A name from a file or a variable, hidden when it does not look like a name.
 pub(super) fn show_name(name: &str) -> &str {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
     if !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain) {
@@ -152,7 +153,7 @@ pub(super) fn show_name(name: &str) -> &str {
     }
 }
 
-/// A value that is to be short and plain: a number, a time, a word.
+/// A short and plain value (a number, a time, a word), hidden when it is none.
 pub(super) fn show_value(text: &str) -> &str {
     let is_plain = |c: char| c.is_alphanumeric() || " _-.+,/".contains(c);
     if text.len() <= 64 && text.chars().all(is_plain) {
@@ -162,7 +163,7 @@ pub(super) fn show_value(text: &str) -> &str {
     }
 }
 
-/// Where the value of a secret begins: after the first `=` or `:` behind a secret's name.
+/// The index of a secret's value: after the first `=` or `:` that follows a secret's name.
 fn secret_value(text: &str) -> Option<usize> {
     let lower = text.to_ascii_lowercase();
     let name = SECRETS.iter().filter_map(|word| {
@@ -174,7 +175,7 @@ fn secret_value(text: &str) -> Option<usize> {
     Some(name + delimiter + 1)
 }
 
-/// The secrets in a text that is a URL: the password, as it is written and as it is meant, and what else is hidden in it.
+/// The secrets of a URL: its password and its hidden parameters, each as written and decoded.
 pub(super) fn secrets_of(url: &str) -> Vec<String> {
     let mut secrets = Vec::new();
     let mut add = |written: &str| {
@@ -199,7 +200,7 @@ pub(super) fn secrets_of(url: &str) -> Vec<String> {
     secrets
 }
 
-/// The literals of a piece of SQL, which may be secrets.
+/// The literals of SQL, which may be secrets.
 pub(super) fn literals_of(sql: &str) -> Vec<String> {
     let mut literals = Vec::new();
     for quote in ['\'', '"'] {
@@ -215,8 +216,8 @@ pub(super) fn literals_of(sql: &str) -> Vec<String> {
     literals
 }
 
-/// A message with the secrets cut out of it. Very short ones are left: they would tear the message to pieces, and hide
-/// nothing that could not be guessed.
+/// A message without the secrets; `None` when it holds none. Secrets below 4 bytes stay: cutting them out would garble
+/// the message and hide nothing that could not be guessed.
 pub(super) fn without(message: &str, secrets: &[String]) -> Option<String> {
     const SHORTEST: usize = 4;
     let mut found: Vec<&String> = secrets
@@ -238,7 +239,7 @@ fn decode(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// <https://www.rfc-editor.org/rfc/rfc3986#section-3.1>
+/// Whether text is a scheme: <https://www.rfc-editor.org/rfc/rfc3986#section-3.1>.
 pub(super) fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_scheme_char)
 }
@@ -247,15 +248,15 @@ fn is_scheme_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
 }
 
-/// `user:password` and what follows their `@`.
+/// Splits `user:password` from the text after its `@`.
 fn split_user(rest: &str) -> (Option<&str>, &str) {
-    // The first `@` ends the user's part or stands in it, so the query can only begin after it.
+    // The first `@` ends the user part or is inside it, so the query can only begin after it.
     let Some(first) = rest.find('@') else {
         return (None, rest);
     };
     let query = query_start(rest, first);
     let last = rest[first..query].rfind('@').map_or(first, |at| first + at);
-    // An `@` of a parameter, behind a host and a path that are understood.
+    // The `@` belongs to a parameter when valid hosts and a path are in front of the query.
     let (before, query) = split_query(rest);
     if query.contains('@') && !before.contains('@') && is_understood(before) {
         return (None, rest);
@@ -263,7 +264,7 @@ fn split_user(rest: &str) -> (Option<&str>, &str) {
     (Some(&rest[..last]), &rest[last + 1..])
 }
 
-/// Whether a text is hosts and a path.
+/// Whether text is a list of hosts and a path.
 fn is_understood(text: &str) -> bool {
     let (hosts, path) = text.split_at(text.find('/').unwrap_or(text.len()));
     are_hosts(hosts) && is_plain_path(path)
@@ -324,12 +325,12 @@ fn is_plain_path(path: &str) -> bool {
     !path.contains([':', '=', '@', ';', '&', '?', '#']) && !path.contains(char::is_whitespace)
 }
 
-/// What comes before the query, and the query from its `?` on.
+/// Splits text before the `?` of its query.
 fn split_query(text: &str) -> (&str, &str) {
     text.split_at(query_start(text, 0))
 }
 
-/// Where the query begins, or the end: the first `?` after `from` that a parameter follows, `?name=`.
+/// The index of the query, or the end: the first `?` from `from` on that a parameter follows, `?name=`.
 fn query_start(text: &str, from: usize) -> usize {
     text[from..]
         .match_indices('?')
@@ -344,7 +345,7 @@ fn query_start(text: &str, from: usize) -> usize {
         .unwrap_or(text.len())
 }
 
-/// The query, from its `?` on, with the values hidden that are not known to be harmless.
+/// Shows a query that begins with `?`; values that are not known to be harmless are hidden.
 fn show_query(query: &str) -> String {
     let Some(query) = query.strip_prefix('?') else {
         return String::new();
@@ -382,7 +383,7 @@ fn may_be_shown(name: &str, value: &str) -> bool {
     let (name, value) = (decode(name).to_ascii_lowercase(), decode(value));
     let is_option = name.starts_with("options[") && !SECRETS.iter().any(|word| name.contains(word));
     let has_user = value.contains('@') && value.contains(':');
-    // A value that its parameter cannot have is not understood.
+    // A value that its parameter cannot have may be a secret.
     match &*name {
         "port" | "statement-cache-capacity" | "connect_timeout" | "keepalives" => {
             return value
@@ -400,7 +401,7 @@ fn may_be_shown(name: &str, value: &str) -> bool {
             let is_word = value
                 .chars()
                 .all(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '_'));
-            // A slip of the pen is shown, so that it can be found.
+            // A misspelt value is shown, so that it can be found.
             return is_word || names::nearest(&value, KEYWORDS.iter().copied()).is_some();
         }
         _ => {}

@@ -1,4 +1,4 @@
-//! The setters of what stands between the program and its servers: nodes, a pooler, credentials.
+//! The setters for nodes, a pooler and credentials.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use super::words::{IntoWord, Pooler};
 
 /// Further servers.
 impl Settings {
-    /// A further server of the same engine, such as a read replica: [`Engine::node`](crate::Engine::node) and
-    /// [`Engine::reader`](crate::Engine::reader) give it.
+    /// A further server of the same engine, such as a read replica, for [`Engine::node`](crate::Engine::node) and
+    /// [`Engine::reader`](crate::Engine::reader).
     ///
-    /// A node has the engine's settings but for what is set here, where its own URL must be.
+    /// A node inherits the engine's settings, except those set here. It needs a URL of its own.
     ///
     /// ```
     /// use poolhouse::Settings;
@@ -35,13 +35,13 @@ impl Settings {
     }
 }
 
-/// A pooler in between.
+/// The pooler.
 impl Settings {
-    /// What stands between this program and the server: a [`Pooler`], or `"pgbouncer"`. Default: nothing.
+    /// The pooler between this program and the server: a [`Pooler`], or `"pgbouncer"`. Default: none.
     ///
-    /// Each statement is then safe on whichever server session it lands on, in every mode of the pooler: one with
-    /// parameters runs inside a short transaction of its own, which costs two round trips. There is no state of a session,
-    /// so [`session`](Self::session), `LISTEN` and a `sqlx::Pool` parameter are errors.
+    /// Each statement is then safe on any server session, in every mode of the pooler. A statement with parameters runs
+    /// inside a short transaction of its own, which costs two round trips. No session state is kept, so
+    /// [`session`](Self::session), `LISTEN` and a `sqlx::Pool` parameter are errors.
     #[track_caller]
     #[must_use]
     pub fn pooler(self, pooler: impl IntoWord<Pooler>) -> Self {
@@ -49,7 +49,7 @@ impl Settings {
     }
 
     /// The URL past the pooler, straight to the server: for migrations, extensions, the databases of tests, and
-    /// [`connect_options`](crate::Engine::connect_options). Default: there is none, and [`url`](Self::url) is used.
+    /// [`connect_options`](crate::Engine::connect_options). Default: none; [`url`](Self::url) is used.
     #[track_caller]
     #[must_use]
     pub fn direct_url(self, url: impl Into<String>) -> Self {
@@ -57,14 +57,14 @@ impl Settings {
     }
 }
 
-/// Who we are.
+/// The credentials.
 impl Settings {
-    /// An async function over the driver's connect options that is called before each connect, after
-    /// [`connect_with`](Self::connect_with): for a password that is a token and expires. In code only.
+    /// An async function over the driver's connect options, called before each connect and after
+    /// [`connect_with`](Self::connect_with). For a password that is an expiring token. In code only.
     ///
-    /// What it fails with is the error of the connect, and is tried again as a server that is not there. It counts for
-    /// `connect_timeout`. Connections that were opened before live on, up to `max_lifetime`; after a secret was withdrawn,
-    /// [`Engine::evict`](crate::Engine::evict) retires them.
+    /// An error of the function is the error of the connect, and is retried like an unreachable server. The function's
+    /// time counts towards `connect_timeout`. Open connections are kept, up to `max_lifetime`; after a secret was
+    /// revoked, [`Engine::evict`](crate::Engine::evict) retires them.
     ///
     /// ```
     /// use poolhouse::Settings;

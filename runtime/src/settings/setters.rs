@@ -1,4 +1,4 @@
-//! The setters: one for each setting of the [table](super::table), but for those in `servers`.
+//! The setters: one for each setting of the [table](super::table), except those in `servers`.
 
 use std::any::Any;
 use std::borrow::Borrow;
@@ -14,8 +14,10 @@ use super::form::LONGEST;
 use super::migrations::{Migrations, SharedMigrator};
 use super::words::{IntoWord, LogLevel, QuerySpans, RuntimeFlavor, TestIsolation};
 
-/// A length of time, up to a hundred years, for which longer ones are taken: a [`Duration`], or a text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"`
-/// (see [`humantime::parse_duration`](https://docs.rs/humantime/latest/humantime/fn.parse_duration.html)).
+/// A length of time: a [`Duration`], or text with a unit such as `"30s"`, `"500ms"`, `"1m 30s"` (see
+/// [`humantime::parse_duration`](https://docs.rs/humantime/latest/humantime/fn.parse_duration.html)).
+///
+/// Times above a hundred years count as a hundred years.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a duration",
     label = "expected a `Duration`, or text with a unit such as `\"30s\"`"
@@ -29,7 +31,7 @@ pub trait IntoDuration: sealed::Sealed {
 #[diagnostic::do_not_recommend]
 impl IntoDuration for Duration {
     fn into_text(self) -> String {
-        // Longer ones are cut where they are read, but not all of them can be written out and read again.
+        // Reading has the same limit, but not every longer duration can be formatted and parsed again.
         humantime::format_duration(self.min(LONGEST)).to_string()
     }
 }
@@ -57,14 +59,15 @@ mod sealed {
 
 /// Which engine, and where it is.
 impl Settings {
-    /// The engine's name. Default: `default`. In code only: it says which section of the file and which variables count.
+    /// The engine's name. Default: `default`. In code only, because the name selects the file's section and the
+    /// variables.
     #[track_caller]
     #[must_use]
     pub fn engine(self, name: impl Into<String>) -> Self {
         self.set("engine", name.into())
     }
 
-    /// Where the database is: any URL that sqlx accepts. Its query parameters pass through to the driver.
+    /// The URL of the database: any that sqlx accepts. The driver gets its query parameters, for a server only those it knows.
     ///
     /// In the environment the variable is `DATABASE_URL`, or the one that [`env`](Self::env) names.
     #[track_caller]
@@ -113,7 +116,7 @@ impl Settings {
         self.set("connect_timeout", limit.into_text())
     }
 
-    /// How long a start keeps trying while the server is not there yet or has no room, above zero. Default: 30 seconds.
+    /// How long a start retries while the server is unreachable or full, above zero. Default: 30 seconds.
     #[track_caller]
     #[must_use]
     pub fn start_timeout(self, limit: impl IntoDuration) -> Self {
@@ -127,7 +130,7 @@ impl Settings {
         self.set("idle_timeout", limit.into_text())
     }
 
-    /// A connection that is older is replaced when it comes back; `"off"` keeps it. Default: 30 minutes.
+    /// A connection that is older is replaced when it is returned; `"off"` keeps it. Default: 30 minutes.
     #[track_caller]
     #[must_use]
     pub fn max_lifetime(self, limit: impl IntoDuration) -> Self {
@@ -141,7 +144,7 @@ impl Settings {
         self.set("validate_after", idle.into_text())
     }
 
-    /// A checkout that is held for longer is warned about, with the place it was taken. Default: `"off"`.
+    /// A checkout that is held for longer is logged as a warning, with the location that took it. Default: `"off"`.
     #[track_caller]
     #[must_use]
     pub fn leak_after(self, held: impl IntoDuration) -> Self {
@@ -155,7 +158,7 @@ impl Settings {
         self.set("close_timeout", limit.into_text())
     }
 
-    /// Does not connect at start, but when the first checkout asks for it. Default: false.
+    /// Connects at the first checkout instead of at start. Default: false.
     #[track_caller]
     #[must_use]
     pub fn lazy(self, lazy: bool) -> Self {
@@ -165,9 +168,9 @@ impl Settings {
 
 /// The connections.
 impl Settings {
-    /// The most prepared statements that a connection keeps; 0 keeps none, and one on Postgres, whose driver never takes back
-    /// a statement that it does not keep. Default: 100. Behind a pooler they are kept for a transaction. A
-    /// `statement-cache-capacity` in the URL counts for more.
+    /// The most prepared statements that a connection keeps. Default: 100. Zero keeps none, but one on Postgres, whose
+    /// driver never closes a statement that it does not keep. Behind a pooler they are kept for a transaction. A
+    /// `statement-cache-capacity` in the URL overrides this setting.
     #[track_caller]
     #[must_use]
     pub fn statement_cache(self, statements: u32) -> Self {
@@ -188,10 +191,10 @@ impl Settings {
         self.set("session", sql.into())
     }
 
-    /// Changes the driver's own connect options, after the URL and the settings went into them. In code only.
+    /// Changes the driver's own connect options, after the URL and the settings were applied. In code only.
     ///
-    /// Functions over the options of several drivers may be given; the engine's own driver decides which is called. Of
-    /// two over the same options the later one counts.
+    /// Functions for several drivers may be given; the engine calls the one for its own driver. Of several for one
+    /// driver, the last one counts.
     #[track_caller]
     #[must_use]
     pub fn connect_with<O: 'static>(self, change: impl Fn(O) -> O + Send + Sync + 'static) -> Self {
@@ -216,8 +219,9 @@ impl Settings {
         self.set("log_queries", level.into_text())
     }
 
-    /// The level of a span for each statement, wait and transaction, under OpenTelemetry's names: a [`QuerySpans`], or `"off"`
-    /// (default), `"debug"` or `"info"`. Spans have the text of a statement, and never the values of its parameters.
+    /// The level of a span for each statement, wait and transaction, with OpenTelemetry's names: a [`QuerySpans`], or
+    /// `"off"` (default), `"debug"` or `"info"`. Spans hold the text of a statement, and never the values of its
+    /// parameters.
     #[track_caller]
     #[must_use]
     pub fn query_spans(self, level: impl IntoWord<QuerySpans>) -> Self {
@@ -236,8 +240,8 @@ impl Settings {
 impl Settings {
     /// A directory of migrations that is read and run at start. Default: none.
     ///
-    /// A relative path is meant from the working directory; in the file, from the file's own directory. With the attribute
-    /// a literal directory is embedded into the program instead, and is meant from the crate's directory.
+    /// A relative path starts at the working directory; in the file, at the file's own directory. In the attribute, a
+    /// literal directory is embedded into the program instead, and starts at the crate's directory.
     #[track_caller]
     #[must_use]
     pub fn migrations(self, directory: impl Into<PathBuf>) -> Self {
@@ -259,7 +263,7 @@ impl Settings {
         self.set_migrations(Migrations::Embedded { directory, files })
     }
 
-    /// No migrations, also where another place or a crate's `./migrations` would give some.
+    /// No migrations, also where the file or the crate's `./migrations` would give some.
     #[doc(hidden)]
     #[track_caller]
     #[must_use]
@@ -277,8 +281,8 @@ impl Settings {
 
 /// The database of a test function.
 impl Settings {
-    /// What a test function gets: an [`TestIsolation`], or `"database"` (default), `"rollback"` or `"none"`. Elsewhere it has no
-    /// effect.
+    /// The database of a test function: a [`TestIsolation`], or `"database"` (default), `"rollback"` or `"none"`. No
+    /// effect elsewhere.
     #[track_caller]
     #[must_use]
     pub fn isolation(self, isolation: impl IntoWord<TestIsolation>) -> Self {
@@ -293,7 +297,7 @@ impl Settings {
         self.add_fixture(Fixture::Script { name, sql })
     }
 
-    /// A function that fills the database of one test, as `testing` calls it.
+    /// A function that fills the database of one test; only `testing` can call it.
     #[cfg_attr(
         not(feature = "testing"),
         allow(dead_code, reason = "tests alone use it")
@@ -317,8 +321,8 @@ impl Settings {
         self.set("shutdown_timeout", limit.into_text())
     }
 
-    /// How long a program goes on to serve after a signal, while [`readiness`](crate::Engine::readiness) is already
-    /// `Draining`, so that load balancers learn of it before it stops accepting. Default: zero.
+    /// How long a program continues to serve after a signal. [`readiness`](crate::Engine::readiness) is `Draining` from
+    /// the signal on, so that load balancers learn of it before the program stops accepting. Default: zero.
     #[track_caller]
     #[must_use]
     pub fn drain_delay(self, delay: impl IntoDuration) -> Self {
@@ -333,14 +337,16 @@ impl Settings {
         self.set("signals", listen)
     }
 
-    /// The kind of runtime where poolhouse builds it: a [`RuntimeFlavor`], or `"multi_thread"` (default) or `"current_thread"`.
+    /// The kind of runtime that poolhouse builds: a [`RuntimeFlavor`], or `"multi_thread"` (default) or
+    /// `"current_thread"`.
     #[track_caller]
     #[must_use]
     pub fn flavor(self, flavor: impl IntoWord<RuntimeFlavor>) -> Self {
         self.set("flavor", flavor.into_text())
     }
 
-    /// The threads of a multi-threaded runtime, from 1 to 1024, where poolhouse builds it. Default: as tokio, one for each core.
+    /// The threads of a multi-threaded runtime that poolhouse builds, from 1 to 1024. Default: one for each core, as in
+    /// tokio.
     #[track_caller]
     #[must_use]
     pub fn worker_threads(self, threads: usize) -> Self {

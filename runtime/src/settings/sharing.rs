@@ -1,4 +1,4 @@
-//! Whether two who start one engine mean the same.
+//! Whether two starts of one engine have the same settings.
 
 use super::engine::EngineSettings;
 use super::error::SettingsError;
@@ -6,20 +6,20 @@ use super::error::SettingsError;
 impl EngineSettings {
     /// Whether these settings can share the pool that was started with `started`.
     ///
-    /// They can when each setting that somebody gave here has the same value there, wherever it was given. A setting that
-    /// nobody gave here asks for nothing.
+    /// They can when each setting that is set here has the same value there, from any source. A setting that is not set
+    /// here matches any value.
     ///
     /// # Errors
     /// [`SettingsError::Differ`], with every setting that differs.
     pub(crate) fn same_as(&self, started: &Self) -> Result<(), SettingsError> {
-        // Code under test that starts its engine gets the test's, which stands for it with settings of its own.
+        // Code under test that starts its engine gets the test's engine, which has settings of its own.
         if started.isolated {
             return Ok(());
         }
         let asked = self.shown.iter().filter(|shown| !shown.source.is_default());
         let mut differences: Vec<_> = asked
             .filter(|asked| match asked.name {
-                // What is shown of these is not all there is.
+                // The shown text of these is not complete.
                 "url" => self.url != started.url,
                 "session" => self.session != started.session,
                 "extensions" => self.extensions != started.extensions,

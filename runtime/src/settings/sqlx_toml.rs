@@ -1,4 +1,4 @@
-//! `sqlx.toml`: what it says of migrations, which sqlx's own macros and its command read as well.
+//! `sqlx.toml`: its settings for migrations, which sqlx's own macros and its command read too.
 //!
 //! See <https://docs.rs/sqlx/0.9/sqlx/config/migrate/struct.Config.html>.
 
@@ -11,7 +11,7 @@ use sqlx::migrate::Migrator;
 /// The name of the file.
 pub(crate) const NAME: &str = "sqlx.toml";
 
-/// The file, as far as it is about migrations.
+/// The part of the file about migrations.
 #[derive(Default, Deserialize)]
 pub(crate) struct SqlxToml {
     #[serde(default)]
@@ -31,16 +31,16 @@ impl SqlxToml {
     ///
     /// # Errors
     ///
-    /// It is not valid, in words without a quotation of it.
+    /// The text is not valid. The message does not quote it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| format!("{NAME} cannot be read: {}", error.message()))
     }
 
-    /// The nearest file above a directory of migrations; the default without one.
+    /// Reads the nearest file above a directory of migrations; the default without one.
     ///
     /// # Errors
     ///
-    /// It cannot be read.
+    /// The file cannot be read, or is not valid.
     pub(super) fn beside(directory: &Path) -> Result<Self, String> {
         let mut above = directory.ancestors().skip(1);
         let Some(path) =
@@ -54,12 +54,12 @@ impl SqlxToml {
         }
     }
 
-    /// The characters that count for nothing in a migration's checksum.
+    /// The characters that a migration's checksum ignores.
     pub(super) fn ignored_chars(&self) -> &BTreeSet<char> {
         &self.migrate.ignored_chars
     }
 
-    /// Lets a set of migrations be noted where the file says.
+    /// Sets the table of applied migrations and the schemas to create.
     pub(super) fn apply(self, migrator: &mut Migrator) {
         if let Some(table) = self.migrate.table_name {
             migrator.dangerous_set_table_name(table);

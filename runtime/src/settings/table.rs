@@ -1,6 +1,6 @@
 //! The table of settings, from the crate of the attribute: `macros/src/table.rs`.
 //!
-//! It says of each setting its name, what it takes and where it may be written, and what other pools call it.
+//! It has the name of each setting, the values that it takes, where it may be written, and its names in other pools.
 #![allow(
     dead_code,
     reason = "the attribute needs more of the table than the runtime"

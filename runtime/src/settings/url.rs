@@ -1,4 +1,4 @@
-//! The URL of a database, which shows everything but its secrets.
+//! The URL of a database, shown without its secrets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +8,24 @@ use super::secrets;
 
 /// A database URL.
 ///
-/// Any URL that sqlx accepts: it is kept as it was written and given to the driver, which knows its own rules (`sqlite::memory:`,
-/// `postgres:///db?host=/run/postgresql`, several hosts). What is fixed here is only what every URL has, a scheme.
+/// Any URL that sqlx accepts. It is stored as written, with its scheme in lower case, and passed to the driver, which has
+/// its own rules (`sqlite::memory:`, `postgres:///db?host=/run/postgresql`, several hosts). Only the scheme is checked
+/// here.
 ///
-/// `Display` and `Debug` show what they understand of the URL and hold no secret, and `***` for the rest; see
-/// [`expose`](Self::expose) for the other way.
+/// `Display` and `Debug` show the parts of the URL that are known to hold no secret, and `***` for the rest;
+/// [`expose`](Self::expose) gives all of it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DatabaseUrl {
     raw: String,
-    /// Where the scheme ends, at its colon.
+    /// The index of the colon after the scheme.
     colon: usize,
 }
 
 impl DatabaseUrl {
-    /// Takes a URL as it was written, less the white space around it (a secret read from a file often ends in a newline).
+    /// Reads a URL without the white space around it (a secret read from a file often ends in a newline).
     ///
     /// # Errors
-    /// What is wrong with it, without quoting it.
+    /// The reason, without a quotation of the URL.
     pub(crate) fn parse(written: &str) -> Result<Self, &'static str> {
         let written = written.trim();
         if written.is_empty() {
@@ -35,19 +36,19 @@ impl DatabaseUrl {
         if !secrets::is_scheme(scheme) {
             return Err("it does not begin with a scheme");
         }
-        // Schemes mean the same in any case, but not every driver treats them so.
+        // Schemes are case-insensitive, but not every driver treats them so.
         Ok(Self {
             raw: format!("{}{rest}", scheme.to_ascii_lowercase()),
             colon,
         })
     }
 
-    /// What stands before the first colon, in lower case: `postgres`, `mysql`, `sqlite`, …
+    /// The part before the first colon, in lower case: `postgres`, `mysql`, `sqlite`, …
     pub fn scheme(&self) -> &str {
         &self.raw[..self.colon]
     }
 
-    /// The value of a parameter, as it is meant; of several, the last one counts.
+    /// The decoded value of a parameter; of several, the last one counts.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let (_, query) = self.raw.split_once('?')?;
         let pairs = url::form_urlencoded::parse(query.as_bytes());
@@ -64,7 +65,7 @@ impl DatabaseUrl {
 impl FromStr for DatabaseUrl {
     type Err = ParseError;
 
-    /// Reads a URL, less the white space around it. The error does not quote it.
+    /// Reads a URL without the white space around it. The error does not quote it.
     fn from_str(written: &str) -> Result<Self, ParseError> {
         Self::parse(written).map_err(|reason| ParseError::new(format!("a database URL: {reason}")))
     }

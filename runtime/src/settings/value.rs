@@ -1,4 +1,4 @@
-//! A value as it was written, before its setting says which type it has.
+//! A value as written, before it is read into the type of its setting.
 
 /// A value of the file, the environment or the code.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,7 +10,7 @@ pub(super) enum Value {
     List(Vec<Value>),
     /// A table of the file. No setting takes one.
     Table,
-    /// The code gave something that is not text; it is kept beside the layer.
+    /// A value of the code that is not text; it is stored outside the layer.
     InCode,
 }
 
@@ -38,7 +38,7 @@ impl Value {
         }
     }
 
-    /// A truth value, also one that is written as text or as a number.
+    /// A boolean, also one that is written as text or as a number.
     pub(super) fn to_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(truth) => Some(*truth),

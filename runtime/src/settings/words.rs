@@ -1,4 +1,4 @@
-//! Settings that take one of a few words: a type for each, which is also read from text.
+//! Settings that take one of a few words: an enum for each, which can be read from text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use super::error::ParseError;
 use super::form::Form;
 use super::value::Value;
 
-/// What stands between an engine and its server.
+/// The pooler between an engine and its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Pooler {
@@ -15,7 +15,7 @@ pub enum Pooler {
     PgBouncer,
 }
 
-/// What a test function gets of its database.
+/// The database that a test function gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TestIsolation {
@@ -70,7 +70,7 @@ pub enum RuntimeFlavor {
 
 /// A word that a setting takes: as a value of its type `W`, or as text.
 ///
-/// Text that is not one of the words is an error at the start of the engine, as any setting that is not valid.
+/// Text that is not one of the words is an error when the engine starts, like any invalid setting.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a value of this setting",
     label = "expected a `{W}`, or text that names one"
@@ -134,7 +134,7 @@ impl<W: Word> Form for W {
     }
 }
 
-/// The value whose word this is. Case does not count.
+/// The value of a word, in any case.
 fn find<W: Word>(text: &str) -> Option<W> {
     let is_it = |(_, word): &&(W, &str)| word.eq_ignore_ascii_case(text.trim());
     W::ALL.iter().find(is_it).map(|(value, _)| *value)

@@ -1,4 +1,4 @@
-//! The environment: the variables of the process, and those of a `.env` file beneath them.
+//! The environment: the variables of the process and, weaker, those of a `.env` file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use crate::settings::layer::Layer;
 use crate::settings::names;
 use crate::settings::table::{self, Written};
 
-/// The variable that names another file than `poolhouse.toml`.
+/// The variable that names a file to read instead of `poolhouse.toml`.
 pub(super) const CONF: &str = "POOLHOUSE_CONF";
 
 /// The variable that chooses a profile of the file.
@@ -100,7 +100,7 @@ impl Environment {
             .cloned())
     }
 
-    /// What the environment says about one engine.
+    /// The layer of one engine from the environment; with `only_url`, its URLs alone.
     pub(in crate::settings) fn layer(
         &self,
         engine: &str,
@@ -118,7 +118,7 @@ impl Environment {
             Ok(())
         };
         if only_url {
-            // Where the database is, without what the shell says of anything else.
+            // Only the URLs; other variables do not count.
             set("direct_url")?;
             return Ok(layer);
         }
@@ -132,10 +132,10 @@ impl Environment {
         Ok(layer)
     }
 
-    /// Nodes of an engine that the environment gives a URL: `POOLHOUSE_NODES_REPLICA1_URL`.
+    /// The nodes of an engine that have a URL in the environment: `POOLHOUSE_NODES_REPLICA1_URL`.
     pub(in crate::settings) fn nodes(&self, engine: &str) -> impl Iterator<Item = String> {
         let prefix = names::variable_prefix(&names::node_in_variables(engine, ""));
-        // The name that is left out has left its underscore.
+        // The empty node name leaves two underscores at the end.
         let prefix = prefix.trim_end_matches('_').to_owned() + "_";
         self.names().filter_map(move |name| {
             let node = name.strip_prefix(&prefix)?.strip_suffix("_URL")?;
@@ -144,7 +144,7 @@ impl Environment {
         })
     }
 
-    /// One line about each variable that looks like a misspelt setting of this engine.
+    /// A warning for each variable that looks like a misspelt setting of this engine.
     pub(in crate::settings) fn misspelt(&self, engine: &str) -> Vec<String> {
         let prefix = names::variable_prefix(engine);
         let ours = self.names().filter(|name| name.starts_with(&prefix));
@@ -185,7 +185,7 @@ impl Environment {
             .collect()
     }
 
-    /// Engines that the environment gives a URL, by the names of their variables.
+    /// The engines that have a URL in the environment, by the names of their variables.
     pub(in crate::settings) fn engines(&self) -> impl Iterator<Item = String> {
         self.names()
             .filter_map(|name| name.strip_suffix("_DATABASE_URL"))

@@ -18,7 +18,7 @@ use crate::settings::secrets::{self, conceal};
 use crate::settings::table::{self, Spec, Written};
 use crate::settings::value::Value;
 
-/// A file that was found, parsed and checked for names that do not exist.
+/// A file that was found, parsed and checked for unknown names.
 pub(in crate::settings) struct File {
     /// Its path as errors show it.
     pub(in crate::settings) shown: String,
@@ -27,17 +27,17 @@ pub(in crate::settings) struct File {
     sections: Vec<Section>,
 }
 
-/// What the file says about one engine in one profile, or in all of them.
+/// The settings of one engine or node, in one profile or in all of them.
 struct Section {
     profile: Option<String>,
     engine: String,
-    /// The node of the engine that it is about.
+    /// The node of these settings; `None` for the engine itself.
     node: Option<String>,
     layer: Layer,
 }
 
 impl File {
-    /// Finds and reads the file; `None` when there is none and nothing asks for one.
+    /// Finds and reads the file; `None` when there is none and no variable requires one.
     pub(in crate::settings) fn open(
         surroundings: &Surroundings,
         environment: &Environment,
@@ -102,7 +102,7 @@ impl File {
         }))
     }
 
-    /// What the file says about an engine: for all profiles, then for the chosen one.
+    /// The layers of an engine or a node: for all profiles, then for the chosen one.
     pub(in crate::settings) fn layers<'a>(
         &'a self,
         engine: &'a str,
@@ -147,7 +147,7 @@ impl File {
     }
 }
 
-/// Walks the parsed document, which knows the span of every key and value.
+/// Walks the parsed document, in which every key and value has its span.
 struct FileReader<'a> {
     path: PathBuf,
     shown: &'a str,
@@ -185,7 +185,7 @@ impl FileReader<'_> {
         Ok(())
     }
 
-    /// `engine` or `engines`, at the top of the document or of a profile.
+    /// Reads `engine` or `engines`, at the top of the document or of a profile.
     fn top_level(
         &mut self,
         profile: Option<&str>,
@@ -234,7 +234,7 @@ impl FileReader<'_> {
         }
     }
 
-    /// The settings of one engine, or of one node of it.
+    /// Reads the settings of one engine, or of one of its nodes.
     fn section(
         &mut self,
         profile: Option<&str>,
@@ -269,7 +269,7 @@ impl FileReader<'_> {
             let (line, _) = self.position(&key.span());
             let mut value = plain(value.get_ref());
             if let (true, Some(written)) = (name == "migrations", value.as_str()) {
-                // A path in a file is meant from where the file is.
+                // A relative path in a file starts at the file's directory.
                 let beside = self
                     .path
                     .parent()
@@ -337,7 +337,7 @@ impl FileReader<'_> {
     }
 }
 
-/// Whether a setting is one of the builder, too.
+/// Whether the builder has this setting, too.
 fn is_setter(spec: &Spec) -> bool {
     spec.written != Written::AttributeOnly
 }
@@ -350,7 +350,7 @@ fn did_you_mean(name: Option<&str>) -> Option<String> {
 fn plain(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::from(text.as_ref()),
-        // A number that does not fit stays text, so that the error about it can show it.
+        // A number that does not fit stays text, so that the error can show it.
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
             .map_or_else(|_| Value::from(number.to_string()), Value::Integer),
         DeValue::Float(number) => number

@@ -1,4 +1,4 @@
-//! The sources besides the code that say something about engines: the environment and the file.
+//! The sources other than the code: the environment and the file.
 
 mod environment;
 mod file;

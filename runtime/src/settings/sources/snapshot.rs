@@ -1,4 +1,4 @@
-//! The sources besides the code that say something about engines.
+//! The sources other than the code: the environment and the file.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::file::File;
 use super::surroundings::Surroundings;
 use crate::settings::error::SettingsError;
 
-/// The environment and the file, read once for a run, its program and all its engines. Cheap to clone.
+/// The environment and the file, read once for a program and all its engines. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Sources {
     pub(in crate::settings) surroundings: Arc<Surroundings>,
@@ -18,17 +18,17 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Those of this process, now.
+    /// Reads the sources of this process.
     ///
     /// # Errors
     ///
-    /// A file that is asked for and not there, or that cannot be read.
+    /// A file that a variable names does not exist, or a file cannot be read or is not valid.
     pub(crate) fn of_process() -> Result<Self, SettingsError> {
         Self::read(Surroundings::of_process())
     }
 
-    /// Those of this process when its first test began. Tests run side by side, and what one of them does to the
-    /// environment or the working directory is not to change what the others get.
+    /// The sources of this process, read once for all its tests. Tests run side by side: what one of them does to the
+    /// environment or the working directory must not affect the others.
     ///
     /// # Errors
     ///

@@ -4,10 +4,10 @@ use std::fmt;
 use std::panic::Location;
 use std::path::Path;
 
-/// The place where a value was written. Logs and errors show it as `attribute, src/main.rs:7`.
+/// The source of a value. Logs and errors show it as `attribute, src/main.rs:7`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Nobody set it.
+    /// Not set: the built-in default.
     Default,
     /// `attribute, src/main.rs:7` or `builder, src/db.rs:12`.
     Code {
@@ -27,7 +27,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Whether nobody set the value.
+    /// Whether the value is the default.
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::Default
     }
@@ -51,7 +51,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// A path relative to the working directory where it is below it.
+/// A path, relative to the working directory if it is below that directory.
 pub(super) fn shown_path(path: &Path, directory: &Path) -> String {
     path.strip_prefix(directory)
         .unwrap_or(path)

@@ -1,24 +1,24 @@
-//! What the settings can see of the process: its working directory and its environment.
+//! The process as the settings see it: its working directory and its environment.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// A snapshot of the working directory and the environment, so that a test can state its own.
+/// A snapshot of the working directory and the environment, so that a test can have its own.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(in crate::settings) directory: PathBuf,
-    /// In no order: most of them are never looked at, and every test of a program takes them down.
+    /// Unsorted: most are never read, and every process of tests takes this snapshot.
     pub(in crate::settings) variables: Vec<(String, OsString)>,
 }
 
 impl Surroundings {
-    /// Those of this process, now.
+    /// Takes a snapshot of this process.
     ///
-    /// A variable whose name is not Unicode cannot be one of ours and is left out.
+    /// A variable whose name is not Unicode cannot be a setting and is left out.
     pub(crate) fn of_process() -> Self {
         Self {
-            // Without a working directory (it was removed) nothing can be found upwards from it, and relative paths
-            // mean what the operating system says.
+            // Without a working directory (it was removed) no file is found upwards, and the operating system resolves
+            // relative paths.
             directory: std::env::current_dir().unwrap_or_default(),
             variables: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -39,7 +39,7 @@ impl Surroundings {
             .find(|path| path.is_file())
     }
 
-    /// A path as written by someone in the working directory.
+    /// Resolves a path from the working directory.
     pub(in crate::settings) fn path(&self, written: impl AsRef<Path>) -> PathBuf {
         self.directory.join(written)
     }

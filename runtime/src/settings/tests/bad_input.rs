@@ -1,4 +1,4 @@
-//! What a person sees who made a mistake: each message names the engine, the setting, its source and the cure.
+//! Messages about mistakes: each names the engine, the setting, its source and the cure.
 
 use super::super::table::{TABLE, Takes};
 use super::super::{EngineSettings, ProgramSettings, Settings};
@@ -43,7 +43,7 @@ fn an_engine_nobody_configured() {
          it, set the variable REPROTS_DATABASE_URL, write [engines.reprots] into poolhouse.toml, or give `url` in code"
     );
     assert_eq!(sources.error(&code), expected);
-    // What makes an engine known.
+    // Each of these makes an engine known.
     sources.resolve(&Settings::new().engine("reports")).unwrap();
     sources.resolve(&Settings::new().engine("audit")).unwrap();
     sources
@@ -109,7 +109,7 @@ fn a_misspelt_setting_in_the_file() {
             "{error}"
         );
     }
-    // sqlx, HikariCP, deadpool, asyncpg
+    // Names in sqlx, HikariCP, deadpool and asyncpg.
     for (written, ours) in [
         ("max_connections", "max_size"),
         ("min_connections", "min_size"),
@@ -375,7 +375,7 @@ fn a_variable_that_is_not_unicode() {
     );
 }
 
-/// The environment is shared, so these only warn.
+/// They only warn, because the environment is shared.
 #[test]
 fn a_variable_that_looks_like_a_misspelt_setting() {
     let sources = TestSources::with_url()
@@ -414,8 +414,8 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
     );
 }
 
-/// Every size and every time of the table, at its ends and beside them, from each place: what is within its bounds is taken, and
-/// anything else is an error that names it.
+/// Every size and every time of the table, at its bounds and beside them, from each source: a value within the bounds is
+/// accepted, and any other is an error that names the setting.
 #[test]
 fn the_ends_of_every_size_and_time() {
     let numbers = || {
@@ -442,7 +442,7 @@ fn the_ends_of_every_size_and_time() {
     }
 }
 
-/// Values, as the environment and as a file of TOML has them, and whether they are taken.
+/// Values as the environment and as TOML has them, and whether they are accepted; `None` allows both.
 type Ends = Vec<(String, String, Option<bool>)>;
 
 fn ends_of_count(least: u64, most: u64) -> Ends {
@@ -479,7 +479,7 @@ fn ends_of_time(zero: bool, off: bool) -> Ends {
         ("1000years", Some(true)),
         ("18446744073709551615s", Some(true)),
         ("18446744073709551616s", Some(false)),
-        // As the parser of durations has it.
+        // The parser of durations decides.
         ("584554531years", None),
         ("584942417355years", None),
         ("9999999999999999999years", Some(false)),
@@ -490,10 +490,10 @@ fn ends_of_time(zero: bool, off: bool) -> Ends {
     quoted.into()
 }
 
-/// One value from each place.
+/// Checks one value from each source.
 fn check_value(name: &str, value: &str, in_file: &str, taken: Option<bool>) {
     let variable = format!("POOLHOUSE_{}", name.to_ascii_uppercase());
-    // `min_size` is not to be more than `max_size`.
+    // `min_size` must not be more than `max_size`.
     let sources = || {
         if name == "min_size" {
             TestSources::with_url().variable("POOLHOUSE_MAX_SIZE", "262143")
@@ -507,7 +507,7 @@ fn check_value(name: &str, value: &str, in_file: &str, taken: Option<bool>) {
     for sources in [of_environment, of_dot_env, of_file] {
         let layers = match sources.layers(&Settings::new()) {
             Ok(layers) => layers,
-            // A number that no parser of TOML takes.
+            // A number that the TOML parser refuses.
             Err(error) => {
                 assert!(error.to_string().contains("poolhouse.toml:2"), "{error}");
                 assert!(taken != Some(true), "{name} = {value}: {error}");
@@ -530,7 +530,7 @@ fn check_value(name: &str, value: &str, in_file: &str, taken: Option<bool>) {
     }
 }
 
-/// Every time can be added to the present, twice.
+/// Checks that every time can be added to the present, twice.
 fn can_be_counted_with(settings: &EngineSettings) {
     let now = std::time::Instant::now();
     for time in [

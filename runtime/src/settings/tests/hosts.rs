@@ -3,7 +3,7 @@
 use super::super::{DatabaseUrl, Hosts, Target};
 
 fn read(url: &str) -> Result<Hosts, String> {
-    // MySQL's driver knows neither hosts nor ports among the parameters.
+    // MySQL's driver has no parameters for hosts and ports.
     let knows: fn(&str) -> bool = if url.starts_with("mysql") {
         |name| name == "ssl-mode"
     } else {
@@ -47,7 +47,7 @@ fn ports_may_be_set_apart() {
             "postgres:///db?host=h2&port=6"
         ]
     );
-    // Written with escapes, they are the same.
+    // Escaped names and values are the same.
     assert_eq!(
         urls("postgres:///db?h%6Fst=h1%2Ch2&%70ort=5%2C6"),
         urls("postgres:///db?host=h1,h2&port=5,6")

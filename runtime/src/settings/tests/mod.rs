@@ -1,4 +1,4 @@
-//! What the settings promise. Each test states sources of its own, a directory and an environment, and reads from there.
+//! Tests of the settings. Each has sources of its own: a directory and an environment.
 
 mod bad_input;
 mod hosts;
@@ -17,7 +17,7 @@ use super::layers::Layers;
 use super::sources::{Sources, Surroundings};
 use super::{EngineSettings, Settings, SettingsError};
 
-/// A working directory and an environment; the directory is gone when this is dropped.
+/// A working directory and an environment; dropping it removes the directory.
 struct TestSources {
     root: PathBuf,
     surroundings: Surroundings,
@@ -41,7 +41,7 @@ impl TestSources {
         Self { root, surroundings }
     }
 
-    /// Sources in which the default engine has a URL, which most settings need to be read at all.
+    /// Sources with a URL for the default engine, which reading most settings requires.
     fn with_url() -> Self {
         Self::new().variable("DATABASE_URL", "sqlite::memory:")
     }
@@ -60,7 +60,7 @@ impl TestSources {
         self
     }
 
-    /// Makes a directory below the working directory the working directory.
+    /// Creates a directory below the working directory and makes it the working directory.
     fn enter(mut self, directory: impl AsRef<Path>) -> Self {
         self.surroundings.directory.push(directory);
         fs::create_dir_all(&self.surroundings.directory).unwrap();
@@ -75,12 +75,12 @@ impl TestSources {
         Layers::collect(code, &Sources::read(self.surroundings.clone())?, None)
     }
 
-    /// The settings of the default engine when the code says nothing.
+    /// The settings of the default engine without any in code.
     fn settings(&self) -> EngineSettings {
         self.resolve(&Settings::new()).unwrap()
     }
 
-    /// The message of the error, with the temporary directory cut out of it.
+    /// The message of the error, with `ROOT` for the temporary directory.
     fn error(&self, code: &Settings) -> String {
         match self.resolve(code) {
             Ok(settings) => panic!("no error: {settings:?}"),
@@ -93,7 +93,7 @@ impl TestSources {
 
 impl Drop for TestSources {
     fn drop(&mut self) {
-        // A leftover directory harms nobody.
+        // A leftover directory is harmless.
         let _ = fs::remove_dir_all(&self.root);
     }
 }

@@ -1,8 +1,8 @@
-//! Nodes: what they have of their engine, and what of their own.
+//! Nodes: settings inherited from the engine, and settings of their own.
 
 use super::{EngineSettings, Settings, TestSources};
 
-/// What a node says of a setting.
+/// A setting of a node, as logs show it.
 fn described(settings: &EngineSettings, node: &str, setting: &str) -> String {
     let (_, of_node) = settings
         .nodes

@@ -1,4 +1,4 @@
-//! Which place wins.
+//! Precedence of the sources.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn the_url_comes_from_the_engines_variable() {
     assert_eq!(url(Settings::new().engine("my-reports")), "sqlite:b.db");
     assert_eq!(url(Settings::new().env("ELSEWHERE")), "sqlite:c.db");
     assert_eq!(url(Settings::new().engine("filed")), "sqlite:c.db");
-    // Another variable takes the place of the usual one.
+    // The variable that `env` names replaces the usual one.
     assert_eq!(
         url(Settings::new().env("UNSET").url("sqlite:z.db")),
         "sqlite:z.db"
@@ -231,7 +231,7 @@ fn every_setting_means_the_same_in_every_source() {
     assert_eq!(settings.log_queries, crate::settings::LogLevel::Debug);
 }
 
-/// A name that is in the table but that nobody reads would be accepted and do nothing.
+/// A setting of the table that no code reads would be accepted without effect.
 #[test]
 fn every_setting_of_the_table_is_read() {
     for spec in TABLE
@@ -267,7 +267,7 @@ fn every_duration_survives_its_text() {
     }
 }
 
-/// The runtime is built before any engine starts, and for a program that has no default engine too.
+/// The runtime is built before any engine starts, also for a program without a default engine.
 #[test]
 fn the_program_settings_need_no_url() {
     let sources = TestSources::new().variable("POOLHOUSE_WORKER_THREADS", "3");
@@ -280,6 +280,6 @@ fn the_program_settings_need_no_url() {
     assert_eq!(program.worker_threads.map(std::num::NonZero::get), Some(3));
     assert_eq!(program.signals, Some(false));
     assert_eq!(program.drain_delay, Duration::ZERO);
-    // With the default of close_timeout and what a close may take beyond it: within 30 s.
+    // With the default of `close_timeout` and the time that a close may take beyond it: within 30 s.
     assert_eq!(program.shutdown_timeout, Duration::from_secs(20));
 }

@@ -1,4 +1,4 @@
-//! A password is in no log, no error and no `Debug`.
+//! No log, error or `Debug` shows a password.
 
 use super::super::secrets::{conceal, show_url};
 use super::super::{DatabaseUrl, EngineSettings, ProgramSettings, Settings};
@@ -47,7 +47,7 @@ fn a_url_shows_everything_but_its_secrets() {
             "postgres://u:s3cret@h/db?options=a@b",
             "postgres://u:***@h/db?options=a@b",
         ),
-        // Unescaped: no URL parser gets these right, and they end up in errors.
+        // Unescaped: no URL parser reads these correctly, and errors show them.
         (
             "postgres://user:a@s3cret@host/db",
             "postgres://user:***@host/db",
@@ -82,7 +82,7 @@ fn a_url_shows_everything_but_its_secrets() {
         ),
         // The user is the password.
         ("postgres://s3cret:s3cret@host/db", "postgres://***:***@***"),
-        // The host is forgotten.
+        // The host is missing.
         ("postgres://user:s3cret@", "postgres://user:***@"),
         ("postgres://user:s3cret", "postgres://***"),
         ("postgres://user:s3cret/db", "postgres://***"),
@@ -93,7 +93,7 @@ fn a_url_shows_everything_but_its_secrets() {
         ("postgres://h/db&password=s3cret", "postgres://h/***"),
         ("postgres://h/db#s3cret", "postgres://h/***"),
         ("postgres://h/password%3Ds3cret", "postgres://h/***"),
-        // Parameters that nobody knows, and known ones with a secret in them.
+        // Unknown parameters, and known ones with a secret in them.
         ("postgres://h/db?sas=s3cret", "postgres://h/db?sas=***"),
         (
             "postgres://h/db?apikey=s3cret",
@@ -199,7 +199,7 @@ fn resolved_settings_do_not_show_it() {
     }
 }
 
-/// What is meant to be a URL, and has a secret in it.
+/// Text that should be a URL, with a secret in it.
 const WRITTEN: &[&str] = &[
     "postgres://u:s3cret@h/db",
     "postgres://u:s3cret@",
@@ -226,13 +226,13 @@ const WRITTEN: &[&str] = &[
     "sqlite:a.db?key=s3cret",
 ];
 
-/// Every secret in every place, and every way that it may be shown.
+/// Every secret in every source, in every form that shows it.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn no_setting_in_no_source_is_shown_with_its_secret() {
     let toml = |text: &str| TestSources::new().file("poolhouse.toml", text);
     for written in WRITTEN {
-        // A value in single quotes of its own is none in TOML or a shell's.
+        // TOML and `.env` files quote the value below, so its own single quotes are removed.
         let quoted = written.trim_matches('\'');
         let url = "postgres://u:s3cret@h/db";
         let node = || Settings::new().url(*written);
@@ -285,7 +285,7 @@ fn no_setting_in_no_source_is_shown_with_its_secret() {
                 toml(&format!("[engine.nodes.a]\nurl = '{quoted}'")),
                 Settings::new().url(url),
             ),
-            // Nodes, and the way past a pooler.
+            // Nodes, and the URL past a pooler.
             (
                 TestSources::new(),
                 Settings::new().url(url).node("a", node()),
@@ -302,7 +302,7 @@ fn no_setting_in_no_source_is_shown_with_its_secret() {
                 TestSources::new().variable("POOLHOUSE_DIRECT_URL", written),
                 Settings::new().url(url),
             ),
-            // Where a URL does not belong.
+            // A URL in settings that take none.
             (TestSources::new(), Settings::new().engine(*written)),
             (TestSources::new(), Settings::new().env(*written)),
             (
@@ -407,7 +407,7 @@ fn the_sql_of_a_session_is_shown_by_its_first_word() {
             "{shown}"
         );
     }
-    // What is not shown still counts.
+    // Hidden text still counts in the comparison.
     let of = |sql: &str| {
         let code = Settings::new().url("postgres://h/db").session(sql);
         TestSources::new().resolve(&code).unwrap()

@@ -1,4 +1,4 @@
-//! When two starts of an engine mean the same pool, and what `connect_with` does.
+//! When two starts of an engine share a pool, and which function of `connect_with` is called.
 
 use super::super::Settings;
 use super::{TestSources, at};

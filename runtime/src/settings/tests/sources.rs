@@ -1,4 +1,4 @@
-//! Where a value comes from, in the words of the log.
+//! The source of a value as logs show it.
 
 use super::super::Settings;
 use super::{TestSources, at};

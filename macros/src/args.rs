@@ -1,7 +1,7 @@
 //! The first stage: the tokens between the attribute's parentheses become keys with values.
 //!
-//! Nothing is known here about which settings exist. One broken entry does not hide the next: after a syntax error the
-//! reading goes on behind the next comma.
+//! This stage does not know which settings exist. After a syntax error, reading continues after the next comma, so that
+//! one broken entry does not hide the next.
 
 use crate::report::Report;
 use proc_macro2::{TokenStream, TokenTree};
@@ -17,7 +17,7 @@ pub(crate) struct Arg {
     pub(crate) value: Value,
 }
 
-/// What stands behind a key.
+/// The value after a key.
 pub(crate) enum Value {
     /// Nothing: `lazy`
     None,
@@ -29,12 +29,12 @@ pub(crate) enum Value {
     Many(Vec<Expr>),
 }
 
-/// What an attribute's entries are called in messages.
+/// The names of an attribute's entries in messages.
 pub(crate) struct Wording {
     /// With its article.
     pub(crate) entry: &'static str,
     pub(crate) example: &'static str,
-    /// What follows "expected a setting" where a quoted text stands alone.
+    /// The end of the message "expected a setting" for a quoted text that stands alone.
     pub(crate) quoted: &'static str,
 }
 
@@ -72,7 +72,7 @@ fn entries(input: ParseStream, wording: &Wording, report: &mut Report) -> Vec<Ar
             report.add(mistake);
             skip_to_comma(input);
         }
-        // Both ways end in front of a comma or at the end, so this never fails; but a loop must not rest on that.
+        // Both branches stop at a comma or at the end, so this never fails, but the loop must not depend on that.
         if input.parse::<Option<Token![,]>>().is_err() {
             break;
         }
@@ -96,7 +96,7 @@ fn entry(input: ParseStream, wording: &Wording) -> syn::Result<Arg> {
     Ok(Arg { key, value })
 }
 
-/// The message for a quoted text where a name is expected: it is the name, or the URL.
+/// The message for a quoted name or a quoted URL where a name is expected.
 fn not_a_name(quoted: &LitStr, behind: ParseStream, wording: &Wording) -> String {
     let entry = wording.entry;
     if behind.peek(Token![=]) {

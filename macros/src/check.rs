@@ -1,4 +1,4 @@
-//! The fourth stage: do the function and its settings fit together, and can the function carry the attribute at all?
+//! The fourth stage: checks the function, and whether its settings fit it.
 
 use crate::function::{Function, Parameter, is_pool};
 use crate::position::{Position, Test};
@@ -9,7 +9,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Safety, Signature, Type};
 
-/// What can be emitted, once every mistake is known.
+/// The result of the checks, which decides what is emitted.
 pub(crate) enum Checked {
     /// A function that can be expanded. Settings with mistakes are left out already.
     Function(Function, Settings),
@@ -49,7 +49,7 @@ pub(crate) fn check(
     }
 }
 
-/// Settings that stand where they have no effect.
+/// Reports settings that have no effect in their position.
 fn check_reach(settings: &Settings, position: &Position, report: &mut Report) {
     for setting in &settings.list {
         let key = &setting.key;
@@ -104,7 +104,7 @@ fn check_header(function: &Function, report: &mut Report) {
     }
 }
 
-/// What no generated function can be.
+/// Reports qualifiers that no generated function can have.
 pub(crate) fn check_qualifiers(attribute: &str, signature: &Signature, report: &mut Report) {
     let subject = format!("a function under `#[{attribute}]` cannot be");
     if let Some(keyword) = signature.constness {
@@ -122,7 +122,7 @@ pub(crate) fn check_qualifiers(attribute: &str, signature: &Signature, report: &
     }
 }
 
-/// What rustc would say about the generated `main`, said about the user's.
+/// Reports what rustc refuses in the generated `main`, at the user's `main`.
 fn check_main(function: &Function, report: &mut Report) {
     let generics = &function.signature.generics;
     if !generics.params.is_empty() {
@@ -176,12 +176,12 @@ fn check_attributes(Parameter { typed, .. }: &Parameter, report: &mut Report) {
     }
 }
 
-/// A lifespan function without any `#[pool]` whose parameter is an engine: most likely the mark was forgotten.
+/// Reports an engine parameter of a function without any `#[pool]`, which was most likely forgotten.
 fn check_unmarked(function: &Function, report: &mut Report) {
     for Parameter { typed, .. } in &function.parameters {
         if is_engine(&typed.ty) {
             let (pat, ty) = (spelled(&typed.pat), spelled(&typed.ty));
-            // A test attribute above ours has gone already.
+            // A test attribute above `#[with_pool]` is no longer there.
             let test = match function.position {
                 Position::Lifespan => "; on a test, `#[with_pool]` goes above the test attribute",
                 _ => "",
@@ -194,7 +194,7 @@ fn check_unmarked(function: &Function, report: &mut Report) {
     }
 }
 
-/// Whether the type is written as one of ours. Other crates have an `Engine` too, but not of a database.
+/// Whether the type is written as one of poolhouse's. `Engine` needs type arguments, because other crates have one too.
 fn is_engine(ty: &Type) -> bool {
     let Type::Path(path) = ty else { return false };
     path.path

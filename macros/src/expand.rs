@@ -1,6 +1,6 @@
 //! The last stage: the generated code.
 //!
-//! It is one inner `async fn` with the user's own signature and body, and one call into the runtime:
+//! The code is one inner `async fn` with the user's own signature and body, and one call into the runtime:
 //!
 //! ```text
 //! fn main() -> Result<()> {
@@ -10,11 +10,11 @@
 //! }
 //! ```
 //!
-//! All attributes of the user stay on the outer function, in their order. It has the user's name, so documentation,
-//! `#[instrument]` and runtime attributes belong there; and levels of lints reach the inner function because it is
-//! inside.
+//! All attributes of the user stay on the outer function, in their order. This function has the user's name, so
+//! documentation, `#[instrument]` and runtime attributes belong on it. Lint levels reach the inner function, which is
+//! nested in it.
 //!
-//! Every generated path begins with `::`, so nothing that the user names `poolhouse`, `core` or `Result` is in its way.
+//! Every generated path begins with `::`, so that no item of the user named `poolhouse`, `core` or `Result` shadows it.
 
 use crate::function::{Function, Parameter};
 use crate::position::{Position, Test, listens_itself};
@@ -31,7 +31,7 @@ pub(crate) fn expand(function: &Function, settings: &Settings) -> TokenStream {
     Expansion::new(function, settings).function()
 }
 
-/// What the parts of one expansion have in common.
+/// The inputs that all parts of one expansion share.
 struct Expansion<'a> {
     function: &'a Function,
     settings: &'a Settings,
@@ -52,8 +52,8 @@ impl<'a> Expansion<'a> {
 
     /// The user's attributes and header around the inner function and the call.
     ///
-    /// The braces are at the place of the user's own, as all of the header is: what the compiler says about the
-    /// function is said about what was written.
+    /// The braces and the header have the spans of the user's own, so that the compiler's messages about the function
+    /// point to the user's code.
     fn function(&self) -> TokenStream {
         let Function {
             attrs,
@@ -67,7 +67,7 @@ impl<'a> Expansion<'a> {
         let mut tokens = quote!(#(#attrs)* #visibility #signature);
         Brace(body.span()).surround(&mut tokens, |tokens| {
             // The inner function must be async even if it awaits nothing, and another attribute may put statements before
-            // it. The other lints are about a signature, and the outer function has the same.
+            // it. The other lints check a signature, which the outer function has too.
             tokens.extend(quote! {
                 #[allow(
                     clippy::fn_params_excessive_bools, clippy::future_not_send, clippy::items_after_statements,
@@ -80,8 +80,7 @@ impl<'a> Expansion<'a> {
         tokens
     }
 
-    /// The signature that callers know: without the parameters that poolhouse fills in, each of the others under a
-    /// plain name.
+    /// The signature for callers: without the parameters that poolhouse fills in, each of the others under a plain name.
     fn outer_signature(&self) -> Signature {
         let mut signature = self.function.signature.clone();
         if let Position::Main | Position::Test(Test { runtime: None, .. }) = self.function.position
@@ -94,7 +93,7 @@ impl<'a> Expansion<'a> {
             .filter(|(parameter, _)| !self.function.fills(parameter));
         let plain = callers.map(|(parameter, name)| {
             let pat = Box::new(Pat::Verbatim(name.to_token_stream()));
-            // Those of a test say what to give: `#[case]`.
+            // The attributes of a test's parameter give its values: `#[case]`.
             let given = self.function.is_given(parameter);
             let attrs = given.then(|| parameter.typed.attrs.clone());
             FnArg::Typed(PatType {
@@ -145,8 +144,8 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// `::poolhouse::__private::Attribute::new(…)`, from the beginning of the return type to its end: there the compiler
-    /// says that it is one that the runtime cannot handle.
+    /// `::poolhouse::__private::Attribute::new(…)`, with the spans of the return type, where the compiler reports a type
+    /// that the runtime cannot handle.
     fn attribute(&self) -> TokenStream {
         let output = match &self.function.signature.output {
             ReturnType::Default => TokenStream::new(),
@@ -161,7 +160,7 @@ impl<'a> Expansion<'a> {
         quote_spanned!(end=> #runtime_crate::__private::Attribute::new(#arguments))
     }
 
-    /// `::poolhouse`, or what `crate` says, with this span.
+    /// `::poolhouse`, or the path that `crate` gives, with this span.
     fn runtime_crate(&self, span: Span) -> TokenStream {
         match self.settings.runtime_crate() {
             None => quote_spanned!(span=> ::poolhouse),
@@ -196,7 +195,7 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// `::poolhouse::__private::parameter::<PgEngine>()`, at the place of the type.
+    /// `::poolhouse::__private::parameter::<PgEngine>()`, with the span of the type.
     fn source(&self, parameter: &Parameter) -> TokenStream {
         let ty = &parameter.typed.ty;
         let runtime_crate = self.runtime_crate(ty.span());
@@ -216,8 +215,8 @@ impl<'a> Expansion<'a> {
         quote!(#runtime_crate::Settings::attribute() #(#setters)*)
     }
 
-    /// `__poolhouse_body::<T>(app, db)`: types and constants are named because nothing may tell them; lifetimes are
-    /// left out because those that are bound late cannot be named.
+    /// `__poolhouse_body::<T>(app, db)`: types and constants are given because they may not be inferable. Lifetimes are
+    /// left out because late-bound ones cannot be given.
     fn body_call(&self) -> TokenStream {
         let body = &self.body;
         let generics = self
@@ -238,9 +237,9 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// A name for each parameter: its own where the pattern is no more than a name that no other parameter has.
+/// A name for each parameter: its own if the pattern is only a name and no other parameter has it.
 ///
-/// The names carry the mark of generated code, so that no lint is about them.
+/// The names are marked as generated code, so that no lint checks them.
 fn named(parameters: &[Parameter]) -> Vec<(&Parameter, Ident)> {
     let mut taken: Vec<&Ident> = Vec::new();
     let named = parameters.iter().enumerate().map(|(index, parameter)| {

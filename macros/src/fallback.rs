@@ -1,7 +1,7 @@
 //! The last stage for a function with mistakes: code that compiles, with the user's body in it.
 //!
-//! The mistakes are then all that is shown: no missing `main`, no unresolved name, and the editor still completes in the
-//! body. Nothing here runs, because the build fails on the mistakes.
+//! The compiler then reports only the mistakes, and no missing `main` or unresolved name. Editors still complete code in
+//! the body. None of this code runs, because the build fails on the mistakes.
 
 use crate::function::{Function, is_pool};
 use crate::position::Position;
@@ -10,7 +10,7 @@ use quote::quote;
 use syn::{Attribute, FnArg, PatType, Token};
 
 pub(crate) fn fallback(mut function: Function) -> TokenStream {
-    // What the attribute does not allow is left out where its absence cannot turn anything else red.
+    // Forbidden qualifiers are removed where their absence causes no other error.
     let signature = &mut function.signature;
     signature.constness = None;
     signature.abi = None;
@@ -26,7 +26,7 @@ pub(crate) fn fallback(mut function: Function) -> TokenStream {
     }
 }
 
-/// Nobody calls `main`, so its body can stand in it as a function that nobody calls either.
+/// Emits a `main` with the body in an unused inner function, because neither is called.
 fn main(function: &Function) -> TokenStream {
     let Function {
         attrs,
@@ -35,13 +35,13 @@ fn main(function: &Function) -> TokenStream {
         position,
         ..
     } = function;
-    // The runtime attribute, which is still there, wants it.
+    // The runtime attribute, which is kept, requires `async`.
     let asyncness = matches!(position, Position::MainUnder(_)).then_some(signature.asyncness);
     let inner = function.inner(&Ident::new("__poolhouse_body", Span::call_site()));
     quote!(#(#attrs)* #visibility #asyncness fn main() { #inner })
 }
 
-/// Callers know the function without the parameters that poolhouse fills in; here these are declared in the body.
+/// Declares the parameters that poolhouse fills in as variables of the body, because callers do not pass them.
 fn lifespan(function: &Function) -> TokenStream {
     let Function {
         attrs,
@@ -65,6 +65,7 @@ fn lifespan(function: &Function) -> TokenStream {
     });
     quote! {
         #(#attrs)* #visibility #signature {
+            // Never runs: the build fails on the mistakes.
             fn __poolhouse_parameter<T>() -> T { ::core::unreachable!() }
             #(#declared)*
             #body
@@ -72,7 +73,7 @@ fn lifespan(function: &Function) -> TokenStream {
     }
 }
 
-/// Nobody calls a test, so it can be a plain function; its test attribute would not take its parameters.
+/// Emits a plain function: a test has no callers, and its test attribute would refuse its parameters.
 fn test(function: &Function) -> TokenStream {
     let attrs = function.attrs.iter().filter(|attr| is_neutral(attr));
     let inner = function.inner(&function.signature.ident);

@@ -1,7 +1,6 @@
 //! The third stage: the item under the attribute becomes a function with a position and parameters.
 //!
-//! The signature is parsed, the body is not: it stays the token tree it is. So code that is only half typed still
-//! expands, and the editor goes on helping in it.
+//! Only the signature is parsed; the body stays a token tree. So half-typed code still expands, for editors to analyse.
 
 use crate::args;
 use crate::position::{Position, position};
@@ -27,12 +26,12 @@ pub(crate) struct Function {
 /// One parameter, without its `#[pool]`.
 pub(crate) struct Parameter {
     pub(crate) typed: PatType,
-    /// There when the parameter carries `#[pool]` or `#[pool(…)]`.
+    /// Set when the parameter carries `#[pool]` or `#[pool(…)]`.
     pub(crate) pool: Option<Settings>,
 }
 
 impl Function {
-    /// Reads the item; one that is not a function with a body is reported and comes back unchanged.
+    /// Reads the item; one that is not a function with a body is reported and returned unchanged.
     pub(crate) fn parse(item: TokenStream, report: &mut Report) -> Result<Function, TokenStream> {
         Raw::read("with_pool", item, report).map(|raw| raw.into_function(report))
     }
@@ -77,7 +76,7 @@ fn braces(input: ParseStream) -> syn::Result<TokenTree> {
 }
 
 impl Raw {
-    /// Reads the item under an attribute; one that is not a function with a body is reported and comes back unchanged.
+    /// Reads the item under an attribute; one that is not a function with a body is reported and returned unchanged.
     pub(crate) fn read(
         attribute: &str,
         item: TokenStream,
@@ -96,7 +95,7 @@ impl Raw {
         for input in std::mem::take(&mut self.signature.inputs) {
             match input {
                 FnArg::Receiver(mut own) => {
-                    // The receiver is a mistake of its own; the mark on it need not be another.
+                    // The receiver is reported as a mistake; the mark on it need not be another one.
                     own.attrs.retain(|attr| !is_pool(attr));
                     receiver = Some(own);
                 }
@@ -122,7 +121,7 @@ impl Raw {
     }
 }
 
-/// Takes `#[pool]` off a parameter and reads what it says.
+/// Removes `#[pool]` from a parameter and reads its settings.
 fn parameter(mut typed: PatType, report: &mut Report) -> Parameter {
     let (marks, others): (Vec<_>, Vec<_>) = typed.attrs.into_iter().partition(is_pool);
     typed.attrs = others;
@@ -148,7 +147,7 @@ pub(crate) fn is_pool(attr: &Attribute) -> bool {
 }
 
 impl Parameter {
-    /// The name, when the pattern is no more than one.
+    /// The name, when the pattern is an identifier.
     pub(crate) fn name(&self) -> Option<&Ident> {
         match &*self.typed.pat {
             Pat::Ident(pat) => Some(&pat.ident),
@@ -158,7 +157,7 @@ impl Parameter {
 }
 
 impl Function {
-    /// Whether every parameter is poolhouse's, marked or not: nobody calls `main` or a test.
+    /// Whether poolhouse fills in every parameter, marked or not: `main` and a test have no callers.
     pub(crate) fn fills_every_parameter(&self) -> bool {
         match &self.position {
             Position::Main | Position::MainUnder(_) => true,
@@ -167,12 +166,12 @@ impl Function {
         }
     }
 
-    /// Whether poolhouse fills in this parameter; the others are the caller's.
+    /// Whether poolhouse fills in this parameter; callers pass the others.
     pub(crate) fn fills(&self, parameter: &Parameter) -> bool {
         self.fills_every_parameter() || parameter.pool.is_some()
     }
 
-    /// Whether another attribute of the test gives this parameter its values, as its own attributes say.
+    /// Whether another attribute of the test, such as `#[rstest]`, gives this parameter its values.
     pub(crate) fn is_given(&self, parameter: &Parameter) -> bool {
         matches!(self.position, Position::Test(_)) && !self.fills(parameter)
     }
@@ -193,7 +192,7 @@ impl Function {
         quote!(#signature #body)
     }
 
-    /// All of the signature that can mention a type.
+    /// The parts of the signature that can mention a type.
     pub(crate) fn header_tokens(&self) -> TokenStream {
         let Signature {
             generics, output, ..

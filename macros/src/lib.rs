@@ -1,11 +1,11 @@
 //! The attributes of [poolhouse](https://docs.rs/poolhouse), which re-exports them as `poolhouse::with_pool` and
 //! `poolhouse::transactional`.
 //!
-//! Each stage has a file: `args` reads the attribute's tokens, `settings` checks them against the `table`,
-//! `function` reads the item and finds its `position`, `check` compares both, and `expand` emits the function, or
-//! `fallback` one with mistakes. A mistake is added to the `report`, which becomes the compile errors after the output;
-//! a setting with a mistake is left out, and the function is emitted all the same, so that the editor keeps helping.
-//! `transactional` has its own stages of the same kind.
+//! Each stage has a file: `args` reads the attribute's tokens, `settings` checks them against the `table`, `function`
+//! reads the item and finds its `position`, and `check` compares both. Then `expand` emits the function, or `fallback`
+//! one with mistakes. Each mistake is added to the `report`, which becomes the compile errors after the output. A setting
+//! with a mistake is left out and the function is still emitted, so that editors can analyse it. `transactional` has its
+//! own stages of the same kind.
 
 mod args;
 mod check;

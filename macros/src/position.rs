@@ -1,14 +1,14 @@
-//! What the attribute stands on, as the other attributes of the function say.
+//! The position of the attribute, from the name and the other attributes of the function.
 
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Path, Signature, Token};
 
-/// What the attribute stands on.
+/// The position: what the attribute stands on.
 pub(crate) enum Position {
     /// `main`, for which poolhouse builds the runtime.
     Main,
-    /// `main` with a runtime attribute below ours, such as `#[tokio::main]`.
+    /// `main` with a runtime attribute below `#[with_pool]`, such as `#[tokio::main]`.
     MainUnder(Path),
     /// Any other function.
     Lifespan,
@@ -16,11 +16,11 @@ pub(crate) enum Position {
     Test(Test),
 }
 
-/// What the attributes of a test function say.
+/// A test function, as its attributes describe it.
 pub(crate) struct Test {
     /// The attribute that builds the runtime, such as `#[tokio::test]`; `None` when poolhouse builds it.
     pub(crate) runtime: Option<Path>,
-    /// The attribute that gives the function its parameters, such as `#[rstest]`, but for those with `#[pool]`.
+    /// The attribute that gives the function its parameters, such as `#[rstest]`, except those with `#[pool]`.
     pub(crate) giver: Option<Path>,
     pub(crate) should_panic: bool,
 }
@@ -43,18 +43,18 @@ pub(crate) fn position(attrs: &[Attribute], signature: &Signature, has_receiver:
             should_panic: paths.iter().any(|path| path.is_ident("should_panic")),
         });
     }
-    // A method named `main` is called by someone, so it is a function like any other.
+    // A method named `main` has callers, so it is a function like any other.
     if signature.ident != "main" || has_receiver {
         return Position::Lifespan;
     }
     ends_in(&["main"]).map_or(Position::Main, Position::MainUnder)
 }
 
-/// Frameworks whose servers listen for SIGINT and SIGTERM themselves and end their open requests, as the crates of the
-/// attributes that build their runtimes.
+/// The crates of runtime attributes whose servers listen for SIGINT and SIGTERM themselves and finish their open
+/// requests.
 const LISTENING: &[&str] = &["actix_web", "ntex", "rocket"];
 
-/// Whether what runs under this runtime attribute listens for signals itself.
+/// Whether a server under this runtime attribute listens for signals itself.
 pub(crate) fn listens_itself(runtime: &Path) -> bool {
     runtime.segments.len() > 1
         && LISTENING
@@ -65,7 +65,7 @@ pub(crate) fn listens_itself(runtime: &Path) -> bool {
 /// Attributes of test functions that give them their parameters.
 const GIVERS: &[&str] = &["rstest", "test_case"];
 
-/// The test attribute that builds a runtime, which is each that is not one of those that need a synchronous function.
+/// The test attribute that builds a runtime: each except those that need a synchronous function.
 fn runtime(meta: &Meta) -> Option<Path> {
     let path = meta.path();
     let names: Vec<String> = path
@@ -83,7 +83,7 @@ fn runtime(meta: &Meta) -> Option<Path> {
                 .skip(1)
                 .find_map(|meta| runtime(&meta))
         }
-        // The last one puts another test attribute below itself: the one that it is told, or `#[test]`.
+        // `test_log::test` adds another test attribute below itself: the one in its argument, or `#[test]`.
         (_, ["test"] | ["core" | "std", "prelude", "v1", "test"])
         | (Meta::Path(_), ["test_log", "test"]) => None,
         (_, [.., "test"]) => Some(path.clone()),
@@ -91,7 +91,7 @@ fn runtime(meta: &Meta) -> Option<Path> {
     }
 }
 
-/// The paths of an attribute: its own, or those that `cfg_attr` puts in its place.
+/// The paths of an attribute: its own, or those that `cfg_attr` adds.
 fn paths(meta: &Meta) -> Vec<Path> {
     match meta {
         Meta::List(list) if list.path.is_ident("cfg_attr") => {

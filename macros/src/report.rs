@@ -1,14 +1,13 @@
-//! The collector of mistakes: every stage adds to it, the end of the pipeline empties it.
+//! The collected mistakes: every stage adds to them, and the last step emits them.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use std::fmt::Display;
 
-/// All mistakes found so far, each with the tokens it is about.
+/// All mistakes found so far, each with the tokens that it is about.
 ///
-/// A report that goes out of scope without [`finish`](Report::finish) would swallow what it holds, and the user would
-/// get a program that does something else than what was written. So it panics instead: a stage that forgets it fails
-/// the first test that reaches it.
+/// Dropping a report without [`finish`](Report::finish) panics, because it would lose the mistakes, and the user would
+/// get another program than the written one. So a stage that forgets to finish fails the first test that reaches it.
 #[derive(Default)]
 pub(crate) struct Report {
     mistakes: Vec<syn::Error>,
@@ -26,12 +25,12 @@ impl Report {
         self.mistakes.push(mistake);
     }
 
-    /// The value of a step that can fail; its mistake is kept here.
+    /// The value of a step that can fail, or `None`; the mistake is added.
     pub(crate) fn keep<T>(&mut self, step: syn::Result<T>) -> Option<T> {
         step.map_err(|mistake| self.add(mistake)).ok()
     }
 
-    /// How many mistakes there are, to tell whether a stage added any.
+    /// The number of mistakes, to detect whether a stage added any.
     pub(crate) fn len(&self) -> usize {
         self.mistakes.len()
     }

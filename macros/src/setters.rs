@@ -6,7 +6,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::LitStr;
 use syn::spanned::Spanned;
 
-/// `.max_size(20)`. All but the value has the span of the key, whose line the runtime reports as the source.
+/// `.max_size(20)`. Everything except the value has the span of the key, whose line the runtime reports as the source.
 pub(crate) fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStream> {
     let (name, arguments) = match value {
         Value::Text(_, expr) | Value::Number(_, expr) | Value::Code(expr) => {

@@ -16,7 +16,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Ident, Path};
 
-/// Two settings that cannot stand together, and why.
+/// Pairs of settings that exclude each other, and the reason.
 const RIVALS: &[(&str, &str, &str)] = &[
     (
         "url",
@@ -65,7 +65,7 @@ impl On {
 }
 
 impl Settings {
-    /// Looks every key up and checks every value; what is wrong is reported and left out.
+    /// Looks up every key and checks every value; mistakes are reported and left out.
     pub(crate) fn check(args: Vec<Arg>, on: On, report: &mut Report) -> Settings {
         let mut settings = Settings::default();
         let mut seen: Vec<&str> = Vec::new();
@@ -107,7 +107,7 @@ impl Settings {
         self.list.iter().find(|setting| setting.spec.name == name)
     }
 
-    /// The tokens of a mistake that two settings make together: from the one written first to the other.
+    /// The tokens of a mistake that two settings make together: both keys, in the order written.
     fn both(&self, names: [&str; 2]) -> TokenStream {
         let keys = self
             .list
@@ -142,7 +142,7 @@ impl Settings {
         }
     }
 
-    /// Threads that tokio would not start.
+    /// Reports `worker_threads` on a runtime that has no worker threads.
     fn check_runtime(&self, report: &mut Report) {
         if let (Some(threads), Some(flavor)) = (self.get("worker_threads"), self.get("flavor"))
             && matches!(&flavor.value, Value::Text(flavor, _) if flavor == "current_thread")

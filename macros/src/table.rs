@@ -1,8 +1,8 @@
 // The table of settings, and the names that other pools have for them.
 //
 // Both crates read this file: here it is a module, and `poolhouse` gets its tokens from the hidden macro
-// `settings_table!`. So the attribute and the runtime cannot know different settings, and both packed archives have the
-// table without a copy. It must therefore stand alone: no inner doc comments, and no paths into either crate.
+// `settings_table!`. So the attribute and the runtime cannot have different settings, and both packed archives have the
+// table without a copy. The file must therefore be self-contained: no inner doc comments, and no paths into either crate.
 
 use Reach::{Crate, Engine, Lifecycle, Runtime, Test};
 use Takes::{
@@ -22,7 +22,7 @@ pub(crate) struct Spec {
     pub(crate) example: &'static str,
 }
 
-/// What a setting takes.
+/// The kind of value that a setting takes.
 #[derive(Clone, Copy)]
 pub(crate) enum Takes {
     /// Text that is not empty.
@@ -39,7 +39,7 @@ pub(crate) enum Takes {
     },
     /// A `Duration`, or text such as `"1m 30s"`.
     Duration,
-    /// The same, above zero.
+    /// A duration above zero.
     Timeout,
     /// A duration above zero, or `"off"`.
     Limit,
@@ -61,7 +61,7 @@ pub(crate) enum Takes {
     CratePath,
 }
 
-/// What a setting is about. This decides where the attribute takes it.
+/// What a setting applies to, which decides where the attribute takes it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// One engine: on the attribute and on `#[pool(…)]`.
@@ -76,14 +76,14 @@ pub(crate) enum Reach {
     Crate,
 }
 
-/// Where a setting may be written besides the code.
+/// Where a setting may be written, other than in the code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
     /// In the file and in the environment.
     Anywhere,
-    /// In the file. The environment has a variable of another name for it, or it names a variable itself.
+    /// In the file. The environment has a variable of another name for it, or none.
     NotInEnvironment,
-    /// Nowhere else: it picks the engine or is a piece of the program.
+    /// Nowhere else: it selects the engine or is a piece of the program.
     CodeOnly,
     /// Nowhere else, and the builder has no setter for it.
     AttributeOnly,
@@ -129,11 +129,12 @@ pub(crate) const TABLE: &[Spec] = &[
     row("crate",            CratePath,                     Crate,     AttributeOnly,    "::poolhouse"),
 ];
 
-/// The most connections that a pool may have: as many as Postgres can be told to accept, more than any other server does.
+/// The most connections of a pool: the highest `max_connections` of Postgres, which is more than any other server
+/// accepts.
 /// <https://www.postgresql.org/docs/current/runtime-config-connection.html>
 pub(crate) const MOST_CONNECTIONS: u32 = 262_143;
 
-/// The most threads of a runtime. Each takes memory from the operating system, which refuses at some number with a panic.
+/// The most threads of a runtime. Each takes memory of the system; at some number, tokio panics because there is no more.
 pub(crate) const MOST_THREADS: u32 = 1024;
 
 const CONNECTIONS: Takes = count(1, MOST_CONNECTIONS, "u32");
@@ -146,19 +147,19 @@ const fn count(least: u64, most: u32, of: &'static str) -> Takes {
     Count { least, most, of }
 }
 
-/// What `pooler` takes.
+/// The values of `pooler`.
 pub(crate) const POOLERS: &[&str] = &["pgbouncer"];
 
-/// What `log_queries` takes.
+/// The values of `log_queries`.
 pub(crate) const LOG_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
-/// What `query_spans` takes.
+/// The values of `query_spans`.
 pub(crate) const SPAN_LEVELS: &[&str] = &["off", "debug", "info"];
 
-/// What `isolation` takes.
+/// The values of `isolation`.
 pub(crate) const ISOLATIONS: &[&str] = &["database", "rollback", "none"];
 
-/// What `flavor` takes.
+/// The values of `flavor`.
 pub(crate) const FLAVORS: &[&str] = &["multi_thread", "current_thread"];
 
 const fn row(
@@ -177,7 +178,7 @@ const fn row(
     }
 }
 
-/// Names used elsewhere: by which library, what the setting is called here, and what else is worth knowing.
+/// Names of one setting in another library, with the name here and a note.
 pub(crate) struct Foreign {
     pub(crate) names: &'static [&'static str],
     pub(crate) library: &'static str,
@@ -185,7 +186,7 @@ pub(crate) struct Foreign {
     pub(crate) note: &'static str,
 }
 
-/// The names, in snake case, under which people who come from another pool look for a setting.
+/// The names of settings in other pools, in snake case.
 #[rustfmt::skip]
 pub(crate) const FOREIGN: &[Foreign] = &[
     foreign("sqlx", &["max_connections"], "max_size", ""),
@@ -249,12 +250,12 @@ pub(crate) fn find(name: &str) -> Option<&'static Spec> {
     TABLE.iter().find(|spec| spec.name == name)
 }
 
-/// The setting that someone who wrote an unknown name most likely meant.
+/// The setting that an unknown name most likely means.
 #[derive(Clone, Copy)]
 pub(crate) enum Meant {
-    /// One of ours with a slip, or not yet typed to its end.
+    /// A setting of poolhouse, misspelt or incomplete.
     Ours(&'static Spec),
-    /// What another library calls one of ours.
+    /// A name in another library of a setting of poolhouse.
     Foreign(&'static str, &'static Foreign),
 }
 
@@ -267,7 +268,7 @@ impl Meant {
         }
     }
 
-    /// A hint for someone who wrote `key`, as a clause without a full stop.
+    /// A hint for the written `key`, as a clause without a full stop.
     pub(crate) fn hint(self, key: &str) -> String {
         match self {
             Meant::Ours(spec) => format!("did you mean `{}`?", spec.name),
@@ -292,8 +293,7 @@ impl Meant {
     }
 }
 
-/// What someone who wrote `key` most likely meant, among the settings that `admits` lets through and the names of other
-/// libraries.
+/// The setting that `key` most likely means, among those that `admits` accepts and the names in other libraries.
 pub(crate) fn meant(key: &str, admits: impl Fn(&Spec) -> bool) -> Option<Meant> {
     let ours = TABLE.iter().filter(|spec| admits(spec));
     let ours = ours.map(|spec| (spec.name, Meant::Ours(spec)));
@@ -304,7 +304,7 @@ pub(crate) fn meant(key: &str, admits: impl Fn(&Spec) -> bool) -> Option<Meant> 
     closest(key, ours.chain(theirs))
 }
 
-/// The value whose name is closest to `key`: at most one slip for every four letters, or not yet typed to its end.
+/// The value whose name is closest to `key`: at most one typing error for every four letters, or an incomplete name.
 /// `maximumPoolSize`, `maximum-pool-size` and `MAXIMUM_POOL_SIZE` are one name.
 pub(crate) fn closest<'a, T>(
     key: &str,
@@ -313,9 +313,9 @@ pub(crate) fn closest<'a, T>(
     let key = plain(key);
     let distance = |name: &str| {
         let slips = strsim::damerau_levenshtein(&key, name);
-        // Fewer letters begin too many names.
+        // Fewer letters are the beginning of too many names.
         let begins = key.len() > 2 && name.starts_with(&key);
-        // Of two as close, the longer one has more letters in common.
+        // Of two at the same distance, the longer one has more letters in common.
         let distance = (slips, std::cmp::Reverse(name.len()));
         (slips <= name.len() / 4 || begins).then_some(distance)
     };

@@ -10,7 +10,7 @@ mod transactional;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// Expands the first attribute of ours in a source text, as the compiler would.
+/// Expands the first attribute of poolhouse in a source text, as the compiler would.
 fn expand(source: &str) -> TokenStream {
     let tokens: TokenStream = source
         .parse()

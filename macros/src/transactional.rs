@@ -1,5 +1,7 @@
-//! `#[transactional]`, by the stages of `#[with_pool]`: `arguments` checks what is written in the attribute, `method` reads the
-//! function, `check` compares both, and `expand` emits the function, or `fallback` one with mistakes.
+//! `#[transactional]`, in the stages of `#[with_pool]`.
+//!
+//! `arguments` checks the attribute's arguments, `method` reads the function, and `check` compares both. Then `expand`
+//! emits the function, or `fallback` one with mistakes.
 
 mod arguments;
 mod check;

@@ -15,7 +15,7 @@ pub(crate) enum Fixture {
 }
 
 impl Fixture {
-    /// All of a list, or all that is wrong with it.
+    /// Reads a list, or returns all of its mistakes.
     pub(crate) fn list(list: &[Expr]) -> Result<Vec<Fixture>> {
         let mut fixtures = Vec::with_capacity(list.len());
         let mut mistakes: Option<Error> = None;
@@ -43,7 +43,8 @@ impl Fixture {
         }
     }
 
-    /// A bare name is a file in the folder `fixtures` beside the source file; anything with a `/` is a path from there.
+    /// Reads a file: a bare name is in the folder `fixtures` beside the source file; a name with a `/` is a path from the
+    /// source file's folder.
     fn file(written: LitStr) -> Result<Fixture> {
         let name = written.value();
         let is_sql = Path::new(&name)
@@ -54,8 +55,8 @@ impl Fixture {
             (false, true) => format!("fixtures/{name}"),
             (false, false) => format!("fixtures/{name}.sql"),
         };
-        // `unwrap` gives the compiler's own span, which is there when the compiler runs this. The file is unknown in some
-        // editors; there `include_str!` says the same in its own words.
+        // `unwrap` gives the compiler's own span, which exists when `is_available` is true.
+        // Some editors do not know the file; there `include_str!` reports a missing one.
         let source = proc_macro::is_available().then(|| written.span().unwrap().local_file());
         if let Some(source) = source.flatten() {
             let file = source.parent().unwrap_or(Path::new("")).join(&path);

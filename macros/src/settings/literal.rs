@@ -1,4 +1,4 @@
-//! Literals, and what can be wrong with them. Each message completes the sentence "`max_size` …".
+//! Literals and their mistakes. Each message completes the sentence "`max_size` …".
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(crate) enum Literal {
 }
 
 impl Literal {
-    /// The literal that an expression is; nothing for an expression that must be evaluated.
+    /// The literal of an expression; `None` for an expression that must be evaluated.
     pub(crate) fn of(expr: &Expr) -> Option<Literal> {
         let literal = match bare(expr) {
             Expr::Lit(ExprLit { lit, .. }) => match lit {
@@ -54,7 +54,7 @@ impl Literal {
     }
 }
 
-/// The expression inside parentheses, seen or unseen; a macro's `$value` comes in unseen ones.
+/// The expression inside parentheses and invisible groups; a macro's `$value` is in an invisible group.
 pub(crate) fn bare(expr: &Expr) -> &Expr {
     match expr {
         Expr::Group(group) => bare(&group.expr),
@@ -85,7 +85,7 @@ pub(crate) fn variable(text: &str) -> Result<(), String> {
     if text.contains("://") {
         return Err("takes the name of a variable; the URL itself is set with `url`".to_owned());
     }
-    // What no operating system accepts in a name, and the shell's `$NAME`.
+    // Characters that no operating system accepts in a name, and the `$` of the shell's `$NAME`.
     if text.is_empty() || text.contains(['=', '\0', '$']) {
         return Err(format!(
             "takes the name of a variable, such as `\"DATABASE_URL\"`; `{text}` is not one"
@@ -133,7 +133,7 @@ pub(crate) fn choice(choices: &[&str], text: &str) -> Result<(), String> {
     let meant = choices
         .iter()
         .map(|choice| (strsim::damerau_levenshtein(text, choice), choice))
-        // One slip of the finger for every four letters, as for the names of settings.
+        // One typing error for every four letters, as for the names of settings.
         .filter(|(slips, choice)| *slips <= choice.len() / 4)
         .min_by_key(|(slips, _)| *slips)
         .map(|(_, choice)| format!("; did you mean `\"{choice}\"`?"));
@@ -148,7 +148,7 @@ pub(crate) fn one_of(choices: &[&str]) -> String {
     format!("takes one of {}", quoted.join(", "))
 }
 
-/// The number, when it is a whole number of the type, and one of these.
+/// The number, when it is a whole number of the type `of`, and accepted.
 pub(crate) fn count(
     negative: bool,
     number: &LitInt,

@@ -7,9 +7,9 @@ use syn::{Error, LitStr, Result};
 pub(crate) struct Directory {
     /// The path as the user wrote it.
     pub(crate) written: LitStr,
-    /// Names of the files, sorted: the order in which the driver will run them.
+    /// Names of the files, sorted by name. The driver sorts the migrations by their versions.
     pub(crate) files: Vec<String>,
-    /// Whether `sqlx.toml` stands beside the manifest. It may name another table for what was run.
+    /// Whether `sqlx.toml` is beside the manifest. It may name another table for applied migrations.
     pub(crate) has_sqlx_toml: bool,
 }
 
@@ -25,8 +25,7 @@ impl Directory {
         })
     }
 
-    /// The directory `migrations` beside the manifest, which a test runs when nothing else is said; `None` when there is
-    /// none.
+    /// The directory `migrations` beside the manifest, which a test runs by default; `None` when there is none.
     pub(crate) fn of_crate() -> Option<Directory> {
         let written = LitStr::new("migrations", proc_macro2::Span::call_site());
         let there = manifest_directory(&written).ok()?.join(written.value());
@@ -37,15 +36,15 @@ impl Directory {
         }
     }
 
-    /// Whether the written path stands for itself, without the directory of the manifest.
+    /// Whether the written path is absolute, and not relative to the manifest.
     pub(crate) fn is_absolute(&self) -> bool {
         Path::new(&self.written.value()).is_absolute()
     }
 }
 
 fn manifest_directory(written: &LitStr) -> Result<PathBuf> {
-    // Set by cargo for every compiler it runs, and by rust-analyzer; read here, not in the expansion, because the
-    // files must be known before the compiler sees them.
+    // Cargo sets the variable for every compiler that it runs, and so does rust-analyzer. It is read here and not in the
+    // expansion, because the files must be known before the compiler sees them.
     std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).ok_or_else(|| {
         let message = "`migrations` is relative to the crate's manifest, but `CARGO_MANIFEST_DIR` is not set; build with cargo";
         Error::new_spanned(written, message)

@@ -1,4 +1,4 @@
-//! What a setting takes, and the check of one value.
+//! The values that settings take, and the check of one value.
 //!
 //! Only literals are checked: any other expression is passed on, and the type of the runtime's setter says what it
 //! must be.
@@ -9,26 +9,26 @@ use crate::args;
 use crate::table::{Spec, Takes};
 use syn::{Error, Expr, Ident, Path, Result};
 
-/// A checked value: an expression to pass on, with what it says where that is known now.
+/// A checked value: an expression to pass on, with its content where that is known at expansion.
 pub(crate) enum Value {
     Text(String, Expr),
     Number(u64, Expr),
-    /// An expression that says nothing yet.
+    /// An expression whose content is not known.
     Code(Expr),
     List(Vec<Expr>),
     /// A static, passed on by reference.
     Static(Expr),
     /// The files to embed.
     Directory(Directory),
-    /// None, not even those of the crate.
+    /// No migrations, not even those of the crate.
     NoMigrations,
     Fixtures(Vec<Fixture>),
-    /// Where the runtime is: used by the expansion, not passed on.
+    /// The path of the runtime crate: used by the expansion, not passed on.
     CratePath(Path),
 }
 
 impl Takes {
-    /// The value, when it is one for this kind.
+    /// Checks that a value is of this kind.
     pub(super) fn check(self, spec: &Spec, key: &Ident, value: args::Value) -> Result<Value> {
         let wrong = |what| {
             let Spec { name, example, .. } = spec;
@@ -93,7 +93,7 @@ impl Takes {
         value.map_err(|what| mistake(spec, &written, &what))
     }
 
-    /// Nothing when the kind does not take text.
+    /// Checks a text; `None` when the kind takes no text.
     fn check_text(self, text: &str) -> Option<std::result::Result<(), String>> {
         match self {
             Takes::Text => Some(literal::not_empty(text)),

@@ -1,13 +1,12 @@
-//! Inputs that nobody would write: the expansion neither panics nor loops, and what comes out is valid Rust or says
-//! what is wrong.
+//! Random inputs: the expansion neither panics nor loops, and its output is valid Rust or reports an error.
 //!
-//! The inputs are the same in every run. `POOLHOUSE_FUZZ_INPUTS=1000000` asks for more of them.
+//! The inputs are the same in every run. `POOLHOUSE_FUZZ_INPUTS=1000000` sets another number of them.
 
 use super::{Expand, split};
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Valid uses, to be taken apart.
+/// Uses to mutate, most of them valid.
 #[rustfmt::skip]
 const SEEDS: &[&str] = &[
     "#[with_pool] async fn main() {}",
@@ -68,14 +67,14 @@ fn no_input_of(seeds: &[&str]) {
             "input {index}:\n#[…({args})] {item}\ncomes out as\n{output}"
         );
     }
-    // Otherwise the inputs are too wild, and the test says little about functions that are expanded.
+    // Otherwise too many inputs are refused, and the test says little about functions that are expanded.
     assert!(
         accepted > inputs / 20,
         "only {accepted} of {inputs} inputs were accepted"
     );
 }
 
-/// Valid, or valid but for the body, which is passed on as it is for the compiler to judge.
+/// Whether the output is valid, also without the body, which is passed on unchanged for the compiler to check.
 fn is_rust(output: &TokenStream, item: &TokenStream) -> bool {
     let parses = |tokens| syn::parse2::<syn::File>(tokens).is_ok();
     let body = item.clone().into_iter().last().map(bare);
@@ -83,7 +82,7 @@ fn is_rust(output: &TokenStream, item: &TokenStream) -> bool {
         || body.is_some_and(|body| parses(without(output.clone(), &body.to_string())))
 }
 
-/// What is inside invisible groups.
+/// The token inside invisible groups.
 fn bare(tree: TokenTree) -> TokenTree {
     match &tree {
         TokenTree::Group(group) if group.delimiter() == Delimiter::None => {
@@ -93,7 +92,7 @@ fn bare(tree: TokenTree) -> TokenTree {
     }
 }
 
-/// Empties each group that reads like the body.
+/// Empties each group with the text of the body.
 fn without(tokens: TokenStream, body: &str) -> TokenStream {
     let trees = tokens.into_iter().map(|tree| match &tree {
         TokenTree::Group(group) => {
@@ -140,7 +139,7 @@ impl Fuzz {
         }
     }
 
-    /// splitmix64: small, and the same on every machine.
+    /// A number below `bound`, by splitmix64: small, and the same on every machine.
     fn below(&mut self, bound: usize) -> usize {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;
@@ -150,7 +149,7 @@ impl Fuzz {
         usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap_or_default()
     }
 
-    /// Arguments and an item: each soup, or a seed with a few mutations; they need not come from the same seed.
+    /// Arguments and an item: each is random tokens, or a seed with or without mutations; the two seeds may differ.
     fn input(&mut self) -> (TokenStream, TokenStream) {
         let (one, other) = (self.below(self.seeds.len()), self.below(self.seeds.len()));
         let (args, item) = (self.seeds[one].0.clone(), self.seeds[other].1.clone());

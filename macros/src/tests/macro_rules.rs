@@ -1,4 +1,4 @@
-//! What a `macro_rules!` passes on comes in invisible groups.
+//! Fragments that a `macro_rules!` passes on, which come in invisible groups.
 
 use proc_macro2::{Delimiter, Group, TokenStream};
 use quote::quote;
@@ -26,7 +26,7 @@ fn a_fragment_is_taken_as_what_is_in_it() {
             }
         ),
     );
-    // Invisible groups are printed as what is in them, up to white space.
+    // Invisible groups are printed as their content, up to white space.
     let words = |tokens: &TokenStream| {
         tokens
             .to_string()

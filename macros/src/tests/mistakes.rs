@@ -3,7 +3,7 @@
 use super::expand;
 use proc_macro2::{Span, TokenStream, TokenTree};
 
-/// The compile errors of an expansion: the text they point at, and what they say.
+/// The compile errors of an expansion: the text of each, and its message.
 fn errors(source: &str) -> Vec<(String, String)> {
     collect(expand(source))
 }
@@ -42,7 +42,7 @@ pub(super) fn check(source: &str, expected: &[(&str, &str)]) {
     assert_eq!(errors, expected, "in {source}");
 }
 
-/// Checks the settings of a `main` that is otherwise in order.
+/// Checks the settings of a `main` that is otherwise correct.
 #[track_caller]
 fn settings(args: &str, expected: &[(&str, &str)]) {
     check(
@@ -539,7 +539,7 @@ fn test_functions() {
 
 #[test]
 fn a_test_attribute_above_ours() {
-    // `#[tokio::test]` has made a synchronous function of it, with `#[test]` above.
+    // `#[tokio::test]` has turned the test into a synchronous function, with `#[test]` above.
     check(
         "#[with_pool] #[::core::prelude::v1::test] fn t() {}",
         &[(

@@ -1,4 +1,4 @@
-//! Under which runtime attributes signals are left to a server.
+//! Runtime attributes under which a server handles the signals.
 
 use super::expand;
 

@@ -2,7 +2,7 @@
 
 use super::mistakes::check;
 
-/// Checks the arguments of a function that is otherwise in order.
+/// Checks the arguments of a function that is otherwise correct.
 #[track_caller]
 fn arguments(args: &str, expected: &[(&str, &str)]) {
     check(
@@ -204,7 +204,7 @@ fn functions_that_cannot_carry_it() {
     for (source, at, message) in rows {
         function(source, &[(at, &message)]);
     }
-    // Where nothing is run again, nothing is needed twice.
+    // With `retries = 0`, no argument is needed twice.
     check(
         "#[transactional(retries = 0)] async fn add(&mut self, tx: &mut Transaction<Postgres>, out: &mut Vec<u8>) -> R {}",
         &[],

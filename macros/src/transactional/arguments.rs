@@ -1,4 +1,4 @@
-//! The arguments of `#[transactional]`: which there are, what each takes, and which do not go together.
+//! The arguments of `#[transactional]`: their names, their values, and which exclude each other.
 
 use crate::args::{Arg, Value};
 use crate::check::mention;
@@ -34,7 +34,7 @@ const LEVELS: &[(&str, &str)] = &[
     ("serializable", "Serializable"),
 ];
 
-/// What other libraries call it, in snake case, and what to write here.
+/// Names of arguments in other libraries, in snake case, and what to write here.
 #[rustfmt::skip]
 const FOREIGN: &[(&[&str], &str)] = &[
     (&["propagation", "tx_type"], "how a transaction stands to the one around it is said by `join` (the default: a savepoint of it), `join = false` (one of its own), `mandatory` (an error outside of one) or `durable` (an error inside of one)"),
@@ -89,7 +89,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Looks every name up and checks every value; what is wrong is reported and left out.
+    /// Looks up every name and checks every value; mistakes are reported and left out.
     pub(crate) fn check(args: Vec<Arg>, report: &mut Report) -> Arguments {
         let mut arguments = Arguments::default();
         let mut seen: Vec<&str> = Vec::new();
@@ -121,14 +121,14 @@ impl Arguments {
         path.map_or_else(|| quote!(::poolhouse), ToTokens::to_token_stream)
     }
 
-    /// Whether the function runs once at most, as far as that is known.
+    /// Whether the function is known to run at most once.
     pub(crate) fn runs_once(&self) -> bool {
         self.list
             .iter()
             .any(|argument| matches!(&argument.is, Is::Retries(expr) if is_zero(expr)))
     }
 
-    /// Whether a value of `local` speaks of this parameter.
+    /// Whether a value of `local` uses this parameter.
     pub(crate) fn mentions(&self, parameter: &Ident) -> bool {
         let parameter = parameter.to_string();
         self.list.iter().any(|argument| match &argument.is {
@@ -173,7 +173,7 @@ impl Arguments {
             .filter_map(|(key, what)| Some(((*key)?, what)));
         if let Some((one, what)) = relations.next() {
             for (other, means) in relations {
-                // To be the outermost one it has to be one of its own.
+                // An outermost transaction is a transaction of its own.
                 if one == "join" && *what == "a transaction of its own" && other == "durable" {
                     continue;
                 }
@@ -351,7 +351,7 @@ fn local(key: &Ident, list: Vec<Expr>) -> syn::Result<Is> {
     Ok(Is::Local(values))
 }
 
-/// The message for a name that is none.
+/// The message for an unknown name.
 fn unknown(key: &str, value: &Value) -> String {
     let ours = KNOWN.iter().map(|(name, _)| (*name, Meant::Ours(name)));
     let theirs = FOREIGN.iter().flat_map(|(names, hint)| {
@@ -398,7 +398,7 @@ impl Arguments {
     /// `::poolhouse::TransactionOptions::new().join().retries(3)…`. All but the value has the span of the key.
     pub(crate) fn options(&self) -> TokenStream {
         let runtime_crate = self.runtime_crate();
-        // The last one wins, and it is the default.
+        // `join` is the attribute's default. Each of these setters replaces the one before.
         let is_set = |is: &Is| {
             matches!(
                 is,
@@ -441,7 +441,7 @@ impl Argument {
             Is::ReadOnly(true) | Is::Deferrable(true) | Is::Mandatory(true) | Is::Durable(true) => {
                 TokenStream::new()
             }
-            // `join` is there already.
+            // `options` sets `join`.
             Is::ReadOnly(false)
             | Is::Deferrable(false)
             | Is::Join(_)

@@ -1,4 +1,4 @@
-//! Whether the function and the arguments fit together, and whether the function can carry the attribute at all.
+//! Checks the function, and whether the arguments fit it.
 
 use super::arguments::Arguments;
 use super::method::{Method, Transaction, inner, name};
@@ -8,7 +8,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
 use syn::{ReceiverKind, ReturnType, Type, TypePath, TypeReference};
 
-/// What can be emitted, once every mistake is known.
+/// The result of the checks, which decides what is emitted.
 pub(crate) enum Checked {
     /// A function that can be expanded. Arguments with mistakes are left out already.
     Method(Method, Arguments),
@@ -129,7 +129,7 @@ fn last_ident(ty: &Type) -> Option<&Ident> {
     }
 }
 
-/// What cannot be had a second time, when the function is run again.
+/// Reports parameters that cannot be passed again when the function is run again.
 fn check_repeated(method: &Method, report: &mut Report) {
     const CURE: &str = "or write `retries = 0`";
     if let Some(receiver) = &method.receiver
@@ -159,7 +159,7 @@ fn check_repeated(method: &Method, report: &mut Report) {
     }
 }
 
-/// `&mut self`, `self: &mut Self`
+/// Whether the receiver is `&mut self` or `self: &mut Self`.
 fn is_borrowed_for_writing(kind: &ReceiverKind) -> bool {
     match kind {
         ReceiverKind::Reference(_, _, mutability) => mutability.is_some(),

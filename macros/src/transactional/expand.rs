@@ -1,6 +1,6 @@
 //! The last stage: the generated code.
 //!
-//! It is one call into the runtime, with an async closure around the user's body:
+//! The code is one call into the runtime, with an async closure around the user's body:
 //!
 //! ```text
 //! async fn transfer(
@@ -19,10 +19,10 @@
 //! }
 //! ```
 //!
-//! Each argument is bound once more in the closure, so that the compiler says of it what it says of a parameter. A pattern is
-//! taken apart before, so that `local(…)` can use what it binds.
+//! Each argument is bound again in the closure, so that the compiler checks it like a parameter. Patterns are
+//! destructured before the closure, so that `local(…)` can use their variables.
 //!
-//! Every generated path begins with `::`, so nothing that the user names `poolhouse`, `core` or `Result` is in its way.
+//! Every generated path begins with `::`, so that no item of the user named `poolhouse`, `core` or `Result` shadows it.
 
 use super::arguments::Arguments;
 use super::method::{Binding, Method, Transaction, bindings, inner, name};
@@ -42,12 +42,12 @@ pub(crate) fn expand(method: &Method, arguments: &Arguments) -> TokenStream {
     .function()
 }
 
-/// What the parts of one expansion have in common.
+/// The inputs that all parts of one expansion share.
 struct Expansion<'a> {
     method: &'a Method,
     arguments: &'a Arguments,
     runtime_crate: TokenStream,
-    /// The index of the parameter that is the transaction.
+    /// The index of the transaction parameter.
     transaction: usize,
 }
 
@@ -64,7 +64,7 @@ impl Expansion<'_> {
         let patterns = self.patterns();
         let options = self.arguments.options();
         let call = self.call();
-        // A parameter that the user does not use, `_tx`, is used by the call.
+        // The call uses a parameter that the user does not use, `_tx`.
         let mut tokens = quote! {
             #(#attrs)*
             #[allow(clippy::used_underscore_binding)]
@@ -81,8 +81,8 @@ impl Expansion<'_> {
         tokens
     }
 
-    /// The signature that callers know: what a transaction can be begun on instead of the transaction, and each parameter under
-    /// a plain name.
+    /// The signature for callers: a parent of a transaction in place of the transaction, and each parameter under a plain
+    /// name.
     fn signature(&self) -> Signature {
         let mut signature = self.method.signature.clone();
         let receiver = self.method.receiver.iter().cloned().map(FnArg::Receiver);
@@ -115,7 +115,7 @@ impl Expansion<'_> {
         parse_quote!(#parent)
     }
 
-    /// The check that each try can have the arguments.
+    /// The check that each try can get the arguments.
     fn checks(&self) -> TokenStream {
         if self.arguments.runs_once() {
             return TokenStream::new();
@@ -123,7 +123,7 @@ impl Expansion<'_> {
         let runtime_crate = &self.runtime_crate;
         let check = |span: Span, name: TokenStream| quote_spanned!(span=> #runtime_crate::__private::assert_argument(&#name););
         let receiver = self.method.receiver.iter();
-        // A shared reference can be had as often as it is wanted.
+        // A shared reference can be copied for each try.
         let receiver =
             receiver.filter(|receiver| !matches!(receiver.kind, ReceiverKind::Reference(..)));
         let receiver = receiver.map(|receiver| {
@@ -144,13 +144,13 @@ impl Expansion<'_> {
         receiver.chain(arguments).collect()
     }
 
-    /// The patterns of parameters, taken apart.
+    /// The statements that destructure the patterns of parameters.
     fn patterns(&self) -> TokenStream {
         let taken_apart = self.others().filter(|(_, typed)| name(typed).is_none());
         taken_apart
             .map(|(index, typed)| {
                 let (pat, name) = (&typed.pat, outer(index, typed));
-                // Each variable is bound once more in the closure, where it may be changed.
+                // Each variable is bound again in the closure, where it may be changed.
                 quote!(#[allow(unused_mut)] let #pat = #name;)
             })
             .collect()
@@ -173,7 +173,7 @@ impl Expansion<'_> {
         let output = &self.method.signature.output;
         let bound = self.others().flat_map(|(_, typed)| bindings(&typed.pat));
         let bound = bound.map(|Binding { name, pat }| {
-            // What only the settings need is used all the same.
+            // A parameter that only `local(…)` uses gets no warning as unused.
             let is_used = self.arguments.mentions(name);
             let level = is_used.then(|| quote!(#[allow(unused_variables)]));
             quote!(#level let #pat = #name;)
@@ -203,7 +203,7 @@ impl Expansion<'_> {
     }
 }
 
-/// A parameter's name in the generated signature: its own where the pattern is no more than a name.
+/// A parameter's name in the generated signature: its own if the pattern is only a name.
 fn outer(index: usize, typed: &PatType) -> Ident {
     name(typed)
         .cloned()
@@ -216,12 +216,13 @@ fn transaction(ty: &Type) -> TokenStream {
         Some(Transaction::Ours(path)) => Some(path),
         _ => None,
     };
-    // `check` lets no other through.
+    // `check` accepts no other type.
     path.map_or_else(|| inner(ty).to_token_stream(), ToTokens::to_token_stream)
 }
 
-/// The body, each of whose ends is coerced to the function's type as in the function itself. The type of an async closure's answer
-/// does not do that: the first `return` does it for the others, and a variable with a type for the last expression.
+/// The body, with each result coerced to the function's return type, as in the function itself. The return type of an
+/// async closure does not coerce: the first `return` does it for the others, and a typed variable for the last
+/// expression.
 fn typed_body(
     ty: &Type,
     bound: impl Iterator<Item = TokenStream>,

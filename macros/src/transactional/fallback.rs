@@ -1,7 +1,7 @@
 //! The last stage for a function with mistakes: code that compiles, with the user's body in it.
 //!
-//! Callers pass an engine or a transaction, so the parameter takes anything, and the transaction is declared in the body. Nothing
-//! here runs, because the build fails on the mistakes.
+//! Callers pass an engine or a transaction, so the parameter takes any type, and the transaction is declared in the body.
+//! None of this code runs, because the build fails on the mistakes.
 
 use super::method::Method;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -17,7 +17,7 @@ pub(crate) fn fallback(method: &Method) -> TokenStream {
         ..
     } = method;
     let mut signature = method.signature.clone();
-    // What the attribute does not allow is left out where its absence cannot turn anything else red.
+    // Forbidden qualifiers are removed where their absence causes no other error.
     signature.constness = None;
     signature.abi = None;
     signature.variadic = None;
@@ -45,6 +45,7 @@ pub(crate) fn fallback(method: &Method) -> TokenStream {
     signature.inputs = receiver.chain(inputs).collect();
     quote! {
         #(#attrs)* #[allow(unused_variables)] #visibility #signature {
+            // Never runs: the build fails on the mistakes.
             fn #parameter<T>() -> T { ::core::unreachable!() }
             #declared
             #body

@@ -1,4 +1,4 @@
-//! The function under `#[transactional]`, with its transaction parameter found.
+//! The function under `#[transactional]`, and its transaction parameter.
 
 use crate::function::Raw;
 use crate::report::Report;
@@ -21,7 +21,7 @@ pub(crate) struct Method {
 }
 
 impl Method {
-    /// Reads the item; one that is not a function with a body is reported and comes back unchanged.
+    /// Reads the item; one that is not a function with a body is reported and returned unchanged.
     pub(crate) fn parse(item: TokenStream, report: &mut Report) -> Result<Method, TokenStream> {
         if let Some(end) = declaration(&item) {
             let message = "`#[transactional]` goes on a function with a body; a trait's method has its body, and the attribute, in a \
@@ -53,7 +53,7 @@ impl Method {
         })
     }
 
-    /// The indexes of the parameters that are transactions, or were meant to be.
+    /// The indexes of the parameters that are transactions, or should be.
     pub(crate) fn transactions(&self) -> Vec<usize> {
         let parameters = self.parameters.iter().enumerate();
         parameters
@@ -71,7 +71,7 @@ fn declaration(item: &TokenStream) -> Option<TokenStream> {
     })
 }
 
-/// A parameter's type that speaks of a transaction.
+/// The type of a parameter that names a transaction.
 #[derive(Clone, Copy)]
 pub(crate) enum Transaction<'a> {
     /// `&mut Transaction<DB>`: the type behind the reference.
@@ -132,7 +132,7 @@ fn is_of_sqlx(path: &TypePath, last: &PathSegment) -> bool {
     is_named || has_lifetime
 }
 
-/// The type inside parentheses, seen or unseen; a macro's `$ty` comes in unseen ones.
+/// The type inside parentheses and invisible groups; a macro's `$ty` is in an invisible group.
 pub(crate) fn inner(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => inner(&group.elem),
@@ -141,7 +141,7 @@ pub(crate) fn inner(ty: &Type) -> &Type {
     }
 }
 
-/// The name of a parameter whose pattern is no more than one, perhaps with `mut`.
+/// The name of a parameter whose pattern is only a name, with or without `mut`.
 pub(crate) fn name(typed: &PatType) -> Option<&Ident> {
     match &*typed.pat {
         Pat::Ident(PatIdent {
@@ -154,7 +154,7 @@ pub(crate) fn name(typed: &PatType) -> Option<&Ident> {
     }
 }
 
-/// A variable that a pattern binds: its name, and what is written to bind it by itself.
+/// A variable that a pattern binds: its name, and the pattern that binds only this variable.
 pub(crate) struct Binding<'a> {
     pub(crate) name: &'a Ident,
     pub(crate) pat: TokenStream,
@@ -190,7 +190,7 @@ pub(crate) fn bindings(pat: &Pat) -> Vec<Binding<'_>> {
             .iter()
             .flat_map(|field| bindings(&field.pat))
             .collect(),
-        // Each case binds the same.
+        // Each case binds the same variables.
         Pat::Or(pat) => pat.cases.first().map(bindings).unwrap_or_default(),
         _ => Vec::new(),
     }

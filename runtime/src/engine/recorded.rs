@@ -38,7 +38,7 @@ impl<DB: Backend> Engine<DB> {
     /// - A stream that is never read is no statement, because it never runs. A stream that is dropped half-way, or a query
     ///   whose future is dropped, is one that ended with [`End::Dropped`](crate::testing::End).
     /// - A statement that fails counts, also when its arguments cannot be encoded.
-    /// - A borrow of the driver's connection (`&mut *checkout`) is recorded as a statement whose [`sql`](Statement::sql) is
+    /// - A borrow of the driver's connection (`&mut **checkout`) is recorded as a statement whose [`sql`](Statement::sql) is
     ///   `None`: statements on it are not seen. [`Recorded::at_most`] then panics, because the count would be a guess.
     /// - Statements of other tasks count while the future runs, because it may have spawned them, or wait for a server that
     ///   runs them. Those of the test's other tasks count too. A statement inside another `recorded` on the same engine counts

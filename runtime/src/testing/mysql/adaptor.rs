@@ -6,6 +6,7 @@ use once_cell::sync::Lazy;
 use sqlx::Connection;
 use sqlx::mysql::MySqlConnection;
 
+use super::clean::FirstLook;
 use super::kind::MySqlKind;
 use super::queries::number;
 use super::schema::Schema;
@@ -58,12 +59,10 @@ impl Adaptor for MySqlKind {
         recipe: &Recipe,
         template: &Template<Self>,
         name: &CloneName<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<String, Error> {
         let database = names::clone(name);
         if let Some(script) = template.content.replay(&database) {
             let mut worker = session.worker().await?;
-            // A database of this name may have been dropped by hand.
-            marks::remove(&mut worker, &database).await?;
             if let Err(error) = execute(&mut worker, script).await {
                 // It may be the connection that failed, or be in the database.
                 let _ = worker.close().await;
@@ -79,7 +78,7 @@ impl Adaptor for MySqlKind {
         let marked = in_use.seen(marked);
         drop(in_use);
         match marked {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(database),
             Err(error) => Err(not_made(session, recipe, &error).await),
         }
     }
@@ -114,12 +113,21 @@ impl Adaptor for MySqlKind {
         leased: &mut Leased<Self>,
         _: Option<&mut MySqlConnection>,
     ) -> Result<bool, Error> {
-        if template.content.obstacle() || !session.until_quiet(&leased.name).await? {
+        if template.content.obstacle() {
             return Ok(false);
         }
         let mut worker = session.worker().await?;
         // A connection with which this has failed is not used again.
-        let is_clean = clean::clean(&template.content, &mut worker, &leased.name).await?;
+        let mut look = FirstLook::new(&mut worker, &leased.name).await?;
+        if look.sessions > 0 {
+            if !session.until_quiet(&leased.name).await? {
+                return Ok(false);
+            }
+            look = FirstLook::new(&mut worker, &leased.name).await?;
+        }
+        let (content, name) = (&template.content, &leased.name);
+        let is_clean = look.drop_further_tables(content, &mut worker, name).await?
+            && clean::clean(content, &mut worker, name).await?;
         if is_clean {
             marks::set_complete(&mut worker, &leased.name, &leased.incarnation).await?;
         }
@@ -139,11 +147,10 @@ async fn make(
         MySqlKind::drop(&mut worker, name).await?;
         execute(&mut worker, format!("CREATE DATABASE {name}")).await
     };
-    let created = created.await;
-    session.put_back(worker).await;
-    if let Err(error) = created {
+    if let Err(error) = created.await {
         return Err(not_made(session, recipe, &error).await);
     }
+    session.put_back(worker).await;
     let filled = async { recipe.fill(url::of_database(&recipe.settings, name)?).await };
     let filled = filled.await;
     if filled.is_err() {

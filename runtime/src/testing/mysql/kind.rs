@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::marks::{self, Marks};
 use super::names;
-use super::queries::number;
+use super::queries::{ask_sessions, number};
 use super::schema::Schema;
 use crate::error::Error;
 use crate::settings::EngineSettings;
@@ -145,13 +145,7 @@ impl Kind for MySqlKind {
 
     async fn drop(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<()> {
         // First: without its mark nobody takes the rest for complete.
-        marks::remove(connection, database).await?;
-        let sessions: Vec<i64> = sqlx::query_scalar(
-            "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = ?",
-        )
-        .bind(database)
-        .fetch_all(&mut *connection)
-        .await?;
+        let sessions = marks::remove(connection, database).await?;
         for session in sessions {
             // It may have ended by now.
             let _ = execute(connection, format!("KILL {session}")).await;
@@ -164,12 +158,8 @@ impl Kind for MySqlKind {
     }
 
     async fn sessions(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<i64> {
-        sqlx::query_scalar(
-            "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.processlist WHERE db = ?",
-        )
-        .bind(database)
-        .fetch_one(connection)
-        .await
+        let sessions = sqlx::raw_sql(AssertSqlSafe(ask_sessions(database)));
+        sessions.fetch_one(connection).await?.try_get(0)
     }
 
     async fn opened(_: &mut MySqlConnection, (): &mut ()) -> sqlx::Result<()> {

@@ -8,8 +8,8 @@
 //! A start of the server empties `complete`, which is of the engine MEMORY, where the server has that engine:
 //! <https://mariadb.com/kb/en/memory-storage-engine/>. Where it has not, the incarnation tells rows from before the start.
 
-use sqlx::Row;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::queries::{number, results};
 use crate::testing::retention::{now, today};
@@ -127,17 +127,12 @@ pub(super) async fn take(
     incarnation: &str,
 ) -> sqlx::Result<bool> {
     let take = format!(
-        "DELETE FROM {COMPLETE} WHERE database_name = '{database}' AND incarnation = '{incarnation}'; SELECT ROW_COUNT()"
+        "DELETE FROM {COMPLETE} WHERE database_name = '{database}' AND incarnation = '{incarnation}'"
     );
-    let rows = match results(connection, take).await {
-        Err(error) if is_missing(&error) => return Ok(false),
-        rows => rows?,
-    };
-    let taken: i64 = match rows.iter().flatten().next() {
-        Some(row) => row.try_get(0)?,
-        None => 0,
-    };
-    Ok(taken == 1)
+    match sqlx::raw_sql(AssertSqlSafe(take)).execute(connection).await {
+        Err(error) if is_missing(&error) => Ok(false),
+        taken => Ok(taken?.rows_affected() == 1),
+    }
 }
 
 /// Says that a clone is kept.
@@ -152,15 +147,28 @@ pub(super) async fn set_kept(
     write(connection, set).await
 }
 
-/// Takes back whatever is said of a database.
-pub(super) async fn remove(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<()> {
-    let removed = format!(
+/// The statements that take back whatever is said of a database. The tables must exist.
+pub(super) fn removal(database: &str) -> String {
+    format!(
         "DELETE FROM {COMPLETE} WHERE database_name = '{database}'; DELETE FROM {KEPT} WHERE database_name = '{database}'"
+    )
+}
+
+/// Takes back whatever is said of a database, and then tells the sessions in it.
+pub(super) async fn remove(
+    connection: &mut MySqlConnection,
+    database: &str,
+) -> sqlx::Result<Vec<i64>> {
+    let sessions = format!(
+        "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = '{database}'"
     );
-    match execute(connection, removed).await {
-        Err(error) if is_missing(&error) => Ok(()),
-        removed => removed,
-    }
+    let asked = format!("{}; {sessions}", removal(database));
+    let results = match results(connection, asked).await {
+        Err(error) if is_missing(&error) => results(connection, sessions).await?,
+        all => all?,
+    };
+    let rows = results.iter().flatten();
+    rows.map(|row| row.try_get(0)).collect()
 }
 
 /// Drops the tables.

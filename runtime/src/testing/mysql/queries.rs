@@ -25,3 +25,10 @@ pub(super) async fn results(
     }
     Ok(results)
 }
+
+/// The statement that counts the sessions in a database.
+pub(super) fn ask_sessions(name: &str) -> String {
+    format!(
+        "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.processlist WHERE db = '{name}'"
+    )
+}

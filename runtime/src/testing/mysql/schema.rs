@@ -5,6 +5,7 @@ use std::fmt::Write;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Row};
 
+use super::marks;
 use super::queries::results;
 
 /// The engines of which it is known how their rows are written, seen and removed.
@@ -77,84 +78,89 @@ impl Create {
     }
 }
 
-/// The statements that tell what is in a database besides the content of tables and views: what
-/// [`Outline::read`] reads. Triggers and routines are asked for `in_full` or by name: where a database is to have none, a
-/// name is enough, and is found in a third of the time.
-pub(super) fn ask_outline(name: &str, in_full: bool) -> String {
-    let (trigger, routine) = if in_full {
-        (
-            "CONCAT_WS('\\t', trigger_name, event_manipulation, event_object_table, action_timing, action_statement, \
-                sql_mode, definer, character_set_client, collation_connection, database_collation)",
-            "CONCAT_WS('\\t', routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic, \
-                sql_data_access, security_type, sql_mode, routine_comment, definer, \
-                (SELECT GROUP_CONCAT(CONCAT_WS(' ', parameter_mode, parameter_name, dtd_identifier) ORDER BY ordinal_position) \
-                    FROM information_schema.parameters p \
-                    WHERE p.specific_schema = r.routine_schema AND p.specific_name = r.specific_name))",
-        )
-    } else {
-        ("trigger_name", "routine_name")
-    };
-    // A trigger is in the database of its table, which is found without reading all others.
-    format!(
-        "SHOW CREATE DATABASE {name}; {}; \
-         SELECT CAST({trigger} AS CHAR) FROM information_schema.triggers \
-            WHERE trigger_schema = '{name}' AND event_object_schema = '{name}' \
-            ORDER BY event_object_table, event_manipulation, action_timing, action_order; \
-         SELECT CAST({routine} AS CHAR) FROM information_schema.routines r WHERE routine_schema = '{name}' ORDER BY 1; \
-         SELECT CAST(event_name AS CHAR) FROM information_schema.events WHERE event_schema = '{name}' ORDER BY 1; \
-         SELECT CAST(CONCAT_WS('\t', grantee, privilege_type) AS CHAR) FROM information_schema.schema_privileges \
+/// The statements that tell what is in a database besides tables and views, each with texts. Where there is to be nothing,
+/// names are enough, and are found in a fraction of the time.
+pub(super) fn ask_code(name: &str, names_only: bool, has_tables: bool) -> Vec<String> {
+    let rights = format!(
+        "SELECT CAST(CONCAT_WS('\t', grantee, privilege_type) AS CHAR) FROM information_schema.schema_privileges \
             WHERE table_schema = '{name}' \
             UNION ALL SELECT CAST(CONCAT_WS('\t', grantee, privilege_type, table_name) AS CHAR) \
             FROM information_schema.table_privileges WHERE table_schema = '{name}' \
             UNION ALL SELECT CAST(CONCAT_WS('\t', grantee, privilege_type, table_name, column_name) AS CHAR) \
-            FROM information_schema.column_privileges WHERE table_schema = '{name}'; ",
-        ask_listed(name)
-    )
-}
-
-/// The statement that tells the tables and views of a database.
-fn ask_listed(name: &str) -> String {
-    format!(
-        "SELECT CAST(CONCAT_WS('\\t', table_name, table_type, engine) AS CHAR) FROM information_schema.tables \
-         WHERE table_schema = '{name}' ORDER BY 1"
-    )
-}
-
-/// The parts of a database that [`ask_outline`] asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Outline {
-    pub(super) create: String,
-    pub(super) listed: Vec<String>,
-    pub(super) code: Vec<String>,
-}
-
-impl Outline {
-    /// Reads the first results of the statements.
-    pub(super) fn read(name: &str, results: &[Vec<MySqlRow>]) -> sqlx::Result<Self> {
-        let [create, listed, triggers, routines, events, rights, ..] = results else {
-            return Err(sqlx::Error::RowNotFound);
+            FROM information_schema.column_privileges WHERE table_schema = '{name}'"
+    );
+    // A trigger is in the database of its table, which is found without reading all others.
+    let triggers = format!(
+        "FROM information_schema.triggers WHERE trigger_schema = '{name}' AND event_object_schema = '{name}'"
+    );
+    let routines = format!("FROM information_schema.routines r WHERE routine_schema = '{name}'");
+    let events = format!("FROM information_schema.events WHERE event_schema = '{name}'");
+    if names_only {
+        let triggers = if has_tables {
+            format!("UNION ALL SELECT CAST(trigger_name AS CHAR) {triggers}")
+        } else {
+            String::new()
         };
-        let create = create.first().ok_or(sqlx::Error::RowNotFound)?;
-        let texts = |rows: &[MySqlRow]| -> sqlx::Result<Vec<String>> {
-            let texts = rows.iter().map(|row| row.try_get::<String, _>(0));
-            texts.map(|text| Ok(text?.replace(name, ""))).collect()
-        };
-        let mut code = texts(triggers)?;
-        code.extend(texts(routines)?);
-        code.extend(texts(events)?);
-        code.extend(texts(rights)?);
-        Ok(Self {
-            create: create.try_get::<String, _>(1)?.replace(name, ""),
-            listed: texts(listed)?,
-            code,
-        })
+        return vec![format!(
+            "{rights} UNION ALL SELECT CAST(routine_name AS CHAR) {routines} \
+             UNION ALL SELECT CAST(event_name AS CHAR) {events} {triggers}"
+        )];
     }
+    vec![
+        format!(
+            "SELECT CAST(CONCAT_WS('\\t', trigger_name, event_manipulation, event_object_table, action_timing, action_statement, \
+                sql_mode, definer, character_set_client, collation_connection, database_collation) AS CHAR) {triggers} \
+             ORDER BY event_object_table, event_manipulation, action_timing, action_order"
+        ),
+        format!(
+            "SELECT CAST(CONCAT_WS('\\t', routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic, \
+                sql_data_access, security_type, sql_mode, routine_comment, definer, \
+                (SELECT GROUP_CONCAT(CONCAT_WS(' ', parameter_mode, parameter_name, dtd_identifier) ORDER BY ordinal_position) \
+                    FROM information_schema.parameters p \
+                    WHERE p.specific_schema = r.routine_schema AND p.specific_name = r.specific_name)) AS CHAR) {routines} ORDER BY 1"
+        ),
+        format!("SELECT CAST(event_name AS CHAR) {events} ORDER BY 1"),
+        rights,
+    ]
+}
+
+/// The statement that tells the tables and views of a database: each with its kind and engine in one text, its name, and whether
+/// it is a table that is known to be gone when it is dropped.
+pub(super) fn ask_listed(name: &str) -> String {
+    format!(
+        "SELECT CAST(CONCAT_WS('\\t', table_name, table_type, engine) AS CHAR), CAST(table_name AS CHAR), \
+            CAST(COALESCE(table_type = 'BASE TABLE' AND engine IN ({ENGINES}), 0) AS SIGNED) \
+         FROM information_schema.tables WHERE table_schema = '{name}' ORDER BY 1"
+    )
+}
+
+/// The texts of some results, without the database's name.
+pub(super) fn texts(name: &str, results: &[Vec<MySqlRow>]) -> sqlx::Result<Vec<String>> {
+    let texts = results
+        .iter()
+        .flatten()
+        .map(|row| row.try_get::<String, _>(0));
+    texts.map(|text| Ok(text?.replace(name, ""))).collect()
+}
+
+/// What `SHOW CREATE` tells, without the database's name.
+pub(super) fn created(name: &str, rows: &[MySqlRow]) -> sqlx::Result<String> {
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    Ok(row.try_get::<String, _>(1)?.replace(name, ""))
 }
 
 impl Schema {
     /// Reads a database that nobody else uses.
     pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<Self> {
-        let outline = Outline::read(name, &results(connection, ask_outline(name, true)).await?)?;
+        let asked = format!(
+            "SHOW CREATE DATABASE {name}; {}; {}",
+            ask_listed(name),
+            ask_code(name, false, true).join("; ")
+        );
+        let outline = results(connection, asked).await?;
+        let [create, listed, code @ ..] = outline.as_slice() else {
+            return Err(sqlx::Error::RowNotFound);
+        };
         let (events, unknown, without): (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
             "SELECT CAST((SELECT COUNT(*) FROM information_schema.events WHERE event_schema = '{name}') AS SIGNED), \
              CAST((SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{name}' \
@@ -181,9 +187,9 @@ impl Schema {
             name: name.to_owned(),
             obstacle: events + unknown > 0,
             transactional: without == 0,
-            create: outline.create,
-            listed: outline.listed,
-            code: outline.code,
+            create: created(name, create)?,
+            listed: texts(name, std::slice::from_ref(listed))?,
+            code: texts(name, code)?,
             tables: Vec::new(),
             views: Vec::new(),
         };
@@ -218,22 +224,6 @@ impl Schema {
         Ok(schema)
     }
 
-    /// Whether the tables and views of a database have other names, kinds or engines. That is known in a fraction of the time that
-    /// it takes to look through a database.
-    pub(super) async fn lists_others(
-        &self,
-        connection: &mut MySqlConnection,
-        name: &str,
-    ) -> sqlx::Result<bool> {
-        let listed = sqlx::raw_sql(AssertSqlSafe(ask_listed(name)));
-        let rows = listed.fetch_all(connection).await?;
-        let names: Vec<String> = rows
-            .iter()
-            .map(|row| row.try_get(0))
-            .collect::<sqlx::Result<_>>()?;
-        Ok(names != self.listed)
-    }
-
     /// Whether it cannot be shown that another database holds the same.
     pub(super) fn obstacle(&self) -> bool {
         self.obstacle
@@ -253,8 +243,10 @@ impl Schema {
         // The name stands between the quotes.
         let create = self.create.replacen("``", name, 1);
         let mut script = format!(
-            "DROP DATABASE IF EXISTS {name}; {create}; USE {name}; \
-             SET SESSION foreign_key_checks = 0;"
+            "{}; DROP DATABASE IF EXISTS {name}; {create}; USE {name}; \
+             SET SESSION foreign_key_checks = 0;",
+            // A database of this name may have been dropped by hand.
+            marks::removal(name)
         );
         for table in &self.tables {
             // Writing to a string does not fail.
@@ -316,7 +308,7 @@ async fn columns(
     Ok(quoted.join(", "))
 }
 
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 

@@ -41,19 +41,18 @@ impl Adaptor for PostgresKind {
         recipe: &Recipe,
         template: &Template<Self>,
         name: &CloneName<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<String, Error> {
         let mut worker = session.worker().await?;
+        let ready = names::ready(name);
         let copy = format!(
-            "CREATE DATABASE {} TEMPLATE {}",
-            names::ready(name),
+            "CREATE DATABASE {ready} TEMPLATE {}",
             names::template(&template.fingerprint)
         );
-        let cloned = execute(&mut worker, copy).await;
-        session.put_back(worker).await;
-        match cloned {
-            Ok(()) => Ok(()),
-            Err(error) => Err(not_created(session, recipe, &error).await),
+        if let Err(error) = execute(&mut worker, copy).await {
+            return Err(not_created(session, recipe, &error).await);
         }
+        session.put_back(worker).await;
+        Ok(ready)
     }
 
     async fn begin_lease_of_kept(

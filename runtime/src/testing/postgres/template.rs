@@ -78,10 +78,11 @@ pub(super) async fn build<K: Kind<DB = Postgres>>(
         Ok(baseline)
     };
     let completed = completed.await;
-    if completed.is_err() {
+    if completed.is_ok() {
+        session.put_back(worker).await;
+    } else {
         session.drop_only(&building).await?;
     }
-    session.put_back(worker).await;
     completed
 }
 

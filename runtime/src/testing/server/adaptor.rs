@@ -16,14 +16,14 @@ pub(in crate::testing) trait Adaptor: Kind {
         fingerprint: &str,
     ) -> impl Future<Output = Result<Self::Content, Error>> + Send;
 
-    /// Makes a clone, over a connection for work that takes long. It is [`DatabaseState::Ready`] when it is complete. Its lock is
-    /// held. When this fails, nothing is left.
+    /// Makes a clone, over a connection for work that takes long, and tells its name. It is [`DatabaseState::Ready`] when it is
+    /// complete. Its lock is held. When this fails, nothing is left.
     fn clone(
         session: &ServerSession<Self>,
         recipe: &Recipe,
         template: &Template<Self>,
         name: &CloneName<'_>,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    ) -> impl Future<Output = Result<String, Error>> + Send;
 
     /// Marks a clean database that this process has kept as leased, over the connection that was kept with it where there is
     /// one. Fails when the server was started anew since.

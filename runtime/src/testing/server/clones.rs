@@ -9,9 +9,10 @@ use super::adaptor::Adaptor;
 use super::connection::KeptConnection;
 use super::database_server::DatabaseServer;
 use super::kept::Clean;
-use super::kind::{CloneName, DatabaseState};
+use super::kind::{CloneName, DatabaseState, Found, Kind};
 use super::lease::ServerLease;
 use super::leased::Leased;
+use super::session::InUse;
 use super::template::Template;
 use crate::error::{Error, TestError, TestKind};
 use crate::testing::background;
@@ -23,6 +24,24 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long a test waits for a database that is being rolled back. It may be a clone of another template.
 const ROLLBACK_LIMIT: Duration = Duration::from_millis(10);
+
+/// A database for a test.
+struct FoundDatabase<K: Kind> {
+    leased: Leased<K>,
+    kept: Option<KeptConnection<K>>,
+    /// The number of clones of its template, unless this process has kept it.
+    clones: Option<usize>,
+}
+
+impl<K: Kind> FoundDatabase<K> {
+    fn not_kept(leased: Leased<K>, clones: usize) -> Self {
+        Self {
+            leased,
+            kept: None,
+            clones: Some(clones),
+        }
+    }
+}
 
 impl<K: Adaptor> DatabaseServer<K> {
     /// Leases a clone of a template: one that this process has kept, one that is ready, or a new one.
@@ -97,30 +116,41 @@ impl<K: Adaptor> DatabaseServer<K> {
         self.waiting.fetch_add(1, SeqCst);
         let leased = self.wait_for_database(recipe, template).await;
         self.waiting.fetch_sub(1, SeqCst);
-        let (leased, was_kept, kept) = leased?;
-        if !was_kept {
-            self.make_spare_clone(recipe, template);
+        let found = leased?;
+        if let Some(clones) = found.clones {
+            self.make_spare_clone(recipe, template, clones);
         }
-        Ok((leased, kept))
+        Ok((found.leased, found.kept))
     }
 
     async fn wait_for_database(
         self: &Arc<Self>,
         recipe: &Recipe,
         template: &Template<K>,
-    ) -> Result<(Leased<K>, bool, Option<KeptConnection<K>>), Error> {
+    ) -> Result<FoundDatabase<K>, Error> {
         loop {
             let freed = self.freed.notified();
             if let Some((leased, kept)) = self.take_kept(&template.fingerprint).await? {
-                return Ok((leased, true, kept));
+                return Ok(FoundDatabase {
+                    leased,
+                    kept,
+                    clones: None,
+                });
             }
-            if let Some(leased) = self.lease_ready(&template.fingerprint).await? {
-                return Ok((leased, false, None));
+            let too_few = self.coming.load(SeqCst) < self.waiting.load(SeqCst);
+            let mut clones = 0;
+            if too_few || template.is_to_ask(ASK_AGAIN) {
+                let ready;
+                (ready, clones) = self.lease_ready(&template.fingerprint).await?;
+                if let Some(leased) = ready {
+                    return Ok(FoundDatabase::not_kept(leased, clones));
+                }
+                template.found_none();
             }
-            if self.coming.load(SeqCst) < self.waiting.load(SeqCst) {
-                self.clone_template(recipe, template).await?;
-            } else {
+            if !too_few {
                 let _ = tokio::time::timeout(ASK_AGAIN, freed).await;
+            } else if let Some(leased) = self.clone_template(recipe, template, true).await? {
+                return Ok(FoundDatabase::not_kept(leased, clones + 1));
             }
         }
     }
@@ -161,11 +191,20 @@ impl<K: Adaptor> DatabaseServer<K> {
         });
     }
 
-    /// Leases a clone that is ready.
-    async fn lease_ready(&self, fingerprint: &str) -> Result<Option<Leased<K>>, Error> {
+    /// Leases a clone that is ready, and counts the clones of this template that are ready or leased.
+    async fn lease_ready(&self, fingerprint: &str) -> Result<(Option<Leased<K>>, usize), Error> {
         let mut session = self.session.take().await?;
         let current = session.incarnation().to_owned();
-        for found in session.list().await? {
+        let found = session.list().await?;
+        let is_clone = |one: &&Found| {
+            let is_clone = matches!(
+                one.state,
+                DatabaseState::Ready { .. } | DatabaseState::Leased
+            );
+            is_clone && one.fingerprint == fingerprint
+        };
+        let clones = found.iter().filter(is_clone).count();
+        for found in found {
             let is_ready = matches!(&found.state, DatabaseState::Ready { incarnation } if *incarnation == current);
             if !is_ready || found.fingerprint != fingerprint {
                 continue;
@@ -179,31 +218,24 @@ impl<K: Adaptor> DatabaseServer<K> {
                 incarnation: &current,
                 number: &found.number,
             };
-            let begun = K::begin_lease(session.connection(), &found.name, &name).await;
-            match session.seen(begun) {
-                Ok(Some((name, since))) => {
-                    return Ok(Some(Leased {
-                        name,
-                        incarnation: current,
-                        lock,
-                        since,
-                    }));
-                }
-                // Another process has leased it between our look and our lock.
-                Ok(None) => session.unlock(&[lock]).await?,
-                Err(error) => {
-                    let _ = session.unlock(&[lock]).await;
-                    return Err(error.into());
-                }
+            let leased = begin_lease(&mut session, &found.name, &name, lock).await?;
+            // Another process may have leased it between our look and our lock.
+            if leased.is_some() {
+                return Ok((leased, clones));
             }
         }
-        Ok(None)
+        Ok((None, clones))
     }
 
-    /// Makes a clone. It belongs to the first process that leases it.
-    async fn clone_template(&self, recipe: &Recipe, template: &Template<K>) -> Result<(), Error> {
+    /// Makes a clone, and leases it or leaves it to the first process that does. `None` when it is not leased.
+    async fn clone_template(
+        &self,
+        recipe: &Recipe,
+        template: &Template<K>,
+        leases: bool,
+    ) -> Result<Option<Leased<K>>, Error> {
         self.coming.fetch_add(1, SeqCst);
-        let cloned = self.clone_now(recipe, template).await;
+        let cloned = self.clone_now(recipe, template, leases).await;
         self.coming.fetch_sub(1, SeqCst);
         self.freed.notify_waiters();
         if cloned.is_err() {
@@ -213,7 +245,12 @@ impl<K: Adaptor> DatabaseServer<K> {
         cloned
     }
 
-    async fn clone_now(&self, recipe: &Recipe, template: &Template<K>) -> Result<(), Error> {
+    async fn clone_now(
+        &self,
+        recipe: &Recipe,
+        template: &Template<K>,
+        leases: bool,
+    ) -> Result<Option<Leased<K>>, Error> {
         let number = format!("{:08x}", fastrand::u32(..));
         let incarnation = self.session.identity().await?.incarnation;
         if incarnation != template.incarnation {
@@ -230,40 +267,67 @@ impl<K: Adaptor> DatabaseServer<K> {
         let lock = name.lock();
         if !self.session.take().await?.try_lock(&lock).await? {
             // Another process has the same number; the next try has another.
-            return Ok(());
+            return Ok(None);
         }
         let cloned = K::clone(&self.session, recipe, template, &name).await;
-        self.session.take().await?.unlock(&[lock]).await?;
-        cloned
+        let mut session = self.session.take().await?;
+        match cloned {
+            // A session that was opened since is perhaps on a server that was started anew.
+            Ok(database) if leases && session.incarnation() == incarnation => {
+                begin_lease(&mut session, &database, &name, lock).await
+            }
+            cloned => {
+                session.unlock(&[lock]).await?;
+                cloned.map(|_| None)
+            }
+        }
     }
 
-    /// Makes a spare clone while the body of a test runs, when there is none and few tests have one.
-    fn make_spare_clone(self: &Arc<Self>, recipe: &Arc<Recipe>, template: &Arc<Template<K>>) {
+    /// Makes a spare clone while the body of a test runs, when few tests have one: there are so many clones.
+    fn make_spare_clone(
+        self: &Arc<Self>,
+        recipe: &Arc<Recipe>,
+        template: &Arc<Template<K>>,
+        clones: usize,
+    ) {
         // As many tests as there are processors run at a time; with one more, the next one need not wait.
         let enough = available_parallelism().map_or(2, usize::from) + 1;
+        if clones >= enough || self.coming.load(SeqCst) > 0 {
+            return;
+        }
         let (server, recipe, template) =
             (Arc::clone(self), Arc::clone(recipe), Arc::clone(template));
         let _ = background::spawn(async move {
-            let made = async {
-                if server.coming.load(SeqCst) > 0 {
-                    return Ok(());
-                }
-                let found = server.session.take().await?.list().await?;
-                let clones = found.iter().filter(|one| {
-                    let is_clone = matches!(
-                        one.state,
-                        DatabaseState::Ready { .. } | DatabaseState::Leased
-                    );
-                    is_clone && one.fingerprint == template.fingerprint
-                });
-                if clones.count() < enough {
-                    server.clone_template(&recipe, &template).await?;
-                }
-                Ok::<_, Error>(())
-            };
-            if let Err(error) = made.await {
-                tracing::debug!(%error, "no spare clone was made");
+            match server.clone_template(&recipe, &template, false).await {
+                Ok(_) => template.made_one(),
+                Err(error) => tracing::debug!(%error, "no spare clone was made"),
             }
         });
+    }
+}
+
+/// Leases a ready clone whose lock is held. `None` when it is not ready any more, and its lock is given back.
+async fn begin_lease<K: Kind>(
+    session: &mut InUse<'_, K>,
+    database: &str,
+    name: &CloneName<'_>,
+    lock: String,
+) -> Result<Option<Leased<K>>, Error> {
+    let begun = K::begin_lease(session.connection(), database, name).await;
+    match session.seen(begun) {
+        Ok(Some((database, since))) => Ok(Some(Leased {
+            name: database,
+            incarnation: name.incarnation.to_owned(),
+            lock,
+            since,
+        })),
+        Ok(None) => {
+            session.unlock(&[lock]).await?;
+            Ok(None)
+        }
+        Err(error) => {
+            let _ = session.unlock(&[lock]).await;
+            Err(error.into())
+        }
     }
 }

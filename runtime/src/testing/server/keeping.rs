@@ -86,6 +86,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         for (keys, _) in &slots {
             self.unlock_slots(keys).await;
         }
+        self.session.close_workers().await;
         !slots.is_empty()
     }
 

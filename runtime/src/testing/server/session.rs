@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use futures_core::future::BoxFuture;
@@ -36,8 +37,8 @@ pub(in crate::testing) struct ServerSession<K: Kind> {
     open: Arc<tokio::sync::Mutex<Option<Open<K>>>>,
     /// The locks that this process holds. The server would give them to the same session once more.
     held: Mutex<BTreeSet<String>>,
-    /// Connections for work that takes long, while they are idle.
-    workers: Mutex<Vec<ConnectionOf<K>>>,
+    /// Connections for work that takes long, while they are idle, and since when.
+    workers: Mutex<Vec<(ConnectionOf<K>, Instant)>>,
 }
 
 struct Open<K: Kind> {
@@ -167,8 +168,8 @@ impl<K: Kind> ServerSession<K> {
     /// Takes a connection for work that takes long.
     pub(in crate::testing) async fn worker(&self) -> Result<ConnectionOf<K>, Error> {
         let idle = lock(&self.workers).pop();
-        if let Some(mut worker) = idle
-            && worker.ping().await.is_ok()
+        if let Some((mut worker, since)) = idle
+            && (since.elapsed() < FRESH || worker.ping().await.is_ok())
         {
             return Ok(worker);
         }
@@ -176,11 +177,27 @@ impl<K: Kind> ServerSession<K> {
         self.connect(&database).await
     }
 
-    /// Keeps a connection for the next work. One is enough most of the time, and others need connections too.
+    /// Keeps a connection for the next work: one for each test that runs at a time.
     pub(in crate::testing) async fn put_back(&self, worker: ConnectionOf<K>) {
-        let surplus = lock(&self.workers).pop();
-        lock(&self.workers).push(worker);
-        if let Some(surplus) = surplus {
+        let most = available_parallelism().map_or(1, usize::from);
+        let surplus = {
+            let mut workers = lock(&self.workers);
+            workers.push((worker, Instant::now()));
+            (workers.len() > most).then(|| workers.remove(0))
+        };
+        if let Some((surplus, _)) = surplus {
+            close::<K>(surplus).await;
+        }
+    }
+
+    /// Closes the idle connections for work that takes long, but for one.
+    pub(super) async fn close_workers(&self) {
+        let surplus: Vec<_> = {
+            let mut workers = lock(&self.workers);
+            let surplus = workers.len().saturating_sub(1);
+            workers.drain(..surplus).collect()
+        };
+        for (surplus, _) in surplus {
             close::<K>(surplus).await;
         }
     }

@@ -50,11 +50,12 @@ impl<K: Adaptor> Templates<K> {
             let found = known
                 .get_or_init(|| async {
                     let content = find_or_build(session, recipe, &fingerprint).await?;
-                    Ok(Arc::new(Template {
-                        fingerprint: fingerprint.clone(),
-                        incarnation: identity.incarnation.clone(),
+                    let incarnation = identity.incarnation.clone();
+                    Ok(Arc::new(Template::new(
+                        fingerprint.clone(),
+                        incarnation,
                         content,
-                    }))
+                    )))
                 })
                 .await;
             match found {

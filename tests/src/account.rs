@@ -1,5 +1,5 @@
-//! The account a server runs as. Postgres and MariaDB refuse to run as root, and root is who runs
-//! tests in a container.
+//! The account that a server runs as. Postgres and MariaDB refuse to run as root, and tests in a
+//! container run as root.
 
 use std::{
     fs::Permissions,
@@ -15,14 +15,14 @@ use anyhow::Context;
 use nix::unistd::{Uid, User};
 use tempfile::TempDir;
 
-/// An unprivileged account, or the caller's own when that is unprivileged already.
+/// An unprivileged account, or the caller's own if it is unprivileged already.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Account {
     switch_to: Option<(u32, u32)>,
 }
 
 impl Account {
-    /// For root: the account `preferred`, which the server's package made, or `nobody`.
+    /// Finds the account. For root: `preferred`, which the server's package created, or `nobody`.
     pub(crate) fn unprivileged(preferred: &str) -> anyhow::Result<Self> {
         if !Uid::effective().is_root() {
             return Ok(Self { switch_to: None });
@@ -48,7 +48,8 @@ impl Account {
         }
     }
 
-    /// A new folder for the account alone, inside `parent`, gone with the value.
+    /// Creates a folder in `parent` that only the account can read. Dropping the value removes the
+    /// folder.
     pub(crate) fn folder(self, prefix: &str, parent: &Path) -> anyhow::Result<TempDir> {
         let folder = tempfile::Builder::new()
             .prefix(prefix)

@@ -7,13 +7,13 @@ use std::{
 
 use anyhow::Context;
 
-/// Where distributions put servers that are not on a user's `PATH`.
+/// Folders of servers that distributions do not put on a user's `PATH`.
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"];
 
-/// Debian keeps each major version of Postgres in a folder of its own, off the `PATH`.
+/// The folder of Debian, which installs each major version of Postgres outside the `PATH`.
 const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
 
-/// The program `name` from the `PATH` or a system folder.
+/// Finds the program `name` on the `PATH` or in a system folder.
 pub(crate) fn find(name: &str, package: &str) -> anyhow::Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -23,11 +23,11 @@ pub(crate) fn find(name: &str, package: &str) -> anyhow::Result<PathBuf> {
         .with_context(|| missing(name, package))
 }
 
-/// Names the folder with the programs of another Postgres than the installed one.
+/// The variable that names a folder with the programs of another Postgres than the installed one.
 const POSTGRES_BIN: &str = "POOLHOUSE_TEST_POSTGRES_BIN";
 
-/// A program of Postgres itself, from the folder that the environment names, or else from the newest version installed. All
-/// programs of one server come from one folder, so that `initdb` and `postgres` are of the same version.
+/// Finds a program of Postgres, in the folder that the environment names or in the newest installed version. All programs of one
+/// server come from one folder, so that `initdb` and `postgres` have the same version.
 pub(crate) fn find_postgres(name: &str) -> anyhow::Result<PathBuf> {
     if let Some(folder) = env::var_os(POSTGRES_BIN).filter(|folder| !folder.is_empty()) {
         let program = Path::new(&folder).join(name);

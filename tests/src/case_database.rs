@@ -1,4 +1,4 @@
-//! The database of a case, and the evidence that it gives.
+//! The database of a case, and its evidence.
 
 use std::path::PathBuf;
 
@@ -8,20 +8,20 @@ use tempfile::TempDir;
 
 use crate::{Server, TestDatabase, eventually, servers, sql::Sql};
 
-/// A database of a case's own, on a server or in a file.
+/// A case's own database, on a server or in a file.
 #[derive(Debug)]
 pub enum CaseDatabase {
-    /// On a server, which is asked for evidence.
+    /// On a server, which gives the evidence.
     Server(TestDatabase),
-    /// A SQLite file, in a folder which is looked into for evidence.
+    /// A SQLite file in a folder; the folder's files are the evidence.
     File(TempDir),
 }
 
 impl CaseDatabase {
-    /// A new database of this kind on the shared server; `None` outside `tests/run` when it takes a server.
+    /// Creates a database of this kind on the shared server; `None` outside `tests/run` if it needs a server.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub async fn of<DB: Sql>(hint: &str) -> anyhow::Result<Option<Self>> {
         let Some(kind) = DB::SERVER else {
             return Ok(Some(Self::File(TempDir::new()?)));
@@ -32,7 +32,7 @@ impl CaseDatabase {
         }
     }
 
-    /// A new database on this server.
+    /// Creates a database on this server.
     ///
     /// # Errors
     /// As [`Server::database`].
@@ -48,7 +48,7 @@ impl CaseDatabase {
         }
     }
 
-    /// Runs statements on a connection of its own.
+    /// Runs statements on a separate connection.
     ///
     /// # Errors
     /// When the database refuses them.
@@ -58,7 +58,7 @@ impl CaseDatabase {
         Ok(connection.close().await?)
     }
 
-    /// Asks for a number on a connection of its own.
+    /// Queries a number on a separate connection.
     ///
     /// # Errors
     /// When the database refuses the query.
@@ -72,7 +72,7 @@ impl CaseDatabase {
     /// The database on its server.
     ///
     /// # Errors
-    /// When it is a file.
+    /// When the database is a file.
     pub fn database(&self) -> anyhow::Result<&TestDatabase> {
         match self {
             Self::Server(database) => Ok(database),
@@ -87,7 +87,7 @@ impl CaseDatabase {
     pub async fn no_session_left(&self) -> anyhow::Result<()> {
         match self {
             Self::Server(database) => database.no_session_left().await,
-            // The last connection that closes in good order takes the write-ahead log with it:
+            // The last connection that closes cleanly removes the write-ahead log:
             // <https://www.sqlite.org/wal.html#the_wal_file>.
             Self::File(folder) => {
                 eventually("SQLite's last connection is closed", async || {
@@ -102,19 +102,19 @@ impl CaseDatabase {
         }
     }
 
-    /// **A** and **B**: waits until no session is left, none of which ended uncleanly or was killed.
+    /// **A** and **B**: waits until no session is left, and checks that none ended uncleanly or was killed.
     ///
     /// # Errors
-    /// When that is not so.
+    /// When a session is left, ended uncleanly or was killed.
     pub async fn closed_in_good_order(&self) -> anyhow::Result<()> {
         self.toll(0, 0).await
     }
 
-    /// **A**, **B** and **K**: waits until no session is left, of which so many ended uncleanly and so many were killed. A
-    /// file knows no such numbers.
+    /// **A**, **B** and **K**: waits until no session is left, and checks how many ended uncleanly and how many were killed. For
+    /// a file only A is checked.
     ///
     /// # Errors
-    /// When that is not so.
+    /// When a session is left, or when a count differs.
     pub async fn toll(&self, uncleanly: u64, killed: u64) -> anyhow::Result<()> {
         self.no_session_left().await?;
         let Self::Server(database) = self else {
@@ -130,10 +130,10 @@ impl CaseDatabase {
         Ok(())
     }
 
-    /// How many sessions there are now; `None` where nobody counts them.
+    /// The current number of sessions; `None` for a file.
     ///
     /// # Errors
-    /// When the server cannot be asked.
+    /// When the query fails.
     pub async fn sessions(&self) -> anyhow::Result<Option<usize>> {
         match self {
             Self::Server(database) => Ok(Some(database.sessions().await?.len())),
@@ -141,10 +141,10 @@ impl CaseDatabase {
         }
     }
 
-    /// Waits until exactly one session runs a statement with these words, and returns its id.
+    /// Waits until exactly one session runs a statement that contains `words`, and returns its id.
     ///
     /// # Errors
-    /// When there is none at the limit of [`eventually()`].
+    /// When the number is not one at the limit of [`eventually()`].
     pub async fn one_runs(&self, words: &str) -> anyhow::Result<i64> {
         let what = format!("one session runs {words}");
         let sessions = self

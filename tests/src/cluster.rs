@@ -1,4 +1,5 @@
-//! The files of an empty server: made once a run, then copied, which takes a tenth of the time.
+//! The files of an empty server: created once per run, then copied, which takes a tenth of the
+//! time.
 
 use std::{
     fs::{self, File},
@@ -10,7 +11,7 @@ use anyhow::Context;
 
 use crate::{Kind, account::Account, database::random, servers};
 
-/// Puts an empty cluster into `folder/data` and returns its superuser's password.
+/// Creates an empty cluster in `folder/data` and returns its superuser's password.
 pub(crate) async fn create(kind: Kind, account: Account, folder: &Path) -> anyhow::Result<String> {
     let data = folder.join("data");
     let Some(shared) = std::env::var_os(servers::FOLDER) else {
@@ -26,12 +27,12 @@ pub(crate) async fn create(kind: Kind, account: Account, folder: &Path) -> anyho
     Ok(password)
 }
 
-/// The template for every process of this run: one of them makes it, under a lock that ends with
-/// the process.
+/// Creates the template of this run, once for all processes, under a lock that ends with the
+/// process.
 async fn make_once(kind: Kind, account: Account, template: &Path) -> anyhow::Result<String> {
     let lock = File::create(template.with_extension("lock"))?;
     let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
-    // Written last, so where it is the data is complete.
+    // The password is written last: if its file exists, the data is complete.
     let secret = template.join("password");
     if let Ok(password) = fs::read_to_string(&secret) {
         return Ok(password);

@@ -1,9 +1,8 @@
-//! A stand-in for CockroachDB: Postgres, behind a proxy that speaks as CockroachDB's manual says.
+//! A stand-in for CockroachDB: Postgres behind a proxy that follows CockroachDB's manual.
 //!
-//! What poolhouse does differently there is shown against it on machines that have no CockroachDB. It is not one: nothing
-//! is distributed, and only what is listed here differs from Postgres.
+//! Tests use it on machines without CockroachDB. Nothing is distributed, and only the following differs from Postgres.
 //!
-//! | what | as the manual says in |
+//! | what | the page of the manual |
 //! |---|---|
 //! | `version()` | <https://www.cockroachlabs.com/docs/stable/functions-and-operators#system-info-functions> |
 //! | `SHOW session_id`, `CANCEL SESSION` | <https://www.cockroachlabs.com/docs/stable/cancel-session> |
@@ -36,7 +35,7 @@ use tokio::{net::TcpListener, task::AbortHandle};
 
 use crate::TestDatabase;
 
-/// A node of the stand-in, in front of one database. It ends, with every connection, when it is dropped.
+/// A node of the stand-in, in front of one database. Dropping it ends every connection.
 #[derive(Debug)]
 pub struct Cockroach {
     url: String,
@@ -44,33 +43,33 @@ pub struct Cockroach {
     listening: AbortHandle,
 }
 
-/// What all connections have in common.
+/// State that all connections share.
 #[derive(Debug)]
 struct Node {
     upstream: SocketAddr,
-    /// Of the superuser, for the sessions that are to be ended.
+    /// The superuser's URL, to terminate sessions.
     superuser: String,
     draining: AtomicBool,
-    /// The server's process of each session, by the id that the stand-in has made up.
+    /// The server's process of each session, by the id that the stand-in generated.
     sessions: Mutex<HashMap<String, i32>>,
     locked: AtomicUsize,
     statements: AtomicUsize,
     faults: Mutex<Faults>,
 }
 
-/// What is to go wrong next.
+/// The faults to inject next.
 #[derive(Debug, Default)]
 struct Faults {
     statements: usize,
     commits: usize,
     ambiguous: usize,
-    /// The share of statements and commits in transactions that meet a conflict besides.
+    /// The share of further statements and commits in transactions that meet a conflict.
     rate: f64,
     conflicts: usize,
 }
 
 impl Cockroach {
-    /// Starts it in front of a database on Postgres. It runs on the runtime of the caller.
+    /// Starts the node in front of a database on Postgres, on the caller's runtime.
     ///
     /// # Errors
     /// When it cannot listen.
@@ -94,7 +93,7 @@ impl Cockroach {
         })
     }
 
-    /// With the scheme of Postgres: that it is another database shows when it is asked.
+    /// The URL, with the scheme of Postgres. Only a query shows that the server is another database.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -102,7 +101,7 @@ impl Cockroach {
     /// The superuser's URL, with the scheme of CockroachDB.
     ///
     /// # Errors
-    /// When the server's URL is none.
+    /// When the server's URL is invalid.
     pub fn superuser_url(&self) -> anyhow::Result<String> {
         let mut url = url::Url::parse(&self.node.superuser)?;
         let here = url::Url::parse(&self.url)?;
@@ -111,45 +110,45 @@ impl Cockroach {
         Ok(url.into())
     }
 
-    /// The next so many statements in transactions meet a conflict.
+    /// Lets the next `statements` statements in transactions meet a conflict.
     pub fn conflict_at_statements(&self, statements: usize) {
         self.node.faults().statements = statements;
     }
 
-    /// The next so many commits meet a conflict.
+    /// Lets the next `commits` commits meet a conflict.
     pub fn conflict_at_commits(&self, commits: usize) {
         self.node.faults().commits = commits;
     }
 
-    /// From now on, this share of statements and commits in transactions meets a conflict.
+    /// Lets this share of statements and commits in transactions meet a conflict.
     pub fn conflicts(&self, rate: f64) {
         self.node.faults().rate = rate;
     }
 
-    /// The next so many commits happen, and say that they may not have.
+    /// Lets the next `commits` commits succeed and report an ambiguous result.
     pub fn ambiguous_commits(&self, commits: usize) {
         self.node.faults().ambiguous = commits;
     }
 
-    /// How many conflicts there were.
+    /// The number of conflicts so far.
     pub fn conflicted(&self) -> usize {
         self.node.faults().conflicts
     }
 
-    /// How many statements came through.
+    /// The number of statements so far.
     pub fn statements(&self) -> usize {
         self.node.statements.load(Relaxed)
     }
 
-    /// How often an advisory lock was asked for, which locks nothing.
+    /// The number of requests for an advisory lock, which lock nothing.
     pub fn advisory_locks(&self) -> usize {
         self.node.locked.load(Relaxed)
     }
 
-    /// Drains the node: every session ends with 57P01, and new ones are refused with it.
+    /// Drains the node: every session ends and new ones are refused, both with 57P01.
     ///
     /// # Errors
-    /// When a session cannot be ended.
+    /// When a session cannot be terminated.
     pub async fn drain(&self) -> anyhow::Result<()> {
         self.node.draining.store(true, Relaxed);
         let sessions: Vec<String> = self.node.sessions().keys().cloned().collect();
@@ -159,7 +158,7 @@ impl Cockroach {
         Ok(())
     }
 
-    /// Takes connections again.
+    /// Accepts connections again.
     pub fn undrain(&self) {
         self.node.draining.store(false, Relaxed);
     }
@@ -180,7 +179,7 @@ impl Node {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a session; false when there is none with this id.
+    /// Terminates a session; `false` if no session has this id.
     async fn end(&self, session: &str) -> anyhow::Result<bool> {
         let Some(process) = self.sessions().get(session).copied() else {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! A database and a user of a test's own.
+//! A test's own database and user.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -11,12 +11,12 @@ use url::Url;
 
 use crate::{Kind, Server, eventually::LIMIT};
 
-/// A database with a user of its own, on any server. The user is no superuser, may create further
-/// databases, and has no sessions but the test's, which is what makes the server's evidence exact
-/// while other tests run.
+/// A database with its own user, on any server. The user is no superuser and may create further
+/// databases. All its sessions are the test's, so that the server's evidence is exact while other
+/// tests run.
 ///
-/// Both are removed on drop, sessions included. The drop blocks its thread for as long as the
-/// server takes.
+/// Dropping the value terminates the sessions and removes both. The drop blocks its thread until
+/// the server answers.
 #[derive(Debug)]
 pub struct TestDatabase {
     server: Server,
@@ -45,12 +45,12 @@ impl TestDatabase {
         })
     }
 
-    /// The URL for the database's own user.
+    /// The URL with the database's own user.
     pub fn url(&self) -> &str {
         self.url.as_str()
     }
 
-    /// The same URL by way of another address, such as a proxy's or a pooler's.
+    /// The same URL with another address, such as a proxy's or a pooler's.
     ///
     /// # Panics
     /// Never: a server's URL has a host.
@@ -63,10 +63,10 @@ impl TestDatabase {
         url.into()
     }
 
-    /// Where the server listens.
+    /// The address on which the server listens.
     ///
     /// # Errors
-    /// When the name of its host has no address.
+    /// When its host name has no address.
     pub fn address(&self) -> anyhow::Result<std::net::SocketAddr> {
         let addresses = self
             .url
@@ -82,7 +82,7 @@ impl TestDatabase {
         &self.name
     }
 
-    /// The user's password, which must never be seen in a log, an error or a `Debug`.
+    /// The user's password, which no log, error or `Debug` output may contain.
     pub fn password(&self) -> &str {
         self.url.password().unwrap_or_default()
     }
@@ -92,7 +92,7 @@ impl TestDatabase {
         self.server.kind
     }
 
-    /// The server it is on.
+    /// The server of the database.
     pub fn server(&self) -> &Server {
         &self.server
     }
@@ -100,8 +100,8 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        // A thread and a runtime of its own: a drop may happen inside a runtime, outside any, or
-        // while one ends. A server that a test has stopped keeps its database; both end with the
+        // A separate thread and runtime, because a drop may happen inside a runtime, outside any,
+        // or while one ends. On a stopped server the database stays, and is removed with the
         // server's folder.
         let (server, name) = (self.server.clone(), self.name.clone());
         let remover = thread::spawn(move || -> anyhow::Result<()> {
@@ -110,7 +110,7 @@ impl Drop for TestDatabase {
                 .build()?;
             runtime.block_on(async { timeout(LIMIT, remove(&server, &name)).await? })
         });
-        // Whatever comes of it, the test has its verdict already.
+        // An error is ignored, because it says nothing about the test.
         let _ = remover.join();
     }
 }
@@ -119,16 +119,16 @@ async fn remove(server: &Server, name: &str) -> anyhow::Result<()> {
     let facts = server.kind.facts();
     let clearing = server.ask(&[facts.clear_database(name)]).await?;
     for statement in clearing.into_iter().flatten().flatten() {
-        // One at a time: a session that has just ended by itself cannot be ended, which is no
-        // reason to stop.
+        // One at a time: a session that has ended already gives an error, and the others must still
+        // be terminated.
         let _ = server.ask(&[statement]).await;
     }
     server.ask(&facts.drop_database(name)).await?;
     Ok(())
 }
 
-/// A name for a database that no other run uses, in the letters that need no quotes anywhere. At
-/// most 32 bytes, which is what MySQL allows a user.
+/// A database name that no other run uses and that needs no quotes. At most 32 bytes, the limit of
+/// MySQL for a user.
 fn name_from(hint: &str) -> String {
     let hint: String = hint
         .chars()
@@ -139,8 +139,7 @@ fn name_from(hint: &str) -> String {
     format!("t_{hint}_{:.8}", random())
 }
 
-/// Sixteen hexadecimal digits from the operating system's randomness, which is what a `RandomState`
-/// is seeded with.
+/// Sixteen hexadecimal digits of the operating system's randomness, which seeds a `RandomState`.
 pub(crate) fn random() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }

@@ -1,20 +1,20 @@
-//! Waiting for a state instead of sleeping and hoping.
+//! Waits for a state instead of sleeping.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// How long a state may take to come about. It only ever passes in full when a test fails; it is
-/// long because a machine under load can hold a process up for seconds.
+/// The time limit for a state. Only a failing test takes it in full. It is long because a machine
+/// under load can delay a process for seconds.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// Short beside anything a server does, long beside the cost of one question.
+/// Short compared to the server's actions, long compared to the cost of one query.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Asks `probe` until it answers `Ok`.
+/// Calls `probe` until it returns `Ok`.
 ///
 /// # Errors
-/// After [`LIMIT`], with `what` was waited for and the last answer of the probe.
+/// After [`LIMIT`], with `what` and the last error of the probe.
 ///
 /// # Cancellation
 /// Nothing is left running when the future is dropped.

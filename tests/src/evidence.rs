@@ -1,8 +1,8 @@
-//! What the server itself says about the sessions of a test's user.
+//! Evidence from the server about the sessions of a test's user.
 //!
-//! Three kinds of evidence: **A** no session is left, **B** how many ended without the protocol's
-//! goodbye, **K** how many the server was told to end. A test's user is its own, so all three are
-//! exact although other tests run on the same server. B and K are settled once A holds.
+//! **A**: no session is left. **B**: the number that ended without the protocol's quit message.
+//! **K**: the number that the server was asked to terminate. Only the test uses its user, so all
+//! three are exact while other tests use the same server. B and K are final once A holds.
 
 use anyhow::Context;
 
@@ -11,19 +11,19 @@ use crate::{Server, TestDatabase, eventually, kind::Count};
 /// A session as the server lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The server's number for it: the process on Postgres, the connection on MariaDB. A new
-    /// session has a new one.
+    /// The server's number for the session: the process on Postgres, the connection on MariaDB. A
+    /// new session has a new number.
     pub id: i64,
     /// The `application_name`; empty on MariaDB, which has none.
     pub application: String,
-    /// `active`, `idle`, `idle in transaction` or another word of Postgres'.
+    /// `active`, `idle`, `idle in transaction` or another state of Postgres.
     pub state: String,
-    /// The statement that runs, or on Postgres the last that ran.
+    /// The running statement, or on Postgres the last one.
     pub statement: String,
 }
 
 impl TestDatabase {
-    /// The sessions of this database's user, in whatever database they are.
+    /// The sessions of this database's user, in all databases.
     ///
     /// # Errors
     /// When the server cannot be asked.
@@ -31,7 +31,7 @@ impl TestDatabase {
         self.sessions_on(self.server()).await
     }
 
-    /// The sessions of this database's user on another server, which follows its own.
+    /// The sessions of this database's user on another server that replicates this one.
     ///
     /// # Errors
     /// When the server cannot be asked.
@@ -41,7 +41,7 @@ impl TestDatabase {
         rows.into_iter().map(session).collect()
     }
 
-    /// Ends a session of this database's user from outside; false when it had ended by itself.
+    /// Terminates a session of this database's user; `false` if it had ended already.
     pub async fn end_session(&self, session: &Session) -> bool {
         let end = self.kind().facts().end_session(session.id);
         self.server().ask(&[end]).await.is_ok()
@@ -50,17 +50,17 @@ impl TestDatabase {
     /// **A**: waits until the server has no session of this database's user.
     ///
     /// # Errors
-    /// When some are left at the limit of [`eventually()`]; they are listed.
+    /// When some are left at the limit of [`eventually()`]. The error lists them.
     pub async fn no_session_left(&self) -> anyhow::Result<()> {
         self.sessions_become("no session is left", <[Session]>::is_empty)
             .await
             .map(drop)
     }
 
-    /// Waits until the sessions are as `wanted` says, and returns them.
+    /// Waits until `wanted` holds for the sessions, and returns them.
     ///
     /// # Errors
-    /// When they are not at the limit of [`eventually()`]; they are listed.
+    /// When `wanted` does not hold at the limit of [`eventually()`]. The error lists the sessions.
     pub async fn sessions_become(
         &self,
         what: &str,
@@ -74,8 +74,8 @@ impl TestDatabase {
         .await
     }
 
-    /// How many sessions wait inside a transaction. On a MariaDB server without the performance
-    /// schema always 0.
+    /// The number of sessions that are idle in a transaction. Always 0 on a MariaDB server without
+    /// the performance schema.
     ///
     /// # Errors
     /// When the server cannot be asked.
@@ -87,20 +87,20 @@ impl TestDatabase {
             .count())
     }
 
-    /// **B**: how many sessions have ended without the protocol's goodbye: a socket closed, reset
-    /// or lost.
+    /// **B**: the number of sessions that ended without the protocol's quit message: a socket
+    /// closed, reset or lost.
     ///
     /// # Errors
-    /// When the server cannot be asked, or its log not read.
+    /// When the query fails, or when the log cannot be read.
     pub async fn ended_uncleanly(&self) -> anyhow::Result<u64> {
         self.count(self.kind().facts().ended_uncleanly(self.name()))
             .await
     }
 
-    /// **K**: how many sessions the server was told to end.
+    /// **K**: the number of sessions that the server was asked to terminate.
     ///
     /// # Errors
-    /// When the server cannot be asked, or its log not read.
+    /// When the query fails, or when the log cannot be read.
     pub async fn killed(&self) -> anyhow::Result<u64> {
         self.count(self.kind().facts().killed(self.name())).await
     }

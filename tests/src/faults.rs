@@ -1,10 +1,10 @@
-//! The faults: what goes wrong around a pool, and what must hold then, written once for every database and every pool.
+//! The faults and the promises that must hold under them, written once for every database and every pool.
 //!
-//! Each case makes a database of its own, plays one fault on a pool, and returns an error when a promise does not hold.
-//! `tests/tests/faults.rs` is the table of them, and asserts. Those that end a whole process are programs, in
+//! Each case creates its own database, plays one fault on a pool, and returns an error when a promise does not hold.
+//! `tests/tests/faults.rs` lists and asserts them. The faults that end a whole process are programs, in
 //! `tests/tests/faults/ends.rs`.
 //!
-//! Outside `tests/run` a case that needs a server is left out.
+//! Outside `tests/run` the cases that need a server are skipped.
 
 pub mod cancel;
 pub mod close;
@@ -23,23 +23,23 @@ use std::{future::Future, time::Duration};
 
 use anyhow::Context;
 
-/// How long a step may take that must not hang. It passes in full only when it does hang.
+/// The time limit of a step. Only a step that hangs takes it in full.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A `close_timeout` that a case waits for to its end.
+/// A `close_timeout` that a case waits for in full.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Awaits what must not hang.
+/// Awaits a future with the limit [`LIMIT`].
 ///
 /// # Errors
-/// When it does.
+/// When the future takes longer.
 async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> anyhow::Result<T> {
     tokio::time::timeout(LIMIT, future)
         .await
         .with_context(|| format!("not over after {LIMIT:?}: {what}"))
 }
 
-/// The database of a case, or its end where there is none.
+/// The database of a case; returns from the case where there is none.
 macro_rules! case_database {
     ($subject:ty, $hint:literal) => {
         match $crate::CaseDatabase::of::<<$subject as $crate::Subject>::Db>($hint).await? {

@@ -1,4 +1,4 @@
-//! MariaDB servers that are one database: a Galera cluster on this machine.
+//! A Galera cluster on this machine: MariaDB servers that replicate one database.
 
 use std::path::Path;
 
@@ -9,38 +9,39 @@ use crate::{
     Kind, PrivateServer, account::Account, eventually, private_server::free_port, servers,
 };
 
-/// Where the packages of the distributions put the library that replicates.
+/// The replication library, where the packages of the distributions install it.
 const PROVIDERS: [&str; 3] = [
     "/usr/lib/galera/libgalera_smm.so",
     "/usr/lib64/galera-4/libgalera_smm.so",
     "/usr/lib64/galera/libgalera_smm.so",
 ];
 
-/// How soon a node that does not answer is taken for dead, where the default is after 5 s and 15 s. Each must be longer than the
-/// one before it. Much shorter, on a machine short of processors, and the nodes that are left take one another for dead: none of
-/// them may write then, and they never find back together without the one that was killed. <https://galeracluster.com/library/documentation/galera-parameters.html>
+/// The times after which an unresponsive node is suspected and removed; the defaults are 5 s and 15 s. Each must be longer than
+/// the one before it. With much shorter times, on a machine with few processors, the other nodes suspect one another. Then none
+/// of them may write, and they never form a group without the killed node.
+/// <https://galeracluster.com/library/documentation/galera-parameters.html>
 const SUSPICION: &str = "evs.keepalive_period=PT0.5S;evs.inactive_check_period=PT0.5S;evs.suspect_timeout=PT4S;\
                          evs.inactive_timeout=PT12S;evs.install_timeout=PT6S;gmcast.peer_timeout=PT4S";
 
-/// A cluster, in which each node takes writes. The nodes die with this value.
+/// A cluster in which each node accepts writes. Dropping the value kills the nodes.
 #[derive(Debug)]
 pub struct Galera {
     nodes: Vec<PrivateServer>,
-    /// What the nodes write down: every command (`commands-0.log`), and what happens to the cluster (`cluster-0.log`).
+    /// The nodes' logs: every command (`commands-0.log`), and the changes of the cluster (`cluster-0.log`).
     logs: TempDir,
 }
 
-/// The addresses between the nodes; clients have another.
+/// The addresses between the nodes; clients use another.
 struct Address {
     group: u16,
-    /// Where it receives the whole state, when it joins.
+    /// Receives the whole state when the node joins.
     state: u16,
-    /// Where it receives what it has missed.
+    /// Receives missed changes.
     missed: u16,
 }
 
 impl Galera {
-    /// Starts a cluster of so many nodes, each of which has joined and answers.
+    /// Starts a cluster of `size` nodes. Each has joined and answers.
     ///
     /// # Errors
     /// When MariaDB or Galera is missing, or with the end of a node's log when it does not start.
@@ -65,7 +66,7 @@ impl Galera {
             settings.push(("general-log-file".into(), log("commands")));
             settings.push(("log-error".into(), log("cluster")));
             let node = match nodes.first() {
-                // An address without members begins a cluster.
+                // An address without members starts a new cluster.
                 None => {
                     settings.push(("wsrep-cluster-address".into(), "gcomm://".into()));
                     let builder = PrivateServer::of(Kind::MariaDb);
@@ -92,29 +93,29 @@ impl Galera {
         Ok(this)
     }
 
-    /// The nodes. The first one began the cluster, and would begin another one if it were started again.
+    /// The nodes. The first one started the cluster, and would start another one after a restart.
     pub fn nodes(&self) -> &[PrivateServer] {
         &self.nodes
     }
 
-    /// One node, to be stopped.
+    /// One node, to stop it.
     pub fn node_mut(&mut self, index: usize) -> &mut PrivateServer {
         &mut self.nodes[index]
     }
 
-    /// The folder of what the nodes write down: `commands-0.log` has every command of the first node's clients, and
-    /// `cluster-0.log` what it says of the cluster.
+    /// The folder of the nodes' logs: `commands-0.log` has every command of the first node's clients, and `cluster-0.log` its
+    /// messages about the cluster.
     pub fn logs(&self) -> &Path {
         self.logs.path()
     }
 
-    /// Keeps the logs when this value is dropped, and says where.
+    /// Keeps the logs after this value is dropped, and returns their folder.
     pub fn keep_logs(&mut self) -> &Path {
         self.logs.disable_cleanup(true);
         self.logs.path()
     }
 
-    /// When the nodes had no group that may write, or were forming one: a line for each change that a node wrote down.
+    /// The changes in the nodes' logs: when they had no primary group or were forming one.
     ///
     /// # Errors
     /// When a log cannot be read.
@@ -130,10 +131,10 @@ impl Galera {
         Ok(changes)
     }
 
-    /// Waits until a query has the same answer on each node, each of which then has what was written before.
+    /// Waits until a query has the same answer on each node, and so each has the earlier writes.
     ///
     /// # Errors
-    /// When it has not within the limit of [`eventually()`].
+    /// When the answers differ at the limit of [`eventually()`].
     pub async fn agree(&self, query: &str, answer: &str) -> anyhow::Result<()> {
         for node in &self.nodes {
             eventually("the node has what another one has written", async || {
@@ -147,7 +148,7 @@ impl Galera {
         Ok(())
     }
 
-    /// Starts a stopped node and waits until it has what the others have.
+    /// Starts a stopped node and waits until it has joined.
     ///
     /// # Errors
     /// When it does not start, or does not catch up within the limit of [`eventually()`].
@@ -157,18 +158,18 @@ impl Galera {
         self.has_joined(&self.nodes[index]).await
     }
 
-    /// Cuts a node off from the others, while clients still reach it.
+    /// Cuts a node off from the others; clients still reach it.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When the node does not answer.
     pub async fn cut_off(&self, index: usize) -> anyhow::Result<()> {
         self.isolate(index, true).await
     }
 
-    /// Lets a node that was cut off see the others again, and waits until it has what they have.
+    /// Reconnects a node that was cut off, and waits until it has joined.
     ///
     /// # Errors
-    /// When it does not answer, or does not catch up within the limit of [`eventually()`].
+    /// When the node does not answer, or does not catch up within the limit of [`eventually()`].
     pub async fn reconnect(&self, index: usize) -> anyhow::Result<()> {
         self.isolate(index, false).await?;
         self.has_joined(&self.nodes[index]).await
@@ -187,7 +188,7 @@ impl Galera {
     /// The sum of a status variable over all nodes.
     ///
     /// # Errors
-    /// When one does not answer.
+    /// When a node does not answer.
     pub async fn sum(&self, variable: &str) -> anyhow::Result<u64> {
         let mut sum = 0;
         for node in &self.nodes {
@@ -212,21 +213,21 @@ impl Galera {
     }
 }
 
-/// A change of the cluster, as a node wrote it down.
+/// A change of the cluster, from a node's log.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// Which node.
+    /// The index of the node.
     pub node: usize,
     /// The second of the day.
     pub second: u64,
-    /// Whether the group may write from then on; `None` while the node still looks for one.
+    /// Whether the group may write from then on; `None` while the node still searches for one.
     pub primary: Option<bool>,
-    /// The node's own words.
+    /// The node's message.
     pub words: String,
 }
 
 impl Change {
-    /// A line such as `2026-11-25  1:05:31 0 [Note] WSREP: view(view_id(PRIM,3ef9ac90-ab6a,6) memb {`.
+    /// Parses a line such as `2026-11-25  1:05:31 0 [Note] WSREP: view(view_id(PRIM,3ef9ac90-ab6a,6) memb {`.
     fn read(node: usize, line: &str) -> Option<Self> {
         let (head, words) = line.split_once("WSREP: ")?;
         let primary = if words.starts_with("view(view_id(PRIM") {

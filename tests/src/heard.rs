@@ -1,4 +1,4 @@
-//! What the code under test logs.
+//! The log output of the code under test.
 
 use std::{
     io::{self, Write},
@@ -11,9 +11,9 @@ use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
 use crate::eventually;
 
-/// Hears everything that is logged on this thread, at every level, until it is dropped.
+/// Records everything that is logged on this thread, at every level, until it is dropped.
 ///
-/// On a current-thread runtime that is everything the runtime's tasks log as well.
+/// On a current-thread runtime this includes the logs of the runtime's tasks.
 #[derive(Debug)]
 pub struct Heard {
     text: Text,
@@ -24,7 +24,7 @@ pub struct Heard {
 struct Text(Arc<Mutex<Vec<u8>>>);
 
 impl Heard {
-    /// Begins to listen.
+    /// Starts to record.
     pub fn here() -> Self {
         let text = Text::default();
         let subscriber = tracing_subscriber::fmt()
@@ -39,23 +39,23 @@ impl Heard {
         }
     }
 
-    /// All of it so far.
+    /// The whole log so far.
     pub fn everything(&self) -> String {
         let text = self.text.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// The lines with these words.
+    /// The lines that contain `words`.
     pub fn lines(&self, words: &str) -> Vec<String> {
         let text = self.everything();
         let lines = text.lines().filter(|line| line.contains(words));
         lines.map(str::to_owned).collect()
     }
 
-    /// Waits for a line with these words.
+    /// Waits for a line that contains `words`.
     ///
     /// # Errors
-    /// When there is none at the limit of [`eventually()`], with all that was heard.
+    /// When there is none at the limit of [`eventually()`]; the error has the whole log.
     pub async fn line(&self, words: &str) -> anyhow::Result<String> {
         eventually(words, async || {
             let line = self.lines(words).pop();

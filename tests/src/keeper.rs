@@ -1,9 +1,8 @@
-//! Processes that do not outlive this one.
+//! Child processes that end with this one.
 //!
-//! A test process can be killed without a chance to clean up. Linux then ends the children that
-//! asked for it (`PR_SET_PDEATHSIG`, through `setpriv`, since this crate has no `unsafe`). The
-//! kernel counts the *thread* that started a child as its parent, and a test's threads come and go;
-//! so one thread, which lives as long as the process, starts all.
+//! A test process can be killed before it cleans up. Linux then ends the children that asked for it (`PR_SET_PDEATHSIG`, through
+//! `setpriv`, since this crate has no `unsafe`). The kernel takes the *thread* that started a child as its parent, and threads of
+//! tests end early. So one thread, which lives as long as the process, starts all children.
 
 use std::{
     fs::{self, OpenOptions},
@@ -28,15 +27,14 @@ static KEEPER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
     let (orders, inbox) = mpsc::channel::<Order>();
     thread::spawn(move || {
         for (mut command, answer) in inbox {
-            // Whoever ordered the child waits for this answer, so it cannot be lost.
+            // The sender waits for this answer, so it cannot be lost.
             let _ = answer.send(command.spawn());
         }
     });
     orders
 });
 
-/// A command that runs `program`, which the kernel ends with this process where `setpriv` exists
-/// (Linux).
+/// A command that runs `program`. The kernel ends it with this process where `setpriv` exists (Linux).
 pub(crate) fn mortal(program: &Path) -> Command {
     match binaries::find("setpriv", "util-linux") {
         Ok(setpriv) => {
@@ -48,17 +46,17 @@ pub(crate) fn mortal(program: &Path) -> Command {
     }
 }
 
-/// A server process. It is ended with this value, by its process id.
+/// A server process. Dropping the value ends it by its process id.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    /// The signal that ends it at once.
+    /// The signal that ends the process at once.
     farewell: Signal,
     log: PathBuf,
 }
 
 impl Process {
-    /// Starts `command` in `folder`, with all it says going to `log`.
+    /// Starts `command` in `folder`, with its output in `log`.
     pub(crate) fn start(
         mut command: Command,
         account: Account,
@@ -92,10 +90,10 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits until `probe` has succeeded.
+    /// Waits until `probe` succeeds.
     ///
     /// # Errors
-    /// At once when the process ends, and at the limit of [`eventually()`]; with the end of its log.
+    /// At once when the process ends, or at the limit of [`eventually()`]; the error has the end of the log.
     pub(crate) async fn ready(
         &mut self,
         mut probe: impl AsyncFnMut() -> anyhow::Result<()>,
@@ -111,7 +109,7 @@ impl Process {
         outcome.with_context(|| self.last_words())
     }
 
-    /// Sends a signal and waits for the end.
+    /// Sends a signal and waits for the process's end.
     pub(crate) async fn end(&mut self, signal: Signal) -> anyhow::Result<()> {
         kill(self.pid()?, signal)?;
         eventually("the process ends", async || {
@@ -139,7 +137,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Only a child that has not been waited for keeps its process id to itself.
+        // Only a child that has not been waited for still owns its process id.
         if let (Ok(None), Ok(pid)) = (self.child.try_wait(), self.pid()) {
             let _ = kill(pid, self.farewell);
             let _ = self.child.wait();

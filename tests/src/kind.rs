@@ -1,5 +1,4 @@
-//! The kinds of database server under test. All that is particular to one is in its own file below
-//! this one.
+//! The kinds of database server under test. A file below this one has the specifics of each.
 
 mod mariadb;
 mod postgres;
@@ -17,14 +16,14 @@ use crate::{private_server::Stop, question::Answers};
 /// A kind of database server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Postgres, 15 or later (earlier ones report the end of a session late).
+    /// Postgres, 15 or later (earlier versions report the end of a session late).
     Postgres,
     /// MariaDB, 10.5 or later.
     MariaDb,
 }
 
 impl Kind {
-    /// Every kind, for tests that run on each.
+    /// Every kind.
     pub const ALL: [Self; 2] = [Self::Postgres, Self::MariaDb];
 
     pub(crate) fn facts(self) -> &'static dyn Facts {
@@ -34,12 +33,12 @@ impl Kind {
         }
     }
 
-    /// The environment variable that names a server of this kind by its URL.
+    /// The environment variable with the URL of a server of this kind.
     pub fn url_variable(self) -> &'static str {
         self.facts().url_variable()
     }
 
-    /// The environment variable that names that server's log file.
+    /// The environment variable with the path of that server's log file.
     pub fn log_variable(self) -> &'static str {
         self.facts().log_variable()
     }
@@ -51,7 +50,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Where a private server keeps what it has, and how it is reached.
+/// The folder, port and password of a private server.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) folder: PathBuf,
@@ -64,16 +63,15 @@ impl Layout {
         self.folder.join("data")
     }
 
-    /// Everything that the server says: both kinds write their log to the standard error when they
-    /// are not told otherwise.
+    /// The server's whole output: both kinds log to the standard error by default.
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.join("server.log")
     }
 }
 
-/// What makes a stopped server one that only reads when it is started again.
+/// Makes a stopped server read-only at its next start.
 pub(crate) enum Demotion {
-    /// An empty file among its data.
+    /// An empty file in its data folder.
     File(&'static str),
     /// A setting.
     Setting(&'static str, &'static str),
@@ -82,68 +80,64 @@ pub(crate) enum Demotion {
 /// The superuser of every private server.
 pub(crate) const SUPERUSER: &str = "poolhouse";
 
-/// What the tests have to know about one kind of server. Every name that goes into a statement is
-/// made by [`crate::database`] from letters, digits and underscores.
+/// The specifics of one kind of server. [`crate::database`] builds every name in a statement from letters, digits and
+/// underscores.
 pub(crate) trait Facts: Sync {
     fn name(&self) -> &'static str;
     fn url_variable(&self) -> &'static str;
     fn log_variable(&self) -> &'static str;
-    /// The account that the distribution's package made for the server.
+    /// The account that the distribution's package created for the server.
     fn account(&self) -> &'static str;
-    /// The port that a URL without one means.
+    /// The port of a URL without one.
     fn default_port(&self) -> u16;
 
-    /// The command that makes an empty cluster in `data`. It may use the folder of `data` for files
-    /// of its own.
+    /// The command that creates an empty cluster in `data`. It may write further files to the folder of `data`.
     fn create(&self, data: &Path, password: &str) -> anyhow::Result<Command>;
-    /// The command that copies the running server at `url` into `data`, to follow it; `None` for a kind that follows from
-    /// the beginning.
+    /// The command that copies the running server at `url` into `data`, for a replica; `None` for a kind whose replicas replay
+    /// all changes.
     fn copy(&self, url: &str, data: &Path) -> anyhow::Result<Option<Command>>;
-    /// Statements by which a server follows the one of this layout and only reads, where its files do not say so.
+    /// Statements that make a server a read-only replica of this one, where its files do not.
     fn follow(&self, primary: &Layout) -> Vec<String>;
-    /// A query for what a server that follows has received.
+    /// A query for the changes that a replica has received.
     fn received(&self) -> &'static str;
-    /// Statements by which it applies that, and then writes itself.
+    /// Statements that make a replica apply these changes and accept writes.
     fn promote(&self, received: &[Option<String>]) -> Vec<String>;
-    /// What makes a stopped server one that only reads.
+    /// Makes a stopped server read-only.
     fn demotion(&self) -> Demotion;
-    /// The command that runs a server in the foreground; `settings` come after the defaults and
-    /// override them.
+    /// The command that runs a server in the foreground; `settings` override the defaults.
     fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command>;
-    /// The signal that stops a server in this way.
+    /// The signal that stops a server in the given way.
     fn signal(&self, stop: Stop) -> Signal;
     /// The superuser's URL.
     fn url(&self, layout: &Layout) -> String;
-    /// The SQL that answers with the folder of the server's data, so that no stranger on the same
-    /// port is mistaken for it.
+    /// A query for the server's data folder, so that another server on the same port is not mistaken for it.
     fn whose_data(&self) -> &'static str;
 
-    /// Asks the server at `url`.
+    /// Runs statements on the server at `url`.
     fn ask<'a>(&self, url: &'a str, statements: &'a [String]) -> Answers<'a>;
 
-    /// Statements that make a user and a database of the same name; the user is no superuser but
-    /// may create databases.
+    /// Statements that create a user and a database of the same name. The user is no superuser but may create databases.
     fn create_database(&self, name: &str, password: &str) -> Vec<String>;
-    /// A query whose rows are the statements that clear the way for [`Facts::drop_database`].
+    /// A query whose rows are the statements to run before [`Facts::drop_database`].
     fn clear_database(&self, name: &str) -> String;
     /// Statements that remove the user and the database.
     fn drop_database(&self, name: &str) -> Vec<String>;
 
     /// A query for the user's sessions: id, application, state, statement.
     fn sessions(&self, name: &str) -> String;
-    /// The statement that ends a session.
+    /// The statement that terminates a session.
     fn end_session(&self, id: i64) -> String;
-    /// Sessions of the user that ended without the protocol's goodbye.
+    /// The number of the user's sessions that ended without the protocol's quit message.
     fn ended_uncleanly(&self, name: &str) -> Count;
-    /// Sessions of the user that the server was told to end.
+    /// The number of the user's sessions that the server was asked to terminate.
     fn killed(&self, name: &str) -> Count;
 }
 
-/// Where a number is to be had.
+/// The source of a number.
 pub(crate) enum Count {
-    /// The one value of a query.
+    /// The single value of a query.
     Query(String),
-    /// How many lines of the log hold all of the first words and none of the second.
+    /// The number of log lines that contain all words of `with` and none of `without`.
     Log {
         with: Vec<String>,
         without: Vec<String>,

@@ -1,26 +1,25 @@
-//! What the tests of poolhouse stand on: servers, the evidence that a server gives, faults, and
-//! programs to run.
+//! The test support of poolhouse: servers, their evidence, faults, and programs to run.
 //!
-//! | module | what it gives |
+//! | module | content |
 //! |---|---|
 //! | [`servers`] | the servers that `tests/run` started, or that the environment names |
-//! | [`private_server`] | a server of a test's own, which it may stop, crash and restart |
-//! | [`database`] | a database and a user of a test's own, on either |
-//! | [`evidence`] | what the server itself says about that user's sessions |
-//! | [`log`] | what the server wrote into its log |
-//! | [`proxy`] | a network that delays, stops, swallows, refuses or resets |
-//! | [`transaction_ender`] | a stand-in for a cluster that ends transactions behind the client's back |
-//! | [`galera`] | MariaDB servers that are one database |
+//! | [`private_server`] | a test's own server, which it may stop, crash and restart |
+//! | [`database`] | a test's own database and user, on either |
+//! | [`evidence`] | the server's evidence about that user's sessions |
+//! | [`log`] | a server's log |
+//! | [`proxy`] | a network that delays, holds back, discards, refuses or resets |
+//! | [`transaction_ender`] | a stand-in for a cluster that ends transactions without notice to the client |
+//! | [`galera`] | a Galera cluster of MariaDB servers |
 //! | [`cockroach`] | a stand-in for CockroachDB |
 //! | [`pgbouncer`] | a pooler between a program and Postgres |
 //! | [`program`] | a program as a child process: lines, signals, exit status |
-//! | [`eventually`](mod@eventually) | waiting for a state instead of sleeping and hoping |
+//! | [`eventually`](mod@eventually) | waiting for a state instead of sleeping |
 //! | [`sql`], [`subject`] | the databases and the pools under test as types, for cases that are written once |
-//! | [`heard`] | what the code under test logs |
+//! | [`heard`] | the log output of the code under test |
 //! | [`case_database`], [`steps`] | the database of a case, and dropping a future at each of its await points |
 //! | [`faults`] | the cases, for the tests that assert them and the report that compares |
 //!
-//! A test begins by asking for its server, and ends there when it is not under `tests/run`:
+//! A test first asks for its server, and returns if it does not run under `tests/run`:
 //!
 //! ```no_run
 //! use poolhouse_tests::{Kind, servers};
@@ -35,7 +34,7 @@
 //! }
 //! ```
 
-/// The programs of the page are compiled, with the frameworks that are dependencies of the tests.
+/// Compiles the programs of the page, with the frameworks that are dependencies of the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/web.md")]
 mod web_page {}

@@ -1,4 +1,4 @@
-//! What a server wrote into its log.
+//! A server's log.
 
 use std::{fs, path::PathBuf};
 
@@ -15,12 +15,12 @@ impl Log {
         Self { path }
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub fn path(&self) -> &std::path::Path {
         &self.path
     }
 
-    /// The lines that hold every one of `words`.
+    /// The lines that contain all of `words`.
     ///
     /// # Errors
     /// When the file cannot be read.

@@ -17,7 +17,8 @@ use crate::{
     question, servers,
 };
 
-/// When a client gives its server connection back. <https://www.pgbouncer.org/features.html>
+/// The time at which a client returns its server connection.
+/// <https://www.pgbouncer.org/features.html>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// When it disconnects.
@@ -26,7 +27,7 @@ pub enum Mode {
     Transaction,
 }
 
-/// A pgbouncer in front of one database. It dies with this value, and with the test's process.
+/// A pgbouncer in front of one database. It ends with this value, and with the test's process.
 #[derive(Debug)]
 pub struct PgBouncer {
     address: SocketAddr,
@@ -37,12 +38,12 @@ pub struct PgBouncer {
     _folder: TempDir,
 }
 
-/// The account of the console, which no test's database has.
+/// The user of the console, which no test's database has.
 const OPERATOR: &str = "operator";
 
 impl PgBouncer {
-    /// Starts a pgbouncer that admits the user of `database`. `settings` are lines of its
-    /// configuration, such as `("default_pool_size", "5")`, and override those made here.
+    /// Starts a pgbouncer that accepts the user of `database`. `settings` are lines of its
+    /// configuration, such as `("default_pool_size", "5")`, and override the defaults.
     ///
     /// # Errors
     /// When the program is missing or does not start.
@@ -110,21 +111,21 @@ impl PgBouncer {
         })
     }
 
-    /// The database's URL by way of this pooler.
+    /// The database's URL through this pooler.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where it listens.
+    /// The address on which the pooler listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Runs a command of its console, such as `SHOW POOLS`, and returns the rows as text.
+    /// Runs a command of the console, such as `SHOW POOLS`, and returns the rows as text.
     /// <https://www.pgbouncer.org/usage.html#admin-console>
     ///
     /// # Errors
-    /// When it refuses the command.
+    /// When pgbouncer refuses the command.
     pub async fn ask(&self, command: &str) -> anyhow::Result<Vec<Vec<Option<String>>>> {
         ask(&self.console, command).await
     }

@@ -1,4 +1,4 @@
-//! A server of a test's own, for faults that would disturb every other test.
+//! A test's own server, for faults that would disturb every other test.
 
 use std::{
     fmt::Display,
@@ -23,13 +23,13 @@ use crate::{
 /// How a server is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Sessions are ended and the data is written: Postgres' fast mode, MariaDB's SIGTERM.
+    /// The server ends its sessions and writes its data: Postgres' fast mode, MariaDB's SIGTERM.
     Orderly,
-    /// At once, without a word to the clients, to be recovered at the next start.
+    /// The server ends at once, without notice to clients, and recovers at its next start.
     Crash,
 }
 
-/// Settings for a server that is still to be started.
+/// Settings for a server before its start.
 #[derive(Debug)]
 pub struct Builder {
     kind: Kind,
@@ -38,25 +38,24 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Sets a server variable, by the server's own name for it: `max_connections` is one that both
-    /// kinds have.
+    /// Sets a server variable by the server's own name for it. Both kinds have `max_connections`.
     #[must_use]
     pub fn setting(mut self, name: &str, value: impl Display) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
         self
     }
 
-    /// Puts the server's files below `folder` instead of the usual one.
+    /// Stores the server's files below `folder` instead of the default one.
     #[must_use]
     pub fn below(mut self, folder: &Path) -> Self {
         folder.clone_into(&mut self.folder);
         self
     }
 
-    /// Makes an empty server and starts it. It answers when this returns.
+    /// Creates an empty server and starts it. The server answers when this returns.
     ///
     /// # Errors
-    /// When its programs are missing, or with the end of its log when it does not start.
+    /// When its programs are missing, or when the server does not start; the error has the end of its log.
     pub async fn start(self) -> anyhow::Result<PrivateServer> {
         let facts = self.kind.facts();
         let account = Account::unprivileged(facts.account())?;
@@ -72,7 +71,7 @@ impl Builder {
     }
 }
 
-/// A server that one test owns. It dies with this value, and with the test's process.
+/// A server that one test owns. It ends with this value, and with the test's process.
 #[derive(Debug)]
 pub struct PrivateServer {
     server: Server,
@@ -80,13 +79,12 @@ pub struct PrivateServer {
     account: Account,
     layout: Layout,
     process: Option<Process>,
-    // Below the process: fields are dropped in this order, so the folder goes when nobody writes to
-    // it.
+    // After the process: fields are dropped in this order, so the folder is removed when no process uses it.
     _folder: TempDir,
 }
 
 impl PrivateServer {
-    /// A server of this kind, or `None` outside `tests/run`, after a line that says so.
+    /// A server of this kind, or `None` outside `tests/run`, with a printed line.
     pub fn require(kind: Kind) -> Option<Builder> {
         if servers::required() {
             return Some(Self::of(kind));
@@ -95,7 +93,7 @@ impl PrivateServer {
         None
     }
 
-    /// A server of this kind wherever its programs are installed, for benchmarks.
+    /// A server of this kind if its programs are installed, for benchmarks.
     pub fn of(kind: Kind) -> Builder {
         Builder {
             kind,
@@ -128,8 +126,8 @@ impl PrivateServer {
         Ok(this)
     }
 
-    /// Starts a copy of this server that follows it and only reads, on a port of its own. MariaDB needs the setting
-    /// `log-bin` for that, from its first start on.
+    /// Starts a read-only replica of this server on its own port. For MariaDB, the primary needs the setting `log-bin` from its
+    /// first start on.
     ///
     /// # Errors
     /// As [`Builder::start`].
@@ -148,10 +146,10 @@ impl PrivateServer {
         Ok(replica)
     }
 
-    /// Lets a server that follows another one take its place, with all that it has received.
+    /// Promotes a replica to a primary, with all changes that it has received.
     ///
     /// # Errors
-    /// When it follows none.
+    /// When the server is no replica.
     pub async fn promote(&self) -> anyhow::Result<()> {
         let facts = self.kind.facts();
         let received = self.ask(&[facts.received().to_owned()]).await?;
@@ -160,7 +158,7 @@ impl PrivateServer {
         Ok(())
     }
 
-    /// Starts a server without any data, which gets its own from this one.
+    /// Starts a server without data, which receives its data from this one.
     pub(crate) async fn beside(&self, settings: Vec<(String, String)>) -> anyhow::Result<Self> {
         let (layout, folder) = self.layout_beside()?;
         std::fs::create_dir(layout.data())?;
@@ -168,7 +166,7 @@ impl PrivateServer {
         Self::launch(self.kind, settings, self.account, layout, folder).await
     }
 
-    /// A place for a server that has the same users as this one.
+    /// The layout of a server that has the same users as this one.
     fn layout_beside(&self) -> anyhow::Result<(Layout, TempDir)> {
         let prefix = format!("{}-", self.kind.to_string().to_lowercase());
         let folder = self.account.folder(&prefix, &servers::folder())?;
@@ -180,7 +178,7 @@ impl PrivateServer {
         Ok((layout, folder))
     }
 
-    /// Lets a stopped server come back as one that only reads.
+    /// Makes a stopped server read-only at its next start.
     ///
     /// # Errors
     /// When its folder cannot be written to.
@@ -201,7 +199,7 @@ impl PrivateServer {
     /// Starts a stopped server, on the same port and with the same data. Does nothing when it runs.
     ///
     /// # Errors
-    /// With the end of its log when it does not start.
+    /// When the server does not start; the error has the end of its log.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         if self.process.is_some() {
             return Ok(());
@@ -239,10 +237,10 @@ impl PrivateServer {
         Ok(())
     }
 
-    /// Stops the server and waits for its end. Does nothing when it does not run.
+    /// Stops the server and waits for its end. Does nothing when it is stopped.
     ///
     /// # Errors
-    /// When it is still there at the limit of [`eventually`](crate::eventually()).
+    /// When it still runs at the limit of [`eventually`](crate::eventually()).
     pub async fn stop(&mut self, stop: Stop) -> anyhow::Result<()> {
         let signal = self.kind.facts().signal(stop);
         if let Some(process) = &mut self.process {
@@ -261,12 +259,12 @@ impl PrivateServer {
         self.start().await
     }
 
-    /// Where the server listens, also while it is stopped.
+    /// The server's address, also while it is stopped.
     pub fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.layout.port).into()
     }
 
-    /// The process id while it runs.
+    /// The process id while the server runs.
     pub fn process_id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
     }
@@ -280,14 +278,14 @@ impl Deref for PrivateServer {
     }
 }
 
-/// A free port below the range that outgoing connections take theirs from: from inside that range a
-/// client could take the port of a stopped server for itself, and even connect to itself on it.
+/// A free port below the range of outgoing connections. From inside that range, a client could take the port of a stopped server,
+/// and even connect to itself.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     const FIRST: u16 = 15_000;
     const COUNT: u16 = 15_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
 
-    // Processes that look for a port at the same time begin at different places.
+    // Processes that search at the same time begin at different ports.
     let start = std::process::id().wrapping_mul(97);
     for _ in 0..COUNT {
         let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));

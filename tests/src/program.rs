@@ -1,4 +1,4 @@
-//! A program as a child process: its lines, signals to it, and how it ended.
+//! A program as a child process: its lines, signals to it, and its exit status.
 
 use std::{
     env,
@@ -22,16 +22,14 @@ use tokio::{
 
 pub use nix::sys::signal::Signal;
 
-/// The longest a test waits for a line or for the end of a program. Longer than any limit that the
-/// programs keep themselves, so that it only ever passes in full when something hangs.
+/// The longest time that a test waits for a line or for a program's end. It is longer than the programs' own limits, so that only
+/// a hanging program takes it in full.
 pub const LIMIT: Duration = Duration::from_mins(1);
 
-/// What a program keeps of the test's environment: neither a `DATABASE_URL` nor a `PGPASSWORD` of
-/// the machine may reach it.
+/// The variables that a program inherits. A `DATABASE_URL` or `PGPASSWORD` of the machine must not reach it.
 const KEPT: [&str; 4] = ["PATH", "TMPDIR", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"];
 
-/// A program that is still to be started, with an otherwise empty environment and an empty folder
-/// to work in, which is its home too.
+/// A program before its start, with an otherwise empty environment. Its working and home folder is empty.
 #[derive(Debug)]
 pub struct Program {
     path: PathBuf,
@@ -41,11 +39,10 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program at `path`; for a program of the tests' own package that is
-    /// `env!("CARGO_BIN_EXE_name")`.
+    /// The program at `path`. For a program of the tests' own package, that is `env!("CARGO_BIN_EXE_name")`.
     ///
     /// # Errors
-    /// When no temporary folder can be made for it.
+    /// When no temporary folder can be created for it.
     pub fn new(path: impl Into<PathBuf>) -> anyhow::Result<Self> {
         Ok(Self {
             path: path.into(),
@@ -55,11 +52,11 @@ impl Program {
         })
     }
 
-    /// An example, which a test of the whole workspace builds beside this one. The quickstart is a program of its own
-    /// package; what has its name among the examples only asks cargo to build it.
+    /// An example, which a test of the whole workspace builds. The quickstart has its own package; the example of its name only
+    /// makes cargo build it.
     ///
     /// # Errors
-    /// When it has not been built, and as [`Program::new`].
+    /// When the example has not been built, and as [`Program::new`].
     pub fn example(name: &str) -> anyhow::Result<Self> {
         // target/<profile>/deps/<this> or target/<profile>/<this>
         let this = env::current_exe()?;
@@ -89,24 +86,24 @@ impl Program {
         self
     }
 
-    /// Puts a file into the program's folder.
+    /// Writes a file to the program's folder.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the file cannot be written.
     pub fn file(self, name: &str, content: &str) -> anyhow::Result<Self> {
         fs::write(self.folder.path().join(name), content)?;
         Ok(self)
     }
 
-    /// The folder that the program works in.
+    /// The program's working folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Starts it.
+    /// Starts the program.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When the program cannot be started.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -143,7 +140,7 @@ impl Program {
         })
     }
 
-    /// Starts it and waits for its end.
+    /// Starts the program and waits for its end.
     ///
     /// # Errors
     /// As [`Program::start`] and [`Running::end`].
@@ -167,7 +164,7 @@ async fn read(stream: impl AsyncRead + Unpin, name: Stream, lines: watch::Sender
     }
 }
 
-/// A running program. It is killed when this value is dropped.
+/// A running program. Dropping the value kills it.
 #[derive(Debug)]
 pub struct Running {
     path: PathBuf,
@@ -178,11 +175,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits for a line with `words` in it, on either stream, and returns it. A line that was said
-    /// before counts.
+    /// Waits for a line that contains `words`, on either stream, and returns it. Earlier lines count too.
     ///
     /// # Errors
-    /// When the program ends without it or [`LIMIT`] passes, with all that it said.
+    /// When the program ends without the line or [`LIMIT`] passes; the error has the program's output.
     pub async fn line(&mut self, words: &str) -> anyhow::Result<String> {
         let find = |lines: &[Line]| lines.iter().find(|(_, line)| line.contains(words)).cloned();
         let found = match timeout(LIMIT, self.said.wait_for(|lines| find(lines).is_some())).await {
@@ -195,40 +191,40 @@ impl Running {
         Ok(line)
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the program.
     ///
     /// # Errors
-    /// When it has ended and been waited for.
+    /// When the program has ended and been waited for.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let id = self.id().context("it has ended")?;
         Ok(kill(Pid::from_raw(i32::try_from(id)?), signal)?)
     }
 
-    /// All that it has said so far, on both streams.
+    /// The output so far, on both streams.
     pub fn said(&self) -> String {
         self.said_on(|_| true)
     }
 
-    /// Its process id while it has not been waited for.
+    /// The process id until the program has been waited for.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// The folder that it works in.
+    /// The program's working folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Waits for its end.
+    /// Waits for the program's end.
     ///
     /// # Errors
-    /// When it still runs after [`LIMIT`], with all that it said; it is killed then.
+    /// When it still runs after [`LIMIT`]. The error has the program's output, and the program is killed.
     pub async fn end(mut self) -> anyhow::Result<Ended> {
         let Ok(status) = timeout(LIMIT, self.child.wait()).await else {
             anyhow::bail!("still running after {LIMIT:?}: {}", self.so_far());
         };
         let status = status?;
-        // A grandchild may hold the streams open for longer than the program lives.
+        // A grandchild may keep the streams open after the program's end.
         for reader in &mut self.readers {
             timeout(LIMIT, reader)
                 .await
@@ -269,34 +265,33 @@ impl Running {
 /// A program that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// All of its standard output.
+    /// The whole standard output.
     pub output: String,
-    /// All of its standard error.
+    /// The whole standard error.
     pub error: String,
     folder: TempDir,
 }
 
 impl Ended {
-    /// The exit code; `None` when a signal ended it.
+    /// The exit code; `None` after a signal.
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// Both streams, one after the other: where a secret must not be.
+    /// Both streams, one after the other.
     pub fn everything(&self) -> String {
         format!("{}{}", self.output, self.error)
     }
 
-    /// The folder that it worked in.
+    /// The program's working folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// Whether a process with this id runs. One that has ended does not, even while nobody has waited
-/// for it.
+/// Whether a process with this id runs. An ended process does not, even before it has been waited for.
 pub fn runs(id: u32) -> bool {
     // https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html; other systems have no such file.
     let ended = |stat: String| stat.contains(") Z ");

@@ -1,8 +1,8 @@
-//! A network that delays, stops, swallows, refuses or resets.
+//! A network that delays, holds back, discards, refuses or resets.
 //!
-//! Own code rather than a crate: the well-kept proxies of this kind are servers to be installed and
-//! told over HTTP what to do, and none reports when a client has let go of a socket, which is the
-//! evidence wanted here.
+//! No crate is used: the maintained proxies of this kind are servers that must be installed and
+//! controlled over HTTP. None reports when a client has closed a socket, which is the evidence that
+//! the tests need.
 
 mod link;
 
@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, runtime, sync::watch};
 
 use crate::{eventually, private_server::free_port};
 
-/// What happens to the bytes on the way.
+/// The treatment of bytes in transit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mode {
     #[default]
@@ -34,23 +34,23 @@ enum Mode {
 struct Weather {
     mode: Mode,
     delay: Duration,
-    /// How often all sockets have been reset.
+    /// The number of resets of all sockets.
     resets: u64,
 }
 
-/// One socket that a client has opened.
+/// A socket that a client has opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Socket {
     /// When it was accepted.
     pub opened: Instant,
-    /// When the client closed or reset its side, or the proxy did; `None` while it is open.
+    /// When the client or the proxy closed or reset the socket; `None` while it is open.
     pub closed: Option<Instant>,
 }
 
-/// Whether the proxy listens, for those who have just told it to begin or to end.
+/// Whether the proxy listens, for callers that have just started or stopped it.
 #[derive(Debug)]
 struct Gate {
-    /// `None` once the proxy has failed.
+    /// `None` after the proxy has failed.
     open: Mutex<Option<bool>>,
     moved: Condvar,
 }
@@ -61,15 +61,15 @@ impl Gate {
         self.moved.notify_all();
     }
 
-    /// Blocks for as long as the proxy's own thread takes to hear of it.
+    /// Blocks until the proxy's thread has applied the change.
     fn wait_until(&self, open: bool) {
         let now = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.moved.wait_while(now, |now| *now == Some(!open)));
     }
 }
 
-/// A TCP proxy in front of one address. It runs on a thread of its own, so it works on while a
-/// test's runtime is blocked, paused or gone. Every socket is closed when it is dropped.
+/// A TCP proxy in front of one address. It runs on its own thread, also while a test's runtime is
+/// blocked, paused or gone. Dropping it closes every socket.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -80,7 +80,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy that passes everything on to `upstream`.
+    /// Starts a proxy that forwards everything to `upstream`.
     ///
     /// # Errors
     /// When it cannot listen.
@@ -101,7 +101,7 @@ impl Proxy {
             let gate = Arc::clone(&gate);
             move || {
                 let served = runtime.block_on(serve(listener, upstream, forecast, &gate, records));
-                // An error ends the proxy, and with it every socket, which no test can overlook.
+                // An error ends the proxy and every socket, so that the test fails.
                 if let Err(error) = served {
                     eprintln!("the proxy on {address} has failed: {error}");
                 }
@@ -117,37 +117,36 @@ impl Proxy {
         })
     }
 
-    /// Where it listens.
+    /// The address on which the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Delays everything by this much each way, however much is under way. An open of a socket is
-    /// not delayed: the kernel answers it. The timer adds up to a millisecond.
+    /// Delays all data by this time in each direction, whatever the amount. A connect is not
+    /// delayed, because the kernel answers it. The timer adds up to a millisecond.
     pub fn delay(&self, delay: Duration) {
         self.weather.send_modify(|weather| weather.delay = delay);
     }
 
-    /// Holds everything back until [`Proxy::pass`]; nothing is lost.
+    /// Holds all data back until [`Proxy::pass`]; nothing is lost.
     pub fn stop(&self) {
         self.set(Mode::Stop);
     }
 
-    /// Swallows everything, both ways. Sockets stay open, and new ones are accepted and never
-    /// answered. What one side closes stays open on the other, as behind a cable that was cut. A
-    /// connection that has lost something stays silent for ever; the others go on at
-    /// [`Proxy::pass`].
+    /// Discards all data in both directions. Sockets stay open, and new ones are accepted and never
+    /// answered. A close of one side does not reach the other, as behind a cut cable. A connection
+    /// that has lost data stays silent forever; the others continue at [`Proxy::pass`].
     pub fn black_hole(&self) {
         self.set(Mode::BlackHole);
     }
 
-    /// Refuses new sockets, as a host without a server does. Open ones are passed on.
+    /// Refuses new sockets, as a host without a server does. Open ones continue.
     pub fn refuse(&self) {
         self.set(Mode::Refuse);
         self.gate.wait_until(false);
     }
 
-    /// Back to passing everything on.
+    /// Forwards everything again.
     pub fn pass(&self) {
         self.set(Mode::Pass);
         self.gate.wait_until(true);
@@ -158,12 +157,12 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.resets += 1);
     }
 
-    /// Every socket that a client has opened so far, in the order they came.
+    /// All sockets that clients have opened so far, in order.
     pub fn sockets(&self) -> Vec<Socket> {
         self.sockets.borrow().clone()
     }
 
-    /// How many sockets are open on the clients' side.
+    /// The number of open sockets on the clients' side.
     pub fn open(&self) -> usize {
         self.sockets
             .borrow()
@@ -175,7 +174,7 @@ impl Proxy {
     /// Waits until this many sockets are open.
     ///
     /// # Errors
-    /// At the limit of [`eventually()`], with the number there is.
+    /// At the limit of [`eventually()`], with the current number.
     pub async fn open_become(&self, wanted: usize) -> anyhow::Result<()> {
         eventually(&format!("{wanted} sockets are open"), async || {
             let open = self.open();
@@ -194,7 +193,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.set(Mode::End);
         if let Some(thread) = self.thread.take() {
-            // A panic in there is printed by its own thread.
+            // The thread prints its own panic.
             let _ = thread.join();
         }
     }
@@ -235,7 +234,7 @@ async fn serve(
     }
 }
 
-/// Writes down when one socket was opened and closed.
+/// Records when one socket was opened and closed.
 struct Record {
     index: usize,
     records: watch::Sender<Vec<Socket>>,
@@ -257,7 +256,7 @@ impl Record {
         }
     }
 
-    /// The first time counts.
+    /// Only the first call counts.
     fn close(&self) {
         self.records.send_modify(|sockets| {
             sockets[self.index].closed.get_or_insert_with(Instant::now);

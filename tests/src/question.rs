@@ -1,17 +1,17 @@
-//! Questions to a server, asked on a connection that lives as long as the question.
+//! Queries to a server, each on its own connection.
 //!
-//! A fresh connection costs milliseconds, and in return a test may restart the server between two
-//! questions.
+//! A new connection costs milliseconds. In return, a test may restart the server between two
+//! queries.
 
 use std::pin::Pin;
 
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, Row};
 
-/// One row, each value as the text that the server sent.
+/// One row, with each value as the text that the server sent.
 pub(crate) type Answer = Vec<Option<String>>;
 
-/// The rows of a question's last statement, still to come.
+/// A future of the rows of the last statement.
 pub(crate) type Answers<'a> =
     Pin<Box<dyn Future<Output = anyhow::Result<Vec<Answer>>> + Send + 'a>>;
 
@@ -28,7 +28,7 @@ where
         .context("the tests' own question could not be asked")?;
     let mut rows = Vec::new();
     for statement in statements {
-        // The simple protocol answers every type as text.
+        // The simple protocol returns every type as text.
         rows = sqlx::raw_sql(AssertSqlSafe(statement.clone()))
             .fetch_all(&mut connection)
             .await

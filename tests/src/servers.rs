@@ -1,4 +1,4 @@
-//! The servers that all tests share: those that `tests/run` started, or that the environment names.
+//! The servers that all tests share: started by `tests/run`, or named by the environment.
 
 use std::{
     env,
@@ -11,17 +11,17 @@ use anyhow::Context;
 
 use crate::{Kind, Log, TestDatabase};
 
-/// Set where every server must be had, so that a test without one fails instead of passing without
-/// having run.
+/// The variable that requires every server, so that a test without its server fails instead of
+/// being skipped.
 pub const REQUIRED: &str = "POOLHOUSE_TEST_REQUIRE_SERVERS";
 
-/// The folder for private servers; whoever set it removes it.
+/// The variable with the folder for private servers. The process that sets it removes the folder.
 pub const FOLDER: &str = "POOLHOUSE_TEST_FOLDER";
 
-/// A running database server, seen by its superuser.
+/// A running database server, with its superuser's access.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Which kind of server it is.
+    /// The kind of server.
     pub kind: Kind,
     /// The superuser's URL.
     pub url: String,
@@ -39,8 +39,8 @@ impl Server {
         Some(Self { kind, url, log })
     }
 
-    /// A new database with a user of its own, both gone when the value is dropped. `hint` says in
-    /// the server's own lists which test it belongs to; letters and digits of it are used.
+    /// Creates a database with its own user. Dropping the value removes both. The letters and
+    /// digits of `hint` identify the test in the server's lists.
     ///
     /// # Errors
     /// When the server cannot be reached or the URL's user may not create databases and users.
@@ -48,10 +48,10 @@ impl Server {
         TestDatabase::create(self, hint).await
     }
 
-    /// The log, for evidence that only the log has.
+    /// The log, for evidence that no query gives.
     ///
     /// # Errors
-    /// When the server was given by URL alone.
+    /// When the environment names the server but not its log.
     pub fn log(&self) -> anyhow::Result<&Log> {
         self.log.as_ref().with_context(|| {
             format!(
@@ -62,7 +62,7 @@ impl Server {
         })
     }
 
-    /// Runs statements as the superuser and returns the rows of the last, as text.
+    /// Runs statements as the superuser and returns the rows of the last one, as text.
     ///
     /// # Errors
     /// When the server cannot be reached or refuses a statement.
@@ -71,7 +71,7 @@ impl Server {
     }
 }
 
-/// The shared server of this kind, or `None` outside `tests/run`, after a line that says so.
+/// The shared server of this kind, or `None` outside `tests/run`, with a printed line.
 ///
 /// # Panics
 /// When there is none although [`REQUIRED`] is set.
@@ -88,23 +88,23 @@ pub fn require(kind: Kind) -> Option<Server> {
     server
 }
 
-/// Whether the tests must have their servers.
+/// Whether the tests require their servers.
 pub(crate) fn required() -> bool {
     env::var_os(REQUIRED).is_some_and(|value| !value.is_empty())
 }
 
-/// Where private servers keep their files.
+/// The folder for the files of private servers.
 pub(crate) fn folder() -> PathBuf {
     env::var_os(FOLDER).map_or_else(env::temp_dir, PathBuf::from)
 }
 
-/// Says once in this process that tests are left out, past the test harness, which shows no output
-/// of a passing test.
+/// Prints once per process that tests are skipped. The line bypasses the test harness, which hides
+/// the output of passing tests.
 pub(crate) fn say_what_is_left_out() {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
         let line = "left out: every test that needs Postgres or MariaDB; `tests/run` runs them\n";
-        // Nothing depends on this line being seen.
+        // A lost line is harmless.
         let _ = io::stderr().write_all(line.as_bytes());
     });
 }

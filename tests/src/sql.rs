@@ -1,5 +1,5 @@
-//! The databases under test as types, for cases that are written once: the few statements that differ, and running a
-//! statement on a plain connection of the driver.
+//! The databases under test as types, for cases that are written once: the statements that differ, and statements on a plain
+//! driver connection.
 
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
 use poolhouse::{Backend, Engine};
@@ -9,19 +9,19 @@ use crate::Kind;
 
 /// A database under test.
 pub trait Sql: Backend {
-    /// Its name in reports.
+    /// The product's name in reports.
     const PRODUCT: &'static str;
-    /// The kind of server; `None` where there is none.
+    /// The kind of server; `None` without one.
     const SERVER: Option<Kind>;
-    /// A statement that runs for an hour; `None` where nothing does.
+    /// A statement that runs for an hour; `None` where none does.
     const SLEEP: Option<&'static str>;
-    /// A query for a number that tells sessions apart.
+    /// A query for a number that identifies the session.
     const SESSION: Option<&'static str>;
-    /// A query for the port of the server that answers; `None` where there is none.
+    /// A query for the port of the server that answers; `None` without one.
     const PORT: Option<&'static str>;
-    /// A query for 1 inside a transaction and 0 outside of any; `None` where only `BEGIN` can tell, by failing inside of one.
+    /// A query for 1 inside a transaction and 0 outside; `None` where only a failing `BEGIN` shows it.
     const IN_TRANSACTION: Option<&'static str>;
-    /// A statement by which a session ends itself; `None` where it is no session.
+    /// A statement that ends its own session; `None` where there is no session.
     const END_SESSION: Option<&'static str>;
     /// A query for more rows than the driver reads at once.
     const MANY_ROWS: &'static str;
@@ -29,23 +29,23 @@ pub trait Sql: Backend {
     /// Runs statements, unprepared.
     fn run<'c>(connection: &'c mut Self::Connection, sql: &str) -> BoxFuture<'c, sqlx::Result<()>>;
 
-    /// The whole number that a query answers with, unprepared.
+    /// Runs an unprepared query and returns its integer.
     fn answer<'c>(
         connection: &'c mut Self::Connection,
         sql: &str,
     ) -> BoxFuture<'c, sqlx::Result<i64>>;
 
-    /// The rows of a query, each for its own sake.
+    /// Runs an unprepared query and streams its rows without their values.
     fn read<'c>(connection: &'c mut Self::Connection, sql: &str)
     -> BoxStream<'c, sqlx::Result<()>>;
 
-    /// The whole number that a query answers with, prepared, on the engine itself.
+    /// Runs a prepared query on the engine itself and returns its integer.
     fn answer_on(engine: Engine<Self>, sql: &str) -> BoxFuture<'static, sqlx::Result<i64>>;
 
     /// As [`Sql::read`], on the engine itself.
     fn read_on(engine: &Engine<Self>, sql: &str) -> BoxStream<'static, sqlx::Result<()>>;
 
-    /// A query with more values than the protocol takes: the driver refuses it.
+    /// Runs a query with more values than the protocol allows, which the driver refuses.
     fn too_many_values(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
     /// As [`Sql::too_many_values`], on the engine itself.
@@ -57,7 +57,7 @@ pub trait Sql: Backend {
     ) -> BoxFuture<'_, sqlx::Result<sqlx::Transaction<'_, Self>>>;
 }
 
-/// More than the protocol of Postgres counts: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+/// More than the protocol of Postgres allows: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 const TOO_MANY: i32 = 70_000;
 
 macro_rules! database {
@@ -113,8 +113,8 @@ database!(sqlx::Postgres {
     const SLEEP: Option<&'static str> = Some("SELECT pg_sleep(3600)");
     const SESSION: Option<&'static str> = Some("SELECT pg_backend_pid()::int8");
     const PORT: Option<&'static str> = Some("SELECT inet_server_port()::int8");
-    // Outside a transaction, both are the time at which the statement arrived; if it is not prepared, which takes
-    // several messages.
+    // Outside a transaction, both are the time at which the statement arrived. This holds only for an unprepared statement,
+    // because a prepared one takes several messages.
     const IN_TRANSACTION: Option<&'static str> = Some("SELECT (now() <> statement_timestamp())::int::int8");
     const END_SESSION: Option<&'static str> = Some("SELECT pg_terminate_backend(pg_backend_pid())");
     const MANY_ROWS: &'static str = "SELECT repeat('x', 100) FROM generate_series(1, 5000)";
@@ -143,10 +143,10 @@ database!(sqlx::Sqlite {
                                      SELECT hex(zeroblob(50)) FROM n";
 });
 
-/// Whether the connection is inside a transaction, by the database's own word.
+/// Asks the database whether the connection is inside a transaction.
 ///
 /// # Errors
-/// When the database cannot be asked, which it cannot be inside a failed transaction either.
+/// When the query fails, as it does inside a failed transaction.
 pub async fn in_transaction<DB: Sql>(connection: &mut DB::Connection) -> sqlx::Result<bool> {
     if let Some(query) = DB::IN_TRANSACTION {
         return Ok(DB::answer(connection, query).await? != 0);

@@ -1,4 +1,4 @@
-//! Dropping a future at each of its await points.
+//! Drops a future at each of its await points.
 
 use std::{
     future::{Future, poll_fn},
@@ -6,12 +6,12 @@ use std::{
     task::Poll,
 };
 
-/// Polls a future until it is ready, or until it has not been ready for so many times; then it is dropped.
+/// Polls a future until it is ready or has been pending `pending` times, and then drops it.
 ///
-/// Every await point at which it waits is one such time, or more where it is woken early. With 0 it is never polled.
+/// Every await point that waits counts once, or more often after early wake-ups. With 0 the future is never polled.
 ///
 /// # Cancellation
-/// As that of the future itself.
+/// As the future itself.
 pub async fn up_to<F: Future>(pending: usize, future: F) -> Option<F::Output> {
     if pending == 0 {
         return None;

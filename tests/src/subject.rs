@@ -1,4 +1,4 @@
-//! The pools that a case can be played on: the engine's own, an engine on a `sqlx::Pool`, and sqlx's pool alone.
+//! The pools of the cases: the engine's own, an engine on a `sqlx::Pool`, and `sqlx::Pool` alone.
 
 mod engine;
 mod on_sqlx;
@@ -13,7 +13,7 @@ use sqlx::Database;
 pub use self::{engine::Own, on_sqlx::OnSqlx, sqlx_alone::SqlxAlone};
 use crate::sql::Sql;
 
-/// What a pool is started with. The names are those of poolhouse's settings.
+/// The options of a pool's start, named as poolhouse's settings.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each is described where the setting is")]
 pub struct Options {
@@ -29,7 +29,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Small, and with a `close_timeout` that is worth waiting for.
+    /// Options of a small pool.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -50,45 +50,45 @@ pub type ConnectionOf<S> = <<S as Subject>::Db as Database>::Connection;
 
 /// A started pool under test.
 pub trait Subject: Clone + Debug + Send + Sync + 'static {
-    /// The database it is for.
+    /// The database of the pool.
     type Db: Sql;
-    /// A connection out of it.
+    /// A connection of the pool.
     type Checkout: AsMut<ConnectionOf<Self>> + Debug + Send + 'static;
-    /// A transaction on a connection out of it.
+    /// A transaction on a connection of the pool.
     type Transaction: AsMut<ConnectionOf<Self>> + Send + 'static;
 
-    /// Its name in reports.
+    /// The pool's name in reports.
     const NAME: &'static str;
-    /// Whether it is poolhouse's own, which promises what sqlx's cannot.
+    /// Whether this is poolhouse's own pool, which promises more than sqlx's.
     const OURS: bool;
 
-    /// Starts it.
+    /// Starts the pool.
     fn start(options: Options) -> impl Future<Output = anyhow::Result<Self>> + Send;
-    /// Closes it, and tells who was still holding a connection at the limit.
+    /// Closes the pool, and returns the holders of a connection at the limit.
     fn close(&self) -> impl Future<Output = Vec<String>> + Send;
 
-    /// Takes a connection.
+    /// Acquires a connection.
     #[track_caller]
     fn acquire(&self) -> impl Future<Output = sqlx::Result<Self::Checkout>> + Send + 'static;
     /// Begins a transaction on a connection of its own.
     fn begin(&self) -> impl Future<Output = sqlx::Result<Self::Transaction>> + Send + 'static;
-    /// Commits it.
+    /// Commits a transaction.
     fn commit(
         transaction: Self::Transaction,
     ) -> impl Future<Output = sqlx::Result<()>> + Send + 'static;
 
     /// Runs statements on the pool itself.
     fn execute(&self, sql: &str) -> impl Future<Output = sqlx::Result<()>> + Send + 'static;
-    /// Asks the pool itself for a number.
+    /// Queries a number on the pool itself.
     fn number(&self, sql: &str) -> impl Future<Output = sqlx::Result<i64>> + Send + 'static;
-    /// Asks the pool itself a question with more values than the protocol takes.
+    /// Runs a query with more values than the protocol allows on the pool itself.
     fn too_many_values(&self) -> impl Future<Output = sqlx::Result<()>> + Send + 'static;
     /// Reads rows from the pool itself.
     fn rows(&self, sql: &str) -> BoxStream<'static, sqlx::Result<()>>;
 
-    /// How many connections are open, in use or not.
+    /// The number of open connections, idle or in use.
     fn size(&self) -> usize;
 
-    /// The engine; `None` where there is only a pool.
+    /// The engine; `None` for a pool without one.
     fn engine(&self) -> Option<&Engine<Self::Db>>;
 }

@@ -1,9 +1,9 @@
-//! A stand-in for a cluster, or for a proxy, that ends transactions behind the client's back.
+//! A stand-in for a cluster or a proxy that ends transactions without notice to the client.
 //!
-//! It stands between a client and a server and speaks as much of their protocol as it takes to know where one command ends and
-//! the next begins. There, on demand, it sends a statement of its own to the server and swallows the answer. The client learns
-//! nothing of it but what the server answers to its later commands: so a node that aborts a transaction for another node's, or
-//! a pooler that changes the session, would look if it told nobody. It counts the commands too, which are round trips.
+//! It is a proxy that parses as much of the protocol as it needs to find the start of each command. On demand, it sends its own
+//! statements to the server there and discards the answers. The client sees their effect only in the server's answers to its
+//! later commands. A node that aborts a transaction in favour of another node's, or a pooler that changes the session, looks the
+//! same if it sends no notice. The proxy also counts the commands, which are round trips.
 
 mod mysql;
 mod postgres;
@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, task::AbortHandle};
 
 use crate::{Kind, TestDatabase};
 
-/// The stand-in. It ends, with every connection, when it is dropped.
+/// The stand-in. Dropping it ends every connection.
 #[derive(Debug)]
 pub struct TransactionEnder {
     address: SocketAddr,
@@ -27,7 +27,7 @@ pub struct TransactionEnder {
 }
 
 impl TransactionEnder {
-    /// Starts it before the server of a database. It runs on the runtime of the caller.
+    /// Starts the proxy in front of a database's server, on the caller's runtime.
     ///
     /// # Errors
     /// When it cannot listen.
@@ -36,7 +36,7 @@ impl TransactionEnder {
         Self::before_address(kind, database.address()?).await
     }
 
-    /// Starts it before an address that speaks as this kind of server does.
+    /// Starts the proxy in front of an address with the protocol of this kind of server.
     ///
     /// # Errors
     /// When it cannot listen.
@@ -50,7 +50,7 @@ impl TransactionEnder {
                 let mut links = tokio::task::JoinSet::new();
                 while let Ok((client, _)) = listener.accept().await {
                     let plan = Arc::clone(&plan);
-                    // Whichever side ends first ends the other.
+                    // The end of one direction ends the other.
                     links.spawn(async move {
                         match kind {
                             Kind::Postgres => postgres::link(client, upstream, plan).await,
@@ -68,13 +68,13 @@ impl TransactionEnder {
         })
     }
 
-    /// Where it listens.
+    /// The address on which the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Counts commands anew, and sends these statements before the command with this number, which begins at 0. A command that
-    /// follows none of the client's for some time counts all the same: the statements go ahead of it, not after the last one.
+    /// Restarts the count at 0, and sends these statements before the command with this number. They are sent when that command
+    /// arrives, however late, and not after the previous one.
     pub fn send_before(&self, command: usize, statements: &'static [&'static str]) {
         *self.plan.lock() = State {
             commands: 0,
@@ -82,7 +82,7 @@ impl TransactionEnder {
         };
     }
 
-    /// How many commands came since [`send_before`](Self::send_before), or at all.
+    /// The number of commands since [`send_before`](Self::send_before), or since the start.
     pub fn commands(&self) -> usize {
         self.plan.lock().commands
     }
@@ -99,7 +99,7 @@ impl Drop for TransactionEnder {
     }
 }
 
-/// What all connections have in common.
+/// State that all connections share.
 #[derive(Debug, Default)]
 struct Plan(Mutex<State>);
 
@@ -114,7 +114,7 @@ impl Plan {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a command; what is to be sent before it.
+    /// Counts a command, and returns the statements to send before it.
     fn command(&self) -> Option<&'static [&'static str]> {
         let mut state = self.lock();
         let now = state.commands;

@@ -1,7 +1,7 @@
 //! A program under `#[with_pool]`, for tests of how programs end: `attributed <body>`.
 //!
-//! `DATABASE_URL` says on which database, `POOL` whether the body takes an `engine` or a `sqlx` pool, `SHUTDOWN` that it
-//! takes a `Shutdown` as well, and `POOLHOUSE_FLAVOR` on which runtime. It says `ready` when whoever watches may begin.
+//! `DATABASE_URL` selects the database, `POOL` an `engine` or a `sqlx` pool as the body's parameter, and `POOLHOUSE_FLAVOR` the
+//! runtime. With `SHUTDOWN`, the body takes a `Shutdown` too. The program prints `ready` when the test may begin.
 
 use std::{env, future::pending, mem, process, sync::OnceLock, thread, time::Duration};
 
@@ -13,7 +13,7 @@ use poolhouse_tests::{
 };
 
 fn main() -> anyhow::Result<()> {
-    // All that there is to be said, so that a test can look for what must not be.
+    // Everything is logged, so that a test can check what must not be logged.
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(std::io::stderr)
@@ -39,7 +39,7 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// One attributed `main` each, because a parameter's type says what it takes.
+/// One attributed `main` for each parameter type, because the type selects the pool.
 macro_rules! mains {
     ($($name:ident $with_shutdown:ident: $parameter:ty => $subject:ident;)+) => {$(
         mod $name {
@@ -115,7 +115,7 @@ async fn body<S: Subject>(pool: S, shutdown: Option<Shutdown>) -> anyhow::Result
             pending::<()>().await;
         }
         "holds" => {
-            // Longer than any limit, in a task that the body knows nothing of.
+            // Runs longer than any limit, in a task that the body does not await.
             let sleep = S::Db::SLEEP.context("nothing runs for long here")?;
             tokio::spawn(pool.execute(sleep));
             ready();
@@ -127,7 +127,7 @@ async fn body<S: Subject>(pool: S, shutdown: Option<Shutdown>) -> anyhow::Result
             pool.execute(sleep).await?;
         }
         "works_on" => {
-            // A task has work to do that takes a moment after the signal.
+            // A task finishes its work shortly after the signal.
             let mut transaction = pool.begin().await?;
             tokio::spawn(async move {
                 wait_for_the_close(&pool).await;

@@ -1,7 +1,7 @@
-//! The faults, played on poolhouse's pool and on `sqlx::Pool` side by side: a report, not a test. `tests/compare` runs it.
+//! Plays the faults on poolhouse's pool and on `sqlx::Pool`, as a report and not a test. `tests/compare` runs it.
 //!
-//! Each case is played in a process of its own, because one that does not hold may hang or abort. `sqlx::Pool` never
-//! promised most of these; the report shows what its users get all the same.
+//! Each case runs in its own process, because a case that fails may hang or abort. `sqlx::Pool` promises few of these properties;
+//! the report shows what its users get.
 
 use std::{env, future::Future, num::NonZeroU32, pin::Pin, process::Stdio, time::Duration};
 
@@ -15,17 +15,17 @@ use poolhouse_tests::{
 use sqlx::{MySql, Postgres};
 use tokio::{process::Command, time::timeout};
 
-/// Longer than any case takes that ends by itself.
+/// The limit of a case. Every case that ends by itself takes less.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// The same for the cases that ask a hundred thousand questions.
+/// The limit of the cases with a hundred thousand queries.
 const LONG_LIMIT: Duration = Duration::from_mins(5);
 
 const MANY: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
 
 type Played = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-/// A case on each pool and server: poolhouse on Postgres and MariaDB, sqlx on Postgres and MariaDB; where it has a meaning.
+/// A case for each pool and server, in the order of `COLUMNS`; `None` where the case has no meaning.
 struct Case {
     name: &'static str,
     on: [Option<fn() -> Played>; 4],
@@ -147,21 +147,21 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The one value that a server answers.
+/// The single value that a server returns.
 async fn answer(server: &Server, sql: &str) -> anyhow::Result<String> {
     let rows = server.ask(&[sql.to_owned()]).await?;
     let value = rows.into_iter().flatten().flatten().next();
     value.with_context(|| format!("no answer to {sql}"))
 }
 
-/// The version that this was built with.
+/// The version of sqlx that this program was built with.
 fn sqlx_version() -> Option<&'static str> {
     let lock = include_str!("../../../Cargo.lock");
     let (_, version) = lock.split_once("name = \"sqlx\"\nversion = \"")?;
     version.split('"').next()
 }
 
-/// Plays a case in a process of its own.
+/// Plays a case in its own process.
 async fn verdict(case: usize, column: usize) -> anyhow::Result<&'static str> {
     let child = Command::new(env::current_exe()?)
         .args([case.to_string(), column.to_string()])

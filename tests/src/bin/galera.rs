@@ -1,8 +1,8 @@
-//! A Galera cluster of three nodes under load: one is killed and comes back, and then another one is cut off from the
-//! others for a time. `tests/galera` runs it.
+//! A Galera cluster of three nodes under load. One node is killed and restarted, then another is cut off for a time.
+//! `tests/galera` runs it.
 //!
-//! Tasks move money between accounts through one engine on all three nodes, each move with a row in a ledger. What holds at
-//! the end is asserted, and the figures are printed.
+//! Tasks move money between accounts through one engine on all three nodes. Each move adds a row to a ledger. The program asserts
+//! the final state and prints the figures.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -24,14 +24,14 @@ const NODES: usize = 3;
 const MAX_SIZE: u32 = 16;
 const TASKS: usize = 24;
 
-/// Few enough that two nodes often write to the same one at the same moment.
+/// Few accounts, so that two nodes often write to the same one at the same time.
 const ACCOUNTS: i64 = 40;
 const BALANCE: i64 = 1_000;
 
-/// How long writes may stand still after a node is killed, beside the time in which the cluster itself takes none.
+/// The limit of a pause in writes after a node is killed, without the time in which the cluster itself accepts none.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Writes before and after each fault, and in the middle of it; fewer in the short form, `galera short`.
+/// Writes before, during and after each fault; `FEW_WRITES` in the short form, `galera short`.
 const WRITES: usize = 1_000;
 const FEW_WRITES: usize = 200;
 
@@ -55,7 +55,7 @@ async fn play(cluster: &mut Galera, begun: Instant) -> anyhow::Result<()> {
         begun.elapsed()
     );
     let database = cluster.nodes()[0].database("galera").await?;
-    // A node may not have applied yet what another one has said.
+    // A node may not have applied the other node's statements yet.
     let rights = format!(
         "SELECT CAST(count(*) AS CHAR) FROM mysql.db WHERE user = '{}'",
         database.name()
@@ -63,7 +63,7 @@ async fn play(cluster: &mut Galera, begun: Instant) -> anyhow::Result<()> {
     cluster.agree(&rights, "1").await?;
     let engine = engine(cluster, &database).await?;
     prepare(&engine).await?;
-    // Without it, the first moves would change no account on a node that has none yet.
+    // Without this wait, the first moves would change no account on a node that has none yet.
     let accounts = format!(
         "SELECT CAST(count(*) AS CHAR) FROM {}.account",
         database.name()
@@ -176,13 +176,12 @@ struct Pause {
     length: Duration,
 }
 
-/// The logs have the time of day, in the server's time zone: these differ by quarters of an hour, and the whole test takes less
-/// than one.
+/// The logs have the time of day in the server's time zone. Time zones differ by quarters of an hour, and the whole test takes
+/// less than a quarter.
 const QUARTER: u64 = 900;
 
 impl Pause {
-    /// A pause that is longer than it may be is one in which the nodes looked for a group that may write, by their own logs.
-    /// What is left of it without that time may be as long as any other.
+    /// Fails for a pause that exceeds `LONGEST_PAUSE`, less the time in which the nodes' logs show a search for a primary group.
     fn is_explained(&self, changes: &[Change]) -> anyhow::Result<()> {
         let Self { from, length } = self;
         if *length < LONGEST_PAUSE {
@@ -220,7 +219,7 @@ impl Pause {
     }
 }
 
-/// Tasks that move money, one move after another, through every error.
+/// Tasks that move money, one move after another, and continue after every error.
 struct Load {
     engine: MySqlEngine,
     seen: Arc<Seen>,
@@ -229,13 +228,13 @@ struct Load {
     tasks: JoinSet<()>,
 }
 
-/// What the tasks see.
+/// What the tasks record.
 #[derive(Default)]
 struct Seen {
     over: AtomicBool,
-    /// When each acknowledged move was, by its id.
+    /// The id and the time of each acknowledged move.
     acknowledged: Mutex<Vec<(i64, Instant)>>,
-    /// The errors that reached a task, by their text.
+    /// The errors that reached a task, counted by their text.
     errors: Mutex<BTreeMap<String, usize>>,
     at_statement: AtomicUsize,
     at_commit: AtomicUsize,
@@ -254,7 +253,7 @@ impl Load {
         for task in 0..TASKS {
             let (engine, seen) = (load.engine.clone(), Arc::clone(&load.seen));
             load.tasks.spawn(async move {
-                // Never the same id again: an unacknowledged one may be there.
+                // No id is used twice, because an unacknowledged move may have been committed.
                 for id in (0_i64..).skip(task).step_by(TASKS) {
                     if seen.over.load(Relaxed) {
                         break;
@@ -263,7 +262,7 @@ impl Load {
                         Ok(()) => lock(&seen.acknowledged).push((id, Instant::now())),
                         Err(error) => {
                             *lock(&seen.errors).entry(error.to_string()).or_default() += 1;
-                            // As a service would, it does not hammer.
+                            // A pause, as a service would make before its next attempt.
                             tokio::time::sleep(Duration::from_millis(10)).await;
                         }
                     }
@@ -279,13 +278,13 @@ impl Load {
         lock(&self.seen.acknowledged).len()
     }
 
-    /// Acknowledged moves a second so far.
+    /// Acknowledged moves per second so far.
     fn speed(&self) -> f64 {
         let written = u32::try_from(self.written()).unwrap_or(u32::MAX);
         f64::from(written) / self.begun.elapsed().as_secs_f64()
     }
 
-    /// Waits for so many more moves.
+    /// Waits for `more` further moves.
     async fn goes_on(&self, more: usize) -> anyhow::Result<()> {
         let enough = self.written() + more;
         eventually("the writes go on", async || {
@@ -337,7 +336,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One move, and where its conflicts showed.
+/// Moves money once, and counts conflicts at a statement and at `COMMIT`.
 async fn transfer(engine: &MySqlEngine, seen: &Arc<Seen>, id: i64) -> sqlx::Result<()> {
     let source = fastrand::i64(0..ACCOUNTS);
     let target = (source + fastrand::i64(1..ACCOUNTS)) % ACCOUNTS;
@@ -361,7 +360,7 @@ async fn transfer(engine: &MySqlEngine, seen: &Arc<Seen>, id: i64) -> sqlx::Resu
         .await
 }
 
-/// Leaves in the account how many moves it took part in, and which: so a half one is told by its id.
+/// Counts an account's moves and combines their ids, so that a half-applied move can be identified by its id.
 const UPDATE: &str =
     "UPDATE account SET balance = balance + ?, moves = moves + 1, ids = ids ^ ? WHERE id = ?";
 
@@ -372,7 +371,7 @@ async fn write(
     target: i64,
     amount: i64,
 ) -> sqlx::Result<()> {
-    // In one order everywhere, so that two moves on one node never wait for each other.
+    // The same order everywhere, so that two moves on one node never deadlock.
     let mut changes = [(source, -amount), (target, amount)];
     changes.sort_unstable();
     for (account, change) in changes {
@@ -382,7 +381,7 @@ async fn write(
             .bind(account)
             .execute(&mut *transaction)
             .await?;
-        // None, where a node has not applied yet what another one has committed: not half a move for that.
+        // No row is updated where a node has not yet applied another node's commit. The move fails as a whole.
         if updated.rows_affected() != 1 {
             return Err(sqlx::Error::RowNotFound);
         }
@@ -397,7 +396,7 @@ async fn write(
     Ok(())
 }
 
-/// What the load came to.
+/// The result of the load.
 struct Outcome {
     acknowledged: HashSet<i64>,
     errors: BTreeMap<String, usize>,
@@ -436,7 +435,7 @@ async fn nobody_is_connected(node: &PrivateServer) -> anyhow::Result<()> {
     .await
 }
 
-/// How many connections this machine's programs hold to a port.
+/// The number of connections from this machine to a port.
 /// <https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html>
 fn sockets_to(port: u16) -> anyhow::Result<usize> {
     const ESTABLISHED: &str = "01";
@@ -451,7 +450,7 @@ fn sockets_to(port: u16) -> anyhow::Result<usize> {
     Ok(held.count())
 }
 
-/// Every acknowledged move is there, and each account has what the ledger says.
+/// Checks that every acknowledged move is there, and that each account agrees with the ledger.
 async fn nothing_is_lost(
     node: &PrivateServer,
     database: &TestDatabase,
@@ -459,7 +458,7 @@ async fn nothing_is_lost(
 ) -> anyhow::Result<()> {
     let name = database.name();
     let ask = async |query: String| -> anyhow::Result<Vec<i64>> {
-        // Reads what every node has committed before:
+        // Reads what every node has committed before: https://mariadb.com/kb/en/galera-cluster-system-variables/#wsrep_sync_wait
         // https://mariadb.com/kb/en/galera-cluster-system-variables/#wsrep_sync_wait
         let rows = node
             .ask(&["SET SESSION wsrep_sync_wait = 1".into(), query])
@@ -478,7 +477,7 @@ async fn nothing_is_lost(
     ))
     .await?;
     ensure!(sum == [ACCOUNTS * BALANCE], "{sum:?}");
-    // By each account: how many moves too many, and the ids of those that are only there, or only in the ledger.
+    // For each account: the surplus of moves, and the XOR of the ids that only the account or only the ledger has.
     let wrong = node
         .ask(&[format!(
             "SELECT CONCAT('account ', a.id, ': balance off by ', a.balance - {BALANCE} - coalesce(sum(l.change_by), 0), ', ', \

@@ -1,7 +1,6 @@
-//! A program that sets up its logging before its pool is started, or in its body: `logs <logger> <when>`.
+//! A program that sets up its logging before its pool starts, or in its body: `logs <logger> <when>`.
 //!
-//! The logger is `env_logger`, `tracing`, `both` or `none`, and `when` is `before` or `in_body`. Every line is its level and
-//! its message.
+//! The logger is `env_logger`, `tracing`, `both` or `none`; `when` is `before` or `in_body`. Every line is a level and a message.
 
 use std::io::Write;
 
@@ -57,7 +56,7 @@ fn set_up_log() {
         .init();
 }
 
-/// Not `init`, which would take the place of `env_logger` too.
+/// Sets the subscriber. `init` would replace `env_logger` too.
 fn set_up_tracing() -> anyhow::Result<()> {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::INFO)

@@ -1,6 +1,6 @@
-//! Functions under `#[with_pool]` inside and beside one another, for tests of what a signal does to them: `nested <shape>`.
+//! Functions under `#[with_pool]` inside and beside one another, for tests of signals: `nested <shape>`.
 //!
-//! `DATABASE_URL` says on which database. Each pool opens three sessions. It says `ready` when whoever watches may begin.
+//! `DATABASE_URL` selects the database. Each pool opens three sessions. The program prints `ready` when the test may begin.
 
 use std::{env, future::pending};
 
@@ -77,7 +77,7 @@ async fn outer(
     body.await
 }
 
-/// It does not listen for signals.
+/// A function that does not listen for signals.
 #[with_pool(engine = "deaf", env = "DATABASE_URL", min_size = 3)]
 async fn deaf(
     body: impl Future<Output = anyhow::Result<()>>,
@@ -87,7 +87,7 @@ async fn deaf(
     body.await
 }
 
-/// It has an hour to return.
+/// A function that may take an hour to return after a signal.
 #[with_pool(
     engine = "with_shutdown",
     env = "DATABASE_URL",

@@ -1,6 +1,6 @@
-//! A program under `#[with_pool]` whose body says that it runs, for tests of `POOLHOUSE_RUN`, which must not run it.
+//! A program under `#[with_pool]` whose body prints a line, for tests of `POOLHOUSE_RUN`, which must not run the body.
 //!
-//! `DATABASE_URL` says on which database, and `MAIN` which `main` it is when it is none of one engine.
+//! `DATABASE_URL` selects the database; `MAIN` selects another `main` than the one for the URL's scheme.
 
 use std::env;
 

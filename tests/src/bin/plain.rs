@@ -1,6 +1,6 @@
-//! Small programs under `#[with_pool]`, for tests of what a person sees who made a mistake: `plain <program>`.
+//! Small programs under `#[with_pool]`, for tests of what users see after a mistake: `plain <program>`.
 //!
-//! Each queries its database and returns; they differ in what they take and what they return.
+//! Each queries its database and returns. They differ in their parameters and return types.
 
 #![allow(
     clippy::wildcard_imports,
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whatever the URL names.
+/// Takes any database.
 mod any {
     use super::*;
 
@@ -48,7 +48,7 @@ mod any {
     }
 }
 
-/// No parameter at all.
+/// Takes no parameter.
 mod none {
     use super::*;
 
@@ -59,7 +59,7 @@ mod none {
     }
 }
 
-/// An engine with a name.
+/// Names its engine.
 mod reports {
     use super::*;
 
@@ -70,7 +70,7 @@ mod reports {
     }
 }
 
-/// A kind of database by type.
+/// Selects the database by type.
 mod sqlite {
     use super::*;
 
@@ -84,7 +84,7 @@ mod sqlite {
     }
 }
 
-/// Two engines, of two kinds.
+/// Takes two engines, of two databases.
 mod two {
     use super::*;
 
@@ -98,7 +98,7 @@ mod two {
     }
 }
 
-/// Nothing to return.
+/// Returns nothing.
 mod unit {
     use super::*;
 
@@ -108,7 +108,7 @@ mod unit {
     }
 }
 
-/// An exit code of its own.
+/// Returns its own exit code.
 mod exit_code {
     use super::*;
 
@@ -119,7 +119,7 @@ mod exit_code {
     }
 }
 
-/// Any error.
+/// Returns a boxed error.
 mod boxed {
     use super::*;
 
@@ -130,7 +130,7 @@ mod boxed {
     }
 }
 
-/// sqlx's error.
+/// Returns sqlx's error.
 mod sqlx_error {
     use super::*;
 
@@ -141,7 +141,7 @@ mod sqlx_error {
     }
 }
 
-/// On the runtime of another attribute.
+/// Runs under the runtime of another attribute.
 mod under_tokio {
     use super::*;
 
@@ -154,7 +154,7 @@ mod under_tokio {
     }
 }
 
-/// With migrations that are part of the program.
+/// Has embedded migrations.
 mod migrated {
     use super::*;
 

@@ -1,8 +1,8 @@
 //! Runs a command with private database servers: `with-servers cargo test --workspace`.
 //!
-//! The servers live in a temporary folder and are stopped, and the folder removed, however the
-//! command ends and whatever signal comes. A server that the environment names by URL is used
-//! instead of a private one.
+//! The servers live in a temporary folder. They are stopped and the folder is removed at the
+//! command's end and at every signal. A server whose URL the environment names replaces the private
+//! one.
 
 use std::{
     env,
@@ -26,7 +26,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the command may take to end after a signal, before it is killed.
+/// The time that the command has to end after a signal before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::main(flavor = "current_thread")]
@@ -56,7 +56,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot run {}", program.display()))
 }
 
-/// A server to test on; a private one is ended with this value.
+/// A server to test on. Dropping the value ends a private one.
 enum Target {
     Given(Server),
     Private(PrivateServer),
@@ -80,7 +80,7 @@ async fn start(kind: Kind, folder: &Path) -> anyhow::Result<Target> {
     Ok(Target::Private(server))
 }
 
-/// What the tests read; see [`servers`].
+/// The variables that the tests read; see [`servers`].
 fn variables(folder: &Path, targets: &[Target]) -> Vec<(&'static str, OsString)> {
     let mut variables = vec![
         (servers::REQUIRED, "1".into()),
@@ -99,8 +99,8 @@ fn variables(folder: &Path, targets: &[Target]) -> Vec<(&'static str, OsString)>
     variables
 }
 
-/// Runs the command in a process group of its own, so that a signal reaches the tests that it
-/// starts as well.
+/// Runs the command in its own process group, so that a signal reaches the tests that it starts
+/// too.
 async fn run_to_the_end(mut command: Command, stop: &mut Signals) -> anyhow::Result<ExitCode> {
     let mut child = command.process_group(0).spawn()?;
     let group = Pid::from_raw(i32::try_from(
@@ -109,7 +109,7 @@ async fn run_to_the_end(mut command: Command, stop: &mut Signals) -> anyhow::Res
     tokio::select! {
         status = child.wait() => Ok(code(status?)),
         signal = stop.next() => {
-            // Each fails only when the group has ended, which is what is wanted.
+            // Each call fails only if the group has ended already.
             let _ = killpg(group, Signal::SIGTERM);
             let _ = timeout(GRACE, child.wait()).await;
             let _ = killpg(group, Signal::SIGKILL);
@@ -118,7 +118,7 @@ async fn run_to_the_end(mut command: Command, stop: &mut Signals) -> anyhow::Res
     }
 }
 
-/// The exit code a shell gives: the program's own, or 128 and the number of the signal.
+/// The exit code as a shell reports it: the program's own, or 128 plus the signal's number.
 fn code(status: ExitStatus) -> ExitCode {
     let code = status
         .code()

@@ -23,11 +23,11 @@ use super::{
     wire::{self, Message},
 };
 
-/// <https://www.postgresql.org/docs/current/protocol-message-formats.html>: requests for encryption, and the protocol's version.
+/// Requests for encryption, and the protocol's version: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 const ENCRYPTION: [u32; 2] = [80_877_103, 80_877_104];
 const PROTOCOL: u32 = 3 << 16;
 
-/// Takes connections until it is dropped, and every connection with it.
+/// Accepts connections. Dropping the future ends every connection.
 pub(super) async fn serve(listener: TcpListener, node: Arc<Node>) {
     let mut links = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
@@ -36,13 +36,13 @@ pub(super) async fn serve(listener: TcpListener, node: Arc<Node>) {
     }
 }
 
-/// What both directions of a connection have to know.
+/// State that both directions of a connection share.
 #[derive(Default)]
 struct State {
     in_transaction: AtomicBool,
-    /// The answer to a commit is to be that nobody knows.
+    /// The next commit is answered with an ambiguous result.
     ambiguous: AtomicBool,
-    /// What is answered now are messages of our own, of which the client is to see the error alone.
+    /// The server answers the proxy's own messages; the client receives only their error.
     ours: AtomicBool,
 }
 
@@ -75,7 +75,7 @@ async fn link(mut client: TcpStream, node: Arc<Node>) -> io::Result<()> {
     let state = State::default();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // Whichever side ends first ends the other.
+    // The end of one direction ends the other.
     let ended = tokio::select! {
         ended = statements(&node, &session, &state, from_client, to_server) => ended,
         ended = answers(&node, &session, &state, from_server, to_client) => ended,
@@ -95,9 +95,9 @@ async fn statements(
     let mut settings = Settings {
         autocommit_before_ddl: true,
     };
-    // Whether the messages up to the next Sync are left out, because a conflict takes their place.
+    // Whether messages up to the next Sync are skipped, because a conflict replaces them.
     let mut left_out = false;
-    // Whether an exchange of the extended protocol is under way, in which there is one chance for a conflict.
+    // Whether an exchange of the extended protocol is in progress. Each exchange has one chance of a conflict.
     let mut in_progress = false;
     while let Some(mut message) = Message::read(&mut client).await? {
         let in_transaction = state.in_transaction.load(Relaxed);
@@ -138,7 +138,7 @@ async fn statements(
     Ok(())
 }
 
-/// What a statement of the simple protocol becomes.
+/// Translates a statement of the simple protocol.
 async fn simple(
     node: &Node,
     session: &str,
@@ -174,7 +174,7 @@ async fn simple(
     match says::translate(node, session, settings, in_transaction, sql) {
         Becomes::Sql(sql) => sql,
         Becomes::Cancel(other) => {
-            // What has ended by itself is fine too: `IF EXISTS`.
+            // A session that has ended already is no error: `IF EXISTS`.
             match node.end(&other).await {
                 Ok(_) => NOTHING.to_owned(),
                 Err(error) => says::failing("XX000", &error.to_string()),

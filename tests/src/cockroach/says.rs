@@ -1,4 +1,4 @@
-//! What becomes of a statement on its way to Postgres.
+//! Translates statements for Postgres.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -7,27 +7,28 @@ use super::Node;
 const VERSION: &str =
     "CockroachDB CCL v25.2.0 (x86_64-pc-linux-gnu, built 2025/05/09 00:00:00, go1.23.7)";
 
-/// What a client's statement becomes.
+/// The translation of a client's statement.
 pub(super) enum Becomes {
-    /// Another statement, or the same.
+    /// A statement, changed or not.
     Sql(String),
-    /// The end of another session first, and then a statement that does nothing.
+    /// Terminates another session, then runs a statement that does nothing.
     Cancel(String),
 }
 
-/// A session's own settings that Postgres does not know.
+/// Settings of a session that Postgres does not have.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) autocommit_before_ddl: bool,
 }
 
-/// A statement that fails with this code and does nothing else.
+/// A statement that fails with this code and has no other effect.
 pub(super) fn failing(code: &str, message: &str) -> String {
     let message = message.replace('\'', "''");
     format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = '{message}'; END $$")
 }
 
-/// A conflict, as a statement: after it the transaction is aborted, as it is there.
+/// A statement that fails with a conflict. Afterwards the transaction is aborted, as in
+/// CockroachDB.
 pub(super) fn conflict() -> String {
     failing(
         "40001",
@@ -69,7 +70,7 @@ pub(super) fn translate(
         known.join(", ")
     );
     let sql = sql
-        // A function that does nothing to anybody.
+        // A function without effect.
         .replace("pg_advisory_lock(", "pg_typeof(")
         .replace("pg_advisory_unlock(", "pg_typeof(")
         .replace("[SHOW CLUSTER SESSIONS]", &known)
@@ -82,7 +83,7 @@ pub(super) fn translate(
             "SET autocommit_before_ddl",
             "SET cockroach.autocommit_before_ddl",
         );
-    // Sessions in a database are not in the way of its end.
+    // Sessions in a database do not prevent `DROP DATABASE`.
     let sql = match sql.strip_suffix(" CASCADE") {
         Some(drop) if upper.starts_with("DROP DATABASE") => format!("{drop} WITH (FORCE)"),
         _ => sql,

@@ -1,13 +1,12 @@
-//! As much of the protocol as the stand-in has to know: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+//! The part of the protocol that the stand-in needs: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 //!
-//! Own code rather than a crate: those for servers want to be the server, and here every message but a few goes through as
-//! it is.
+//! No crate is used: those for servers implement the whole server, and this proxy forwards all but a few messages unchanged.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// One message: its kind, and what follows its length.
+/// One message: its kind, and the body after its length.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) kind: u8,
@@ -19,7 +18,7 @@ impl Message {
         Self { kind, body }
     }
 
-    /// The next one; `None` when the other side has closed.
+    /// Reads the next message; `None` after the other side has closed.
     pub(crate) async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
         let Ok(kind) = from.read_u8().await else {
             return Ok(None);
@@ -37,7 +36,7 @@ impl Message {
         bytes
     }
 
-    /// An error as the server writes it.
+    /// An error as the server encodes it.
     pub(crate) fn error(severity: &str, code: &str, message: &str) -> Self {
         let mut body = Vec::new();
         for (field, value) in [
@@ -54,7 +53,7 @@ impl Message {
     }
 }
 
-/// What follows a length.
+/// Reads a length and the body after it.
 pub(crate) async fn read_body(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let length = from.read_u32().await?;
     let mut body = vec![0; (length as usize).saturating_sub(4)];
@@ -62,7 +61,7 @@ pub(crate) async fn read_body(from: &mut (impl AsyncRead + Unpin)) -> io::Result
     Ok(body)
 }
 
-/// The length of a message, which counts itself.
+/// The length of a message, which includes the length itself.
 pub(crate) fn length(body: &[u8]) -> [u8; 4] {
     u32::try_from(body.len() + 4)
         .unwrap_or(u32::MAX)
@@ -75,7 +74,7 @@ pub(crate) fn text(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The text at the beginning, and what follows it.
+/// The text at the start, and the rest.
 pub(crate) fn take_text(body: &[u8]) -> (String, &[u8]) {
     let end = body
         .iter()

@@ -1,4 +1,4 @@
-//! Futures that are dropped at each of their await points.
+//! Futures dropped at each of their await points.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use sqlx::Connection;
 use super::{bounded, case_database, start::allow};
 use crate::{CaseDatabase, Kind, Options, Proxy, Sql, Subject, sql::in_transaction, steps::up_to};
 
-/// 14: `begin()` is cancelled at every await point. Nobody gets a connection that is inside a transaction.
+/// 14: `begin()` is cancelled at every await point. No checkout is inside a transaction.
 pub async fn begin<S: Subject>() -> anyhow::Result<()> {
     at_every_await_point::<S, _>("begin", async |pool| pool.begin().await.map(drop)).await
 }
@@ -33,7 +33,7 @@ pub async fn transaction<S: Subject>() -> anyhow::Result<()> {
     .await
 }
 
-/// 14, further: the same with statements that the driver takes for any other.
+/// 14, further: the same with a `BEGIN` that the driver does not recognize.
 pub async fn plain_begin<S: Subject>() -> anyhow::Result<()> {
     at_every_await_point::<S, _>("plain", async |pool| {
         pool.execute("BEGIN; INSERT INTO entry VALUES (1)").await
@@ -41,8 +41,8 @@ pub async fn plain_begin<S: Subject>() -> anyhow::Result<()> {
     .await
 }
 
-/// Runs a piece of work again and again, each time dropped at a later await point, until it comes to its end. After each, the
-/// one connection is outside any transaction, and all or nothing was committed: an even number of entries.
+/// Runs `work` repeatedly, each time dropped at a later await point. After each run, the one connection is outside any
+/// transaction, and all or nothing was committed: an even number of entries.
 async fn at_every_await_point<S, F>(hint: &str, work: F) -> anyhow::Result<()>
 where
     S: Subject,
@@ -52,7 +52,7 @@ where
         return Ok(());
     };
     for through_network in [false, true] {
-        // A slow network makes every wait one of its own. Without it, some answers are there at once.
+        // Through a slow network every answer is awaited. Without it, some answers are there at once.
         let proxy = match &case_database {
             CaseDatabase::Server(database) if through_network => {
                 Some(Proxy::before(database.address()?)?)
@@ -74,7 +74,7 @@ where
         pool.execute("CREATE TABLE IF NOT EXISTS entry (id INTEGER)")
             .await?;
         let mut cancelled = 0;
-        // Several times each: where it waits depends on the network and on the scheduler.
+        // Several times each, because the await points depend on the network and on the scheduler.
         for pending in (0..16).flat_map(|pending| [pending; 4]) {
             let result = bounded("the work", up_to(pending, work(pool.clone()))).await?;
             cancelled += usize::from(result.is_none());
@@ -109,8 +109,8 @@ async fn outside_any_transaction<S: Subject>(pool: &S) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 16: `acquire()` is cancelled at every await point, ten thousand times. Every place is there again afterwards, and there
-/// are never more sessions than `max_size`.
+/// 16: `acquire()` is cancelled at every await point, ten thousand times. Afterwards every slot is free, and there are never more
+/// sessions than `max_size`.
 pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
     const ROUNDS: usize = 10_000;
     const MAX_SIZE: u32 = 4;
@@ -118,7 +118,7 @@ pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
     let options = Options::new(case_database.url());
     let pool = S::start(Options {
         max_size: MAX_SIZE,
-        // Every checkout asks the server, so that every one waits.
+        // Every checkout validates its connection, so that every `acquire()` waits.
         validate_after: Duration::ZERO,
         ..options
     })
@@ -139,7 +139,7 @@ pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
                 if let (Some(Ok(mut checkout)), true, Some(end)) =
                     (acquired, round % 50 == 0, S::Db::END_SESSION)
                 {
-                    // Its place has to be filled anew.
+                    // The slot needs a new connection.
                     let _ = S::Db::run(checkout.as_mut(), end).await;
                 }
             }
@@ -148,7 +148,7 @@ pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
     over.store(true, Relaxed);
     let seen = watch.await??;
 
-    // All of them at the same time.
+    // All slots at the same time.
     let mut checkouts = Vec::new();
     for _ in 0..MAX_SIZE {
         let mut checkout = bounded("recovering a place", pool.acquire()).await??;
@@ -167,10 +167,9 @@ pub async fn acquire<S: Subject>() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Counts the sessions on the server until it is over, and returns how often.
+/// Counts the sessions on the server until `over` is set, and returns the number of counts.
 ///
-/// A session that has said goodbye is still listed until its process is gone, so one count above the limit says nothing;
-/// several in a row do.
+/// The server lists a closed session until its process is gone. So only several counts above the limit in a row are an error.
 pub(super) async fn never_above(
     case_database: Arc<CaseDatabase>,
     limit: usize,
@@ -187,13 +186,13 @@ pub(super) async fn never_above(
     Ok(counts)
 }
 
-/// 43: every connection's query is cancelled behind a table lock. There is never more than one session besides them, and the
-/// pool serves others while the lock lasts.
+/// 43: every connection's query is cancelled behind a table lock. There is never more than one further session, and the pool
+/// serves other queries during the lock.
 pub async fn behind_a_lock<S: Subject>() -> anyhow::Result<()> {
     locked_out::<S>(false).await
 }
 
-/// 43, further: the server has no room for a session besides.
+/// 43, further: the server allows no further session.
 pub async fn behind_a_lock_without_room<S: Subject>() -> anyhow::Result<()> {
     locked_out::<S>(true).await
 }
@@ -205,7 +204,7 @@ async fn locked_out<S: Subject>(without_room: bool) -> anyhow::Result<()> {
     case_database
         .run::<S::Db>("CREATE TABLE entry (id INTEGER)")
         .await?;
-    // The superuser's, who is not counted.
+    // The superuser's session is not counted.
     let mut url = url::Url::parse(&database.server().url)?;
     url.set_path(database.name());
     let mut locker = <S::Db as sqlx::Database>::Connection::connect(url.as_str()).await?;
@@ -243,7 +242,7 @@ async fn locked_out<S: Subject>(without_room: bool) -> anyhow::Result<()> {
     for query in &behind {
         query.abort();
     }
-    // The lock lasts.
+    // The lock is still held.
     for _ in 0..10 {
         bounded("a query beside the lock", pool.execute("SELECT 1")).await??;
     }

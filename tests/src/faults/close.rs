@@ -1,4 +1,4 @@
-//! Closing a pool while something is still out.
+//! Closing a pool while a checkout is held.
 
 use std::{
     mem,
@@ -15,7 +15,7 @@ use futures_util::{StreamExt, future::join_all};
 use super::{SHORT, bounded, case_database};
 use crate::{CaseDatabase, Options, Sql, Subject, eventually, steps::up_to};
 
-/// 9: a checkout is held for ever. The close returns at its limit and names the holder, whose session is ended.
+/// 9: a checkout is held forever. The close returns at its limit, names the holder and terminates its session.
 pub async fn held_for_ever<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "held");
     let options = Options::new(case_database.url());
@@ -38,7 +38,7 @@ pub async fn held_for_ever<S: Subject>() -> anyhow::Result<()> {
     case_database.no_session_left().await
 }
 
-/// 10: a checkout is leaked. The same, and nothing hangs.
+/// 10: a checkout is leaked. The close does the same, and nothing hangs.
 pub async fn leaked<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "leaked");
     let options = Options::new(case_database.url());
@@ -54,12 +54,12 @@ pub async fn leaked<S: Subject>() -> anyhow::Result<()> {
     named::<S>(&ended, &format!("the checkout taken at {}:{line}", file!()))?;
     match S::Db::SERVER {
         Some(_) => one_was_ended::<S>(&case_database).await,
-        // Nobody can end it, and it is open as long as the process.
+        // A SQLite connection cannot be terminated. It stays open until the process ends.
         None => Ok(()),
     }
 }
 
-/// 11: a clone of the pool outlives it, as in a `static`. The close completes, and later use is told so.
+/// 11: a clone of the pool outlives it, as in a `static`. The close completes, and later use gets an error.
 pub async fn outlived_by_a_clone<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "clone");
     let pool = S::start(Options::new(case_database.url())).await?;
@@ -78,7 +78,7 @@ pub async fn outlived_by_a_clone<S: Subject>() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 12: a statement runs for an hour. The close ends it on the server.
+/// 12: a statement runs for an hour. The close terminates it on the server.
 pub async fn running_statement<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "running");
     let sleep = S::Db::SLEEP.context("nothing runs for long here")?;
@@ -99,7 +99,7 @@ pub async fn running_statement<S: Subject>() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 13: the future of a running query is dropped before the close, which is bounded and leaves no statement behind.
+/// 13: the future of a running query is dropped before the close. The close is bounded and leaves no statement running.
 pub async fn dropped_query<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "dropped");
     let options = Options::new(case_database.url());
@@ -115,7 +115,7 @@ pub async fn dropped_query<S: Subject>() -> anyhow::Result<()> {
     one_was_ended::<S>(&case_database).await
 }
 
-/// 13, further: the dropped query gives its place back although the server is still at work on it.
+/// 13, further: the dropped query frees its slot although the server still runs it.
 pub async fn dropped_query_frees_its_slot<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "dropped");
     let options = Options::new(case_database.url());
@@ -145,7 +145,7 @@ async fn drop_a_running_query<S: Subject>(
     }
 }
 
-/// 17: a thousand tasks wait for a checkout. They are all told at once, while the holder still has it.
+/// 17: a thousand tasks wait for a checkout. The close wakes them all at once, while the checkout is still held.
 pub async fn a_thousand_waiters<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "waiters");
     let options = Options::new(case_database.url());
@@ -187,8 +187,8 @@ pub async fn a_thousand_waiters<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 17, further: waiters take turns at one connection in the moment of the close. Whoever got it has it to its end, and
-/// then it is closed in good order.
+/// 17, further: waiters take turns at one connection during the close. A task that got the connection keeps it to its end, and
+/// then the connection is closed cleanly.
 pub async fn waiters_in_turn<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "turns");
     for _ in 0..20 {
@@ -214,7 +214,7 @@ pub async fn waiters_in_turn<S: Subject>() -> anyhow::Result<()> {
         }
         let ended = bounded("the close", pool.close()).await?;
         ensure!(ended.is_empty(), "{ended:?}");
-        // Nothing may be left for the background: a program ends here.
+        // No connection may be left to a background task, because a program would end here.
         ensure!(pool.size() == 0, "{} connections are open", pool.size());
         for result in bounded("the waiters", join_all(waiters)).await? {
             if let Err(error) = result? {
@@ -225,8 +225,8 @@ pub async fn waiters_in_turn<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 39: the close is given up half-way, while a checkout is out. Nobody gets another one, those that wait are told, and what is
-/// left closes by itself.
+/// 39: the close is cancelled half-way, while a checkout is held. No new checkout is given, waiters get an error, and the
+/// remaining connections close by themselves.
 pub async fn given_up<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "given_up");
     let pool = S::start(Options {
@@ -249,7 +249,7 @@ pub async fn given_up<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 23: a result is half read when its stream is dropped, and the pool closed. The sessions end in good order.
+/// 23: a result is half read when its stream is dropped and the pool closed. The sessions end cleanly.
 pub async fn half_read_result<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "half");
     let pool = S::start(Options::new(case_database.url())).await?;
@@ -282,7 +282,7 @@ pub async fn half_read_result<S: Subject>() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether exactly this holder was ended, where the pool can tell.
+/// Checks that exactly this holder was terminated, where the pool reports holders.
 fn named<S: Subject>(ended: &[String], holder: &str) -> anyhow::Result<()> {
     ensure!(ended.len() == 1, "one was out: {ended:?}");
     ensure!(
@@ -292,8 +292,8 @@ fn named<S: Subject>(ended: &[String], holder: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The server has ended one session, and the others have said goodbye. sqlx's pool does not let go of all its idle ones, so
-/// there more may be ended.
+/// Checks that the server terminated one session, and that the others ended cleanly. `sqlx::Pool` does not release all its idle
+/// ones, so there more may be terminated.
 async fn one_was_ended<S: Subject>(case_database: &CaseDatabase) -> anyhow::Result<()> {
     if S::OURS {
         return case_database.toll(0, 1).await;

@@ -1,4 +1,4 @@
-//! Errors that say nothing of the server.
+//! Errors of the client that say nothing about the connection.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use poolhouse::{Engine, Settings, engine_finder_with};
 use super::{bounded, case_database};
 use crate::{CaseDatabase, Kind, Options, Sql, Subject};
 
-/// 42: an error of the client alone: more values than the protocol takes, a row that cannot be decoded. The connection can be
-/// used again, and no session is closed.
+/// 42: an error of the client alone: too many values for the protocol, or a row that cannot be decoded. The connection stays
+/// usable, and no session is closed.
 pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
     const MAX_SIZE: u32 = 3;
     let case_database = case_database!(S, "client");
@@ -28,7 +28,7 @@ pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
         bounded("the next query", pool.execute("SELECT 1")).await??;
     }
     let after = sessions(&pool, &case_database, MAX_SIZE).await?;
-    // sqlx's driver of MySQL waits for an answer for ever after such an error, so the session that had it is closed.
+    // sqlx's driver of MySQL waits forever for an answer after such an error, so the pool closes that session.
     let may_change = S::Db::SERVER == Some(Kind::MariaDb);
     ensure!(may_change || before == after, "{before:?} became {after:?}");
     let ended = bounded("the close", pool.close()).await?;
@@ -36,7 +36,7 @@ pub async fn of_the_client_alone<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// The ids of all sessions that the pool may have, all of which it opens.
+/// Opens all sessions that the pool may have, and returns their ids.
 async fn sessions<S: Subject>(
     pool: &S,
     case_database: &CaseDatabase,
@@ -54,8 +54,8 @@ async fn sessions<S: Subject>(
     Ok(sessions.iter().map(|session| session.id).collect())
 }
 
-/// 45: a session without a cache of statements. The driver of Postgres never takes back a statement that it does not keep, so
-/// the server has more of them with every query.
+/// 45: a session without a statement cache. The driver of Postgres never closes a statement that it does not cache, so the server
+/// would hold more of them with every query.
 pub async fn without_a_statement_cache<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "statements");
     let url = format!("{}?statement-cache-capacity=0", case_database.url());
@@ -86,7 +86,7 @@ pub async fn without_a_statement_cache<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 42, further: of three connections no other one is suspected, and a node is not left.
+/// 42, further: the other connections are not suspected, and the reader stays the same node.
 pub async fn of_the_client_alone_on_a_node<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "client");
     let settings = || {
@@ -100,7 +100,7 @@ pub async fn of_the_client_alone_on_a_node<S: Subject>() -> anyhow::Result<()> {
     engine.start_connection_pool().await?;
     let reader = engine.reader();
     ensure!(reader.name() != engine.name(), "no node is there");
-    // All of them open, so that there is somebody to suspect.
+    // All of them open, so that there are connections to suspect.
     drop(try_join_all((0..3).map(|_| reader.acquire())).await?);
     let before = reader.status();
     ensure!(before.size == 3, "{before}");
@@ -122,7 +122,7 @@ pub async fn of_the_client_alone_on_a_node<S: Subject>() -> anyhow::Result<()> {
         }
     }
     let after = reader.status();
-    // sqlx's driver of MySQL waits for an answer for ever after such an error, so the session that had it is closed.
+    // sqlx's driver of MySQL waits forever for an answer after such an error, so the pool closes that session.
     let closed = if S::Db::PRODUCT == "MariaDB" { 3 } else { 0 };
     ensure!(
         after.opened == before.opened + closed && after.broken == 0,

@@ -1,4 +1,4 @@
-//! Settings at their ends.
+//! Settings at the ends of their ranges.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use anyhow::ensure;
 use super::{bounded, case_database};
 use crate::{Options, Subject};
 
-/// 48: every time is the longest that there is. It works, or the start says no; nothing panics.
+/// 48: every time is the longest possible one. The pool works, or the start fails; nothing panics.
 pub async fn the_longest_times<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "longest");
     let time = Duration::MAX;
@@ -21,7 +21,7 @@ pub async fn the_longest_times<S: Subject>() -> anyhow::Result<()> {
     });
     let pool = match bounded("the start", started).await? {
         Ok(pool) => pool,
-        // poolhouse takes every time.
+        // poolhouse accepts every time.
         Err(error) if S::OURS => return Err(error),
         Err(_) => return case_database.closed_in_good_order().await,
     };

@@ -1,4 +1,4 @@
-//! A network that holds back or swallows what passes through it.
+//! A network that delays or discards data.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use futures_util::{StreamExt, future::try_join_all};
 use super::{SHORT, bounded, case_database};
 use crate::{CaseDatabase, Options, Proxy, Sql, Subject, eventually};
 
-/// A proxy before the server of a case's database, and the options to reach the server through it.
+/// A proxy in front of the case's server, and options that connect through it.
 fn through_proxy(case_database: &CaseDatabase) -> anyhow::Result<(Proxy, Options)> {
     let database = case_database.database()?;
     let proxy = Proxy::before(database.address()?)?;
@@ -16,12 +16,12 @@ fn through_proxy(case_database: &CaseDatabase) -> anyhow::Result<(Proxy, Options
     Ok((proxy, options))
 }
 
-/// 18: a handshake is under way at close. The close is bounded, and the connection that comes late is closed.
+/// 18: a handshake is in progress at close. The close is bounded, and the late connection is closed.
 pub async fn late_handshake<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "late");
     let (proxy, options) = through_proxy(&case_database)?;
     let pool = S::start(Options {
-        // sqlx may still be taking the first connection back, and would open a third.
+        // sqlx may still be returning the first connection, and would open a third.
         max_size: 2,
         close_timeout: SHORT,
         ..options
@@ -39,7 +39,7 @@ pub async fn late_handshake<S: Subject>() -> anyhow::Result<()> {
         ensure!(late.is_err(), "it got a checkout");
         proxy.pass();
     } else {
-        // sqlx's pool lets it wait, and may even serve it.
+        // sqlx's pool lets the task wait, and may even serve it.
         proxy.pass();
         drop(bounded("the late one", late).await??);
     }
@@ -47,7 +47,7 @@ pub async fn late_handshake<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 21: the peer is black-holed while a connection returns that nobody knows the state of. Its place is free again.
+/// 21: the peer is black-holed while a connection of unknown state returns. Its slot becomes free.
 pub async fn return_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "hole");
     let (proxy, options) = through_proxy(&case_database)?;
@@ -60,7 +60,7 @@ pub async fn return_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
     proxy.black_hole();
     drop(transaction);
 
-    // It is given up, and so is the socket that was to end its session on the server.
+    // The pool discards the connection and the socket that was to terminate its session.
     eventually("the socket is gone", async || {
         ensure!(proxy.sockets()[0].closed.is_some(), "it is open");
         Ok(())
@@ -72,7 +72,7 @@ pub async fn return_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
     proxy.open_become(0).await
 }
 
-/// 21, further: the peer is black-holed while a connection is idle. Whoever is to get it gets another one.
+/// 21, further: the peer is black-holed while a connection is idle. The next checkout gets another connection.
 pub async fn idle_in_a_black_hole<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "idle");
     let (proxy, options) = through_proxy(&case_database)?;
@@ -84,7 +84,8 @@ pub async fn idle_in_a_black_hole<S: Subject>() -> anyhow::Result<()> {
     let pool = S::start(options).await?;
     proxy.black_hole();
     let query = tokio::spawn(pool.execute("SELECT 1"));
-    // It has asked in vain, and someone comes to end its session. Both stay silent; the next one is answered.
+    // The validation got no answer, and a second socket tries to terminate the session. Both stay silent; the next one is
+    // answered.
     proxy.open_become(2).await?;
     proxy.pass();
 
@@ -93,8 +94,8 @@ pub async fn idle_in_a_black_hole<S: Subject>() -> anyhow::Result<()> {
     proxy.open_become(0).await
 }
 
-/// 22: all peers are black-holed at close: idle ones, half-read ones, and ones in a transaction. All of them wait for one and
-/// the same limit.
+/// 22: all peers are black-holed at close: idle ones, half-read ones, and ones in a transaction. One limit applies to all of
+/// them.
 pub async fn close_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
     const PEERS: u32 = 24;
     let case_database = case_database!(S, "holes");
@@ -124,7 +125,7 @@ pub async fn close_into_a_black_hole<S: Subject>() -> anyhow::Result<()> {
     }
     proxy.black_hole();
     drop(checkouts);
-    // A limit for each, one after another, would take far longer than this waits.
+    // One limit after another would take far longer than this waits.
     bounded("the close", pool.close()).await?;
     if S::OURS {
         proxy.open_become(0).await?;

@@ -1,4 +1,4 @@
-//! A pgbouncer in transaction mode between the pool and Postgres: every statement may land in another session.
+//! A pgbouncer in transaction mode between the pool and Postgres: every statement may use another session.
 
 use std::num::NonZeroU32;
 
@@ -9,13 +9,13 @@ use tokio::task::JoinSet;
 
 use crate::{Kind, Options, PgBouncer, Subject, pgbouncer::Mode, servers, subject::Own};
 
-/// The sessions that pgbouncer has for everyone.
+/// The number of sessions that pgbouncer has for all clients.
 const SESSIONS: u32 = 5;
 
-/// The tasks that ask at the same time.
+/// The number of tasks that query at the same time.
 const TASKS: u32 = 100;
 
-/// A hundred tasks over five sessions, each query with parameters, some as streams: no error, and no wrong answer.
+/// A hundred tasks use five sessions, each query with parameters, some as streams: no error, and no wrong answer.
 pub async fn many_queries_on_the_engine(queries: NonZeroU32) -> anyhow::Result<()> {
     let Some(server) = servers::require(Kind::Postgres) else {
         return Ok(());
@@ -33,7 +33,7 @@ pub async fn many_queries_on_the_engine(queries: NonZeroU32) -> anyhow::Result<(
     Ok(())
 }
 
-/// The same programme on a `sqlx::Pool`, which does not know of the pooler.
+/// The same program on a `sqlx::Pool`, which has no setting for the pooler.
 pub async fn many_queries_on_sqlx(queries: NonZeroU32) -> anyhow::Result<()> {
     let Some(server) = servers::require(Kind::Postgres) else {
         return Ok(());
@@ -90,7 +90,7 @@ where
     Ok(())
 }
 
-/// One query whose answer only its own text and its own parameters give.
+/// Runs one query whose answer depends on its own text and parameters.
 async fn ask<P>(pool: &P, n: u32) -> anyhow::Result<()>
 where
     P: Send + Sync,

@@ -1,4 +1,4 @@
-//! A server that goes away and comes back.
+//! A server that stops and starts again.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::bounded;
 use crate::{CaseDatabase, Options, PrivateServer, Sql, Stop, Subject};
 
-/// A server that this case alone may restart, and a database on it; `None` outside `tests/run`.
+/// A server that only this case restarts, and a database on it; `None` outside `tests/run`.
 pub(super) async fn own_server<DB: Sql>(
     hint: &str,
 ) -> anyhow::Result<Option<(PrivateServer, CaseDatabase)>> {
@@ -22,12 +22,12 @@ pub(super) async fn own_server<DB: Sql>(
     Ok(Some((server, case_database)))
 }
 
-/// 19: the server is restarted while the pool is idle, in good order and by a crash. The next queries work, on new connections.
+/// 19: the server is restarted while the pool is idle, cleanly and by a crash. The next queries work, on new connections.
 pub async fn while_idle<S: Subject>() -> anyhow::Result<()> {
     let Some((mut server, case_database)) = own_server::<S::Db>("idle").await? else {
         return Ok(());
     };
-    // Every connection is idle for longer than this while the server restarts, which the loop below makes sure of.
+    // Every connection is idle longer than this during the restart; the loop below ensures it.
     let validate_after = Duration::from_millis(20);
     let options = Options {
         validate_after,
@@ -51,7 +51,7 @@ pub async fn while_idle<S: Subject>() -> anyhow::Result<()> {
     case_database.no_session_left().await
 }
 
-/// 20: the server is restarted while queries run. They fail, and the pool recovers by itself: all its places, on new connections.
+/// 20: the server is restarted while queries run. They fail, and the pool recovers all its slots, with new connections.
 pub async fn in_the_middle_of_queries<S: Subject>() -> anyhow::Result<()> {
     let Some((mut server, case_database)) = own_server::<S::Db>("middle").await? else {
         return Ok(());
@@ -76,7 +76,7 @@ pub async fn in_the_middle_of_queries<S: Subject>() -> anyhow::Result<()> {
         for result in bounded("the queries", join_all(queries)).await? {
             ensure!(result?.is_err(), "a query has survived {stop:?}");
         }
-        // The one that was idle has not noticed yet; what it is asked next may be lost, and nothing else.
+        // The idle connection's failure is not detected yet, so the next query on it may fail, and no other.
         bounded("the recovery", async {
             while pool.execute("SELECT 1").await.is_err() {}
         })
@@ -87,7 +87,7 @@ pub async fn in_the_middle_of_queries<S: Subject>() -> anyhow::Result<()> {
     case_database.no_session_left().await
 }
 
-/// All places have a connection that works, at the same time. After a restart, such a connection can only be a new one.
+/// Checks that all slots have a working connection at the same time. After a restart these can only be new ones.
 async fn all_slots<S: Subject>(
     pool: &S,
     max_size: usize,

@@ -1,4 +1,4 @@
-//! Pools and runtimes that do not end together.
+//! Pools that outlive a runtime, and runtimes that outlive a pool.
 
 use std::thread;
 
@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 use super::{bounded, case_database};
 use crate::{CaseDatabase, Options, Session, Sql, Subject};
 
-/// 24: checkouts are dropped on a thread without a runtime, in every state. Nothing aborts, and the place is free.
+/// 24: checkouts in every state are dropped on a thread without a runtime. Nothing aborts, and the slot is free.
 pub async fn dropped_outside<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "outside");
     let pool = S::start(Options {
@@ -32,8 +32,8 @@ pub async fn dropped_outside<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 24, further: checkouts are dropped when their pool's runtime has ended. Nothing aborts, and nothing that may be in the
-/// middle of something goes back into the pool.
+/// 24, further: checkouts are dropped after their pool's runtime has ended. Nothing aborts, and no connection of unknown state
+/// goes back into the pool.
 pub async fn dropped_after_the_runtime<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "after");
     let options = Options::new(case_database.url());
@@ -60,7 +60,7 @@ pub async fn dropped_after_the_runtime<S: Subject>() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 25: the body builds a runtime, uses the pool on it, and drops it. The pool works on, and its owner closes it.
+/// 25: the body builds a runtime, uses the pool on it, and drops it. The pool keeps working, and its owner closes it.
 pub async fn another_runtime_ends<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "another");
     let pool = S::start(Options::new(case_database.url())).await?;
@@ -70,7 +70,7 @@ pub async fn another_runtime_ends<S: Subject>() -> anyhow::Result<()> {
         move || -> anyhow::Result<()> {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                // The first is open already, and the second is opened from here.
+                // The first is open already, and the second is opened on this runtime.
                 let two = (pool.acquire().await?, pool.begin().await?);
                 pool.execute("SELECT 1").await?;
                 drop(two);
@@ -78,7 +78,7 @@ pub async fn another_runtime_ends<S: Subject>() -> anyhow::Result<()> {
             })
         }
     });
-    // Not a blocking join: on a single thread the pool's own tasks run here.
+    // A blocking join would block the pool's own tasks on a single thread.
     let over = async {
         while !other.is_finished() {
             tokio::task::yield_now().await;
@@ -96,7 +96,7 @@ pub async fn another_runtime_ends<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 47: the runtime ends without a close, and a clone of the pool lives on. The sessions end with the runtime.
+/// 47: the runtime ends without a close, and a clone of the pool outlives it. The sessions end with the runtime.
 pub async fn ends_without_a_close<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "ends");
     for threads in [0, 2] {

@@ -1,4 +1,4 @@
-//! Secrets, which nothing may print.
+//! Secrets, which must not be printed.
 
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use super::{bounded, case_database};
 use crate::{Heard, Options, Subject};
 
-/// 49: the URL has a parameter that the driver does not know. Neither it nor the password is in a log, in `Debug` or in an error.
+/// 49: the URL has an unknown parameter. Neither its value nor the password is in a log, in `Debug` or in an error.
 pub async fn in_the_url<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "secrets");
     let password = case_database.database()?.password();

@@ -1,4 +1,4 @@
-//! The number of sessions: never above the newest `max_size`, however it changes.
+//! The number of sessions never exceeds the latest `max_size`, however it changes.
 
 use std::num::NonZeroU32;
 use std::sync::{
@@ -27,7 +27,7 @@ fn engine_of<S: Subject>(pool: &S) -> anyhow::Result<&Engine<S::Db>> {
     pool.engine().context("this pool has no engine")
 }
 
-/// Exactly so many checkouts can be had at the same time, and the server counts as many sessions.
+/// Checks that exactly `number` checkouts fit at the same time, and that the server has as many sessions.
 async fn has<S: Subject>(
     pool: &S,
     case_database: &CaseDatabase,
@@ -103,10 +103,10 @@ pub async fn resized_down_and_up<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 32: `resize` below `min_size`. Nothing is opened and closed for ever.
+/// 32: `resize` below `min_size`. The pool does not open and close connections in a loop.
 pub async fn resized_below_min_size<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "below");
-    // The idle timeout sets the keeper's pace: two rounds a second.
+    // The idle timeout sets the keeper's interval: two rounds a second.
     let settings = Settings::new()
         .engine("below")
         .url(case_database.url())
@@ -137,7 +137,7 @@ pub async fn resized_below_min_size<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 51: `evict` where the server has room for `max_size` sessions and none besides. No connect is refused.
+/// 51: `evict` where the server allows exactly `max_size` sessions. No connect is refused.
 pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
     const MAX_SIZE: u32 = 4;
     let case_database = case_database!(S, "evicted");
@@ -152,7 +152,7 @@ pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
     let engine = engine_of(&pool)?;
     for round in 0..30 {
         engine.evict();
-        // All at once, so that every slot is wanted while its connection says goodbye.
+        // All at once, so that every slot is needed while its old connection closes.
         let queries = (0..2 * MAX_SIZE).map(|_| pool.execute("SELECT 1"));
         bounded("the queries", try_join_all(queries))
             .await?
@@ -162,8 +162,8 @@ pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
     ensure!(status.timed_out == 0 && status.broken == 0, "{status:?}");
     let ended = bounded("the close", pool.close()).await?;
     ensure!(ended.is_empty(), "{ended:?}");
-    // The log of the server has the name of the user, which is that of this case alone. Whether a goodbye is over at the
-    // server no driver tells; on a busy machine one of the 120 may take longer than a slot waits, and is tried again.
+    // The server's log names the user, which only this case has. No driver reports when the server has finished a close. On a
+    // busy machine one of the 120 may take longer than a slot waits, and the connect is tried again.
     let refused = database
         .server()
         .log()?
@@ -172,8 +172,8 @@ pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 51, further: the server is still busy with the end of the session that was retired when the next one comes, and refuses it. It
-/// is tried again, and the server does not count as away, with `before_connect` or without.
+/// 51, further: the server still ends the retired session and refuses the next one. The pool tries again, and does not report the
+/// server as unreachable, with and without `before_connect`.
 pub async fn evicted_while_the_goodbye_lasts<S: Subject>() -> anyhow::Result<()> {
     the_goodbye_lasts::<S>(|settings| settings).await?;
     let as_they_are =
@@ -181,14 +181,14 @@ pub async fn evicted_while_the_goodbye_lasts<S: Subject>() -> anyhow::Result<()>
     the_goodbye_lasts::<S>(|settings| settings.before_connect(as_they_are)).await
 }
 
-/// A temporary table that is locked is what keeps the server busy.
+/// A locked temporary table keeps the server busy with the session's end.
 async fn the_goodbye_lasts<S: Subject>(
     with: impl FnOnce(Settings) -> Settings,
 ) -> anyhow::Result<()> {
     let case_database = case_database!(S, "lasts");
     let database = case_database.database()?;
     allow(database, 1).await?;
-    // The superuser's, who is not counted.
+    // The superuser's session is not counted.
     let mut url = url::Url::parse(&database.server().url)?;
     url.set_path(database.name());
     let mut locker = ConnectionOf::<S>::connect(url.as_str()).await?;
@@ -209,7 +209,7 @@ async fn the_goodbye_lasts<S: Subject>(
 
     engine.evict();
     let query = tokio::spawn(pool.execute("SELECT 1"));
-    // The second time, so that the pool has heard of the first.
+    // The second refusal, so that the pool has received the first.
     eventually("the next session is refused twice", async || {
         let log = database.server().log()?;
         let refused = log.lines_with(&["too many", database.name()])?;

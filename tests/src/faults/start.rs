@@ -9,7 +9,7 @@ use sqlx::Connection;
 use super::{bounded, case_database};
 use crate::{Kind, Options, Proxy, Subject, TestDatabase, steps::up_to, subject::ConnectionOf};
 
-/// 26: the server has fewer connections to give than the start opens. Those that were opened are closed again.
+/// 26: the server allows fewer connections than the start opens. The open ones are closed again.
 pub async fn after_some_connections<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "some");
     allow(case_database.database()?, 3).await?;
@@ -28,13 +28,13 @@ pub async fn after_some_connections<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 36: a start is cancelled, at each of its first await points and when the server has its sessions. Those that were opened are
+/// 36: a start is cancelled at each of its first await points, and once its sessions are on the server. The open connections are
 /// closed.
 pub async fn cancelled<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "cancelled");
     let database = case_database.database()?;
     let proxy = Proxy::before(database.address()?)?;
-    // A slow network makes every wait one of its own.
+    // Through a slow network every answer is awaited.
     proxy.delay(Duration::from_millis(2));
     let options = Options {
         max_size: 3,
@@ -58,7 +58,7 @@ pub async fn cancelled<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 27: the server has no connection to give. That may pass, so it is asked again until `start_timeout`.
+/// 27: the server allows no more connections. The error may be temporary, so the start retries until `start_timeout`.
 pub async fn too_many_clients<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "many");
     let database = case_database.database()?;
@@ -78,7 +78,7 @@ pub async fn too_many_clients<S: Subject>() -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// 27: a wrong password, which no waiting corrects.
+/// 27: a wrong password, for which a retry is useless.
 pub async fn wrong_password<S: Subject>() -> anyhow::Result<()> {
     let url = |url: String, database: &TestDatabase| url.replace(database.password(), "s3cret");
     fails_at_once::<S>(url, |database| match database.kind() {
@@ -118,7 +118,7 @@ pub async fn unknown_database<S: Subject>() -> anyhow::Result<()> {
     .await
 }
 
-/// 27: TLS, which the server does not speak.
+/// 27: TLS is required, and the server does not support it.
 pub async fn tls_refused<S: Subject>() -> anyhow::Result<()> {
     let url = |url: String, database: &TestDatabase| match database.kind() {
         Kind::Postgres => url + "?sslmode=require",
@@ -139,7 +139,7 @@ pub async fn tls_refused<S: Subject>() -> anyhow::Result<()> {
     .await
 }
 
-/// Starts with a changed URL, which fails at the first attempt, with this message and this cause, and leaves no session.
+/// Checks that a start with a changed URL fails at the first attempt, with this message and cause, and leaves no session.
 async fn fails_at_once<S: Subject>(
     change: impl Fn(String, &TestDatabase) -> String,
     message: impl Fn(&TestDatabase) -> (&'static str, String),
@@ -167,10 +167,10 @@ async fn fails_at_once<S: Subject>(
     case_database.closed_in_good_order().await
 }
 
-/// Lets the database's user have so many connections and no more.
+/// Limits the number of connections of the database's user.
 ///
 /// # Errors
-/// When the server cannot be asked.
+/// When the statement fails.
 pub async fn allow(database: &TestDatabase, connections: u32) -> anyhow::Result<()> {
     let name = database.name();
     let limit = match database.kind() {
@@ -182,7 +182,7 @@ pub async fn allow(database: &TestDatabase, connections: u32) -> anyhow::Result<
     database.server().ask(&[limit]).await.map(drop)
 }
 
-/// What a start that must fail said, as text and for people who debug.
+/// The text of an error of a start that must fail; its `Debug` output must contain the text.
 fn error_of<T>(started: anyhow::Result<T>) -> anyhow::Result<String> {
     let error = started.err().context("it has started")?;
     ensure!(

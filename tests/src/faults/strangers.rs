@@ -1,4 +1,4 @@
-//! Sessions of others, which the pool must not end.
+//! Sessions of other programs, which the pool must not terminate.
 
 use anyhow::{Context, ensure};
 use sqlx::Connection;
@@ -9,8 +9,8 @@ use crate::{
     subject::ConnectionOf,
 };
 
-/// 50: a session has ended without the pool's knowledge, and another program's has its id by now. A close that cannot drain
-/// does not end that one.
+/// 50: the pool has not noticed the end of a session, and another program's session has its id now. A close that cannot drain
+/// does not terminate that session.
 pub async fn with_the_id_of_one_of_ours<S: Subject>() -> anyhow::Result<()> {
     match S::Db::SERVER.context("this case needs a server")? {
         Kind::Postgres => with_the_same_process::<S>().await,
@@ -18,8 +18,8 @@ pub async fn with_the_id_of_one_of_ours<S: Subject>() -> anyhow::Result<()> {
     }
 }
 
-/// Postgres: the operating system gives the id of a process again. Nobody can ask it to, so the pool's session says that it has
-/// the id of another one, and that it was there before the other one began.
+/// Postgres: the operating system reuses process ids, which a test cannot force. So the pool's session reports the id of another
+/// session, and a time before that session's start.
 async fn with_the_same_process<S: Subject>() -> anyhow::Result<()> {
     let case_database = case_database!(S, "stranger");
     let mut stranger = ConnectionOf::<S>::connect(&case_database.url()).await?;
@@ -57,7 +57,7 @@ async fn with_the_same_process<S: Subject>() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// MariaDB: a server that is started again begins to count at 1.
+/// MariaDB: a restarted server counts from 1 again.
 async fn with_the_same_number<S: Subject>() -> anyhow::Result<()> {
     const MAX_SIZE: u32 = 4;
     let Some((mut server, case_database)) = own_server::<S::Db>("stranger").await? else {
@@ -69,7 +69,7 @@ async fn with_the_same_number<S: Subject>() -> anyhow::Result<()> {
         let id = S::Db::answer(&mut connection, session).await?;
         Ok((id, connection))
     };
-    // Servers are told apart by the second in which they were started.
+    // Servers are distinguished by the second of their start.
     eventually("the next one is started in another second", async || {
         let uptime = "SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.GLOBAL_STATUS \
                       WHERE VARIABLE_NAME = 'UPTIME'";
@@ -78,7 +78,7 @@ async fn with_the_same_number<S: Subject>() -> anyhow::Result<()> {
         Ok(())
     })
     .await?;
-    // More than come between a restart and the first of the others.
+    // More connections than come between a restart and the first of the other program.
     while connect().await?.0 < 100 {}
     let pool = S::start(Options {
         max_size: MAX_SIZE,
@@ -126,8 +126,8 @@ async fn with_the_same_number<S: Subject>() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 50, further: of sixty sessions that the pool had, one is left. A close that cannot drain asks the server for the end of that
-/// one, and of few that have ended already.
+/// 50, further: of sixty sessions of the pool, one is left. A close that cannot drain terminates that one, and asks for few that
+/// have ended already.
 pub async fn of_ours_that_have_ended<S: Subject>() -> anyhow::Result<()> {
     const SESSIONS: usize = 60;
     let kind = S::Db::SERVER.context("this case needs a server")?;
@@ -149,7 +149,7 @@ pub async fn of_ours_that_have_ended<S: Subject>() -> anyhow::Result<()> {
     let end = S::Db::END_SESSION.context("no sessions")?;
     for _ in 0..SESSIONS {
         let mut checkout = bounded("a checkout", pool.acquire()).await??;
-        // It cannot answer.
+        // The session ends, so the statement fails.
         let _ = S::Db::run(checkout.as_mut(), end).await;
     }
     let held = bounded("the last checkout", pool.acquire()).await??;
@@ -161,7 +161,7 @@ pub async fn of_ours_that_have_ended<S: Subject>() -> anyhow::Result<()> {
     case_database.no_session_left().await
 }
 
-/// How often the server was asked to end a session.
+/// The number of requests to terminate a session.
 async fn asked_to_end(server: &PrivateServer) -> anyhow::Result<usize> {
     Ok(match server.kind {
         Kind::Postgres => {

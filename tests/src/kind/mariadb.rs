@@ -1,4 +1,4 @@
-//! What is particular to MariaDB.
+//! The specifics of MariaDB.
 
 use std::{fs, path::Path, process::Command};
 
@@ -11,8 +11,8 @@ use crate::{binaries, keeper, private_server::Stop, question, question::Answers}
 
 pub(super) struct MariaDb;
 
-/// What the files of a cluster depend on, so both the maker and the server have to be told. As
-/// small as they may be, since they are copied for each further server.
+/// Options of a cluster's files, for their creation and for the server. The files are as small as
+/// possible, because they are copied for each further server.
 const FILES: [&str; 5] = [
     "--no-defaults",
     "--innodb-log-file-size=4M",
@@ -24,13 +24,13 @@ const FILES: [&str; 5] = [
 /// Settings of every private server: small, and without durability.
 const SETTINGS: [(&str, &str); 14] = [
     ("bind-address", "127.0.0.1"),
-    // Relative to the data: the path of a socket file may be no longer than 107 bytes.
+    // Relative to the data folder, because a socket's path has at most 107 bytes.
     ("socket", "socket"),
     ("skip-name-resolve", "ON"),
     ("max-connections", "400"),
     // Killed sessions are logged from level 4 on.
     ("log-warnings", "4"),
-    // Shows transactions that have begun and not yet touched a table, which nothing else does.
+    // Shows transactions that have begun and not yet used a table; no other table does.
     ("performance-schema", "ON"),
     ("performance-schema-instrument", "transaction=ON"),
     (
@@ -70,16 +70,17 @@ impl Facts for MariaDb {
         let mut command = Command::new(binaries::find("mariadb-install-db", "mariadb-server")?);
         command
             .args(FILES)
-            // With an equals sign: the script does not understand two words.
+            // With an equals sign: the script does not accept two arguments.
             .arg(format!("--datadir={}", data.display()))
-            // A server that starts removes the temporary tables of every other in the same folder.
+            // A server that starts removes the temporary tables of every other server in the same
+            // folder.
             .env("TMPDIR", data.parent().context("the data has no folder")?)
-            // Nobody gets in without a password: root only through the socket.
+            // Only the superuser's password gives access: root has to use the socket.
             .args(["--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"]);
         Ok(command)
     }
 
-    // The primary's log of changes goes back to its beginning, in which there was nothing.
+    // The primary's binary log begins with an empty server.
     fn copy(&self, _: &str, _: &Path) -> anyhow::Result<Option<Command>> {
         Ok(None)
     }
@@ -101,7 +102,7 @@ impl Facts for MariaDb {
         "SHOW SLAVE STATUS"
     }
 
-    // The sixth and the seventh column say what was read of the primary's log:
+    // The sixth and the seventh column are the position that was read in the primary's log:
     // https://mariadb.com/kb/en/show-replica-status/
     fn promote(&self, received: &[Option<String>]) -> Vec<String> {
         let column = |index: usize| received.get(index).and_then(Option::as_deref);
@@ -123,7 +124,7 @@ impl Facts for MariaDb {
 
     fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command> {
         let users = layout.folder.join("users.sql");
-        // Read at each start; one statement a line.
+        // The server reads the file at each start; it has one statement per line.
         let statements = format!(
             "CREATE USER IF NOT EXISTS {SUPERUSER}@'%' IDENTIFIED BY '{}';\n\
              GRANT ALL ON *.* TO {SUPERUSER}@'%' WITH GRANT OPTION;\n",
@@ -141,7 +142,7 @@ impl Facts for MariaDb {
             .arg(option("pid-file", &layout.folder.join("pid")))
             .arg(option("init-file", &users))
             .arg(format!("--port={}", layout.port))
-            // Different ones, where one server follows another.
+            // A replica and its primary need different ids.
             .arg(format!("--server-id={}", layout.port));
         command.args(SETTINGS.map(|(name, value)| format!("--{name}={value}")));
         command.args(
@@ -178,8 +179,8 @@ impl Facts for MariaDb {
         vec![
             format!("CREATE USER {name}@'%' IDENTIFIED BY '{password}'"),
             format!("CREATE DATABASE {name}"),
-            // An underscore in the name of a database is a wildcard here. Databases that begin with
-            // the name are the user's to create.
+            // An underscore in the name of a database is a wildcard here. The user may create
+            // databases whose names begin with `name`.
             format!(
                 "GRANT ALL ON `{}%`.* TO {name}@'%'",
                 name.replace('_', "\\_")
@@ -188,7 +189,7 @@ impl Facts for MariaDb {
     }
 
     fn clear_database(&self, name: &str) -> String {
-        // A session in a transaction would hold the drop up until it ends.
+        // A session in a transaction would block the drop until it ends.
         format!(
             "SELECT concat('KILL ', id) FROM information_schema.processlist WHERE user = '{name}' \
              UNION ALL SELECT concat('DROP DATABASE IF EXISTS `', schema_name, '`') FROM information_schema.schemata \
@@ -216,10 +217,9 @@ impl Facts for MariaDb {
         format!("KILL CONNECTION {id}")
     }
 
-    // `Aborted_clients` counts everyone's, and the lost connections of `USER_STATISTICS` miss those
-    // that end inside a statement. The log names the user of each: "Aborted connection 7 to db: 'd'
-    // user: 'u' host: 'h' (reason)".
-    // https://mariadb.com/kb/en/error-log/
+    // `Aborted_clients` counts all users, and the lost connections of `USER_STATISTICS` do not
+    // include those that end inside a statement. The log names the user of each: "Aborted
+    // connection 7 to db: 'd' user: 'u' host: 'h' (reason)". https://mariadb.com/kb/en/error-log/
     fn ended_uncleanly(&self, name: &str) -> Count {
         Count::Log {
             with: vec!["Aborted connection".into(), format!("user: '{name}'")],

@@ -1,4 +1,4 @@
-//! What is particular to Postgres.
+//! The specifics of Postgres.
 
 use std::{fs, path::Path, process::Command};
 
@@ -11,19 +11,17 @@ use crate::{binaries, keeper, private_server::Stop, question, question::Answers}
 
 pub(super) struct Postgres;
 
-/// Settings of every private server. A test's data need not outlive its server, hence no
-/// durability.
+/// Settings of every private server. A test's data ends with its server, so durability is off.
 const SETTINGS: [(&str, &str); 12] = [
     ("listen_addresses", "127.0.0.1"),
-    // The path of a socket file may be no longer than 107 bytes, which a temporary folder can
-    // exceed.
+    // A socket's path has at most 107 bytes, which a temporary folder can exceed.
     ("unix_socket_directories", ""),
     ("max_connections", "200"),
     ("shared_buffers", "32MB"),
     ("fsync", "off"),
     ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
-    // The log is evidence: who came, who left, and how.
+    // The log is evidence of every connect and disconnect.
     ("log_connections", "on"),
     ("log_disconnections", "on"),
     (
@@ -65,11 +63,11 @@ impl Facts for Postgres {
             .arg(data)
             .arg("--pwfile")
             .arg(secret)
-            // SCRAM would cost an unoptimised driver 70 ms of computing for each connection, and a password in the clear
-            // the server 5 ms. Those who keep their password for SCRAM are asked for it so all the same.
+            // SCRAM costs an unoptimised driver 70 ms of computing for each connection, and a password in clear text costs the
+            // server 5 ms. Users whose password is stored for SCRAM still log in with SCRAM.
             .args(["--username", SUPERUSER, "--auth-host", "md5", "--auth-local", "reject"])
             .args(["--encoding", "UTF8", "--no-locale", "--no-sync"])
-            // The smallest segments: the folder is copied for each further server.
+            // The smallest segments, because the folder is copied for each further server.
             .args(["--wal-segsize", "1"]);
         Ok(command)
     }
@@ -97,7 +95,7 @@ impl Facts for Postgres {
         "SELECT pg_last_wal_receive_lsn()"
     }
 
-    // It applies what it has received first: https://www.postgresql.org/docs/current/warm-standby-failover.html
+    // The server first applies what it has received: https://www.postgresql.org/docs/current/warm-standby-failover.html
     fn promote(&self, _: &[Option<String>]) -> Vec<String> {
         vec!["SELECT pg_promote()".into()]
     }
@@ -126,8 +124,7 @@ impl Facts for Postgres {
     fn signal(&self, stop: Stop) -> Signal {
         match stop {
             Stop::Orderly => Signal::SIGINT,
-            // As good as a crash for every client, and it leaves no shared memory behind, as
-            // SIGKILL would.
+            // The same as a crash for every client, but without the shared memory that SIGKILL would leave.
             Stop::Crash => Signal::SIGQUIT,
         }
     }

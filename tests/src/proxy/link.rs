@@ -1,4 +1,4 @@
-//! One connection: a client's socket, one to the server, and what the weather does between them.
+//! One connection: a client's socket, one to the server, and the faults between them.
 
 use std::{
     future::pending,
@@ -19,13 +19,13 @@ use tokio::{
 
 use super::{Mode, Record, Weather};
 
-/// As much as a socket's own buffer takes by default.
+/// The default size of a socket's own buffer.
 const CHUNK: usize = 64 * 1024;
 
-/// Chunks under way in one direction, before the sender has to wait.
+/// The number of chunks in transit in one direction before the sender has to wait.
 const IN_FLIGHT: usize = 64;
 
-/// Carries one connection until both sides have closed it, or it is reset.
+/// Forwards one connection until both sides have closed it, or it is reset.
 pub(super) async fn carry(
     mut client: TcpStream,
     address: SocketAddr,
@@ -40,8 +40,8 @@ pub(super) async fn carry(
         _ = reset.wait_for(|weather| weather.resets != resets) => Err(io::ErrorKind::ConnectionReset.into()),
     };
     if carried.is_err() {
-        // A socket without a linger time sends a reset when it is dropped. On one that is closed
-        // already that fails.
+        // A socket without a linger time sends a reset when it is dropped. The call fails on a
+        // closed one.
         let _ = client.set_zero_linger();
         if let Some(upstream) = upstream {
             let _ = upstream.set_zero_linger();
@@ -76,7 +76,7 @@ async fn connect_and_carry(
     Ok(())
 }
 
-/// What is under way in one direction.
+/// Data in transit in one direction.
 enum Cargo {
     Bytes(Vec<u8>),
     /// The sender has closed its side.
@@ -85,8 +85,8 @@ enum Cargo {
     Reset(io::Error),
 }
 
-/// Carries one direction to its end. `ended` is called as soon as the sender has let go, whatever
-/// the weather.
+/// Forwards one direction to its end. Calls `ended` as soon as the sender has closed its side, in
+/// every mode.
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
@@ -125,12 +125,12 @@ async fn pump(
             }
             match cargo {
                 Cargo::Bytes(bytes) => to.write_all(&bytes).await?,
-                // The receiver may have closed its side too, and then there is nothing to say.
+                // An error is ignored, because the receiver may have closed its side too.
                 Cargo::End => drop(to.shutdown().await),
                 Cargo::Reset(error) => return Err(error),
             }
         }
-        // What one side closes in a black hole stays open on the other.
+        // In a black hole, a close of one side does not reach the other.
         if lost.load(Ordering::Relaxed) {
             pending().await
         } else {
@@ -140,7 +140,7 @@ async fn pump(
     tokio::try_join!(read, write).map(drop)
 }
 
-/// The mode once it is not a stop.
+/// Waits until the mode is not `Stop`, and returns it.
 async fn in_motion(weather: &mut watch::Receiver<Weather>) -> Mode {
     // Without an owner the proxy ends, and its runtime drops this future.
     weather
@@ -149,7 +149,7 @@ async fn in_motion(weather: &mut watch::Receiver<Weather>) -> Mode {
         .map_or(Mode::End, |weather| weather.mode)
 }
 
-/// Reads until the sender lets go.
+/// Reads and discards until the sender closes its side.
 async fn swallow(socket: &mut TcpStream) {
     let mut buffer = vec![0; CHUNK];
     while socket

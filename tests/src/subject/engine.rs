@@ -27,11 +27,11 @@ impl<DB: Sql> Deref for Own<DB> {
     }
 }
 
-/// The engine's name, which no variable of the machine's environment is about.
+/// The engine's name. No environment variable of the machine refers to it.
 pub(super) const NAME: &str = "under_test";
 
 impl Options {
-    /// The same as poolhouse's settings.
+    /// The same options as poolhouse's settings.
     pub fn settings(&self) -> Settings {
         Settings::new()
             .engine(NAME)
@@ -48,7 +48,7 @@ impl Options {
 }
 
 impl Own<sqlx::Postgres> {
-    /// Starts it behind a pgbouncer.
+    /// Starts the engine behind a pgbouncer.
     ///
     /// # Errors
     /// As [`Subject::start`].
@@ -59,7 +59,7 @@ impl Own<sqlx::Postgres> {
     }
 }
 
-/// Those whom a close had to end, in the report's own words.
+/// The holders whose sessions the close terminated, in the report's own words.
 pub(super) fn ended(report: CloseReport) -> Vec<String> {
     report.ended.into_iter().map(|ended| ended.holder).collect()
 }

@@ -1,4 +1,4 @@
-//! An engine that runs on a `sqlx::Pool`, because a parameter asks for one.
+//! An engine that runs on a `sqlx::Pool`, because a parameter has that type.
 
 use std::future::Future;
 
@@ -34,7 +34,7 @@ impl<DB: Sql> OnSqlx<DB> {
     }
 }
 
-/// Lends its pool to whoever waits for it, and stays until the engine is closed from the outside.
+/// Sends its pool to the caller, and runs until the engine is closed from outside.
 #[with_pool(
     engine = engine::NAME,
     url = &options.url,
@@ -52,10 +52,10 @@ async fn lend<DB: Sql>(
     sender: oneshot::Sender<Pool<DB>>,
     #[pool] pool: Pool<DB>,
 ) -> Result<(), poolhouse::Error> {
-    // The attribute alone needs them.
+    // Only the attribute uses the options.
     drop(options);
     let closing = pool.close_event();
-    // A sender that is gone needs no pool, and the function ends with the test's runtime.
+    // If the receiver is gone, the function ends with the test's runtime.
     let _ = sender.send(pool);
     closing.await;
     Ok(())

@@ -1,4 +1,4 @@
-//! sqlx's own pool, as it comes, for the report that compares.
+//! `sqlx::Pool` alone, for the comparison.
 
 use std::future::Future;
 

@@ -1,4 +1,4 @@
-//! As much of MariaDB's protocol as is needed: <https://mariadb.com/kb/en/0-packet/>.
+//! The part of MariaDB's protocol that is needed: <https://mariadb.com/kb/en/0-packet/>.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -12,7 +12,7 @@ use super::Plan;
 
 const QUERY: u8 = 3;
 
-/// A packet: the number that it has in its exchange, and its content.
+/// A packet: its number in the exchange, and its content.
 struct Packet {
     number: u8,
     content: Vec<u8>,
@@ -48,13 +48,13 @@ pub(super) async fn link(
     server.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    // The answers to statements of our own: each is a packet, after which its sender goes on.
+    // The answers to discard: each is one packet, after which the sender of the statement continues.
     let (swallow, mut to_swallow) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
 
     let commands = async {
         loop {
             let packet = Packet::read(&mut from_client).await?;
-            // The first packet of an exchange that the client begins. While it logs in, the server does.
+            // The first packet of an exchange that the client begins. During the login, the server begins the exchange.
             if packet.number == 0 {
                 for statement in plan.command().into_iter().flatten() {
                     let (swallowed, done) = oneshot::channel();

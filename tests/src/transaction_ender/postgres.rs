@@ -1,4 +1,4 @@
-//! As much of Postgres' protocol as is needed: <https://www.postgresql.org/docs/current/protocol-flow.html>.
+//! The part of Postgres' protocol that is needed: <https://www.postgresql.org/docs/current/protocol-flow.html>.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -33,13 +33,13 @@ pub(super) async fn link(
     server.write_all(&startup).await?;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    // The answers to statements of our own, up to where the server is ready again.
+    // The answers to discard, up to the server's `ReadyForQuery`.
     let (swallow, mut to_swallow) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
 
     let commands = async {
         let mut begins = true;
         while let Some(message) = Message::read(&mut from_client).await? {
-            // Passwords, and the end of the connection, are no commands.
+            // Passwords and the end of the connection do not count as commands.
             if begins && !matches!(message.kind, b'p' | b'X') {
                 for statement in plan.command().into_iter().flatten() {
                     let (swallowed, done) = oneshot::channel();

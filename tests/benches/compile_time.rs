@@ -1,13 +1,13 @@
-//! What the attribute costs while a program is written and when it is built for the first time.
+//! The cost of the attribute in compile time: after an edit and in a first build.
 //!
-//! `check_ratio`: `cargo check` after an edit, of a crate with 500 attributed functions against one in which each of them
-//! says by hand what the attribute says: look up, start, run, catch a panic, close. `clean_build_ratio`: the first build of
-//! a crate that depends on poolhouse with one database, against one that depends on sqlx alone with the same features.
-//! `quickstart_ratio`: `cargo run --example quickstart` from nothing, against `cargo run` of the same program written by hand
-//! over sqlx, in a package of its own.
+//! `check_ratio`: `cargo check` after an edit, of a crate with 500 attributed functions, against one whose functions do by hand
+//! what the attribute does: look up, start, run, catch a panic, close. `clean_build_ratio`: the first build of a crate that
+//! depends on poolhouse with one database, against one that depends on sqlx alone with the same features. `quickstart_ratio`:
+//! `cargo run --example quickstart` from nothing, against `cargo run` of the same program written by hand over sqlx, in a package
+//! of its own.
 //!
-//! Each measurement alternates between the two sides and takes the medians. `--rounds N` sets how many clean builds there
-//! are of each, `--checks N` how many checks.
+//! Each measurement alternates between the two sides and takes the medians. `--rounds N` sets the number of clean builds of each,
+//! `--checks N` the number of checks.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +19,7 @@ use anyhow::{Context, ensure};
 
 const FUNCTIONS: usize = 500;
 
-/// The most that each may cost, as a multiple of the other side: check, clean build, quickstart.
+/// The upper bounds, as multiples of the other side: check, clean build, quickstart.
 const BARS: [f64; 3] = [1.2, 1.12, 1.3];
 
 fn main() -> anyhow::Result<()> {
@@ -35,7 +35,7 @@ fn main() -> anyhow::Result<()> {
         [&attributed, &by_hand],
         |package, round| {
             if round == 0 {
-                // The dependencies, which both have in common, and the first check of the crate itself.
+                // Checks the shared dependencies, and the crate itself for the first time.
                 package.cargo(&["check"], &shared)?;
             }
             package.edit(round)?;
@@ -81,7 +81,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures both packages in turn and compares their medians.
+/// Measures both packages in turn and divides their medians.
 fn ratio(
     name: &str,
     rounds: usize,
@@ -126,7 +126,7 @@ fn argument(name: &str) -> anyhow::Result<Option<usize>> {
     Ok(number)
 }
 
-/// A package, generated but for the quickstart.
+/// A package. All but the quickstart are generated.
 struct Package {
     name: String,
     folder: PathBuf,
@@ -151,7 +151,7 @@ impl Package {
         Ok(package)
     }
 
-    /// One that is there already.
+    /// A package that exists already.
     fn at(name: &str, folder: PathBuf) -> Self {
         Self {
             name: name.to_owned(),
@@ -160,19 +160,19 @@ impl Package {
         }
     }
 
-    /// Makes it a program.
+    /// Turns the package into a program.
     fn program(&self, source: &str) -> anyhow::Result<()> {
         fs::remove_file(self.folder.join("src/lib.rs"))?;
         Ok(fs::write(self.folder.join("src/main.rs"), source)?)
     }
 
-    /// Changes a line of its only file.
+    /// Changes a line of the package's only file.
     fn edit(&self, round: usize) -> anyhow::Result<()> {
         let source = format!("{}\npub const ROUND: usize = {round};\n", self.source);
         Ok(fs::write(self.folder.join("src/lib.rs"), source)?)
     }
 
-    /// Runs cargo with nothing compiled yet, and says how long it took.
+    /// Runs cargo with nothing compiled yet, and returns the time.
     fn clean_build(&self, arguments: &[&str]) -> anyhow::Result<Duration> {
         let target = Self::target(&self.name);
         if target.exists() {
@@ -183,9 +183,9 @@ impl Package {
         Ok(time)
     }
 
-    /// Runs cargo and says how long it took.
+    /// Runs cargo and returns the time.
     fn cargo(&self, arguments: &[&str], target: &Path) -> anyhow::Result<Duration> {
-        // What a program leaves behind is left there.
+        // The program's files are written to this folder.
         let work = below("work");
         fs::create_dir_all(&work)?;
         let start = Instant::now();
@@ -239,11 +239,11 @@ fn poolhouse_alone() -> String {
     )
 }
 
-/// The features of sqlx that poolhouse's own features ask for.
+/// The features of sqlx that poolhouse's features enable.
 const SQLX_ALONE: &str = "sqlx = { version = \"0.9\", default-features = false, features = [\"runtime-tokio\", \"macros\", \
                           \"migrate\", \"postgres\", \"tls-rustls-ring-native-roots\"] }\n";
 
-/// What the quickstart's manifest has, without poolhouse.
+/// The dependencies of the quickstart, without poolhouse.
 const QUICKSTART_ALONE: &str = "anyhow = \"1.0\"\n\
     sqlx = { version = \"0.9\", default-features = false, features = [\"runtime-tokio\", \"sqlite\"] }\n\
     tokio = { version = \"1\", features = [\"rt-multi-thread\", \"macros\"] }\n\
@@ -297,7 +297,7 @@ async fn body(db: &sqlx::SqlitePool) -> anyhow::Result<()> {
 }
 "#;
 
-/// The source of the crate, from one of the two ways to write a function.
+/// The source of a crate with [`FUNCTIONS`] functions of one form.
 fn functions(function: fn(usize) -> String) -> String {
     let mut source = String::from(
         "#![allow(unused_imports)]\n\
@@ -307,13 +307,13 @@ fn functions(function: fn(usize) -> String) -> String {
          use sqlx::Postgres;\n\n",
     );
     for number in 0..FUNCTIONS {
-        // A string takes everything.
+        // A write to a string cannot fail.
         let _ = writeln!(source, "{}", function(number));
     }
     source
 }
 
-/// What both ways have in common.
+/// The body in both forms.
 const BODY: &str = r#"let names: Vec<String> = sqlx::query_scalar("SELECT name FROM band WHERE country = $1")
             .bind(country)
             .fetch_all(&db)

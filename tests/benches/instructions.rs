@@ -1,18 +1,18 @@
-//! What the engine adds to a query, in instructions: a number that other programs on the machine do not disturb.
+//! The instructions that the engine adds to a query. Other programs on the machine do not change this number.
 //!
 //! ```text
 //! cargo bench --bench instructions
 //! ```
 //!
-//! The program runs itself under `valgrind --tool=callgrind`, one task on one thread, with two numbers of queries; the
-//! difference is what the queries alone take. `allocations` are calls of the allocator in the same difference, and `tracing` are
-//! the instructions whose source is `tracing` or the pool's `spans.rs`. Each count is the least of several runs: a further poll
-//! for an answer that is late can only add to it.
+//! The program runs itself under `valgrind --tool=callgrind`, one task on one thread, with two numbers of queries. The difference
+//! is the cost of the queries alone. `allocations` are calls of the allocator in the same difference, and `tracing` are the
+//! instructions whose source is `tracing` or the pool's `spans.rs`. Each count is the minimum of several runs, because a further
+//! poll for a late answer only adds to it.
 //!
-//! `engine, spans` has `query_spans = "info"`, and no subscriber, as `engine` has none. The last line has what that costs, as a
-//! ratio to `engine`, the worst of both databases: `bar: spans_info=1.00`. With spans off there is no build without them to
-//! compare with; what is left of them then is the column `tracing` of `engine`, less that of `dedicated`, whose driver uses
-//! `tracing` itself. It includes the words of statements that the feature `metrics` looks for, which is on here.
+//! `engine, spans` has `query_spans = "info"` and, like `engine`, no subscriber. The last line is the cost of spans as a ratio to
+//! `engine`, for the worse of both databases: `bar: spans_info=1.00`. There is no build without spans to compare with. Their cost
+//! when they are off is the column `tracing` of `engine`, less that of `dedicated`, whose driver uses `tracing` itself. It
+//! includes the feature `metrics`, which is on here and searches statements for keywords.
 
 #![allow(unreachable_pub, missing_docs, reason = "a program")]
 
@@ -32,7 +32,7 @@ const CONTENDERS: [&str; 4] = ["engine", SPANS, "sqlx::Pool", "dedicated"];
 const SPANS: &str = "engine, spans";
 const FEW: u64 = 500;
 const MANY: u64 = 2_500;
-/// How often each is counted.
+/// The number of runs for each count.
 const RUNS: usize = 3;
 
 fn main() -> anyhow::Result<()> {
@@ -57,17 +57,17 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// What a run takes, or a query.
+/// The cost of a run or of a query.
 #[derive(Clone, Copy)]
 struct Counts {
     instructions: u64,
-    /// Those of `tracing` and of the pool's spans.
+    /// The instructions of `tracing` and of the pool's spans.
     tracing: u64,
     allocations: u64,
 }
 
 impl Counts {
-    /// The least of each.
+    /// The minimum of each count.
     fn least(self, other: Self) -> Self {
         Self {
             instructions: self.instructions.min(other.instructions),
@@ -110,7 +110,7 @@ async fn compare() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What one query takes.
+/// The cost of one query.
 fn each(contender: &str, url: &str) -> anyhow::Result<Counts> {
     let few = least(contender, url, FEW)?;
     let many = least(contender, url, MANY)?;
@@ -122,7 +122,7 @@ fn each(contender: &str, url: &str) -> anyhow::Result<Counts> {
     })
 }
 
-/// The least that runs with this many queries take.
+/// The minimal cost of a run with this many queries.
 fn least(contender: &str, url: &str, queries: u64) -> anyhow::Result<Counts> {
     let mut least = count(contender, url, queries)?;
     for _ in 1..RUNS {
@@ -131,7 +131,7 @@ fn least(contender: &str, url: &str, queries: u64) -> anyhow::Result<Counts> {
     Ok(least)
 }
 
-/// What a run with this many queries takes.
+/// The cost of a run with this many queries.
 fn count(contender: &str, url: &str, queries: u64) -> anyhow::Result<Counts> {
     let folder = tempfile::tempdir()?;
     let profile = folder.path().join("profile");
@@ -164,7 +164,7 @@ fn count(contender: &str, url: &str, queries: u64) -> anyhow::Result<Counts> {
     })
 }
 
-/// The instructions whose source is `tracing` or the pool's `spans.rs`, also where they were inlined.
+/// The instructions whose source is `tracing` or the pool's `spans.rs`, inlined ones included.
 fn of_tracing(profile: &str) -> u64 {
     let mut lines = profile.lines();
     let mut instructions = 0;
@@ -176,7 +176,7 @@ fn of_tracing(profile: &str) -> u64 {
         if let Some(file) = file {
             counts = file.contains("/tracing-") || file.ends_with("/pool/spans.rs");
         } else if line.starts_with("calls=") {
-            // What follows is the cost of the callee.
+            // The next line is the callee's cost.
             lines.next();
         } else if counts && line.starts_with(|c: char| c.is_ascii_digit() || "+-*".contains(c)) {
             let cost = line.split(' ').nth(1);
@@ -186,7 +186,7 @@ fn of_tracing(profile: &str) -> u64 {
     instructions
 }
 
-/// How often the profile says that malloc or realloc was called.
+/// The number of calls of malloc or realloc in the profile.
 fn allocations(profile: &str) -> u64 {
     let mut lines = profile.lines();
     let mut calls = 0;

@@ -1,20 +1,20 @@
-//! Latency over a network: a proxy that adds a millisecond each way stands before Postgres.
+//! Latency over a network, with a proxy that adds a millisecond in each direction before Postgres.
 //!
 //! ```text
 //! cargo bench --bench latency
 //! ```
 //!
-//! | line | what it is |
+//! | line | meaning |
 //! |---|---|
-//! | round trip | a ping on a connection of its own: the unit of the others |
+//! | round trip | a ping on its own connection: the unit of the others |
 //! | point read | a row by its key, one task; through `&Engine` and `&sqlx::Pool` with default options |
 //! | start | until a pool has 32 connections, which is its minimum |
 //! | close | of a pool with 100 idle connections |
-//! | three closes | of three engines of one function, each with a leaked checkout; the bar counts it in `close_timeout`s |
+//! | three closes | of three engines of one function, each with a leaked checkout; in the bar as a multiple of `close_timeout` |
 //! | readiness | `Engine::readiness` with every connection held and tasks waiting |
 //!
-//! Engine and `sqlx::Pool` take turns, and medians are shown. The last line is the bar: how many round trips a point read
-//! through the engine takes, and how many times as long `sqlx::Pool` takes to start and to close.
+//! Engine and `sqlx::Pool` take turns, and the table has the medians. The last line is the bar: the round trips of a point read
+//! through the engine, and the time of a start and a close of `sqlx::Pool` relative to the engine's.
 
 #![allow(unreachable_pub, missing_docs, reason = "a program")]
 
@@ -36,17 +36,17 @@ use poolhouse_tests::{Kind, Proxy};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 
-/// What the proxy adds each way.
+/// The delay of the proxy in each direction.
 const DELAY: Duration = Duration::from_millis(1);
 
-/// Turns of a point read, of a start and of a close.
+/// Rounds of a point read, of a start and of a close.
 const READS: usize = 500;
 const LIVES: usize = 9;
 
-/// The minimum of the pools that are started.
+/// The minimum size of the pools that are started.
 const STARTED: u32 = 32;
 
-/// The connections of the pools that are closed.
+/// The connections of each pool that is closed.
 const CLOSED: u32 = 100;
 
 #[tokio::main]
@@ -71,7 +71,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many round trips a point read through the engine takes.
+/// The number of round trips of a point read through the engine.
 async fn point_reads(url: &str) -> anyhow::Result<f64> {
     const READ: &str = "SELECT name FROM item WHERE id = $1";
 
@@ -123,13 +123,13 @@ async fn point_reads(url: &str) -> anyhow::Result<f64> {
     Ok(through_engine / roundtrip)
 }
 
-/// The life of one pool, in seconds.
+/// The start and the close of one pool, in seconds.
 struct Life {
     start: f64,
     close: f64,
 }
 
-/// How many times as long this part of its life takes a `sqlx::Pool` with that many connections.
+/// The time of a start or a close of `sqlx::Pool` with that many connections, relative to the engine's.
 async fn life(
     url: &str,
     name: &str,
@@ -194,7 +194,7 @@ async fn pool_life(url: &str, connections: u32) -> anyhow::Result<Life> {
     })
 }
 
-/// A started engine with this minimum of connections.
+/// A started engine with this minimum size.
 async fn engine(url: &str, name: &str, min_size: u32) -> anyhow::Result<PgEngine> {
     let settings = Settings::new()
         .engine(name)
@@ -206,7 +206,7 @@ async fn engine(url: &str, name: &str, min_size: u32) -> anyhow::Result<PgEngine
     Ok(engine)
 }
 
-/// How long a future takes.
+/// The duration of a future, in seconds.
 async fn seconds<T, E>(future: impl Future<Output = Result<T, E>>) -> Result<f64, E> {
     let begun = Instant::now();
     future.await?;

@@ -1,17 +1,17 @@
-//! What the attribute costs: two programs with the same queries over the same pool, one with `#[with_pool]` on its `main`
-//! and one that does by hand what the attribute is for.
+//! The cost of the attribute: two programs with the same queries over the same pool. One has `#[with_pool]` on its `main`, the
+//! other does the attribute's work by hand.
 //!
 //! ```text
 //! cargo bench --bench overhead
 //! ```
 //!
-//! The hand-written program builds the same runtime, finds the same engine, starts its pool, runs the body and closes the
-//! pool; it listens to no signal, catches no panic and looks at no parameters. So the difference is all that the attribute
-//! adds, and nothing that a pool costs anyway. Both read the URL from `DATABASE_URL`.
+//! The hand-written program builds the same runtime, finds the same engine, starts its pool, runs the body and closes the pool.
+//! It listens to no signal, catches no panic and checks no parameters. So the difference is the attribute's whole cost, without
+//! the pool's. Both read the URL from `DATABASE_URL`.
 //!
-//! A program is run as a process of its own, from start to exit, with some hundred milliseconds of work: what the attribute
-//! adds, it adds at the start and at the end. The programs take turns; the median of the
-//! turns' ratios is shown, and the last line is the bar.
+//! Each program is its own process, from start to exit, with some hundred milliseconds of work, because the attribute's cost is
+//! at the start and at the end. The programs take turns. The result is the median of the turns' ratios, and the last line is the
+//! bar.
 
 #![allow(unreachable_pub, missing_docs, reason = "a program")]
 
@@ -28,10 +28,10 @@ use anyhow::{Context, bail, ensure};
 use median::median;
 use poolhouse_tests::Kind;
 
-/// How often each program has its turn.
+/// The number of turns of each program.
 const TURNS: usize = 30;
 
-/// Queries of one run.
+/// The queries of one run.
 const QUERIES: i64 = 3_000;
 
 /// The body of both programs.
@@ -75,7 +75,7 @@ mod attributed_sqlite {
     }
 }
 
-/// The program without it, on Postgres.
+/// The program without the attribute, on Postgres.
 mod by_hand_postgres {
     use anyhow::ensure;
     use poolhouse::{PgEngine, Settings, engine_finder_with};
@@ -92,7 +92,7 @@ mod by_hand_postgres {
     }
 }
 
-/// The program without it, on SQLite.
+/// The program without the attribute, on SQLite.
 mod by_hand_sqlite {
     use anyhow::ensure;
     use poolhouse::{Settings, SqliteEngine, engine_finder_with};
@@ -136,11 +136,11 @@ async fn compare() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many times as long the program with the attribute takes.
+/// The time of the program with the attribute, relative to the other.
 fn ratio(database: &str, url: &str) -> anyhow::Result<f64> {
     let mut times = Vec::with_capacity(TURNS);
     for turn in 0..=TURNS {
-        // Each goes first in every other turn, and the first turn warms the server up.
+        // The programs alternate in who runs first, and the first turn only warms the server up.
         let [attribute, by_hand] = if turn % 2 == 0 {
             let attribute = run("attributed", database, url)?;
             [attribute, run("by-hand", database, url)?]
@@ -163,7 +163,7 @@ fn ratio(database: &str, url: &str) -> anyhow::Result<f64> {
     Ok(ratio)
 }
 
-/// Runs a program from start to exit, and returns the seconds that it took.
+/// Runs a program from start to exit, and returns the time in seconds.
 fn run(program: &str, database: &str, url: &str) -> anyhow::Result<f64> {
     let mut command = Command::new(env::current_exe()?);
     command

@@ -1,18 +1,19 @@
-//! `cargo bench --bench test_isolation [-- postgres mariadb sqlite nextest bare million plain]`: what isolation costs a test.
-//! Words choose kinds of database and parts; without any it is all of them. `plain` leaves out the optimised build.
+//! The cost of isolation per test: `cargo bench --bench test_isolation [-- postgres mariadb sqlite nextest bare million plain]`.
 //!
-//! The same tests (50 migrations, a table each; a test inserts and counts) run through `#[sqlx::test]` and through
-//! `#[with_pool]` with `isolation = "database"` and `"rollback"`, on private servers that ask for a password as servers do today
-//! (SCRAM on Postgres), in one process (as `cargo test` does) and with a process for each test (`cargo nextest run`). A way of
-//! ours is 200 tests; one of `#[sqlx::test]`, which takes the same time for each, is 50. *Cold* is the first run on a server;
-//! *warm* is a round after it, in which the ways take turns; figures are the median of the rounds. Before each run the disk
-//! rests: `#[sqlx::test]` drops a few ten thousand files, and ext4 looks past each inode that was freed within the last five
-//! seconds whenever it makes a file, so that one way would be slowed down by the other.
+//! Arguments select kinds of database and parts; without any, everything runs. `plain` skips the optimised build.
 //!
-//! All of it runs twice: as cargo builds tests where nobody says anything, and with the few packages optimised that compute for
-//! a handshake (`docs/testing.md` has the lines). `bare` are tests without migrations: one that makes its table, inserts and
-//! counts (`table`), and one that does nothing (`bare`). `million` is a template with a million rows, beside what a fresh clone of
-//! it takes.
+//! The same tests (50 migrations, a table each; a test inserts and counts) run through `#[sqlx::test]` and through `#[with_pool]`
+//! with `isolation = "database"` and `"rollback"`. The private servers ask for a password as servers do by default (SCRAM on
+//! Postgres). The tests run in one process (as `cargo test` does) and with a process for each test (`cargo nextest run`). A suite
+//! of ours has 200 tests; one of `#[sqlx::test]`, which takes the same time for each, has 50. *Cold* is the first run on a
+//! server; *warm* is a later round, in which the suites take turns. Figures are the median of the rounds. Before each run there
+//! is a pause without disk use: `#[sqlx::test]` drops a few ten thousand files, and ext4 skips each inode that was freed within
+//! the last five seconds whenever it creates a file. Without the pause one suite would slow down another.
+//!
+//! All of it runs twice: with cargo's default profile for tests, and with those few packages optimised that compute for a
+//! handshake (`docs/testing.md` has the lines). `bare` are tests without migrations: one that creates its table, inserts and
+//! counts (`table`), and one that does nothing (`bare`). `million` is a template with a million rows, compared with a fresh clone
+//! of it.
 //!
 //! | column | meaning |
 //! |---|---|
@@ -20,9 +21,9 @@
 //! | `cpu ms` | the server's processor time for each test |
 //! | `start` | median time from the test function's first line to the first line of its body |
 //!
-//! Where every way of every database ran, `docs/charts/test-isolation.svg` is written.
+//! After a run of every suite on every database, `docs/charts/test-isolation.svg` is written.
 //!
-//! The last line is `bar: …`, how many times faster than `#[sqlx::test]`, and the one before it `optimised: …`, with the same names.
+//! The last line is `bar: …`, the speed relative to `#[sqlx::test]`. The line before it is `optimised: …`, with the same names.
 
 #[path = "support/chart.rs"]
 mod chart;
@@ -37,21 +38,21 @@ use anyhow::{Context, bail, ensure};
 use chart::{Chart, Panel};
 use poolhouse_tests::{Kind, PrivateServer};
 
-/// So many tests of a module are run.
+/// The number of tests of a module that are run.
 const TESTS: u32 = 200;
 const TESTS_OF_SQLX: u32 = 50;
 
 /// Warm rounds.
 const ROUNDS: usize = 3;
 
-/// Warm rounds without migrations: as many as fit into this time, but not fewer than those above and not more than these.
+/// The time for warm rounds without migrations. Their number is at least `ROUNDS` and at most `BARE_ROUNDS`.
 const BARE_TIME: Duration = Duration::from_secs(20);
 const BARE_ROUNDS: usize = 21;
 
-/// Longer than ext4 remembers freed inodes.
+/// Longer than ext4 skips freed inodes.
 const REST: Duration = Duration::from_secs(6);
 
-/// The packages that compute for a handshake: hashes, and the crates that their generic code is compiled in.
+/// The packages that compute for a handshake: hashes, and the crates in which their generic code is compiled.
 const OPTIMISED: [&str; 8] = [
     "sha2",
     "sha1",
@@ -63,14 +64,14 @@ const OPTIMISED: [&str; 8] = [
     "sqlx-mysql",
 ];
 
-/// One way to run the tests.
+/// A command that runs the tests.
 #[derive(Clone, Copy, PartialEq)]
 enum Runner {
     CargoTest,
     Nextest,
 }
 
-/// What one run came to.
+/// The figures of one run.
 struct Run {
     tests: u32,
     wall: Duration,
@@ -79,7 +80,7 @@ struct Run {
 }
 
 impl Run {
-    /// Each figure's median.
+    /// The median of each figure.
     fn median(runs: &[Self]) -> Self {
         let middle = |figure: fn(&Self) -> Option<Duration>| {
             let mut figures: Vec<Duration> = runs.iter().filter_map(figure).collect();
@@ -103,7 +104,7 @@ impl Run {
     }
 }
 
-/// The words of the command line.
+/// The arguments of the command line.
 struct Choice(Vec<String>);
 
 impl Choice {
@@ -111,13 +112,13 @@ impl Choice {
         self.0.iter().any(|known| known == word)
     }
 
-    /// Whether this kind of database is wanted.
+    /// Whether this kind of database is selected.
     fn want_kind(&self, kind: &str) -> bool {
         let kinds = ["postgres", "mariadb", "sqlite"];
         self.ask_for(kind) || !kinds.iter().any(|kind| self.ask_for(kind))
     }
 
-    /// Whether this part is wanted.
+    /// Whether this part is selected.
     fn want_part(&self, part: &str) -> bool {
         let parts = ["main", "nextest", "bare", "million"];
         self.ask_for(part) || !parts.iter().any(|part| self.ask_for(part))
@@ -154,13 +155,13 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the tests run.
+/// The server on which the tests run.
 struct There {
     url: String,
     process: Option<u32>,
 }
 
-/// The figures of the last lines, as far as they were measured.
+/// The figures of the last lines; `None` where they were not measured.
 #[derive(Default)]
 struct Bar {
     postgres: Option<f64>,
@@ -169,7 +170,7 @@ struct Bar {
     sqlite: Option<f64>,
     rollback: Option<f64>,
     body_start: Option<f64>,
-    /// Wall time of a test, for the chart: a panel for each database that was measured.
+    /// The wall time of a test, for the chart: a panel for each measured database.
     panels: Vec<Panel>,
 }
 
@@ -192,7 +193,7 @@ impl fmt::Display for Bar {
 }
 
 impl Bar {
-    /// Draws what was measured, unless a database is missing.
+    /// Draws the figures, unless a database is missing.
     fn chart(&self) -> anyhow::Result<()> {
         if self.panels.len() < 3 {
             return Ok(());
@@ -213,7 +214,7 @@ impl Bar {
 /// One build of the tests.
 struct Bench {
     binary: PathBuf,
-    /// Arguments for cargo that it was built with.
+    /// The arguments for cargo in this build.
     config: Vec<String>,
     starts: tempfile::NamedTempFile,
 }
@@ -231,7 +232,7 @@ impl Bench {
         })
     }
 
-    /// Every part, on every kind of database; `extras` are those that are not in the bar.
+    /// Runs every part on every kind of database; `extras` are the parts that are not in the bar.
     async fn all(&self, choice: &Choice, extras: bool) -> anyhow::Result<Bar> {
         let mut bar = Bar::default();
         for (kind, name, prefix) in [
@@ -358,7 +359,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A cold run of each, and warm rounds in which they take turns; the median of these.
+    /// Runs each suite once cold, then in turns; returns the medians of the warm rounds.
     fn rows<const N: usize>(
         &self,
         suites: &[String; N],
@@ -449,13 +450,13 @@ impl Bench {
     }
 }
 
-/// What picks the first so many tests of a module: `t000` to `t199`.
+/// The filters of the first tests of a module: `t000` to `t199`.
 fn filters(suite: &str, tests: u32) -> impl Iterator<Item = String> {
     (0..tests / 10).map(move |tens| format!("{suite}::t{tens:02}"))
 }
 
-/// Lets a server ask for its superuser's password as servers do that were set up since Postgres 14. The private ones keep it
-/// for MD5, which is quick.
+/// Makes a server use SCRAM for its superuser, the default since Postgres 14. The private servers store the password for MD5,
+/// which is quick.
 async fn ask_with_scram(server: &PrivateServer) -> anyhow::Result<()> {
     let url = url::Url::parse(&server.url)?;
     let (user, password) = (url.username(), url.password().context("no password")?);
@@ -571,7 +572,7 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// The median of microseconds, one a line.
+/// The median of microseconds, one per line.
 fn median(lines: &str) -> Option<Duration> {
     let mut times: Vec<u64> = lines.lines().filter_map(|line| line.parse().ok()).collect();
     times.sort_unstable();
@@ -581,14 +582,14 @@ fn median(lines: &str) -> Option<Duration> {
         .map(Duration::from_micros)
 }
 
-/// The time that nextest itself states, without cargo's own: `Summary [   3.210s] 200 tests run`.
+/// The time that nextest reports, without cargo's own: `Summary [   3.210s] 200 tests run`.
 fn nextest_time(said: &str) -> Option<Duration> {
     let line = said.lines().find(|line| line.contains("Summary ["))?;
     let seconds = line.split(['[', ']']).nth(1)?.trim().trim_end_matches('s');
     Some(Duration::from_secs_f64(seconds.parse().ok()?))
 }
 
-/// Builds the tests as `cargo test` would, with these arguments for cargo, and tells where they are.
+/// Builds the tests as `cargo test` would, with these arguments for cargo, and returns their path.
 fn build(config: &[String]) -> anyhow::Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
         .args(config)
@@ -615,7 +616,7 @@ fn build(config: &[String]) -> anyhow::Result<PathBuf> {
     Ok(root.join(path).canonicalize()?)
 }
 
-/// Whether nextest is there; it is installed when it is not.
+/// Checks whether nextest is installed, and installs it if not.
 fn has_nextest() -> bool {
     let nextest = |arguments: &[&str]| {
         let status = Command::new(env!("CARGO")).args(arguments).output();
@@ -627,7 +628,7 @@ fn has_nextest() -> bool {
     }
 }
 
-/// The processor time of a server: its own, that of its children that have ended, and that of those that run.
+/// The processor time of a server: its own, and that of its ended and running children.
 fn cpu_time(server: u32) -> anyhow::Result<Duration> {
     let mut ticks = ticks(server, true).context("the server is gone")?;
     for entry in fs::read_dir("/proc")? {
@@ -639,11 +640,11 @@ fn cpu_time(server: u32) -> anyhow::Result<Duration> {
             ticks += self::ticks(id, false).unwrap_or_default();
         }
     }
-    // The unit of `/proc/<id>/stat` is a hundredth of a second wherever Linux runs.
+    // The unit of `/proc/<id>/stat` is a hundredth of a second on all Linux systems.
     Ok(Duration::from_millis(ticks * 10))
 }
 
-/// The fields of `/proc/<id>/stat` behind the program's name, which may hold anything.
+/// The fields of `/proc/<id>/stat` after the program's name, which may contain any character.
 fn stat(id: u32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;

@@ -1,6 +1,6 @@
 //! The tests that `test_isolation` times: the same 200, under `#[sqlx::test]` and under `#[with_pool]`.
 //!
-//! Not run by `cargo test`: `DATABASE_URL` must name a server of the kind that a module's name begins with.
+//! `cargo test` does not run them. `DATABASE_URL` must name a server of the kind in the prefix of a module's name.
 
 use std::cell::Cell;
 use std::fs::OpenOptions;
@@ -11,10 +11,10 @@ use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, with_pool};
 use sqlx::migrate::Migrator;
 use sqlx::{MySqlPool, PgPool, SqlitePool};
 
-/// 50 migrations, a table each.
+/// 50 migrations, with a table each.
 static MIGRATOR: Migrator = sqlx::migrate!("benches/isolation/migrations");
 
-/// A table with a million rows, beside the one that the tests use.
+/// A table with a million rows, and the one that the tests use.
 static MILLION_ON_POSTGRES: Migrator = sqlx::migrate!("benches/isolation/million/postgres");
 static MILLION_ON_MARIADB: Migrator = sqlx::migrate!("benches/isolation/million/mariadb");
 static MILLION_ON_SQLITE: Migrator = sqlx::migrate!("benches/isolation/million/sqlite");
@@ -27,13 +27,13 @@ thread_local! {
     static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Notes that the test function was called: the value of a setting is the first thing in it that is evaluated.
+/// Records the call of the test function, which evaluates the value of a setting first.
 fn begin(max_size: u32) -> u32 {
     BEGUN.set(Some(Instant::now()));
     max_size
 }
 
-/// Notes that the first line of the body is reached, in the file that `ISOLATION_STARTS` names.
+/// Records the time until the first line of the body, in the file that `ISOLATION_STARTS` names.
 fn body_starts() {
     let (Some(begun), Some(file)) = (BEGUN.get(), std::env::var_os("ISOLATION_STARTS")) else {
         return;
@@ -78,7 +78,7 @@ macro_rules! suite {
     };
 }
 
-/// What each test does, whatever holds its connections.
+/// The body of each test.
 macro_rules! insert_and_count {
     ($db:ident) => {{
         body_starts();
@@ -88,7 +88,7 @@ macro_rules! insert_and_count {
     }};
 }
 
-/// The same without migrations: each test makes the table itself.
+/// The same without migrations: each test creates the table itself.
 macro_rules! create_insert_and_count {
     ($db:ident) => {{
         sqlx::query(CREATE).execute(&$db).await.unwrap();
@@ -98,7 +98,7 @@ macro_rules! create_insert_and_count {
     }};
 }
 
-/// The least that a test without a schema can do.
+/// The minimal test without a schema.
 macro_rules! select {
     ($db:ident) => {{
         let one: i64 = sqlx::query_scalar("SELECT count(*) FROM (SELECT 1 AS one) AS ones")

@@ -1,4 +1,4 @@
-//! Bar charts in `docs/charts`, which the documentation shows.
+//! Bar charts in `docs/charts`, for the documentation.
 
 use std::fs;
 use std::path::Path;
@@ -8,13 +8,13 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// Pixels of a panel.
+/// The size of a panel in pixels.
 const PANEL: (u32, u32) = (440, 260);
 
-/// Pixels above the panels, for the title and the names of the bars.
+/// The height above the panels in pixels, for the title and the names of the bars.
 const HEAD: u32 = 64;
 
-/// Colours that stay apart in print and for most readers with a colour vision deficiency (Okabe and Ito).
+/// Colours that differ in print and for most readers with a colour vision deficiency (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
@@ -24,7 +24,7 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(110, 110, 110),
 ];
 
-/// Panels beside each other, two a row, whose bars have the same names.
+/// Panels in rows of two, whose bars have the same names.
 pub(crate) struct Chart {
     pub(crate) title: String,
     /// The names of the bars of a group.
@@ -35,7 +35,7 @@ pub(crate) struct Chart {
 #[derive(Clone)]
 pub(crate) struct Panel {
     pub(crate) title: String,
-    /// What stands below a group, and the heights of its bars.
+    /// The label of each group, and the heights of its bars.
     pub(crate) groups: Vec<(String, Vec<f64>)>,
 }
 
@@ -77,7 +77,7 @@ impl Chart {
                 colour.filled(),
             ))?;
             area.draw(&Text::new(*name, (left + 17, 41), ("sans-serif", 14)))?;
-            // The widest letters of this size.
+            // The width of the widest letters of this size.
             left += 40 + 8 * i32::try_from(name.len())?;
         }
         Ok(())
@@ -129,7 +129,7 @@ impl Panel {
     }
 }
 
-/// A number with the digits that a reader of a chart can use.
+/// A number with as many digits as are readable in a chart.
 fn shown(value: f64) -> String {
     if value < 10.0 {
         format!("{value:.2}")

@@ -1,19 +1,19 @@
-//! A database to measure on: of the server that the environment names, or of a private one.
+//! A database for a benchmark, on the server that the environment names or on a private one.
 
 use anyhow::Context;
 use poolhouse_tests::{Kind, PrivateServer, Server, TestDatabase};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
 
-/// A database that is gone, with its server if that is private, when the value is dropped.
+/// A database. Dropping the value removes the database, and the server if it is private.
 pub(crate) struct Measured {
     pub(crate) database: TestDatabase,
-    // Below the database: fields are dropped in this order, and the database needs its server for that.
+    // After the database: fields are dropped in this order, and the database's removal needs the server.
     _server: Option<PrivateServer>,
 }
 
-/// An empty database. `POOLHOUSE_TEST_POSTGRES_URL` and `POOLHOUSE_TEST_MYSQL_URL` name servers; without them a private
-/// one is started, which writes nothing through to the disk, so that a commit does not hide what is measured.
+/// Creates an empty database. `POOLHOUSE_TEST_POSTGRES_URL` and `POOLHOUSE_TEST_MYSQL_URL` name servers. Without them a private
+/// one is started, which does not sync to disk, so that commits do not dominate the measurement.
 pub(crate) async fn database(kind: Kind) -> anyhow::Result<Measured> {
     let (server, private) = if let Some(server) = Server::from_environment(kind) {
         (server, None)
@@ -21,7 +21,7 @@ pub(crate) async fn database(kind: Kind) -> anyhow::Result<Measured> {
         // Every contender keeps its connections open all the time.
         let mut builder = PrivateServer::of(kind).setting("max_connections", 400);
         if kind == Kind::MariaDb {
-            // The tests look through it; a server in production need not have it.
+            // The tests read it; a server in production may run without it.
             builder = builder.setting("performance-schema", "OFF");
         }
         let private = builder.start().await?;
@@ -36,7 +36,7 @@ pub(crate) async fn database(kind: Kind) -> anyhow::Result<Measured> {
     })
 }
 
-/// Makes the server ask for its superuser's password with SCRAM, as servers do unless they are told otherwise:
+/// Makes the server use SCRAM for its superuser, as servers do by default:
 /// <https://www.postgresql.org/docs/current/auth-password.html>.
 async fn authenticate_as_usual(server: &Server) -> anyhow::Result<()> {
     let url = Url::parse(&server.url)?;

@@ -1,4 +1,4 @@
-//! `Engine::readiness` while every connection is held and tasks wait for one.
+//! `Engine::readiness` while every connection is in use and tasks wait for one.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -10,10 +10,10 @@ use poolhouse::{PgEngine, Readiness, Settings, engine_finder_with};
 const CONNECTIONS: u32 = 10;
 const WAITERS: usize = 100;
 
-/// Calls that are timed together.
+/// The number of calls that are timed together.
 const CALLS: u32 = 100_000;
 
-/// How many nanoseconds a call takes. Below 1000 is the promise.
+/// The time of a call in nanoseconds. The promise is below 1000.
 pub async fn readiness(url: &str) -> anyhow::Result<f64> {
     let settings = Settings::new()
         .engine("readiness")

@@ -1,11 +1,11 @@
-//! The close of three engines of one function, each with a checkout that was leaked: one limit for all of them.
+//! The close of three engines of one function, each with a leaked checkout, under one limit.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
 use poolhouse::{PgEngine, with_pool};
 
-/// What the closes have.
+/// The `close_timeout` of each engine.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[with_pool(engine = "first", url = url, close_timeout = CLOSE_TIMEOUT)]
@@ -22,7 +22,7 @@ async fn three(
     Ok(Instant::now())
 }
 
-/// How many times `close_timeout` the whole close takes. 1.2 is the most that it should.
+/// The time of the whole close as a multiple of `close_timeout`. The bar is 1.2.
 pub(crate) async fn three_closes(url: &str) -> anyhow::Result<f64> {
     let begun = three(url).await?;
     let took = begun.elapsed();

@@ -1,12 +1,12 @@
-//! The least that a pool can be: a queue of connections whose returned ones are handed to the waiter at the front. What it
-//! does is what any pool over the same driver could.
+//! A minimal pool: a queue of connections that hands each returned one to the first waiter. It shows what any pool over the same
+//! driver could reach.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Connections and who waits for one.
+/// Idle connections and waiters.
 pub(crate) struct BareQueue<C>(Arc<Mutex<State<C>>>);
 
 struct State<C> {
@@ -43,7 +43,7 @@ impl<C> BareQueue<C> {
             };
             waiter
         };
-        // Nobody goes away while it waits.
+        // No waiter is cancelled in this benchmark.
         let _ = waiter.send(connection);
     }
 

@@ -1,4 +1,4 @@
-//! Those who are compared, and one round of one of them.
+//! The contenders, and one round of one of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use tokio::task::JoinSet;
 
 use crate::statement::{KEYS, Statement};
 
-/// Connections of each contender.
+/// The number of connections of each contender.
 pub(crate) const CONNECTIONS: usize = 8;
 
-/// How long one round lasts. Short, so that a disturbance meets all contenders of a turn alike; long enough that the
-/// beginning, with 512 new tasks, does not count.
+/// The duration of one round. It is short, so that a disturbance affects all contenders of a turn alike, and long compared to the
+/// start of 512 tasks.
 const ROUND: Duration = Duration::from_millis(80);
 
-/// What one task asks its database with.
+/// A task's access to its database.
 pub(crate) trait Worker: Send + 'static {
-    /// Asks once and reads the answer.
+    /// Runs a statement and reads the answer.
     fn ask(
         &mut self,
         statement: Statement,
@@ -26,14 +26,14 @@ pub(crate) trait Worker: Send + 'static {
     ) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// One way to the database.
+/// A named access to the database.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     round: Box<dyn Fn(Statement, usize) -> BoxFuture<'static, anyhow::Result<f64>>>,
 }
 
 impl Contender {
-    /// A pool: every task has a handle to it.
+    /// A pool, to which every task has a handle.
     pub(crate) fn pool<W: Worker + Clone>(name: &'static str, pool: W) -> Self {
         let round = move |statement, tasks| -> BoxFuture<'static, _> {
             Box::pin(round(vec![pool.clone(); tasks], statement))
@@ -44,7 +44,7 @@ impl Contender {
         }
     }
 
-    /// Connections without a pool: as many tasks as there are connections, or fewer, each with its own.
+    /// Connections without a pool: at most as many tasks as connections, each with its own.
     pub(crate) fn dedicated<C>(name: &'static str, connections: Vec<C>) -> Self
     where
         C: Send + 'static,
@@ -59,7 +59,7 @@ impl Contender {
             Box::pin(async move {
                 let mut workers = Vec::new();
                 for connection in connections {
-                    // Free: rounds come one after the other.
+                    // The lock is free, because rounds run one after another.
                     workers.push(connection.lock_owned().await);
                 }
                 round(workers, statement).await
@@ -71,13 +71,13 @@ impl Contender {
         }
     }
 
-    /// Statements a second with this many tasks.
+    /// Statements per second with this many tasks.
     pub(crate) async fn round(&self, statement: Statement, tasks: usize) -> anyhow::Result<f64> {
         (self.round)(statement, tasks).await
     }
 }
 
-/// Lets the workers ask until the time is over, and counts.
+/// Lets the workers query until the round ends, and counts the statements.
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 async fn round<W: Worker>(workers: Vec<W>, statement: Statement) -> anyhow::Result<f64> {
     let begun = Instant::now();
@@ -100,7 +100,7 @@ async fn work<W: Worker>(
 ) -> anyhow::Result<usize> {
     let mut done = 0;
     while Instant::now() < end {
-        // A stride without a common divisor with the number of keys visits all of them, in no useful order.
+        // The stride is coprime to the number of keys, so that all keys are visited, in no useful order.
         key = (key + 4_441) % KEYS + 1;
         worker.ask(statement, key).await?;
         done += 1;

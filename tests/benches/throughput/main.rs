@@ -1,35 +1,35 @@
-//! Throughput of the engine beside its peers, all with eight connections to the same server, in one process.
+//! Throughput of the engine and other pools, with eight connections to one server, in one process.
 //!
 //! ```text
 //! cargo bench --bench throughput                      # everything, in about twenty minutes
 //! cargo bench --bench throughput -- postgres waiters  # a part: postgres, mariadb, sqlite, waiters
 //! ```
 //!
-//! | contender | what it is |
+//! | contender | meaning |
 //! |---|---|
 //! | `engine` | `&Engine`, default settings |
 //! | `sqlx::Pool` | `&sqlx::Pool`, default options |
 //! | `bb8` | bb8 over sqlx's connections, default options |
 //! | `deadpool-postgres` | deadpool-postgres over tokio-postgres, cached statements |
-//! | `bare queue` | sqlx's connections behind a queue with direct hand-off and nothing else: what a pool over them can be |
+//! | `bare queue` | sqlx's connections behind a queue with direct hand-off and nothing else: the limit of a pool over them |
 //! | `dedicated` | sqlx's connections without a pool, one for each of at most eight tasks: the limit |
 //!
-//! Contenders take turns in short rounds. A ratio is taken within a turn, and the median of the turns is shown.
+//! Contenders take turns in short rounds. A ratio is taken within a turn, and the result is the median of the turns.
 //!
-//! The last line is the bar, for Postgres; each is the least of its cells:
+//! The last line is the bar, for Postgres. Each figure is the minimum of its cells:
 //!
-//! | name | what it is |
+//! | name | meaning |
 //! |---|---|
 //! | `sqlx_min` | times `sqlx::Pool`, single-row statements, 8 and more tasks |
-//! | `sqlx_rows` | times `sqlx::Pool`, 100 rows, as a part of what `dedicated` is to it |
-//! | `raw_1` | beside `dedicated`, one task |
-//! | `raw_crowd` | beside `dedicated`, single-row statements, 64 and more tasks |
-//! | `raw_rows` | beside `dedicated`, 100 rows, 8 and more tasks |
-//! | `deadpool_postgres_min` | beside `deadpool-postgres`, single-row statements |
+//! | `sqlx_rows` | times `sqlx::Pool`, 100 rows, relative to what `dedicated` reaches |
+//! | `raw_1` | relative to `dedicated`, one task |
+//! | `raw_crowd` | relative to `dedicated`, single-row statements, 64 and more tasks |
+//! | `raw_rows` | relative to `dedicated`, 100 rows, 8 and more tasks |
+//! | `deadpool_postgres_min` | relative to `deadpool-postgres`, single-row statements |
 //!
-//! A line above it has the bare queue beside `dedicated`, in the same cells as `raw_1`, `raw_crowd` and `raw_rows`.
+//! The line above it has the bare queue relative to `dedicated`, in the same cells as `raw_1`, `raw_crowd` and `raw_rows`.
 //!
-//! MariaDB and SQLite have a line with the least ratio to each contender. Each database has a chart in `docs/charts`.
+//! MariaDB and SQLite have a line with the minimal ratio to each contender. Each database has a chart in `docs/charts`.
 
 #![allow(unreachable_pub, missing_docs, reason = "a program")]
 
@@ -54,7 +54,7 @@ use crate::over_sqlx::{mysql, postgres, sqlite};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // cargo adds an option of its own.
+    // cargo adds its own option.
     let parts: Vec<String> = std::env::args()
         .skip(1)
         .filter(|part| !part.starts_with('-'))
@@ -102,7 +102,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The least over those cells for which there is a value.
+/// The minimum over the cells that have a value.
 fn least(cells: &[Cell], value: impl Fn(&Cell) -> Option<f64>) -> f64 {
     cells.iter().filter_map(value).fold(f64::INFINITY, f64::min)
 }
@@ -142,7 +142,7 @@ fn bare_queue_beside_dedicated(cells: &[Cell]) -> String {
     )
 }
 
-/// The least ratio to each contender, for the databases that have no bar.
+/// The minimal ratio to each contender, for the databases without a bar.
 fn least_ratios(cells: &[Cell]) -> String {
     let names = ["sqlx::Pool", "bb8", "bare queue", "dedicated"];
     let least = names.map(|name| {

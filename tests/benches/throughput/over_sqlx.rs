@@ -27,8 +27,8 @@ where
     }
 }
 
-/// Defines, for one database, `contenders(url)` and what they ask. A macro, because the bounds of functions that are
-/// generic over the database and the executor would be longer than their bodies.
+/// Defines `contenders(url)` and the queries for one database. It is a macro, because the bounds of functions that are generic
+/// over the database and the executor would be longer than their bodies.
 macro_rules! over_sqlx {
     ($database:ty, $connection:ty, name: $name:literal, point: $point:literal, insert: $insert:literal, rows: $rows:literal $(,)?) => {
         use anyhow::ensure;
@@ -43,7 +43,7 @@ macro_rules! over_sqlx {
         use crate::over_sqlx::Manager;
         use crate::statement::{ROWS, SCHEMA, Statement};
 
-        /// A started engine on this database, which has its tables afterwards.
+        /// A started engine on this database, with its tables created.
         pub(crate) async fn engine(url: &str) -> anyhow::Result<Engine<$database>> {
             let size = u32::try_from(CONNECTIONS)?;
             let settings = Settings::new()

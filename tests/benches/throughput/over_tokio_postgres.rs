@@ -1,4 +1,5 @@
-//! The peer with another driver: deadpool-postgres over tokio-postgres, with cached statements.
+//! The contender with another driver: deadpool-postgres over tokio-postgres, with cached
+//! statements.
 
 use anyhow::ensure;
 use deadpool_postgres::{Manager, Pool};

@@ -1,8 +1,8 @@
-//! What the databases are asked.
+//! The statements of the benchmark.
 
 use std::fmt;
 
-/// The tables, and ten thousand rows to read. Every database here understands it.
+/// The tables, and ten thousand rows to read, in SQL that every database here accepts.
 pub(crate) const SCHEMA: &[&str] = &[
     "CREATE TABLE item (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR(40) NOT NULL)",
     "CREATE TABLE entry (item INTEGER NOT NULL, note VARCHAR(40) NOT NULL)",
@@ -11,10 +11,10 @@ pub(crate) const SCHEMA: &[&str] = &[
      SELECT 1 + a.n + 100 * b.n, 'an item with a name' FROM n a, n b",
 ];
 
-/// The keys to read go from 1 to here: at least a hundred rows begin at each of them.
+/// The greatest key to read. At least a hundred rows begin at each key from 1 on.
 pub(crate) const KEYS: i32 = 9_900;
 
-/// How many rows [`Statement::Rows`] reads.
+/// The number of rows that [`Statement::Rows`] reads.
 pub(crate) const ROWS: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,14 +5,14 @@ use crate::contender::Contender;
 use crate::median::median;
 use crate::statement::Statement;
 
-/// How many tasks ask at the same time.
+/// The numbers of tasks that query at the same time.
 pub(crate) const TASKS: [usize; 4] = [1, 8, 64, 512];
 
-/// How often every contender has its turn. The bar is the least of many cells, so each has to be known well: with eleven turns
-/// the same cell differed by a tenth between two runs.
+/// The number of turns of every contender. The bar is the minimum of many cells, so each must be precise: with eleven turns the
+/// same cell differed by a tenth between two runs.
 const ROUNDS: usize = 41;
 
-/// One statement with one number of tasks: for each contender, how the engine's throughput relates to its.
+/// One statement with one number of tasks: the throughput of all contenders.
 pub(crate) struct Cell {
     pub(crate) statement: Statement,
     pub(crate) tasks: usize,
@@ -22,12 +22,13 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// The engine's throughput by this contender's.
+    /// The engine's throughput divided by this contender's.
     pub(crate) fn ratio(&self, name: &str) -> Option<f64> {
         self.between(self.names[0], name)
     }
 
-    /// One contender's throughput by another's: within a round first, because a slow moment of the machine is in both.
+    /// One contender's throughput divided by another's. The ratio is taken within a round, because a slow moment of the machine
+    /// affects both.
     pub(crate) fn between(&self, one: &str, other: &str) -> Option<f64> {
         let [one, other] = [self.index(one)?, self.index(other)?];
         Some(median(
@@ -39,13 +40,13 @@ impl Cell {
         self.names.iter().position(|known| *known == name)
     }
 
-    /// Whether its statement reads or writes one row.
+    /// Whether the statement reads or writes one row.
     pub(crate) fn is_single_row(&self) -> bool {
         self.statement != Statement::Rows
     }
 }
 
-/// Measures every statement with every number of tasks. The engine comes first among the contenders.
+/// Measures every statement with every number of tasks. The engine is the first contender.
 pub(crate) async fn measure(database: &str, contenders: &[Contender]) -> anyhow::Result<Vec<Cell>> {
     println!("\n{database}: statements a second, and how many times as many the engine does");
     print!("{:<12}{:>6}", "statement", "tasks");
@@ -67,14 +68,14 @@ async fn cell(
     statement: Statement,
     tasks: usize,
 ) -> anyhow::Result<Cell> {
-    // Connections are opened and statements prepared before it counts.
+    // Connections are opened and statements prepared before the measurement.
     for contender in contenders {
         contender.round(statement, tasks).await?;
     }
     let mut rounds = Vec::with_capacity(ROUNDS);
     for first in 0..ROUNDS {
         let mut round = vec![0.0; contenders.len()];
-        // Each has every place in the order, so that what follows a heavy contender is not always the same one.
+        // Each contender takes every position in the order, so that it does not always follow the same one.
         for turn in 0..contenders.len() {
             let index = (first + turn) % contenders.len();
             round[index] = contenders[index].round(statement, tasks).await?;
@@ -97,7 +98,7 @@ async fn cell(
     Ok(cell)
 }
 
-/// Draws the cells: a panel for each statement, and each contender's throughput by that of `sqlx::Pool`.
+/// Draws the cells: a panel for each statement, with each contender's throughput relative to that of `sqlx::Pool`.
 pub(crate) fn chart(database: &str, file: &str, cells: &[Cell]) -> anyhow::Result<()> {
     let names = cells[0].names.clone();
     let group = |cell: &Cell| {

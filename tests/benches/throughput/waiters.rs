@@ -1,4 +1,4 @@
-//! A crowd before few places: nobody starves, a waiter costs little, and a query costs the same however many wait.
+//! Many tasks and few slots: every waiter is served, costs little memory, and does not slow down queries.
 
 use std::time::{Duration, Instant};
 
@@ -9,19 +9,19 @@ use tokio::task::JoinSet;
 use crate::contender::CONNECTIONS;
 use crate::median::median;
 
-/// The tasks of each crowd.
+/// The number of tasks in each round.
 const CROWDS: [usize; 3] = [64, 512, 10_000];
 
-/// Queries of a whole crowd in one round, so that the last of ten thousand has four turns.
+/// The queries of all tasks in one round, so that each of ten thousand tasks has four.
 const QUERIES: usize = 40_000;
 
 const ROUNDS: usize = 5;
 
-/// Measures and prints.
+/// Measures and prints the results.
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 pub(crate) async fn measure(engine: &PgEngine) -> anyhow::Result<()> {
     println!("\nPostgres: tasks waiting for {CONNECTIONS} slots");
-    // First, while the process has no freed memory that the crowd could use again.
+    // First, while the process has no freed memory that the tasks could reuse.
     let memory = memory(engine, CROWDS[2]).await?;
 
     let mut rounds: Vec<Vec<Round>> = CROWDS.iter().map(|_| Vec::new()).collect();
@@ -58,7 +58,7 @@ pub(crate) async fn measure(engine: &PgEngine) -> anyhow::Result<()> {
         CROWDS[2],
         CROWDS[0],
     );
-    // Wanted: at most 1.5, 1.15 and 1000.
+    // The bars are at most 1.5, 1.15 and 1000.
     println!(
         "waiters: p99_by_mean={:.2} cost_ratio={:.2} bytes={memory:.0}",
         unfairness[2],
@@ -67,9 +67,9 @@ pub(crate) async fn measure(engine: &PgEngine) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What one round came to, in seconds.
+/// The results of one round, in seconds.
 struct Round {
-    /// Of the whole round, for each query.
+    /// The duration of the whole round, divided by its queries.
     cost: f64,
     mean: f64,
     p99: f64,
@@ -86,7 +86,7 @@ async fn round(engine: &PgEngine, tasks: usize) -> anyhow::Result<Round> {
     }
     let mut waits = Vec::with_capacity(QUERIES);
     while let Some(more) = crowd.join_next().await {
-        // A task that starves fails at the acquire_timeout, and so does the benchmark.
+        // A task that starves fails at the `acquire_timeout`, and the benchmark fails with it.
         waits.extend(more??);
     }
     let cost = begun.elapsed().as_secs_f64() / waits.len() as f64;
@@ -113,7 +113,7 @@ async fn work(engine: PgEngine, queries: usize) -> anyhow::Result<Vec<Duration>>
     Ok(waits)
 }
 
-/// Bytes that each of this many waiting tasks takes.
+/// The bytes for each of this many waiting tasks.
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 async fn memory(engine: &PgEngine, tasks: usize) -> anyhow::Result<f64> {
     let mut held = Vec::new();
@@ -137,7 +137,7 @@ async fn memory(engine: &PgEngine, tasks: usize) -> anyhow::Result<f64> {
     Ok((after - before) as f64 / tasks as f64)
 }
 
-/// The bytes of this process that are in memory.
+/// The resident memory of this process, in bytes.
 fn resident() -> anyhow::Result<usize> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let kibibytes = status

@@ -1,7 +1,7 @@
-//! The pool's slots, which are files of `poolhouse` itself, built twice: with the locks of `std` for long random sequences,
-//! and with those of the model checker `loom`, which tries every interleaving of a few threads.
+//! Tests of the pool's slots, whose files are compiled twice: with the locks of `std` for long random sequences, and with those
+//! of the model checker `loom`, which tries every interleaving of a few threads.
 //!
-//! `tests/slots/mutations` breaks them one line at a time and looks that a test notices.
+//! `tests/slots/mutations` breaks the slots one line at a time and checks that a test fails.
 
 #![allow(dead_code, missing_docs, reason = "what the pool alone uses")]
 #![allow(

@@ -1,4 +1,4 @@
-//! Long random sequences, beside a model that is too simple to be wrong: vectors, no wakers, no keys.
+//! Long random sequences, compared with a simple model: vectors, no wakers, no keys.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,13 +14,13 @@ use proptest::prelude::*;
 
 use crate::with_std::slots::{Refused, Slot, Slots, Vacate};
 
-/// A value that tells when it is to be closed. Its close is over when the test says so.
+/// A value that records when it must be closed. The test ends the close.
 struct Value {
     number: u32,
     closing: Closing,
 }
 
-/// Slots whose value is being closed, and whether that is because it was too many.
+/// Slots whose value is being closed, and whether the reason is that the value is one too many.
 type Closing = Rc<RefCell<Vec<(bool, Slot<Value>)>>>;
 
 impl Vacate for Value {
@@ -40,21 +40,21 @@ impl Wake for Wakes {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A new task begins to take.
+    /// A new task starts to take.
     Take,
     TryTake,
     TryTakeEmpty,
-    /// A task is polled again, woken or not.
+    /// A task is polled again, whether it was woken or not.
     Poll(prop::sample::Index),
-    /// A task goes away.
+    /// A task is cancelled.
     Cancel(prop::sample::Index),
-    /// A slot comes back with a value, or empty.
+    /// A slot returns with a value, or empty.
     Return(prop::sample::Index, bool),
-    /// A close of a value is over.
+    /// The close of a value ends.
     Closed(prop::sample::Index),
     Resize(usize),
     TakeIdle(u32),
-    /// A second passes, and the timer looks.
+    /// A second passes, and the timer expires waiters.
     Expire,
     Close,
 }
@@ -90,7 +90,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         })
 }
 
-/// What the model says of a waiting task.
+/// The state of a waiting task in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Waits,
@@ -101,7 +101,7 @@ enum Fate {
 #[derive(Default)]
 struct Model {
     max: usize,
-    /// Slots out or handed, those of values that are being closed included.
+    /// Slots in use or handed over, including those whose values are being closed.
     taken: usize,
     leaving: usize,
     idle: Vec<u32>,
@@ -129,7 +129,7 @@ impl Model {
         })
     }
 
-    /// Whether the value is to be closed.
+    /// Returns whether the value must be closed.
     fn give_back(&mut self, value: Option<u32>) -> bool {
         if value.is_none() {
             self.taken -= 1;
@@ -149,7 +149,7 @@ impl Model {
         false
     }
 
-    /// Free slots go to those that wait.
+    /// Gives free slots to waiters.
     fn serve(&mut self) {
         while self.size() < self.max
             && let Some(first) = self.order.pop_front()
@@ -176,7 +176,7 @@ struct Both {
     seconds: u64,
     next_task: usize,
     next_value: u32,
-    /// The most that were ever allowed since the last time that no more than `max` were there.
+    /// The greatest `max` since the sessions last fit into `max`.
     allowed: usize,
 }
 
@@ -187,7 +187,7 @@ impl Both {
         self.birth + Duration::from_secs(second)
     }
 
-    /// A slot that was taken: with the value that the model says.
+    /// Checks that a taken slot has the value of the model.
     fn got(&mut self, mut slot: Slot<Value>, expected: Option<u32>) {
         assert_eq!(slot.value.as_ref().map(|value| value.number), expected);
         if slot.value.is_none() {
@@ -238,7 +238,7 @@ impl Both {
             assert!(polled.is_pending());
             return;
         }
-        // Once for a slot, and once more if that was taken away again by the close.
+        // Woken exactly once, also if the close took the slot away again.
         let wakes = self.tasks[index].wakes.0.load(Relaxed);
         assert_eq!(wakes, 1, "woken {wakes} times for {fate:?}");
         self.model.fates.remove(&number);
@@ -362,7 +362,7 @@ impl Both {
         }
     }
 
-    /// Values that are to be closed, as the model says.
+    /// Checks that the values to close are those of the model.
     fn close_all(&mut self, slots: Vec<Slot<Value>>, expected: &[u32], leaving: bool) {
         let mut closing = self.closing.borrow_mut();
         let mut numbers = Vec::new();
@@ -380,7 +380,7 @@ impl Both {
         assert_eq!(numbers, expected);
     }
 
-    /// The promises, after every step.
+    /// Checks the promises after every step.
     fn check(&mut self) {
         let sizes = self.slots.sizes();
         let model = &self.model;
@@ -388,7 +388,7 @@ impl Both {
             (sizes.max, sizes.taken, sizes.idle, sizes.waiting),
             (model.max, model.taken, model.idle.len(), model.order.len())
         );
-        // What can be counted from outside, whatever the counters say.
+        // The count from outside, independent of the counters.
         let handed = model
             .fates
             .values()
@@ -396,7 +396,7 @@ impl Both {
             .count();
         let sessions = self.out.len() + self.closing.borrow().len() + handed + sizes.idle;
         assert_eq!(sessions, sizes.taken + sizes.idle);
-        // Nothing is closed while there is room for it.
+        // No value is closed while there is room for it.
         let too_many = self
             .closing
             .borrow()
@@ -438,7 +438,7 @@ proptest! {
 
     #[test]
     fn any_sequence_is_as_the_model_says(max in 0_usize..6, steps in steps()) {
-        // For tasks that borrow them; the test forgets a few bytes.
+        // For tasks that borrow the slots; the test leaks a few bytes.
         let slots: &'static Slots<Value> = Box::leak(Box::new(Slots::new(max)));
         let mut both = Both {
             slots,
@@ -456,7 +456,7 @@ proptest! {
             both.play(step);
             both.check();
         }
-        // Nothing is lost: when all is given back, all of `max` can be had at once.
+        // Nothing is lost: after all returns, all of `max` can be taken at once.
         both.tasks.clear();
         both.out.clear();
         loop {

@@ -13,7 +13,7 @@ use loom::thread;
 
 use crate::with_loom::slots::{Refused, Slot, Slots, Vacate};
 
-/// A session: counts those that are open.
+/// A session, which counts the open ones.
 struct Session(Arc<Counts>);
 
 struct Counts {
@@ -29,7 +29,7 @@ impl Counts {
 }
 
 impl Session {
-    /// Never more than `max` at one time: who opens one has a slot for it.
+    /// Opens a session. There are never more than `max`, because each needs a slot.
     fn open(counts: &Arc<Counts>) -> Self {
         let before = counts.open.fetch_add(1, SeqCst);
         assert!(before < counts.max, "{} sessions", before + 1);
@@ -56,7 +56,7 @@ fn close_all(slots: Vec<Slot<Session>>) {
     }
 }
 
-/// Takes a slot, has a session in it, and gives it back.
+/// Takes a slot, opens a session in it if it is empty, and returns it.
 fn use_one(slots: &Slots<Session>, counts: &Arc<Counts>) -> Result<(), Refused> {
     let mut slot = block_on(slots.take(None))?;
     if slot.value.is_none() {
@@ -66,7 +66,7 @@ fn use_one(slots: &Slots<Session>, counts: &Arc<Counts>) -> Result<(), Refused> 
     Ok(())
 }
 
-/// Begins to take, and goes away at once if there is nothing.
+/// Starts to take, and cancels at once if there is nothing.
 fn cancel_one(slots: &Slots<Session>, counts: &Arc<Counts>) {
     let mut taking = pin!(slots.take(None));
     let polled = poll_once(taking.as_mut(), Waker::noop());
@@ -79,7 +79,7 @@ fn poll_once<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(waker))
 }
 
-/// All slots can be had at the end, and no more.
+/// Checks that `max` slots can be taken at the end, and no more.
 fn nothing_is_lost(slots: &Slots<Session>, max: usize) {
     let all: Vec<_> = std::iter::from_fn(|| slots.try_take()).collect();
     assert_eq!(all.len(), max);
@@ -241,7 +241,7 @@ fn the_timer_is_woken_by_the_first_who_waits_or_by_the_close() {
             let slots = slots.clone();
             thread::spawn(move || close_all(slots.close()))
         };
-        // Until the close; a wake-up that is lost hangs the model.
+        // Runs until the close; a lost wake-up hangs the model.
         while let Some(deadline) =
             block_on(std::future::poll_fn(|context| slots.poll_deadline(context)))
         {

@@ -1,4 +1,4 @@
-//! The one timer of all waiters.
+//! The shared timer of all waiters.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 async fn on_a_paused_clock_every_wait_takes_its_limit() {
     let (pool, _timer) = pool(1);
     let _held = pool.0.try_take();
-    // Again and again, so that the timer is armed anew, an hour after the real clock.
+    // Repeatedly, so that the timer is armed again, an hour after the real clock.
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_hours(1)).await;
         let begun = tokio::time::Instant::now();
@@ -68,7 +68,7 @@ fn on_a_current_thread_runtime_with_a_clock_that_runs() {
         let _held = pool.0.try_take();
         times_out(&pool, Duration::ZERO).await;
         times_out(&pool, Duration::from_millis(5)).await;
-        // The timer sleeps until a deadline of somebody who is gone, and then finds the next one.
+        // The timer sleeps until the deadline of a cancelled waiter, and then finds the next one.
         let gone = times_out(&pool, Duration::from_millis(20));
         assert!(
             tokio::time::timeout(Duration::from_millis(1), gone)
@@ -159,7 +159,7 @@ fn the_timer_is_woken_once_however_many_wait() {
         let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(taking.as_mut().poll(&mut nobody).is_pending());
         waiting.push(taking);
-        // Before and after it has looked.
+        // Waiters come before and after the timer reads the deadline.
         if waiting.len() == 2 {
             assert!(slots.poll_deadline(&mut timers).is_ready());
         }

@@ -1,8 +1,8 @@
-//! The public API as one listing, so that a change of it is seen in a review.
+//! Lists the public API, so that a review sees every change of it.
 //!
-//! The listing has every item that the crate's root makes public: types with their public fields, traits, functions
-//! without bodies, and the implementations that are written out. A macro call that implements something for a public
-//! type stands as it is written. What `#[doc(hidden)]` marks is not public.
+//! The listing has every item that the crate's root makes public: types with their public fields, traits, functions without
+//! bodies, and hand-written implementations. A macro call that implements something for a public type is listed as written. Items
+//! with `#[doc(hidden)]` are not public.
 
 use std::collections::BTreeMap;
 
@@ -107,7 +107,7 @@ impl Public {
         }
         let items = self.items.entry(format!("{shown}{name}")).or_default();
         let Some((module, rest)) = definition else {
-            // Another crate's.
+            // An item of another crate.
             let target: syn::Path = syn::parse_str(&written)?;
             let ident: syn::Ident = syn::parse_str(name)?;
             let same = target
@@ -122,7 +122,7 @@ impl Public {
             return Ok(());
         };
         if rest.is_empty() {
-            // A module, whose items are listed where it is public.
+            // A module. Its items are listed where it is public.
             let target: syn::Path = syn::parse_str(&written)?;
             items.push(parse_quote!(pub use #target;));
             return Ok(());
@@ -150,7 +150,7 @@ impl Public {
         Ok(())
     }
 
-    /// What is implemented for a public type, and what of a public trait.
+    /// The implementations for a public type or of a public trait.
     fn implementations(&self, source: &Source, name: &str) -> Vec<Item> {
         let is_type =
             |item: &Item| matches!(item, Item::Struct(_) | Item::Enum(_) | Item::Trait(_));
@@ -179,7 +179,7 @@ impl Public {
     }
 }
 
-/// The name of a public item, and what others see of it.
+/// The name of a public item, and its public part.
 fn face(item: &Item) -> Option<(String, Item)> {
     let mut item = item.clone();
     if is_hidden(attributes(&item)) {
@@ -238,7 +238,7 @@ fn face(item: &Item) -> Option<(String, Item)> {
     Some((name, item))
 }
 
-/// Private fields stand as one.
+/// Replaces private fields by a placeholder.
 fn fields(fields: &mut Fields) {
     let all = fields.len();
     match fields {
@@ -271,7 +271,7 @@ fn bare(mut field: Field) -> Field {
     field
 }
 
-/// What others see of an implementation.
+/// The public part of an implementation.
 fn implementation(item: &ItemImpl) -> Option<Item> {
     let mut item = item.clone();
     item.attrs.retain(is_kept);
@@ -297,7 +297,7 @@ fn implementation(item: &ItemImpl) -> Option<Item> {
     (is_trait || !item.items.is_empty()).then_some(Item::Impl(item))
 }
 
-/// Whether an implementation is one for this type or of this trait.
+/// Whether an implementation is for this type or of this trait.
 fn is_about(item: &ItemImpl, name: &str) -> bool {
     if is_hidden(&item.attrs) {
         return false;
@@ -348,7 +348,7 @@ fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-/// The attributes that change what others can do.
+/// Whether an attribute changes what users of the item can do.
 fn is_kept(attribute: &Attribute) -> bool {
     let kept = [
         "cfg",

@@ -1,4 +1,4 @@
-//! Which file of a crate uses which other one.
+//! Finds the files that each file of a crate uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,13 +9,12 @@ use syn::{Attribute, ImplItem, Item, ItemMod, ItemUse, Macro, Stmt, Visibility};
 
 use crate::source::{Module, ModulePath, Source, attributes, flatten, is_for_tests};
 
-/// From each file to those that it uses, each with a path by which it does.
+/// Maps each file to the files that it uses, each with a path in its source.
 pub type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, String>>;
 
 /// Reads the uses of all files of a crate.
 ///
-/// A use counts for the file that defines what is used, through all re-exports. The files that are no more than contents
-/// use nothing themselves.
+/// A use counts for the file that defines the item, through all re-exports. Tables of contents use nothing themselves.
 pub fn imports(source: &Source) -> Imports {
     let mut imports = Imports::new();
     for (path, module) in source.modules() {
@@ -66,7 +65,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The paths in tokens that nobody has parsed: those of a macro call.
+    /// Finds the paths in unparsed tokens: those of a macro call.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = vec![];
         let mut colons = 0;
@@ -94,7 +93,7 @@ impl Reader<'_> {
         self.path(&path);
     }
 
-    /// A name alone is declared here or imported, and the import has been seen.
+    /// A single name is declared here or imported, and the import is read separately.
     fn path(&mut self, path: &[String]) {
         if path.len() > 1 && self.source.definition(self.path, path).is_some() {
             self.found.insert(path.to_vec());
@@ -129,7 +128,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         visit::visit_stmt(self, statement);
     }
 
-    /// A module of its own.
+    /// An inline module is read separately.
     fn visit_item_mod(&mut self, _: &'ast ItemMod) {}
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {

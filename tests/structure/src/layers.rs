@@ -1,4 +1,4 @@
-//! The layers: each folder uses only those below it, and no file uses one that uses it.
+//! The layers: each folder uses only those below it, and files do not use each other in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,7 +26,8 @@ pub const RUNTIME: &[&str] = &[
     "lock",
 ];
 
-/// Those of `macros/src`: the stages from the last to the first, then what they report to and read.
+/// The files and folders of `macros/src`: the stages from the last to the first, then the files
+/// that all stages use.
 pub const MACROS: &[&str] = &[
     "lib",
     "transactional",
@@ -42,21 +43,21 @@ pub const MACROS: &[&str] = &[
     "table",
 ];
 
-/// What a file does that the layers do not allow.
+/// A violation of the layers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Breach {
     /// A file uses one of a higher layer.
     LooksUp {
         /// The file.
         from: PathBuf,
-        /// The one above it.
+        /// The file above it.
         to: PathBuf,
-        /// How it is written.
+        /// The path in the source.
         path: String,
     },
-    /// Files use each other.
+    /// Files use each other in a circle.
     Circle(Vec<PathBuf>),
-    /// A `mod.rs` holds more than contents.
+    /// A `mod.rs` is more than a table of contents.
     MoreThanContents(PathBuf),
     /// A folder or file is in no layer.
     NoLayer(PathBuf),
@@ -113,19 +114,20 @@ pub fn breaches(source: &Source, layers: &[&str]) -> Vec<Breach> {
     breaches.into_iter().collect()
 }
 
-/// How far a file's layer is below the top.
+/// The index of a file's layer, from the top.
 fn layer(file: &Path, layers: &[&str]) -> Option<usize> {
     let top = file.components().next()?;
     let top = Path::new(&top).file_stem()?;
     layers.iter().position(|layer| top == *layer)
 }
 
-/// For each file that leads back to itself, the shortest way, once.
+/// The shortest circle of each file that leads back to itself, without duplicates.
 fn circles(imports: &Imports) -> BTreeSet<Vec<PathBuf>> {
     let mut circles = BTreeSet::new();
     for start in imports.keys() {
         if let Some(mut circle) = circle_of(imports, start) {
-            // It begins with its first file in the alphabet, whichever file it was found from.
+            // A circle begins with its first file in alphabetical order, whichever file it was
+            // found from.
             let first = circle.iter().enumerate().min_by_key(|(_, file)| *file);
             let first = first.map_or(0, |(index, _)| index);
             circle.rotate_left(first);

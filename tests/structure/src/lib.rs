@@ -1,7 +1,6 @@
-//! Checks of poolhouse's own source, which its tests run: which file uses which, which words are written, which names are
-//! given, what is public.
+//! Checks of poolhouse's own source, run as tests: imports, vocabulary, names, public API.
 //!
-//! The checks read the source with `syn` and compile none of it. What a macro expands to is not seen; its arguments are.
+//! The checks parse the source with `syn` and do not compile it. They see the arguments of a macro but not its expansion.
 
 pub mod api;
 pub mod imports;

@@ -1,4 +1,4 @@
-//! The names of types and methods: one type a name, and no private method that hides a public one of sqlx.
+//! The names of types and methods: no name for two types, and no private method that hides one of sqlx.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use syn::{ImplItem, Item, Type, Visibility};
 
 use crate::source::Source;
 
-/// The public methods of `sqlx::Pool`, of its connections and of its transactions. A method of ours with such a name that is
-/// not public gives "method is private" to a program that comes from sqlx.
+/// The public methods of `sqlx::Pool`, of its connections and of its transactions. If a private method of ours has such a name, a
+/// program that migrates from sqlx gets "method is private".
 pub const OF_SQLX: &[&str] = &[
     "acquire",
     "any_kind",
@@ -48,7 +48,7 @@ pub const OF_SQLX: &[&str] = &[
     "try_begin_with",
 ];
 
-/// The types that are declared in more than one file, with these files.
+/// The names of types that are declared in more than one file, with these files.
 pub fn shared_types(source: &Source) -> BTreeMap<String, BTreeSet<PathBuf>> {
     let mut files: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
     for (_, module) in source.modules() {
@@ -69,7 +69,7 @@ pub fn shared_types(source: &Source) -> BTreeMap<String, BTreeSet<PathBuf>> {
     files
 }
 
-/// The methods of these types that are not public and have a name of [`OF_SQLX`]: `Type::method`.
+/// The private methods of these types with a name of [`OF_SQLX`]: `Type::method`.
 pub fn hiding_methods(source: &Source, types: &[&str]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (_, module) in source.modules() {

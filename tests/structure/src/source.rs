@@ -1,4 +1,4 @@
-//! The modules of a crate: which file each is in, what it declares, and what it imports.
+//! The modules of a crate: their files, declarations and imports.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use syn::{Attribute, Item, Meta, MetaList, Token, UseTree};
 /// The path of a module from the crate's root, without `crate`.
 pub type ModulePath = Vec<String>;
 
-/// A crate as it is written, without what `#[cfg(test)]` marks.
+/// The source of a crate, without items under `#[cfg(test)]`.
 #[derive(Debug)]
 pub struct Source {
     modules: BTreeMap<ModulePath, Module>,
@@ -21,17 +21,17 @@ pub struct Source {
 pub struct Module {
     /// The file, relative to the crate's `src`.
     pub file: PathBuf,
-    /// Its items. Those of an inline module are in that module.
+    /// The module's items. Those of an inline module belong to that module.
     pub items: Vec<Item>,
     uses: Vec<Use>,
 }
 
-/// One name that a `use` brings in.
+/// A name that a `use` imports.
 #[derive(Debug)]
 pub struct Use {
-    /// The name that it has here; `None` for `*`.
+    /// The imported name; `None` for `*`.
     pub name: Option<String>,
-    /// Where it comes from, as written.
+    /// The path of its origin, as written.
     pub path: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl Source {
         let shown = root.join(file);
         let text = std::fs::read_to_string(&shown).with_context(|| shown.display().to_string())?;
         let parsed = syn::parse_file(&text).with_context(|| shown.display().to_string())?;
-        // The directory of the files of its modules.
+        // The directory with the files of its modules.
         let below = match file.file_name().and_then(|name| name.to_str()) {
             Some("lib.rs" | "mod.rs") => file.parent().unwrap_or(Path::new("")).to_owned(),
             _ => file.with_extension(""),
@@ -113,8 +113,8 @@ impl Source {
         self.modules.get(path)
     }
 
-    /// Where what a path of this module names is defined: the module and the rest of the path. Nothing for what is
-    /// another crate's.
+    /// Finds the definition behind a path in this module: the defining module and the rest of the path. `None` for another
+    /// crate's.
     pub fn definition(
         &self,
         from: &ModulePath,
@@ -129,7 +129,7 @@ impl Source {
         path: &[String],
         depth: usize,
     ) -> Option<(ModulePath, Vec<String>)> {
-        // Deeper than any chain of re-exports; two modules may import all of each other.
+        // More than any chain of re-exports. Two modules may import all of each other.
         if depth > 20 {
             return None;
         }
@@ -179,12 +179,12 @@ impl Source {
                 return Some(found);
             }
         }
-        // Something that a macro declares, or another crate's.
+        // An item that a macro declares, or another crate's.
         is_absolute.then(|| (module, rest.to_vec()))
     }
 }
 
-/// The names that a `use` brings in.
+/// The names that a `use` imports.
 pub fn flatten(tree: &UseTree, path: &mut Vec<String>, into: &mut Vec<Use>) {
     match tree {
         UseTree::Path(tree) => {
@@ -257,7 +257,7 @@ pub fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Whether attributes say that something is compiled for tests alone: `test`, or `all(test, …)`.
+/// Whether attributes limit an item to tests: `test`, or `all(test, …)`.
 pub fn is_for_tests(attributes: &[Attribute]) -> bool {
     fn needs_test(condition: &Meta) -> bool {
         match condition {

@@ -1,4 +1,4 @@
-//! The vocabulary: words that the project has replaced by those of its field are not written any more.
+//! The vocabulary: words that the project has replaced by the terms of its field.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use proc_macro2::{TokenStream, TokenTree};
 
-/// Words that have no other use here: in names, comments, documents, logs and errors, each with the word to write.
+/// Words that must not occur in names, comments, documents, logs and errors, each with its replacement.
 const EVERYWHERE: &[(&[&str], &str)] = &[
     (&["yard", "yards"], "shared state"),
     (&["house", "houses"], "running engines"),
@@ -19,7 +19,7 @@ const EVERYWHERE: &[(&[&str], &str)] = &[
     (&["ground", "grounds"], "test server"),
 ];
 
-/// Words that prose uses in their plain sense, and names do not.
+/// Words that only names must not contain.
 const NAMES: &[(&[&str], &str)] = &[
     (&["place", "places"], "slot, location or index"),
     (&["way", "ways"], "statement route"),
@@ -31,20 +31,20 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["card", "cards"], "record"),
 ];
 
-/// Names of other libraries that have such a word in them.
+/// Names of other libraries that contain such a word.
 const OTHERS: &[&str] = &["call_site", "mixed_site", "Parking_lot"];
 
-/// Names that are such a word by themselves and innocent in others.
+/// Names that are refused as a whole and allowed as a part of others.
 const ALONE: &[(&str, &str)] = &[("Keep", "Retention"), ("Words", "Diagnosis")];
 
-/// A word that is not to be written.
+/// An occurrence of a refused word.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The file, relative to the directory that was read.
+    /// The file, relative to the repository.
     pub file: PathBuf,
     /// The word.
     pub word: String,
-    /// What to write.
+    /// The replacement.
     pub instead: &'static str,
     /// The line, from 1; 0 for the name of the file.
     pub line: usize,
@@ -62,11 +62,11 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The words of a file that are not to be written, and those in its name.
+/// Finds the refused words in a file and in its name.
 ///
 /// # Errors
 ///
-/// A file that cannot be read, or that ends in `.rs` and is not Rust.
+/// When a file cannot be read, or ends in `.rs` and is not Rust.
 pub fn findings(root: &Path, file: &Path) -> anyhow::Result<BTreeSet<Finding>> {
     let shown = root.join(file);
     let text = std::fs::read_to_string(&shown).with_context(|| shown.display().to_string())?;

@@ -1,4 +1,5 @@
-//! The public API is what `docs/api.rs` lists. `POOLHOUSE_STRUCTURE=update` rewrites it.
+//! Checks that the public API is the one in `docs/api.rs`. `POOLHOUSE_STRUCTURE=update` rewrites
+//! the file.
 
 use poolhouse_structure::api::listing;
 use poolhouse_structure::repository;
@@ -24,7 +25,7 @@ fn the_public_api_is_the_one_that_is_listed() {
     );
 }
 
-/// The listing of a crate of one file.
+/// The listing of a crate with one file.
 fn of(content: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("lib.rs"), content).unwrap();

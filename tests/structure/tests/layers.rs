@@ -1,4 +1,4 @@
-//! The layers of both crates, and the check itself on crates that breach them.
+//! Checks the layers of both crates, and tests the check on crates that violate them.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ fn every_file_uses_only_those_below_it() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// The breaches of a crate of these files, whose layers are `high`, `middle` and `low`.
+/// The breaches of a crate with these files and the layers `high`, `middle` and `low`.
 fn breaches_of(files: &[(&str, &str)]) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let declared = "mod high; mod middle; mod low;";
@@ -38,7 +38,7 @@ fn breaches_of(files: &[(&str, &str)]) -> Vec<String> {
         write(directory.path(), name, content);
     }
     for (name, content) in files {
-        // A folder in place of a file.
+        // A folder replaces the file.
         if let Some((folder, _)) = name.split_once('/') {
             let _ = std::fs::remove_file(directory.path().join(folder).with_extension("rs"));
         }
@@ -104,7 +104,7 @@ fn each_form_of_a_use_that_looks_up_is_found() {
 
 #[test]
 fn a_use_counts_for_the_file_that_defines_what_is_used() {
-    // The root re-exports what is below and what is above.
+    // The root re-exports items from below and from above.
     let lib = "mod high; mod middle; mod low; pub use high::High; pub use low::Low;";
     let low = ("low.rs", "pub struct Low;");
     assert_eq!(
@@ -120,7 +120,7 @@ fn a_use_counts_for_the_file_that_defines_what_is_used() {
         ]),
         ["middle.rs looks up to high.rs (crate::High)"]
     );
-    // A folder's contents lead to its files.
+    // A folder's table of contents leads to its files.
     assert_eq!(
         breaches_of(&[
             ("high/mod.rs", "mod inner; pub use inner::Inner;"),

@@ -14,7 +14,7 @@ fn runtime() -> Source {
 #[test]
 fn every_type_has_a_name_of_its_own() {
     let mut shared = shared_types(&runtime());
-    // A trait that seals another one is private to its file; each framework has a service.
+    // A sealing trait is private to its file, and each framework has its own service.
     shared.retain(|name, _| !["Sealed", "RequestTransactionsService"].contains(&name.as_str()));
     let shared: Vec<String> = shared
         .iter()

@@ -1,4 +1,4 @@
-//! The vocabulary: the words that `src/words.rs` lists are written nowhere.
+//! Checks that the refused words of `src/words.rs` do not occur.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 use poolhouse_structure::repository;
 use poolhouse_structure::words::{Finding, findings};
 
-/// Files that must name the words.
+/// Files that have to contain the words.
 const EXEMPT: &[&str] = &["tests/structure/", "CHANGELOG.md"];
 
 #[test]
@@ -39,7 +39,7 @@ fn files(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What is found in a file of this name and content: line and word.
+/// The findings in a file with this name and content: line and word.
 fn words(name: &str, content: &str) -> Vec<(usize, String)> {
     let directory = tempfile::tempdir().unwrap();
     let file = Path::new(name);

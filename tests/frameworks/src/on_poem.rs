@@ -8,7 +8,7 @@ use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, handle
 use poolhouse::web::{Answer, RequestTransactions};
 use poolhouse::{Error, SqliteEngine, engine_finder};
 
-/// Adds a band, and answers with a status of the client's choice.
+/// Adds a band, and answers with a status that the client chooses.
 #[handler]
 async fn add(
     transactions: Data<&RequestTransactions>,
@@ -28,7 +28,7 @@ async fn insert(transactions: &RequestTransactions, name: String) -> Result<(), 
     Ok(())
 }
 
-/// An error as a response: the log has the error, the client its status.
+/// An error as a response: the error is logged, and the client gets the status.
 #[allow(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
 pub(crate) fn failed(error: Error) -> poem::Error {
     poem::Error::from_response(answer(&error))

@@ -6,12 +6,12 @@ use salvo::http::header::RETRY_AFTER;
 use salvo::http::{HeaderValue, StatusCode};
 use salvo::{Depot, FlowCtrl, Request, Response, Router, handler};
 
-/// Adds a band, and answers with a status of the client's choice.
+/// Adds a band, and answers with a status that the client chooses.
 #[handler]
 async fn add(request: &mut Request, depot: &mut Depot, response: &mut Response) {
     let name = request.param("name").unwrap_or_default();
     let status = request.param("status").unwrap_or(200);
-    // The middleware below has put it there.
+    // The middleware below stores it there.
     let Ok(transactions) = depot.get_typed::<RequestTransactions>() else {
         response.status_code(StatusCode::INTERNAL_SERVER_ERROR);
         return;

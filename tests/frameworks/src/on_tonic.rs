@@ -1,21 +1,21 @@
-//! tonic: the layer of axum serves it as it is, and rolls back what is answered with a status other than `OK`.
+//! tonic: axum's layer works unchanged, and rolls back when the status is not `OK`.
 
 use poolhouse::web::RequestTransactions;
 use poolhouse::{Error, SqliteEngine, engine_finder};
 use tonic::{Code, Request, Response, Status};
 
-/// What a client asks for.
+/// A request.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Band {
-    /// The name of the band to be added.
+    /// The name of the band to add.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// The code of the answer.
+    /// The status code of the answer.
     #[prost(int32, tag = "2")]
     pub code: i32,
 }
 
-/// That it was added.
+/// The answer after a band was added.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Added {}
 

@@ -1,4 +1,4 @@
-//! Each service over a real socket: what a good answer keeps, and what a bad one does not.
+//! Each service over a real socket: successful answers are committed, and others are rolled back.
 
 use std::net::SocketAddr;
 

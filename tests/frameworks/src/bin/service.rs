@@ -1,6 +1,6 @@
-//! One of the services: `service axum`.
+//! Runs one of the services: `service axum`.
 //!
-//! It says where it listens, and which requests have come to a handler.
+//! The program prints its address, and each request that has reached a handler.
 
 fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()

@@ -1,11 +1,11 @@
-//! What handlers do, on every framework.
+//! The work of the handlers, on every framework.
 
 use poolhouse::{Error, RequestTransaction};
 use sqlx::Postgres;
 
 use super::requests::{begun, releases, work};
 
-/// Writes a row in the request's transaction, and does what the request asks for.
+/// Writes a row in the request's transaction, and does the requested work.
 ///
 /// # Errors
 ///
@@ -13,7 +13,7 @@ use super::requests::{begun, releases, work};
 ///
 /// # Panics
 ///
-/// When it is asked to.
+/// When the request asks for a panic.
 pub async fn act(what: &str, key: i32, tx: &mut RequestTransaction<Postgres>) -> Result<(), Error> {
     if releases(what) {
         return Ok(());

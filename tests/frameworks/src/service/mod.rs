@@ -1,4 +1,5 @@
-//! The same service on each framework, as programs: what their handlers do, and how they are run.
+//! The same service on each framework, as programs: their handlers, and the function that runs
+//! them.
 
 pub mod handlers;
 pub mod on_actix;

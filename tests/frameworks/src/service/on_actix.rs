@@ -37,7 +37,7 @@ fn serve(signals: bool) -> anyhow::Result<Server> {
     Ok(server.run())
 }
 
-/// The program, whose signals are actix-web's.
+/// The program in which actix-web listens for signals.
 pub mod listens_itself {
     use poolhouse::{PgEngine, with_pool};
 
@@ -45,7 +45,7 @@ pub mod listens_itself {
     ///
     /// # Errors
     ///
-    /// A start that fails, and those of the server.
+    /// A failed start, and the server's errors.
     #[with_pool]
     #[actix_web::main]
     pub async fn main(_db: PgEngine) -> anyhow::Result<()> {
@@ -53,7 +53,7 @@ pub mod listens_itself {
     }
 }
 
-/// The program, whose signals are poolhouse's.
+/// The program in which poolhouse listens for signals.
 pub mod with_shutdown {
     use poolhouse::{PgEngine, Shutdown, with_pool};
 
@@ -61,7 +61,7 @@ pub mod with_shutdown {
     ///
     /// # Errors
     ///
-    /// A start that fails, and those of the server.
+    /// A failed start, and the server's errors.
     #[with_pool]
     #[actix_web::main]
     pub async fn main(_db: PgEngine, shutdown: Shutdown) -> anyhow::Result<()> {

@@ -21,7 +21,7 @@ async fn act(
 ///
 /// # Errors
 ///
-/// A start that fails, and those of the server.
+/// A failed start, and the server's errors.
 #[with_pool]
 pub async fn main(_db: PgEngine, shutdown: Shutdown) -> anyhow::Result<()> {
     let app = Router::new()

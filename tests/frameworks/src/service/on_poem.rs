@@ -37,7 +37,7 @@ fn ready(db: Data<&PgEngine>) -> Response {
 ///
 /// # Errors
 ///
-/// A start that fails, and those of the server.
+/// A failed start, and the server's errors.
 #[with_pool]
 pub async fn main(db: PgEngine, shutdown: Shutdown) -> anyhow::Result<()> {
     let app = Route::new()

@@ -31,7 +31,7 @@ fn service(shutdown: Shutdown) -> Rocket<Build> {
         .mount("/", routes![act])
 }
 
-/// The program, whose signals are Rocket's.
+/// The program in which Rocket listens for signals.
 pub mod listens_itself {
     use poolhouse::{PgEngine, with_pool};
     use rocket::config::Shutdown;
@@ -40,7 +40,7 @@ pub mod listens_itself {
     ///
     /// # Errors
     ///
-    /// A start that fails, and those of the server.
+    /// A failed start, and the server's errors.
     #[with_pool]
     #[rocket::main]
     pub async fn main(_db: PgEngine) -> anyhow::Result<()> {
@@ -49,7 +49,7 @@ pub mod listens_itself {
     }
 }
 
-/// The program, whose signals are poolhouse's.
+/// The program in which poolhouse listens for signals.
 pub mod with_shutdown {
     use std::pin::pin;
 
@@ -58,7 +58,7 @@ pub mod with_shutdown {
     /// The program.
     ///
     /// # Errors
-    ///
+    /// A failed start, and the server's errors.
     /// A start that fails, and those of the server.
     #[with_pool]
     #[rocket::main]
@@ -71,7 +71,7 @@ pub mod with_shutdown {
         let rocket = super::service(deaf).ignite().await?;
         let stop = rocket.shutdown();
         let mut launched = pin!(rocket.launch());
-        // Not in another task: a notification while Rocket's own is polled can make Rocket leave its open requests.
+        // Not in another task: a notification while Rocket's own task is polled can make Rocket abandon its open requests.
         rocket::tokio::select! {
             ended = &mut launched => ended?,
             () = shutdown.wait() => {

@@ -10,21 +10,21 @@ use tonic::{Request, Response, Status};
 use super::handlers;
 use super::requests::listening;
 
-/// What a client asks for.
+/// A request.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Call {
-    /// What to do.
+    /// The requested work.
     #[prost(string, tag = "1")]
     pub what: String,
-    /// The row.
+    /// The id of the row.
     #[prost(int32, tag = "2")]
     pub key: i32,
 }
 
-/// That it was done.
+/// The answer after the work.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Done {
-    /// What there is to say.
+    /// The answer's text.
     #[prost(string, tag = "1")]
     pub said: String,
 }
@@ -72,7 +72,7 @@ impl generated::acts_server::Acts for Acts {
     }
 }
 
-/// An error as a status: the log has the error, the client only whether to come again.
+/// An error as a status: the error is logged, and the client learns only whether to retry.
 fn status(error: &Error) -> Status {
     tracing::error!("a request fails: {error}");
     match Answer::to(error).status {
@@ -85,7 +85,7 @@ fn status(error: &Error) -> Status {
 ///
 /// # Errors
 ///
-/// A start that fails, and those of the server.
+/// A failed start, and the server's errors.
 #[with_pool]
 pub async fn main(_db: PgEngine, shutdown: Shutdown) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -1,4 +1,4 @@
-//! What a request asks of its handler besides its row, in every service.
+//! The work that a request asks for besides its row, in every service.
 
 use std::fmt::Display;
 use std::sync::LazyLock;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-/// Lets requests go on that wait.
+/// Permits for waiting requests.
 static RELEASED: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(0));
 
-/// Lets one waiting request go on, if that is what is asked for.
+/// Lets one waiting request continue, if the request asks for that.
 pub fn releases(what: &str) -> bool {
     if what == "release" {
         RELEASED.add_permits(1);
@@ -18,16 +18,16 @@ pub fn releases(what: &str) -> bool {
     false
 }
 
-/// Says that a request has come to its handler.
+/// Prints that a request has reached its handler.
 pub fn begun(key: i32) {
     println!("begun {key}.");
 }
 
-/// Does what is asked for while the request's transaction is open.
+/// Does the requested work while the request's transaction is open.
 ///
 /// # Panics
 ///
-/// When it is asked to.
+/// When the request asks for a panic.
 pub async fn work(what: &str, key: i32) {
     match what {
         "slow" => tokio::time::sleep(Duration::from_millis(200)).await,
@@ -42,7 +42,7 @@ pub async fn work(what: &str, key: i32) {
     }
 }
 
-/// Says that the service listens.
+/// Prints the address of the service.
 pub fn listening(address: impl Display) {
     println!("listening on http://{address}");
 }

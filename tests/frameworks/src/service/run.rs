@@ -1,4 +1,4 @@
-//! From a name to a program.
+//! Maps names to programs.
 
 use super::{on_actix, on_axum, on_poem, on_rocket, on_tonic};
 use crate::sqlx_alone;
@@ -7,7 +7,7 @@ use crate::sqlx_alone;
 ///
 /// # Errors
 ///
-/// Those of its `main`, and an unknown name.
+/// The errors of its `main`, or an unknown name.
 pub fn run(name: &str) -> anyhow::Result<()> {
     match name {
         "axum" => on_axum::main(),

@@ -1,10 +1,10 @@
-//! What handlers do, on every framework.
+//! The work of the handlers, on every framework.
 
 use sqlx::PgPool;
 
 use crate::service::requests::{begun, releases, work};
 
-/// Writes a row in a transaction, does what the request asks for, and commits.
+/// Writes a row in a transaction, does the requested work, and commits.
 ///
 /// # Errors
 ///
@@ -12,7 +12,7 @@ use crate::service::requests::{begun, releases, work};
 ///
 /// # Panics
 ///
-/// When it is asked to.
+/// When the request asks for a panic.
 pub async fn act(what: &str, key: i32, pool: &PgPool) -> sqlx::Result<()> {
     if releases(what) {
         return Ok(());
@@ -27,7 +27,7 @@ pub async fn act(what: &str, key: i32, pool: &PgPool) -> sqlx::Result<()> {
     tx.commit().await
 }
 
-/// Asks the database for a sign of life.
+/// Checks that the database answers.
 ///
 /// # Errors
 ///

@@ -1,6 +1,7 @@
-//! The same service written by hand over [`sqlx::PgPool`], as the documents of sqlx and of each framework show it: the pool is
-//! the application's state, a handler begins and commits its transaction, the framework's own graceful shutdown ends the
-//! server, and the pool is closed after it.
+//! The same service written by hand over [`sqlx::PgPool`], as the documents of sqlx and of each framework show it.
+//!
+//! The pool is the application's state, and a handler begins and commits its transaction. The framework's own graceful shutdown
+//! ends the server, and then the pool is closed.
 
 pub mod handlers;
 pub mod on_actix;

@@ -27,7 +27,7 @@ async fn ready(pool: web::Data<PgPool>) -> actix_web::Result<&'static str> {
 ///
 /// # Errors
 ///
-/// A start that fails, and those of the server.
+/// A failed start, and the server's errors.
 #[actix_web::main]
 pub async fn main() -> anyhow::Result<()> {
     let pool = pool::connect().await?;

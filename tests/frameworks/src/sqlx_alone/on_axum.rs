@@ -35,7 +35,7 @@ fn internal_error(error: sqlx::Error) -> StatusCode {
 ///
 /// # Errors
 ///
-/// A start that fails, and those of the server.
+/// A failed start, and the server's errors.
 #[tokio::main]
 pub async fn main() -> anyhow::Result<()> {
     let pool = pool::connect().await?;

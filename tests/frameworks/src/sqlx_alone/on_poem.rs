@@ -28,7 +28,7 @@ async fn ready(pool: Data<&PgPool>) -> poem::Result<()> {
 ///
 /// # Errors
 ///
-/// A start that fails, and those of the server.
+/// A failed start, and the server's errors.
 #[tokio::main]
 pub async fn main() -> anyhow::Result<()> {
     let pool = pool::connect().await?;

@@ -25,7 +25,7 @@ async fn ready(pool: &State<PgPool>) -> Result<(), Status> {
 ///
 /// # Errors
 ///
-/// A start that fails, and those of the server.
+/// A failed start, and the server's errors.
 #[rocket::main]
 pub async fn main() -> anyhow::Result<()> {
     let pool = pool::connect().await?;

@@ -40,7 +40,7 @@ impl acts_server::Acts for Acts {
 ///
 /// # Errors
 ///
-/// A start that fails, and those of the server.
+/// A failed start, and the server's errors.
 #[tokio::main]
 pub async fn main() -> anyhow::Result<()> {
     let pool = pool::connect().await?;

@@ -1,4 +1,4 @@
-//! The pool, with the defaults of sqlx except for what the environment sets.
+//! The pool, with sqlx's defaults except for the environment's values.
 
 use std::env;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use sqlx::postgres::PgPoolOptions;
 ///
 /// # Errors
 ///
-/// A variable that is missing or no number, and a connection that fails.
+/// A variable that is missing or no number, and a failed connect.
 pub async fn connect() -> anyhow::Result<PgPool> {
     let mut options = PgPoolOptions::new();
     if let Ok(max) = env::var("MAX_CONNECTIONS") {

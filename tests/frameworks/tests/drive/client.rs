@@ -1,4 +1,4 @@
-//! A client of one request, over HTTP/1.1 or gRPC.
+//! A client for single requests, over HTTP/1.1 or gRPC.
 
 use std::net::SocketAddr;
 
@@ -10,15 +10,15 @@ use tokio::task::JoinHandle;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
-/// How a service is spoken to.
+/// The protocol of a service.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Client {
     Http,
     Grpc,
 }
 
-/// What came back; `None` when the connection was closed without an answer. A status of gRPC is that of HTTP which means
-/// the same.
+/// An answer. `status` is `None` if the connection was closed without one. A gRPC status is mapped to the HTTP status of the same
+/// meaning.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: Option<u16>,
@@ -26,13 +26,13 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// A request that is on its way. Dropping it hangs up.
+/// A request without its answer yet. Dropping the value closes the connection.
 pub(crate) enum Sent {
     Http(TcpStream),
     Grpc(OpenCall),
 }
 
-/// A call in a task, which ends with this.
+/// A call in a task. Dropping the value aborts the task.
 pub(crate) struct OpenCall(JoinHandle<Result<String, tonic::Status>>);
 
 impl Drop for OpenCall {
@@ -46,7 +46,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The connection is refused.
+    /// When the connection is refused.
     pub(crate) async fn send(
         self,
         address: SocketAddr,
@@ -63,7 +63,7 @@ impl Client {
                 let request = format!(
                     "{head} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                 );
-                // A server that ends may reset it; then there is no answer either.
+                // A server that shuts down may reset the connection; then there is no answer either.
                 let _ = stream.write_all(request.as_bytes()).await;
                 Ok(Sent::Http(stream))
             }
@@ -93,7 +93,7 @@ impl Sent {
 
 async fn of_http(mut stream: TcpStream) -> anyhow::Result<Answer> {
     let mut bytes = Vec::new();
-    // A server that gives the request up may reset the connection.
+    // A server that abandons the request may reset the connection.
     let _ = stream.read_to_end(&mut bytes).await;
     let text = String::from_utf8_lossy(&bytes);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
@@ -121,7 +121,7 @@ fn of_grpc(answer: Result<String, tonic::Status>) -> Answer {
         Ok(said) => (Some(200), said),
         Err(status) => {
             let code = match status.code() {
-                // The transport has codes of its own, which come with their cause.
+                // The transport's own errors have a source.
                 _ if std::error::Error::source(&status).is_some() => None,
                 Code::Unavailable => Some(503),
                 Code::Internal => Some(500),

@@ -13,7 +13,7 @@ pub(crate) struct Exhausted {
     /// The answer to a request that gets no connection.
     pub(crate) answer: Answer,
     pub(crate) committed: bool,
-    /// Readiness meanwhile.
+    /// Readiness while the connection is in use.
     pub(crate) ready: Answer,
     /// The answer to the request that had the connection.
     pub(crate) holder: Answer,

@@ -1,4 +1,4 @@
-//! A client that hangs up in the middle of its transaction.
+//! A client that closes its connection inside its transaction.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) struct HungUp {
     pub(crate) exit: Exit,
 }
 
-/// A handler that is still in its transaction after `patience` is let go on.
+/// After `patience`, a handler that is still in its transaction is released.
 pub(crate) async fn observe(
     program: (&str, Client),
     database: &CaseDatabase,

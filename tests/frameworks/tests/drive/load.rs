@@ -11,34 +11,34 @@ use tokio::task::JoinSet;
 use super::service::Service;
 use super::witness::rows;
 
-/// How many clients there are at a time.
+/// The number of concurrent clients.
 pub(crate) const CLIENTS: usize = 64;
 
 type Answers = Arc<std::sync::Mutex<BTreeMap<i32, Option<u16>>>>;
 
-/// Clients that send one slow request after the other, until nobody takes their connection.
+/// Clients that send one slow request after another, until a connection is refused.
 pub(crate) struct Load {
     clients: JoinSet<anyhow::Result<()>>,
     answers: Answers,
-    /// How many answers there are.
+    /// The number of answers.
     pub(crate) answered: Arc<AtomicUsize>,
 }
 
-/// What became of the requests of a load.
+/// The outcome of a load's requests.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    /// How many have come to a handler.
+    /// The number that reached a handler.
     pub(crate) begun: usize,
-    /// How many of these were not answered with 200.
+    /// The number of these that were not answered with 200.
     pub(crate) unanswered: usize,
-    /// How many requests were answered with 200.
+    /// The number that were answered with 200.
     pub(crate) good: usize,
-    /// How many rows there are.
+    /// The number of rows.
     pub(crate) committed: usize,
 }
 
 impl Requests {
-    /// Whether each that has come to a handler was answered with 200 and is committed, and no other one is.
+    /// Whether exactly the requests that reached a handler were answered with 200 and committed.
     pub(crate) fn nothing_is_lost(&self) -> bool {
         self.unanswered == 0 && self.good == self.begun && self.committed == self.begun
     }
@@ -74,7 +74,7 @@ impl Load {
         }
     }
 
-    /// Waits until each client has been answered about twice.
+    /// Waits for two answers per client on average.
     pub(crate) async fn is_on(&self) -> anyhow::Result<()> {
         eventually("the load is on", async || {
             let answered = self.answered.load(Relaxed);
@@ -84,7 +84,7 @@ impl Load {
         .await
     }
 
-    /// Waits until nobody takes a connection of any client, and compares what the service said with the answers and the rows.
+    /// Waits until every client is refused, and compares the service's output with the answers and the rows.
     pub(crate) async fn end(
         mut self,
         said: &str,

@@ -1,5 +1,5 @@
-//! The events: each drives a service as a program, over real sockets, and gives what it has observed. Tests assert it, and a
-//! report prints it.
+//! The events. Each drives a service as a program, over real sockets, and returns its observations. Tests assert them, and a
+//! report prints them.
 
 pub(crate) mod client;
 pub(crate) mod exhausted;

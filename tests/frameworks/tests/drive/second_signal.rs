@@ -19,7 +19,7 @@ pub(crate) struct SecondSignal {
     pub(crate) exit: Exit,
 }
 
-/// The second signal is sent when the service has said `noticed`, or a second after the first where it says nothing.
+/// Sends the second signal when the service prints `noticed`, or a second after the first if `noticed` is `None`.
 pub(crate) async fn observe(
     program: (&str, Client),
     database: &CaseDatabase,

@@ -1,4 +1,4 @@
-//! A database server that is killed and comes back.
+//! A database server that is killed and restarted.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::witness::committed;
 pub(crate) struct ServerKilled {
     /// The answer to the request whose transaction was open.
     pub(crate) open: Answer,
-    /// The answer to a request while there is no server.
+    /// The answer to a request while the server is down.
     pub(crate) meanwhile: Answer,
-    /// Readiness while there is no server.
+    /// Readiness while the server is down.
     pub(crate) ready: Answer,
     /// The answer to a request once the service is ready again.
     pub(crate) afterwards: Answer,
-    /// Whether what was answered with 200 is committed, and nothing else.
+    /// Whether exactly the requests that were answered with 200 are committed.
     pub(crate) truthful: bool,
     pub(crate) exit: Exit,
 }

@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use super::client::{Answer, Client, Sent};
 
-/// The longest that a program may take to end: more than the 30 s of actix-web, the longest limit that any framework has.
+/// The time limit of a program's end: more than the 30 s of actix-web, the longest limit of any framework.
 const ENDS_WITHIN: Duration = Duration::from_secs(40);
 
-/// What the pool of a service may do; the rest is as it is by default.
+/// The limits of a service's pool; `None` is the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) connections: Option<u32>,
@@ -21,7 +21,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// As variables of both kinds of service.
+    /// The variables for both kinds of service.
     fn variables(self) -> Vec<(&'static str, String)> {
         let mut variables = Vec::new();
         if let Some(connections) = self.connections {
@@ -37,12 +37,12 @@ impl Limits {
     }
 }
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Debug)]
 pub(crate) struct Exit {
-    /// Its code; `None` when it had to be killed.
+    /// The exit code; `None` if the program had to be killed.
     pub(crate) code: Option<i32>,
-    /// All that it said until then.
+    /// The program's output until then.
     pub(crate) said: String,
 }
 
@@ -96,11 +96,11 @@ impl Service {
         Ok(sent)
     }
 
-    /// Sends SIGTERM and waits for its end. It is killed after [`ENDS_WITHIN`].
+    /// Sends SIGTERM and waits for the program's end. The program is killed after [`ENDS_WITHIN`].
     pub(crate) async fn end(self) -> anyhow::Result<Exit> {
         self.running.signal(Signal::SIGTERM)?;
         let said = self.running.said();
-        // The program is killed when this future is dropped.
+        // Dropping the future kills the program.
         let Ok(ended) = timeout(ENDS_WITHIN, self.running.end()).await else {
             return Ok(Exit { code: None, said });
         };

@@ -1,4 +1,4 @@
-//! The database of an event, and what it says of the requests' rows.
+//! The database of an event, and the requests' rows in it.
 
 use poolhouse_tests::{CaseDatabase, eventually};
 use sqlx::Postgres;
@@ -12,7 +12,7 @@ pub(crate) async fn database() -> anyhow::Result<Option<CaseDatabase>> {
     Ok(database)
 }
 
-/// Makes the services' table.
+/// Creates the services' table.
 pub(crate) async fn table(database: &CaseDatabase) -> anyhow::Result<()> {
     database
         .run::<Postgres>("CREATE TABLE entry (id INTEGER PRIMARY KEY)")
@@ -34,7 +34,7 @@ pub(crate) async fn committed(database: &CaseDatabase, key: i32) -> anyhow::Resu
     Ok(rows(database, &format!("id = {key}")).await? > 0)
 }
 
-/// How many rows are committed for which this holds.
+/// The number of committed rows for which `condition` holds.
 pub(crate) async fn rows(database: &CaseDatabase, condition: &str) -> anyhow::Result<usize> {
     let sql = format!("SELECT count(*) FROM entry WHERE {condition}");
     Ok(usize::try_from(database.answer::<Postgres>(&sql).await?)?)

@@ -14,14 +14,14 @@ use crate::drive::load::{CLIENTS, Load};
 use crate::drive::service::{Exit, Limits, Service};
 use crate::drive::witness::{database, table};
 
-/// How a framework ends what cannot go on.
+/// The behaviour of a framework.
 #[derive(Clone, Copy, Debug)]
 struct Framework {
-    /// The name of the program, and how it is spoken to.
+    /// The program's name and its protocol.
     program: (&'static str, Client),
     /// The answer after a panic; `None` where the connection is closed without one.
     panicked: Option<u16>,
-    /// Whether a client that hangs up ends its handler.
+    /// Whether a closed connection ends its handler.
     drops_handlers: bool,
 }
 
@@ -57,7 +57,7 @@ const POEM: Framework = Framework {
     ..AXUM
 };
 
-/// The program has ended by itself with this code.
+/// Checks that the program ended by itself with this code.
 fn ended_with(code: i32, exit: &Exit) -> anyhow::Result<()> {
     ensure!(exit.code == Some(code), "{:?}: {}", exit.code, exit.said);
     Ok(())
@@ -74,7 +74,7 @@ async fn sigterm_under_load(framework: Framework) -> anyhow::Result<()> {
     database.closed_in_good_order().await
 }
 
-/// During `drain_delay` every connection is taken and every request answered, while readiness says no.
+/// During `drain_delay` every connection is accepted and every request answered, while readiness is 503.
 async fn drains(framework: Framework) -> anyhow::Result<()> {
     let Some(database) = database().await? else {
         return Ok(());
@@ -101,7 +101,7 @@ async fn drains(framework: Framework) -> anyhow::Result<()> {
         draining.status == Some(503) && draining.body == "draining",
         "{draining:?}"
     );
-    // New connections are still taken, by every client.
+    // New connections are still accepted, from every client.
     eventually("the service goes on", async || {
         let since = load.answered.load(Relaxed) - before;
         ensure!(since >= CLIENTS, "{since} answers since");
@@ -119,7 +119,7 @@ async fn drains(framework: Framework) -> anyhow::Result<()> {
     database.closed_in_good_order().await
 }
 
-/// A second signal ends a request that does not end.
+/// A second signal ends a request that would not end.
 async fn second_signal(framework: Framework) -> anyhow::Result<()> {
     for delay in ["0s", "1h"] {
         let Some(database) = database().await? else {
@@ -144,7 +144,7 @@ async fn second_signal(framework: Framework) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A handler that panics: rolled back, and the service goes on.
+/// A handler that panics is rolled back, and the service continues.
 async fn panic(framework: Framework) -> anyhow::Result<()> {
     let Some(database) = database().await? else {
         return Ok(());
@@ -157,12 +157,12 @@ async fn panic(framework: Framework) -> anyhow::Result<()> {
     database.closed_in_good_order().await
 }
 
-/// A client that hangs up in the middle of its transaction.
+/// A client that closes its connection inside its transaction.
 async fn hangs_up(framework: Framework) -> anyhow::Result<()> {
     let Some(database) = database().await? else {
         return Ok(());
     };
-    // A handler that is not dropped runs to its end, and is committed.
+    // A handler that is not dropped runs to its end and commits.
     let patience = if framework.drops_handlers {
         LIMIT
     } else {
@@ -176,7 +176,7 @@ async fn hangs_up(framework: Framework) -> anyhow::Result<()> {
     database.closed_in_good_order().await
 }
 
-/// A pool that has nothing to give.
+/// A pool without a free connection.
 async fn exhausted(framework: Framework) -> anyhow::Result<()> {
     let Some(database) = database().await? else {
         return Ok(());
@@ -188,7 +188,7 @@ async fn exhausted(framework: Framework) -> anyhow::Result<()> {
         ensure!(seen.answer.retry_after.as_deref() == Some("5"), "{seen:?}");
     }
     ensure!(!seen.answer.body.contains("max_size"), "{seen:?}");
-    // Nobody waits at this moment, and a probe needs no connection.
+    // No task waits at this moment, and the probe needs no connection.
     ensure!(seen.ready.status == Some(200), "{seen:?}");
     ensure!(seen.holder.status == Some(200), "{seen:?}");
     ensure!(seen.holder_committed && !seen.committed, "{seen:?}");
@@ -196,19 +196,19 @@ async fn exhausted(framework: Framework) -> anyhow::Result<()> {
     database.closed_in_good_order().await
 }
 
-/// A server that is killed and comes back.
+/// A server that is killed and restarted.
 async fn server_killed(framework: Framework) -> anyhow::Result<()> {
     let Some(builder) = PrivateServer::require(Kind::Postgres) else {
         return Ok(());
     };
-    // What is committed outlives a crash.
+    // A commit must survive a crash.
     let builder = builder.setting("synchronous_commit", "on");
     let mut server = builder.start().await?;
     let database = CaseDatabase::on(&server, "events").await?;
     table(&database).await?;
     let seen = drive::server_killed::observe(framework.program, &database, &mut server).await?;
     ended_with(0, &seen.exit)?;
-    // What was open is lost, and is said to be.
+    // The open transaction is lost, and the answer is an error.
     ensure!(seen.open.status == Some(500), "{seen:?}");
     ensure!(seen.meanwhile.status == Some(500), "{seen:?}");
     ensure!(
@@ -220,7 +220,7 @@ async fn server_killed(framework: Framework) -> anyhow::Result<()> {
     database.no_session_left().await
 }
 
-/// Without `Shutdown`, and with signals all the same: it is dropped, and says what to do.
+/// With signals on but without `Shutdown`, the body is dropped, and the log says what to change.
 #[tokio::test]
 async fn a_dropped_body_says_why() -> anyhow::Result<()> {
     let Some(database) = database().await? else {

@@ -1,5 +1,6 @@
-//! What becomes of a service on each framework: signals, panics, clients that hang up, an exhausted pool, a server that is
-//! killed. Each is a program of its own, asked over real sockets, with Postgres as witness.
+//! Services on each framework under signals, panics, closed connections, an exhausted pool and a killed server.
+//!
+//! Each service is a program of its own, queried over real sockets. Postgres gives the evidence.
 
 mod cases;
 #[path = "../drive/mod.rs"]

@@ -1,4 +1,4 @@
-//! The cells of the table: each event driven, and its outcome in words.
+//! The cells of the table: drives each event and describes its outcome.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -32,12 +32,12 @@ pub(crate) const EVENTS: &[(&str, fn(&'static Compared) -> Cell)] = &[
     }),
 ];
 
-/// What cells do not repeat.
+/// The facts that cells do not repeat.
 pub(crate) const UNLESS_SAID: &str = "Unless a cell says otherwise, the program ended with exit code 0, no session was left \
 on the server a second later, each had ended with Terminate, the next request was answered with 200, and rows were \
 committed exactly where 200 was answered.";
 
-/// How long a handler may go on after its client has hung up, before it counts as not dropped.
+/// The time that a handler may run after its client has gone, before it counts as not dropped.
 const DROPPED_WITHIN: Duration = Duration::from_secs(5);
 
 async fn sigterm_under_load(on: &Compared) -> anyhow::Result<String> {
@@ -116,7 +116,7 @@ async fn exhausted(on: &Compared) -> anyhow::Result<String> {
 }
 
 async fn server_killed(on: &Compared) -> anyhow::Result<String> {
-    // What is committed outlives a crash.
+    // A commit must survive a crash.
     let builder = PrivateServer::of(Kind::Postgres).setting("synchronous_commit", "on");
     let mut server = builder.start().await?;
     let database = CaseDatabase::on(&server, "events").await?;
@@ -139,7 +139,7 @@ async fn database() -> anyhow::Result<CaseDatabase> {
     witness::database().await?.context("no Postgres")
 }
 
-/// The cell: what came of the requests, and what differs from [`UNLESS_SAID`].
+/// The text of a cell: the outcome of the requests, and the differences from [`UNLESS_SAID`].
 async fn end(mut fate: String, exit: &Exit, database: &CaseDatabase) -> anyhow::Result<String> {
     match exit.code {
         Some(0) => {}

@@ -1,7 +1,7 @@
-//! The events of `tests/drive` on each framework, with the service that is written by hand over `sqlx::PgPool`, as a table:
-//! a report, not a test. `tests/compare-services` runs it; with the argument `poolhouse` it has poolhouse's services instead.
+//! A report, not a test: the events of `tests/drive` on each framework as a table, for the service written by hand over
+//! `sqlx::PgPool`. `tests/compare-services` runs it; with the argument `poolhouse` it has poolhouse's services instead.
 //!
-//! What comes of an event is printed, whatever it is. Only an event that cannot be driven is an error.
+//! Every outcome of an event is printed. Only an event that cannot be driven is an error.
 
 mod cells;
 #[path = "../drive/mod.rs"]
@@ -42,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The date, and what this was built with and runs on.
+/// The date, and the versions of the packages and of the server.
 async fn versions(server: &Server) -> anyhow::Result<String> {
     let mut versions = vec![answer(server, "SELECT current_date::text").await?];
     for package in ["sqlx", "axum", "actix-web", "rocket", "tonic", "poem"] {
@@ -53,14 +53,14 @@ async fn versions(server: &Server) -> anyhow::Result<String> {
     Ok(versions.join(", "))
 }
 
-/// The one value that a server answers.
+/// The single value that a server returns.
 async fn answer(server: &Server, sql: &str) -> anyhow::Result<String> {
     let rows = server.ask(&[sql.to_owned()]).await?;
     let value = rows.into_iter().flatten().flatten().next();
     value.with_context(|| format!("no answer to {sql}"))
 }
 
-/// The version of a package that this was built with.
+/// The version of a package in this build.
 fn version(package: &str) -> anyhow::Result<&'static str> {
     let lock = include_str!("../../../../Cargo.lock");
     let found = lock.split_once(&format!("name = \"{package}\"\nversion = \""));

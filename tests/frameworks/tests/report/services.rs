@@ -5,9 +5,9 @@ use crate::drive::client::Client;
 /// The service on one framework.
 pub(crate) struct Compared {
     pub(crate) framework: &'static str,
-    /// The name of the program, and how it is spoken to.
+    /// The program's name and its protocol.
     pub(crate) program: (&'static str, Client),
-    /// What it says when it has noticed a signal, if anything.
+    /// The line that the service prints after a signal, if any.
     pub(crate) noticed: Option<&'static str>,
 }
 
@@ -30,7 +30,7 @@ const fn with_poolhouse(
     }
 }
 
-/// Written by hand.
+/// The services written by hand.
 pub(crate) const SQLX_ALONE: &[Compared] = &[
     compared("axum", "axum, sqlx alone", Client::Http),
     compared("actix-web", "actix-web, sqlx alone", Client::Http),
@@ -39,7 +39,7 @@ pub(crate) const SQLX_ALONE: &[Compared] = &[
     compared("poem", "poem, sqlx alone", Client::Http),
 ];
 
-/// On poolhouse, which listens for the signals.
+/// The services on poolhouse, which listens for the signals.
 pub(crate) const POOLHOUSE: &[Compared] = &[
     with_poolhouse("axum", "axum", Client::Http),
     with_poolhouse("actix-web", "actix-web with Shutdown", Client::Http),

@@ -1,4 +1,4 @@
-//! What a service leaves on the server.
+//! The sessions that a service leaves on the server.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use tokio::time::sleep;
 /// The sessions of a service a second after its end.
 pub(crate) struct Left {
     pub(crate) sessions: usize,
-    /// How many have ended without the protocol's Terminate.
+    /// The number that ended without the protocol's Terminate message.
     pub(crate) uncleanly: u64,
 }
 
 impl Left {
-    /// Waits a second, and asks the server.
+    /// Waits a second, and queries the server.
     pub(crate) async fn of(database: &CaseDatabase) -> anyhow::Result<Self> {
         sleep(Duration::from_secs(1)).await;
         let database = database.database()?;

@@ -1,4 +1,4 @@
-//! A JSON API over bands and their concerts, on whichever database the URL names.
+//! A JSON API for bands and their concerts, on any database.
 //!
 //! ```sh
 //! cargo run --example axum_service -- --help                                      # needs no database
@@ -13,13 +13,13 @@
 //! curl localhost:8000/bands
 //! ```
 //!
-//! <http://localhost:8000> in a browser shows the bands and the pool's state. `--port` or `PORT` chooses another port; 0 takes
-//! a free one, and the output names it. The migrations are part of the program and run when it starts.
+//! <http://localhost:8000> in a browser shows the bands and the pool's state. `--port` or `PORT` sets another port; 0 takes a
+//! free one, which the output names. The migrations are embedded in the program and run when it starts.
 //!
 //! `main` parses the arguments, and only then calls `serve`, which has the pool.
 //!
-//! On SIGTERM or Ctrl-C axum takes no new connection and answers the requests that it has; then the body returns, and
-//! the pool is closed, with nobody left who could need it.
+//! On SIGTERM or Ctrl-C axum accepts no new connection and finishes its open requests. Then the body returns, and the pool is
+//! closed.
 
 use std::env;
 use std::net::Ipv4Addr;
@@ -50,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The port of the arguments, of the environment or 8000; `None` when help is asked for.
+/// The port of the arguments, of the environment or 8000; `None` for `--help`.
 fn port() -> anyhow::Result<Option<u16>> {
     let mut arguments = env::args().skip(1);
     let port = match arguments.next().as_deref() {
@@ -165,7 +165,7 @@ async fn add_concert(
     Ok((StatusCode::CREATED, Json(concert)))
 }
 
-/// A page for people: the bands, and the pool's state.
+/// An HTML page with the bands and the pool's state.
 async fn page(State(db): State<AnyEngine>) -> Result<Html<String>, ApiError> {
     let bands: Vec<(String, i32, i64)> = sqlx::query_as(
         "SELECT name, founded, (SELECT count(*) FROM concert WHERE band = band.name) FROM band ORDER BY name",
@@ -209,14 +209,14 @@ border-bottom: 1px solid #ddd }}</style>
     )))
 }
 
-/// Text for a page, where it cannot be taken for markup.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
 }
 
-/// Whether requests should come, for a load balancer. Asks nobody.
+/// Whether the service accepts requests, for a load balancer. Sends no query.
 async fn ready(State(db): State<AnyEngine>) -> (StatusCode, String) {
     let readiness = db.readiness();
     let status = StatusCode::from_u16(readiness.status()).unwrap_or_default();
@@ -232,7 +232,7 @@ struct HealthReport {
     max: usize,
 }
 
-/// Asks the database for a sign of life.
+/// Checks that the database answers.
 async fn health(State(db): State<AnyEngine>) -> Result<Json<HealthReport>, ApiError> {
     let health = db.health().await.map_err(sqlx::Error::from)?;
     Ok(Json(HealthReport {
@@ -247,8 +247,8 @@ async fn health(State(db): State<AnyEngine>) -> Result<Json<HealthReport>, ApiEr
     }))
 }
 
-/// A statement in the database's own form. sqlx's `Any` passes SQL on unchanged, and placeholders differ: Postgres
-/// numbers them, MySQL knows only `?`, SQLite takes both. Here they are numbered, in the order in which they are bound.
+/// A statement in the database's own syntax. sqlx's `Any` passes SQL on unchanged, and placeholders differ: Postgres numbers
+/// them, MySQL accepts only `?`, SQLite accepts both. Here they are numbered, in the order in which they are bound.
 fn sql(db: &AnyEngine, numbered: &'static str) -> SqlStr {
     if db.server().is_none_or(|server| server.kind != "MySQL") {
         return numbered.into_sql_str();
@@ -256,11 +256,11 @@ fn sql(db: &AnyEngine, numbered: &'static str) -> SqlStr {
     let unnumbered = (1..=9).fold(numbered.to_owned(), |sql, number| {
         sql.replace(&format!("${number}"), "?")
     });
-    // Still text of this program alone: what the user gives is bound.
+    // Still text of this program alone: the user's values are bound.
     AssertSqlSafe(unnumbered).into_sql_str()
 }
 
-/// What a client is told of an error of the database.
+/// The answer to a client after an error of the database.
 struct ApiError(sqlx::Error);
 
 #[derive(Serialize)]
@@ -281,7 +281,7 @@ impl ApiError {
                 }
                 _ => (StatusCode::INTERNAL_SERVER_ERROR, "an error of ours"),
             },
-            // No connection, because all are in use or because the server is gone.
+            // No connection, because all are in use or because the server is down.
             error if AcquireError::find(error).is_some() => {
                 (StatusCode::SERVICE_UNAVAILABLE, "the database is busy")
             }
@@ -300,7 +300,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, error) = self.status();
         if status.is_server_error() {
-            // The client is not told this.
+            // The client does not get the error's text.
             eprintln!("{}", self.0);
         }
         (status, Json(Problem { error })).into_response()

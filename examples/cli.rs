@@ -1,4 +1,4 @@
-//! A tool with arguments: clap parses them, and only then the database is needed.
+//! A command-line tool: clap parses the arguments before the pool is started.
 //!
 //! ```sh
 //! cargo run --example cli -- --help                           # starts no pool
@@ -6,8 +6,8 @@
 //! cargo run --example cli -- list
 //! ```
 //!
-//! The bands are in `cli.db` in the working directory, or where `DATABASE_URL` says. `main` parses the arguments and gives them
-//! to a lifespan function, so that a wrong argument, `--help` and `--version` end the program before its pool is started.
+//! The bands are in `cli.db` in the working directory, or in the database of `DATABASE_URL`. `main` parses the arguments and
+//! passes them to a lifespan function. So a wrong argument, `--help` and `--version` end the program before its pool is started.
 
 use clap::{Parser, Subcommand};
 use poolhouse::{SqliteEngine, with_pool};
@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
     run(arguments.command).await
 }
 
-/// Does what was asked for. SIGINT and SIGTERM end it, with a rollback of what is not committed.
+/// Runs the command. SIGINT and SIGTERM end it, and uncommitted changes are rolled back.
 #[with_pool(
     url = "sqlite:cli.db?mode=rwc",
     migrations = "migrations",

@@ -1,11 +1,11 @@
-//! Start and close by hand, for programs that have handlers for these events already.
+//! Start and close by hand, for programs that already have handlers for these events.
 //!
 //! ```sh
 //! cargo run --example event_handlers
 //! ```
 //!
-//! Without the attribute nobody listens for signals, and a panic or an early return between the two handlers leaves the
-//! pool open. The attribute does both; see the example `lifespan`.
+//! Without the attribute, the program does not listen for signals, and a panic or an early return between the two handlers leaves
+//! the pool open. The attribute handles both; see the example `lifespan`.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn on_startup() -> Result<(), poolhouse::Error> {
-    // With `DATABASE_URL` set or a `poolhouse.toml` there, `engine_finder` alone would do.
+    // With `DATABASE_URL` or a `poolhouse.toml`, `engine_finder` alone is enough.
     let settings = Settings::new()
         .env("EVENT_HANDLERS_DATABASE_URL")
         .url("sqlite:event_handlers.db?mode=rwc")
@@ -40,7 +40,7 @@ async fn on_shutdown() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The program's own work. The finder gives it the engine that the handler has started; nothing is handed down to it.
+/// The program's own work. The finder returns the engine that the handler has started, so that no argument passes it down.
 async fn serve() -> anyhow::Result<()> {
     let db = engine_finder::<Sqlite>()?;
     sqlx::raw_sql(

@@ -1,12 +1,12 @@
-//! A pool that lives as long as one function runs, inside a program that has a `main` of its own.
+//! A pool for the duration of one function, inside a program with its own `main`.
 //!
 //! ```sh
 //! cargo run --example lifespan
 //! ```
 //!
-//! Under `#[with_pool]`, any async function but `main` keeps its own parameters: its caller gives them as before. The
-//! ones marked `#[pool]` are left out of the call, and poolhouse fills them in. Each call starts the pool and closes it,
-//! so that after the last one nothing holds the database, and the program can delete its file.
+//! Under `#[with_pool]`, any async function but `main` keeps its own parameters, which its caller passes as before. poolhouse
+//! fills in those marked `#[pool]`; the caller omits them. Each call starts the pool and closes it. After the last call nothing
+//! uses the database, and the program can delete its file.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds the records that are not there yet, and says how many there are now.
+/// Adds the missing records, and returns the number of all records.
 #[with_pool(engine = "lifespan", url = "sqlite:lifespan.db?mode=rwc", max_size = 2)]
 async fn import(list: &str, #[pool] db: SqliteEngine) -> Result<i64, sqlx::Error> {
     sqlx::query("CREATE TABLE IF NOT EXISTS record (title TEXT PRIMARY KEY)")

@@ -1,4 +1,4 @@
-//! What tests have left on the server in `DATABASE_URL`, and its removal.
+//! Lists or removes the databases that tests have left on the server in `DATABASE_URL`.
 //!
 //! ```text
 //! DATABASE_URL=postgres://… cargo run --example test_databases            lists
@@ -8,10 +8,10 @@
 use poolhouse::{Backend, Engine, engine_finder, with_pool};
 use sqlx::{MySql, Postgres};
 
-// `lazy`: whose tests these are, the pool is not needed for it.
+// `lazy`: listing and removal of test databases need no pool.
 #[with_pool(lazy = true)]
 async fn main() -> anyhow::Result<()> {
-    // The URL says which kind it is; the finder of the other one refuses.
+    // The URL selects the kind; the finder of another kind fails.
     match engine_finder::<Postgres>() {
         Ok(db) => list_or_remove(&db).await,
         Err(_) => list_or_remove(&engine_finder::<MySql>()?).await,

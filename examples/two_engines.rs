@@ -1,10 +1,10 @@
-//! Two databases in one program: orders in the one, reports about them in the other.
+//! Two databases in one program: one for orders, the other for reports about them.
 //!
 //! ```sh
 //! cargo run --example two_engines
 //! ```
 //!
-//! The engines start side by side and are closed in reverse order. Each has settings of its own, under its own name:
+//! The engines start side by side and close side by side. Each has its own settings, under its own name:
 //!
 //! | engine | URL | most connections |
 //! |---|---|---|

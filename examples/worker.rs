@@ -1,21 +1,21 @@
-//! A worker that takes jobs from a table, and ends only between two of them.
+//! A worker that takes jobs from a table and ends only between two jobs.
 //!
 //! ```sh
 //! cargo run --example worker      # then Ctrl-C, or: kill <its process id>
 //! ```
 //!
-//! The jobs are in `worker.db` in the working directory, or where `JOBS_DATABASE_URL` says. A job and its result are one
-//! transaction: when the process is killed in the middle, the job is still in the table and the next worker does it.
+//! The jobs are in `worker.db` in the working directory, or in the database of `JOBS_DATABASE_URL`. A job and its result are one
+//! transaction: if the process is killed during a job, the job stays in the table for the next worker.
 //!
-//! Because `main` takes a [`Shutdown`], a signal does not end its body. The body has `shutdown_timeout` to finish the
-//! job in hand and return; then the pool is closed and the exit code is the body's own, 0.
+//! Because `main` takes a [`Shutdown`], a signal does not end its body. The body has `shutdown_timeout` to finish the current job
+//! and return. Then the pool is closed, and the exit code is the body's own, 0.
 
 use std::time::Duration;
 
 use poolhouse::{Shutdown, SqliteEngine, with_pool};
 use tokio::time::sleep;
 
-/// How long an idle worker waits before it looks for jobs again.
+/// The time that an idle worker waits before it looks for jobs again.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 #[with_pool(engine = "jobs", url = "sqlite:worker.db?mode=rwc", max_size = 2)]
@@ -34,7 +34,7 @@ async fn main(db: SqliteEngine, shutdown: Shutdown) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Does one job; false when there is none.
+/// Does one job; returns `false` if there is none.
 async fn do_next_job(db: &SqliteEngine) -> anyhow::Result<bool> {
     let mut transaction = db.begin().await?;
     // SQLite has one writer at a time. With several workers on Postgres or MySQL, the inner SELECT would end in
@@ -60,13 +60,13 @@ async fn do_next_job(db: &SqliteEngine) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// The work itself, which here is only slow.
+/// The work itself, here only a delay.
 async fn perform(task: &str) -> String {
     sleep(Duration::from_millis(500)).await;
     task.to_uppercase()
 }
 
-/// Puts a few jobs into the table; in a real system others do.
+/// Puts a few jobs into the table; in a real system another program does this.
 async fn fill_queue(db: &SqliteEngine) -> sqlx::Result<()> {
     sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS job (id INTEGER PRIMARY KEY AUTOINCREMENT, task TEXT NOT NULL);

@@ -1,8 +1,8 @@
 //! `cargo run --example quickstart`, which runs `../quickstart/main.rs`.
 //!
-//! Without a `-p`, cargo enables the features that any member of the workspace asks for, so that the quickstart would build
-//! every driver that the tests use. This program has no dependencies, and asks cargo for the quickstart's package alone. It
-//! can go when cargo's setting `resolver.feature-unification = "package"` is stable.
+//! Without `-p`, cargo enables the features that any member of the workspace uses, so that the quickstart would build every
+//! driver of the tests. This program has no dependencies, and runs cargo for the quickstart's package alone. It can be deleted
+//! when cargo's setting `resolver.feature-unification = "package"` is stable.
 
 use std::env;
 use std::process::{Command, ExitCode};
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     become_it(cargo)
 }
 
-/// The program takes this process's place, so that signals reach it.
+/// Replaces this process by the program, so that signals reach it.
 #[cfg(unix)]
 fn become_it(mut cargo: Command) -> ExitCode {
     use std::os::unix::process::CommandExt as _;

@@ -1,15 +1,14 @@
-//! The first look: an embedded database, its pool, and many tasks that share it.
+//! An embedded database, its pool, and many tasks that share it.
 //!
 //! ```sh
 //! cargo run --example quickstart
 //! ```
 //!
-//! Nothing has to be installed. The database is the file `quickstart.db` in the working directory; every run begins
-//! with an empty table. Because the engine has a name, the variable that would move it elsewhere is
-//! `QUICKSTART_DATABASE_URL`, and a `DATABASE_URL` that you have set for other programs is left alone.
+//! Nothing has to be installed. The database is the file `quickstart.db` in the working directory; every run begins with an empty
+//! table. The engine has a name, so its variable for another database is `QUICKSTART_DATABASE_URL`, and the program ignores a
+//! `DATABASE_URL` that you have set for other programs.
 //!
-//! Look at the first and the last line of the log: `#[with_pool]` has started the pool before the body of `main` and
-//! closed it after.
+//! The first and the last line of the log show that `#[with_pool]` starts the pool before the body of `main` and closes it after.
 
 use poolhouse::{SqliteEngine, with_pool};
 use tokio::task::JoinSet;

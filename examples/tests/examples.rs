@@ -1,4 +1,4 @@
-//! Every example, run as the program that it is.
+//! Runs every example as a program.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Where each of these comes in the output, which must have them all, in this order.
+/// Checks that the output contains all of these, in this order.
 fn assert_says(ended: &Ended, lines: &[&str]) {
     assert_eq!(ended.code(), Some(0), "{}", ended.everything());
     let mut rest = ended.output.as_str();
@@ -39,7 +39,7 @@ fn files(folder: &Path) -> anyhow::Result<Vec<String>> {
 
 #[tokio::test]
 async fn quickstart() -> anyhow::Result<()> {
-    // Someone's own `DATABASE_URL` is no business of the example.
+    // The example must ignore a `DATABASE_URL` of other programs.
     let program = Program::example("quickstart")?
         .variable("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
     let ended = program.run().await?;
@@ -85,7 +85,7 @@ async fn two_engines() -> anyhow::Result<()> {
     assert_says(
         &ended,
         &[
-            // Side by side: which one is ready or closed first is not known.
+            // The engines start and close side by side, in unknown order.
             ": pool started",
             ": pool started",
             "Best seller: Zero Cost, 7 copies",
@@ -168,7 +168,7 @@ async fn worker_until(file: &Path, signal: Signal) -> anyhow::Result<Ended> {
     worker.end().await
 }
 
-/// The jobs that wait and those that are finished.
+/// The numbers of waiting and of finished jobs.
 async fn jobs(file: &Path) -> anyhow::Result<(usize, usize)> {
     let mut database: SqliteConnection =
         SqliteConnectOptions::new().filename(file).connect().await?;
@@ -230,7 +230,7 @@ async fn cli() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A request that never ends, and everything at its default.
+/// A request that never ends, with all settings at their defaults.
 #[tokio::test]
 async fn axum_service_ends_within_30_s_of_a_signal() -> anyhow::Result<()> {
     let mut service = Program::example("axum_service")?
@@ -276,7 +276,7 @@ async fn test_databases_on_mariadb() -> anyhow::Result<()> {
     test_databases_on(Kind::MariaDb).await
 }
 
-/// Only the list: others test on the same server.
+/// Only the list, because other tests use the same server.
 async fn test_databases_on(kind: Kind) -> anyhow::Result<()> {
     let Some(server) = servers::require(kind) else {
         return Ok(());
@@ -289,7 +289,7 @@ async fn test_databases_on(kind: Kind) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Uses everything that the service offers, and ends it in the middle of a request.
+/// Uses every route of the service, and ends it during a request.
 async fn use_service(program: Program) -> anyhow::Result<Ended> {
     let mut service = program.variable("PORT", "0").start()?;
     let address = address(&mut service).await?;
@@ -309,7 +309,7 @@ async fn use_service(program: Program) -> anyhow::Result<Ended> {
     assert_eq!(post(concerts, concert).await?, (201, concert.to_owned()));
     assert_eq!(post("/bands/Nobody/concerts", concert).await?.0, 404);
     assert_eq!(get(concerts).await?, (200, format!("[{concert}]")));
-    // SQLite takes a text of any length.
+    // SQLite accepts a text of any length.
     assert!(matches!(post("/bands", &long).await?.0, 201 | 422));
     assert_eq!(get("/readyz").await?, (200, "ready".to_owned()));
     let (status, page) = get("/").await?;

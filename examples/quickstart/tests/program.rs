@@ -1,4 +1,4 @@
-//! The quickstart as a program. This test also makes cargo build the program wherever the workspace's tests are built.
+//! Runs the quickstart. This test also makes cargo build the program with the workspace's tests.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A mistake in the attribute while the body is being written: the body's names are all there.
+//! A mistake in the attribute, with an unfinished body: names in the body still resolve.
 
 use poolhouse::{PgEngine, with_pool};
 

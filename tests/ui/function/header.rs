@@ -1,4 +1,4 @@
-//! Words in front of `fn` and behind the parameters that cannot be there.
+//! Qualifiers before `fn` and clauses after the parameters that are not allowed.
 
 use poolhouse::{Backend, Engine, PgEngine, with_pool};
 

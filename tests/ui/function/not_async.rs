@@ -1,4 +1,4 @@
-//! Functions that are not `async`, and what calls them.
+//! Functions that are not `async`, and their callers.
 
 use poolhouse::{PgEngine, with_pool};
 

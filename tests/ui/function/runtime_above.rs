@@ -1,4 +1,4 @@
-//! The runtime's attribute in the wrong place. It expands first, and has its own word on the parameters.
+//! The runtime's attribute above `#[with_pool]`. It expands first, and reports the parameters too.
 
 use poolhouse::{PgEngine, with_pool};
 

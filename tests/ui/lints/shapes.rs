@@ -1,5 +1,5 @@
-//! Every shape of expansion, under every lint that a strict crate turns on. Only the last functions have lints, and these
-//! are their authors' own.
+//! Every form of expansion, under all lints that a strict crate turns on. Only the last functions trigger lints, and only by
+//! their own code.
 
 #![warn(clippy::pedantic, clippy::nursery, clippy::cargo, unused)]
 #![warn(
@@ -108,7 +108,7 @@ async fn patterns(
     Ok(format!("{host}:{port} {first} {last} {type} {count}"))
 }
 
-/// Holds what cannot be sent, on purpose.
+/// Holds a value that is not `Send`, on purpose.
 #[allow(clippy::future_not_send)]
 #[poolhouse::with_pool]
 async fn local(#[pool] db: PgEngine) {
@@ -132,7 +132,7 @@ async fn recursive(depth: u8, #[pool] db: PgEngine) -> anyhow::Result<u8> {
     Ok(depth)
 }
 
-/// Has more parameters than the lint about it likes, on purpose.
+/// Has more parameters than the lint allows, on purpose.
 #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
 #[poolhouse::with_pool]
 async fn long(a: bool, b: bool, c: bool, d: bool, e: u8, f: u8, g: u8, h: u8, #[pool] db: PgEngine) -> anyhow::Result<u8> {

@@ -1,4 +1,4 @@
-//! Signatures that lints are about: the attribute makes two functions of one, and each lint is there once.
+//! Signatures that trigger lints: the attribute generates two functions, and each lint is reported once.
 
 #![warn(clippy::pedantic, clippy::nursery, unused)]
 #![warn(redundant_lifetimes, single_use_lifetimes, unused_lifetimes, unused_qualifications)]

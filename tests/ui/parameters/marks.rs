@@ -34,7 +34,7 @@ pub async fn chosen_at_compile_time(#[pool] db: PgEngine, #[cfg(unix)] port: u16
     let _ = (db, port);
 }
 
-// Without the attribute there is nobody to fill it in.
+// Without the attribute, nothing fills the parameter in.
 pub async fn unattributed(#[pool] db: PgEngine) { //~
     drop(db);
 }

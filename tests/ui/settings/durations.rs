@@ -1,4 +1,4 @@
-//! Durations that are none.
+//! Invalid durations.
 
 #[poolhouse::with_pool(
     acquire_timeout = 30, //~

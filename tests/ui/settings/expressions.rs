@@ -1,4 +1,4 @@
-//! Expressions of another type than the setting's: the compiler says it of the expression.
+//! Expressions of another type than the setting's: the compiler's error is at the expression.
 
 use sqlx::postgres::PgConnectOptions;
 

@@ -1,4 +1,4 @@
-//! A directory that is not there.
+//! A directory that does not exist.
 
 #[poolhouse::with_pool(migrations = "migratoins")] //~
 async fn main() {}

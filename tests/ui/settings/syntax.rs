@@ -1,4 +1,4 @@
-//! Arguments that are not `name = value`, and those behind them.
+//! Arguments that are not `name = value`, and the arguments after them.
 
 #[poolhouse::with_pool(
     "max_size" = 3, //~

@@ -1,4 +1,4 @@
-//! Names that are not settings: slips of the finger, names of other pools, and names of nothing.
+//! Names that are not settings: typing errors, names from other pools, and unknown names.
 
 use poolhouse::{PgEngine, with_pool};
 

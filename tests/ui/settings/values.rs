@@ -1,4 +1,4 @@
-//! Literals that a setting does not take.
+//! Literals that a setting does not accept.
 
 #[poolhouse::with_pool(
     url = "DATABASE_URL", //~

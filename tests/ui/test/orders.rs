@@ -1,4 +1,4 @@
-//! `#[with_pool]` goes above the attribute of the test, which else sees parameters that it cannot fill in.
+//! `#[with_pool]` goes above the test attribute, which otherwise gets parameters that it cannot fill in.
 
 use poolhouse::{PgEngine, with_pool};
 

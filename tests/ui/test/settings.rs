@@ -1,4 +1,4 @@
-//! Settings of tests: slips of the finger, files that are not there, and functions that are no tests.
+//! Settings of tests: typing errors, missing files, and functions that are no tests.
 
 use poolhouse::{PgEngine, with_pool};
 

@@ -1,4 +1,4 @@
-//! Arguments that are none, or have no such value.
+//! Unknown arguments, and arguments with invalid values.
 
 use poolhouse::sqlx::{self, Postgres};
 use poolhouse::{PgEngine, Transaction, transactional};

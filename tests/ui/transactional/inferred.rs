@@ -1,6 +1,6 @@
 //! Lines alone: these messages hold the path of this file, and the compiler shortens what is long.
 //!
-//! What a closure that runs again has to say and to own.
+//! What a closure that runs again must declare and own.
 
 use poolhouse::PgEngine;
 use poolhouse::sqlx;

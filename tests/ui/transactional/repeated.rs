@@ -1,4 +1,4 @@
-//! What a further try cannot have.
+//! Arguments that a further try cannot get.
 
 use poolhouse::sqlx::{self, Postgres};
 use poolhouse::{Transaction, transactional};

@@ -1,4 +1,4 @@
-//! Types that the runtime does not know what to do with.
+//! Types that the runtime does not accept.
 
 use std::rc::Rc;
 

@@ -1,7 +1,7 @@
 //! Runs a command with private database servers: `with-servers cargo test --workspace`.
 //!
-//! The servers live in a temporary folder. They are stopped and the folder is removed at the
-//! command's end and at every signal. A server whose URL the environment names replaces the private
+//! The servers live in a temporary folder. They are stopped and the folder is removed when the
+//! command ends, and after a signal. A server whose URL the environment names replaces the private
 //! one.
 
 use std::{

@@ -1,9 +1,9 @@
-//! CockroachDB.
+//! Tests of CockroachDB.
 //!
 //! | module | where it runs |
 //! |---|---|
-//! | `server` | on the server that `COCKROACH_URL` names, and on the stand-in where it names none |
-//! | `faults` | on the stand-in: the fault has to come at the right moment |
+//! | `server` | on the server of `COCKROACH_URL`; without this variable, on the stand-in |
+//! | `faults` | on the stand-in, because a fault must come at the right moment |
 
 mod faults;
 mod server;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use poolhouse::{PgEngine, Settings, engine_finder_with};
 use poolhouse_tests::{Cockroach, Kind, TestDatabase, servers};
 
-/// A database of the stand-in's.
+/// A stand-in with its database.
 struct Fixture {
     database: TestDatabase,
     double: Cockroach,
@@ -38,7 +38,7 @@ fn settings(url: &str) -> Settings {
     Settings::new().engine("cockroach").url(url).max_size(3)
 }
 
-/// A started engine, and a table that is empty.
+/// Starts an engine and creates an empty table.
 async fn started(settings: &Settings) -> anyhow::Result<PgEngine> {
     let engine: PgEngine = engine_finder_with(settings)?;
     engine.start_connection_pool().await?;

@@ -23,7 +23,7 @@ async fn conflicts_at_statements_and_at_commits_are_run_again() -> anyhow::Resul
     add(&engine, 2, &attempts).await?;
     ensure!(attempts.load(Relaxed) == 6, "{attempts:?}");
     ensure!(count(&engine).await? == 2 && fixture.double.conflicted() == 4);
-    // And not for ever.
+    // The retries are limited.
     fixture.double.conflict_at_commits(usize::MAX);
     let options = TransactionOptions::new().retries(1);
     let ran_out: sqlx::Result<()> = engine.transaction_with(options, async |_| Ok(())).await;
@@ -60,7 +60,7 @@ async fn an_ambiguous_commit_is_reported_and_not_run_again() -> anyhow::Result<(
     );
     let error = format!("{:#}", anyhow::Error::from(error));
     ensure!(error.contains("result is ambiguous"), "{error}");
-    // It was written once, and the pool goes on.
+    // The row was written once, and the pool still works.
     ensure!(attempts.load(Relaxed) == 1 && count(&engine).await? == 1);
     engine.close_connection_pool().await;
     Ok(())
@@ -94,7 +94,7 @@ async fn a_pool_outlives_the_drain_of_its_node() -> anyhow::Result<()> {
         "{refused}"
     );
     fixture.double.undrain();
-    // Connections that ended meanwhile are noticed at the latest by the statement that meets them.
+    // The pool notices an ended connection at the latest when a statement uses it.
     eventually("the pool has new connections", async || {
         count(&engine).await?;
         Ok(())
@@ -105,7 +105,7 @@ async fn a_pool_outlives_the_drain_of_its_node() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Behind `postgres://` it is noticed too late for that.
+/// With a `postgres://` URL, CockroachDB is recognised too late for isolated tests.
 #[tokio::test]
 async fn tests_are_asked_to_name_it() -> anyhow::Result<()> {
     let Some(fixture) = Fixture::new().await? else {

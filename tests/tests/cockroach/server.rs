@@ -1,4 +1,4 @@
-//! What needs no fault: on a real server, or on the stand-in.
+//! Cases without faults, on a real server or on the stand-in.
 
 use std::env;
 use std::sync::atomic::AtomicU32;
@@ -16,7 +16,7 @@ use super::{Fixture, add, count, settings, started};
 
 const VARIABLE: &str = "COCKROACH_URL";
 
-/// Plays a case with the URL of an empty database.
+/// Runs a case with the URL of an empty database.
 async fn on_cockroach(case: impl AsyncFnOnce(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let Ok(url) = env::var(VARIABLE) else {
         return match Fixture::new().await? {
@@ -28,7 +28,7 @@ async fn on_cockroach(case: impl AsyncFnOnce(&str) -> anyhow::Result<()>) -> any
         };
     };
     let mut url = Url::parse(&url)?;
-    // The driver's own idea of a scheme, for the connection below.
+    // The scheme that the driver knows, for the connection below.
     ensure!(url.set_scheme("postgres").is_ok(), "{VARIABLE} is no URL");
     let name = format!("t_cockroach_{:08x}", fastrand::u32(..));
     let mut connection = PgConnection::connect(url.as_str()).await?;
@@ -177,7 +177,7 @@ async fn a_schema_change_is_part_of_its_transaction() -> anyhow::Result<()> {
     .await
 }
 
-/// That these take a server by its URL is shown with the stand-in's.
+/// Shows with the stand-in's URL that these tests use the server of `COCKROACH_URL`.
 #[tokio::test]
 async fn they_run_on_the_server_that_the_environment_names() -> anyhow::Result<()> {
     if env::var_os(VARIABLE).is_some() {

@@ -1,4 +1,4 @@
-//! `cancel_everywhere` finds what a dropped future leaves, and nothing where it leaves nothing.
+//! `cancel_everywhere` finds the leftovers of a dropped future, and accepts a future without leftovers.
 
 use std::mem::ManuallyDrop;
 
@@ -6,7 +6,7 @@ use poolhouse::testing::cancel_everywhere;
 use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, with_pool};
 use sqlx::{MySqlPool, PgPool};
 
-/// A table of accounts, and one that says what was paid.
+/// A table of accounts and a table of payments.
 const TABLES: &str = "CREATE TABLE account (id INTEGER PRIMARY KEY, cents INTEGER NOT NULL); \
     CREATE TABLE paid (id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES account (id), cents INTEGER NOT NULL); \
     INSERT INTO account VALUES (1, 1000), (2, 0), (3, 7); INSERT INTO paid VALUES (1, 3, 7)";
@@ -17,7 +17,7 @@ macro_rules! on_each {
         mod $module {
             use super::*;
 
-            /// All of it in a transaction.
+            /// Pays in one transaction.
             async fn pay(db: &$engine) -> sqlx::Result<()> {
                 let mut transaction = db.begin().await?;
                 for sql in [
@@ -30,10 +30,10 @@ macro_rules! on_each {
                 transaction.commit().await
             }
 
-            /// Each by itself.
+            /// Runs each statement outside a transaction.
             async fn pay_in_parts(db: &$engine) -> sqlx::Result<()> {
                 sqlx::query("UPDATE account SET cents = cents - 100 WHERE id = 1").execute(db).await?;
-                // SQLite need not wait for anything.
+                // The statements of SQLite may never be pending.
                 tokio::task::yield_now().await;
                 sqlx::query("UPDATE account SET cents = cents + 100 WHERE id = 2").execute(db).await?;
                 Ok(())
@@ -47,8 +47,7 @@ macro_rules! on_each {
             #[tokio::test]
             async fn a_transaction_is_all_or_nothing(db: $engine) {
                 make_tables(&db).await;
-                // On a machine with much to do, answers may be there before the future is polled again, so that it is pending
-                // less often.
+                // On a busy machine, an answer may arrive before the next poll, so that the future is pending less often.
                 let mut most = 0;
                 for _ in 0..20 {
                     let tried = cancel_everywhere(|| pay(&db)).await;
@@ -75,7 +74,7 @@ macro_rules! on_each {
                 cancel_everywhere(|| pay_in_parts(&db)).await;
             }
 
-            /// No row more and no row less: the values tell.
+            /// The number of rows stays the same; only a value changes.
             #[with_pool($($setting)* migrations = false)]
             #[tokio::test]
             #[should_panic = "the future leaves a part of what it does"]
@@ -89,7 +88,7 @@ macro_rules! on_each {
                 .await;
             }
 
-            /// Run again it would find nothing to do, or fail; but each run begins with the same rows.
+            /// A second run on the result would do nothing or fail; but each run begins with the same rows.
             #[with_pool($($setting)* migrations = false)]
             #[tokio::test]
             async fn work_that_can_be_done_once_alone_is_no_fault(db: $engine) {
@@ -157,7 +156,7 @@ on_each!(sqlite, SqliteEngine, ());
 #[tokio::test]
 #[should_panic = "in a transaction"]
 async fn the_cancelled_begin_of_a_pool_of_sqlx_is_found_on_postgres(pool: PgPool) {
-    // Its answer may be there before the driver asks for it, on a machine with much to do.
+    // On a busy machine, the answer may arrive before the driver's first read.
     for _ in 0..50 {
         cancel_everywhere(|| async { pool.begin().await.map(drop) }).await;
     }
@@ -173,7 +172,7 @@ async fn the_cancelled_begin_of_a_pool_of_sqlx_is_found_on_mariadb(pool: MySqlPo
     }
 }
 
-/// What differs from run to run is left out, and everything can be put back.
+/// Values that differ between runs are not compared, and every row can be restored.
 #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", migrations = false)]
 #[tokio::test]
 async fn times_numbers_and_identities_on_postgres(db: PgEngine) {

@@ -1,4 +1,4 @@
-//! What tests can ask for: `poolhouse::testing::recorded` and `cancel_everywhere`.
+//! Tests of `poolhouse::testing::recorded` and `cancel_everywhere`.
 
 mod cancel;
 mod recorded;

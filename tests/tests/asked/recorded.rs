@@ -1,4 +1,4 @@
-//! `Engine::recorded` says what ran, and fails where it cannot know.
+//! `Engine::recorded` lists the statements that ran, and fails when it cannot see them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -28,7 +28,7 @@ fn ends<T>(seen: &Recorded<T>) -> Vec<End> {
         .collect()
 }
 
-/// What a check says that must not pass.
+/// The message of a check that must fail.
 fn refused<T>(seen: &Recorded<T>, at_most: usize) -> String {
     let panic = catch_unwind(AssertUnwindSafe(|| {
         seen.at_most(at_most);
@@ -54,7 +54,7 @@ async fn one_too_many_each(db: &SqliteEngine) -> usize {
     bands.len()
 }
 
-/// The line of this file with these words.
+/// The number of the first line of this file with these words.
 fn line_with(words: &str) -> usize {
     let lines = include_str!("recorded.rs").lines();
     lines
@@ -84,7 +84,7 @@ async fn a_query_for_each_row_is_found_with_its_location(db: SqliteEngine) {
         said.contains("3 statements ran on engine `default`, and at most 2 may"),
         "{said}"
     );
-    // The await of the query is a few lines below its text; a build without line tables has the function.
+    // The await of the query is a few lines below its text. In a build without line tables, the location is the function.
     let location = seen.statements[2].location().unwrap();
     match location.rsplit_once(':') {
         Some((file, found)) if file.ends_with("asked/recorded.rs") => {
@@ -177,7 +177,7 @@ async fn checkouts_and_transactions_are_seen_and_their_begin_is_not(db: SqliteEn
 async fn a_stream_is_one_statement_when_it_is_read(db: SqliteEngine) {
     let seen = db
         .recorded(async {
-            // Never read: it never runs.
+            // A stream that is never read never runs.
             let _ = sqlx::query("SELECT 1").fetch(&db);
             let mut half = sqlx::query("SELECT 2 UNION ALL SELECT 3").fetch(&db);
             half.next().await.unwrap().unwrap();
@@ -209,7 +209,7 @@ async fn a_query_that_fails_or_is_dropped_is_one(db: PgEngine) {
                 .execute(&db)
                 .await
                 .unwrap_err();
-            // Polled once, which hands it to the driver, and never again.
+            // One poll passes the query to the driver.
             let mut query = Box::pin(sqlx::query("SELECT pg_sleep(60)").execute(&db));
             assert!(futures_util::poll!(&mut query).is_pending());
             drop(query);
@@ -349,7 +349,7 @@ async fn on_a_server(db: PgEngine, mut checkout: Checkout<sqlx::Postgres>) {
             checkout.ping().await.unwrap();
         })
         .await;
-    // A ping is no statement, but nobody can know that.
+    // A ping is not a statement, but the recording cannot tell.
     assert_eq!(texts(&seen), ["SELECT $1::int", "SELECT 1/0", "?"]);
 }
 

@@ -1,7 +1,7 @@
-//! `#[with_pool]` among everything else that stands on a function, in a signature and in scope.
+//! `#[with_pool]` with other attributes, with all kinds of signatures and of names in scope.
 //!
-//! Each of these functions runs: it gets an engine and asks it something. A function called `main` is called here as any
-//! other. Each has an engine of its own name, because they run side by side in one process.
+//! Each of these functions runs a query on its engine. A function called `main` is called like any other. Each function's
+//! engine has its own name, because the tests run in one process at the same time.
 
 mod attributes;
 mod names;

@@ -46,7 +46,7 @@ async fn tracing_instrument_above_and_below() -> anyhow::Result<()> {
     .await
 }
 
-/// Documented, with a level of lints, under a condition that holds.
+/// Has documentation, lint levels and a `cfg` that holds.
 #[doc = "And some more."]
 #[allow(unused_variables)]
 #[expect(clippy::let_and_return)]
@@ -65,7 +65,7 @@ async fn decorated(port: u16, #[pool] db: SqliteEngine) -> anyhow::Result<i64> {
     )
 }
 
-/// The same name under a condition that does not hold.
+/// Has the same name and a `cfg` that does not hold.
 #[with_pool(engine = "decorated", url = "sqlite::memory:")]
 #[cfg(not(test))]
 async fn decorated(nothing: Unknown) {}

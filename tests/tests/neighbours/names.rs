@@ -1,4 +1,4 @@
-//! Everything that can be in scope under a name that generated code might use.
+//! Items in scope under names that generated code might use.
 
 use poolhouse::{SqliteEngine, with_pool};
 
@@ -74,7 +74,7 @@ macro_rules! service {
 }
 
 service! {
-    /// Comes out of a macro.
+    /// Is made by a macro.
     macro_made(db: SqliteEngine, mut port) -> i64 = 2 + 1, "sqlite::memory:", {
         port += 1;
         assert_eq!(db.status().max, 3);
@@ -82,7 +82,7 @@ service! {
     }
 }
 
-/// All of the function is the macro's own, the names in it too.
+/// Makes a whole function, with all names in it.
 macro_rules! whole {
     ($name:ident) => {
         #[with_pool(engine = "whole", url = "sqlite::memory:")]

@@ -1,4 +1,4 @@
-//! A panic in the body says where it was, as in any other function.
+//! A panic in the body has its own location, as in any other function.
 
 use std::panic;
 use std::sync::mpsc;
@@ -6,7 +6,7 @@ use std::thread;
 
 use poolhouse::{SqliteEngine, with_pool};
 
-/// Where the body of [`main`] panics.
+/// The line of the panic in the body of [`main`].
 const LINE: u32 = line!() + 6;
 const COLUMN: u32 = 5;
 
@@ -24,7 +24,7 @@ fn a_panic_is_where_the_user_wrote_it() {
     panic::set_hook(Box::new(move |panic| {
         if thread::current().id() == this {
             let location = panic.location().map(ToString::to_string);
-            // The test waits for it.
+            // The test holds the receiver.
             let _ = sender.send(location);
         } else {
             others(panic);

@@ -1,4 +1,4 @@
-//! Who builds the runtime: poolhouse, or an attribute below ours.
+//! The builder of the runtime: poolhouse, or an attribute below `#[with_pool]`.
 
 use super::answer;
 
@@ -19,7 +19,7 @@ mod own {
             Handle::current().runtime_flavor(),
             RuntimeFlavor::CurrentThread
         );
-        // What cannot be sent to another thread.
+        // An `Rc` is not `Send`.
         let local = Rc::new(db);
         let answer = super::answer(&local).await?;
         drop(local);

@@ -1,4 +1,4 @@
-//! Everything that a signature may have.
+//! All kinds of signatures.
 
 #![allow(
     clippy::needless_lifetimes,
@@ -187,7 +187,7 @@ async fn closures() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As `main` is written for actix-web.
+/// Returns the result type of `main` for actix-web.
 #[with_pool(engine = "io", url = "sqlite::memory:", max_size = 3)]
 async fn io(#[pool] db: SqliteEngine) -> std::io::Result<usize> {
     Ok(db.status().max)

@@ -1,7 +1,6 @@
 //! A coverage report counts the same lines with the attribute as without it.
 //!
-//! The compiler lists the regions that it counts beside the intermediate code that it can print. A report itself would take
-//! LLVM's own tools, of the version that the compiler has.
+//! The compiler lists the counted regions in its MIR output. A report itself would need LLVM's tools in the compiler's version.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -22,7 +21,7 @@ fn the_lines_of_a_body_are_counted_as_without_the_attribute() {
     assert_eq!(with, without);
 }
 
-/// The lines of each region that is counted, from the first to the last.
+/// The first and the last line of each counted region.
 fn counted_lines(side: &str, source: &str) -> BTreeSet<(u32, u32)> {
     let project = Project::new("coverage");
     let file = project.file(&format!("{side}.rs"), source);
@@ -38,7 +37,7 @@ fn counted_lines(side: &str, source: &str) -> BTreeSet<(u32, u32)> {
         .arg("-L")
         .arg(format!("dependency={}", dependencies.display()))
         .arg(&file)
-        // As cargo sets them for a crate.
+        // Cargo sets these for a crate.
         .env("CARGO_PKG_NAME", "bands")
         .env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"))
         .output()
@@ -54,7 +53,7 @@ fn counted_lines(side: &str, source: &str) -> BTreeSet<(u32, u32)> {
         .collect()
 }
 
-/// 12 and 13 of `coverage Code { bcb: bcb0 } => bands.rs:12:5: 13:9 (#0);`.
+/// The lines of a region: 12 and 13 of `coverage Code { bcb: bcb0 } => bands.rs:12:5: 13:9 (#0);`.
 fn lines_of(region: &str) -> Option<(u32, u32)> {
     let (_, rest) = region.rsplit_once(".rs:")?;
     let (first, rest) = rest.split_once(':')?;
@@ -63,7 +62,7 @@ fn lines_of(region: &str) -> Option<(u32, u32)> {
     Some((first.parse().ok()?, last.parse().ok()?))
 }
 
-/// poolhouse as it was built last, and the folder of its dependencies: where this test is itself.
+/// The latest build of poolhouse, and the folder of its dependencies, which is this test's folder.
 fn built() -> (PathBuf, PathBuf) {
     let this = env::current_exe().expect("this program has a path");
     let folder = this.parent().expect("it is in a folder").to_owned();

@@ -1,12 +1,12 @@
-//! Every file in `tests/ui/<theme>/` has mistakes, and beside it stands what the compiler says about them.
+//! Each file in `tests/ui/<theme>/` has mistakes; a file beside it has the expected messages.
 //!
-//! A line with a mistake ends in `//~`, with one `~` more for each further mistake on it. So it is seen in the source
-//! that no mistake hides another, and that none has a second error in its wake.
+//! A line with a mistake ends in `//~`, with one `~` more for each further mistake on it. So the source shows that no mistake
+//! hides another, and that none causes a second error.
 //!
-//! A file that begins with `//! Lines alone` has messages with paths in them, so that only their lines are compared.
+//! A file that begins with `//! Lines alone` has messages with paths in them; only their lines are compared.
 //!
-//! `POOLHOUSE_UI=update` writes the expected texts anew. They are to be read before they are committed: is the message at
-//! the right token, and does it say what to write instead?
+//! `POOLHOUSE_UI=update` rewrites the expected texts. Read them before you commit them: is the message at the right token, and
+//! does it say what to write instead?
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ const THEMES: [&str; 7] = [
     "transactional",
 ];
 
-/// How a file begins whose messages depend on where it lies.
+/// The beginning of a file whose messages depend on its path.
 const LINES_ALONE: &str = "//! Lines alone";
 
 #[test]
@@ -78,7 +78,7 @@ fn the_messages_that_the_documentation_shows_are_those_of_the_compiler() {
         .iter()
         .map(|(_, path)| fs::read_to_string(path.with_extension("stderr")).unwrap_or_default())
         .collect();
-    // Texts with back ticks in them stand between two of these.
+    // Two back ticks delimit a text with back ticks in it.
     let shown: Vec<&str> = page.split("``").skip(1).step_by(2).map(str::trim).collect();
     assert_eq!(shown.len(), 5);
     for message in shown {
@@ -86,7 +86,7 @@ fn the_messages_that_the_documentation_shows_are_those_of_the_compiler() {
     }
 }
 
-/// All cases: their names, which are those of the programs, and their files.
+/// All cases: the name of each, which its program has too, and its file.
 fn cases() -> Vec<(String, PathBuf)> {
     let mut cases = Vec::new();
     for theme in THEMES {
@@ -106,11 +106,11 @@ fn cases() -> Vec<(String, PathBuf)> {
     cases
 }
 
-/// How many errors there are on each line.
+/// The number of errors on each line.
 fn errors(said: &[Diagnostic]) -> BTreeMap<u64, usize> {
     let mut lines = BTreeMap::new();
     for error in said.iter().filter(|diagnostic| diagnostic.is_error()) {
-        // An error without a place is on no line, and so on none that has a mark.
+        // An error without a location counts for line 0, which has no mark.
         *lines
             .entry(error.lines.first().copied().unwrap_or_default())
             .or_default() += 1;
@@ -118,7 +118,7 @@ fn errors(said: &[Diagnostic]) -> BTreeMap<u64, usize> {
     lines
 }
 
-/// How many mistakes are marked on each line.
+/// The number of marked mistakes on each line.
 fn marks(source: &str) -> BTreeMap<u64, usize> {
     (1..)
         .zip(source.lines())
@@ -126,7 +126,7 @@ fn marks(source: &str) -> BTreeMap<u64, usize> {
         .collect()
 }
 
-/// What is expected: all that a user sees, with no folder of this machine and no line of a file that is not the case.
+/// The messages as a user sees them, without local folders and foreign source lines.
 fn text(said: &[Diagnostic], case: &Path) -> String {
     let folder = case.parent().expect("a case is in the folder of its theme");
     let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("runtime");
@@ -142,10 +142,10 @@ fn text(said: &[Diagnostic], case: &Path) -> String {
     text
 }
 
-/// What stands for the folder of the runtime crate.
+/// The replacement for the folder of the runtime crate.
 const RUNTIME: &str = "poolhouse";
 
-/// Leaves out the source of the runtime crate, whose lines move, and the room that their numbers took.
+/// Removes source lines of the runtime crate, whose numbers change, and their margin.
 fn without_foreign_lines(rendered: &str) -> String {
     let mut kept = Vec::new();
     let mut is_foreign = false;
@@ -189,7 +189,7 @@ fn is_source(words: &str) -> bool {
     words.starts_with('|') || words == "..." || digits(words) > 0
 }
 
-/// How many digits a line of source begins with.
+/// The number of digits at the beginning of a source line.
 fn digits(words: &str) -> usize {
     let rest = words.trim_start_matches(|letter: char| letter.is_ascii_digit());
     if rest.trim_start().starts_with(['|', '-', '+', '~']) {

@@ -1,4 +1,4 @@
-//! What only tests need is behind the feature `testing`.
+//! Code that only tests need is behind the feature `testing`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::project::Project;
 
-/// What no production binary holds: words of leases, templates and retention.
+/// Strings of leases, templates and retention, which no production binary contains.
 const OF_TESTS: &[&str] = &[
     "pg_try_advisory_lock(hashtextextended",
     " ALLOW_CONNECTIONS false",
@@ -20,7 +20,7 @@ fn folder_of_tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("runtime/src/testing")
 }
 
-/// The sources below a folder.
+/// The text of all sources below a folder.
 fn sources(folder: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -47,7 +47,7 @@ fn a_program_holds_nothing_of_tests() {
     );
     project.program("production", &path);
     let binary = project.build("production");
-    // A word that is not in the sources any more would never be found.
+    // A string that is no longer in the sources would never be found.
     let sources = sources(&folder_of_tests());
     for word in OF_TESTS {
         assert!(sources.contains(word), "{word:?}");

@@ -1,4 +1,4 @@
-//! A generated package, and what cargo says about each of its programs.
+//! A generated package, and cargo's messages about each of its programs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,20 +8,20 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// A package of programs that are checked, but never run.
+/// A package of programs that are checked or built, but never run.
 pub(crate) struct Project {
     folder: PathBuf,
     manifest: String,
 }
 
-/// What rustc said, once.
+/// One message of rustc.
 pub(crate) struct Diagnostic {
     pub(crate) level: String,
     /// `E0277` or `clippy::needless_return`; empty for a macro's own errors.
     pub(crate) code: String,
-    /// As it is shown to a user, with no colours.
+    /// The text that a user sees, without colours.
     pub(crate) rendered: String,
-    /// The lines that it is about.
+    /// The first line of each primary span.
     pub(crate) lines: Vec<u64>,
 }
 
@@ -32,17 +32,17 @@ impl Diagnostic {
 }
 
 impl Project {
-    /// An empty package called `name`, below cargo's folder for what tests write.
+    /// Creates an empty package called `name`, below cargo's folder for files of tests.
     pub(crate) fn new(name: &str) -> Self {
         Self::with_dependency(name, "poolhouse")
     }
 
-    /// A package that knows poolhouse under another name.
+    /// Creates a package that depends on poolhouse under another name.
     pub(crate) fn with_dependency(name: &str, poolhouse: &str) -> Self {
         Self::with_features(name, poolhouse, &["postgres", "testing"])
     }
 
-    /// A package that has these features of poolhouse.
+    /// Creates a package with these features of poolhouse.
     pub(crate) fn with_features(name: &str, poolhouse: &str, features: &[&str]) -> Self {
         let folder = Self::folder(name);
         let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -95,12 +95,12 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
         path
     }
 
-    /// Runs `cargo check` or `cargo clippy` and returns what was said about each program.
+    /// Runs `cargo check` or `cargo clippy` and returns the messages about each program.
     pub(crate) fn run(&self, command: &str) -> BTreeMap<String, Vec<Diagnostic>> {
         self.run_with(&[command, "--keep-going"])
     }
 
-    /// Builds the program called `name`, and returns its file.
+    /// Builds the program called `name`, and returns the content of its file.
     pub(crate) fn build(&self, name: &str) -> Vec<u8> {
         let output = self.cargo(&["build"]);
         assert!(
@@ -122,13 +122,13 @@ tokio = {{ version = "1", features = ["macros", "rt-multi-thread"] }}
             .current_dir(&self.folder)
             .env("CARGO_TARGET_DIR", target().join("target"))
             .env_remove("RUSTFLAGS")
-            // As users build: without it the compiler leaves out some errors that it has reported at the same place.
+            // Users build so. Without it, the compiler omits some errors at a location that already has one.
             .env("CARGO_INCREMENTAL", "1")
             .output()
             .expect("the cargo that builds this test can be run again")
     }
 
-    /// Runs a command of cargo and returns what was said about each program.
+    /// Runs a command of cargo and returns the messages about each program.
     pub(crate) fn run_with(&self, arguments: &[&str]) -> BTreeMap<String, Vec<Diagnostic>> {
         let output = self.cargo(arguments);
         let mut said = BTreeMap::<String, Vec<Diagnostic>>::new();
@@ -163,7 +163,7 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("ui")
 }
 
-/// A file that stays as it was is not compiled again.
+/// Writes a file only if its content changes, so that cargo compiles it only then.
 fn write_if_changed(path: &Path, content: &str) {
     if fs::read_to_string(path).is_ok_and(|old| old == content) {
         return;
@@ -186,7 +186,7 @@ fn diagnostic(message: &Value) -> Option<Diagnostic> {
         rendered: text(&message["rendered"]),
         lines: lines.collect(),
     };
-    // The rest is about the build: how many errors there were, and where to read about them.
+    // The other messages are about the build: the number of errors, and where to read about them.
     (!spans.is_empty() || !text(&message["message"]).starts_with("aborting due to"))
         .then_some(diagnostic)
         .filter(|diagnostic| diagnostic.level != "failure-note")

@@ -1,4 +1,4 @@
-//! A program that knows poolhouse under another name alone.
+//! A program that depends on poolhouse under another name.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! What is said about a file is what is said about it when the attribute is not there: each file in `tests/ui/body/` and
-//! `tests/ui/lints/` is compiled as it is and once more without `#[with_pool]` and `#[pool]`.
+//! The messages about a file are the same with and without the attribute.
 //!
-//! So a mistake in a body is reported as in any other function, and generated code has no lint of its own.
+//! Each file in `tests/ui/body/` and `tests/ui/lints/` is compiled as it is and without `#[with_pool]` and `#[pool]`. So a
+//! mistake in a body is reported as in any other function, and generated code has no lint of its own.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn the_attribute_adds_no_lint() {
         without,
     } in twins("lints", "clippy")
     {
-        // Two functions are made of one, so a lint about its signature may be there twice.
+        // The attribute makes two functions of one, so a lint about the signature may appear twice.
         let is_known = |lint: &Diagnostic| {
             let same =
                 |other: &Diagnostic| (&other.code, &other.lines) == (&lint.code, &lint.lines);
@@ -43,7 +43,7 @@ fn the_attribute_adds_no_lint() {
     }
 }
 
-/// What is said about a file and about its twin without the attribute.
+/// The messages about a file and about its twin without the attribute.
 struct Twins {
     name: String,
     with: Vec<Diagnostic>,
@@ -63,7 +63,7 @@ fn twins(folder: &str, command: &str) -> Vec<Twins> {
         let name = stem.expect("a file has a name").to_owned();
         let source = fs::read_to_string(&path).expect("a file is readable");
         for (side, source) in [("with", &source), ("without", &bare(&source))] {
-            // The program's own `main` is elsewhere, so that a function called `main` is one like any other.
+            // The program's own `main` is in another file, so that a function called `main` is like any other.
             project.file(&format!("{side}/{name}.rs"), source);
             let program = format!("//! A program.\n\nmod {name};\n\nfn main() {{}}\n");
             let program = project.file(&format!("{side}/main_of_{name}.rs"), &program);
@@ -85,7 +85,7 @@ fn twins(folder: &str, command: &str) -> Vec<Twins> {
     twins.collect()
 }
 
-/// The source without the attributes; what is in their place keeps everything where it was.
+/// The source without the attributes. Comments and spaces replace them, so that locations stay the same.
 pub(crate) fn bare(source: &str) -> String {
     let mut bare = String::new();
     for line in source.lines() {
@@ -105,8 +105,10 @@ fn without_marks(line: &str) -> String {
     line.replace(MARK, &" ".repeat(MARK.len()))
 }
 
-/// All that is shown to a user, in an order of its own: the compiler takes one function after the other, and the attribute
-/// makes two of one. Lines of the source are shown, with the marks that the other side does not have.
+/// The messages that a user sees, sorted and without `#[pool]`.
+///
+/// They are sorted because the compiler checks one function after the other, and the attribute makes two of one. They show
+/// source lines, in which the other side has no `#[pool]`.
 fn texts(said: &[Diagnostic]) -> String {
     let text = |said: &Diagnostic| {
         let text = without_marks(&said.rendered);

@@ -1,4 +1,4 @@
-//! `Engine::transaction`: how it ends, and what is run again.
+//! `Engine::transaction`: commits, rollbacks and retries.
 
 mod closures;
 mod conflicts;
@@ -59,7 +59,7 @@ macro_rules! on {
                 let Some((_case_database, engine)) = begin().await? else {
                     return Ok(());
                 };
-                // An error of the code's own.
+                // An error of the closure.
                 let failed: anyhow::Result<()> = engine
                     .transaction(async |transaction| {
                         sqlx::query(ADD).execute(transaction).await?;
@@ -78,7 +78,7 @@ macro_rules! on {
                     },
                 ));
                 ensure!(panicked.catch_unwind().await.is_err() && count(&engine).await? == 0);
-                // A cancellation, when the statement has run.
+                // A cancellation after the statement.
                 let (started, ran) = tokio::sync::oneshot::channel();
                 let started = Mutex::new(Some(started));
                 let cancelled = engine.transaction(async |transaction| {
@@ -92,7 +92,7 @@ macro_rules! on {
                     ran = ran => ran?,
                 }
                 ensure!(count(&engine).await? == 0);
-                // As in a handler of a web server, on whichever thread.
+                // In a spawned task, as in a handler of a web server.
                 let spawned = tokio::spawn({
                     let engine = engine.clone();
                     async move {
@@ -122,7 +122,7 @@ macro_rules! on {
                                 sqlx::query("INSERT INTO entry VALUES (2, 2)")
                                     .execute(&mut *nested)
                                     .await?;
-                                // A value that is there already, which fails a whole transaction on Postgres.
+                                // A duplicate id, which fails the whole transaction on Postgres.
                                 sqlx::query(ADD).execute(nested).await?;
                                 Ok(())
                             })
@@ -174,13 +174,14 @@ on!(postgres, Postgres, PgEngine);
 on!(mariadb, MySql, MySqlEngine);
 on!(sqlite, Sqlite, SqliteEngine);
 
-/// Conflicts between two transactions that the database itself resolves, each with a real one.
+/// Real conflicts between two transactions, which the database resolves itself.
 macro_rules! conflicts_on {
     ($module:ident, $database:ty, $engine:ty) => {
         mod $module {
             use super::*;
 
-            /// Both read or lock first, and write only when the other one has done that too, so that one of them must fail.
+            /// Runs two conflicting transactions. Both run their first statement before either runs its second, so that one must
+            /// fail.
             async fn collide(
                 options: TransactionOptions,
                 first: [&'static str; 2],
@@ -295,7 +296,7 @@ async fn retries_run_out_with_a_number() -> anyhow::Result<()> {
     let ended = engine
         .transaction_with(TransactionOptions::new().retries(2), async |transaction| {
             runs.fetch_add(1, Relaxed);
-            // Swallowed, and a conflict all the same.
+            // The closure ignores the error, which is a conflict all the same.
             let _ = sqlx::query("DO $$ BEGIN RAISE 'on purpose' USING ERRCODE = '40001'; END $$")
                 .execute(transaction)
                 .await;
@@ -347,7 +348,7 @@ async fn a_commit_without_an_answer_is_not_repeated() -> anyhow::Result<()> {
     };
     let settings = Settings::new().engine("unknown").url(case_database.url());
     let engine: PgEngine = engine_finder_with(&settings)?;
-    // Ends its own session when the transaction is committed.
+    // The trigger ends its own session at the commit.
     sqlx::raw_sql(
         "CREATE TABLE entry (id INTEGER); \
          CREATE FUNCTION leave() RETURNS trigger LANGUAGE plpgsql AS \

@@ -1,4 +1,4 @@
-//! The forms of a closure that handlers write: what each captures, calls and returns.
+//! The forms of closures in handlers: their captures, calls and return types.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ async fn add(tx: &mut Transaction<Sqlite>, name: &str) -> sqlx::Result<()> {
     sqlx::query(ADD).bind(name).execute(tx).await.map(drop)
 }
 
-/// Owns a `String` that each statement borrows, and gives an error type of its own.
+/// Owns a `String` that each statement borrows, and returns its own error type.
 async fn owned(db: &SqliteEngine, name: String) -> Result<(), AppError> {
     db.transaction(async move |tx| {
         let known: Option<String> = sqlx::query_scalar("SELECT name FROM band WHERE name = ?")
@@ -41,7 +41,7 @@ async fn owned(db: &SqliteEngine, name: String) -> Result<(), AppError> {
     .await
 }
 
-/// Borrows a `&str`, and what the function owns.
+/// Borrows a `&str`, and a `String` that the function owns.
 async fn borrowed(db: &SqliteEngine, name: &str) -> sqlx::Result<usize> {
     let owned = format!("{name} too");
     let added = db
@@ -65,7 +65,7 @@ async fn looped(db: &SqliteEngine, names: &[String]) -> sqlx::Result<()> {
     .await
 }
 
-/// A closure in a closure, both of which borrow, and a scoped one in that.
+/// A closure in a closure, and a scoped one in both; all of them borrow.
 async fn nested(db: &SqliteEngine, one: &str, two: &str, three: &str) -> sqlx::Result<()> {
     db.transaction(async |tx| {
         add(tx, one).await?;
@@ -78,7 +78,7 @@ async fn nested(db: &SqliteEngine, one: &str, two: &str, three: &str) -> sqlx::R
     .await
 }
 
-/// What a task owns.
+/// Values that a spawned task owns.
 async fn spawned(db: &SqliteEngine, name: &Arc<str>) -> anyhow::Result<()> {
     let (db, name) = (db.clone(), Arc::clone(name));
     tokio::spawn(async move { db.transaction(async move |tx| add(tx, &name).await).await })
@@ -94,7 +94,7 @@ async fn counted<DB: Backend>(db: &Engine<DB>, by: i64) -> sqlx::Result<i64> {
     Ok(sum)
 }
 
-/// An error type without a name.
+/// An opaque error type.
 async fn opaque(db: &SqliteEngine, name: &str) -> Result<(), impl Display + use<>> {
     db.transaction(async |tx| {
         add(tx, name).await?;

@@ -1,4 +1,4 @@
-//! Conflicts at a place of their own: at the commit, at a lock that is waited for too long, and a commit that nobody answers.
+//! Special conflicts: at the commit, at a lock's timeout, and a commit without an answer.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ const TABLE: &str = "CREATE TABLE entry (id INTEGER PRIMARY KEY, value INTEGER N
 const ONE: &str = "UPDATE entry SET value = value + 1 WHERE id = 1";
 const TWO: &str = "UPDATE entry SET value = value + 1 WHERE id = 2";
 
-/// Each reads what the other one writes. Both have written before either commits, so only a commit is left to fail.
+/// Each reads a row that the other writes. Both write before either commits, so that only a commit can fail.
 #[tokio::test]
 async fn a_write_skew_that_shows_at_the_commit_is_run_again() -> anyhow::Result<()> {
     let Some(case_database) = CaseDatabase::of::<Postgres>("skew").await? else {
@@ -67,7 +67,7 @@ async fn a_write_skew_that_shows_at_the_commit_is_run_again() -> anyhow::Result<
     Ok(())
 }
 
-/// An engine whose sessions wait for a lock for one second, which is the shortest that the server knows.
+/// An engine whose sessions wait for a lock for one second, the server's shortest timeout.
 async fn impatient(name: &str) -> anyhow::Result<Option<(CaseDatabase, MySqlEngine)>> {
     let Some(case_database) = CaseDatabase::of::<MySql>(name).await? else {
         return Ok(None);
@@ -151,7 +151,7 @@ async fn retries_for_a_lock_that_stays_run_out() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The server rolls back the whole transaction, and leaves it: what comes after is neither written nor called a commit.
+/// The server rolls back and ends the whole transaction. A later statement and the commit fail, and nothing is written.
 #[tokio::test]
 async fn a_deadlock_ends_a_transaction_begun_by_hand() -> anyhow::Result<()> {
     let Some(case_database) = CaseDatabase::of::<MySql>("by_hand").await? else {
@@ -196,7 +196,7 @@ async fn a_deadlock_ends_a_transaction_begun_by_hand() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The connection breaks while the server is held up in the middle of the commit.
+/// The connection breaks while the server is blocked in the middle of the commit.
 /// <https://mariadb.com/kb/en/backup-stage/>
 #[tokio::test]
 async fn a_commit_without_an_answer_is_not_repeated_on_mariadb() -> anyhow::Result<()> {

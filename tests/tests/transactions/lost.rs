@@ -1,4 +1,4 @@
-//! Transactions that end behind the client's back, or by a statement inside of them: none is ever taken for committed.
+//! Transactions ended by the server, or by a statement inside them, never count as committed.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -23,7 +23,7 @@ enum Form {
 
 const FORMS: [Form; 4] = [Form::Closure, Form::ByHand, Form::Scoped, Form::Nested];
 
-/// What ends a transaction, and may begin another one.
+/// Statements that end a transaction, and may begin another.
 const ENDS: [&[&str]; 4] = [
     &["ROLLBACK"],
     &["COMMIT"],
@@ -55,7 +55,7 @@ macro_rules! on {
                 Ok(Some((case_database, ender, engine)))
             }
 
-            /// Both parts of a move, in one transaction.
+            /// Runs both parts of a move in one transaction.
             async fn run(engine: &$engine, form: Form, id: i64) -> sqlx::Result<()> {
                 async fn both(
                     transaction: &mut Transaction<$database>,
@@ -126,11 +126,11 @@ macro_rules! on {
                         let mut lost = 0;
                         for command in 0.. {
                             id += 1;
-                            // The only connection is back, so its recovery is not counted.
+                            // This waits for the only connection, so that its recovery is not counted.
                             engine.health().await?;
                             ender.send_before(command, statements);
                             let ended = run(&engine, form, id).await;
-                            // All of the transaction's commands are through.
+                            // The transaction has no more commands.
                             if !ender.has_sent() {
                                 ensure!(ended.is_ok(), "{ended:?}");
                                 break;
@@ -143,7 +143,7 @@ macro_rules! on {
                                 Ok(()) => ensure!(parts == 3, "half is acknowledged: {context}"),
                                 Err(error) => {
                                     lost += 1;
-                                    // What is open at the end is rolled back.
+                                    // The transaction that `BEGIN` opened is rolled back.
                                     ensure!(
                                         parts == 0 || statements != ["ROLLBACK", "BEGIN"],
                                         "{context}"
@@ -157,7 +157,7 @@ macro_rules! on {
                                 }
                             }
                         }
-                        // Before each of the four or more commands behind the BEGIN.
+                        // One before each of the four or more commands after the BEGIN.
                         ensure!(lost >= 4, "{form:?}, {statements:?}: {lost}");
                     }
                 }
@@ -184,7 +184,7 @@ macro_rules! on {
                     transaction.commit().await
                 };
                 let statement = async || sqlx::query(one).execute(&engine).await.map(drop);
-                // sqlx's idiom, which is the session's and not the driver's connection.
+                // sqlx's idiom, which borrows the session and not the driver's connection.
                 let reborrowed = async || {
                     let mut transaction = engine.begin().await?;
                     sqlx::query(one).execute(&mut *transaction).await?;
@@ -199,15 +199,15 @@ macro_rules! on {
                     sqlx::query(one).execute(&mut transaction).await?;
                     transaction.rollback().await
                 };
-                // The statement is prepared.
+                // This prepares the statement.
                 statement().await?;
                 let mut taken = Vec::new();
                 for step in 0..10 {
-                    // The only connection is back, so its recovery is not counted.
+                    // This waits for the only connection, so that its recovery is not counted.
                     engine.health().await?;
                     ender.send_before(usize::MAX, &[]);
                     match step {
-                        // After a transaction, the driver's count is set right first.
+                        // Before all transactions: after one, `acquire` first corrects the driver's count.
                         0 => checkout().await?,
                         1 | 3 | 6 => by_closure().await?,
                         2 | 7 => by_hand().await?,
@@ -222,7 +222,7 @@ macro_rules! on {
                 Ok(())
             }
 
-            /// The driver counts transactions by itself, and must not be one ahead where others see it.
+            /// The driver's own count of transactions is right where other code can read it.
             #[tokio::test]
             async fn the_drivers_connection_counts_right_after_it() -> anyhow::Result<()> {
                 let Some((case_database, _ender, engine)) = begin().await? else {
@@ -232,18 +232,18 @@ macro_rules! on {
                     run(&engine, Form::Closure, id).await?;
                     let mut checkout = engine.acquire().await?;
                     ensure!(!checkout.is_in_transaction());
-                    // A transaction of the driver's own is one, and is rolled back as one.
+                    // A transaction of the driver is a real one, and its rollback works.
                     let mut own = sqlx::Connection::begin(checkout.as_mut()).await?;
                     own.execute("INSERT INTO entry VALUES (0, 0)").await?;
                     own.rollback().await?;
                     drop(checkout);
-                    // And one inside of ours is nested.
+                    // A nested one of the driver is a savepoint of ours.
                     let mut transaction = engine.begin().await?;
                     transaction.execute("INSERT INTO entry VALUES (9, 9)").await?;
                     let mut nested = transaction.begin_nested().await?;
                     nested.execute("INSERT INTO entry VALUES (8, 8)").await?;
                     nested.rollback().await?;
-                    // One that is dropped half-way leaves nothing.
+                    // A dropped transaction is rolled back.
                     drop(transaction);
                 }
                 let sql = "SELECT count(*) FROM entry WHERE move IN (0, 8, 9)";
@@ -279,7 +279,7 @@ macro_rules! ended_inside {
                 sqlx::raw_sql(insert(1, 1))
                     .execute(&mut *transaction)
                     .await?;
-                // It fails the closure where it fails.
+                // An error of the statement ends the closure.
                 sqlx::raw_sql($statement).execute(&mut *transaction).await?;
                 sqlx::raw_sql(insert(1, 2)).execute(transaction).await?;
                 sqlx::Result::Ok(())
@@ -293,7 +293,7 @@ macro_rules! ended_inside {
             transaction.commit().await
         };
         let by_hand: sqlx::Result<()> = by_hand.await;
-        // The connection is good again.
+        // The connection is usable again.
         sqlx::raw_sql(insert(2, 1)).execute(&engine).await?;
         engine.close_connection_pool().await;
         (ended, by_hand)
@@ -346,7 +346,7 @@ async fn a_statement_inside_that_ends_it_is_named() -> anyhow::Result<()> {
             says_ended_inside(ended_inside!(Any, case_database.url(), true, word), word)?;
         }
     }
-    // A change of the schema commits on MariaDB, and is part of the transaction elsewhere.
+    // A schema change commits on MariaDB; on other databases it is part of the transaction.
     if let Some(case_database) = CaseDatabase::of::<MySql>("inside").await? {
         let create = "CREATE TABLE IF NOT EXISTS other (id INTEGER)";
         says_ended_inside(
@@ -375,7 +375,7 @@ async fn sqlite_rolls_back_by_itself_and_says_so() -> anyhow::Result<()> {
             sqlx::raw_sql(insert(1, 1))
                 .execute(&mut *transaction)
                 .await?;
-            // The whole transaction goes with it, and the error is lost.
+            // The failure rolls back the whole transaction, and the closure ignores the error.
             let _ = sqlx::raw_sql(insert(1, 1)).execute(transaction).await;
             Ok(())
         })
@@ -388,7 +388,7 @@ async fn sqlite_rolls_back_by_itself_and_says_so() -> anyhow::Result<()> {
         ),
         "{error}"
     );
-    // The next one on the same engine is whole.
+    // The next transaction on the same engine commits.
     let mut transaction = engine.begin().await?;
     sqlx::raw_sql(insert(2, 1))
         .execute(&mut transaction)
@@ -413,7 +413,7 @@ async fn any_engine_reports_like_its_database() -> anyhow::Result<()> {
         engine.start_connection_pool().await?;
         sqlx::raw_sql(TABLE).execute(&engine).await?;
         for (command, lost) in [(0, false), (1, true), (2, true), (9, false)] {
-            // The only connection is back, so its recovery is not counted.
+            // This waits for the only connection, so that its recovery is not counted.
             engine.health().await?;
             ender.send_before(command, &["ROLLBACK"]);
             let mut transaction = engine.begin().await?;
@@ -440,8 +440,7 @@ async fn any_engine_reports_like_its_database() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A server that ends the session of an open transaction by itself: what it answers to the `COMMIT` is never success, and nothing
-/// is written.
+/// Commits after the server has ended the session: the commit fails, and nothing is written.
 macro_rules! ended_by_the_server {
     ($database:ty, $case_database:expr, $url:expr, $pooler:expr, $inside:expr, $outside:expr) => {{
         let (case_database, url): (&CaseDatabase, String) = ($case_database, $url);
@@ -467,7 +466,7 @@ macro_rules! ended_by_the_server {
             let user = case_database.database()?.name();
             let server = case_database.database()?.server();
             let rows = server.ask(&[sql.replace("{user}", user)]).await?;
-            // What is to be run for each session, where it is no function.
+            // On MariaDB, the rows are the statements that end the sessions.
             for kill in rows.into_iter().flatten().flatten() {
                 if kill.starts_with("KILL") {
                     server.ask(&[kill]).await?;
@@ -477,7 +476,7 @@ macro_rules! ended_by_the_server {
         case_database.database()?.no_session_left().await?;
         let ended = transaction.commit().await;
         ensure!(ended.is_err(), "it was taken for committed");
-        // The engine goes on, with another session.
+        // Nothing was written.
         let left: i64 = case_database
             .answer::<<$database as Of>::Plain>("SELECT count(*) FROM entry")
             .await?;
@@ -486,7 +485,7 @@ macro_rules! ended_by_the_server {
     }};
 }
 
-/// The database under one that may be `Any`.
+/// The database type of the case's direct queries.
 trait Of {
     type Plain: poolhouse_tests::Sql;
 }
@@ -528,7 +527,7 @@ async fn a_session_that_the_server_ends_is_no_commit_on_postgres() -> anyhow::Re
         Some(timeout),
         None
     );
-    // The same behind a pooler, whose session with the client goes on or not.
+    // The same behind a pooler, which keeps the client's session or ends it.
     let pooler = PgBouncer::start(case_database.database()?, Mode::Transaction, &[]).await?;
     let url = pooler.url().to_owned();
     ended_by_the_server!(

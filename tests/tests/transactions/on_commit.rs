@@ -1,4 +1,4 @@
-//! `Transaction::on_commit`: once after the commit that lasts, and never else.
+//! `Transaction::on_commit` runs a future once after the commit, and never otherwise.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -14,12 +14,12 @@ use poolhouse_tests::{CaseDatabase, Heard};
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
 use tokio::sync::oneshot;
 
-/// What was done after commits, in this order.
+/// The names of the futures that ran after commits, in order.
 #[derive(Clone, Default)]
 struct Done(Arc<Mutex<Vec<&'static str>>>);
 
 impl Done {
-    /// Something that is done after a commit.
+    /// A future for `on_commit` that adds its name.
     fn later(&self, what: &'static str) -> impl Future<Output = ()> + Send + 'static {
         let done = self.clone();
         async move { done.0.lock().unwrap().push(what) }
@@ -39,7 +39,7 @@ macro_rules! on {
                 let Some(case_database) = CaseDatabase::of::<$database>("on_commit").await? else {
                     return Ok(None);
                 };
-                // What is done after a commit finds the only connection in the pool.
+                // A future after the commit finds the only connection in the pool.
                 let settings = Settings::new()
                     .engine(concat!("on_commit_", stringify!($module)))
                     .url(case_database.url())
@@ -70,7 +70,7 @@ macro_rules! on {
                     .transaction(async |tx| {
                         tx.on_commit(done.later("first"));
                         let (engine, count) = (engine.clone(), Arc::clone(&count));
-                        // The connection is back.
+                        // The connection is back in the pool.
                         tx.on_commit(async move {
                             let seen: Result<i64, _> =
                                 sqlx::query_scalar("SELECT count(*) FROM entry")
@@ -143,7 +143,7 @@ macro_rules! on {
                     });
                 let ran_out: anyhow::Result<()> = ran_out.await;
                 ensure!(ran_out.is_err());
-                // A commit that fails, because nothing is open any more.
+                // A commit that fails, because no transaction is open.
                 let lost = engine.transaction::<_, sqlx::Error, _>(async |tx| {
                     tx.on_commit(done.later("a commit that failed"));
                     insert(&mut *tx, 2).await?;
@@ -151,7 +151,7 @@ macro_rules! on {
                     Ok(())
                 });
                 ensure!(lost.await.is_err());
-                // Nothing of it is on its way either: the next one ends after all that was under way.
+                // No future is pending either: the next transaction ends after all earlier work.
                 engine
                     .transaction(async |tx| insert(&mut *tx, 3).await)
                     .await?;
@@ -206,7 +206,7 @@ macro_rules! on {
                     .await?;
                 let order = done.take();
                 ensure!(order == ["outer", "kept", "scoped", "last"], "{order:?}");
-                // Outside of all, it is the outermost.
+                // Without a transaction around it, a scoped one is the outermost.
                 scoped(4, "alone").await?;
                 ensure!(done.take() == ["alone"]);
                 engine.close_connection_pool().await;
@@ -283,7 +283,7 @@ async fn conflict_on_mariadb(_: &CaseDatabase, tx: &mut Transaction<MySql>) -> a
     Ok(())
 }
 
-/// A reader that wants to write, when another one has written since.
+/// Reads, lets another connection write, and then writes.
 async fn conflict_on_sqlite(
     case_database: &CaseDatabase,
     tx: &mut Transaction<Sqlite>,

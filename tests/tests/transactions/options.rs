@@ -1,4 +1,4 @@
-//! `TransactionOptions`: timeout, settings of the server's, and how a transaction stands to one around it.
+//! `TransactionOptions`: timeout, local settings, and the relation to an outer transaction.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn begin<DB: Sql>(name: &str) -> anyhow::Result<Option<(CaseDatabase, Engi
     Ok(Some((case_database, engine)))
 }
 
-/// What the transaction itself said.
+/// The `TransactionError` in a result.
 fn said<T>(ended: &sqlx::Result<T>) -> Option<&TransactionError> {
     TransactionError::find(ended.as_ref().err()?)
 }
@@ -56,7 +56,7 @@ macro_rules! on {
                     matches!(said(&ended), Some(TransactionError::TimedOut { .. })),
                     "{ended:?}"
                 );
-                // A savepoint alone.
+                // In a savepoint, only the savepoint is rolled back.
                 engine
                     .transaction(async |tx| {
                         let stays = engine.transaction_with(options.clone().join(), async |tx| {
@@ -126,7 +126,7 @@ macro_rules! on {
                         engine
                             .transaction_with(mandatory.clone(), async |tx| insert(&mut *tx).await)
                             .await?;
-                        // It was one with this one.
+                        // The inner transaction joined, so that its row is visible here.
                         ensure!(insert(&mut *tx).await.is_err());
                         anyhow::Result::<()>::Err(anyhow::anyhow!("rolled back"))
                     })
@@ -142,7 +142,7 @@ macro_rules! on {
                             matches!(said(&ended), Some(TransactionError::Inside { .. })),
                             "{ended:?}"
                         );
-                        // A spawned task is inside of none.
+                        // A spawned task is in no transaction.
                         let other = engine.clone();
                         let inside = tokio::spawn(async move { other.in_transaction() }).await?;
                         ensure!(!inside);
@@ -159,7 +159,7 @@ macro_rules! on {
                 Ok(())
             }
 
-            /// What is asked for is had, or is an error: the level of one that joins is at the most that of the one around it.
+            /// A level is granted or refused: a joining transaction has at most the outer one's level.
             #[tokio::test]
             async fn a_level_is_had_or_refused() -> anyhow::Result<()> {
                 use IsolationLevel::{
@@ -265,7 +265,7 @@ macro_rules! on {
                     })
                     .await?;
                 ensure!(runs.load(Relaxed) == 3, "{runs:?}");
-                // Nothing else is.
+                // Other errors are not.
                 let options = TransactionOptions::new().retry_if(again);
                 let ended = engine
                     .transaction_with(options, async |tx| {
@@ -294,7 +294,7 @@ on!(postgres, Postgres);
 on!(mariadb, MySql);
 on!(sqlite, Sqlite);
 
-/// The level that each transaction of a database has at the least.
+/// The lowest isolation level of a database.
 trait Least {
     const LEAST: IsolationLevel;
 }
@@ -357,7 +357,7 @@ async fn a_conflict_of_the_drivers_connection_is_found_in_the_error() -> anyhow:
     Ok(())
 }
 
-/// The server has the limit too, so that its statement ends when this program is gone; a lower one of the session stays.
+/// The server enforces the timeout too, so that statements end without this program. A lower one of the session stays.
 #[tokio::test]
 async fn postgres_has_the_timeout_as_well() -> anyhow::Result<()> {
     let Some((_case_database, engine)) = begin::<Postgres>("limit").await? else {
@@ -393,7 +393,7 @@ async fn postgres_has_the_timeout_as_well() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a policy of row-level security reads.
+/// The setting that a policy of row-level security reads.
 const TENANT: &str = "SELECT coalesce(current_setting('app.tenant', true), '')";
 
 async fn tenant(tx: &mut Transaction<Postgres>) -> sqlx::Result<String> {
@@ -420,14 +420,14 @@ async fn a_setting_is_the_transactions_alone() -> anyhow::Result<()> {
             .await?;
         ensure!(seen == value, "{seen:?} and not {value:?}");
     }
-    // The same connection, with the setting's value of before.
+    // On the same connection, the setting has its old value again.
     ensure!(
         engine
             .transaction(async |tx| tenant(tx).await)
             .await?
             .is_empty()
     );
-    // One inside of it has another one, and gives the former one back.
+    // An inner transaction has its own value, and restores the outer one.
     engine
         .transaction_with(of("outer"), async |tx| {
             for well in [true, false] {

@@ -13,7 +13,7 @@ use poolhouse_tests::{CaseDatabase, Heard};
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
 use tokio::sync::{Barrier, oneshot};
 
-/// Whether it is the error of two parts of a task that use a transaction at once.
+/// Whether two parts of a task used a transaction at once, which is an error.
 fn in_use<T>(ended: &sqlx::Result<T>) -> bool {
     let error = ended.as_ref().err().and_then(TransactionError::find);
     matches!(error, Some(TransactionError::InUse { .. }))
@@ -66,7 +66,7 @@ macro_rules! on {
                 .await
             }
 
-            /// Code that only has the engine, does its work and then never ends.
+            /// Code that only has the engine, inserts a row, notifies the caller and never ends.
             fn add_and_stay(
                 db: &$engine,
                 id: i32,
@@ -98,12 +98,12 @@ macro_rules! on {
                         .transaction(async |transaction| {
                             insert(1).execute(&mut *transaction).await?;
                             add(&db, 2).await?;
-                            // It saw what was there, and is seen.
+                            // The outer transaction sees the row of the joined one.
                             let count: i64 = sqlx::query_scalar("SELECT count(*) FROM entry")
                                 .fetch_one(&mut *transaction)
                                 .await?;
                             ensure!(count == 2, "{count}");
-                            // Code inside of a nested one joins that.
+                            // Code inside a nested transaction joins the nested one.
                             let again = db.clone();
                             transaction
                                 .transaction(async |nested| {
@@ -119,7 +119,7 @@ macro_rules! on {
                     ensure!(ended.is_ok() == well, "{ended:?}");
                     ensure!(ids(&db).await? == expected);
                 }
-                // Nothing is around this one.
+                // This one has no outer transaction.
                 add(&db, 5).await?;
                 ensure!(ids(&db).await? == [1, 2, 3, 4, 5]);
                 db.close_connection_pool().await;
@@ -133,7 +133,7 @@ macro_rules! on {
                 };
                 db.scoped_transaction(async |transaction| {
                     insert(1).execute(transaction).await?;
-                    // A value that is there already, which fails a whole transaction on Postgres; two levels down.
+                    // A duplicate id two levels down, which fails the whole transaction on Postgres.
                     let failed: sqlx::Result<()> = db
                         .scoped_transaction(async |middle| {
                             insert(2).execute(middle).await?;
@@ -171,7 +171,7 @@ macro_rules! on {
                 };
                 db.transaction(async |transaction| {
                     insert(1).execute(&mut *transaction).await?;
-                    // Beside a future that is inside of its own.
+                    // While a future is inside its own scoped transaction.
                     let (mut stays, added) = add_and_stay(&db, 2);
                     tokio::select! {
                         _ = &mut stays => anyhow::bail!("it ended"),
@@ -182,13 +182,13 @@ macro_rules! on {
                     let above = insert(3).execute(&mut *transaction).await;
                     ensure!(in_use(&above), "{above:?}");
                     drop(stays);
-                    // Beside a stream.
+                    // While a stream is open.
                     let mut rows = sqlx::query("SELECT id FROM entry").fetch(&mut *transaction);
                     ensure!(rows.try_next().await?.is_some());
                     let beside = add(&db, 3).await;
                     ensure!(in_use(&beside), "{beside:?}");
                     drop(rows);
-                    // Beside the driver's connection.
+                    // After the driver's connection was borrowed.
                     insert(4).execute(transaction.as_mut()).await?;
                     let beside = add(&db, 3).await;
                     ensure!(in_use(&beside), "{beside:?}");
@@ -259,7 +259,7 @@ macro_rules! on {
                     });
                     ensure!(spawned.await?? == 1);
                     ensure!(seen(&other).await? == 1);
-                    // Through the other one, back into the first.
+                    // Inside the other engine's transaction, code joins the first one's.
                     let back = other.scoped_transaction(async |_| seen(&db).await).await?;
                     ensure!(back == 2);
                     anyhow::Ok(())
@@ -310,7 +310,7 @@ on!(postgres, Postgres, PgEngine);
 on!(mariadb, MySql, MySqlEngine);
 on!(sqlite, Sqlite, SqliteEngine);
 
-/// A deadlock between two transactions, each of which meets it inside of a scoped one, and one that goes on after it.
+/// A deadlock in the scoped parts of two transactions, one of which continues after it.
 macro_rules! conflicts_on {
     ($name:ident, $database:ty, $engine:ty) => {
         #[tokio::test]
@@ -352,7 +352,7 @@ macro_rules! conflicts_on {
                     if let Some(other) = other {
                         other.wait().await;
                     }
-                    // Not told to the outer one, which writes on, and is run again all the same.
+                    // The outer transaction ignores the error, writes, and is run again all the same.
                     if update(&db, &inner, second).await.is_err() {
                         let ended = sqlx::query("INSERT INTO entry VALUES (3, 0)")
                             .execute(transaction)
@@ -396,7 +396,7 @@ conflicts_on!(
     MySqlEngine
 );
 
-/// Two readers that want to write: the second one's snapshot is outdated by then.
+/// A write after a read, when another write has made the snapshot outdated.
 #[tokio::test]
 async fn a_conflict_inside_reruns_the_whole_on_sqlite() -> anyhow::Result<()> {
     let Some(case_database) = CaseDatabase::of::<Sqlite>("scoped").await? else {

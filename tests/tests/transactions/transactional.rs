@@ -1,4 +1,4 @@
-//! `#[transactional]`: what a caller passes, and what becomes of it.
+//! `#[transactional]`: the arguments of callers, and their effects.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
 use tokio::sync::{Barrier, Notify};
 
-/// An error of the program's own.
+/// The program's own error.
 #[derive(Debug)]
 enum AppError {
     Database(sqlx::Error),
@@ -40,7 +40,7 @@ impl std::fmt::Display for AppError {
 
 impl std::error::Error for AppError {}
 
-/// A number and what else a pattern takes apart.
+/// An argument that a pattern destructures.
 #[derive(Clone)]
 struct Entry {
     id: i64,
@@ -70,7 +70,7 @@ macro_rules! on {
                 Ok(Some((database, db)))
             }
 
-            /// The ids that are there, as a text.
+            /// The ids in the table, as text.
             async fn there(db: &$engine) -> sqlx::Result<String> {
                 let ids: Vec<i32> = sqlx::query_scalar("SELECT id FROM entry ORDER BY id")
                     .fetch_all(db)
@@ -161,7 +161,7 @@ macro_rules! on {
             #[transactional]
             async fn add_through_the_engine(tx: &mut Transaction<$database>, db: &$engine, fail: bool) -> Result<(), AppError> {
                 add(&mut *tx, 1).await?;
-                // It knows nothing of `tx`, and joins it.
+                // This call does not get `tx`, and joins it.
                 add(db, 2).await?;
                 ensure_joined(add_and_fail(db, 3).await)?;
                 if fail { Err(AppError::No("on purpose")) } else { Ok(()) }
@@ -244,8 +244,8 @@ macro_rules! on {
                 let (runs, first) = ([AtomicUsize::new(0), AtomicUsize::new(0)], Barrier::new(2));
                 let (now, later) = (Notify::new(), Notify::new());
                 now.notify_one();
-                // Two writers of SQLite that have read both are a conflict only once the first has committed; on the others, the
-                // second may have to write for the first to get on.
+                // On SQLite, two writers that have both read conflict only after the first commit. On the others, the first may
+                // wait for a write of the second.
                 let is_in_turn = stringify!($database) == "Sqlite";
                 if !is_in_turn {
                     later.notify_one();
@@ -401,7 +401,7 @@ on!(on_postgres, Postgres, PgEngine);
 on!(on_mariadb, MySql, MySqlEngine);
 on!(on_sqlite, Sqlite, SqliteEngine);
 
-/// For any database, as library code is.
+/// Is generic over the database, as library code is.
 #[transactional(timeout = LIMIT)]
 async fn nothing<DB: poolhouse::Backend>(_tx: &mut Transaction<DB>) -> sqlx::Result<()> {
     Ok(())
@@ -424,7 +424,7 @@ async fn it_can_be_generic_over_the_database() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The value of a setting, for row-level security.
+/// Returns the values of two settings for row-level security.
 #[transactional(local("app.tenant" = tenant, "app.user" = user.to_string()))]
 async fn who(tx: &mut Transaction<Postgres>, tenant: &str, user: i64) -> sqlx::Result<String> {
     sqlx::query_scalar("SELECT current_setting('app.tenant') || ' ' || current_setting('app.user')")

@@ -1,4 +1,4 @@
-//! Behind a real pgbouncer, in both of its modes.
+//! Engines behind a real pgbouncer, in session and in transaction mode.
 
 mod bad_input;
 mod transactions;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 const MODES: [Mode; 2] = [Mode::Session, Mode::Transaction];
 
-/// A database and a pgbouncer before it, whose sessions are two.
+/// A database behind a pgbouncer with two sessions, or twenty in session mode.
 struct Fixture {
     database: TestDatabase,
     pooler: PgBouncer,
@@ -28,13 +28,13 @@ impl Fixture {
             return Ok(None);
         };
         let database = server.database("pooled").await?;
-        // In session mode every client has a session of its own for as long as it is there.
+        // In session mode, every client has its own session until it disconnects.
         let sessions = if mode == Mode::Session { "20" } else { "2" };
         let pooler = PgBouncer::start(&database, mode, &[("default_pool_size", sessions)]).await?;
         Ok(Some(Self { database, pooler }))
     }
 
-    /// Settings of an engine that goes through it and does not say so.
+    /// Settings of an engine that uses the pooler without declaring it.
     fn undeclared(&self) -> Settings {
         Settings::new()
             .engine("pooled")
@@ -57,7 +57,7 @@ async fn started(settings: &Settings) -> anyhow::Result<PgEngine> {
     Ok(engine)
 }
 
-/// Plays a case in both modes, each on a current-thread runtime of its own.
+/// Runs a case in both modes, one after the other.
 async fn in_both_modes(case: impl AsyncFn(Fixture) -> anyhow::Result<()>) -> anyhow::Result<()> {
     for mode in MODES {
         if let Some(fixture) = Fixture::of(mode).await? {
@@ -69,7 +69,7 @@ async fn in_both_modes(case: impl AsyncFn(Fixture) -> anyhow::Result<()>) -> any
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_tasks_share_five_sessions() -> anyhow::Result<()> {
-    // `tests/compare` plays it with ten times as many.
+    // `tests/compare` runs ten times as many.
     const QUERIES: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
     pooler::many_queries_on_the_engine(QUERIES).await
 }
@@ -81,7 +81,7 @@ async fn a_type_of_the_users_own_is_found_in_the_right_session() -> anyhow::Resu
         sqlx::raw_sql("CREATE TYPE mood AS ENUM ('calm', 'loud'); CREATE DOMAIN name AS text")
             .execute(&db)
             .await?;
-        // Each on a connection that has not seen the type.
+        // Each query runs on a connection that has not seen the type.
         let mut tasks = JoinSet::new();
         for _ in 0..6 {
             let db = db.clone();
@@ -146,7 +146,7 @@ async fn a_statement_is_done_when_it_says_so_and_undone_when_it_fails() -> anyho
         .execute(&db)
         .await?;
         let insert = "INSERT INTO band VALUES ($1, $2) RETURNING id";
-        // Only the commit finds out.
+        // Only the commit checks the reference.
         let refused = sqlx::query(insert).bind(1).bind(7).fetch_one(&db).await;
         let error = refused.err().context("the leader is not there")?;
         let code = error
@@ -156,7 +156,7 @@ async fn a_statement_is_done_when_it_says_so_and_undone_when_it_fails() -> anyho
         sqlx::query(insert).bind(1).bind(1).execute(&db).await?;
         let twice = sqlx::query(insert).bind(1).bind(1).execute(&db).await;
         ensure!(twice.is_err());
-        // A stream that nobody reads to its end has not happened.
+        // A stream that is not read to its end is undone.
         let mut rows = sqlx::query(insert).bind(2).bind(1).fetch(&db);
         ensure!(rows.try_next().await?.is_some());
         drop(rows);
@@ -208,7 +208,7 @@ async fn a_statement_can_be_prepared_and_described() -> anyhow::Result<()> {
 async fn a_pooler_that_is_not_declared_is_warned_about() -> anyhow::Result<()> {
     const WORDS: &str = "a pooler seems to stand between";
     in_both_modes(async |fixture| {
-        // Twice: the second time the pooler has its sessions already.
+        // The second time, the pooler has open sessions already.
         for _ in 0..2 {
             let heard = Heard::here();
             let db = started(&fixture.undeclared()).await?;
@@ -248,7 +248,7 @@ async fn migrations_and_extensions_go_past_the_pooler() -> anyhow::Result<()> {
             .migrations(folder.path())
             .extensions(["citext"]);
         let db = started(&settings).await?;
-        // `client` is who set the encoding of a session that no pooler has made.
+        // The source is `client` in a session that no pooler opened.
         let source: String = sqlx::query_scalar("SELECT source FROM way")
             .fetch_one(&db)
             .await?;

@@ -1,4 +1,4 @@
-//! What cannot work behind a pooler is an error that says why.
+//! Settings and statements that cannot work behind a pooler give an error with the reason.
 
 use anyhow::{Context, ensure};
 use poolhouse::{Backend, Settings, engine_finder_with, with_pool};
@@ -128,7 +128,7 @@ async fn nobody_listens_through_it() -> anyhow::Result<()> {
             ],
         )?;
     }
-    // The connection is as good as before.
+    // The connection is still usable.
     sqlx::query("SELECT 1").execute(&db).await?;
     db.close_connection_pool().await;
     Ok(())

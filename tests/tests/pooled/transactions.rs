@@ -1,4 +1,4 @@
-//! Transactions by hand: the session is theirs from begin to end.
+//! Transactions by hand keep one session from begin to end.
 
 use anyhow::ensure;
 use futures_util::future::try_join_all;
@@ -23,7 +23,7 @@ async fn many_at_the_same_time_keep_apart() -> anyhow::Result<()> {
             for round in 0..20 {
                 let amount = task * 100 + round;
                 let mut tx = db.begin().await?;
-                // The pool's own way, the driver's, and a savepoint.
+                // A statement on the transaction, one on its session, and a savepoint.
                 sqlx::query("INSERT INTO entry VALUES ($1)")
                     .bind(amount)
                     .execute(&mut tx)
@@ -104,7 +104,7 @@ async fn one_begun_as_a_plain_statement_is_not_cut_in_pieces() -> anyhow::Result
             ensure!(mood == Mood::Calm);
             if !end.is_empty() {
                 sqlx::query(end).execute(&mut checkout).await?;
-                // Outside of it again, on the same checkout.
+                // Outside the transaction again, on the same checkout.
                 sqlx::query("INSERT INTO entry VALUES ($1)")
                     .bind(10 + i32::try_from(round)?)
                     .execute(&mut checkout)
@@ -122,10 +122,10 @@ async fn one_begun_as_a_plain_statement_is_not_cut_in_pieces() -> anyhow::Result
 #[tokio::test]
 async fn what_a_neighbour_has_left_disturbs_nobody() -> anyhow::Result<()> {
     in_both_modes(async |fixture| {
-        // A driver that keeps its statements, in every session of the pooler.
+        // sqlx's pool keeps prepared statements in the pooler's sessions.
         let careless = sqlx::PgPool::connect(fixture.pooler.url()).await?;
         for n in 0..4 {
-            // It may well fail for what it finds itself.
+            // Statements that it finds in a session may make it fail.
             let _ = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT 'stranger {n}'")))
                 .execute(&careless)
                 .await;

@@ -1,5 +1,5 @@
-//! The seams around the pool: how engines are found, started with their nodes, closed together, and asked for their health
-//! (faults 33 to 41 and 46 to 49).
+//! The code around the pool: finding engines, starting them with their nodes, closing them together, health checks (faults 33
+//! to 41 and 46 to 49).
 
 mod closes;
 mod finder;
@@ -19,21 +19,21 @@ use poolhouse::{Engine, Settings, engine_finder_with};
 use poolhouse_tests::{CaseDatabase, Proxy, Sql};
 use tokio::task::JoinHandle;
 
-/// How long a step may take that must not hang. It passes in full only when it does hang.
+/// The limit of a step that must not hang. It passes in full only when the step hangs.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Awaits what must not hang.
+/// Awaits a future that must not hang, for at most `LIMIT`.
 async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> anyhow::Result<T> {
     let result = tokio::time::timeout(LIMIT, future).await;
     result.with_context(|| format!("not over after {LIMIT:?}: {what}"))
 }
 
-/// Settings of an engine that nobody's environment knows.
+/// Settings of an engine that no environment variable configures.
 fn settings(name: &str, url: impl Into<String>) -> Settings {
     Settings::new().engine(name).url(url)
 }
 
-/// An engine with these settings, started.
+/// Starts an engine with these settings.
 async fn started<DB: Sql>(settings: &Settings) -> anyhow::Result<Engine<DB>> {
     let engine = engine_finder_with(settings)?;
     engine.start_connection_pool().await?;
@@ -68,7 +68,7 @@ impl Waiters {
         Ok(waiters)
     }
 
-    /// All of them were told that the pool is closed.
+    /// Fails unless every waiter got the error of a closed pool.
     async fn are_refused(self) -> anyhow::Result<()> {
         for answer in bounded("telling the waiters", join_all(self.0)).await? {
             let said = answer?.err().context("one got a checkout")?.to_string();

@@ -1,11 +1,12 @@
-//! What the public face returns can go into a task, and so into the handlers of a web server, with the kind of database known:
-//! a future whose `Send` is left to the compiler to find out may be `Send` in generic code and not there
-//! (<https://github.com/rust-lang/rust/issues/102211>).
+//! The futures of the public API run in spawned tasks, and so in the handlers of a web server.
+//!
+//! The database type is concrete: a future whose `Send` the compiler infers may be `Send` in generic code and not with a
+//! concrete type (<https://github.com/rust-lang/rust/issues/102211>).
 
 use poolhouse::{Error, PgEngine, Settings, engine_finder_with, with_pool};
 use poolhouse_tests::{Kind, servers};
 
-/// A life of the engine by hand, and every method with a future.
+/// Starts, uses and closes an engine by hand, with every method that returns a future.
 async fn by_hand(url: String) -> Result<i32, Error> {
     let db: PgEngine = engine_finder_with(&Settings::new().engine("spawned").url(&url))?;
     db.start_connection_pool().await?;

@@ -1,6 +1,8 @@
-//! A minute of everything at once: queries, streams dropped half-way, transactions cancelled anywhere, resizes, evictions,
-//! killed sessions and a restarted server; and beside it engines with a node that are started, cancelled in their start, used
-//! and closed. At its end no slot is lost, no task hangs, and the sums are right.
+//! A minute of all operations and faults at once.
+//!
+//! The operations are queries, streams dropped half-way, transactions cancelled anywhere, resizes and evictions; the faults are
+//! killed sessions and a restarted server. Meanwhile, other engines with a node are started, cancelled in their start, used and
+//! closed. At the end no slot is lost, no task hangs, and the sums are right.
 //!
 //! `POOLHOUSE_STRESS=10m` makes it last for ten minutes.
 
@@ -27,7 +29,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How long it lasts: a minute, or what the environment says.
+/// The duration of the test: a minute, or the value of `POOLHOUSE_STRESS`.
 fn duration() -> anyhow::Result<Duration> {
     let Ok(given) = std::env::var("POOLHOUSE_STRESS") else {
         return Ok(Duration::from_mins(1));
@@ -41,17 +43,17 @@ fn duration() -> anyhow::Result<Duration> {
     Ok(Duration::from_secs(number.parse::<u64>()? * unit))
 }
 
-/// Tasks at work, three for each slot.
+/// The number of worker tasks, three for each slot.
 const WORKERS: u64 = 24;
 
 const MAX_SIZE: u32 = 8;
 
 const ACCOUNTS: i64 = 10;
 
-/// On every account at the beginning.
+/// The initial balance of every account.
 const BALANCE: i64 = 1000;
 
-/// On both kinds of server at the same time, each with a runtime of its own.
+/// Runs on both kinds of server at the same time, each with its own runtime.
 #[test]
 fn everything_at_once() -> anyhow::Result<()> {
     thread::scope(|scope| {
@@ -102,7 +104,7 @@ async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
         })
         .collect();
     let counter = tokio::spawn(never_above(Arc::clone(&case_database), over.clone()));
-    // On a database of their own, so that their sessions are not counted among the pool's.
+    // These engines use another database, so that their sessions are not counted as the pool's.
     let beside = Arc::new(CaseDatabase::on(&server, "lives").await?);
     let lives = tokio::spawn(lives::<DB>(Arc::clone(&beside), over.clone()));
     let faults = play_faults(
@@ -151,7 +153,7 @@ async fn a_minute_of_it<DB: Sql>() -> anyhow::Result<()> {
     case_database.no_session_left().await
 }
 
-/// The sum of all balances, which every transfer keeps.
+/// The sum of all balances, which no transfer changes.
 async fn sum<DB: Sql>(connection: &mut DB::Connection) -> sqlx::Result<i64> {
     let whole = if DB::SERVER == Some(Kind::Postgres) {
         "BIGINT"
@@ -165,7 +167,7 @@ async fn sum<DB: Sql>(connection: &mut DB::Connection) -> sqlx::Result<i64> {
     .await
 }
 
-/// One worker, until it is over.
+/// Runs random actions until the end of the test.
 async fn work<DB: Sql>(
     pool: Own<DB>,
     mut dice: fastrand::Rng,
@@ -174,7 +176,7 @@ async fn work<DB: Sql>(
 ) -> anyhow::Result<()> {
     while !*over.borrow() {
         let action = ACTIONS[dice.usize(..ACTIONS.len())];
-        // Where it is cut off, if it is not one that always comes to its end.
+        // The pending poll, or the row, after which an action that can be cut off is dropped.
         let cut = dice.usize(1..12);
         let result = match action {
             Action::Sum => match sum_on(&pool).await {
@@ -196,7 +198,7 @@ async fn work<DB: Sql>(
                 Some(Ok(()))
             }
             Action::Evict => {
-                // So seldom that the others have connections to use.
+                // Evictions are rare, so that the other actions find connections.
                 if dice.u8(..) < 8 {
                     pool.evict();
                 }
@@ -209,7 +211,7 @@ async fn work<DB: Sql>(
         };
         done.note(action, result.as_ref())?;
         if matches!(result, Some(Err(_))) {
-            // Whoever has just seen a fault does not ask again in the same instant.
+            // After an error, a worker pauses before its next action.
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -222,17 +224,17 @@ enum Action {
     Sum,
     /// Moves an amount from one account to another.
     Transfer,
-    /// The same, dropped somewhere.
+    /// Drops a transfer at a random point.
     CutTransfer,
-    /// Waits for a checkout, and goes away somewhere.
+    /// Waits for a checkout, and drops the wait at a random point.
     CutAcquire,
     /// Drops a stream before its end.
     CutStream,
     /// Changes one account only, and drops the transaction.
     Abandon,
-    /// Begins a transaction that the driver knows nothing of, and drops it somewhere.
+    /// Begins a transaction that the driver does not count, and drops it at a random point.
     PlainBegin,
-    /// Changes the most connections, to eight or fewer.
+    /// Changes `max_size`, to eight or fewer.
     Resize,
     /// Retires every connection.
     Evict,
@@ -254,17 +256,17 @@ fn size(number: u32) -> anyhow::Result<std::num::NonZeroU32> {
     std::num::NonZeroU32::new(number).context("zero")
 }
 
-/// What became of the engines beside.
+/// The results of the engines that [`lives`] starts.
 #[derive(Debug, Default)]
 struct Lives {
     started: u64,
     failed: u64,
     cancelled: u64,
-    /// Closes that were dropped half-way, and done again.
+    /// Closes that were dropped half-way and repeated.
     given_up: u64,
 }
 
-/// Starts engines with a node, cancels some of the starts and closes all of them, until it is over.
+/// Starts engines with a node, cancels some starts and closes all, until the end.
 async fn lives<DB: Sql>(
     case_database: Arc<CaseDatabase>,
     over: watch::Receiver<bool>,
@@ -306,7 +308,7 @@ async fn sum_on<DB: Sql>(pool: &Own<DB>) -> sqlx::Result<i64> {
 }
 
 async fn transfer<DB: Sql>(pool: &Own<DB>, dice: &mut fastrand::Rng) -> sqlx::Result<()> {
-    // In the order of their numbers, so that two transfers never wait for each other.
+    // Accounts are locked in the order of their ids, so that two transfers never deadlock.
     let from = dice.i64(..ACCOUNTS - 1);
     let (to, amount) = (dice.i64(from + 1..ACCOUNTS), dice.i64(-5..=5));
     let mut transaction = pool.begin().await?;
@@ -314,7 +316,7 @@ async fn transfer<DB: Sql>(pool: &Own<DB>, dice: &mut fastrand::Rng) -> sqlx::Re
         format!("UPDATE account SET balance = balance + {amount} WHERE id = {id}")
     };
     DB::run(&mut transaction, &step(from, -amount)).await?;
-    // A nested one that comes to nothing.
+    // A nested transaction that is rolled back.
     let mut nested = DB::begin(&mut transaction).await?;
     DB::run(&mut nested, &step(to, 99)).await?;
     nested.rollback().await?;
@@ -339,12 +341,12 @@ async fn abandon<DB: Sql>(pool: &Own<DB>) -> sqlx::Result<()> {
     .await
 }
 
-/// What the workers have done: how often each action came to its end, was cut off, and failed.
+/// How often each action completed, was cut off, and failed.
 #[derive(Debug, Default)]
 struct Done(Mutex<BTreeMap<Action, [u64; 3]>>);
 
 impl Done {
-    /// Counts a result. An error is that of a server that goes away, or it is none that may happen.
+    /// Counts a result, and fails on an error that a stopping server cannot cause.
     fn note(&self, action: Action, result: Option<&sqlx::Result<()>>) -> anyhow::Result<()> {
         let kind = match result {
             Some(Ok(())) => 0,
@@ -352,7 +354,7 @@ impl Done {
             Some(Err(error)) => {
                 let of_a_server = match error {
                     sqlx::Error::Io(_) => true,
-                    // 25P02: somebody has got a connection inside a failed transaction.
+                    // 25P02: the connection was inside a failed transaction.
                     sqlx::Error::Database(error) => error.code().as_deref() != Some("25P02"),
                     _ => false,
                 };
@@ -365,7 +367,7 @@ impl Done {
         Ok(())
     }
 
-    /// Whether everything was done, and what can be cut off was.
+    /// Fails unless every action has completed and, where possible, has been cut off.
     fn ensure_all(&self) -> anyhow::Result<()> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for action in ACTIONS {
@@ -380,14 +382,16 @@ impl Done {
     }
 }
 
-/// What was done to the server.
+/// The number of faults of each kind.
 #[derive(Debug, Default)]
 struct Faults {
     killed: u64,
     restarts: u64,
 }
 
-/// Kills a session a second, and restarts the server now and then, once in good order and once by a crash, until the end.
+/// Kills a session each second and restarts the server after every 15, until `end`.
+///
+/// Orderly restarts and crashes alternate.
 async fn play_faults(
     mut server: PrivateServer,
     case_database: Arc<CaseDatabase>,
@@ -415,17 +419,17 @@ async fn play_faults(
     Ok((server, faults))
 }
 
-/// Counts the sessions until it is over. One that has just ended is listed for a moment, so one count says nothing; ten in a
-/// row do.
+/// Counts the sessions until the end of the test, and fails on ten high counts in a row. A single high count proves nothing,
+/// because an ended session stays listed for a moment.
 async fn never_above(
     case_database: Arc<CaseDatabase>,
     over: watch::Receiver<bool>,
 ) -> anyhow::Result<u64> {
     let (mut counts, mut above) = (0, 0);
     while !*over.borrow() {
-        // While the server restarts there is nothing to be counted.
+        // While the server restarts, sessions cannot be counted.
         if let Ok(Some(sessions)) = case_database.sessions().await {
-            // One may be there to end others.
+            // One more session may exist to terminate others.
             above = if sessions > MAX_SIZE as usize + 1 {
                 above + 1
             } else {

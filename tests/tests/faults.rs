@@ -1,7 +1,7 @@
-//! The table of faults: what goes wrong, on which databases it is played, with which pools, and that the promise holds.
+//! The table of faults: each fault with its case, its databases and its pools.
 //!
-//! Every row is played on the multi-thread and on the current-thread runtime. The cases with a pool in this process are in
-//! `poolhouse_tests::faults`, because the report that compares plays them as well; those that end a program are in [`ends`].
+//! Each row runs on the multi-thread and on the current-thread runtime. The cases with a pool in this process are in
+//! `poolhouse_tests::faults`, because the comparison report runs them too. The cases that end a program are in [`ends`].
 
 mod ends;
 mod load;

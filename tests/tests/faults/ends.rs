@@ -1,4 +1,4 @@
-//! Faults that end a whole program: real ones, with real signals.
+//! Faults that end a whole program, with real programs and signals.
 
 #![allow(
     clippy::extra_unused_type_parameters,
@@ -66,7 +66,7 @@ pub(super) async fn task_panics<DB: Sql>(
     case_database.closed_in_good_order().await
 }
 
-/// 5: `process::exit` in the body asks nobody. The sessions go, but without a goodbye.
+/// 5: `process::exit` in the body. The sessions end, but without a close message.
 pub(super) async fn exits<DB: Sql>(
     variant: Variant,
     case_database: CaseDatabase,
@@ -82,7 +82,7 @@ pub(super) async fn exits<DB: Sql>(
     Ok(())
 }
 
-/// 6: SIGKILL inside a transaction. It leaves no trace in the database, and the next start works.
+/// 6: SIGKILL inside a transaction. The database keeps nothing of it, and the next start works.
 pub(super) async fn killed<DB: Sql>(
     variant: Variant,
     case_database: CaseDatabase,
@@ -115,7 +115,7 @@ pub(super) async fn killed<DB: Sql>(
     case_database.no_session_left().await
 }
 
-/// 8: a second SIGTERM, while the body ignores the first and a statement runs. Everything is ended now.
+/// 8: a second signal while the body ignores the first and a statement runs. All work is ended at once.
 pub(super) async fn second_signal<DB: Sql>(
     variant: Variant,
     case_database: CaseDatabase,
@@ -126,7 +126,7 @@ pub(super) async fn second_signal<DB: Sql>(
     ];
     for (index, (first, second, expected)) in (0..).zip(signals) {
         let program = variant.program("ignores", &case_database)?;
-        // Nothing else would end it.
+        // With these limits, only the second signal ends the program.
         let program = program
             .variable("SHUTDOWN", "1")
             .variable("POOLHOUSE_SHUTDOWN_TIMEOUT", "1h")
@@ -159,7 +159,7 @@ pub(super) async fn another_runtime<DB: Sql>(
     case_database: CaseDatabase,
 ) -> anyhow::Result<()> {
     if variant.pool == "sqlx" {
-        // sqlx's pool takes a connection back on whichever runtime it is dropped, and loses it with that one.
+        // sqlx's pool takes a connection back on the runtime that drops it, and loses the connection with that runtime.
         return Ok(());
     }
     let ended = variant

@@ -1,9 +1,8 @@
 //! 7: SIGTERM in the middle of HTTP load on a graceful server.
 //!
-//! HTTP/1.1 lets a server close a connection between two requests, and a client that has just written the next one gets no
-//! answer to it: <https://www.rfc-editor.org/rfc/rfc9112#section-9.6>. Such a request was not accepted. So each request here
-//! is an insert of a name of its own, and the database says afterwards which requests were: those, and no others, have an
-//! answer.
+//! HTTP/1.1 lets a server close a connection between two requests. A request that the client has just written gets no answer
+//! then (<https://www.rfc-editor.org/rfc/rfc9112#section-9.6>), and was not accepted. So each request here inserts a name of
+//! its own. Afterwards the database shows which requests were accepted: exactly those have an answer.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -24,10 +23,10 @@ use crate::variant::code;
 
 const CONNECTIONS: u32 = 64;
 
-/// The answers that every client has before the signal comes.
+/// The answers that every client gets before the signal.
 const WARM: usize = 10;
 
-/// So often at most it is tried to meet a request under way.
+/// The most rounds until a request is in progress at the signal.
 const ROUNDS: usize = 10;
 
 pub(super) async fn sigterm_under_load<DB: Sql>() -> anyhow::Result<()> {
@@ -40,7 +39,7 @@ pub(super) async fn sigterm_under_load<DB: Sql>() -> anyhow::Result<()> {
             if on::<DB>(flavor, &case_database).await.context(flavor)? > 0 {
                 break;
             }
-            // What must hold did, but nothing was at stake. On a machine with other work this happens.
+            // All checks passed, but no request was in progress at the signal. This happens on a busy machine.
             rounds += 1;
             ensure!(
                 rounds < ROUNDS,
@@ -51,7 +50,7 @@ pub(super) async fn sigterm_under_load<DB: Sql>() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One service under load, and its end; tells how many requests were under way at the signal.
+/// Ends one service under load, and returns the number of requests in progress at the signal.
 async fn on<DB: Sql>(flavor: &str, case_database: &CaseDatabase) -> anyhow::Result<usize> {
     let mut service = Program::example("axum_service")?
         .variable("DATABASE_URL", case_database.url())
@@ -74,7 +73,7 @@ async fn on<DB: Sql>(flavor: &str, case_database: &CaseDatabase) -> anyhow::Resu
     service.signal(Signal::SIGTERM)?;
     let clients = clients.await??;
     code(&service.end().await?, 0)?;
-    // Before this test has sessions of its own in the database.
+    // This must come before the test's own sessions in the database.
     case_database.closed_in_good_order().await?;
 
     let in_the_middle = clients
@@ -98,11 +97,11 @@ async fn on<DB: Sql>(flavor: &str, case_database: &CaseDatabase) -> anyhow::Resu
     Ok(in_the_middle)
 }
 
-/// What one client has seen.
+/// The answers to one client.
 #[derive(Default)]
 struct Client {
     answered: Vec<String>,
-    /// The server closed the connection with the last answer, as it does after the signal.
+    /// Whether the last answer closed the connection, as answers after the signal do.
     asked_to_close: bool,
 }
 
@@ -148,7 +147,7 @@ async fn client(number: u32, address: SocketAddr, warm: Arc<Semaphore>) -> anyho
         "the service closed a connection after {} answers",
         client.answered.len()
     );
-    // It ends by itself, with an error where the server has closed it with a request on its way.
+    // The task ends by itself, with an error if the server closed the connection during a request.
     let _ = connection.await?;
     Ok(client)
 }

@@ -1,4 +1,4 @@
-//! What handlers do, the same for every framework and database.
+//! The handlers, the same for every framework and database.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
@@ -9,22 +9,22 @@ use poolhouse_tests::{Kind, Sql};
 use sqlx::{AssertSqlSafe, Executor};
 use tokio::sync::Semaphore;
 
-/// The second engine.
+/// The name of the second engine.
 pub(crate) struct Reports;
 
 impl EngineName for Reports {
     const NAME: &'static str = "reports";
 }
 
-/// Where a handler and its test meet.
+/// Synchronises a handler with its test.
 pub(crate) struct Point {
-    /// The handler has come to where it waits.
+    /// Has a permit when the handler waits.
     pub(crate) reached: Semaphore,
-    /// The handler may go on.
+    /// A permit lets the handler continue.
     pub(crate) go: Semaphore,
-    /// The handler is gone, at its end or before.
+    /// Has a permit when the handler has ended or is dropped.
     pub(crate) gone: Semaphore,
-    /// What a task said that outlives the handler.
+    /// The result of a task that outlives the handler.
     pub(crate) said: Mutex<String>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn point(key: i32) -> Arc<Point> {
     Arc::clone(point)
 }
 
-/// A key that no other request in this process has: also the row that the request writes. It is even, and the nine after it
+/// A key that is unique in this process, and the id of the row that the request writes. It is even, and the nine after it
 /// are free.
 pub(crate) fn key() -> i32 {
     static NEXT: AtomicI32 = AtomicI32::new(1000);
@@ -68,10 +68,10 @@ impl Drop for Gone {
     }
 }
 
-/// What a handler answers.
+/// The answer of a handler.
 pub(crate) struct Reply<DB: Sql> {
     pub(crate) status: u16,
-    /// What the body that is streamed keeps.
+    /// The transaction that the streamed body holds.
     pub(crate) kept: Option<RequestTransaction<DB>>,
 }
 
@@ -94,7 +94,7 @@ async fn insert<'e, DB: Sql>(on: impl Executor<'e, Database = DB>, key: i32) -> 
     run(on, format!("INSERT INTO entry VALUES ({key}, 0)")).await
 }
 
-/// Whether the row of this key is seen.
+/// Whether the row of this key is visible.
 async fn sees<'e, DB: Sql>(on: impl Executor<'e, Database = DB>, key: i32) -> sqlx::Result<bool> {
     let sql = format!("SELECT id FROM entry WHERE id = {key}");
     let row = on.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
@@ -136,7 +136,7 @@ pub(crate) async fn act<DB: Sql>(
                 matches!(error, Some(TransactionError::InUse { .. })),
                 "{error:?}"
             );
-            // And one after the other again.
+            // One after the other, both can be used again.
             drop(guard);
             insert(&mut again, key + 1).await?;
         }
@@ -212,14 +212,14 @@ pub(crate) async fn act<DB: Sql>(
         "commit_fails" => {
             insert(&mut tx, key).await?;
             match DB::END_SESSION.filter(|_| DB::SERVER == Some(Kind::MariaDb)) {
-                // No constraint is deferred there.
+                // MariaDB has no deferred constraints.
                 Some(end) => assert!(run(&mut tx, end.to_owned()).await.is_err()),
                 None => run(&mut tx, format!("INSERT INTO child VALUES ({key})")).await?,
             }
         }
         "conflicts" => conflicts(key, &mut tx, &db).await?,
         "deadlocks" => {
-            // The statement that meets it fails, and the handler does not heed that.
+            // The statement in the deadlock fails, and the handler ignores the error.
             run(&mut tx, touch(key % 2 + 1)).await?;
             point(key).wait().await;
             let _ = run(&mut tx, touch((key + 1) % 2 + 1)).await;
@@ -233,21 +233,21 @@ fn touch(id: i32) -> String {
     format!("UPDATE entry SET value = value + 1 WHERE id = {id}")
 }
 
-/// A conflict of an even and an odd key, where it is found without a deadlock.
+/// Causes a conflict between an even and an odd key, without a deadlock.
 async fn conflicts<DB: Sql>(
     key: i32,
     tx: &mut RequestTransaction<DB>,
     db: &Engine<DB>,
 ) -> Result<(), Error> {
     if DB::SERVER.is_some() {
-        // Postgres finds it at the commit.
+        // Postgres detects the conflict at the commit.
         let level = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE";
         run(&mut *tx, level.to_owned()).await?;
         run(&mut *tx, "SELECT sum(value) FROM entry".to_owned()).await?;
         run(&mut *tx, touch(key % 2 + 1)).await?;
         point(key).wait().await;
     } else {
-        // SQLite, at a statement, when another one has written since the first.
+        // SQLite detects the conflict at a statement, if another connection has written since the first.
         sees(&mut *tx, 1).await?;
         run(db, touch(1)).await?;
         point(key).wait().await;
@@ -256,7 +256,7 @@ async fn conflicts<DB: Sql>(
     Ok(())
 }
 
-/// A handler that takes the engine alone.
+/// A handler that takes only the engine.
 pub(crate) async fn plain<DB: Sql>(
     case: &str,
     status: u16,

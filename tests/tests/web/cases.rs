@@ -1,4 +1,4 @@
-//! What must come of a request, by status and by what happens on the way; on each framework and database.
+//! The effects of requests, by their status and their faults, on each framework and database.
 
 use std::future::Future;
 use std::sync::PoisonError;
@@ -23,7 +23,7 @@ const TABLES: &str = "CREATE TABLE entry (id INTEGER PRIMARY KEY, value INTEGER 
     INSERT INTO entry VALUES (1, 0), (2, 0);
     CREATE TABLE child (entry INTEGER);";
 
-/// A reference that is looked at when a transaction commits. The insert before is not what is missing.
+/// A reference that is checked at the commit. It fails always, because its table stays empty.
 const DEFERRED: &str = "DROP TABLE child; CREATE TABLE parent (id INTEGER PRIMARY KEY);
     CREATE TABLE child (entry INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);";
 
@@ -78,13 +78,13 @@ impl<DB: Sql> Service<DB> {
         Ok(self.post(path).await?.map(|response| response.status))
     }
 
-    /// How many of these rows there are.
+    /// The number of rows with these ids.
     async fn rows(&self, from: i32, to: i32) -> anyhow::Result<i64> {
         let sql = format!("SELECT count(*) FROM entry WHERE id BETWEEN {from} AND {to}");
         self.case_database.answer::<DB>(&sql).await
     }
 
-    /// Waits until every connection has come back, and no transaction is open.
+    /// Waits until every connection is back, and fails if a transaction is open.
     async fn at_rest(&self) -> anyhow::Result<()> {
         eventually("every connection is back", async || {
             let status = self.db.status();
@@ -111,7 +111,7 @@ impl<DB: Sql> Service<DB> {
     }
 }
 
-/// Status by status: what is committed before the response leaves, and what is not.
+/// Whether the transaction is committed before the response, for each status.
 async fn statuses<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     let Some(service) = Service::<DB>::of::<F>(true).await? else {
         return Ok(());
@@ -144,7 +144,7 @@ async fn statuses<F: Framework, DB: Sql>() -> anyhow::Result<()> {
                 == Some(status)
         );
     }
-    // Two extractors at once: an error for one, and never a wait.
+    // Two extractors at once: one gets an error, and neither waits.
     let at_once = key();
     ensure!(
         service
@@ -153,7 +153,7 @@ async fn statuses<F: Framework, DB: Sql>() -> anyhow::Result<()> {
             == Some(200)
     );
     ensure!(service.rows(at_once, at_once + 1).await? == 2, "at once");
-    // A first statement that was given up.
+    // A first statement that was dropped half-way.
     let given_up = key();
     ensure!(
         service
@@ -165,7 +165,7 @@ async fn statuses<F: Framework, DB: Sql>() -> anyhow::Result<()> {
         service.rows(given_up + 1, given_up + 1).await? == 1,
         "given up"
     );
-    // What nobody asked for is nobody's to end.
+    // Without a request transaction, nothing is rolled back.
     for case in ["write", "scoped"] {
         let key = key();
         ensure!(service.status(format!("/plain/{case}/500/{key}")).await? == Some(500));
@@ -194,7 +194,7 @@ async fn held<F: Framework, DB: Sql>() -> anyhow::Result<()> {
             let logged = heard::lines(&["is still held", "POST /act/"]).len();
             ensure!(logged > before, "{case} {status}: not logged");
             if case == "task" {
-                // What it does later is an error for itself.
+                // A later statement of the task is an error.
                 let point = point(key);
                 point.reached.acquire().await?.forget();
                 point.go.add_permits(1);
@@ -211,7 +211,7 @@ async fn held<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     service.close().await
 }
 
-/// Handlers that do not come to their end.
+/// Handlers that panic, or whose client disconnects.
 async fn ends<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     let Some(service) = Service::<DB>::of::<F>(true).await? else {
         return Ok(());
@@ -237,7 +237,7 @@ async fn ends<F: Framework, DB: Sql>() -> anyhow::Result<()> {
         written == i64::from(!F::DROPS_HANDLERS),
         "{written} rows of a client that hung up"
     );
-    // The same, with a task that keeps the transaction.
+    // The same, with a task that holds the transaction.
     let waits = key();
     let path = format!("/act/wait_beside_task/200/{waits}");
     let sent = send(service.server.address, &path).await?;
@@ -248,19 +248,19 @@ async fn ends<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     beside.gone.acquire().await?.forget();
     service.at_rest().await?;
     ensure!(service.rows(waits, waits).await? == 0, "a task kept it");
-    // Nothing is left of either.
+    // The service still works.
     let after = key();
     ensure!(service.status(format!("/act/write/200/{after}")).await? == Some(200));
     ensure!(service.rows(after, after).await? == 1);
     service.close().await
 }
 
-/// A client that hangs up while the transaction begins.
+/// A client that disconnects while the transaction begins.
 async fn hangs_up_at_begin<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     let Some(case_database) = CaseDatabase::of::<DB>("web").await? else {
         return Ok(());
     };
-    // Where there is no server, a connection that is not free is what to wait for.
+    // Without a server, the request waits for a free connection instead.
     let proxy = match case_database.database() {
         Ok(database) => Some(Proxy::before(database.address()?)?),
         Err(_) => None,
@@ -327,7 +327,7 @@ async fn failed_commits<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     ensure!(answered.body == "Internal Server Error", "{answered:?}");
     ensure!(service.rows(fails, fails).await? == 0, "a failed commit");
 
-    // A statement failed, and the handler did not heed it: Postgres rolls the whole back, the others only the statement.
+    // The handler ignores a failed statement. Postgres rolls back the whole transaction, the others only the statement.
     let swallows = key();
     let whole = DB::SERVER == Some(Kind::Postgres);
     let answered = service
@@ -352,7 +352,7 @@ async fn failed_commits<F: Framework, DB: Sql>() -> anyhow::Result<()> {
 }
 
 impl<DB: Sql> Service<DB> {
-    /// One of two requests with an even and an odd key meets a conflict; or the first alone, with somebody else.
+    /// One of two requests with an even and an odd key has a conflict; without `both`, the only request.
     async fn conflict(&self, case: &str, both: bool) -> anyhow::Result<()> {
         let (first, second) = (key(), key() + 1);
         let mut sent = Vec::new();
@@ -384,7 +384,7 @@ impl<DB: Sql> Service<DB> {
     }
 }
 
-/// Pools that have nothing to give, and applications that miss something.
+/// Exhausted and closed pools, and applications without request transactions.
 async fn unavailable<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     heard::listen();
     let Some(case_database) = CaseDatabase::of::<DB>("web").await? else {
@@ -418,7 +418,7 @@ async fn unavailable<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     for path in paths(key()) {
         unavailable(&path, service.post(path.clone()).await?)?;
     }
-    // Nothing is needed for what runs no statement.
+    // A handler without statements needs no connection.
     ensure!(
         service
             .status(format!("/act/nothing/200/{}", key()))
@@ -473,7 +473,7 @@ async fn two_engines<F: Framework, DB: Sql>() -> anyhow::Result<()> {
             "{of_reports} of the second, {status}"
         );
     }
-    // The second is dropped in a task.
+    // The second engine's transaction is dropped in a task.
     eventually("the second engine is at rest", async || {
         ensure!(reports.status().in_use == 0);
         Ok(())
@@ -483,7 +483,7 @@ async fn two_engines<F: Framework, DB: Sql>() -> anyhow::Result<()> {
     service.close().await
 }
 
-/// A middleware that forgets to end them loses nothing in silence.
+/// Request transactions that the middleware does not end are logged and rolled back.
 #[tokio::test]
 async fn never_ended() -> anyhow::Result<()> {
     heard::listen();
@@ -505,7 +505,7 @@ async fn never_ended() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// On a runtime of its own, whose scope no other test is in.
+/// Runs a case on its own runtime, whose scope no other test shares.
 fn play<F: Framework>(case: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -516,7 +516,7 @@ fn play<F: Framework>(case: impl Future<Output = anyhow::Result<()>>) -> anyhow:
     played
 }
 
-/// Each case on each framework and database.
+/// Makes a test of each case on each framework and database.
 macro_rules! table {
     ($($framework:ident: $module:ident;)*) => {$(
         mod $module {

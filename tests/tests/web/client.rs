@@ -1,4 +1,4 @@
-//! A client of one request.
+//! A client for one request.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What came back.
+/// The parts of a response that the tests check.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -14,7 +14,7 @@ pub(crate) struct Response {
     pub(crate) body: String,
 }
 
-/// A request that is on its way. Dropping it hangs up.
+/// A request that was sent. Dropping it closes the connection.
 pub(crate) struct Sent(TcpStream);
 
 /// Sends a request.
@@ -31,7 +31,7 @@ impl Sent {
     /// Waits for the response; `None` when the server closes the connection without one.
     pub(crate) async fn response(mut self) -> anyhow::Result<Option<Response>> {
         let mut bytes = Vec::new();
-        // A server that gives the request up may reset the connection.
+        // A server that abandons the request may reset the connection.
         let _ = self.0.read_to_end(&mut bytes).await;
         if bytes.is_empty() {
             return Ok(None);

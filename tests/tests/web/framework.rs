@@ -9,7 +9,7 @@ use poolhouse_tests::Sql;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A running server. Ended when it is dropped.
+/// A running server, which ends when it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     end: Option<Box<dyn FnOnce() + Send>>,
@@ -30,14 +30,14 @@ fn abort<T: Send + 'static>(task: JoinHandle<T>) -> Option<Box<dyn FnOnce() + Se
 
 pub(crate) trait Framework: 'static {
     const NAME: &'static str;
-    /// Words of the line of code that an error names when it is missing.
+    /// Words of the line of code that the error about missing request transactions names.
     const NAME_OF_LINE: &'static str;
-    /// Whether a client that hangs up ends the handler.
+    /// Whether the handler is dropped when its client disconnects.
     const DROPS_HANDLERS: bool;
-    /// The status after a handler has panicked; `None` where the connection is closed.
+    /// The status after a panic of the handler; `None` if the connection is closed instead.
     const PANICKED: Option<u16>;
 
-    /// Serves, with or without what ends transactions.
+    /// Starts a server, with or without request transactions.
     fn serve<DB: Sql>(transactions: bool) -> impl Future<Output = anyhow::Result<Server>> + Send;
 }
 
@@ -104,7 +104,7 @@ impl Framework for Axum {
     async fn serve<DB: Sql>(transactions: bool) -> anyhow::Result<Server> {
         let mut app = of_axum::app::<DB>();
         if transactions {
-            // Twice, as where routers are nested: the inner one leaves it to the outer one.
+            // Two layers, as with nested routers: the inner one leaves the transaction to the outer one.
             app = app
                 .layer(poolhouse::axum::request_transactions())
                 .layer(poolhouse::axum::request_transactions());
@@ -191,7 +191,7 @@ impl Framework for Actix {
         use actix_web::{App, HttpServer};
 
         let transactions = poolhouse::actix_web::request_transactions();
-        // Without the middleware, nothing else says which engine is meant.
+        // Without the middleware, the app data must name the engine.
         let db = poolhouse::engine_finder::<DB>()?;
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -212,7 +212,7 @@ impl Framework for Actix {
         let handle = server.handle();
         let task = tokio::spawn(server);
         let end = Box::new(move || {
-            // Not awaited, it stops all the same.
+            // The server stops without an await.
             drop(handle.stop(false));
             drop(task);
         });
@@ -253,7 +253,7 @@ mod of_rocket {
         }
     }
 
-    /// A route, as `#[rocket::post]` makes them, which knows no generics.
+    /// A route like those of `#[rocket::post]`, which does not support generics.
     struct At<DB> {
         what: What,
         database: PhantomData<fn() -> DB>,

@@ -1,4 +1,4 @@
-//! What is logged anywhere in this process: servers have threads of their own.
+//! The log of the whole process, because servers have their own threads.
 
 use std::io::{self, Write};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -11,7 +11,7 @@ static TEXT: LazyLock<Mutex<Vec<u8>>> = LazyLock::new(|| {
         .with_ansi(false)
         .with_writer(|| Text)
         .finish();
-    // Nothing else in this binary sets one.
+    // This cannot fail: nothing else in this binary sets a global subscriber.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Mutex::default()
 });
@@ -29,7 +29,7 @@ impl Write for Text {
     }
 }
 
-/// Begins to listen.
+/// Starts to record the log.
 pub(crate) fn listen() {
     LazyLock::force(&TEXT);
 }

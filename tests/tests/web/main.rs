@@ -1,11 +1,11 @@
-//! Extractors and request transactions of the web frameworks, over real sockets, with the database as witness.
+//! Extractors and request transactions of the web frameworks, over real sockets, checked in the database.
 //!
 //! | part | what it holds |
 //! |---|---|
-//! | [`act`] | what handlers do, for every framework and database |
-//! | [`client`] | a client that sends one request, and can hang up |
+//! | [`act`] | the handlers, for every framework and database |
+//! | [`client`] | a client that sends one request, and can disconnect |
 //! | [`framework`] | the frameworks, as servers of those handlers |
-//! | [`cases`] | what must come of them |
+//! | [`cases`] | the expected results |
 
 mod act;
 mod cases;

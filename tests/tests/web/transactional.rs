@@ -1,4 +1,4 @@
-//! Handlers that call functions under `#[transactional]`: their futures are `Send`, with and without a transaction of the request.
+//! Handlers that call functions under `#[transactional]`, with and without a request transaction. Their futures are `Send`.
 
 use axum::Router;
 use axum::extract::Path;
@@ -9,7 +9,7 @@ use sqlx::Sqlite;
 
 use crate::client::post as send;
 
-/// An error of the application's own.
+/// The application's own error.
 #[derive(Debug)]
 enum AppError {
     Database,
@@ -31,7 +31,7 @@ impl axum::response::IntoResponse for AppError {
     }
 }
 
-/// Adds two, and refuses odd ones after it has.
+/// Adds two bands, and then fails if the id is odd.
 #[transactional]
 async fn add(
     tx: &mut Transaction<Sqlite>,

@@ -1,4 +1,4 @@
-//! The engine: how it is found, what it does before and after its start, and what its settings do.
+//! The engine: look-up, behaviour before and after its start, and settings.
 
 mod before_start;
 mod idioms;
@@ -11,14 +11,14 @@ mod settings;
 use poolhouse::{Engine, Settings, engine_finder_with};
 use poolhouse_tests::{CaseDatabase, Sql};
 
-/// Settings of an engine that nobody's environment knows.
+/// Settings of an engine that no environment variable configures.
 fn settings(case_database: &CaseDatabase) -> Settings {
     Settings::new()
         .engine("engine_test")
         .url(case_database.url())
 }
 
-/// An engine with these settings, started.
+/// Starts an engine with these settings.
 async fn started<DB: Sql>(settings: &Settings) -> anyhow::Result<Engine<DB>> {
     let engine = engine_finder_with(settings)?;
     engine.start_connection_pool().await?;

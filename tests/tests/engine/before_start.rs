@@ -116,7 +116,7 @@ async fn close<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     ensure!(report.left.is_none() && report.open == 1, "{report:?}");
     nothing(engine.close_connection_pool().await)?;
     case_database.closed_in_good_order().await?;
-    // And again from the beginning.
+    // The engine can be started again.
     engine.start_connection_pool().await?;
     Own(engine.clone()).execute("SELECT 1").await?;
     engine.close_connection_pool().await;
@@ -124,7 +124,7 @@ async fn close<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 }
 
 async fn no_runtime<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    // Outside of any runtime the engine is the whole process's, so it has a name of its own.
+    // Outside any runtime the engine belongs to the whole process, so it has its own name.
     let settings = settings(&case_database).engine("engine_of_the_process");
     let outside = thread::spawn(move || -> anyhow::Result<String> {
         let engine: Engine<DB> = engine_finder_with(&settings)?;
@@ -143,7 +143,7 @@ async fn no_runtime<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> 
 
 async fn same<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let first: Engine<DB> = started(&settings(&case_database)).await?;
-    // From a task as well, and whatever settings it names: the engine is there.
+    // A task finds the engine too, by its name alone.
     let found =
         tokio::spawn(async { engine_finder_with::<DB>(&Settings::new().engine("engine_test")) });
     ensure!(found.await??.status().size == 1);

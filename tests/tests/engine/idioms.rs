@@ -1,4 +1,4 @@
-//! What works on a `sqlx::Pool` works on an engine: each idiom of the guide's page "Coming from `sqlx::Pool`".
+//! Idioms of a `sqlx::Pool` on an engine: all those of the guide's page "Coming from `sqlx::Pool`".
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ macro_rules! on {
                 Ok(Some((case_database, engine)))
             }
 
-            /// Code that is generic, as sqlx's documentation suggests.
+            /// Generic code, as sqlx's documentation suggests.
             async fn insert<'a>(
                 to: impl Acquire<'a, Database = $database> + Send,
             ) -> sqlx::Result<()> {
@@ -81,7 +81,7 @@ macro_rules! on {
                 insert(&mut transaction).await?;
                 transaction.rollback().await?;
                 ensure!(count(&engine).await? == 2);
-                // sqlx's transaction owns a connection of a `sqlx::Pool`.
+                // An engine cannot begin sqlx's transaction, which owns a connection of a `sqlx::Pool`.
                 let refused = insert_and(&engine, true).await.err().context("it began")?;
                 let sqlx::Error::Configuration(cause) = &refused else {
                     anyhow::bail!("{refused}");
@@ -112,7 +112,7 @@ macro_rules! on {
                 connection.ping().await?;
                 let mut detached = checkout.detach();
                 ensure!(engine.size() == 0, "{}", engine.status());
-                // The slots are all there.
+                // No slot is lost.
                 let two: (Checkout<_>, Checkout<_>) =
                     (engine.acquire().await?, engine.acquire().await?);
                 ensure!(
@@ -140,7 +140,7 @@ macro_rules! on {
                 });
                 transaction.await?;
                 let mut idle = engine.try_acquire().await.context("one is idle")?;
-                // The driver counts right.
+                // The driver's count of transactions is right.
                 ensure!(!idle.is_in_transaction());
                 sqlx::query("INSERT INTO entry VALUES (8)")
                     .execute(&mut *idle)
@@ -162,7 +162,7 @@ macro_rules! on {
                 engine.migrate(&migrator).await?;
                 engine.migrate(&migrator).await?;
                 sqlx::query("SELECT id FROM made").execute(&engine).await?;
-                // sqlx's own way.
+                // The method of sqlx works too.
                 migrator.run(&engine).await?;
                 let wrong = engine.migrate(&self::migrator("CREATE nothing")).await;
                 ensure!(wrong.is_err());
@@ -171,7 +171,7 @@ macro_rules! on {
                 Ok(())
             }
 
-            /// As the guide says it, for both kinds of pools.
+            /// Checks the guide's statement on both kinds of pools.
             #[tokio::test]
             async fn a_timeout_and_a_closed_pool_are_two_errors() -> anyhow::Result<()> {
                 let Some(case_database) = CaseDatabase::of::<$database>("idioms").await? else {
@@ -207,7 +207,7 @@ on!(postgres, Postgres);
 on!(mariadb, MySql);
 on!(sqlite, Sqlite);
 
-/// What kept a task from a connection, of an engine and of a `sqlx::Pool`.
+/// The reason of a failed acquire on an engine or on a `sqlx::Pool`.
 fn what(error: &sqlx::Error) -> &'static str {
     match (error, AcquireError::find(error).map(AcquireError::kind)) {
         (sqlx::Error::PoolTimedOut, _) | (_, Some(AcquireKind::TimedOut)) => "timed out",
@@ -240,7 +240,7 @@ async fn functions_of_the_drivers_connection_take_a_checkout_and_a_transaction()
     let engine: PgEngine = started(&settings(&case_database)).await?;
     let mut checkout = engine.acquire().await?;
     let mut sum = one(&mut checkout).await? + one(checkout.as_mut()).await?;
-    // Its own methods.
+    // The checkout has the methods of the driver's connection.
     let mut copy = checkout.copy_out_raw("COPY (SELECT 1) TO STDOUT").await?;
     ensure!(copy.try_next().await?.is_some_and(|row| &*row == b"1\n"));
     drop(copy);

@@ -1,4 +1,4 @@
-//! What the pool's keeper does by and by: `idle_timeout`, `max_lifetime`, `min_size`. Its rounds are half a second apart.
+//! The work of the pool's keeper: `idle_timeout`, `max_lifetime`, `min_size`. Its rounds are half a second apart.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ fn ids(sessions: &[poolhouse_tests::Session]) -> HashSet<i64> {
     sessions.iter().map(|session| session.id).collect()
 }
 
-/// Opens this many connections, and puts them back.
+/// Opens this many connections, and returns them.
 async fn open<DB: Sql>(engine: &Engine<DB>, number: usize) -> anyhow::Result<()> {
     try_join_all((0..number).map(|_| engine.acquire())).await?;
     Ok(())
@@ -35,7 +35,7 @@ async fn number_becomes(database: &TestDatabase, number: usize) -> anyhow::Resul
     Ok(ids(&sessions.await?))
 }
 
-/// Ends sessions on the server.
+/// Terminates sessions on the server.
 async fn end(
     database: &TestDatabase,
     sessions: impl IntoIterator<Item = i64>,
@@ -60,7 +60,7 @@ async fn idle_timeout<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()
     open(&engine, 5).await?;
     number_becomes(database, 5).await?;
     number_becomes(database, 2).await?;
-    // The server has heard the goodbyes before those who said them know.
+    // The sessions end on the server before the pool counts their closes.
     eventually("the pool counts two as well", async || {
         let status = engine.status();
         ensure!(status.closed_idle == 3 && status.size == 2, "{status:?}");
@@ -96,7 +96,7 @@ async fn max_lifetime_in_use<DB: Sql>(case_database: CaseDatabase) -> anyhow::Re
     let engine: Engine<DB> = started(&settings).await?;
     let mut held = engine.acquire().await?;
     let before = number_becomes(database, 1).await?;
-    // Two rounds of the keeper at least.
+    // This takes two rounds of the keeper at least.
     DB::run(
         &mut held,
         if DB::PRODUCT == "MariaDB" {
@@ -121,8 +121,8 @@ async fn max_lifetime_in_use<DB: Sql>(case_database: CaseDatabase) -> anyhow::Re
 
 async fn min_size<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let database = case_database.database()?;
-    // No more places than that: an acquire would take another one while a connection is still being looked at. The idle
-    // timeout sets the keeper's pace.
+    // With more slots, an acquire would open a connection while another one is still validated. The idle timeout sets the
+    // keeper's interval.
     let settings = settings(&case_database)
         .max_size(3)
         .min_size(3)
@@ -130,12 +130,12 @@ async fn min_size<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
         .validate_after("0s");
     let engine: Engine<DB> = started(&settings).await?;
     let mut sessions = Vec::from_iter(number_becomes(database, 3).await?);
-    // All but one are lost; the pool notices when somebody is to get them.
+    // All but one are lost; the pool notices when it validates them for an acquire.
     let kept = sessions.pop();
     end(database, sessions).await?;
     number_becomes(database, 1).await?;
     eventually("they are found broken", async || {
-        // One after another, so that each is replaced or given up.
+        // A statement on each, so that each broken one is replaced or discarded.
         let mut checkouts = try_join_all((0..3).map(|_| engine.acquire())).await?;
         for checkout in &mut checkouts {
             DB::run(checkout, "SELECT 1").await?;
@@ -149,7 +149,7 @@ async fn min_size<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
         "the good one is gone"
     );
 
-    // Broken in use: their places are empty until the keeper comes, although one is idle.
+    // Broken in use: their slots are empty until the keeper's round, although one connection is idle.
     let mut checkouts = try_join_all((0..2).map(|_| engine.acquire())).await?;
     for checkout in &mut checkouts {
         let session = DB::answer(checkout, DB::SESSION.unwrap_or_default()).await?;
@@ -188,7 +188,7 @@ async fn min_size_without_server<DB: Sql>(case_database: CaseDatabase) -> anyhow
 }
 
 async fn in_memory<DB: Sql>(_: CaseDatabase) -> anyhow::Result<()> {
-    // A shared cache is the whole process's, where this runs twice.
+    // A shared cache belongs to the process, in which this case runs twice.
     let name = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "_");
     let shared = format!("sqlite:file:kept_{name}?mode=memory&cache=shared");
     for url in ["sqlite::memory:", &shared] {

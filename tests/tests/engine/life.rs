@@ -1,4 +1,4 @@
-//! A started engine: what it tells, and what can be changed.
+//! A started engine: its status, its size, its errors and its connections.
 
 use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
@@ -92,7 +92,7 @@ fn slots(number: u32) -> anyhow::Result<NonZeroU32> {
     NonZeroU32::new(number).context("zero")
 }
 
-/// Exactly so many checkouts can be had at the same time.
+/// Fails unless exactly `number` checkouts are possible at the same time.
 async fn has_slots<DB: Sql>(engine: &Engine<DB>, number: u32) -> anyhow::Result<()> {
     let checkouts = try_join_all((0..number).map(|_| engine.acquire())).await?;
     ensure!(
@@ -105,7 +105,7 @@ async fn has_slots<DB: Sql>(engine: &Engine<DB>, number: u32) -> anyhow::Result<
 
 async fn resize<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let engine: Engine<DB> = started(&settings(&case_database).max_size(6)).await?;
-    // Down, with one connection open, and places that nobody has used yet.
+    // Down, with one connection open, and unused slots.
     engine.resize(slots(4)?)?;
     has_slots(&engine, 4).await?;
     // Down, with all of them idle; the surplus is closed.
@@ -138,7 +138,7 @@ async fn resize<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// The sessions of all places.
+/// The sessions of all slots.
 async fn sessions<DB: Sql>(engine: &Engine<DB>, slots: usize) -> anyhow::Result<HashSet<i64>> {
     let query = DB::SESSION.context("no sessions")?;
     let mut sessions = HashSet::new();
@@ -153,7 +153,7 @@ async fn evict<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let before = sessions(&engine, 3).await?;
     let mut held = engine.acquire().await?;
     engine.evict();
-    // The idle ones go now, and the one in use works on.
+    // Idle connections close now, and the one in use keeps working.
     let database = case_database.database()?;
     database
         .sessions_become("one is left", |left| left.len() == 1)
@@ -173,7 +173,7 @@ async fn evict<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 }
 
 async fn leak_after<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    // On a multi-thread runtime, the pool's task may log where nobody listens.
+    // On a multi-thread runtime, the pool's task may log on a thread without this test's subscriber.
     if tokio::runtime::Handle::current().metrics().num_workers() > 1 {
         return Ok(());
     }
@@ -193,7 +193,7 @@ async fn leak_after<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> 
     ] {
         ensure!(warning.contains(words), "{words:?} is not in {warning}");
     }
-    // Once for each checkout. The keeper's next round is over when it has warned of the next.
+    // One warning for each checkout. The keeper's next round is over when it has warned about the next checkout.
     drop(held);
     let held = engine.acquire().await?;
     eventually("a second warning", async || {
@@ -244,7 +244,7 @@ async fn no_server<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     proxy.refuse();
     proxy.reset();
     proxy.open_become(0).await?;
-    // Whoever notices the broken connection may have to pay for it.
+    // The statement that finds the broken connection may fail.
     let _ = Own(engine.clone()).execute("SELECT 1").await;
     let error = engine.acquire().await.err().context("no error")?;
     let said = error.to_string();
@@ -263,7 +263,7 @@ async fn no_server<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends every session on the server, and waits until it has noticed.
+/// Terminates every session on the server, and waits until none is left.
 async fn end_all_sessions(case_database: &CaseDatabase) -> anyhow::Result<()> {
     let database = case_database.database()?;
     for session in database.sessions().await? {
@@ -295,7 +295,7 @@ async fn validate_after<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<
 }
 
 async fn suspects<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    // Nobody is asked because of his age.
+    // No connection is validated because of its age.
     let engine: Engine<DB> =
         started(&settings(&case_database).max_size(3).validate_after("1h")).await?;
     sessions(&engine, 3).await?;
@@ -339,11 +339,11 @@ async fn on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// The last connection to a SQLite file writes the log back and removes it, also when all of them close at one moment.
+/// The last connection to a SQLite file writes the log back and removes it, even if all close at once.
 async fn beside_the_file<DB: Sql>(_: CaseDatabase) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite:{}/entries.db?mode=rwc", folder.path().display());
-    // Two that close at the same moment are rare enough to be tried for more than once.
+    // Two closes at the same moment are rare, so there are many rounds.
     for round in 0..50 {
         let settings = Settings::new()
             .engine("file")

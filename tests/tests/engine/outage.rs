@@ -1,4 +1,4 @@
-//! What the log says while a server is away or full.
+//! Log lines while a server is unreachable or full.
 
 use anyhow::ensure;
 use poolhouse::Engine;
@@ -66,7 +66,7 @@ async fn one_warning_for_each_cause<DB: Sql>() -> anyhow::Result<()> {
 
     only.close().await?;
     allow(database, 10).await?;
-    // Whoever comes first may still meet the one that has just said goodbye.
+    // The server may still count the session that has just closed, and refuse the first ones.
     while db.execute("SELECT 1").await.is_err() {}
     let over = heard.lines("connections can be opened again, after ");
     ensure!(over.len() == 1 && over[0].contains("WARN"), "{over:?}");

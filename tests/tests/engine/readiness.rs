@@ -1,4 +1,4 @@
-//! Readiness: what it says in each phase, from what the pool knows alone.
+//! Readiness in each phase, from the pool's own state.
 
 use anyhow::ensure;
 use poolhouse::Readiness::{Closed, Ready, Saturated, Starting, Unreachable};
@@ -23,7 +23,7 @@ async fn phases<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
     engine.start_connection_pool().await?;
     ensure!(engine.readiness() == Ready);
     let held = engine.acquire().await?;
-    // Nobody waits.
+    // No task waits.
     ensure!(engine.readiness() == Ready);
     let waiter = tokio::spawn({
         let engine = engine.clone();
@@ -60,7 +60,7 @@ async fn server<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
     proxy.reset();
     ensure!(sqlx::Executor::execute(&engine, "SELECT 1").await.is_err());
     ensure!(engine.readiness() == Unreachable, "{}", engine.readiness());
-    // The pool finds out by itself.
+    // The pool finds the server again by itself.
     proxy.pass();
     eventually("it is ready again", async || {
         ensure!(engine.readiness() == Ready, "{}", engine.readiness());
@@ -78,7 +78,7 @@ async fn all<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
     let other: Engine<DB> = engine_finder_with(&settings("other"))?;
     ensure!(poolhouse::readiness() == Starting);
     one.start_connection_pool().await?;
-    // Nobody has started the other one.
+    // The other engine is not started.
     ensure!(poolhouse::readiness() == Ready);
     other.start_connection_pool().await?;
     let held = other.acquire().await?;

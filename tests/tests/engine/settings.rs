@@ -1,4 +1,4 @@
-//! Settings that reach the server or the log.
+//! Settings that affect the server or the log.
 
 use std::{fs, sync::LazyLock};
 
@@ -23,7 +23,7 @@ case_databases! {
     session_runs_on_every_connection: session, on (postgres, mariadb, sqlite);
     extensions_are_created: extensions, on (postgres);
     an_extension_that_may_not_be_created_is_a_warning: extension_denied, on (postgres);
-    // SQLite logs on a thread of the driver, where nobody here listens.
+    // SQLite logs on a thread of the driver, which does not have this test's subscriber.
     queries_are_logged: log_queries, on (postgres, mariadb);
     embedded_migrations_run_once: embedded, on (postgres, mariadb, sqlite);
     a_directory_of_migrations_runs: directory, on (postgres, mariadb, sqlite);
@@ -35,7 +35,7 @@ case_databases! {
     min_size_is_open_after_the_start: min_size, on (postgres, mariadb);
 }
 
-/// 45: the driver never takes back a statement that it does not keep.
+/// 45: the driver never closes a statement that it does not cache.
 async fn statement_cache<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let settings = settings(&case_database).max_size(1).statement_cache(0);
     let engine: Engine<DB> = started(&settings).await?;
@@ -60,7 +60,7 @@ async fn application_name<DB: Sql>(case_database: CaseDatabase) -> anyhow::Resul
     engine.close_connection_pool().await;
     case_database.no_session_left().await?;
 
-    // A name in the URL is the more particular one.
+    // A name in the URL is stronger.
     let url = format!("{}?application_name=url", case_database.url());
     let engine = started::<DB>(
         &settings(&case_database)
@@ -73,7 +73,7 @@ async fn application_name<DB: Sql>(case_database: CaseDatabase) -> anyhow::Resul
     engine.close_connection_pool().await;
     case_database.no_session_left().await?;
 
-    // Under the attribute it is the crate's.
+    // Under the attribute, the default is the crate's name.
     attributed::<DB>(&case_database.url(), async || {
         ensure!(shown().await? == env!("CARGO_PKG_NAME"));
         Ok(())
@@ -133,7 +133,7 @@ async fn session<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 }
 
 async fn extensions<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    // Both are trusted: whoever owns the database may create them.
+    // Both are trusted: the owner of the database may create them.
     for _ in 0..2 {
         let engine: Engine<DB> =
             started(&settings(&case_database).extensions(["citext", "pg_trgm"])).await?;
@@ -191,7 +191,7 @@ async fn log_queries<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()>
     ensure!(lines.iter().any(|line| line.contains("INFO")), "{lines:?}");
     drop(heard);
 
-    // Off, they are not logged at any level.
+    // By default, queries are not logged at any level.
     let heard = Heard::here();
     let engine: Engine<DB> = started(&settings(&case_database)).await?;
     Own(engine.clone())
@@ -268,7 +268,7 @@ async fn migration_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result
     let settings = settings(&case_database)
         .min_size(3)
         .migrations(folder.path());
-    // Twice: the first try does not keep the driver's lock.
+    // Two tries, because the first one must release the driver's lock.
     for _ in 0..2 {
         let started = started::<DB>(&settings).await;
         let error = started.err().context("it has started")?;
@@ -289,8 +289,8 @@ async fn migration_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result
     Ok(())
 }
 
-/// Engines that know nothing of each other, as those of several programs, on a migration that is slow enough for all of them
-/// to find it missing.
+/// Starts independent engines, like those of several programs, with one migration. The migration is slow enough for all of
+/// them to find it missing.
 async fn race<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let folder = TempDir::new()?;
     let pause = match case_database.database()?.kind() {

@@ -1,4 +1,4 @@
-//! What a tracing backend and `metrics` see.
+//! The spans for a tracing backend, and the metrics.
 
 mod captured;
 mod dashboard;

@@ -1,4 +1,4 @@
-//! A subscriber that keeps spans.
+//! A subscriber that collects spans.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// A span of poolhouse that was closed.
+/// A closed span of poolhouse.
 #[derive(Clone, Debug)]
 pub(super) struct Span {
     pub(super) name: &'static str,
@@ -28,7 +28,7 @@ pub(super) struct Span {
     pub(super) fields: BTreeMap<&'static str, String>,
 }
 
-/// Keeps the spans that are closed on this thread, in their order.
+/// Collects the spans that close on this thread, in order.
 #[derive(Clone, Default)]
 pub(super) struct Captured {
     closed: Arc<Mutex<Vec<Span>>>,
@@ -45,7 +45,7 @@ impl Captured {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes those of this name that there are.
+    /// Takes the collected spans of this name.
     pub(super) fn take(&self, name: &str) -> Vec<Span> {
         let (wanted, others) = self.lock().drain(..).partition(|span| span.name == name);
         *self.lock() = others;

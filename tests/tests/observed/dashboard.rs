@@ -1,4 +1,4 @@
-//! Every query of `docs/grafana.json` names metrics and labels that are emitted, and every metric that is emitted is in the table of
+//! Every query of `docs/grafana.json` names emitted metrics and labels. Every emitted metric is in the table of
 //! `docs/deploying.md`.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use poolhouse::{Settings, SqliteEngine, engine_finder_with};
 
-/// The names of metrics, each with those of its labels.
+/// The names of metrics, each with the names of its labels.
 #[derive(Default)]
 struct Names(Mutex<BTreeMap<String, BTreeSet<String>>>);
 
@@ -42,7 +42,7 @@ impl Recorder for Names {
     }
 }
 
-/// What an engine emits that answers a statement, and refuses one.
+/// The metrics of an engine with a statement that succeeds and one that fails.
 async fn emitted() -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
     let names = Names::default();
     {
@@ -79,7 +79,7 @@ async fn every_query_names_what_is_emitted() -> anyhow::Result<()> {
         known.insert(name);
         known.extend(labels.iter().map(|label| label.replace('.', "_")));
     }
-    // What Prometheus, Grafana and the exporter know themselves.
+    // Names of Prometheus, Grafana and the exporter.
     known.extend(["histogram_quantile", "label_values", "__rate_interval"].map(str::to_owned));
 
     let dashboard: serde_json::Value = serde_json::from_str(&document("grafana.json")?)?;

@@ -1,4 +1,4 @@
-//! `query_spans`.
+//! Tests of `query_spans`.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -130,7 +130,7 @@ async fn a_stream_has_one_span_to_its_end_and_a_dropped_one_is_cancelled() -> an
         assert!(rows.try_next().await?.is_some());
     }
     cancelled(&captured).await?;
-    // A future that is dropped at once never comes to a statement, so it waits for the server.
+    // A future that is dropped at once never starts its statement, so this one is polled for 50 ms.
     let sleep = sqlx::query("SELECT pg_sleep(600)").execute(&db);
     assert!(
         tokio::time::timeout(Duration::from_millis(50), sleep)

@@ -27,7 +27,7 @@ case_databases! {
     a_start_that_fails_midway_closes_the_others: midway, on (postgres, mariadb);
 }
 
-/// Lends its engine to a body, and returns what the body does. The engine's name is in nobody's environment.
+/// Runs a body with its engine, and returns the body's value. No environment variable configures this engine.
 #[with_pool(engine = "lifespan", url = url, max_size = 2, close_timeout = "300ms")]
 async fn lifespan<DB: Sql, T>(
     url: &str,
@@ -49,7 +49,7 @@ async fn value<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// An error type of a user's.
+/// An error type of a program.
 #[derive(Debug, PartialEq)]
 enum BandError {
     SplitUp { year: i32 },
@@ -199,7 +199,7 @@ async fn again<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     for _ in 0..3 {
         lifespan(&url, async |db: Own<DB>| db.execute("SELECT 1").await).await??;
         case_database.no_session_left().await?;
-        // Other settings are no matter once it is closed.
+        // After the close, other settings are accepted.
         wants_three::<DB>(&url).await?;
     }
     case_database.closed_in_good_order().await

@@ -1,4 +1,4 @@
-//! What a start says reaches whoever the body sets up, and what libraries say reaches them as without poolhouse.
+//! A logger that the body sets up gets the lines of the start, and lines of libraries as without poolhouse.
 
 use anyhow::ensure;
 use poolhouse_tests::Program;
@@ -18,7 +18,7 @@ async fn lines(logger: &str, when: &str) -> anyhow::Result<Vec<String>> {
             .filter(|word| !word.starts_with(|c: char| c.is_ascii_digit()));
         words.collect::<Vec<_>>().join(" ")
     };
-    // Spans are nothing that can be kept; a logger of `log` gets their begin as a line.
+    // Spans cannot be buffered; a logger of `log` gets their begin as a line.
     let of_span = "start_connection_pool{engine=default}: ";
     let lines = ended
         .error
@@ -30,7 +30,7 @@ async fn lines(logger: &str, when: &str) -> anyhow::Result<Vec<String>> {
     Ok(lines)
 }
 
-/// What is set up in the body hears what it would have heard had it been set up before the start.
+/// A logger that is set up in the body gets the same lines as one set up before the start.
 async fn nothing_is_lost(logger: &str, expected: &[&str]) -> anyhow::Result<()> {
     let before = lines(logger, "before").await?;
     let in_body = lines(logger, "in_body").await?;

@@ -1,4 +1,4 @@
-//! A signal to functions inside and beside one another: everything is closed, whoever hears it first (fault 44).
+//! A signal to nested and parallel functions closes all of them, in whatever order they get it (fault 44).
 
 #![allow(
     clippy::extra_unused_type_parameters,
@@ -16,7 +16,7 @@ case_databases! {
     case_44_a_lifespan_that_listens_inside_main: inside_main, on (postgres, mariadb);
 }
 
-/// The program with this shape, ended by a signal once `sessions` are open.
+/// Runs the program with this shape, and ends it by a signal once `sessions` are open.
 async fn ends(case_database: &CaseDatabase, shape: &str, sessions: usize) -> anyhow::Result<()> {
     let mut program = Program::new(env!("CARGO_BIN_EXE_nested"))?
         .argument(shape)

@@ -1,4 +1,4 @@
-//! What signals do to a program, and what it ends with.
+//! The effects of signals on a program, and its exit codes.
 
 #![allow(
     clippy::extra_unused_type_parameters,

@@ -1,6 +1,6 @@
-//! `POOLHOUSE_RUN=check|migrate|info`: what an operator reads, in files of `operated/golden`.
+//! The output of `POOLHOUSE_RUN=check|migrate|info`, compared with the files of `operated/golden`.
 //!
-//! `POOLHOUSE_GOLDEN=update` writes them anew. In none of them is a password, and in no run does the body run.
+//! `POOLHOUSE_GOLDEN=update` rewrites them. No output contains a password, and no run executes the body.
 
 mod check;
 mod golden;

@@ -1,4 +1,4 @@
-//! `POOLHOUSE_RUN=check`.
+//! Tests of `POOLHOUSE_RUN=check`.
 
 use poolhouse_tests::{Kind, PgBouncer, Server, TestDatabase, pgbouncer::Mode, servers};
 use sqlx::{Connection, Executor, PgConnection};

@@ -1,4 +1,4 @@
-//! A run of the program, and its output beside the one that is expected.
+//! A run of the program, and the comparison of its output with the expected one.
 
 use std::{env, fs, path::Path};
 
@@ -8,7 +8,7 @@ use poolhouse_tests::{Program, TestDatabase, program::Ended};
 /// One run of the program under `POOLHOUSE_RUN`.
 pub(crate) struct Run {
     program: Program,
-    /// What differs from run to run, and what stands for it.
+    /// The texts that differ between runs, each with its replacement.
     masks: Vec<(String, &'static str)>,
     secrets: Vec<String>,
 }
@@ -24,14 +24,14 @@ impl Run {
         })
     }
 
-    /// With this database as the default engine's.
+    /// Sets the database of the default engine.
     pub(crate) fn on(self, database: &TestDatabase) -> anyhow::Result<Self> {
         Ok(self
             .knows(database)?
             .variable("DATABASE_URL", database.url()))
     }
 
-    /// Masks what is particular to a database, and looks for its password.
+    /// Masks the name and the address of a database, and makes its password a secret.
     pub(crate) fn knows(mut self, database: &TestDatabase) -> anyhow::Result<Self> {
         self.masks.push((database.name().to_owned(), "NAME"));
         self.masks.push((database.address()?.to_string(), "HOST"));
@@ -48,13 +48,13 @@ impl Run {
         self
     }
 
-    /// Must not be seen.
+    /// Adds a text that must not be in the output.
     pub(crate) fn secret(mut self, secret: &str) -> Self {
         self.secrets.push(secret.to_owned());
         self
     }
 
-    /// Puts a file into the folder in which the program runs.
+    /// Writes a file into the program's folder.
     pub(crate) fn file(self, name: &str, content: &str) -> anyhow::Result<Self> {
         let path = self.program.folder().join(name);
         if let Some(folder) = path.parent() {
@@ -64,7 +64,7 @@ impl Run {
         Ok(self)
     }
 
-    /// Runs it, and compares its exit code and its output.
+    /// Runs the program, and compares its exit code and its output.
     pub(crate) async fn golden(self, name: &str, code: i32) -> anyhow::Result<()> {
         let (masks, secrets) = (self.masks.clone(), self.secrets.clone());
         let ended = self.run(code).await?;
@@ -78,7 +78,7 @@ impl Run {
         Ok(())
     }
 
-    /// Runs it, and looks at its exit code.
+    /// Runs the program, and checks its exit code.
     pub(crate) async fn run(self, code: i32) -> anyhow::Result<Ended> {
         let ended = self.program.run().await?;
         let said = ended.everything();
@@ -121,7 +121,7 @@ fn without_version(line: &str) -> String {
     line.to_owned()
 }
 
-/// A line without the line of the server's own source code, which the driver quotes of Postgres after the message.
+/// A line without the line number of Postgres's source, which the driver adds to the message.
 fn without_source_line(line: &str) -> String {
     let Some((before, after)) = line.split_once(" at line ") else {
         return line.to_owned();
@@ -130,7 +130,7 @@ fn without_source_line(line: &str) -> String {
     format!("{before} at line N{after}")
 }
 
-/// A line without the times that something took: what comes after `in` and begins with a digit.
+/// A line without durations: words after `in` that begin with a digit and end with `s`.
 fn without_times(line: &str) -> String {
     let mut words: Vec<&str> = line.split(' ').collect();
     for at in 1..words.len() {

@@ -6,7 +6,7 @@ use super::{check::BANDS, golden::Run};
 
 const ALBUMS: &str = "CREATE TABLE album (id INTEGER PRIMARY KEY)";
 
-/// Where a database is, and what is particular to it.
+/// The location of a database: on a server or in a file.
 enum On {
     Server(poolhouse_tests::TestDatabase),
     File(tempfile::TempDir),
@@ -60,7 +60,7 @@ async fn pending_ones_are_listed_run_and_listed_again() -> anyhow::Result<()> {
             .golden(&golden("migrated"), 0)
             .await?;
         on.run("info", &BOTH)?.golden(&golden("applied"), 0).await?;
-        // The program finds nothing left to do.
+        // The program itself finds no pending migration, and runs its body.
         let run = on
             .run("", &BOTH)?
             .variable("POOLHOUSE_MIGRATIONS", "migrations");
@@ -80,7 +80,7 @@ async fn one_that_fails_is_named_and_those_before_it_stay() -> anyhow::Result<()
     for (name, on) in On::each("broken").await? {
         let run = on.run("migrate", &broken)?;
         run.golden(&format!("migrate_fails_{name}"), 1).await?;
-        // MariaDB cannot take back what a migration did, so it notes that it failed.
+        // MariaDB cannot roll back a migration, so the failure is noted.
         let code = i32::from(name == "mariadb");
         on.run("info", &broken)?
             .golden(&format!("after_a_failure_{name}"), code)
@@ -109,7 +109,7 @@ async fn sqlx_toml_names_the_table() -> anyhow::Result<()> {
         let toml = "[migrate]\ntable-name = \"noted_migrations\"\n";
         let run = on.run("migrate", &BOTH)?.file("sqlx.toml", toml)?;
         run.golden(&format!("table_{name}"), 0).await?;
-        // Without the file they are others.
+        // Without the file, the table is another one.
         on.run("info", &BOTH)?
             .golden(&format!("pending_{name}"), 0)
             .await?;

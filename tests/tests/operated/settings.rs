@@ -1,4 +1,4 @@
-//! What is wrong before any server is asked.
+//! Mistakes that are found before any connection is opened.
 
 use super::golden::Run;
 

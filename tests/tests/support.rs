@@ -1,4 +1,4 @@
-//! The support library itself: a test that stands on it must be able to trust it.
+//! Tests of the support library, on which all other tests rely.
 
 mod evidence;
 mod pooler;

@@ -1,4 +1,4 @@
-//! The server's evidence reacts to what it is evidence of.
+//! The server's counts change with the events that they count.
 
 use poolhouse_tests::{Kind, TestDatabase, eventually, servers};
 use sqlx::{AnyConnection, Connection, Executor, any::install_default_drivers};

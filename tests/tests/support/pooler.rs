@@ -28,7 +28,7 @@ async fn two_clients_share_one_server_session_in_transaction_mode() -> anyhow::R
     one.close().await?;
     two.close().await?;
 
-    // The pooler's own orderly end, asked for at its console, is an orderly end for the server too.
+    // An orderly end of the pooler, requested at its console, is orderly for the server too.
     let pools = pooler.ask("SHOW POOLS").await?;
     assert!(
         pools

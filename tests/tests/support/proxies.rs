@@ -1,4 +1,4 @@
-//! Every weather of the proxy, in front of a server that echoes.
+//! Every mode of the proxy, in front of an echo server.
 
 use std::{
     io,
@@ -14,10 +14,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Long enough for an echo through a proxy on any machine to have come back, if it were to come.
+/// More than an echo through a proxy takes on any machine.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// Echoes every socket until it closes.
+/// Starts a server that echoes every socket until it closes.
 async fn echo() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -44,7 +44,7 @@ async fn echoes(socket: &mut TcpStream, word: &[u8]) -> io::Result<()> {
     }
 }
 
-/// A proxy in front of an echo, and a socket through it that works.
+/// A proxy in front of an echo server, and a working socket through it.
 async fn begin() -> anyhow::Result<(Proxy, TcpStream)> {
     let proxy = Proxy::before(echo().await?)?;
     let mut socket = TcpStream::connect(proxy.address()).await?;
@@ -148,7 +148,7 @@ async fn a_reset_is_seen_on_both_sides() -> anyhow::Result<()> {
     let proxy = Proxy::before(listener.local_addr()?)?;
     let mut client = TcpStream::connect(proxy.address()).await?;
     let (mut server, _) = listener.accept().await?;
-    // Something has gone through, so both sides are open.
+    // A byte has gone through, so both sides are open.
     client.write_all(b"x").await?;
     server.read_exact(&mut [0]).await?;
 
@@ -210,7 +210,7 @@ async fn a_dropped_proxy_closes_every_socket() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_reset() -> anyhow::Result<()> {
     let proxy = Proxy::before(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)?;
-    // The reset may be there before the socket is.
+    // The reset may arrive before the socket is connected.
     let read = async {
         TcpStream::connect(proxy.address())
             .await?

@@ -1,4 +1,4 @@
-//! A server of a test's own: it starts, stops, crashes and goes.
+//! A private server of a test: its starts, stops, crashes and removal.
 
 use std::path::Path;
 
@@ -115,7 +115,7 @@ async fn a_dropped_server_leaves_neither_process_nor_folder() -> anyhow::Result<
     Ok(())
 }
 
-/// A program under servers of its own, that has said where they are.
+/// A program with its own servers, their folder and their processes.
 struct WithServers {
     program: Running,
     folder: String,
@@ -185,7 +185,7 @@ async fn a_killed_run_takes_its_servers_with_it() -> anyhow::Result<()> {
     let run = WithServers::start().await?;
     run.program.signal(Signal::SIGKILL)?;
     run.servers_end().await?;
-    // Nobody was left to do it.
+    // The killed run could not remove its folder.
     std::fs::remove_dir_all(&run.folder)?;
     Ok(())
 }

@@ -25,10 +25,10 @@ case_databases! {
     a_close_outside_any_runtime_ends: outside, on (postgres, mariadb, sqlite);
 }
 
-/// What the closes of these cases have; what is leaked makes them last.
+/// The `close_timeout` of these cases. Leaked checkouts make each close last as long.
 const CLOSE: Duration = Duration::from_millis(500);
 
-/// Two limits, one after another, would be more than this; other work on the machine has the rest.
+/// Fails unless a close took one limit, and less than two in a row. The difference is for a busy machine.
 fn is_one_limit(begun: Instant) -> anyhow::Result<()> {
     let took = begun.elapsed();
     ensure!(took >= CLOSE, "it did not wait: {took:?}");
@@ -36,7 +36,7 @@ fn is_one_limit(begun: Instant) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An engine with a node on the same server, one connection each.
+/// Settings of an engine with a node on the same server, with one connection each.
 fn with_node(name: &str, case_database: &CaseDatabase) -> Settings {
     let node = Settings::new().url(case_database.url());
     settings(name, case_database.url())
@@ -81,7 +81,7 @@ async fn waiters_of_nodes<DB: Sql>(case_database: CaseDatabase) -> anyhow::Resul
     case_database.closed_in_good_order().await
 }
 
-/// A use of the engine is refused, because it is closed.
+/// Fails unless the engine refuses uses because it is closed.
 async fn is_refused<DB: Sql>(engine: &Engine<DB>) -> anyhow::Result<()> {
     let refused = bounded("a refusal", engine.acquire()).await?;
     let error = refused.err().context("it can be used")?;
@@ -132,7 +132,7 @@ async fn of_one_function_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow
     case_database.no_session_left().await?;
     let database = case_database.database()?;
     let toll = (database.ended_uncleanly().await?, database.killed().await?);
-    // sqlx's pool does not say which of its sessions have ended, so more than the three may be.
+    // sqlx's pool does not tell which of its sessions have ended, so more than the three may be killed.
     ensure!(toll.0 == 0 && toll.1 >= 3, "{toll:?}");
     Ok(())
 }
@@ -227,7 +227,7 @@ async fn started_again<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<(
         async move { engine.start_connection_pool().await }
     });
     is_refused(&engine).await?;
-    // Never more than one session, which is what `max_size` says.
+    // There is never more than one session, as `max_size` says.
     ensure!(case_database.sessions().await? == Some(1));
     drop(held);
     bounded("the start", start).await???;
@@ -236,7 +236,7 @@ async fn started_again<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<(
     case_database.closed_in_good_order().await
 }
 
-/// A start of a task, which does not come to its end by itself.
+/// Spawns a start that does not end by itself.
 #[allow(clippy::unused_async, reason = "a case of the table")]
 async fn start<DB: Sql>(
     settings: &Settings,
@@ -252,7 +252,7 @@ async fn start<DB: Sql>(
     Ok((engine, start))
 }
 
-/// The close of an engine whose start is under way: it is over soon, and the start is told.
+/// Closes an engine during its start. The close ends soon, and the start fails.
 async fn cancels<DB: Sql>(
     engine: &Engine<DB>,
     start: tokio::task::JoinHandle<Result<(), poolhouse::Error>>,
@@ -304,7 +304,7 @@ async fn while_migrating<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result
     let (engine, start) = start::<DB>(&settings).await?;
     case_database.one_runs("3600").await?;
     cancels(&engine, start).await?;
-    // Nothing runs on, and the nodes are closed.
+    // No statement runs on, and the nodes are closed.
     bounded("the rest", poolhouse::wait_closed()).await?;
     case_database.no_session_left().await?;
     ensure!(case_database.database()?.ended_uncleanly().await? == 0);

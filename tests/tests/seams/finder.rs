@@ -46,14 +46,14 @@ async fn one_engine<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> 
         for engine in join_all(tasks).await {
             engines.push(engine??);
         }
-        // One pool: a connection of the first is missing in all of them.
+        // There is one pool: all engines count the checkout of the first.
         let held = engines[0].acquire().await?;
         for engine in &engines {
             let status = engine.status();
             ensure!(status.in_use == 1 && status.size == 1, "{status}");
         }
         if let CaseDatabase::Server(database) = &case_database {
-            // Those of the rounds before may still be ending.
+            // Sessions of the rounds before may still be ending.
             let what = "one session is there";
             database
                 .sessions_become(what, |open| open.len() == 1)
@@ -70,7 +70,7 @@ async fn one_engine<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> 
     case_database.closed_in_good_order().await
 }
 
-/// How many are inside at the same time, at most.
+/// The number of tasks inside, now and at most.
 #[derive(Default)]
 struct Inside {
     now: AtomicUsize,
@@ -147,7 +147,7 @@ async fn one_sqlx_pool<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<(
     case_database.no_session_left().await
 }
 
-/// Functions that begin while others end: whoever finds the engine as it is closed and forgotten must not make a second one.
+/// Functions begin while others end. A look-up during the close of the engine must not make a second one.
 async fn begin_and_end<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let url: &'static str = case_database.url().leak();
     let inside: &'static Inside = Box::leak(Box::default());
@@ -193,7 +193,7 @@ async fn other_settings<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<
     ] {
         ensure!(said.contains(words), "{words:?} is not in {said}");
     }
-    // The same, and the name alone, are no matter.
+    // The same settings, and the name alone, are accepted.
     engine_finder_with::<DB>(&own)?;
     engine_finder_with::<DB>(&Settings::new().engine("starting"))?;
     engine.node("replica1")?;
@@ -207,7 +207,7 @@ async fn other_settings<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<
     engine.node("replica1")?;
     engine.close_connection_pool().await;
     case_database.closed_in_good_order().await?;
-    // Once it is closed, they are taken on.
+    // After the close, the other settings are used.
     let engine: Engine<DB> = started(&other).await?;
     ensure!(engine.status().max == 4, "{}", engine.status());
     ensure!(engine.node("replica1").is_err());
@@ -232,7 +232,7 @@ async fn one_failure<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()>
     let settings = settings("fails", url).start_timeout("500ms");
     let engine: Engine<DB> = engine_finder_with(&settings)?;
     let starts = (0..20).map(|_| engine.start_connection_pool());
-    // In turn, they would take twenty times as long.
+    // One after the other, they would take twenty times as long.
     let failed = super::bounded("the starts", join_all(starts)).await?;
     for failed in failed {
         let said = failed.err().context("it has started")?.to_string();
@@ -247,10 +247,10 @@ async fn one_failure<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()>
 async fn held<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let url = case_database.url();
     let named = Settings::new().engine("one_pool");
-    // Nobody holds it, and it is forgotten.
+    // No handle is left, and the engine is forgotten.
     function::<DB>(&url, &Inside::default()).await?;
     ensure!(engine_finder_with::<DB>(&named).is_err(), "it is known");
-    // Somebody holds it, and it stays that one.
+    // A handle is left, and the engine stays the same.
     let engine: Engine<DB> = engine_finder_with(&settings("one_pool", &url))?;
     function::<DB>(&url, &Inside::default()).await?;
     let again: Engine<DB> = engine_finder_with(&named)?;

@@ -1,4 +1,4 @@
-//! Health checks end within their limit, and say which of the two it is: a busy pool, or a silent server.
+//! Health checks end within their limit, and tell a busy pool from a silent server.
 
 use std::{future::pending, time::Duration};
 
@@ -26,7 +26,7 @@ case_databases! {
 
 const SHORT: Duration = Duration::from_millis(300);
 
-/// The check ends soon after its limit, and says this.
+/// Fails unless the check ends soon after its limit, with this error.
 async fn is<DB: Sql>(engine: &Engine<DB>, kind: AcquireKind, words: &str) -> anyhow::Result<()> {
     let begun = Instant::now();
     let health = bounded("the check", engine.health_within(SHORT)).await?;
@@ -72,7 +72,7 @@ async fn busy_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()
 
 async fn silent<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&case_database)?;
-    // Within `validate_after` of its last sign of life, and after it.
+    // With a connection that is not validated, and with one that is.
     for validate_after in ["1h", "0s"] {
         let settings = settings("silent", &url)
             .max_size(1)
@@ -83,7 +83,7 @@ async fn silent<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
         proxy.black_hole();
         is(&engine, AcquireKind::NoAnswer, SILENT).await?;
         proxy.pass();
-        // What has lost something stays silent.
+        // A connection that has lost bytes stays silent.
         proxy.reset();
         bounded("the close", engine.close_connection_pool()).await?;
         case_database.no_session_left().await?;

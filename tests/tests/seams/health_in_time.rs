@@ -1,4 +1,4 @@
-//! `health_within(1s)` is over within 1.1 s in the faults that could keep it: 9, 21 and 41.
+//! `health_within(1s)` ends within 1.1 s in the faults that could delay it: 9, 21 and 41.
 
 #![allow(
     clippy::extra_unused_type_parameters,
@@ -29,8 +29,7 @@ case_databases! {
 const LIMIT: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_millis(1100);
 
-/// The check has no answer to give, and says so within a tenth more than its limit: in one of three turns, because the
-/// machine may do something else.
+/// Fails unless the check fails within its limit and a tenth. One of three tries is enough, because the machine may be busy.
 async fn in_time<DB: Sql>(engine: &Engine<DB>) -> anyhow::Result<()> {
     let mut fastest = Duration::MAX;
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Sizes and times at their ends: each works, or is an error at its setting (fault 48).
+//! Extreme sizes and times: each works, or is an error of its setting (fault 48).
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -60,7 +60,7 @@ async fn longest<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 
 async fn shortest<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let tiny = Duration::from_nanos(1);
-    // What is waited for has its time; the rest has none.
+    // The limits of waits are long; all other times are tiny.
     let settings = with_times(settings("shortest", case_database.url()), tiny)
         .acquire_timeout("20s")
         .connect_timeout("20s")

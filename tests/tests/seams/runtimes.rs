@@ -18,7 +18,7 @@ case_databases! {
     a_runtime_that_ends_during_a_start_or_a_close: in_the_middle, on (postgres, mariadb);
 }
 
-/// Runs on a runtime of its own, of either kind, which ends without a word.
+/// Runs on a new runtime, which ends without a close. 0 threads make a current-thread one.
 fn on_a_runtime<T: Send>(
     threads: usize,
     run: impl AsyncFnOnce() -> anyhow::Result<T> + Send,
@@ -78,14 +78,14 @@ async fn memory<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     };
-    // What is allocated once is allocated now.
+    // One-time allocations happen now.
     live(100)?;
     let engine = Arc::new(());
     let before = resident()?;
     live(1000)?;
     let grown = resident()? - before;
     drop(engine);
-    // 6.5 KiB each was the fault. Other tests of this process have the rest.
+    // The fault was 6.5 KiB for each. The rest is for other tests of this process.
     ensure!(grown < 4 * 1000, "{grown} KiB for a thousand runtimes");
     Ok(())
 }
@@ -98,7 +98,7 @@ async fn outlives<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let error = engine.acquire().await.err().context("it can be used")?;
     let kind = AcquireError::find(&error).map(AcquireError::kind);
     ensure!(kind == Some(AcquireKind::Closed), "{error}");
-    // It can be started on this one.
+    // It can be started on this runtime.
     engine.start_connection_pool().await?;
     Own(engine.clone()).execute("SELECT 1").await?;
     engine.close_connection_pool().await;
@@ -106,7 +106,7 @@ async fn outlives<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 }
 
 async fn of_the_process<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    // Both flavours of the test run side by side, and the process is one.
+    // Both flavours of the test run in one process at the same time.
     let name = format!("process_{:?}", thread::current().id());
     let settings = settings(&name, case_database.url());
     let outside = thread::spawn({

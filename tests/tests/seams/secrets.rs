@@ -1,4 +1,4 @@
-//! A whole program at its most talkative, and engines that fail, say nothing of a secret (fault 49).
+//! The verbose output of a whole program and the errors of engines contain no secret (fault 49).
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ case_databases! {
     case_49_errors_of_a_connect_do_not_show_it: connect_fails, on (postgres, mariadb);
 }
 
-/// SQL that is right for each database, and has a secret in it.
+/// SQL with a secret that is valid on each database.
 fn session<DB: Sql>() -> &'static str {
     match DB::PRODUCT {
         "Postgres" => "SET app.key = 's3cret'; SELECT set_config('app.token', 's3cret', false)",
@@ -25,7 +25,7 @@ fn session<DB: Sql>() -> &'static str {
     }
 }
 
-/// With these parameters, of which no driver of a server knows any.
+/// Adds parameters that no driver of a server knows.
 fn with_unknown(url: &str) -> String {
     format!("{url}?api_key=s3cret&unheard-of=s3cret&p%61ssphrase=s3cret")
 }
@@ -78,7 +78,7 @@ async fn unknown_parameters<DB: Sql>(case_database: CaseDatabase) -> anyhow::Res
     Ok(())
 }
 
-/// What can be had of an engine's options without a secret.
+/// Shows an engine's status and name.
 trait Shown {
     fn connector_shown(&self) -> String;
 }
@@ -89,7 +89,7 @@ impl<DB: Sql> Shown for Engine<DB> {
     }
 }
 
-/// An error, and all that is behind it, as people and programs print it.
+/// An error and all its sources, as people and programs print them.
 fn all_of(error: &(dyn std::error::Error + 'static)) -> anyhow::Result<String> {
     let mut said = format!("{error} {error:?} {error:#?}");
     let mut source = error.source();
@@ -114,7 +114,7 @@ async fn session_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<(
     let failed = engine.start_connection_pool().await;
     let said = all_of(&failed.err().context("it has started")?)?;
     ensure!(!said.contains("s3cret"), "{said}");
-    // Before the start, and lazily after it.
+    // A query before the start, and one after a lazy start.
     let alone = Own(engine.clone()).execute("SELECT 1").await;
     let said = all_of(&alone.err().context("it works")?)?;
     ensure!(!said.contains("s3cret"), "{said}");
@@ -158,7 +158,7 @@ async fn connect_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<(
             Err(error) => Err(error),
         };
         let said = all_of(&failed.err().with_context(|| format!("{url} works"))?)?;
-        // The name of a database that is missing, and of a user that is unknown, is no secret.
+        // The name of a missing database is no secret.
         let is_name = url.ends_with("/s3cret");
         ensure!(is_name || !said.contains("s3cret"), "{url}: {said}");
         ensure!(!said.contains(database.password()), "{url}: {said}");

@@ -15,8 +15,8 @@ case_databases! {
     case_33_a_node_that_is_silent_is_not_waited_for: is_silent, on (postgres, mariadb);
     case_33_a_node_with_a_wrong_password_is_not_waited_for: wrong_password, on (postgres, mariadb);
     case_36_a_cancelled_start_leaves_no_node_open: cancelled, on (postgres, mariadb);
-    // Not on SQLite: a connection that a cancelled start was opening is closed by the driver's thread, now and then at the same
-    // moment as another one, and both then leave the write-ahead log to the next start.
+    // Not on SQLite: the driver's thread closes a connection that a cancelled start was opening, sometimes at the same moment as
+    // another one. Both then leave the write-ahead log to the next start.
     case_36_a_start_is_cancelled_at_each_await_point: cancelled_everywhere, on (postgres, mariadb);
     case_36_a_start_on_a_sqlx_pool_is_cancelled: cancelled_on_sqlx, on (postgres, mariadb);
     case_36_a_start_that_fails_closes_its_nodes: failed, on (postgres, mariadb);
@@ -43,7 +43,7 @@ async fn refuses<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
             "{warnings:?}"
         );
     }
-    // And it comes by itself.
+    // The pool finds the node by itself.
     proxy.pass();
     poolhouse_tests::eventually("the node is found", async || {
         let reader = engine.reader().name().to_owned();
@@ -82,7 +82,7 @@ async fn wrong_password<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<
     Ok(())
 }
 
-/// An engine that never starts, with a node that is there.
+/// Settings of an engine that never starts, with a reachable node.
 fn never_starts(url: &str, case_database: &CaseDatabase) -> Settings {
     let node = Settings::new()
         .url(case_database.url())
@@ -112,13 +112,13 @@ async fn cancelled<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
             opened = opened => drop(opened?),
         }
         if silent {
-            // The handshake that nobody answers lasts as long as the proxy is silent.
+            // The unanswered handshake lasts as long as the proxy is silent.
             proxy.reset();
         }
         bounded("the rest", poolhouse::wait_closed()).await?;
         case_database.closed_in_good_order().await?;
     }
-    // A later start and close are what they always are.
+    // A later start and close work as usual.
     proxy.pass();
     let engine: Engine<DB> = started(&never_starts(&url, &case_database)).await?;
     ensure!(engine.node("replica1")?.status().size == 3);
@@ -142,7 +142,7 @@ async fn cancelled_everywhere<DB: Sql>(case_database: CaseDatabase) -> anyhow::R
         bounded("the rest", poolhouse::wait_closed()).await?;
         case_database.closed_in_good_order().await?;
     }
-    // Dropped at its first await point, and without a pause started again.
+    // The start is dropped at its first await point, and repeated without a pause.
     let engine: Engine<DB> = engine_finder_with(&settings)?;
     for _ in 0..10 {
         ensure!(up_to(1, engine.start_connection_pool()).await.is_none());
@@ -189,7 +189,7 @@ async fn failed<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-/// Two wait for one start; the first goes away, and the second gets the pool.
+/// Two callers wait for one start. The first is dropped, and the second gets the pool.
 async fn others_wait<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&case_database)?;
     proxy.stop();
@@ -203,7 +203,7 @@ async fn others_wait<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()>
     proxy.pass();
     bounded("the start", second).await??;
     ensure!(engine.status().size == 1, "{}", engine.status());
-    // It is the only owner.
+    // The second caller is the only owner.
     let report = engine.close_connection_pool().await;
     ensure!(report.left.is_none(), "{report:?}");
     case_database.closed_in_good_order().await

@@ -1,4 +1,4 @@
-//! URLs mean what they mean to sqlx.
+//! URLs have the same meaning as in sqlx.
 
 use anyhow::{Context, ensure};
 use poolhouse::{AnyEngine, Backend, Engine, Settings, engine_finder_with};
@@ -15,7 +15,7 @@ case_databases! {
     a_port_among_the_parameters_is_none_of_mysqls: port, on (mariadb);
 }
 
-/// What poolhouse makes of a URL, beside what sqlx does.
+/// Compares the connect options of poolhouse and of sqlx for a URL.
 fn compare<DB: Backend>(url: &str) -> anyhow::Result<()> {
     type OptionsOf<DB> = <<DB as sqlx::Database>::Connection as Connection>::Options;
     let theirs = url.parse::<OptionsOf<DB>>();
@@ -74,7 +74,7 @@ async fn urls_of_postgres() -> anyhow::Result<()> {
         "postgres://h/db?ssl-mode=verify-full&sslrootcert=/ca.pem",
         "postgres://h/db?sslmode=sometimes",
         "postgres://h/db?sslcert=/c.pem&sslkey=/k.pem",
-        // 0 is not among them: the driver never closes a statement that it does not keep, so the engine keeps one.
+        // 0 is left out: the driver never closes a statement that it does not cache, so the engine caches one.
         "postgres://h/db?statement-cache-capacity=100",
         "postgres://h/db?statement-cache-capacity=18446744073709551615",
         "postgres://h/db?statement-cache-capacity=x",
@@ -140,7 +140,7 @@ async fn urls_of_sqlite() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many statements a session of the engine has prepared, after some that differ.
+/// The number of prepared statements in the engine's session, after twenty different ones.
 async fn prepared(engine: &AnyOr<'_>) -> anyhow::Result<i64> {
     for number in 0..20 {
         engine.number(&format!("SELECT {number}::int8")).await?;

@@ -1,4 +1,4 @@
-//! Several hosts in one URL: which of them is taken, and what happens when the primary moves.
+//! Several hosts in one URL: the choice of a host, and a primary that moves.
 
 mod choice;
 mod failover;
@@ -16,7 +16,7 @@ use poolhouse_tests::{
 };
 use sqlx::Connection;
 
-/// The URL of a database on several servers: `user:password@`, all addresses, and what comes after.
+/// The URL of a database on several servers; `user` is `user:password`, `rest` follows the addresses.
 fn url_of(scheme: &str, user: &str, servers: &[SocketAddr], rest: &str) -> String {
     let servers: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
     format!("{scheme}://{user}@{}/{rest}", servers.join(","))
@@ -28,14 +28,14 @@ async fn started<DB: Sql>(settings: &Settings) -> Result<Engine<DB>, poolhouse::
     Ok(engine)
 }
 
-/// The number that a statement of the superuser's answers with.
+/// The number that a statement of the superuser returns.
 async fn number(server: &PrivateServer, sql: &str) -> anyhow::Result<i64> {
     let rows = server.ask(&[sql.to_owned()]).await?;
     let value = rows.into_iter().flatten().flatten().next();
     Ok(value.unwrap_or_default().parse()?)
 }
 
-/// A server that another one can follow; `None` where there are none.
+/// A server that can have a replica; `None` without private servers.
 fn primary<DB: Sql>() -> anyhow::Result<Option<Builder>> {
     let kind = DB::SERVER.context("it has no servers")?;
     let builder = PrivateServer::require(kind);
@@ -45,7 +45,7 @@ fn primary<DB: Sql>() -> anyhow::Result<Option<Builder>> {
     })
 }
 
-/// Waits until a database has reached the server that follows its own.
+/// Waits until the replica has the database.
 async fn follows<DB: Sql>(replica: &PrivateServer, database: &TestDatabase) -> anyhow::Result<()> {
     let there = database.url_through(replica.address());
     eventually("the replica has the database", async || {
@@ -67,7 +67,7 @@ fn user_of(database: &TestDatabase) -> String {
     format!("{}:{}", database.name(), database.password())
 }
 
-/// The scheme of a kind's URLs.
+/// The URL scheme of a database type.
 fn scheme_of<DB: Sql>() -> &'static str {
     match DB::SERVER {
         Some(Kind::MariaDb) => "mysql",

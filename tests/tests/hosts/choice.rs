@@ -9,7 +9,7 @@ use sqlx::{MySql, Postgres, Sqlite};
 
 use super::{follows, port, primary, scheme_of, started, url_of, user_of};
 
-/// A port that nobody listens on.
+/// An address without a listener.
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn each_target_finds_its_host<DB: Sql>() -> anyhow::Result<()> {
         engine.close_connection_pool().await;
     }
 
-    // By chance, both get some of twenty connections: only one try in half a million misses one of them.
+    // With a random choice, both get some of twenty connections: only one run in half a million misses one of them.
     let rest = format!("{}?load_balance_hosts=random", database.name());
     let url = url_of(scheme, &user, &[one, other], &rest);
     let settings = Settings::new()
@@ -80,7 +80,7 @@ async fn each_target_finds_its_host<DB: Sql>() -> anyhow::Result<()> {
     ensure!((1..20).contains(&here), "{here} of 20");
     engine.close_connection_pool().await;
 
-    // Nobody is what is wanted.
+    // No host is a standby.
     let rest = format!("{}?target_session_attrs=standby", database.name());
     let settings = Settings::new()
         .engine("hosts")
@@ -125,7 +125,7 @@ async fn refused<DB: Sql>(hosts: &[SocketAddr], name: &str) -> anyhow::Result<St
     Ok(found.err().context("it has started")?.to_string())
 }
 
-/// What wants a connection of its own gets the address of the last one.
+/// `connect_options` has the address of the last connection.
 #[tokio::test]
 async fn the_options_are_those_of_the_host_that_was_taken() -> anyhow::Result<()> {
     let Some(server) = servers::require(Kind::Postgres) else {
@@ -170,7 +170,7 @@ fn a_list_that_is_none_is_explained() -> anyhow::Result<()> {
         );
         ensure!(!said.contains("s3cret"), "{said}");
     }
-    // A comma in the name of a file is no list.
+    // A comma in a file name makes no list.
     engine_finder_with::<Sqlite>(&Settings::new().engine("hosts_file").url("sqlite:a,b.db"))?;
     Ok(())
 }

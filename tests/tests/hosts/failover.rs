@@ -1,4 +1,4 @@
-//! The primary goes away under load, and its replica takes over.
+//! The primary stops under load, and its replica takes over.
 
 use std::{
     collections::HashSet,
@@ -35,8 +35,9 @@ async fn no_acknowledged_write_is_lost_when_the_primary_crashes_on_mariadb() -> 
     fail_over::<MySql>(Stop::Crash).await
 }
 
-/// From then on the primary acknowledges only what the replica has too: the settings of both, the statements on the primary
-/// that turn it on, and a query for 1 when it is.
+/// How to make the replication synchronous: the primary then acknowledges only writes that the replica has too.
+///
+/// Returns the settings of both, the statements on the primary that turn it on, and a query for 1 when it is on.
 fn synchronous(
     kind: Kind,
 ) -> (
@@ -114,7 +115,7 @@ async fn fail_over<DB: Sql>(stop: Stop) -> anyhow::Result<()> {
     let pause = stopped.elapsed();
     println!("{kind}, {stop:?}: the first write after {pause:?}");
 
-    // The old one comes back, and nobody goes there.
+    // The old primary comes back, and no connection goes there.
     primary.demote()?;
     primary.start().await?;
     load.goes_on(200).await?;
@@ -142,7 +143,7 @@ async fn fail_over<DB: Sql>(stop: Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tasks that write one row after another, through every error.
+/// Tasks that write one row after another, despite errors.
 struct Load {
     acknowledged: Arc<Mutex<HashSet<i64>>>,
     most: Arc<AtomicUsize>,
@@ -171,10 +172,10 @@ impl Load {
                             .unwrap_or_else(PoisonError::into_inner)
                             .insert(n);
                     } else {
-                        // As a service would, it does not hammer.
+                        // Like a service, the task pauses after an error.
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
-                    // Never the same row again: an unacknowledged one may be there.
+                    // The same row is never tried again: an unacknowledged one may exist.
                     n += 10;
                     most.fetch_max(engine.status().size, Relaxed);
                 }
@@ -190,7 +191,7 @@ impl Load {
             .len()
     }
 
-    /// Waits for so many more writes.
+    /// Waits for this many more writes.
     async fn goes_on(&self, more: usize) -> anyhow::Result<()> {
         let enough = self.written() + more;
         eventually("the writes go on", async || {
@@ -201,7 +202,7 @@ impl Load {
         .await
     }
 
-    /// Ends the tasks, and tells what was acknowledged.
+    /// Ends the tasks, and returns the acknowledged rows.
     async fn end(mut self) -> anyhow::Result<HashSet<i64>> {
         self.over.store(true, Relaxed);
         while let Some(ended) = self.tasks.join_next().await {

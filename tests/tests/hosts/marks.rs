@@ -1,4 +1,4 @@
-//! Read your writes: after a mark, a reader is a replica that has replayed it, or the primary, and never one that is behind.
+//! Read your writes: after a mark, a reader is the primary, or a replica that has replayed the mark.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use sqlx::{MySql, Postgres};
 
 use super::{follows, primary, started};
 
-/// Longer than a test may wait for a replica that replays.
+/// A limit that a replica with running replay does not reach.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Shorter than a test may wait for one that does not.
+/// A limit for a replica with stopped replay.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Stops and resumes the replay.
+/// The statements that stop and resume the replay.
 fn replay(kind: Kind) -> [&'static str; 2] {
     match kind {
         // https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-RECOVERY-CONTROL
@@ -28,7 +28,7 @@ fn replay(kind: Kind) -> [&'static str; 2] {
     }
 }
 
-/// A primary, its replica, and an engine with the replica as a node, reached through the proxy.
+/// A primary, its replica, and an engine with the replica as a node behind a proxy.
 struct Pair<DB: Sql> {
     primary: PrivateServer,
     replica: PrivateServer,
@@ -43,7 +43,7 @@ impl<DB: Sql> Pair<DB> {
             return Ok(None);
         };
         let primary = match DB::SERVER {
-            // A commit is answered before its record is written, and no later than this.
+            // A commit can be answered before its record is written; the record is written within this time.
             Some(Kind::Postgres) => builder.setting("wal_writer_delay", "10ms"),
             _ => builder,
         };
@@ -79,7 +79,7 @@ impl<DB: Sql> Pair<DB> {
         Ok(())
     }
 
-    /// Writes one row, and marks that; the mark comes back from its text, as from a cookie.
+    /// Writes one row and returns its mark, parsed from its text, as from a cookie.
     async fn write(&self, id: i64) -> anyhow::Result<WriteMark<DB>> {
         let insert = format!("INSERT INTO band VALUES ({id}) RETURNING id");
         DB::answer_on(self.db.clone(), &insert).await?;
@@ -91,7 +91,7 @@ impl<DB: Sql> Pair<DB> {
         Ok(text.parse()?)
     }
 
-    /// Whether a reader is the replica, after a look at what it reads.
+    /// Whether the reader is the replica. Fails if the reader does not see the row.
     async fn reads(&self, mark: &WriteMark<DB>, limit: Duration, id: i64) -> anyhow::Result<bool> {
         let reader = self.db.reader_after(mark, limit).await;
         let last = "SELECT coalesce(max(id), 0) FROM band";
@@ -173,7 +173,7 @@ async fn the_primary_reads_when_the_limit_is_over<DB: Sql>() -> anyhow::Result<(
     let mark = pair.write(2).await?;
     ensure!(!pair.reads(&mark, SHORT, 2).await?);
     ensure!(!pair.reads(&mark, Duration::ZERO, 2).await?);
-    // Dropped half-way.
+    // This wait is dropped half-way.
     let dropped = pair.db.reader_after(&mark, LONG);
     ensure!(tokio::time::timeout(SHORT, dropped).await.is_err());
     let waiting = pair.db.reader_after(&mark, LONG);
@@ -185,7 +185,7 @@ async fn the_primary_reads_when_the_limit_is_over<DB: Sql>() -> anyhow::Result<(
     ensure!(reader.name() == "marks/replica1", "{}", reader.name());
     ensure!(pair.reads(&mark, LONG, 2).await?);
 
-    // It gives no answer at all.
+    // The replica gives no answer at all.
     pair.proxy.black_hole();
     let mark = pair.write(3).await?;
     ensure!(!pair.reads(&mark, SHORT, 3).await?);
@@ -216,7 +216,7 @@ async fn a_server_that_is_no_replica_is_not_waited_for_on_mariadb() -> anyhow::R
     a_server_that_is_no_replica_is_not_waited_for::<MySql>().await
 }
 
-/// The limit is one that the test would not bear to wait for.
+/// The limit is infinite, so that a wait for it would hang the test.
 async fn a_server_that_is_no_replica_is_not_waited_for<DB: Sql>() -> anyhow::Result<()> {
     const NEVER: Duration = Duration::MAX;
     let Some(pair) = Pair::<DB>::start().await? else {
@@ -232,7 +232,7 @@ async fn a_server_that_is_no_replica_is_not_waited_for<DB: Sql>() -> anyhow::Res
     let bad = "yesterday".parse::<WriteMark<DB>>();
     ensure!(bad.is_err_and(|error| error.to_string() == "not a write mark"));
 
-    // The primary itself.
+    // The node is the primary itself.
     let node = Settings::new().url(pair.database.url());
     let settings = Settings::new()
         .engine("marks_twice")
@@ -242,7 +242,7 @@ async fn a_server_that_is_no_replica_is_not_waited_for<DB: Sql>() -> anyhow::Res
     ensure!(reader.name() == "marks_twice", "{}", reader.name());
     twice.close_connection_pool().await;
 
-    // Several hosts, and the next connection may be one to another of them.
+    // The node has several hosts, and its next connection may go to another one.
     let both = [pair.replica.address(), pair.primary.address()];
     let user = super::user_of(&pair.database);
     let node = super::url_of(super::scheme_of::<DB>(), &user, &both, pair.database.name());
@@ -254,7 +254,7 @@ async fn a_server_that_is_no_replica_is_not_waited_for<DB: Sql>() -> anyhow::Res
     ensure!(reader.name() == "marks_hosts", "{}", reader.name());
     hosts.close_connection_pool().await;
 
-    // A replica that has taken over follows nobody.
+    // A promoted replica has no primary.
     if pair.replica.kind == Kind::Postgres {
         ensure!(pair.reads(&mark, LONG, 1).await?);
         pair.replica.promote().await?;
@@ -264,7 +264,7 @@ async fn a_server_that_is_no_replica_is_not_waited_for<DB: Sql>() -> anyhow::Res
         })
         .await?;
         ensure!(!pair.reads(&mark, NEVER, 1).await?);
-        // What is written now is in a history of its own; the marks of it are not those of the old primary's.
+        // Its writes are in a timeline of its own; their marks differ from those of the old primary.
         let of_replica = pair.db.node("replica1")?.write_mark().await?.to_string();
         ensure!(of_replica.split('.').nth(2) == Some("2"), "{of_replica}");
     }

@@ -1,4 +1,4 @@
-//! The primary moves while both servers stay up: the old one only reads now, and its connections go.
+//! The primary moves while both servers stay up: the old one becomes read-only, and its connections close.
 
 use anyhow::ensure;
 use futures_util::future::try_join_all;
@@ -7,7 +7,7 @@ use poolhouse_tests::{Kind, PrivateServer, Sql, Subject, eventually, subject::Ow
 
 use super::{number, started, url_of};
 
-/// Statements that let a server only read, or write again.
+/// Statements that make a server read-only, or writable again.
 type Switch = fn(bool) -> Vec<String>;
 
 #[tokio::test]
@@ -65,11 +65,11 @@ async fn primary_moves<DB: Sql>(
     let settings = Settings::new()
         .engine("moved")
         .url(url_of(scheme, "band:band", &hosts, "band?target_session_attrs=read-write"))
-        // A look at an idle connection would find it out; here a statement does.
+        // The validation of an idle connection would detect the move; here a statement does.
         .validate_after("1h")
         .max_size(3)
         .min_size(3);
-    // A table on each: first one writes, then the other.
+    // A table on each server: first the old one is writable, then the new one.
     new.ask(&switch(true)).await?;
     let engine = started::<DB>(&settings).await?;
     let db = Own(engine.clone());
@@ -83,7 +83,7 @@ async fn primary_moves<DB: Sql>(
     })
     .await?;
     db.execute("INSERT INTO entry VALUES (1)").await?;
-    // Whoever was idle meanwhile is looked at before its next use.
+    // Connections that were idle meanwhile are validated before their next use.
     let held = try_join_all((0..3).map(|_| engine.acquire())).await?;
     ensure!(number(new, sessions).await? == 3);
     drop(held);

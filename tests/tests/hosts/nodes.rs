@@ -1,4 +1,4 @@
-//! Nodes: started and closed with their engine, and skipped while they are away.
+//! Nodes: started and closed with their engine, and skipped while they are unreachable.
 
 use anyhow::{Context, ensure};
 use poolhouse::{Engine, Settings};
@@ -7,12 +7,12 @@ use sqlx::{MySql, Postgres};
 
 use super::{follows, nobody_left, port, primary, started};
 
-/// An engine on the primary, with the replica as a node.
+/// Settings of an engine on the primary, with the replica as a node.
 fn settings(database: &TestDatabase, replica: &PrivateServer) -> Settings {
     let node = Settings::new()
         .url(database.url_through(replica.address()))
         .start_timeout("300ms")
-        // Who asks for the replica in the moment in which it goes away is to be told within the test's own limit.
+        // An acquire at the moment of the replica's stop must fail within the test's own limit.
         .acquire_timeout("2s")
         .max_size(2)
         .min_size(2);
@@ -62,7 +62,7 @@ async fn a_reader_is_the_replica_while_it_is_there<DB: Sql>() -> anyhow::Result<
     );
 
     replica.stop(Stop::Orderly).await?;
-    // The first one who meets the closed connection finds it out; whoever reads after that is at the primary.
+    // The first query on the closed connection detects the stop; later readers are the primary.
     eventually("readers go to the primary", async || {
         ensure!(port(&db.reader()).await? == at_primary);
         Ok(())
@@ -80,7 +80,7 @@ async fn a_reader_is_the_replica_while_it_is_there<DB: Sql>() -> anyhow::Result<
     nobody_left(&database, &replica).await?;
     database.no_session_left().await?;
 
-    // It need not be there at the start.
+    // The replica need not be reachable at the start.
     replica.stop(Stop::Orderly).await?;
     let db: Engine<DB> = started(&settings(&database, &replica).engine("early")).await?;
     ensure!(port(&db.reader()).await? == at_primary);

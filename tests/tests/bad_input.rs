@@ -1,12 +1,13 @@
-//! What a person sees who made a mistake: the whole message, from a real program, which ends with failure and has created
-//! nothing. What there is besides, for every setting and source, is tested where the settings are read.
+//! Whole messages about mistakes, from a real program, which fails and creates nothing.
+//!
+//! The messages for every setting and source are tested with the code that reads the settings.
 
 use std::fs;
 
 use anyhow::ensure;
 use poolhouse_tests::{Program, program::Ended};
 
-/// Runs one of the small programs, and returns what it said when it failed.
+/// Runs one of the small programs, which must fail, and returns its error.
 async fn error(program: Program) -> anyhow::Result<String> {
     let folder = fs::canonicalize(program.folder())?;
     let ended = program.run().await?;
@@ -30,14 +31,14 @@ fn plain(name: &str) -> anyhow::Result<Program> {
     Ok(Program::new(env!("CARGO_BIN_EXE_plain"))?.argument(name))
 }
 
-/// The line on which a program's attribute stands.
+/// The location of a program's attribute.
 fn line_of(words: &str) -> String {
     let source = include_str!("../src/bin/plain.rs");
     let line = source.lines().position(|line| line.contains(words));
     format!("tests/src/bin/plain.rs:{}", line.map_or(0, |line| line + 1))
 }
 
-/// Compares a message, with the difference for a reader.
+/// Compares a message, and shows both texts if they differ.
 fn same(said: &str, expected: &str) -> anyhow::Result<()> {
     ensure!(said == expected, "\n{said}\ninstead of\n{expected}");
     Ok(())
@@ -219,7 +220,7 @@ async fn a_file_that_is_not_to_be_created() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_file_that_may_not_be_written() -> anyhow::Result<()> {
-    // Even for root: nobody creates a file there.
+    // Not even root can create a file there.
     let program = plain("any")?.variable("DATABASE_URL", "sqlite:/proc/band.db?mode=rwc");
     let said = error(program).await?;
     ensure!(

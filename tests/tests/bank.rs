@@ -1,5 +1,7 @@
-//! Money moves between accounts under serializable isolation, while transactions conflict and sessions are killed. At the
-//! end no money is lost or made, every move that was acknowledged is there, and `on_commit` has said so once of each and of no other.
+//! Money moves between accounts under serializable isolation, while transactions conflict and sessions are killed.
+//!
+//! At the end no money is lost or made, the ledger has every acknowledged move, and `on_commit` has run once for each of them
+//! and for no other.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,15 +19,15 @@ use tokio::task::JoinSet;
 
 const TASKS: i64 = 32;
 
-/// Of each task.
+/// The number of moves of each task.
 const MOVES: i64 = 12;
 
-/// Few, so that moves meet.
+/// The number of accounts: few, so that moves conflict.
 const ACCOUNTS: i64 = 10;
 const BALANCE: i64 = 1_000;
 
-/// Between two killed sessions, in tries: often enough to meet some in the middle, and seldom enough that most moves get
-/// through, however slow the machine is.
+/// The number of tries between two killed sessions: small enough to hit some moves half-way, and large enough for most moves
+/// to succeed on a machine of any speed.
 const PEACE: usize = 10;
 
 /// One move of money.
@@ -49,12 +51,12 @@ impl Move {
     }
 }
 
-/// What the transactions do outside of the database.
+/// The side effects of the transactions outside the database.
 #[derive(Default)]
 struct Counts {
-    /// Each time that one was begun.
+    /// The number of tries.
     tries: AtomicUsize,
-    /// How often `on_commit` said of a move that it is committed.
+    /// The number of `on_commit` runs for each move.
     committed: Mutex<HashMap<i64, usize>>,
 }
 
@@ -74,13 +76,13 @@ impl Counts {
     }
 }
 
-/// What became of the moves.
+/// The outcomes of the moves.
 #[derive(Debug, Default)]
 struct Ledger {
     acknowledged: HashSet<i64>,
-    /// Those that failed, and certainly did nothing.
+    /// Moves that failed and certainly wrote nothing.
     failed: HashSet<i64>,
-    /// Those of which nobody knows.
+    /// Moves with an unknown outcome.
     unknown: HashSet<i64>,
 }
 
@@ -96,7 +98,7 @@ impl Ledger {
         list.insert(id);
     }
 
-    /// Compares with what the database says.
+    /// Compares the outcomes with the ledger in the database.
     fn agrees(&self, kept: &HashSet<i64>) -> anyhow::Result<()> {
         let lost: Vec<_> = self.acknowledged.difference(kept).collect();
         ensure!(lost.is_empty(), "acknowledged and not there: {lost:?}");
@@ -106,7 +108,7 @@ impl Ledger {
     }
 }
 
-/// Kills a session of this user after every few tries, until it is dropped; counts them.
+/// Kills and counts sessions of this user, one after every few tries, until it is dropped.
 async fn kill_now_and_then(
     database: Arc<TestDatabase>,
     counts: Arc<Counts>,
@@ -133,7 +135,7 @@ macro_rules! bank {
         mod $module {
             use super::*;
 
-            /// Moves money, and writes that it did.
+            /// Moves money, and adds the move to the ledger.
             #[transactional(isolation = "serializable")]
             async fn transfer(
                 tx: &mut Transaction<$database>,
@@ -146,7 +148,7 @@ macro_rules! bank {
                 let read = format!("SELECT balance FROM account WHERE id = {source}");
                 let balance: i64 = sqlx::query_scalar(AssertSqlSafe(read)).fetch_one(&mut *tx).await?;
                 for write in [
-                    // From what was read, so that a lost update would show.
+                    // This uses the balance read before, so that a lost update would show.
                     format!("UPDATE account SET balance = {} WHERE id = {source}", balance - amount),
                     format!("UPDATE account SET balance = balance + {amount} WHERE id = {target}"),
                     format!("INSERT INTO ledger VALUES ({id}, {source}, {target}, {amount})"),
@@ -177,7 +179,7 @@ macro_rules! bank {
                 Ok(engine)
             }
 
-            /// Plays it, and looks what came of it.
+            /// Runs all moves, and checks their outcomes.
             pub(super) async fn play(engine: $engine, database: TestDatabase) -> anyhow::Result<()> {
                 let database = Arc::new(database);
                 let (counts, killed) = (Arc::new(Counts::default()), Arc::new(AtomicUsize::new(0)));
@@ -208,7 +210,7 @@ macro_rules! bank {
                 }
                 killer.abort();
 
-                // With connections that nobody has killed.
+                // The checks need connections that were not killed.
                 engine.evict();
                 let kept = eventually("the ledger can be read", async || {
                     let kept = numbers(&engine, "SELECT id FROM ledger").await?;
@@ -232,7 +234,7 @@ macro_rules! bank {
                 .await?;
                 ensure!(wrong.is_empty(), "not as the ledger says: {wrong:?}");
 
-                // And all of it was met.
+                // Acknowledged moves, kills and retries must all have happened.
                 let (moves, tries) = (usize::try_from(TASKS * MOVES)?, counts.tries.load(Relaxed));
                 let (killed, done) = (killed.load(Relaxed), ledger.acknowledged.len());
                 println!(
@@ -274,7 +276,7 @@ async fn mariadb() -> anyhow::Result<()> {
     on_mysql::play(engine, database).await
 }
 
-/// With conflicts of its own besides those of Postgres.
+/// The stand-in adds conflicts to those of Postgres.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stand_in_for_cockroach() -> anyhow::Result<()> {
     let Some(server) = servers::require(Kind::Postgres) else {

@@ -1,4 +1,4 @@
-//! Credentials that come from elsewhere: from a function of the program, from the URL's parameters, from a file.
+//! Credentials from a function of the program, from the URL's parameters and from a file.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -25,7 +25,7 @@ case_databases! {
     a_secret_that_cannot_be_fetched_is_tried_again: fails, on (postgres, mariadb);
 }
 
-/// The service that gives the secrets.
+/// The service that issues the secrets.
 #[derive(Clone, Debug, Default)]
 struct Secrets {
     password: Arc<Mutex<String>>,
@@ -46,7 +46,7 @@ impl Secrets {
         Ok(known.clone())
     }
 
-    /// The engine's settings, whichever its driver is.
+    /// The engine's settings, with a hook for each driver.
     fn settings(&self, case_database: &CaseDatabase) -> Settings {
         let (one, other) = (self.clone(), self.clone());
         Settings::new()
@@ -83,7 +83,7 @@ async fn rotates<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     drop(all().await?);
     ensure!(secrets.fetched.load(Relaxed) == 3, "{secrets:?}");
 
-    // What is open lives on.
+    // Open connections stay open.
     rotate("second").await?;
     secrets.set("second");
     drop(all().await?);
@@ -110,7 +110,7 @@ async fn rotates<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     secrets.set("third");
     drop(all().await?);
     engine.close_connection_pool().await;
-    // For the end of the case, which asks as the user.
+    // The end of the case connects as the user.
     rotate(database.password()).await?;
     case_database.no_session_left().await
 }

@@ -1,4 +1,4 @@
-//! Tests as rows of a table: what is tested, and on which databases. One test for each database.
+//! Tests as rows of a table: each row is a case with its databases, and makes one test for each.
 
 use std::{future::Future, pin::Pin, thread};
 
@@ -74,12 +74,12 @@ pub(crate) use variants;
 /// A pool's name, and a case on it.
 type Case = (&'static str, fn() -> Played);
 
-/// A kind of runtime: its name, and how to build one.
+/// A kind of runtime: its name and its builder.
 type Runtime = (&'static str, fn() -> Builder);
 
 type Played = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-/// Plays a case on every pool and on both runtimes at the same time: most of a case is waiting.
+/// Runs a case on every pool and both runtimes at the same time, because cases mostly wait.
 pub(crate) fn side_by_side(pools: &[Case]) -> anyhow::Result<()> {
     let runtimes: [Runtime; 2] = [
         ("multi-thread", Builder::new_multi_thread),
@@ -103,7 +103,7 @@ pub(crate) fn side_by_side(pools: &[Case]) -> anyhow::Result<()> {
     })
 }
 
-/// Plays a case on a database of its own.
+/// Runs a case on its own database.
 pub(crate) async fn on_case_database<DB: Sql, F>(case: fn(CaseDatabase) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
@@ -114,10 +114,10 @@ where
     }
 }
 
-/// Plays a case in every variant at the same time, on a database for each.
+/// Runs a case in every variant at the same time, each on its own database.
 ///
-/// Each on a thread of its own: dropping a database waits for the server, and Postgres waits there for every client that is
-/// in the middle of its handshake.
+/// Each variant has its own thread: dropping a database waits for the server, and Postgres then waits for every client in the
+/// middle of its handshake.
 pub(crate) fn in_every_variant<DB: Sql, F>(
     case: fn(Variant, CaseDatabase) -> F,
 ) -> anyhow::Result<()>

@@ -1,9 +1,9 @@
-//! The program `attributed` under test, in every way that it can take its pool and run.
+//! The program `attributed` under test, with every kind of pool and runtime.
 
 use anyhow::ensure;
 use poolhouse_tests::{CaseDatabase, Program, program::Ended};
 
-/// How a program takes its pool, and where it runs.
+/// The kinds of a program's pool and runtime.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Variant {
     /// `engine` or `sqlx`.
@@ -13,7 +13,7 @@ pub(crate) struct Variant {
 }
 
 impl Variant {
-    /// Every way.
+    /// All variants.
     pub(crate) const ALL: [Self; 4] = [
         Self::new("engine", "multi_thread"),
         Self::new("engine", "current_thread"),
@@ -25,7 +25,7 @@ impl Variant {
         Self { pool, flavor }
     }
 
-    /// The program with this body, still to be started.
+    /// The program with this body, not started yet.
     pub(crate) fn program(
         self,
         body: &str,
@@ -38,8 +38,8 @@ impl Variant {
             .variable("POOLHOUSE_FLAVOR", self.flavor))
     }
 
-    /// **A** and **K**: no session is left, and so many were ended on the server. With the engine's own pool the others have
-    /// said goodbye (**B**); sqlx's leaves that to chance.
+    /// **A** and **K**: no session is left, and `wanted` were ended on the server. With the engine's own pool, the others sent
+    /// a close message (**B**). With sqlx's, this is not certain, and more may have been ended.
     pub(crate) async fn killed(
         self,
         wanted: u64,
@@ -55,7 +55,7 @@ impl Variant {
     }
 }
 
-/// How it ended, with all that it said when that is not as it should be.
+/// Checks the exit code, and shows the whole output if it is wrong.
 pub(crate) fn code(ended: &Ended, expected: i32) -> anyhow::Result<()> {
     ensure!(
         ended.code() == Some(expected),

@@ -35,7 +35,7 @@ async fn number(server: &PrivateServer, sql: &str) -> anyhow::Result<i64> {
     Ok(value.unwrap_or_default().parse()?)
 }
 
-/// A server that can have a replica; `None` without private servers.
+/// A server that can have a replica; `None` outside `tests/run`.
 fn primary<DB: Sql>() -> anyhow::Result<Option<Builder>> {
     let kind = DB::SERVER.context("it has no servers")?;
     let builder = PrivateServer::require(kind);

@@ -1,4 +1,4 @@
-//! All that a database holds and what a session of it is like, as lines of text that two databases can be compared by.
+//! The contents of a database and the state of its session, as lines of text to compare.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Database, MySql, Postgres, Row, Sqlite, ValueRef};
 
-/// The table of migrations, and what of it is the same wherever they ran: not when, and for how long.
+/// The table of migrations, and its columns that are the same on each run, without times and durations.
 const MIGRATIONS: &str = "_sqlx_migrations";
 const OF_MIGRATIONS: &str = "version, description, success, hex(checksum)";
 
-/// In the lines that say whether transactions of a session read only: those after the one that a test rolls back do.
+/// In the lines about read-only transactions: those after the one that a test rolls back are read-only.
 pub(crate) const READ_ONLY: &str = "transaction_read_only";
 
 /// One value; `None` is NULL.
 pub(crate) type Value = Option<String>;
 
-/// A connection that is asked, of the driver or of an engine.
+/// A connection of the driver or of an engine, for queries.
 pub(crate) trait Asks: Send {
     async fn ask(&mut self, sql: &str) -> sqlx::Result<Vec<Vec<Value>>>;
 }
@@ -46,7 +46,7 @@ asks! {
     Sqlite: Checkout<Sqlite>, text;
 }
 
-/// The simple protocol answers every type as text; SQLite is only asked for text.
+/// A value as text. The simple protocol returns every type as text, and all queries to SQLite return text.
 fn text<R>(row: &R, column: usize) -> sqlx::Result<Value>
 where
     R: Row,
@@ -66,11 +66,11 @@ fn bytes(row: &<MySql as Database>::Row, column: usize) -> sqlx::Result<Value> {
 
 /// A kind of database that can be tortured.
 pub(crate) trait Tortured: Database {
-    /// The lines, in no order.
+    /// The lines, unsorted.
     async fn lines(connection: &mut impl Asks) -> anyhow::Result<Vec<String>>;
 }
 
-/// The lines in order, each on one line.
+/// The lines, sorted and without line breaks.
 pub(crate) async fn of<DB: Tortured>(connection: &mut impl Asks) -> anyhow::Result<Vec<String>> {
     let mut lines = DB::lines(connection).await?;
     for line in &mut lines {
@@ -80,7 +80,7 @@ pub(crate) async fn of<DB: Tortured>(connection: &mut impl Asks) -> anyhow::Resu
     Ok(lines)
 }
 
-/// What one has and the other has not, as a person reads it.
+/// The differences between two databases, in readable form.
 pub(crate) fn differences(found: &[String], fresh: &[String]) -> Vec<String> {
     let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
     for line in found {
@@ -106,8 +106,7 @@ pub(crate) fn differences(found: &[String], fresh: &[String]) -> Vec<String> {
     differences
 }
 
-/// The part of a line that a person wants to see: its beginning, and, where it is long, where it leaves the one that is most
-/// like it.
+/// The part of a line to show: its beginning and, if it is long, its first difference from the most similar one.
 fn part(line: &str, others: &[&str]) -> String {
     const SHOWN: usize = 120;
     let letters: Vec<char> = line.chars().collect();
@@ -180,7 +179,7 @@ impl Tortured for MySql {
                     .await
                     .with_context(|| format!("SHOW CREATE {what} {object}"))?;
                 for row in shown {
-                    // The last column of a trigger is the time at which it was made.
+                    // The last column of a trigger is its creation time.
                     let columns = if what == "TRIGGER" {
                         row.len() - 1
                     } else {

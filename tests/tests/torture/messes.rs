@@ -1,9 +1,8 @@
-//! What a test may do to its database, a piece of SQL each. Some of them are refused; none of them may be seen by the next
-//! test.
+//! Changes that a test may make to its database, each a piece of SQL. Some are refused; the next test must see none of them.
 
 use poolhouse_tests::Kind;
 
-/// Who may do it.
+/// The role that may run a piece.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
     Anyone,
@@ -299,7 +298,7 @@ const POSTGRES: &[(By, &str)] = &[
         Anyone,
         "DROP TABLE seen; CREATE UNLOGGED TABLE seen (band integer PRIMARY KEY, times integer NOT NULL); INSERT INTO seen VALUES (1, 10), (2, 20)",
     ),
-    // What may hide the traces.
+    // Statements that may hide changes.
     (
         Anyone,
         "INSERT INTO label VALUES (5, 'frozen'); VACUUM (FREEZE) label",
@@ -349,7 +348,7 @@ const POSTGRES: &[(By, &str)] = &[
         Anyone,
         "BEGIN; INSERT INTO label VALUES (11, 'prepared'); PREPARE TRANSACTION 'more'; COMMIT PREPARED 'more'",
     ),
-    // What a session keeps.
+    // State of the session.
     (Anyone, "SET work_mem = '9MB'"),
     (
         Anyone,
@@ -502,7 +501,7 @@ const MARIADB: &[(By, &str)] = &[
         Anyone,
         "DROP TABLE label; CREATE TABLE label (id BIGINT PRIMARY KEY, name TEXT)",
     ),
-    // What may hide the traces.
+    // Statements that may hide changes.
     (
         Superuser,
         "INSERT INTO label VALUES (5, 'flushed'); FLUSH TABLES; FLUSH STATUS",
@@ -525,7 +524,7 @@ const MARIADB: &[(By, &str)] = &[
         "SET unique_checks = 0; INSERT INTO label VALUES (9, 'unchecked')",
     ),
     (Superuser, "GRANT SELECT ON label TO lowly@'%'"),
-    // What a session keeps.
+    // State of the session.
     (Anyone, "SET @trace = 7"),
     (
         Anyone,

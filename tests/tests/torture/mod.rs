@@ -1,19 +1,20 @@
-//! A torture of isolation: processes of tests that do whatever tests do to their databases, are killed, and lose their server;
-//! and each test compares what it finds, row by row, with a database that was made without this crate.
+//! A torture test of isolation.
 //!
-//! `tests/torture` runs it by hand, for as many rounds as are wanted; a few rounds are part of `tests/run`.
+//! Processes of tests change their databases in many ways, are killed, and lose their server. Each test compares its database,
+//! row by row, with one that was made without this crate.
+//!
+//! `tests/torture` runs it by hand, for any number of rounds; a few rounds are part of `tests/run`.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `plan` | a round, drawn from a seed |
-//! | `script` | what one test does |
-//! | `messes` | what a test may do to its database, in SQL |
-//! | `victim` | the tests that play the scripts |
-//! | `fingerprint` | all that a database holds, as text |
-//! | `server` | the server, who is who on it, and what happens to it |
+//! | `script` | the steps of one test |
+//! | `messes` | changes that a test may make to its database, in SQL |
+//! | `victim` | the tests that run the scripts |
+//! | `fingerprint` | the contents of a database, as text |
+//! | `server` | the server, its roles and its events |
 //!
-//! A round is known by the torture's seed and its number; the rounds before it belong to its story, so that a replay plays
-//! them all.
+//! The torture's seed and a number identify a round. Its result depends on the rounds before it, so a replay runs all of them.
 
 mod fingerprint;
 mod messes;
@@ -37,20 +38,20 @@ use self::plan::{Role, Round, Run};
 use self::server::Tortured;
 use self::victim::{FRESH, SCRIPTS, TREE, URL};
 
-/// Rounds, where nobody says how many.
+/// The variable with the number of rounds; the default is [`FEW`].
 const ROUNDS: &str = "POOLHOUSE_TORTURE_ROUNDS";
-/// The seed, where a torture is to be replayed.
+/// The variable with the seed, for a replay.
 const SEED: &str = "POOLHOUSE_TORTURE_SEED";
-/// `minimal` or `superuser`, where it is to be one of them alone.
+/// The variable that limits the roles to one: `minimal` or `superuser`.
 const AS: &str = "POOLHOUSE_TORTURE_AS";
 
-/// Rounds in `tests/run`.
+/// The number of rounds in `tests/run`.
 const FEW: u64 = 6;
 
-/// How long a test may take to come to where it is killed. One that rolls back may wait for another one's locks.
+/// The limit until a test reaches its kill. A test that rolls back may wait for locks of another one.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The longest that a process of tests may take, whatever is done to it.
+/// The limit of a process of tests, whatever its events.
 const LIMIT: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,20 +69,20 @@ async fn no_test_on_sqlite_sees_what_another_has_done() {
     passes(torture(None).await);
 }
 
-/// Fails without the trace of an error: what there is to say has been printed.
+/// Panics with the error, but without its backtrace: the findings are printed already.
 fn passes(outcome: anyhow::Result<()>) {
     if let Err(error) = outcome {
         panic!("{error:#}");
     }
 }
 
-/// What the rounds have come to.
+/// The totals of the rounds.
 #[derive(Default)]
 struct Tally {
     tests: usize,
-    /// Tests whose database was not what a fresh one is.
+    /// Tests whose database differed from a fresh one.
     different: usize,
-    /// Tests that did not get a database although nothing was in their way, and those that could not be compared.
+    /// Undisturbed tests without a database, and tests whose database could not be compared.
     refused: usize,
 }
 
@@ -172,10 +173,10 @@ impl Trees {
     }
 }
 
-/// Files with the lines of fresh databases: by who made them, and of which tree.
+/// Files with the lines of fresh databases, by role and tree.
 type Fresh = HashMap<(Role, usize), PathBuf>;
 
-/// Plays one round and returns what is wrong.
+/// Runs one round and returns its findings.
 async fn play(
     server: &mut Tortured,
     trees: &Trees,
@@ -207,7 +208,7 @@ async fn play(
     Ok(wrong)
 }
 
-/// Starts a process of tests, once it is known what a fresh database holds for it.
+/// Starts a process of tests, after making the file of its fresh database if it is missing.
 async fn start(
     server: &mut Tortured,
     trees: &Trees,
@@ -223,7 +224,7 @@ async fn start(
     Tests::start(server, run, &trees.paths[run.tree], &fresh[&key])
 }
 
-/// What is wrong with what a process has said.
+/// The findings in the output of a process.
 fn judge(run: &Run, said: &str, calm: bool, tally: &mut Tally) -> Vec<String> {
     let mut wrong = Vec::new();
     let undisturbed = calm
@@ -258,7 +259,7 @@ fn judge(run: &Run, said: &str, calm: bool, tally: &mut Tally) -> Vec<String> {
     wrong
 }
 
-/// A process of tests that runs.
+/// A running process of tests.
 struct Tests {
     running: Running,
     /// The tests that wait to be killed: all of them when they run at the same time, else the first.
@@ -312,11 +313,11 @@ impl Tests {
         })
     }
 
-    /// Waits for its end, kills it where the plan says so, and returns what it has said.
+    /// Waits for the process's end, kills it if the plan says so, and returns its output.
     async fn end(mut self) -> anyhow::Result<String> {
         if let Some(after) = self.killed_after {
             tokio::time::sleep(after).await;
-            // It may have ended.
+            // The process may have ended.
             let _ = self.running.signal(Signal::SIGKILL);
         } else if !self.hanging.is_empty() {
             for slot in &self.hanging {
@@ -325,7 +326,7 @@ impl Tests {
                 } else {
                     format!("{slot} hangs")
                 };
-                // It ends before, when another test ends it or it gets no database.
+                // The process ends before, if another test ends it or this one gets no database.
                 let _ = tokio::time::timeout(PATIENCE, self.running.line(&words)).await;
             }
             let _ = self.running.signal(Signal::SIGKILL);

@@ -1,4 +1,4 @@
-//! What happens in one round, drawn by chance from a seed.
+//! The events of one round, drawn at random from a seed.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,28 +9,28 @@ use poolhouse_tests::{Kind, Stop};
 use super::messes::{self, By};
 use super::script::{Script, Step};
 
-/// Tests with a database each, and tests that roll back, that a victim has.
+/// The tests of a victim: `d` has its own database, `r` rolls back.
 pub(crate) const SLOTS: [&str; 8] = ["d0", "d1", "d2", "d3", "d4", "d5", "r0", "r1"];
 
-/// Who the tests are on the server.
+/// The role of the tests on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
-    /// The rights that the docs ask for, and no more.
+    /// Only the documented rights.
     Minimal,
-    /// All of them.
+    /// All rights.
     Superuser,
 }
 
-/// What happens to the server.
+/// An event on the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Nothing,
     Restart(Stop),
-    /// The server's counters go back to zero.
+    /// The server's statistics are reset.
     ResetStatistics,
-    /// Every database that can be entered is cleaned up by its superuser.
+    /// The superuser cleans up every test database that allows connections.
     Vacuum(&'static str),
-    /// Every session of the tests is ended.
+    /// Every session of the tests is terminated.
     EndSessions,
 }
 
@@ -38,28 +38,28 @@ pub(crate) enum Event {
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) role: Role,
-    /// Which source tree its migrations are in.
+    /// The number of the source tree with its migrations.
     pub(crate) tree: usize,
     pub(crate) threads: usize,
     pub(crate) scripts: Vec<(&'static str, Script)>,
-    /// Whether databases of failed tests are kept, as they are where nothing else is said.
+    /// Whether databases of failed tests are kept, which is the default.
     pub(crate) keeps: bool,
-    /// Killed after so long, wherever it is.
+    /// The time after which the process is killed, at any step.
     pub(crate) killed_after: Option<Duration>,
 }
 
-/// One round: what happens to the idle server, then processes side by side, and what happens meanwhile.
+/// One round: events on the idle server, then processes side by side, with an event meanwhile.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     pub(crate) before: Vec<Event>,
     pub(crate) runs: Vec<Run>,
     pub(crate) during: Option<(Duration, Event)>,
-    /// What happens after them, and tests that look at every database that they have left.
+    /// An event after the processes, and tests that check every database left by them.
     pub(crate) after: Option<(Event, Run)>,
 }
 
 impl Round {
-    /// Draws a round. The same seed gives the same one.
+    /// Draws a round. The same seed gives the same round.
     pub(crate) fn draw(seed: u64, kind: Option<Kind>, roles: &[Role], trees: usize) -> Self {
         let mut rng = Rng::with_seed(seed);
         if rng.u8(..4) == 0 {
@@ -87,8 +87,8 @@ impl Round {
         }
     }
 
-    /// A round in which all tests of a process are killed at work, then something happens to the server, and as many tests
-    /// look at what there is.
+    /// Draws a round in which all tests of a process are killed at work. An event on the server follows, and as many tests check
+    /// their databases.
     fn harvest(rng: &mut Rng, kind: Option<Kind>, roles: &[Role]) -> Self {
         let mut killed = run(rng, kind, roles, 1);
         killed.killed_after = None;
@@ -124,7 +124,7 @@ impl Round {
         }
     }
 
-    /// Whether nothing hinders the tests of this round.
+    /// Whether no event disturbs the tests of this round.
     pub(crate) fn is_calm(&self) -> bool {
         !matches!(
             self.during,
@@ -181,7 +181,7 @@ fn script(rng: &mut Rng, kind: Option<Kind>, role: Role, rolls_back: bool) -> Sc
         let sql = mess(rng);
         steps.push(match rng.u8(..16) {
             0..=10 => Step::Run(sql),
-            // One connection is all that there is.
+            // A test that rolls back has only one connection.
             _ if rolls_back => Step::Run(sql),
             11 => Step::Transaction("INSERT INTO label VALUES (50, 'of a transaction')".to_owned()),
             12..=13 => Step::Visit(sql),

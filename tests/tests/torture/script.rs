@@ -1,4 +1,4 @@
-//! What one test does, as text that goes from the torture to its victim.
+//! The steps of one test, as text from the torture to its victim.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) enum Step {
     /// Compares the database with a fresh one.
     Check,
-    /// Runs statements on a checkout that the test keeps.
+    /// Runs statements on a checkout that the test holds.
     Run(String),
     /// Runs a statement in a transaction that is never ended.
     Transaction(String),
@@ -15,9 +15,9 @@ pub(crate) enum Step {
     Visit(String),
     /// Runs a statement on a connection beside the engine's, after the body has ended.
     Linger(String),
-    /// Runs a statement again and again in a task that nobody waits for.
+    /// Runs a statement repeatedly in a detached task.
     Spawn(String),
-    /// Forgets a checkout.
+    /// Leaks a checkout.
     Leak,
     /// Lets the server end a session.
     Lose,
@@ -25,11 +25,11 @@ pub(crate) enum Step {
     Fail,
     /// Ends the process with SIGABRT.
     Abort,
-    /// Ends the process without a word to the server.
+    /// Exits the process without a close message to the server.
     Exit,
     /// Waits until the process is killed.
     Hang,
-    /// Waits for so long.
+    /// Waits for this time.
     Wait(Duration),
 }
 
@@ -65,10 +65,10 @@ impl Script {
         text
     }
 
-    /// Reads it again.
+    /// Parses the text of a script.
     ///
     /// # Panics
-    /// On what [`Script::text`] does not write.
+    /// On a text that [`Script::text`] does not write.
     pub(crate) fn read(text: &str) -> Self {
         let steps = text.lines().map(|line| {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));

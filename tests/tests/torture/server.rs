@@ -1,4 +1,4 @@
-//! The server under torture: who is who on it, and what happens to it.
+//! The server under torture: its roles and its events.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use url::Url;
 use super::plan::{Event, Role};
 use super::victim;
 
-/// The user with the rights that the docs ask for.
+/// The user with the documented rights.
 const MINIMAL: &str = "lowly";
 const PASSWORD: &str = "secret";
 
-/// A database that is no test's.
+/// The name of a database that no test uses.
 const REFERENCE: &str = "poolhouse_reference";
 
-/// A server, or the folder that SQLite's files are in.
+/// A server, or the folder of SQLite's files.
 pub(crate) struct Tortured {
     server: Option<PrivateServer>,
     folder: TempDir,
@@ -26,7 +26,7 @@ pub(crate) struct Tortured {
 }
 
 impl Tortured {
-    /// A server of this kind, or none where there is none to be had.
+    /// Starts a server of this kind; `None` outside `tests/run`.
     pub(crate) async fn start(kind: Option<Kind>) -> anyhow::Result<Option<Self>> {
         let server = match kind {
             Some(kind) => {
@@ -57,7 +57,7 @@ impl Tortured {
         self.folder.path()
     }
 
-    /// The URL that a test would have; `None` where it needs none.
+    /// The URL for tests in this role; `None` on SQLite, which needs none.
     pub(crate) fn url(&self, role: Role) -> Option<String> {
         self.server.as_ref().map(|server| match role {
             Role::Superuser => server.url.clone(),
@@ -74,7 +74,7 @@ impl Tortured {
         })
     }
 
-    /// A file with all that a database holds that was made without this crate, as this role.
+    /// Writes a file with the contents of a database that this role made without this crate.
     pub(crate) async fn fresh(&mut self, role: Role, tree: &Path) -> anyhow::Result<PathBuf> {
         self.fresh += 1;
         let file = self.folder.path().join(format!("fresh_{}", self.fresh));
@@ -83,7 +83,7 @@ impl Tortured {
             (Some(server), Some(url)) => {
                 let mut url = Url::parse(&url)?;
                 let database = server.kind;
-                // MariaDB's minimal user may use only the names that begin so.
+                // MariaDB's minimal user may use only names that begin with `poolhouse_`.
                 let create = match database {
                     Kind::Postgres => {
                         format!("CREATE DATABASE {REFERENCE} OWNER {}", url.username())
@@ -104,7 +104,7 @@ impl Tortured {
                 let url = format!("sqlite:{}?mode=rwc", path.display());
                 let lines = victim::fresh::<sqlx::Sqlite>(&url, tree).await?;
                 fs::remove_file(path)?;
-                // The one setting that a test's file has from this crate.
+                // This crate gives a test's file only this setting.
                 lines
                     .iter()
                     .map(|line| line.replace("journal_mode = delete", "journal_mode = wal"))
@@ -119,7 +119,7 @@ impl Tortured {
         Ok(file)
     }
 
-    /// Does to the server what happens to it.
+    /// Applies an event to the server.
     pub(crate) async fn suffer(&mut self, event: &Event) -> anyhow::Result<()> {
         if matches!(event, Event::Nothing) {
             return Ok(());
@@ -163,7 +163,7 @@ impl Tortured {
                     .flatten()
                     .flatten()
                 {
-                    // A test may have dropped it since.
+                    // A test may have dropped the table meanwhile.
                     let _ = server.ask(&[optimize]).await;
                 }
             }
@@ -190,27 +190,27 @@ impl Tortured {
     }
 }
 
-/// A server as the torture needs it.
+/// Starts a server with the settings and the user of the torture.
 async fn started(builder: Builder, kind: Kind) -> anyhow::Result<PrivateServer> {
     let builder = match kind {
         Kind::Postgres => builder
             .setting("max_prepared_transactions", 64)
             .setting("allow_system_table_mods", "on")
-            // A test may wait for its own other connection.
+            // A test may wait for a lock of its own other connection.
             .setting("lock_timeout", "5s"),
         Kind::MariaDb => builder.setting("lock-wait-timeout", 5),
     };
     let started = builder.start().await?;
     started.ask(&minimal(kind)).await?;
     if kind == Kind::Postgres {
-        // The server is not durable, and the user is to outlive a crash in the first round.
+        // The server is not durable, and the user must survive a crash in the first round.
         started.ask(&["CHECKPOINT".to_owned()]).await?;
     }
     Ok(started)
 }
 
-/// Whether Postgres has met a file that its own recovery has made: seen with 15.18, where an unlogged table was to be reset that a
-/// crash had found half made.
+/// Whether Postgres's recovery failed at a file that the recovery itself made. Seen with 15.18, at the reset of an unlogged
+/// table that was half made at the crash.
 fn never_recovers(error: &anyhow::Error) -> bool {
     let words = format!("{error:#}");
     let ends = [
@@ -221,7 +221,7 @@ fn never_recovers(error: &anyhow::Error) -> bool {
     ends.iter().all(|end| words.contains(end))
 }
 
-/// The statements of the docs that make the user, and no more.
+/// The documented statements that make the user.
 fn minimal(kind: Kind) -> Vec<String> {
     match kind {
         Kind::Postgres => vec![format!(
@@ -234,7 +234,7 @@ fn minimal(kind: Kind) -> Vec<String> {
     }
 }
 
-/// Runs a statement in every database of tests that can be entered. One that goes meanwhile is left out.
+/// Runs a statement in every test database that allows connections. Errors, as of a dropped database, are ignored.
 async fn in_each(server: &PrivateServer, sql: &str) -> anyhow::Result<()> {
     let names =
         "SELECT datname FROM pg_database WHERE datname LIKE 'poolhouse\\_%' AND datallowconn";
@@ -251,7 +251,7 @@ async fn in_each(server: &PrivateServer, sql: &str) -> anyhow::Result<()> {
             url: url.into(),
             ..Server::clone(server)
         };
-        // A prepared transaction may lock a table for good.
+        // A prepared transaction may lock a table for ever.
         let patience = "SET lock_timeout = '2s'".to_owned();
         let _ = database.ask(&[patience, sql.to_owned()]).await;
     }

@@ -1,4 +1,4 @@
-//! The tests that are tortured. Each plays a script that the torture has written for it, a step a line.
+//! The tests under torture. Each runs a script that the torture has written, with a step on each line.
 
 use std::env;
 use std::fs;
@@ -13,24 +13,24 @@ use sqlx::{ConnectOptions, Connection};
 use super::fingerprint::{self, Asks, Tortured};
 use super::script::{Script, Step};
 
-/// The folder with the scripts of one process.
+/// The variable with the folder of one process's scripts.
 pub(crate) const SCRIPTS: &str = "POOLHOUSE_TORTURE_SCRIPTS";
-/// The folder of migrations.
+/// The variable with the folder of migrations.
 pub(crate) const TREE: &str = "POOLHOUSE_TORTURE_TREE";
-/// The file with the lines of a fresh database.
+/// The variable with the file of a fresh database's lines.
 pub(crate) const FRESH: &str = "POOLHOUSE_TORTURE_FRESH";
-/// The server.
+/// The variable with the server's URL.
 pub(crate) const URL: &str = "POOLHOUSE_TORTURE_URL";
 
-/// Says something to the torture: on a line of its own, which libtest does not break.
+/// Prints a line for the torture, which libtest does not break.
 macro_rules! say {
     ($($word:tt)*) => { $crate::torture::victim::say(&format!($($word)*)) };
 }
 
-/// In one write, because other tests of the process write to the same place.
+/// Prints in one write, because other tests of the process write to stderr too.
 fn say(words: &str) {
     let line = format!("torture: {words}\n");
-    // What nobody reads any more is lost.
+    // An error only means that the reader is gone.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
@@ -38,9 +38,9 @@ fn tree() -> String {
     env::var(TREE).unwrap_or_else(|_| "migrations".to_owned())
 }
 
-/// A database under torture, with the few things that differ.
+/// A database under torture, with its few differences from the others.
 trait Victim: Sql + Tortured {
-    /// Ends the session that runs it, from inside.
+    /// A statement that ends its own session; on SQLite, it does nothing.
     const LOSE: &'static str;
 
     async fn acquire(db: &Engine<Self>) -> sqlx::Result<impl Asks>;
@@ -72,7 +72,7 @@ victim!(
 victim!(sqlx::MySql, "KILL CONNECTION_ID()", |options| options);
 victim!(sqlx::Sqlite, "SELECT 1", |options| options);
 
-/// Plays the script of this test, if there is one.
+/// Runs the script of this test, if there is one.
 async fn play<DB: Victim>(name: &str, db: &Engine<DB>) {
     let Some(folder) = env::var_os(SCRIPTS).map(PathBuf::from) else {
         return;
@@ -140,7 +140,7 @@ async fn play<DB: Victim>(name: &str, db: &Engine<DB>) {
             }
         };
         if let Err(error) = result {
-            // Not every piece is allowed everywhere; a server that restarts ends them all.
+            // Not every piece is allowed everywhere, and a restart of the server ends all of them.
             say!(
                 "{name} was refused {step:?}: {}",
                 error.to_string().replace('\n', " ")
@@ -150,7 +150,7 @@ async fn play<DB: Victim>(name: &str, db: &Engine<DB>) {
     say!("{name} done");
 }
 
-/// Compares what the test found with a fresh database.
+/// Compares the test's database with a fresh one.
 async fn check<DB: Victim>(name: &str, folder: &Path, db: &Engine<DB>) -> sqlx::Result<()> {
     let Some(fresh) = env::var_os(FRESH) else {
         return Ok(());
@@ -166,7 +166,7 @@ async fn check<DB: Victim>(name: &str, folder: &Path, db: &Engine<DB>) -> sqlx::
     drop(checkout);
     let fresh = fs::read_to_string(fresh)?;
     let fresh: Vec<String> = fresh.lines().map(str::to_owned).collect();
-    // Sequences do not go back with a transaction, and the session is one that rolls back.
+    // A rollback does not reset sequences, and the session of a test that rolls back differs.
     let (found, fresh) = if name.starts_with('r') {
         (without_counters(found), without_counters(fresh))
     } else {
@@ -198,7 +198,7 @@ fn without_counters(lines: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-/// The statements of a piece, one after the other, all on one connection.
+/// Runs the statements of a piece, one after the other, on one connection.
 async fn run_all<DB: Victim>(connection: &mut DB::Connection, sql: &str) -> sqlx::Result<()> {
     if sql.contains("$$") {
         return DB::run(connection, sql).await;
@@ -210,7 +210,7 @@ async fn run_all<DB: Victim>(connection: &mut DB::Connection, sql: &str) -> sqlx
     outcome
 }
 
-/// A visitor that is there before the body ends, writes after, and stays a little.
+/// Connects before the body ends, writes after its end, and stays connected for a moment.
 async fn linger<DB: Victim>(db: &Engine<DB>, sql: &str) -> sqlx::Result<()> {
     let (db, sql) = (db.clone(), sql.to_owned());
     let (there, came) = tokio::sync::oneshot::channel();
@@ -245,7 +245,7 @@ where
     let mut connection = DB::Connection::connect(url).await?;
     migrator.run_direct(None, &mut connection, false).await?;
     connection.close().await?;
-    // The session that has migrated is not one that has just begun.
+    // The session that has migrated is not a new one.
     let mut connection = DB::Connection::connect(url).await?;
     let lines = fingerprint::of::<DB>(&mut connection).await?;
     connection.close().await?;
@@ -272,7 +272,7 @@ macro_rules! victims {
                     env = "POOLHOUSE_TORTURE_URL",
                     migrations = super::tree(),
                     isolation = "rollback",
-                    // A second checkout waits for the only connection to no end.
+                    // A second checkout waits in vain for the only connection.
                     acquire_timeout = "5s",
                     close_timeout = "200ms"
                 )]

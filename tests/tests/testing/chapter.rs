@@ -1,6 +1,6 @@
-//! The examples of `docs/testing.md`, so that they are known to compile and to pass.
+//! The examples of `docs/testing.md`, which must compile and pass.
 //!
-//! They are what a user would write, so their servers are those of `DATABASE_URL` and `REPORTS_DATABASE_URL`, or private ones.
+//! They are code of users, so their servers are those of `DATABASE_URL` and `REPORTS_DATABASE_URL`, or private ones.
 
 mod one_engine {
     use poolhouse::{PgEngine, with_pool};
@@ -80,7 +80,7 @@ mod cancelled {
     }
 }
 
-/// The Rust code of a text, without the white space that depends on where it stands.
+/// The Rust code of a text, without the white space that depends on its indentation.
 fn examples(markdown: &str) -> Vec<String> {
     markdown
         .split("```rust\n")

@@ -1,4 +1,4 @@
-//! Test functions on CockroachDB, which is the stand-in here: `scenarios` and `rollback` in processes of their own.
+//! Test functions on the stand-in for CockroachDB: `scenarios` and `rollback`, in their own processes.
 
 use std::env;
 use std::fs;
@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::scenarios::{FATE, MIGRATIONS};
 
-/// A server that nobody else makes databases on, and the stand-in before it.
+/// A server without other databases of tests, and the stand-in in front of it.
 struct Fixture {
     _server: PrivateServer,
     double: Cockroach,
@@ -53,7 +53,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// How many databases there are in a state.
+    /// The number of databases in a state.
     async fn count(&self, state: TestDatabaseState) -> anyhow::Result<usize> {
         let all = testing::test_databases(&self.engine()?).await?;
         Ok(all.iter().filter(|one| one.state == state).count())
@@ -79,7 +79,7 @@ async fn each_test_has_a_database_and_a_run_leaves_none() -> anyhow::Result<()> 
         return Ok(());
     };
     fixture.passes("scenarios::").await?;
-    // What was still being dropped when the process ended goes with the next run.
+    // The removal also drops a database whose drop was in progress at the end of the process.
     eventually("nothing is left", async || {
         testing::remove_test_databases(&fixture.engine()?).await?;
         let left = testing::test_databases(&fixture.engine()?).await?;
@@ -107,7 +107,7 @@ async fn a_failed_test_keeps_its_database() -> anyhow::Result<()> {
     );
     let kept = fixture.count(TestDatabaseState::Kept).await?;
     ensure!(kept == 8, "{kept}");
-    // Not for the next run to remove, but for a person.
+    // The next run does not remove kept databases; a person does.
     fixture.passes("scenarios::").await?;
     ensure!(fixture.count(TestDatabaseState::Kept).await? == 8);
     let removed = testing::remove_test_databases(&fixture.engine()?).await?;
@@ -127,7 +127,7 @@ async fn what_a_killed_run_leaves_goes_with_the_next() -> anyhow::Result<()> {
         Ok(())
     })
     .await?;
-    // Those of a run that is alive are nobody else's.
+    // Databases of a live run are not removed.
     let removed = testing::remove_test_databases(&fixture.engine()?).await?;
     ensure!(removed.is_empty(), "{removed:?}");
     live.kill().await?;
@@ -154,7 +154,7 @@ async fn tests_roll_back_in_a_database_that_they_share() -> anyhow::Result<()> {
     let Some(fixture) = Fixture::new().await? else {
         return Ok(());
     };
-    // One database for the tests of a process; what it has committed by mistake reaches no other process.
+    // The tests of a process share one database. Rows that they commit by mistake reach no other process.
     fixture.passes("rollback::nothing_is_committed").await?;
     let left = testing::test_databases(&fixture.engine()?).await?;
     ensure!(left.len() == 1, "{left:?}");
@@ -169,7 +169,7 @@ async fn tests_roll_back_in_a_database_that_they_share() -> anyhow::Result<()> {
     .await
 }
 
-/// What could not be completed is not taken for a database, neither by the next test nor by the next run.
+/// Neither the next test nor the next run uses an incomplete database.
 #[tokio::test]
 async fn a_failing_migration_leaves_nothing_to_share() -> anyhow::Result<()> {
     let Some(fixture) = Fixture::new().await? else {

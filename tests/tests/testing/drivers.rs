@@ -1,6 +1,6 @@
 //! Whole test runs, as processes: killed, side by side, with other migrations, on a server with few connections.
 //!
-//! Each driver has a server of its own, so that what is left on it is known to be left by the driver's runs.
+//! Each driver has its own server, so that everything left on it comes from the driver's runs.
 
 use std::fs;
 #[cfg(target_os = "linux")]
@@ -16,7 +16,7 @@ use sqlx::Connection;
 use crate::minimal::{self, started};
 use crate::scenarios::{FATE, MIGRATIONS};
 
-/// A run of the scenarios against a server, on eight threads, as a user with the documented rights and nothing else.
+/// A run of the scenarios on eight threads, as a user with only the documented rights.
 fn run(server: &Server) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -37,7 +37,7 @@ fn passes(output: &Output) {
     assert!(output.status.success(), "{}", said(output));
 }
 
-/// The names of the test databases, without templates and copies that nobody has used.
+/// The names of the test databases, without templates and unused clones.
 async fn used(server: &Server) -> Vec<String> {
     ask(server, "SELECT datname FROM pg_database WHERE datname ~ '^poolhouse_[0-9a-f]+_(lease|reset|building)' OR (datname ~ '^poolhouse_' AND datconnlimit = -2)").await
 }
@@ -61,7 +61,7 @@ async fn a_killed_run_leaves_nothing_that_the_next_does_not_repair() {
         return;
     };
     let server = started(server).await;
-    // From before the first connection to the middle of all bodies, the building of the template included.
+    // From before the first connection, through the building of the template, to the middle of all bodies.
     for moment in 0..10_u32 {
         let mut child = run(&server).env(FATE, "hang").spawn().unwrap();
         tokio::time::sleep(Duration::from_millis(60) * moment).await;
@@ -69,8 +69,8 @@ async fn a_killed_run_leaves_nothing_that_the_next_does_not_repair() {
         child.wait().unwrap();
         passes(&run(&server).output().unwrap());
     }
-    // Nothing adds up. What a run has not returned before it ended is dropped in the background of the next one, which may
-    // end before it is done with that.
+    // Remains do not accumulate. The next run drops unreturned databases of a run in the background, and may end before that
+    // is done.
     let settled = async || {
         passes(&run(&server).output()?);
         let left = used(&server).await;
@@ -131,7 +131,7 @@ async fn racers_build_one_template_and_rebuild_what_a_killed_builder_left() {
         passes(&racer.wait_with_output().unwrap());
     }
     assert_eq!(templates(&server).await.len(), 1);
-    // Begun by the builder that was killed, and once more.
+    // The killed builder began once, and a racer once more.
     let begun = server
         .log()
         .unwrap()
@@ -215,7 +215,7 @@ async fn a_failing_migration_fails_each_test_with_its_location() {
     assert!(said.contains("8 failed"), "{said}");
     assert_eq!(said.matches("0001_band.sql, line 6; ").count(), 8, "{said}");
     assert!(said.contains("syntax error at or near \"TABEL\""), "{said}");
-    // Tried once, and not once for each test.
+    // The migration was tried once, and not once for each test.
     let tried = server.log().unwrap().lines_with(&["syntax error"]).unwrap();
     assert_eq!(tried.len(), 1, "{tried:?}");
     assert!(used(&server).await.is_empty());
@@ -244,7 +244,7 @@ async fn a_failed_test_keeps_its_database_and_says_where() {
         .await;
         assert_eq!(rows, [name], "{said}");
     }
-    // The next run does not touch them, nor keeps more.
+    // The next run does not touch the kept databases.
     let kept = used(&server).await;
     passes(&run(&server).output().unwrap());
     for name in &kept {
@@ -269,7 +269,7 @@ async fn an_interrupted_drop_is_removed_and_live_databases_are_not() {
     };
     let server = started(server).await;
     passes(&run(&server).output().unwrap());
-    // As an interrupted `DROP DATABASE` leaves it: <https://www.postgresql.org/docs/release/15.4/>.
+    // The state after an interrupted `DROP DATABASE`: <https://www.postgresql.org/docs/release/15.4/>.
     let invalid = "poolhouse_0123456789abcdef_ready_00000000_00000000";
     let make = [
         format!("CREATE DATABASE {invalid} OWNER app"),
@@ -321,7 +321,7 @@ fn migrations(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-/// How many bands there are in a database of SQLite that was kept.
+/// The number of bands in a kept database of SQLite.
 async fn bands(url: &str) -> i64 {
     let mut connection = sqlx::SqliteConnection::connect(url).await.unwrap();
     let rows = sqlx::query_scalar("SELECT count(*) FROM band")
@@ -332,7 +332,7 @@ async fn bands(url: &str) -> i64 {
     rows
 }
 
-/// What a run on SQLite has left below its temporary folder, without templates and locks.
+/// The files that runs on SQLite left below their temporary folder, without templates and locks.
 fn left_below(folder: &Path) -> Vec<String> {
     let mut left = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -381,7 +381,7 @@ async fn on_sqlite_a_failed_test_keeps_its_file_and_a_passed_one_leaves_nothing(
     let output = run("fail");
     assert!(!output.status.success(), "{}", said(&output));
     let left = left_below(folder.path());
-    // No `-wal` and no `-shm`: it was closed.
+    // There is no `-wal` and no `-shm`, because the database was closed.
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(
         left[0].ends_with("kept/testing.on_file.inserts.db"),
@@ -396,12 +396,12 @@ async fn on_sqlite_a_failed_test_keeps_its_file_and_a_passed_one_leaves_nothing(
     );
     assert_eq!(bands(&url).await, 1);
 
-    // Passing takes nothing away, and adds nothing.
+    // A run that passes removes nothing and adds nothing.
     passes(&run("pass"));
     assert_eq!(left_below(folder.path()), left);
 }
 
-/// As on a full disk: a file may grow to a few blocks and no further.
+/// Simulates a full disk: a file may grow to a few blocks only.
 #[test]
 fn on_sqlite_a_copy_that_does_not_fit_says_so_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -418,7 +418,7 @@ fn on_sqlite_a_copy_that_does_not_fit_says_so_and_leaves_nothing() {
             .output()
             .unwrap()
     };
-    // Neither while the template is made, nor while it is copied.
+    // The first time while the template is made, the second time while it is copied.
     for trouble in ["disk I/O error", "no database for the test"] {
         let output = run("ulimit -f 8;");
         let said = said(&output);
@@ -430,7 +430,7 @@ fn on_sqlite_a_copy_that_does_not_fit_says_so_and_leaves_nothing() {
     }
 }
 
-/// One run after several that were killed at the same time: it needs the place of one, and tidies up those of all.
+/// One run after several that were killed at the same time: it takes the folder of one, and removes the files of all.
 #[tokio::test]
 async fn on_sqlite_what_killed_runs_leave_goes_with_the_next() {
     let folder = tempfile::tempdir().unwrap();
@@ -489,10 +489,10 @@ fn on_sqlite_a_template_goes_when_no_run_has_used_it_for_a_week() {
     }
     run();
     assert!(!of_another.exists());
-    // It was too old as well, and was made again.
+    // This template was too old as well, and was made again.
     let made = fs::metadata(&of_this).unwrap().modified().unwrap();
     assert!(made.elapsed().unwrap() < Duration::from_hours(24));
-    // One that is in use stays: its age is the time since a process began to use it.
+    // A template in use stays: its age is the time since a process began to use it.
     let six_days_ago = SystemTime::now() - Duration::from_hours(6 * 24);
     let file = fs::File::options().write(true).open(&of_this).unwrap();
     file.set_modified(six_days_ago).unwrap();
@@ -501,7 +501,7 @@ fn on_sqlite_a_template_goes_when_no_run_has_used_it_for_a_week() {
     assert!(touched.elapsed().unwrap() < Duration::from_hours(24));
 }
 
-/// What one test does to the process is not to change what the next one gets.
+/// A test that changes the process's folder does not change the settings of the next one.
 #[test]
 fn a_test_may_leave_the_folder_whose_settings_the_others_have() {
     let folder = tempfile::tempdir().unwrap();
@@ -520,7 +520,7 @@ fn a_test_may_leave_the_folder_whose_settings_the_others_have() {
     passes(&output);
 }
 
-/// Where there is memory for them and no `TMPDIR`, the files of a run are there, and what is kept is not.
+/// Without `TMPDIR`, the files of a run are in memory, if there is room, and kept files are not.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
@@ -553,7 +553,7 @@ async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
     assert!(database.exists());
     child.kill().unwrap();
     child.wait().unwrap();
-    // A test of another process may remove it first, and may have a file of that name since.
+    // A test of another process may remove the file first, and may then have one of the same name.
     eventually("the killed run's database is removed", async || {
         passes(&run("pass").output()?);
         anyhow::ensure!(!database.exists(), "{database:?}");
@@ -570,7 +570,7 @@ async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
     fs::remove_dir_all(kept_below).unwrap();
 }
 
-/// The database of a test that a process has open.
+/// The test database that a process has open.
 #[cfg(target_os = "linux")]
 fn open_database(process: u32) -> Option<PathBuf> {
     let files = fs::read_dir(format!("/proc/{process}/fd")).ok()?;
@@ -578,10 +578,10 @@ fn open_database(process: u32) -> Option<PathBuf> {
     files.find(|file| file.extension().is_some_and(|kind| kind == "db"))
 }
 
-/// As under `cargo nextest`, which has a process for each test: one looks for remains while others come and go.
+/// Runs a process for each test, as `cargo nextest` does. Each looks for remains while others start and end.
 #[test]
 fn on_sqlite_processes_come_and_go() {
-    // Enough for ten failures where a process does not bear with the others.
+    // Enough for ten failures if processes disturb each other.
     const SIDE_BY_SIDE: usize = 16;
     const EACH: usize = 50;
 
@@ -593,7 +593,7 @@ fn on_sqlite_processes_come_and_go() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// The same in memory, where processes with temporary folders of their own meet too.
+/// The same in memory, which processes with different temporary folders share.
 #[cfg(target_os = "linux")]
 #[test]
 fn on_sqlite_processes_come_and_go_in_memory() {
@@ -607,7 +607,7 @@ fn on_sqlite_processes_come_and_go_in_memory() {
     }
 }
 
-/// So many processes at a time, each so often.
+/// Runs this many processes at the same time, and each of them this often.
 fn side_by_side(processes: usize, each: usize, prepare: impl Fn(usize, &mut Command) + Sync) {
     std::thread::scope(|scope| {
         for nth in 0..processes {

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use poolhouse::{MySqlEngine, PgEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer, eventually};
 
-/// Set by a driver, so that these tests start no server where nobody asked for one.
+/// The variable with the folder of private servers, set by the drivers below.
 const HERE: &str = "POOLHOUSE_EPHEMERAL_DIR";
 
 #[with_pool(env = "POOLHOUSE_TEST_UNSET")]
@@ -44,7 +44,7 @@ async fn on_mariadb(db: MySqlEngine) {
     assert_eq!(bands, 0);
 }
 
-/// Folders for servers and their files that no other test run knows of.
+/// Folders for servers and their files that no other test run uses.
 struct Fixture {
     folder: tempfile::TempDir,
     path: Option<PathBuf>,
@@ -53,7 +53,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // A server of root's runs under an account of its own, which passes through here.
+        // A server of root runs under its own account, which must be able to enter this folder.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         Self { folder, path: None }
     }
@@ -75,7 +75,7 @@ impl Fixture {
         command
     }
 
-    /// The folders of servers that run.
+    /// The folders of the running servers.
     fn servers(&self) -> Vec<PathBuf> {
         let user = nix::unistd::Uid::effective();
         let folder = self.folder.path().join(format!("poolhouse-{user}"));
@@ -103,9 +103,9 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Processes that begin at the same moment share one server, which is gone after the last; the next start finds its files.
+/// Processes that start together share one server, which ends after the last. The next start finds its files.
 async fn shared(kind: Kind, test: &str) {
-    // That the programs are there, or are not wanted.
+    // Outside `tests/run`, the servers' programs may be missing.
     if PrivateServer::require(kind).is_none() {
         return;
     }
@@ -140,7 +140,7 @@ async fn a_private_mariadb_is_shared_and_gone_after_its_last_user() {
     shared(Kind::MariaDb, "on_mariadb").await;
 }
 
-/// A server whose keeper does not understand how long to wait would never end.
+/// A server whose keeper cannot parse its waiting time would never end.
 #[tokio::test]
 async fn how_long_a_server_waits_is_a_number_of_seconds() {
     if PrivateServer::require(Kind::Postgres).is_none() {
@@ -179,7 +179,7 @@ async fn how_long_a_server_waits_is_a_number_of_seconds() {
     }
 }
 
-/// The keeper of a server that crashed leaves the place to the next server, which has the same one.
+/// The keeper of a crashed server does not remove its folder, which the next server uses too.
 #[tokio::test]
 async fn a_private_server_that_crashed_is_replaced() {
     if PrivateServer::require(Kind::Postgres).is_none() {
@@ -202,7 +202,7 @@ async fn a_private_server_that_crashed_is_replaced() {
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
     let keeper = Pid::from_raw(parent.unwrap().trim().parse().unwrap());
     let server = Pid::from_raw(server.parse().unwrap());
-    // It notices the crash when the next server is there, and no earlier.
+    // The stopped keeper notices the crash only when the next server runs.
     kill(keeper, Signal::SIGSTOP).unwrap();
     kill(server, Signal::SIGKILL).unwrap();
     passes();
@@ -220,7 +220,7 @@ async fn a_private_server_that_crashed_is_replaced() {
     fixture.is_empty_again().await;
 }
 
-/// Whoever else is on the machine could read the server's password in its kept files.
+/// Other users of the machine could read the server's password in its kept files.
 #[tokio::test]
 async fn the_kept_files_are_for_their_user_alone() {
     if PrivateServer::require(Kind::Postgres).is_none() {

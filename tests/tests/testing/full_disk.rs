@@ -1,4 +1,4 @@
-//! A disk that is full while a template is made or copied: each test says so, nothing is left, and with room again all is well.
+//! A disk that is full while a template is made or copied: the error says so, nothing is left, and with room tests pass again.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,21 +12,21 @@ use tempfile::TempDir;
 use crate::minimal::{self, said, started};
 use crate::restarts::ask;
 
-/// A test's database needs a tenth of it.
+/// The mount options. A test's database needs a tenth of the size.
 const SIZE: &str = "size=80m,mode=755";
 
-/// What is left free, and what is said then. A database is made in less room than it needs: the server notices when it writes to
-/// the database, in its first session.
+/// The free room, and the error that it causes. A database can be made in less room than it needs: the server notices at the
+/// first write, in the database's first session.
 const ROOMS: [(u64, &str); 2] = [
     (0, "No space left on device"),
     (2 << 20, "could not write init file"),
 ];
 
-/// A file system of its own, gone with this value.
+/// A small file system, which is unmounted when this value is dropped.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// Mounts one, where this process may.
+    /// Mounts one; `None` if this process may not.
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
@@ -85,7 +85,7 @@ async fn on_postgres_it_is_said_and_nothing_is_left() {
         return;
     };
     let server = started(builder).await;
-    // The databases alone: a server that cannot write its log ends, whoever uses it.
+    // Only the databases are on the small disk, because a server that cannot write its log ends.
     let data = ask(&server, "SHOW data_directory").await;
     let owner = fs::metadata(&data[0]).unwrap();
     let tablespace = disk.0.path().join("tablespace");
@@ -112,7 +112,7 @@ async fn on_postgres_it_is_said_and_nothing_is_left() {
             let drop = [format!("DROP DATABASE {clone} WITH (FORCE)")];
             server.ask(&drop).await.unwrap();
         }
-        // The files of what was dropped go with the next checkpoint.
+        // The next checkpoint removes the files of dropped databases.
         server.ask(&["CHECKPOINT".to_owned()]).await.unwrap();
         disk.fill(room);
         let output = run(&server);
@@ -128,7 +128,7 @@ async fn on_postgres_it_is_said_and_nothing_is_left() {
         let of_tests = all.iter().filter(|name| name.starts_with("poolhouse_"));
         assert_eq!(of_tests.count(), templates, "{all:?}");
         let version = fs::read_dir(&tablespace).unwrap().next().unwrap().unwrap();
-        // One for each database, named by its number.
+        // There is one folder for each database, named by its number.
         let folders = fs::read_dir(version.path()).unwrap().count();
         assert_eq!(folders, 1 + templates, "{all:?}");
         disk.make_room();

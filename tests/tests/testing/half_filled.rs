@@ -1,4 +1,4 @@
-//! A fixture that fails half-way: each test says which one and why, and nothing is left.
+//! A fixture that fails half-way: each test names the fixture and the cause, and leaves nothing.
 
 use std::process::Command;
 
@@ -47,7 +47,7 @@ async fn nothing_is_left_on_postgres() {
         Kind::Postgres,
         "POOLHOUSE_TESTING_POSTGRES_URL",
         "--skip=on_mariadb",
-        // One that the function had filled is clean again, and its comment says so.
+        // A database that the function had filled is clean again, as its comment says.
         "SELECT datname::text FROM pg_database WHERE datname ~ '^poolhouse_.*_(lease|building)' \
          AND coalesce(shobj_description(oid, 'pg_database'), '') !~ '^poolhouse clean ' \
          OR (datname ~ '^poolhouse_' AND datconnlimit = -2)",
@@ -67,7 +67,7 @@ async fn nothing_is_left_on_mariadb() {
     .await;
 }
 
-/// Runs the tests above, without those of the other database, on a server of their own, twice.
+/// Runs the tests above twice on their own server, without those of the other database.
 async fn nothing_is_left(kind: Kind, variable: &str, others: &str, databases: &str) {
     let Some(builder) = PrivateServer::require(kind) else {
         return;

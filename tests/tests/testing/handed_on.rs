@@ -1,5 +1,4 @@
-//! A database on Postgres that passes from one test to the next: whatever a test leaves in it or in its session, the next
-//! one does not find.
+//! A database on Postgres that is used again: a test finds no remains of the test before, in the database or its session.
 
 use std::env;
 use std::process::Command;
@@ -8,7 +7,7 @@ use poolhouse::{PgEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer};
 use sqlx::{ConnectOptions, Connection, PgPool};
 
-/// What differs from a database that has just been made of the migrations, in a session that has just begun.
+/// A query for the differences from a new database with the migrations, and from a new session.
 const DIFFERENCES: &str = "
     SELECT 'rows' WHERE EXISTS (SELECT FROM band) OR EXISTS (SELECT FROM member)
     UNION ALL SELECT 'migrations' WHERE (SELECT count(*) FROM _sqlx_migrations) <> 2
@@ -35,14 +34,14 @@ const DIFFERENCES: &str = "
 async fn finds_nothing(db: &PgEngine) {
     let found: Vec<String> = sqlx::query_scalar(DIFFERENCES).fetch_all(db).await.unwrap();
     assert_eq!(found, [""; 0], "left by another test");
-    // The server's log shows with this which test had which database.
+    // With this statement, the server's log shows the database of each test.
     sqlx::query("INSERT INTO band (id, name) VALUES (1, 'Pythonistas')")
         .execute(db)
         .await
         .unwrap();
 }
 
-/// What an engine takes over from the one that had the connection before is true of its own.
+/// Fails unless facts that the engine takes over with a connection are true of its own connection.
 async fn knows_its_server(db: &PgEngine) {
     let mut connection = db.acquire().await.unwrap();
     let (version, session): (String, i32) =
@@ -58,7 +57,7 @@ async fn knows_its_server(db: &PgEngine) {
     );
 }
 
-/// A test that finds nothing and leaves what these statements do.
+/// A test that finds nothing, and leaves the effects of these statements.
 macro_rules! leaves {
     ($($name:ident: $sql:expr;)*) => {$(
         #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3)]
@@ -117,7 +116,7 @@ leaves! {
     a_cursor: "DECLARE trace CURSOR WITH HOLD FOR SELECT 1";
     a_lock: "SELECT pg_advisory_lock_shared(1)";
     a_channel: "LISTEN trace";
-    // Only a superuser can do that: the driver below is one.
+    // Only a superuser can do this; the driver below is one.
     hidden_counts: "DO $$ BEGIN IF current_setting('is_superuser')::bool THEN SET track_counts = off; END IF; END $$; \
         COMMENT ON TABLE band IS 'of the test'";
 }
@@ -128,7 +127,7 @@ enum Mood {
     Merry,
 }
 
-/// The driver asks for the type's number and remembers it. Several times, because two or three databases are in turn.
+/// The driver caches the type's number. There are several tests, because two or three databases are used in turn.
 macro_rules! use_a_type_of_their_own {
     ($($name:ident)*) => {$(
         #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3)]
@@ -148,7 +147,7 @@ use_a_type_of_their_own! {
     a_type_of_the_driver_1 a_type_of_the_driver_2 a_type_of_the_driver_3 a_type_of_the_driver_4 a_type_of_the_driver_5
 }
 
-/// Others than the engine may come back, so that the database has another name for the next test.
+/// Other clients than the engine may come back, so that the database has another name for the next test.
 #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3)]
 #[tokio::test]
 async fn a_visitor(db: PgEngine) {
@@ -171,7 +170,7 @@ async fn several_connections(db: PgEngine) {
     }
 }
 
-/// The connection that was lent ends, and what is known of it is not taken for another's.
+/// The kept connection ends, and facts about it are not used for another one.
 #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3)]
 #[tokio::test]
 async fn another_connection_comes_back(db: PgEngine) {
@@ -202,7 +201,7 @@ async fn a_pool_of_sqlx(db: PgEngine, pool: PgPool) {
         .unwrap();
 }
 
-/// An end without a close: the task has a connection for ever, and the test's runtime drops it.
+/// An end without a close: the task holds a connection for ever, and the test's runtime drops it.
 #[with_pool(
     env = "POOLHOUSE_TESTING_POSTGRES_URL",
     max_size = 3,
@@ -247,10 +246,10 @@ async fn most_tests_get_the_database_and_the_session_of_another() {
     assert_eq!(sessions.len(), 47, "{inserts:?}");
     sessions.sort_unstable();
     sessions.dedup();
-    // Those that changed the schema or had visitors ended theirs; two or three are in turn; and what is kept is given up now and
-    // then, more often on a busy machine.
+    // Tests that changed the schema or had visitors ended their sessions, and two or three are used in turn. Kept sessions are
+    // closed now and then, more often on a busy machine.
     assert!(sessions.len() <= 35, "{sessions:?}");
-    // What was only added to a schema went away again. Without that there are about 30 copies.
+    // Objects that were only added to a schema are removed again. Otherwise there would be about 30 clones.
     let copies = server.log().unwrap();
     let copies = copies.lines_with(&["CREATE DATABASE"]).unwrap();
     assert!(copies.len() <= 24, "{copies:?}");

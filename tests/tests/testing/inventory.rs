@@ -1,4 +1,4 @@
-//! What tests have made on a server, listed and removed; and `POOLHOUSE_KEEP=all`.
+//! Test databases on a server, listed and removed, and `POOLHOUSE_KEEP=all`.
 
 use std::env;
 use std::process::{Command, Stdio};
@@ -27,7 +27,7 @@ fn engine<DB: Backend>(server: &Server) -> Engine<DB> {
     engine_finder_with(&settings).unwrap()
 }
 
-/// How many databases there are in a state.
+/// The number of databases in a state.
 async fn count<DB: Backend>(engine: &Engine<DB>, state: TestDatabaseState) -> usize {
     let all = testing::test_databases(engine).await.unwrap();
     all.iter()
@@ -35,8 +35,8 @@ async fn count<DB: Backend>(engine: &Engine<DB>, state: TestDatabaseState) -> us
         .count()
 }
 
-/// Every test that passes keeps its database, says so, and the next run leaves it alone; one that is kept again takes its place,
-/// and on request all of it goes. `databases` lists the databases of tests and whatever else was made for them.
+/// Keeps the database of every test, replaces it in a later run, and removes all on request. A run that keeps none leaves kept
+/// databases alone. `databases` lists the databases of tests and everything else made for them.
 async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str, databases: &str) {
     let Some(server) = PrivateServer::require(kind) else {
         return;
@@ -52,7 +52,7 @@ async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str, databases: &
     let said = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);
     let kept = count(&engine, TestDatabaseState::Kept).await;
-    // What libtest shows of a test that has passed is nothing, so the server has to tell.
+    // libtest shows no output of a passed test, so the server is asked.
     assert!(kept > 0, "{said}");
     assert!(
         run(&server, variable, tests)
@@ -64,7 +64,7 @@ async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str, databases: &
     assert_eq!(count(&engine, TestDatabaseState::Kept).await, kept);
     assert!(count(&engine, TestDatabaseState::Template).await > 0);
 
-    // Which one is the newest is known by the second.
+    // The age of a database is known in seconds.
     let second = || {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -100,7 +100,7 @@ async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str, databases: &
     .await
     .unwrap();
 
-    // The server notices the end of a process in its own time, and what is in use until then stays.
+    // The server notices the end of a process after a while; until then, its databases are in use and stay.
     let mut removed = Vec::new();
     eventually("nothing is in use any more", async || {
         removed.extend(testing::remove_test_databases(&engine).await?);
@@ -113,7 +113,7 @@ async fn kept<DB: Backend>(kind: Kind, variable: &str, tests: &str, databases: &
     assert!(removed.len() > kept, "{removed:?}");
     let left = server.ask(&[databases.to_owned()]).await.unwrap();
     assert!(left.is_empty(), "{left:?}");
-    // And the next run begins from nothing.
+    // The next run begins on an empty server.
     assert!(
         run(&server, variable, tests)
             .output()

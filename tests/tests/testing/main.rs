@@ -1,7 +1,7 @@
 //! Test functions under `#[with_pool]`.
 //!
 //! They run on private servers of the feature `ephemeral`, unless `POOLHOUSE_TESTING_POSTGRES_URL` and
-//! `POOLHOUSE_TESTING_MYSQL_URL` name others. Those that look into a server or count what is on it start one themselves.
+//! `POOLHOUSE_TESTING_MYSQL_URL` name others. Tests that inspect a server or count its databases start one themselves.
 
 #[path = "../asked/mod.rs"]
 mod asked;

@@ -1,4 +1,4 @@
-//! The documented rights are enough, and each that is missing is named.
+//! The documented rights are enough, and the errors name each missing one.
 
 use std::env;
 use std::process::{Command, Output};
@@ -53,7 +53,7 @@ pub(crate) fn url(server: &Server) -> String {
     url.into()
 }
 
-/// The variable that names the server to tests.
+/// The variable with the URL of the tests' server.
 pub(crate) fn variable(server: &Server) -> &'static str {
     match server.kind {
         Kind::Postgres => "POOLHOUSE_TESTING_POSTGRES_URL",
@@ -70,7 +70,7 @@ fn command(server: &Server, tests: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command
         .args([tests, "--test-threads=4"])
-        // Drivers with servers of their own.
+        // These are drivers, which start their own servers.
         .args(["--skip=most_tests", "--skip=a_changed_schema"])
         .env(variable(server), url(server))
         .env_remove("RUST_BACKTRACE");
@@ -81,7 +81,7 @@ pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// With the rights, all tests pass, twice; without, each says which right is missing and how it is granted, and nothing is left.
+/// With the rights, all tests pass twice. Without them, the error names the missing right and its grant, and nothing is left.
 async fn rights(kind: Kind, modules: &[&str], missing: &str, grant: &str, databases: &str) {
     let Some(builder) = PrivateServer::require(kind) else {
         return;
@@ -133,7 +133,7 @@ async fn on_mariadb_the_databases_of_tests_are_enough() {
     .await;
 }
 
-/// What the server shows of a schema depends on its settings.
+/// The server shows a schema in a form that depends on the server's settings.
 #[tokio::test]
 async fn on_mariadb_settings_of_the_server_do_not_matter() {
     let Some(builder) = PrivateServer::require(Kind::MariaDb) else {
@@ -162,7 +162,7 @@ async fn on_mariadb_a_server_may_have_no_tables_in_memory() {
     let before = ready(&server).await;
     assert!(!before.is_empty());
     server.restart(Stop::Orderly).await.unwrap();
-    // What was ready before is said to be so still.
+    // The clones of before are still marked as ready.
     assert_eq!(ready(&server).await, before);
     // The reaper works in the background of each run, which may end before it.
     eventually("the databases of before are removed", async || {
@@ -180,7 +180,7 @@ fn passes(output: &Output) {
     assert!(output.status.success(), "{}", said(output));
 }
 
-/// The clones that are ready.
+/// The names of the ready clones.
 async fn ready(server: &Server) -> Vec<String> {
     let ready =
         "SELECT database_name FROM poolhouse_marks.complete WHERE database_name LIKE '%\\_db\\_%'";
@@ -188,7 +188,7 @@ async fn ready(server: &Server) -> Vec<String> {
     ready.into_iter().flatten().flatten().collect()
 }
 
-/// Tests that together want more connections than their user may have take turns.
+/// Tests take turns if together they need more connections than their user may have.
 async fn take_turns(kind: Kind, limit: &str, tests: &str) {
     let Some(builder) = PrivateServer::require(kind) else {
         return;
@@ -211,7 +211,7 @@ async fn on_mariadb_the_limit_of_the_user_is_kept() {
     take_turns(Kind::MariaDb, &limit, "with_mariadb::").await;
 }
 
-/// The transaction that a connection is held in is not the test's: a limit for idle ones does not end it.
+/// The server's limit for idle transactions does not end the one that a connection is held in.
 async fn stays_idle(builder: Builder, tests: &str) {
     let server = started(builder).await;
     let output = command(&server, tests).env(FATE, "idle").output().unwrap();

@@ -1,4 +1,4 @@
-//! On MySQL and MariaDB.
+//! Tests on MySQL and MariaDB.
 
 use poolhouse::{MySqlEngine, with_pool};
 use sqlx::{Connection, MySqlConnection};

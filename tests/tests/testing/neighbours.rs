@@ -1,4 +1,4 @@
-//! Test attributes of other crates, and what else may stand on a test, in each order that can work.
+//! Test attributes of other crates, and other attributes on tests, in each order that can work.
 
 use poolhouse::{SqliteEngine, with_pool};
 use rstest::{fixture, rstest};

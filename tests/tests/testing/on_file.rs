@@ -17,13 +17,13 @@ async fn inserts(db: SqliteEngine) {
         Ok("fail") => panic!("as the driver wishes"),
         // Until the driver kills the process.
         Ok("hang") => tokio::time::sleep(Duration::MAX).await,
-        // To where a `.env` names another database.
+        // To a folder whose `.env` names another database.
         Ok("move") => std::env::set_current_dir(std::env::temp_dir()).unwrap(),
         _ => {}
     }
 }
 
-/// After the one above: libtest goes by the names.
+/// Runs after the test above, because libtest sorts by name.
 #[with_pool]
 #[tokio::test]
 async fn inserts_after_it(db: SqliteEngine) {
@@ -32,7 +32,7 @@ async fn inserts_after_it(db: SqliteEngine) {
         .await
         .unwrap();
     assert_eq!(mode, "wal");
-    // Where the driver has set a temporary folder, which may be on a disk.
+    // The driver has set a temporary folder, which may be on a disk.
     if std::env::var_os("TMPDIR").is_some() {
         let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
             .fetch_one(&db)

@@ -1,4 +1,4 @@
-//! On Postgres.
+//! Tests on Postgres.
 
 use poolhouse::{PgEngine, engine_finder, with_pool};
 use sqlx::{PgPool, Postgres};

@@ -1,4 +1,4 @@
-//! The tests of `scenarios` on other engines, which drivers run apart from those.
+//! The tests of `scenarios` on other engines, which drivers run separately.
 
 use std::env;
 
@@ -6,7 +6,7 @@ use poolhouse::{MySqlEngine, PgEngine, with_pool};
 
 use crate::scenarios::{ASK_AGAIN, COUNT, FATE, INSERT, meet_fate, migrations, tests};
 
-/// Where a test has a pool of sqlx's.
+/// Tests with a pool of sqlx.
 pub(crate) mod with_pools_of_sqlx {
     use super::*;
 
@@ -19,7 +19,7 @@ pub(crate) mod with_mariadb {
     tests!(MySqlEngine, "POOLHOUSE_TESTING_MYSQL_URL", one two three four);
 }
 
-/// Where the connection of a test is held in a transaction.
+/// Tests whose connection is held in a transaction.
 pub(crate) mod with_rollback {
     use super::*;
 

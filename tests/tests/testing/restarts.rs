@@ -1,4 +1,4 @@
-//! What a killed run has left, and a server that crashes, stops or forgets its statistics: the next test finds nothing of it.
+//! The next test finds no remains of a killed run, even if the server crashes, stops or loses its statistics.
 
 use std::fs::File;
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::minimal::{self, said, started};
 use crate::scenarios::{ASK_AGAIN, FATE, MIGRATIONS};
 
-/// A run of the scenarios on Postgres, one after another or on eight threads.
+/// A run of the scenarios on Postgres, on this many threads.
 fn run(server: &PrivateServer, threads: usize) -> Command {
     run_of(server, "scenarios::", threads)
 }
@@ -46,7 +46,7 @@ pub(crate) async fn ask(server: &PrivateServer, sql: &str) -> Vec<String> {
     rows.into_iter().flatten().flatten().collect()
 }
 
-/// A database of the server, to ask.
+/// A database of the server, for queries.
 fn database(server: &PrivateServer, name: &str) -> Server {
     let mut url = url::Url::parse(&server.url).unwrap();
     url.set_path(name);
@@ -56,7 +56,7 @@ fn database(server: &PrivateServer, name: &str) -> Server {
     }
 }
 
-/// A run in the middle of eight bodies, each of which has written.
+/// Starts a run, and waits until eight bodies have written.
 async fn written(server: &PrivateServer) -> Child {
     let live = run(server, 8).env(FATE, "hang").spawn().unwrap();
     eventually("eight tests have written", async || {
@@ -69,7 +69,7 @@ async fn written(server: &PrivateServer) -> Child {
     live
 }
 
-/// Waits until the server has ended what an ended run had begun: it may still be dropping a database.
+/// Waits until no session of an ended run is left. The server may still be dropping a database.
 async fn sessions_have_ended(server: &PrivateServer) {
     eventually("no session of the run is left", async || {
         let sessions = "SELECT pid::text FROM pg_stat_activity WHERE usename = 'app'";
@@ -102,7 +102,7 @@ async fn what_a_killed_run_wrote_is_not_found_after_a_crash() {
     }
 }
 
-/// A server that recovers from a crash lets a sequence go on up to 32 values later:
+/// After a crash, a sequence may continue up to 32 values later:
 /// <https://www.postgresql.org/docs/current/functions-sequence.html>.
 #[tokio::test]
 async fn after_a_crash_a_sequence_is_where_the_migrations_left_it() {
@@ -132,7 +132,7 @@ async fn after_a_crash_a_sequence_is_where_the_migrations_left_it() {
 }
 
 /// A crash empties unlogged tables, also those of a template: <https://www.postgresql.org/docs/current/sql-createtable.html>.
-/// The run has found its template before the crash and clones it again afterwards; its tests then fail where that table is empty.
+/// The run finds its template before the crash and clones it again afterwards. Its tests fail if that table is empty.
 #[tokio::test]
 async fn a_run_that_has_found_its_template_looks_for_it_again_after_a_crash() {
     let Some(builder) = PrivateServer::require(Kind::Postgres) else {
@@ -151,7 +151,7 @@ async fn a_run_that_has_found_its_template_looks_for_it_again_after_a_crash() {
         .env(MIGRATIONS, migrations.path())
         .env(FATE, format!("pause {}", signs.path().display()));
     let run = run.spawn().unwrap();
-    // A spare clone that the crash ends half-way would make the run look for its template for another reason.
+    // A spare clone that the crash interrupts would make the run look for its template for another reason.
     eventually(
         "the first test is in its body, with a spare clone beside",
         async || {
@@ -169,11 +169,11 @@ async fn a_run_that_has_found_its_template_looks_for_it_again_after_a_crash() {
     passes(&run.wait_with_output().unwrap());
 }
 
-/// What a test is told.
+/// The error of the test.
 const ANEW: &str = "the server was started anew while the test had its database";
 
-/// A connection that is opened after a restart is refused: the database may have lost what the test was given, and the right to
-/// it may have gone to another process.
+/// A connection that is opened after a restart is refused: the database may have lost data of the test, and its lease may have
+/// gone to another process.
 async fn a_test_does_not_go_on(kind: Kind, tests: &str, words: &str) {
     let Some(builder) = PrivateServer::require(kind) else {
         return;
@@ -219,8 +219,8 @@ async fn a_test_on_mariadb_does_not_go_on_after_a_restart() {
     a_test_does_not_go_on(Kind::MariaDb, "with_mariadb::", ANEW).await;
 }
 
-/// A server that ends sessions when they are idle does not end that of the leases: other runs would take the databases of tests
-/// for left behind.
+/// A server that ends idle sessions does not end the session of the leases. Otherwise other runs would take databases in use
+/// for remains.
 async fn a_test_keeps_its_database(kind: Kind, setting: (&str, &str), tests: &str, idle: &str) {
     let Some(builder) = PrivateServer::require(kind) else {
         return;

@@ -1,4 +1,4 @@
-//! `isolation = "rollback"`.
+//! Tests of `isolation = "rollback"`.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -16,7 +16,7 @@ async fn count(db: &PgEngine) -> i64 {
         .unwrap()
 }
 
-/// A session of its own on the database of the test, which sees only what was committed.
+/// The number of committed rows, counted in another session on the database of the test.
 async fn committed(db: &PgEngine) -> i64 {
     let mut second = PgConnection::connect_with(&db.connect_options())
         .await
@@ -58,7 +58,7 @@ async fn a_transaction_is_a_savepoint(db: PgEngine) {
     assert_eq!(committed(&db).await, 0);
 }
 
-/// `cockroach` runs it with migrations of its own.
+/// `cockroach` runs this test with its own migrations.
 #[with_pool(
     env = "POOLHOUSE_TESTING_POSTGRES_URL",
     migrations = migrations(),
@@ -69,7 +69,7 @@ async fn the_database_has_the_migrations_that_are_asked_for(db: PgEngine) {
     assert_eq!(count(&db).await, 0);
 }
 
-/// Code under test that joins does so here as well; on its own it takes the one connection that there is.
+/// Code under test that joins a transaction does so here as well. Without one, it takes the only connection.
 macro_rules! what_joins_is_a_savepoint {
     ($name:ident, $engine:ty, ($($setting:tt)*)) => {
         #[with_pool($($setting)* isolation = "rollback")]
@@ -98,7 +98,7 @@ macro_rules! what_joins_is_a_savepoint {
                 });
             undone.await.unwrap_err();
             assert_eq!(count(&db).await, 1);
-            // Its own error, and not one of the transaction that holds the test, which goes on.
+            // The statement's own error. The transaction that holds the test goes on.
             add(&db, true).await.unwrap_err().into_database_error().unwrap();
             assert_eq!(count(&db).await, 1);
         }
@@ -133,7 +133,7 @@ async fn a_sqlx_pool_is_held_too(db: PgPool) {
     assert_eq!(seen, 0);
 }
 
-/// Polls a future so many times and drops it; true when it was ready before.
+/// Polls a future, again up to `polls` times, and drops it; true if it became ready.
 async fn cancelled_after(polls: usize, work: impl Future) -> bool {
     let mut work = pin!(work);
     let mut left = polls;
@@ -165,8 +165,8 @@ async fn a_cancelled_begin_leaks_nothing(db: PgEngine) {
     panic!("20 polls are enough to begin");
 }
 
-/// The driver's own nested transaction, cancelled, rolls back one level too many. What follows on that connection is
-/// outside of every transaction, and must not be written.
+/// A cancelled nested transaction of the driver rolls back one level too many. Later statements on that connection are
+/// outside every transaction, and must not be written.
 #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
 #[tokio::test]
 async fn a_cancelled_begin_of_the_driver_leaks_nothing(db: PgEngine) {
@@ -181,7 +181,7 @@ async fn a_cancelled_begin_of_the_driver_leaks_nothing(db: PgEngine) {
     assert_eq!(committed(&db).await, 0);
 }
 
-/// A test whose connection ends gets no other one: it would go on without what it has written, and without a word.
+/// A test whose connection ends gets no other one: it would go on without its rows, and without an error.
 macro_rules! a_lost_connection_is_not_replaced {
     ($name:ident, $db:ty, $variable:literal, $id:literal, $kill:literal, $expected:literal) => {
         #[with_pool(env = $variable, isolation = "rollback", acquire_timeout = "3s")]
@@ -195,7 +195,7 @@ macro_rules! a_lost_connection_is_not_replaced {
                 .execute(&mut second)
                 .await
                 .unwrap();
-            // The first one finds out that the connection has ended.
+            // The first query finds that the connection has ended.
             let _ = sqlx::query(ADD).execute(&db).await;
             let error = sqlx::query(ADD).execute(&db).await.unwrap_err();
             assert!(error.to_string().contains($expected), "{error}");
@@ -217,7 +217,7 @@ a_lost_connection_is_not_replaced!(
     "POOLHOUSE_TESTING_POSTGRES_URL",
     "SELECT pg_backend_pid()::text",
     "SELECT pg_terminate_backend(ID)",
-    // It tries again until its limit, and logs why.
+    // sqlx's pool tries again until its limit, and logs why.
     "pool timed out"
 );
 a_lost_connection_is_not_replaced!(
@@ -229,7 +229,7 @@ a_lost_connection_is_not_replaced!(
     "the transaction that held what the test had written"
 );
 
-/// A connection that nobody has used holds nothing.
+/// An unused connection holds no rows, so it can be replaced.
 macro_rules! a_cancelled_first_acquire_loses_nothing {
     ($name:ident, $engine:ty, $variable:literal) => {
         #[with_pool(env = $variable, isolation = "rollback", lazy = true)]
@@ -262,7 +262,7 @@ a_cancelled_first_acquire_loses_nothing!(
     "POOLHOUSE_TESTING_MYSQL_URL"
 );
 
-/// Nor does one that ends its connection itself.
+/// A test that evicts its own connection gets no other one either.
 macro_rules! an_evicted_connection_is_not_replaced {
     ($name:ident, $engine:ty, $($setting:tt)*) => {
         #[with_pool($($setting)* isolation = "rollback")]
@@ -302,7 +302,7 @@ async fn sqlite_rolls_back_too(db: SqliteEngine) {
     assert_eq!(seen, 1);
 }
 
-/// The driver remembers the types that it has seen, by their names; each of these tests makes a new one.
+/// Makes a type. The driver caches types by their names, and each of these tests makes a new one.
 async fn makes_a_type(db: PgEngine) {
     sqlx::raw_sql("CREATE TYPE mood AS ENUM ('merry'); CREATE TEMPORARY TABLE traces (mood mood)")
         .execute(&db)
@@ -326,7 +326,7 @@ enum Mood {
     Merry,
 }
 
-/// What does not end with a transaction: a test does not find it when it gets the connection of another one.
+/// Leaves state that outlasts a transaction. A test must not find it on the connection of another one.
 async fn leaves_traces(db: PgEngine) {
     let locks: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
@@ -335,7 +335,7 @@ async fn leaves_traces(db: PgEngine) {
     .await
     .unwrap();
     assert_eq!(locks, 0);
-    // An error, if it is there already. Shared, because these tests run side by side.
+    // The first is an error if the statement exists already. The lock is shared, because these tests run side by side.
     sqlx::raw_sql("PREPARE trace AS SELECT 1; SELECT pg_advisory_lock_shared(1)")
         .execute(&db)
         .await
@@ -355,7 +355,7 @@ macro_rules! four_times {
 four_times!(makes_a_type: one_makes_a_type another_makes_a_type a_third_makes_a_type a_fourth_makes_a_type);
 four_times!(leaves_traces: one_leaves_traces another_leaves_traces a_third_leaves_traces a_fourth_leaves_traces);
 
-/// A transaction that ends before its test: the test fails, and says so.
+/// A test fails if its transaction ends before it, and names the statement.
 macro_rules! ends_its_transaction {
     ($name:ident, $engine:ty, $statement:literal, ($($setting:tt)*)) => {
         #[with_pool($($setting)* isolation = "rollback")]
@@ -363,7 +363,7 @@ macro_rules! ends_its_transaction {
         #[should_panic(expected = $statement)]
         async fn $name(db: $engine) {
             sqlx::query(ADD).execute(&db).await.unwrap();
-            // What comes after it is refused, where the server can do that.
+            // Later statements are refused, where the server can do so.
             let _ = sqlx::raw_sql(sqlx::AssertSqlSafe($statement)).execute(&db).await;
             let _ = sqlx::query("DELETE FROM member").execute(&db).await;
         }
@@ -396,7 +396,7 @@ ends_its_transaction!(
 );
 ends_its_transaction!(a_commit_on_sqlite, SqliteEngine, "COMMIT", ());
 
-/// Whatever the tests above have committed, these do not find it, whether they run before or after.
+/// These tests find no rows that the tests above have committed, whether they run before or after.
 macro_rules! finds_nothing_of_it {
     ($($name:ident: $engine:ty, ($($setting:tt)*);)*) => {$(
         #[with_pool($($setting)* isolation = "rollback")]
@@ -426,7 +426,7 @@ async fn a_commit_through_the_driver(db: PgPool) {
         .unwrap();
 }
 
-/// What a rollback does not undo is not found by the next test either.
+/// Rows that a rollback does not undo are not found by the next test either.
 macro_rules! logs {
     ($($name:ident)*) => {$(
         #[with_pool(

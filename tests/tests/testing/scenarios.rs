@@ -1,6 +1,6 @@
-//! Tests that `drivers` runs again, in processes of their own, under circumstances that it makes.
+//! Tests that `drivers` runs again, in their own processes, under conditions of its choice.
 //!
-//! They pass by themselves too. What is different under a driver is in the environment.
+//! They pass by themselves too. Environment variables of a driver set the conditions.
 
 use std::env;
 use std::fs::File;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use poolhouse::{PgEngine, with_pool};
 
-/// Set by a driver: what is to happen to the test.
+/// Set by a driver: the fate of the test.
 pub(crate) const FATE: &str = "POOLHOUSE_TEST_FATE";
 
-/// Set by a driver: whether a test asks its database again after its fate.
+/// Set by a driver: whether a test queries its database again after its fate.
 pub(crate) const ASK_AGAIN: &str = "POOLHOUSE_TEST_ASK_AGAIN";
 
 /// Set by a driver: the directory of migrations.
@@ -25,17 +25,17 @@ pub(crate) fn migrations() -> String {
 pub(crate) const INSERT: &str = "INSERT INTO band (id, name) VALUES (1, 'Pythonistas')";
 pub(crate) const COUNT: &str = "SELECT count(*) FROM band";
 
-/// Meets the fate of the test, after it has written.
+/// Carries out the fate of the test, after its write.
 pub(crate) async fn meet_fate() {
     match env::var(FATE).as_deref() {
         Ok("fail") => panic!("as the driver wishes"),
-        // For longer than the driver's server leaves a session idle.
+        // Longer than the driver's server leaves a session idle.
         Ok("idle") => tokio::time::sleep(Duration::from_secs(2)).await,
         // Long enough that a run of several tests takes more than a process's turn at the slots.
         Ok("slow") => tokio::time::sleep(Duration::from_millis(400)).await,
         // Until the driver kills the process.
         Ok("hang") => tokio::time::sleep(Duration::MAX).await,
-        // The first test of the run, until the driver lets it go on.
+        // The first test of the run waits until the driver lets it continue.
         Ok(pause) if pause.starts_with("pause ") => {
             let [mine, go_on] = ["begun", "go_on"].map(|name| Path::new(&pause[6..]).join(name));
             if File::create_new(mine).is_ok() {
@@ -48,7 +48,7 @@ pub(crate) async fn meet_fate() {
     }
 }
 
-/// Tests that write and count their row before they meet their fate, and again where the driver wishes it.
+/// Tests that write and count their row before their fate, and count again if the driver says so.
 macro_rules! tests {
     ($engine:ty, $variable:literal, $($name:ident)*) => {$(
         #[with_pool(env = $variable, migrations = migrations(), acquire_timeout = "5s")]
@@ -59,14 +59,14 @@ macro_rules! tests {
             assert_eq!(rows, 1);
             meet_fate().await;
             if env::var(FATE).is_ok_and(|fate| fate == "crowd") {
-                // All that it may have, at the same time.
+                // The test holds all its connections at the same time.
                 let mut held = Vec::new();
                 for _ in 0..5 {
                     held.push(db.acquire().await.unwrap());
                 }
             }
             if env::var_os(ASK_AGAIN).is_some() {
-                // The first one may find out that its connection has ended.
+                // The first query may find that its connection has ended.
                 let _ = sqlx::query(COUNT).execute(&db).await;
                 if let Err(error) = sqlx::query(COUNT).execute(&db).await {
                     panic!("refused: {error}");

@@ -1,4 +1,4 @@
-//! On SQLite, where nothing has to be set up.
+//! Tests on SQLite, which needs no setup.
 
 use poolhouse::{Checkout, SqliteEngine, engine_finder, with_pool};
 use sqlx::{Sqlite, SqlitePool};

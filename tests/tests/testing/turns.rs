@@ -1,4 +1,4 @@
-//! What a process keeps between its tests, and when it gives that up.
+//! Databases and connections that a process keeps between its tests, and their release.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command};
@@ -11,7 +11,7 @@ use crate::restarted::with_rollback::rolls_back;
 use crate::restarts::{ask, passes, run_of};
 use crate::scenarios::{COUNT, FATE, INSERT, meet_fate};
 
-/// An odd number, so that the last of them runs alone when two run at a time.
+/// An odd number of tests, so that the last runs alone when two run at a time.
 mod roll_back {
     use super::*;
 
@@ -22,14 +22,14 @@ mod roll_back {
     rolls_back!(five, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
 }
 
-/// A run of tests, each of which takes a while, in a process that runs several.
+/// A run of slow tests, in a process that runs several.
 fn slow_run(server: &PrivateServer, tests: &str, threads: usize) -> Command {
     let mut run = run_of(server, tests, threads);
     run.env(FATE, "slow").env_remove("NEXTEST_EXECUTION_MODE");
     run
 }
 
-/// How often each database of tests was connected to, by its number.
+/// The number of connections to each database of tests, by the database's number.
 fn connections(server: &Server) -> BTreeMap<String, usize> {
     let lines = server
         .log()
@@ -63,11 +63,11 @@ async fn a_process_keeps_its_connections_while_no_other_waits() {
 
 /// A server with slots for one test at a time.
 async fn narrow(builder: Builder) -> PrivateServer {
-    // Half of them are slots, without those that are reserved for superusers, and a test wants no more than there are.
+    // Half of the connections that are not reserved for superusers are slots, and a test takes at most all of them.
     started(builder.setting("max_connections", 11)).await
 }
 
-/// A process whose first test has begun, and that has some seconds to go.
+/// Starts a process that runs for some seconds, and waits for its first test.
 async fn long_run(server: &PrivateServer, tests: &str) -> Child {
     let run = slow_run(server, tests, 1).spawn().unwrap();
     let begun = match server.kind {
@@ -85,7 +85,7 @@ async fn long_run(server: &PrivateServer, tests: &str) -> Child {
     run
 }
 
-/// While a process runs test after test, one test of another process gets its slots, and ends before the first process does.
+/// One test of another process gets the slots of a process with many tests, and ends before that process does.
 async fn gets_its_turn(kind: Kind, tests: &str) {
     let Some(builder) = PrivateServer::require(kind) else {
         return;
@@ -108,7 +108,7 @@ async fn a_process_that_waits_gets_its_turn_on_mariadb() {
     gets_its_turn(Kind::MariaDb, "restarted::with_mariadb::").await;
 }
 
-/// Like one in a debugger, or after Ctrl-Z.
+/// The process is stopped, as in a debugger or after Ctrl-Z.
 #[tokio::test]
 async fn a_process_that_is_stopped_while_it_waits_stops_no_other() {
     let Some(builder) = PrivateServer::require(Kind::Postgres) else {
@@ -170,6 +170,6 @@ async fn databases_of_tests_that_rolled_back_are_there_for_the_next_run() {
         let dirty = ask(&server, dirty).await;
         assert!(dirty.is_empty(), "{dirty:?}");
     }
-    // A spare one may be made in the second run.
+    // The second run may make a spare clone.
     assert_eq!(made[1], made[2], "{made:?}");
 }

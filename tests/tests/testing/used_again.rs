@@ -1,4 +1,4 @@
-//! A database on MariaDB that passes from one test to the next: whatever a test leaves in it, the next one does not find.
+//! A database on MariaDB that is used again: a test finds no remains of the test before.
 
 use std::env;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use poolhouse::{MySqlEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer};
 
-/// What differs from a database that has just been made of the migrations.
+/// A query for the differences from a new database with the migrations.
 const DIFFERENCES: &str = "
     SELECT 'bands' WHERE EXISTS (SELECT 1 FROM band) UNION ALL SELECT 'members' WHERE EXISTS (SELECT 1 FROM member)
     UNION ALL SELECT 'migrations' WHERE (SELECT COUNT(*) FROM _sqlx_migrations WHERE success) <> 2
@@ -37,7 +37,7 @@ async fn finds_nothing(db: &MySqlEngine) {
         .unwrap();
 }
 
-/// A test that finds nothing and leaves what these statements do.
+/// A test that finds nothing, and leaves the effects of these statements.
 macro_rules! leaves {
     ($($name:ident: $sql:expr;)*) => {$(
         #[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", max_size = 3)]
@@ -108,6 +108,6 @@ async fn a_changed_schema_alone_is_made_anew() {
     let made = "SELECT CAST(LEFT(argument, 100) AS CHAR) FROM mysql.general_log WHERE argument LIKE '%CREATE TABLE `band`%' \
         AND argument LIKE 'DROP DATABASE IF EXISTS%'";
     let made = server.ask(&[made.to_owned()]).await.unwrap();
-    // Fourteen tests change the schema, and two or three clones are in turn.
+    // Fourteen tests change the schema, and two or three clones are used in turn.
     assert!(made.len() > 2 && made.len() <= 20, "{made:?}");
 }

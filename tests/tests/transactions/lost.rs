@@ -1,4 +1,4 @@
-//! Transactions ended by the server, or by a statement inside them, never count as committed.
+//! Transactions that end without the client, or by a statement inside them, never count as committed.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -157,7 +157,7 @@ macro_rules! on {
                                 }
                             }
                         }
-                        // One before each of the four or more commands after the BEGIN.
+                        // One loss before each of the four or more commands after the BEGIN.
                         ensure!(lost >= 4, "{form:?}, {statements:?}: {lost}");
                     }
                 }

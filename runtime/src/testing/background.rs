@@ -1,7 +1,8 @@
 //! The runtime that outlives every test.
 //!
-//! Each test has a runtime of its own, and what is opened on it dies with it. Connections to the server, with the locks
-//! that they hold, and work that nobody waits for live here: on one thread, from the first test of the process to its end.
+//! Each test has its own runtime, which ends with everything that was opened on it. Connections that hold locks on the
+//! server, and work without a waiting caller, run on this one instead: on one thread, from the first test of the process to
+//! its end.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -37,7 +38,7 @@ pub(super) fn spawn<T: Send + 'static>(
     Ok(runtime.spawn(work))
 }
 
-/// Runs work in the background and waits for it. If the waiting ends early, the work goes on to its end.
+/// Runs work in the background and waits for it. The work continues to its end even if the caller stops waiting.
 pub(super) async fn run<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {

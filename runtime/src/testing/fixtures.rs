@@ -1,4 +1,4 @@
-//! Fixture functions: they fill the database of one test, over the test's engine.
+//! Fixture functions, which fill the database of one test through the test's engine.
 
 use std::fmt;
 use std::future::Future;
@@ -11,11 +11,11 @@ use crate::engine::{Engine, ErasedEngine};
 use crate::error::{Error, TestError, TestKind};
 use crate::settings::{EngineSettings, Settings};
 
-/// A fixture function; it does nothing to an engine of another kind than its own.
+/// A fixture function; returns `None` for an engine of another kind.
 type FixtureFunction =
     Box<dyn Fn(&dyn ErasedEngine) -> Option<BoxFuture<'static, Result<(), String>>> + Send + Sync>;
 
-/// What a fixture function may return: `()`, or a `Result` whose error can be shown.
+/// The return types of fixture functions: `()`, or a `Result` whose error is `Display`.
 #[diagnostic::on_unimplemented(
     message = "a fixture function cannot return `{Self}`",
     note = "return `()` or `Result<(), E>` where `E` implements `Display`"
@@ -34,13 +34,13 @@ impl Seeded for () {
 
 impl<E: fmt::Display> Seeded for Result<(), E> {
     fn outcome(self) -> Result<(), String> {
-        // The causes of an `anyhow::Error` show in this form.
+        // `{:#}` includes the causes of an `anyhow::Error`.
         self.map_err(|error| format!("{error:#}"))
     }
 }
 
 impl Settings {
-    /// An async function that fills the database of one test: `async fn bands(db: PgEngine)`, with or without a `Result`.
+    /// Adds an async fixture function, such as `async fn bands(db: PgEngine)`, with or without a `Result`.
     #[doc(hidden)]
     #[track_caller]
     #[must_use]

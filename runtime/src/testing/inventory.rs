@@ -1,4 +1,4 @@
-//! What tests have made on a server: listed and removed on request.
+//! Lists and removes the test databases of a server on request.
 
 use super::kinds::server_of;
 use super::test_database::TestDatabase;
@@ -6,10 +6,10 @@ use crate::backend::Backend;
 use crate::engine::Engine;
 use crate::error::Error;
 
-/// The databases that tests have made on this engine's server, or for SQLite the files of tests that were kept.
+/// Lists the test databases on this engine's server, or for SQLite the kept files.
 ///
-/// The engine need not be started. Nothing has to be cleaned up by hand, ever; this is for those who want to see, or who
-/// want a server back as it was.
+/// The engine need not be started. A server needs no manual cleaning: this function and [`remove_test_databases`] are for
+/// inspection, and for restoring a server to its earlier state.
 ///
 /// ```
 /// # use poolhouse::{SqliteEngine, engine_finder_with, Settings, testing};
@@ -26,25 +26,24 @@ use crate::error::Error;
 ///
 /// # Errors
 ///
-/// The server could not be reached or asked.
+/// The server could not be reached or queried.
 pub fn test_databases<DB: Backend>(
     engine: &Engine<DB>,
 ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {
     async move { server_of(&engine.connector().settings)?.list().await }
 }
 
-/// Removes the databases that tests have made on this engine's server and that no test uses, the kept ones too, and tells
-/// which they were.
+/// Removes the unused test databases on this engine's server, kept ones included, and returns them.
 ///
-/// A run that is under way keeps what it holds, but may have to make a template once more; do this between runs.
+/// Call it between test runs: a current run keeps its leased databases, but may have to build a template again.
 ///
 /// # Errors
 ///
-/// The server could not be reached or asked, or refused to drop a database. Those before it are gone.
+/// The server could not be reached or queried, or refused to drop a database. Databases before that one are removed.
 ///
 /// # Cancellation
 ///
-/// The removal goes on in the background.
+/// The removal continues in the background.
 pub fn remove_test_databases<DB: Backend>(
     engine: &Engine<DB>,
 ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {

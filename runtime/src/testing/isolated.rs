@@ -10,20 +10,20 @@ use super::test_server::{Lease, LeaseEnd, Reservation, TestServer};
 use crate::error::{Error, TestError};
 use crate::settings::{EngineSettings, Held, HeldTransactions, TestIsolation};
 
-/// What one test has on the servers that it uses.
+/// The leases and reserved connections of one test.
 pub(crate) struct Isolated {
     test: Test,
     leases: Vec<(Box<dyn Lease>, Arc<EngineSettings>)>,
-    /// The right to its connections.
+    /// The test's reserved connections.
     _reserved: Vec<Reservation>,
 }
 
 impl Isolated {
-    /// Gives every engine of a test a database of its own, and points its settings there.
+    /// Leases a database for each engine of a test, and points the engine's settings to it.
     ///
     /// # Errors
     ///
-    /// Why there is none: no server, a missing right, a migration or a fixture that fails.
+    /// No server, a missing right, or a failed migration or fixture.
     pub(crate) async fn new<'a>(
         test: &Test,
         engines: impl Iterator<Item = &'a mut Arc<EngineSettings>>,
@@ -41,8 +41,8 @@ impl Isolated {
             let server = server_of(settings)?;
             wishes.push((server, settings));
         }
-        // All that is wanted of one server at once, and of several servers in one order: two tests that each hold what
-        // the other waits for would wait for ever.
+        // Reserves all connections of one server at once, and goes through the servers in one order, so that two tests
+        // cannot deadlock.
         wishes.sort_by(|(one, _), (other, _)| one.key().cmp(other.key()));
         let mut reserved = Vec::new();
         for of_one in wishes.chunk_by(|(one, _), (other, _)| Arc::ptr_eq(one, other)) {
@@ -77,18 +77,18 @@ impl Isolated {
         Ok(())
     }
 
-    /// Drops the databases of a test that cannot begin. The engines are closed.
+    /// Drops the databases of a test that cannot begin. The engines must be closed.
     pub(crate) async fn give_up(self) {
         for (lease, _) in self.leases {
             lease.end(LeaseEnd::Drop).await;
         }
     }
 
-    /// Gives the databases back, or keeps them and prints where they are. The engines are closed.
+    /// Returns the databases, or keeps them and prints their locations. The engines must be closed.
     ///
     /// # Errors
     ///
-    /// A transaction that was to be rolled back has ended before.
+    /// A transaction that was to be rolled back ended before the test did.
     pub(crate) async fn end(self, body_failed: bool) -> Result<(), Error> {
         let failed = self.test.fails(body_failed);
         let kept = retention::is_kept(failed);

@@ -1,4 +1,4 @@
-//! From a URL's scheme to the test server, and the URL of a test that gives none.
+//! Maps a URL to its test server, and an engine's kind to the default URL of tests.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) fn server_of(settings: &EngineSettings) -> Result<Arc<dyn TestServer>
     }
 }
 
-/// The URLs of tests' engines where nobody gives one, by the engine's kind.
+/// The default URLs of engines in tests, by the engine's kind.
 const URLS: &[(&str, &str)] = &[
     #[cfg(all(feature = "ephemeral", feature = "postgres"))]
     (
@@ -45,12 +45,12 @@ const URLS: &[(&str, &str)] = &[
     ),
     #[cfg(all(feature = "ephemeral", feature = "mysql"))]
     (<sqlx::MySql as Backend>::KIND, super::ephemeral::MYSQL_URL),
-    // A test needs no more than a file, and gets one of its own.
+    // Names no file, because each test gets its own.
     #[cfg(feature = "sqlite")]
     (<sqlx::Sqlite as Backend>::KIND, "sqlite::memory:"),
 ];
 
-/// The URL of a test's engine of this kind where nobody gives one; `None` when that is an error.
+/// The default URL of a test's engine of this kind; `None` when a URL must be set.
 pub(crate) fn url_of_test<DB: Backend>() -> Option<&'static str> {
     let known = URLS.iter().find(|(kind, _)| *kind == DB::KIND);
     known.map(|(_, url)| *url)

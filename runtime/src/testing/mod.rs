@@ -1,49 +1,49 @@
-//! Test functions: a database for each.
+//! Test isolation: a database for each test function.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `test` | what the attribute knows of the test function |
+//! | `test` | the attribute's facts about the test function |
 //! | `isolated` | the databases of one test, from lease to return |
-//! | `recipe` | what a database holds when a test gets it: migrations and fixtures, and their fingerprint |
+//! | `recipe` | the initial content of a test's database: migrations and fixtures, and their fingerprint |
 //! | `fixtures` | fixture functions |
-//! | `kinds` | from a URL to its test server |
-//! | `test_server` | what a test server gives: leases |
-//! | `server` | database servers as test servers, written once for all of them |
-//! | `postgres`, `mysql` | what differs from database server to database server |
-//! | `cockroach`, `sqlite` | test servers without locks: a cluster, and a folder |
-//! | `retention` | which database is kept (`POOLHOUSE_KEEP`), and for how long anything stays |
-//! | `test_database`, `inventory` | what is on a server, for people |
-//! | `cancel` | a future that is cancelled at each of its await points |
+//! | `kinds` | the test server of a URL |
+//! | `test_server` | the traits of test servers and leases |
+//! | `server` | the implementation that all database servers share |
+//! | `postgres`, `mysql` | the parts that differ between database servers |
+//! | `cockroach`, `sqlite` | test servers of their own: a cluster, and a folder |
+//! | `retention` | which databases are kept (`POOLHOUSE_KEEP`), and for how long |
+//! | `test_database`, `inventory` | listing and removing test databases |
+//! | `cancel` | cancelling a future at each of its await points |
 //! | `background` | the runtime that outlives every test |
-//! | `ephemeral` | private servers, where no URL names one |
+//! | `ephemeral` | private servers for tests without a URL |
 //!
 //! # Rules
 //!
-//! 1. The server is the only truth. A *lease*, the right of one test to one database, is a lock that the server holds
-//!    for a session of this process: it ends with the process, however that ends. Names say what state a database is in.
-//!    So threads, processes and source trees need not know of each other, and nothing is kept outside the server.
-//! 2. A database is made once, as a *template*, for each fingerprint of what it holds, and cloned for tests.
-//! 3. Nothing is dropped or cloned while a test waits, if it can be done before or after.
+//! 1. All state is on the server. A *lease*, the right of one test to one database, is a lock of one of this process's
+//!    sessions, so that it ends with the process. The state of a database is in its name, comment or marks. So threads,
+//!    processes and source trees need no coordination, and no state is kept outside the server.
+//! 2. For each fingerprint of its content, a database is built once, as a *template*, and cloned for tests.
+//! 3. Where possible, databases are dropped and cloned before or after a test, not while it waits.
 //!
 //! # Rules of reuse
 //!
-//! 1. A database goes on to another test only when it has been shown to be what its template is, after the last session that
-//!    could change it has ended. What cannot be shown, for whatever reason (an error, a limit, a right), is dropped.
-//! 2. What shows it lives in the database: rows and the transactions that wrote them, catalogs, sequences. What is not in the
-//!    database may be used only if its loss is noticed, as that of a session is.
-//! 3. The server's counters and statistics may lead to more work (a database is dropped), never to less.
-//! 4. Whatever was not given back in order is dropped: a leased database whose lock is free was left by a process that has
-//!    ended, and nobody knows what that process has done there. A *ready* database was shown to be clean before its name
-//!    said so.
-//! 5. A start or a crash of the server, or a reset of its statistics, makes another *incarnation* of it. Ready databases of
-//!    earlier ones are dropped, and those that a process keeps. A template stays, unless it holds what a crash loses. Another
-//!    version of the server has other fingerprints.
-//! 6. A database in which a test has rolled back goes on to other such tests of the same process as it is, when it is known that
-//!    the transaction has lasted as long as the test, that nobody else was there, and that a rollback undoes writes to each of
-//!    its tables; else it is dropped. To any other test it goes by the rules above.
+//! 1. A database is reused by another test only after it was shown to equal its template, when all sessions that could
+//!    change it have ended. If that cannot be shown for any reason (an error, a limit, a right), the database is dropped.
+//! 2. The evidence is in the database: rows and the transactions that wrote them, catalogs, sequences. Evidence outside the
+//!    database may be used only if its loss is noticed, as the loss of a session is.
+//! 3. The server's counters and statistics may only add work (a database is dropped), never save it.
+//! 4. A database that was not returned in order is dropped: a leased database whose lock is free was left by an ended
+//!    process, and its content is unknown. A *ready* database was shown to be clean before it was marked as ready.
+//! 5. A start or a crash of the server, or a reset of its statistics, begins another *incarnation*. Ready databases of
+//!    earlier incarnations are dropped, also those that a process keeps. Templates on Postgres stay, unless they hold
+//!    content that a crash changes; on MySQL and MariaDB they are built again. Another version of the server has other
+//!    fingerprints.
+//! 6. After a test that rolls back, other such tests of the same process reuse the database as it is, if a rollback undoes
+//!    writes to each of its tables. If the transaction did not last as long as the test, or another session was in the
+//!    database, the database is dropped. In all other cases the rules above apply.
 //!
-//! Roles and users, settings of the server and of roles, and files of the server belong to no database: what a test does to
-//! them stays.
+//! Roles, users, settings of the server and of roles, and files of the server belong to no database: a test's changes to
+//! them stay.
 
 mod background;
 mod cancel;

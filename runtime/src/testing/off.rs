@@ -1,4 +1,4 @@
-//! What stands for `testing` where the feature is off: there are no tests, so that none of this is ever called.
+//! Stands in for `testing` where the feature is off: there are no tests, so that nothing here has an effect.
 
 #![allow(
     clippy::extra_unused_type_parameters,
@@ -53,7 +53,7 @@ pub(crate) fn url_of_test<DB: Backend>() -> Option<&'static str> {
 }
 
 impl Settings {
-    /// Lets the one error about the feature be the only one.
+    /// Accepts a fixture function, so that the error about the missing feature is the only one.
     #[doc(hidden)]
     #[must_use]
     pub fn fixture_fn<F>(self, _: &'static str, _: F) -> Self {

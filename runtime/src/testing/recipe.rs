@@ -1,4 +1,4 @@
-//! What a database holds when a test gets it.
+//! Recipes: the initial content of a test's database.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -12,34 +12,34 @@ use crate::error::{Error, TestError, TestKind};
 use crate::lock::lock;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
-/// Changed when databases made by an older version of this crate must not be used by this one.
+/// The version of recipes, changed when this crate must not use databases made by an older version of it.
 const VERSION: &str = "4";
 
-/// The fingerprints of this process: by what they are made of, which many tests have in common.
+/// The fingerprints that this process has computed, by the hashed bytes. Many tests share one.
 ///
-/// A hash that tells recipes apart on every machine is slow to compute in a build that is not optimized, as tests are.
+/// They are cached because SHA-256 is slow in unoptimized builds, such as those of tests.
 static FINGERPRINTS: Lazy<Mutex<HashMap<Vec<u8>, String>>> = Lazy::new(Mutex::default);
 
-/// Migrations, extensions and fixtures, and how they come into an empty database.
+/// Migrations, extensions and fixtures, which fill an empty database.
 pub(crate) struct Recipe {
     pub(super) settings: Arc<EngineSettings>,
-    /// All of it, one part after the other.
+    /// The bytes that the fingerprint covers.
     parts: Vec<u8>,
 }
 
 impl Recipe {
-    /// Reads what there is to read.
+    /// Reads the migrations, extensions and fixture scripts of these settings.
     pub(super) async fn new(settings: &Arc<EngineSettings>) -> Result<Self, Error> {
         let migrator = settings.migrator().await?;
         let mut parts = Vec::new();
         let mut add = |part: &[u8]| {
-            // With its length, so that what one part ends with is not what the next begins with.
+            // The length separates the parts, so that different parts never give the same bytes.
             parts.extend_from_slice(&part.len().to_be_bytes());
             parts.extend_from_slice(part);
         };
         add(VERSION.as_bytes());
         if let Some(migrator) = &migrator {
-            // As `sqlx.toml` names it.
+            // The name comes from `sqlx.toml`.
             add(migrator.table_name.as_bytes());
         }
         for migration in migrator.iter().flat_map(|migrator| migrator.iter()) {
@@ -61,7 +61,7 @@ impl Recipe {
         })
     }
 
-    /// The fingerprint of what the database holds, together with what the server adds, such as its version.
+    /// The fingerprint of the database's content and of the server's own part, such as its version.
     pub(super) fn fingerprint(&self, of_server: &str) -> String {
         let parts = [&self.parts, of_server.as_bytes()].concat();
         let mut known = lock(&FINGERPRINTS);
@@ -69,7 +69,7 @@ impl Recipe {
         known.or_insert_with_key(|parts| hex(parts)).clone()
     }
 
-    /// Fills the empty database at this URL. When it returns, no session on it is left.
+    /// Fills the empty database at this URL. All sessions on it are closed when this returns.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl Recipe {
     pub(super) async fn fill(&self, url: DatabaseUrl) -> Result<(), Error> {
         let mut settings = EngineSettings::clone(&self.settings);
         settings.url = url;
-        // One after the other, and no connection longer than that takes.
+        // One connection is enough for scripts in sequence, and none is needed after them.
         settings.max_size = 1;
         settings.min_size = 0;
         settings.lazy = false;
@@ -108,10 +108,10 @@ impl Recipe {
     }
 }
 
-/// A hash of these bytes in letters and digits.
+/// The first 64 bits of a hash of these bytes, in hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
-    // 64 bits tell a few thousand recipes apart, and leave room in a database's name.
+    // 64 bits distinguish a few thousand recipes, and leave room in a database's name.
     for byte in &Sha256::digest(bytes)[..8] {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");

@@ -1,17 +1,17 @@
-//! Retention: which test's database is kept (`POOLHOUSE_KEEP`), and for how long anything stays.
+//! Retention: which databases are kept (`POOLHOUSE_KEEP`), and for how long.
 
 use std::time::Duration;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use std::time::SystemTime;
 
-/// A template that no test has used for so long is removed: the source that it was made of has changed.
+/// How long an unused template stays. After that time, its source has most likely changed.
 pub(super) const TEMPLATE_LIFE: Duration = Duration::from_hours(7 * 24);
 
-/// The database of a failed test is kept for so long.
+/// How long a kept database stays on its server.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(super) const KEPT_FOR: Duration = Duration::from_hours(24);
 
-/// The variable that says whose database is kept.
+/// The variable that selects the databases to keep: `all`, `failed` or `none`.
 const VARIABLE: &str = "POOLHOUSE_KEEP";
 
 /// Whether the database of a test that has ended is kept.
@@ -21,7 +21,7 @@ pub(super) fn is_kept(failed: bool) -> bool {
         Ok("none") => false,
         Err(_) | Ok("" | "failed") => failed,
         Ok(other) => {
-            // Not an error: that would fail tests which have passed.
+            // Only a message, because an error would fail passed tests.
             eprintln!(
                 "poolhouse: {VARIABLE}={other} is neither all, failed nor none; it counts as failed"
             );
@@ -37,7 +37,7 @@ pub(super) fn now() -> u64 {
     now.unwrap_or_default().as_secs()
 }
 
-/// Days since 1970: a template's age is the time since it was last used.
+/// Days since 1970, in which the last use of a template is noted.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(super) fn today() -> u64 {
     now() / Duration::from_hours(24).as_secs()
@@ -49,7 +49,7 @@ pub(super) fn is_stale(day: u64) -> bool {
     day + TEMPLATE_LIFE.as_secs() / Duration::from_hours(24).as_secs() < today()
 }
 
-/// What the comment on a kept database begins with; the second since 1970 follows, and the test.
+/// The beginning of a kept database's comment; the second since 1970 and the test follow.
 #[cfg(feature = "postgres")]
 pub(super) const KEPT: &str = "poolhouse kept";
 
@@ -60,7 +60,7 @@ pub(super) fn mark(database: &str, test: &super::test::Test) -> String {
     format!("COMMENT ON DATABASE {database} IS '{comment}'")
 }
 
-/// When a database was kept, and of which test.
+/// Reads a kept database's comment: the second since 1970, and the test.
 #[cfg(feature = "postgres")]
 pub(super) fn read(comment: &str) -> Option<(u64, &str)> {
     let (since, test) = comment.strip_prefix(KEPT)?.trim_start().split_once(' ')?;

@@ -1,4 +1,4 @@
-//! Folders for files that nobody needs after the tests: in memory, when there is room.
+//! Folders for temporary files of tests, in memory when there is room.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::Uid;
 
-/// Memory that behaves like a disk, on Linux.
+/// The in-memory file system of Linux.
 const MEMORY: &str = "/dev/shm";
 
-/// So much must be free there: an empty server takes 40 MB, a template and its copies 10 MB each.
+/// The free bytes needed there: an empty server takes 40 MB, a template and its copies 10 MB each.
 const ROOM: u64 = 1 << 30;
 
 /// This user's folder in memory; `None` when there is no room.
@@ -21,12 +21,12 @@ pub(super) fn in_memory() -> Option<io::Result<PathBuf>> {
     (room >= ROOM).then(|| own_folder(memory))
 }
 
-/// A folder `poolhouse-<user>` that nobody else can have put there.
+/// Makes the folder `poolhouse-<user>`; fails when another user owns it.
 pub(super) fn own_folder(parent: &Path) -> io::Result<PathBuf> {
     let user = Uid::effective().as_raw();
     let folder = parent.join(format!("poolhouse-{user}"));
     match DirBuilder::new().mode(0o711).create(&folder) {
-        // What the process's mask has taken away, the server's account needs, to pass through.
+        // The server's account needs the right to pass through, which the process's umask may have removed.
         Ok(()) => fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let found = fs::symlink_metadata(&folder)?;

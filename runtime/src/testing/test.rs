@@ -1,10 +1,10 @@
-//! What the attribute knows of a test function.
+//! The attribute's facts about a test function.
 
 use std::fmt;
 
 use crate::settings::Migrations;
 
-/// A test function: its name, how it passes, and the migrations of its crate.
+/// A test function: its name, whether it should panic, and its crate's migrations.
 #[derive(Clone, Debug)]
 pub struct Test {
     name: &'static str,
@@ -13,7 +13,7 @@ pub struct Test {
 }
 
 impl Test {
-    /// The test of this name, with its module's path.
+    /// The test of this name, which includes the module's path.
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -22,14 +22,14 @@ impl Test {
         }
     }
 
-    /// The test passes when it panics: it carries `#[should_panic]`.
+    /// Records that the test carries `#[should_panic]`, and so passes when it panics.
     #[must_use]
     pub fn should_panic(mut self) -> Self {
         self.should_panic = true;
         self
     }
 
-    /// The `./migrations` of the crate, which count when nothing else is set.
+    /// Sets the crate's `./migrations`, which are used when no others are set.
     #[must_use]
     pub fn migrations(
         mut self,
@@ -40,7 +40,7 @@ impl Test {
         self
     }
 
-    /// The migrations that count when nothing else is set.
+    /// The crate's migrations, which are used when no others are set.
     pub(crate) fn of_crate(&self) -> Migrations {
         self.migrations.clone()
     }

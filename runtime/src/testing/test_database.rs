@@ -1,4 +1,4 @@
-//! A database that tests have made, as people see it.
+//! A test database, as the inventory lists it.
 
 use std::fmt;
 
@@ -6,25 +6,26 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TestDatabase {
-    /// Its name on the server; for SQLite, its file.
+    /// The name on the server; for SQLite, the path of the file.
     pub name: String,
-    /// What it is for.
+    /// The state of the database.
     pub state: TestDatabaseState,
 }
 
-/// What a database of tests is for.
+/// The state of a test database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TestDatabaseState {
-    /// The databases of tests are copied from it. It goes by itself a week after its last use.
+    /// The databases of tests are cloned from it. A test run removes it a week after its last use.
     Template,
-    /// The next test gets it.
+    /// Clean, for the next test.
     Ready,
-    /// A test has it now.
+    /// Leased by a test.
     InUse,
-    /// A test run has left it. The next run removes it.
+    /// Left by an ended test run. The next run removes it.
     Left,
-    /// It belongs to a test that failed, or it was kept because of `POOLHOUSE_KEEP=all`. It goes by itself after a day.
+    /// Kept after a failed test, or because of `POOLHOUSE_KEEP=all`. A test run removes it after a day, except for SQLite,
+    /// where the file stays until the same test's next one replaces it.
     Kept,
 }
 

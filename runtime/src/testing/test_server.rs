@@ -1,4 +1,4 @@
-//! Test servers: where tests get databases from, and the lease of one.
+//! The traits of test servers, which give databases to tests, and of leases.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use super::test_database::TestDatabase;
 use crate::error::Error;
 use crate::settings::{BorrowedByAny, DatabaseUrl, LeaseCheck, TestFile};
 
-/// The right to have connections on a server, given back when it is dropped.
+/// The right to have connections on a server, released on drop.
 pub(crate) type Reservation = Box<dyn Any + Send + Sync>;
 
-/// A server, or a folder, that gives databases to tests. There is one for each in a process.
+/// A server, or a folder, that gives databases to tests. A process has one value for each.
 pub(crate) trait TestServer: Send + Sync {
-    /// Tells it from others. Tests with several engines ask their servers in this order.
+    /// Identifies the test server. Tests with several engines reserve on their servers in the order of keys.
     fn key(&self) -> &str;
 
-    /// Waits until the server has room for so many more connections, among all processes that test on it.
+    /// Reserves connections, and waits until the server has room for them among all processes that test on it.
     fn reserve(self: Arc<Self>, connections: u32)
     -> BoxFuture<'static, Result<Reservation, Error>>;
 
-    /// Leases a database that holds what the recipe says, for one test alone or for tests that roll back.
+    /// Leases a database with the recipe's content, for one test alone or for tests that roll back.
     fn lease(
         self: Arc<Self>,
         recipe: Arc<Recipe>,
@@ -31,10 +31,10 @@ pub(crate) trait TestServer: Send + Sync {
         rolls_back: bool,
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>>;
 
-    /// Lists what tests have made here.
+    /// Lists the test databases.
     fn list(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>>;
 
-    /// Removes what tests have made here and no test uses, and tells what that was.
+    /// Removes the unused test databases, and returns them.
     fn remove_unused(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<TestDatabase>, Error>>;
 }
 
@@ -44,32 +44,32 @@ pub(crate) trait TestServer: Send + Sync {
 pub(crate) trait Lease: Send + Sync {
     fn url(&self) -> &DatabaseUrl;
 
-    /// The file that the URL names, where it names one.
+    /// The file that the URL names, if any.
     fn file(&self) -> Option<TestFile> {
         None
     }
 
-    /// Connections to it that are open already.
+    /// Open connections to the database, which the test's engine borrows.
     fn borrowed(&self) -> Option<BorrowedByAny> {
         None
     }
 
-    /// What a new connection to it asks first.
+    /// The check of the lease on each new connection to the database.
     fn check(&self) -> Option<Arc<dyn LeaseCheck>> {
         None
     }
 
-    /// Gives the database back, or keeps it and says where it can be found.
+    /// Ends the lease, and returns the location of a kept database.
     fn end(self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>>;
 }
 
-/// What is to become of a test's database.
+/// What happens to a test's database when its lease ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaseEnd {
-    /// It goes on to another test if it can be shown to be clean.
+    /// Another test reuses the database if it can be shown to be clean.
     Return,
-    /// It is kept for a person.
+    /// The database is kept for inspection.
     Retain,
-    /// It is dropped: something was written that nobody can undo.
+    /// The database is dropped: the test could not begin, or its writes cannot be undone.
     Drop,
 }

@@ -1,11 +1,11 @@
-//! The same server, another database: URLs with another path.
+//! URLs of other databases on the same server.
 
 use url::Url;
 
 use crate::error::{TestError, TestKind};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
-/// Query parameters that say where the server is. The others are for the driver alone, and `psql` refuses them.
+/// Query parameters that locate the server. Others configure the driver alone, and `psql` refuses them.
 const WHERE: &[&str] = &[
     "host",
     "port",
@@ -19,19 +19,19 @@ const WHERE: &[&str] = &[
 pub(super) fn of_database(settings: &EngineSettings, name: &str) -> Result<DatabaseUrl, TestError> {
     let mut url = parse(settings)?;
     url.set_path(name);
-    // It would count for more than the path.
+    // The parameter would override the path.
     if url.query_pairs().any(|(key, _)| key == "dbname") {
         keep_parameters(&mut url, |key| key != "dbname");
     }
     DatabaseUrl::parse(url.as_str()).map_err(|reason| unusable(settings, reason))
 }
 
-/// What two URLs of the same server and user have in common.
+/// The URL without its database, which is the same for all URLs of one server and user.
 pub(super) fn server(settings: &EngineSettings) -> Result<String, TestError> {
     Ok(of_database(settings, "")?.expose().to_owned())
 }
 
-/// The database that the URL names, if it does.
+/// The database that the URL names, if any.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) fn database(settings: &EngineSettings) -> Result<Option<String>, TestError> {
     let url = parse(settings)?;
@@ -43,12 +43,12 @@ pub(super) fn database(settings: &EngineSettings) -> Result<Option<String>, Test
     Ok(Some(name).filter(|name| !name.is_empty()))
 }
 
-/// The URL for a person to paste into a client: without password, and without parameters that are for the driver.
+/// The URL to paste into a client, without the password and the driver's own parameters.
 pub(super) fn for_people(url: &DatabaseUrl) -> String {
     let Ok(mut shown) = Url::parse(url.expose()) else {
         return url.to_string();
     };
-    // It fails only on URLs that have no password either.
+    // Setting a password fails only on URLs that cannot have one.
     let _ = shown.set_password(None);
     keep_parameters(&mut shown, |key| WHERE.contains(&key));
     shown.into()

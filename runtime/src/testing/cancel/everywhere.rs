@@ -8,30 +8,29 @@ use super::rows::{Changes, DatabaseRows};
 use super::watched::Watched;
 use crate::finder;
 
-/// Times that each await point is tried: where a future waits depends on the network and the scheduler, too.
+/// How often each await point is tried: the network and the scheduler also decide where a future waits.
 const TIMES: usize = 4;
 
-/// More await points than any future under test has. One that waits for ever has no last one.
+/// The limit of await points, for a future that waits for ever.
 const MOST_POINTS: usize = 10_000;
 
-/// What [`cancel_everywhere`] has tried.
+/// The result of [`cancel_everywhere`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cancelled {
-    /// The most await points at which one run was dropped. 0: the future never waited.
+    /// The highest await point at which a run was dropped. 0: the future never waited.
     pub points: usize,
-    /// Whether a complete run changes what a database holds. If not, only the connections were under test.
+    /// Whether a complete run changes the rows of a database. If not, only the connections were tested.
     pub changes: bool,
 }
 
-/// What a future under [`cancel_everywhere`] returns, so that a complete run that fails is not taken for one that worked: `()` or
-/// a `Result`.
+/// The output of a future under [`cancel_everywhere`]: `()`, or a `Result`, of which an error is a failed run.
 #[diagnostic::on_unimplemented(
     message = "a future under `cancel_everywhere` cannot return `{Self}`",
     note = "return `()` or a `Result` whose error is `Debug`, such as `pay(&db).await.map(drop)`"
 )]
 pub trait Completed {
-    /// Why the run has not worked.
+    /// Why the run failed, if it did.
     #[doc(hidden)]
     fn failure(&self) -> Option<String>;
 }
@@ -48,7 +47,7 @@ impl<T, E: Debug> Completed for Result<T, E> {
     }
 }
 
-/// Runs a future again and again, drops it at its first, second, … await point, and checks what it leaves.
+/// Runs a future repeatedly, drops it at its first, second, … await point, and checks its effects.
 ///
 /// ```no_run
 /// # async fn pay(_: &poolhouse::PgEngine) -> sqlx::Result<()> { Ok(()) }
@@ -57,33 +56,36 @@ impl<T, E: Debug> Completed for Result<T, E> {
 /// # }
 /// ```
 ///
-/// It watches every engine that is started in this runtime. After each drop,
+/// The function watches every engine that is started in this runtime. After each drop, it checks that
 ///
-/// - the pool has all its connections back, and every one can be had;
-/// - no session of the pool is in a transaction, and the server has no session that the pool does not know of;
-/// - the rows of all tables are either those from before or those that a complete run leaves.
+/// - the pool has all its connections back, and each can be acquired;
+/// - no session of the pool is in a transaction, and the server has no session that is unknown to the pool;
+/// - the rows of all tables are either those before the run or those after a complete run.
 ///
-/// For the last, the future is run twice to its end first. What differs between the two, such as times and random numbers, is
-/// left out when rows are compared. After each run that has changed something, the rows and the sequences (`AUTO_INCREMENT`) are put
-/// back as they were, so that each run begins with the same ones. Not compared are definitions: the future must create and drop
-/// nothing. Each table is read as a whole after each run, so the tables should be small.
+/// For the comparison of rows, the future first runs twice to its end. Columns in which the two runs differ, such as times
+/// and random numbers, are not compared. After each run that changed something, the rows and the sequences
+/// (`AUTO_INCREMENT`) are restored, so that all runs begin with the same ones. Definitions are not compared: the future
+/// must not create or drop tables or other objects. Each table is read as a whole after each run, so the tables should be
+/// small.
 ///
-/// An await point is one at which the future waits. An answer that is there already is read without a wait, and whether it is
-/// depends on the load of the machine: so each is tried four times, and the end is where it waits no more. What the future has
-/// spawned goes on when it is dropped, and counts to the next run: wait for it inside of the future, or do not spawn it.
+/// Only points at which the future waits count as await points. An answer that has already arrived is read without a wait,
+/// which depends on the load of the machine. So each point is tried four times, and the points end with the first run that
+/// completes. Tasks that the future has spawned continue after the drop, and count as part of the next run: await them
+/// inside the future, or do not spawn them.
 ///
-/// Works with `isolation = "database"` on Postgres, MySQL, MariaDB and SQLite, with engines of these kinds and with a `sqlx::Pool`
-/// as a parameter of the test.
+/// Works with `isolation = "database"` on Postgres, MySQL, MariaDB and SQLite, with engines of these kinds and with a
+/// `sqlx::Pool` as a parameter of the test.
 ///
 /// # Cancellation
 ///
-/// A run that is under way is dropped, and rows may not have been put back.
+/// The current run is dropped, and rows may not be restored.
 ///
 /// # Panics
 ///
-/// With what was left, and after how many await points. Also when nothing is to be watched: no engine is started, it is an
-/// `AnyEngine`, or its database is not the test's own (`isolation = "none"` or `"rollback"`); when a complete run fails; when two
-/// complete runs do not change as many rows; and when rows cannot be put back, because of a trigger that forbids it.
+/// When a check fails, with the effects of the run and its await point. Also when an engine cannot be watched: none is
+/// started, it is an `AnyEngine`, or its database is not the test's own (`isolation = "none"` or `"rollback"`); when a
+/// complete run fails; when two complete runs change different numbers of rows; when the future still waits after 10,000
+/// await points; and when rows cannot be restored, because of a trigger that forbids it.
 pub async fn cancel_everywhere<F, Fut>(mut work: F) -> Cancelled
 where
     F: FnMut() -> Fut,
@@ -125,7 +127,7 @@ where
     Cancelled { points, changes }
 }
 
-/// Runs the work twice to its end, and returns what it changes in each database. The rows are as before then.
+/// Runs the work twice to its end, restores the rows, and returns the changes in each database.
 async fn complete_runs<F, Fut>(
     work: &mut F,
     watched: &mut [Watched],
@@ -168,7 +170,7 @@ fn fail_on<T: Completed>(output: Option<&T>, what: &str) {
     }
 }
 
-/// Checks the connections and the rows, and puts these back.
+/// Checks the connections and the rows, and restores the rows.
 async fn check(watched: &mut [Watched], before: &[DatabaseRows], complete: &[Changes], what: &str) {
     for ((engine, before), complete) in watched.iter_mut().zip(before).zip(complete) {
         engine.settles(what).await;
@@ -187,8 +189,7 @@ async fn check(watched: &mut [Watched], before: &[DatabaseRows], complete: &[Cha
     }
 }
 
-/// Polls a future until it is ready, or until it has not been ready for so many times; then it is dropped. With 0 it is never
-/// polled.
+/// Polls a future until it is ready, or drops it after it was pending `point` times. 0 drops it without a poll.
 async fn up_to<F: Future>(point: usize, future: F) -> Option<F::Output> {
     if point == 0 {
         return None;

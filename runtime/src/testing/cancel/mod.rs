@@ -1,11 +1,11 @@
-//! Running a future again and again, dropped at each of its await points.
+//! Runs a future repeatedly, and drops it at each of its await points.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `everywhere` | the runs |
-//! | `watched` | an engine under watch: its pool, the server's view of it, and its database |
-//! | `rows` | what a database holds, and putting it back |
-//! | `tables` | the SQL that differs between databases |
+//! | `watched` | a watched engine: its pool, its sessions on the server, and its database |
+//! | `rows` | the rows of a database, and the differences between two states |
+//! | `tables` | reading and restoring rows, with the SQL of each database |
 
 mod everywhere;
 mod rows;

@@ -1,4 +1,4 @@
-//! What a database holds: the rows of every table and the counters that number them, each value as SQL writes it.
+//! The state of a database: the rows of all tables as SQL literals, and the counters that number them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -9,7 +9,7 @@ pub(super) type Literal = String;
 /// One row, a value for each column.
 pub(super) type Row = Vec<Literal>;
 
-/// A table, as SQL names it, and its columns.
+/// A table, with its quoted name and its columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Table {
     pub(super) name: String,
@@ -18,29 +18,29 @@ pub(super) struct Table {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Column {
-    /// As SQL names it.
+    /// The quoted name.
     pub(super) name: String,
-    /// The expression for its value as SQL writes it.
+    /// The SQL expression that gives the value as a literal.
     pub(super) literal: String,
     pub(super) written: Written,
 }
 
-/// Who writes a column.
+/// Which statements can write a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    /// The statement.
+    /// Every `INSERT` and `UPDATE`.
     Freely,
-    /// A statement that inserts the row, and then nobody any more: an identity that is always generated.
+    /// Only the `INSERT` of the row: the column is an identity that is always generated.
     Once,
-    /// The database alone.
+    /// None: the database generates the value.
     Never,
 }
 
-/// What a database holds at one moment. Two are equal when they hold the same rows; counters may differ.
+/// The state of a database at one moment. Two states are equal when they have the same rows; counters may differ.
 #[derive(Clone, Debug)]
 pub(super) struct DatabaseRows {
     pub(super) tables: Vec<(Table, Vec<Row>)>,
-    /// The statements that set the counters to what they are.
+    /// The statements that set the counters to these values.
     pub(super) counters: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ impl PartialEq for DatabaseRows {
 }
 
 impl DatabaseRows {
-    /// The state, with the rows in an order that two states have in common.
+    /// The state, with sorted rows, so that states can be compared.
     pub(super) fn new(mut tables: Vec<(Table, Vec<Row>)>, counters: Vec<String>) -> Self {
         for (_, rows) in &mut tables {
             rows.sort_unstable();
@@ -65,7 +65,7 @@ impl DatabaseRows {
     }
 }
 
-/// Rows that one state has and another has not.
+/// The rows of a table that only one of two states has.
 #[derive(Debug)]
 pub(super) struct Difference<'a> {
     pub(super) table: &'a Table,
@@ -91,7 +91,7 @@ pub(super) fn differences<'a>(
         .collect()
 }
 
-/// The rows of the first that are not in the second, as often as they are missing. Both are sorted.
+/// The rows of the first list that the second lacks, with duplicates. Both must be sorted.
 fn without<'a>(rows: &'a [Row], others: &[Row]) -> Vec<&'a Row> {
     let mut others = others.iter().peekable();
     let mut missing = Vec::new();
@@ -104,13 +104,13 @@ fn without<'a>(rows: &'a [Row], others: &[Row]) -> Vec<&'a Row> {
     missing
 }
 
-/// Pairs each of these rows with the one of the others that is most like it, if any value is the same; and what is left of both.
+/// Pairs each row with the most similar other row, if they share a value. Also returns the unpaired rows of both lists.
 pub(super) fn pairs<'a>(
     rows: &[&'a Row],
     others: &[&'a Row],
     may_pair: impl Fn(&Row, &Row) -> bool,
 ) -> (Vec<(&'a Row, &'a Row)>, Vec<&'a Row>, Vec<&'a Row>) {
-    // The key is the first column, nearly always.
+    // The first column counts twice, because it is nearly always the key.
     let alike = |one: &Row, other: &Row| {
         let same = one
             .iter()
@@ -137,7 +137,7 @@ pub(super) fn pairs<'a>(
     (paired, alone, left)
 }
 
-/// What a complete run of the work changes.
+/// The changes that a complete run of the work makes.
 pub(super) struct Changes {
     complete: DatabaseRows,
     /// The columns in which two complete runs differ, by table and number.
@@ -146,11 +146,11 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Learns it from two complete runs.
+    /// Derives the changes from two complete runs.
     ///
     /// # Errors
     ///
-    /// The name of the table in which the two leave other numbers of rows.
+    /// The name of a table in which the two runs leave different numbers of rows.
     pub(super) fn of(
         before: &DatabaseRows,
         first: &DatabaseRows,
@@ -181,7 +181,7 @@ impl Changes {
         self.is_empty
     }
 
-    /// What is neither as before nor as after a complete run, in words; `None` when it is as after one.
+    /// Describes the difference from a complete run; `None` when the state is that after one.
     pub(super) fn half(&self, before: &DatabaseRows, state: &DatabaseRows) -> Option<String> {
         if self.stable(state) == self.stable(&self.complete) {
             return None;
@@ -193,7 +193,7 @@ impl Changes {
         ))
     }
 
-    /// How often each row is in each table, without what differs from run to run.
+    /// Counts the equal rows of each table, without the columns that differ from run to run.
     fn stable<'a>(&self, state: &'a DatabaseRows) -> BTreeMap<(&'a str, Vec<&'a str>), usize> {
         let mut counts = BTreeMap::new();
         for (table, rows) in &state.tables {
@@ -214,7 +214,7 @@ impl Changes {
     }
 }
 
-/// The rows that have gone and come, a line each.
+/// Lists the removed and added rows, a line each.
 fn changed(before: &DatabaseRows, state: &DatabaseRows) -> String {
     let mut words = String::new();
     for Difference { table, fewer, more } in differences(before, state) {

@@ -6,41 +6,43 @@ use sqlx::{AssertSqlSafe, Connection, Row as _};
 use super::rows::{Column, DatabaseRows, Difference, Row, Table, Written, differences, pairs};
 use crate::backend::Backend;
 
-/// Times that the rows are compared and put back: a trigger may change some more meanwhile.
+/// How often the rows are compared and restored: a trigger may change other rows meanwhile.
 const PASSES: usize = 4;
 
-/// A kind of database whose rows can be read and put back.
+/// A kind of database whose rows can be read and restored.
 pub(super) trait Tables: Backend {
     /// Statements for the session that reads and writes.
     const SESSION: &'static str;
-    /// A query for the columns: table, column, the expression for its value as SQL writes it, and `w` for a column that is written
-    /// freely, `i` for one that is written once and `g` for one that is never; in order.
+    /// A query for the columns, in order: table, column, the SQL expression that gives the value as a literal, and `w` for
+    /// a column that is written freely, `i` for one that is written once, `g` for one that is never written.
     const COLUMNS: &'static str;
-    /// A query for queries, the rows of which are the statements that set the counters to what they are.
+    /// A query for queries, which return the statements that set the counters to their current values.
     const COUNTERS: &'static str;
-    /// What goes between `FROM` and a table.
+    /// The text between `FROM` and a table.
     const ONLY: &'static str;
-    /// What goes between the columns and the values of an `INSERT`.
+    /// The text between the columns and the values of an `INSERT`.
     const OVERRIDING: &'static str;
-    /// A query for 1 in a session that is in a transaction, and 0 else; or a statement that fails there.
+    /// Statements to run until one returns a row: 0 outside of a transaction. Inside, one of them returns another value or
+    /// fails.
     const IN_TRANSACTION: &'static [&'static str];
-    /// A query for the sessions in this database besides the one that asks, and how many of them are in a transaction.
+    /// A query for the number of other sessions in this database, and of those idle in a transaction.
+    /// MySQL and MariaDB always give 0 for the latter.
     const SESSIONS: Option<&'static str>;
 
-    /// The rows of the last statement, as text.
+    /// Runs statements, and returns their rows as text.
     fn ask(
         connection: &mut Self::Connection,
         sql: String,
     ) -> BoxFuture<'_, sqlx::Result<Vec<Vec<Option<String>>>>>;
 
-    /// A text as SQL writes it.
+    /// A text as an SQL literal.
     fn quoted(text: &str) -> String;
 
-    /// The condition for one row of a table, whatever the others are like.
+    /// Restricts a condition to one of several equal rows. On SQLite the condition is left as it is.
     fn one_row(table: &Table, condition: &str) -> String;
 }
 
-/// Reads all that the database holds.
+/// Reads the rows and counters of the database.
 pub(super) async fn read<DB: Tables>(
     connection: &mut DB::Connection,
 ) -> sqlx::Result<DatabaseRows> {
@@ -104,11 +106,11 @@ pub(super) async fn read<DB: Tables>(
     Ok(DatabaseRows::new(with_rows, counters))
 }
 
-/// Makes the database hold what it held before.
+/// Restores the rows and counters of an earlier state.
 ///
 /// # Errors
 ///
-/// The first statement that fails, or what is different still.
+/// A statement that fails in two passes, or the tables that still differ after the last one.
 pub(super) async fn put_back<DB: Tables>(
     connection: &mut DB::Connection,
     before: &DatabaseRows,
@@ -125,7 +127,8 @@ pub(super) async fn put_back<DB: Tables>(
             }
             return Ok(());
         }
-        // Two rows that have changed places are each in the other's way.
+        // Updates of two rows with swapped unique values block each other, so a refused pass is followed by one without
+        // updates.
         let change = refused.is_none();
         let differing = differences(before, &state);
         let statements = differing
@@ -151,7 +154,7 @@ pub(super) async fn put_back<DB: Tables>(
     ))
 }
 
-/// Runs statements in an order in which no constraint is in the way, if there is one; else it says why not.
+/// Runs statements in an order that the constraints allow; returns an error when there is none.
 async fn run_all<DB: Tables>(
     connection: &mut DB::Connection,
     mut statements: Vec<String>,
@@ -174,8 +177,7 @@ async fn run_all<DB: Tables>(
     None
 }
 
-/// The statements that make the rows of a table what they were: by changing rows where that can be, or by deleting and
-/// inserting alone.
+/// The statements that restore the rows of a table: with updates where possible, or by deleting and inserting alone.
 fn statements<DB: Tables>(difference: &Difference<'_>, change: bool) -> Vec<String> {
     let Difference { table, fewer, more } = difference;
     let same_once = |one: &Row, other: &Row| {
@@ -250,7 +252,7 @@ pub(super) async fn in_transaction<DB: Tables>(
                     return Ok(answer != "0");
                 }
             }
-            // Another version of the server has no such variable, and the next question is for it.
+            // The server has no such variable; the next statement is for it.
             Err(sqlx::Error::Database(error)) if error.message().contains("system variable") => {}
             Err(sqlx::Error::Database(_)) => return Ok(true),
             Err(error) => return Err(error),
@@ -266,7 +268,7 @@ macro_rules! ask {
             sql: String,
         ) -> BoxFuture<'_, sqlx::Result<Vec<Vec<Option<String>>>>> {
             Box::pin(async move {
-                // A session that goes away in the middle of a test is noticed by the next question.
+                // A session that ends in the middle of a test is noticed by the next statement.
                 let rows = sqlx::raw_sql(AssertSqlSafe(sql))
                     .fetch_all(connection)
                     .await?;
@@ -333,7 +335,7 @@ impl Tables for sqlx::MySql {
         JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name
         WHERE c.table_schema = DATABASE() AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')
         ORDER BY c.table_name, c.ordinal_position";
-    // What the server knows of a table is cached in MySQL 8; the definition is not.
+    // MySQL 8 caches the statistics of tables, but not the definitions of columns.
     const COUNTERS: &'static str = "
         SELECT CONCAT('SELECT CONCAT(''ALTER TABLE `', REPLACE(REPLACE(table_name, '`', '``'), '''', ''''''), '` AUTO_INCREMENT = '', \
             auto_increment) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ''',
@@ -343,7 +345,7 @@ impl Tables for sqlx::MySql {
     const OVERRIDING: &'static str = "";
     const IN_TRANSACTION: &'static [&'static str] = &[
         "SELECT CAST(@@in_transaction AS CHAR)",
-        // It is refused inside a transaction. It counts for the next one alone, which is the statement after it.
+        // The server refuses it inside a transaction. It applies only to the next transaction, which is the next statement.
         "SET TRANSACTION READ WRITE",
         "SELECT '0'",
     ];
@@ -374,7 +376,7 @@ impl Tables for sqlx::Sqlite {
         FROM pragma_table_list l JOIN pragma_table_xinfo(l.name) c
         WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND l.name NOT IN ('sqlite_schema') AND c.hidden <> 1
         ORDER BY l.name, c.cid"#;
-    // They are in a table.
+    // The counters are rows of a table, `sqlite_sequence`, which is read like all others.
     const COUNTERS: &'static str = "SELECT NULL WHERE 0";
     const ONLY: &'static str = "";
     const OVERRIDING: &'static str = "";

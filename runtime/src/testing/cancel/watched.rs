@@ -1,4 +1,4 @@
-//! An engine under watch: its pool, what the server says of its sessions, and its database.
+//! A watched engine: its pool, its sessions on the server, and its database.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,23 +12,23 @@ use super::tables::{self, Tables};
 use crate::engine::{Engine, ErasedEngine};
 use crate::pool::{CheckedOut, Holder};
 
-/// How long a pool may take until it has all its connections back. It has two seconds for one of unknown state.
+/// How long a pool may take to get all its connections back. The recovery of one may take two seconds.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// How often the pool and the server are asked meanwhile.
+/// The pause between two checks of the pool and the server meanwhile.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
 
-/// So many connections are opened at least, if the pool may, to see that each can be had.
+/// The least number of connections to acquire for the check, if `max_size` allows so many.
 const AT_LEAST: usize = 10;
 
-/// An engine under watch.
+/// A watched engine.
 pub(super) struct Watched {
     name: String,
     watch: Box<dyn WatchEngine>,
 }
 
 impl Watched {
-    /// Watches these engines, those of them that are started.
+    /// Watches those of the engines that are started.
     pub(super) async fn all(engines: Vec<Arc<dyn ErasedEngine>>) -> Vec<Self> {
         let mut watched = Vec::new();
         for engine in engines {
@@ -50,7 +50,7 @@ impl Watched {
         &self.name
     }
 
-    /// What the database holds now.
+    /// The current state of the database.
     pub(super) async fn state(&mut self) -> DatabaseRows {
         let state = self.watch.state().await;
         state.unwrap_or_else(|error| {
@@ -87,7 +87,7 @@ impl Watched {
     }
 }
 
-/// An engine of some kind under watch.
+/// A watched engine of any kind.
 trait WatchEngine: Send {
     fn state(&mut self) -> BoxFuture<'_, sqlx::Result<DatabaseRows>>;
     fn put_back<'a>(
@@ -121,11 +121,11 @@ async fn watch(engine: &dyn ErasedEngine) -> Option<Box<dyn WatchEngine>> {
 
 struct Typed<DB: Tables> {
     engine: Engine<DB>,
-    /// A session of its own.
+    /// The watcher's own session.
     connection: DB::Connection,
-    /// Checkouts that others had from the beginning.
+    /// Checkouts that existed when the watch began.
     held: usize,
-    /// Sessions in the database, by the server, that the pool did not have from the beginning.
+    /// Sessions in the database, as the server counts them, that were not the pool's when the watch began.
     foreign: usize,
 }
 
@@ -158,7 +158,7 @@ impl<DB: Tables> Typed<DB> {
         Some(Box::new(typed))
     }
 
-    /// How many sessions the server has in the database, and how many of them are in a transaction.
+    /// Counts the other sessions in the database, and those of them that are idle in a transaction.
     async fn sessions(&mut self) -> Result<(usize, usize), String> {
         let Some(query) = DB::SESSIONS else {
             return Ok((0, 0));
@@ -177,7 +177,7 @@ impl<DB: Tables> Typed<DB> {
         ))
     }
 
-    /// What is not as it should be now.
+    /// Describes the first fault of the pool and its sessions, if there is one.
     async fn wrong(&mut self) -> Result<Option<String>, String> {
         let status = self.engine.status();
         if status.in_use > self.held {
@@ -202,7 +202,9 @@ impl<DB: Tables> Typed<DB> {
         Ok(None)
     }
 
-    /// Takes every connection that can be had, at the same time, and asks each whether it is in a transaction.
+    /// Acquires many connections at the same time, and checks that none is in a transaction.
+    ///
+    /// All open connections are acquired, and at least `AT_LEAST`, as far as `max_size` and earlier checkouts allow.
     async fn take_all(&mut self) -> Result<(), String> {
         let status = self.engine.status();
         let wanted = status
@@ -259,7 +261,7 @@ impl<DB: Tables> WatchEngine for Typed<DB> {
     }
 
     fn leave(self: Box<Self>) -> BoxFuture<'static, ()> {
-        // Nothing depends on its goodbye.
+        // Nothing depends on a clean close.
         Box::pin(async move { drop(self.connection.close().await) })
     }
 }

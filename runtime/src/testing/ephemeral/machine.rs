@@ -1,4 +1,4 @@
-//! Where programs, accounts and folders are on this machine.
+//! The programs, accounts and folders of this machine.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -13,7 +13,7 @@ use nix::unistd::{Uid, User};
 use super::no_server::NoServer;
 use crate::testing::scratch::{in_memory, own_folder};
 
-/// Where distributions put servers that are not on a user's `PATH`.
+/// The folders of servers that distributions keep off a user's `PATH`.
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"];
 
 /// Debian keeps each major version of Postgres in a folder of its own, off the `PATH`.
@@ -35,10 +35,10 @@ pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, NoServer> {
         })
 }
 
-/// A program of Postgres, of the newest version installed. All of them come from one folder, so that they go together.
+/// A program of Postgres, from the `PATH` or of the newest version. All come from one folder, so that their versions match.
 #[cfg(feature = "postgres")]
 pub(super) fn find_postgres(program: &str) -> Result<PathBuf, NoServer> {
-    // On the PATH is what somebody chose.
+    // The version on the PATH is the user's choice.
     let chosen = env::split_paths(&env::var_os("PATH").unwrap_or_default())
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
     match chosen.or_else(|| newest_version(Path::new(DEBIAN_POSTGRES))) {
@@ -61,12 +61,12 @@ fn newest_version(folder: &Path) -> Option<PathBuf> {
         .map(|(_, programs)| programs)
 }
 
-/// Who the server runs as: servers refuse to run as root, who runs tests in a container.
+/// The account that the server runs under. Servers refuse to run as root, but tests in a container often do.
 #[derive(Clone, Copy)]
 pub(super) struct Account(Option<(u32, u32)>);
 
 impl Account {
-    /// The caller's own; for root the one that the server's package made, or `nobody`.
+    /// The caller's own account; for root that of the server's package, or `nobody`.
     pub(super) fn unprivileged(preferred: &str) -> Result<Self, NoServer> {
         if !Uid::effective().is_root() {
             return Ok(Self(None));
@@ -85,7 +85,7 @@ impl Account {
         }
     }
 
-    /// Gives it a file or folder.
+    /// Makes the account the owner of a file or folder.
     pub(super) fn own(self, path: &Path) -> io::Result<()> {
         match self.0 {
             Some((user, group)) => chown(path, Some(user), Some(group)),
@@ -93,13 +93,13 @@ impl Account {
         }
     }
 
-    /// Makes a folder that is its alone.
+    /// Makes a folder that only the account can access.
     pub(super) fn folder(self, path: &Path) -> io::Result<()> {
         private_folder(path)?;
         self.own(path)
     }
 
-    /// Makes a command run as the account, away from the caller's terminal.
+    /// Makes a command run under the account, in a process group that the terminal's signals do not reach.
     pub(super) fn run(self, command: &mut Command) {
         if let Some((user, group)) = self.0 {
             command.uid(user).gid(group);
@@ -111,7 +111,7 @@ impl Account {
 /// The variable that names another folder for the files of running servers.
 const FOLDER_VARIABLE: &str = "POOLHOUSE_EPHEMERAL_DIR";
 
-/// The folder of this user's servers that run: in memory, when there is room.
+/// The folder of this user's running servers, in memory when there is room.
 pub(super) fn running() -> io::Result<PathBuf> {
     if let Some(folder) = env::var_os(FOLDER_VARIABLE) {
         return own_folder(&std::path::absolute(folder)?);
@@ -119,7 +119,7 @@ pub(super) fn running() -> io::Result<PathBuf> {
     in_memory().unwrap_or_else(|| own_folder(&env::temp_dir()))
 }
 
-/// The folder of this user's files that are worth keeping.
+/// The folder of this user's cached files.
 pub(super) fn cache() -> io::Result<PathBuf> {
     let home = env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
@@ -132,12 +132,12 @@ pub(super) fn cache() -> io::Result<PathBuf> {
     }
 }
 
-/// Makes a folder that is the caller's alone.
+/// Makes a folder that only the caller can access.
 pub(super) fn private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-/// A name for something that is not complete.
+/// A unique name beside a path, for an incomplete file or folder.
 pub(super) fn unfinished(path: &Path) -> PathBuf {
     path.with_extension(format!("{}-{:08x}", process::id(), fastrand::u32(..)))
 }

@@ -1,4 +1,4 @@
-//! The kinds of server: their programs, and how these are called.
+//! The kinds of server: their programs and arguments.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,17 +11,16 @@ use super::machine::find;
 use super::machine::find_postgres;
 use super::no_server::{NoServer, ServerUrl};
 
-/// The URL of a Postgres engine in a test where nobody gives one. The top-level domain is one that never exists:
+/// The default URL of a Postgres engine in a test. Its top-level domain never exists:
 /// <https://www.rfc-editor.org/rfc/rfc2606#section-2>.
 #[cfg(feature = "postgres")]
 pub(in crate::testing) const POSTGRES_URL: &str = "postgres://ephemeral.invalid/postgres";
 
-/// The URL of a MySQL engine in a test where nobody gives one.
+/// The default URL of a MySQL engine in a test.
 #[cfg(feature = "mysql")]
 pub(in crate::testing) const MYSQL_URL: &str = "mysql://ephemeral.invalid/mysql";
 
-/// The user of a private server, with the rights that tests need and no others, so that they find nothing here that they do
-/// not find on another server.
+/// The user of a private server. It has only the rights that tests need, so that tests also pass on other servers.
 const USER: &str = "poolhouse";
 
 /// A program that works on the files in a folder.
@@ -30,13 +29,13 @@ type Program = fn(folder: &Path) -> Result<Command, NoServer>;
 /// A kind of server.
 pub(super) struct Make {
     pub(super) name: &'static str,
-    /// The URL that stands for a private one.
+    /// The URL that stands for the private server.
     stands_for: &'static str,
     /// The account that the server's package makes.
     pub(super) account: &'static str,
-    /// The program that tells the version with `--version`.
+    /// The server's program, which prints its version with `--version`.
     pub(super) server: fn() -> Result<PathBuf, NoServer>,
-    /// Makes the files of an empty server in a folder `data` of this one.
+    /// Makes the files of an empty server in `data` of this folder.
     pub(super) create: Program,
     /// Runs the statements of its standard input on these files; `None` when each start runs them.
     pub(super) users: Option<Program>,
@@ -44,11 +43,10 @@ pub(super) struct Make {
     pub(super) init: fn(password: &str) -> String,
     /// Runs the server with the files in `data` of this folder, on a port.
     pub(super) serve: fn(folder: &Path, port: u16) -> Result<Command, NoServer>,
-    /// The signal for an orderly end.
+    /// The signal for an orderly shutdown.
     pub(super) stop: &'static str,
     pub(super) url: fn(password: &str, port: u16) -> String,
-    /// What came of asking for the server in this process. A failure is remembered too: the next test would fail the same
-    /// way.
+    /// The server's URL, or the failure, in this process. A failure is kept because the next test would fail the same way.
     pub(super) asked: OnceCell<ServerUrl>,
 }
 
@@ -65,7 +63,7 @@ impl Make {
     }
 }
 
-/// The file, beside the data, with the superuser's password.
+/// The file, beside the data, with the password of the user and of Postgres's superuser.
 pub(super) const PASSWORD: &str = "password";
 
 #[cfg(feature = "postgres")]
@@ -82,10 +80,11 @@ static POSTGRES: Make = Make {
                 .arg(folder.join("data"))
                 .arg("--pwfile")
                 .arg(folder.join(PASSWORD))
-                // SCRAM costs an unoptimised driver much computing for each connection, and nobody listens on loopback.
+                // SCRAM costs an unoptimised driver much computing for each connection, and loopback traffic is not
+                // intercepted.
                 .args(["--username", "postgres", "--auth-host", "password", "--auth-local", "reject"])
                 .args(["--encoding", "UTF8", "--no-locale", "--no-sync"])
-                // The smallest segments: the folder is copied for each start.
+                // The smallest segments, because the folder is copied for each start.
                 .args(["--wal-segsize", "1"]);
         Ok(command)
     },
@@ -137,7 +136,7 @@ static MARIADB: Make = Make {
         let mut command = Command::new(find("mariadb-install-db", "mariadb-server")?);
         command
                 .args(FILES)
-                // With an equals sign: the script does not understand two words.
+                // With an equals sign, because the script does not accept two arguments.
                 .arg(format!("--datadir={}", folder.join("data").display()))
                 .env("TMPDIR", folder)
                 .args(["--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"]);
@@ -180,7 +179,7 @@ static MARIADB: Make = Make {
     asked: OnceCell::new(),
 };
 
-/// No files of the machine's own, and few and small ones.
+/// Options to ignore the machine's configuration files, and to keep data files small.
 #[cfg(feature = "mysql")]
 const FILES: [&str; 4] = [
     "--no-defaults",

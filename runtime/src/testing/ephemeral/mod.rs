@@ -1,17 +1,17 @@
 //! A private server for tests, where no URL names one.
 //!
-//! It is made of the programs on this machine, shared by all test processes of one user, and gone a minute after the last of
-//! them. There is no daemon to set up and nothing to stop.
+//! The server runs from the programs on this machine. All test processes of one user share it, and it stops a minute after
+//! the last of them. So there is nothing to set up and nothing to stop.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `settle` | which settings mean a private server |
-//! | `no_server` | why there is none |
-//! | `make` | the kinds of server: their programs, and how these are called |
-//! | `machine` | where programs, accounts and folders are |
+//! | `no_server` | the error when there is none |
+//! | `make` | the kinds of server: their programs and arguments |
+//! | `machine` | the programs, accounts and folders of this machine |
 //! | `template_files` | the files of an empty server, made once and copied |
 //! | `shared` | the running server that processes share |
-//! | `keeper.sh` | the process that runs the server for as long as somebody uses it |
+//! | `keeper.sh` | the process that runs the server while it has users |
 //!
 //! The folder of a running server holds:
 //!
@@ -19,8 +19,8 @@
 //! |---|---|
 //! | `data` | the server's files |
 //! | `users/<pid>` | a process that uses the server; `closing` instead of `users` while the keeper stops it |
-//! | `port` | where it listens, on 127.0.0.1 |
-//! | `log` | what it says |
+//! | `port` | the server's port on 127.0.0.1 |
+//! | `log` | the server's output |
 
 mod machine;
 mod make;

@@ -1,4 +1,4 @@
-//! Why there is no private server.
+//! The error when there is no private server.
 
 use std::io;
 

@@ -9,17 +9,17 @@ use super::shared;
 use crate::error::{Error, TestError, TestKind};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
-/// Points the settings to the private server, if nothing else names one. Starts it when it does not run.
+/// Points settings without a URL of their own to the private server. Starts the server if it does not run.
 ///
 /// # Errors
 ///
-/// A program that is not there, with its package; or why the server does not start, with what it says.
+/// A missing program, with its package; or a server that does not start, with its output.
 pub(in crate::testing) async fn settle(settings: &mut Arc<EngineSettings>) -> Result<(), Error> {
     let Some(make) = Make::of_url(settings.url.expose()) else {
         return Ok(());
     };
     let outcome = tokio::task::spawn_blocking(|| make.asked.get_or_init(|| shared::url(make)));
-    // It only fails when the runtime is shut down, and then nobody sees it.
+    // The task fails only when the runtime shuts down, which drops this future too.
     let outcome = outcome
         .await
         .map_err(|error| sqlx::Error::Io(io::Error::other(error)))?;

@@ -16,10 +16,10 @@ use super::make::{Make, PASSWORD};
 use super::no_server::{NoServer, ServerUrl};
 use super::template_files;
 
-/// The process that runs the server.
+/// The script of the process that runs the server.
 const KEEPER: &str = include_str!("keeper.sh");
 
-/// How many seconds a server waits for its next user: `cargo test` is often run again.
+/// How many seconds a server waits for its next user, because `cargo test` is often run again.
 const PATIENCE: u32 = 60;
 
 /// The variable that sets another number of seconds.
@@ -30,18 +30,18 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The URL of the running server, which is started if it is not there. It runs at least as long as this process.
+/// The URL of the running server, which is started if needed. The server runs at least as long as this process.
 pub(super) fn url(make: &'static Make) -> ServerUrl {
     let patience = patience()?;
     let key = template_files::key(make)?;
     let account = Account::unprivileged(make.account)?;
-    // The account's own, so that the keeper can remove what is in it.
+    // The account owns the folder, so that the keeper can remove its entries.
     let all = running()?.join(make.name);
     if !all.is_dir() {
         account.folder(&all).or_else(if_there)?;
     }
     let folder = all.join(&key);
-    // Held while a server starts, so that the others wait; it ends with the process, however that ends.
+    // Held while a server starts, so that other processes wait. The lock ends with the process.
     let lock = File::create(folder.with_extension("lock"))?;
     lock.lock()?;
     let begun = Instant::now();
@@ -49,19 +49,19 @@ pub(super) fn url(make: &'static Make) -> ServerUrl {
         if let Some(url) = join(make, &folder)? {
             return Ok(url);
         }
-        // It stops, and its keeper removes the folder; one that was killed cannot.
+        // The keeper of a stopping server removes the folder; a killed keeper cannot.
         if !folder.join("closing").exists() || begun.elapsed() > LIMIT {
             break;
         }
         sleep(PAUSE);
     }
     remove(&folder);
-    // Nothing is left of what did not come to be.
+    // A failed start leaves nothing.
     start(make, account, &key, &folder, patience).inspect_err(|_| remove(&folder))
 }
 
-/// Removes what is left of a server. Out of the way first: a crashed one may still be writing for a moment, and then its
-/// keeper removes the rest.
+/// Removes the remains of a server. The folder is renamed first, because a crashed server may still write for a moment; its
+/// keeper then removes the rest.
 fn remove(folder: &Path) {
     let aside = unfinished(folder);
     if fs::rename(folder, &aside).is_ok() {
@@ -69,7 +69,7 @@ fn remove(folder: &Path) {
     }
 }
 
-/// Another process may have made the same folder meanwhile.
+/// Ignores that another process has made the same folder meanwhile.
 fn if_there(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::AlreadyExists {
         return Ok(());
@@ -77,7 +77,7 @@ fn if_there(error: io::Error) -> io::Result<()> {
     Err(error)
 }
 
-/// How many seconds a server waits. The keeper would wait for ever on anything but a number that it can count to.
+/// How many seconds a server waits. The keeper would wait for ever on a value that is no number, or too large for it.
 fn patience() -> Result<u32, NoServer> {
     let Some(value) = std::env::var_os(PATIENCE_VARIABLE) else {
         return Ok(PATIENCE);
@@ -95,7 +95,7 @@ fn patience() -> Result<u32, NoServer> {
     })
 }
 
-/// Becomes a user of the server that runs; `None` when none does.
+/// Registers this process as a user of the running server; `None` when none runs.
 fn join(make: &Make, folder: &Path) -> Result<Option<String>, NoServer> {
     let name = folder.join("users").join(process::id().to_string());
     match File::create(&name) {
@@ -140,7 +140,7 @@ fn start(make: &Make, account: Account, key: &str, folder: &Path, patience: u32)
         NoServer::new(format!("`sh` cannot be run: {error}"), "Correct the PATH")
     })?;
     until_it_answers(make, keeper, folder, port)?;
-    // Last, and at once: where it is, there is a server.
+    // The port is written last and atomically, so that a port file means a running server.
     let unfinished = unfinished(&folder.join("port"));
     fs::write(&unfinished, port.to_string())?;
     fs::rename(&unfinished, folder.join("port"))?;
@@ -160,7 +160,7 @@ fn until_it_answers(
         said = fs::read_to_string(folder.join("log")).unwrap_or(said);
         let ended = keeper.try_wait().is_ok_and(|status| status.is_some());
         if ended || begun.elapsed() > LIMIT {
-            // The server too is in the group of its keeper.
+            // The server is in the process group of its keeper.
             if let Ok(group) = i32::try_from(keeper.id()) {
                 let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }

@@ -1,4 +1,4 @@
-//! The files of an empty server: made once, kept, and copied for each start, which takes a tenth of the time.
+//! The files of an empty server: made once, kept, and copied for each start. A copy takes a tenth of the time.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,10 +10,10 @@ use super::machine::{Account, cache, private_folder, unfinished};
 use super::make::{INIT_FILE, Make, PASSWORD};
 use super::no_server::NoServer;
 
-/// Changed when files made by an older version of this crate must not be used by this one.
+/// The version of the files, changed when this crate must not use files made by an older version of it.
 const VERSION: &str = "2";
 
-/// What tells the files of one server program from those of another.
+/// The name of the files of one server program and version.
 pub(super) fn key(make: &Make) -> Result<String, NoServer> {
     let program = (make.server)()?;
     let version = output(Command::new(&program).arg("--version").stdin(Stdio::null()))?;
@@ -55,10 +55,10 @@ pub(super) fn put(
     Ok(password)
 }
 
-/// Keeps the files for the next start. They appear when they are complete.
+/// Keeps the files for the next start. The folder gets its name when it is complete.
 fn keep(folder: &Path, cached: &Path) -> Result<(), NoServer> {
     let unfinished = unfinished(cached);
-    // The password is in it.
+    // Private, because the password is in the folder.
     let kept = private_folder(&unfinished)
         .map_err(NoServer::from)
         .and_then(|()| copy(folder, &unfinished))

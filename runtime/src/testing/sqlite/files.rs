@@ -1,13 +1,13 @@
-//! What is done to the files of databases, beside which others come and go.
+//! Removes and moves database files, with the files that SQLite keeps beside them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What stands beside a database while it is open, or after a crash.
+/// The suffixes of the files beside a database while it is open, or after a crash.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Removes a database and the files beside it, those that are there.
+/// Removes a database and the files beside it, as far as they exist.
 pub(super) fn remove_database(path: &Path) -> io::Result<()> {
     unless_gone(fs::remove_file(path))?;
     for companion in COMPANIONS {
@@ -16,7 +16,7 @@ pub(super) fn remove_database(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves a database and the files beside it, from memory to a disk if need be.
+/// Moves a database and the files beside it, also from memory to a disk.
 pub(super) fn move_database(from: &Path, to: &Path) -> io::Result<()> {
     move_file(from, to)?;
     for companion in COMPANIONS {
@@ -44,7 +44,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A file to lock, made if it is not there.
+/// Opens a file to lock, and makes it if it does not exist.
 pub(super) fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
@@ -53,7 +53,7 @@ pub(super) fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// What another process has removed meanwhile is removed.
+/// Ignores that a file does not exist, because another process has removed it meanwhile.
 pub(super) fn unless_gone(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! The folder of this user's databases of tests.
+//! The folder of this user's test databases.
 
 use std::fs;
 use std::io;
@@ -35,7 +35,7 @@ static FOLDER: Lazy<Arc<Folder>> = Lazy::new(|| {
     })
 });
 
-/// The test server of every SQLite URL: where the configured file is does not matter to a test.
+/// The test server of every SQLite URL: tests do not use the configured file.
 #[allow(
     clippy::unnecessary_wraps,
     reason = "other test servers read the url, which can be wrong"
@@ -45,12 +45,12 @@ pub(in crate::testing) fn test_server(_: &EngineSettings) -> Result<Arc<dyn Test
 }
 
 struct Folder {
-    /// Where what outlives a process is.
+    /// The folder for templates and kept databases, which outlive a process.
     root: PathBuf,
-    /// Where what does not is, if there is memory for it.
+    /// The folder in memory for the files of processes, if there is room.
     memory: Option<PathBuf>,
     templates: SqliteTemplates,
-    /// Where the tests of this process have their files.
+    /// The folder for the tests of this process.
     own: OnceCell<ProcessFolder>,
 }
 
@@ -60,11 +60,11 @@ impl TestServer for Folder {
     }
 
     fn reserve(self: Arc<Self>, _: u32) -> BoxFuture<'static, Result<Reservation, Error>> {
-        // Files have no limit that tests come near to.
+        // There is nothing to reserve: files have no limit that tests come near to.
         Box::pin(async { Ok(Box::new(()) as Reservation) })
     }
 
-    // Tests that roll back have a file of their own too: one writer at a time locks a whole file, so that they would wait for
+    // Tests that roll back have their own files too. A writer locks a whole file, so that tests on one file would wait for
     // each other; a copy costs less.
     fn lease(
         self: Arc<Self>,
@@ -115,7 +115,7 @@ impl TestServer for Folder {
 }
 
 impl Folder {
-    /// In the background, because a template that is begun is to be finished.
+    /// Makes a template in the background, so that it is finished even if the test is cancelled.
     async fn make_template(
         self: &Arc<Self>,
         recipe: &Arc<Recipe>,
@@ -130,7 +130,7 @@ impl Folder {
         .await
     }
 
-    /// The databases of tests that were kept.
+    /// Lists the kept databases.
     fn kept(&self) -> Vec<TestDatabase> {
         let entries = fs::read_dir(self.root.join("kept"));
         let paths = entries
@@ -149,7 +149,7 @@ impl Folder {
         kept
     }
 
-    /// Where the tests of this process have their files. The first of them tidies up.
+    /// The folder for the tests of this process. The first call removes old templates.
     fn own(&self) -> io::Result<&ProcessFolder> {
         self.own.get_or_try_init(|| {
             self.templates.remove_old()?;
@@ -222,7 +222,7 @@ impl Drop for FileLease {
     }
 }
 
-/// Moves a test's database to where a person finds it, in place of an earlier one.
+/// Moves a test's database to the kept ones, in place of an earlier one of the test.
 fn retain(database: &Path, kept: &Path) -> io::Result<()> {
     if let Some(folder) = kept.parent() {
         fs::create_dir_all(folder)?;
@@ -231,13 +231,13 @@ fn retain(database: &Path, kept: &Path) -> io::Result<()> {
     move_database(database, kept)
 }
 
-/// The folder of this user for files in memory; `None` where they are better off elsewhere.
+/// This user's folder for files in memory; `None` when `TMPDIR` is set or there is no room.
 #[cfg(unix)]
 fn in_memory() -> Option<PathBuf> {
     if std::env::var_os("TMPDIR").is_some() {
         return None;
     }
-    // One that is somebody else's is no reason not to test.
+    // A folder of another user is not used, and is no reason for tests to fail.
     crate::testing::scratch::in_memory()?.ok()
 }
 

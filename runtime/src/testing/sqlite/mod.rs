@@ -1,4 +1,4 @@
-//! SQLite: a file copied from a template, in a folder that is this process's.
+//! SQLite: a file for each test, copied from a template into a folder of this process.
 //!
 //! ```text
 //! <temporary folder>/poolhouse-<user>/sqlite/
@@ -10,8 +10,8 @@
 //!   process-<n>/<m>.db        the database of one test
 //! ```
 //!
-//! What tests write is in memory where there is room, unless `TMPDIR` names a folder. The file system is the server
-//! here: locks on files end with the process, and so tell what a killed one has left.
+//! The tests' files are in memory where there is room, unless `TMPDIR` names a folder. File locks end with the process, so
+//! that a free lock marks the remains of a killed one.
 
 mod files;
 mod folder;

@@ -1,4 +1,4 @@
-//! Where the tests of one process have their files.
+//! The folder for the tests of one process.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -7,30 +7,30 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::files::open_lock;
 
-/// The name of the file in a folder that its process keeps locked.
+/// The name of the file that the process of a folder keeps locked.
 const LOCK: &str = "lock";
 
-/// A folder that is this process's for as long as it lives.
+/// A folder that belongs to this process until the process ends.
 ///
-/// The folders outlive the processes, empty, and are taken again: a process then has no folder to make and to remove, and
-/// none has to know which of its tests is the last one.
+/// The folders outlive the processes, empty, and are taken again. So a process has no folder to make and to remove, and
+/// need not know which of its tests is the last one.
 pub(super) struct ProcessFolder {
     path: PathBuf,
     /// The number of the next file.
     next: AtomicU64,
-    /// Held for as long as this process lives.
+    /// Held until this process ends.
     _lock: File,
 }
 
 impl ProcessFolder {
-    /// Takes a folder that no living process has, a new one if need be, and removes what killed ones have left in all.
+    /// Takes a free folder, or a new one, and removes the remains of killed processes from all folders.
     pub(super) fn take(parent: &Path) -> io::Result<Self> {
         let mut folders = (0_u32..).map(|number| parent.join(format!("process-{number}")));
         let taken = folders
             .by_ref()
             .find_map(|path| Self::take_this(path).transpose());
         for path in folders.take_while(|path| path.exists()) {
-            // Its lock is not taken before, lest a process that looks for a folder goes past one that is free.
+            // Only a folder with remains is locked, because other processes skip a locked folder when they take one.
             if has_remains(&path)?
                 && let Some(_lock) = lock(&path)?
             {
@@ -40,7 +40,7 @@ impl ProcessFolder {
         taken.unwrap_or_else(|| Err(io::Error::other("there are more folders than numbers")))
     }
 
-    /// Takes this folder, made if it is not there, unless a living process has it.
+    /// Takes this folder, made if needed, unless a living process has it.
     fn take_this(path: PathBuf) -> io::Result<Option<Self>> {
         fs::create_dir_all(&path)?;
         let Some(lock) = lock(&path)? else {
@@ -54,7 +54,7 @@ impl ProcessFolder {
         }))
     }
 
-    /// The path of a file that is not there yet.
+    /// The path of a new file.
     pub(super) fn next_file(&self) -> PathBuf {
         let number = self.next.fetch_add(1, Relaxed);
         self.path.join(format!("{number}.db"))
@@ -81,7 +81,7 @@ fn has_remains(folder: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Removes all but the lock, which is held.
+/// Removes all files but the lock, which must be held.
 fn empty(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

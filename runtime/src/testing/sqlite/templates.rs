@@ -1,4 +1,4 @@
-//! The files that the databases of tests are copied from.
+//! Templates: the files from which the databases of tests are copied.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -14,13 +14,13 @@ use crate::settings::DatabaseUrl;
 use crate::testing::recipe::Recipe;
 use crate::testing::retention::TEMPLATE_LIFE;
 
-/// The size in bytes up to which a template's content is kept by the processes that copy it.
+/// The size in bytes up to which a process keeps the content of a template that it has copied.
 const SMALL: u64 = 1 << 20;
 
 /// The templates of this user.
 pub(super) struct SqliteTemplates {
     folder: PathBuf,
-    /// By its fingerprint, the content of each small one that this process has used.
+    /// The content of each small template that this process has used, by its fingerprint.
     small: Mutex<HashMap<String, Arc<[u8]>>>,
 }
 
@@ -36,7 +36,7 @@ impl SqliteTemplates {
         self.folder.join(format!("{fingerprint}.db"))
     }
 
-    /// Makes the template of this recipe, unless another one just does. Trouble with the files is `trouble`'s to explain.
+    /// Makes the template of this recipe, or waits for another process that does. `trouble` explains errors of files.
     pub(super) async fn make(
         &self,
         recipe: &Recipe,
@@ -53,7 +53,7 @@ impl SqliteTemplates {
         });
         let file = file.await.map_err(io::Error::other).flatten();
         let file = file.map_err(&trouble)?;
-        // Another one may have made it while this one waited.
+        // Another process may have made the template during the wait.
         if !path.exists() {
             let unfinished = path.with_extension("unfinished");
             remove_database(&unfinished).map_err(&trouble)?;
@@ -72,7 +72,7 @@ impl SqliteTemplates {
         Ok(())
     }
 
-    /// Copies the template of this fingerprint; false when there is none. When this fails, nothing is left.
+    /// Copies the template of this fingerprint; false when there is none. A failed copy leaves no file.
     pub(super) fn copy(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
         self.try_copy(fingerprint, to).inspect_err(|_| {
             let _ = fs::remove_file(to);
@@ -87,7 +87,7 @@ impl SqliteTemplates {
         }
     }
 
-    /// Copies one that this process has not used, or that is large. It is young from then on.
+    /// Copies a template that is not in memory, and sets its last use to now.
     fn copy_file(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
         let path = self.path(fingerprint);
         let mut template = match File::options().read(true).write(true).open(&path) {
@@ -106,7 +106,7 @@ impl SqliteTemplates {
         Ok(true)
     }
 
-    /// Removes those that no process has begun to use for long.
+    /// Removes the templates that no process has begun to use within `TEMPLATE_LIFE`.
     pub(super) fn remove_old(&self) -> io::Result<()> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

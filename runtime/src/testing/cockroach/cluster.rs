@@ -1,4 +1,4 @@
-//! One cluster and user, as this process knows it, and the databases that it makes there.
+//! One cluster and user in this process, and the databases that the process makes there.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -15,7 +15,7 @@ use crate::testing::recipe::Recipe;
 use crate::testing::server::PREFIX;
 use crate::testing::url;
 
-/// One cluster and user, as this process knows it.
+/// The state of one cluster and user in this process.
 pub(super) struct Cluster {
     pub(super) key: String,
     pub(super) session: Arc<ClusterSession>,
@@ -37,7 +37,7 @@ impl Cluster {
         }
     }
 
-    /// Makes a database that holds what the recipe says. When this fails, it is dropped.
+    /// Makes a database with the recipe's content. A database that cannot be filled is dropped.
     pub(super) async fn make(&self, recipe: &Recipe) -> Result<Arc<Database>, Error> {
         let mut session = self.session.take().await?;
         let number = self.number.fetch_add(1, Relaxed);
@@ -50,7 +50,7 @@ impl Cluster {
         Ok(database)
     }
 
-    /// The database of this process's tests that roll back, made if it is not there.
+    /// The database of this process's tests that roll back, made if it does not exist.
     pub(super) async fn for_rollback(&self, recipe: &Recipe) -> Result<Arc<Database>, Error> {
         let fingerprint = recipe.fingerprint("CockroachDB");
         let known = Arc::clone(lock(&self.rollbacks).entry(fingerprint).or_default());
@@ -58,7 +58,7 @@ impl Cluster {
         Ok(Arc::clone(database))
     }
 
-    /// Lets the next test that rolls back have another database than this one.
+    /// Stops the use of this database by further tests that roll back.
     pub(super) fn take_out_of_use(&self, name: &str) {
         let is_another = |known: &Arc<OnceCell<Arc<Database>>>| {
             known.get().is_none_or(|database| database.name() != name)

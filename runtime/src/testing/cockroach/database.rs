@@ -7,7 +7,7 @@ use super::session::ClusterSession;
 use crate::error::Error;
 use crate::testing::background;
 
-/// A database of this process, dropped with its last user.
+/// A database of this process, dropped on the cluster with the last reference to this value.
 pub(super) struct Database {
     session: Arc<ClusterSession>,
     name: String,
@@ -27,7 +27,7 @@ impl Database {
         &self.name
     }
 
-    /// Leaves it on the cluster for a person.
+    /// Leaves the database on the cluster for inspection.
     pub(super) fn retain(&self) {
         self.is_kept.store(true, Relaxed);
     }
@@ -39,7 +39,7 @@ impl Drop for Database {
             return;
         }
         let (session, name) = (Arc::clone(&self.session), self.name.clone());
-        // In the background, whose runtime is there: it has made the database. Nobody waits for it.
+        // The background runtime exists, because it has made the database. No caller waits for the drop.
         let _ = background::spawn(async move {
             let dropped = async {
                 let mut session = session.take().await?;

@@ -1,4 +1,4 @@
-//! Databases that nobody uses any more.
+//! Lists and removes unused databases.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,13 +11,13 @@ use crate::testing::retention::{self, KEPT_FOR, now};
 use crate::testing::test_database::{TestDatabase, TestDatabaseState};
 
 impl Cluster {
-    /// Looks once in the life of this process, in the background.
+    /// Removes unused databases in the background, once in each process.
     pub(super) fn reap_once(self: &Arc<Self>) {
         if self.reaped.swap(true, Relaxed) {
             return;
         }
         let cluster = Arc::clone(self);
-        // The background runtime is there: it has leased a database.
+        // The background runtime exists, because it has leased a database.
         let _ = background::spawn(async move {
             if let Err(error) = cluster.remove(is_over).await {
                 tracing::debug!(%error, "what other test runs have left could not be removed");
@@ -27,7 +27,7 @@ impl Cluster {
 
     pub(super) async fn inventory(&self) -> Result<Vec<TestDatabase>, Error> {
         let mut session = self.session.take().await?;
-        // In this order: a database that is made meanwhile is not on the list, and one on the list has had its session.
+        // Databases before sessions: the list lacks databases made meanwhile, and those on it already had their session.
         let databases = session.databases().await?;
         let sessions = session.sessions().await?;
         Ok(databases.iter().map(|one| shown(one, &sessions)).collect())
@@ -43,7 +43,7 @@ impl Cluster {
         goes: impl Fn(&FoundOnCluster, &TestDatabaseState, &[FoundOnCluster]) -> bool,
     ) -> Result<Vec<TestDatabase>, Error> {
         let mut session = self.session.take().await?;
-        // In this order, as above.
+        // Databases before sessions, as above.
         let databases = session.databases().await?;
         let sessions = session.sessions().await?;
         let mut removed = Vec::new();
@@ -58,7 +58,7 @@ impl Cluster {
     }
 }
 
-/// Whether a database goes by itself.
+/// Whether the reaper removes a database.
 fn is_over(one: &FoundOnCluster, state: &TestDatabaseState, all: &[FoundOnCluster]) -> bool {
     match (state, one.kept()) {
         (TestDatabaseState::Kept, Some((since, test))) => {
@@ -85,7 +85,7 @@ fn shown(one: &FoundOnCluster, sessions: &[String]) -> TestDatabase {
 }
 
 impl FoundOnCluster {
-    /// When it was kept, and of which test.
+    /// Since when the database is kept, in seconds since 1970, and its test.
     fn kept(&self) -> Option<(u64, &str)> {
         retention::read(self.comment.as_deref()?)
     }

@@ -37,7 +37,7 @@ impl TestServer for Cluster {
         &self.key
     }
 
-    /// A node takes as many connections as come, unless its operator says otherwise:
+    /// Reserves nothing, because a node accepts any number of connections unless its operator sets a limit:
     /// <https://www.cockroachlabs.com/docs/stable/cluster-settings>, `server.max_connections_per_gateway`.
     fn reserve(self: Arc<Self>, _: u32) -> BoxFuture<'static, Result<Reservation, Error>> {
         Box::pin(async { Ok(Box::new(()) as Reservation) })

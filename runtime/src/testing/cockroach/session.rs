@@ -1,4 +1,4 @@
-//! The session that this process keeps, and what it is asked.
+//! The session that this process keeps, and its queries.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::server::{PREFIX, execute, settings_for_leases};
 
-/// The connection, opened when it is first needed and again when it broke.
+/// The connection, opened at its first use, and again after it broke.
 pub(super) struct ClusterSession {
     settings: EngineSettings,
     open: Mutex<Option<OpenSession>>,
@@ -23,16 +23,16 @@ pub(super) struct OpenSession {
     id: Arc<str>,
 }
 
-/// A database of tests, as the cluster lists it.
+/// A test database, as the cluster lists it.
 pub(super) struct FoundOnCluster {
     pub(super) name: String,
-    /// The session that it belongs to.
+    /// The session that the database belongs to.
     pub(super) session: String,
     pub(super) comment: Option<String>,
 }
 
 impl FoundOnCluster {
-    /// `None` when it is none of ours.
+    /// Reads the name; `None` when it is not that of a test database.
     fn new(name: String, comment: Option<String>) -> Option<Self> {
         let (session, number) = name.strip_prefix(PREFIX)?.split_once('_')?;
         let session = session.to_owned();
@@ -53,7 +53,7 @@ impl ClusterSession {
         }
     }
 
-    /// The session, for one task at a time.
+    /// Takes the session, for one task at a time.
     pub(super) async fn take(&self) -> Result<MappedMutexGuard<'_, OpenSession>, Error> {
         let mut open = self.open.lock().await;
         if let Some(there) = &mut *open
@@ -102,7 +102,7 @@ impl OpenSession {
             .await
     }
 
-    /// The databases that tests have made.
+    /// Lists the test databases.
     pub(super) async fn databases(&mut self) -> sqlx::Result<Vec<FoundOnCluster>> {
         // <https://www.cockroachlabs.com/docs/stable/comment-on>
         let list = "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database ORDER BY 1";
@@ -114,7 +114,7 @@ impl OpenSession {
         Ok(found)
     }
 
-    /// The sessions of this user that the cluster knows.
+    /// Lists the sessions on the cluster that this user can see.
     pub(super) async fn sessions(&mut self) -> sqlx::Result<Vec<String>> {
         // <https://www.cockroachlabs.com/docs/stable/show-sessions>
         let list = "SELECT session_id FROM [SHOW CLUSTER SESSIONS]";

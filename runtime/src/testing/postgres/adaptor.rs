@@ -63,8 +63,8 @@ impl Adaptor for PostgresKind {
         let Some(connection) = kept else {
             unreachable!("a database is kept with a connection to it")
         };
-        // The session has lived as long as the session, which ends all of them when it crashes. What a crash loses of this, it
-        // loses with the incarnation.
+        // A start or crash of the server would have ended the kept session, so the incarnation is the same. A crash may
+        // lose this transaction, but then it also begins another incarnation.
         let unmark = format!(
             "BEGIN; SET LOCAL synchronous_commit = off; COMMENT ON DATABASE {} IS NULL; SELECT {}; COMMIT",
             leased.name,

@@ -1,4 +1,4 @@
-//! What a template holds: enough to show of a clone that it holds the same.
+//! The measured content of a template, to show that a clone has the same content.
 
 use std::fmt::Write;
 
@@ -6,53 +6,54 @@ use sqlx::AssertSqlSafe;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
-/// Rows of catalogs that do not belong to the schema: temporary schemas stay when their session has gone.
+/// The condition for schemas of the content: temporary schemas stay when their session has ended, and do not count.
 pub(super) const NAMESPACES: &str = "nspname !~ '^pg_(toast_)?temp_'";
 
-/// Schemas that are not the server's own.
+/// The condition for schemas that are not the server's own.
 pub(super) const OF_USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 
-/// The least number of an object that is not the server's own:
+/// The lowest OID of an object that is not the server's own:
 /// <https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT>.
 const FIRST_OF_USERS: u32 = 16384;
 
-/// The catalogs of one database that its owner can read, as something to select from.
+/// The `FROM` clause for the catalogs of one database that its owner can read.
 const CATALOGS: &str = "FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' \
     AND NOT relisshared AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data', 'pg_largeobject', 'pg_user_mapping')";
 
-/// What makes it impossible to show that a clone is clean:
-/// - what a trigger does at a `TRUNCATE` of ours, or an event trigger at a `DROP`, and what is behind a foreign server, is not
-///   known. A user mapping needs a foreign server.
-/// - The content of large objects is not for their owner to scan.
-/// - A catalog or table that the role cannot read.
+/// A query for objects with which a clone cannot be shown to be clean:
+/// - triggers for `TRUNCATE`, event triggers (for `DROP`) and foreign servers, whose effects are unknown. A user mapping
+///   needs a foreign server.
+/// - large objects, whose content their owner cannot scan.
+///
+/// A catalog or table that the role cannot read is an obstacle too; [`Baseline::measure`] finds it.
 const OBSTACLES: &str = "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgtype::int4 & 32 > 0) \
     OR EXISTS (SELECT FROM pg_event_trigger) OR EXISTS (SELECT FROM pg_foreign_server) \
     OR EXISTS (SELECT FROM pg_largeobject_metadata)";
 
-/// What a template holds.
+/// The measured content of a template.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Baseline {
-    /// Whether no clone of it is used twice.
+    /// Whether clones cannot be shown to be clean, and are used only once.
     pub(super) obstacle: bool,
-    /// Whether a crash changes it: it empties unlogged tables, and moves a sequence to a value that is logged ahead
-    /// (<https://www.postgresql.org/docs/current/functions-sequence.html>).
+    /// Whether a crash changes the content: a crash empties unlogged tables, and moves a sequence to a value that is logged
+    /// ahead (<https://www.postgresql.org/docs/current/functions-sequence.html>).
     volatile: bool,
     /// Catalogs and the number of their rows.
     catalogs: Vec<(String, i64)>,
     /// Catalogs that have never had a row, and so have no pages.
     empty: Vec<String>,
-    /// Tables with rows, and how many. Materialized views count as such also when they are empty.
+    /// Tables with rows, and how many. Materialized views are included even when they are empty.
     pub(super) filled: Vec<(String, i64)>,
     /// Sequences: the last value, and whether it was given out.
     pub(super) sequences: Vec<(String, i64, bool)>,
 }
 
 impl Baseline {
-    /// Measures a database that nobody else uses.
+    /// Measures a database that no other session uses.
     pub(super) async fn measure(connection: &mut PgConnection) -> sqlx::Result<Self> {
         match Self::read(connection).await {
             Ok(baseline) => Ok(baseline),
-            // Something that the role cannot read, or of which it does not see every row.
+            // The role cannot read an object, or not all of its rows.
             Err(error @ sqlx::Error::Database(_)) => {
                 tracing::debug!(%error, "clones of a template are not used twice");
                 Ok(Self {
@@ -66,7 +67,7 @@ impl Baseline {
     }
 
     async fn read(connection: &mut PgConnection) -> sqlx::Result<Self> {
-        // With an error instead of fewer rows: <https://www.postgresql.org/docs/current/ddl-rowsecurity.html>
+        // Row security gives an error instead of fewer rows: <https://www.postgresql.org/docs/current/ddl-rowsecurity.html>
         sqlx::raw_sql("SET row_security = off")
             .execute(&mut *connection)
             .await?;
@@ -89,7 +90,7 @@ impl Baseline {
                 .await?,
             ..Self::default()
         };
-        // Names stand between tabs in the template's comment.
+        // Tabs and line ends separate the names in the template's comment.
         let mut all = tables.iter().chain(&views).chain(&sequences);
         if all.any(|name| name.contains(|c: char| c.is_control())) {
             baseline.obstacle = true;
@@ -117,7 +118,7 @@ impl Baseline {
             }
         }
         for view in views {
-            // One that was never filled cannot be read.
+            // A view that was never filled cannot be read, which is an obstacle.
             let rows = count(connection, &view).await?;
             baseline.filled.push((view, rows));
         }
@@ -132,12 +133,12 @@ impl Baseline {
         Ok(baseline)
     }
 
-    /// Whether a crash changes it.
+    /// Whether a crash changes the content.
     pub(super) fn is_volatile(&self) -> bool {
         self.volatile
     }
 
-    /// The rows of the catalogs, as something to select from; of those that were empty only where they are wanted.
+    /// The catalogs as `FROM` clauses, with their numbers of rows; `of_empty` includes those that were empty.
     pub(super) fn catalog_rows(&self, of_empty: bool) -> Vec<(String, i64)> {
         let filled = self.catalogs.iter().map(|(name, rows)| (name, *rows));
         let empty = self.empty.iter().map(|name| (name, 0));
@@ -147,8 +148,8 @@ impl Baseline {
             .collect()
     }
 
-    /// Whether the catalogs that were empty have no pages, as an expression. Their sizes are known faster than it is planned
-    /// how to look for rows in each.
+    /// An SQL expression for whether the empty catalogs have no pages. Reading their sizes is faster than planning a query
+    /// for their rows.
     pub(super) fn is_empty(&self) -> String {
         let names = self.empty.iter().map(|name| format!("'pg_catalog.{name}'"));
         let names: Vec<String> = names.collect();
@@ -161,7 +162,7 @@ impl Baseline {
         )
     }
 
-    /// The baseline as it stands in the template's comment.
+    /// The baseline as text, for the template's comment.
     pub(super) fn to_text(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
@@ -219,7 +220,7 @@ pub(super) fn relations(kind: &str) -> String {
     )
 }
 
-/// The rows of a catalog that are part of the schema, as something to select from.
+/// The `FROM` clause for the rows of a catalog that belong to the content.
 fn catalog_rows(catalog: &str) -> String {
     if catalog == "pg_namespace" {
         format!("pg_catalog.pg_namespace WHERE {NAMESPACES}")

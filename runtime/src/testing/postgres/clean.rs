@@ -1,20 +1,21 @@
-//! Showing that a used database is what its template is.
+//! Shows that a used database equals its template.
 //!
-//! Postgres writes into every row, of a table as of a catalog, the transaction that made this version of it (`xmin`), and
-//! leaves it there when the row is frozen. A database is what its template is when
+//! Postgres stores in each row of tables and catalogs the transaction that made this version of the row (`xmin`), and keeps
+//! it when the row is frozen. A database equals its template when
 //!
-//! - nobody else is in it, and nothing of it is kept elsewhere (prepared transactions, settings, slots, its own comment);
+//! - no other session is in it, and nothing of it is stored elsewhere (prepared transactions, settings, slots, its comment);
 //! - no row of a catalog is younger than the lease, and none is missing, so that the schema is the same;
 //! - no row of a table that the template fills is younger than the lease, and none is missing;
 //! - the tables that are empty in the template have no pages, and
-//! - the sequences stand where they stood.
+//! - the sequences have the values of the template.
 //!
-//! The first three are only looked at. Before that, what the test has [`made`](super::made) in the schema goes away. The last
-//! two are brought about, with `TRUNCATE` and `setval`. What the server keeps beside the rows that it shows (free space,
-//! statistics, and that a table ever had an index) differs and has no meaning for a query without `ORDER BY` guarantees.
+//! The first three conditions are only checked. When the catalogs differ, the objects that the test has
+//! [`made`](super::made) in the schema are dropped, and the check is repeated. The last two conditions are established,
+//! with `TRUNCATE` and `setval`. The server's data besides the visible rows (free space, statistics, and whether a table
+//! ever had an index) may differ. That affects at most the order of rows in queries without `ORDER BY`.
 //!
-//! A session that came and went leaves no trace but a count, and may come back. The count is asked for as well: when it is not
-//! what it must be, because there was a visitor or because the count was lost, the database is not used again.
+//! An ended session leaves only a count, and its client may reconnect. So the count is checked too: when it differs,
+//! because of another session or because the count was lost, the database is not reused.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -27,14 +28,15 @@ use super::made;
 use super::since::{Since, in_row, literal, younger};
 use crate::testing::server::execute;
 
-/// A transaction so long ago that the age of a row cannot be told for sure any more: half of the way round the counter.
+/// The age of a transaction beyond which the ages of rows are not certain: half of the 2^31 that can be compared.
 const TOO_OLD: i64 = 1 << 30;
 
 /// How long the sessions of a test may take to end.
 const QUIET_LIMIT: Duration = Duration::from_secs(1);
 
-/// Shows that a leased database is what its template is, over the only connection to it, and marks it with this statement;
-/// false when that cannot be shown, and then the session may be in a transaction that is to end with it. An error says so too.
+/// Shows that a leased database equals its template, over the only connection to it, and runs `mark`.
+///
+/// Returns false or an error when that cannot be shown. The session may then be in a transaction, and must be closed.
 pub(super) async fn clean(
     baseline: &Baseline,
     connection: &mut PgConnection,
@@ -47,7 +49,7 @@ pub(super) async fn clean(
     let look = baseline.look(since);
     let begun = Instant::now();
     let (xid, mut same, mut grown) = loop {
-        // As plain queries: planning them once is all there is to it.
+        // Plain queries, because each is planned only once.
         let rows = sqlx::raw_sql(AssertSqlSafe(look.clone()))
             .fetch_all(&mut *connection)
             .await?;
@@ -69,7 +71,8 @@ pub(super) async fn clean(
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
     if !same && (made::drop_younger(connection, since.xid).await? || !since.every_catalog) {
-        // What is gone cannot be emptied. What was dropped, or rolled back, leaves pages in a catalog that was empty.
+        // Dropped tables cannot be emptied, so the list is read again. Dropped or rolled back objects leave pages in empty
+        // catalogs.
         since.every_catalog = true;
         let row = sqlx::raw_sql(AssertSqlSafe(baseline.content(since)))
             .fetch_one(&mut *connection)
@@ -80,7 +83,7 @@ pub(super) async fn clean(
         return Ok(false);
     }
     let grown: Vec<&str> = grown.iter().flat_map(|names| names.split('\t')).collect();
-    // The values that it sets are not to be known to the session.
+    // `DISCARD SEQUENCES` removes the values that `setval` leaves in the session.
     let look_again = format!(
         "{}{}DISCARD SEQUENCES; {}",
         empty(&grown),
@@ -102,11 +105,14 @@ pub(super) async fn clean(
 }
 
 impl Baseline {
-    /// Begins a transaction, and queries its number, what is outside of the database, and how many others are in it; then
-    /// the content. The first query must be over when the second begins, because a session in the database may have committed.
+    /// The statements that begin a transaction, and query the database's surroundings and content.
+    ///
+    /// The first query gives the transaction's number, the state outside of the database and the number of other sessions;
+    /// the second gives the content. The second must begin after the first ends, because another session may have committed
+    /// before.
     fn look(&self, since: &Since) -> String {
         let Since { oid, xid, .. } = since;
-        // The functions behind the views: to plan what the views join takes longer than all the rest.
+        // The functions behind the views, because planning the joins of the views takes longer than all the rest.
         format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
              SET LOCAL row_security = off; SET LOCAL synchronous_commit = off; SET LOCAL search_path = pg_catalog; \
@@ -127,7 +133,7 @@ impl Baseline {
         )
     }
 
-    /// Queries whether the catalogs are what they were, and the names of the tables that are to be emptied, between tabs.
+    /// A query for whether the catalogs are unchanged, and for the names of the tables to empty, separated by tabs.
     fn content(&self, since: &Since) -> String {
         let tables = relations("'r'");
         let filled: Vec<String> = self
@@ -153,7 +159,7 @@ impl Baseline {
         unchanged(&self.catalog_rows(since.every_catalog), since.xid, &more)
     }
 
-    /// The statement that sets the sequences back.
+    /// The statement that restores the sequences.
     fn set_sequences(&self) -> String {
         let values = self
             .sequences
@@ -174,18 +180,18 @@ impl Baseline {
 fn empty(tables: &[&str]) -> String {
     let mut empty = String::new();
     if !tables.is_empty() {
-        // Tables that refer to these are emptied too; the check that follows sees when one of them should not be. Writing to
-        // a string does not fail.
+        // Tables that refer to these are emptied too; the check that follows fails if one of them should have rows. Writing
+        // to a string does not fail.
         let _ = write!(empty, "TRUNCATE ONLY {} CASCADE; ", tables.join(", "));
     }
     empty
 }
 
-/// Queries whether each of these has as many rows as given and none that is younger than the transaction, and more.
+/// A query for whether each table has its number of rows, and none younger than the transaction, followed by `more`.
 ///
-/// No transaction makes a row that is older than itself, so no table has more old rows than it had. When all of them together
-/// have as many as they had, each has, and when there are no more rows than that, none is young. (All rows in one list: to
-/// plan a count, or the youngest row, of each table takes longer than to read them.)
+/// No transaction makes rows older than itself, so no table gains old rows. When the total of old rows is unchanged, that
+/// of each table is too. When there are no more rows than that, none is young. All rows are read as one list, because
+/// planning a count, or the youngest row, of each table takes longer than reading the rows.
 fn unchanged(tables: &[(String, i64)], since: u64, more: &str) -> String {
     if tables.is_empty() {
         return format!("SELECT true{more}");

@@ -19,8 +19,8 @@ use crate::testing::server::{
 use crate::testing::test::Test;
 use crate::testing::url;
 
-/// The database to connect to for work on other databases. Locks are known within one database only, so that every
-/// process must meet in the same one; every server has this one, unless somebody has removed it.
+/// The database to connect to for work on other databases. Advisory locks are local to a database, so that all processes
+/// must use the same one. Every server has this one, unless it was removed.
 const MEETING_DATABASE: &str = "postgres";
 
 /// Postgres, as a kind of test server.
@@ -41,15 +41,15 @@ impl Kind for PostgresKind {
         if let Some(connection) = reach(settings, MEETING_DATABASE).await {
             return Ok((connection, MEETING_DATABASE.to_owned()));
         }
-        // It is not there, or the server is not: the configured database tells, with a message about itself.
+        // That database or the server cannot be reached. An error then names the configured database.
         let own = url::database(settings)?.unwrap_or_else(|| MEETING_DATABASE.to_owned());
         let connection = open::<Postgres>(settings, &own).await?;
         Ok((connection, own))
     }
 
     async fn identity(connection: &mut PgConnection) -> sqlx::Result<Identity> {
-        // A crash resets the statistics, and a start is known by its time. A reset of the statistics by hand makes us drop
-        // the clones as well.
+        // A start changes the start time, and a crash resets the statistics. A manual reset of the statistics causes the
+        // clones to be dropped as well.
         let row = sqlx::raw_sql(
             "SELECT concat_ws(' ', current_setting('server_version_num'), current_user, current_database()), \
                 left(lpad(to_hex(hashtextextended(concat_ws(' ', pg_postmaster_start_time(), \
@@ -74,7 +74,7 @@ impl Kind for PostgresKind {
         keys: &[String],
         most: usize,
     ) -> sqlx::Result<Vec<String>> {
-        // Two keys with the same number only wait for each other.
+        // Two keys with the same hash only exclude each other.
         sqlx::query_scalar(
             "SELECT key FROM unnest($1::text[]) key \
              WHERE pg_try_advisory_lock(hashtextextended(key, 0)) LIMIT $2",
@@ -96,7 +96,7 @@ impl Kind for PostgresKind {
     }
 
     async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<Found>> {
-        // The baseline in a template's comment is long, and not needed here.
+        // Without the baseline in a template's comment, which is long and not needed here.
         let rows = sqlx::query(
             "SELECT datname::text, datconnlimit = -2, left(shobj_description(oid, 'pg_database'), 400) \
              FROM pg_database WHERE starts_with(datname, $1) ORDER BY oid",
@@ -119,7 +119,7 @@ impl Kind for PostgresKind {
                 let incarnation = incarnation.to_owned();
                 found.state = DatabaseState::Ready { incarnation };
             } else if comment.starts_with(KEPT) {
-                // One that nobody can read is old.
+                // An unreadable mark counts as old.
                 let (since, test) = retention::read(comment).unwrap_or_default();
                 let test = Some(test.to_owned());
                 found.state = DatabaseState::Kept { since, test };
@@ -143,8 +143,8 @@ impl Kind for PostgresKind {
         name: &CloneName<'_>,
     ) -> sqlx::Result<Option<(String, Since)>> {
         let lease = names::lease(name);
-        // In one transaction, so that nobody was in the database before it who could still write. What a crash loses of this, it
-        // loses with the incarnation.
+        // The rename fails while a session is in the database, so that no session from before this transaction can still
+        // write. A crash may lose the transaction, but then it also begins another incarnation.
         let rename = format!(
             "SET LOCAL synchronous_commit = off; \
              ALTER DATABASE {ready} RENAME TO {lease}; COMMENT ON DATABASE {lease} IS NULL; \
@@ -160,7 +160,7 @@ impl Kind for PostgresKind {
             }
             Err(sqlx::Error::Database(error)) => {
                 tracing::debug!(%error, database = ready, "a ready database cannot be leased");
-                // Somebody is in it, who may have written.
+                // A session is in the database, and may have written.
                 if error.code().as_deref() == Some("55006") {
                     Self::drop(connection, ready).await?;
                 }
@@ -210,7 +210,7 @@ impl Kind for PostgresKind {
     }
 
     async fn end_rollback(connection: &mut PgConnection) -> sqlx::Result<bool> {
-        // Those of savepoints that were rolled back count too. The driver remembers types, and these are gone now.
+        // The count includes types of savepoints that were rolled back. The driver caches types, and these no longer exist.
         let types =
             "SELECT pg_stat_get_xact_tuples_inserted('pg_catalog.pg_type'::pg_catalog.regclass)";
         let made_types: i64 = sqlx::raw_sql(types)
@@ -226,7 +226,7 @@ impl Kind for PostgresKind {
     }
 }
 
-/// A connection to a database that may not be there, or not be open to us.
+/// A connection to a database that may not exist, or not admit this user.
 async fn reach(settings: &EngineSettings, database: &str) -> Option<PgConnection> {
     let mut settings = settings.clone();
     settings.url = url::of_database(&settings, database).ok()?;

@@ -1,7 +1,7 @@
-//! What a test has made in the schema, and how it goes away again.
+//! Drops the objects that a test has made in the schema.
 //!
-//! To drop a few tables costs a tenth of a new copy of the template. Whether the schema is then what it was is not decided
-//! here: the caller looks at all catalogs afterwards.
+//! Dropping a few tables costs a tenth of a new copy of the template. The caller then checks all catalogs, to see whether
+//! the schema is that of the template.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
@@ -10,18 +10,17 @@ use super::baseline::{NAMESPACES, OF_USERS};
 use super::since::younger;
 use crate::testing::server::execute;
 
-/// To drop so many tables takes about as long as to drop the database and to make a new copy.
+/// The most objects to drop: dropping so many tables takes about as long as replacing the database by a new copy.
 const MOST: usize = 100;
 
-/// How long a drop waits for a lock. Nobody should hold one any more.
+/// How long a drop waits for a lock. No session should hold one any more.
 const LOCK_TIMEOUT: &str = "1s";
 
-/// Drops what is younger than a transaction, in the one that has begun; false when there is nothing that could be dropped,
-/// or too much.
+/// Drops the objects younger than `since`, in the current transaction; false when there are none, or too many.
 ///
 /// # Errors
 ///
-/// The server does not let us drop one of them, most often because something else needs it.
+/// The server refuses to drop an object, most often because another one needs it.
 pub(super) async fn drop_younger(connection: &mut PgConnection, since: u64) -> sqlx::Result<bool> {
     let row = sqlx::raw_sql(AssertSqlSafe(drops(since)))
         .fetch_one(&mut *connection)
@@ -29,15 +28,15 @@ pub(super) async fn drop_younger(connection: &mut PgConnection, since: u64) -> s
     let Some(drops) = row.try_get::<Option<String>, _>(0)? else {
         return Ok(false);
     };
-    // What goes with something else is gone when its turn comes, and the notices of that are for nobody.
+    // An object may already be dropped with an earlier one. The notices about that are not needed.
     let quietly =
         format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL client_min_messages = error");
     execute(connection, format!("{quietly}; {drops}")).await?;
     Ok(true)
 }
 
-/// A query for the statements that drop what can be dropped by itself. Something else that is younger, such as a trigger on
-/// a table of the template or that table itself when it was altered, is found when the catalogs are looked at.
+/// A query for the statements that drop the objects which can be dropped by themselves. Other young rows, such as those of
+/// a trigger on a table of the template or of the altered table, are found by the check of the catalogs.
 fn drops(since: u64) -> String {
     let [young, young_class, young_table, young_type, young_routine] =
         ["xmin", "c.xmin", "owner.xmin", "t.xmin", "p.xmin"].map(|xmin| younger(xmin, since));

@@ -1,14 +1,14 @@
-//! Postgres: clones of a template database, leased by advisory locks, and used again when they are shown to be clean.
+//! Postgres: clones of a template database, leased by advisory locks, and reused when shown to be clean.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `kind`, `adaptor` | what differs from other database servers |
-//! | `names` | the states of a database, as its name tells them |
-//! | `template` | making a template |
-//! | `baseline` | what a template holds |
-//! | `clean` | showing that a used database is what its template is |
-//! | `since` | what tells the changes of a leased database from what was there before |
-//! | `made` | what a test has made in the schema, dropped |
+//! | `kind`, `adaptor` | the parts that differ from other database servers |
+//! | `names` | the names of databases, which give their states |
+//! | `template` | finding and building a template |
+//! | `baseline` | the measured content of a template |
+//! | `clean` | showing that a used database equals its template |
+//! | `since` | recognizing the changes to a database since its lease |
+//! | `made` | dropping the objects that a test has made in the schema |
 
 mod adaptor;
 mod baseline;

@@ -1,14 +1,14 @@
-//! Names of databases: what each is for, and in what state.
+//! The names of databases, which give their states.
 //!
 //! | name | the database |
 //! |---|---|
 //! | `poolhouse_<fingerprint>_building` | is becoming a template, or was when its builder was killed |
 //! | `poolhouse_<fingerprint>_template` | is complete and never changes |
-//! | `poolhouse_<fingerprint>_ready_<incarnation>_<n>` | is a clone that no test has seen, good until the server is started anew |
-//! | `poolhouse_<fingerprint>_lease_<n>_<random>` | is a test's, or was when its process ended; or what its comment says |
+//! | `poolhouse_<fingerprint>_ready_<incarnation>_<n>` | is a clone that no test has used, valid until the server is restarted |
+//! | `poolhouse_<fingerprint>_lease_<n>_<random>` | is leased, or was when its process ended; a comment gives another state |
 //!
-//! A process that leases a database gives it another name, so that what outlived the tests of another one does not come back.
-//! The comment on a lease says that it is clean, or that it is kept.
+//! A process that leases a database renames it, so that leftover clients of another process's tests cannot reconnect. The
+//! comment on a leased database marks it as clean or as kept.
 
 use crate::testing::server::{CloneName, DatabaseState, Found, PREFIX};
 
@@ -41,7 +41,7 @@ pub(super) fn lease(name: &CloneName<'_>) -> String {
     )
 }
 
-/// What the comment on a clean database begins with; the incarnation of the server follows.
+/// The beginning of a clean database's comment; the incarnation of the server follows.
 const CLEAN: &str = "poolhouse clean ";
 
 /// The statement that marks a leased database as clean.
@@ -49,12 +49,12 @@ pub(super) fn mark_clean(database: &str, incarnation: &str) -> String {
     format!("COMMENT ON DATABASE {database} IS '{CLEAN}{incarnation}'")
 }
 
-/// The incarnation of the server in which a database was clean, of its comment.
+/// Reads from a comment the incarnation of the server in which the database was clean.
 pub(super) fn clean_in(comment: &str) -> Option<&str> {
     comment.strip_prefix(CLEAN)
 }
 
-/// What a name tells; `None` when it is not one of ours. A template's day is in its comment.
+/// Reads a name; `None` when it is not that of a test database. A template's day is in its comment.
 pub(super) fn parse(name: &str) -> Option<Found> {
     let words: Vec<&str> = name.strip_prefix(PREFIX)?.split('_').collect();
     let (fingerprint, number, state) = match words.as_slice() {

@@ -1,20 +1,20 @@
-//! What tells the changes of a leased database from what was there before.
+//! Recognizes the changes to a database since its lease.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
-/// The first version that counts a session before it is out of `pg_stat_activity`. Databases of older ones are not used twice.
+/// The first version that counts a session before `pg_stat_activity` loses it. Older versions' databases are used only once.
 const COUNTS_SESSIONS: u32 = 15_00_00;
 
-/// What tells the changes of a leased database from what was there before.
+/// The facts that identify the changes to a database since its lease.
 #[derive(Clone, Debug)]
 pub(super) struct Since {
     pub(super) oid: i64,
-    /// The transaction since which nobody has undone changes.
+    /// The transaction of the lease or of the last cleaning: younger rows are changes.
     pub(super) xid: u64,
-    /// Whether a catalog that was empty in the template has had rows: they are gone, and its pages are still there.
+    /// Whether an empty catalog of the template may have had rows, of which only its pages are left.
     pub(super) every_catalog: bool,
-    /// Sessions that there were, and when the count began; `None` when it is not known.
+    /// The number of sessions so far, and when the count began; `None` when unknown.
     sessions: Option<(i64, String)>,
 }
 
@@ -28,12 +28,12 @@ impl Since {
         }
     }
 
-    /// Counts a session of ours.
+    /// Counts a session that this process has opened.
     pub(super) async fn opened(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
         if connection.server_version_num() < Some(COUNTS_SESSIONS) {
             return Ok(());
         }
-        // It takes effect at the end of the statement.
+        // The flush takes effect at the end of the statement.
         sqlx::raw_sql("SELECT pg_stat_force_next_flush()")
             .execute(&mut *connection)
             .await?;
@@ -48,7 +48,7 @@ impl Since {
         Ok(())
     }
 
-    /// Whether there were no sessions but those that are counted, as an expression.
+    /// An SQL expression for whether there were only the counted sessions.
     pub(super) fn nobody_came(&self) -> String {
         match &self.sessions {
             Some((sessions, counted_since)) => format!(
@@ -60,7 +60,7 @@ impl Since {
         }
     }
 
-    /// How many others are in the database, as an expression.
+    /// An SQL expression for the number of other sessions in the database.
     pub(super) fn others(&self) -> String {
         format!(
             "(SELECT count(*) FROM pg_stat_get_activity(NULL) \
@@ -69,7 +69,7 @@ impl Since {
         )
     }
 
-    /// Counts sessions that have ended.
+    /// Counts sessions that the test's engine has opened and closed.
     pub(super) fn opened_others(&mut self, others: i64) {
         if let Some((sessions, _)) = &mut self.sessions {
             *sessions += others;
@@ -77,24 +77,24 @@ impl Since {
     }
 }
 
-/// Sessions that there were, and when the count began.
+/// SQL expressions for the number of sessions so far, and for when the count began.
 fn counts(oid: i64) -> String {
     format!(
         "pg_stat_get_db_sessions({oid}), coalesce(pg_stat_get_db_stat_reset_time({oid})::text, '')"
     )
 }
 
-/// Whether the transaction of a row is younger than this one, as an expression.
+/// An SQL expression for whether the transaction of a row is younger than this one.
 pub(super) fn younger(xmin: &str, than: u64) -> String {
     format!("age({xmin}) < age('{}'::xid)", in_row(than))
 }
 
-/// A text as SQL writes it.
+/// A text as an SQL literal.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// A transaction as rows carry it: the lower half of its number.
+/// A transaction as rows store it: the lower 32 bits of its number.
 pub(super) fn in_row(xid: u64) -> String {
     (xid & u64::from(u32::MAX)).to_string()
 }

@@ -1,4 +1,4 @@
-//! Making a template.
+//! Finds and builds a template.
 
 use sqlx::Connection;
 use sqlx::error::DatabaseError;
@@ -13,7 +13,7 @@ use crate::testing::retention::today;
 use crate::testing::server::{Identity, Kind, ServerSession, execute};
 use crate::testing::url;
 
-/// The template, if it is there and complete, and holds what it held when it was made.
+/// The template's content, if the template exists, is complete and was not changed by a crash.
 pub(super) async fn find(
     connection: &mut PgConnection,
     fingerprint: &str,
@@ -34,7 +34,7 @@ pub(super) async fn find(
         return Ok(None);
     }
     if day(&comment) != Some(today()) {
-        // Several processes may do so at the same time, and all write the same.
+        // Several processes may write the comment at the same time, and all write the same.
         let _ = note(connection, &name, incarnation, &baseline).await;
     }
     Ok(Some(baseline))
@@ -48,10 +48,10 @@ pub(super) async fn build<K: Kind<DB = Postgres>>(
 ) -> Result<Baseline, Error> {
     let building = names::building(fingerprint);
     let template = names::template(fingerprint);
-    // What a killed builder has left, or a template that is not what it was.
+    // The remains of a killed builder.
     session.drop_only(&building).await?;
     let mut worker = session.worker().await?;
-    // Dropped only when it says that it is none: connections to it are not allowed, so that nobody is in it.
+    // Only a template that `find` refuses is dropped. It allows no connections, so that no session is in it.
     execute(&mut worker, format!("DROP DATABASE IF EXISTS {template}")).await?;
     let created = execute(&mut worker, format!("CREATE DATABASE {building}")).await;
     if let Err(error) = created {
@@ -68,7 +68,7 @@ pub(super) async fn build<K: Kind<DB = Postgres>>(
             let cure = "End it, or let no other program connect to databases of tests";
             return Err(TestError::new(&recipe.settings, TestKind::NotMade, what, cure).into());
         }
-        // Nobody has anything to do in it, and a session in it would be in the way of clones.
+        // A template needs no connections, and a session in it would block cloning.
         let close = format!("ALTER DATABASE {building} ALLOW_CONNECTIONS false");
         execute(&mut worker, close).await?;
         let incarnation = session.identity().await?.incarnation;
@@ -115,7 +115,7 @@ pub(super) async fn not_created<K: Kind>(
     TestError::new(&recipe.settings, kind, what, cure).into()
 }
 
-/// Writes what goes with a template: in its comment.
+/// Writes the day, the incarnation and the baseline into a template's comment.
 async fn note(
     connection: &mut PgConnection,
     name: &str,
@@ -131,7 +131,7 @@ async fn note(
     .await
 }
 
-/// The day on which a template was last used, of its comment.
+/// Reads the day of a template's last use from its comment.
 pub(super) fn day(comment: &str) -> Option<u64> {
     comment.split_once('\n')?.0.parse().ok()
 }

@@ -1,8 +1,8 @@
-//! The server's connections, shared out among all processes that test on it.
+//! The server's connections, shared among all processes that test on it.
 //!
-//! A test asks for as many slots as it may open connections (`max_size`) and gets them all at once, so that no test
-//! holds some and waits for more. Half of the server's connections are slots; the other half is for the connection that
-//! each process keeps, for clones and returns in the background, and for whatever else uses the server.
+//! A test asks for as many slots as it may open connections (`max_size`) and gets them all at once, so that no test holds
+//! some and waits for more. Half of the server's connections are slots. The other half is for the connection that each
+//! process keeps, for clones and returns in the background, and for other users of the server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use super::kind::PREFIX;
 use crate::error::Error;
 use crate::testing::test_server::Reservation;
 
-/// A process that waits asks this often at least; a test of its own that ends wakes it earlier.
+/// The longest pause, before jitter, of a waiting process. The end of one of its own tests wakes the process earlier.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How long a process queues for the next slots. One that holds its place and does not go on (a debugger, Ctrl-Z) stops nobody for
-/// longer than that.
+/// How long a process queues for its turn, before it takes free slots out of turn. So a stopped process at the front (a
+/// debugger, Ctrl-Z) blocks no other for longer.
 const QUEUE_LIMIT: Duration = Duration::from_secs(2);
 
-/// The lock of the process that gets the next slots. Others queue for it, and see by it that somebody waits.
+/// The lock of the process that gets the next slots. Other processes queue for it, and see from it that a process waits.
 fn next_lock() -> String {
     format!("{PREFIX}slots_next")
 }
 
-/// Slots of one test, given back when dropped.
+/// Slots of one test, returned when dropped.
 struct ReservedSlots<K: Adaptor> {
     server: Arc<DatabaseServer<K>>,
     keys: Vec<String>,
@@ -43,9 +43,9 @@ impl<K: Adaptor> DatabaseServer<K> {
         })
     }
 
-    /// Waits for slots.
+    /// Waits for the slots of one test.
     pub(super) async fn reserve_slots(self: Arc<Self>, wanted: u32) -> Result<Reservation, Error> {
-        // First come, first served; else a test that wants many would wait until all others are done.
+        // First come, first served, because a test that wants many slots would otherwise wait for the end of all others.
         let _turn = self.budget_turn.lock().await;
         let mut is_next = false;
         let reserved = self.wait_for_slots(wanted, &mut is_next).await;
@@ -53,14 +53,14 @@ impl<K: Adaptor> DatabaseServer<K> {
             let unlocked =
                 async { Ok::<_, Error>(self.session.take().await?.unlock(&[next_lock()]).await?) };
             if let Err(error) = unlocked.await {
-                // The lock has ended with the session, and so have the slots: the lease finds out.
+                // The lock has ended with the session, and so have the slots. The check of the lease reports that.
                 tracing::debug!(%error, "the lock of the next slots could not be given back");
             }
         }
         reserved
     }
 
-    /// Waits for slots. Sets `is_next` when this process has the lock of the next one.
+    /// Waits for slots. Sets `is_next` when this process has the lock of [`next_lock`].
     async fn wait_for_slots(
         self: &Arc<Self>,
         wanted: u32,
@@ -92,7 +92,7 @@ impl<K: Adaptor> DatabaseServer<K> {
             if self.give_up_kept().await {
                 continue;
             }
-            // With jitter, so that processes do not take turns at being too late.
+            // With jitter, so that no process is too late each time.
             let _ = tokio::time::timeout(pause.mul_f64(0.5 + fastrand::f64()), freed).await;
             pause = (pause * 2).min(ASK_AGAIN);
         }

@@ -1,4 +1,4 @@
-//! A connection that goes with a database from one test of this process to the next.
+//! A connection that tests of this process reuse together with its database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,26 +14,26 @@ use crate::settings::{DatabaseUrl, EngineSettings};
 use crate::testing::recipe::Recipe;
 use crate::testing::url;
 
-/// How long clearing a session may take; a few round trips, and a rollback.
+/// How long clearing a session may take: a few round trips, and a rollback.
 pub(super) const CLEAR_LIMIT: Duration = Duration::from_secs(2);
 
 /// An open connection to a leased database.
 pub(super) struct KeptConnection<K: Kind> {
     pub(super) connection: ConnectionOf<K>,
-    /// What engines have asked its server.
+    /// The facts about the server that engines have queried.
     pub(super) asked: ServerFacts,
-    /// The driver's options that it was opened with. Another test may ask for others.
+    /// The driver's options that the connection was opened with. Another test may need others.
     options: String,
 }
 
-/// Opens connections as a test's engine does, for it to take over.
+/// A connector with the settings of the test's engine, which borrows its connections.
 pub(super) fn connector<K: Kind>(
     recipe: &Recipe,
     url: DatabaseUrl,
 ) -> Result<Arc<Connector<K::DB>>, Error> {
     let mut settings = EngineSettings::clone(&recipe.settings);
     settings.url = url;
-    // The engine runs it when it takes the connection.
+    // The engine runs the `session` statements when it takes the connection.
     settings.session = None;
     Ok(Arc::new(Connector::new(settings)?))
 }
@@ -61,7 +61,7 @@ impl<K: Kind> KeptConnection<K> {
         })
     }
 
-    /// Whether it was opened with these options.
+    /// Whether the connection was opened with these options.
     pub(super) fn has(&self, options: &str) -> bool {
         self.options == options
     }
@@ -86,7 +86,7 @@ pub(super) struct BorrowedConnection<K: Kind> {
 }
 
 impl<K: Kind> BorrowedConnection<K> {
-    /// What has come back of the connections of the test's engine.
+    /// Takes the connections that the test's engine has returned.
     pub(super) fn take_all(&self) -> Vec<KeptConnection<K>> {
         let all = self.borrowed.take_all().into_iter();
         all.map(|connection| KeptConnection {
@@ -97,7 +97,7 @@ impl<K: Kind> BorrowedConnection<K> {
         .collect()
     }
 
-    /// One connection with nothing of the test in its session; `None` when that cannot be said. Closes all others.
+    /// Takes one returned connection with a cleared session; `None` when there is none. Closes all others.
     pub(super) async fn take_back(self, leased: &mut Leased<K>) -> Option<KeptConnection<K>> {
         K::opened_by_engine(&mut leased.since, self.borrowed.opened());
         let mut all = self.take_all().into_iter();

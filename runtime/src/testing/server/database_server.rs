@@ -1,4 +1,4 @@
-//! One database server and user, as this process knows it.
+//! One database server and user in this process.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -15,21 +15,21 @@ use crate::lock::lock;
 use crate::settings::EngineSettings;
 use crate::testing::url;
 
-/// One server and user, as this process knows it.
+/// The state of one server and user in this process.
 pub(in crate::testing) struct DatabaseServer<K: Kind> {
     pub(super) key: String,
     pub(super) session: ServerSession<K>,
     pub(super) templates: Templates<K>,
     pub(super) budget_turn: tokio::sync::Mutex<()>,
-    /// Slots or databases have come back.
+    /// Notifies that slots or databases were returned.
     pub(super) freed: Notify,
-    /// A test has begun.
+    /// Notifies that a test has begun.
     pub(super) begun: Notify,
     /// Tests of this process that wait for a database.
     pub(super) waiting: AtomicUsize,
-    /// Databases on their way: clones under way, and databases being returned.
+    /// Databases on their way: clones in progress, and databases being returned.
     pub(super) coming: AtomicUsize,
-    /// Databases that tests have given back, and that are being looked through.
+    /// Databases that tests have returned, and that are being checked.
     pub(super) returning: AtomicUsize,
     /// Databases that are being returned by tests that rolled back.
     pub(super) rolling_back: AtomicUsize,

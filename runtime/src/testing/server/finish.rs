@@ -1,4 +1,4 @@
-//! What the last test of a process does for the next run.
+//! The last test of a process prepares the next run.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -8,23 +8,23 @@ use tokio::time::timeout;
 use super::adaptor::Adaptor;
 use super::database_server::DatabaseServer;
 
-/// How long it waits for the databases that were given back.
+/// How long the last test waits for returned databases.
 const RETURN_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long the next test of a process takes to begin at most, most of the time.
+/// The time within which the next test of a process begins, most of the time.
 const NEXT_TEST: Duration = Duration::from_millis(10);
 
 impl<K: Adaptor> DatabaseServer<K> {
-    /// Whether no other test of this process uses the server now: the process may end when this one does.
+    /// Whether no other test of this process uses the server now, so that the process may end with this one.
     pub(super) fn runs_last_test(&self) -> bool {
         self.waiting.load(SeqCst) == 0 && self.kept.tests() <= 1
     }
 
-    /// Does for the next run what the last test can do.
+    /// Prepares the next run, as far as the last test can.
     pub(super) async fn finish(&self) {
         self.until_returned().await;
         if one_test_per_process() {
-            // Nobody else of this process wants what is kept.
+            // No other test of this process needs the kept slots and databases.
             self.give_up_kept().await;
         } else if self.kept.may_leave_rolled_back() && !self.kept.has_lost_too_much() {
             let begun = Instant::now();
@@ -35,8 +35,8 @@ impl<K: Adaptor> DatabaseServer<K> {
         }
     }
 
-    /// Waits until it is known of all databases that were given back whether they are clean, for a moment at most: one of
-    /// which that is not known when the process ends is dropped, and takes the next run's time.
+    /// Waits until all returned databases are checked, within [`RETURN_LIMIT`]. The next run would have to drop an
+    /// unchecked one.
     async fn until_returned(&self) {
         let returned = async {
             loop {
@@ -50,7 +50,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         let _ = timeout(RETURN_LIMIT, returned).await;
     }
 
-    /// Whether no test of this process begins within the time that the next one takes to begin, if there is one.
+    /// Whether no test of this process begins within [`NEXT_TEST`].
     async fn no_test_begins(&self) -> bool {
         let begun = self.begun.notified();
         self.runs_last_test() && timeout(NEXT_TEST, begun).await.is_err()

@@ -1,4 +1,4 @@
-//! Keeping slots and databases for the next test of this process, and giving them back.
+//! Keeps slots and databases for the next test of this process, and gives them up.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -11,21 +11,21 @@ use crate::error::Error;
 use crate::lock::lock;
 use crate::testing::background;
 
-/// How long something is kept that no test takes. The next test of a run begins within a few milliseconds.
+/// How long unused slots and databases are kept. The next test of a run begins within a few milliseconds.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// How long slots are passed on among the tests of this process before it asks whether another one waits for some.
+/// How long the tests of this process pass on slots before it checks whether another process waits for some.
 const TURN: Duration = Duration::from_secs(1);
 
 impl<K: Adaptor> DatabaseServer<K> {
-    /// Keeps the slots of a test that has ended, or gives them back when their turn is over and another process waits.
+    /// Keeps the slots of an ended test. Releases them when their turn is over and another process waits.
     pub(super) fn keep_slots(self: &Arc<Self>, keys: Vec<String>, since: Instant) {
         lock(&self.kept.0).tests -= 1;
         if since.elapsed() <= TURN {
             return self.pass_on_slots(keys, since);
         }
         let server = Arc::clone(self);
-        // The runtime is there: it has taken the slots.
+        // The background runtime exists, because it has taken the slots.
         let _ = background::spawn(async move {
             if matches!(server.somebody_waits().await, Ok(false)) {
                 return server.pass_on_slots(keys, Instant::now());
@@ -42,14 +42,14 @@ impl<K: Adaptor> DatabaseServer<K> {
         self.give_up_later();
     }
 
-    /// Gives back what is kept, unless something else is put there within a moment.
+    /// Gives up the kept slots and databases after [`MOMENT`], unless others are kept meanwhile.
     fn give_up_later(self: &Arc<Self>) {
         let server = Arc::clone(self);
         let mut kept = lock(&self.kept.0);
         kept.puts += 1;
         let puts = kept.puts;
         drop(kept);
-        // The runtime is there: what is kept comes from it.
+        // The background runtime exists, because the kept slots and databases come from it.
         let _ = background::spawn(async move {
             tokio::time::sleep(MOMENT).await;
             if lock(&server.kept.0).puts == puts {
@@ -58,7 +58,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         });
     }
 
-    /// Keeps a database for the next test, or lets any process have it.
+    /// Keeps a database for the next test, or gives it up to all processes.
     pub(super) async fn keep_database(
         self: &Arc<Self>,
         clean: Clean<K>,
@@ -66,7 +66,7 @@ impl<K: Adaptor> DatabaseServer<K> {
     ) -> Result<(), Error> {
         {
             let mut kept = lock(&self.kept.0);
-            // One that a test waits for is used at once.
+            // A waiting test uses the database at once.
             if self.waiting.load(SeqCst) > 0 || kept.has_room(rolled_back) {
                 let key = (clean.template.fingerprint.clone(), rolled_back);
                 let databases = kept.databases.entry(key).or_default();
@@ -79,7 +79,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         self.give_up(clean, rolled_back).await
     }
 
-    /// Gives back what is kept; false when that was nothing.
+    /// Gives up the kept slots and databases; false when no slots were kept.
     pub(super) async fn give_up_kept(&self) -> bool {
         let slots = std::mem::take(&mut lock(&self.kept.0).slots);
         self.give_up_databases().await;
@@ -105,8 +105,8 @@ impl<K: Adaptor> DatabaseServer<K> {
         }
     }
 
-    /// Gives up the databases in which tests have rolled back: if the process ends now, they are there for the next run, which
-    /// would have to drop them and to make others.
+    /// Gives up the databases in which tests have rolled back. If the process ended with them, the next run would have to
+    /// drop them and make others.
     pub(super) async fn give_up_rolled_back(&self) {
         let mut rolled_back = Vec::new();
         for ((_, is_rolled_back), databases) in &mut lock(&self.kept.0).databases {

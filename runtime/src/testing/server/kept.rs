@@ -1,7 +1,7 @@
-//! What this process keeps from one test to the next: slots of the server, and clean databases with their connections.
+//! The slots and clean databases, with their connections, that this process keeps from test to test.
 //!
-//! A test that begins right after another one then asks the server for nothing. What no test has taken for a moment goes
-//! back, so that other processes get it.
+//! A test that begins right after another one then need not ask the server for slots or a database. Slots and databases
+//! that no test takes for a moment are given up, so that other processes get them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,36 +13,36 @@ use super::leased::Leased;
 use super::template::Template;
 use crate::lock::lock;
 
-/// How much time may be lost by taking a test for the last one of its process that is not: so much, and a sixteenth of the whole.
+/// How much time may be lost on tests wrongly taken for the last one of their process: this, and a sixteenth of the whole.
 const LOSS: Duration = Duration::from_millis(100);
 
-/// A leased database that holds what its template does, and a connection to it where one is kept.
+/// A leased database with its template's content, and a connection to the database if one is kept.
 pub(super) struct Clean<K: Kind> {
     pub(super) template: Arc<Template<K>>,
     pub(super) leased: Leased<K>,
     pub(super) kept: Option<KeptConnection<K>>,
 }
 
-/// What is kept.
+/// The kept slots and databases.
 pub(super) struct Kept<K: Kind>(pub(super) Mutex<KeptNow<K>>);
 
-/// What is kept at one moment.
+/// The kept slots and databases, under the lock of [`Kept`].
 pub(super) struct KeptNow<K: Kind> {
-    /// Slots, each with the others of the same test, and since when this process has them.
+    /// Slots, in one group for each test, and since when this process has them.
     pub(super) slots: Vec<(Vec<String>, Instant)>,
-    /// Databases, by the fingerprints of their templates, and whether only tests that roll back may have them.
+    /// Databases, by the fingerprint of their template, and whether only tests that roll back may use them.
     pub(super) databases: HashMap<(String, bool), Vec<Clean<K>>>,
     /// Slots that this process has, in use and kept.
     pub(super) all_slots: usize,
-    /// Tests that use some of them.
+    /// Tests that use slots.
     pub(super) tests: usize,
-    /// Whether there have been several such tests at a time.
+    /// Whether several tests have used slots at the same time.
     pub(super) ran_side_by_side: bool,
-    /// The time that was spent on tests that were taken for the last one.
+    /// The time that was lost on tests that were taken for the last one.
     pub(super) lost: Duration,
-    /// Since when that is counted.
+    /// Since when the lost time is counted.
     pub(super) lost_since: Instant,
-    /// Counts what was put here, so that it is known whether something was since.
+    /// Counts the additions, to tell whether there was one since.
     pub(super) puts: u64,
 }
 
@@ -62,7 +62,7 @@ impl<K: Kind> Default for Kept<K> {
 }
 
 impl<K: Kind> Kept<K> {
-    /// So many slots, if they are kept together.
+    /// Takes a group of this many slots, if one is kept.
     pub(super) fn take_slots(&self, wanted: usize) -> Option<(Vec<String>, Instant)> {
         let slots = &mut lock(&self.0).slots;
         let at = slots.iter().position(|(keys, _)| keys.len() == wanted)?;
@@ -76,8 +76,8 @@ impl<K: Kind> Kept<K> {
         kept.ran_side_by_side |= kept.tests > 1;
     }
 
-    /// Whether databases in which tests have rolled back would be left if the process ended now. In one that runs its tests one
-    /// after another any of them may be the last, and one such database is left.
+    /// Whether databases in which tests have rolled back would be left if the process ended now. A process that runs its
+    /// tests in sequence is excepted: each of them may be the last, and only one such database is left.
     pub(super) fn may_leave_rolled_back(&self) -> bool {
         let kept = lock(&self.0);
         let mut rolled_back = kept
@@ -92,12 +92,12 @@ impl<K: Kind> Kept<K> {
         lock(&self.0).tests
     }
 
-    /// Notes that time was spent on a test that was taken for the last one.
+    /// Notes that time was lost on a test that was taken for the last one.
     pub(super) fn add_lost(&self, time: Duration) {
         lock(&self.0).lost += time;
     }
 
-    /// Whether so much was lost by that that no further test is taken for the last one.
+    /// Whether so much time was lost that no further test is taken for the last one.
     pub(super) fn has_lost_too_much(&self) -> bool {
         let kept = lock(&self.0);
         kept.lost > LOSS + kept.lost_since.elapsed() / 16
@@ -108,7 +108,7 @@ impl<K: Kind> Kept<K> {
         lock(&self.0).all_slots += slots;
     }
 
-    /// A database, if one is kept.
+    /// Takes a database, if one is kept.
     pub(super) fn take_database(&self, fingerprint: &str, rolled_back: bool) -> Option<Clean<K>> {
         let key = (fingerprint.to_owned(), rolled_back);
         lock(&self.0).databases.get_mut(&key)?.pop()
@@ -116,9 +116,9 @@ impl<K: Kind> Kept<K> {
 }
 
 impl<K: Kind> KeptNow<K> {
-    /// Whether one more database can be kept with its connection. Those that are kept count as connections for which
-    /// this process has slots, and every test that runs needs at least one of them; but the one slot of a test that rolls
-    /// back and has just ended is that of its connection.
+    /// Whether one more database can be kept with its connection. Each kept database takes one of this process's slots for
+    /// its connection, and each running test needs at least one. The latter does not count after a rollback, where the
+    /// connection already has the slot of its test.
     pub(super) fn has_room(&self, rolled_back: bool) -> bool {
         let kept: usize = self.databases.values().map(Vec::len).sum();
         let in_use = if rolled_back { 0 } else { self.tests };

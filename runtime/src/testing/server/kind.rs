@@ -1,11 +1,11 @@
-//! What differs from database to database, over one connection.
+//! The operations that differ between databases, over one connection.
 
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::settings::EngineSettings;
 use crate::testing::test::Test;
 
-/// What the names of all test databases begin with.
+/// The beginning of the names of all test databases.
 pub(in crate::testing) const PREFIX: &str = "poolhouse_";
 
 /// The driver's connection of a kind.
@@ -13,35 +13,35 @@ pub(in crate::testing) type ConnectionOf<K> = <<K as Kind>::DB as sqlx::Database
 
 /// A kind of database server.
 ///
-/// Locks are named, belong to the session that takes them, and end with it. A method that gets a connection gets the one
-/// that holds the locks, unless it says otherwise.
+/// Locks are named, belong to the session that takes them, and end with it. The `connection` of a method is the one that
+/// holds the locks, unless its comment names another.
 pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
     type DB: Backend;
 
-    /// What a template holds: enough to clone it, and to show that a database is what it is.
+    /// The content of a template, to clone it and to show that a database equals it.
     type Content: Send + Sync + 'static;
 
-    /// What tells the changes of a leased database from what was there before.
+    /// The facts that identify the changes to a database since its lease.
     type Since: Clone + Send + Sync + 'static;
 
-    /// Whether a connection can be brought to the state of one that has just been opened.
+    /// Whether a connection can be reset to the state of a new one.
     const KEEPS_CONNECTIONS: bool;
 
-    /// A statement that each connection of this process's own runs first. It turns off the limits of the server and the user for
-    /// idle sessions, because a lease ends with its session, and for long statements.
+    /// A statement that each of this process's own connections runs first. The statement turns off the limits of the server
+    /// and the user for idle sessions, because a lease ends with its session, and for long statements.
     const SESSION: &'static str;
 
-    /// Opens the connection that holds the locks, and names the database in which it is.
+    /// Opens the connection that holds the locks, and returns it with the name of its database.
     fn meet(
         settings: &EngineSettings,
     ) -> impl Future<Output = Result<(ConnectionOf<Self>, String), Error>> + Send;
 
-    /// Reads what is known of the server once for each connection.
+    /// Reads the identity of the server, once for each connection.
     fn identity(
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<Identity>> + Send;
 
-    /// Takes at most `most` of these locks, of those that are free.
+    /// Takes those of these locks that are free, at most `most`.
     fn lock(
         connection: &mut ConnectionOf<Self>,
         keys: &[String],
@@ -54,20 +54,20 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         keys: &[String],
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Lists the databases of tests, the oldest first where the server tells.
+    /// Lists the test databases, the oldest first if the server tells.
     fn list(
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<Vec<Found>>> + Send;
 
-    /// Reads the template of this fingerprint; `None` when it is not there, or not complete. Notes that it is used today.
+    /// Reads the template of this fingerprint; `None` when it is missing or incomplete. Notes that the template is used
+    /// today.
     fn find_template(
         connection: &mut ConnectionOf<Self>,
         fingerprint: &str,
         identity: &Identity,
     ) -> impl Future<Output = sqlx::Result<Option<Self::Content>>> + Send;
 
-    /// Marks a ready database, which has this name now, as leased, and tells its name from now on; `None` when it is not ready
-    /// any more. Its lock is held.
+    /// Marks a ready database as leased, and returns its new name; `None` when it is no longer ready. Its lock must be held.
     fn begin_lease(
         connection: &mut ConnectionOf<Self>,
         database: &str,
@@ -81,13 +81,13 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         test: &Test,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Drops a database and what says something of it, over a connection for work that takes long. Ends the sessions in it.
+    /// Drops a database and its marks, over a worker connection. Ends the sessions in the database.
     fn drop(
         connection: &mut ConnectionOf<Self>,
         database: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Removes what is left of this process's own when no database of tests is.
+    /// Removes the marks when no test database is left.
     fn removed_all(_: &mut ConnectionOf<Self>) -> impl Future<Output = sqlx::Result<()>> + Send {
         std::future::ready(Ok(()))
     }
@@ -98,76 +98,75 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         database: &str,
     ) -> impl Future<Output = sqlx::Result<i64>> + Send;
 
-    /// Notes a connection into the leased database that this process has opened, and looks through it where need be.
+    /// Notes a connection to the leased database that this process has opened, and queries it if needed.
     fn opened(
         connection: &mut ConnectionOf<Self>,
         since: &mut Self::Since,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Notes that a test's engine has opened and closed so many further connections.
+    /// Notes how many further connections a test's engine has opened and closed.
     fn opened_by_engine(since: &mut Self::Since, connections: i64);
 
-    /// Removes all that belongs to the session of a test; false when that cannot be done.
+    /// Clears the session of a test; false when that is not possible.
     fn clear_session(
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
-    /// Whether the rollback of a transaction undoes whatever was written to a database like this.
+    /// Whether a rollback undoes all writes to a database with this content.
     fn rollback_undoes_all(content: &Self::Content) -> bool;
 
-    /// Ends the transaction of a test that rolls back, and all that belongs to its session; false when the connection must
-    /// not be used again.
+    /// Rolls back the transaction of a test and clears its session; false when the connection must not be reused.
     fn end_rollback(
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 }
 
-/// What is known of a server.
+/// The identity of a server, its user, and the connections that the user can have.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Identity {
-    /// What the server adds to every fingerprint: its version, the user that owns the databases, and where locks are known.
+    /// The server's part of each fingerprint: its version, the user that owns the databases, and the scope of locks.
     pub(in crate::testing) server: String,
-    /// Differs after every start and every crash of the server: clones of before are not used.
+    /// Differs after each start and each crash of the server. Earlier clones are not used.
     pub(in crate::testing) incarnation: String,
-    /// The user, as a statement that grants something names it.
+    /// The user, as written in a `GRANT` statement.
     pub(in crate::testing) user: String,
     /// The connections that the user can have.
     pub(in crate::testing) max_connections: u32,
 }
 
-/// What the name of a clone is made of.
+/// The parts of a clone's name.
 #[derive(Clone, Copy)]
 pub(in crate::testing) struct CloneName<'a> {
     pub(in crate::testing) fingerprint: &'a str,
     pub(in crate::testing) incarnation: &'a str,
-    /// Tells it from all others.
+    /// Distinguishes the clone from all others.
     pub(in crate::testing) number: &'a str,
 }
 
-/// A database of tests, as a server lists it.
+/// A test database, as a server lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::testing) struct Found {
     pub(in crate::testing) name: String,
     pub(in crate::testing) fingerprint: String,
-    /// Tells clones of one template from each other; empty for a template.
+    /// Distinguishes the clones of one template; empty for a template.
     pub(in crate::testing) number: String,
     pub(in crate::testing) state: DatabaseState,
 }
 
-/// What a database of tests is for, as far as the server tells.
+/// The state of a test database, as far as the server tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::testing) enum DatabaseState {
-    /// It is becoming a template, or was when its builder was killed.
+    /// Becoming a template, or was when its builder was killed.
     Building,
-    /// It is complete and never changes. It was last used on this day since 1970.
+    /// A template, which is complete and never changes; last used on this day since 1970.
     Template { day: u64 },
-    /// It is what its template is, as long as the server has not been started anew.
+    /// Equal to its template, until the server is restarted.
     Ready { incarnation: String },
-    /// A test has it, or had it when its process ended.
+    /// Leased by a test, or was when the test's process ended.
     Leased,
-    /// It is kept for a person, since this second, for this test where that is known.
+    /// Kept for inspection, since this second since 1970, with its test if known.
     Kept { since: u64, test: Option<String> },
-    /// An interrupted drop has left it.
+    /// Left by an interrupted drop.
     Broken,
 }
 

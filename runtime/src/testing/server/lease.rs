@@ -26,10 +26,10 @@ use crate::testing::url;
 /// How long a test that cannot begin waits until its database is dropped.
 const DROP_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long the last test of a process waits until the databases that were given back are ready for the next one.
+/// How long the last test of a process may take to prepare the next run.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
-/// What the connections of a test ask, as long as it has its database.
+/// The check of a lease, which the connections of its test run.
 struct Check<K: Adaptor> {
     server: Arc<DatabaseServer<K>>,
     incarnation: String,
@@ -37,12 +37,12 @@ struct Check<K: Adaptor> {
 }
 
 impl<K: Adaptor> LeaseCheck for Check<K> {
-    /// Fails when the server was started anew since the lease. Its database may have lost something by that, and the right to it
-    /// may have gone to another process.
+    /// Fails when the server was restarted, or the lock was lost, since the lease. The database may have lost data then,
+    /// and another process may have leased it.
     fn check(&self) -> BoxFuture<'_, sqlx::Result<()>> {
         let server = Arc::clone(&self.server);
         let (incarnation, lock) = (self.incarnation.clone(), self.lock.clone());
-        // The connection that holds the lock lives on the background runtime.
+        // The connection that holds the lock belongs to the background runtime.
         let asked = background::run(async move { server.session.holds(&lock, &incarnation).await });
         Box::pin(async move {
             match asked.await {
@@ -74,14 +74,14 @@ pub(super) struct ServerLease<K: Adaptor> {
     url: DatabaseUrl,
     /// Whether the test holds its connections in a transaction, which is rolled back.
     rolls_back: bool,
-    /// `None` once it is given back.
+    /// `None` once the database is returned.
     leased: Option<Leased<K>>,
-    /// `None` where there is none, before it is open, and once it is given back.
+    /// `None` if the kind keeps no connections, before the connection is open, and once it is returned.
     borrowed: Option<BorrowedConnection<K>>,
 }
 
 impl<K: Adaptor> ServerLease<K> {
-    /// The lease of a database, with a connection to it where one is kept.
+    /// Makes the lease of a database, with a connection to the database if the kind keeps one.
     pub(super) async fn open(
         server: Arc<DatabaseServer<K>>,
         recipe: Arc<Recipe>,
@@ -109,7 +109,7 @@ impl<K: Adaptor> ServerLease<K> {
         }
     }
 
-    /// Opens the connection that goes with the database, where one does and there is none that fits.
+    /// Opens the connection to the database, if the kind keeps one and `kept` does not fit.
     async fn connect(
         &mut self,
         recipe: &Recipe,
@@ -132,7 +132,7 @@ impl<K: Adaptor> ServerLease<K> {
         Ok(())
     }
 
-    /// Starts to give the database back, or to drop it, and returns what ends with that; `None` when it was started before.
+    /// Starts to return or drop the database; the receiver ends when that is done. `None` when it was started before.
     fn give_back(&mut self, ending: LeaseEnd) -> Option<oneshot::Receiver<()>> {
         let leased = self.leased.take()?;
         let borrowed = self.borrowed.take();
@@ -146,7 +146,7 @@ impl<K: Adaptor> ServerLease<K> {
             server.rolling_back.fetch_add(1, SeqCst);
         }
         let (over, ended) = oneshot::channel();
-        // The background runtime is there: it has leased the database.
+        // The background runtime exists, because it has leased the database.
         let _ = background::spawn(async move {
             let _over: oneshot::Sender<()> = over;
             let name = leased.name.clone();
@@ -194,7 +194,7 @@ impl<K: Adaptor> ServerLease<K> {
 }
 
 impl<K: Adaptor> DatabaseServer<K> {
-    /// Takes a database back from a test: makes it clean for another one, or drops it.
+    /// Takes a database back from a test, and cleans it for another one or drops it.
     async fn take_back(
         self: &Arc<Self>,
         template: Arc<Template<K>>,
@@ -223,8 +223,8 @@ impl<K: Adaptor> DatabaseServer<K> {
         self.drop_clean(clean).await
     }
 
-    /// Takes a database back from a test whose transaction has lasted: it holds what it held before, but for the state of its
-    /// sequences. It goes on to tests of this process that roll back too.
+    /// Takes a database back from a test whose transaction has lasted. Its content is unchanged except for sequences, so
+    /// that other tests of this process that roll back can use it.
     async fn take_back_rolled_back(
         self: &Arc<Self>,
         template: Arc<Template<K>>,
@@ -239,7 +239,7 @@ impl<K: Adaptor> DatabaseServer<K> {
                 match timeout(CLEAR_LIMIT, ended).await {
                     Ok(Ok(true)) if kept.is_none() => kept = Some(connection),
                     Ok(Ok(_)) => connection.close().await,
-                    // It is closed without a goodbye, and the server rolls back.
+                    // The connection is dropped without a clean close, and the server rolls back.
                     Ok(Err(_)) | Err(_) => {}
                 }
             }
@@ -257,7 +257,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         self.keep_database(clean, true).await
     }
 
-    /// Drops a database, with the connection that was kept with it.
+    /// Drops a database, and closes its kept connection.
     async fn drop_clean(&self, clean: Clean<K>) -> Result<(), Error> {
         let Clean { leased, kept, .. } = clean;
         if let Some(kept) = kept {
@@ -266,7 +266,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         self.session.drop_database(&leased.name, &leased.lock).await
     }
 
-    /// Shows that a database is clean, over a cleared connection, where there is one.
+    /// Shows that a database is clean, over a cleared connection if there is one.
     async fn clean(
         &self,
         template: &Template<K>,
@@ -282,7 +282,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         (kept, is_clean)
     }
 
-    /// Lets any process have a database that this one has kept.
+    /// Gives up a kept database to all processes. Drops the database if it is not clean or a session stays in it.
     pub(super) async fn give_up(&self, kept: Clean<K>, rolled_back: bool) -> Result<(), Error> {
         let Clean {
             template,
@@ -339,7 +339,7 @@ impl<K: Adaptor> Lease for ServerLease<K> {
         Box::pin(async move {
             let is_returned = returned.is_some();
             if let (LeaseEnd::Drop, Some(dropped)) = (ending, returned) {
-                // Nothing is to be left of a test that could not begin, even if the process ends now.
+                // A test that could not begin must leave nothing, even if the process ends now.
                 let _ = timeout(DROP_LIMIT, dropped).await;
             }
             if is_returned && server.runs_last_test() {

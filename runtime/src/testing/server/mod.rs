@@ -1,19 +1,19 @@
-//! Database servers that give databases to tests: leases, templates, clones and retention, written once for all of them.
+//! Database servers as test servers: leases, templates, clones and retention, shared by all kinds of server.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `kind`, `adaptor` | what differs from database to database: over one connection, and over several |
+//! | `kind`, `adaptor` | the operations that differ between databases: over one connection, and over several |
 //! | `session` | the connection that holds this process's locks |
 //! | `template`, `templates` | a template, and those of a server, made once for each fingerprint |
 //! | `leased` | a leased database |
-//! | `connection` | a connection that goes with a database from test to test |
-//! | `kept`, `keeping` | what a process keeps from one test to the next |
-//! | `database_server`, `service` | one server, and what tests ask of it |
-//! | `budget` | the server's connections, shared out among all processes |
+//! | `connection` | a connection that is reused with its database from test to test |
+//! | `kept`, `keeping` | the slots and databases that a process keeps from test to test |
+//! | `database_server`, `service` | one server, and its operations for tests |
+//! | `budget` | the server's connections, shared among all processes |
 //! | `clones` | clones: made, leased, made ahead |
 //! | `lease` | the database of one test, from lease to return |
-//! | `finish` | what the last test of a process does for the next run |
-//! | `reaper` | databases that nobody uses any more |
+//! | `finish` | the last test of a process prepares the next run |
+//! | `reaper` | listing and removing unused databases |
 
 mod adaptor;
 mod budget;

@@ -1,4 +1,4 @@
-//! Databases that nobody uses any more: what ended processes, changed sources and failed tests have left.
+//! Lists and removes unused databases, left by ended processes, changed sources and failed tests.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::testing::retention::{KEPT_FOR, is_stale, now};
 use crate::testing::test_database::{TestDatabase, TestDatabaseState};
 
 impl<K: Adaptor> DatabaseServer<K> {
-    /// Removes remains in the background, once in the life of this process.
+    /// Removes unused databases in the background, once in each process.
     pub(super) fn reap_once(self: &Arc<Self>) {
         if self.reaped.swap(true, Relaxed) {
             return;
         }
         let server = Arc::clone(self);
-        // The background runtime is there: it has leased a database.
+        // The background runtime exists, because it has leased a database.
         let _ = background::spawn(async move {
             if let Err(error) = server.reap().await {
                 tracing::debug!(%error, "what other test runs have left could not be removed");
@@ -28,7 +28,7 @@ impl<K: Adaptor> DatabaseServer<K> {
     }
 
     async fn reap(&self) -> Result<(), Error> {
-        // One process at a time: another one would find the same.
+        // One process at a time, because another one would find the same databases.
         let key = format!("{PREFIX}reaper");
         if !self.session.take().await?.try_lock(&key).await? {
             return Ok(());
@@ -39,7 +39,7 @@ impl<K: Adaptor> DatabaseServer<K> {
             let found = session.list().await?;
             drop(session);
             for one in &found {
-                // One that cannot be removed, because it is another user's, is not to be in the way of the others.
+                // A database that cannot be removed, because another user owns it, must not stop the removal of the others.
                 if is_over(one, &found, &incarnation)
                     && let Err(error) = self.remove(one).await
                 {
@@ -53,7 +53,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         removed
     }
 
-    /// What is here, for people.
+    /// Lists the test databases with their states.
     pub(super) async fn inventory(&self) -> Result<Vec<TestDatabase>, Error> {
         let mut session = self.session.take().await?;
         let found = session.list().await?;
@@ -69,13 +69,13 @@ impl<K: Adaptor> DatabaseServer<K> {
         Ok(shown)
     }
 
-    /// Removes everything that nobody uses.
+    /// Removes all unused test databases.
     pub(super) async fn remove_all(&self) -> Result<Vec<TestDatabase>, Error> {
         self.give_up_kept().await;
         let found = self.session.take().await?.list().await?;
         let mut removed = Vec::new();
         let mut in_use = HashSet::new();
-        // Templates after their clones, whose users still want them.
+        // Templates after their clones, because a clone in use still needs its template.
         let (templates, clones): (Vec<_>, Vec<_>) =
             found.iter().partition(|one| one.number.is_empty());
         for one in clones {
@@ -99,14 +99,14 @@ impl<K: Adaptor> DatabaseServer<K> {
         Ok(removed)
     }
 
-    /// Drops a database, unless somebody uses it; then it says false.
+    /// Drops a database; false when it is in use, or has changed since it was listed.
     async fn remove(&self, one: &Found) -> Result<bool, Error> {
         let lock = one.lock();
         let mut session = self.session.take().await?;
         if !session.try_lock(&lock).await? {
             return Ok(false);
         }
-        // It may have been leased and given back since we looked.
+        // The database may have been leased and returned since it was listed.
         let is_same = session.list().await?.contains(one);
         drop(session);
         if !is_same {
@@ -122,7 +122,7 @@ impl<K: Adaptor> DatabaseServer<K> {
     }
 }
 
-/// Whether a database is removed if nobody has its lock.
+/// Whether a database is removed if its lock is free.
 fn is_over(one: &Found, all: &[Found], current: &str) -> bool {
     match &one.state {
         DatabaseState::Building | DatabaseState::Leased | DatabaseState::Broken => true,

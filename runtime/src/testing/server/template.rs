@@ -9,7 +9,7 @@ use crate::lock::lock;
 /// A complete template.
 pub(in crate::testing) struct Template<K: Kind> {
     pub(in crate::testing) fingerprint: String,
-    /// The incarnation of the server in which it was found to be complete. A crash may change it.
+    /// The incarnation of the server in which the template was found complete. A crash may change the template.
     pub(super) incarnation: String,
     pub(in crate::testing) content: K::Content,
     /// When this process last found no ready clone of it.

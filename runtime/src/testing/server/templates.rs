@@ -14,10 +14,10 @@ use crate::error::Error;
 use crate::lock::lock;
 use crate::testing::recipe::Recipe;
 
-/// How often a process looks whether another one has finished the template that it waits for.
+/// The pause between two looks for a template that another process is making.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The templates that this process has asked for. A failure is remembered too: the next test would fail the same way.
+/// The templates that this process has requested. A failure is kept too, because the next test would fail the same way.
 pub(super) struct Templates<K: Kind>(Mutex<HashMap<String, Arc<KnownTemplate<K>>>>);
 
 type KnownTemplate<K> = OnceCell<Result<Arc<Template<K>>, Error>>;
@@ -29,15 +29,15 @@ impl<K: Kind> Default for Templates<K> {
 }
 
 impl<K: Kind> Templates<K> {
-    /// Forgets a template that is not there any more, so that the next test finds or makes it.
+    /// Forgets a template that may be gone or outdated, so that the next test finds or makes it.
     pub(super) fn forget(&self, fingerprint: &str) {
         lock(&self.0).remove(fingerprint);
     }
 }
 
 impl<K: Adaptor> Templates<K> {
-    /// The template of this recipe, made if it is not there. One that was found before the server was started anew is looked
-    /// for again.
+    /// The template of this recipe, made if needed. A template that was found before a restart of the server is looked for
+    /// again.
     pub(super) async fn get(
         &self,
         session: &ServerSession<K>,
@@ -85,7 +85,7 @@ async fn find_or_build<K: Adaptor>(
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     let built = async {
-        // The process that had the lock before may have finished it.
+        // The process that had the lock before may have finished the template.
         match find(session, fingerprint).await? {
             Some(content) => Ok(content),
             None => K::build(session, recipe, fingerprint).await,

@@ -1,21 +1,21 @@
-//! MySQL and MariaDB: databases made by replaying a template's schema, leased by `GET_LOCK`, and used again when they are
-//! shown to be clean.
+//! MySQL and MariaDB: databases made by replaying a template's schema, leased by `GET_LOCK`, and reused when shown to be
+//! clean.
 //!
 //! | name | the database |
 //! |---|---|
 //! | `poolhouse_<fingerprint>_template` | is a template, or is becoming one |
-//! | `poolhouse_<fingerprint>_db_<n>` | is a clone; a test's, or was when its process ended |
+//! | `poolhouse_<fingerprint>_db_<n>` | is a clone; leased, or was when its process ended, unless a mark gives another state |
 //!
-//! A database cannot be renamed here, nor carry a comment: what else there is to be said stands in tables (*marks*).
+//! These servers cannot rename a database or comment on it, so that other states are rows in tables (*marks*).
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `kind`, `adaptor` | what differs from other database servers |
-//! | `names` | what the names tell |
-//! | `marks` | what is said of databases |
-//! | `queries` | small queries, and what errors say |
-//! | `schema` | what a template holds, and statements that make another database like it |
-//! | `clean` | showing that a used database is what its template is |
+//! | `kind`, `adaptor` | the parts that differ from other database servers |
+//! | `names` | the names of databases, and their states |
+//! | `marks` | the marks of databases |
+//! | `queries` | the results of several statements, and the numbers of errors |
+//! | `schema` | the content of a template, and statements that copy it |
+//! | `clean` | showing that a used database equals its template |
 
 mod adaptor;
 mod clean;

@@ -1,4 +1,4 @@
-//! What the names of databases tell.
+//! The names of databases, and their states.
 
 use super::marks::Marks;
 use crate::testing::server::{CloneName, DatabaseState, Found, PREFIX};
@@ -11,7 +11,7 @@ pub(super) fn clone(name: &CloneName<'_>) -> String {
     format!("{PREFIX}{}_db_{}", name.fingerprint, name.number)
 }
 
-/// The databases of tests, with what is said of them.
+/// The test databases, with the states that their names and marks give.
 pub(super) fn read(marks: &Marks) -> Vec<Found> {
     let found = marks.names.iter().filter_map(|name| database(name));
     let mut found: Vec<Found> = found.collect();
@@ -25,7 +25,7 @@ pub(super) fn read(marks: &Marks) -> Vec<Found> {
                 },
             };
         }
-        // A kept database stays so, whatever else is said of it.
+        // The mark of a kept database overrides the other.
         if let Some(kept) = marks.kept.iter().find(|of| of.database == one.name) {
             one.state = DatabaseState::Kept {
                 since: kept.since,
@@ -36,7 +36,7 @@ pub(super) fn read(marks: &Marks) -> Vec<Found> {
     found
 }
 
-/// A database of tests, as long as nothing else is said of it.
+/// The test database of a name, in the state that it has without marks; `None` for other names.
 fn database(name: &str) -> Option<Found> {
     let words: Vec<&str> = name.strip_prefix(PREFIX)?.split('_').collect();
     let (fingerprint, number, state) = match words.as_slice() {

@@ -1,4 +1,4 @@
-//! Small queries, and what errors say.
+//! The results of several statements, and the numbers of errors.
 
 use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlConnection, MySqlDatabaseError, MySqlRow};
@@ -10,7 +10,7 @@ pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
     Some(error.try_downcast_ref::<MySqlDatabaseError>()?.number())
 }
 
-/// Runs statements and tells the rows of each.
+/// Runs statements, and returns the rows of each.
 pub(super) async fn results(
     connection: &mut MySqlConnection,
     sql: String,

@@ -36,13 +36,13 @@ impl Adaptor for MySqlKind {
         recipe: &Recipe,
         fingerprint: &str,
     ) -> Result<Schema, Error> {
-        // First, because a mark with it says that the server was not started anew since.
+        // Read first, so that a restart during the build makes the mark outdated.
         let incarnation = session.identity().await?.incarnation;
         let name = names::template(fingerprint);
         make(session, recipe, &name).await?;
         let mut worker = session.worker().await?;
         let schema = Schema::read(&mut worker, &name).await?;
-        // What the server has reserved beyond the rows it forgets with its next start, unless it is told to keep it.
+        // At its next start the server forgets values of counters beyond the rows, unless they were set.
         let counters = schema.set_counters(&name);
         if !counters.is_empty() {
             execute(&mut worker, counters).await?;
@@ -64,7 +64,7 @@ impl Adaptor for MySqlKind {
         if let Some(script) = template.content.replay(&database) {
             let mut worker = session.worker().await?;
             if let Err(error) = execute(&mut worker, script).await {
-                // It may be the connection that failed, or be in the database.
+                // The connection may have failed, or may be in the database.
                 let _ = worker.close().await;
                 let _ = session.drop_only(&database).await;
                 return Err(not_made(session, recipe, &error).await);
@@ -91,7 +91,7 @@ impl Adaptor for MySqlKind {
         let mut session = session.take().await?;
         let taken = marks::take(session.connection(), &leased.name, &leased.incarnation).await;
         let taken = session.seen(taken)?;
-        // The session is a new one if the server was started anew.
+        // After a restart of the server, the session is a new one, with another incarnation.
         if taken && *session.incarnation() == leased.incarnation {
             return Ok(());
         }
@@ -136,7 +136,7 @@ impl Adaptor for MySqlKind {
     }
 }
 
-/// Makes a database by its recipe, in place of whatever has its name. When this fails, nothing is left.
+/// Makes a database by its recipe, in place of any of the same name. A failure leaves nothing.
 async fn make(
     session: &ServerSession<MySqlKind>,
     recipe: &Recipe,

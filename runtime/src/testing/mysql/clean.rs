@@ -1,11 +1,11 @@
-//! Showing that a used database is what its template is.
+//! Shows that a used database equals its template.
 //!
-//! A database is what its template is when
+//! A database equals its template when
 //!
 //! - no session is in it;
-//! - what `SHOW CREATE` tells of it, its tables with their counters and its views is the same, and its list of triggers and
-//!   routines;
-//! - the tables that are empty in the template are empty, seen by a transaction that waits for others that have written, and
+//! - `SHOW CREATE` gives the same for the database, its tables with their counters and its views, and the lists of
+//!   triggers, routines, events and rights are the same;
+//! - the tables that are empty in the template are empty, seen by a transaction that waits for other writers, and
 //! - the other tables hold the rows of the template.
 //!
 //! The first two are checked, after the tables that the template does not have are dropped. The last two are brought about:
@@ -21,7 +21,8 @@ use super::queries::{self, ask_sessions, results};
 use super::schema::{Create, Schema, ask_code, ask_listed, created, quote, set_counter, texts};
 use crate::testing::server::execute;
 
-/// No session is in the database, so that a lock there is of a prepared transaction, or of one in another database.
+/// Settings with short limits for locks, in seconds. No session is in the database, so that a lock belongs to a prepared
+/// transaction, or to a session in another database.
 const SETTINGS: &str = "SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, foreign_key_checks = 0; \
     SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE; ";
 
@@ -145,7 +146,7 @@ pub(super) async fn clean(
         if table.columns.is_none() && !has_rows && !has_counted {
             continue;
         }
-        // It sets the counter back, and fires no trigger.
+        // `TRUNCATE` resets the counter, and fires no trigger.
         let empty = if has_counted || table.has_triggers {
             "TRUNCATE TABLE"
         } else {

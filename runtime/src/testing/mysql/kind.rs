@@ -12,7 +12,7 @@ use crate::settings::EngineSettings;
 use crate::testing::server::{CloneName, Found, Identity, Kind, execute, open};
 use crate::testing::test::Test;
 
-/// A second since 1970, from which the server's uptime is counted back, so that the answer is the same for one start.
+/// A fixed second since 1970. The uptime is queried as of this second, so that it is the same until the next start.
 const MOMENT: u64 = 2_000_000_000;
 
 /// MySQL and MariaDB, as a kind of test server.
@@ -23,16 +23,16 @@ impl Kind for MySqlKind {
     type Content = Schema;
     type Since = ();
 
-    // Variables, temporary tables and locks of a session go with it alone: the driver cannot reset it.
+    // Variables, temporary tables and locks end only with their session, because the driver cannot reset a session.
     const KEEPS_CONNECTIONS: bool = false;
 
-    // `wait_timeout` is in seconds, and that is the most it can be. MySQL has no limit for statements other than `SELECT`. What the
-    // server shows of a schema is written back to it, and compared with what it shows later: with the same settings.
+    // `wait_timeout` is in seconds, at its maximum. MySQL has no limit for statements other than `SELECT`. The other
+    // settings are fixed because the definitions that the server shows are run again, and compared with later ones.
     const SESSION: &'static str = "SET SESSION autocommit = 1, wait_timeout = 31536000 /*M!100101 , max_statement_time = 0 */, \
         sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', sql_quote_show_create = 1, group_concat_max_len = 1000000";
 
     async fn meet(settings: &EngineSettings) -> Result<(MySqlConnection, String), Error> {
-        // Locks are known on the whole server, by name: <https://mariadb.com/kb/en/get_lock/>.
+        // Locks are valid on the whole server, by name: <https://mariadb.com/kb/en/get_lock/>.
         Ok((open::<MySql>(settings, "").await?, String::new()))
     }
 
@@ -51,8 +51,8 @@ impl Kind for MySqlKind {
         .await?;
         let uptime: String = uptime.try_get(1)?;
         let uptime: u64 = uptime.parse().unwrap_or_default();
-        // A server may start twice in one second. What its identifiers have in common is drawn when it starts, and again when its
-        // clock is set back: <https://www.rfc-editor.org/rfc/rfc4122#section-4.1.5>.
+        // A server may start twice in one second. The clock sequence of its UUIDs is drawn at each start, and again when
+        // its clock is set back: <https://www.rfc-editor.org/rfc/rfc4122#section-4.1.5>.
         let incarnation = format!("{:08x}{sequence}", MOMENT.saturating_sub(uptime));
         let user = match user.rsplit_once('@') {
             Some((name, host)) => format!("'{name}'@'{host}'"),
@@ -73,10 +73,10 @@ impl Kind for MySqlKind {
     ) -> sqlx::Result<Vec<String>> {
         let mut locked = Vec::new();
         let mut rest = keys;
-        // Asked for as many at a time as are still wanted: each that is asked for is taken.
+        // Requests only as many at a time as are still wanted, because each free one is taken.
         while locked.len() < most && !rest.is_empty() {
             let (next, others) = rest.split_at((most - locked.len()).min(rest.len()));
-            // The names are ours: letters, digits and `_`.
+            // The names need no escaping: they are letters, digits and `_`.
             let asked: Vec<String> = next
                 .iter()
                 .map(|key| format!("CAST(GET_LOCK('{key}', 0) AS SIGNED)"))
@@ -109,14 +109,15 @@ impl Kind for MySqlKind {
         fingerprint: &str,
         identity: &Identity,
     ) -> sqlx::Result<Option<Schema>> {
-        // A start of the server empties tables of the engine MEMORY, and a crash loses what other engines had not written.
+        // Only of this incarnation: a start of the server empties tables of the engine MEMORY, and a crash loses unwritten
+        // rows of other engines.
         let name = names::template(fingerprint);
         if !marks::is_complete(connection, &name, &identity.incarnation).await? {
             return Ok(None);
         }
         match Schema::read(connection, &name).await {
             Ok(schema) => Ok(Some(schema)),
-            // Somebody has removed it.
+            // The template was removed.
             Err(error) if number(&error) == Some(1049) => Ok(None),
             Err(error) => Err(error),
         }
@@ -147,10 +148,10 @@ impl Kind for MySqlKind {
         // First: without its mark nobody takes the rest for complete.
         let sessions = marks::remove(connection, database).await?;
         for session in sessions {
-            // It may have ended by now.
+            // The session may have ended by now.
             let _ = execute(connection, format!("KILL {session}")).await;
         }
-        // In seconds: what holds a lock for longer is not a test that has ended. A prepared transaction holds one of InnoDB.
+        // In seconds: an ended test does not hold a lock for longer. A prepared transaction holds an InnoDB lock.
         let drop = format!(
             "SET SESSION lock_wait_timeout = 10, innodb_lock_wait_timeout = 10; DROP DATABASE IF EXISTS {database}"
         );

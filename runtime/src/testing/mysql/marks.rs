@@ -1,12 +1,12 @@
-//! What is said of databases: rows in a database of their own, made when the first one is written.
+//! Marks: the states of databases, as rows in a database of their own, which is made for the first row.
 //!
-//! | table | a row says of a database |
+//! | table | meaning of a row |
 //! |---|---|
-//! | `complete` | a template is complete, and when it was last used, or a clone is what its template is, until the server is started anew |
-//! | `kept` | it is kept for a person |
+//! | `complete` | a template is complete, and its last use, or a clone equals its template, until the server is restarted |
+//! | `kept` | a clone is kept for inspection |
 //!
-//! A start of the server empties `complete`, which is of the engine MEMORY, where the server has that engine:
-//! <https://mariadb.com/kb/en/memory-storage-engine/>. Where it has not, the incarnation tells rows from before the start.
+//! A start of the server empties `complete`, which is of the engine MEMORY, if the server has that engine:
+//! <https://mariadb.com/kb/en/memory-storage-engine/>. Else the incarnation identifies rows from before the start.
 
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Row};
@@ -20,7 +20,7 @@ use crate::testing::test::Test;
 const COMPLETE: &str = "poolhouse_marks.complete";
 const KEPT: &str = "poolhouse_marks.kept";
 
-/// The names of the databases of tests, and what is said of them.
+/// The names of the test databases, and their marks.
 #[derive(Default)]
 pub(super) struct Marks {
     pub(super) names: Vec<String>,
@@ -28,7 +28,7 @@ pub(super) struct Marks {
     pub(super) kept: Vec<Kept>,
 }
 
-/// A template or a clone is complete.
+/// The mark of a complete template or clone.
 pub(super) struct Complete {
     pub(super) database: String,
     pub(super) incarnation: String,
@@ -36,7 +36,7 @@ pub(super) struct Complete {
     pub(super) day: u64,
 }
 
-/// A clone is kept.
+/// The mark of a kept clone.
 pub(super) struct Kept {
     pub(super) database: String,
     /// The second since 1970.
@@ -45,7 +45,7 @@ pub(super) struct Kept {
 }
 
 impl Marks {
-    /// Reads all.
+    /// Reads all names and marks.
     pub(super) async fn read(connection: &mut MySqlConnection) -> sqlx::Result<Self> {
         let names = format!(
             "SELECT CAST(schema_name AS CHAR) FROM information_schema.schemata WHERE LEFT(schema_name, {}) = '{PREFIX}' ORDER BY 1",
@@ -84,7 +84,7 @@ fn complete(row: &MySqlRow) -> sqlx::Result<Complete> {
     })
 }
 
-/// Says that a database is complete in this incarnation of the server.
+/// Marks a database as complete in this incarnation of the server.
 pub(super) async fn set_complete(
     connection: &mut MySqlConnection,
     database: &str,
@@ -95,7 +95,7 @@ pub(super) async fn set_complete(
     write(connection, set).await
 }
 
-/// Whether a template is complete. Notes that it is used today.
+/// Whether a template is complete. Notes that the template is used today.
 pub(super) async fn is_complete(
     connection: &mut MySqlConnection,
     database: &str,
@@ -120,7 +120,7 @@ pub(super) async fn is_complete(
     Ok(true)
 }
 
-/// Takes back that a clone is complete; false when that was not said.
+/// Removes the mark of a complete clone; false when there was none.
 pub(super) async fn take(
     connection: &mut MySqlConnection,
     database: &str,
@@ -135,14 +135,14 @@ pub(super) async fn take(
     }
 }
 
-/// Says that a clone is kept.
+/// Marks a clone as kept.
 pub(super) async fn set_kept(
     connection: &mut MySqlConnection,
     database: &str,
     test: &Test,
 ) -> sqlx::Result<()> {
     let since = now();
-    // The name of a test is a path of Rust.
+    // The name of a test is a Rust path, which needs no escaping.
     let set = format!("REPLACE INTO {KEPT} VALUES ('{database}', {since}, '{test}')");
     write(connection, set).await
 }
@@ -171,7 +171,7 @@ pub(super) async fn remove(
     rows.map(|row| row.try_get(0)).collect()
 }
 
-/// Drops the tables.
+/// Drops the tables, with their database.
 pub(super) async fn remove_all(connection: &mut MySqlConnection) -> sqlx::Result<()> {
     execute(
         connection,
@@ -180,7 +180,7 @@ pub(super) async fn remove_all(connection: &mut MySqlConnection) -> sqlx::Result
     .await
 }
 
-/// Writes a row, after making the tables where need be.
+/// Writes a row, after making the tables if needed.
 async fn write(connection: &mut MySqlConnection, row: String) -> sqlx::Result<()> {
     match execute(connection, row.clone()).await {
         Err(error) if is_missing(&error) => {
@@ -211,7 +211,7 @@ async fn make(connection: &mut MySqlConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Whether an error says that the tables do not exist, or that the user has no right to them and so has written nothing there.
+/// Whether an error means that the tables are missing, or closed to the user, who then has written nothing there.
 fn is_missing(error: &sqlx::Error) -> bool {
     // An unknown database and table, and access denied to them: <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
     matches!(number(error), Some(1049 | 1146 | 1044 | 1142))

@@ -1,4 +1,4 @@
-//! What a template holds, and statements that make another database like it.
+//! The content of a template, and the statements that copy it.
 
 use std::fmt::Write;
 
@@ -8,23 +8,22 @@ use sqlx::{AssertSqlSafe, Row};
 use super::marks;
 use super::queries::results;
 
-/// The engines of which it is known how their rows are written, seen and removed.
+/// The engines that are known for how they write, show and remove rows.
 const ENGINES: &str = "'InnoDB', 'Aria', 'MyISAM', 'MEMORY'";
 
-/// What a database holds.
+/// The content of a database.
 pub(super) struct Schema {
-    /// Its name.
+    /// The name of the database.
     name: String,
-    /// Whether it cannot be shown that another database holds the same.
+    /// Whether other databases cannot be shown to have the same content.
     obstacle: bool,
     /// Whether every table is of an engine that has transactions.
     transactional: bool,
     /// The statement that creates the database, without its name.
     pub(super) create: String,
-    /// The names of tables and views with their types, the first ones with their engines.
+    /// The names of tables and views with their types, and the engines of tables.
     pub(super) listed: Vec<String>,
-    /// What is neither a table nor a view, in full: triggers, routines, events, and rights that were granted on this
-    /// database by name.
+    /// Triggers and routines in full, the names of events, and the rights that were granted on this database by name.
     pub(super) code: Vec<String>,
     pub(super) tables: Vec<TableSchema>,
     /// For each view its quoted name, and the statement that creates it, without the database's name.
@@ -36,12 +35,12 @@ pub(super) struct TableSchema {
     /// Its quoted name.
     pub(super) name: String,
     pub(super) create: Create,
-    /// The columns that hold what was written to them, when there are rows.
+    /// The columns that are not generated; `None` when there are no rows.
     pub(super) columns: Option<String>,
     pub(super) has_triggers: bool,
 }
 
-/// The statement that creates a table, and the next value of its counter where that is not the first.
+/// The statement that creates a table, and the next value of its counter if that is not the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Create {
     pub(super) sql: String,
@@ -49,10 +48,10 @@ pub(super) struct Create {
 }
 
 impl Create {
-    /// Reads what `SHOW CREATE TABLE` tells: <https://mariadb.com/kb/en/show-create-table/>.
+    /// Reads the result of `SHOW CREATE TABLE`: <https://mariadb.com/kb/en/show-create-table/>.
     pub(super) fn new(sql: String) -> Self {
         const COUNTER: &str = " AUTO_INCREMENT=";
-        // The options stand on the last line but those of partitions, after a parenthesis.
+        // The options follow a parenthesis, on the last line before those of partitions.
         let options = sql.rfind("\n) ").unwrap_or(0);
         let counter = sql[options..].find(COUNTER).and_then(|at| {
             let from = options + at;
@@ -72,7 +71,7 @@ impl Create {
         }
     }
 
-    /// Whether the table has a counter, or looks as if it had one.
+    /// Whether the table has a counter, or has the word in its definition.
     pub(super) fn counts(&self) -> bool {
         self.sql.contains("AUTO_INCREMENT")
     }
@@ -150,7 +149,7 @@ pub(super) fn created(name: &str, rows: &[MySqlRow]) -> sqlx::Result<String> {
 }
 
 impl Schema {
-    /// Reads a database that nobody else uses.
+    /// Reads a database that no other session uses.
     pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<Self> {
         let asked = format!(
             "SHOW CREATE DATABASE {name}; {}; {}",
@@ -209,7 +208,7 @@ impl Schema {
                 .fetch_one(&mut *connection)
                 .await?;
             let has_triggers = with_triggers.contains(&table);
-            // What a trigger does when the rows are written once more is not known.
+            // The effect of a trigger on rows that are written again is unknown.
             schema.obstacle |= filled > 0 && has_triggers;
             schema.tables.push(TableSchema {
                 create: Create::new(create),
@@ -229,18 +228,18 @@ impl Schema {
         self.obstacle
     }
 
-    /// Whether a rollback undoes what was written to each of its tables.
+    /// Whether a rollback undoes writes to each of its tables.
     pub(super) fn is_transactional(&self) -> bool {
         self.transactional
     }
 
-    /// The statements that make the database of this name, all in one; `None` when only the recipe can make it: views,
-    /// triggers, routines and events name databases and users in their texts.
+    /// The statements that make a copy of this name, in one text. `None` when only the recipe can make it: views, triggers,
+    /// routines and events name databases and users in their texts.
     pub(super) fn replay(&self, name: &str) -> Option<String> {
         if self.obstacle || !self.views.is_empty() || !self.code.is_empty() {
             return None;
         }
-        // The name stands between the quotes.
+        // The name belongs between the quotes.
         let create = self.create.replacen("``", name, 1);
         let mut script = format!(
             "{}; DROP DATABASE IF EXISTS {name}; {create}; USE {name}; \
@@ -254,7 +253,7 @@ impl Schema {
             script.push_str(&self.fill(name, table));
             script.push_str(&set_counter(name, table));
         }
-        // The connection is not to count as a session in the database.
+        // The connection must not count as a session in the database.
         script.push_str("USE information_schema");
         Some(script)
     }
@@ -290,7 +289,7 @@ pub(super) fn set_counter(database: &str, table: &TableSchema) -> String {
     }
 }
 
-/// The columns of a table that hold what was written to them.
+/// The columns of a table that are not generated.
 async fn columns(
     connection: &mut MySqlConnection,
     database: &str,

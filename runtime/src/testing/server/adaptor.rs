@@ -1,4 +1,4 @@
-//! What differs from database to database, and takes more than one connection.
+//! The operations that differ between databases and need more than one connection.
 
 use super::kind::{CloneName, ConnectionOf, Kind};
 use super::leased::Leased;
@@ -7,9 +7,9 @@ use super::template::Template;
 use crate::error::Error;
 use crate::testing::recipe::Recipe;
 
-/// How templates and clones of a kind of database server are made, and shown to be clean.
+/// Makes the templates and clones of a kind of database server, and shows that databases are clean.
 pub(in crate::testing) trait Adaptor: Kind {
-    /// Makes the template of this recipe, in place of an incomplete one. Its lock is held. When this fails, nothing is left.
+    /// Makes the template of this recipe, in place of an incomplete one. Its lock must be held. A failure leaves nothing.
     fn build(
         session: &ServerSession<Self>,
         recipe: &Recipe,
@@ -25,24 +25,24 @@ pub(in crate::testing) trait Adaptor: Kind {
         name: &CloneName<'_>,
     ) -> impl Future<Output = Result<String, Error>> + Send;
 
-    /// Marks a clean database that this process has kept as leased, over the connection that was kept with it where there is
-    /// one. Fails when the server was started anew since.
+    /// Marks a kept database as leased, over its kept connection if there is one. Fails when the server was restarted
+    /// since, or when another session is known to have been in the database.
     fn begin_lease_of_kept(
         session: &ServerSession<Self>,
         leased: &Leased<Self>,
         kept: Option<&mut ConnectionOf<Self>>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Whether nobody has been in a leased database but those that are noted; `kept` is a cleared connection into it, where
-    /// there is one.
+    /// Whether only the noted sessions were in a leased database, as far as the server tells. `kept` is a cleared
+    /// connection to the database, if there is one.
     fn is_alone(
         session: &ServerSession<Self>,
         leased: &Leased<Self>,
         kept: Option<&mut ConnectionOf<Self>>,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Shows that a leased database is what its template is, after undoing what can be undone, and marks it as ready; false
-    /// when that cannot be shown. `kept` is a cleared connection into it, where there is one.
+    /// Undoes changes to a leased database where possible, shows that it equals its template, and marks it as ready; false
+    /// when that cannot be shown. `kept` is a cleared connection to the database, if there is one.
     fn clean(
         session: &ServerSession<Self>,
         template: &Template<Self>,

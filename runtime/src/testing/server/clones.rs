@@ -19,7 +19,7 @@ use crate::testing::background;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
 
-/// A process that waits for a database asks this often at least: another process may have returned one.
+/// The pause between two looks for a database, which another process may have returned.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long a test waits for a database that is being rolled back. It may be a clone of another template.
@@ -65,8 +65,8 @@ impl<K: Adaptor> DatabaseServer<K> {
         ServerLease::open(server, recipe, template, test, rolls_back, leased, kept).await
     }
 
-    /// A database in which tests of this process have rolled back. One whose test has just ended is there before another one
-    /// could be connected to, and is waited for.
+    /// Takes a database in which tests of this process have rolled back. Waits for one whose test has just ended, because
+    /// connecting to another database takes longer.
     async fn wait_for_rolled_back(
         self: &Arc<Self>,
         fingerprint: &str,
@@ -83,7 +83,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         }
     }
 
-    /// A database in which tests of this process have rolled back, one after another, and which nobody else has seen since.
+    /// Takes a database in which tests of this process have rolled back, and no other session has been since.
     async fn take_rolled_back(
         self: &Arc<Self>,
         fingerprint: &str,
@@ -155,7 +155,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         }
     }
 
-    /// A clean database that this process has kept. The server must not have been started anew since.
+    /// Takes a clean database that this process has kept, if the server was not restarted since.
     async fn take_kept(
         self: &Arc<Self>,
         fingerprint: &str,
@@ -176,10 +176,10 @@ impl<K: Adaptor> DatabaseServer<K> {
         Ok(None)
     }
 
-    /// Drops a leased database, and gives its lock back, while nobody waits for it.
+    /// Drops a leased database and releases its lock, in the background.
     pub(super) fn drop_in_background(self: &Arc<Self>, leased: Leased<K>) {
         let server = Arc::clone(self);
-        // The background runtime is there: it has leased the database.
+        // The background runtime exists, because it has leased the database.
         let _ = background::spawn(async move {
             if let Err(error) = server
                 .session
@@ -239,7 +239,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         self.coming.fetch_sub(1, SeqCst);
         self.freed.notify_waiters();
         if cloned.is_err() {
-            // It may be that somebody has removed the template, which the next test then makes again.
+            // The template may have been removed. The next test then makes it again.
             self.templates.forget(&template.fingerprint);
         }
         cloned
@@ -254,7 +254,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         let number = format!("{:08x}", fastrand::u32(..));
         let incarnation = self.session.identity().await?.incarnation;
         if incarnation != template.incarnation {
-            // The template may not be what it was. The next test looks for it again.
+            // The restart may have changed the template. The next test looks for it again.
             let what = "the server was started anew while a test's database was made";
             let cure = "Run the test again";
             return Err(TestError::new(&recipe.settings, TestKind::NotMade, what, cure).into());

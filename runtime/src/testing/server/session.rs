@@ -1,4 +1,4 @@
-//! The connection that this process keeps to a server: it holds the locks of all leases.
+//! The connection that this process keeps to a server, which holds the locks of all leases.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -18,24 +18,24 @@ use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
 use crate::testing::url;
 
-/// How long the sessions of a database whose users have said goodbye may take to end.
+/// How long the sessions of a database may take to end after their clients have closed them.
 pub(super) const QUIET_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the server may take for a sign of life.
+/// How long the server may take to answer a ping.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// An answer that is not older than this is a sign of life. What follows runs on the same connection and fails if it has ended; what
-/// must not outlive a start of the server is asked anew (`holds`).
+/// An answer that is not older than this makes a ping unnecessary. Statements that follow fail if the connection has ended;
+/// a check that must notice a restart of the server pings anew (`holds`).
 const FRESH: Duration = Duration::from_millis(5);
 
-/// How long a goodbye may take.
+/// How long closing a connection may take.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 
-/// The connection, opened when it is first needed and again when it broke.
+/// The connection, opened at its first use, and again after it broke.
 pub(in crate::testing) struct ServerSession<K: Kind> {
     settings: EngineSettings,
     open: Arc<tokio::sync::Mutex<Option<Open<K>>>>,
-    /// The locks that this process holds. The server would give them to the same session once more.
+    /// The locks that this process holds. The server alone would grant them to the same session once more.
     held: Mutex<BTreeSet<String>>,
     /// Connections for work that takes long, while they are idle, and since when.
     workers: Mutex<Vec<(ConnectionOf<K>, Instant)>>,
@@ -43,10 +43,10 @@ pub(in crate::testing) struct ServerSession<K: Kind> {
 
 struct Open<K: Kind> {
     connection: ConnectionOf<K>,
-    /// The database in which it is.
+    /// The database of the connection.
     database: String,
     identity: Identity,
-    /// When it last answered.
+    /// When the server last answered.
     answered: Instant,
     broken: bool,
 }
@@ -57,7 +57,7 @@ pub(in crate::testing) struct InUse<'a, K: Kind> {
     open: OwnedMutexGuard<Option<Open<K>>>,
 }
 
-/// The settings of connections that are this process's own, and not a test's.
+/// The settings of this process's own connections, which are not a test's.
 pub(in crate::testing) fn settings_for_leases(settings: &EngineSettings) -> EngineSettings {
     let mut settings = settings.clone();
     settings.session = None;
@@ -67,7 +67,7 @@ pub(in crate::testing) fn settings_for_leases(settings: &EngineSettings) -> Engi
     settings
 }
 
-/// Opens a connection to a database of the server, with a message about it when that fails.
+/// Opens a connection to a database of the server; fails when another kind of server answers.
 pub(in crate::testing) async fn open<DB: Backend>(
     settings: &EngineSettings,
     database: &str,
@@ -99,15 +99,15 @@ impl<K: Kind> ServerSession<K> {
         }
     }
 
-    /// Takes the connection that holds the locks, once others have finished with it.
+    /// Takes the connection that holds the locks, once other tasks have finished with it.
     pub(in crate::testing) async fn take(&self) -> Result<InUse<'_, K>, Error> {
         self.take_answered_within(FRESH).await
     }
 
-    /// Takes the connection when it has answered within this time, or answers now.
+    /// Takes the connection if it has answered within this time or answers now, else a new one.
     async fn take_answered_within(&self, time: Duration) -> Result<InUse<'_, K>, Error> {
         let mut open = Arc::clone(&self.open).lock_owned().await;
-        // The server may have been started anew since the last use, which is no error.
+        // A restart of the server since the last use is no error.
         let is_alive = match &mut *open {
             Some(open) if open.broken => false,
             Some(open) if open.answered.elapsed() < time => true,
@@ -131,7 +131,7 @@ impl<K: Kind> ServerSession<K> {
     async fn open(&self) -> Result<Open<K>, Error> {
         let (mut connection, database) = K::meet(&self.settings).await?;
         let identity = K::identity(&mut connection).await?;
-        // After a broken connection the leases are still ours, unless another process was quicker.
+        // After a broken connection, this process takes its locks again, except those that another process has taken first.
         let held: Vec<String> = lock(&self.held).iter().cloned().collect();
         if !held.is_empty() {
             let locked = K::lock(&mut connection, &held, held.len()).await?;
@@ -146,7 +146,7 @@ impl<K: Kind> ServerSession<K> {
         })
     }
 
-    /// What is known of the server that the session is on.
+    /// The identity of the server that the session is on.
     pub(in crate::testing) async fn identity(&self) -> Result<Identity, Error> {
         Ok(self.take().await?.open().identity.clone())
     }
@@ -165,7 +165,7 @@ impl<K: Kind> ServerSession<K> {
         open::<K::DB>(&self.settings, database).await
     }
 
-    /// Takes a connection for work that takes long.
+    /// Takes a worker connection, for work that takes long.
     pub(in crate::testing) async fn worker(&self) -> Result<ConnectionOf<K>, Error> {
         let idle = lock(&self.workers).pop();
         if let Some((mut worker, since)) = idle
@@ -202,19 +202,19 @@ impl<K: Kind> ServerSession<K> {
         }
     }
 
-    /// Drops a database, and gives its lock back.
+    /// Drops a database, and releases its lock.
     pub(in crate::testing) async fn drop_database(
         &self,
         database: &str,
         lock: &str,
     ) -> Result<(), Error> {
         let dropped = self.drop_only(database).await;
-        // If it is still there, the next run removes it.
+        // If the drop failed, the next run removes the database.
         self.take().await?.unlock(&[lock.to_owned()]).await?;
         dropped
     }
 
-    /// Drops a database whose lock goes on to be held.
+    /// Drops a database, and keeps its lock.
     pub(in crate::testing) async fn drop_only(&self, database: &str) -> Result<(), Error> {
         let mut worker = self.worker().await?;
         K::drop(&mut worker, database).await?;
@@ -257,7 +257,7 @@ impl<K: Kind> InUse<'_, K> {
         &self.open().identity.incarnation
     }
 
-    /// Passes a result on, and notes when it says that the connection is gone.
+    /// Returns a result unchanged, and notes whether the connection answers or has ended.
     pub(in crate::testing) fn seen<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
         match &result {
             Ok(_) => self.open().answered = Instant::now(),
@@ -267,7 +267,7 @@ impl<K: Kind> InUse<'_, K> {
         result
     }
 
-    /// Takes as many of these locks as are free and not ours, at most `most` of them, and tells which.
+    /// Takes those of these locks that are free and not held by this process, at most `most`, and returns them.
     pub(super) async fn lock_some(
         &mut self,
         keys: &[String],
@@ -287,7 +287,7 @@ impl<K: Kind> InUse<'_, K> {
         Ok(locked)
     }
 
-    /// Takes one lock, if it is free and not ours.
+    /// Takes one lock, if it is free and not held by this process.
     pub(super) async fn try_lock(&mut self, key: &str) -> sqlx::Result<bool> {
         Ok(!self.lock_some(&[key.to_owned()], 1).await?.is_empty())
     }
@@ -301,14 +301,14 @@ impl<K: Kind> InUse<'_, K> {
         self.seen(result)
     }
 
-    /// Lists the databases of tests.
+    /// Lists the test databases.
     pub(super) async fn list(&mut self) -> sqlx::Result<Vec<Found>> {
         let found = K::list(self.connection()).await;
         self.seen(found)
     }
 }
 
-/// Runs statements without an answer.
+/// Runs statements, and ignores their rows.
 pub(in crate::testing) fn execute<C>(
     connection: &mut C,
     sql: String,
@@ -322,7 +322,7 @@ where
     Box::pin(async move { executed.await.map(drop) })
 }
 
-/// Says goodbye, for a moment at most.
+/// Closes a connection, within [`GOODBYE_LIMIT`].
 pub(super) async fn close<K: Kind>(connection: ConnectionOf<K>) {
     let _ = timeout(GOODBYE_LIMIT, connection.close()).await;
 }

@@ -6,7 +6,6 @@ use once_cell::sync::Lazy;
 use sqlx::Connection;
 use sqlx::mysql::MySqlConnection;
 
-use super::clean::FirstLook;
 use super::kind::MySqlKind;
 use super::queries::number;
 use super::schema::Schema;
@@ -118,16 +117,7 @@ impl Adaptor for MySqlKind {
         }
         let mut worker = session.worker().await?;
         // A connection with which this has failed is not used again.
-        let mut look = FirstLook::new(&mut worker, &leased.name).await?;
-        if look.sessions > 0 {
-            if !session.until_quiet(&leased.name).await? {
-                return Ok(false);
-            }
-            look = FirstLook::new(&mut worker, &leased.name).await?;
-        }
-        let (content, name) = (&template.content, &leased.name);
-        let is_clean = look.drop_further_tables(content, &mut worker, name).await?
-            && clean::clean(content, &mut worker, name).await?;
+        let is_clean = clean::clean(session, &template.content, &mut worker, &leased.name).await?;
         if is_clean {
             marks::set_complete(&mut worker, &leased.name, &leased.incarnation).await?;
         }

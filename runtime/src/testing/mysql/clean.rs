@@ -17,121 +17,82 @@ use std::fmt::Write;
 use sqlx::Row;
 use sqlx::mysql::MySqlConnection;
 
-use super::queries::{self, ask_sessions, results};
-use super::schema::{Create, Schema, ask_code, ask_listed, created, quote, set_counter, texts};
-use crate::testing::server::execute;
+use super::kind::MySqlKind;
+use super::look::Look;
+use super::queries::{self, results};
+use super::schema::{Create, Schema, ask_listed, created, set_counter};
+use crate::error::Error;
+use crate::testing::server::{ServerSession, execute};
 
 /// Settings with short limits for locks, in seconds. No session is in the database, so that a lock belongs to a prepared
 /// transaction, or to a session in another database.
 const SETTINGS: &str = "SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, foreign_key_checks = 0; \
-    SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE; ";
+    SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE";
 
 /// They have no rows.
 const RESULTS_OF_SETTINGS: usize = 2;
 
-/// What a first look at a database shows, in a fraction of the time that it takes to look through it.
-pub(super) struct FirstLook {
-    /// The number of sessions in it.
-    pub(super) sessions: i64,
-    /// Its tables and views, with their kinds and engines.
-    listed: Vec<String>,
-    /// For each the statement that drops it; `None` when that is not known to remove all of it.
-    drops: Vec<Option<String>>,
-}
-
-impl FirstLook {
-    /// Looks at a database.
-    pub(super) async fn new(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<Self> {
-        let asked = format!("{}; {}", ask_sessions(name), ask_listed(name));
-        let results = results(connection, asked).await?;
-        let [sessions, rows, ..] = results.as_slice() else {
-            return Err(sqlx::Error::RowNotFound);
-        };
-        let sessions = sessions.first().ok_or(sqlx::Error::RowNotFound)?;
-        let mut look = Self {
-            sessions: sessions.try_get(0)?,
-            listed: Vec::new(),
-            drops: Vec::new(),
-        };
-        for row in rows {
-            let (table, is_plain): (String, i64) = (row.try_get(1)?, row.try_get(2)?);
-            let drop = format!("DROP TABLE {name}.{};", quote(&table));
-            look.listed.push(row.try_get(0)?);
-            look.drops.push((is_plain == 1).then_some(drop));
-        }
-        Ok(look)
-    }
-
-    /// Drops the tables that the template does not have. False when the database then still lists something else.
-    pub(super) async fn drop_further_tables(
-        &self,
-        template: &Schema,
-        connection: &mut MySqlConnection,
-        name: &str,
-    ) -> sqlx::Result<bool> {
-        if self.listed == template.listed {
-            return Ok(true);
-        }
-        let mut drops = String::new();
-        for (listed, drop) in self.listed.iter().zip(&self.drops) {
-            match drop {
-                _ if template.listed.contains(listed) => {}
-                Some(drop) => drops.push_str(drop),
-                None => return Ok(false),
-            }
-        }
-        if self.listed.len() < template.listed.len() || drops.is_empty() {
+/// Shows that a leased database is what its template is. Returns false when that cannot be shown; an error means the same.
+pub(super) async fn clean(
+    session: &ServerSession<MySqlKind>,
+    template: &Schema,
+    connection: &mut MySqlConnection,
+    name: &str,
+) -> Result<bool, Error> {
+    let mut look = Look::new(connection, template, name).await?;
+    if look.sessions > 0 {
+        if !session.until_quiet(name).await? {
             return Ok(false);
         }
-        let drops = format!("SET SESSION lock_wait_timeout = 2, foreign_key_checks = 0; {drops}");
-        execute(connection, drops).await?;
-        let now = Self::new(connection, name).await?;
-        Ok(now.sessions == 0 && now.listed == template.listed)
+        look = Look::new(connection, template, name).await?;
     }
+    let has_the_tables = match look.further_tables(template) {
+        Some(drops) if drops.is_empty() => true,
+        Some(drops) => drop_tables(template, connection, name, &drops).await?,
+        None => false,
+    };
+    Ok(has_the_tables && restore_rows(template, connection, name).await?)
 }
 
-/// Shows that a leased database in which no session is is what its template is; false when that cannot be shown. An error says
-/// so too.
-pub(super) async fn clean(
+/// Drops tables. Returns whether the database then lists what its template does.
+async fn drop_tables(
+    template: &Schema,
+    connection: &mut MySqlConnection,
+    name: &str,
+    drops: &str,
+) -> sqlx::Result<bool> {
+    // The rows come after the results of the settings and the drops.
+    let dropped = format!(
+        "SET SESSION foreign_key_checks = 0; {drops} {}",
+        ask_listed(name)
+    );
+    let results = results(connection, dropped).await?;
+    let rows = results.iter().flatten();
+    let listed: Vec<String> = rows
+        .map(|row| row.try_get(0))
+        .collect::<sqlx::Result<_>>()?;
+    Ok(listed == template.listed)
+}
+
+/// Compares tables and views, whose names are those of the template, and restores the rows. Returns false when a table or view
+/// differs.
+async fn restore_rows(
     template: &Schema,
     connection: &mut MySqlConnection,
     name: &str,
 ) -> sqlx::Result<bool> {
-    let code = ask_code(name, template.code.is_empty(), !template.tables.is_empty());
-    let mut asked = format!("SHOW CREATE DATABASE {name}; {}; ", code.join("; "));
-    for (view, _) in &template.views {
-        // Writing to a string does not fail.
-        let _ = write!(asked, "SHOW CREATE TABLE {name}.{view}; ");
+    if template.tables.is_empty() && template.views.is_empty() {
+        return Ok(true);
     }
-    if !template.tables.is_empty() {
-        asked.push_str(SETTINGS);
-    }
-    for table in &template.tables {
-        // The lock waits for transactions that have written.
-        let table = &table.name;
-        let _ = write!(
-            asked,
-            "SHOW CREATE TABLE {name}.{table}; SELECT 1 FROM {name}.{table} LIMIT 1 LOCK IN SHARE MODE; "
-        );
-    }
+    let asked = format!("{SETTINGS}; {}", ask_content(template, name));
     let results = results(connection, asked).await?;
-    let [create, rest @ ..] = results.as_slice() else {
-        return Err(sqlx::Error::RowNotFound);
-    };
-    let (code, rest) = rest
-        .split_at_checked(code.len())
-        .ok_or(sqlx::Error::RowNotFound)?;
-    if created(name, create)? != template.create || texts(name, code)? != template.code {
-        return Ok(false);
-    }
-    let mut rest = rest.iter();
+    let mut rest = results.iter().skip(RESULTS_OF_SETTINGS);
     for (_, create) in &template.views {
         let rows = rest.next().ok_or(sqlx::Error::RowNotFound)?;
         if created(name, rows)? != *create {
             return Ok(false);
         }
     }
-    let mut rest = rest.skip(RESULTS_OF_SETTINGS);
     let mut undo = String::new();
     let mut look_again = Vec::new();
     let mut filled = Vec::new();
@@ -178,4 +139,22 @@ pub(super) async fn clean(
         }
     }
     Ok(true)
+}
+
+/// The statements that show the views and tables, and a row of each table that has one.
+fn ask_content(template: &Schema, name: &str) -> String {
+    let mut ask = String::new();
+    for (view, _) in &template.views {
+        // Writing to a string does not fail.
+        let _ = write!(ask, "SHOW CREATE TABLE {name}.{view}; ");
+    }
+    for table in &template.tables {
+        // The lock waits for transactions that have written.
+        let table = &table.name;
+        let _ = write!(
+            ask,
+            "SHOW CREATE TABLE {name}.{table}; SELECT 1 FROM {name}.{table} LIMIT 1 LOCK IN SHARE MODE; "
+        );
+    }
+    ask
 }

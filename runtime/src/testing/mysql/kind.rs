@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::marks::{self, Marks};
 use super::names;
-use super::queries::{ask_sessions, number};
+use super::queries::{SESSIONS, number, sessions_in};
 use super::schema::Schema;
 use crate::error::Error;
 use crate::settings::EngineSettings;
@@ -158,9 +158,9 @@ impl Kind for MySqlKind {
         execute(connection, drop).await
     }
 
-    async fn sessions(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<i64> {
-        let sessions = sqlx::raw_sql(AssertSqlSafe(ask_sessions(database)));
-        sessions.fetch_one(connection).await?.try_get(0)
+    async fn sessions(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<usize> {
+        let rows = sqlx::raw_sql(SESSIONS).fetch_all(connection).await?;
+        Ok(sessions_in(database, &rows)?.len())
     }
 
     async fn opened(_: &mut MySqlConnection, (): &mut ()) -> sqlx::Result<()> {

@@ -11,7 +11,7 @@
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Row};
 
-use super::queries::{number, results};
+use super::queries::{SESSIONS, number, results, sessions_in};
 use crate::testing::retention::{now, today};
 use crate::testing::server::{PREFIX, execute};
 use crate::testing::test::Test;
@@ -159,16 +159,13 @@ pub(super) async fn remove(
     connection: &mut MySqlConnection,
     database: &str,
 ) -> sqlx::Result<Vec<i64>> {
-    let sessions = format!(
-        "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = '{database}'"
-    );
-    let asked = format!("{}; {sessions}", removal(database));
+    let asked = format!("{}; {SESSIONS}", removal(database));
     let results = match results(connection, asked).await {
-        Err(error) if is_missing(&error) => results(connection, sessions).await?,
+        Err(error) if is_missing(&error) => results(connection, SESSIONS.to_owned()).await?,
         all => all?,
     };
-    let rows = results.iter().flatten();
-    rows.map(|row| row.try_get(0)).collect()
+    // Only the sessions have rows.
+    sessions_in(database, results.iter().flatten())
 }
 
 /// Drops the tables, with their database.

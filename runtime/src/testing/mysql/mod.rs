@@ -14,12 +14,16 @@
 //! | `names` | the names of databases, and their states |
 //! | `marks` | the marks of databases |
 //! | `queries` | the results of several statements, and the numbers of errors |
+//! | `code` | queries for triggers, routines, events and rights |
 //! | `schema` | the content of a template, and statements that copy it |
+//! | `look` | the properties of a database besides its content |
 //! | `clean` | showing that a used database equals its template |
 
 mod adaptor;
 mod clean;
+mod code;
 mod kind;
+mod look;
 mod marks;
 mod names;
 mod queries;

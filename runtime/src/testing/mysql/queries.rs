@@ -2,7 +2,7 @@
 
 use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlConnection, MySqlDatabaseError, MySqlRow};
-use sqlx::{AssertSqlSafe, Either};
+use sqlx::{AssertSqlSafe, Either, Row};
 
 /// The server's number of an error.
 pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
@@ -26,9 +26,19 @@ pub(super) async fn results(
     Ok(results)
 }
 
-/// The statement that counts the sessions in a database.
-pub(super) fn ask_sessions(name: &str) -> String {
-    format!(
-        "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.processlist WHERE db = '{name}'"
-    )
+/// The statement that lists sessions. A query of `information_schema.processlist` would make a temporary table in a file.
+pub(super) const SESSIONS: &str = "SHOW PROCESSLIST";
+
+/// The ids of the sessions in a database, of the rows of [`SESSIONS`]: <https://mariadb.com/kb/en/show-processlist/>.
+pub(super) fn sessions_in<'a>(
+    database: &str,
+    rows: impl IntoIterator<Item = &'a MySqlRow>,
+) -> sqlx::Result<Vec<i64>> {
+    let mut sessions = Vec::new();
+    for row in rows {
+        if row.try_get::<Option<String>, _>("db")?.as_deref() == Some(database) {
+            sessions.push(row.try_get_unchecked("Id")?);
+        }
+    }
+    Ok(sessions)
 }

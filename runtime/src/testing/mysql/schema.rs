@@ -5,6 +5,7 @@ use std::fmt::Write;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Row};
 
+use super::code::{self, CodeNames};
 use super::marks;
 use super::queries::results;
 
@@ -25,6 +26,8 @@ pub(super) struct Schema {
     pub(super) listed: Vec<String>,
     /// Triggers and routines in full, the names of events, and the rights that were granted on this database by name.
     pub(super) code: Vec<String>,
+    /// Where the names of routines and events are read.
+    names: CodeNames,
     pub(super) tables: Vec<TableSchema>,
     /// For each view its quoted name, and the statement that creates it, without the database's name.
     pub(super) views: Vec<(String, String)>,
@@ -77,52 +80,6 @@ impl Create {
     }
 }
 
-/// The statements that tell what is in a database besides tables and views, each with texts. Where there is to be nothing,
-/// names are enough, and are found in a fraction of the time.
-pub(super) fn ask_code(name: &str, names_only: bool, has_tables: bool) -> Vec<String> {
-    let rights = format!(
-        "SELECT CAST(CONCAT_WS('\t', grantee, privilege_type) AS CHAR) FROM information_schema.schema_privileges \
-            WHERE table_schema = '{name}' \
-            UNION ALL SELECT CAST(CONCAT_WS('\t', grantee, privilege_type, table_name) AS CHAR) \
-            FROM information_schema.table_privileges WHERE table_schema = '{name}' \
-            UNION ALL SELECT CAST(CONCAT_WS('\t', grantee, privilege_type, table_name, column_name) AS CHAR) \
-            FROM information_schema.column_privileges WHERE table_schema = '{name}'"
-    );
-    // A trigger is in the database of its table, which is found without reading all others.
-    let triggers = format!(
-        "FROM information_schema.triggers WHERE trigger_schema = '{name}' AND event_object_schema = '{name}'"
-    );
-    let routines = format!("FROM information_schema.routines r WHERE routine_schema = '{name}'");
-    let events = format!("FROM information_schema.events WHERE event_schema = '{name}'");
-    if names_only {
-        let triggers = if has_tables {
-            format!("UNION ALL SELECT CAST(trigger_name AS CHAR) {triggers}")
-        } else {
-            String::new()
-        };
-        return vec![format!(
-            "{rights} UNION ALL SELECT CAST(routine_name AS CHAR) {routines} \
-             UNION ALL SELECT CAST(event_name AS CHAR) {events} {triggers}"
-        )];
-    }
-    vec![
-        format!(
-            "SELECT CAST(CONCAT_WS('\\t', trigger_name, event_manipulation, event_object_table, action_timing, action_statement, \
-                sql_mode, definer, character_set_client, collation_connection, database_collation) AS CHAR) {triggers} \
-             ORDER BY event_object_table, event_manipulation, action_timing, action_order"
-        ),
-        format!(
-            "SELECT CAST(CONCAT_WS('\\t', routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic, \
-                sql_data_access, security_type, sql_mode, routine_comment, definer, \
-                (SELECT GROUP_CONCAT(CONCAT_WS(' ', parameter_mode, parameter_name, dtd_identifier) ORDER BY ordinal_position) \
-                    FROM information_schema.parameters p \
-                    WHERE p.specific_schema = r.routine_schema AND p.specific_name = r.specific_name)) AS CHAR) {routines} ORDER BY 1"
-        ),
-        format!("SELECT CAST(event_name AS CHAR) {events} ORDER BY 1"),
-        rights,
-    ]
-}
-
 /// The statement that tells the tables and views of a database: each with its kind and engine in one text, its name, and whether
 /// it is a table that is known to be gone when it is dropped.
 pub(super) fn ask_listed(name: &str) -> String {
@@ -154,7 +111,7 @@ impl Schema {
         let asked = format!(
             "SHOW CREATE DATABASE {name}; {}; {}",
             ask_listed(name),
-            ask_code(name, false, true).join("; ")
+            code::ask_in_full(name).join("; ")
         );
         let outline = results(connection, asked).await?;
         let [create, listed, code @ ..] = outline.as_slice() else {
@@ -189,6 +146,7 @@ impl Schema {
             create: created(name, create)?,
             listed: texts(name, std::slice::from_ref(listed))?,
             code: texts(name, code)?,
+            names: CodeNames::of_user(connection).await,
             tables: Vec::new(),
             views: Vec::new(),
         };
@@ -221,6 +179,15 @@ impl Schema {
             });
         }
         Ok(schema)
+    }
+
+    /// The statements that show the code of a database, for a comparison with that of the template.
+    pub(super) fn ask_code(&self, database: &str) -> Vec<String> {
+        if self.code.is_empty() {
+            vec![self.names.ask(database, !self.tables.is_empty())]
+        } else {
+            code::ask_in_full(database)
+        }
     }
 
     /// Whether it cannot be shown that another database holds the same.

@@ -179,13 +179,14 @@ impl Kind for PostgresKind {
         execute(connection, drop).await
     }
 
-    async fn sessions(connection: &mut PgConnection, database: &str) -> sqlx::Result<i64> {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usesysid IS NOT NULL",
+    async fn sessions(connection: &mut PgConnection, database: &str) -> sqlx::Result<usize> {
+        let sessions: Vec<i32> = sqlx::query_scalar(
+            "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND usesysid IS NOT NULL",
         )
         .bind(database)
-        .fetch_one(connection)
-        .await
+        .fetch_all(connection)
+        .await?;
+        Ok(sessions.len())
     }
 
     async fn opened(connection: &mut PgConnection, since: &mut Since) -> sqlx::Result<()> {

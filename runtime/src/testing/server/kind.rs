@@ -96,7 +96,7 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
     fn sessions(
         connection: &mut ConnectionOf<Self>,
         database: &str,
-    ) -> impl Future<Output = sqlx::Result<i64>> + Send;
+    ) -> impl Future<Output = sqlx::Result<usize>> + Send;
 
     /// Notes a connection to the leased database that this process has opened, and queries it if needed.
     fn opened(

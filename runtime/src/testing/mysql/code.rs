@@ -1,0 +1,98 @@
+//! Queries for the code of a database, besides tables and views: triggers, routines, events, and rights that were granted on
+//! the database by name.
+
+use sqlx::mysql::MySqlConnection;
+
+/// Where the names of routines and events are read.
+pub(super) enum CodeNames {
+    /// The tables `mysql.proc` and `mysql.event` of MariaDB, which a user needs a right to read.
+    Tables,
+    /// `information_schema`. The server copies each into a temporary table in a file, because they have texts of any length:
+    /// <https://mariadb.com/kb/en/aria-storage-engine/>.
+    InformationSchema,
+}
+
+impl CodeNames {
+    /// The tables, if they exist and the user may read them.
+    pub(super) async fn of_user(connection: &mut MySqlConnection) -> Self {
+        let ask = "SELECT 1 FROM mysql.proc LIMIT 0; SELECT 1 FROM mysql.event LIMIT 0";
+        match sqlx::raw_sql(ask).execute(connection).await {
+            Ok(_) => Self::Tables,
+            Err(_) => Self::InformationSchema,
+        }
+    }
+
+    /// The statement that lists the names of triggers, routines and events, and the rights. Where there is to be no code, names
+    /// are enough, and are found in a fraction of the time.
+    pub(super) fn ask(&self, database: &str, has_tables: bool) -> String {
+        let (routines, events) = match self {
+            Self::Tables => (
+                format!("SELECT CAST(name AS CHAR) FROM mysql.proc WHERE db = '{database}'"),
+                format!("SELECT CAST(name AS CHAR) FROM mysql.event WHERE db = '{database}'"),
+            ),
+            Self::InformationSchema => (
+                format!("SELECT CAST(routine_name AS CHAR) {}", routines(database)),
+                format!("SELECT CAST(event_name AS CHAR) {}", events(database)),
+            ),
+        };
+        let mut all = vec![rights(database), routines, events];
+        if has_tables {
+            all.push(format!(
+                "SELECT CAST(trigger_name AS CHAR) {}",
+                triggers(database)
+            ));
+        }
+        all.join(" UNION ALL ")
+    }
+}
+
+/// The statements that show triggers, routines, events and rights in full, but events by name.
+pub(super) fn ask_in_full(database: &str) -> Vec<String> {
+    vec![
+        format!(
+            "SELECT CAST(CONCAT_WS('\\t', trigger_name, event_manipulation, event_object_table, action_timing, action_statement, \
+                sql_mode, definer, character_set_client, collation_connection, database_collation) AS CHAR) {} \
+             ORDER BY event_object_table, event_manipulation, action_timing, action_order",
+            triggers(database)
+        ),
+        format!(
+            "SELECT CAST(CONCAT_WS('\\t', routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic, \
+                sql_data_access, security_type, sql_mode, routine_comment, definer, \
+                (SELECT GROUP_CONCAT(CONCAT_WS(' ', parameter_mode, parameter_name, dtd_identifier) ORDER BY ordinal_position) \
+                    FROM information_schema.parameters p \
+                    WHERE p.specific_schema = r.routine_schema AND p.specific_name = r.specific_name)) AS CHAR) {} ORDER BY 1",
+            routines(database)
+        ),
+        format!(
+            "SELECT CAST(event_name AS CHAR) {} ORDER BY 1",
+            events(database)
+        ),
+        rights(database),
+    ]
+}
+
+fn triggers(database: &str) -> String {
+    // A trigger is in the database of its table, which is found without reading all others.
+    format!(
+        "FROM information_schema.triggers WHERE trigger_schema = '{database}' AND event_object_schema = '{database}'"
+    )
+}
+
+fn routines(database: &str) -> String {
+    format!("FROM information_schema.routines r WHERE routine_schema = '{database}'")
+}
+
+fn events(database: &str) -> String {
+    format!("FROM information_schema.events WHERE event_schema = '{database}'")
+}
+
+fn rights(database: &str) -> String {
+    format!(
+        "SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type) AS CHAR) FROM information_schema.schema_privileges \
+            WHERE table_schema = '{database}' \
+            UNION ALL SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type, table_name) AS CHAR) \
+            FROM information_schema.table_privileges WHERE table_schema = '{database}' \
+            UNION ALL SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type, table_name, column_name) AS CHAR) \
+            FROM information_schema.column_privileges WHERE table_schema = '{database}'"
+    )
+}

@@ -151,7 +151,7 @@ async fn on_mariadb_settings_of_the_server_do_not_matter() {
     assert!(!ready(&server).await.is_empty());
 }
 
-/// Some providers allow InnoDB alone: <https://mariadb.com/kb/en/server-system-variables/#enforce_storage_engine>.
+/// Some providers allow `InnoDB` alone: <https://mariadb.com/kb/en/server-system-variables/#enforce_storage_engine>.
 #[tokio::test]
 async fn on_mariadb_a_server_may_have_no_tables_in_memory() {
     let Some(builder) = PrivateServer::require(Kind::MariaDb) else {

@@ -72,7 +72,7 @@ leaves! {
     another_migration: "UPDATE _sqlx_migrations SET success = false";
     a_table_that_one_refers_to: "SET SESSION foreign_key_checks = 0; CREATE TABLE extra (id INTEGER PRIMARY KEY);
         ALTER TABLE band ADD FOREIGN KEY (id) REFERENCES extra (id)";
-    a_table_in_the_place_of_another: "DROP TABLE member; CREATE TABLE member (id INTEGER)";
+    a_table_that_replaces_another: "DROP TABLE member; CREATE TABLE member (id INTEGER)";
     a_table_with_a_trigger: "CREATE TABLE extra (id INTEGER);
         CREATE TRIGGER nothing BEFORE INSERT ON extra FOR EACH ROW SET NEW.id = 1";
     a_table_with_a_view: "CREATE TABLE extra (id INTEGER); CREATE VIEW extras AS SELECT * FROM extra";

@@ -24,12 +24,12 @@ const KEPT: &str = "poolhouse_marks.kept";
 #[derive(Default)]
 pub(super) struct Marks {
     pub(super) names: Vec<String>,
-    pub(super) complete: Vec<Complete>,
-    pub(super) kept: Vec<Kept>,
+    pub(super) complete: Vec<CompleteMark>,
+    pub(super) kept: Vec<KeptMark>,
 }
 
 /// The mark of a complete template or clone.
-pub(super) struct Complete {
+pub(super) struct CompleteMark {
     pub(super) database: String,
     pub(super) incarnation: String,
     /// The day since 1970 on which it was last used.
@@ -37,7 +37,7 @@ pub(super) struct Complete {
 }
 
 /// The mark of a kept clone.
-pub(super) struct Kept {
+pub(super) struct KeptMark {
     pub(super) database: String,
     /// The second since 1970.
     pub(super) since: u64,
@@ -66,7 +66,7 @@ impl Marks {
             marks.complete.push(complete(row)?);
         }
         for row in all.get(2).into_iter().flatten() {
-            marks.kept.push(Kept {
+            marks.kept.push(KeptMark {
                 database: row.try_get(0)?,
                 since: row.try_get(1)?,
                 test: row.try_get(2)?,
@@ -76,8 +76,8 @@ impl Marks {
     }
 }
 
-fn complete(row: &MySqlRow) -> sqlx::Result<Complete> {
-    Ok(Complete {
+fn complete(row: &MySqlRow) -> sqlx::Result<CompleteMark> {
+    Ok(CompleteMark {
         database: row.try_get(0)?,
         incarnation: row.try_get(1)?,
         day: row.try_get(2)?,

@@ -54,12 +54,12 @@ fn database(name: &str) -> Option<Found> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::marks::{Complete, Kept};
+    use super::super::marks::{CompleteMark, KeptMark};
     use super::*;
 
     #[test]
     fn marks_tell_the_state() {
-        let complete = |database: &str| Complete {
+        let complete = |database: &str| CompleteMark {
             database: database.to_owned(),
             incarnation: "i".to_owned(),
             day: 20000,
@@ -81,7 +81,7 @@ mod tests {
             complete: [&template_a, "poolhouse_a_db_1", "poolhouse_a_db_3", "gone"]
                 .map(complete)
                 .into(),
-            kept: vec![Kept {
+            kept: vec![KeptMark {
                 database: "poolhouse_a_db_3".to_owned(),
                 since: 5,
                 test: "bands".to_owned(),

@@ -41,6 +41,7 @@ use poolhouse_tests::{Kind, PrivateServer};
 /// The number of tests of a module that are run.
 const TESTS: u32 = 200;
 const TESTS_OF_SQLX: u32 = 50;
+const TESTS_OF_A_MILLION: u32 = 20;
 
 /// Warm rounds.
 const ROUNDS: usize = 3;
@@ -390,6 +391,8 @@ impl Bench {
         let server = there.process;
         let tests = if suite.ends_with("_sqlx") {
             TESTS_OF_SQLX
+        } else if suite.ends_with("_million") {
+            TESTS_OF_A_MILLION
         } else {
             TESTS
         };

@@ -12,6 +12,9 @@ use super::queries::results;
 /// The engines that are known for how they write, show and remove rows.
 const ENGINES: &str = "'InnoDB', 'Aria', 'MyISAM', 'MEMORY'";
 
+/// The number of rows from which a table is truncated, which makes a new file, instead of deleting each row.
+const MANY_ROWS: i64 = 1000;
+
 /// The content of a database.
 pub(super) struct Schema {
     /// The name of the database.
@@ -40,6 +43,8 @@ pub(super) struct TableSchema {
     pub(super) create: Create,
     /// The columns that are not generated; `None` when there are no rows.
     pub(super) columns: Option<String>,
+    /// Whether it has at least [`MANY_ROWS`] rows.
+    pub(super) has_many_rows: bool,
     pub(super) has_triggers: bool,
 }
 
@@ -161,7 +166,9 @@ impl Schema {
                 schema.views.push((quoted, create.replace(name, "")));
                 continue;
             }
-            let filled = format!("SELECT CAST(EXISTS (SELECT 1 FROM {name}.{quoted}) AS SIGNED)");
+            let filled = format!(
+                "SELECT CAST(COUNT(*) AS SIGNED) FROM (SELECT 1 FROM {name}.{quoted} LIMIT {MANY_ROWS}) AS few"
+            );
             let filled: i64 = sqlx::query_scalar(AssertSqlSafe(filled))
                 .fetch_one(&mut *connection)
                 .await?;
@@ -175,6 +182,7 @@ impl Schema {
                     _ => Some(columns(connection, name, &table).await?),
                 },
                 name: quoted,
+                has_many_rows: filled == MANY_ROWS,
                 has_triggers,
             });
         }

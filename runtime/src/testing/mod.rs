@@ -38,9 +38,9 @@
 //!    earlier incarnations are dropped, also those that a process keeps. Templates on Postgres stay, unless they hold
 //!    content that a crash changes; on MySQL and MariaDB they are built again. Another version of the server has other
 //!    fingerprints.
-//! 6. After a test that rolls back, other such tests of the same process reuse the database as it is, if a rollback undoes
-//!    writes to each of its tables. If the transaction did not last as long as the test, or another session was in the
-//!    database, the database is dropped. In all other cases the rules above apply.
+//! 6. After a test that rolls back, other such tests of the same process reuse the database as it is, if the server undoes
+//!    all writes and tells how many sessions were in the database (Postgres). If the transaction did not last as long as the
+//!    test, or another session was in the database, the database is dropped. In all other cases the rules above apply.
 //!
 //! Roles, users, settings of the server and of roles, and files of the server belong to no database: a test's changes to
 //! them stay.

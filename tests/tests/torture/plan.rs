@@ -181,8 +181,11 @@ fn script(rng: &mut Rng, kind: Option<Kind>, role: Role, rolls_back: bool) -> Sc
         let sql = mess(rng);
         steps.push(match rng.u8(..16) {
             0..=10 => Step::Run(sql),
-            // A test that rolls back has only one connection.
-            _ if rolls_back => Step::Run(sql),
+            // A test that rolls back has only one connection of its own.
+            _ if rolls_back => match beside_a_transaction(kind) {
+                Some(sql) => Step::Visit(sql.to_owned()),
+                None => Step::Run(sql),
+            },
             11 => Step::Transaction("INSERT INTO label VALUES (50, 'of a transaction')".to_owned()),
             12..=13 => Step::Visit(sql),
             14 => Step::Linger("INSERT INTO label VALUES (60, 'of a visitor')".to_owned()),
@@ -206,6 +209,18 @@ fn script(rng: &mut Rng, kind: Option<Kind>, role: Role, rolls_back: bool) -> Sc
         _ => {}
     }
     Script { steps }
+}
+
+/// Statements of a visitor while the transaction of the test is open, which may have locks. A file of SQLite has one writer.
+fn beside_a_transaction(kind: Option<Kind>) -> Option<&'static str> {
+    match kind? {
+        Kind::Postgres => {
+            Some("SET lock_timeout = '1s'; INSERT INTO label VALUES (70, 'beside a transaction')")
+        }
+        Kind::MariaDb => Some(
+            "SET SESSION innodb_lock_wait_timeout = 1; INSERT INTO label VALUES (70, 'beside a transaction')",
+        ),
+    }
 }
 
 impl fmt::Display for Round {

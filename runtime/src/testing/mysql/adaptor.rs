@@ -97,15 +97,6 @@ impl Adaptor for MySqlKind {
         Err(sqlx::Error::WorkerCrashed.into())
     }
 
-    async fn is_alone(
-        session: &ServerSession<Self>,
-        leased: &Leased<Self>,
-        _: Option<&mut MySqlConnection>,
-    ) -> Result<bool, Error> {
-        Ok(session.until_quiet(&leased.name).await?
-            && session.identity().await?.incarnation == leased.incarnation)
-    }
-
     async fn clean(
         session: &ServerSession<Self>,
         template: &Template<Self>,

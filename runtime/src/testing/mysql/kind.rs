@@ -172,12 +172,4 @@ impl Kind for MySqlKind {
     async fn clear_session(_: &mut MySqlConnection) -> sqlx::Result<bool> {
         Ok(false)
     }
-
-    fn rollback_undoes_all(content: &Schema) -> bool {
-        content.is_transactional()
-    }
-
-    async fn end_rollback(_: &mut MySqlConnection) -> sqlx::Result<bool> {
-        Ok(false)
-    }
 }

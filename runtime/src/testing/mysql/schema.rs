@@ -21,8 +21,6 @@ pub(super) struct Schema {
     name: String,
     /// Whether other databases cannot be shown to have the same content.
     obstacle: bool,
-    /// Whether every table is of an engine that has transactions.
-    transactional: bool,
     /// The statement that creates the database, without its name.
     pub(super) create: String,
     /// The names of tables and views with their types, and the engines of tables.
@@ -122,12 +120,10 @@ impl Schema {
         let [create, listed, code @ ..] = outline.as_slice() else {
             return Err(sqlx::Error::RowNotFound);
         };
-        let (events, unknown, without): (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
+        let (events, unknown): (i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
             "SELECT CAST((SELECT COUNT(*) FROM information_schema.events WHERE event_schema = '{name}') AS SIGNED), \
              CAST((SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{name}' \
-                AND NOT (table_type = 'VIEW' OR table_type = 'BASE TABLE' AND engine IN ({ENGINES}))) AS SIGNED), \
-             CAST((SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{name}' AND table_type <> 'VIEW' \
-                AND engine NOT IN (SELECT engine FROM information_schema.engines WHERE transactions = 'YES')) AS SIGNED)"
+                AND NOT (table_type = 'VIEW' OR table_type = 'BASE TABLE' AND engine IN ({ENGINES}))) AS SIGNED)"
         )))
         .fetch_one(&mut *connection)
         .await?;
@@ -147,7 +143,6 @@ impl Schema {
         let mut schema = Self {
             name: name.to_owned(),
             obstacle: events + unknown > 0,
-            transactional: without == 0,
             create: created(name, create)?,
             listed: texts(name, std::slice::from_ref(listed))?,
             code: texts(name, code)?,
@@ -201,11 +196,6 @@ impl Schema {
     /// Whether it cannot be shown that another database holds the same.
     pub(super) fn obstacle(&self) -> bool {
         self.obstacle
-    }
-
-    /// Whether a rollback undoes writes to each of its tables.
-    pub(super) fn is_transactional(&self) -> bool {
-        self.transactional
     }
 
     /// The statements that make a copy of this name, in one text. `None` when only the recipe can make it: views, triggers,

@@ -206,7 +206,7 @@ impl Kind for PostgresKind {
         Ok(true)
     }
 
-    fn rollback_undoes_all(_: &Baseline) -> bool {
+    fn rollback_restores(_: &Baseline) -> bool {
         true
     }
 

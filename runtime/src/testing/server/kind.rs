@@ -1,5 +1,7 @@
 //! The operations that differ between databases, over one connection.
 
+use std::future::ready;
+
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::settings::EngineSettings;
@@ -89,7 +91,7 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
 
     /// Removes the marks when no test database is left.
     fn removed_all(_: &mut ConnectionOf<Self>) -> impl Future<Output = sqlx::Result<()>> + Send {
-        std::future::ready(Ok(()))
+        ready(Ok(()))
     }
 
     /// Counts the sessions in a database.
@@ -112,13 +114,16 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
-    /// Whether a rollback undoes all writes to a database with this content.
-    fn rollback_undoes_all(content: &Self::Content) -> bool;
+    /// Whether a rollback restores a database with this content, if no other session was in it: the server undoes all writes,
+    /// and tells how many sessions there were. By default it does not, and the database is cleaned as after other tests.
+    fn rollback_restores(_: &Self::Content) -> bool {
+        false
+    }
 
     /// Rolls back the transaction of a test and clears its session; false when the connection must not be reused.
-    fn end_rollback(
-        connection: &mut ConnectionOf<Self>,
-    ) -> impl Future<Output = sqlx::Result<bool>> + Send;
+    fn end_rollback(_: &mut ConnectionOf<Self>) -> impl Future<Output = sqlx::Result<bool>> + Send {
+        ready(Ok(false))
+    }
 }
 
 /// The identity of a server, its user, and the connections that the user can have.

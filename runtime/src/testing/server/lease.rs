@@ -139,10 +139,10 @@ impl<K: Adaptor> ServerLease<K> {
         let (server, template) = (Arc::clone(&self.server), Arc::clone(&self.template));
         server.coming.fetch_add(1, SeqCst);
         server.returning.fetch_add(1, SeqCst);
-        let is_undone = self.rolls_back
+        let is_restored = self.rolls_back
             && ending == LeaseEnd::Return
-            && K::rollback_undoes_all(&template.content);
-        if is_undone {
+            && K::rollback_restores(&template.content);
+        if is_restored {
             server.rolling_back.fetch_add(1, SeqCst);
         }
         let (over, ended) = oneshot::channel();
@@ -151,7 +151,7 @@ impl<K: Adaptor> ServerLease<K> {
             let _over: oneshot::Sender<()> = over;
             let name = leased.name.clone();
             let returned = async {
-                if is_undone {
+                if is_restored {
                     server
                         .take_back_rolled_back(template, leased, borrowed)
                         .await
@@ -163,7 +163,7 @@ impl<K: Adaptor> ServerLease<K> {
                 tracing::warn!(%error, database = name, "a test's database could not be taken back");
             }
             server.coming.fetch_sub(1, SeqCst);
-            if is_undone {
+            if is_restored {
                 server.rolling_back.fetch_sub(1, SeqCst);
             }
             server.freed.notify_waiters();
@@ -251,7 +251,7 @@ impl<K: Adaptor> DatabaseServer<K> {
             leased,
             kept,
         };
-        if K::KEEPS_CONNECTIONS && clean.kept.is_none() {
+        if clean.kept.is_none() {
             return self.drop_clean(clean).await;
         }
         self.keep_database(clean, true).await

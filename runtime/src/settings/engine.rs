@@ -119,9 +119,7 @@ pub(crate) struct EngineSettings {
     pub(crate) url_variable: String,
     /// Whether the URL names a test's own database.
     pub(crate) isolated: bool,
-    /// Whether every connection stays inside one transaction, which ends with the connection and is never committed.
-    pub(crate) held: bool,
-    /// The state of these transactions.
+    /// The state of the transactions in which every connection stays until it ends; `None` when connections stay in none.
     pub(crate) hold: Option<Arc<HeldTransactions>>,
     /// Whether a start makes only one attempt to connect, as for a node, which no start waits for.
     pub(crate) tries_once: bool,
@@ -196,7 +194,6 @@ impl EngineSettings {
             #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
             url_variable: layers.url_variable.clone(),
             isolated: false,
-            held: false,
             hold: None,
             tries_once: false,
             borrowed: None,
@@ -258,8 +255,7 @@ impl EngineSettings {
         self.migrations = Migrations::None;
         self.extensions = vec![];
         self.isolated = true;
-        self.held = self.isolation == TestIsolation::Rollback;
-        self.hold = self.held.then(Arc::default);
+        self.hold = (self.isolation == TestIsolation::Rollback).then(Arc::default);
     }
 
     /// Replaces the URL, and the URL that is shown.
@@ -286,7 +282,7 @@ impl EngineSettings {
 
     /// The number of transactions that an idle connection is in.
     pub(crate) fn idle_depth(&self) -> usize {
-        usize::from(self.held)
+        usize::from(self.hold.is_some())
     }
 
     /// A message of a server or a driver without the secrets of these settings; `None` when it holds none.

@@ -279,7 +279,7 @@ impl<DB: Backend> Engine<DB> {
             let timed_out = || Err(limit.timed_out(self).into());
             return outcome.await.unwrap_or_else(timed_out);
         }
-        let retries = if self.connector().settings.held {
+        let retries = if self.connector().settings.hold.is_some() {
             0
         } else {
             options.retries

@@ -137,7 +137,7 @@ impl<DB: Tables> Typed<DB> {
         }
         let name = engine.name();
         assert!(
-            engine.connector().settings.isolated && !engine.connector().settings.held,
+            engine.connector().settings.isolated && engine.connector().settings.hold.is_none(),
             "engine `{name}` has no database of the test's own: write isolation = \"database\""
         );
         let connection = tables::open::<DB>(engine.connect_options()).await;

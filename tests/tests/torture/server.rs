@@ -198,7 +198,9 @@ async fn started(builder: Builder, kind: Kind) -> anyhow::Result<PrivateServer> 
             .setting("allow_system_table_mods", "on")
             // A test may wait for a lock of its own other connection.
             .setting("lock_timeout", "5s"),
-        Kind::MariaDb => builder.setting("lock-wait-timeout", 5),
+        Kind::MariaDb => builder
+            .setting("lock-wait-timeout", 5)
+            .setting("innodb-lock-wait-timeout", 5),
     };
     let started = builder.start().await?;
     started.ask(&minimal(kind)).await?;

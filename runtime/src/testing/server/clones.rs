@@ -272,8 +272,10 @@ impl<K: Adaptor> DatabaseServer<K> {
         let cloned = K::clone(&self.session, recipe, template, &name).await;
         let mut session = self.session.take().await?;
         match cloned {
-            // A session that was opened since is perhaps on a server that was started anew.
-            Ok(database) if leases && session.incarnation() == incarnation => {
+            // The session may have been replaced since, and the server started anew.
+            Ok(database)
+                if leases && session.has(&lock) && session.incarnation() == incarnation =>
+            {
                 begin_lease(&mut session, &database, &name, lock).await
             }
             cloned => {

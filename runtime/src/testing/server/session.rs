@@ -292,6 +292,11 @@ impl<K: Kind> InUse<'_, K> {
         Ok(!self.lock_some(&[key.to_owned()], 1).await?.is_empty())
     }
 
+    /// Whether this process has a lock: a session that replaced a broken one may have lost it to another process.
+    pub(super) fn has(&self, key: &str) -> bool {
+        lock(&self.session.held).contains(key)
+    }
+
     pub(super) async fn unlock(&mut self, keys: &[String]) -> sqlx::Result<()> {
         if keys.is_empty() {
             return Ok(());

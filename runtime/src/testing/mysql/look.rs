@@ -1,4 +1,4 @@
-//! A look at a database, without its rows and the columns of its tables: two round trips are saved when this much differs already.
+//! A look at a database without its rows and the columns of its tables. A difference here saves the check of each table.
 
 use sqlx::Row;
 use sqlx::mysql::MySqlConnection;

@@ -147,14 +147,14 @@ pub(super) async fn set_kept(
     write(connection, set).await
 }
 
-/// The statements that take back whatever is said of a database. The tables must exist.
+/// The statements that remove the marks of a database. The tables must exist.
 pub(super) fn removal(database: &str) -> String {
     format!(
         "DELETE FROM {COMPLETE} WHERE database_name = '{database}'; DELETE FROM {KEPT} WHERE database_name = '{database}'"
     )
 }
 
-/// Takes back whatever is said of a database, and then tells the sessions in it.
+/// Removes the marks of a database, and then returns the ids of the sessions in it.
 pub(super) async fn remove(
     connection: &mut MySqlConnection,
     database: &str,

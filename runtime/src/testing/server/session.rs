@@ -1,6 +1,7 @@
 //! The connection that this process keeps to a server, which holds the locks of all leases.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
@@ -28,6 +29,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// a check that must notice a restart of the server pings anew (`holds`).
 const FRESH: Duration = Duration::from_millis(5);
 
+/// One idle worker is kept for this many connections of the user: other processes need connections too.
+const FOR_A_WORKER: usize = 32;
+
 /// How long closing a connection may take.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -39,6 +43,8 @@ pub(in crate::testing) struct ServerSession<K: Kind> {
     held: Mutex<BTreeSet<String>>,
     /// Connections for work that takes long, while they are idle, and since when.
     workers: Mutex<Vec<(ConnectionOf<K>, Instant)>>,
+    /// How many of them are kept.
+    most_workers: AtomicUsize,
 }
 
 struct Open<K: Kind> {
@@ -96,6 +102,7 @@ impl<K: Kind> ServerSession<K> {
             open: Arc::default(),
             held: Mutex::default(),
             workers: Mutex::default(),
+            most_workers: AtomicUsize::new(1),
         }
     }
 
@@ -131,6 +138,9 @@ impl<K: Kind> ServerSession<K> {
     async fn open(&self) -> Result<Open<K>, Error> {
         let (mut connection, database) = K::meet(&self.settings).await?;
         let identity = K::identity(&mut connection).await?;
+        let most = usize::try_from(identity.max_connections).unwrap_or(usize::MAX) / FOR_A_WORKER;
+        let tests = available_parallelism().map_or(1, usize::from);
+        self.most_workers.store(most.clamp(1, tests), Relaxed);
         // After a broken connection, this process takes its locks again, except those that another process has taken first.
         let held: Vec<String> = lock(&self.held).iter().cloned().collect();
         if !held.is_empty() {
@@ -177,9 +187,9 @@ impl<K: Kind> ServerSession<K> {
         self.connect(&database).await
     }
 
-    /// Keeps a connection for the next work: one for each test that runs at a time.
+    /// Keeps a connection for the next work: one for each test that runs at a time, if the server has enough connections.
     pub(in crate::testing) async fn put_back(&self, worker: ConnectionOf<K>) {
-        let most = available_parallelism().map_or(1, usize::from);
+        let most = self.most_workers.load(Relaxed);
         let surplus = {
             let mut workers = lock(&self.workers);
             workers.push((worker, Instant::now()));

@@ -185,11 +185,15 @@ pub(crate) fn find_or_make(
         return Ok((engine, false));
     }
     let new = make()?;
+    // Before the lock: a runtime that shuts down drops the task at once, and its drop takes the lock.
+    let at_end = at_end_of(within[0]);
     let mut scopes = scopes();
     if let Some(engine) = find(&mut scopes, within, name) {
+        drop(scopes);
         return Ok((engine, false));
     }
-    put(&mut scopes, within[0], Arc::clone(&new));
+    put(&mut scopes, within[0], Arc::clone(&new), at_end);
+    drop(scopes);
     Ok((new, true))
 }
 
@@ -208,13 +212,23 @@ fn find(scopes: &mut Scopes, within: &[Scope], name: &str) -> Option<Arc<dyn Era
     Some(Arc::clone(&entry.engine))
 }
 
-fn put(scopes: &mut Scopes, scope: Scope, engine: Arc<dyn ErasedEngine>) {
+/// Forgets the engines of a scope when its runtime ends.
+fn at_end_of(scope: Scope) -> Option<AtRuntimeEnd> {
+    match scope {
+        Scope::Runtime(_) => background::at_runtime_end(move || runtime_ended(scope)),
+        Scope::Process => None,
+    }
+}
+
+fn put(
+    scopes: &mut Scopes,
+    scope: Scope,
+    engine: Arc<dyn ErasedEngine>,
+    at_end: Option<AtRuntimeEnd>,
+) {
     let known = scopes.entry(scope).or_insert_with(|| Known {
         engines: HashMap::new(),
-        _at_end: match scope {
-            Scope::Runtime(_) => background::at_runtime_end(move || runtime_ended(scope)),
-            Scope::Process => None,
-        },
+        _at_end: at_end,
     });
     let name = engine.name().to_owned();
     let entry = EngineEntry {
@@ -242,7 +256,7 @@ fn runtime_ended(scope: Scope) {
 
 /// Makes an engine known to the whole process as well.
 pub(crate) fn publish(engine: Arc<dyn ErasedEngine>) {
-    put(&mut scopes(), Scope::Process, engine);
+    put(&mut scopes(), Scope::Process, engine, None);
 }
 
 /// Forgets an engine in these scopes, at once or at the first look-up after its other handles are dropped.

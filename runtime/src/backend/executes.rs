@@ -144,7 +144,7 @@ pub(crate) async fn first<DB: Database>(
 }
 
 macro_rules! executes {
-    ($($(#[$feature:meta])* $database:ty;)*) => {$(
+    ($($(#[$feature:meta])* $database:ty, $optional:expr;)*) => {$(
         $(#[$feature])*
         impl Executes for $database {
             fn fetch_many<'e, 'q: 'e, E>(
@@ -164,7 +164,7 @@ macro_rules! executes {
             where
                 E: Execute<'q, Self> + 'q,
             {
-                Executor::fetch_optional(connection, query)
+                $optional(connection, query)
             }
 
             fn prepare_with<'e>(
@@ -229,8 +229,24 @@ macro_rules! executes {
 }
 
 executes! {
-    #[cfg(feature = "postgres")] sqlx::Postgres;
-    #[cfg(feature = "mysql")] sqlx::MySql;
-    #[cfg(feature = "sqlite")] sqlx::Sqlite;
-    #[cfg(feature = "any")] sqlx::Any;
+    // The driver itself reads to the end.
+    #[cfg(feature = "postgres")] sqlx::Postgres, Executor::fetch_optional;
+    #[cfg(feature = "mysql")] sqlx::MySql, one_row;
+    #[cfg(feature = "sqlite")] sqlx::Sqlite, Executor::fetch_optional;
+    #[cfg(feature = "any")] sqlx::Any, one_row;
+}
+
+/// The first row of a statement that is read to its end, because a commit comes after the rows, and may fail. These drivers
+/// return at the first row, and the next statement on the connection gets that error.
+#[cfg(any(feature = "mysql", feature = "any"))]
+fn one_row<'e, 'q: 'e, DB, E>(
+    connection: &'e mut DB::Connection,
+    query: E,
+) -> BoxFuture<'e, sqlx::Result<Option<DB::Row>>>
+where
+    DB: Database,
+    E: Execute<'q, DB> + 'q,
+    &'e mut DB::Connection: Executor<'e, Database = DB>,
+{
+    Box::pin(first::<DB>(Executor::fetch_many(connection, query)))
 }

@@ -60,6 +60,7 @@ impl Controls {
                 .iter()
                 .position(|control| word.eq_ignore_ascii_case(control))
                 && !(is_one_of(word, &["ROLLBACK"]) && names_a_savepoint(statement))
+                && !(is_one_of(word, &["CREATE", "DROP"]) && names_temporary_table(statement))
             {
                 seen |= 1 << index;
             }
@@ -96,6 +97,14 @@ fn names_a_savepoint(rollback: &str) -> bool {
     rollback
         .split_whitespace()
         .any(|word| word.eq_ignore_ascii_case("TO"))
+}
+
+/// Whether a definition is of a temporary table, which commits nothing on MySQL and MariaDB.
+fn names_temporary_table(definition: &str) -> bool {
+    let mut words = definition.split_whitespace().skip(1);
+    words
+        .next()
+        .is_some_and(|word| is_one_of(word, &["TEMPORARY"]))
 }
 
 /// The first word of each statement. A semicolon inside a string or a function's body ends a statement here too.

@@ -60,7 +60,15 @@ where
             return Ok(Ended::Interrupted(interrupted));
         }
     }
-    let ended = match parameters.fill(&engines).await {
+    let filled = match signals.interrupt(&member, parameters.fill(&engines)).await {
+        Ok(filled) => filled,
+        Err(interrupted) => {
+            engines.close(signals.force(), false).await?;
+            member.end(interrupted, signals.force()).await;
+            return Ok(Ended::Interrupted(interrupted));
+        }
+    };
+    let ended = match filled {
         Ok(arguments) => {
             // Boxed, because each future around a future holds it twice, and this one may be a whole program.
             let body = Box::pin(AssertUnwindSafe(body(arguments)).catch_unwind());

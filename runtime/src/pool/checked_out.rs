@@ -17,9 +17,10 @@ use super::connecting::Connector;
 use super::connection::{Connection, SlotOf};
 use super::driver_state::{depth, recount};
 use super::in_transaction::{Begin, InTransaction};
-use super::recovery;
+use super::recovery::{self, RECOVERY_LIMIT};
 use super::registry::{Holder, Record};
 use super::spans::Observer;
+use super::within::within;
 use crate::backend::{Backend, Pooled};
 use crate::background;
 use crate::dialect::Mark;
@@ -221,7 +222,11 @@ impl<DB: Backend> CheckedOut<DB> {
     pub(super) async fn begin(&mut self, begin: Begin) -> sqlx::Result<()> {
         let answer = self.send_begin(begin).await;
         if answer.is_err() && self.state == ConnectionState::Clean {
-            self.state = ConnectionState::Unverified;
+            // sqlx's pool would hand a transaction on that the driver does not count.
+            self.state = match self.source {
+                ConnectionSource::Sqlx { .. } => ConnectionState::Broken,
+                _ => ConnectionState::Unverified,
+            };
         }
         answer
     }
@@ -302,23 +307,35 @@ impl<DB: Backend> CheckedOut<DB> {
         if !dialect.is_lost(&error) {
             return error;
         }
-        let engine = self.source.settings().engine.clone();
-        let controls = self.source.parts().1.controls();
-        let lost = match controls.first_of(dialect.ends_transaction) {
-            Some(statement) => TransactionError::EndedInside {
-                engine,
-                database: dialect.name,
-                statement,
-            },
-            None => TransactionError::Lost { engine },
-        };
+        let lost = self
+            .ended_inside()
+            .unwrap_or_else(|| TransactionError::Lost {
+                engine: self.source.settings().engine.clone(),
+            });
         lost.into()
     }
 
-    /// Corrects the driver's count for code that gets the driver's connection.
+    /// The error for a statement inside the transaction that may have ended it, so that its part before may be committed.
+    pub(crate) fn ended_inside(&self) -> Option<TransactionError> {
+        let InTransaction { dialect, .. } = self.transaction.as_ref()?;
+        let controls = self.source.parts().1.controls();
+        Some(TransactionError::EndedInside {
+            engine: self.source.settings().engine.clone(),
+            database: dialect.name,
+            statement: controls.first_of(dialect.ends_transaction)?,
+        })
+    }
+
+    /// Corrects the driver's count for code that gets the driver's connection. An answer is awaited for 2 s at most.
     pub(crate) async fn recount(&mut self) -> sqlx::Result<()> {
         if self.counts_ended {
-            recount::<DB>(self.source.parts_mut().0).await?;
+            // A cancelled or failed one leaves a connection of unknown state, perhaps inside the transaction that it begins.
+            let recounted = self.run(|connection, _| Box::pin(recount::<DB>(connection)));
+            let Some(recounted) = within(RECOVERY_LIMIT, recounted).await else {
+                let what = format!("the server gave no answer within {RECOVERY_LIMIT:?}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, what).into());
+            };
+            recounted?;
             self.counts_ended = false;
         }
         Ok(())
@@ -491,6 +508,15 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
             ConnectionSource::Pool(slot) => {
                 let ended = self.ended.filter(|_| self.for_one);
                 take_back(slot, self.state, self.counts_ended, ended);
+            }
+            // sqlx's pool would hand it on: it only pings.
+            ConnectionSource::Sqlx { mut connection, .. }
+                if matches!(
+                    self.state,
+                    ConnectionState::Broken | ConnectionState::Spoilt
+                ) =>
+            {
+                connection.close_on_drop();
             }
             ConnectionSource::Sqlx {
                 mut connection,

@@ -16,6 +16,7 @@
 //! | `session`, `checkout` | the user's handles, which are executors on such a connection |
 //! | `handle`, `acquire` | a started pool, and waiting for a checkout |
 //! | `start`, `keeper`, `close` | starting, maintaining and closing the pool |
+//! | `within` | a limit for a wait of a caller that may be outside a runtime |
 //! | `status`, `report`, `meters` | pool statistics, the report of a close, and the instruments for `metrics` |
 //! | `spans`, `durations` | tracing spans of statements, waits and transactions; statement durations for `metrics` |
 //! | `on_sqlx` | the same interface over a `sqlx::Pool` |
@@ -63,6 +64,7 @@ mod start;
 mod status;
 mod sync;
 mod transact;
+mod within;
 
 pub(crate) use self::checked_out::CheckedOut;
 pub use self::checkout::Checkout;
@@ -84,3 +86,4 @@ pub(crate) use self::session::{Cell, ForStatement};
 pub(crate) use self::spans::transaction as transaction_span;
 pub(crate) use self::start::open_direct;
 pub use self::status::Status;
+pub(crate) use self::within::within;

@@ -84,14 +84,18 @@ impl<DB: Backend> OnSqlx<DB> {
                     let connector = Arc::clone(&connector);
                     let sessions = Arc::clone(&sessions);
                     Box::pin(async move {
-                        connector.run_session(connection, true).await?;
-                        if let Some(session) = connector.greet(connection, 0).await? {
-                            forget_ended::<DB>(connection, &connector, &sessions).await?;
-                            lock(&sessions).push(session);
-                        }
-                        connector.check_lease().await?;
-                        connector.replaces_held();
-                        connector.hold(connection).await
+                        let prepared = async {
+                            connector.run_session(connection, true).await?;
+                            if let Some(session) = connector.greet(connection, 0).await? {
+                                forget_ended::<DB>(connection, &connector, &sessions).await?;
+                                lock(&sessions).push(session);
+                            }
+                            connector.check_lease().await?;
+                            connector.replaces_held();
+                            connector.hold(connection).await
+                        };
+                        // sqlx logs the error.
+                        prepared.await.map_err(|error| connector.conceal(error))
                     })
                 }
             });

@@ -1,10 +1,26 @@
 //! `cancel_everywhere` finds the leftovers of a dropped future, and accepts a future without leftovers.
 
+use std::future::{Future, poll_fn};
 use std::mem::ManuallyDrop;
+use std::task::Poll;
 
 use poolhouse::testing::cancel_everywhere;
 use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, with_pool};
 use sqlx::{MySqlPool, PgPool};
+
+/// Polls a future so many times, and drops it.
+async fn polled(most: i64, future: impl Future) {
+    let mut future = std::pin::pin!(future);
+    let mut polls = 0;
+    poll_fn(|context| {
+        if polls == most {
+            return Poll::Ready(());
+        }
+        polls += 1;
+        future.as_mut().poll(context).map(drop)
+    })
+    .await;
+}
 
 /// A table of accounts and a table of payments.
 const TABLES: &str = "CREATE TABLE account (id INTEGER PRIMARY KEY, cents INTEGER NOT NULL); \
@@ -111,6 +127,24 @@ macro_rules! on_each {
                 assert!(!tried.changes);
                 let tried = cancel_everywhere(|| async { sqlx::query("SELECT 1").execute(&db).await.map(drop) }).await;
                 assert!(!tried.changes);
+            }
+
+            /// After a commit the pool corrects the driver's count before a caller gets the connection.
+            #[with_pool($($setting)* migrations = false, max_size = 1)]
+            #[tokio::test]
+            async fn an_acquire_after_a_commit_leaves_nothing(db: $engine) {
+                make_tables(&db).await;
+                for polls in 0..12 {
+                    db.begin().await.unwrap().commit().await.unwrap();
+                    polled(polls, db.acquire()).await;
+                    let insert = format!("INSERT INTO account VALUES ({}, 1)", 100 + polls);
+                    sqlx::query(sqlx::AssertSqlSafe(insert)).execute(&db).await.unwrap();
+                    // Without the only connection, what it has not committed is gone.
+                    db.evict();
+                    let rows = "SELECT COUNT(*) FROM account WHERE id >= 100";
+                    let rows: i64 = sqlx::query_scalar(rows).fetch_one(&db).await.unwrap();
+                    assert_eq!(rows, polls + 1);
+                }
             }
 
             #[with_pool($($setting)* migrations = false)]

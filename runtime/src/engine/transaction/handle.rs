@@ -4,13 +4,17 @@ use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::around::{self, Around};
 use super::{Work, hooks};
 use crate::backend::Backend;
 use crate::engine::Engine;
 use crate::error::TransactionError;
-use crate::pool::{Cell, CheckedOut, Hooks, Session};
+use crate::pool::{Cell, CheckedOut, Hooks, Session, within};
+
+/// How long a rollback waits for the server. A connection without an answer goes to the pool's recovery, which has a limit too.
+const ROLLBACK_LIMIT: Duration = Duration::from_secs(2);
 
 /// A transaction on a connection of its own, from [`Engine::begin`](crate::Engine::begin) or for a closure of
 /// [`Engine::transaction`](crate::Engine::transaction).
@@ -128,12 +132,17 @@ impl<DB: Backend> Transaction<DB> {
         async move { self.session.take()?.roll_back_transaction().await }
     }
 
-    /// Rolls back. An error is only logged.
-    pub(super) async fn give_up(self) {
-        if let Err(error) = self.rollback().await {
+    /// Rolls back. An error is only logged, and so is a server that does not answer, whose connection the pool recovers. Returns
+    /// an error when a statement inside may have ended the transaction, whose part before that may be committed.
+    pub(super) async fn give_up(mut self) -> Option<TransactionError> {
+        let ended = self.connection().ok().and_then(|of| of.ended_inside());
+        match within(ROLLBACK_LIMIT, self.rollback()).await {
+            Some(Ok(())) => {}
             // The connection has ended, and the transaction with it.
-            tracing::debug!("a rollback was not confirmed: {error}");
+            Some(Err(error)) => tracing::debug!("a rollback was not confirmed: {error}"),
+            None => tracing::debug!("a rollback was not answered within {ROLLBACK_LIMIT:?}"),
         }
+        ended
     }
 
     /// Runs a closure on the transaction. Code inside that only has the engine can join it.

@@ -433,18 +433,22 @@ impl<DB: Backend> Engine<DB> {
         // A conflict ends the whole transaction on some databases and only the statement on others. On all of them the try has
         // failed, whatever the closure returned.
         if let Some(last) = conflict {
-            transaction.give_up().await;
-            return Err(Failed::Conflict(last, outcome.err()));
+            return Err(match transaction.give_up().await {
+                Some(ended) => Failed::With(sqlx::Error::from(ended).into()),
+                None => Failed::Conflict(last, outcome.err()),
+            });
         }
         let value = match outcome {
             Ok(value) => value,
             Err(error) => {
-                transaction.give_up().await;
-                return Err(if options.is_retried(dialect, &error) {
-                    let last = "the closure's error says so".to_owned();
-                    Failed::Conflict(last, Some(error))
-                } else {
-                    Failed::With(error)
+                let is_retried = options.is_retried(dialect, &error);
+                return Err(match transaction.give_up().await {
+                    Some(ended) if is_retried => Failed::With(sqlx::Error::from(ended).into()),
+                    _ if is_retried => {
+                        let last = "the closure's error says so".to_owned();
+                        Failed::Conflict(last, Some(error))
+                    }
+                    _ => Failed::With(error),
                 });
             }
         };

@@ -1,5 +1,6 @@
 //! Terminating sessions on the server, over a separate connection.
 
+use futures_util::future::join_all;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -42,7 +43,7 @@ impl<DB: Backend> Connector<DB> {
         reported.await.unwrap_or_else(|_| Err(cancelled.to_owned()))
     }
 
-    /// Terminates sessions, one host after another, and returns how many it terminated.
+    /// Terminates sessions, on all hosts at the same time, and returns how many it terminated.
     ///
     /// # Errors
     ///
@@ -53,18 +54,13 @@ impl<DB: Backend> Connector<DB> {
     ) -> sqlx::Result<usize> {
         let mut sessions = sessions.to_vec();
         sessions.sort_by_key(|session| session.host);
-        let mut ended = Ok(0);
-        for of_one in sessions.chunk_by(|one, other| one.host == other.host) {
-            let on_one = within(
-                LIMIT,
-                "the limit for ending sessions on the server",
-                self.end_on_one(of_one),
-            );
-            // If a host does not answer, the sessions of the other hosts are still terminated.
-            let on_one = on_one.await;
-            ended = ended.and_then(|sum| on_one.map(|more| sum + more));
-        }
-        ended
+        let hosts = sessions.chunk_by(|one, other| one.host == other.host);
+        let all = hosts.map(|of_one| {
+            let limit = "the limit for ending sessions on the server";
+            within(LIMIT, limit, self.end_on_one(of_one))
+        });
+        // If a host does not answer, the sessions of the other hosts are still terminated.
+        join_all(all).await.into_iter().sum()
     }
 
     /// Terminates sessions of one host. `sessions` is not empty.

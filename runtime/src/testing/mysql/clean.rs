@@ -108,7 +108,7 @@ async fn restore_rows(
             continue;
         }
         // `TRUNCATE` resets the counter, and fires no trigger.
-        let empty = if has_counted || table.has_triggers || table.has_many_rows {
+        let empty = if table.is_truncated() || has_counted {
             "TRUNCATE TABLE"
         } else {
             "DELETE FROM"

@@ -53,6 +53,13 @@ pub(super) struct Create {
     pub(super) counter: Option<u64>,
 }
 
+impl TableSchema {
+    /// Whether it is emptied by `TRUNCATE`, which fires no trigger, and leaves nothing in a full-text index.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.has_triggers || self.has_many_rows || self.create.sql.contains("FULLTEXT KEY")
+    }
+}
+
 impl Create {
     /// Reads the result of `SHOW CREATE TABLE`: <https://mariadb.com/kb/en/show-create-table/>.
     pub(super) fn new(sql: String) -> Self {
@@ -262,7 +269,7 @@ async fn columns(
 ) -> sqlx::Result<String> {
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
-         WHERE table_schema = ? AND table_name = ? AND extra NOT LIKE '%GENERATED%' ORDER BY ordinal_position",
+         WHERE table_schema = ? AND table_name = ? AND COALESCE(generation_expression, '') = '' ORDER BY ordinal_position",
     )
     .bind(database)
     .bind(table)

@@ -38,11 +38,23 @@ impl Kind for PostgresKind {
         WHERE current_setting(name, true) IS NOT NULL";
 
     async fn meet(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
-        if let Some(connection) = reach(settings, MEETING_DATABASE).await {
-            return Ok((connection, MEETING_DATABASE.to_owned()));
-        }
-        // That database or the server cannot be reached. An error then names the configured database.
         let own = url::database(settings)?.unwrap_or_else(|| MEETING_DATABASE.to_owned());
+        match reach(settings, MEETING_DATABASE).await {
+            Ok(connection) => return Ok((connection, MEETING_DATABASE.to_owned())),
+            // That database does not exist, or does not admit the user, and will not at the next try.
+            Err(error) if is_refusal(&error) => {}
+            // The server cannot be reached, or has no room. A process must not take its locks elsewhere for that.
+            Err(_) => {
+                // An error names the configured database.
+                open::<Postgres>(settings, &own).await?.close().await?;
+                let again = reach(settings, MEETING_DATABASE).await;
+                match again {
+                    Ok(connection) => return Ok((connection, MEETING_DATABASE.to_owned())),
+                    Err(error) if is_refusal(&error) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
         let connection = open::<Postgres>(settings, &own).await?;
         Ok((connection, own))
     }
@@ -228,10 +240,29 @@ impl Kind for PostgresKind {
 }
 
 /// A connection to a database that may not exist, or not admit this user.
-async fn reach(settings: &EngineSettings, database: &str) -> Option<PgConnection> {
+async fn reach(settings: &EngineSettings, database: &str) -> sqlx::Result<PgConnection> {
+    let unusable = |error: Error| sqlx::Error::Configuration(Box::new(error));
     let mut settings = settings.clone();
-    settings.url = url::of_database(&settings, database).ok()?;
-    let connector = Arc::new(Connector::<Postgres>::new(settings).ok()?);
-    let connection = connector.connect_for().await.ok()?.take();
-    connector.another().is_none().then_some(connection)
+    settings.url = url::of_database(&settings, database).map_err(|error| unusable(error.into()))?;
+    let connector = Connector::<Postgres>::new(settings).map_err(unusable)?;
+    let connector = Arc::new(connector);
+    let connection = connector.connect_for().await?.take();
+    match connector.another() {
+        None => Ok(connection),
+        Some(_) => Err(sqlx::Error::Configuration(
+            "another database answers".into(),
+        )),
+    }
+}
+
+/// Whether the server answered that it does not admit the user to the database, for a reason that does not pass by itself: not
+/// a lack of connections (53), nor a start or a stop (57): <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Configuration(_) => true,
+        error => error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| !code.starts_with("53") && !code.starts_with("57")),
+    }
 }

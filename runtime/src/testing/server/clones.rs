@@ -92,6 +92,10 @@ impl<K: Adaptor> DatabaseServer<K> {
             leased, mut kept, ..
         }) = self.kept.take_database(fingerprint, true)
         {
+            if !matches!(self.session.has(&leased.lock).await, Ok(true)) {
+                // Another process may have it by now.
+                continue;
+            }
             let connection = kept.as_mut().map(|kept| &mut kept.connection);
             match K::is_alone(&self.session, &leased, connection).await {
                 Ok(true) => return Some((leased, kept)),
@@ -164,6 +168,10 @@ impl<K: Adaptor> DatabaseServer<K> {
             leased, mut kept, ..
         }) = self.kept.take_database(fingerprint, false)
         {
+            if !self.session.has(&leased.lock).await? {
+                // Another process may have it by now.
+                continue;
+            }
             let connection = kept.as_mut().map(|kept| &mut kept.connection);
             match K::begin_lease_of_kept(&self.session, &leased, connection).await {
                 Ok(()) => return Ok(Some((leased, kept))),

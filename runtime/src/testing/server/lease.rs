@@ -273,6 +273,10 @@ impl<K: Adaptor> DatabaseServer<K> {
         leased: &mut Leased<K>,
         mut kept: Option<KeptConnection<K>>,
     ) -> (Option<KeptConnection<K>>, bool) {
+        if !matches!(self.session.has(&leased.lock).await, Ok(true)) {
+            // Another process may have it by now.
+            return (kept, false);
+        }
         let connection = kept.as_mut().map(|kept| &mut kept.connection);
         let is_clean = K::clean(&self.session, template, leased, connection).await;
         let is_clean = is_clean.unwrap_or_else(|error| {
@@ -301,8 +305,21 @@ impl<K: Adaptor> DatabaseServer<K> {
                 return self.drop_clean(dirty).await;
             }
         }
-        if let Some(kept) = kept {
+        if !self.session.has(&leased.lock).await? {
+            // Another process may have it by now.
+            if let Some(kept) = kept {
+                kept.close().await;
+            }
+            return Ok(());
+        }
+        if let Some(mut kept) = kept {
+            // A task of an ended test may have been in it since it was shown to be clean.
+            let connection = Some(&mut kept.connection);
+            let is_alone = K::is_alone(&self.session, &leased, connection).await;
             kept.close().await;
+            if !matches!(is_alone, Ok(true)) {
+                return self.session.drop_database(&leased.name, &leased.lock).await;
+            }
         }
         if !self.session.until_quiet(&leased.name).await? {
             return self.session.drop_database(&leased.name, &leased.lock).await;

@@ -78,19 +78,31 @@ impl<K: Adaptor> DatabaseServer<K> {
         // Templates after their clones, because a clone in use still needs its template.
         let (templates, clones): (Vec<_>, Vec<_>) =
             found.iter().partition(|one| one.number.is_empty());
+        let mut outcome = Ok(());
         for one in clones {
-            if self.remove(one).await? {
-                removed.push(show(one, true));
-            } else {
-                in_use.insert(&one.fingerprint);
+            match self.remove(one).await {
+                Ok(true) => removed.push(show(one, true)),
+                Ok(false) => {
+                    in_use.insert(&one.fingerprint);
+                }
+                // One that cannot be dropped does not keep the others.
+                Err(error) => outcome = outcome.and(Err(error)),
             }
         }
         for one in templates {
-            if !in_use.contains(&one.fingerprint) && self.remove(one).await? {
-                removed.push(show(one, true));
-                self.templates.forget(&one.fingerprint);
+            if in_use.contains(&one.fingerprint) {
+                continue;
+            }
+            match self.remove(one).await {
+                Ok(true) => {
+                    removed.push(show(one, true));
+                    self.templates.forget(&one.fingerprint);
+                }
+                Ok(false) => {}
+                Err(error) => outcome = outcome.and(Err(error)),
             }
         }
+        outcome?;
         let mut session = self.session.take().await?;
         if session.list().await?.is_empty() {
             let removed = K::removed_all(session.connection()).await;

@@ -167,6 +167,11 @@ impl<K: Kind> ServerSession<K> {
         Ok(session.incarnation() == incarnation && lock(&self.held).contains(key))
     }
 
+    /// Whether this process still has a lock. The session that took it may have ended, and another process may have taken it.
+    pub(super) async fn has(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.take().await?.has(key))
+    }
+
     /// Opens a connection of this process's own to a database.
     pub(in crate::testing) async fn connect(
         &self,
@@ -179,7 +184,8 @@ impl<K: Kind> ServerSession<K> {
     pub(in crate::testing) async fn worker(&self) -> Result<ConnectionOf<K>, Error> {
         let idle = lock(&self.workers).pop();
         if let Some((mut worker, since)) = idle
-            && (since.elapsed() < FRESH || worker.ping().await.is_ok())
+            && (since.elapsed() < FRESH
+                || matches!(timeout(ANSWER_LIMIT, worker.ping()).await, Ok(Ok(()))))
         {
             return Ok(worker);
         }
@@ -218,6 +224,13 @@ impl<K: Kind> ServerSession<K> {
         database: &str,
         lock: &str,
     ) -> Result<(), Error> {
+        if !self.has(lock).await? {
+            tracing::debug!(
+                database,
+                "not dropped, because another process may have it by now"
+            );
+            return Ok(());
+        }
         let dropped = self.drop_only(database).await;
         // If the drop failed, the next run removes the database.
         self.take().await?.unlock(&[lock.to_owned()]).await?;

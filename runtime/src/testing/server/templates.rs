@@ -63,7 +63,13 @@ impl<K: Adaptor> Templates<K> {
                     return Ok(Arc::clone(template));
                 }
                 Ok(_) => self.forget(&fingerprint),
-                Err(error) => return Err(error.again(&recipe.settings)),
+                Err(error) => {
+                    if !matches!(error, Error::Start(_) | Error::Test(_)) {
+                        // A lost connection, or a statement that the server refused: the next test may succeed.
+                        self.forget(&fingerprint);
+                    }
+                    return Err(error.again(&recipe.settings));
+                }
             }
         }
     }

@@ -81,11 +81,17 @@ fn has_remains(folder: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Removes all files but the lock, which must be held.
+/// Removes all files and folders but the lock, which must be held.
 fn empty(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name() != LOCK {
+        if entry.file_name() == LOCK {
+            continue;
+        }
+        // A test may have made a folder beside its database.
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
             fs::remove_file(entry.path())?;
         }
     }

@@ -62,7 +62,9 @@ impl SqliteTemplates {
                 Ok(url) => recipe.fill(url).await,
                 Err(_) => unreachable!("it has a scheme"),
             };
-            let made = made.and_then(|()| fs::rename(&unfinished, &path).map_err(&trouble));
+            let made = made
+                .and_then(|()| is_whole(&unfinished).map_err(&trouble))
+                .and_then(|()| fs::rename(&unfinished, &path).map_err(&trouble));
             if let Err(error) = made {
                 let _ = remove_database(&unfinished);
                 return Err(error);
@@ -126,6 +128,18 @@ fn remove_if_old(template: &Path) -> io::Result<()> {
     let used = fs::metadata(template)?.modified()?;
     if used.elapsed().unwrap_or_default() > TEMPLATE_LIFE {
         fs::remove_file(template)?;
+    }
+    Ok(())
+}
+
+/// Fails if the close of a new template has not written its write-ahead log back.
+fn is_whole(template: &Path) -> io::Result<()> {
+    let mut log = template.as_os_str().to_owned();
+    log.push("-wal");
+    if Path::new(&log).exists() {
+        return Err(io::Error::other(
+            "its write-ahead log was not written back in time",
+        ));
     }
     Ok(())
 }

@@ -143,9 +143,9 @@ pub enum TransactionError {
         /// The engine's name.
         engine: String,
     },
-    /// At the `COMMIT`, the transaction was not open any more, because of a statement inside that ends transactions: `COMMIT`
-    /// and `ROLLBACK` everywhere, `CREATE`, `ALTER`, `DROP` and others on MySQL and MariaDB, where they commit the statements
-    /// before them. Not retried, because that might write twice.
+    /// At the `COMMIT` or at a conflict, the transaction was not open any more, because of a statement inside that ends
+    /// transactions: `COMMIT` and `ROLLBACK` everywhere, `CREATE`, `ALTER`, `DROP` and others on MySQL and MariaDB, where they
+    /// commit the statements before them. Not retried, because that might write twice.
     #[error(
         "engine `{engine}`: the transaction that began was not open any more at its COMMIT, because a statement inside has ended \
          it: `{statement}`. What ran before it is committed, or rolled back if that is what it does, and what ran after it may be \

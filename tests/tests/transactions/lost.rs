@@ -286,7 +286,7 @@ macro_rules! ended_inside {
             })
             .await;
         let runs = runs.into_inner();
-        ensure!(runs == 1, "{}: {runs} runs", $statement);
+        ensure!(runs == 1, "{runs} runs");
         let by_hand = async {
             let mut transaction = engine.begin().await?;
             sqlx::raw_sql($statement).execute(&mut transaction).await?;
@@ -354,6 +354,65 @@ async fn a_statement_inside_that_ends_it_is_named() -> anyhow::Result<()> {
             "CREATE",
         )?;
     }
+    Ok(())
+}
+
+/// A try whose beginning may be committed is not repeated, although it meets a conflict.
+#[tokio::test]
+async fn what_may_be_committed_is_not_tried_again() -> anyhow::Result<()> {
+    fn says_so(closure: sqlx::Result<()>) -> anyhow::Result<()> {
+        let error = closure.err().context("it was taken for committed")?;
+        let found = TransactionError::find(&error);
+        let is_so = matches!(found, Some(TransactionError::EndedInside { .. }));
+        ensure!(is_so, "{error}");
+        Ok(())
+    }
+    if let Some(case_database) = CaseDatabase::of::<Postgres>("again").await? {
+        let conflict =
+            "COMMIT; DO $$ BEGIN RAISE EXCEPTION 'a conflict' USING ERRCODE = '40001'; END $$";
+        says_so(ended_inside!(Postgres, case_database.url(), true, conflict).0)?;
+    }
+    for conflict in [
+        "COMMIT; SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "CREATE TABLE IF NOT EXISTS other (id INTEGER); SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+    ] {
+        if let Some(case_database) = CaseDatabase::of::<MySql>("again").await? {
+            says_so(ended_inside!(MySql, case_database.url(), true, conflict).0)?;
+        }
+    }
+    Ok(())
+}
+
+/// After a deadlock the server has left the transaction, and would commit each further statement.
+#[tokio::test]
+async fn any_engine_runs_nothing_after_a_deadlock() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("any_deadlock").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new()
+        .engine("any_deadlock")
+        .url(case_database.url())
+        .max_size(1);
+    let engine: AnyEngine = engine_finder_with(&settings)?;
+    engine.start_connection_pool().await?;
+    let mut transaction = engine.begin().await?;
+    let conflict = sqlx::raw_sql("SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213")
+        .execute(&mut transaction)
+        .await;
+    ensure!(conflict.is_err());
+    let further = sqlx::raw_sql("SELECT 1").execute(&mut transaction).await;
+    let error = further
+        .err()
+        .context("a statement ran after the deadlock")?;
+    ensure!(
+        matches!(
+            TransactionError::find(&error),
+            Some(TransactionError::AfterConflict { .. })
+        ),
+        "{error}"
+    );
+    drop(transaction);
+    engine.close_connection_pool().await;
     Ok(())
 }
 

@@ -44,7 +44,11 @@ pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(22).0;
 
 /// The statements seen that may end a transaction by themselves, as one bit for each word of [`CONTROL`].
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Controls(u32);
+pub(crate) struct Controls {
+    seen: u32,
+    /// Those that are statements for certain, and not a part of a text or of a function's body.
+    certain: u32,
+}
 
 impl Controls {
     /// Reads the statements of a text.
@@ -53,8 +57,10 @@ impl Controls {
         if is_one_of(first_word(sql), &PLAIN) && !sql.as_bytes().contains(&b';') {
             return Self::default();
         }
-        let mut seen = 0;
-        for statement in sql.split(';') {
+        let is_simple =
+            !sql.contains(['\'', '"', '`', '$', '#']) && !sql.contains("--") && !sql.contains("/*");
+        let mut controls = Self::default();
+        for (number, statement) in sql.split(';').enumerate() {
             let word = first_word(statement);
             if let Some(index) = CONTROL
                 .iter()
@@ -62,20 +68,24 @@ impl Controls {
                 && !(is_one_of(word, &["ROLLBACK"]) && names_a_savepoint(statement))
                 && !(is_one_of(word, &["CREATE", "DROP"]) && names_temporary_table(statement))
             {
-                seen |= 1 << index;
+                controls.seen |= 1 << index;
+                if number == 0 || is_simple {
+                    controls.certain |= 1 << index;
+                }
             }
         }
-        Self(seen)
+        controls
     }
 
     /// Adds the statements that were seen later.
     pub(crate) fn add(&mut self, later: Self) {
-        self.0 |= later.0;
+        self.seen |= later.seen;
+        self.certain |= later.certain;
     }
 
     /// Whether such a statement was seen.
     pub(crate) fn is_any(self) -> bool {
-        self.0 != 0
+        self.seen != 0
     }
 
     /// Whether a statement was seen that begins a transaction, which the driver does not count.
@@ -85,11 +95,21 @@ impl Controls {
 
     /// The first of these words that was seen.
     pub(crate) fn first_of(self, words: &[&'static str]) -> Option<&'static str> {
-        words.iter().copied().find(|word| {
-            let index = CONTROL.iter().position(|control| control == word);
-            index.is_some_and(|index| self.0 & (1 << index) != 0)
-        })
+        first_in(self.seen, words)
     }
+
+    /// The first of these words that was a statement for certain.
+    pub(crate) fn first_certain_of(self, words: &[&'static str]) -> Option<&'static str> {
+        first_in(self.certain, words)
+    }
+}
+
+/// The first of these words whose bit is set.
+fn first_in(bits: u32, words: &[&'static str]) -> Option<&'static str> {
+    words.iter().copied().find(|word| {
+        let index = CONTROL.iter().position(|control| control == word);
+        index.is_some_and(|index| bits & (1 << index) != 0)
+    })
 }
 
 /// Whether a `ROLLBACK` goes to a savepoint.

@@ -315,14 +315,19 @@ impl<DB: Backend> CheckedOut<DB> {
         lost.into()
     }
 
-    /// The error for a statement inside the transaction that may have ended it, so that its part before may be committed.
+    /// The error for a statement inside the transaction that has ended it, so that its part before may be committed; `None` if
+    /// no such statement is known for certain.
     pub(crate) fn ended_inside(&self) -> Option<TransactionError> {
         let InTransaction { dialect, .. } = self.transaction.as_ref()?;
         let controls = self.source.parts().1.controls();
+        self.ended_by(controls.first_certain_of(dialect.ends_transaction)?)
+    }
+
+    fn ended_by(&self, statement: &'static str) -> Option<TransactionError> {
         Some(TransactionError::EndedInside {
             engine: self.source.settings().engine.clone(),
-            database: dialect.name,
-            statement: controls.first_of(dialect.ends_transaction)?,
+            database: self.transaction.as_ref()?.dialect.name,
+            statement,
         })
     }
 

@@ -279,8 +279,10 @@ macro_rules! ended_inside {
                 sqlx::raw_sql(insert(1, 1))
                     .execute(&mut *transaction)
                     .await?;
-                // An error of the statement ends the closure.
-                sqlx::raw_sql($statement).execute(&mut *transaction).await?;
+                // An error of a statement ends the closure. Each line is a text of its own.
+                for text in str::lines($statement) {
+                    sqlx::raw_sql(text).execute(&mut *transaction).await?;
+                }
                 sqlx::raw_sql(insert(1, 2)).execute(transaction).await?;
                 sqlx::Result::Ok(())
             })
@@ -289,7 +291,9 @@ macro_rules! ended_inside {
         ensure!(runs == 1, "{runs} runs");
         let by_hand = async {
             let mut transaction = engine.begin().await?;
-            sqlx::raw_sql($statement).execute(&mut transaction).await?;
+            for text in str::lines($statement) {
+                sqlx::raw_sql(text).execute(&mut transaction).await?;
+            }
             transaction.commit().await
         };
         let by_hand: sqlx::Result<()> = by_hand.await;
@@ -369,12 +373,12 @@ async fn what_may_be_committed_is_not_tried_again() -> anyhow::Result<()> {
     }
     if let Some(case_database) = CaseDatabase::of::<Postgres>("again").await? {
         let conflict =
-            "COMMIT; DO $$ BEGIN RAISE EXCEPTION 'a conflict' USING ERRCODE = '40001'; END $$";
+            "COMMIT\nDO $$ BEGIN RAISE EXCEPTION 'a conflict' USING ERRCODE = '40001'; END $$";
         says_so(ended_inside!(Postgres, case_database.url(), true, conflict).0)?;
     }
     for conflict in [
-        "COMMIT; SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
-        "CREATE TABLE IF NOT EXISTS other (id INTEGER); SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "COMMIT\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "CREATE TABLE IF NOT EXISTS other (id INTEGER)\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
     ] {
         if let Some(case_database) = CaseDatabase::of::<MySql>("again").await? {
             says_so(ended_inside!(MySql, case_database.url(), true, conflict).0)?;

@@ -179,6 +179,21 @@ mod tests {
             assert_eq!(Controls::of(sql).first_of(&CONTROL), seen, "{sql}");
             assert_eq!(Controls::of(sql).is_any(), seen.is_some(), "{sql}");
         }
+        for (sql, certain) in [
+            ("COMMIT", Some("COMMIT")),
+            ("SELECT 1; COMMIT", Some("COMMIT")),
+            ("DO $$ BEGIN RAISE EXCEPTION 'a'; END $$", None),
+            ("SELECT 'a; COMMIT'", None),
+            ("SELECT 1 -- ; COMMIT", None),
+            ("CREATE TABLE a (b TEXT DEFAULT ';')", Some("CREATE")),
+            ("CREATE TEMPORARY TABLE a (id INTEGER)", None),
+        ] {
+            assert_eq!(
+                Controls::of(sql).first_certain_of(&CONTROL),
+                certain,
+                "{sql}"
+            );
+        }
         assert!(Controls::of("SELECT 1; begin").begin_transaction());
         assert!(!Controls::of("COMMIT").begin_transaction());
         assert_eq!(ENDS_ON_MYSQL.first(), Some(&"COMMIT"));

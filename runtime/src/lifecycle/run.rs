@@ -60,16 +60,8 @@ where
             return Ok(Ended::Interrupted(interrupted));
         }
     }
-    let filled = match signals.interrupt(&member, parameters.fill(&engines)).await {
-        Ok(filled) => filled,
-        Err(interrupted) => {
-            engines.close(signals.force(), false).await?;
-            member.end(interrupted, signals.force()).await;
-            return Ok(Ended::Interrupted(interrupted));
-        }
-    };
-    let ended = match filled {
-        Ok(arguments) => {
+    let ended = match signals.interrupt(&member, parameters.fill(&engines)).await {
+        Ok(Ok(arguments)) => {
             // Boxed, because each future around a future holds it twice, and this one may be a whole program.
             let body = Box::pin(AssertUnwindSafe(body(arguments)).catch_unwind());
             let body = member.around(log.replay(body));
@@ -79,7 +71,8 @@ where
                 Err(interrupted) => Ok(Ended::Interrupted(interrupted)),
             }
         }
-        Err(error) => Err(error),
+        Ok(Err(error)) => Err(error),
+        Err(interrupted) => Ok(Ended::Interrupted(interrupted)),
     };
     let failed = ended
         .as_ref()

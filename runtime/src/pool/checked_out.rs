@@ -23,7 +23,7 @@ use super::spans::Observer;
 use super::within::within;
 use crate::backend::{Backend, Pooled};
 use crate::background;
-use crate::dialect::Mark;
+use crate::dialect::{Dialect, Mark};
 use crate::error::TransactionError;
 use crate::settings::EngineSettings;
 
@@ -307,11 +307,13 @@ impl<DB: Backend> CheckedOut<DB> {
         if !dialect.is_lost(&error) {
             return error;
         }
-        let lost = self
-            .ended_inside()
-            .unwrap_or_else(|| TransactionError::Lost {
+        let controls = self.source.parts().1.controls();
+        let lost = match controls.first_of(dialect.ends_transaction) {
+            Some(statement) => self.ended_by(dialect, statement),
+            None => TransactionError::Lost {
                 engine: self.source.settings().engine.clone(),
-            });
+            },
+        };
         lost.into()
     }
 
@@ -320,15 +322,16 @@ impl<DB: Backend> CheckedOut<DB> {
     pub(crate) fn ended_inside(&self) -> Option<TransactionError> {
         let InTransaction { dialect, .. } = self.transaction.as_ref()?;
         let controls = self.source.parts().1.controls();
-        self.ended_by(controls.first_certain_of(dialect.ends_transaction)?)
+        let statement = controls.first_certain_of(dialect.ends_transaction)?;
+        Some(self.ended_by(dialect, statement))
     }
 
-    fn ended_by(&self, statement: &'static str) -> Option<TransactionError> {
-        Some(TransactionError::EndedInside {
+    fn ended_by(&self, dialect: &Dialect, statement: &'static str) -> TransactionError {
+        TransactionError::EndedInside {
             engine: self.source.settings().engine.clone(),
-            database: self.transaction.as_ref()?.dialect.name,
+            database: dialect.name,
             statement,
-        })
+        }
     }
 
     /// Corrects the driver's count for code that gets the driver's connection. An answer is awaited for 2 s at most.
@@ -336,11 +339,7 @@ impl<DB: Backend> CheckedOut<DB> {
         if self.counts_ended {
             // A cancelled or failed one leaves a connection of unknown state, perhaps inside the transaction that it begins.
             let recounted = self.run(|connection, _| Box::pin(recount::<DB>(connection)));
-            let Some(recounted) = within(RECOVERY_LIMIT, recounted).await else {
-                let what = format!("the server gave no answer within {RECOVERY_LIMIT:?}");
-                return Err(io::Error::new(io::ErrorKind::TimedOut, what).into());
-            };
-            recounted?;
+            within(RECOVERY_LIMIT, "the limit for recovery", recounted).await?;
             self.counts_ended = false;
         }
         Ok(())

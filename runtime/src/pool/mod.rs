@@ -16,7 +16,7 @@
 //! | `session`, `checkout` | the user's handles, which are executors on such a connection |
 //! | `handle`, `acquire` | a started pool, and waiting for a checkout |
 //! | `start`, `keeper`, `close` | starting, maintaining and closing the pool |
-//! | `within` | a limit for a wait of a caller that may be outside a runtime |
+//! | `within` | a time limit for a driver's future |
 //! | `status`, `report`, `meters` | pool statistics, the report of a close, and the instruments for `metrics` |
 //! | `spans`, `durations` | tracing spans of statements, waits and transactions; statement durations for `metrics` |
 //! | `on_sqlx` | the same interface over a `sqlx::Pool` |
@@ -79,6 +79,7 @@ pub(crate) use self::in_transaction::{Begin, Hooks};
 pub(crate) use self::recording::Recording;
 #[cfg(feature = "testing")]
 pub use self::recording::{End, Statement};
+pub(crate) use self::recovery::RECOVERY_LIMIT;
 pub(crate) use self::registry::{Holder, Record};
 pub use self::report::{CloseReport, EndedHolder, Left};
 pub use self::session::Session;

@@ -17,7 +17,7 @@ use crate::dialect::Diagnosis;
 /// How long validating or recovering one connection may take before it counts as broken.
 ///
 /// A round trip to a reachable server takes milliseconds; two seconds leave room for a slow rollback.
-pub(super) const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
 
 impl<DB: Backend> Shared<DB> {
     /// Makes a slot ready for use: validates its connection, or opens one for an empty slot or instead of a retired or

@@ -1,15 +1,27 @@
-//! A limit for a wait of a caller that may be outside a runtime.
+//! A time limit for a driver's future.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-/// Runs a future for at most this time; `None` when it takes longer. Outside a runtime there is no timer, and no limit.
-pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    if Handle::try_current().is_ok() {
-        timeout(limit, future).await.ok()
-    } else {
-        Some(future.await)
+/// Runs a driver's future within a limit, and names the limit in its error. Outside a runtime there is no timer, and no limit.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    name: &str,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    if Handle::try_current().is_err() {
+        return work.await;
     }
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(sqlx::Error::Io(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!(
+                "no answer within {} ({name})",
+                humantime::format_duration(limit)
+            ),
+        )))
+    })
 }

@@ -50,10 +50,8 @@ impl Recipe {
         }
         // They may decide where a script makes its tables, and what these hold.
         add(settings.session.as_deref().unwrap_or_default().as_bytes());
-        let parameters = settings.url.expose().split_once('?');
-        add(parameters
-            .map_or("", |(_, parameters)| parameters)
-            .as_bytes());
+        let (_, parameters) = settings.url.expose().split_once('?').unwrap_or_default();
+        add(parameters.as_bytes());
         for extension in &settings.extensions {
             add(extension.as_bytes());
         }

@@ -4,17 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::around::{self, Around};
 use super::{Work, hooks};
 use crate::backend::Backend;
 use crate::engine::Engine;
 use crate::error::TransactionError;
-use crate::pool::{Cell, CheckedOut, Hooks, Session, within};
-
-/// How long a rollback waits for the server. A connection without an answer goes to the pool's recovery, which has a limit too.
-const ROLLBACK_LIMIT: Duration = Duration::from_secs(2);
+use crate::pool::{Cell, CheckedOut, Hooks, RECOVERY_LIMIT, Session, within};
 
 /// A transaction on a connection of its own, from [`Engine::begin`](crate::Engine::begin) or for a closure of
 /// [`Engine::transaction`](crate::Engine::transaction).
@@ -136,11 +132,10 @@ impl<DB: Backend> Transaction<DB> {
     /// an error when a statement inside may have ended the transaction, whose part before that may be committed.
     pub(super) async fn give_up(mut self) -> Option<TransactionError> {
         let ended = self.connection().ok().and_then(|of| of.ended_inside());
-        match within(ROLLBACK_LIMIT, self.rollback()).await {
-            Some(Ok(())) => {}
-            // The connection has ended, and the transaction with it.
-            Some(Err(error)) => tracing::debug!("a rollback was not confirmed: {error}"),
-            None => tracing::debug!("a rollback was not answered within {ROLLBACK_LIMIT:?}"),
+        let rolled_back = within(RECOVERY_LIMIT, "the limit for recovery", self.rollback());
+        if let Err(error) = rolled_back.await {
+            // The connection has ended, and the transaction with it; or the pool recovers it.
+            tracing::debug!("a rollback was not confirmed: {error}");
         }
         ended
     }

@@ -14,10 +14,11 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::super::driver_state::{depth, recount};
+use super::super::within::within;
 use super::borrowed::Borrowed;
 use super::credentials::Credentials;
 use super::hosts::{HostChoice, SessionId};
-use super::terminations::{Terminations, within};
+use super::terminations::Terminations;
 use crate::backend::{Backend, OptionsOf};
 use crate::background;
 use crate::dialect::{

@@ -1,14 +1,15 @@
 //! Terminating sessions on the server, over a separate connection.
 
-use futures_util::future::join_all;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::sync::oneshot;
 
+use super::super::within::within;
 use super::connector::Connector;
 use super::hosts::SessionId;
-use super::terminations::{Termination, within};
+use super::terminations::Termination;
 use crate::backend::Backend;
 
 /// Time limit for terminating sessions on one server, including the connect.

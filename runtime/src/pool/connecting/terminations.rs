@@ -1,12 +1,8 @@
-//! Requests to terminate sessions, and a time limit for a driver's future.
+//! Requests to terminate sessions.
 
-use std::future::Future;
-use std::io;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::hosts::SessionId;
 
@@ -30,21 +26,4 @@ impl Terminations {
     pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Termination>> {
         lock(&self.requested)
     }
-}
-
-/// Runs a driver's future within a limit, and names the limit in its error.
-pub(super) async fn within<T>(
-    limit: Duration,
-    name: &str,
-    work: impl Future<Output = sqlx::Result<T>>,
-) -> sqlx::Result<T> {
-    timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(sqlx::Error::Io(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!(
-                "no answer within {} ({name})",
-                humantime::format_duration(limit)
-            ),
-        )))
-    })
 }

@@ -19,7 +19,7 @@ use sqlx::mysql::MySqlConnection;
 
 use super::kind::MySqlKind;
 use super::look::Look;
-use super::queries::{self, results};
+use super::queries::results;
 use super::schema::{Create, Schema, ask_listed, created, set_counter};
 use crate::error::Error;
 use crate::testing::server::{ServerSession, execute};
@@ -29,7 +29,7 @@ use crate::testing::server::{ServerSession, execute};
 const SETTINGS: &str = "SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, foreign_key_checks = 0; \
     SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE";
 
-/// They have no rows.
+/// The number of results of [`SETTINGS`], which have no rows.
 const RESULTS_OF_SETTINGS: usize = 2;
 
 /// Shows that a leased database is what its template is. Returns false when that cannot be shown; an error means the same.
@@ -66,12 +66,9 @@ async fn drop_tables(
         "SET SESSION foreign_key_checks = 0; {drops} {}",
         ask_listed(name)
     );
-    let results = results(connection, dropped).await?;
-    let rows = results.iter().flatten();
-    let listed: Vec<String> = rows
-        .map(|row| row.try_get(0))
-        .collect::<sqlx::Result<_>>()?;
-    Ok(listed == template.listed)
+    let shown = results(connection, dropped).await?;
+    let listed = shown.iter().flatten().map(|row| row.try_get(0));
+    Ok(listed.collect::<sqlx::Result<Vec<String>>>()? == template.listed)
 }
 
 /// Compares tables and views, whose names are those of the template, and restores the rows. Returns false when a table or view
@@ -85,8 +82,8 @@ async fn restore_rows(
         return Ok(true);
     }
     let asked = format!("{SETTINGS}; {}", ask_content(template, name));
-    let results = results(connection, asked).await?;
-    let mut rest = results.iter().skip(RESULTS_OF_SETTINGS);
+    let shown = results(connection, asked).await?;
+    let mut rest = shown.iter().skip(RESULTS_OF_SETTINGS);
     for (_, create) in &template.views {
         let rows = rest.next().ok_or(sqlx::Error::RowNotFound)?;
         if created(name, rows)? != *create {
@@ -131,7 +128,7 @@ async fn restore_rows(
     .await?;
     for table in look_again {
         let create = format!("SHOW CREATE TABLE {name}.{}", table.name);
-        let rows = queries::results(connection, create).await?;
+        let rows = results(connection, create).await?;
         let row = rows.first().and_then(|rows| rows.first());
         let now = Create::new(row.ok_or(sqlx::Error::RowNotFound)?.try_get(1)?);
         if now != table.create {

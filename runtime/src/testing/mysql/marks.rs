@@ -54,9 +54,9 @@ impl Marks {
         let marks = format!(
             "SELECT database_name, incarnation, day FROM {COMPLETE}; SELECT database_name, since, test FROM {KEPT}"
         );
-        let all = match results(connection, format!("{names}; {marks}")).await {
-            Err(error) if is_missing(&error) => vec![results(connection, names).await?.remove(0)],
-            all => all?,
+        let all = match if_there(results(connection, format!("{names}; {marks}")).await)? {
+            Some(all) => all,
+            None => vec![results(connection, names).await?.remove(0)],
         };
         let mut marks = Self::default();
         for row in all.first().into_iter().flatten() {
@@ -106,10 +106,7 @@ pub(super) async fn is_complete(
         "SELECT database_name, incarnation, day FROM {COMPLETE} \
          WHERE database_name = '{database}' AND incarnation = '{incarnation}'"
     );
-    let rows = match results(connection, ask).await {
-        Err(error) if is_missing(&error) => return Ok(false),
-        rows => rows?,
-    };
+    let rows = if_there(results(connection, ask).await)?.unwrap_or_default();
     let Some(row) = rows.iter().flatten().next() else {
         return Ok(false);
     };
@@ -129,10 +126,8 @@ pub(super) async fn take(
     let take = format!(
         "DELETE FROM {COMPLETE} WHERE database_name = '{database}' AND incarnation = '{incarnation}'"
     );
-    match sqlx::raw_sql(AssertSqlSafe(take)).execute(connection).await {
-        Err(error) if is_missing(&error) => Ok(false),
-        taken => Ok(taken?.rows_affected() == 1),
-    }
+    let taken = sqlx::raw_sql(AssertSqlSafe(take)).execute(connection).await;
+    Ok(if_there(taken)?.is_some_and(|taken| taken.rows_affected() == 1))
 }
 
 /// Marks a clone as kept.
@@ -160,12 +155,12 @@ pub(super) async fn remove(
     database: &str,
 ) -> sqlx::Result<Vec<i64>> {
     let asked = format!("{}; {SESSIONS}", removal(database));
-    let results = match results(connection, asked).await {
-        Err(error) if is_missing(&error) => results(connection, SESSIONS.to_owned()).await?,
-        all => all?,
+    let shown = match if_there(results(connection, asked).await)? {
+        Some(shown) => shown,
+        None => results(connection, SESSIONS.to_owned()).await?,
     };
     // Only the sessions have rows.
-    sessions_in(database, results.iter().flatten())
+    sessions_in(database, shown.iter().flatten())
 }
 
 /// Drops the tables, with their database.
@@ -179,13 +174,11 @@ pub(super) async fn remove_all(connection: &mut MySqlConnection) -> sqlx::Result
 
 /// Writes a row, after making the tables if needed.
 async fn write(connection: &mut MySqlConnection, row: String) -> sqlx::Result<()> {
-    match execute(connection, row.clone()).await {
-        Err(error) if is_missing(&error) => {
-            make(connection).await?;
-            execute(connection, row).await
-        }
-        written => written,
+    if if_there(execute(connection, row.clone()).await)?.is_none() {
+        make(connection).await?;
+        execute(connection, row).await?;
     }
+    Ok(())
 }
 
 /// Makes the tables. Several processes may do so at a time.
@@ -208,8 +201,12 @@ async fn make(connection: &mut MySqlConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Whether an error means that the tables are missing, or closed to the user, who then has written nothing there.
-fn is_missing(error: &sqlx::Error) -> bool {
-    // An unknown database and table, and access denied to them: <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
-    matches!(number(error), Some(1049 | 1146 | 1044 | 1142))
+/// The result of a statement on the tables. `None` if they do not exist, or the user has no right to them, and so has written
+/// nothing there.
+fn if_there<T>(result: sqlx::Result<T>) -> sqlx::Result<Option<T>> {
+    match result {
+        // An unknown database and table, and access denied to them: <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
+        Err(error) if matches!(number(&error), Some(1049 | 1146 | 1044 | 1142)) => Ok(None),
+        result => result.map(Some),
+    }
 }

@@ -90,8 +90,8 @@ impl Create {
     }
 }
 
-/// The statement that tells the tables and views of a database: each with its kind and engine in one text, its name, and whether
-/// it is a table that is known to be gone when it is dropped.
+/// The statement that lists the tables and views of a database: name, kind and engine in one text, the name alone, and whether
+/// `DROP TABLE` is known to remove it whole.
 pub(super) fn ask_listed(name: &str) -> String {
     format!(
         "SELECT CAST(CONCAT_WS('\\t', table_name, table_type, engine) AS CHAR), CAST(table_name AS CHAR), \

@@ -235,7 +235,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         Ok((None, clones))
     }
 
-    /// Makes a clone, and leases it or leaves it to the first process that does. `None` when it is not leased.
+    /// Makes a clone, and leases it if `leases`. Else it stays ready for the first process that leases it, and this returns `None`.
     async fn clone_template(
         &self,
         recipe: &Recipe,
@@ -293,7 +293,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         }
     }
 
-    /// Makes a spare clone while the body of a test runs, when few tests have one: there are so many clones.
+    /// Makes a spare clone while the body of a test runs, if there are fewer `clones` than tests can use at a time.
     fn make_spare_clone(
         self: &Arc<Self>,
         recipe: &Arc<Recipe>,
@@ -316,7 +316,7 @@ impl<K: Adaptor> DatabaseServer<K> {
     }
 }
 
-/// Leases a ready clone whose lock is held. `None` when it is not ready any more, and its lock is given back.
+/// Leases a ready clone whose lock is held. `None` when it is no longer ready; its lock is then released.
 async fn begin_lease<K: Kind>(
     session: &mut InUse<'_, K>,
     database: &str,

@@ -387,6 +387,30 @@ async fn what_may_be_committed_is_not_tried_again() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A deferred constraint fails at the commit, which comes after the row.
+#[tokio::test]
+async fn any_engine_does_not_take_a_row_for_a_commit() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("any_deferred").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new()
+        .engine("any_deferred")
+        .url(case_database.url())
+        .max_size(1);
+    let engine: AnyEngine = engine_finder_with(&settings)?;
+    engine.start_connection_pool().await?;
+    let table = "CREATE TABLE part (id INTEGER PRIMARY KEY, \
+        whole INTEGER REFERENCES part (id) DEFERRABLE INITIALLY DEFERRED)";
+    sqlx::raw_sql(table).execute(&engine).await?;
+    let insert = "INSERT INTO part VALUES (1, 7) RETURNING id";
+    let inserted = sqlx::query(insert).fetch_one(&engine).await;
+    ensure!(inserted.is_err(), "the row was taken for a commit");
+    // And the next statement does not get that error.
+    sqlx::query("SELECT 1").fetch_one(&engine).await?;
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
 /// After a deadlock the server has left the transaction, and would commit each further statement.
 #[tokio::test]
 async fn any_engine_runs_nothing_after_a_deadlock() -> anyhow::Result<()> {

@@ -97,3 +97,22 @@ fn empty(folder: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_has_left_is_removed() {
+        let name = format!("poolhouse-process-folder-{}", std::process::id());
+        let parent = std::env::temp_dir().join(name);
+        let left = parent.join("process-0");
+        fs::create_dir_all(left.join("0.db-attachments/more")).unwrap();
+        fs::write(left.join("0.db"), "").unwrap();
+        let taken = ProcessFolder::take(&parent).unwrap();
+        assert_eq!(taken.path, left);
+        assert!(!has_remains(&left).unwrap());
+        drop(taken);
+        fs::remove_dir_all(parent).unwrap();
+    }
+}

@@ -4,20 +4,33 @@
 use std::future::{Future, pending};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
+use std::time::Duration;
 
 use once_cell::sync::Lazy;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 static BACKGROUND: Lazy<TaskTracker> = Lazy::new(TaskTracker::new);
+
+/// The program's own work after commits, which has no limit.
+static HOOKS: Lazy<TaskTracker> = Lazy::new(TaskTracker::new);
 
 /// Runs work on the current runtime. Outside any runtime the work is dropped with everything that it owns, so that sockets
 /// close without a goodbye.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
         BACKGROUND.spawn_on(work, &runtime);
+    }
+}
+
+/// As [`spawn`], for commit hooks.
+pub(crate) fn spawn_hooks(hooks: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        HOOKS.spawn_on(hooks, &runtime);
     }
 }
 
@@ -32,7 +45,7 @@ pub(crate) fn token() -> TaskTrackerToken {
 }
 
 /// Waits until all closes in the background have ended: of pools whose owner's future was dropped, and of unused
-/// connections.
+/// connections. It also waits for futures of `on_commit`.
 ///
 /// A lifespan function's future may be dropped, for example by `tokio::select!` or `JoinHandle::abort`. Its pools are then
 /// closed in a task. A program that is about to end waits here, so that the task is not cut off with the runtime; `main`
@@ -42,9 +55,25 @@ pub(crate) fn token() -> TaskTrackerToken {
 ///
 /// The future may be dropped; the closes go on.
 pub async fn wait_closed() {
+    ended(&HOOKS).await;
+    ended(&BACKGROUND).await;
+}
+
+/// As [`wait_closed`], but waits for commit hooks for `limit` at most. The closes have limits of their own.
+///
+/// # Errors
+///
+/// Hooks are still running.
+pub(crate) async fn wait_closed_within(limit: Duration) -> Result<(), Elapsed> {
+    let hooks = timeout(limit, ended(&HOOKS)).await;
+    ended(&BACKGROUND).await;
+    hooks
+}
+
+async fn ended(tasks: &TaskTracker) {
     // A closed tracker still takes tasks. It only lets `wait` return when there are none.
-    BACKGROUND.close();
-    BACKGROUND.wait().await;
+    tasks.close();
+    tasks.wait().await;
 }
 
 /// Runs `end` when the current runtime ends, unless the returned value is dropped before.

@@ -171,9 +171,11 @@ impl RunningEngines {
             outcome = Box::pin(isolated.end(failed)).await;
         }
         if self.plan.for_process {
-            tokio::select! {
-                () = background::wait_closed() => {}
-                () = force.cancelled() => {}
+            let closed = background::wait_closed_within(self.longest_end());
+            if let Some(Err(_)) = force.run_until_cancelled(closed).await {
+                crate::logging::warn!(
+                    "a future of `on_commit` does not end, and is dropped with the program"
+                );
             }
         }
         outcome

@@ -6,16 +6,20 @@
 
 use std::iter;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{self, join_all};
-use sqlx::pool::PoolOptions;
+use sqlx::ConnectOptions;
+use sqlx::pool::{PoolConnection, PoolOptions};
+use tokio::runtime::Builder;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::checked_out::CheckedOut;
 use super::connecting::{Connector, SessionId, patiently};
+use super::recovery::RECOVERY_LIMIT;
 use super::registry::Holder;
 use super::report::{CloseOutcome, EndedHolder};
 use super::status::Status;
@@ -115,7 +119,9 @@ impl<DB: Backend> OnSqlx<DB> {
                 }
             });
             if let Err(error) = first.await {
-                pool.close().await;
+                // An attempt that a silent server holds up is closed in the background, because its limit is
+                // `acquire_timeout`.
+                let _ = timeout(RECOVERY_LIMIT, pool.close()).await;
                 return Err(error);
             }
         }
@@ -185,12 +191,8 @@ impl<DB: Backend> OnSqlx<DB> {
                 self.connector.goodbye(last.detach()).await;
             }
         }
-        // sqlx closes the idle connections only after all others have returned, and one after another.
-        let idle = iter::from_fn(|| self.pool.try_acquire());
-        let farewells = join_all(idle.map(|idle| self.connector.goodbye(idle.detach())));
-        let close = future::join(self.pool.close(), farewells);
         let drained = tokio::select! {
-            result = timeout(limit, close) => result.is_ok(),
+            result = timeout(limit, self.close_in_order()) => result.is_ok(),
             () = force.cancelled() => false,
         };
         if drained {
@@ -212,20 +214,66 @@ impl<DB: Backend> OnSqlx<DB> {
         let unreachable = self.connector.end_sessions(&sessions).await.err();
         (ended, unreachable.map(|error| error.to_string()))
     }
+
+    /// Refuses further checkouts, and waits until every connection has returned and is closed.
+    async fn close_in_order(&self) {
+        let mut idle = self.take_idle();
+        let any_in_use = self.pool.size() > 0;
+        // The call itself refuses further checkouts. sqlx closes each connection in the task that returns it, and would close
+        // the idle ones only after all others have returned, and one after another.
+        let close = self.pool.close();
+        // Where the last connection does work for the database, one is closed after all others.
+        let last = if !self.connector.dialect().closes_in_turn {
+            None
+        } else if let Some(idle) = idle.pop() {
+            Some(idle)
+        } else if any_in_use && !self.connector.in_memory() {
+            self.connector.options().connect().await.ok()
+        } else {
+            None
+        };
+        let farewells = idle.into_iter().map(|idle| self.connector.goodbye(idle));
+        future::join(close, join_all(farewells)).await;
+        if let Some(last) = last {
+            self.connector.goodbye(last).await;
+        }
+    }
+
+    /// Takes the idle connections out of the pool.
+    fn take_idle(&self) -> Vec<DB::Connection> {
+        iter::from_fn(|| self.pool.try_acquire())
+            .map(PoolConnection::detach)
+            .collect()
+    }
 }
 
 impl<DB: Backend> Drop for OnSqlx<DB> {
     /// For a pool that is dropped without a close, as its runtime ends: closes the idle connections and refuses further
     /// checkouts, also through a clone of the `sqlx::Pool`.
     fn drop(&mut self) {
-        let idle: Vec<_> = iter::from_fn(|| self.pool.try_acquire()).collect();
+        let idle = self.take_idle();
         // The call itself refuses further checkouts. The dropped future would only wait for connections in use.
         drop(self.pool.close());
         for connection in idle {
-            let (connector, connection) = (Arc::clone(&self.connector), connection.detach());
+            let connector = Arc::clone(&self.connector);
             background::spawn(async move { connector.goodbye(connection).await });
         }
+        if self.pool.size() > 0 {
+            close_returning(self.pool.clone());
+        }
     }
+}
+
+/// Closes the connections that other threads of a runtime return while it ends: sqlx looks whether its pool is closed before
+/// it validates a returned connection, and keeps the connection as idle after that.
+fn close_returning<DB: Backend>(pool: sqlx::Pool<DB>) {
+    let close = move || {
+        if let Ok(runtime) = Builder::new_current_thread().enable_time().build() {
+            let _ = runtime.block_on(async { timeout(RECOVERY_LIMIT, pool.close()).await });
+        }
+    };
+    // Without a thread, such a connection ends with the last handle on the pool.
+    let _ = thread::Builder::new().spawn(close);
 }
 
 /// Closes the pool of a cancelled start after its connection attempts have ended: sqlx's own drop sends no close message.

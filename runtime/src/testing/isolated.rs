@@ -1,5 +1,6 @@
 //! The databases of one test, from lease to return.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::kinds::server_of;
@@ -41,14 +42,7 @@ impl Isolated {
             let server = server_of(settings)?;
             wishes.push((server, settings));
         }
-        // Reserves all connections of one server at once, and goes through the servers in one order, so that two tests
-        // cannot deadlock.
-        wishes.sort_by(|(one, _), (other, _)| one.key().cmp(other.key()));
-        let mut reserved = Vec::new();
-        for of_one in wishes.chunk_by(|(one, _), (other, _)| Arc::ptr_eq(one, other)) {
-            let connections = of_one.iter().map(|(_, settings)| settings.max_size).sum();
-            reserved.push(Arc::clone(&of_one[0].0).reserve(connections).await?);
-        }
+        let reserved = reserve(&wishes).await?;
         let mut isolated = Self {
             test: test.clone(),
             leases: Vec::with_capacity(wishes.len()),
@@ -113,4 +107,27 @@ impl Isolated {
         }
         outcome
     }
+}
+
+type Wish<'a> = (Arc<dyn TestServer>, &'a mut Arc<EngineSettings>);
+
+/// Reserves the connections of a test: all of one server at once, and the servers in one order, so that two tests cannot wait
+/// for each other.
+async fn reserve(wishes: &[Wish<'_>]) -> Result<Vec<Reservation>, Error> {
+    let mut needs: BTreeMap<String, (Arc<dyn TestServer>, u32)> = BTreeMap::new();
+    for (server, settings) in wishes {
+        // One engine alone waits for no second server.
+        let identity = match wishes {
+            [_] => String::new(),
+            _ => Arc::clone(server).identity().await?,
+        };
+        let need = needs.entry(identity);
+        let (_, connections) = need.or_insert_with(|| (Arc::clone(server), 0));
+        *connections = connections.saturating_add(settings.max_size);
+    }
+    let mut reserved = Vec::with_capacity(needs.len());
+    for (server, connections) in needs.into_values() {
+        reserved.push(server.reserve(connections).await?);
+    }
+    Ok(reserved)
 }

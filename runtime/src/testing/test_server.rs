@@ -16,8 +16,8 @@ pub(crate) type Reservation = Box<dyn Any + Send + Sync>;
 
 /// A server, or a folder, that gives databases to tests. A process has one value for each.
 pub(crate) trait TestServer: Send + Sync {
-    /// Identifies the test server. Tests with several engines reserve on their servers in the order of keys.
-    fn key(&self) -> &str;
+    /// Identifies the server, whatever user or address leads to it. Tests with several engines reserve in the order of these.
+    fn identity(self: Arc<Self>) -> BoxFuture<'static, Result<String, Error>>;
 
     /// Reserves connections, and waits until the server has room for them among all processes that test on it.
     fn reserve(self: Arc<Self>, connections: u32)

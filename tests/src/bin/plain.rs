@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         "sqlx_error" => sqlx_error::main().report(),
         "under_tokio" => under_tokio::main().report(),
         "migrated" => migrated::main().report(),
+        "endless_hook" => endless_hook::main().report(),
         other => panic!("there is no program {other}"),
     }
 }
@@ -164,6 +165,29 @@ mod migrated {
             .fetch_one(&db)
             .await?;
         println!("{bands} bands");
+        Ok(())
+    }
+}
+
+/// Leaves a future of `on_commit` that never ends.
+mod endless_hook {
+    use super::*;
+
+    #[with_pool(close_timeout = "100ms")]
+    pub(super) async fn main(db: SqliteEngine) -> Result<(), poolhouse::Error> {
+        let (committed, mut commit) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            let transaction = db.transaction(async |tx| {
+                let committed = committed.clone();
+                tx.on_commit(async move {
+                    let _ = committed.send(()).await;
+                    std::future::pending::<()>().await;
+                });
+                Ok::<_, sqlx::Error>(())
+            });
+            transaction.await
+        });
+        println!("committed: {}", commit.recv().await.is_some());
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Databases and connections that a process keeps between its tests, and their release.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::process::{Child, Command};
 
 use poolhouse::{PgEngine, with_pool};
@@ -20,6 +21,32 @@ mod roll_back {
     rolls_back!(three, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
     rolls_back!(four, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
     rolls_back!(five, PgEngine, "POOLHOUSE_TESTING_POSTGRES_URL");
+}
+
+mod under_two_urls {
+    use super::*;
+
+    const VARIABLE: &str = "POOLHOUSE_TESTING_POSTGRES_URL";
+
+    fn other_url() -> String {
+        let mut url = url::Url::parse(&env::var(VARIABLE).unwrap()).unwrap();
+        url.query_pairs_mut()
+            .append_pair("application_name", "other");
+        url.into()
+    }
+
+    /// Two engines of one test with different URLs of one server.
+    #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL")]
+    #[tokio::test]
+    async fn both_count(
+        db: PgEngine,
+        #[pool(engine = "other", url = other_url(), migrations = false)] other: PgEngine,
+    ) {
+        for db in [db, other] {
+            let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&db).await.unwrap();
+            assert_eq!(one, 1);
+        }
+    }
 }
 
 /// A run of slow tests, in a process that runs several.
@@ -106,6 +133,24 @@ async fn a_process_that_waits_gets_its_turn_on_postgres() {
 #[tokio::test]
 async fn a_process_that_waits_gets_its_turn_on_mariadb() {
     gets_its_turn(Kind::MariaDb, "restarted::with_mariadb::").await;
+}
+
+/// With room for one of the engines, they share the slots.
+#[tokio::test]
+async fn a_test_with_two_urls_of_one_server_does_not_wait_for_itself() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = narrow(builder).await;
+    let mut run = run_of(&server, "under_two_urls::", 1).spawn().unwrap();
+    let ended = eventually("the test ends", async || {
+        anyhow::ensure!(run.try_wait()?.is_some(), "it waits");
+        Ok(())
+    })
+    .await;
+    let _ = run.kill();
+    passes(&run.wait_with_output().unwrap());
+    ended.unwrap();
 }
 
 /// The process is stopped, as in a debugger or after Ctrl-Z.

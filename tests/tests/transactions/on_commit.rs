@@ -10,7 +10,7 @@ use poolhouse::{
     MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction, TransactionOptions,
     engine_finder_with,
 };
-use poolhouse_tests::{CaseDatabase, Heard};
+use poolhouse_tests::{CaseDatabase, Heard, Program};
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
 use tokio::sync::oneshot;
 
@@ -305,3 +305,15 @@ async fn conflict_on_sqlite(
 on!(postgres, Postgres, PgEngine, conflict_on_postgres);
 on!(mariadb, MySql, MySqlEngine, conflict_on_mariadb);
 on!(sqlite, Sqlite, SqliteEngine, conflict_on_sqlite);
+
+/// The program waits for a future as long as for its closes, and not for ever.
+#[tokio::test]
+async fn a_future_without_an_end_does_not_hold_up_the_program() -> anyhow::Result<()> {
+    let program = Program::new(env!("CARGO_BIN_EXE_plain"))?
+        .argument("endless_hook")
+        .variable("DATABASE_URL", "sqlite::memory:");
+    let ended = program.run().await?;
+    ensure!(ended.code() == Some(0), "{}", ended.everything());
+    ensure!(ended.output.contains("committed: true"), "{}", ended.output);
+    Ok(())
+}

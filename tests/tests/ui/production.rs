@@ -12,7 +12,8 @@ const OF_TESTS: &[&str] = &[
     " ALLOW_CONNECTIONS false",
     "; COMMENT ON DATABASE ",
     "RELEASE_LOCK('{key}')",
-    "information_schema.processlist WHERE db = ?",
+    "poolhouse_marks",
+    "FROM mysql.proc WHERE db",
     "POOLHOUSE_KEEP",
 ];
 

@@ -29,7 +29,7 @@ pub(super) async fn run(engine: &str, hooks: Hooks) {
         }
         drop(done);
     };
-    background::spawn(task.in_current_span());
+    background::spawn_hooks(task.in_current_span());
     // The task drops the sender at its end, without a message.
     let _ = waiting.await;
 }

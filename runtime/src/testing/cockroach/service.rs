@@ -33,8 +33,9 @@ pub(in crate::testing) fn test_server(
 }
 
 impl TestServer for Cluster {
-    fn key(&self) -> &str {
-        &self.key
+    fn identity(self: Arc<Self>) -> BoxFuture<'static, Result<String, Error>> {
+        let key = self.key.clone();
+        Box::pin(async { Ok(key) })
     }
 
     /// Reserves nothing, because a node accepts any number of connections unless its operator sets a limit:

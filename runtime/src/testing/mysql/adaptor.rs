@@ -38,7 +38,10 @@ impl Adaptor for MySqlKind {
         // Read first, so that a restart during the build makes the mark outdated.
         let incarnation = session.identity().await?.incarnation;
         let name = names::template(fingerprint);
-        make(session, recipe, &name).await?;
+        if let Err(error) = make(session, recipe, &name).await {
+            session.drop_unmade(fingerprint, &name).await;
+            return Err(error);
+        }
         let mut worker = session.worker().await?;
         let schema = Schema::read(&mut worker, &name).await?;
         // At its next start the server forgets values of counters beyond the rows, unless they were set.
@@ -46,6 +49,7 @@ impl Adaptor for MySqlKind {
         if !counters.is_empty() {
             execute(&mut worker, counters).await?;
         }
+        session.still_makes(fingerprint).await?;
         if let Err(error) = marks::set_complete(&mut worker, &name, &incarnation).await {
             return Err(not_made(session, recipe, &error).await);
         }
@@ -69,8 +73,9 @@ impl Adaptor for MySqlKind {
                 return Err(not_made(session, recipe, &error).await);
             }
             session.put_back(worker).await;
-        } else {
-            make(session, recipe, &database).await?;
+        } else if let Err(error) = make(session, recipe, &database).await {
+            let _ = session.drop_only(&database).await;
+            return Err(error);
         }
         let mut in_use = session.take().await?;
         let marked = marks::set_complete(in_use.connection(), &database, name.incarnation).await;
@@ -117,7 +122,7 @@ impl Adaptor for MySqlKind {
     }
 }
 
-/// Makes a database by its recipe, in place of any of the same name. A failure leaves nothing.
+/// Makes a database by its recipe, in place of any of the same name. After a failure, the caller drops it.
 async fn make(
     session: &ServerSession<MySqlKind>,
     recipe: &Recipe,
@@ -132,12 +137,7 @@ async fn make(
         return Err(not_made(session, recipe, &error).await);
     }
     session.put_back(worker).await;
-    let filled = async { recipe.fill(url::of_database(&recipe.settings, name)?).await };
-    let filled = filled.await;
-    if filled.is_err() {
-        session.drop_only(name).await?;
-    }
-    filled
+    recipe.fill(url::of_database(&recipe.settings, name)?).await
 }
 
 /// Why a database was not made, and what to do.

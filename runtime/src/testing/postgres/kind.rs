@@ -33,9 +33,12 @@ impl Kind for PostgresKind {
 
     const KEEPS_CONNECTIONS: bool = true;
 
+    // The server notices within a minute that this machine is gone, and releases the locks. Unix sockets ignore that:
+    // <https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-TCP-KEEPALIVES-IDLE>.
     const SESSION: &'static str = "SELECT set_config(name, '0', false) \
         FROM unnest('{statement_timeout, lock_timeout, idle_session_timeout, transaction_timeout}'::text[]) AS name \
-        WHERE current_setting(name, true) IS NOT NULL";
+        WHERE current_setting(name, true) IS NOT NULL; \
+        SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 
     async fn meet(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
         let own = url::database(settings)?.unwrap_or_else(|| MEETING_DATABASE.to_owned());

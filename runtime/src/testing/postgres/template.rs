@@ -73,6 +73,7 @@ pub(super) async fn build<K: Kind<DB = Postgres>>(
         execute(&mut worker, close).await?;
         let incarnation = session.identity().await?.incarnation;
         note(&mut worker, &building, &incarnation, &baseline).await?;
+        session.still_makes(fingerprint).await?;
         let complete = format!("ALTER DATABASE {building} RENAME TO {template}");
         execute(&mut worker, complete).await?;
         Ok(baseline)
@@ -81,7 +82,7 @@ pub(super) async fn build<K: Kind<DB = Postgres>>(
     if completed.is_ok() {
         session.put_back(worker).await;
     } else {
-        session.drop_only(&building).await?;
+        session.drop_unmade(fingerprint, &building).await;
     }
     completed
 }

@@ -17,7 +17,6 @@ use crate::testing::url;
 
 /// The state of one server and user in this process.
 pub(in crate::testing) struct DatabaseServer<K: Kind> {
-    pub(super) key: String,
     pub(super) session: ServerSession<K>,
     pub(super) templates: Templates<K>,
     pub(super) budget_turn: tokio::sync::Mutex<()>,
@@ -54,9 +53,8 @@ impl<K: Kind> Servers<K> {
     ) -> Result<Arc<DatabaseServer<K>>, Error> {
         let key = url::server(settings)?;
         let mut servers = lock(&self.0);
-        let server = servers.entry(key.clone()).or_insert_with(|| {
+        let server = servers.entry(key).or_insert_with(|| {
             Arc::new(DatabaseServer {
-                key,
                 session: ServerSession::new(settings),
                 templates: Templates::default(),
                 budget_turn: tokio::sync::Mutex::default(),

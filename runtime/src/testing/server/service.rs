@@ -14,8 +14,10 @@ use crate::testing::test_database::TestDatabase;
 use crate::testing::test_server::{Lease, Reservation, TestServer};
 
 impl<K: Adaptor> TestServer for DatabaseServer<K> {
-    fn key(&self) -> &str {
-        &self.key
+    fn identity(self: Arc<Self>) -> BoxFuture<'static, Result<String, Error>> {
+        Box::pin(background::run(async move {
+            Ok(self.session.identity().await?.incarnation)
+        }))
     }
 
     fn reserve(

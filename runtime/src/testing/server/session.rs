@@ -11,8 +11,9 @@ use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{sleep, timeout};
 
-use super::kind::{ConnectionOf, Found, Identity, Kind};
+use super::kind::{ConnectionOf, Found, Identity, Kind, template_lock};
 use crate::backend::{Backend, Executes};
+use crate::dialect::{Diagnosis, diagnosed};
 use crate::error::{Error, TestError, TestKind};
 use crate::lock::lock;
 use crate::pool::{Connector, open_for};
@@ -170,6 +171,30 @@ impl<K: Kind> ServerSession<K> {
     /// Whether this process still has a lock. The session that took it may have ended, and another process may have taken it.
     pub(super) async fn has(&self, key: &str) -> Result<bool, Error> {
         Ok(self.take().await?.has(key))
+    }
+
+    /// Fails when this process has lost the lock on the template that it is making, because another process may be making it
+    /// by now.
+    pub(in crate::testing) async fn still_makes(&self, fingerprint: &str) -> Result<(), Error> {
+        if self.has(&template_lock(fingerprint)).await? {
+            return Ok(());
+        }
+        Err(diagnosed(
+            "the connection that held the lock on the template has ended".to_owned(),
+            Diagnosis::retry("the template was not made", "run the test again"),
+        )
+        .into())
+    }
+
+    /// Drops a template that could not be made.
+    pub(in crate::testing) async fn drop_unmade(&self, fingerprint: &str, database: &str) {
+        let dropped = async {
+            self.still_makes(fingerprint).await?;
+            self.drop_only(database).await
+        };
+        if let Err(error) = dropped.await {
+            tracing::debug!(%error, database, "a template that could not be made is left");
+        }
     }
 
     /// Opens a connection of this process's own to a database.

@@ -55,8 +55,8 @@ struct Folder {
 }
 
 impl TestServer for Folder {
-    fn key(&self) -> &'static str {
-        "sqlite"
+    fn identity(self: Arc<Self>) -> BoxFuture<'static, Result<String, Error>> {
+        Box::pin(async { Ok("sqlite".to_owned()) })
     }
 
     fn reserve(self: Arc<Self>, _: u32) -> BoxFuture<'static, Result<Reservation, Error>> {

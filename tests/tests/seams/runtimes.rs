@@ -1,6 +1,6 @@
 //! Engines are forgotten and closed with their runtime.
 
-use std::{sync::Arc, thread};
+use std::thread;
 
 use anyhow::{Context, ensure};
 use poolhouse::{AcquireError, AcquireKind, Engine, Settings, engine_finder_with};
@@ -80,14 +80,17 @@ async fn memory<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     };
     // One-time allocations happen now.
     live(100)?;
-    let engine = Arc::new(());
-    let before = resident()?;
-    live(1000)?;
-    let grown = resident()? - before;
-    drop(engine);
-    // The fault was 6.5 KiB for each. The rest is for other tests of this process.
-    ensure!(grown < 4 * 1000, "{grown} KiB for a thousand runtimes");
-    Ok(())
+    // The fault was 6.5 KiB for each. Other tests of this process make it grow too, but not for ever.
+    let mut grown = Vec::new();
+    for _ in 0..4 {
+        let before = resident()?;
+        live(1000)?;
+        grown.push(resident()? - before);
+        if grown.last() < Some(&4000) {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("{grown:?} KiB, each for a thousand runtimes")
 }
 
 async fn outlives<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {

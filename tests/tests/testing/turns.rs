@@ -38,6 +38,7 @@ mod under_two_urls {
     /// Two engines of one test with different URLs of one server.
     #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL")]
     #[tokio::test]
+    #[ignore = "the second URL is made from one that only its driver sets"]
     async fn both_count(
         db: PgEngine,
         #[pool(engine = "other", url = other_url(), migrations = false)] other: PgEngine,
@@ -142,7 +143,8 @@ async fn a_test_with_two_urls_of_one_server_does_not_wait_for_itself() {
         return;
     };
     let server = narrow(builder).await;
-    let mut run = run_of(&server, "under_two_urls::", 1).spawn().unwrap();
+    let mut run = run_of(&server, "under_two_urls::", 1);
+    let mut run = run.arg("--ignored").spawn().unwrap();
     let ended = eventually("the test ends", async || {
         anyhow::ensure!(run.try_wait()?.is_some(), "it waits");
         Ok(())

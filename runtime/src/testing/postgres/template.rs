@@ -13,6 +13,9 @@ use crate::testing::retention::today;
 use crate::testing::server::{Identity, Kind, ServerSession, execute};
 use crate::testing::url;
 
+/// How often a database is created anew because a killed builder's was in the way.
+const CREATIONS: u32 = 5;
+
 /// The template's content, if the template exists, is complete and was not changed by a crash.
 pub(super) async fn find(
     connection: &mut PgConnection,
@@ -48,14 +51,19 @@ pub(super) async fn build<K: Kind<DB = Postgres>>(
 ) -> Result<Baseline, Error> {
     let building = names::building(fingerprint);
     let template = names::template(fingerprint);
-    // The remains of a killed builder.
-    session.drop_only(&building).await?;
     let mut worker = session.worker().await?;
     // Only a template that `find` refuses is dropped. It allows no connections, so that no session is in it.
     execute(&mut worker, format!("DROP DATABASE IF EXISTS {template}")).await?;
-    let created = execute(&mut worker, format!("CREATE DATABASE {building}")).await;
-    if let Err(error) = created {
-        return Err(not_created(session, recipe, &error).await);
+    let mut tries = 0;
+    loop {
+        // The remains of a killed builder.
+        session.drop_only(&building).await?;
+        match execute(&mut worker, format!("CREATE DATABASE {building}")).await {
+            Ok(()) => break,
+            // The server may carry a statement of a killed builder to its end, and only then notice that nobody waits for it.
+            Err(error) if is_duplicate(&error) && tries < CREATIONS => tries += 1,
+            Err(error) => return Err(not_created(session, recipe, &error).await),
+        }
     }
     let completed = async {
         let filled = url::of_database(&recipe.settings, &building)?;
@@ -85,6 +93,12 @@ pub(super) async fn build<K: Kind<DB = Postgres>>(
         session.drop_unmade(fingerprint, &building).await;
     }
     completed
+}
+
+/// Whether a database of the same name exists, or was created by another session at the same moment.
+fn is_duplicate(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    matches!(code.as_deref(), Some("42P04" | "23505"))
 }
 
 /// Why a database was not created, and what to do.

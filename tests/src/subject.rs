@@ -1,6 +1,7 @@
-//! The pools of the cases: the engine's own, an engine on a `sqlx::Pool`, and `sqlx::Pool` alone.
+//! The pools of the cases: the engine's own, an engine on a `sqlx::Pool` through either interface, and `sqlx::Pool` alone.
 
 mod engine;
+mod engine_on_sqlx;
 mod on_sqlx;
 mod sqlx_alone;
 
@@ -10,7 +11,7 @@ use futures_util::stream::BoxStream;
 use poolhouse::Engine;
 use sqlx::Database;
 
-pub use self::{engine::Own, on_sqlx::OnSqlx, sqlx_alone::SqlxAlone};
+pub use self::{engine::Own, engine_on_sqlx::EngineOnSqlx, on_sqlx::OnSqlx, sqlx_alone::SqlxAlone};
 use crate::sql::Sql;
 
 /// The options of a pool's start, named as poolhouse's settings.

@@ -11,6 +11,7 @@ use std::time::Instant;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::connecting::Connector;
@@ -41,6 +42,8 @@ pub(crate) struct CheckedOut<DB: Backend> {
     /// to the pool in this state, because only a message to the server would correct the count. The next transaction takes
     /// the count over.
     counts_ended: bool,
+    /// Whether a `BEGIN` was cancelled or failed, so that a transaction may be open that the driver does not count.
+    may_be_begun: bool,
     /// Whether the connection is for one statement, and returns when the statement ends.
     for_one: bool,
     /// When the last statement ended, if the clock was read then.
@@ -55,6 +58,8 @@ enum ConnectionSource<DB: Backend> {
         connection: PoolConnection<DB>,
         record: Arc<Record>,
         settings: Arc<EngineSettings>,
+        /// Returns the connection if it is dropped outside any runtime. `None` if it was checked out outside one as well.
+        runtime: Option<Handle>,
     },
     /// Opened for one use, before the pool was started or past the pooler.
     Alone {
@@ -101,6 +106,7 @@ impl<DB: Backend> CheckedOut<DB> {
             connection,
             record: Record::alone(holder, Observer::new(connector, 0)),
             settings: Arc::clone(&connector.settings),
+            runtime: Handle::try_current().ok(),
         })
     }
 
@@ -123,6 +129,7 @@ impl<DB: Backend> CheckedOut<DB> {
             state: ConnectionState::Clean,
             transaction: None,
             counts_ended: false,
+            may_be_begun: false,
             for_one: false,
             ended: None,
         }
@@ -220,13 +227,12 @@ impl<DB: Backend> CheckedOut<DB> {
     /// The error of the server, which may have begun a transaction before the failed statement. The driver does not count
     /// that transaction.
     pub(super) async fn begin(&mut self, begin: Begin) -> sqlx::Result<()> {
+        self.may_be_begun = true;
         let answer = self.send_begin(begin).await;
-        if answer.is_err() && self.state == ConnectionState::Clean {
-            // sqlx's pool would hand a transaction on that the driver does not count.
-            self.state = match self.source {
-                ConnectionSource::Sqlx { .. } => ConnectionState::Broken,
-                _ => ConnectionState::Unverified,
-            };
+        if answer.is_ok() {
+            self.may_be_begun = false;
+        } else if self.state == ConnectionState::Clean {
+            self.state = ConnectionState::Unverified;
         }
         answer
     }
@@ -513,25 +519,33 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                 let ended = self.ended.filter(|_| self.for_one);
                 take_back(slot, self.state, self.counts_ended, ended);
             }
-            // sqlx's pool would hand it on: it only pings.
-            ConnectionSource::Sqlx { mut connection, .. }
-                if matches!(
-                    self.state,
-                    ConnectionState::Broken | ConnectionState::Spoilt
-                ) =>
-            {
-                connection.close_on_drop();
-            }
             ConnectionSource::Sqlx {
                 mut connection,
                 settings,
+                runtime,
                 ..
             } => {
-                // sqlx's pool only pings a returned connection. The rollbacks queued here are sent before that ping.
-                let depth = DB::TransactionManager::get_transaction_depth(&connection);
-                for _ in settings.idle_depth()..depth {
-                    DB::TransactionManager::start_rollback(&mut connection);
+                // sqlx spawns the return, and panics outside any runtime.
+                let _entered = match &runtime {
+                    Some(runtime) if Handle::try_current().is_err() => Some(runtime.enter()),
+                    _ => None,
+                };
+                let is_ended = matches!(
+                    self.state,
+                    ConnectionState::Broken | ConnectionState::Spoilt
+                );
+                if is_ended || self.may_be_begun {
+                    // sqlx's pool would hand it on: it only pings.
+                    connection.close_on_drop();
+                } else {
+                    // The rollbacks queued here are sent before that ping.
+                    let depth = DB::TransactionManager::get_transaction_depth(&connection);
+                    for _ in settings.idle_depth()..depth {
+                        DB::TransactionManager::start_rollback(&mut connection);
+                    }
                 }
+                // While the runtime is entered.
+                drop(connection);
             }
             ConnectionSource::Alone {
                 connection,

@@ -219,6 +219,7 @@ impl<DB: Backend> OnSqlx<DB> {
     async fn close_in_order(&self) {
         let mut idle = self.take_idle();
         let any_in_use = self.pool.size() > 0;
+        let is_file = !self.connector.in_memory() && self.connector.settings.hold.is_none();
         // The call itself refuses further checkouts. sqlx closes each connection in the task that returns it, and would close
         // the idle ones only after all others have returned, and one after another.
         let close = self.pool.close();
@@ -227,7 +228,7 @@ impl<DB: Backend> OnSqlx<DB> {
             None
         } else if let Some(idle) = idle.pop() {
             Some(idle)
-        } else if any_in_use && !self.connector.in_memory() {
+        } else if any_in_use && is_file {
             self.connector.options().connect().await.ok()
         } else {
             None

@@ -61,13 +61,18 @@ impl RunningEngines {
 
     /// The longest time from a signal to the end of the closes.
     pub(super) fn longest_end(&self) -> Duration {
-        let closes = self.plan.engines.iter();
-        let close = closes.map(|planned| planned.settings.close_timeout).max();
         let grace = self.plan.grace().unwrap_or_default();
         let delay = self.plan.program.drain_delay;
         delay
             .saturating_add(grace)
-            .saturating_add(close.unwrap_or_default())
+            .saturating_add(self.longest_close())
+    }
+
+    /// The longest `close_timeout`.
+    fn longest_close(&self) -> Duration {
+        let closes = self.plan.engines.iter();
+        let limits = closes.map(|planned| planned.settings.close_timeout);
+        limits.max().unwrap_or_default()
     }
 
     /// Starts every engine, in a test on a database of its own.
@@ -171,7 +176,7 @@ impl RunningEngines {
             outcome = Box::pin(isolated.end(failed)).await;
         }
         if self.plan.for_process {
-            let closed = background::wait_closed_within(self.longest_end());
+            let closed = background::wait_closed_within(self.longest_close());
             if let Some(Err(_)) = force.run_until_cancelled(closed).await {
                 crate::logging::warn!(
                     "a future of `on_commit` does not end, and is dropped with the program"

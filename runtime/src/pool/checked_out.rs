@@ -11,7 +11,7 @@ use std::time::Instant;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
-use tokio::runtime::Handle;
+use tokio::runtime::{EnterGuard, Handle};
 use tokio::sync::oneshot;
 
 use super::connecting::Connector;
@@ -42,8 +42,8 @@ pub(crate) struct CheckedOut<DB: Backend> {
     /// to the pool in this state, because only a message to the server would correct the count. The next transaction takes
     /// the count over.
     counts_ended: bool,
-    /// Whether a `BEGIN` was cancelled or failed, so that a transaction may be open that the driver does not count.
-    may_be_begun: bool,
+    /// Whether the driver's count of transactions may be wrong: a `BEGIN` was cancelled or failed, or a `COMMIT` was cancelled.
+    may_be_miscounted: bool,
     /// Whether the connection is for one statement, and returns when the statement ends.
     for_one: bool,
     /// When the last statement ended, if the clock was read then.
@@ -129,7 +129,7 @@ impl<DB: Backend> CheckedOut<DB> {
             state: ConnectionState::Clean,
             transaction: None,
             counts_ended: false,
-            may_be_begun: false,
+            may_be_miscounted: false,
             for_one: false,
             ended: None,
         }
@@ -227,10 +227,10 @@ impl<DB: Backend> CheckedOut<DB> {
     /// The error of the server, which may have begun a transaction before the failed statement. The driver does not count
     /// that transaction.
     pub(super) async fn begin(&mut self, begin: Begin) -> sqlx::Result<()> {
-        self.may_be_begun = true;
+        self.may_be_miscounted = true;
         let answer = self.send_begin(begin).await;
         if answer.is_ok() {
-            self.may_be_begun = false;
+            self.may_be_miscounted = false;
         } else if self.state == ConnectionState::Clean {
             self.state = ConnectionState::Unverified;
         }
@@ -282,6 +282,7 @@ impl<DB: Backend> CheckedOut<DB> {
     /// Commits the transaction, or releases the savepoint, that [`begin`](Self::begin) has begun. The driver must count no
     /// other transaction.
     pub(super) async fn commit(&mut self) -> sqlx::Result<()> {
+        self.may_be_miscounted = true;
         let committed = match self.mark() {
             None => self.commit_by_driver().await,
             // A connection of sqlx's pool returns to code that needs a correct count of the driver.
@@ -297,6 +298,7 @@ impl<DB: Backend> CheckedOut<DB> {
                 committed
             }
         };
+        self.may_be_miscounted = false;
         committed.map_err(|error| self.if_lost(error))
     }
 
@@ -399,12 +401,21 @@ impl<DB: Backend> CheckedOut<DB> {
                     drop((slot, closed));
                 });
             }
-            ConnectionSource::Sqlx { connection, .. } => background::spawn(async move {
-                if let Err(error) = connection.close().await {
-                    tracing::debug!("a connection was closed without the server's word: {error}");
-                }
-                drop(closed);
-            }),
+            ConnectionSource::Sqlx {
+                connection,
+                runtime,
+                ..
+            } => {
+                let _entered = entered(runtime.as_ref());
+                background::spawn(async move {
+                    if let Err(error) = connection.close().await {
+                        tracing::debug!(
+                            "a connection was closed without the server's word: {error}"
+                        );
+                    }
+                    drop(closed);
+                });
+            }
             ConnectionSource::Alone {
                 connection,
                 connector,
@@ -525,16 +536,12 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                 runtime,
                 ..
             } => {
-                // sqlx spawns the return, and panics outside any runtime.
-                let _entered = match &runtime {
-                    Some(runtime) if Handle::try_current().is_err() => Some(runtime.enter()),
-                    _ => None,
-                };
+                let _entered = entered(runtime.as_ref());
                 let is_ended = matches!(
                     self.state,
                     ConnectionState::Broken | ConnectionState::Spoilt
                 );
-                if is_ended || self.may_be_begun {
+                if is_ended || self.may_be_miscounted {
                     // sqlx's pool would hand it on: it only pings.
                     connection.close_on_drop();
                 } else {
@@ -554,6 +561,14 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
             } => background::spawn(async move { connector.goodbye(connection).await }),
             ConnectionSource::Gone => {}
         }
+    }
+}
+
+/// Enters a runtime if there is no current one: sqlx spawns the return of a connection, and panics outside any runtime.
+fn entered(runtime: Option<&Handle>) -> Option<EnterGuard<'_>> {
+    match Handle::try_current() {
+        Ok(_) => None,
+        Err(_) => runtime.map(Handle::enter),
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::checked_out::CheckedOut;
-use super::connecting::{Connector, SessionId, patiently};
+use super::connecting::{Connector, SessionId, open_patiently, patiently};
 use super::recovery::RECOVERY_LIMIT;
 use super::registry::Holder;
 use super::report::{CloseOutcome, EndedHolder};
@@ -36,6 +36,8 @@ pub(crate) struct OnSqlx<DB: Backend> {
     sessions: Arc<Mutex<Vec<SessionId>>>,
     /// Connections opened before this are retired.
     opened_before: Arc<Mutex<Option<Instant>>>,
+    /// Keeps an in-memory SQLite database alive while the pool has no connection.
+    anchor: Mutex<Option<DB::Connection>>,
 }
 
 /// Forgets ended sessions. sqlx does not report which connections it has closed, so the server is asked which of these
@@ -68,8 +70,11 @@ impl<DB: Backend> OnSqlx<DB> {
         let in_memory = connector.in_memory();
         let options = PoolOptions::<DB>::new()
             .max_connections(settings.max_size)
-            // An in-memory database is lost with its last connection.
-            .min_connections(settings.min_size.max(u32::from(in_memory)))
+            // A test that rolls back has one connection, and gets no other one in its place.
+            .min_connections(match settings.hold {
+                Some(_) => 0,
+                None => settings.min_size,
+            })
             .acquire_timeout(settings.acquire_timeout)
             .idle_timeout(settings.idle_timeout.filter(|_| !in_memory))
             .max_lifetime(settings.max_lifetime.filter(|_| !in_memory))
@@ -125,12 +130,19 @@ impl<DB: Backend> OnSqlx<DB> {
                 return Err(error);
             }
         }
+        let anchor = if in_memory {
+            // An in-memory database is lost with its last connection.
+            Some(open_patiently(&connector).await?.take())
+        } else {
+            None
+        };
         unfinished.0 = None;
         Ok(Self {
             pool,
             connector,
             sessions,
             opened_before,
+            anchor: Mutex::new(anchor),
         })
     }
 
@@ -184,17 +196,14 @@ impl<DB: Backend> OnSqlx<DB> {
 
     pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> CloseOutcome {
         let begun = Instant::now();
-        if self.connector.settings.hold.is_some() && self.pool.size() > 0 {
-            // The one connection may still be returning, in a task of sqlx. It is acquired to check whether it is still
-            // held.
-            if let Ok(Ok(last)) = timeout(limit, self.pool.acquire()).await {
-                self.connector.goodbye(last.detach()).await;
-            }
-        }
         let drained = tokio::select! {
             result = timeout(limit, self.close_in_order()) => result.is_ok(),
             () = force.cancelled() => false,
         };
+        let anchor = lock(&self.anchor).take();
+        if let Some(anchor) = anchor {
+            self.connector.goodbye(anchor).await;
+        }
         if drained {
             return (Vec::new(), None);
         }
@@ -217,6 +226,13 @@ impl<DB: Backend> OnSqlx<DB> {
 
     /// Refuses further checkouts, and waits until every connection has returned and is closed.
     async fn close_in_order(&self) {
+        if self.connector.settings.hold.is_some() && self.pool.size() > 0 {
+            // The one connection may still be returning, in a task of sqlx. It is acquired to check whether it is still
+            // held.
+            if let Ok(last) = self.pool.acquire().await {
+                self.connector.goodbye(last.detach()).await;
+            }
+        }
         let mut idle = self.take_idle();
         let any_in_use = self.pool.size() > 0;
         let is_file = !self.connector.in_memory() && self.connector.settings.hold.is_none();

@@ -111,23 +111,37 @@ impl Isolated {
 
 type Wish<'a> = (Arc<dyn TestServer>, &'a mut Arc<EngineSettings>);
 
+/// The connections that a test needs on one server, through one or more of its users and addresses.
+#[derive(Default)]
+struct Need {
+    servers: Vec<Arc<dyn TestServer>>,
+    connections: u32,
+}
+
 /// Reserves the connections of a test: all of one server at once, and the servers in one order, so that two tests cannot wait
 /// for each other.
 async fn reserve(wishes: &[Wish<'_>]) -> Result<Vec<Reservation>, Error> {
-    let mut needs: BTreeMap<String, (Arc<dyn TestServer>, u32)> = BTreeMap::new();
+    let mut needs: BTreeMap<String, Need> = BTreeMap::new();
     for (server, settings) in wishes {
         // One engine alone waits for no second server.
         let identity = match wishes {
             [_] => String::new(),
             _ => Arc::clone(server).identity().await?,
         };
-        let need = needs.entry(identity);
-        let (_, connections) = need.or_insert_with(|| (Arc::clone(server), 0));
-        *connections = connections.saturating_add(settings.max_size);
+        let need = needs.entry(identity).or_default();
+        need.connections = need.connections.saturating_add(settings.max_size);
+        if !need.servers.iter().any(|known| Arc::ptr_eq(known, server)) {
+            need.servers.push(Arc::clone(server));
+        }
     }
-    let mut reserved = Vec::with_capacity(needs.len());
-    for (server, connections) in needs.into_values() {
-        reserved.push(server.reserve(connections).await?);
+    let mut reserved = Vec::new();
+    for need in needs.into_values() {
+        let mut connections = need.connections;
+        // All through the first user or address. The others only count the test.
+        for server in need.servers {
+            reserved.push(server.reserve(connections).await?);
+            connections = 0;
+        }
     }
     Ok(reserved)
 }

@@ -5,7 +5,11 @@ use std::collections::HashSet;
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use poolhouse::{Engine, Settings};
-use poolhouse_tests::{CaseDatabase, Sql, Subject, TestDatabase, eventually, subject::Own};
+use poolhouse_tests::{
+    CaseDatabase, Sql, Subject, TestDatabase, eventually,
+    steps::up_to,
+    subject::{EngineOnSqlx, Options, Own},
+};
 
 use super::{settings, started};
 use crate::table::case_databases;
@@ -17,6 +21,7 @@ case_databases! {
     min_size_is_filled_up_again: min_size, on (postgres, mariadb);
     min_size_is_filled_up_when_the_server_is_back: min_size_without_server, on (postgres, mariadb);
     memory_keeps_its_data: in_memory, on (sqlite);
+    memory_keeps_its_data_on_a_sqlx_pool: in_memory_on_sqlx, on (sqlite);
 }
 
 fn ids(sessions: &[poolhouse_tests::Session]) -> HashSet<i64> {
@@ -217,5 +222,28 @@ async fn in_memory<DB: Sql>(_: CaseDatabase) -> anyhow::Result<()> {
         ensure!(db.number("SELECT id FROM entry").await? == 7, "{url}");
         engine.close_connection_pool().await;
     }
+    Ok(())
+}
+
+/// sqlx's pool closes the connection of a cancelled `BEGIN`, and a retired one, even if it is the only one.
+async fn in_memory_on_sqlx<DB: Sql>(_: CaseDatabase) -> anyhow::Result<()> {
+    let options = Options {
+        max_size: 1,
+        ..Options::new("sqlite::memory:")
+    };
+    let db = EngineOnSqlx::<DB>::start(options).await?;
+    db.execute("CREATE TABLE entry (id INTEGER); INSERT INTO entry VALUES (7)")
+        .await?;
+    let mut cancelled = 0;
+    for pending in [1, 2, 3, 4].repeat(8) {
+        let begun = up_to(pending, db.begin()).await.transpose()?;
+        cancelled += usize::from(begun.is_none());
+        drop(begun);
+        ensure!(db.number("SELECT id FROM entry").await? == 7);
+    }
+    ensure!(cancelled > 0, "it never waited");
+    db.engine().context("it has one")?.evict();
+    ensure!(db.number("SELECT id FROM entry").await? == 7);
+    db.close().await;
     Ok(())
 }

@@ -26,6 +26,11 @@ const MEETING_DATABASE: &str = "postgres";
 /// Postgres, as a kind of test server.
 pub(super) struct PostgresKind;
 
+/// With these the server notices within a minute that this machine is gone, and releases the locks. Unix sockets ignore them:
+/// <https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-TCP-KEEPALIVES-IDLE>.
+const KEEPALIVES: &str =
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+
 impl Kind for PostgresKind {
     type DB = Postgres;
     type Content = Baseline;
@@ -33,33 +38,16 @@ impl Kind for PostgresKind {
 
     const KEEPS_CONNECTIONS: bool = true;
 
-    // The server notices within a minute that this machine is gone, and releases the locks. Unix sockets ignore that:
-    // <https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-TCP-KEEPALIVES-IDLE>.
     const SESSION: &'static str = "SELECT set_config(name, '0', false) \
         FROM unnest('{statement_timeout, lock_timeout, idle_session_timeout, transaction_timeout}'::text[]) AS name \
-        WHERE current_setting(name, true) IS NOT NULL; \
-        SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+        WHERE current_setting(name, true) IS NOT NULL";
 
     async fn meet(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
-        let own = url::database(settings)?.unwrap_or_else(|| MEETING_DATABASE.to_owned());
-        match reach(settings, MEETING_DATABASE).await {
-            Ok(connection) => return Ok((connection, MEETING_DATABASE.to_owned())),
-            // That database does not exist, or does not admit the user, and will not at the next try.
-            Err(error) if is_refusal(&error) => {}
-            // The server cannot be reached, or has no room. A process must not take its locks elsewhere for that.
-            Err(_) => {
-                // An error names the configured database.
-                open::<Postgres>(settings, &own).await?.close().await?;
-                let again = reach(settings, MEETING_DATABASE).await;
-                match again {
-                    Ok(connection) => return Ok((connection, MEETING_DATABASE.to_owned())),
-                    Err(error) if is_refusal(&error) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
+        let (mut connection, database) = reach_any(settings).await?;
+        if let Err(error) = execute(&mut connection, KEEPALIVES.to_owned()).await {
+            tracing::debug!(%error, "the server sets no keepalives of its own");
         }
-        let connection = open::<Postgres>(settings, &own).await?;
-        Ok((connection, own))
+        Ok((connection, database))
     }
 
     async fn identity(connection: &mut PgConnection) -> sqlx::Result<Identity> {
@@ -256,6 +244,29 @@ async fn reach(settings: &EngineSettings, database: &str) -> sqlx::Result<PgConn
             "another database answers".into(),
         )),
     }
+}
+
+/// Opens a connection to the database in which processes meet, or else to the configured one. Returns it with its database.
+async fn reach_any(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
+    let own = url::database(settings)?.unwrap_or_else(|| MEETING_DATABASE.to_owned());
+    match reach(settings, MEETING_DATABASE).await {
+        Ok(connection) => return Ok((connection, MEETING_DATABASE.to_owned())),
+        // That database does not exist, or does not admit the user, and will not at the next try.
+        Err(error) if is_refusal(&error) => {}
+        // The server cannot be reached, or has no room. A process must not take its locks elsewhere for that.
+        Err(_) => {
+            // An error names the configured database.
+            open::<Postgres>(settings, &own).await?.close().await?;
+            let again = reach(settings, MEETING_DATABASE).await;
+            match again {
+                Ok(connection) => return Ok((connection, MEETING_DATABASE.to_owned())),
+                Err(error) if is_refusal(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    let connection = open::<Postgres>(settings, &own).await?;
+    Ok((connection, own))
 }
 
 /// Whether the server answered that it does not admit the user to the database, for a reason that does not pass by itself: not

@@ -202,5 +202,12 @@ fn lock_of(fingerprint: &str, number: &str) -> String {
 
 /// The lock that is held while a template is built.
 pub(super) fn template_lock(fingerprint: &str) -> String {
-    format!("{PREFIX}{fingerprint}_template")
+    format!("{PREFIX}{fingerprint}{OF_TEMPLATE}")
 }
+
+/// Whether a lock is one of [`template_lock`].
+pub(super) fn is_of_template(key: &str) -> bool {
+    key.ends_with(OF_TEMPLATE)
+}
+
+const OF_TEMPLATE: &str = "_template";

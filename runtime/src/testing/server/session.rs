@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{sleep, timeout};
 
-use super::kind::{ConnectionOf, Found, Identity, Kind, template_lock};
+use super::kind::{ConnectionOf, Found, Identity, Kind, is_of_template, template_lock};
 use crate::backend::{Backend, Executes};
 use crate::dialect::{Diagnosis, diagnosed};
 use crate::error::{Error, TestError, TestKind};
@@ -143,7 +143,12 @@ impl<K: Kind> ServerSession<K> {
         let tests = available_parallelism().map_or(1, usize::from);
         self.most_workers.store(most.clamp(1, tests), Relaxed);
         // After a broken connection, this process takes its locks again, except those that another process has taken first.
-        let held: Vec<String> = lock(&self.held).iter().cloned().collect();
+        // A template that was being made may have been made by another process, which has given its lock back.
+        let held: Vec<String> = {
+            let mut held = lock(&self.held);
+            held.retain(|key| !is_of_template(key));
+            held.iter().cloned().collect()
+        };
         if !held.is_empty() {
             let locked = K::lock(&mut connection, &held, held.len()).await?;
             lock(&self.held).retain(|held| locked.contains(held));

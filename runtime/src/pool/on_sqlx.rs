@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::checked_out::CheckedOut;
-use super::connecting::{Connector, SessionId, open_patiently, patiently};
+use super::connecting::{Connector, SessionId, open_anchor, patiently};
 use super::recovery::RECOVERY_LIMIT;
 use super::registry::Holder;
 use super::report::{CloseOutcome, EndedHolder};
@@ -130,12 +130,7 @@ impl<DB: Backend> OnSqlx<DB> {
                 return Err(error);
             }
         }
-        let anchor = if in_memory {
-            // An in-memory database is lost with its last connection.
-            Some(open_patiently(&connector).await?.take())
-        } else {
-            None
-        };
+        let anchor = open_anchor(&connector).await?;
         unfinished.0 = None;
         Ok(Self {
             pool,

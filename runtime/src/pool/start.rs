@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 use super::checked_out::CheckedOut;
-use super::connecting::{Connector, Opened, open_patiently};
+use super::connecting::{Connector, Opened, open_anchor, open_patiently};
 use super::handle::{Flavour, Inner, Own, Pool};
 use super::on_sqlx::OnSqlx;
 use super::registry::Holder;
@@ -38,7 +38,7 @@ impl<DB: Backend> Pool<DB> {
             settings.min_size.min(settings.max_size).max(1) as usize
         };
         own.open_side_by_side(wanted).await?;
-        own.drop_anchor().await?;
+        *lock(&own.anchor) = open_anchor(&own.shared.connector).await?;
 
         let inner = Arc::new(Inner {
             flavour: Flavour::Own(own),
@@ -128,16 +128,6 @@ impl<DB: Backend> Own<DB> {
         }
         // Dropping the slots together puts their connections into the idle queue.
         drop(slots);
-        Ok(())
-    }
-
-    /// Keeps one connection open for as long as the pool, because an in-memory database is lost with its last one.
-    async fn drop_anchor(&self) -> Result<(), StartError> {
-        if !self.shared.connector.in_memory() {
-            return Ok(());
-        }
-        let opened = open_patiently(&self.shared.connector).await?;
-        *lock(&self.anchor) = Some(opened.take());
         Ok(())
     }
 }

@@ -175,17 +175,32 @@ pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
 /// 51, further: the server still ends the retired session and refuses the next one. The pool tries again, and does not report the
 /// server as unreachable, with and without `before_connect`.
 pub async fn evicted_while_the_goodbye_lasts<S: Subject>() -> anyhow::Result<()> {
-    the_goodbye_lasts::<S>(|settings| settings).await?;
+    in_time(|| the_goodbye_lasts::<S>(|settings| settings)).await?;
     let as_they_are =
         |options: <ConnectionOf<S> as Connection>::Options| async { anyhow::Ok(options) };
-    the_goodbye_lasts::<S>(|settings| settings.before_connect(as_they_are)).await
+    in_time(|| the_goodbye_lasts::<S>(|settings| settings.before_connect(as_they_are))).await
 }
 
-/// A locked temporary table keeps the server busy with the session's end.
+/// How long the pool takes refusals for the end of a session that it has closed.
+const FOR_A_GOODBYE: Duration = Duration::from_secs(1);
+
+/// Plays a case again until it has reached its check in time, because a busy machine may be slower.
+async fn in_time(case: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    for _ in 0..20 {
+        if case().await? {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("the check was never reached within {FOR_A_GOODBYE:?}")
+}
+
+/// A locked temporary table keeps the server busy with the session's end. Returns whether the check was reached in time.
 async fn the_goodbye_lasts<S: Subject>(
     with: impl FnOnce(Settings) -> Settings,
-) -> anyhow::Result<()> {
-    let case_database = case_database!(S, "lasts");
+) -> anyhow::Result<bool> {
+    let Some(case_database) = CaseDatabase::of::<S::Db>("lasts").await? else {
+        return Ok(true);
+    };
     let database = case_database.database()?;
     allow(database, 1).await?;
     // The superuser's session is not counted.
@@ -219,9 +234,9 @@ async fn the_goodbye_lasts<S: Subject>(
     })
     .await?;
     let readiness = engine.readiness();
-    // The pool takes a refusal for the session's end for a second. A busy machine may be slower.
+    let in_time = evicted.elapsed() < FOR_A_GOODBYE;
     ensure!(
-        readiness != Readiness::Unreachable || evicted.elapsed() > Duration::from_secs(1),
+        !in_time || readiness != Readiness::Unreachable,
         "{readiness:?}"
     );
     S::Db::run(&mut locker, "COMMIT").await?;
@@ -229,5 +244,6 @@ async fn the_goodbye_lasts<S: Subject>(
     bounded("the query", query).await???;
     let report = engine.close_connection_pool().await;
     ensure!(report.is_clean(), "{report}");
-    case_database.closed_in_good_order().await
+    case_database.closed_in_good_order().await?;
+    Ok(in_time)
 }

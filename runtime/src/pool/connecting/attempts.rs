@@ -19,6 +19,17 @@ pub(in crate::pool) async fn open_patiently<DB: Backend>(
     patiently(connector, || connector.connect_to_the_end()).await
 }
 
+/// Opens a connection to keep open for as long as the pool, because an in-memory database is lost with its last one. `None`
+/// for any other database.
+pub(in crate::pool) async fn open_anchor<DB: Backend>(
+    connector: &Arc<Connector<DB>>,
+) -> Result<Option<DB::Connection>, StartError> {
+    if !connector.in_memory() {
+        return Ok(None);
+    }
+    Ok(Some(open_patiently(connector).await?.take()))
+}
+
 /// [`open_patiently`] as a boxed future, for code with a concrete database type. The compiler cannot prove that the future
 /// above is `Send` when it also sees the driver's own types in it (<https://github.com/rust-lang/rust/issues/102211>).
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]

@@ -19,7 +19,7 @@ mod terminations;
 
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::attempts::open_for;
-pub(super) use self::attempts::{open_patiently, patiently};
+pub(super) use self::attempts::{open_anchor, open_patiently, patiently};
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::borrowed::{Borrowed, ServerFacts};
 pub(crate) use self::connector::{Connector, Opened};

@@ -16,6 +16,7 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::checked_out::CheckedOut;
 use super::connecting::{Connector, SessionId, open_anchor, patiently};
@@ -27,6 +28,7 @@ use crate::backend::Backend;
 use crate::background;
 use crate::error::{AcquireError, StartError};
 use crate::lock::lock;
+use crate::logging::with_callers_subscriber;
 use crate::settings::EngineSettings;
 
 pub(crate) struct OnSqlx<DB: Backend> {
@@ -147,7 +149,7 @@ impl<DB: Backend> OnSqlx<DB> {
 
     pub(super) async fn checkout(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         let settings = &self.connector.settings;
-        let connection = self.pool.acquire().await.map_err(|error| match error {
+        let connection = self.acquire().await.map_err(|error| match error {
             sqlx::Error::PoolClosed => AcquireError::closed(settings),
             sqlx::Error::PoolTimedOut => {
                 AcquireError::timed_out(settings, &self.status(settings), None::<(Holder, _)>)
@@ -159,6 +161,16 @@ impl<DB: Backend> OnSqlx<DB> {
             }
         })?;
         Ok(CheckedOut::of_sqlx(connection, holder, &self.connector))
+    }
+
+    /// As `acquire` of sqlx, which checks and opens connections in the caller's future, and drops them without a close message
+    /// when that one is dropped. So it runs in a task of its own, and the connection of a caller who has gone away returns to
+    /// the pool.
+    async fn acquire(&self) -> sqlx::Result<PoolConnection<DB>> {
+        let pool = self.pool.clone();
+        let acquire = async move { pool.acquire().await }.in_current_span();
+        let acquired = tokio::spawn(with_callers_subscriber(acquire)).await;
+        acquired.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     /// Takes an idle connection, if there is one.

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use once_cell::sync::Lazy;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -25,6 +26,29 @@ pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
         BACKGROUND.spawn_on(work, &runtime);
     }
+}
+
+/// Runs work in a task, because it must not be interrupted. If the caller's future is dropped, the work goes on for `limit` at
+/// most, and its result is dropped in the task. `None` when the runtime ends before.
+pub(crate) async fn finish<T: Send + 'static>(
+    runtime: &Handle,
+    limit: Duration,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    let (mut sender, receiver) = oneshot::channel();
+    let task = async move {
+        let abandoned = async {
+            sender.closed().await;
+            sleep(limit).await;
+        };
+        let result = tokio::select! {
+            result = work => result,
+            () = abandoned => return,
+        };
+        let _ = sender.send(result);
+    };
+    BACKGROUND.spawn_on(task, runtime);
+    receiver.await.ok()
 }
 
 /// As [`spawn`], for commit hooks.

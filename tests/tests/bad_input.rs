@@ -168,7 +168,7 @@ async fn a_server_that_is_not_there() -> anyhow::Result<()> {
     ] {
         let program = plain("any")?
             .variable("DATABASE_URL", url)
-            .variable("POOLHOUSE_START_TIMEOUT", "400ms");
+            .variable("POOLHOUSE_START_TIMEOUT", "3s");
         let said = error(program).await?;
         let (scheme, _) = url.split_once(':').unwrap_or_default();
         let name = if scheme == "mysql" {
@@ -182,7 +182,7 @@ async fn a_server_that_is_not_there() -> anyhow::Result<()> {
         );
         ensure!(said.starts_with(&begin), "{said}");
         let end = format!(
-            "; start_timeout = 400ms (environment, POOLHOUSE_START_TIMEOUT). Start the server, or correct host and port of the \
+            "; start_timeout = 3s (environment, POOLHOUSE_START_TIMEOUT). Start the server, or correct host and port of the \
              url. url = {scheme}://band:***@127.0.0.1:1/db (environment, DATABASE_URL). Caused by: error communicating with \
              database: Connection refused (os error 111)\n"
         );

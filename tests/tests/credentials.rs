@@ -117,14 +117,14 @@ async fn rotates<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 
 async fn fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let secrets = Secrets::default();
-    let settings = secrets.settings(&case_database).start_timeout("300ms");
+    let settings = secrets.settings(&case_database).start_timeout("3s");
     let engine: Engine<DB> = engine_finder_with(&settings)?;
     let error = engine.start_connection_pool().await.err();
     let said = error.context("it has started")?.to_string();
     for words in [
         "before_connect failed (the vault is sealed; before_connect (builder, tests/tests/credentials.rs:",
         "tried ",
-        "; start_timeout = 300ms",
+        "; start_timeout = 3s",
         "See to what it needs",
     ] {
         ensure!(said.contains(words), "{words:?} is not in {said}");

@@ -6,6 +6,7 @@ mod finder;
 mod health;
 mod health_in_time;
 mod limits;
+mod on_sqlx;
 mod runtimes;
 mod secrets;
 mod starts;

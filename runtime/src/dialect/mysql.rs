@@ -120,7 +120,8 @@ pub(crate) static MYSQL: Dialect = Dialect {
                 "the database does not exist",
                 "create the database, or correct its name in the url",
             ),
-            Some("42000") => Diagnosis::fatal(
+            // The same code as for an error of syntax.
+            Some("42000") if message.contains("denied") => Diagnosis::fatal(
                 "the user may not use the database",
                 "grant the user its rights on the database",
             ),

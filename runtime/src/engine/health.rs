@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,9 @@ use tokio::time::timeout_at;
 
 use super::Engine;
 use crate::backend::Backend;
+use crate::background;
 use crate::error::{AcquireError, Error};
-use crate::pool::{Holder, Status};
+use crate::pool::{Connector, Holder, Status};
 
 /// The limit of [`Engine::health`]. Probes of orchestrators and load balancers give up after 1 to 10 seconds.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -91,8 +93,11 @@ impl<DB: Backend> Engine<DB> {
         let idle = self.as_sqlx_pool().and_then(|pool| pool.try_acquire());
         is_asked.store(idle.is_some(), Relaxed);
         if let Some(idle) = idle {
-            let mut asked = AskedConnection(Some(idle));
-            if let Some(connection) = &mut asked.0 {
+            let mut asked = AskedConnection {
+                connection: Some(idle),
+                connector: self.connector(),
+            };
+            if let Some(connection) = &mut asked.connection {
                 connection.ping().await?;
             }
             asked.has_answered();
@@ -122,18 +127,23 @@ impl<DB: Backend> Engine<DB> {
 }
 
 /// A connection of a `sqlx::Pool` during a ping. Without an answer it does not return to the pool.
-struct AskedConnection<DB: Backend>(Option<PoolConnection<DB>>);
+struct AskedConnection<DB: Backend> {
+    connection: Option<PoolConnection<DB>>,
+    connector: Arc<Connector<DB>>,
+}
 
 impl<DB: Backend> AskedConnection<DB> {
     fn has_answered(mut self) {
-        drop(self.0.take());
+        drop(self.connection.take());
     }
 }
 
 impl<DB: Backend> Drop for AskedConnection<DB> {
     fn drop(&mut self) {
-        if let Some(silent) = self.0.take() {
-            drop(silent.detach());
+        if let Some(silent) = self.connection.take() {
+            let silent = silent.detach();
+            let connector = Arc::clone(&self.connector);
+            background::spawn(async move { connector.goodbye(silent).await });
         }
     }
 }

@@ -48,40 +48,6 @@ impl<DB: Backend> Engine<DB> {
     }
 }
 
-#[cfg(feature = "postgres")]
-impl Engine<sqlx::Postgres> {
-    /// Opens a listener for [`NOTIFY`](https://www.postgresql.org/docs/current/sql-listen.html) on a connection outside the
-    /// pool.
-    ///
-    /// It uses `direct_url` if set, because a pooler in transaction mode keeps no `LISTEN`. It reconnects by itself. Only its
-    /// owner closes it.
-    ///
-    /// # Errors
-    ///
-    /// The server cannot be reached.
-    ///
-    /// # Cancellation
-    ///
-    /// The future may be dropped at any await point.
-    pub fn listener(
-        &self,
-    ) -> impl Future<Output = sqlx::Result<sqlx::postgres::PgListener>> + Send + use<> {
-        let options = self.connect_options();
-        async move {
-            // As `PgListener::connect`, which accepts only a URL.
-            let pool = sqlx::postgres::PgPoolOptions::new()
-                .max_connections(1)
-                .max_lifetime(None)
-                .idle_timeout(None)
-                .connect_with(options)
-                .await?;
-            let mut listener = sqlx::postgres::PgListener::connect_with(&pool).await?;
-            listener.ignore_pool_close_event(true);
-            Ok(listener)
-        }
-    }
-}
-
 /// A checkout that dereferences directly to the driver's connection: the connection of [`Acquire`] for `&Engine`.
 #[derive(Debug)]
 pub struct Acquired<DB: Backend>(Checkout<DB>);

@@ -7,6 +7,8 @@ mod handle;
 mod health;
 mod idioms;
 mod kinds;
+#[cfg(feature = "postgres")]
+mod listener;
 mod mark;
 mod node_list;
 mod nodes;

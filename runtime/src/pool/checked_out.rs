@@ -58,8 +58,8 @@ enum ConnectionSource<DB: Backend> {
         connection: PoolConnection<DB>,
         record: Arc<Record>,
         settings: Arc<EngineSettings>,
-        /// Returns the connection if it is dropped outside any runtime. `None` if it was checked out outside one as well.
-        runtime: Option<Handle>,
+        /// Returns the connection if it is dropped outside any runtime.
+        runtime: Handle,
     },
     /// Opened for one use, before the pool was started or past the pooler.
     Alone {
@@ -101,12 +101,13 @@ impl<DB: Backend> CheckedOut<DB> {
         connection: PoolConnection<DB>,
         holder: Holder,
         connector: &Connector<DB>,
+        runtime: Handle,
     ) -> Self {
         Self::new(ConnectionSource::Sqlx {
             connection,
             record: Record::alone(holder, Observer::new(connector, 0)),
             settings: Arc::clone(&connector.settings),
-            runtime: Handle::try_current().ok(),
+            runtime,
         })
     }
 
@@ -406,7 +407,7 @@ impl<DB: Backend> CheckedOut<DB> {
                 runtime,
                 ..
             } => {
-                let _entered = entered(runtime.as_ref());
+                let _entered = entered(&runtime);
                 background::spawn(async move {
                     if let Err(error) = connection.close().await {
                         tracing::debug!(
@@ -536,7 +537,7 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                 runtime,
                 ..
             } => {
-                let _entered = entered(runtime.as_ref());
+                let _entered = entered(&runtime);
                 let is_ended = matches!(
                     self.state,
                     ConnectionState::Broken | ConnectionState::Spoilt
@@ -565,10 +566,10 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
 }
 
 /// Enters a runtime if there is no current one: sqlx spawns the return of a connection, and panics outside any runtime.
-fn entered(runtime: Option<&Handle>) -> Option<EnterGuard<'_>> {
+fn entered(runtime: &Handle) -> Option<EnterGuard<'_>> {
     match Handle::try_current() {
         Ok(_) => None,
-        Err(_) => runtime.map(Handle::enter),
+        Err(_) => Some(runtime.enter()),
     }
 }
 

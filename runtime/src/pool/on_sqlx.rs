@@ -12,18 +12,20 @@ use std::time::{Duration, Instant};
 use futures_util::future::{self, join_all};
 use sqlx::ConnectOptions;
 use sqlx::pool::{PoolConnection, PoolOptions};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::checked_out::CheckedOut;
-use super::connecting::{Connector, SessionId, open_anchor, patiently};
+use super::connecting::{Connector, SessionId, open_anchor, open_patiently, patiently};
 use super::recovery::RECOVERY_LIMIT;
 use super::registry::Holder;
 use super::report::{CloseOutcome, EndedHolder};
 use super::status::Status;
+use super::within::within;
 use crate::backend::Backend;
 use crate::background;
 use crate::error::{AcquireError, StartError};
@@ -40,6 +42,9 @@ pub(crate) struct OnSqlx<DB: Backend> {
     opened_before: Arc<Mutex<Option<Instant>>>,
     /// Keeps an in-memory SQLite database alive while the pool has no connection.
     anchor: Mutex<Option<DB::Connection>>,
+    /// Permits to wait for sqlx's pool.
+    turns: Arc<Semaphore>,
+    runtime: Handle,
 }
 
 /// Forgets ended sessions. sqlx does not report which connections it has closed, so the server is asked which of these
@@ -110,36 +115,32 @@ impl<DB: Backend> OnSqlx<DB> {
                     })
                 }
             });
+        let anchor = open_anchor(&connector).await?;
+        if !settings.lazy && anchor.is_none() && settings.hold.is_none() {
+            // sqlx's pool would try again by itself while a server is not ready, without an end or a cause in sight.
+            let mut first = open_patiently(&connector).await?;
+            first.look_for_pooler().await;
+            first.goodbye().await;
+        }
         let pool = options.connect_lazy_with(connector.options().clone());
         let attempts = TaskTracker::new();
         let mut unfinished = CloseIfDropped(Some((pool.clone(), attempts.clone())));
-        if !settings.lazy {
-            let first = patiently(&connector, || {
-                // In a task of its own, because an interrupted opening would leave a half-open session on the server.
-                let pool = pool.clone();
-                let attempt = attempts.spawn(async move { pool.acquire().await.map(drop) });
-                let connector = &connector;
-                async move {
-                    let attempt = attempt.await;
-                    let attempt = attempt.unwrap_or(Err(sqlx::Error::WorkerCrashed));
-                    attempt.map_err(|error| connector.conceal(error))
-                }
-            });
-            if let Err(error) = first.await {
-                // An attempt that a silent server holds up is closed in the background, because its limit is
-                // `acquire_timeout`.
-                let _ = timeout(RECOVERY_LIMIT, pool.close()).await;
-                return Err(error);
-            }
+        if !settings.lazy
+            && let Err(error) = open_first(&pool, &connector, &attempts).await
+        {
+            // An attempt that a silent server holds up is closed in the background.
+            let _ = timeout(RECOVERY_LIMIT, pool.close()).await;
+            return Err(error);
         }
-        let anchor = open_anchor(&connector).await?;
         unfinished.0 = None;
         Ok(Self {
             pool,
-            connector,
             sessions,
             opened_before,
             anchor: Mutex::new(anchor),
+            turns: Arc::new(Semaphore::new(settings.max_size as usize)),
+            runtime: Handle::current(),
+            connector,
         })
     }
 
@@ -149,7 +150,14 @@ impl<DB: Backend> OnSqlx<DB> {
 
     pub(super) async fn checkout(&self, holder: Holder) -> Result<CheckedOut<DB>, AcquireError> {
         let settings = &self.connector.settings;
-        let connection = self.acquire().await.map_err(|error| match error {
+        let acquired = if Handle::try_current().is_ok() {
+            let acquired = timeout(settings.acquire_timeout, self.acquire(holder)).await;
+            acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        } else {
+            // There is no timer for the wait for a turn.
+            self.acquire(holder).await
+        };
+        acquired.map_err(|error| match error {
             sqlx::Error::PoolClosed => AcquireError::closed(settings),
             sqlx::Error::PoolTimedOut => {
                 AcquireError::timed_out(settings, &self.status(settings), None::<(Holder, _)>)
@@ -159,24 +167,48 @@ impl<DB: Backend> OnSqlx<DB> {
                 let diagnosis = self.connector.dialect().diagnosis(&error);
                 AcquireError::connect(settings, &diagnosis, error)
             }
-        })?;
-        Ok(CheckedOut::of_sqlx(connection, holder, &self.connector))
+        })
     }
 
     /// As `acquire` of sqlx, which checks and opens connections in the caller's future, and drops them without a close message
-    /// when that one is dropped. So it runs in a task of its own, and the connection of a caller who has gone away returns to
-    /// the pool.
-    async fn acquire(&self) -> sqlx::Result<PoolConnection<DB>> {
-        let pool = self.pool.clone();
-        let acquire = async move { pool.acquire().await }.in_current_span();
-        let acquired = tokio::spawn(with_callers_subscriber(acquire)).await;
+    /// when that one is dropped. So it runs in a task of its own. The connection of a caller who has gone away returns to the
+    /// pool, or is given up after `connect_timeout`.
+    ///
+    /// Callers wait for a turn first, so that no more than `max_size` of those who have gone away are still in sqlx's queue.
+    async fn acquire(&self, holder: Holder) -> sqlx::Result<CheckedOut<DB>> {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let turn = self.pool.close_event().do_until(turn).await?;
+        let (pool, connector) = (self.pool.clone(), Arc::clone(&self.connector));
+        let runtime = self.current_runtime();
+        let acquire = {
+            let runtime = runtime.clone();
+            async move {
+                let acquired = pool.acquire().await;
+                drop(turn);
+                acquired
+                    .map(|connection| CheckedOut::of_sqlx(connection, holder, &connector, runtime))
+            }
+        };
+        let limit = self.connector.settings.connect_timeout;
+        let acquire = with_callers_subscriber(acquire.in_current_span());
+        let acquired = background::finish(&runtime, limit, acquire).await;
         acquired.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    }
+
+    fn current_runtime(&self) -> Handle {
+        Handle::try_current().unwrap_or_else(|_| self.runtime.clone())
     }
 
     /// Takes an idle connection, if there is one.
     pub(super) fn try_checkout(&self, holder: Holder) -> Option<CheckedOut<DB>> {
         let connection = self.pool.try_acquire()?;
-        Some(CheckedOut::of_sqlx(connection, holder, &self.connector))
+        let runtime = self.current_runtime();
+        Some(CheckedOut::of_sqlx(
+            connection,
+            holder,
+            &self.connector,
+            runtime,
+        ))
     }
 
     /// Retires every open connection; the `before_acquire` check closes each at its next checkout.
@@ -186,7 +218,7 @@ impl<DB: Backend> OnSqlx<DB> {
 
     pub(super) fn status(&self, settings: &EngineSettings) -> Status {
         let size = self.pool.size() as usize;
-        let idle = self.pool.num_idle();
+        let idle = self.num_idle().min(size);
         Status {
             max: settings.max_size as usize,
             size,
@@ -196,14 +228,25 @@ impl<DB: Backend> OnSqlx<DB> {
         }
     }
 
+    /// The number of idle connections. sqlx counts one that returns after others can take it, so that its own number may wrap
+    /// around below zero for a moment.
+    fn num_idle(&self) -> usize {
+        let most = self.connector.settings.max_size as usize;
+        Some(self.pool.num_idle())
+            .filter(|idle| *idle <= most)
+            .unwrap_or(0)
+    }
+
     /// Whether every connection is in use.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.pool.size() >= self.connector.settings.max_size && self.pool.num_idle() == 0
+        self.pool.size() >= self.connector.settings.max_size && self.num_idle() == 0
     }
 
     pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> CloseOutcome {
         let begun = Instant::now();
+        // The close first, so that it begins even when `force` is already cancelled.
         let drained = tokio::select! {
+            biased;
             result = timeout(limit, self.close_in_order()) => result.is_ok(),
             () = force.cancelled() => false,
         };
@@ -218,7 +261,7 @@ impl<DB: Backend> OnSqlx<DB> {
         let pool = self.pool.clone();
         tokio::spawn(async move { pool.close().await });
         // sqlx does not report the holders of its connections.
-        let out = (self.pool.size() as usize).saturating_sub(self.pool.num_idle());
+        let out = (self.pool.size() as usize).saturating_sub(self.num_idle());
         let ended = (0..out)
             .map(|_| EndedHolder {
                 holder: "a connection of the `sqlx::Pool`".to_owned(),
@@ -300,6 +343,35 @@ fn close_returning<DB: Backend>(pool: sqlx::Pool<DB>) {
     let _ = thread::Builder::new().spawn(close);
 }
 
+/// Opens `min_size` connections, at least one.
+async fn open_first<DB: Backend>(
+    pool: &sqlx::Pool<DB>,
+    connector: &Arc<Connector<DB>>,
+    attempts: &TaskTracker,
+) -> Result<(), StartError> {
+    let settings = &connector.settings;
+    let wanted = match settings.hold {
+        Some(_) => 1,
+        None => settings.min_size.min(settings.max_size).max(1),
+    };
+    let attempt = || {
+        // In a task of its own, because an interrupted opening would leave a half-open session on the server.
+        let pool = pool.clone();
+        let limit = settings.connect_timeout;
+        let attempt = attempts.spawn(with_callers_subscriber(
+            async move { within(limit, "connect_timeout", pool.acquire()).await }.in_current_span(),
+        ));
+        async move {
+            let attempt = attempt.await;
+            let attempt = attempt.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+            attempt.map_err(|error| connector.conceal(error))
+        }
+    };
+    // They are held until all are open, so that none is opened in place of another.
+    let opened = (0..wanted).map(|_| patiently(connector, attempt));
+    future::try_join_all(opened).await.map(drop)
+}
+
 /// Closes the pool of a cancelled start after its connection attempts have ended: sqlx's own drop sends no close message.
 struct CloseIfDropped<DB: Backend>(Option<(sqlx::Pool<DB>, TaskTracker)>);
 
@@ -309,7 +381,8 @@ impl<DB: Backend> Drop for CloseIfDropped<DB> {
             background::spawn(async move {
                 attempts.close();
                 attempts.wait().await;
-                pool.close().await;
+                // sqlx may be opening connections by itself, with a limit of minutes.
+                let _ = timeout(RECOVERY_LIMIT, pool.close()).await;
             });
         }
     }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Counters since the pool was started. Relaxed, because each is read alone, for display.
+/// Counters since the pool was started. Relaxed, because each is read alone, for display. Each wait writes some of them, so they
+/// share no cache line with what every checkout reads.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(super) struct Counters {
     /// Slots given out for checkouts that are not ready, or failed.
     pub(super) unready: AtomicU64,

@@ -73,11 +73,12 @@ async fn cell(
         contender.round(statement, tasks).await?;
     }
     let mut rounds = Vec::with_capacity(ROUNDS);
-    for first in 0..ROUNDS {
+    for _ in 0..ROUNDS {
         let mut round = vec![0.0; contenders.len()];
-        // Each contender takes every position in the order, so that it does not always follow the same one.
-        for turn in 0..contenders.len() {
-            let index = (first + turn) % contenders.len();
+        // In a random order, so that none always follows the same one.
+        let mut turns: Vec<usize> = (0..contenders.len()).collect();
+        fastrand::shuffle(&mut turns);
+        for index in turns {
             round[index] = contenders[index].round(statement, tasks).await?;
         }
         rounds.push(round);

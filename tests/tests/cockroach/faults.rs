@@ -82,7 +82,7 @@ async fn a_pool_outlives_the_drain_of_its_node() -> anyhow::Result<()> {
         .settings()
         .url(url)
         .engine("cockroach_late")
-        .start_timeout(Duration::from_millis(300));
+        .start_timeout(Duration::from_secs(3));
     let late: PgEngine = engine_finder_with(&settings)?;
     let refused = late
         .start_connection_pool()

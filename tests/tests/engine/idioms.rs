@@ -189,7 +189,7 @@ macro_rules! on {
 
                 let pool = sqlx::pool::PoolOptions::<$database>::new()
                     .max_connections(1)
-                    .acquire_timeout(Duration::from_millis(500))
+                    .acquire_timeout(Duration::from_secs(3))
                     .connect(&case_database.url())
                     .await?;
                 let held = pool.acquire().await?;

@@ -62,8 +62,9 @@ async fn idle_timeout<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()
         .min_size(2)
         .idle_timeout("300ms");
     let engine: Engine<DB> = started(&settings).await?;
-    open(&engine, 5).await?;
+    let held = try_join_all((0..5).map(|_| engine.acquire())).await?;
     number_becomes(database, 5).await?;
+    drop(held);
     number_becomes(database, 2).await?;
     // The sessions end on the server before the pool counts their closes.
     eventually("the pool counts two as well", async || {
@@ -117,8 +118,11 @@ async fn max_lifetime_in_use<DB: Sql>(case_database: CaseDatabase) -> anyhow::Re
         "it was cut off"
     );
     drop(held);
-    Own(engine.clone()).execute("SELECT 1").await?;
+    // Held, because the keeper closes it after its lifetime too.
+    let mut next = engine.acquire().await?;
+    DB::run(&mut next, "SELECT 1").await?;
     let after = number_becomes(database, 1).await?;
+    drop(next);
     ensure!(after.is_disjoint(&before), "it was kept");
     engine.close_connection_pool().await;
     case_database.closed_in_good_order().await

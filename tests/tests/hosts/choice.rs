@@ -85,7 +85,7 @@ async fn each_target_finds_its_host<DB: Sql>() -> anyhow::Result<()> {
     let settings = Settings::new()
         .engine("hosts")
         .url(url_of(scheme, &user, &[NOBODY, one], &rest))
-        .start_timeout("300ms");
+        .start_timeout("3s");
     let error = started::<DB>(&settings).await.err();
     let said = error.context("it has started")?.to_string();
     for words in [

@@ -11,7 +11,7 @@ use super::{follows, nobody_left, port, primary, started};
 fn settings(database: &TestDatabase, replica: &PrivateServer) -> Settings {
     let node = Settings::new()
         .url(database.url_through(replica.address()))
-        .start_timeout("300ms")
+        .start_timeout("3s")
         // An acquire at the moment of the replica's stop must fail within the test's own limit.
         .acquire_timeout("2s")
         .max_size(2)

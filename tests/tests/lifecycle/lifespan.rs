@@ -205,12 +205,12 @@ async fn again<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
-#[with_pool(engine = "first", url = url, start_timeout = "500ms")]
+#[with_pool(engine = "first", url = url, start_timeout = "3s")]
 async fn two<DB: Sql>(
     url: &str,
     other: &str,
     #[pool] first: Engine<DB>,
-    #[pool(engine = "second", url = other, start_timeout = "500ms")] second: Engine<DB>,
+    #[pool(engine = "second", url = other, start_timeout = "3s")] second: Engine<DB>,
 ) -> Result<(), poolhouse::Error> {
     let _ = (url, other, first, second);
     Ok(())
@@ -229,7 +229,7 @@ async fn midway<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
         "engine `second`: its pool could not be started: ",
         "the server refused the connection",
         "times in ",
-        "start_timeout = 500ms (attribute, ",
+        "start_timeout = 3s (attribute, ",
         "Start the server, or correct host and port of the url",
         ":***@127.0.0.1:",
     ] {

@@ -229,7 +229,7 @@ async fn last_word<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 async fn one_failure<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&case_database)?;
     proxy.refuse();
-    let settings = settings("fails", url).start_timeout("500ms");
+    let settings = settings("fails", url).start_timeout("3s");
     let engine: Engine<DB> = engine_finder_with(&settings)?;
     let starts = (0..20).map(|_| engine.start_connection_pool());
     // One after the other, they would take twenty times as long.

@@ -4,7 +4,7 @@ use std::{future::pending, time::Duration};
 
 use anyhow::{Context, ensure};
 use poolhouse::{Engine, Settings, engine_finder_with, with_pool};
-use poolhouse_tests::{CaseDatabase, Heard, Kind, Proxy, Sql, steps::up_to};
+use poolhouse_tests::{CaseDatabase, Heard, Sql, steps::up_to};
 use tokio::time::timeout;
 
 use super::{bounded, settings, started, through_proxy};
@@ -19,7 +19,6 @@ case_databases! {
     // another one. Both then leave the write-ahead log to the next start.
     case_36_a_start_is_cancelled_at_each_await_point: cancelled_everywhere, on (postgres, mariadb);
     case_36_a_start_on_a_sqlx_pool_is_cancelled: cancelled_on_sqlx, on (postgres, mariadb);
-    a_checkout_on_a_sqlx_pool_is_cancelled: checkout_cancelled_on_sqlx, on (postgres, mariadb);
     case_36_a_start_that_fails_closes_its_nodes: failed, on (postgres, mariadb);
     a_cancelled_start_goes_on_for_others: others_wait, on (postgres, mariadb);
     the_first_failure_cancels_the_other_starts: first_failure, on (postgres, mariadb);
@@ -163,15 +162,8 @@ async fn on_sqlx<DB: Sql>(url: &str, #[pool] pool: sqlx::Pool<DB>) -> Result<(),
 
 async fn cancelled_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&case_database)?;
-    // The server's answers take longer than the test takes to see a session. On Postgres a second one is opened
-    // for the version, while the first is on its way back to sqlx's pool.
     proxy.delay(Duration::from_millis(50));
-    let most = if DB::SERVER == Some(Kind::Postgres) {
-        2
-    } else {
-        1
-    };
-    for sessions in 1..=most {
+    for sessions in 1..=3 {
         let mut run = Box::pin(on_sqlx::<DB>(&url));
         let opened = case_database
             .database()?
@@ -185,43 +177,6 @@ async fn cancelled_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Resu
         case_database.closed_in_good_order().await?;
     }
     Ok(())
-}
-
-/// Callers go away while sqlx's pool checks or opens a connection for them.
-async fn checkout_cancelled_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&case_database)?;
-    go_away::<DB>(&url, &proxy).await??;
-    bounded("the rest", poolhouse::wait_closed()).await?;
-    case_database.closed_in_good_order().await
-}
-
-#[with_pool(engine = "on_sqlx", url = url, max_size = 2)]
-async fn go_away<DB: Sql>(
-    url: &str,
-    proxy: &Proxy,
-    #[pool] pool: sqlx::Pool<DB>,
-    #[pool] engine: Engine<DB>,
-) -> Result<anyhow::Result<()>, poolhouse::Error> {
-    let _ = url;
-    proxy.delay(Duration::from_millis(10));
-    let mut gone = 0;
-    for limit in [0, 5, 15, 25, 40, 60, 80] {
-        for is_opened in [false, true] {
-            if is_opened {
-                engine.evict();
-            }
-            let acquired = timeout(Duration::from_millis(limit), engine.acquire()).await;
-            gone += u8::from(acquired.is_err());
-        }
-    }
-    proxy.delay(Duration::ZERO);
-    // Nobody is in the way of those that stay.
-    let held = (engine.acquire().await?, pool.acquire().await);
-    Ok(match held.1 {
-        Ok(_) if gone > 6 => Ok(()),
-        Ok(_) => Err(anyhow::anyhow!("only {gone} have gone away")),
-        Err(error) => Err(error.into()),
-    })
 }
 
 async fn failed<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ pub(crate) mod with_pools_of_sqlx {
 pub(crate) mod with_mariadb {
     use super::*;
 
-    tests!(MySqlEngine, "POOLHOUSE_TESTING_MYSQL_URL", one two three four);
+    tests!(MySqlEngine, "POOLHOUSE_TESTING_MYSQL_URL", one two three four five six seven eight);
 }
 
 /// Tests whose connection is held in a transaction.

@@ -251,7 +251,7 @@ async fn a_test_keeps_its_database(kind: Kind, setting: (&str, &str), tests: &st
 async fn a_test_on_postgres_keeps_its_database_where_idle_sessions_end() {
     a_test_keeps_its_database(
         Kind::Postgres,
-        ("idle_session_timeout", "300ms"),
+        ("idle_session_timeout", "3s"),
         "scenarios::one",
         "SELECT pid::text FROM pg_stat_activity WHERE datname ~ '_lease_'",
     )

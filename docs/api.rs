@@ -183,13 +183,6 @@ pub struct EndedHolder {
 
 pub struct Engine<DB: Backend>(());
 
-#[cfg(feature = "postgres")]
-impl Engine<sqlx::Postgres> {
-    pub fn listener(
-        &self,
-    ) -> impl Future<Output = sqlx::Result<sqlx::postgres::PgListener>> + Send + use<> {}
-}
-
 executor!(impl <'c > for &'_ Engine < DB >, Engine::clone, take);
 
 extractor! {
@@ -212,6 +205,12 @@ guard! {
     Checkout < DB >, Self, extract::default_name(), identity; [DB : Backend]
     RequestTransaction < DB >, Self, extract::default_name(), identity; [N : EngineName,
     T : Extract] Named < N, T >, T, N::NAME, Named::new;
+}
+
+impl Engine<Postgres> {
+    pub fn listener(
+        &self,
+    ) -> impl Future<Output = sqlx::Result<PgListener>> + Send + use<> {}
 }
 
 impl<DB: Backend> Clone for Engine<DB> {}

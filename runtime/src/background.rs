@@ -2,8 +2,8 @@
 //! runtime.
 
 use std::future::{Future, pending};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
@@ -29,14 +29,18 @@ pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
 }
 
 /// Runs work in a task, because it must not be interrupted. If the caller's future is dropped, the work goes on for `limit` at
-/// most, and its result is dropped in the task. `None` when the runtime ends before.
+/// most, and its result is dropped in the task; [`wait_closed`] waits for that, and not for a caller. `None` when the runtime
+/// ends before.
 pub(crate) async fn finish<T: Send + 'static>(
     runtime: &Handle,
     limit: Duration,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
     let (mut sender, receiver) = oneshot::channel();
+    let cleanup = Arc::new(OnceLock::new());
+    let _caller = Caller(Arc::clone(&cleanup));
     let task = async move {
+        let _cleanup = cleanup;
         let abandoned = async {
             sender.closed().await;
             sleep(limit).await;
@@ -47,8 +51,17 @@ pub(crate) async fn finish<T: Send + 'static>(
         };
         let _ = sender.send(result);
     };
-    BACKGROUND.spawn_on(task, runtime);
+    runtime.spawn(task);
     receiver.await.ok()
+}
+
+/// Counts a task as work from the moment its caller goes away. The token lives as long as the task.
+struct Caller(Arc<OnceLock<TaskTrackerToken>>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        let _ = self.0.set(token());
+    }
 }
 
 /// As [`spawn`], for commit hooks.

@@ -166,7 +166,7 @@ impl<DB: Backend> Engine<DB> {
 
     /// Retires every connection that is open now, for a failover or rotated credentials: idle ones are closed at once,
     /// those in use at their return. New ones are opened as they are needed. Does nothing when the pool is not started. On a
-    /// `sqlx::Pool`, each is closed at its next checkout.
+    /// `sqlx::Pool`, each is closed at its next `acquire`.
     pub fn evict(&self) {
         if let Some(pool) = self.pool() {
             pool.evict();

@@ -29,12 +29,11 @@ impl Engine<Postgres> {
     /// The future may be dropped at any await point.
     pub fn listener(&self) -> impl Future<Output = sqlx::Result<PgListener>> + Send + use<> {
         let options = self.connect_options();
-        let limit = self.connector().settings.connect_timeout;
         async move {
             // In a task of its own, because an interrupted opening would leave a half-open session on the server.
             let open = Box::pin(NewListener::open(options).in_current_span());
             let open = with_callers_subscriber(open);
-            let opened = background::finish(&Handle::current(), limit, open).await;
+            let opened = background::finish(&Handle::current(), RECOVERY_LIMIT, open).await;
             opened.unwrap_or(Err(sqlx::Error::WorkerCrashed))?.take()
         }
     }
@@ -44,6 +43,7 @@ impl Engine<Postgres> {
 struct NewListener {
     listener: Option<PgListener>,
     pool: PgPool,
+    runtime: Handle,
 }
 
 impl NewListener {
@@ -60,6 +60,7 @@ impl NewListener {
         Ok(Self {
             listener: Some(listener),
             pool,
+            runtime: Handle::current(),
         })
     }
 
@@ -72,6 +73,8 @@ impl Drop for NewListener {
     fn drop(&mut self) {
         if let Some(listener) = self.listener.take() {
             let pool = self.pool.clone();
+            // It may be dropped outside any runtime.
+            let _entered = self.runtime.enter();
             background::spawn(async move {
                 drop(listener);
                 // The listener gives its connection back in a task.

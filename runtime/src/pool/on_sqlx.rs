@@ -4,6 +4,7 @@
 //! What sqlx's pool lacks (validation by age, recovery off the caller's path, locations of holders) is not added here. Its
 //! close gets the same limit.
 
+use std::io;
 use std::iter;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,7 +15,7 @@ use sqlx::ConnectOptions;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -115,6 +116,7 @@ impl<DB: Backend> OnSqlx<DB> {
                     })
                 }
             });
+        let begun = Instant::now();
         let anchor = open_anchor(&connector).await?;
         if !settings.lazy && anchor.is_none() && settings.hold.is_none() {
             // sqlx's pool would try again by itself while a server is not ready, without an end or a cause in sight.
@@ -126,7 +128,7 @@ impl<DB: Backend> OnSqlx<DB> {
         let attempts = TaskTracker::new();
         let mut unfinished = CloseIfDropped(Some((pool.clone(), attempts.clone())));
         if !settings.lazy
-            && let Err(error) = open_first(&pool, &connector, &attempts).await
+            && let Err(error) = open_first(&pool, &connector, &attempts, begun).await
         {
             // An attempt that a silent server holds up is closed in the background.
             let _ = timeout(RECOVERY_LIMIT, pool.close()).await;
@@ -183,7 +185,15 @@ impl<DB: Backend> OnSqlx<DB> {
         let acquire = {
             let runtime = runtime.clone();
             async move {
-                let acquired = pool.acquire().await;
+                // sqlx does not see a close while it opens a connection.
+                let closed = async {
+                    pool.close_event().await;
+                    sleep(RECOVERY_LIMIT).await;
+                };
+                let acquired = tokio::select! {
+                    acquired = pool.acquire() => acquired,
+                    () = closed => Err(sqlx::Error::PoolClosed),
+                };
                 drop(turn);
                 acquired
                     .map(|connection| CheckedOut::of_sqlx(connection, holder, &connector, runtime))
@@ -343,11 +353,15 @@ fn close_returning<DB: Backend>(pool: sqlx::Pool<DB>) {
     let _ = thread::Builder::new().spawn(close);
 }
 
-/// Opens `min_size` connections, at least one.
+/// The least time for the first connections of a server that has just answered.
+const FIRST_LIMIT: Duration = Duration::from_secs(1);
+
+/// Opens `min_size` connections, at least one, in what is left of `start_timeout`.
 async fn open_first<DB: Backend>(
     pool: &sqlx::Pool<DB>,
     connector: &Arc<Connector<DB>>,
     attempts: &TaskTracker,
+    begun: Instant,
 ) -> Result<(), StartError> {
     let settings = &connector.settings;
     let wanted = match settings.hold {
@@ -363,13 +377,37 @@ async fn open_first<DB: Backend>(
         ));
         async move {
             let attempt = attempt.await;
-            let attempt = attempt.unwrap_or(Err(sqlx::Error::WorkerCrashed));
-            attempt.map_err(|error| connector.conceal(error))
+            match attempt.unwrap_or(Err(sqlx::Error::WorkerCrashed)) {
+                Ok(connection) => Ok(connection),
+                Err(error) => Err(cause_of(error, connector).await),
+            }
         }
     };
+    let left = settings.start_timeout.saturating_sub(begun.elapsed());
     // They are held until all are open, so that none is opened in place of another.
-    let opened = (0..wanted).map(|_| patiently(connector, attempt));
+    let opened = (0..wanted).map(|_| patiently(connector, left.max(FIRST_LIMIT), attempt));
     future::try_join_all(opened).await.map(drop)
+}
+
+/// Why no connection was opened. sqlx's pool tries again by itself, for example while the server is full, and its error at the
+/// limit has no cause. So a connection is opened past it.
+async fn cause_of<DB: Backend>(error: sqlx::Error, connector: &Arc<Connector<DB>>) -> sqlx::Error {
+    let is_limit = match &error {
+        sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::TimedOut,
+        _ => false,
+    };
+    if !is_limit || connector.settings.hold.is_some() {
+        return connector.conceal(error);
+    }
+    match connector.connect_to_the_end().await {
+        Ok(opened) => {
+            opened.goodbye().await;
+            let message = "the pool opened no connection in time";
+            sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
+        }
+        Err(cause) => cause,
+    }
 }
 
 /// Closes the pool of a cancelled start after its connection attempts have ended: sqlx's own drop sends no close message.

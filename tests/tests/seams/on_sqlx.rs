@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use futures_util::future::join_all;
 use poolhouse::{Engine, PgEngine, with_pool};
-use poolhouse_tests::{CaseDatabase, Sql, eventually};
+use poolhouse_tests::{CaseDatabase, Sql, eventually, faults::start::allow};
 use sqlx::Postgres;
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
@@ -22,6 +22,8 @@ use crate::table::case_databases;
 case_databases! {
     a_start_that_is_refused_can_be_cancelled: refused, on (postgres, mariadb);
     a_start_waits_for_the_server: waits, on (postgres, mariadb);
+    a_start_waits_for_room: room, on (postgres, mariadb);
+    a_caller_that_waits_holds_up_nobody: waits_long, on (postgres, mariadb);
     a_session_statement_that_fails_ends_the_start: wrong_session, on (postgres, mariadb);
     a_start_opens_the_smallest_size: smallest_size, on (postgres, mariadb);
     case_16_acquire_is_cancelled_while_it_is_checked_or_opened: go_away, on (postgres, mariadb);
@@ -57,11 +59,12 @@ async fn on_sqlx<DB: Sql>(
 /// Runs `with` beside a function with a pool, and drops the function after it.
 async fn beside<DB: Sql, T>(
     url: &str,
+    limit: &str,
     min_size: u32,
     with: impl AsyncFnOnce(Engine<DB>, sqlx::Pool<DB>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let (ready, is_ready) = oneshot::channel();
-    let run = on_sqlx::<DB>(url, "SELECT 1", "1s", min_size, ready);
+    let run = on_sqlx::<DB>(url, "SELECT 1", limit, min_size, ready);
     let with = async {
         let (engine, pool) = is_ready.await.context("it has not started")?;
         with(engine, pool).await
@@ -95,9 +98,53 @@ async fn waits<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
         proxy.pass();
         Ok(())
     };
-    let starts = beside::<DB, _>(&url, 1, async |_, _| Ok(()));
+    let starts = beside::<DB, _>(&url, "1s", 1, async |_, _| Ok(()));
     bounded("the start", futures_util::future::try_join(starts, later)).await??;
     all_closed(&case_database).await
+}
+
+/// The server has room for fewer sessions than the smallest size.
+async fn room<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
+    allow(database, 2).await?;
+    let later = async {
+        // Longer than `acquire_timeout`.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        allow(database, 10).await
+    };
+    let url = case_database.url();
+    let starts = beside::<DB, _>(&url, "1s", 3, async |_, _| Ok(()));
+    bounded("the start", futures_util::future::try_join(starts, later)).await??;
+    all_closed(&case_database).await
+}
+
+/// The server goes away. Neither `wait_closed` nor the close waits for a caller who waits for a connection.
+async fn waits_long<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
+    let waiting = beside::<DB, _>(&url, "1h", 1, async |engine, pool| {
+        eventually("it is idle", async || {
+            ensure!(pool.num_idle() == 1, "{}", pool.num_idle());
+            Ok(())
+        })
+        .await?;
+        proxy.reset();
+        proxy.refuse();
+        let waiting = tokio::spawn(async move { engine.acquire().await.map(drop) });
+        eventually("it has reached sqlx", async || {
+            ensure!(pool.num_idle() == 0, "{}", pool.num_idle());
+            Ok(())
+        })
+        .await?;
+        bounded("the rest", poolhouse::wait_closed()).await?;
+        ensure!(!waiting.is_finished(), "it did not wait");
+        Ok(waiting)
+    })
+    .await?;
+    let said = bounded("the caller", waiting).await??.err();
+    let said = said.context("it has a connection")?.to_string();
+    ensure!(said.contains("closed"), "{said}");
+    bounded("the rest", poolhouse::wait_closed()).await?;
+    case_database.no_session_left().await
 }
 
 async fn wrong_session<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
@@ -112,7 +159,7 @@ async fn wrong_session<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<(
 }
 
 async fn smallest_size<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    beside::<DB, _>(&case_database.url(), 3, async |_, pool| {
+    beside::<DB, _>(&case_database.url(), "1s", 3, async |_, pool| {
         ensure!(pool.size() == 3, "{}", pool.size());
         Ok(())
     })
@@ -122,7 +169,7 @@ async fn smallest_size<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<(
 
 async fn go_away<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&case_database)?;
-    beside::<DB, _>(&url, 1, async |engine, pool| {
+    beside::<DB, _>(&url, "1s", 1, async |engine, pool| {
         proxy.delay(Duration::from_millis(10));
         let mut gone = 0;
         for limit in [0, 5, 15, 25, 40, 60, 80] {
@@ -145,7 +192,7 @@ async fn go_away<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 }
 
 async fn do_not_queue<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    beside::<DB, _>(&case_database.url(), 1, async |engine, _| {
+    beside::<DB, _>(&case_database.url(), "1s", 1, async |engine, _| {
         let _held = (
             engine.acquire().await?,
             engine.acquire().await?,
@@ -165,7 +212,7 @@ async fn do_not_queue<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()
 
 async fn health<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&case_database)?;
-    beside::<DB, _>(&url, 1, async |engine, pool| {
+    beside::<DB, _>(&url, "1s", 1, async |engine, pool| {
         eventually("a connection is idle", async || {
             ensure!(pool.num_idle() == 1, "{}", pool.num_idle());
             Ok(())
@@ -181,7 +228,7 @@ async fn health<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 }
 
 async fn outside<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    beside::<DB, _>(&case_database.url(), 1, async |engine, pool| {
+    beside::<DB, _>(&case_database.url(), "1s", 1, async |engine, pool| {
         let outside = thread::spawn(move || -> anyhow::Result<()> {
             for _ in 0..5 {
                 drop(poll_to_the_end(engine.acquire())?);

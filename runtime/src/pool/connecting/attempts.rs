@@ -16,7 +16,8 @@ use crate::error::{Effort, StartError};
 pub(in crate::pool) async fn open_patiently<DB: Backend>(
     connector: &Arc<Connector<DB>>,
 ) -> Result<Opened<DB>, StartError> {
-    patiently(connector, || connector.connect_to_the_end()).await
+    let limit = connector.settings.start_timeout;
+    patiently(connector, limit, || connector.connect_to_the_end()).await
 }
 
 /// Opens a connection to keep open for as long as the pool, because an in-memory database is lost with its last one. `None`
@@ -39,9 +40,10 @@ pub(crate) fn open_for<DB: Backend>(
     Box::pin(open_patiently(connector))
 }
 
-/// Retries an opening within `start_timeout`, as long as its errors are temporary.
+/// Retries an opening within `limit`, which is what is left of `start_timeout`, as long as its errors are temporary.
 pub(in crate::pool) async fn patiently<DB, T, F>(
     connector: &Connector<DB>,
+    limit: Duration,
     mut open: impl FnMut() -> F,
 ) -> Result<T, StartError>
 where
@@ -80,7 +82,7 @@ where
         attempts += 1;
         last = Some((diagnosis.clone(), Arc::clone(error)));
     });
-    let (diagnosis, cause) = match tokio::time::timeout(settings.start_timeout, opening).await {
+    let (diagnosis, cause) = match tokio::time::timeout(limit, opening).await {
         Ok(Ok(opened)) => return Ok(opened),
         Ok(Err((diagnosis, error))) => (diagnosis, Some(error)),
         Err(_) => match last {

@@ -62,9 +62,8 @@ impl<DB: Backend> ForQuery<'_, DB> {
 }
 
 /// The most steps of a result that are passed on together. They have already arrived, so that nothing waits for more of them. A
-/// stream that is dropped loses at most so many unread steps. Those of Postgres fit in a kilobyte, which is the largest block that
-/// glibc keeps for each thread: <https://sourceware.org/glibc/wiki/MallocInternals>.
-const AT_ONCE: usize = 12;
+/// stream that is dropped loses at most so many unread steps.
+const AT_ONCE: usize = 64;
 
 /// The steps of a query that `$choose` selects, as a stream.
 ///

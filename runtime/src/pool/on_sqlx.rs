@@ -45,6 +45,7 @@ pub(crate) struct OnSqlx<DB: Backend> {
     anchor: Mutex<Option<DB::Connection>>,
     /// Permits to wait for sqlx's pool.
     turns: Arc<Semaphore>,
+    /// The runtime that the pool was started on, for checkouts outside any.
     runtime: Handle,
 }
 
@@ -119,7 +120,7 @@ impl<DB: Backend> OnSqlx<DB> {
         let begun = Instant::now();
         let anchor = open_anchor(&connector).await?;
         if !settings.lazy && anchor.is_none() && settings.hold.is_none() {
-            // sqlx's pool would try again by itself while a server is not ready, without an end or a cause in sight.
+            // While a server is not ready, sqlx's pool retries by itself, for `acquire_timeout`, and does not report the cause.
             let mut first = open_patiently(&connector).await?;
             first.look_for_pooler().await;
             first.goodbye().await;
@@ -228,7 +229,7 @@ impl<DB: Backend> OnSqlx<DB> {
 
     pub(super) fn status(&self, settings: &EngineSettings) -> Status {
         let size = self.pool.size() as usize;
-        let idle = self.num_idle().min(size);
+        let idle = self.num_idle();
         Status {
             max: settings.max_size as usize,
             size,

@@ -20,6 +20,7 @@ use super::{bounded, settings, started, through_proxy};
 use crate::table::case_databases;
 
 case_databases! {
+    case_36_a_start_on_a_sqlx_pool_is_cancelled: cancelled, on (postgres, mariadb);
     a_start_that_is_refused_can_be_cancelled: refused, on (postgres, mariadb);
     a_start_waits_for_the_server: waits, on (postgres, mariadb);
     a_start_waits_for_room: room, on (postgres, mariadb);
@@ -80,6 +81,34 @@ async fn all_closed(case_database: &CaseDatabase) -> anyhow::Result<()> {
     case_database.closed_in_good_order().await
 }
 
+async fn idle_become<DB: Sql>(pool: &sqlx::Pool<DB>, wanted: usize) -> anyhow::Result<()> {
+    let what = format!("{wanted} idle");
+    eventually(&what, async || {
+        ensure!(pool.num_idle() == wanted, "{}", pool.num_idle());
+        Ok(())
+    })
+    .await
+}
+
+async fn cancelled<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
+    proxy.delay(Duration::from_millis(50));
+    for sessions in 1..=3 {
+        let (ready, _is_ready) = oneshot::channel();
+        let mut run = Box::pin(on_sqlx::<DB>(&url, "SELECT 1", "30s", 3, ready));
+        let opened = case_database
+            .database()?
+            .sessions_become("some are open", |open| open.len() >= sessions);
+        tokio::select! {
+            result = &mut run => anyhow::bail!("it is over: {result:?}"),
+            opened = opened => drop(opened?),
+        }
+        drop(run);
+        all_closed(&case_database).await?;
+    }
+    Ok(())
+}
+
 async fn refused<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&case_database)?;
     proxy.refuse();
@@ -122,19 +151,11 @@ async fn room<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 async fn waits_long<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&case_database)?;
     let waiting = beside::<DB, _>(&url, "1h", 1, async |engine, pool| {
-        eventually("it is idle", async || {
-            ensure!(pool.num_idle() == 1, "{}", pool.num_idle());
-            Ok(())
-        })
-        .await?;
+        idle_become(&pool, 1).await?;
         proxy.reset();
         proxy.refuse();
         let waiting = tokio::spawn(async move { engine.acquire().await.map(drop) });
-        eventually("it has reached sqlx", async || {
-            ensure!(pool.num_idle() == 0, "{}", pool.num_idle());
-            Ok(())
-        })
-        .await?;
+        idle_become(&pool, 0).await?;
         bounded("the rest", poolhouse::wait_closed()).await?;
         ensure!(!waiting.is_finished(), "it did not wait");
         Ok(waiting)
@@ -159,7 +180,7 @@ async fn wrong_session<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<(
 }
 
 async fn smallest_size<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    beside::<DB, _>(&case_database.url(), "1s", 3, async |_, pool| {
+    beside::<DB, _>(&case_database.url(), "30s", 3, async |_, pool| {
         ensure!(pool.size() == 3, "{}", pool.size());
         Ok(())
     })
@@ -169,7 +190,7 @@ async fn smallest_size<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<(
 
 async fn go_away<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&case_database)?;
-    beside::<DB, _>(&url, "1s", 1, async |engine, pool| {
+    beside::<DB, _>(&url, "30s", 1, async |engine, pool| {
         proxy.delay(Duration::from_millis(10));
         let mut gone = 0;
         for limit in [0, 5, 15, 25, 40, 60, 80] {
@@ -192,7 +213,7 @@ async fn go_away<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 }
 
 async fn do_not_queue<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    beside::<DB, _>(&case_database.url(), "1s", 1, async |engine, _| {
+    beside::<DB, _>(&case_database.url(), "30s", 1, async |engine, _| {
         let _held = (
             engine.acquire().await?,
             engine.acquire().await?,
@@ -212,12 +233,8 @@ async fn do_not_queue<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()
 
 async fn health<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let (proxy, url) = through_proxy(&case_database)?;
-    beside::<DB, _>(&url, "1s", 1, async |engine, pool| {
-        eventually("a connection is idle", async || {
-            ensure!(pool.num_idle() == 1, "{}", pool.num_idle());
-            Ok(())
-        })
-        .await?;
+    beside::<DB, _>(&url, "30s", 1, async |engine, pool| {
+        idle_become(&pool, 1).await?;
         proxy.delay(Duration::from_millis(50));
         let checked = timeout(Duration::from_millis(20), engine.health()).await;
         ensure!(checked.is_err(), "{checked:?}");
@@ -228,7 +245,7 @@ async fn health<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 }
 
 async fn outside<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    beside::<DB, _>(&case_database.url(), "1s", 1, async |engine, pool| {
+    beside::<DB, _>(&case_database.url(), "30s", 1, async |engine, pool| {
         let outside = thread::spawn(move || -> anyhow::Result<()> {
             for _ in 0..5 {
                 drop(poll_to_the_end(engine.acquire())?);

@@ -1,6 +1,6 @@
 //! Starts with nodes, and starts that are cancelled.
 
-use std::{future::pending, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use poolhouse::{Engine, Settings, engine_finder_with, with_pool};
@@ -18,7 +18,6 @@ case_databases! {
     // Not on SQLite: the driver's thread closes a connection that a cancelled start was opening, sometimes at the same moment as
     // another one. Both then leave the write-ahead log to the next start.
     case_36_a_start_is_cancelled_at_each_await_point: cancelled_everywhere, on (postgres, mariadb);
-    case_36_a_start_on_a_sqlx_pool_is_cancelled: cancelled_on_sqlx, on (postgres, mariadb);
     case_36_a_start_that_fails_closes_its_nodes: failed, on (postgres, mariadb);
     a_cancelled_start_goes_on_for_others: others_wait, on (postgres, mariadb);
     the_first_failure_cancels_the_other_starts: first_failure, on (postgres, mariadb);
@@ -152,31 +151,6 @@ async fn cancelled_everywhere<DB: Sql>(case_database: CaseDatabase) -> anyhow::R
     engine.close_connection_pool().await;
     bounded("the rest", poolhouse::wait_closed()).await?;
     case_database.closed_in_good_order().await
-}
-
-#[with_pool(engine = "on_sqlx", url = url, min_size = 3)]
-async fn on_sqlx<DB: Sql>(url: &str, #[pool] pool: sqlx::Pool<DB>) -> Result<(), poolhouse::Error> {
-    let _ = (url, pool);
-    pending().await
-}
-
-async fn cancelled_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    let (proxy, url) = through_proxy(&case_database)?;
-    proxy.delay(Duration::from_millis(50));
-    for sessions in 1..=3 {
-        let mut run = Box::pin(on_sqlx::<DB>(&url));
-        let opened = case_database
-            .database()?
-            .sessions_become("some are open", |open| open.len() >= sessions);
-        tokio::select! {
-            result = &mut run => anyhow::bail!("it is over: {result:?}"),
-            opened = opened => drop(opened?),
-        }
-        drop(run);
-        bounded("the rest", poolhouse::wait_closed()).await?;
-        case_database.closed_in_good_order().await?;
-    }
-    Ok(())
 }
 
 async fn failed<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {

@@ -36,7 +36,7 @@ pub(crate) fn position(attrs: &[Attribute], signature: &Signature, has_receiver:
         };
         paths.iter().find(matches).cloned()
     };
-    if ends_in(&["test"]).or_else(|| ends_in(GIVERS)).is_some() {
+    if ends_in(TESTS).or_else(|| ends_in(GIVERS)).is_some() {
         return Position::Test(Test {
             runtime: attrs.iter().find_map(|attr| runtime(&attr.meta)),
             giver: ends_in(GIVERS),
@@ -62,6 +62,9 @@ pub(crate) fn listens_itself(runtime: &Path) -> bool {
             .any(|name| runtime.segments[0].ident == name)
 }
 
+/// The last segments of test attributes: `#[tokio::test]`, `#[rocket::async_test]`.
+const TESTS: &[&str] = &["test", "async_test"];
+
 /// Attributes of test functions that give them their parameters.
 const GIVERS: &[&str] = &["rstest", "test_case"];
 
@@ -86,7 +89,7 @@ fn runtime(meta: &Meta) -> Option<Path> {
         // `test_log::test` adds another test attribute below itself: the one in its argument, or `#[test]`.
         (_, ["test"] | ["core" | "std", "prelude", "v1", "test"])
         | (Meta::Path(_), ["test_log", "test"]) => None,
-        (_, [.., "test"]) => Some(path.clone()),
+        (_, [.., last]) if TESTS.contains(last) => Some(path.clone()),
         _ => None,
     }
 }

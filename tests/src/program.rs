@@ -239,6 +239,25 @@ impl Running {
         })
     }
 
+    /// Sends a signal again and again until the program ends.
+    ///
+    /// # Errors
+    /// As [`end`](Self::end).
+    pub async fn end_by(self, signal: Signal) -> anyhow::Result<Ended> {
+        let id = Pid::from_raw(i32::try_from(self.id().context("it has ended")?)?);
+        let signals = async {
+            loop {
+                // It has ended, and `end` sees that.
+                let _ = kill(id, signal);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            ended = self.end() => ended,
+            () = signals => unreachable!("it has no end"),
+        }
+    }
+
     fn so_far(&self) -> String {
         format!(
             "{}, which said so far:\n{}",

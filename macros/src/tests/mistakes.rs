@@ -514,6 +514,7 @@ fn test_functions() {
         "test",
         "tokio::test",
         "tokio::test(flavor = \"multi_thread\")",
+        "rocket::async_test",
         "test_log::test(tokio::test)",
         "cfg_attr(unix, tokio::test)",
     ] {

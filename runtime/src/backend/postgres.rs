@@ -26,9 +26,14 @@ impl Backend for Postgres {
 
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<PgConnectOptions> {
         let options: PgConnectOptions = cockroach::for_driver(url).parse()?;
-        // A name in the URL takes precedence.
-        let options = match (options.get_application_name(), &settings.application_name) {
-            (None, Some(name)) => options.application_name(name),
+        // As in libpq: the URL, then the setting, then `PGAPPNAME`, which the driver reads, then the crate's name.
+        let is_given = if settings.is_default("application_name") {
+            options.get_application_name().is_some()
+        } else {
+            url.parameter("application_name").is_some()
+        };
+        let options = match &settings.application_name {
+            Some(name) if !is_given => options.application_name(name),
             _ => options,
         };
         // The driver never closes a statement that it does not cache. Without a cache, each execution would leave one in the

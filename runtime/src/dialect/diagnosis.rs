@@ -92,15 +92,36 @@ fn of_network(error: &io::Error) -> Diagnosis {
             "the server did not answer in time",
             "check the network between here and the server, or raise connect_timeout",
         ),
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::AddrNotAvailable => Diagnosis::retry(
+            "the server's host cannot be reached",
+            "check the network between here and the server, or correct the host of the url",
+        ),
         io::ErrorKind::PermissionDenied => Diagnosis::fatal(
             "the operating system denied access",
             "check the rights of the file or socket that the url names",
+        ),
+        // A container's name often resolves only once the container runs.
+        _ if is_lookup(error) => Diagnosis::retry(
+            "the host's name could not be resolved",
+            "start the server, or correct the host of the url",
         ),
         _ => Diagnosis::fatal(
             "the connection could not be opened",
             "check host and port of the url and the network",
         ),
     }
+}
+
+/// Whether the lookup of a host name failed. The standard library has no stable kind for it; its messages begin with these
+/// words (`std::net::ToSocketAddrs`), and so does that of tokio for a name without addresses.
+fn is_lookup(error: &io::Error) -> bool {
+    let message = error.to_string();
+    ["failed to lookup address information", "could not resolve"]
+        .iter()
+        .any(|words| message.starts_with(words))
 }
 
 /// Our own error, wrapped as `sqlx::Error::Io`, with its diagnosis.
@@ -136,4 +157,34 @@ pub(crate) fn own_message(error: &sqlx::Error) -> Option<String> {
 pub(crate) fn diagnosis_of(error: &io::Error) -> Option<Diagnosis> {
     let error: &Diagnosed = error.get_ref()?.downcast_ref()?;
     Some(error.diagnosis.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::ToSocketAddrs;
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_cannot_be_found_or_reached_is_tried_again() {
+        // A name with an empty label never resolves, and is not asked for.
+        let lookup = "a..b:5432".to_socket_addrs().map(drop).unwrap_err();
+        let mut errors = vec![lookup];
+        errors.extend(
+            [
+                io::ErrorKind::HostUnreachable,
+                io::ErrorKind::NetworkUnreachable,
+                io::ErrorKind::NetworkDown,
+                io::ErrorKind::AddrNotAvailable,
+                io::ErrorKind::ConnectionRefused,
+            ]
+            .map(io::Error::from),
+        );
+        for error in errors {
+            let said = format!("{error:?}");
+            assert!(of_driver(&sqlx::Error::Io(error)).retry, "{said}");
+        }
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert!(!of_driver(&sqlx::Error::Io(denied)).retry);
+    }
 }

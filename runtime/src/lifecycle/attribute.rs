@@ -65,14 +65,20 @@ impl<R> Attribute<R> {
         if let Some(command) = Command::of_environment() {
             let run = command.run(|| self.plan(true), &parameters);
             let runtime = Builder::new_current_thread().enable_all().build();
-            match runtime.map(|runtime| runtime.block_on(run)) {
-                Ok(code) => process::exit(code),
+            match runtime {
+                // Before the runtime's drop, which may wait.
+                Ok(runtime) => process::exit(runtime.block_on(run)),
                 Err(error) => return end_main(&no_runtime(&error)),
             }
         }
         let ended = self.plan(true).and_then(|plan| {
             let runtime = runtime(&plan.program)?;
-            runtime.block_on(run(plan, parameters, body, is_failure))
+            let ended = runtime.block_on(run(plan, parameters, body, is_failure));
+            if let Ok(Ended::Interrupted(interrupted)) = &ended {
+                // Here, because the runtime's drop waits for blocking tasks without a limit.
+                process::exit(interrupted.exit_code());
+            }
+            ended
         });
         conclude(ended, of_error, end_main)
     }

@@ -26,6 +26,8 @@ pub(super) struct Signals {
     grace: Option<Duration>,
     shutdown: Shutdown,
     listener: Option<AbortHandle>,
+    /// Whether the process ends after the run.
+    for_process: bool,
 }
 
 impl Signals {
@@ -40,6 +42,7 @@ impl Signals {
             grace: plan.grace(),
             shutdown: shutdown.clone(),
             listener: None,
+            for_process: plan.for_process,
         };
         if !plan.listens() {
             return signals;
@@ -134,8 +137,33 @@ impl Drop for Signals {
     fn drop(&mut self) {
         if let Some(listener) = &self.listener {
             listener.abort();
+            if self.for_process {
+                end_at_next_signal();
+            }
         }
     }
+}
+
+/// Ends the process at the next signal, after the run of a `main`.
+///
+/// The runtime's drop waits for its blocking tasks, such as a read of the standard input, without a limit. tokio's handlers of
+/// the signals stay installed, so that without a listener a signal would have no effect. The thread has a runtime of its own,
+/// because tasks end with theirs.
+fn end_at_next_signal() {
+    let next = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async { io::Result::Ok(Incoming::new()?.next().await) })
+    };
+    // Without room for another thread or its runtime, the signals stay without effect.
+    let _ = std::thread::Builder::new()
+        .name("poolhouse-signals".to_owned())
+        .spawn(move || {
+            if let Ok(signal) = next() {
+                std::process::exit(128 + signal);
+            }
+        });
 }
 
 /// The listening task: it sets the tokens.

@@ -372,7 +372,7 @@ impl EngineSettings {
         self.migrations.file_of(migration)
     }
 
-    fn is_default(&self, setting: &str) -> bool {
+    pub(crate) fn is_default(&self, setting: &str) -> bool {
         self.shown(setting)
             .is_none_or(|shown| shown.source.is_default())
     }

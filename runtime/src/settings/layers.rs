@@ -85,16 +85,8 @@ impl Layers {
             engine,
             engine_source,
         };
-        if let Some((variable, source)) = layers.get::<String>("env")? {
-            check_name("env", &variable, &source)?;
-            layers.url_variable = variable;
-        }
-        let overrides = sources.environment.layer(
-            &layers.engine,
-            &layers.url_variable,
-            layers.in_test.is_some(),
-        )?;
-        layers.merged.put_on(&overrides);
+        let name = layers.engine.clone();
+        layers.put_environment(&name)?;
         Ok(layers)
     }
 
@@ -127,7 +119,6 @@ impl Layers {
     pub(super) fn of_node(&self, node: &str) -> Result<Self, SettingsError> {
         check_name("node", node, &self.engine_source)?;
         let variables = names::node_in_variables(&self.engine, node);
-        let url_variable = format!("{}URL", names::variable_prefix(&variables));
         let mut own = Layer::default();
         if let Some(file) = &self.sources.file {
             for layer in file.layers(&self.engine, Some(node)) {
@@ -140,24 +131,11 @@ impl Layers {
             connect.extend_from_slice(settings.connect_hooks());
             before.extend_from_slice(settings.before_hooks());
         }
-        let only_url = self.in_test.is_some();
-        let environment = &self.sources.environment;
-        let overrides = environment.layer(&variables, &url_variable, only_url)?;
-        own.put_on(&overrides);
-        if own.get("url").is_none() {
-            return Err(SettingsError::NodeWithoutUrl {
-                engine: self.engine.clone(),
-                node: node.to_owned(),
-                variable: url_variable,
-            });
-        }
-        let mut merged = self.merged.clone();
-        merged.put_on(&own);
-        Ok(Self {
+        let mut layers = Self {
             engine: self.engine.clone(),
             node: Some(node.to_owned()),
             engine_source: self.engine_source.clone(),
-            url_variable,
+            url_variable: format!("{}URL", names::variable_prefix(&variables)),
             connect,
             before,
             code_migrations: Migrations::None,
@@ -165,8 +143,32 @@ impl Layers {
             in_test: self.in_test.clone(),
             sources: self.sources.clone(),
             nodes_in_code: vec![],
-            merged,
-        })
+            merged: own,
+        };
+        layers.put_environment(&variables)?;
+        if layers.merged.get("url").is_none() {
+            return Err(SettingsError::NodeWithoutUrl {
+                engine: self.engine.clone(),
+                node: node.to_owned(),
+                variable: layers.url_variable,
+            });
+        }
+        let own = std::mem::replace(&mut layers.merged, self.merged.clone());
+        layers.merged.put_on(&own);
+        Ok(layers)
+    }
+
+    /// Puts the environment on top: the variables of `prefix`, and the one that the setting `env` names.
+    fn put_environment(&mut self, prefix: &str) -> Result<(), SettingsError> {
+        if let Some((variable, source)) = self.get::<String>("env")? {
+            check_name("env", &variable, &source)?;
+            self.url_variable = variable;
+        }
+        let only_url = self.in_test.is_some();
+        let environment = &self.sources.environment;
+        let overrides = environment.layer(prefix, &self.url_variable, only_url)?;
+        self.merged.put_on(&overrides);
+        Ok(())
     }
 
     /// The value of a setting in its own type, or `None` when no source gives one.

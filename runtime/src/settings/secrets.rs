@@ -379,6 +379,20 @@ fn show_parameter_name(name: &str) -> &str {
     }
 }
 
+/// Whether server settings in a URL have one of an extension or of the program, such as `app.jwt`, which may hold anything. Their
+/// names have a dot: <https://www.postgresql.org/docs/current/runtime-config-custom.html>.
+fn has_custom_setting(name: &str, value: &str) -> bool {
+    match name.strip_prefix("options") {
+        // The names are those before each `=`: `-c app.jwt=eyJ -c search_path=music`.
+        Some("") => value
+            .match_indices('=')
+            .filter_map(|(at, _)| value[..at].rsplit([' ', '=']).next())
+            .any(|name| name.contains('.')),
+        Some(_) => name.contains('.'),
+        None => false,
+    }
+}
+
 fn may_be_shown(name: &str, value: &str) -> bool {
     let (name, value) = (decode(name).to_ascii_lowercase(), decode(value));
     let is_option = name.starts_with("options[") && !SECRETS.iter().any(|word| name.contains(word));
@@ -407,6 +421,7 @@ fn may_be_shown(name: &str, value: &str) -> bool {
         _ => {}
     }
     (is_option || SHOWN_PARAMETERS.contains(&name.as_str()))
+        && !has_custom_setting(&name, &value)
         && secret_value(&value).is_none()
         && !value.contains("://")
         && !value.contains('#')

@@ -45,6 +45,7 @@ impl Value {
             Self::Integer(0) => Some(false),
             Self::Integer(1) => Some(true),
             Self::Text(text) => {
+                let text = text.trim();
                 let is_one_of =
                     |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
                 if is_one_of(&["true", "yes", "1", "on"]) {

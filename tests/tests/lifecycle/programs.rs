@@ -23,6 +23,7 @@ variants! {
     checked_out_work_drains_after_a_signal: drains, on (postgres, mariadb, sqlite);
     work_that_does_not_drain_is_ended_at_close_timeout: does_not_drain, on (postgres, mariadb);
     a_second_signal_ends_the_close: second_signal_during_close, on (postgres, mariadb);
+    a_blocking_task_does_not_keep_the_program: blocking_task, on (postgres, mariadb, sqlite);
 }
 
 /// Starts a body with or without a `Shutdown`, waits until it is ready, and sends it a signal.
@@ -158,4 +159,27 @@ async fn second_signal_during_close<DB: Sql>(
     program.signal(Signal::SIGTERM)?;
     code(&program.end().await?, 143)?;
     variant.killed(1, &case_database).await
+}
+
+/// tokio's runtime waits for its blocking tasks without a limit when it is dropped.
+async fn blocking_task<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
+    for (signal, expected) in BOTH {
+        let ended = signalled(variant, &case_database, "blocking_task", signal, &[]).await?;
+        code(&ended.end().await?, expected)?;
+        // A body that returns leaves the wait to tokio, and a further signal ends it.
+        let mut waiting = signalled(
+            variant,
+            &case_database,
+            "blocking_task",
+            signal,
+            &[SHUTDOWN],
+        )
+        .await?;
+        waiting.line("pool closed").await?;
+        code(&waiting.end_by(signal).await?, expected)?;
+    }
+    case_database.closed_in_good_order().await
 }

@@ -100,6 +100,12 @@ impl Environment {
             .cloned())
     }
 
+    /// Whether a variable is set, and not empty.
+    fn is_set(&self, name: &str) -> bool {
+        // A value that is not Unicode is set, and an error where it is read.
+        !matches!(self.variable(name), Ok(None))
+    }
+
     /// The layer of one engine from the environment; with `only_url`, its URLs alone.
     pub(in crate::settings) fn layer(
         &self,
@@ -140,7 +146,7 @@ impl Environment {
         self.names().filter_map(move |name| {
             let node = name.strip_prefix(&prefix)?.strip_suffix("_URL")?;
             let direct = node == "DIRECT" || node.ends_with("_DIRECT");
-            (!node.is_empty() && !direct).then(|| node.to_ascii_lowercase())
+            (!node.is_empty() && !direct && self.is_set(name)).then(|| node.to_ascii_lowercase())
         })
     }
 
@@ -153,7 +159,7 @@ impl Environment {
             .filter(|name| *name != CONF && *name != PROFILE)
             .filter_map(|name| {
                 let written = name.strip_prefix(&prefix)?.to_ascii_lowercase();
-                if written.starts_with("nodes_") {
+                if written.starts_with("nodes_") || is_of_another_engine(engine, &written) {
                     return None;
                 }
                 let spec = match table::find(&written) {
@@ -200,6 +206,14 @@ impl Environment {
             .filter(|name| self.surroundings.variable(name).is_none());
         process.chain(beneath).map(String::as_str)
     }
+}
+
+/// Whether a variable of the default engine's prefix is the setting of another engine: `POOLHOUSE_REPORTS_MAX_SIZE`.
+fn is_of_another_engine(engine: &str, written: &str) -> bool {
+    let is_setting = |(at, _): (usize, _)| table::find(&written[at + 1..]).is_some();
+    engine == names::DEFAULT_ENGINE
+        && table::find(written).is_none()
+        && written.match_indices('_').any(is_setting)
 }
 
 /// The line on which a `.env` file first sets a variable.

@@ -386,6 +386,10 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
         .variable("POOLHOUSE_SERVER_PORT", "5")
         .variable("POOLHOUSE_REPORTS_MIN_SIZ", "5")
         .variable("POOLHOUSE_MIN_SIZE", "5")
+        // Of engines with short names.
+        .variable("POOLHOUSE_DB_ACQUIRE_TIMEOUT", "2s")
+        .variable("POOLHOUSE_ETL_STATEMENT_CACHE", "50")
+        .variable("POOLHOUSE_BI_DIRECT_URL", "sqlite::memory:")
         .file(".env", "POOLHOUSE_LASY=1");
     sources.settings();
     let misspelt = |engine| {

@@ -105,6 +105,46 @@ fn the_environment_alone_can_add_one() {
 }
 
 #[test]
+fn an_empty_variable_adds_none() {
+    let sources = TestSources::with_url()
+        .variable("POOLHOUSE_NODES_EAST_URL", "")
+        .file(".env", "POOLHOUSE_NODES_WEST_URL=\n");
+    assert!(sources.settings().nodes.is_empty());
+}
+
+#[test]
+fn env_names_the_variable_of_its_url() {
+    let sources = TestSources::with_url()
+        .file(
+            "poolhouse.toml",
+            "[engine.nodes.one]\nenv = 'ONE_URL'\n[engine.nodes.two]\nenv = 'TWO_URL'\nurl = 'sqlite:file.db'\n",
+        )
+        .variable("ONE_URL", "sqlite:one.db")
+        .variable("TWO_URL", "sqlite:two.db");
+    let code = Settings::new().node("three", Settings::new().env("THREE_URL"));
+    let settings = sources
+        .variable("THREE_URL", "sqlite:three.db")
+        .resolve(&code)
+        .unwrap();
+    assert_eq!(
+        described(&settings, "one", "url"),
+        "url = sqlite:one.db (environment, ONE_URL)"
+    );
+    assert_eq!(
+        described(&settings, "two", "url"),
+        "url = sqlite:two.db (environment, TWO_URL)"
+    );
+    assert_eq!(
+        described(&settings, "three", "url"),
+        "url = sqlite:three.db (environment, THREE_URL)"
+    );
+    let unset =
+        TestSources::with_url().file("poolhouse.toml", "[engine.nodes.one]\nenv = 'ONE_URL'\n");
+    let said = unset.resolve(&Settings::new()).unwrap_err().to_string();
+    assert!(said.contains("ONE_URL"), "{said}");
+}
+
+#[test]
 fn a_mistake_in_a_node_is_found() {
     let sources = TestSources::new().file(
         "poolhouse.toml",

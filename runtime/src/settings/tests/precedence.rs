@@ -104,6 +104,15 @@ fn an_empty_variable_is_not_set() {
 }
 
 #[test]
+fn white_space_around_a_value_does_not_count() {
+    let sources = TestSources::with_url()
+        .variable("POOLHOUSE_LAZY", "true \r")
+        .variable("POOLHOUSE_MAX_SIZE", " 7 ");
+    let settings = sources.settings();
+    assert_eq!((settings.lazy, settings.max_size), (true, 7));
+}
+
+#[test]
 fn files_are_found_upwards_and_the_nearest_counts() {
     let sources = TestSources::new()
         .file("poolhouse.toml", "[engine]\nmax_size = 2")

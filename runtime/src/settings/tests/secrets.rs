@@ -116,6 +116,19 @@ fn a_url_shows_everything_but_its_secrets() {
             "postgres://h/db?options[app.key]=s3cret",
             "postgres://h/db?options[app.key]=***",
         ),
+        // Settings of the program's own may hold anything.
+        (
+            "postgres://h/db?options=-c app.jwt=s3cret",
+            "postgres://h/db?options=***",
+        ),
+        (
+            "postgres://h/db?options=-c%20search_path%3Da%20-capp.pin%3Ds3cret",
+            "postgres://h/db?options=***",
+        ),
+        (
+            "postgres://h/db?options[app.jwt]=s3cret",
+            "postgres://h/db?options[app.jwt]=***",
+        ),
         (
             "postgres://h/db?dbname=postgres://u:s3cret@h",
             "postgres://h/db?dbname=***",
@@ -163,6 +176,8 @@ fn a_url_without_a_secret_is_shown_as_it_is() {
         "postgres://me@host:5432/db?application_name=me@work",
         "mysql://host:3306/db?charset=utf8mb4",
         "postgres://[::1]:5432/db",
+        "postgres://h/db?options=-c search_path=music -c statement_timeout=1.5s",
+        "postgres://h/db?options[search_path]=music",
     ] {
         assert_eq!(show_url(url), url);
         let parsed = DatabaseUrl::parse(url).unwrap();
@@ -216,6 +231,8 @@ const WRITTEN: &[&str] = &[
     "postgres://h/db?target_session_attrs=s3cret",
     "postgres://h,h/db?port=s3cret:1",
     "postgres://h/db?options=-c app.key=s3cret",
+    "postgres://h/db?options=-c app.jwt=s3cret",
+    "postgres://h/db?options[app.jwt]=s3cret",
     "user:s3cret@h",
     "user:s3cret",
     "host=h user=u password=s3cret",

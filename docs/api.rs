@@ -113,6 +113,8 @@ guard! {
 
 impl<DB: Backend> AsMut<DB::Connection> for Checkout<DB> {}
 
+impl<DB: Backend> AsRef<DB::Connection> for Checkout<DB> {}
+
 impl<DB: Backend> Checkout<DB> {
     pub fn close(mut self) -> impl Future<Output = sqlx::Result<()>> + Send {}
     pub fn detach(mut self) -> DB::Connection {}
@@ -220,6 +222,11 @@ impl<DB: Backend> Engine<DB> {
     pub fn begin(
         &self,
     ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send + use<DB> {}
+    #[track_caller]
+    pub fn begin_with(
+        &self,
+        statement: impl SqlSafeStr,
+    ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send {}
 }
 
 impl<DB: Backend> Engine<DB> {
@@ -740,6 +747,8 @@ acquire!(Session < DB >, std::convert::identity);
 executor!(impl <'c > for &'c mut Session < DB >, identity, lend);
 
 impl<DB: Backend> AsMut<DB::Connection> for Session<DB> {}
+
+impl<DB: Backend> AsRef<DB::Connection> for Session<DB> {}
 
 impl<DB: Backend> Deref for Session<DB> {
     type Target = DB::Connection;

@@ -7,6 +7,7 @@ mod health;
 mod health_in_time;
 mod limits;
 mod on_sqlx;
+mod pool;
 mod runtimes;
 mod secrets;
 mod starts;

@@ -18,6 +18,9 @@ async fn by_hand(url: String) -> Result<i32, Error> {
     let two: i32 = sqlx::query_scalar("SELECT 2").fetch_one(&db).await?;
     db.health().await?;
     db.begin().await?.rollback().await?;
+    let mut with = db.begin_with("BEGIN READ WRITE").await?;
+    with.begin_nested().await?.rollback().await?;
+    with.commit().await?;
     let mut transaction = db.begin().await?;
     transaction.begin_nested().await?.commit().await?;
     let four: i32 = transaction

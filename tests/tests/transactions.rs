@@ -1,5 +1,6 @@
 //! `Engine::transaction`: commits, rollbacks and retries.
 
+mod cancelled;
 mod closures;
 mod conflicts;
 mod lost;
@@ -376,6 +377,19 @@ async fn a_commit_without_an_answer_is_not_repeated() -> anyhow::Result<()> {
             Some(TransactionError::OutcomeUnknown { .. })
         ) && runs == 1,
         "{error}"
+    );
+    let mut by_hand = engine.begin().await?;
+    sqlx::query("INSERT INTO entry VALUES (2)")
+        .execute(&mut by_hand)
+        .await?;
+    let error = by_hand.commit().await.err();
+    let error = error.unwrap_or(sqlx::Error::RowNotFound);
+    ensure!(
+        matches!(
+            TransactionError::find(&error),
+            Some(TransactionError::OutcomeUnknown { .. })
+        ),
+        "by hand: {error}"
     );
     Ok(())
 }

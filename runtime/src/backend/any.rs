@@ -1,5 +1,8 @@
 //! `Any`: the database is chosen by the URL at run time.
 
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use sqlx::Any;
 use sqlx::any::AnyConnectOptions;
 use url::Url;
@@ -38,8 +41,12 @@ impl Backend for Any {
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<AnyConnectOptions> {
         sqlx::any::install_default_drivers();
         let written = cockroach::for_driver(url);
-        let with_settings =
-            Self::dialect(url).and_then(|dialect| with_settings(&written, dialect, settings));
+        let dialect = Self::dialect(url);
+        let written = match dialect {
+            Some(dialect) if (dialect.in_memory)(&written) => shared_memory(written),
+            _ => written,
+        };
+        let with_settings = dialect.and_then(|dialect| with_settings(&written, dialect, settings));
         let options: AnyConnectOptions = with_settings.as_deref().unwrap_or(&written).parse()?;
         Ok(super::options::log_statements(options, settings))
     }
@@ -54,12 +61,32 @@ impl Backend for Any {
         any_of!(ends_transaction(error))
     }
 
-    fn spoils_connection(error: &sqlx::Error) -> bool {
-        any_of!(spoils_connection(error))
-    }
-
     fn ends_session(error: &sqlx::Error) -> bool {
         any_of!(ends_session(error))
+    }
+}
+
+/// Names the in-memory database of `sqlite::memory:`, so that all connections of a pool share it. The driver of SQLite names it
+/// when it reads a URL, and `Any` passes the URL to it for each connection.
+fn shared_memory(url: Cow<'_, str>) -> Cow<'_, str> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+    let written = || {
+        let (scheme, rest) = url.split_once(':')?;
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let parameters = rest.strip_prefix(":memory:")?;
+        let number = NUMBER.fetch_add(1, Relaxed);
+        // The parameters come last: the last one of a name counts.
+        Some(match parameters.strip_prefix('?') {
+            Some(given) => {
+                format!("{scheme}:file:poolhouse-in-memory-{number}?mode=memory&{given}")
+            }
+            None => format!("{scheme}:file:poolhouse-in-memory-{number}?mode=memory"),
+        })
+    };
+    match written() {
+        Some(named) => Cow::Owned(named),
+        None => url,
     }
 }
 
@@ -70,8 +97,12 @@ fn with_settings(url: &str, dialect: &Dialect, settings: &EngineSettings) -> Opt
     let mut url = Url::parse(url).ok()?;
     // Without a cache, the driver of Postgres leaves each statement prepared on the server.
     let cache = settings.statement_cache.max(1).to_string();
+    // The crate's name is the weakest: the driver reads `PGAPPNAME`.
+    let by_environment =
+        settings.is_default("application_name") && std::env::var_os("PGAPPNAME").is_some();
+    let name = settings.application_name.as_deref();
     let wanted = [
-        ("application_name", settings.application_name.as_deref()),
+        ("application_name", name.filter(|_| !by_environment)),
         ("statement-cache-capacity", Some(&*cache)),
     ];
     for (name, value) in wanted {
@@ -84,4 +115,29 @@ fn with_settings(url: &str, dialect: &Dialect, settings: &EngineSettings) -> Opt
         }
     }
     Some(url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_in_memory_database_gets_a_name() {
+        let named = |url: &'static str| shared_memory(Cow::Borrowed(url)).into_owned();
+        for url in ["sqlite::memory:", "sqlite://:memory:"] {
+            let (one, other) = (named(url), named(url));
+            assert!(one.starts_with("sqlite:file:poolhouse-in-memory-"), "{one}");
+            assert!(one.ends_with("?mode=memory"), "{one}");
+            assert_ne!(one, other);
+        }
+        let with = named("sqlite::memory:?cache=private");
+        assert!(with.ends_with("?mode=memory&cache=private"), "{with}");
+        for url in [
+            "sqlite:a.db",
+            "postgres://h/:memory:",
+            "sqlite:file:a?mode=memory",
+        ] {
+            assert_eq!(named(url), url);
+        }
+    }
 }

@@ -50,12 +50,6 @@ pub trait Backend: Executes + sealed::Sealed {
         false
     }
 
-    /// Whether an error of the client alone makes the driver's connection unusable, although the session is intact.
-    #[doc(hidden)]
-    fn spoils_connection(_: &sqlx::Error) -> bool {
-        false
-    }
-
     /// The statement after the begin of a transaction behind a pooler; `None` if no pooler is supported.
     #[doc(hidden)]
     const CLEAR_POOLED: Option<&'static str> = None;

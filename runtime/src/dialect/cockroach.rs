@@ -1,6 +1,6 @@
 //! CockroachDB, a different database with the protocol of Postgres.
 
-use super::postgres::{restore, set_local, set_nested};
+use super::postgres::{restore, set_local, store};
 use super::{
     Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES,
     SessionCommands, inspection,
@@ -25,6 +25,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         },
         // <https://www.cockroachlabs.com/docs/stable/cancel-session>
         end: |id, _| format!("CANCEL SESSION IF EXISTS '{id}'"),
+        end_denied: |code, _| code == Some("42501"),
         living: None,
     }),
     // Every node reads and writes: <https://www.cockroachlabs.com/docs/stable/architecture/overview>.
@@ -49,13 +50,15 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     least_isolation: IsolationLevel::ReadCommitted,
     local: Some(Local {
         set: set_local,
-        set_nested,
+        store,
         restore,
         statement_limit: None,
     }),
     begin_commits: false,
+    expects_answer_first: false,
     // <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference>: every one of these errors is a 40001.
     conflict: |code, _| code == Some("40001"),
+    conflict_once_begun: &[],
     // A COMMIT outside of a transaction is an error: <https://www.cockroachlabs.com/docs/stable/commit-transaction>. That of
     // a failed transaction is answered as by Postgres.
     mark: Some(Mark {

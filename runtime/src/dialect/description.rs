@@ -59,8 +59,12 @@ pub(crate) struct Dialect {
     pub(crate) local: Option<Local>,
     /// Whether an error is a conflict with another transaction, after which the same work may succeed.
     pub(crate) conflict: fn(code: Option<&str>, message: &str) -> bool,
+    /// The codes of errors that are such a conflict in a transaction that has run a statement before.
+    pub(crate) conflict_once_begun: &'static [&'static str],
     /// Whether a `BEGIN` inside of a transaction commits that one, and a `ROLLBACK` outside of one does nothing.
     pub(crate) begin_commits: bool,
+    /// Whether the driver expects an answer before it has checked what it sends.
+    pub(crate) expects_answer_first: bool,
     /// How a `COMMIT` is kept from ending another transaction than the one that began; `None` where the database refuses a
     /// `COMMIT` outside of a transaction, and that of a failed one.
     pub(crate) mark: Option<Mark>,
@@ -89,8 +93,8 @@ pub(crate) struct Dialect {
 pub(crate) struct Local {
     /// Statements that set these names and values for the transaction.
     pub(crate) set: fn(&[(String, String)]) -> String,
-    /// Statements that set these for the savepoint at this depth, and store the previous values.
-    pub(crate) set_nested: fn(&[(String, String)], depth: usize) -> String,
+    /// Statements that store the values of these names from before the savepoint at this depth.
+    pub(crate) store: fn(&[(String, String)], depth: usize) -> String,
     /// Statements that restore the values from before the savepoint at this depth.
     pub(crate) restore: fn(&[(String, String)], depth: usize) -> String,
     /// A statement that limits the time of each statement, unless a lower limit is set.
@@ -118,6 +122,8 @@ pub(crate) struct SessionCommands {
     /// The statement that terminates the session with this id, and no later one with the same id. `since` is a time at which
     /// the session existed, or its server's start time, in the server's own format.
     pub(crate) end: fn(id: &str, since: Option<&str>) -> String,
+    /// Whether the error of that statement says that the user may not terminate the session.
+    pub(crate) end_denied: fn(code: Option<&str>, message: &str) -> bool,
     /// A query for those of these ids that are current sessions, separated by spaces; `None` where ids are never used again
     /// and no such query exists.
     pub(crate) living: Option<fn(ids: &str) -> String>,
@@ -155,6 +161,14 @@ impl Dialect {
         error
             .as_database_error()
             .is_some_and(|error| (self.conflict)(error.code().as_deref(), error.message()))
+    }
+
+    /// Whether an error is a conflict in a transaction that has run a statement before.
+    pub(crate) fn is_conflict_once_begun(&self, error: &sqlx::Error) -> bool {
+        error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| self.conflict_once_begun.contains(&&*code))
     }
 
     /// Whether an error, or one of its sources, is a conflict with another transaction.

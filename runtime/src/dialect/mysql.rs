@@ -79,6 +79,8 @@ pub(crate) static MYSQL: Dialect = Dialect {
             ),
             None => format!("KILL CONNECTION {id}"),
         },
+        // 1095: <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
+        end_denied: |_, message| message.starts_with("You are not owner of"),
         // <https://mariadb.com/kb/en/information-schema-processlist-table/>
         living: Some(|ids| {
             format!(
@@ -155,13 +157,18 @@ pub(crate) static MYSQL: Dialect = Dialect {
     least_isolation: IsolationLevel::ReadUncommitted,
     local: None,
     begin_commits: true,
+    expects_answer_first: true,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is
-    // the only error with SQLSTATE 40001. 1205 has no SQLSTATE of its own.
+    // the only error with SQLSTATE 40001. 1205 and 1020 have no SQLSTATE of their own.
     conflict: |code, message| match code {
         Some("40001") => true,
-        Some("HY000") => message.starts_with("Lock wait timeout exceeded"),
+        Some("HY000") => {
+            message.starts_with("Lock wait timeout exceeded")
+                || message.starts_with("Record has changed since last read")
+        }
         _ => false,
     },
+    conflict_once_begun: &[],
     // A savepoint ends with its transaction: <https://mariadb.com/kb/en/savepoint/>. 1305 and its SQLSTATE are also those of
     // other missing objects.
     mark: Some(Mark {

@@ -67,14 +67,20 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         // <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL>
         // The process id may be that of another session by now: a session that began after `since` is not ours.
         end: |id, since| {
-            let before = since
-                .map(|since| format!(" AND backend_start <= to_timestamp({since})"))
-                .unwrap_or_default();
+            // A user does not see when the session of another user began, who may be one that `before_connect` gave before. The
+            // statement is then an error. <https://www.postgresql.org/docs/current/monitoring-stats.html>
+            let is_ours = match since {
+                Some(since) => {
+                    format!("(backend_start <= to_timestamp({since}) OR backend_start IS NULL)")
+                }
+                None => "usename = current_user".to_owned(),
+            };
             format!(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE pid = {id} AND usename = current_user AND datname = current_database(){before}"
+                 WHERE pid = {id} AND datname = current_database() AND {is_ours}"
             )
         },
+        end_denied: |code, _| code == Some("42501"),
         living: Some(|ids| {
             format!(
                 "SELECT coalesce(string_agg(pid::text, ' '), '') FROM pg_stat_activity WHERE pid IN ({ids})"
@@ -124,6 +130,28 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 "the server has too many clients",
                 "lower max_size, raise the server's max_connections, or put a pooler in front",
             ),
+            // pgbouncer has this code for each of its own errors: <https://www.pgbouncer.org/config.html>, `max_client_conn`,
+            // `max_db_connections`, `server_login_retry`, `client_login_timeout`, `query_wait_timeout`.
+            "08P01" if message.contains("no more connections") => Diagnosis::retry(
+                "the pooler has too many clients",
+                "lower max_size, or raise max_client_conn of pgbouncer",
+            ),
+            "08P01"
+                if [
+                    "server_login_retry",
+                    "server down",
+                    "server login",
+                    "shutting down",
+                    "query_wait_timeout",
+                ]
+                .iter()
+                .any(|words| message.contains(words)) =>
+            {
+                Diagnosis::retry(
+                    "the pooler has no session on its server",
+                    "start the server behind the pooler, or see the pooler's log",
+                )
+            }
             "28P01" | "28000" => Diagnosis::fatal(
                 "the server rejected the user or the password",
                 "correct user and password of the url, or the server's pg_hba.conf",
@@ -156,13 +184,15 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     least_isolation: IsolationLevel::ReadCommitted,
     local: Some(Local {
         set: set_local,
-        set_nested,
+        store,
         restore,
         statement_limit: Some(limit_statements),
     }),
     begin_commits: false,
+    expects_answer_first: false,
     // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>
     conflict: |code, _| matches!(code, Some("40001" | "40P01")),
+    conflict_once_begun: &[],
     // The mark is a setting and not a savepoint. With a savepoint, a transaction would need a second id, and could no longer
     // choose its isolation level: <https://www.postgresql.org/docs/current/sql-set.html>,
     // <https://www.postgresql.org/docs/current/runtime-config-custom.html>. No setting has the second name, so that the
@@ -212,19 +242,17 @@ pub(super) fn set_local(settings: &[(String, String)]) -> String {
     set.collect::<Vec<String>>().join("; ")
 }
 
-/// As [`set_local`], and stores the previous values in settings of our own.
-pub(super) fn set_nested(settings: &[(String, String)], depth: usize) -> String {
-    let remember = settings.iter().enumerate().map(|(index, (name, _))| {
+/// Statements that store the current values in settings of our own.
+pub(super) fn store(settings: &[(String, String)], depth: usize) -> String {
+    let store = settings.iter().enumerate().map(|(index, (name, _))| {
         let name = literal(name);
         let former = format!("coalesce(pg_catalog.current_setting({name}, true), '')");
         set_config(&former_name(depth, index), &former)
     });
-    let mut statements: Vec<String> = remember.collect();
-    statements.push(set_local(settings));
-    statements.join("; ")
+    store.collect::<Vec<String>>().join("; ")
 }
 
-/// Restores the values that [`set_nested`] has stored.
+/// Restores the values that [`store`] has stored.
 pub(super) fn restore(settings: &[(String, String)], depth: usize) -> String {
     let restore = settings.iter().enumerate().map(|(index, (name, _))| {
         let former = former_name(depth, index);

@@ -1,7 +1,7 @@
 //! The first words of SQL statements, which is all of SQL that the pool reads.
 
 /// The first words of statements that end a transaction by themselves, or may end it, on any of the databases.
-const CONTROL: [&str; 29] = [
+const CONTROL: [&str; 32] = [
     // Not of MySQL and MariaDB.
     "END",
     "ABORT",
@@ -27,20 +27,28 @@ const CONTROL: [&str; 29] = [
     "CACHE",
     "INSTALL",
     "UNINSTALL",
+    // The statements of a routine or of a prepared statement may.
+    "CALL",
+    "EXECUTE",
     // Only some statements with these words end a transaction.
     "PREPARE",
     "LOAD",
     "RESET",
     "SET",
     "CHANGE",
+    // No first word: it is for a `SET` of this variable.
+    AUTOCOMMIT,
 ];
+
+/// The variable of MySQL and MariaDB by which each statement begins a transaction, or ends its own.
+const AUTOCOMMIT: &str = "AUTOCOMMIT";
 
 /// The first words of most statements, which end no transaction.
 const PLAIN: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
 
-/// The words of [`CONTROL`] that always end a transaction on MySQL and MariaDB:
+/// The words of [`CONTROL`] that end a transaction on MySQL and MariaDB, or run statements that may:
 /// <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
-pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(22).0;
+pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(24).0;
 
 /// The statements seen that may end a transaction by themselves, as one bit for each word of [`CONTROL`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,6 +77,9 @@ impl Controls {
                 && !(is_one_of(word, &["CREATE", "DROP"]) && names_temporary_table(statement))
             {
                 controls.seen |= 1 << index;
+                if is_one_of(word, &["SET"]) && names_autocommit(statement) {
+                    controls.seen |= 1 << (CONTROL.len() - 1);
+                }
                 if number == 0 || is_simple {
                     controls.certain |= 1 << index;
                 }
@@ -91,6 +102,16 @@ impl Controls {
     /// Whether a statement was seen that begins a transaction, which the driver does not count.
     pub(crate) fn begin_transaction(self) -> bool {
         self.first_of(&["BEGIN", "START", "XA"]).is_some()
+    }
+
+    /// Whether a statement was seen that may begin a transaction in a routine or a prepared statement, on MySQL and MariaDB.
+    pub(crate) fn may_begin_transaction(self) -> bool {
+        self.first_of(&["CALL", "EXECUTE"]).is_some()
+    }
+
+    /// Whether a statement was seen that sets whether each statement begins a transaction, on MySQL and MariaDB.
+    pub(crate) fn set_autocommit(self) -> bool {
+        self.first_of(&[AUTOCOMMIT]).is_some()
     }
 
     /// The first of these words that was seen.
@@ -117,6 +138,11 @@ fn names_a_savepoint(rollback: &str) -> bool {
     rollback
         .split_whitespace()
         .any(|word| word.eq_ignore_ascii_case("TO"))
+}
+
+/// Whether a `SET` has the variable `autocommit` in it.
+fn names_autocommit(set: &str) -> bool {
+    set.to_ascii_uppercase().contains(AUTOCOMMIT)
 }
 
 /// Whether a definition is of a temporary table, which commits nothing on MySQL and MariaDB.
@@ -197,6 +223,10 @@ mod tests {
         assert!(Controls::of("SELECT 1; begin").begin_transaction());
         assert!(!Controls::of("COMMIT").begin_transaction());
         assert_eq!(ENDS_ON_MYSQL.first(), Some(&"COMMIT"));
-        assert_eq!(ENDS_ON_MYSQL.last(), Some(&"UNINSTALL"));
+        assert_eq!(ENDS_ON_MYSQL.last(), Some(&"EXECUTE"));
+        assert!(Controls::of("call p()").may_begin_transaction());
+        assert!(Controls::of("SET @@session.autocommit = 0").set_autocommit());
+        assert!(!Controls::of("SET sql_mode = ''").set_autocommit());
+        assert!(!Controls::of("SELECT @@autocommit").set_autocommit());
     }
 }

@@ -52,8 +52,12 @@ pub(crate) static SQLITE: Dialect = Dialect {
     least_isolation: IsolationLevel::Serializable,
     local: None,
     begin_commits: false,
+    expects_answer_first: false,
     // A reader that wants to write has to begin again: <https://www.sqlite.org/rescode.html#busy_snapshot>.
     conflict: |code, _| code == Some("517"),
+    // A reader that wants to write while another connection writes is refused without a wait:
+    // <https://www.sqlite.org/c3ref/busy_handler.html>. The first statement waits for `BUSY_TIMEOUT` before this error.
+    conflict_once_begun: &["5"],
     // A COMMIT outside of a transaction is an error: <https://www.sqlite.org/lang_transaction.html>.
     mark: None,
     lost: |code, message| code == Some("1") && message.ends_with("no transaction is active"),

@@ -102,10 +102,7 @@ macro_rules! acquire {
             }
 
             fn begin(self) -> BoxFuture<'c, sqlx::Result<sqlx::Transaction<'c, DB>>> {
-                match driver($session(self)) {
-                    Ok(connection) => sqlx::Transaction::begin(connection, None),
-                    Err(error) => Box::pin(ready(Err(error))),
-                }
+                Box::pin(async move { $session(self).hold()?.begin_nested().await })
             }
         }
     };

@@ -17,19 +17,20 @@ impl Engine<Postgres> {
     /// Opens a listener for [`NOTIFY`](https://www.postgresql.org/docs/current/sql-listen.html) on a connection outside the
     /// pool.
     ///
-    /// It uses `direct_url` if set, because a pooler in transaction mode keeps no `LISTEN`. It reconnects by itself. Only its
-    /// owner closes it.
+    /// It uses `direct_url` if set, because a pooler in transaction mode keeps no `LISTEN`. It reconnects by itself, with the
+    /// options of its first connect: [`before_connect`](crate::Settings::before_connect) runs once. Only its owner closes it.
     ///
     /// # Errors
     ///
-    /// The server cannot be reached.
+    /// The server cannot be reached, or the error of `before_connect`.
     ///
     /// # Cancellation
     ///
     /// The future may be dropped at any await point.
     pub fn listener(&self) -> impl Future<Output = sqlx::Result<PgListener>> + Send + use<> {
-        let options = self.connect_options();
+        let connector = self.connector();
         async move {
+            let options = connector.direct().next_options().await?;
             // In a task of its own, because an interrupted opening would leave a half-open session on the server.
             let open = Box::pin(NewListener::open(options).in_current_span());
             let open = with_callers_subscriber(open);

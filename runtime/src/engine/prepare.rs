@@ -134,6 +134,8 @@ impl<DB: Backend> Engine<DB> {
             };
             let mut locked = Locked(Some(checkout));
             if let Some(checkout) = &mut locked.0 {
+                // The driver begins a savepoint for each migration if it still counts an ended transaction.
+                checkout.recount().await?;
                 migrate(checkout, &connector, &migrator, None).await?;
             }
             // The run has succeeded and released its locks.

@@ -247,6 +247,7 @@ struct State<DB: Backend> {
     handles: usize,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one for each request")]
 enum Phase<DB: Backend> {
     /// No statement was run in it.
     Fresh,

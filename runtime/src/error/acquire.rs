@@ -27,7 +27,7 @@ pub enum AcquireKind {
     Closed,
     /// All connections were in use until `acquire_timeout`, or the limit of a health check, was over.
     TimedOut,
-    /// The server gave no answer within the limit of a health check.
+    /// The server gave no answer until `acquire_timeout`, or the limit of a health check, was over.
     NoAnswer,
     /// No connection could be opened.
     Connect,
@@ -116,13 +116,22 @@ impl AcquireError {
     }
 
     pub(crate) fn no_answer(settings: &EngineSettings, limit: Duration) -> Self {
+        let limit = humantime::format_duration(limit);
+        Self::silent(settings, &format!("to the health check within {limit}"))
+    }
+
+    /// The server gave no answer to an opening or a ping until `acquire_timeout` was over.
+    pub(crate) fn no_answer_in_time(settings: &EngineSettings) -> Self {
+        let limit = settings.describe("acquire_timeout");
+        Self::silent(settings, &format!("in time ({limit})"))
+    }
+
+    fn silent(settings: &EngineSettings, limit: &str) -> Self {
         Self {
             engine: settings.engine.clone(),
             kind: AcquireKind::NoAnswer,
             reason: format!(
-                "the server gave no answer to the health check within {}. Check the server and the network between here and \
-                 there. {}",
-                humantime::format_duration(limit),
+                "the server gave no answer {limit}. Check the server and the network between here and there. {}",
                 settings.describe("url"),
             ),
             cause: None,

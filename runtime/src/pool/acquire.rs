@@ -32,29 +32,39 @@ impl<DB: Backend> Own<DB> {
         let deadline = begun.checked_add(self.settings().acquire_timeout);
         let mut taking = self.slots.take(deadline);
         let first = poll_fn(|context| Poll::Ready(Pin::new(&mut taking).poll(context))).await;
-        let (taken, waited, now) = match first {
-            Poll::Ready(taken) => (taken, false, begun),
+        let (taken, wait, now) = match first {
+            Poll::Ready(taken) => (taken, None, begun),
             Poll::Pending => {
-                self.shared.counters.acquired_empty.fetch_add(1, Relaxed);
-                let wait = Wait::begin(&self.shared, begun);
+                let wait = self.wait(begun);
                 let taken = self.rest_of(taking, deadline).await;
-                (taken, true, wait.over())
+                (taken, Some(wait), Instant::now())
             }
         };
         let slot = match taken {
             Ok(slot) => slot,
-            Err(Refused::Closed) => return Err(AcquireError::closed(self.settings())),
-            Err(Refused::TimedOut) => return Err(self.timed_out(None)),
+            Err(refused) => {
+                if let Some(wait) = wait {
+                    wait.over(now);
+                }
+                return Err(match refused {
+                    Refused::Closed => AcquireError::closed(self.settings()),
+                    Refused::TimedOut => self.timed_out(None),
+                });
+            }
         };
         if slot
             .value
             .as_ref()
             .is_some_and(|connection| connection.is_fresh(now))
         {
+            if let Some(wait) = wait {
+                wait.over(now);
+            }
             return Ok(CheckedOut::of_pool(slot, holder, now));
         }
+        let wait = wait.unwrap_or_else(|| self.wait(begun));
         // Boxed: the future that opens a connection is large, and would enlarge every other checkout.
-        let slot = Box::pin(self.ready(slot, waited, begun, deadline)).await?;
+        let slot = Box::pin(self.ready(slot, wait, deadline)).await?;
         Ok(CheckedOut::of_pool(slot, holder, Instant::now()))
     }
 
@@ -68,7 +78,14 @@ impl<DB: Backend> Own<DB> {
             take
         });
         let slot = taken.into_iter().next()?;
+        self.shared.counters.taken_idle.fetch_add(1, Relaxed);
         Some(CheckedOut::of_pool(slot, holder, now))
+    }
+
+    /// Begins the wait of a checkout.
+    fn wait(&self, begun: Instant) -> Wait<'_, DB> {
+        self.shared.counters.acquired_empty.fetch_add(1, Relaxed);
+        Wait::begin(&self.shared, begun)
     }
 
     /// Waits for a slot until the pool's timer ends the wait. On another runtime than the pool's it also sets a timer of its
@@ -94,17 +111,12 @@ impl<DB: Backend> Own<DB> {
     async fn ready(
         &self,
         slot: SlotOf<DB>,
-        waited: bool,
-        begun: Instant,
+        wait: Wait<'_, DB>,
         deadline: Option<Instant>,
     ) -> Result<SlotOf<DB>, AcquireError> {
         let counters = &self.shared.counters;
         // The slots have counted this take as a checkout. `unready` is subtracted until the connection is ready.
         counters.unready.fetch_add(1, Relaxed);
-        if !waited {
-            counters.acquired_empty.fetch_add(1, Relaxed);
-        }
-        let wait = Wait::begin(&self.shared, if waited { Instant::now() } else { begun });
         // The last connect error, for a timeout while the server cannot be reached.
         let mut cause = None;
         let attempts = self.attempts(slot, deadline, &mut cause);
@@ -116,8 +128,8 @@ impl<DB: Backend> Own<DB> {
             }
             _ => Some(attempts.await),
         };
-        wait.over();
-        let slot = result.unwrap_or_else(|| Err(self.timed_out(cause)))?;
+        wait.over(Instant::now());
+        let slot = result.unwrap_or_else(|| Err(self.server_timed_out(cause)))?;
         counters.unready.fetch_sub(1, Relaxed);
         Ok(slot)
     }
@@ -165,19 +177,35 @@ impl<DB: Backend> Own<DB> {
         }
     }
 
-    /// The error for `acquire_timeout`: the last connect error if any, else the longest current holder.
+    /// The error for `acquire_timeout` of a caller that waits for a slot: the last connect error if any, else the longest
+    /// current holder.
     fn timed_out(&self, cause: Option<(Diagnosis, sqlx::Error)>) -> AcquireError {
-        self.shared.counters.timed_out.fetch_add(1, Relaxed);
-        self.shared.meters.timed_out();
-        if let Some((diagnosis, error)) = cause {
-            return AcquireError::connect(self.settings(), &diagnosis, error);
+        let readying = self.shared.counters.readying.load(Relaxed);
+        // All slots are those of others who wait for the server.
+        if cause.is_some() || readying >= self.slots.sizes().max as u64 {
+            return self.server_timed_out(cause);
         }
+        self.count_timeout();
         let longest = self.shared.registry.taken().into_iter().next();
         let longest = longest.map(|taken| (taken.by, taken.since.elapsed()));
         let mut status = self.status();
         // The waiter that timed out has just left the queue.
         status.waiting += 1;
         AcquireError::timed_out(self.settings(), &status, longest)
+    }
+
+    /// The error for `acquire_timeout` of a caller that has a slot, and waits for the server.
+    fn server_timed_out(&self, cause: Option<(Diagnosis, sqlx::Error)>) -> AcquireError {
+        self.count_timeout();
+        match cause {
+            Some((diagnosis, error)) => AcquireError::connect(self.settings(), &diagnosis, error),
+            None => AcquireError::no_answer_in_time(self.settings()),
+        }
+    }
+
+    fn count_timeout(&self) {
+        self.shared.counters.timed_out.fetch_add(1, Relaxed);
+        self.shared.meters.timed_out();
     }
 
     /// Makes the slot ready in a task of the pool. If the caller's future is dropped, the slot is returned once it is ready.
@@ -237,12 +265,9 @@ impl<'a, DB: Backend> Wait<'a, DB> {
         }
     }
 
-    /// Ends the wait and returns the time.
-    fn over(mut self) -> Instant {
-        let now = Instant::now();
+    fn over(mut self, now: Instant) {
         self.count(now);
         self.over = true;
-        now
     }
 
     fn count(&self, now: Instant) {

@@ -78,6 +78,8 @@ pub(crate) enum ConnectionState {
     Clean,
     /// Unknown: a statement may be unfinished, or a transaction open.
     Unverified,
+    /// Intact, with something in its session that the next user must not find.
+    Unfit,
     /// The driver's connection is unusable, although the session is intact.
     Spoilt,
     /// The session has ended.
@@ -200,6 +202,13 @@ impl<DB: Backend> CheckedOut<DB> {
         }
     }
 
+    /// Notes that the server has to be asked before the connection is used again.
+    pub(super) fn unsettle(&mut self) {
+        if self.state == ConnectionState::Clean {
+            self.state = ConnectionState::Unverified;
+        }
+    }
+
     /// Whether the connection is in no transaction except one that it is held in.
     pub(crate) fn is_idle(&self) -> bool {
         depth::<DB>(self.source.parts().0) == self.counted_while_idle()
@@ -232,14 +241,14 @@ impl<DB: Backend> CheckedOut<DB> {
         let answer = self.send_begin(begin).await;
         if answer.is_ok() {
             self.may_be_miscounted = false;
-        } else if self.state == ConnectionState::Clean {
-            self.state = ConnectionState::Unverified;
+        } else {
+            self.unsettle();
         }
         answer
     }
 
     async fn send_begin(&mut self, begin: Begin) -> sqlx::Result<()> {
-        let Begin { statement, set } = begin;
+        let Begin { statement, set, .. } = begin;
         let first = self.may_be_inside().then_some("ROLLBACK");
         let clear = self.pooled().and(DB::CLEAR_POOLED);
         let mark = self.mark().and_then(|mark| mark.set);
@@ -372,7 +381,24 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Closes the connection instead of returning it, because some state of its session must not be reused.
     pub(crate) fn discard(mut self) {
-        self.state = ConnectionState::Broken;
+        if matches!(
+            self.state,
+            ConnectionState::Clean | ConnectionState::Unverified
+        ) {
+            self.state = ConnectionState::Unfit;
+        }
+    }
+
+    /// The state at the end of the checkout.
+    fn last_state(&self) -> ConnectionState {
+        match self.state {
+            ConnectionState::Clean | ConnectionState::Unverified
+                if !matches!(self.source, ConnectionSource::Gone) && self.record().is_unfit() =>
+            {
+                ConnectionState::Unfit
+            }
+            state => state,
+        }
     }
 
     /// Takes the driver's connection out of the pool, and returns its slot empty.
@@ -436,7 +462,7 @@ impl<DB: Backend> CheckedOut<DB> {
         &self.source.settings().engine
     }
 
-    pub(super) fn record(&self) -> &Record {
+    pub(super) fn record(&self) -> &Arc<Record> {
         self.source.parts().1
     }
 }
@@ -448,7 +474,7 @@ fn after<DB: Backend>(
     record: &Record,
 ) -> ConnectionState {
     if let Some(error) = error.filter(|error| DB::ends_session(error)) {
-        return if DB::spoils_connection(error) {
+        return if spoils_connection(error, record.dialect()) {
             ConnectionState::Spoilt
         } else if may_be_of_the_client(error) {
             ConnectionState::Unverified
@@ -456,11 +482,27 @@ fn after<DB: Backend>(
             ConnectionState::Broken
         };
     }
-    if record.saw_transaction_control() || error.is_some_and(DB::refuses_writes) {
+    if record.saw_transaction_control()
+        || error.is_some_and(|error| DB::refuses_writes(error) || may_leave_rows(error))
+    {
         ConnectionState::Unverified
     } else {
         before
     }
+}
+
+/// Whether the connection can no longer be read from. The driver of MySQL notes an expected answer before it checks the values.
+/// After an error there it waits for that answer forever.
+fn spoils_connection(error: &sqlx::Error, dialect: &Dialect) -> bool {
+    dialect.expects_answer_first && matches!(error, sqlx::Error::Protocol(_))
+}
+
+/// Whether an error may come from a row in the middle of a result, whose rest is not read. The `Any` driver converts each row.
+fn may_leave_rows(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::AnyDriverError(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)
+    )
 }
 
 /// Whether the driver alone may have made an error from its input, with an intact connection: too many parameters, a value
@@ -526,10 +568,11 @@ impl<DB: Backend> ConnectionSource<DB> {
 
 impl<DB: Backend> Drop for CheckedOut<DB> {
     fn drop(&mut self) {
+        let state = self.last_state();
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
             ConnectionSource::Pool(slot) => {
                 let ended = self.ended.filter(|_| self.for_one);
-                take_back(slot, self.state, self.counts_ended, ended);
+                take_back(slot, state, self.counts_ended, ended);
             }
             ConnectionSource::Sqlx {
                 mut connection,
@@ -539,8 +582,8 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
             } => {
                 let _entered = entered(&runtime);
                 let is_ended = matches!(
-                    self.state,
-                    ConnectionState::Broken | ConnectionState::Spoilt
+                    state,
+                    ConnectionState::Unfit | ConnectionState::Broken | ConnectionState::Spoilt
                 );
                 if is_ended || self.may_be_miscounted {
                     // sqlx's pool would hand it on: it only pings.
@@ -602,6 +645,7 @@ fn take_back<DB: Backend>(
         ConnectionState::Clean | ConnectionState::Unverified => {
             recovery::give_back_unverified(slot, counts_ended);
         }
+        ConnectionState::Unfit => recovery::close(slot),
         ConnectionState::Spoilt => recovery::close_spoilt(slot),
         ConnectionState::Broken => recovery::close_broken(slot),
     }
@@ -617,9 +661,7 @@ impl<DB: Backend> Deref for CheckedOut<DB> {
 
 impl<DB: Backend> DerefMut for CheckedOut<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        if self.state == ConnectionState::Clean {
-            self.state = ConnectionState::Unverified;
-        }
+        self.unsettle();
         #[cfg(feature = "testing")]
         super::recording::note_borrowed(self.source.settings(), self.source.parts().1.location());
         self.source.parts_mut().0

@@ -78,6 +78,13 @@ impl<DB: Backend> DerefMut for Checkout<DB> {
     }
 }
 
+/// For guards of the driver, such as that of a `PgAdvisoryLock`.
+impl<DB: Backend> AsRef<DB::Connection> for Checkout<DB> {
+    fn as_ref(&self) -> &DB::Connection {
+        &self.0
+    }
+}
+
 impl<DB: Backend> AsMut<DB::Connection> for Checkout<DB> {
     fn as_mut(&mut self) -> &mut DB::Connection {
         &mut self.0

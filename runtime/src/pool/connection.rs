@@ -29,7 +29,8 @@ pub(super) struct Connection<DB: Backend> {
 pub(super) type SlotOf<DB> = Slot<Box<Connection<DB>>>;
 
 impl<DB: Backend> Connection<DB> {
-    pub(super) fn new(opened: Opened<DB>, shared: &Arc<Shared<DB>>) -> Self {
+    /// `generation` is that of the pool when the opening began.
+    pub(super) fn new(opened: Opened<DB>, generation: u64, shared: &Arc<Shared<DB>>) -> Self {
         let now = Instant::now();
         let session = opened.session.clone();
         let host = session.as_ref().map_or(0, |session| session.host);
@@ -43,7 +44,7 @@ impl<DB: Backend> Connection<DB> {
             expires: shared
                 .jittered_lifetime()
                 .and_then(|lifetime| now.checked_add(lifetime)),
-            generation: shared.generation(),
+            generation,
             idle_since: now,
             shared: Arc::clone(shared),
         }

@@ -50,6 +50,7 @@ pub(super) async fn recover<DB: Backend>(
         recount::<DB>(connection).await?;
     }
     leave_transactions::<DB>(connection, idle_depth).await?;
+    forget_unacknowledged::<DB>(connection, idle_depth).await?;
     if idle_depth > 0 {
         return still_held::<DB>(connection, idle_depth).await;
     }
@@ -77,6 +78,24 @@ async fn still_held<DB: Backend>(
         return Ok(());
     }
     Err(sqlx::Error::BeginFailed)
+}
+
+/// Makes the driver of SQLite forget a commit or rollback whose caller went away before its answer. It ignores the next queued
+/// rollback then, which would be that of a later transaction.
+async fn forget_unacknowledged<DB: Backend>(
+    connection: &mut DB::Connection,
+    idle_depth: usize,
+) -> sqlx::Result<()> {
+    if idle_depth == 0 {
+        // Without an effect outside of a transaction.
+        DB::TransactionManager::start_rollback(connection);
+        return Ok(());
+    }
+    // The transaction that the connection is held in must not be rolled back, so this is for another level.
+    DB::TransactionManager::begin(connection, None).await?;
+    DB::TransactionManager::start_rollback(connection);
+    connection.ping().await?;
+    leave_transactions::<DB>(connection, idle_depth).await
 }
 
 async fn leave_transactions<DB: Backend>(

@@ -12,6 +12,8 @@ pub(crate) struct Begin {
     pub(crate) statement: Option<String>,
     /// Statements that run in the transaction right after its begin.
     pub(crate) set: String,
+    /// Statements that end the effect of `set` where the transaction is a savepoint, whose release does not.
+    pub(crate) restore: String,
 }
 
 /// The state of a transaction that the pool has begun on a connection.
@@ -19,10 +21,12 @@ pub(super) struct InTransaction {
     pub(super) dialect: &'static Dialect,
     /// The database's message about a conflict with another transaction.
     pub(super) conflict: Option<String>,
+    /// Statements to run before its commit, if any.
+    pub(super) restore: String,
     /// The server has left the transaction.
     pub(super) left: bool,
-    /// The creation of a savepoint was cancelled, or failed.
-    pub(super) over: bool,
+    /// A statement has run in it well.
+    pub(super) has_run: bool,
     /// The transaction is run again after a conflict, so that no further statement runs in it then.
     pub(super) run_again: bool,
 }
@@ -32,9 +36,13 @@ impl InTransaction {
     pub(super) fn see<DB: Backend>(&mut self, error: Option<&sqlx::Error>) {
         if let Some(error) = error {
             self.left |= DB::ends_transaction(error);
-            if self.dialect.is_conflict(error) {
+            let is_conflict = self.dialect.is_conflict(error)
+                || (self.has_run && self.dialect.is_conflict_once_begun(error));
+            if is_conflict {
                 self.conflict = Some(message(error));
             }
+        } else {
+            self.has_run = true;
         }
     }
 }

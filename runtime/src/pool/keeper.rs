@@ -21,13 +21,15 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 /// Maintains the pool until it is dropped or closed. The task holds the pool only during a round, so that it does not keep a
 /// dropped pool alive.
 ///
-/// `lost` wakes the task when the server seems to be unreachable.
-pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration, lost: Arc<Notify>) {
+/// `wake` begins a round early: at once, but not sooner than [`SHORTEST_PAUSE`] after the last one.
+pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration, wake: Arc<Notify>) {
+    let mut next = Instant::now();
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = lost.notified() => tokio::time::sleep(SHORTEST_PAUSE).await,
+            () = wake.notified() => tokio::time::sleep_until(next.into()).await,
         }
+        next = Instant::now() + SHORTEST_PAUSE;
         let Some(pool) = pool.upgrade() else { return };
         let Flavour::Own(own) = &pool.flavour else {
             return;
@@ -107,13 +109,13 @@ impl<DB: Backend> Own<DB> {
         }
         // Never ahead of a waiter, which asks the server itself.
         let Some(slot) = self.slots.try_take() else {
-            return self.shared.lost.notify_one();
+            return self.shared.wake_keeper.notify_one();
         };
         let shared = Arc::clone(&self.shared);
         self.shared.spawn(async move {
             if let Err(error) = shared.make_ready(slot).await {
                 tracing::debug!(engine = %shared.connector.settings.engine, %error, "the server is still not there");
-                shared.lost.notify_one();
+                shared.wake_keeper.notify_one();
             }
         });
     }

@@ -11,6 +11,7 @@ use super::connection::{Connection, SlotOf};
 use super::driver_state::recover;
 use super::shared::{ROOM_PAUSE, Shared};
 use super::slots::Vacate;
+use super::status::Ongoing;
 use crate::backend::Backend;
 use crate::dialect::Diagnosis;
 
@@ -30,6 +31,7 @@ impl<DB: Backend> Shared<DB> {
         self: &Arc<Self>,
         mut slot: SlotOf<DB>,
     ) -> sqlx::Result<SlotOf<DB>> {
+        let _ongoing = Ongoing::begin(&self.counters.readying);
         if let Some(connection) = slot.value.take() {
             slot.value = self.validate(connection).await;
             if slot.value.is_some() {
@@ -45,12 +47,14 @@ impl<DB: Backend> Shared<DB> {
         let begun = Instant::now();
         let engine = &self.connector.settings.engine;
         loop {
+            // Before the opening: a connection that is being opened during an eviction is retired.
+            let generation = self.generation();
             let error = match self.connector.connect().await {
                 Ok(opened) => {
                     self.heard(true);
                     self.outages.over(engine);
                     self.meters.created(begun.elapsed());
-                    return Ok(Box::new(self.opened(opened)));
+                    return Ok(Box::new(self.opened(opened, generation)));
                 }
                 Err(error) => error,
             };
@@ -73,9 +77,9 @@ impl<DB: Backend> Shared<DB> {
     }
 
     /// Counts a connection that was opened for a slot.
-    pub(super) fn opened(self: &Arc<Self>, opened: Opened<DB>) -> Connection<DB> {
+    pub(super) fn opened(self: &Arc<Self>, opened: Opened<DB>, generation: u64) -> Connection<DB> {
         self.counters.opened.fetch_add(1, Relaxed);
-        Connection::new(opened, self)
+        Connection::new(opened, generation, self)
     }
 
     /// Pings an idle connection; closes it when it is retired or does not answer.
@@ -96,7 +100,8 @@ impl<DB: Backend> Shared<DB> {
                 connection.idle_since = Instant::now();
                 Some(connection)
             }
-            Ok(_) => {
+            Ok(answer) => {
+                self.failed(answer.is_ok());
                 self.discard(connection).await;
                 None
             }
@@ -129,15 +134,27 @@ impl<DB: Backend> Shared<DB> {
             session = &**id,
             "a connection gave no answer within {RECOVERY_LIMIT:?}; its session is ended on the server"
         );
-        if let Err(error) = self.connector.terminate(&session).await {
-            crate::logging::warn!(%engine, session = &**id, %error, "the session could not be ended");
+        match self.connector.terminate(&session).await {
+            // The server has answered.
+            Ok(()) => self.heard(true),
+            Err(error) => {
+                crate::logging::warn!(%engine, session = &**id, %error, "the session could not be ended");
+            }
+        }
+    }
+
+    /// Notes a failed check of a connection, whose server has answered with another role than the wanted one, or not at all.
+    fn failed(&self, has_answered: bool) {
+        if has_answered {
+            self.validate_all();
+        } else {
+            self.suspect_all();
         }
     }
 
     /// Closes a connection that failed.
     async fn discard(&self, connection: Box<Connection<DB>>) {
         self.counters.broken.fetch_add(1, Relaxed);
-        self.suspect_all();
         connection.close().await;
     }
 }
@@ -175,7 +192,10 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_end
                 slot.value = Some(connection);
                 give_back(slot, Instant::now());
             }
-            Ok(_) => shared.discard(connection).await,
+            Ok(answer) => {
+                shared.failed(answer.is_ok());
+                shared.discard(connection).await;
+            }
             Err(_) => {
                 shared.terminate(connection.record.session.clone()).await;
                 shared.discard(connection).await;
@@ -214,8 +234,12 @@ impl<DB: Backend> Vacate for Box<Connection<DB>> {
     fn vacate(self, slot: SlotOf<DB>) {
         let shared = Arc::clone(self.shared());
         shared.spawn(async move {
+            let shared = Arc::clone(self.shared());
             self.close().await;
             drop(slot);
+            if shared.connector.settings.min_size > 0 {
+                shared.wake_keeper.notify_one();
+            }
         });
     }
 }

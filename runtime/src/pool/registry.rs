@@ -12,7 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::connecting::SessionId;
 use super::meters::{Meters, Use};
 use super::spans::{Observer, RunningStatement};
-use crate::dialect::Controls;
+use crate::dialect::{Controls, Dialect};
 use crate::lock::lock;
 use crate::settings;
 
@@ -65,6 +65,10 @@ pub(crate) struct Record {
     hold: Mutex<Option<Possession>>,
     /// Whether a statement of this checkout began, or may have begun, a transaction that the driver does not count.
     transaction_control: AtomicBool,
+    /// A statement of this checkout left something in the session that the next one must not find.
+    unfit: AtomicBool,
+    /// The transaction of this checkout is over: the begin or the end of a savepoint in it was cancelled, or failed.
+    over: AtomicBool,
     #[cfg(feature = "testing")]
     pub(super) recorder: super::recording::Recorder,
     /// Observes the statements, for spans and durations.
@@ -105,6 +109,7 @@ impl Record {
             statement: None,
         });
         self.transaction_control.store(false, Relaxed);
+        self.unfit.store(false, Relaxed);
         self.count(Use::Idle, Use::Used);
     }
 
@@ -113,8 +118,12 @@ impl Record {
     pub(crate) fn note(&self, sql: &SqlStr) {
         let controls = Controls::of(sql.as_str());
         if controls.is_any() {
-            if controls.begin_transaction() {
+            let by_words = self.observer.dialect.begin_commits;
+            if controls.begin_transaction() || (by_words && controls.may_begin_transaction()) {
                 self.transaction_control.store(true, Relaxed);
+            }
+            if by_words && controls.set_autocommit() {
+                self.unfit.store(true, Relaxed);
             }
             if let Some(test) = &self.test {
                 test.note(sql.as_str());
@@ -197,6 +206,24 @@ impl Record {
         self.transaction_control.load(Relaxed)
     }
 
+    /// Whether the session must not be used for another checkout.
+    pub(super) fn is_unfit(&self) -> bool {
+        self.unfit.load(Relaxed)
+    }
+
+    pub(super) fn dialect(&self) -> &'static Dialect {
+        self.observer.dialect
+    }
+
+    /// Whether the transaction of this checkout is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
+    }
+
+    pub(super) fn set_over(&self, over: bool) {
+        self.over.store(over, Relaxed);
+    }
+
     /// The record of a connection outside the registry.
     pub(super) fn alone(by: Holder, observer: Observer) -> Arc<Self> {
         let record = Arc::new(Self::new(None, None, None, None, observer));
@@ -218,6 +245,8 @@ impl Record {
             session,
             hold: Mutex::new(None),
             transaction_control: AtomicBool::new(false),
+            unfit: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             #[cfg(feature = "testing")]
             recorder: super::recording::Recorder::default(),
             observer,
@@ -277,13 +306,17 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.cancel_statement();
-        let state = if self.lock().is_some() {
-            Use::Used
-        } else {
-            Use::Idle
+        let since = self.lock().as_ref().map(|hold| hold.since);
+        let Some(meters) = &self.meters else {
+            return;
         };
-        if let Some(meters) = &self.meters {
-            meters.leave(state);
+        match since {
+            // A connection that is closed at its return.
+            Some(since) => {
+                meters.used(since.elapsed());
+                meters.leave(Use::Used);
+            }
+            None => meters.leave(Use::Idle),
         }
     }
 }

@@ -183,6 +183,12 @@ impl<DB: Backend> DerefMut for Session<DB> {
     }
 }
 
+impl<DB: Backend> AsRef<DB::Connection> for Session<DB> {
+    fn as_ref(&self) -> &DB::Connection {
+        self
+    }
+}
+
 impl<DB: Backend> AsMut<DB::Connection> for Session<DB> {
     fn as_mut(&mut self) -> &mut DB::Connection {
         self

@@ -43,8 +43,8 @@ pub(super) struct Shared<DB: Backend> {
     goodbye_at: AtomicU64,
     /// Whether the server answered last time.
     reachable: AtomicBool,
-    /// Wakes the keeper when the server becomes unreachable.
-    pub(super) lost: Arc<Notify>,
+    /// Wakes the keeper: the server seems to be unreachable, or a connection was closed that `min_size` wants.
+    pub(super) wake_keeper: Arc<Notify>,
 }
 
 impl<DB: Backend> Shared<DB> {
@@ -62,7 +62,7 @@ impl<DB: Backend> Shared<DB> {
             broken_at: AtomicU64::new(0),
             goodbye_at: AtomicU64::new(0),
             reachable: AtomicBool::new(true),
-            lost: Arc::default(),
+            wake_keeper: Arc::default(),
         }
     }
 
@@ -102,9 +102,15 @@ impl<DB: Backend> Shared<DB> {
             || self.millis(idle_since) < self.broken_at.load(Relaxed)
     }
 
-    /// Notes that a connection was found broken. The others are validated before their next use.
+    /// Notes that a session has ended, with which the server may have gone: the keeper asks at once, and the other connections
+    /// are validated before their next use.
     pub(super) fn suspect_all(&self) {
         self.heard(false);
+        self.validate_all();
+    }
+
+    /// Makes the other connections be validated before their next use.
+    pub(super) fn validate_all(&self) {
         // Rounded up, so that a connection that became idle in this very millisecond is validated too.
         self.broken_at
             .store(self.millis(Instant::now()) + 1, Relaxed);
@@ -118,7 +124,7 @@ impl<DB: Backend> Shared<DB> {
     /// Notes whether the server has answered.
     pub(super) fn heard(&self, good: bool) {
         if self.reachable.swap(good, Relaxed) && !good {
-            self.lost.notify_one();
+            self.wake_keeper.notify_one();
         }
     }
 

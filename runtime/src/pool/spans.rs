@@ -18,13 +18,14 @@ use tracing::level_filters::LevelFilter;
 use super::connecting::Connector;
 use super::durations::{Durations, OPERATIONS_KNOWN};
 use crate::backend::Backend;
-use crate::dialect::leading_word;
+use crate::dialect::{Dialect, leading_word};
 use crate::logging;
 use crate::settings::{DatabaseUrl, Hosts, QuerySpans};
 
 /// Observes the statements of one connection. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Observer {
+    pub(super) dialect: &'static Dialect,
     /// `None` if neither spans nor durations are wanted.
     target: Option<Arc<StatementTarget>>,
 }
@@ -51,10 +52,13 @@ impl Observer {
     /// An observer for connections to one of the engine's hosts.
     pub(super) fn new<DB: Backend>(connector: &Connector<DB>, host: usize) -> Self {
         let spans = connector.settings.query_spans;
-        if spans == QuerySpans::Off && !Durations::ARE_MEASURED {
-            return Self::default();
-        }
         let dialect = connector.dialect();
+        if spans == QuerySpans::Off && !Durations::ARE_MEASURED {
+            return Self {
+                dialect,
+                target: None,
+            };
+        }
         let version = connector.known_version();
         let system = (dialect.system)(version.as_deref());
         let (mut namespace, mut address, mut port) = (None, None, None);
@@ -76,6 +80,7 @@ impl Observer {
             port,
         );
         Self {
+            dialect,
             target: Some(Arc::new(StatementTarget {
                 spans,
                 engine,

@@ -81,8 +81,8 @@ impl<DB: Backend> Inner<DB> {
         let Flavour::Own(own) = &self.flavour else {
             return;
         };
-        let lost = Arc::clone(&own.shared.lost);
-        tokio::spawn(keeper::keep(Arc::downgrade(self), pause, lost));
+        let wake = Arc::clone(&own.shared.wake_keeper);
+        tokio::spawn(keeper::keep(Arc::downgrade(self), pause, wake));
         let pool = Arc::downgrade(self);
         tokio::spawn(deadline::watch(move || match &pool.upgrade()?.flavour {
             Flavour::Own(own) => Some(own.slots.clone()),
@@ -120,7 +120,7 @@ impl<DB: Backend> Own<DB> {
             // The pool is new: there is a free slot for each connection, unless `max_size` is 0.
             match self.slots.try_take_empty() {
                 Some(mut slot) => {
-                    slot.value = Some(Box::new(self.shared.opened(connection)));
+                    slot.value = Some(Box::new(self.shared.opened(connection, 0)));
                     slots.push(slot);
                 }
                 None => connection.goodbye().await,

@@ -11,7 +11,11 @@ use std::time::Duration;
 pub(super) struct Counters {
     /// Slots given out for checkouts that are not ready, or failed.
     pub(super) unready: AtomicU64,
+    /// Checkouts of connections that were taken out of the idle queue, which the slots do not count.
+    pub(super) taken_idle: AtomicU64,
     pub(super) acquired_empty: AtomicU64,
+    /// Slots whose connections are being opened or validated now.
+    pub(super) readying: AtomicU64,
     pub(super) cancelled: AtomicU64,
     pub(super) timed_out: AtomicU64,
     pub(super) waited_nanos: AtomicU64,
@@ -19,6 +23,22 @@ pub(super) struct Counters {
     pub(super) closed_lifetime: AtomicU64,
     pub(super) closed_idle: AtomicU64,
     pub(super) broken: AtomicU64,
+}
+
+/// Counts one thing that goes on, until it is dropped.
+pub(super) struct Ongoing<'a>(&'a AtomicU64);
+
+impl<'a> Ongoing<'a> {
+    pub(super) fn begin(counter: &'a AtomicU64) -> Self {
+        counter.fetch_add(1, Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Ongoing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// A pool at one moment: its size now, and its counts since the start.
@@ -59,7 +79,8 @@ pub struct Status {
 
 impl Counters {
     pub(super) fn fill(&self, status: &mut Status) {
-        status.acquired = status.acquired.saturating_sub(self.unready.load(Relaxed));
+        status.acquired = status.acquired.saturating_sub(self.unready.load(Relaxed))
+            + self.taken_idle.load(Relaxed);
         status.acquired_empty = self.acquired_empty.load(Relaxed);
         status.cancelled = self.cancelled.load(Relaxed);
         status.timed_out = self.timed_out.load(Relaxed);

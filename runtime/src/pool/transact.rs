@@ -1,5 +1,9 @@
 //! Beginning and ending a transaction on a connection, and savepoints in it.
 
+use std::mem;
+use std::sync::Arc;
+
+use sqlx::Connection;
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
 
@@ -9,6 +13,9 @@ use crate::backend::Backend;
 use crate::dialect::Dialect;
 use crate::error::TransactionError;
 
+/// The most rollbacks to savepoints that may be answered with an error after a cancellation: more levels than programs nest.
+const LEVELS: usize = 16;
+
 impl<DB: Backend> CheckedOut<DB> {
     /// Begins a transaction. On a held connection it is a savepoint, and `begin.statement` is ignored.
     ///
@@ -16,16 +23,18 @@ impl<DB: Backend> CheckedOut<DB> {
     pub(crate) async fn begin_transaction(
         mut self,
         dialect: &'static Dialect,
-        begin: Begin,
+        mut begin: Begin,
         run_again: bool,
     ) -> sqlx::Result<Self> {
         self.transaction = Some(InTransaction {
             dialect,
             conflict: None,
+            restore: mem::take(&mut begin.restore),
             left: false,
-            over: false,
+            has_run: false,
             run_again,
         });
+        self.record().set_over(false);
         if self.is_held() {
             let begin = Begin {
                 statement: None,
@@ -34,6 +43,7 @@ impl<DB: Backend> CheckedOut<DB> {
             return self.begin_to_the_end(begin).await;
         }
         self.begin(begin).await?;
+        self.has_begun();
         Ok(self)
     }
 
@@ -43,7 +53,9 @@ impl<DB: Backend> CheckedOut<DB> {
     async fn begin_to_the_end(mut self, begin: Begin) -> sqlx::Result<Self> {
         let (sender, outcome) = oneshot::channel();
         tokio::spawn(async move {
-            let held = self.begin_held(begin).await.map(|()| self);
+            let held = self.begin_held(begin).await;
+            self.has_begun();
+            let held = held.map(|()| self);
             // Without a receiver, `send` returns the transaction, and its drop rolls it back.
             let _ = sender.send(held);
         });
@@ -57,6 +69,13 @@ impl<DB: Backend> CheckedOut<DB> {
             return Ok(());
         }
         self.execute(begin.set).await
+    }
+
+    /// The statements so far were those of the begin.
+    fn has_begun(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.has_run = false;
+        }
     }
 
     /// The database's message about a conflict with another transaction, if a statement met one.
@@ -73,7 +92,8 @@ impl<DB: Backend> CheckedOut<DB> {
         let Some(transaction) = &self.transaction else {
             return Ok(());
         };
-        if transaction.over {
+        // The driver counts no level after it has rolled back the whole transaction.
+        if self.record().is_over() || self.depth_of_transaction() == 0 {
             return Err(TransactionError::CancelledInside);
         }
         match &transaction.conflict {
@@ -88,23 +108,33 @@ impl<DB: Backend> CheckedOut<DB> {
     /// one level too many.
     pub(crate) async fn savepoint(&mut self) -> sqlx::Result<()> {
         self.check_open()?;
-        self.set_over(true);
+        self.record().set_over(true);
         self.run(|connection, _| Box::pin(DB::TransactionManager::begin(connection, None)))
             .await?;
-        self.set_over(false);
+        self.record().set_over(false);
         Ok(())
     }
 
-    fn set_over(&mut self, over: bool) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.over = over;
-        }
+    /// As [`savepoint`](Self::savepoint), as a transaction of the driver.
+    pub(crate) async fn begin_nested(&mut self) -> sqlx::Result<sqlx::Transaction<'_, DB>> {
+        self.check_open()?;
+        // The transaction borrows the connection, so the record is held beside it.
+        let record = Arc::clone(self.record());
+        record.set_over(true);
+        let begun = sqlx::Transaction::begin(&mut **self, None).await?;
+        record.set_over(false);
+        Ok(begun)
     }
 
-    /// Releases the savepoint and keeps its changes.
+    /// Releases the savepoint and keeps its changes. If this is cancelled, the whole transaction is over, because it is unknown
+    /// whether there is still a savepoint to roll back to, or one of the same name from before.
     pub(crate) async fn release(&mut self) -> sqlx::Result<()> {
-        self.run(|connection, _| Box::pin(DB::TransactionManager::commit(connection)))
-            .await
+        self.record().set_over(true);
+        let released = self
+            .run(|connection, _| Box::pin(DB::TransactionManager::commit(connection)))
+            .await;
+        self.record().set_over(false);
+        released
     }
 
     /// Rolls back the innermost level: a savepoint, or the transaction itself.
@@ -138,6 +168,13 @@ impl<DB: Backend> CheckedOut<DB> {
         while self.depth_of_transaction() > 1 {
             self.undo().await?;
         }
+        let restore = self
+            .transaction
+            .as_mut()
+            .map(|of| mem::take(&mut of.restore));
+        if let Some(restore) = restore.filter(|restore| !restore.is_empty()) {
+            self.execute(restore).await?;
+        }
         self.forget_statements().await?;
         self.commit().await?;
         self.settle_if_idle();
@@ -147,10 +184,27 @@ impl<DB: Backend> CheckedOut<DB> {
     /// Rolls back, and returns the connection.
     pub(crate) async fn roll_back_transaction(mut self) -> sqlx::Result<()> {
         self.forget_statements().await?;
+        let mut is_confirmed = false;
+        let mut unknown = 0;
         while self.depth_of_transaction() > 0 {
-            self.undo().await?;
+            match self.undo().await {
+                Ok(()) => is_confirmed = true,
+                // The answer to a rollback that the driver has queued, to a savepoint that a cancelled release has removed.
+                Err(sqlx::Error::Database(_)) if self.record().is_over() && unknown < LEVELS => {
+                    unknown += 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        self.settle_if_idle();
+        if is_confirmed {
+            self.settle_if_idle();
+        } else {
+            // The driver has rolled back everything by itself, after a cancelled begin of a nested transaction. On a server it
+            // has only queued the rollback, so its answer is awaited, and the pool asks the server once more.
+            self.run(|connection, _| Box::pin(connection.ping()))
+                .await?;
+            self.unsettle();
+        }
         Ok(())
     }
 

@@ -7,7 +7,9 @@ use futures_util::TryStreamExt;
 use poolhouse::{AcquireError, AcquireKind, Checkout, Engine, PgEngine, UsageError};
 use poolhouse_tests::CaseDatabase;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Acquire, Connection, MySql, PgConnection, Postgres, SqlSafeStr, Sqlite};
+use sqlx::{
+    Acquire, AssertSqlSafe, Connection, Database, MySql, PgConnection, Postgres, SqlSafeStr, Sqlite,
+};
 
 use super::{settings, started};
 
@@ -159,6 +161,14 @@ macro_rules! on {
                     return Ok(());
                 };
                 let migrator = migrator("CREATE TABLE made (id INTEGER)");
+                // The driver still counts a transaction that a connection has committed.
+                let transaction = engine.transaction(async |tx| {
+                    sqlx::query("INSERT INTO entry VALUES (7)")
+                        .execute(&mut *tx)
+                        .await
+                        .map(drop)
+                });
+                transaction.await?;
                 engine.migrate(&migrator).await?;
                 engine.migrate(&migrator).await?;
                 sqlx::query("SELECT id FROM made").execute(&engine).await?;
@@ -167,6 +177,36 @@ macro_rules! on {
                 let wrong = engine.migrate(&self::migrator("CREATE nothing")).await;
                 ensure!(wrong.is_err());
                 ensure!(engine.health().await.is_ok());
+                engine.close_connection_pool().await;
+                Ok(())
+            }
+
+            #[tokio::test]
+            async fn a_transaction_begins_with_a_statement_of_its_own() -> anyhow::Result<()> {
+                let Some((_case_database, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                let begin = match <$database as Database>::NAME {
+                    "PostgreSQL" => "BEGIN ISOLATION LEVEL SERIALIZABLE",
+                    "MySQL" => "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+                    _ => "BEGIN IMMEDIATE",
+                };
+                // The second one is on a connection whose driver counts the first.
+                for id in [7, 8] {
+                    let mut tx = engine.begin_with(begin).await?;
+                    let add = format!("INSERT INTO entry VALUES ({id})");
+                    sqlx::query(AssertSqlSafe(add)).execute(&mut tx).await?;
+                    tx.commit().await?;
+                }
+                let mut tx = engine.begin_with(begin).await?;
+                sqlx::query("DELETE FROM entry").execute(&mut tx).await?;
+                tx.rollback().await?;
+                let count: i64 = sqlx::query_scalar("SELECT count(*) FROM entry")
+                    .fetch_one(&engine)
+                    .await?;
+                ensure!(count == 2, "{count}");
+                let none = engine.begin_with("SELECT 1").await;
+                ensure!(matches!(none, Err(sqlx::Error::BeginFailed)), "{none:?}");
                 engine.close_connection_pool().await;
                 Ok(())
             }

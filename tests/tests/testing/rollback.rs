@@ -3,8 +3,9 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
-use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, with_pool};
+use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, TransactionOptions, with_pool};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
 
 use crate::scenarios::migrations;
@@ -56,6 +57,26 @@ async fn a_transaction_is_a_savepoint(db: PgEngine) {
     drop(transaction);
     assert_eq!(count(&db).await, 1);
     assert_eq!(committed(&db).await, 0);
+}
+
+/// The release of a savepoint does not end `SET LOCAL`.
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
+#[tokio::test]
+async fn a_setting_of_a_transaction_ends_with_it(db: PgEngine) {
+    const SETTINGS: &str = "SELECT coalesce(current_setting('app.tenant', true), ''), current_setting('statement_timeout')";
+    let options = TransactionOptions::new()
+        .local("app.tenant", "7")
+        .timeout(Duration::from_mins(1));
+    let inside: (String, String) = db
+        .transaction_with::<_, sqlx::Error, _, _>(options, async |tx| {
+            sqlx::query_as(SETTINGS).fetch_one(tx).await
+        })
+        .await
+        .unwrap();
+    assert_eq!(inside.0, "7");
+    assert_ne!(inside.1, "0");
+    let after: (String, String) = sqlx::query_as(SETTINGS).fetch_one(&db).await.unwrap();
+    assert_eq!(after, (String::new(), "0".to_owned()));
 }
 
 /// `cockroach` runs this test with its own migrations.

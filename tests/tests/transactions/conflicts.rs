@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, ensure};
 use poolhouse::{
-    IsolationLevel, MySqlEngine, PgEngine, Settings, TransactionError, TransactionOptions,
-    engine_finder_with,
+    IsolationLevel, MySqlEngine, PgEngine, Settings, SqliteEngine, TransactionError,
+    TransactionOptions, engine_finder_with,
 };
 use poolhouse_tests::{CaseDatabase, Kind, PrivateServer, Proxy};
-use sqlx::{Connection, MySql, MySqlConnection, Postgres};
+use sqlx::{Connection, MySql, MySqlConnection, Postgres, Sqlite};
 use tokio::sync::{Barrier, Notify, oneshot};
 
 const TABLE: &str = "CREATE TABLE entry (id INTEGER PRIMARY KEY, value INTEGER NOT NULL); \
@@ -112,6 +112,109 @@ async fn a_lock_that_was_waited_for_too_long_is_waited_for_again() -> anyhow::Re
         .fetch_one(&db)
         .await?;
     ensure!(value == 2, "{value}");
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+/// On MariaDB with `innodb_snapshot_isolation`, its default from 11.6.2 on, an update of a row that another transaction has
+/// changed since it was read rolls the whole transaction back.
+#[tokio::test]
+async fn an_overtaken_snapshot_is_run_again_and_nothing_runs_after_it() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("snapshot").await? else {
+        return Ok(());
+    };
+    let isolated = "SET innodb_snapshot_isolation = ON";
+    if case_database.run::<MySql>(isolated).await.is_err() {
+        // MySQL, and MariaDB before 10.6.18, do not have it.
+        return Ok(());
+    }
+    let settings = Settings::new()
+        .engine("snapshot")
+        .url(case_database.url())
+        .session(isolated);
+    let db: MySqlEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql(TABLE).execute(&db).await?;
+    let runs = AtomicUsize::new(0);
+    db.transaction::<_, anyhow::Error, _>(async |transaction| {
+        sqlx::query("SELECT value FROM entry WHERE id = 1")
+            .execute(&mut *transaction)
+            .await?;
+        if runs.fetch_add(1, Relaxed) == 0 {
+            sqlx::query(ONE).execute(&db).await?;
+            let overtaken = sqlx::query(ONE).execute(&mut *transaction).await;
+            ensure!(overtaken.is_err(), "the snapshot is not overtaken");
+            let further = sqlx::query(TWO).execute(transaction).await;
+            let error = further.err().context("a statement ran after it")?;
+            ensure!(
+                matches!(
+                    TransactionError::find(&error),
+                    Some(TransactionError::AfterConflict { .. })
+                ),
+                "{error}"
+            );
+            return Ok(());
+        }
+        sqlx::query(ONE).execute(transaction).await?;
+        Ok(())
+    })
+    .await?;
+    let runs = runs.into_inner();
+    ensure!(runs == 2, "{runs} runs");
+    let values: Vec<i32> = sqlx::query_scalar("SELECT value FROM entry ORDER BY id")
+        .fetch_all(&db)
+        .await?;
+    ensure!(values == [2, 0], "{values:?}");
+    // A transaction by hand is not run again, and nothing runs in it after the conflict.
+    let mut by_hand = db.begin().await?;
+    sqlx::query("SELECT value FROM entry WHERE id = 1")
+        .execute(&mut by_hand)
+        .await?;
+    sqlx::query(ONE).execute(&db).await?;
+    ensure!(sqlx::query(ONE).execute(&mut by_hand).await.is_err());
+    ensure!(sqlx::query(TWO).execute(&mut by_hand).await.is_err());
+    by_hand.rollback().await?;
+    let two: i32 = sqlx::query_scalar("SELECT value FROM entry WHERE id = 2")
+        .fetch_one(&db)
+        .await?;
+    ensure!(two == 0, "{two}");
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+/// A transaction that has read is refused at once while another one writes. One that begins with a write waits.
+#[tokio::test]
+async fn on_sqlite_a_reader_that_wants_to_write_beside_a_writer_is_run_again() -> anyhow::Result<()>
+{
+    let Some(case_database) = CaseDatabase::of::<Sqlite>("upgrade").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new().engine("upgrade").url(case_database.url());
+    let db: SqliteEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql(TABLE).execute(&db).await?;
+    let mut writer = db.begin().await?;
+    sqlx::query(ONE).execute(&mut writer).await?;
+    let writer = Mutex::new(Some(writer));
+    let runs = AtomicUsize::new(0);
+    db.transaction::<_, sqlx::Error, _>(async |transaction| {
+        sqlx::query("SELECT value FROM entry")
+            .execute(&mut *transaction)
+            .await?;
+        if runs.fetch_add(1, Relaxed) > 0 {
+            let writer = writer.lock().unwrap().take();
+            if let Some(writer) = writer {
+                writer.commit().await?;
+                // This one's snapshot is older.
+                return Err(sqlx::Error::WorkerCrashed);
+            }
+        }
+        sqlx::query(TWO).execute(transaction).await.map(drop)
+    })
+    .await
+    .err()
+    .context("the second run ends without a retry")?;
+    ensure!(runs.load(Relaxed) == 2, "{} runs", runs.load(Relaxed));
     db.close_connection_pool().await;
     Ok(())
 }

@@ -379,8 +379,13 @@ async fn what_may_be_committed_is_not_tried_again() -> anyhow::Result<()> {
     for conflict in [
         "COMMIT\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
         "CREATE TABLE IF NOT EXISTS other (id INTEGER)\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "CALL commits()\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "EXECUTE IMMEDIATE 'COMMIT'\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
     ] {
         if let Some(case_database) = CaseDatabase::of::<MySql>("again").await? {
+            case_database
+                .run::<MySql>("CREATE PROCEDURE commits() COMMIT")
+                .await?;
             says_so(ended_inside!(MySql, case_database.url(), true, conflict).0)?;
         }
     }

@@ -4,10 +4,12 @@ use std::future::Future;
 use std::panic::Location;
 use std::time::Duration;
 
+use sqlx::SqlSafeStr;
+
 use super::around::Around;
 use super::{Transaction, TransactionOptions};
 use crate::backend::Backend;
-use crate::dialect::Local;
+use crate::dialect::{Characteristics, Local};
 use crate::engine::Engine;
 use crate::error::TransactionError;
 use crate::pool::{Begin, Holder};
@@ -33,6 +35,42 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
+    /// Takes a connection and begins a transaction on it with a statement of its own, such as `BEGIN IMMEDIATE` on SQLite.
+    ///
+    /// In a test with `isolation = "rollback"` the transaction is a savepoint, and the statement is not run.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Engine::begin), and [`sqlx::Error::BeginFailed`] if the statement begins no transaction.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`begin`](Engine::begin).
+    #[track_caller]
+    pub fn begin_with(
+        &self,
+        statement: impl SqlSafeStr,
+    ) -> impl Future<Output = sqlx::Result<Transaction<DB>>> + Send {
+        let holder = Holder::Code(Location::caller());
+        let engine = self.clone();
+        let statement = statement.into_sql_str().as_str().to_owned();
+        async move {
+            engine.log_beside("a transaction begins");
+            let mut connection = engine.checkout(holder).await?;
+            // The driver checks only a begin that it counts.
+            connection.recount().await?;
+            let begin = Begin {
+                statement: Some(statement),
+                ..Begin::default()
+            };
+            let dialect = engine.connector().dialect();
+            let connection = connection.begin_transaction(dialect, begin, false).await?;
+            Ok(Transaction::on(connection, |cell| {
+                Around::outermost(engine.clone(), cell, Characteristics::default())
+            }))
+        }
+    }
+
     /// Takes a connection and begins a transaction on it.
     pub(in crate::engine) async fn begin_on<R>(
         &self,
@@ -52,20 +90,13 @@ impl<DB: Backend> Engine<DB> {
                 option,
             }
         })?;
-        let mut set = Vec::new();
-        if let Some(limit) = limit
-            && let Some(statement_limit) = dialect.local.as_ref().and_then(|l| l.statement_limit)
-        {
-            set.push(statement_limit(limit));
-        }
-        if !options.local.is_empty() {
-            set.push((self.local_settings(&options.local)?.set)(&options.local));
-        }
+        let (set, restore) = self.settings_sql(&options.local, limit)?;
         self.log_beside("a transaction begins");
         let connection = self.checkout(holder).await?;
         let begin = Begin {
             statement,
-            set: set.join("; "),
+            set,
+            restore,
         };
         let connection = connection.begin_transaction(dialect, begin, run_again);
         let connection = connection
@@ -76,7 +107,38 @@ impl<DB: Backend> Engine<DB> {
         }))
     }
 
-    /// The statements that set these settings for one transaction.
+    /// Statements that set these settings and this limit for one transaction, and those that restore the former values at the
+    /// end of one that is a savepoint.
+    fn settings_sql(
+        &self,
+        local: &[(String, String)],
+        limit: Option<Duration>,
+    ) -> Result<(String, String), TransactionError> {
+        let dialect = self.connector().dialect();
+        let (mut set, mut names) = (Vec::new(), local.to_vec());
+        let statement_limit = dialect
+            .local
+            .as_ref()
+            .and_then(|local| local.statement_limit);
+        if let (Some(limit), Some(statement_limit)) = (limit, statement_limit) {
+            set.push(statement_limit(limit));
+            names.push(("statement_timeout".to_owned(), String::new()));
+        }
+        if !local.is_empty() {
+            set.push((self.local_settings(local)?.set)(local));
+        }
+        let mut restore = String::new();
+        if let Some(sql) = &dialect.local
+            && self.connector().settings.hold.is_some()
+            && !names.is_empty()
+        {
+            set.insert(0, (sql.store)(&names, 0));
+            restore = (sql.restore)(&names, 0);
+        }
+        Ok((set.join("; "), restore))
+    }
+
+    /// How settings are set for one transaction.
     ///
     /// # Errors
     ///

@@ -83,14 +83,14 @@ impl<DB: Backend> Transaction<DB> {
     /// # Errors
     ///
     /// The server's error for `SAVEPOINT`.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped before its end, the whole transaction ends: later queries on it are errors.
     pub fn begin_nested(
         &mut self,
     ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {
-        async move {
-            let connection = self.connection()?;
-            connection.check_open()?;
-            sqlx::Connection::begin(&mut **connection).await
-        }
+        async move { self.connection()?.begin_nested().await }
     }
 
     /// Commits, and then runs the futures given to [`on_commit`](Self::on_commit). The connection returns to the pool before
@@ -99,7 +99,7 @@ impl<DB: Backend> Transaction<DB> {
     /// # Errors
     ///
     /// The server's error for `COMMIT`, such as a deferred constraint or a serialization failure. The transaction is then
-    /// rolled back. If the connection breaks during the commit, the outcome is unknown.
+    /// rolled back. [`TransactionError::OutcomeUnknown`] if the connection ends during the commit.
     ///
     /// # Cancellation
     ///
@@ -107,7 +107,8 @@ impl<DB: Backend> Transaction<DB> {
     pub fn commit(self) -> impl Future<Output = sqlx::Result<()>> + Send {
         async move {
             let engine = self.this.engine.clone();
-            let hooks = self.commit_only().await?;
+            let committed = self.commit_only().await;
+            let hooks = committed.map_err(|error| engine.failed_commit(error))?;
             hooks::run(engine.name(), hooks).await;
             Ok(())
         }

@@ -8,8 +8,6 @@ use crate::backend::Backend;
 use crate::dialect::{Characteristics, Local};
 use crate::error::TransactionError;
 
-type NestedSql = fn(&[(String, String)], usize) -> String;
-
 /// The options of a nested transaction.
 #[derive(Default)]
 pub(super) struct NestedOptions {
@@ -127,7 +125,13 @@ struct Savepoint<DB: Backend> {
 
 impl<DB: Backend> Savepoint<DB> {
     async fn begin(&mut self) -> sqlx::Result<()> {
-        let set = self.local_sql(|local| local.set_nested)?;
+        let set = self.local_sql(|local, settings, depth| {
+            format!(
+                "{}; {}",
+                (local.store)(settings, depth),
+                (local.set)(settings)
+            )
+        })?;
         let connection = self.inner.connection()?;
         connection.savepoint().await?;
         self.open = true;
@@ -139,7 +143,7 @@ impl<DB: Backend> Savepoint<DB> {
     }
 
     async fn end(&mut self, well: bool) -> sqlx::Result<()> {
-        let restore = self.local_sql(|local| local.restore)?;
+        let restore = self.local_sql(|local, settings, depth| (local.restore)(settings, depth))?;
         let connection = self.inner.connection()?;
         if well {
             if let Some(restore) = restore {
@@ -160,13 +164,13 @@ impl<DB: Backend> Savepoint<DB> {
     /// Statements for the settings of this level, if there are any.
     fn local_sql(
         &self,
-        which: impl Fn(&Local) -> NestedSql,
+        sql: impl Fn(&Local, &[(String, String)], usize) -> String,
     ) -> Result<Option<String>, TransactionError> {
         if self.local.is_empty() {
             return Ok(None);
         }
         let local = self.around.engine.local_settings(&self.local)?;
-        Ok(Some(which(local)(&self.local, self.inner.depth())))
+        Ok(Some(sql(local, &self.local, self.inner.depth())))
     }
 }
 

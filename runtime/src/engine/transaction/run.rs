@@ -89,7 +89,8 @@ impl<DB: Backend> Engine<DB> {
     /// After a conflict with another transaction, at a statement or at the commit, a clone of the closure is run, up to 10
     /// times after pauses that grow from 5 ms to 1 s with jitter. Conflicts are a serialization failure or a deadlock on
     /// Postgres (40001, 40P01), a retryable error on CockroachDB (40001), a deadlock or a lock wait timeout on MySQL and
-    /// MariaDB (1213, 1205), an outdated snapshot on SQLite (517). Nothing else is retried. Side effects of the closure outside
+    /// MariaDB (1213, 1205), an outdated snapshot on MariaDB and SQLite (1020, 517), and on SQLite a write that is refused
+    /// after a read (5). Nothing else is retried. Side effects of the closure outside
     /// of the database must therefore be safe to repeat, or be given to [`Transaction::on_commit`].
     ///
     /// Conflicts are detected in statements on `tx` and `&mut *tx`, even if the closure ignores their errors. The pool cannot
@@ -274,7 +275,11 @@ impl<DB: Backend> Engine<DB> {
         F: Send + for<'t> Work<&'t mut Transaction<DB>, Result<T, E>, Fut: Send>,
     {
         let limit = Limit::new(self, options.timeout).map_err(sqlx::Error::from)?;
-        if let Some(around) = self.around(options.propagation).await? {
+        // A request's transaction begins here, at its first use.
+        let Some(around) = limit.keep(self.around(options.propagation)).await else {
+            return Err(limit.timed_out(self).into());
+        };
+        if let Some(around) = around? {
             let outcome = limit.keep(nested::nested(around, options.asked(), next(&mut tries)));
             let timed_out = || Err(limit.timed_out(self).into());
             return outcome.await.unwrap_or_else(timed_out);
@@ -469,9 +474,12 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// Wraps an error of a commit, other than a conflict, if the outcome of the transaction is unknown.
+    /// Wraps an error of a commit if the outcome of the transaction is unknown.
     pub(in crate::engine) fn failed_commit(&self, error: sqlx::Error) -> sqlx::Error {
         let dialect = self.connector().dialect();
+        if dialect.is_conflict(&error) {
+            return error;
+        }
         let is_unknown = dialect.leaves_outcome_unknown(&error)
             || (TransactionError::find(&error).is_none() && DB::ends_session(&error));
         if is_unknown {

@@ -237,6 +237,17 @@ impl<DB: Backend> Connector<DB> {
         self.hosts.options()
     }
 
+    /// The options of the next connection, as `before_connect` changes them.
+    ///
+    /// # Errors
+    ///
+    /// The error of the program's function.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn next_options(&self) -> sqlx::Result<OptionsOf<DB>> {
+        let prepared = self.credentials.fetch(self.options()).await?;
+        Ok(prepared.options.into_owned())
+    }
+
     /// Checks that a connection answers; false if its server no longer has the wanted role.
     pub(in crate::pool) async fn check(
         &self,

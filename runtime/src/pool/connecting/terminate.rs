@@ -78,18 +78,24 @@ impl<DB: Backend> Connector<DB> {
         let options = self.hosts.options_of(sessions[0].host);
         let options = self.credentials.fetch(options).await?.options;
         let mut connection = options.connect().await?;
-        let mut ended = 0;
+        let (mut ended, mut denied) = (0, None);
         for statement in statements {
             match DB::execute(&mut connection, sqlx::raw_sql(AssertSqlSafe(statement))).await {
                 Ok(_) => ended += 1,
-                // The session has already ended, or its id is now that of another user's session.
                 Err(sqlx::Error::Database(error)) => {
-                    tracing::debug!(engine = %self.settings.engine, %error, "a session was already gone");
+                    let is_denied = self.dialect().session.as_ref().is_some_and(|session| {
+                        (session.end_denied)(error.code().as_deref(), error.message())
+                    });
+                    if is_denied {
+                        denied = Some(sqlx::Error::Database(error));
+                    } else {
+                        tracing::debug!(engine = %self.settings.engine, %error, "a session was already gone");
+                    }
                 }
                 Err(error) => return Err(error),
             }
         }
         connection.close().await?;
-        Ok(ended)
+        denied.map_or(Ok(ended), Err)
     }
 }

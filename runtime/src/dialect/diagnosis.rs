@@ -116,12 +116,17 @@ fn of_network(error: &io::Error) -> Diagnosis {
 }
 
 /// Whether the lookup of a host name failed. The standard library has no stable kind for it; its messages begin with these
-/// words (`std::net::ToSocketAddrs`), and so does that of tokio for a name without addresses.
+/// words (`std::net::ToSocketAddrs`), those of Windows with the second ones, and that of tokio for a name without addresses with
+/// the last ones.
 fn is_lookup(error: &io::Error) -> bool {
     let message = error.to_string();
-    ["failed to lookup address information", "could not resolve"]
-        .iter()
-        .any(|words| message.starts_with(words))
+    [
+        "failed to lookup address information",
+        "No such host is known",
+        "could not resolve",
+    ]
+    .iter()
+    .any(|words| message.starts_with(words))
 }
 
 /// Our own error, wrapped as `sqlx::Error::Io`, with its diagnosis.

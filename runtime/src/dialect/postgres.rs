@@ -68,19 +68,23 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         // The process id may be that of another session by now: a session that began after `since` is not ours.
         end: |id, since| {
             // A user does not see when the session of another user began, who may be one that `before_connect` gave before. The
-            // statement is then an error. <https://www.postgresql.org/docs/current/monitoring-stats.html>
-            let is_ours = match since {
-                Some(since) => {
-                    format!("(backend_start <= to_timestamp({since}) OR backend_start IS NULL)")
-                }
-                None => "usename = current_user".to_owned(),
+            // statement is an error then, with the second name in it. <https://www.postgresql.org/docs/current/monitoring-stats.html>
+            let Some(since) = since else {
+                return format!(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE pid = {id} AND usename = current_user AND datname = current_database()"
+                );
             };
             format!(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE pid = {id} AND datname = current_database() AND {is_ours}"
+                "SELECT CASE WHEN backend_start IS NULL THEN current_setting('poolhouse.hidden_session')::bool \
+                 ELSE pg_terminate_backend(pid) END FROM pg_stat_activity \
+                 WHERE pid = {id} AND datname = current_database() \
+                 AND (backend_start IS NULL OR backend_start <= to_timestamp({since}))"
             )
         },
-        end_denied: |code, _| code == Some("42501"),
+        end_denied: |code, message| {
+            code == Some("42501") || message.contains("poolhouse.hidden_session")
+        },
         living: Some(|ids| {
             format!(
                 "SELECT coalesce(string_agg(pid::text, ' '), '') FROM pg_stat_activity WHERE pid IN ({ids})"

@@ -440,7 +440,6 @@ async fn commit<DB: Backend>(
     if engine.is_conflict(&error) {
         return Err(error);
     }
-    let error = engine.failed_commit(error);
     Err(match conflict {
         // The server reports only that the transaction has failed before.
         Some(last) if TransactionError::find(&error).is_none() => {

@@ -115,7 +115,7 @@ pub enum TransactionError {
     },
     /// A nested transaction was cancelled while it began or while it was kept, and everything is rolled back.
     #[error(
-        "the transaction is over: a nested one was cancelled at its begin or its end, and both are rolled back. Begin anew"
+        "the transaction is over: a nested one was cancelled at its begin or its end, and both are rolled back. Begin again"
     )]
     CancelledInside,
     /// A statement or a commit after a conflict with another transaction, in one that is retried, or that the server has rolled
@@ -145,11 +145,13 @@ pub enum TransactionError {
     },
     /// At the `COMMIT` or at a conflict, the transaction was not open any more, because of a statement inside that ends
     /// transactions: `COMMIT` and `ROLLBACK` everywhere, `CREATE`, `ALTER`, `DROP` and others on MySQL and MariaDB, where they
-    /// commit the statements before them; and there `CALL` and `EXECUTE`, which may run such a statement. Not retried, because that might write twice.
+    /// commit the statements before them; and there `CALL` and `EXECUTE`, which may run such a statement. Not retried, because
+    /// that might write twice.
     #[error(
-        "engine `{engine}`: the transaction that began was not open any more at its COMMIT, because a statement inside has ended \
-         it: `{statement}`. What ran before it is committed, or rolled back if that is what it does, and what ran after it may be \
-         committed statement by statement. {database} takes `{statement}` for the end of a transaction, so run it outside of one"
+        "engine `{engine}`: the transaction that began was ended, or may have been, by a statement inside: `{statement}`. What ran \
+         before it is committed then, or rolled back if that is what it does, and what ran after it may be committed statement by \
+         statement. {database} takes `{statement}` for the end of a transaction, or runs code by it that may contain one, so run \
+         it outside of one"
     )]
     #[non_exhaustive]
     EndedInside {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -144,26 +144,38 @@ impl Drop for Signals {
     }
 }
 
-/// Ends the process at the next signal, after the run of a `main`.
+/// Ends the process at the next signal that comes while no run is under way, after the run of a `main`.
 ///
 /// The runtime's drop waits for its blocking tasks, such as a read of the standard input, without a limit. tokio's handlers of
 /// the signals stay installed, so that without a listener a signal would have no effect. The thread has a runtime of its own,
 /// because tasks end with theirs.
 fn end_at_next_signal() {
-    let next = || {
+    static ONCE: Once = Once::new();
+
+    let last = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(async { io::Result::Ok(Incoming::new()?.next().await) })
+        runtime.block_on(async {
+            let mut incoming = Incoming::new()?;
+            loop {
+                let signal = incoming.next().await;
+                if !Member::any() {
+                    return io::Result::Ok(signal);
+                }
+            }
+        })
     };
     // Without room for another thread or its runtime, the signals stay without effect.
-    let _ = std::thread::Builder::new()
-        .name("poolhouse-signals".to_owned())
-        .spawn(move || {
-            if let Ok(signal) = next() {
-                std::process::exit(128 + signal);
-            }
-        });
+    ONCE.call_once(|| {
+        let _ = std::thread::Builder::new()
+            .name("poolhouse-signals".to_owned())
+            .spawn(move || {
+                if let Ok(signal) = last() {
+                    std::process::exit(128 + signal);
+                }
+            });
+    });
 }
 
 /// The listening task: it sets the tokens.

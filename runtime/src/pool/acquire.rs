@@ -15,6 +15,7 @@ use tracing::Span;
 use super::checked_out::CheckedOut;
 use super::connection::{Connection, SlotOf};
 use super::handle::Own;
+use super::recovery::RECOVERY_LIMIT;
 use super::registry::Holder;
 use super::shared::Shared;
 use super::slots::{Refused, Taking};
@@ -115,6 +116,7 @@ impl<DB: Backend> Own<DB> {
         deadline: Option<Instant>,
     ) -> Result<SlotOf<DB>, AcquireError> {
         let counters = &self.shared.counters;
+        let begun = Instant::now();
         // The slots have counted this take as a checkout. `unready` is subtracted until the connection is ready.
         counters.unready.fetch_add(1, Relaxed);
         // The last connect error, for a timeout while the server cannot be reached.
@@ -129,7 +131,15 @@ impl<DB: Backend> Own<DB> {
             _ => Some(attempts.await),
         };
         wait.over(Instant::now());
-        let slot = result.unwrap_or_else(|| Err(self.server_timed_out(cause)))?;
+        let slot = result.unwrap_or_else(|| {
+            // A slot that came late left the server no time to answer in.
+            let enough = RECOVERY_LIMIT.min(self.settings().acquire_timeout / 2);
+            Err(if begun.elapsed() >= enough {
+                self.server_timed_out(cause)
+            } else {
+                self.timed_out(cause)
+            })
+        })?;
         counters.unready.fetch_sub(1, Relaxed);
         Ok(slot)
     }

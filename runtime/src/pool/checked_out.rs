@@ -405,7 +405,12 @@ impl<DB: Backend> CheckedOut<DB> {
     pub(super) fn detach(mut self) -> DB::Connection {
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
             ConnectionSource::Pool(mut slot) => match slot.value.take() {
-                Some(connection) => connection.detach(),
+                Some(connection) => {
+                    let shared = Arc::clone(connection.shared());
+                    let detached = connection.detach();
+                    shared.return_empty(slot);
+                    detached
+                }
                 None => unreachable!("{FULL}"),
             },
             ConnectionSource::Sqlx { connection, .. } => connection.detach(),
@@ -423,9 +428,10 @@ impl<DB: Backend> CheckedOut<DB> {
                     return;
                 };
                 let shared = Arc::clone(connection.shared());
-                shared.spawn(async move {
+                Arc::clone(&shared).spawn(async move {
                     connection.close().await;
-                    drop((slot, closed));
+                    shared.return_empty(slot);
+                    drop(closed);
                 });
             }
             ConnectionSource::Sqlx {

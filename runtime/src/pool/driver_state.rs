@@ -8,6 +8,9 @@ use crate::backend::Backend;
 /// A statement without effect that every supported database accepts, and that a failed Postgres transaction refuses.
 const PROBE: &str = "SELECT 1";
 
+/// The most rollbacks to savepoints that may be answered with an error after a cancellation: more levels than programs nest.
+pub(super) const LEVELS: usize = 16;
+
 /// The number of transactions that the driver counts.
 pub(super) fn depth<DB: Backend>(connection: &DB::Connection) -> usize {
     DB::TransactionManager::get_transaction_depth(connection)
@@ -42,7 +45,7 @@ pub(super) async fn recover<DB: Backend>(
 ) -> sqlx::Result<()> {
     connection.flush().await?;
     // The driver of SQLite counts in its worker thread. The depth is right only once that thread has reached the ping.
-    connection.ping().await?;
+    answered::<DB>(connection).await?;
     if pooled {
         DB::forget_statements(connection).await?;
     }
@@ -78,6 +81,20 @@ async fn still_held<DB: Backend>(
         return Ok(());
     }
     Err(sqlx::Error::BeginFailed)
+}
+
+/// Pings. Answers to rollbacks that the driver has queued come first, and may be errors: a savepoint that a cancelled release has
+/// removed.
+async fn answered<DB: Backend>(connection: &mut DB::Connection) -> sqlx::Result<()> {
+    for _ in 0..LEVELS {
+        match connection.ping().await {
+            Err(sqlx::Error::Database(error)) => {
+                tracing::debug!(%error, "a queued rollback was refused");
+            }
+            answer => return answer,
+        }
+    }
+    connection.ping().await
 }
 
 /// Makes the driver of SQLite forget a commit or rollback whose caller went away before its answer. It ignores the next queued

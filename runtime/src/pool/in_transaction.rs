@@ -25,7 +25,7 @@ pub(super) struct InTransaction {
     pub(super) restore: String,
     /// The server has left the transaction.
     pub(super) left: bool,
-    /// A statement has run in it well.
+    /// A statement of the program has run in it well.
     pub(super) has_run: bool,
     /// The transaction is run again after a conflict, so that no further statement runs in it then.
     pub(super) run_again: bool,

@@ -184,13 +184,13 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_end
         if connection.is_retired(Instant::now()) {
             shared.counters.closed_lifetime.fetch_add(1, Relaxed);
             connection.close().await;
-            return;
+            return shared.return_empty(slot);
         }
         let recovering = shared.recover(connection.driver_mut(), counts_ended);
         match timeout(RECOVERY_LIMIT, recovering).await {
             Ok(Ok(true)) => {
                 slot.value = Some(connection);
-                give_back(slot, Instant::now());
+                return give_back(slot, Instant::now());
             }
             Ok(answer) => {
                 shared.failed(answer.is_ok());
@@ -201,6 +201,7 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_end
                 shared.discard(connection).await;
             }
         }
+        shared.return_empty(slot);
     });
 }
 
@@ -223,9 +224,9 @@ pub(super) fn close_broken<DB: Backend>(slot: SlotOf<DB>) {
 pub(super) fn close_spoilt<DB: Backend>(mut slot: SlotOf<DB>) {
     if let Some(connection) = slot.value.take() {
         let shared = Arc::clone(connection.shared());
-        shared.spawn(async move {
+        Arc::clone(&shared).spawn(async move {
             connection.close_unread().await;
-            drop(slot);
+            shared.return_empty(slot);
         });
     }
 }
@@ -236,10 +237,7 @@ impl<DB: Backend> Vacate for Box<Connection<DB>> {
         shared.spawn(async move {
             let shared = Arc::clone(self.shared());
             self.close().await;
-            drop(slot);
-            if shared.connector.settings.min_size > 0 {
-                shared.wake_keeper.notify_one();
-            }
+            shared.return_empty(slot);
         });
     }
 }

@@ -8,13 +8,11 @@ use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
 
 use super::checked_out::CheckedOut;
+use super::driver_state::LEVELS;
 use super::in_transaction::{Begin, InTransaction};
 use crate::backend::Backend;
 use crate::dialect::Dialect;
 use crate::error::TransactionError;
-
-/// The most rollbacks to savepoints that may be answered with an error after a cancellation: more levels than programs nest.
-const LEVELS: usize = 16;
 
 impl<DB: Backend> CheckedOut<DB> {
     /// Begins a transaction. On a held connection it is a savepoint, and `begin.statement` is ignored.
@@ -43,7 +41,7 @@ impl<DB: Backend> CheckedOut<DB> {
             return self.begin_to_the_end(begin).await;
         }
         self.begin(begin).await?;
-        self.has_begun();
+        self.set_has_run(false);
         Ok(self)
     }
 
@@ -54,7 +52,7 @@ impl<DB: Backend> CheckedOut<DB> {
         let (sender, outcome) = oneshot::channel();
         tokio::spawn(async move {
             let held = self.begin_held(begin).await;
-            self.has_begun();
+            self.set_has_run(false);
             let held = held.map(|()| self);
             // Without a receiver, `send` returns the transaction, and its drop rolls it back.
             let _ = sender.send(held);
@@ -69,13 +67,6 @@ impl<DB: Backend> CheckedOut<DB> {
             return Ok(());
         }
         self.execute(begin.set).await
-    }
-
-    /// The statements so far were those of the begin.
-    fn has_begun(&mut self) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.has_run = false;
-        }
     }
 
     /// The database's message about a conflict with another transaction, if a statement met one.
@@ -104,15 +95,28 @@ impl<DB: Backend> CheckedOut<DB> {
         }
     }
 
-    /// Creates a savepoint. If this is cancelled or fails, the whole transaction is over, because the driver then rolls back
-    /// one level too many.
+    /// Creates a savepoint. If this is cancelled or fails, the whole transaction is over, because the driver of Postgres then
+    /// rolls back one level too many.
     pub(crate) async fn savepoint(&mut self) -> sqlx::Result<()> {
         self.check_open()?;
         self.record().set_over(true);
+        let had_run = self.has_run();
         self.run(|connection, _| Box::pin(DB::TransactionManager::begin(connection, None)))
             .await?;
+        // It is no statement of the program.
+        self.set_has_run(had_run);
         self.record().set_over(false);
         Ok(())
+    }
+
+    fn has_run(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|of| of.has_run)
+    }
+
+    fn set_has_run(&mut self, has_run: bool) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.has_run = has_run;
+        }
     }
 
     /// As [`savepoint`](Self::savepoint), as a transaction of the driver.
@@ -130,17 +134,23 @@ impl<DB: Backend> CheckedOut<DB> {
     /// whether there is still a savepoint to roll back to, or one of the same name from before.
     pub(crate) async fn release(&mut self) -> sqlx::Result<()> {
         self.record().set_over(true);
+        let had_run = self.has_run();
         let released = self
             .run(|connection, _| Box::pin(DB::TransactionManager::commit(connection)))
             .await;
+        self.set_has_run(had_run);
         self.record().set_over(false);
         released
     }
 
     /// Rolls back the innermost level: a savepoint, or the transaction itself.
     pub(crate) async fn undo(&mut self) -> sqlx::Result<()> {
-        self.run(|connection, _| Box::pin(DB::TransactionManager::rollback(connection)))
-            .await
+        let had_run = self.has_run();
+        let undone = self
+            .run(|connection, _| Box::pin(DB::TransactionManager::rollback(connection)))
+            .await;
+        self.set_has_run(had_run);
+        undone
     }
 
     /// Queues a rollback to the savepoint, which the driver sends before its next statement.

@@ -53,8 +53,11 @@ impl Answer {
 
     fn to_acquire(error: &AcquireError) -> Self {
         match error.kind() {
-            AcquireKind::TimedOut | AcquireKind::Closed | AcquireKind::NotStarted => POOL,
-            AcquireKind::Connect | AcquireKind::NoAnswer => FAILED,
+            AcquireKind::TimedOut
+            | AcquireKind::NoAnswer
+            | AcquireKind::Closed
+            | AcquireKind::NotStarted => POOL,
+            AcquireKind::Connect => FAILED,
         }
     }
 

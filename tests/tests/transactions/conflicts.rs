@@ -219,6 +219,38 @@ async fn on_sqlite_a_reader_that_wants_to_write_beside_a_writer_is_run_again() -
     Ok(())
 }
 
+/// The first statement waits for the writer before it is refused, also in a savepoint, and is not tried again.
+#[tokio::test]
+async fn on_sqlite_a_first_write_is_refused_once() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<Sqlite>("first_write").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new()
+        .engine("first_write")
+        .url(case_database.url());
+    let db: SqliteEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql(TABLE).execute(&db).await?;
+    let mut writer = db.begin().await?;
+    sqlx::query(ONE).execute(&mut writer).await?;
+    let runs = AtomicUsize::new(0);
+    let refused = db
+        .transaction::<_, sqlx::Error, _>(async |transaction| {
+            runs.fetch_add(1, Relaxed);
+            transaction
+                .transaction(async |nested| sqlx::query(TWO).execute(nested).await.map(drop))
+                .await
+        })
+        .await;
+    let error = refused.err().context("it has written beside the writer")?;
+    let code = error.as_database_error().and_then(|error| error.code());
+    ensure!(code.as_deref() == Some("5"), "{error}");
+    ensure!(runs.load(Relaxed) == 1, "{} runs", runs.load(Relaxed));
+    writer.commit().await?;
+    db.close_connection_pool().await;
+    Ok(())
+}
+
 #[tokio::test]
 async fn retries_for_a_lock_that_stays_run_out() -> anyhow::Result<()> {
     let Some((_case_database, db)) = impatient("impatience").await? else {

@@ -86,7 +86,9 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped before its end, the whole transaction ends: later queries on it are errors.
+    /// If the future is dropped before its end, the whole transaction ends: later queries on it are errors. The returned type is
+    /// the driver's. If its `commit` is cancelled, it is unknown whether the savepoint is kept; [`transaction`](Self::transaction)
+    /// ends the whole transaction then.
     pub fn begin_nested(
         &mut self,
     ) -> impl Future<Output = sqlx::Result<sqlx::Transaction<'_, DB>>> + Send {

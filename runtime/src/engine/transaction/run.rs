@@ -255,7 +255,8 @@ impl<DB: Backend> Engine<DB> {
     }
 
     /// Whether an error, or one of its sources, is a conflict with another transaction, which
-    /// [`transaction`](Engine::transaction) retries. For [`TransactionOptions::retry_if`].
+    /// [`transaction`](Engine::transaction) retries. For [`TransactionOptions::retry_if`]. Not the refusal of a write after a read
+    /// on SQLite (5), which is one only inside of a transaction.
     pub fn is_conflict(&self, error: &(dyn std::error::Error + 'static)) -> bool {
         self.connector().dialect().conflict_among_sources(error)
     }

@@ -1,5 +1,6 @@
 //! Terminating sessions on the server, over a separate connection.
 
+use std::io;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -87,7 +88,9 @@ impl<DB: Backend> Connector<DB> {
                         (session.end_denied)(error.code().as_deref(), error.message())
                     });
                     if is_denied {
-                        denied = Some(sqlx::Error::Database(error));
+                        let other =
+                            "the user that connects now may not end a session of the user before";
+                        denied = Some(sqlx::Error::Io(io::Error::other(other)));
                     } else {
                         tracing::debug!(engine = %self.settings.engine, %error, "a session was already gone");
                     }

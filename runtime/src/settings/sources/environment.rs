@@ -210,7 +210,9 @@ impl Environment {
 
 /// Whether a variable of the default engine's prefix is the setting of another engine: `POOLHOUSE_REPORTS_MAX_SIZE`.
 fn is_of_another_engine(engine: &str, written: &str) -> bool {
-    let is_setting = |(at, _): (usize, _)| table::find(&written[at + 1..]).is_some();
+    let is_setting = |(at, _): (usize, _)| {
+        table::find(&written[at + 1..]).is_some_and(|spec| spec.written == Written::Anywhere)
+    };
     engine == names::DEFAULT_ENGINE
         && table::find(written).is_none()
         && written.match_indices('_').any(is_setting)

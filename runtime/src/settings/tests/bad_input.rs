@@ -382,6 +382,7 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
         .variable("POOLHOUSE_MAXSIZE", "5")
         .variable("POOLHOUSE_MAX_CONNECTIONS", "5")
         .variable("POOLHOUSE_URL", "sqlite::memory:")
+        .variable("POOLHOUSE_DATABASE_URL", "sqlite::memory:")
         .variable("POOLHOUSE_MIGRATOR", "x")
         .variable("POOLHOUSE_SERVER_PORT", "5")
         .variable("POOLHOUSE_REPORTS_MIN_SIZ", "5")

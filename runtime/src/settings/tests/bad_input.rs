@@ -404,6 +404,7 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
     assert_eq!(
         misspelt("default"),
         [
+            "POOLHOUSE_DATABASE_URL is not a variable of poolhouse; did you mean DATABASE_URL?",
             "POOLHOUSE_LASY is not a variable of poolhouse; did you mean POOLHOUSE_LAZY?",
             "POOLHOUSE_MAXSIZE is not a variable of poolhouse; did you mean POOLHOUSE_MAX_SIZE?",
             "POOLHOUSE_MAX_CONNECTIONS is not a variable of poolhouse; did you mean POOLHOUSE_MAX_SIZE?",

@@ -12,6 +12,9 @@ use super::script::{Script, Step};
 /// The tests of a victim: `d` has its own database, `r` rolls back.
 pub(crate) const SLOTS: [&str; 8] = ["d0", "d1", "d2", "d3", "d4", "d5", "r0", "r1"];
 
+/// The number of tests with a database of their own.
+pub(crate) const OWN_DATABASES: usize = 6;
+
 /// The role of the tests on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
@@ -83,6 +86,28 @@ impl Round {
             before,
             runs,
             during,
+            after: None,
+        }
+    }
+
+    /// A round without events, in which each test adds a row to a table that is empty in the template.
+    pub(crate) fn calm(role: Role) -> Self {
+        let rows = "INSERT INTO label VALUES (1, 'one')";
+        let script = Script {
+            steps: vec![Step::Check, Step::Run(rows.to_owned())],
+        };
+        let slots = &SLOTS[..OWN_DATABASES];
+        Self {
+            before: Vec::new(),
+            runs: vec![Run {
+                role,
+                tree: 0,
+                threads: 1,
+                scripts: slots.iter().map(|slot| (*slot, script.clone())).collect(),
+                keeps: false,
+                killed_after: None,
+            }],
+            during: None,
             after: None,
         }
     }

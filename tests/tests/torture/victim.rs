@@ -43,14 +43,18 @@ trait Victim: Sql + Tortured {
     /// A statement that ends its own session; on SQLite, it does nothing.
     const LOSE: &'static str;
 
+    /// A query for what identifies the database: a number or a name that stays when the database is reused.
+    const DATABASE: &'static str;
+
     async fn acquire(db: &Engine<Self>) -> sqlx::Result<impl Asks>;
     async fn visitor(db: &Engine<Self>) -> sqlx::Result<Self::Connection>;
 }
 
 macro_rules! victim {
-    ($database:ty, $lose:literal, |$options:ident| $as_visitor:expr) => {
+    ($database:ty, $lose:literal, $which:literal, |$options:ident| $as_visitor:expr) => {
         impl Victim for $database {
             const LOSE: &'static str = $lose;
+            const DATABASE: &'static str = $which;
 
             async fn acquire(db: &Engine<Self>) -> sqlx::Result<impl Asks> {
                 db.acquire().await
@@ -67,10 +71,18 @@ macro_rules! victim {
 victim!(
     sqlx::Postgres,
     "SELECT pg_terminate_backend(pg_backend_pid())",
+    "SELECT oid FROM pg_database WHERE datname = current_database()",
     |options| { options.application_name("visitor") }
 );
-victim!(sqlx::MySql, "KILL CONNECTION_ID()", |options| options);
-victim!(sqlx::Sqlite, "SELECT 1", |options| options);
+victim!(
+    sqlx::MySql,
+    "KILL CONNECTION_ID()",
+    "SELECT DATABASE()",
+    |options| options
+);
+victim!(sqlx::Sqlite, "SELECT 1", "SELECT 'a file'", |options| {
+    options
+});
 
 /// Runs the script of this test, if there is one.
 async fn play<DB: Victim>(name: &str, db: &Engine<DB>) {
@@ -156,6 +168,10 @@ async fn check<DB: Victim>(name: &str, folder: &Path, db: &Engine<DB>) -> sqlx::
         return Ok(());
     };
     let mut checkout = DB::acquire(db).await?;
+    if let Ok(database) = checkout.ask(DB::DATABASE).await {
+        let database: Vec<String> = database.into_iter().flatten().flatten().collect();
+        say!("{name} is in {}", database.concat());
+    }
     let found = match fingerprint::of::<DB>(&mut checkout).await {
         Ok(found) => found,
         Err(error) => {

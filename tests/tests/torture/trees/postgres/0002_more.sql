@@ -10,7 +10,6 @@ INSERT INTO seen VALUES (1, 10), (2, 20);
 CREATE TABLE cover (band integer PRIMARY KEY, picture text);
 ALTER TABLE cover ALTER picture SET STORAGE EXTERNAL;
 INSERT INTO cover VALUES (1, repeat('picture', 5000));
-SELECT lo_from_bytea(424242, 'the first song');
 COMMENT ON TABLE band IS 'Who plays.';
 GRANT SELECT ON band TO PUBLIC;
 CREATE SCHEMA archive CREATE TABLE tour (id integer PRIMARY KEY, name text);

@@ -5,6 +5,7 @@
 //! | `test` | the attribute's facts about the test function |
 //! | `isolated` | the databases of one test, from lease to return |
 //! | `recipe` | the initial content of a test's database: migrations and fixtures, and their fingerprint |
+//! | `options` | the connect options that belong to the fingerprint |
 //! | `fixtures` | fixture functions |
 //! | `kinds` | the test server of a URL |
 //! | `test_server` | the traits of test servers and leases |
@@ -57,6 +58,7 @@ mod isolated;
 mod kinds;
 #[cfg(feature = "mysql")]
 mod mysql;
+mod options;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod recipe;

@@ -13,7 +13,7 @@ use crate::lock::lock;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// The version of recipes, changed when this crate must not use databases made by an older version of it.
-const VERSION: &str = "4";
+const VERSION: &str = "5";
 
 /// The fingerprints that this process has computed, by the hashed bytes. Many tests share one.
 ///
@@ -65,9 +65,16 @@ impl Recipe {
         })
     }
 
-    /// The fingerprint of the database's content and of the server's own part, such as its version.
-    pub(super) fn fingerprint(&self, of_server: &str) -> String {
-        let parts = [&self.parts, of_server.as_bytes()].concat();
+    /// The fingerprint of the database's content, of the server's own part, such as its version, and of the
+    /// [options](super::options::of_fingerprint) of connections.
+    pub(super) fn fingerprint(&self, of_server: &str, of_options: &str) -> String {
+        let parts = [
+            &self.parts,
+            of_server.as_bytes(),
+            b"\n",
+            of_options.as_bytes(),
+        ]
+        .concat();
         let mut known = lock(&FINGERPRINTS);
         let known = known.entry(parts);
         known.or_insert_with_key(|parts| hex(parts)).clone()

@@ -7,6 +7,7 @@
 mod asked;
 mod chapter;
 mod cockroach;
+mod driver_state;
 mod drivers;
 mod ephemeral;
 mod full_disk;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use sqlx::Postgres;
 use tokio::sync::OnceCell;
 
 use super::database::Database;
@@ -13,7 +14,7 @@ use crate::lock::lock;
 use crate::settings::EngineSettings;
 use crate::testing::recipe::Recipe;
 use crate::testing::server::PREFIX;
-use crate::testing::url;
+use crate::testing::{options, url};
 
 /// The state of one cluster and user in this process.
 pub(super) struct Cluster {
@@ -52,7 +53,9 @@ impl Cluster {
 
     /// The database of this process's tests that roll back, made if it does not exist.
     pub(super) async fn for_rollback(&self, recipe: &Recipe) -> Result<Arc<Database>, Error> {
-        let fingerprint = recipe.fingerprint("CockroachDB");
+        let anywhere = url::of_database(&recipe.settings, "")?;
+        let options = options::of_fingerprint::<Postgres>(&recipe.settings, anywhere)?;
+        let fingerprint = recipe.fingerprint("CockroachDB", &options);
         let known = Arc::clone(lock(&self.rollbacks).entry(fingerprint).or_default());
         let database = known.get_or_try_init(|| self.make(recipe)).await?;
         Ok(Arc::clone(database))

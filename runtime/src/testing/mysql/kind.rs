@@ -1,6 +1,6 @@
 //! MySQL and MariaDB, as a kind of database server.
 
-use sqlx::mysql::{MySql, MySqlConnection};
+use sqlx::mysql::{MySql, MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::marks::{self, Marks};
@@ -9,6 +9,7 @@ use super::queries::{SESSIONS, number, sessions_in};
 use super::schema::Schema;
 use crate::error::Error;
 use crate::settings::EngineSettings;
+use crate::testing::options::DecidesContent;
 use crate::testing::server::{CloneName, Found, Identity, Kind, execute, open};
 use crate::testing::test::Test;
 
@@ -171,5 +172,13 @@ impl Kind for MySqlKind {
 
     async fn clear_session(_: &mut MySqlConnection) -> sqlx::Result<bool> {
         Ok(false)
+    }
+}
+
+impl DecidesContent for MySql {
+    fn without_place(options: MySqlConnectOptions) -> MySqlConnectOptions {
+        let options = options.host("").port(0).socket("");
+        let options = options.username("").password("").database("");
+        options.statement_cache_capacity(0)
     }
 }

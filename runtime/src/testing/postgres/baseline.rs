@@ -6,6 +6,8 @@ use sqlx::AssertSqlSafe;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
+use super::types;
+
 /// The condition for schemas of the content: temporary schemas stay when their session has ended, and do not count.
 pub(super) const NAMESPACES: &str = "nspname !~ '^pg_(toast_)?temp_'";
 
@@ -14,7 +16,7 @@ pub(super) const OF_USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'informa
 
 /// The lowest OID of an object that is not the server's own:
 /// <https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT>.
-const FIRST_OF_USERS: u32 = 16384;
+pub(super) const FIRST_OF_USERS: u32 = 16384;
 
 /// The `FROM` clause for the catalogs of one database that its owner can read.
 const CATALOGS: &str = "FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' \
@@ -46,6 +48,8 @@ pub(super) struct Baseline {
     pub(super) filled: Vec<(String, i64)>,
     /// Sequences: the last value, and whether it was given out.
     pub(super) sequences: Vec<(String, i64, bool)>,
+    /// The columns of queries that show whether the driver has cached a type; see [`types`](super::types).
+    pub(super) types: Vec<String>,
 }
 
 impl Baseline {
@@ -71,6 +75,8 @@ impl Baseline {
         sqlx::raw_sql("SET row_security = off")
             .execute(&mut *connection)
             .await?;
+        // First, because the driver has resolved no type yet.
+        let types = types::probes(connection).await?;
         let catalogs = names(
             connection,
             &format!("SELECT relname::text {CATALOGS} ORDER BY 1"),
@@ -84,6 +90,7 @@ impl Baseline {
             "SELECT relname::text FROM pg_class WHERE relpersistence = 'u' LIMIT 1",
         );
         let mut baseline = Self {
+            types,
             volatile: !unlogged.await?.is_empty(),
             obstacle: sqlx::query_scalar(OBSTACLES)
                 .fetch_one(&mut *connection)
@@ -91,10 +98,15 @@ impl Baseline {
             ..Self::default()
         };
         // Tabs and line ends separate the names in the template's comment.
-        let mut all = tables.iter().chain(&views).chain(&sequences);
+        let mut all = tables
+            .iter()
+            .chain(&views)
+            .chain(&sequences)
+            .chain(&baseline.types);
         if all.any(|name| name.contains(|c: char| c.is_control())) {
             baseline.obstacle = true;
             baseline.volatile = true;
+            baseline.types.clear();
             return Ok(baseline);
         }
         for catalog in catalogs {
@@ -179,6 +191,9 @@ impl Baseline {
         for (name, last, called) in &self.sequences {
             let _ = writeln!(text, "sequence\t{name}\t{last}\t{called}");
         }
+        for types in &self.types {
+            let _ = writeln!(text, "types\t{types}");
+        }
         text
     }
 
@@ -205,6 +220,7 @@ impl Baseline {
                     let (last, called) = (last.parse().ok()?, called.parse().ok()?);
                     baseline.sequences.push(((*name).to_owned(), last, called));
                 }
+                ["types", types] => baseline.types.push((*types).to_owned()),
                 _ => return None,
             }
         }
@@ -256,6 +272,7 @@ mod tests {
             empty: vec!["pg_policy".to_owned()],
             filled: vec![(r#"ONLY public."it's \ ""#.to_owned(), 3)],
             sequences: vec![("public.band_id_seq".to_owned(), -7, true)],
+            types: vec![r#"NULL::public.genre, NULL::"B"."it's""#.to_owned()],
         };
         assert_eq!(Baseline::from_text(&baseline.to_text()), Some(baseline));
         assert_eq!(Baseline::from_text("catalog\tpg_class\t400"), None);

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use sqlx::postgres::{PgConnection, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgConnection, Postgres};
 use sqlx::{AssertSqlSafe, Connection, Row};
 use sqlx_core::transaction::TransactionManager;
 
 use super::baseline::Baseline;
 use super::since::Since;
-use super::{names, template};
+use super::{names, template, types};
 use crate::error::Error;
 use crate::pool::Connector;
 use crate::settings::EngineSettings;
+use crate::testing::options::DecidesContent;
 use crate::testing::retention::{self, KEPT};
 use crate::testing::server::{
     CloneName, DatabaseState, Found, Identity, Kind, PREFIX, execute, open,
@@ -209,6 +210,10 @@ impl Kind for PostgresKind {
         Ok(true)
     }
 
+    async fn is_like_new(connection: &mut PgConnection, baseline: &Baseline) -> sqlx::Result<bool> {
+        types::none_is_cached(connection, &baseline.types).await
+    }
+
     fn rollback_restores(_: &Baseline) -> bool {
         true
     }
@@ -227,6 +232,14 @@ impl Kind for PostgresKind {
             <Postgres as sqlx::Database>::TransactionManager::rollback(connection).await?;
         }
         Ok(made_types == 0 && Self::clear_session(connection).await?)
+    }
+}
+
+impl DecidesContent for Postgres {
+    fn without_place(options: PgConnectOptions) -> PgConnectOptions {
+        let options = options.host("").port(0).socket("");
+        let options = options.username("").password("").database("");
+        options.application_name("").statement_cache_capacity(0)
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `clean` | showing that a used database equals its template |
 //! | `since` | recognizing the changes to a database since its lease |
 //! | `made` | dropping the objects that a test has made in the schema |
+//! | `types` | finding the types that the driver has cached for a connection |
 
 mod adaptor;
 mod baseline;
@@ -18,5 +19,6 @@ mod made;
 mod names;
 mod since;
 mod template;
+mod types;
 
 pub(super) use self::adaptor::test_server;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::kind::{ConnectionOf, Kind};
 use super::leased::Leased;
 use super::session::close;
+use crate::backend::OptionsOf;
 use crate::error::Error;
 use crate::pool::{Borrowed, Connector, ServerFacts, open_for};
 use crate::settings::{DatabaseUrl, EngineSettings};
@@ -22,8 +23,9 @@ pub(super) struct KeptConnection<K: Kind> {
     pub(super) connection: ConnectionOf<K>,
     /// The facts about the server that engines have queried.
     pub(super) asked: ServerFacts,
-    /// The driver's options that the connection was opened with. Another test may need others.
-    options: String,
+    /// The driver's options that the connection was opened with. Another test may need others. `None` with a
+    /// `before_connect` function, which may give other options for each connection.
+    options: Option<String>,
 }
 
 /// A connector with the settings of the test's engine, which borrows its connections.
@@ -38,10 +40,15 @@ pub(super) fn connector<K: Kind>(
     Ok(Arc::new(Connector::new(settings)?))
 }
 
-/// The driver's options of a recipe, without the database.
-pub(super) fn options<K: Kind>(recipe: &Recipe) -> Result<String, Error> {
+/// The driver's options of a recipe, without the database; `None` when a `before_connect` function makes them.
+pub(super) fn options<K: Kind>(recipe: &Recipe) -> Result<Option<String>, Error> {
+    let hook = recipe.settings.before_connect::<OptionsOf<K::DB>>()?;
+    if hook.is_some() {
+        return Ok(None);
+    }
     let anywhere = url::of_database(&recipe.settings, "")?;
-    Ok(format!("{:?}", connector::<K>(recipe, anywhere)?.options()))
+    let connector = connector::<K>(recipe, anywhere)?;
+    Ok(Some(format!("{:?}", connector.options())))
 }
 
 impl<K: Kind> KeptConnection<K> {
@@ -61,9 +68,14 @@ impl<K: Kind> KeptConnection<K> {
         })
     }
 
-    /// Whether the connection was opened with these options.
-    pub(super) fn has(&self, options: &str) -> bool {
-        self.options == options
+    /// Whether a test with these options may have the connection: the connection was opened with them, and the driver keeps
+    /// nothing of earlier tests for it. The database has the content of its template.
+    pub(super) async fn fits(&mut self, options: Option<&str>, content: &K::Content) -> bool {
+        if options.is_none() || self.options.as_deref() != options {
+            return false;
+        }
+        let is_like_new = K::is_like_new(&mut self.connection, content);
+        matches!(timeout(CLEAR_LIMIT, is_like_new).await, Ok(Ok(true)))
     }
 
     /// Lends the connection to the engine of a test.
@@ -82,7 +94,7 @@ impl<K: Kind> KeptConnection<K> {
 /// A connection while a test has it.
 pub(super) struct BorrowedConnection<K: Kind> {
     pub(super) borrowed: Arc<Borrowed<K::DB>>,
-    options: String,
+    options: Option<String>,
 }
 
 impl<K: Kind> BorrowedConnection<K> {

@@ -2,9 +2,9 @@
 
 use std::future::ready;
 
-use crate::backend::Backend;
 use crate::error::Error;
 use crate::settings::EngineSettings;
+use crate::testing::options::DecidesContent;
 use crate::testing::test::Test;
 
 /// The beginning of the names of all test databases.
@@ -18,7 +18,7 @@ pub(in crate::testing) type ConnectionOf<K> = <<K as Kind>::DB as sqlx::Database
 /// Locks are named, belong to the session that takes them, and end with it. The `connection` of a method is the one that
 /// holds the locks, unless its comment names another.
 pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
-    type DB: Backend;
+    type DB: DecidesContent;
 
     /// The content of a template, to clone it and to show that a database equals it.
     type Content: Send + Sync + 'static;
@@ -113,6 +113,14 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
     fn clear_session(
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send;
+
+    /// Whether the driver keeps nothing of earlier tests for a cleared connection to a database with this content.
+    fn is_like_new(
+        _: &mut ConnectionOf<Self>,
+        _: &Self::Content,
+    ) -> impl Future<Output = sqlx::Result<bool>> + Send {
+        ready(Ok(true))
+    }
 
     /// Whether a rollback restores a database with this content, if no other session was in it: the server undoes all writes,
     /// and tells how many sessions there were. By default it does not, and the database is cleaned as after other tests.

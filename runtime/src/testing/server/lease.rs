@@ -119,14 +119,17 @@ impl<K: Adaptor> ServerLease<K> {
             return Ok(());
         };
         let options = options::<K>(recipe)?;
-        let fitting = match kept {
-            Some(kept) if kept.has(&options) => kept,
-            other => {
-                if let Some(other) = other {
-                    other.close().await;
-                }
-                KeptConnection::open(recipe, &leased.name, &mut leased.since).await?
+        let mut fitting = None;
+        if let Some(mut kept) = kept {
+            if kept.fits(options.as_deref(), &self.template.content).await {
+                fitting = Some(kept);
+            } else {
+                kept.close().await;
             }
+        }
+        let fitting = match fitting {
+            Some(fitting) => fitting,
+            None => KeptConnection::open(recipe, &leased.name, &mut leased.since).await?,
         };
         self.borrowed = Some(fitting.lend());
         Ok(())

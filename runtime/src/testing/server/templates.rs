@@ -13,6 +13,7 @@ use super::template::Template;
 use crate::error::Error;
 use crate::lock::lock;
 use crate::testing::recipe::Recipe;
+use crate::testing::{options, url};
 
 /// The pause between two looks for a template that another process is making.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -43,9 +44,11 @@ impl<K: Adaptor> Templates<K> {
         session: &ServerSession<K>,
         recipe: &Recipe,
     ) -> Result<Arc<Template<K>>, Error> {
+        let anywhere = url::of_database(&recipe.settings, "")?;
+        let options = options::of_fingerprint::<K::DB>(&recipe.settings, anywhere)?;
         loop {
             let identity = session.identity().await?;
-            let fingerprint = recipe.fingerprint(&identity.server);
+            let fingerprint = recipe.fingerprint(&identity.server, &options);
             let known = Arc::clone(lock(&self.0).entry(fingerprint.clone()).or_default());
             let found = known
                 .get_or_init(|| async {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
 use once_cell::sync::{Lazy, OnceCell};
+use sqlx::Sqlite;
+use sqlx::sqlite::SqliteConnectOptions;
 
 use super::files::{move_database, remove_database};
 use super::process_folder::ProcessFolder;
@@ -14,10 +16,17 @@ use super::templates::SqliteTemplates;
 use crate::error::{Error, TestError, TestKind};
 use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
 use crate::testing::background;
+use crate::testing::options::{self, DecidesContent};
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
 use crate::testing::test_database::{TestDatabase, TestDatabaseState};
 use crate::testing::test_server::{Lease, LeaseEnd, Reservation, TestServer};
+
+impl DecidesContent for Sqlite {
+    fn without_place(options: SqliteConnectOptions) -> SqliteConnectOptions {
+        options.filename("").statement_cache_capacity(0)
+    }
+}
 
 /// The folder, once for the process.
 static FOLDER: Lazy<Arc<Folder>> = Lazy::new(|| {
@@ -76,7 +85,9 @@ impl TestServer for Folder {
             let trouble = |error| self.trouble(&recipe, &error);
             let own = self.own().map_err(trouble)?;
             let path = own.next_file();
-            let fingerprint = recipe.fingerprint("sqlite");
+            let url = recipe.settings.url.clone();
+            let options = options::of_fingerprint::<Sqlite>(&recipe.settings, url)?;
+            let fingerprint = recipe.fingerprint("sqlite", &options);
             let copy = || self.templates.copy(&fingerprint, &path).map_err(trouble);
             if !copy()? {
                 self.make_template(&recipe, &fingerprint).await?;

@@ -14,6 +14,7 @@ mod full_disk;
 mod half_filled;
 mod handed_on;
 mod inventory;
+mod meeting;
 mod minimal;
 mod mysql;
 mod neighbours;

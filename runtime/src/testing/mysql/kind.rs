@@ -61,6 +61,8 @@ impl Kind for MySqlKind {
         };
         Ok(Identity {
             server,
+            // `GET_LOCK` knows no databases.
+            scope: String::new(),
             incarnation,
             user,
             max_connections: u32::try_from(most).unwrap_or(u32::MAX),

@@ -20,9 +20,19 @@ use crate::testing::server::{
 use crate::testing::test::Test;
 use crate::testing::url;
 
-/// The database to connect to for work on other databases. Advisory locks are local to a database, so that all processes
-/// must use the same one. Every server has this one, unless it was removed.
+/// The database to connect to for work on other databases. Every server has this one, unless it was removed.
+///
+/// Advisory locks are local to a database. Processes that must use another database, because this one does not admit them,
+/// cannot see whether a lease of other processes is held. So the [scope](names) of their databases differs.
 const MEETING_DATABASE: &str = "postgres";
+
+/// An SQL expression for the scope of the connection: `s` and a hash of the database's name; empty in [`MEETING_DATABASE`].
+fn scope() -> String {
+    format!(
+        "CASE WHEN current_database() = '{MEETING_DATABASE}' THEN '' \
+         ELSE 's' || left(lpad(to_hex(hashtextextended(current_database(), 0)), 16, '0'), 8) END"
+    )
+}
 
 /// Postgres, as a kind of test server.
 pub(super) struct PostgresKind;
@@ -53,16 +63,17 @@ impl Kind for PostgresKind {
 
     async fn identity(connection: &mut PgConnection) -> sqlx::Result<Identity> {
         // A start changes the start time, and a crash resets the statistics. A manual reset of the statistics causes the
-        // clones to be dropped as well.
-        let row = sqlx::raw_sql(
+        // clones to be dropped as well, and so does a new connection to another database, whose locks are others.
+        let row = sqlx::raw_sql(AssertSqlSafe(format!(
             "SELECT concat_ws(' ', current_setting('server_version_num'), current_user, current_database()), \
-                left(lpad(to_hex(hashtextextended(concat_ws(' ', pg_postmaster_start_time(), \
+                left(lpad(to_hex(hashtextextended(concat_ws(' ', pg_postmaster_start_time(), current_database(), \
                     (SELECT stats_reset FROM pg_stat_bgwriter)), 0)), 16, '0'), 8), \
                 quote_ident(current_user), \
                 least(current_setting('max_connections')::int4 - current_setting('superuser_reserved_connections')::int4 \
                 - coalesce(current_setting('reserved_connections', true)::int4, 0), \
-                (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user AND rolconnlimit >= 0 AND NOT rolsuper))",
-        )
+                (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user AND rolconnlimit >= 0 AND NOT rolsuper)), {}",
+            scope()
+        )))
         .fetch_one(connection)
         .await?;
         Ok(Identity {
@@ -70,6 +81,7 @@ impl Kind for PostgresKind {
             incarnation: row.try_get(1)?,
             user: row.try_get(2)?,
             max_connections: u32::try_from(row.try_get::<i32, _>(3)?).unwrap_or_default(),
+            scope: row.try_get(4)?,
         })
     }
 
@@ -101,18 +113,23 @@ impl Kind for PostgresKind {
 
     async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<Found>> {
         // Without the baseline in a template's comment, which is long and not needed here.
-        let rows = sqlx::query(
-            "SELECT datname::text, datconnlimit = -2, left(shobj_description(oid, 'pg_database'), 400) \
+        let sql = format!(
+            "SELECT datname::text, datconnlimit = -2, left(shobj_description(oid, 'pg_database'), 400), {} \
              FROM pg_database WHERE starts_with(datname, $1) ORDER BY oid",
-        )
-        .bind(PREFIX)
-        .fetch_all(connection)
-        .await?;
+            scope()
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(PREFIX)
+            .fetch_all(connection)
+            .await?;
         let mut all = Vec::new();
         for row in rows {
             let Some(mut found) = names::parse(&row.try_get::<String, _>(0)?) else {
                 continue;
             };
+            if names::scope(&found.fingerprint) != row.try_get::<String, _>(3)? {
+                continue;
+            }
             let comment: Option<String> = row.try_get(2)?;
             let comment = comment.as_deref().unwrap_or_default();
             if row.try_get(1)? {

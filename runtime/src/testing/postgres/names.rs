@@ -7,6 +7,9 @@
 //! | `poolhouse_<fingerprint>_ready_<incarnation>_<n>` | is a clone that no test has used, valid until the server is restarted |
 //! | `poolhouse_<fingerprint>_lease_<n>_<random>` | is leased, or was when its process ended; a comment gives another state |
 //!
+//! The fingerprint ends in the *scope*: the database whose advisory locks the leases are. It is empty for the database that all
+//! processes use, if it admits them. A process does not touch databases of other scopes, because it does not see their leases.
+//!
 //! A process that leases a database renames it, so that leftover clients of another process's tests cannot reconnect. The
 //! comment on a leased database marks it as clean or as kept.
 
@@ -52,6 +55,11 @@ pub(super) fn mark_clean(database: &str, incarnation: &str) -> String {
 /// Reads from a comment the incarnation of the server in which the database was clean.
 pub(super) fn clean_in(comment: &str) -> Option<&str> {
     comment.strip_prefix(CLEAN)
+}
+
+/// The scope in a fingerprint. The hash before it has hexadecimal digits only.
+pub(super) fn scope(fingerprint: &str) -> &str {
+    fingerprint.find('s').map_or("", |at| &fingerprint[at..])
 }
 
 /// Reads a name; `None` when it is not that of a test database. A template's day is in its comment.
@@ -103,6 +111,8 @@ mod tests {
             state(&lease(&name)),
             found(name.number, DatabaseState::Leased)
         );
+        assert_eq!(scope(print), "");
+        assert_eq!(scope("0123456789abcdefs01234567"), "s01234567");
         for other in [
             "postgres",
             "poolhouse",

@@ -56,7 +56,7 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         keys: &[String],
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Lists the test databases, the oldest first if the server tells.
+    /// Lists the test databases of the connection's scope, the oldest first if the server tells.
     fn list(
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<Vec<Found>>> + Send;
@@ -139,6 +139,9 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
 pub(in crate::testing) struct Identity {
     /// The server's part of each fingerprint: its version, the user that owns the databases, and the scope of locks.
     pub(in crate::testing) server: String,
+    /// The end of each fingerprint: letters and digits that differ between sets of processes whose locks do not exclude each
+    /// other. Empty for the usual set.
+    pub(in crate::testing) scope: String,
     /// Differs after each start and each crash of the server. Earlier clones are not used.
     pub(in crate::testing) incarnation: String,
     /// The user, as written in a `GRANT` statement.

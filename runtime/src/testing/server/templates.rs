@@ -48,7 +48,8 @@ impl<K: Adaptor> Templates<K> {
         let options = options::of_fingerprint::<K::DB>(&recipe.settings, anywhere)?;
         loop {
             let identity = session.identity().await?;
-            let fingerprint = recipe.fingerprint(&identity.server, &options);
+            let hash = recipe.fingerprint(&identity.server, &options);
+            let fingerprint = format!("{hash}{}", identity.scope);
             let known = Arc::clone(lock(&self.0).entry(fingerprint.clone()).or_default());
             let found = known
                 .get_or_init(|| async {

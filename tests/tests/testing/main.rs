@@ -19,6 +19,7 @@ mod minimal;
 mod mysql;
 mod neighbours;
 mod on_file;
+mod planner;
 mod postgres;
 mod restarted;
 mod restarts;

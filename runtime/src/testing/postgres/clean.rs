@@ -6,13 +6,15 @@
 //! - no other session is in it, and nothing of it is stored elsewhere (prepared transactions, settings, slots, its comment);
 //! - no row of a catalog is younger than the lease, and none is missing, so that the schema is the same;
 //! - no row of a table that the template fills is younger than the lease, and none is missing;
+//! - the planner knows of the tables what it knows in the template (their sizes, and the statistics of `ANALYZE`);
 //! - the tables that are empty in the template have no pages, and
 //! - the sequences have the values of the template.
 //!
-//! The first three conditions are only checked. When the catalogs differ, the objects that the test has
+//! The first four conditions are only checked. When the catalogs differ, the objects that the test has
 //! [`made`](super::made) in the schema are dropped, and the check is repeated. The last two conditions are established,
-//! with `TRUNCATE` and `setval`. The server's data besides the visible rows (free space, statistics, and whether a table
-//! ever had an index) may differ. That affects at most the order of rows in queries without `ORDER BY`.
+//! with `TRUNCATE` and `setval`. Not compared are the server's data besides the visible rows (free space, and whether a table
+//! ever had an index), the statistics of the server's own catalogs, and those of extended statistics (`CREATE STATISTICS`) of a
+//! table that was analyzed in the template. That affects at most plans, and the order of rows in queries without `ORDER BY`.
 //!
 //! An ended session leaves only a count, and its client may reconnect. So the count is checked too: when it differs,
 //! because of another session or because the count was lost, the database is not reused.
@@ -83,12 +85,18 @@ pub(super) async fn clean(
         return Ok(false);
     }
     let grown: Vec<&str> = grown.iter().flat_map(|names| names.split('\t')).collect();
+    // `TRUNCATE` removes what the planner knows of a table, which is a difference if the template's table was analyzed.
+    let planned = if grown.is_empty() {
+        String::new()
+    } else {
+        format!(" AND {}", baseline.is_planned_as_before())
+    };
     // `DISCARD SEQUENCES` removes the values that `setval` leaves in the session.
     let look_again = format!(
         "{}{}DISCARD SEQUENCES; {}",
         empty(&grown),
         baseline.set_sequences(),
-        unchanged(&baseline.filled, since.xid, "")
+        unchanged(&baseline.filled, since.xid, &planned)
     );
     let rows = sqlx::raw_sql(AssertSqlSafe(look_again))
         .fetch_all(&mut *connection)
@@ -153,8 +161,9 @@ impl Baseline {
         };
         // A table that has never had a row since it was made or emptied has no pages.
         let more = format!(
-            " AND {empty}, (SELECT string_agg(name, E'\\t') \
-             FROM ({tables} AND pg_relation_size(c.oid) > 0) AS grown (name) {filled})"
+            " AND {empty} AND {}, (SELECT string_agg(name, E'\\t') \
+             FROM ({tables} AND pg_relation_size(c.oid) > 0) AS grown (name) {filled})",
+            self.is_planned_as_before(),
         );
         unchanged(&self.catalog_rows(since.every_catalog), since.xid, &more)
     }

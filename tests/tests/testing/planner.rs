@@ -1,0 +1,96 @@
+//! What Postgres's planner knows of the tables does not reach the next test.
+
+use std::env;
+use std::process::Command;
+
+use poolhouse::{PgEngine, with_pool};
+use poolhouse_tests::{Kind, PrivateServer};
+
+use crate::minimal::said;
+
+/// A query for the noted sizes and the statistics of tables, except those that the fixture makes.
+const KNOWN: &str = "
+    SELECT relname || ' has ' || reltuples FROM pg_class WHERE relname IN ('band', 'member') AND reltuples >= 0
+    UNION ALL SELECT 'statistics of ' || tablename || '.' || attname FROM pg_stats
+        WHERE schemaname = 'public' AND tablename <> 'color'
+    UNION ALL SELECT 'no statistics of color' WHERE NOT EXISTS (SELECT FROM pg_stats WHERE tablename = 'color')
+        AND to_regclass('color') IS NOT NULL";
+
+async fn knows_nothing(db: &PgEngine) {
+    let known: Vec<String> = sqlx::query_scalar(KNOWN).fetch_all(db).await.unwrap();
+    assert_eq!(known, [""; 0], "left by another test");
+}
+
+/// A test that finds nothing, and leaves the effects of these statements.
+macro_rules! leaves {
+    ($($fixtures:literal $name:ident: $($sql:expr),*;)*) => {$(
+        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3, fixtures($fixtures))]
+        #[tokio::test]
+        async fn $name(db: PgEngine) {
+            knows_nothing(&db).await;
+            let statements: &[&'static str] = &[$($sql),*];
+            for sql in statements {
+                sqlx::query(*sql).execute(&db).await.unwrap();
+            }
+        }
+    )*};
+}
+
+const ROWS: &str = "INSERT INTO member SELECT n, 1, 'Anna' FROM generate_series(1, 90) n";
+
+mod of_tables {
+    use super::*;
+
+    leaves! {
+        "bands" a_analyzed: "ANALYZE";
+        "bands" b_analyzed_with_rows: ROWS, "ANALYZE";
+        "bands" c_analyzed_and_deleted: ROWS, "ANALYZE member", "DELETE FROM member";
+        "bands" d_analyzed_and_vacuumed: ROWS, "ANALYZE member", "DELETE FROM member", "VACUUM member";
+        "bands" e_analyzed_and_truncated: ROWS, "ANALYZE member", "TRUNCATE member";
+        "bands" f_vacuumed: "VACUUM band";
+        "bands" g_nothing: "SELECT 1";
+        "sizes" h_analyzed: "ANALYZE";
+        "sizes" i_of_one: "ANALYZE size";
+        "sizes" j_of_a_column: "ANALYZE size (name)";
+        "sizes" k_nothing: "SELECT 1";
+    }
+}
+
+/// A template with sizes and statistics is as good as any other.
+mod same {
+    use super::*;
+
+    leaves! {
+        "sizes" one: ROWS;
+        "sizes" two: ROWS;
+        "sizes" three: "ALTER SEQUENCE IF EXISTS unknown RESTART";
+        "sizes" four: ROWS;
+        "sizes" five: "CREATE TABLE extra (id integer)";
+        "sizes" six: ROWS;
+    }
+}
+
+#[tokio::test]
+async fn a_database_with_statistics_is_used_again() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server
+        .setting("log_statement", "ddl")
+        .start()
+        .await
+        .unwrap();
+    for tests in ["planner::of_tables::", "planner::same::"] {
+        let output = Command::new(env::current_exe().unwrap())
+            .args([tests, "--test-threads=1"])
+            .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    let log = server.log().unwrap();
+    let copies = log.lines_with(&["CREATE DATABASE", "TEMPLATE"]).unwrap();
+    // Ten of the first run's tests leave a database that is dropped; the second run needs no more than its spare clones.
+    assert!(copies.len() <= 17, "{copies:?}");
+}

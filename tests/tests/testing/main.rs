@@ -5,6 +5,7 @@
 
 #[path = "../asked/mod.rs"]
 mod asked;
+mod attributes;
 mod chapter;
 mod cockroach;
 mod driver_state;

@@ -4,7 +4,7 @@
 //!
 //! - no session is in it;
 //! - `SHOW CREATE` gives the same for the database, its tables with their counters and its views, and the lists of
-//!   triggers, routines, events and rights are the same;
+//!   triggers, routines, events and rights are the same, with the character sets and collations of views and code;
 //! - the tables that are empty in the template are empty, seen by a transaction that waits for other writers, and
 //! - the other tables hold the rows of the template.
 //!
@@ -20,7 +20,7 @@ use sqlx::mysql::MySqlConnection;
 use super::kind::MySqlKind;
 use super::look::Look;
 use super::queries::results;
-use super::schema::{Create, Schema, ask_listed, created, set_counter};
+use super::schema::{Create, Schema, ask_listed, set_counter, shown_view};
 use crate::error::Error;
 use crate::testing::server::{ServerSession, execute};
 
@@ -84,9 +84,9 @@ async fn restore_rows(
     let asked = format!("{SETTINGS}; {}", ask_content(template, name));
     let shown = results(connection, asked).await?;
     let mut rest = shown.iter().skip(RESULTS_OF_SETTINGS);
-    for (_, create) in &template.views {
-        let rows = rest.next().ok_or(sqlx::Error::RowNotFound)?;
-        if created(name, rows)? != *create {
+    for (_, view) in &template.views {
+        let row = rest.next().and_then(|rows| rows.first());
+        if shown_view(name, row.ok_or(sqlx::Error::RowNotFound)?)? != *view {
             return Ok(false);
         }
     }

@@ -58,6 +58,7 @@ pub(super) fn ask_in_full(database: &str) -> Vec<String> {
         format!(
             "SELECT CAST(CONCAT_WS('\\t', routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic, \
                 sql_data_access, security_type, sql_mode, routine_comment, definer, \
+                character_set_client, collation_connection, database_collation, \
                 (SELECT GROUP_CONCAT(CONCAT_WS(' ', parameter_mode, parameter_name, dtd_identifier) ORDER BY ordinal_position) \
                     FROM information_schema.parameters p \
                     WHERE p.specific_schema = r.routine_schema AND p.specific_name = r.specific_name)) AS CHAR) {} ORDER BY 1",

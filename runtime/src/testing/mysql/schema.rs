@@ -30,7 +30,7 @@ pub(super) struct Schema {
     /// Where the names of routines and events are read.
     names: CodeNames,
     pub(super) tables: Vec<TableSchema>,
-    /// For each view its quoted name, and the statement that creates it, without the database's name.
+    /// For each view its quoted name, and what [`shown_view`] gives.
     pub(super) views: Vec<(String, String)>,
 }
 
@@ -115,6 +115,17 @@ pub(super) fn created(name: &str, rows: &[MySqlRow]) -> sqlx::Result<String> {
     Ok(row.try_get::<String, _>(1)?.replace(name, ""))
 }
 
+/// What `SHOW CREATE` tells of a view, without the database's name: the statement, and the character set and the collation of the
+/// session that created the view, which decide the types of texts: <https://mariadb.com/kb/en/show-create-view/>.
+pub(super) fn shown_view(name: &str, row: &MySqlRow) -> sqlx::Result<String> {
+    let [create, character_set, collation]: [String; 3] =
+        [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
+    Ok(format!(
+        "{}\t{character_set}\t{collation}",
+        create.replace(name, "")
+    ))
+}
+
 impl Schema {
     /// Reads a database that no other session uses.
     pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<Self> {
@@ -163,11 +174,11 @@ impl Schema {
             let create = sqlx::raw_sql(AssertSqlSafe(create))
                 .fetch_one(&mut *connection)
                 .await?;
-            let create: String = create.try_get(1)?;
             if kind == "VIEW" {
-                schema.views.push((quoted, create.replace(name, "")));
+                schema.views.push((quoted, shown_view(name, &create)?));
                 continue;
             }
+            let create: String = create.try_get(1)?;
             let filled = format!(
                 "SELECT CAST(COUNT(*) AS SIGNED) FROM (SELECT 1 FROM {name}.{quoted} LIMIT {MANY_ROWS}) AS few"
             );

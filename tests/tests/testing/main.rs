@@ -26,8 +26,10 @@ mod restarted;
 mod restarts;
 mod rollback;
 mod scenarios;
+mod session_state;
 mod sqlite;
 #[path = "../torture/mod.rs"]
 mod torture;
 mod turns;
 mod used_again;
+mod visitors;

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::baseline::Baseline;
 use super::kind::PostgresKind;
+use super::since::seeded;
 use super::template::not_created;
 use super::{clean, names, template};
 use crate::error::Error;
@@ -66,9 +67,10 @@ impl Adaptor for PostgresKind {
         // A start or crash of the server would have ended the kept session, so the incarnation is the same. A crash may
         // lose this transaction, but then it also begins another incarnation.
         let unmark = format!(
-            "BEGIN; SET LOCAL synchronous_commit = off; COMMENT ON DATABASE {} IS NULL; SELECT {}; COMMIT",
+            "BEGIN; SET LOCAL synchronous_commit = off; COMMENT ON DATABASE {} IS NULL; SELECT {} AND {}; COMMIT",
             leased.name,
             leased.since.nobody_came(),
+            seeded(),
         );
         let row = sqlx::raw_sql(AssertSqlSafe(unmark))
             .fetch_one(connection)
@@ -88,9 +90,10 @@ impl Adaptor for PostgresKind {
             return Ok(false);
         };
         let ask = format!(
-            "SELECT {} AND {} = 0",
+            "SELECT {} AND {} = 0 AND {}",
             leased.since.nobody_came(),
-            leased.since.others()
+            leased.since.others(),
+            seeded(),
         );
         let row = sqlx::raw_sql(AssertSqlSafe(ask))
             .fetch_one(connection)
@@ -107,7 +110,8 @@ impl Adaptor for PostgresKind {
         let Some(connection) = kept else {
             return Ok(false);
         };
-        let mark = names::mark_clean(&leased.name, &leased.incarnation);
+        let sessions = leased.since.counted();
+        let mark = names::mark_clean(&leased.name, &leased.incarnation, &sessions);
         Ok(clean::clean(&template.content, connection, &mut leased.since, &mark).await?)
     }
 }

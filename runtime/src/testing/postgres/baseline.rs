@@ -33,6 +33,11 @@ const OBSTACLES: &str = "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisint
     OR EXISTS (SELECT FROM pg_event_trigger) OR EXISTS (SELECT FROM pg_foreign_server) \
     OR EXISTS (SELECT FROM pg_largeobject_metadata)";
 
+/// A query for parts of the template's schema that keep data in a session, which nothing clears: languages with variables that
+/// all functions share (`%_SHARED`, `GD`), and named connections of `dblink`.
+const KEEP_DATA: &str = "SELECT EXISTS (SELECT FROM pg_language WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql')) \
+    OR EXISTS (SELECT FROM pg_extension WHERE extname = 'dblink')";
+
 /// The measured content of a template.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Baseline {
@@ -41,6 +46,8 @@ pub(super) struct Baseline {
     /// Whether a crash changes the content: a crash empties unlogged tables, and moves a sequence to a value that is logged
     /// ahead (<https://www.postgresql.org/docs/current/functions-sequence.html>).
     volatile: bool,
+    /// Whether a session keeps data that cannot be cleared. Connections are then used only once.
+    pub(super) keeps_data: bool,
     /// Catalogs and the number of their rows.
     catalogs: Vec<(String, i64)>,
     /// Catalogs that have never had a row, and so have no pages.
@@ -99,6 +106,9 @@ impl Baseline {
             types,
             analyzed,
             volatile: !unlogged.await?.is_empty(),
+            keeps_data: sqlx::query_scalar(KEEP_DATA)
+                .fetch_one(&mut *connection)
+                .await?,
             obstacle: sqlx::query_scalar(OBSTACLES)
                 .fetch_one(&mut *connection)
                 .await?,
@@ -233,6 +243,9 @@ impl Baseline {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = writeln!(text, "obstacle\t{}\t{}", self.obstacle, self.volatile);
+        if self.keeps_data {
+            let _ = writeln!(text, "keeps data");
+        }
         for (name, rows) in &self.catalogs {
             let _ = writeln!(text, "catalog\t{name}\t{rows}");
         }
@@ -269,6 +282,7 @@ impl Baseline {
                     let rows = rows.parse().ok()?;
                     baseline.catalogs.push(((*name).to_owned(), rows));
                 }
+                ["keeps data"] => baseline.keeps_data = true,
                 ["empty", name] => baseline.empty.push((*name).to_owned()),
                 ["filled", name, rows] => {
                     let rows = rows.parse().ok()?;
@@ -343,6 +357,7 @@ mod tests {
         let baseline = Baseline {
             obstacle: false,
             volatile: true,
+            keeps_data: true,
             catalogs: vec![("pg_class".to_owned(), 400)],
             empty: vec!["pg_policy".to_owned()],
             filled: vec![(r#"ONLY public."it's \ ""#.to_owned(), 3)],

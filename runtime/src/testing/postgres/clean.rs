@@ -72,7 +72,7 @@ pub(super) async fn clean(
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
-    if !same && (made::drop_younger(connection, since.xid).await? || !since.every_catalog) {
+    if !same && (made::drop_younger(connection, since).await? || !since.every_catalog) {
         // Dropped tables cannot be emptied, so the list is read again. Dropped or rolled back objects leave pages in empty
         // catalogs.
         since.every_catalog = true;

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 use sqlx_core::transaction::TransactionManager;
 
 use super::baseline::Baseline;
-use super::since::Since;
+use super::since::{self, Since};
 use super::{names, template, types};
 use crate::error::Error;
 use crate::pool::Connector;
@@ -165,19 +165,39 @@ impl Kind for PostgresKind {
     ) -> sqlx::Result<Option<(String, Since)>> {
         let lease = names::lease(name);
         // The rename fails while a session is in the database, so that no session from before this transaction can still
-        // write. A crash may lose the transaction, but then it also begins another incarnation.
+        // write. A session that has come and gone since the database was shown to be clean has changed the count in its mark; in
+        // an unused clone there was none. A crash may lose the transaction, but then it also begins another incarnation.
+        let is_untouched = if since::counts_sessions(connection) {
+            format!(
+                "coalesce({} = {}, coalesce(pg_stat_get_db_sessions(oid), 0) = 0)",
+                names::marked_sessions("oid"),
+                since::counted("oid"),
+            )
+        } else {
+            // Older servers' databases are used only once.
+            "true".to_owned()
+        };
+        let of_lease = format!("FROM pg_database WHERE datname = '{lease}'");
         let rename = format!(
-            "SET LOCAL synchronous_commit = off; \
-             ALTER DATABASE {ready} RENAME TO {lease}; COMMENT ON DATABASE {lease} IS NULL; \
-             SELECT txid_current(), oid::int8 FROM pg_database WHERE datname = '{lease}'"
+            "SET LOCAL synchronous_commit = off; ALTER DATABASE {ready} RENAME TO {lease}; \
+             SELECT {is_untouched} {of_lease}; COMMENT ON DATABASE {lease} IS NULL; \
+             SELECT txid_current(), oid::int8 {of_lease}"
         );
         let renamed = sqlx::raw_sql(AssertSqlSafe(rename))
-            .fetch_one(&mut *connection)
+            .fetch_all(&mut *connection)
             .await;
         match renamed {
-            Ok(row) => {
-                let since = Since::new(row.try_get::<i64, _>(0)?.unsigned_abs(), row.try_get(1)?);
-                Ok(Some((lease, since)))
+            Ok(rows) => {
+                let [is_untouched, leased] = rows.as_slice() else {
+                    return Err(sqlx::Error::RowNotFound);
+                };
+                if !is_untouched.try_get::<bool, _>(0)? {
+                    tracing::debug!(database = ready, "somebody was in a ready database");
+                    Self::drop(connection, &lease).await?;
+                    return Ok(None);
+                }
+                let xid = leased.try_get::<i64, _>(0)?.unsigned_abs();
+                Ok(Some((lease, Since::new(xid, leased.try_get(1)?))))
             }
             Err(sqlx::Error::Database(error)) => {
                 tracing::debug!(%error, database = ready, "a ready database cannot be leased");
@@ -227,7 +247,14 @@ impl Kind for PostgresKind {
         Ok(true)
     }
 
-    async fn is_like_new(connection: &mut PgConnection, baseline: &Baseline) -> sqlx::Result<bool> {
+    async fn is_like_new(
+        connection: &mut PgConnection,
+        baseline: &Baseline,
+        since: &Since,
+    ) -> sqlx::Result<bool> {
+        if baseline.keeps_data || since.made_extensions {
+            return Ok(false);
+        }
         types::none_is_cached(connection, &baseline.types).await
     }
 
@@ -236,10 +263,11 @@ impl Kind for PostgresKind {
     }
 
     async fn end_rollback(connection: &mut PgConnection) -> sqlx::Result<bool> {
-        // The count includes types of savepoints that were rolled back. The driver caches types, and these no longer exist.
-        let types =
-            "SELECT pg_stat_get_xact_tuples_inserted('pg_catalog.pg_type'::pg_catalog.regclass)";
-        let made_types: i64 = sqlx::raw_sql(types)
+        // The count includes those of savepoints that were rolled back. The driver caches types, and these no longer exist.
+        // Extensions keep data in the session.
+        let made = "SELECT pg_stat_get_xact_tuples_inserted('pg_catalog.pg_type'::pg_catalog.regclass) \
+            + pg_stat_get_xact_tuples_inserted('pg_catalog.pg_extension'::pg_catalog.regclass)";
+        let made: i64 = sqlx::raw_sql(made)
             .fetch_one(&mut *connection)
             .await?
             .try_get(0)?;
@@ -248,7 +276,7 @@ impl Kind for PostgresKind {
         {
             <Postgres as sqlx::Database>::TransactionManager::rollback(connection).await?;
         }
-        Ok(made_types == 0 && Self::clear_session(connection).await?)
+        Ok(made == 0 && Self::clear_session(connection).await?)
     }
 }
 

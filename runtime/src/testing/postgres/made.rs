@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::baseline::{NAMESPACES, OF_USERS};
-use super::since::younger;
+use super::since::{Since, younger};
 use crate::testing::server::execute;
 
 /// The most objects to drop: dropping so many tables takes about as long as replacing the database by a new copy.
@@ -16,18 +16,23 @@ const MOST: usize = 100;
 /// How long a drop waits for a lock. No session should hold one any more.
 const LOCK_TIMEOUT: &str = "1s";
 
-/// Drops the objects younger than `since`, in the current transaction; false when there are none, or too many.
+/// Drops the objects younger than the lease, in the current transaction, and notes whether extensions were among them; false when
+/// there are none, or too many.
 ///
 /// # Errors
 ///
 /// The server refuses to drop an object, most often because another one needs it.
-pub(super) async fn drop_younger(connection: &mut PgConnection, since: u64) -> sqlx::Result<bool> {
-    let row = sqlx::raw_sql(AssertSqlSafe(drops(since)))
+pub(super) async fn drop_younger(
+    connection: &mut PgConnection,
+    since: &mut Since,
+) -> sqlx::Result<bool> {
+    let row = sqlx::raw_sql(AssertSqlSafe(drops(since.xid)))
         .fetch_one(&mut *connection)
         .await?;
     let Some(drops) = row.try_get::<Option<String>, _>(0)? else {
         return Ok(false);
     };
+    since.made_extensions |= row.try_get::<bool, _>(1)?;
     // An object may already be dropped with an earlier one. The notices about that are not needed.
     let quietly =
         format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL client_min_messages = error");
@@ -42,7 +47,8 @@ fn drops(since: u64) -> String {
         ["xmin", "c.xmin", "owner.xmin", "t.xmin", "p.xmin"].map(|xmin| younger(xmin, since));
     format!(
         "SELECT CASE WHEN count(*) <= {MOST} THEN \
-            string_agg(format('DROP %s IF EXISTS %s CASCADE', kind, name), '; ' ORDER BY turn, oid) END FROM ( \
+            string_agg(format('DROP %s IF EXISTS %s CASCADE', kind, name), '; ' ORDER BY turn, oid) END, \
+            bool_or(kind = 'EXTENSION') FROM ( \
             SELECT 1, oid, 'SCHEMA', quote_ident(nspname) FROM pg_namespace WHERE {NAMESPACES} AND {young} \
             UNION ALL SELECT 2, oid, 'EXTENSION', quote_ident(extname) FROM pg_extension WHERE {young} \
             UNION ALL SELECT 3, c.oid, \

@@ -44,17 +44,23 @@ pub(super) fn lease(name: &CloneName<'_>) -> String {
     )
 }
 
-/// The beginning of a clean database's comment; the incarnation of the server follows.
+/// The beginning of a clean database's comment. The incarnation of the server follows, and then how many sessions there were.
 const CLEAN: &str = "poolhouse clean ";
 
 /// The statement that marks a leased database as clean.
-pub(super) fn mark_clean(database: &str, incarnation: &str) -> String {
-    format!("COMMENT ON DATABASE {database} IS '{CLEAN}{incarnation}'")
+pub(super) fn mark_clean(database: &str, incarnation: &str, sessions: &str) -> String {
+    format!("COMMENT ON DATABASE {database} IS '{CLEAN}{incarnation} {sessions}'")
 }
 
 /// Reads from a comment the incarnation of the server in which the database was clean.
 pub(super) fn clean_in(comment: &str) -> Option<&str> {
-    comment.strip_prefix(CLEAN)
+    comment.strip_prefix(CLEAN)?.split(' ').next()
+}
+
+/// An SQL expression for the number of sessions in the mark of a clean database; NULL without a mark. `oid` is an SQL expression.
+pub(super) fn marked_sessions(oid: &str) -> String {
+    // The words of the comment after those of `CLEAN` and the incarnation.
+    format!("substring(shobj_description({oid}, 'pg_database') FROM '^{CLEAN}[^ ]+ (.*)$')")
 }
 
 /// The scope in a fingerprint. The hash before it has hexadecimal digits only.

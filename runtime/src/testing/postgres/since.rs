@@ -14,6 +14,8 @@ pub(super) struct Since {
     pub(super) xid: u64,
     /// Whether an empty catalog of the template may have had rows, of which only its pages are left.
     pub(super) every_catalog: bool,
+    /// Whether the kept connection may have data of an extension that a test has made, as `dblink` has.
+    pub(super) made_extensions: bool,
     /// The number of sessions so far, and when the count began; `None` when unknown.
     sessions: Option<(i64, String)>,
 }
@@ -24,13 +26,15 @@ impl Since {
             oid,
             xid,
             every_catalog: false,
+            made_extensions: false,
             sessions: None,
         }
     }
 
     /// Counts a session that this process has opened.
     pub(super) async fn opened(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        if connection.server_version_num() < Some(COUNTS_SESSIONS) {
+        self.made_extensions = false;
+        if !counts_sessions(connection) {
             return Ok(());
         }
         // The flush takes effect at the end of the statement.
@@ -60,6 +64,14 @@ impl Since {
         }
     }
 
+    /// The counts as [`counted`] gives them, or an empty text when they are unknown.
+    pub(super) fn counted(&self) -> String {
+        match &self.sessions {
+            Some((sessions, counted_since)) => format!("{sessions} {counted_since}"),
+            None => String::new(),
+        }
+    }
+
     /// An SQL expression for the number of other sessions in the database.
     pub(super) fn others(&self) -> String {
         format!(
@@ -77,11 +89,33 @@ impl Since {
     }
 }
 
-/// SQL expressions for the number of sessions so far, and for when the count began.
+/// Whether the server counts sessions as needed.
+pub(super) fn counts_sessions(connection: &PgConnection) -> bool {
+    connection.server_version_num() >= Some(COUNTS_SESSIONS)
+}
+
+/// SQL expressions for the number of sessions so far, and for when the count began, in seconds. Sessions with different time
+/// zones compare them.
 fn counts(oid: i64) -> String {
     format!(
-        "pg_stat_get_db_sessions({oid}), coalesce(pg_stat_get_db_stat_reset_time({oid})::text, '')"
+        "pg_stat_get_db_sessions({oid}), {}",
+        began(&oid.to_string())
     )
+}
+
+fn began(oid: &str) -> String {
+    format!("coalesce(extract(epoch FROM pg_stat_get_db_stat_reset_time({oid}))::text, '')")
+}
+
+/// An SQL expression for the counts of a database in one text. The `oid` is an SQL expression.
+pub(super) fn counted(oid: &str) -> String {
+    format!("pg_stat_get_db_sessions({oid}) || ' ' || {}", began(oid))
+}
+
+/// An SQL expression that is true, and gives the session another seed of `random()`. `DISCARD ALL` keeps the seed of an earlier
+/// test, and that of a new session cannot be predicted.
+pub(super) fn seeded() -> String {
+    format!("(SELECT setseed({}) IS NOT NULL)", fastrand::f64())
 }
 
 /// An SQL expression for whether the transaction of a row is younger than this one.

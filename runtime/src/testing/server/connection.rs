@@ -68,13 +68,18 @@ impl<K: Kind> KeptConnection<K> {
         })
     }
 
-    /// Whether a test with these options may have the connection: the connection was opened with them, and the driver keeps
-    /// nothing of earlier tests for it. The database has the content of its template.
-    pub(super) async fn fits(&mut self, options: Option<&str>, content: &K::Content) -> bool {
+    /// Whether a test with these options may have the connection: the connection was opened with them, and nothing of earlier
+    /// tests is left in it. The database has the content of its template.
+    pub(super) async fn fits(
+        &mut self,
+        options: Option<&str>,
+        content: &K::Content,
+        since: &K::Since,
+    ) -> bool {
         if options.is_none() || self.options.as_deref() != options {
             return false;
         }
-        let is_like_new = K::is_like_new(&mut self.connection, content);
+        let is_like_new = K::is_like_new(&mut self.connection, content, since);
         matches!(timeout(CLEAR_LIMIT, is_like_new).await, Ok(Ok(true)))
     }
 

@@ -114,10 +114,11 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         connection: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
-    /// Whether the driver keeps nothing of earlier tests for a cleared connection to a database with this content.
+    /// Whether a cleared connection to a database with this content, and the driver's part of it, are like new.
     fn is_like_new(
         _: &mut ConnectionOf<Self>,
         _: &Self::Content,
+        _: &Self::Since,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send {
         ready(Ok(true))
     }

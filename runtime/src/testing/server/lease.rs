@@ -121,7 +121,8 @@ impl<K: Adaptor> ServerLease<K> {
         let options = options::<K>(recipe)?;
         let mut fitting = None;
         if let Some(mut kept) = kept {
-            if kept.fits(options.as_deref(), &self.template.content).await {
+            let content = &self.template.content;
+            if kept.fits(options.as_deref(), content, &leased.since).await {
                 fitting = Some(kept);
             } else {
                 kept.close().await;

@@ -1,0 +1,117 @@
+//! State of a session on Postgres that `DISCARD ALL` keeps does not reach the next test.
+
+use std::env;
+use std::process::Command;
+use std::sync::Mutex;
+
+use poolhouse::{PgEngine, with_pool};
+use poolhouse_tests::{Kind, PrivateServer};
+use url::Url;
+
+use crate::minimal::said;
+
+static RANDOM: Mutex<Vec<f64>> = Mutex::new(Vec::new());
+
+macro_rules! draw {
+    ($($name:ident: $isolation:literal;)*) => {$(
+        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3, isolation = $isolation)]
+        #[tokio::test]
+        async fn $name(db: PgEngine) {
+            let mut connection = db.acquire().await.unwrap();
+            let sql = "SELECT random(), setseed(0.5)::text";
+            let (drawn, _): (f64, String) =
+                sqlx::query_as(sql).fetch_one(&mut connection).await.unwrap();
+            let mut all = RANDOM.lock().unwrap();
+            assert!(!all.contains(&drawn), "drawn by another test: {drawn}, {all:?}");
+            all.push(drawn);
+        }
+    )*};
+}
+
+mod seeds {
+    use super::*;
+
+    draw! {
+        one: "database";
+        two: "database";
+        three: "database";
+        four: "database";
+        five: "rollback";
+        six: "rollback";
+        seven: "rollback";
+    }
+}
+
+/// The variable with the place that tests connect to with `dblink`.
+const PLACE: &str = "POOLHOUSE_TEST_DBLINK";
+
+macro_rules! connect {
+    ($($name:ident $fixture:literal;)*) => {$(
+        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3, fixtures($fixture))]
+        #[tokio::test]
+        #[ignore = "it needs a superuser, and is run by a driver"]
+        async fn $name(db: PgEngine) {
+            let mut connection = db.acquire().await.unwrap();
+            sqlx::query("CREATE EXTENSION IF NOT EXISTS dblink")
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            let there: Option<Vec<String>> = sqlx::query_scalar("SELECT dblink_get_connections()")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+            assert_eq!(there, None, "of another test");
+            sqlx::query("SELECT dblink_connect('of_the_test', $1)::text")
+                .bind(env::var(PLACE).unwrap())
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+    )*};
+}
+
+mod dblink {
+    use super::*;
+
+    connect! {
+        of_the_template_1 "dblink";
+        of_the_template_2 "dblink";
+        of_the_template_3 "dblink";
+        of_the_test_1 "bands";
+        of_the_test_2 "bands";
+        of_the_test_3 "bands";
+    }
+}
+
+#[tokio::test]
+async fn no_test_has_the_dblink_connections_of_another() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server
+        .setting("log_statement", "ddl")
+        .start()
+        .await
+        .unwrap();
+    let url = Url::parse(&server.url).unwrap();
+    let place = format!(
+        "host={} port={} user={} password={} dbname=postgres",
+        url.host_str().unwrap(),
+        url.port().unwrap(),
+        url.username(),
+        url.password().unwrap_or_default()
+    );
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["session_state::dblink::", "--ignored", "--test-threads=1"])
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
+        .env(PLACE, place)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("6 passed"), "{}", said(&output));
+    // The databases are used again nevertheless.
+    let log = server.log().unwrap();
+    let copies = log.lines_with(&["CREATE DATABASE", "TEMPLATE"]).unwrap();
+    assert!(copies.len() <= 6, "{copies:?}");
+}

@@ -42,6 +42,8 @@
 //! 6. After a test that rolls back, other such tests of the same process reuse the database as it is, if the server undoes
 //!    all writes and tells how many sessions were in the database (Postgres). If the transaction did not last as long as the
 //!    test, or another session was in the database, the database is dropped. In all other cases the rules above apply.
+//! 7. A connection is passed on with its database only if its session is cleared, and neither the session nor the driver keeps
+//!    anything of an earlier test that cannot be cleared. Otherwise the next test opens a connection.
 //!
 //! Roles, users, settings of the server and of roles, and files of the server belong to no database: a test's changes to
 //! them stay.

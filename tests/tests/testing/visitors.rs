@@ -30,7 +30,7 @@ async fn left(server: &PrivateServer, state: &str) -> String {
     found.swap_remove(0)
 }
 
-async fn no_test_finds_what_a_visitor_wrote(state: &str) {
+async fn no_test_finds_what_a_visitor_wrote(state: &str, resets: bool) {
     let Some(builder) = PrivateServer::require(Kind::Postgres) else {
         return;
     };
@@ -38,6 +38,10 @@ async fn no_test_finds_what_a_visitor_wrote(state: &str) {
     let visited = left(&server, state).await;
     let write = "INSERT INTO band (id, name) VALUES (2, 'of a visitor')".to_owned();
     database(&server, &visited).ask(&[write]).await.unwrap();
+    if resets {
+        let reset = "SELECT pg_stat_reset()::text".to_owned();
+        database(&server, &visited).ask(&[reset]).await.unwrap();
+    }
     // The next test would lease another one.
     let others = format!(
         "SELECT datname::text FROM pg_database WHERE datname ~ '_(lease|ready)_' AND datname <> '{visited}'"
@@ -50,10 +54,20 @@ async fn no_test_finds_what_a_visitor_wrote(state: &str) {
 
 #[tokio::test]
 async fn in_a_clean_database() {
-    no_test_finds_what_a_visitor_wrote("lease").await;
+    no_test_finds_what_a_visitor_wrote("lease", false).await;
 }
 
 #[tokio::test]
 async fn in_a_new_clone() {
-    no_test_finds_what_a_visitor_wrote("ready").await;
+    no_test_finds_what_a_visitor_wrote("ready", false).await;
+}
+
+#[tokio::test]
+async fn in_a_clean_database_without_statistics() {
+    no_test_finds_what_a_visitor_wrote("lease", true).await;
+}
+
+#[tokio::test]
+async fn in_a_new_clone_without_statistics() {
+    no_test_finds_what_a_visitor_wrote("ready", true).await;
 }

@@ -78,6 +78,10 @@ WITH reference AS (
             'datconnlimit, datacl) FROM pg_database WHERE datname = current_database()',
         'SELECT ''setting of the database: '' || setrole || setconfig::text FROM pg_db_role_setting s '
             'JOIN pg_database d ON d.oid = setdatabase WHERE datname = current_database()',
+        'SELECT ''planner: '' || concat_ws('' '', oid::regclass, relpages, reltuples, relallvisible) FROM pg_class '
+            'WHERE oid >= 16384 AND relkind IN (''r'', ''m'', ''p'')',
+        'SELECT ''planner: '' || concat_ws('' '', tablename, attname, n_distinct) FROM pg_stats '
+            'WHERE schemaname NOT IN (''pg_catalog'', ''information_schema'')',
         'SELECT ''prepared transaction: '' || gid FROM pg_prepared_xacts WHERE database = current_database()',
         'SELECT ''setting of the session: '' || name || '' = '' || setting FROM pg_settings '
             'WHERE source = ''session'' AND name NOT IN (''application_name'', ''client_connection_check_interval'')',

@@ -196,6 +196,8 @@ async fn started(builder: Builder, kind: Kind) -> anyhow::Result<PrivateServer> 
         Kind::Postgres => builder
             .setting("max_prepared_transactions", 64)
             .setting("allow_system_table_mods", "on")
+            // It may analyze a table at any time.
+            .setting("autovacuum", "off")
             // A test may wait for a lock of its own other connection.
             .setting("lock_timeout", "5s"),
         Kind::MariaDb => builder

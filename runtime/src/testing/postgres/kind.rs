@@ -169,8 +169,9 @@ impl Kind for PostgresKind {
         // an unused clone there was none. A crash may lose the transaction, but then it also begins another incarnation.
         let is_untouched = if since::counts_sessions(connection) {
             format!(
-                "coalesce({} = {}, coalesce(pg_stat_get_db_sessions(oid), 0) = 0)",
+                "coalesce({}, '{}') = {}",
                 names::marked_sessions("oid"),
+                since::UNUSED,
                 since::counted("oid"),
             )
         } else {

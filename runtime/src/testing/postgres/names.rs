@@ -117,6 +117,9 @@ mod tests {
             state(&lease(&name)),
             found(name.number, DatabaseState::Leased)
         );
+        let mark = mark_clean("a", "fedcba98", "7 1700000000.25");
+        let comment = mark.split('\'').nth(1);
+        assert_eq!(comment.and_then(clean_in), Some("fedcba98"));
         assert_eq!(scope(print), "");
         assert_eq!(scope("0123456789abcdefs01234567"), "s01234567");
         for other in [

@@ -107,6 +107,9 @@ fn began(oid: &str) -> String {
     format!("coalesce(extract(epoch FROM pg_stat_get_db_stat_reset_time({oid}))::text, '')")
 }
 
+/// The counts of a new clone, in which nobody was and whose count was never reset, as [`counted`] gives them.
+pub(super) const UNUSED: &str = "0 ";
+
 /// An SQL expression for the counts of a database in one text. The `oid` is an SQL expression.
 pub(super) fn counted(oid: &str) -> String {
     format!("pg_stat_get_db_sessions({oid}) || ' ' || {}", began(oid))

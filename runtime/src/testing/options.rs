@@ -13,7 +13,7 @@ use crate::settings::{DatabaseUrl, EngineSettings};
 pub(super) trait DecidesContent: Backend {
     /// The options without those that do not decide what a script writes: where the server and the database are, who connects,
     /// the password, and what the driver keeps in memory.
-    fn without_place(options: OptionsOf<Self>) -> OptionsOf<Self>;
+    fn without_location(options: OptionsOf<Self>) -> OptionsOf<Self>;
 }
 
 /// The part of a recipe's fingerprint that covers the options of connections: those of the URL, of the environment
@@ -28,6 +28,6 @@ pub(super) fn of_fingerprint<DB: DecidesContent>(
     let mut settings = settings.clone();
     settings.url = url;
     let connector = Arc::new(Connector::<DB>::new(settings)?);
-    let options = DB::without_place(connector.options().clone()).disable_statement_logging();
+    let options = DB::without_location(connector.options().clone()).disable_statement_logging();
     Ok(format!("{has_hook} {options:?}"))
 }

@@ -42,8 +42,8 @@ mod seeds {
     }
 }
 
-/// The variable with the place that tests connect to with `dblink`.
-const PLACE: &str = "POOLHOUSE_TEST_DBLINK";
+/// The variable with the connection string that tests use with `dblink`.
+const TARGET: &str = "POOLHOUSE_TEST_DBLINK";
 
 macro_rules! connect {
     ($($name:ident $fixture:literal;)*) => {$(
@@ -62,7 +62,7 @@ macro_rules! connect {
                 .unwrap();
             assert_eq!(there, None, "of another test");
             sqlx::query("SELECT dblink_connect('of_the_test', $1)::text")
-                .bind(env::var(PLACE).unwrap())
+                .bind(env::var(TARGET).unwrap())
                 .execute(&mut connection)
                 .await
                 .unwrap();
@@ -94,7 +94,7 @@ async fn no_test_has_the_dblink_connections_of_another() {
         .await
         .unwrap();
     let url = Url::parse(&server.url).unwrap();
-    let place = format!(
+    let target = format!(
         "host={} port={} user={} password={} dbname=postgres",
         url.host_str().unwrap(),
         url.port().unwrap(),
@@ -104,7 +104,7 @@ async fn no_test_has_the_dblink_connections_of_another() {
     let output = Command::new(env::current_exe().unwrap())
         .args(["session_state::dblink::", "--ignored", "--test-threads=1"])
         .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
-        .env(PLACE, place)
+        .env(TARGET, target)
         .env_remove("RUST_BACKTRACE")
         .output()
         .unwrap();

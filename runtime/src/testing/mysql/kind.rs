@@ -178,7 +178,7 @@ impl Kind for MySqlKind {
 }
 
 impl DecidesContent for MySql {
-    fn without_place(options: MySqlConnectOptions) -> MySqlConnectOptions {
+    fn without_location(options: MySqlConnectOptions) -> MySqlConnectOptions {
         let options = options.host("").port(0).socket("");
         let options = options.username("").password("").database("");
         options.statement_cache_capacity(0)

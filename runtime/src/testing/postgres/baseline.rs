@@ -6,18 +6,9 @@ use sqlx::AssertSqlSafe;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
+use super::objects::{FIRST_OF_USERS, NAMESPACES, OF_USERS};
 use super::since::literal;
 use super::types;
-
-/// The condition for schemas of the content: temporary schemas stay when their session has ended, and do not count.
-pub(super) const NAMESPACES: &str = "nspname !~ '^pg_(toast_)?temp_'";
-
-/// The condition for schemas that are not the server's own.
-pub(super) const OF_USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
-
-/// The lowest OID of an object that is not the server's own:
-/// <https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT>.
-pub(super) const FIRST_OF_USERS: u32 = 16384;
 
 /// The `FROM` clause for the catalogs of one database that its owner can read.
 const CATALOGS: &str = "FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' \

@@ -282,7 +282,7 @@ impl Kind for PostgresKind {
 }
 
 impl DecidesContent for Postgres {
-    fn without_place(options: PgConnectOptions) -> PgConnectOptions {
+    fn without_location(options: PgConnectOptions) -> PgConnectOptions {
         let options = options.host("").port(0).socket("");
         let options = options.username("").password("").database("");
         options.application_name("").statement_cache_capacity(0)

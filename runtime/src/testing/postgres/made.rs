@@ -6,7 +6,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::baseline::{NAMESPACES, OF_USERS};
+use super::objects::{NAMESPACES, OF_USERS};
 use super::since::{Since, younger};
 use crate::testing::server::execute;
 

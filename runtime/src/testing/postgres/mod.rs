@@ -6,6 +6,7 @@
 //! | `names` | the names of databases, which give their states |
 //! | `template` | finding and building a template |
 //! | `baseline` | the measured content of a template |
+//! | `objects` | conditions for the objects that belong to the content |
 //! | `clean` | showing that a used database equals its template |
 //! | `since` | recognizing the changes to a database since its lease |
 //! | `made` | dropping the objects that a test has made in the schema |
@@ -17,6 +18,7 @@ mod clean;
 mod kind;
 mod made;
 mod names;
+mod objects;
 mod since;
 mod template;
 mod types;

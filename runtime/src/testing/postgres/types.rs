@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Column, Row, TypeInfo};
 
-use super::baseline::{FIRST_OF_USERS, NAMESPACES};
+use super::objects::{FIRST_OF_USERS, NAMESPACES};
 
 /// The driver's name for a type that it has not resolved.
 const UNKNOWN: &str = "?";

@@ -23,7 +23,7 @@ use crate::testing::test_database::{TestDatabase, TestDatabaseState};
 use crate::testing::test_server::{Lease, LeaseEnd, Reservation, TestServer};
 
 impl DecidesContent for Sqlite {
-    fn without_place(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    fn without_location(options: SqliteConnectOptions) -> SqliteConnectOptions {
         options.filename("").statement_cache_capacity(0)
     }
 }

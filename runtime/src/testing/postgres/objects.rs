@@ -1,0 +1,11 @@
+//! SQL conditions for the objects that belong to the content of a database.
+
+/// The condition for schemas of the content: temporary schemas stay when their session has ended, and do not count.
+pub(super) const NAMESPACES: &str = "nspname !~ '^pg_(toast_)?temp_'";
+
+/// The condition for schemas that are not the server's own.
+pub(super) const OF_USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+
+/// The lowest OID of an object that is not the server's own:
+/// <https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT>.
+pub(super) const FIRST_OF_USERS: u32 = 16384;

@@ -408,7 +408,7 @@ impl<DB: Backend> CheckedOut<DB> {
                 Some(connection) => {
                     let shared = Arc::clone(connection.shared());
                     let detached = connection.detach();
-                    shared.return_empty(slot);
+                    recovery::return_empty(&shared, slot);
                     detached
                 }
                 None => unreachable!("{FULL}"),
@@ -430,7 +430,7 @@ impl<DB: Backend> CheckedOut<DB> {
                 let shared = Arc::clone(connection.shared());
                 Arc::clone(&shared).spawn(async move {
                     connection.close().await;
-                    shared.return_empty(slot);
+                    recovery::return_empty(&shared, slot);
                     drop(closed);
                 });
             }

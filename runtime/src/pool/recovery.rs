@@ -184,7 +184,7 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_end
         if connection.is_retired(Instant::now()) {
             shared.counters.closed_lifetime.fetch_add(1, Relaxed);
             connection.close().await;
-            return shared.return_empty(slot);
+            return return_empty(&shared, slot);
         }
         let recovering = shared.recover(connection.driver_mut(), counts_ended);
         match timeout(RECOVERY_LIMIT, recovering).await {
@@ -201,8 +201,16 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_end
                 shared.discard(connection).await;
             }
         }
-        shared.return_empty(slot);
+        return_empty(&shared, slot);
     });
+}
+
+/// Returns a slot whose connection is closed, and lets the keeper open another one if `min_size` wants it.
+pub(super) fn return_empty<DB: Backend>(shared: &Shared<DB>, slot: SlotOf<DB>) {
+    drop(slot);
+    if shared.connector.settings.min_size > 0 {
+        shared.wake_keeper.notify_one();
+    }
 }
 
 /// Closes the connection of a slot, and returns the slot after the close.
@@ -226,7 +234,7 @@ pub(super) fn close_spoilt<DB: Backend>(mut slot: SlotOf<DB>) {
         let shared = Arc::clone(connection.shared());
         Arc::clone(&shared).spawn(async move {
             connection.close_unread().await;
-            shared.return_empty(slot);
+            return_empty(&shared, slot);
         });
     }
 }
@@ -237,7 +245,7 @@ impl<DB: Backend> Vacate for Box<Connection<DB>> {
         shared.spawn(async move {
             let shared = Arc::clone(self.shared());
             self.close().await;
-            shared.return_empty(slot);
+            return_empty(&shared, slot);
         });
     }
 }

@@ -11,7 +11,6 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::connecting::Connector;
-use super::connection::SlotOf;
 use super::meters::Meters;
 use super::outage::Outages;
 use super::registry::Registry;
@@ -115,14 +114,6 @@ impl<DB: Backend> Shared<DB> {
         // Rounded up, so that a connection that became idle in this very millisecond is validated too.
         self.broken_at
             .store(self.millis(Instant::now()) + 1, Relaxed);
-    }
-
-    /// Returns a slot whose connection is closed, and lets the keeper open another one if `min_size` wants it.
-    pub(super) fn return_empty(&self, slot: SlotOf<DB>) {
-        drop(slot);
-        if self.connector.settings.min_size > 0 {
-            self.wake_keeper.notify_one();
-        }
     }
 
     /// Whether the server answered last time.

@@ -9,6 +9,7 @@ use poolhouse::{
     TransactionOptions, engine_finder_with,
 };
 use poolhouse_tests::{CaseDatabase, Kind, PrivateServer, Proxy};
+use sqlx::error::DatabaseError;
 use sqlx::{Connection, MySql, MySqlConnection, Postgres, Sqlite};
 use tokio::sync::{Barrier, Notify, oneshot};
 
@@ -243,7 +244,7 @@ async fn on_sqlite_a_first_write_is_refused_once() -> anyhow::Result<()> {
         })
         .await;
     let error = refused.err().context("it has written beside the writer")?;
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(DatabaseError::code);
     ensure!(code.as_deref() == Some("5"), "{error}");
     ensure!(runs.load(Relaxed) == 1, "{} runs", runs.load(Relaxed));
     writer.commit().await?;

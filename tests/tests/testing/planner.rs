@@ -1,10 +1,13 @@
-//! What Postgres's planner knows of the tables does not reach the next test.
+//! The data of Postgres's planner about the tables does not reach the next test.
 
 use std::env;
 use std::process::Command;
+use std::str::FromStr;
 
 use poolhouse::{PgEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection};
 
 use crate::minimal::said;
 
@@ -93,4 +96,97 @@ async fn a_database_with_statistics_is_used_again() {
     let copies = log.lines_with(&["CREATE DATABASE", "TEMPLATE"]).unwrap();
     // Ten of the first run's tests leave a database that is dropped; the second run needs no more than its spare clones.
     assert!(copies.len() <= 17, "{copies:?}");
+}
+
+/// Tests that find no rows of another one, whatever is known of the tables.
+mod later {
+    use super::*;
+
+    macro_rules! writes {
+        ($($name:ident)*) => {$(
+            #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3, fixtures("sizes"))]
+            #[tokio::test]
+            async fn $name(db: PgEngine) {
+                sqlx::query(ROWS).execute(&db).await.unwrap();
+                let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM member")
+                    .fetch_one(&db)
+                    .await
+                    .unwrap();
+                assert_eq!(rows, 90);
+            }
+        )*};
+    }
+
+    writes!(one two three four five six);
+}
+
+/// The server's autovacuum analyzes a template at any time.
+#[tokio::test]
+async fn a_template_that_is_analyzed_later_is_as_good() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server
+        .setting("log_statement", "ddl")
+        .start()
+        .await
+        .unwrap();
+    let run = |tests: &str| {
+        let output = Command::new(env::current_exe().unwrap())
+            .args([tests, "--test-threads=1"])
+            .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+    };
+    run("planner::later::one");
+    let mut superuser = PgConnection::connect(&server.url).await.unwrap();
+    let names: Vec<(String, bool)> = sqlx::query_as(
+        "SELECT datname::text, datallowconn FROM pg_database WHERE datname LIKE 'poolhouse%'",
+    )
+    .fetch_all(&mut superuser)
+    .await
+    .unwrap();
+    let mut analyzed = 0;
+    for (name, is_clone) in names {
+        if is_clone {
+            let drop = format!("DROP DATABASE {name}");
+            sqlx::raw_sql(AssertSqlSafe(drop))
+                .execute(&mut superuser)
+                .await
+                .unwrap();
+            continue;
+        }
+        let allow =
+            |allow: bool| AssertSqlSafe(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allow}"));
+        sqlx::raw_sql(allow(true))
+            .execute(&mut superuser)
+            .await
+            .unwrap();
+        let options = PgConnectOptions::from_str(&server.url)
+            .unwrap()
+            .database(&name);
+        let mut inside = PgConnection::connect_with(&options).await.unwrap();
+        for analyze in ["VACUUM ANALYZE size", "VACUUM ANALYZE _sqlx_migrations"] {
+            analyzed += usize::from(sqlx::raw_sql(analyze).execute(&mut inside).await.is_ok());
+        }
+        inside.close().await.unwrap();
+        sqlx::raw_sql(allow(false))
+            .execute(&mut superuser)
+            .await
+            .unwrap();
+    }
+    assert!(analyzed > 0, "no table was analyzed");
+    let copies = || {
+        let log = server.log().unwrap();
+        log.lines_with(&["CREATE DATABASE", "TEMPLATE"])
+            .unwrap()
+            .len()
+    };
+    let before = copies();
+    run("planner::later::");
+    // Six tests one after the other share one database; the others are made in advance.
+    let made = copies() - before;
+    assert!(made <= 4, "{made} copies for six tests");
 }

@@ -7,7 +7,6 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::objects::{FIRST_OF_USERS, NAMESPACES, OF_USERS};
-use super::since::literal;
 use super::types;
 
 /// The `FROM` clause for the catalogs of one database that its owner can read.
@@ -25,9 +24,9 @@ const OBSTACLES: &str = "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisint
     OR EXISTS (SELECT FROM pg_largeobject_metadata)";
 
 /// A query for parts of the template's schema that keep data in a session, which nothing clears: languages with variables that
-/// all functions share (`%_SHARED`, `GD`), and named connections of `dblink`.
+/// all functions share (`%_SHARED`, `GD`), and extensions with connections, variables, packages or indexes of a session.
 const KEEP_DATA: &str = "SELECT EXISTS (SELECT FROM pg_language WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql')) \
-    OR EXISTS (SELECT FROM pg_extension WHERE extname = 'dblink')";
+    OR EXISTS (SELECT FROM pg_extension WHERE extname IN ('dblink', 'hypopg', 'orafce', 'pg_variables', 'temporal_tables'))";
 
 /// The measured content of a template.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,10 +48,6 @@ pub(super) struct Baseline {
     pub(super) sequences: Vec<(String, i64, bool)>,
     /// The columns of queries that show whether the driver has cached a type; see [`types`](super::types).
     pub(super) types: Vec<String>,
-    /// Tables whose number of rows is noted for the planner, and which so may have statistics: schema and name, as literals.
-    analyzed: Vec<(String, String)>,
-    /// The value of [`statistics`](Self::statistics).
-    planned: String,
 }
 
 impl Baseline {
@@ -66,6 +61,7 @@ impl Baseline {
                 Ok(Self {
                     obstacle: true,
                     volatile: true,
+                    keeps_data: true,
                     ..Self::default()
                 })
             }
@@ -88,14 +84,12 @@ impl Baseline {
         let tables = names(connection, &relations("'r'")).await?;
         let views = names(connection, &relations("'m'")).await?;
         let sequences = names(connection, &relations("'S'")).await?;
-        let analyzed = analyzed(connection).await?;
         let unlogged = names(
             connection,
             "SELECT relname::text FROM pg_class WHERE relpersistence = 'u' LIMIT 1",
         );
         let mut baseline = Self {
             types,
-            analyzed,
             volatile: !unlogged.await?.is_empty(),
             keeps_data: sqlx::query_scalar(KEEP_DATA)
                 .fetch_one(&mut *connection)
@@ -110,20 +104,15 @@ impl Baseline {
             .iter()
             .chain(&views)
             .chain(&sequences)
-            .chain(&baseline.types)
-            .chain(baseline.analyzed.iter().map(|(_, name)| name));
+            .chain(&baseline.types);
         if all.any(|name| name.contains(|c: char| c.is_control())) {
             baseline.obstacle = true;
             baseline.volatile = true;
+            // Nor can its sessions be shown to be like new.
+            baseline.keeps_data = true;
             baseline.types.clear();
-            baseline.analyzed.clear();
             return Ok(baseline);
         }
-        let statistics = format!("SELECT {}", baseline.statistics());
-        baseline.planned = sqlx::query_scalar(AssertSqlSafe(statistics))
-            .persistent(false)
-            .fetch_one(&mut *connection)
-            .await?;
         for catalog in catalogs {
             let sql = format!("SELECT pg_relation_size('pg_catalog.{catalog}') > 0");
             let has_pages: bool = sqlx::query_scalar(AssertSqlSafe(sql))
@@ -189,46 +178,6 @@ impl Baseline {
         )
     }
 
-    /// An SQL expression for what the planner knows of the tables, as text.
-    ///
-    /// `ANALYZE`, `VACUUM` and `CREATE INDEX` write the size of a table into its row of `pg_class`, in place, without a new
-    /// `xmin`. `ANALYZE` writes statistics too, which only a superuser may read; the view shows those of the role's tables. The
-    /// view takes longer, and is read only for tables that have a noted size in the template. For other tables, the note of the
-    /// size shows that they were analyzed: only a new file removes the note, and gives the row of `pg_class` another `xmin`.
-    pub(super) fn statistics(&self) -> String {
-        let mut statistics = format!(
-            "(SELECT coalesce(sum(hashtextextended(concat_ws(' ', oid, relpages, reltuples, relallvisible), 0)), 0)::text \
-             FROM pg_catalog.pg_class WHERE oid >= {FIRST_OF_USERS} AND relkind IN ('r', 'm', 'p') AND relpersistence <> 't')"
-        );
-        if !self.analyzed.is_empty() {
-            let list = |names: Vec<&str>| names.join(", ");
-            // Writing to a string does not fail.
-            let _ = write!(
-                statistics,
-                " || (SELECT coalesce(md5(string_agg(s::text, '' ORDER BY s::text)), '') FROM pg_catalog.pg_stats AS s \
-                 WHERE schemaname IN ({}) AND tablename IN ({}))",
-                list(
-                    self.analyzed
-                        .iter()
-                        .map(|(schema, _)| schema.as_str())
-                        .collect()
-                ),
-                list(
-                    self.analyzed
-                        .iter()
-                        .map(|(_, name)| name.as_str())
-                        .collect()
-                ),
-            );
-        }
-        statistics
-    }
-
-    /// An SQL expression for whether the planner knows what it knows in the template.
-    pub(super) fn is_planned_as_before(&self) -> String {
-        format!("{} = {}", self.statistics(), literal(&self.planned))
-    }
-
     /// The baseline as text, for the template's comment.
     pub(super) fn to_text(&self) -> String {
         let mut text = String::new();
@@ -252,10 +201,6 @@ impl Baseline {
         for types in &self.types {
             let _ = writeln!(text, "types\t{types}");
         }
-        for (schema, name) in &self.analyzed {
-            let _ = writeln!(text, "analyzed\t{schema}\t{name}");
-        }
-        let _ = writeln!(text, "planned\t{}", self.planned);
         text
     }
 
@@ -283,10 +228,6 @@ impl Baseline {
                     let (last, called) = (last.parse().ok()?, called.parse().ok()?);
                     baseline.sequences.push(((*name).to_owned(), last, called));
                 }
-                ["analyzed", schema, name] => baseline
-                    .analyzed
-                    .push(((*schema).to_owned(), (*name).to_owned())),
-                ["planned", planned] => (*planned).clone_into(&mut baseline.planned),
                 ["types", types] => baseline.types.push((*types).to_owned()),
                 _ => return None,
             }
@@ -310,19 +251,6 @@ fn catalog_rows(catalog: &str) -> String {
     } else {
         format!("pg_catalog.{catalog}")
     }
-}
-
-/// The tables whose number of rows is noted for the planner. Other tables have no statistics.
-async fn analyzed(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, String)>> {
-    sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT quote_literal(n.nspname), quote_literal(c.relname) FROM pg_class c \
-         JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND c.oid >= {FIRST_OF_USERS} AND {OF_USERS} \
-         AND c.reltuples >= 0 ORDER BY 1, 2"
-    )))
-    .persistent(false)
-    .fetch_all(connection)
-    .await
 }
 
 async fn names(connection: &mut PgConnection, sql: &str) -> sqlx::Result<Vec<String>> {
@@ -354,8 +282,6 @@ mod tests {
             filled: vec![(r#"ONLY public."it's \ ""#.to_owned(), 3)],
             sequences: vec![("public.band_id_seq".to_owned(), -7, true)],
             types: vec![r#"NULL::public.genre, NULL::"B"."it's""#.to_owned()],
-            analyzed: vec![("'public'".to_owned(), "'it''s'".to_owned())],
-            planned: "77".to_owned(),
         };
         assert_eq!(Baseline::from_text(&baseline.to_text()), Some(baseline));
         assert_eq!(Baseline::from_text("catalog\tpg_class\t400"), None);

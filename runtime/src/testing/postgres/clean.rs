@@ -6,7 +6,7 @@
 //! - no other session is in it, and nothing of it is stored elsewhere (prepared transactions, settings, slots, its comment);
 //! - no row of a catalog is younger than the lease, and none is missing, so that the schema is the same;
 //! - no row of a table that the template fills is younger than the lease, and none is missing;
-//! - the planner knows of the tables what it knows in the template (their sizes, and the statistics of `ANALYZE`);
+//! - the planner's data of the tables (their sizes, and the statistics of `ANALYZE`) equals that at the lease;
 //! - the tables that are empty in the template have no pages, and
 //! - the sequences have the values of the template.
 //!
@@ -85,11 +85,11 @@ pub(super) async fn clean(
         return Ok(false);
     }
     let grown: Vec<&str> = grown.iter().flat_map(|names| names.split('\t')).collect();
-    // `TRUNCATE` removes what the planner knows of a table, which is a difference if the template's table was analyzed.
+    // `TRUNCATE` removes the planner's data of a table, which is a difference if the template's table was analyzed.
     let planned = if grown.is_empty() {
         String::new()
     } else {
-        format!(" AND {}", baseline.is_planned_as_before())
+        format!(" AND {}", since.is_planned_as_before())
     };
     // `DISCARD SEQUENCES` removes the values that `setval` leaves in the session.
     let look_again = format!(
@@ -163,7 +163,7 @@ impl Baseline {
         let more = format!(
             " AND {empty} AND {}, (SELECT string_agg(name, E'\\t') \
              FROM ({tables} AND pg_relation_size(c.oid) > 0) AS grown (name) {filled})",
-            self.is_planned_as_before(),
+            since.is_planned_as_before(),
         );
         unchanged(&self.catalog_rows(since.every_catalog), since.xid, &more)
     }

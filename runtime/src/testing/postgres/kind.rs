@@ -193,7 +193,7 @@ impl Kind for PostgresKind {
                     return Err(sqlx::Error::RowNotFound);
                 };
                 if !is_untouched.try_get::<bool, _>(0)? {
-                    tracing::debug!(database = ready, "somebody was in a ready database");
+                    tracing::debug!(database = ready, "another session used a ready database");
                     Self::drop(connection, &lease).await?;
                     return Ok(None);
                 }

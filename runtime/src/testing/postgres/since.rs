@@ -1,7 +1,9 @@
 //! Recognizes the changes to a database since its lease.
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
+
+use super::objects::{FIRST_OF_USERS, OF_USERS};
 
 /// The first version that counts a session before `pg_stat_activity` loses it. Older versions' databases are used only once.
 const COUNTS_SESSIONS: u32 = 15_00_00;
@@ -18,6 +20,23 @@ pub(super) struct Since {
     pub(super) made_extensions: bool,
     /// The number of sessions so far, and when the count began; `None` when unknown.
     sessions: Option<(i64, String)>,
+    /// The planner's data of the tables at the lease; `None` when unknown.
+    planned: Option<Planned>,
+}
+
+/// The planner's data of the tables.
+///
+/// `ANALYZE`, `VACUUM` and `CREATE INDEX` write the size of a table into its row of `pg_class`, in place, without a new `xmin`.
+/// `ANALYZE` writes statistics too, which only a superuser may read; the view `pg_stats` shows those of the role's tables. The
+/// view takes longer, and is read only for tables that have a noted size at the lease. For other tables, the note of the size
+/// shows that they were analyzed: only a new file removes the note, and gives the row of `pg_class` another `xmin`.
+///
+/// They are measured at the lease and not in the template, because the server's own `ANALYZE` changes a template at any time.
+#[derive(Clone, Debug)]
+struct Planned {
+    sizes: String,
+    /// The tables with a noted size, as a list of SQL rows, and their statistics.
+    analyzed: Option<(String, String)>,
 }
 
 impl Since {
@@ -28,6 +47,7 @@ impl Since {
             every_catalog: false,
             made_extensions: false,
             sessions: None,
+            planned: None,
         }
     }
 
@@ -45,11 +65,45 @@ impl Since {
             *sessions += 1;
             return Ok(());
         }
-        let row = sqlx::raw_sql(AssertSqlSafe(format!("SELECT {}", counts(self.oid))))
-            .fetch_one(connection)
-            .await?;
-        self.sessions = Some((row.try_get(0)?, row.try_get(1)?));
+        let row = ask(
+            connection,
+            &format!("{}, {}, {}", counts(self.oid), sizes(), analyzed()),
+        )
+        .await?;
+        let sessions = (row.try_get(0)?, row.try_get(1)?);
+        let analyzed = match row.try_get::<Option<String>, _>(3)? {
+            Some(tables) => {
+                let row = ask(connection, &statistics(&tables)).await?;
+                Some((tables, row.try_get(0)?))
+            }
+            None => None,
+        };
+        self.planned = Some(Planned {
+            sizes: row.try_get(2)?,
+            analyzed,
+        });
+        self.sessions = Some(sessions);
         Ok(())
+    }
+
+    /// An SQL expression for whether the planner's data of the tables is that of the lease.
+    pub(super) fn is_planned_as_before(&self) -> String {
+        let Some(Planned {
+            sizes: before,
+            analyzed,
+        }) = &self.planned
+        else {
+            return "false".to_owned();
+        };
+        let same_sizes = format!("{} = {}", sizes(), literal(before));
+        match analyzed {
+            Some((tables, before)) => format!(
+                "{same_sizes} AND {} = {}",
+                statistics(tables),
+                literal(before)
+            ),
+            None => same_sizes,
+        }
     }
 
     /// An SQL expression for whether there were only the counted sessions.
@@ -107,7 +161,44 @@ fn began(oid: &str) -> String {
     format!("coalesce(extract(epoch FROM pg_stat_get_db_stat_reset_time({oid}))::text, '')")
 }
 
-/// The counts of a new clone, in which nobody was and whose count was never reset, as [`counted`] gives them.
+/// Asks with the search path of the later comparison, on which the text of some values depends.
+async fn ask(connection: &mut PgConnection, what: &str) -> sqlx::Result<PgRow> {
+    let ask = format!("BEGIN; SET LOCAL search_path = pg_catalog; SELECT {what}; COMMIT");
+    let rows = sqlx::raw_sql(AssertSqlSafe(ask))
+        .fetch_all(connection)
+        .await?;
+    rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+}
+
+/// The relations that have data for the planner, besides the server's own.
+const PLANNED: &str = "relkind IN ('r', 'm', 'p') AND relpersistence <> 't'";
+
+/// An SQL expression for the noted sizes of the tables, in one text.
+fn sizes() -> String {
+    format!(
+        "(SELECT coalesce(sum(hashtextextended(concat_ws(' ', oid, relpages, reltuples, relallvisible), 0)), 0)::text \
+         FROM pg_catalog.pg_class WHERE oid >= {FIRST_OF_USERS} AND {PLANNED})"
+    )
+}
+
+/// An SQL expression for the tables with a noted number of rows, as a list of SQL rows; NULL if there are none.
+fn analyzed() -> String {
+    format!(
+        "(SELECT string_agg(format('(%L, %L)', n.nspname, c.relname), ', ') FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.oid >= {FIRST_OF_USERS} AND {PLANNED} AND {OF_USERS} AND c.reltuples >= 0)"
+    )
+}
+
+/// An SQL expression for the statistics of these tables, in one text.
+fn statistics(tables: &str) -> String {
+    format!(
+        "(SELECT coalesce(sum(hashtextextended(s::text, 0)), 0)::text FROM pg_catalog.pg_stats AS s \
+         WHERE (schemaname, tablename) IN ({tables}))"
+    )
+}
+
+/// The counts of a new clone, which no session has used and whose count was never reset, as [`counted`] gives them.
 pub(super) const UNUSED: &str = "0 ";
 
 /// An SQL expression for the counts of a database in one text. The `oid` is an SQL expression.

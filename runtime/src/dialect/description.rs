@@ -19,6 +19,10 @@ pub(crate) const STILL_HELD: &str = "ROLLBACK TO SAVEPOINT poolhouse_test";
 /// A dialect is data and not a trait, so that `Any` can pick one by the URL's scheme, and so that an error can name a
 /// database whose feature is off.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact about a database or its driver"
+)]
 pub(crate) struct Dialect {
     /// The name that errors and logs print.
     pub(crate) name: &'static str,
@@ -63,6 +67,9 @@ pub(crate) struct Dialect {
     pub(crate) conflict_once_begun: &'static [&'static str],
     /// Whether a `BEGIN` inside of a transaction commits that one, and a `ROLLBACK` outside of one does nothing.
     pub(crate) begin_commits: bool,
+    /// Whether the driver ignores the next rollback that it queues, after a commit or rollback whose caller went away before its
+    /// answer.
+    pub(crate) remembers_ends: bool,
     /// Whether the driver expects an answer before it has checked what it sends.
     pub(crate) expects_answer_first: bool,
     /// How a `COMMIT` is kept from ending another transaction than the one that began; `None` where the database refuses a

@@ -157,6 +157,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     least_isolation: IsolationLevel::ReadUncommitted,
     local: None,
     begin_commits: true,
+    remembers_ends: false,
     expects_answer_first: true,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is
     // the only error with SQLSTATE 40001. 1205 and 1020 have no SQLSTATE of their own.

@@ -32,7 +32,8 @@ pub(super) async fn recount<DB: Backend>(connection: &mut DB::Connection) -> sql
 ///
 /// `idle_depth` is the number of transactions that the connection is held in, which stay open. `pooled` says that the next
 /// transaction may be in another session, which does not have the statements prepared in this one. `counts_ended` says that
-/// the driver's count includes an ended transaction from before the state became unknown.
+/// the driver's count includes an ended transaction from before the state became unknown. `remembers_ends` is that of the
+/// dialect.
 ///
 /// # Errors
 ///
@@ -42,6 +43,7 @@ pub(super) async fn recover<DB: Backend>(
     idle_depth: usize,
     pooled: bool,
     counts_ended: bool,
+    remembers_ends: bool,
 ) -> sqlx::Result<()> {
     connection.flush().await?;
     // The driver of SQLite counts in its worker thread. The depth is right only once that thread has reached the ping.
@@ -53,7 +55,9 @@ pub(super) async fn recover<DB: Backend>(
         recount::<DB>(connection).await?;
     }
     leave_transactions::<DB>(connection, idle_depth).await?;
-    forget_unacknowledged::<DB>(connection, idle_depth).await?;
+    if remembers_ends {
+        forget_ends::<DB>(connection, idle_depth).await?;
+    }
     if idle_depth > 0 {
         return still_held::<DB>(connection, idle_depth).await;
     }
@@ -97,9 +101,9 @@ async fn answered<DB: Backend>(connection: &mut DB::Connection) -> sqlx::Result<
     connection.ping().await
 }
 
-/// Makes the driver of SQLite forget a commit or rollback whose caller went away before its answer. It ignores the next queued
-/// rollback then, which would be that of a later transaction.
-async fn forget_unacknowledged<DB: Backend>(
+/// Makes the driver forget a commit or rollback whose caller went away before its answer. It would ignore the next queued rollback,
+/// which is that of a later transaction.
+async fn forget_ends<DB: Backend>(
     connection: &mut DB::Connection,
     idle_depth: usize,
 ) -> sqlx::Result<()> {

@@ -118,8 +118,17 @@ impl<DB: Backend> Shared<DB> {
         let pooled = self.connector.settings.pooler.is_some();
         // Where `BEGIN` commits an open transaction, nothing may begin before the rollback. The driver's own rollback of the
         // transaction that it counts does this, and causes no warning there.
-        let counts_ended = counts_ended && !self.connector.dialect().begin_commits;
-        recover::<DB>(driver, self.idle_depth(), pooled, counts_ended).await?;
+        let dialect = self.connector.dialect();
+        let counts_ended = counts_ended && !dialect.begin_commits;
+        let remembers_ends = dialect.remembers_ends;
+        recover::<DB>(
+            driver,
+            self.idle_depth(),
+            pooled,
+            counts_ended,
+            remembers_ends,
+        )
+        .await?;
         Ok(!self.connector.hosts.asks() || self.connector.check(driver).await?)
     }
 

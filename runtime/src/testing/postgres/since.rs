@@ -21,7 +21,7 @@ pub(super) struct Since {
     /// The number of sessions so far, and when the count began; `None` when unknown.
     sessions: Option<(i64, String)>,
     /// The planner's data of the tables at the lease; `None` when unknown.
-    planned: Option<Planned>,
+    planned: Option<PlannerData>,
 }
 
 /// The planner's data of the tables.
@@ -33,7 +33,7 @@ pub(super) struct Since {
 ///
 /// They are measured at the lease and not in the template, because the server's own `ANALYZE` changes a template at any time.
 #[derive(Clone, Debug)]
-struct Planned {
+struct PlannerData {
     sizes: String,
     /// The tables with a noted size, as a list of SQL rows, and their statistics.
     analyzed: Option<(String, String)>,
@@ -78,7 +78,7 @@ impl Since {
             }
             None => None,
         };
-        self.planned = Some(Planned {
+        self.planned = Some(PlannerData {
             sizes: row.try_get(2)?,
             analyzed,
         });
@@ -88,7 +88,7 @@ impl Since {
 
     /// An SQL expression for whether the planner's data of the tables is that of the lease.
     pub(super) fn is_planned_as_before(&self) -> String {
-        let Some(Planned {
+        let Some(PlannerData {
             sizes: before,
             analyzed,
         }) = &self.planned

@@ -166,7 +166,7 @@ async fn asked_to_end(server: &PrivateServer) -> anyhow::Result<usize> {
     Ok(match server.kind {
         Kind::Postgres => {
             let log = server.log()?;
-            log.lines_with(&["SELECT pg_terminate_backend(pid)"])?.len()
+            log.lines_with(&["pg_terminate_backend(pid)"])?.len()
         }
         Kind::MariaDb => {
             let count = "SHOW GLOBAL STATUS LIKE 'Com_kill'".to_owned();

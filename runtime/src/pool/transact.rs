@@ -132,7 +132,14 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Releases the savepoint and keeps its changes. If this is cancelled, the whole transaction is over, because it is unknown
     /// whether there is still a savepoint to roll back to, or one of the same name from before.
+    ///
+    /// # Errors
+    ///
+    /// The server's; or the transaction is over. The driver may then count one level less, and would commit the transaction.
     pub(crate) async fn release(&mut self) -> sqlx::Result<()> {
+        if self.record().is_over() {
+            return Err(TransactionError::CancelledInside.into());
+        }
         self.record().set_over(true);
         let had_run = self.has_run();
         let released = self

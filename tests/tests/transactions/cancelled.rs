@@ -36,6 +36,9 @@ const X: &str = "INSERT INTO entry VALUES (3)";
 /// The most polls of one part. Each round trip takes a few.
 const MOST: usize = 60;
 
+/// How often each part is played. An answer may come within a poll, so that another step is cancelled in the next round.
+const ROUNDS: usize = 5;
+
 /// A step in a transaction that is cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -49,14 +52,17 @@ enum Step {
     SecondNested,
     /// As `Nested`, which returns an error at its end.
     NestedThatFails,
+    /// As `SecondNested`, inside of another nested transaction, which goes on and ends well.
+    Deeper,
 }
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step::BeginNested,
     Step::AcquireBegin,
     Step::Nested,
     Step::SecondNested,
     Step::NestedThatFails,
+    Step::Deeper,
 ];
 
 /// The end of the transaction.
@@ -136,6 +142,34 @@ macro_rules! on {
                         }
                         is_over
                     }
+                    Step::Deeper => {
+                        let nested: sqlx::Result<Option<bool>> = tx
+                            .transaction(async |tx| {
+                                let first: sqlx::Result<()> = tx
+                                    .transaction(async |tx| {
+                                        sqlx::query(X).execute(tx).await?;
+                                        Err(sqlx::Error::RowNotFound)
+                                    })
+                                    .await;
+                                if first.is_ok() {
+                                    return Err(sqlx::Error::WorkerCrashed);
+                                }
+                                sqlx::query(B).execute(&mut *tx).await?;
+                                let second = tx.transaction(async |tx| {
+                                    sqlx::query(X).execute(tx).await.map(drop)
+                                });
+                                let second: Option<sqlx::Result<()>> = polled(polls, second).await;
+                                Ok(second.map(|ended| ended.is_ok()))
+                            })
+                            .await;
+                        if let Ok(second) = nested {
+                            written.insert(2);
+                            if second == Some(true) {
+                                written.insert(3);
+                            }
+                        }
+                        matches!(nested, Ok(Some(_)))
+                    }
                     Step::Nested | Step::SecondNested | Step::NestedThatFails => {
                         let nested = tx.transaction(async |tx| {
                             sqlx::query(X).execute(tx).await?;
@@ -151,7 +185,7 @@ macro_rules! on {
                         nested.is_some()
                     }
                 };
-                if sqlx::query(B).execute(&mut tx).await.is_ok() {
+                if step != Step::Deeper && sqlx::query(B).execute(&mut tx).await.is_ok() {
                     written.insert(2);
                 }
                 let ended = match end {
@@ -177,7 +211,7 @@ macro_rules! on {
                 let Some((case_database, db)) = begin(name).await? else {
                     return Ok(());
                 };
-                for step in STEPS {
+                for step in [STEPS; ROUNDS].into_iter().flatten() {
                     for end in [End::Commit, End::Rollback] {
                         for polls in 1.. {
                             ensure!(polls < MOST, "{step:?} does not end");
@@ -217,7 +251,7 @@ macro_rules! on {
                 let Some((case_database, db)) = begin(name).await? else {
                     return Ok(());
                 };
-                for end in [End::Commit, End::Rollback] {
+                for end in [[End::Commit, End::Rollback]; ROUNDS].into_iter().flatten() {
                     for polls in 1.. {
                         ensure!(polls < MOST, "{end:?} does not end");
                         let mut tx = db.begin().await?;

@@ -79,6 +79,10 @@ pub(crate) struct Dialect {
     pub(crate) lost: fn(code: Option<&str>, message: &str) -> bool,
     /// The first words of statements that end a transaction by themselves.
     pub(crate) ends_transaction: &'static [&'static str],
+    /// The words after which a transaction may be open that the driver does not count.
+    pub(crate) begins_transaction: &'static [&'static str],
+    /// The words after which a session is not used for another checkout.
+    pub(crate) unfit_after: &'static [&'static str],
     /// Whether an error at a commit leaves its outcome unknown, although the session goes on.
     pub(crate) outcome_unknown: fn(code: Option<&str>, message: &str) -> bool,
     /// Whether a URL names a database in this process's memory, which is lost with its last connection.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, SessionCommands,
-    inspection,
+    inspection, sql,
 };
 
 pub(crate) static POSTGRES: Dialect = Dialect {
@@ -211,6 +211,8 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     }),
     lost: |code, message| code == Some("42704") && message.contains("poolhouse.lost_transaction"),
     ends_transaction: &["COMMIT", "END", "ROLLBACK", "ABORT"],
+    begins_transaction: sql::BEGINS,
+    unfit_after: &[],
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: transaction resolution, statement completion unknown.
     outcome_unknown: |code, _| matches!(code, Some("08007" | "40003")),
     in_memory: |_| false,

@@ -50,6 +50,15 @@ const PLAIN: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
 /// <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
 pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(24).0;
 
+/// The words of statements that begin a transaction, which the driver does not count.
+pub(super) const BEGINS: &[&str] = &["BEGIN", "START", "XA"];
+
+/// As [`BEGINS`] on MySQL and MariaDB, with those of a routine and of a prepared statement, which may begin one.
+pub(super) const BEGINS_ON_MYSQL: &[&str] = &["BEGIN", "START", "XA", "CALL", "EXECUTE"];
+
+/// The words of statements after which a session of MySQL or MariaDB is not used for another checkout.
+pub(super) const UNFIT_ON_MYSQL: &[&str] = &[AUTOCOMMIT];
+
 /// The statements seen that may end a transaction by themselves, as one bit for each word of [`CONTROL`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Controls {
@@ -97,21 +106,6 @@ impl Controls {
     /// Whether such a statement was seen.
     pub(crate) fn is_any(self) -> bool {
         self.seen != 0
-    }
-
-    /// Whether a statement was seen that begins a transaction, which the driver does not count.
-    pub(crate) fn begin_transaction(self) -> bool {
-        self.first_of(&["BEGIN", "START", "XA"]).is_some()
-    }
-
-    /// Whether a statement was seen that may begin a transaction in a routine or a prepared statement, on MySQL and MariaDB.
-    pub(crate) fn may_begin_transaction(self) -> bool {
-        self.first_of(&["CALL", "EXECUTE"]).is_some()
-    }
-
-    /// Whether a statement was seen that sets whether each statement begins a transaction, on MySQL and MariaDB.
-    pub(crate) fn set_autocommit(self) -> bool {
-        self.first_of(&[AUTOCOMMIT]).is_some()
     }
 
     /// The first of these words that was seen.
@@ -220,13 +214,14 @@ mod tests {
                 "{sql}"
             );
         }
-        assert!(Controls::of("SELECT 1; begin").begin_transaction());
-        assert!(!Controls::of("COMMIT").begin_transaction());
+        let begins = |sql, words| Controls::of(sql).first_of(words).is_some();
+        assert!(begins("SELECT 1; begin", BEGINS));
+        assert!(!begins("COMMIT", BEGINS));
+        assert!(begins("call p()", BEGINS_ON_MYSQL) && !begins("call p()", BEGINS));
         assert_eq!(ENDS_ON_MYSQL.first(), Some(&"COMMIT"));
         assert_eq!(ENDS_ON_MYSQL.last(), Some(&"EXECUTE"));
-        assert!(Controls::of("call p()").may_begin_transaction());
-        assert!(Controls::of("SET @@session.autocommit = 0").set_autocommit());
-        assert!(!Controls::of("SET sql_mode = ''").set_autocommit());
-        assert!(!Controls::of("SELECT @@autocommit").set_autocommit());
+        assert!(begins("SET @@session.autocommit = 0", UNFIT_ON_MYSQL));
+        assert!(!begins("SET sql_mode = ''", UNFIT_ON_MYSQL));
+        assert!(!begins("SELECT @@autocommit", UNFIT_ON_MYSQL));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Diagnosis, Dialect, IsolationLevel, MigrationsLock, inspection};
+use super::{Diagnosis, Dialect, IsolationLevel, MigrationsLock, inspection, sql};
 
 static VERSION: OnceLock<String> = OnceLock::new();
 
@@ -63,6 +63,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
     mark: None,
     lost: |code, message| code == Some("1") && message.ends_with("no transaction is active"),
     ends_transaction: &["COMMIT", "END", "ROLLBACK"],
+    begins_transaction: sql::BEGINS,
+    unfit_after: &[],
     outcome_unknown: |_, _| false,
     // <https://www.sqlite.org/inmemorydb.html>
     in_memory: |url| url.contains(":memory:") || url.contains("mode=memory"),

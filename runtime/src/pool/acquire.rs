@@ -41,32 +41,27 @@ impl<DB: Backend> Own<DB> {
                 (taken, Some(wait), Instant::now())
             }
         };
-        let slot = match taken {
-            Ok(slot) => slot,
-            Err(refused) => {
-                if let Some(wait) = wait {
-                    wait.over(now);
-                }
-                return Err(match refused {
-                    Refused::Closed => AcquireError::closed(self.settings()),
-                    Refused::TimedOut => self.timed_out(None),
-                });
-            }
+        let is_fresh = |slot: &SlotOf<DB>| {
+            let connection = slot.value.as_ref();
+            connection.is_some_and(|connection| connection.is_fresh(now))
         };
-        if slot
-            .value
-            .as_ref()
-            .is_some_and(|connection| connection.is_fresh(now))
-        {
-            if let Some(wait) = wait {
-                wait.over(now);
+        let taken = match taken {
+            Ok(slot) if !is_fresh(&slot) => {
+                let wait = wait.unwrap_or_else(|| self.wait(begun));
+                // Boxed: the future that opens a connection is large, and would enlarge every other checkout.
+                let slot = Box::pin(self.ready(slot, wait, deadline)).await?;
+                return Ok(CheckedOut::of_pool(slot, holder, Instant::now()));
             }
-            return Ok(CheckedOut::of_pool(slot, holder, now));
+            taken => taken,
+        };
+        if let Some(wait) = wait {
+            wait.over(now);
         }
-        let wait = wait.unwrap_or_else(|| self.wait(begun));
-        // Boxed: the future that opens a connection is large, and would enlarge every other checkout.
-        let slot = Box::pin(self.ready(slot, wait, deadline)).await?;
-        Ok(CheckedOut::of_pool(slot, holder, Instant::now()))
+        match taken {
+            Ok(slot) => Ok(CheckedOut::of_pool(slot, holder, now)),
+            Err(Refused::Closed) => Err(AcquireError::closed(self.settings())),
+            Err(Refused::TimedOut) => Err(self.timed_out(None)),
+        }
     }
 
     /// Takes a connection that is idle and known to be good, if there is one.

@@ -4,12 +4,13 @@ use sqlx::{Connection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::backend::Backend;
+use crate::dialect::Dialect;
 
 /// A statement without effect that every supported database accepts, and that a failed Postgres transaction refuses.
 const PROBE: &str = "SELECT 1";
 
 /// The most rollbacks to savepoints that may be answered with an error after a cancellation: more levels than programs nest.
-pub(super) const LEVELS: usize = 16;
+const LEVELS: usize = 16;
 
 /// The number of transactions that the driver counts.
 pub(super) fn depth<DB: Backend>(connection: &DB::Connection) -> usize {
@@ -32,18 +33,17 @@ pub(super) async fn recount<DB: Backend>(connection: &mut DB::Connection) -> sql
 ///
 /// `idle_depth` is the number of transactions that the connection is held in, which stay open. `pooled` says that the next
 /// transaction may be in another session, which does not have the statements prepared in this one. `counts_ended` says that
-/// the driver's count includes an ended transaction from before the state became unknown. `remembers_ends` is that of the
-/// dialect.
+/// the driver's count includes an ended transaction from before the state became unknown.
 ///
 /// # Errors
 ///
 /// The connection could not be recovered and must not be used again.
 pub(super) async fn recover<DB: Backend>(
     connection: &mut DB::Connection,
+    dialect: &Dialect,
     idle_depth: usize,
     pooled: bool,
     counts_ended: bool,
-    remembers_ends: bool,
 ) -> sqlx::Result<()> {
     connection.flush().await?;
     // The driver of SQLite counts in its worker thread. The depth is right only once that thread has reached the ping.
@@ -51,11 +51,13 @@ pub(super) async fn recover<DB: Backend>(
     if pooled {
         DB::forget_statements(connection).await?;
     }
-    if counts_ended {
+    // Where `BEGIN` commits an open transaction, nothing may begin before the rollback. The driver's own rollback of the
+    // transaction that it counts does this, and causes no warning there.
+    if counts_ended && !dialect.begin_commits {
         recount::<DB>(connection).await?;
     }
     leave_transactions::<DB>(connection, idle_depth).await?;
-    if remembers_ends {
+    if dialect.remembers_ends {
         forget_ends::<DB>(connection, idle_depth).await?;
     }
     if idle_depth > 0 {
@@ -89,7 +91,7 @@ async fn still_held<DB: Backend>(
 
 /// Pings. Answers to rollbacks that the driver has queued come first, and may be errors: a savepoint that a cancelled release has
 /// removed.
-async fn answered<DB: Backend>(connection: &mut DB::Connection) -> sqlx::Result<()> {
+pub(super) async fn answered<DB: Backend>(connection: &mut DB::Connection) -> sqlx::Result<()> {
     for _ in 0..LEVELS {
         match connection.ping().await {
             Err(sqlx::Error::Database(error)) => {

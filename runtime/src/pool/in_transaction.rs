@@ -13,7 +13,7 @@ pub(crate) struct Begin {
     /// Statements that run in the transaction right after its begin.
     pub(crate) set: String,
     /// Statements that end the effect of `set` where the transaction is a savepoint, whose release does not.
-    pub(crate) restore: String,
+    pub(crate) restore: Option<String>,
 }
 
 /// The state of a transaction that the pool has begun on a connection.
@@ -21,8 +21,8 @@ pub(super) struct InTransaction {
     pub(super) dialect: &'static Dialect,
     /// The database's message about a conflict with another transaction.
     pub(super) conflict: Option<String>,
-    /// Statements to run before its commit, if any.
-    pub(super) restore: String,
+    /// Statements to run before its commit.
+    pub(super) restore: Option<String>,
     /// The server has left the transaction.
     pub(super) left: bool,
     /// A statement of the program has run in it well.

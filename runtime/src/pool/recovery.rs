@@ -116,19 +116,8 @@ impl<DB: Backend> Shared<DB> {
     /// Recovers a connection; false if its server no longer has the wanted role.
     async fn recover(&self, driver: &mut DB::Connection, counts_ended: bool) -> sqlx::Result<bool> {
         let pooled = self.connector.settings.pooler.is_some();
-        // Where `BEGIN` commits an open transaction, nothing may begin before the rollback. The driver's own rollback of the
-        // transaction that it counts does this, and causes no warning there.
         let dialect = self.connector.dialect();
-        let counts_ended = counts_ended && !dialect.begin_commits;
-        let remembers_ends = dialect.remembers_ends;
-        recover::<DB>(
-            driver,
-            self.idle_depth(),
-            pooled,
-            counts_ended,
-            remembers_ends,
-        )
-        .await?;
+        recover::<DB>(driver, dialect, self.idle_depth(), pooled, counts_ended).await?;
         Ok(!self.connector.hosts.asks() || self.connector.check(driver).await?)
     }
 

@@ -118,11 +118,11 @@ impl Record {
     pub(crate) fn note(&self, sql: &SqlStr) {
         let controls = Controls::of(sql.as_str());
         if controls.is_any() {
-            let by_words = self.observer.dialect.begin_commits;
-            if controls.begin_transaction() || (by_words && controls.may_begin_transaction()) {
+            let dialect = self.dialect();
+            if controls.first_of(dialect.begins_transaction).is_some() {
                 self.transaction_control.store(true, Relaxed);
             }
-            if by_words && controls.set_autocommit() {
+            if controls.first_of(dialect.unfit_after).is_some() {
                 self.unfit.store(true, Relaxed);
             }
             if let Some(test) = &self.test {

@@ -25,6 +25,7 @@ use crate::settings::{DatabaseUrl, Hosts, QuerySpans};
 /// Observes the statements of one connection. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Observer {
+    /// The database's dialect, which decides what a statement may leave in its session.
     pub(super) dialect: &'static Dialect,
     /// `None` if neither spans nor durations are wanted.
     target: Option<Arc<StatementTarget>>,

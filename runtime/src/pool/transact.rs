@@ -1,14 +1,12 @@
 //! Beginning and ending a transaction on a connection, and savepoints in it.
 
-use std::mem;
 use std::sync::Arc;
 
-use sqlx::Connection;
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
 
 use super::checked_out::CheckedOut;
-use super::driver_state::LEVELS;
+use super::driver_state::answered;
 use super::in_transaction::{Begin, InTransaction};
 use crate::backend::Backend;
 use crate::dialect::Dialect;
@@ -27,7 +25,7 @@ impl<DB: Backend> CheckedOut<DB> {
         self.transaction = Some(InTransaction {
             dialect,
             conflict: None,
-            restore: mem::take(&mut begin.restore),
+            restore: begin.restore.take(),
             left: false,
             has_run: false,
             run_again,
@@ -185,11 +183,8 @@ impl<DB: Backend> CheckedOut<DB> {
         while self.depth_of_transaction() > 1 {
             self.undo().await?;
         }
-        let restore = self
-            .transaction
-            .as_mut()
-            .map(|of| mem::take(&mut of.restore));
-        if let Some(restore) = restore.filter(|restore| !restore.is_empty()) {
+        let restore = self.transaction.as_mut().and_then(|of| of.restore.take());
+        if let Some(restore) = restore {
             self.execute(restore).await?;
         }
         self.forget_statements().await?;
@@ -201,25 +196,19 @@ impl<DB: Backend> CheckedOut<DB> {
     /// Rolls back, and returns the connection.
     pub(crate) async fn roll_back_transaction(mut self) -> sqlx::Result<()> {
         self.forget_statements().await?;
-        let mut is_confirmed = false;
-        let mut unknown = 0;
+        if self.record().is_over() || self.depth_of_transaction() == 0 {
+            // After a cancelled begin or release of a nested one, the driver has queued rollbacks, perhaps of everything.
+            self.run(|connection, _| Box::pin(answered::<DB>(connection)))
+                .await?;
+        }
+        let is_confirmed = self.depth_of_transaction() > 0;
         while self.depth_of_transaction() > 0 {
-            match self.undo().await {
-                Ok(()) => is_confirmed = true,
-                // The answer to a rollback that the driver has queued, to a savepoint that a cancelled release has removed.
-                Err(sqlx::Error::Database(_)) if self.record().is_over() && unknown < LEVELS => {
-                    unknown += 1;
-                }
-                Err(error) => return Err(error),
-            }
+            self.undo().await?;
         }
         if is_confirmed {
             self.settle_if_idle();
         } else {
-            // The driver has rolled back everything by itself, after a cancelled begin of a nested transaction. On a server it
-            // has only queued the rollback, so its answer is awaited, and the pool asks the server once more.
-            self.run(|connection, _| Box::pin(connection.ping()))
-                .await?;
+            // The pool asks the server once more.
             self.unsettle();
         }
         Ok(())

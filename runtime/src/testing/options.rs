@@ -1,7 +1,5 @@
 //! The driver's connect options that decide the content of a template.
 
-use std::sync::Arc;
-
 use sqlx::ConnectOptions;
 
 use crate::backend::{Backend, OptionsOf};
@@ -27,7 +25,7 @@ pub(super) fn of_fingerprint<DB: DecidesContent>(
     let has_hook = settings.before_connect::<OptionsOf<DB>>()?.is_some();
     let mut settings = settings.clone();
     settings.url = url;
-    let connector = Arc::new(Connector::<DB>::new(settings)?);
+    let connector = Connector::<DB>::new(settings)?;
     let options = DB::without_location(connector.options().clone()).disable_statement_logging();
     Ok(format!("{has_hook} {options:?}"))
 }

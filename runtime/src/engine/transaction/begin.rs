@@ -113,7 +113,7 @@ impl<DB: Backend> Engine<DB> {
         &self,
         local: &[(String, String)],
         limit: Option<Duration>,
-    ) -> Result<(String, String), TransactionError> {
+    ) -> Result<(String, Option<String>), TransactionError> {
         let dialect = self.connector().dialect();
         let (mut set, mut names) = (Vec::new(), local.to_vec());
         let statement_limit = dialect
@@ -127,13 +127,13 @@ impl<DB: Backend> Engine<DB> {
         if !local.is_empty() {
             set.push((self.local_settings(local)?.set)(local));
         }
-        let mut restore = String::new();
+        let mut restore = None;
         if let Some(sql) = &dialect.local
             && self.connector().settings.hold.is_some()
             && !names.is_empty()
         {
             set.insert(0, (sql.store)(&names, 0));
-            restore = (sql.restore)(&names, 0);
+            restore = Some((sql.restore)(&names, 0));
         }
         Ok((set.join("; "), restore))
     }

@@ -88,8 +88,7 @@ impl<DB: Backend> Connector<DB> {
                         (session.end_denied)(error.code().as_deref(), error.message())
                     });
                     if is_denied {
-                        let other =
-                            "the user that connects now may not end a session of the user before";
+                        let other = "the user that connects now may not end the session";
                         denied = Some(sqlx::Error::Io(io::Error::other(other)));
                     } else {
                         tracing::debug!(engine = %self.settings.engine, %error, "a session was already gone");

@@ -52,6 +52,20 @@ impl PgBouncer {
         mode: Mode,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
+        Self::start_before(database, database.address()?, mode, settings).await
+    }
+
+    /// As [`start`](Self::start), with the database's server at another address, such as that of a proxy.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_before(
+        database: &TestDatabase,
+        server: SocketAddr,
+        mode: Mode,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let program = binaries::find("pgbouncer", "pgbouncer")?;
         let account = Account::unprivileged("postgres")?;
         let folder = account.folder("pgbouncer-", &servers::folder())?;
@@ -67,7 +81,6 @@ impl PgBouncer {
                 database.password()
             ),
         )?;
-        let server = database.address()?;
         let mut configuration = format!(
             "[databases]\n* = host={} port={}\n\n\
              [pgbouncer]\nlisten_addr = {}\nlisten_port = {}\nunix_socket_dir =\n\

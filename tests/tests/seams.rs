@@ -8,6 +8,7 @@ mod health_in_time;
 mod limits;
 mod on_sqlx;
 mod pool;
+mod returned;
 mod runtimes;
 mod secrets;
 mod starts;

@@ -70,7 +70,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     lost: |code, _| code == Some("25P01"),
     ends_transaction: POSTGRES.ends_transaction,
     begins_transaction: POSTGRES.begins_transaction,
-    unfit_after: &[],
+    is_intact: POSTGRES.is_intact,
     // "Result is ambiguous": <https://www.cockroachlabs.com/docs/stable/common-errors#result-is-ambiguous>
     outcome_unknown: |code, _| code == Some("40003"),
     in_memory: |_| false,

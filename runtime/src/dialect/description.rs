@@ -81,8 +81,8 @@ pub(crate) struct Dialect {
     pub(crate) ends_transaction: &'static [&'static str],
     /// The words after which a transaction may be open that the driver does not count.
     pub(crate) begins_transaction: &'static [&'static str],
-    /// The words after which a session is not used for another checkout.
-    pub(crate) unfit_after: &'static [&'static str],
+    /// A query whose answer is the given text if the session is as it was opened. A text with no quote in it.
+    pub(crate) is_intact: fn(&str) -> String,
     /// Whether an error at a commit leaves its outcome unknown, although the session goes on.
     pub(crate) outcome_unknown: fn(code: Option<&str>, message: &str) -> bool,
     /// Whether a URL names a database in this process's memory, which is lost with its last connection.

@@ -27,7 +27,7 @@ pub(crate) use self::postgres::POSTGRES;
 #[cfg(feature = "web")]
 pub(crate) use self::schemes::is_conflict;
 pub(crate) use self::schemes::{SchemeError, dialect_named, dialect_of};
-pub(crate) use self::sql::{Controls, leading_word};
+pub(crate) use self::sql::{Controls, echo, leading_word};
 #[cfg(feature = "postgres")]
 pub(crate) use self::sql::{first_words, is_one_of};
 #[cfg(feature = "sqlite")]

@@ -183,7 +183,12 @@ pub(crate) static MYSQL: Dialect = Dialect {
     lost: |code, message| code == Some("42000") && message.contains("poolhouse_transaction"),
     ends_transaction: sql::ENDS_ON_MYSQL,
     begins_transaction: sql::BEGINS_ON_MYSQL,
-    unfit_after: sql::UNFIT_ON_MYSQL,
+    // Without it each statement begins a transaction, which the next user would not commit.
+    is_intact: |text| {
+        format!(
+            "SELECT CAST(CONCAT('{text}', IF(@@session.autocommit = @@global.autocommit, '', ' autocommit')) AS CHAR)"
+        )
+    },
     // 1180: a node of Galera lost the others while it sent the transaction to them, or storage failed.
     outcome_unknown: |code, message| {
         code == Some("HY000")

@@ -212,7 +212,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     lost: |code, message| code == Some("42704") && message.contains("poolhouse.lost_transaction"),
     ends_transaction: &["COMMIT", "END", "ROLLBACK", "ABORT"],
     begins_transaction: sql::BEGINS,
-    unfit_after: &[],
+    is_intact: sql::echo,
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: transaction resolution, statement completion unknown.
     outcome_unknown: |code, _| matches!(code, Some("08007" | "40003")),
     in_memory: |_| false,

@@ -1,7 +1,7 @@
 //! The first words of SQL statements, which is all of SQL that the pool reads.
 
 /// The first words of statements that end a transaction by themselves, or may end it, on any of the databases.
-const CONTROL: [&str; 32] = [
+const CONTROL: [&str; 33] = [
     // Not of MySQL and MariaDB.
     "END",
     "ABORT",
@@ -36,6 +36,7 @@ const CONTROL: [&str; 32] = [
     "RESET",
     "SET",
     "CHANGE",
+    "SAVEPOINT",
     // No first word: it is for a `SET` of this variable.
     AUTOCOMMIT,
 ];
@@ -53,18 +54,21 @@ pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(24).0;
 /// The words of statements that begin a transaction, which the driver does not count.
 pub(super) const BEGINS: &[&str] = &["BEGIN", "START", "XA"];
 
-/// As [`BEGINS`] on MySQL and MariaDB, with those of a routine and of a prepared statement, which may begin one.
-pub(super) const BEGINS_ON_MYSQL: &[&str] = &["BEGIN", "START", "XA", "CALL", "EXECUTE"];
+/// As [`BEGINS`] on MySQL and MariaDB, with those of a routine and of a prepared statement, which may begin one, and with the
+/// variable after whose change any statement does.
+pub(super) const BEGINS_ON_MYSQL: &[&str] =
+    &["BEGIN", "START", "XA", "CALL", "EXECUTE", AUTOCOMMIT];
 
-/// The words of statements after which a session of MySQL or MariaDB is not used for another checkout.
-pub(super) const UNFIT_ON_MYSQL: &[&str] = &[AUTOCOMMIT];
+/// As [`BEGINS`] on SQLite, where a savepoint outside of a transaction begins one:
+/// <https://www.sqlite.org/lang_savepoint.html>.
+pub(super) const BEGINS_ON_SQLITE: &[&str] = &["BEGIN", "SAVEPOINT"];
 
 /// The statements seen that may end a transaction by themselves, as one bit for each word of [`CONTROL`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Controls {
-    seen: u32,
+    seen: u64,
     /// Those that are statements for certain, and not a part of a text or of a function's body.
-    certain: u32,
+    certain: u64,
 }
 
 impl Controls {
@@ -119,8 +123,13 @@ impl Controls {
     }
 }
 
+/// A query whose answer is a text.
+pub(crate) fn echo(text: &str) -> String {
+    format!("SELECT '{text}'")
+}
+
 /// The first of these words whose bit is set.
-fn first_in(bits: u32, words: &[&'static str]) -> Option<&'static str> {
+fn first_in(bits: u64, words: &[&'static str]) -> Option<&'static str> {
     words.iter().copied().find(|word| {
         let index = CONTROL.iter().position(|control| control == word);
         index.is_some_and(|index| bits & (1 << index) != 0)
@@ -160,12 +169,18 @@ pub(crate) fn is_one_of(word: &str, keywords: &[&str]) -> bool {
         .any(|keyword| word.eq_ignore_ascii_case(keyword))
 }
 
-/// The first word after white space and comments.
+/// The first word after white space and comments. On MySQL and MariaDB a comment may also begin with `#`, with which no
+/// statement of another database begins, and the content of `/*!` and `/*M!` is executed:
+/// <https://mariadb.com/kb/en/comment-syntax/>.
 fn first_word(mut sql: &str) -> &str {
     loop {
         sql = sql.trim_start();
-        let rest = if let Some(comment) = sql.strip_prefix("--") {
+        let line = sql.strip_prefix("--").or_else(|| sql.strip_prefix('#'));
+        let executed = sql.strip_prefix("/*!").or_else(|| sql.strip_prefix("/*M!"));
+        let rest = if let Some(comment) = line {
             comment.split_once('\n').map_or("", |(_, rest)| rest)
+        } else if let Some(executed) = executed {
+            executed.trim_start_matches(|character: char| character.is_ascii_digit())
         } else if let Some(comment) = sql.strip_prefix("/*") {
             comment.split_once("*/").map_or("", |(_, rest)| rest)
         } else {
@@ -220,8 +235,16 @@ mod tests {
         assert!(begins("call p()", BEGINS_ON_MYSQL) && !begins("call p()", BEGINS));
         assert_eq!(ENDS_ON_MYSQL.first(), Some(&"COMMIT"));
         assert_eq!(ENDS_ON_MYSQL.last(), Some(&"EXECUTE"));
-        assert!(begins("SET @@session.autocommit = 0", UNFIT_ON_MYSQL));
-        assert!(!begins("SET sql_mode = ''", UNFIT_ON_MYSQL));
-        assert!(!begins("SELECT @@autocommit", UNFIT_ON_MYSQL));
+        for sql in [
+            "SET @@session.autocommit = 0",
+            "# off\nSET autocommit = 0",
+            "/*!40101 SET autocommit=0 */",
+            "/*M! SET autocommit=0 */",
+        ] {
+            assert!(begins(sql, BEGINS_ON_MYSQL), "{sql}");
+        }
+        assert!(!begins("SET sql_mode = ''", BEGINS_ON_MYSQL));
+        assert!(!begins("SELECT @@autocommit", BEGINS_ON_MYSQL));
+        assert!(begins("savepoint a", BEGINS_ON_SQLITE) && !begins("savepoint a", BEGINS));
     }
 }

@@ -63,8 +63,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
     mark: None,
     lost: |code, message| code == Some("1") && message.ends_with("no transaction is active"),
     ends_transaction: &["COMMIT", "END", "ROLLBACK"],
-    begins_transaction: sql::BEGINS,
-    unfit_after: &[],
+    begins_transaction: sql::BEGINS_ON_SQLITE,
+    is_intact: sql::echo,
     outcome_unknown: |_, _| false,
     // <https://www.sqlite.org/inmemorydb.html>
     in_memory: |url| url.contains(":memory:") || url.contains("mode=memory"),

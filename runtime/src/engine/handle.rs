@@ -240,7 +240,7 @@ impl<DB: Backend> Engine<DB> {
             let diagnosis = connector.dialect().diagnosis(&error);
             AcquireError::connect(&connector.settings, &diagnosis, error)
         })?;
-        Ok(CheckedOut::alone(opened.take(), connector, holder))
+        Ok(CheckedOut::alone(opened, connector, holder))
     }
 
     pub(super) fn pool(&self) -> Option<Pool<DB>> {

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection;
 use sqlx::pool::PoolConnection;
+use tokio::runtime::Handle;
 use tokio::time::timeout_at;
 
 use super::Engine;
 use crate::backend::Backend;
 use crate::background;
-use crate::error::{AcquireError, Error};
+use crate::error::{AcquireError, Error, UsageError};
 use crate::pool::{Connector, Holder, Status};
 
 /// The limit of [`Engine::health`]. Probes of orchestrators and load balancers give up after 1 to 10 seconds.
@@ -71,6 +72,12 @@ impl<DB: Backend> Engine<DB> {
     ) -> impl Future<Output = Result<Health, Error>> + Send + use<DB> {
         let engine = self.clone();
         async move {
+            if Handle::try_current().is_err() {
+                return Err(UsageError::NoRuntimeToAsk {
+                    engine: engine.0.name.clone(),
+                }
+                .into());
+            }
             let begun = Instant::now();
             let is_asked = AtomicBool::new(false);
             let ask = engine.ask(begun, location, &is_asked);
@@ -143,7 +150,9 @@ impl<DB: Backend> Drop for AskedConnection<DB> {
         if let Some(silent) = self.connection.take() {
             let silent = silent.detach();
             let connector = Arc::clone(&self.connector);
-            background::spawn(async move { connector.goodbye(silent).await });
+            background::spawn(async move {
+                connector.goodbye(silent).await;
+            });
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::runtime::Handle;
 
 use super::Engine;
 use crate::backend::Backend;
@@ -168,6 +169,9 @@ impl<DB: Backend> Engine<DB> {
                 }
                 None
             };
+            if Handle::try_current().is_err() {
+                return engine;
+            }
             let found = tokio::time::timeout(limit, first).await;
             found.ok().flatten().unwrap_or(engine)
         }

@@ -1,6 +1,6 @@
 //! The list of an engine's nodes, without their behaviour: an engine holds the list, and the list holds engines.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::backend::Backend;
@@ -12,6 +12,8 @@ use crate::settings::EngineSettings;
 pub(super) struct Nodes<E> {
     /// Changed under the engine's phase lock only.
     pub(super) list: RwLock<Vec<Node<E>>>,
+    /// Whether a start that failed has left nodes of other settings than the engine's.
+    pub(super) are_foreign: AtomicBool,
     /// Counts the calls for a reader, so that the nodes take turns.
     pub(super) next: AtomicUsize,
 }
@@ -58,6 +60,7 @@ impl<E: Clone> Nodes<E> {
     pub(super) fn none() -> Self {
         Self {
             list: RwLock::new(Vec::new()),
+            are_foreign: AtomicBool::new(false),
             next: AtomicUsize::new(0),
         }
     }

@@ -45,6 +45,7 @@ impl<DB: Backend> Nodes<Engine<DB>> {
         });
         let nodes = nodes.collect();
         *self.list.write().unwrap_or_else(PoisonError::into_inner) = nodes;
+        self.are_foreign.store(false, Relaxed);
         connector
     }
 

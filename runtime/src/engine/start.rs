@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLockWriteGuard, Weak};
 use std::time::Instant;
 
@@ -121,7 +122,8 @@ impl<DB: Backend> Engine<DB> {
                 // A driver's options also contain data from elsewhere, such as a password file. Each start but the first reads
                 // them again.
                 let is_configured = matches!(&*phase, EnginePhase::Configured(_))
-                    && Arc::ptr_eq(&before.settings, settings);
+                    && Arc::ptr_eq(&before.settings, settings)
+                    && !self.0.nodes.are_foreign.load(Relaxed);
                 let connector = match configured.take() {
                     Some(configured) => self.0.nodes.set(configured),
                     None if is_configured => Arc::clone(&before),
@@ -307,13 +309,17 @@ impl<DB: Backend> BegunStart<DB> {
         };
         let mut phase = engine.phase_mut();
         if let EnginePhase::Starting {
+            connector,
             start,
             before,
             was_closed,
-            ..
         } = &*phase
             && Arc::ptr_eq(start, &self.start)
         {
+            let nodes = &engine.0.nodes;
+            nodes
+                .are_foreign
+                .fetch_or(!Arc::ptr_eq(connector, before), Relaxed);
             *phase = if *was_closed || self.start.is_closed() {
                 EnginePhase::Closed(Arc::clone(before))
             } else {

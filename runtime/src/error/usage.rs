@@ -17,6 +17,15 @@ pub enum UsageError {
         /// The engine's name.
         engine: String,
     },
+    /// The server's health was asked for outside a tokio runtime.
+    #[error(
+        "engine `{engine}`: the server can only be asked inside a tokio runtime. Call it from async code under #[with_pool] or #[tokio::main]"
+    )]
+    #[non_exhaustive]
+    NoRuntimeToAsk {
+        /// The engine's name.
+        engine: String,
+    },
     /// `resize` was called before the pool was started.
     #[error("engine `{engine}`: its pool is not started, so it cannot be resized. Start it first")]
     #[non_exhaustive]

@@ -2,18 +2,21 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
-use std::sync::{Arc, Once, OnceLock};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ending::{Interrupted, Member};
 use super::plan::Plan;
 use super::shutdown::Shutdown;
+use crate::logging::with_callers_subscriber;
 
-/// The signals of one run. A task listens, so that a second signal is received even while the body blocks its thread.
+/// The signals of one run. A thread listens, with a runtime of its own, so that signals are received even while the body blocks
+/// the only thread of its runtime.
 pub(super) struct Signals {
     /// Set at the first signal.
     heard: CancellationToken,
@@ -25,44 +28,36 @@ pub(super) struct Signals {
     /// The time that a body has to return after the first; `None` when it takes no [`Shutdown`].
     grace: Option<Duration>,
     shutdown: Shutdown,
-    listener: Option<AbortHandle>,
-    /// Whether the process ends after the run.
-    for_process: bool,
+    /// Set when the run is over.
+    over: CancellationToken,
 }
 
 impl Signals {
     /// Begins to listen, if the plan requires it. A first signal makes the engines drain, and sets `shutdown` after
     /// `drain_delay`; a body that takes it has its grace to return.
     pub(super) fn listen(plan: &Plan, shutdown: &Shutdown) -> Self {
-        let mut signals = Self {
+        let signals = Self {
             heard: CancellationToken::new(),
             first: CancellationToken::new(),
             second: Member::force(),
             number: Arc::new(OnceLock::new()),
             grace: plan.grace(),
             shutdown: shutdown.clone(),
-            listener: None,
-            for_process: plan.for_process,
+            over: CancellationToken::new(),
         };
         if !plan.listens() {
             return signals;
         }
-        match Incoming::new() {
-            Ok(incoming) => {
-                let listener = Listener {
-                    heard: signals.heard.clone(),
-                    first: signals.first.clone(),
-                    second: signals.second.clone(),
-                    number: Arc::clone(&signals.number),
-                    drain_delay: plan.program.drain_delay,
-                    shutdown: shutdown.clone(),
-                };
-                let listener = tokio::spawn(listener.follow(incoming));
-                signals.listener = Some(listener.abort_handle());
-            }
-            Err(error) => {
-                crate::logging::warn!(%error, "signals cannot be listened for; the program ends at the first one");
-            }
+        let listener = Listener {
+            heard: signals.heard.clone(),
+            first: signals.first.clone(),
+            second: signals.second.clone(),
+            number: Arc::clone(&signals.number),
+            drain_delay: plan.program.drain_delay,
+            shutdown: shutdown.clone(),
+        };
+        if let Err(error) = listener.start(signals.over.clone()) {
+            crate::logging::warn!(%error, "signals cannot be listened for; the program ends at the first one");
         }
         signals
     }
@@ -88,7 +83,7 @@ impl Signals {
         member: &Member,
         body: impl Future<Output = T>,
     ) -> Result<T, Interrupted> {
-        let mut body = pin!(body);
+        let mut body = Box::pin(body);
         let interrupted = tokio::select! {
             output = &mut body => return Ok(output),
             interrupted = self.interrupted(&self.first, member) => interrupted,
@@ -99,11 +94,12 @@ impl Signals {
                  type Shutdown. Take one to finish first, or set signals = false where another part of the program handles \
                  signals, such as a web server"
             );
+            drop_body(body);
             return Err(interrupted);
         };
         self.shutdown.begin();
-        tokio::select! {
-            output = body => Ok(output),
+        let outcome = tokio::select! {
+            output = &mut body => Ok(output),
             () = self.second.cancelled() => Err(interrupted),
             () = member.is_stuck() => Err(interrupted),
             () = tokio::time::sleep(grace) => {
@@ -113,7 +109,11 @@ impl Signals {
                 );
                 Err(interrupted)
             }
+        };
+        if outcome.is_err() {
+            drop_body(body);
         }
+        outcome
     }
 
     /// Set when remaining work has to end now.
@@ -135,50 +135,18 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        if let Some(listener) = &self.listener {
-            listener.abort();
-            if self.for_process {
-                end_at_next_signal();
-            }
-        }
+        self.over.cancel();
     }
 }
 
-/// Ends the process at the next signal that comes while no run is under way, after the run of a `main`.
-///
-/// The runtime's drop waits for its blocking tasks, such as a read of the standard input, without a limit. tokio's handlers of
-/// the signals stay installed, so that without a listener a signal would have no effect. The thread has a runtime of its own,
-/// because tasks end with theirs.
-fn end_at_next_signal() {
-    static ONCE: Once = Once::new();
-
-    let last = || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let mut incoming = Incoming::new()?;
-            loop {
-                let signal = incoming.next().await;
-                if !Member::any() {
-                    return io::Result::Ok(signal);
-                }
-            }
-        })
-    };
-    // Without room for another thread or its runtime, the signals stay without effect.
-    ONCE.call_once(|| {
-        let _ = std::thread::Builder::new()
-            .name("poolhouse-signals".to_owned())
-            .spawn(move || {
-                if let Ok(signal) = last() {
-                    std::process::exit(128 + signal);
-                }
-            });
-    });
+/// Drops an unfinished body. A panic of its drop must not keep the pools from being closed.
+fn drop_body<F>(body: Pin<Box<F>>) {
+    if catch_unwind(AssertUnwindSafe(|| drop(body))).is_err() {
+        crate::logging::warn!("the body panicked while it was dropped after a signal");
+    }
 }
 
-/// The listening task: it sets the tokens.
+/// The listening thread: it sets the tokens.
 struct Listener {
     heard: CancellationToken,
     first: CancellationToken,
@@ -189,7 +157,57 @@ struct Listener {
 }
 
 impl Listener {
-    async fn follow(self, mut incoming: Incoming) {
+    /// Starts the thread. Once the run is over, it ends the process at the next signal that comes while no run is under way.
+    ///
+    /// tokio's handlers of the signals stay installed, so that without a listener a signal would have no effect: at the end of
+    /// `main` the runtime's drop waits for its blocking tasks, such as a read of the standard input, without a limit. One
+    /// thread is enough for that, and the others end.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for a thread or its runtime, or the signals cannot be received.
+    fn start(self, over: CancellationToken) -> io::Result<()> {
+        static REMAINS: AtomicBool = AtomicBool::new(false);
+
+        let (sender, is_ready) = std::sync::mpsc::channel();
+        let listen = with_callers_subscriber(async move {
+            let mut incoming = match Incoming::new() {
+                Ok(incoming) => incoming,
+                Err(error) => {
+                    let _ = sender.send(Err(error));
+                    return;
+                }
+            };
+            let _ = sender.send(Ok(()));
+            over.run_until_cancelled(self.follow(&mut incoming)).await;
+            if REMAINS.swap(true, AcqRel) {
+                return;
+            }
+            loop {
+                let signal = incoming.next().await;
+                if !Member::any() {
+                    std::process::exit(128 + signal);
+                }
+            }
+        });
+        // The runtime is dropped in the thread, because its drop would panic inside of another runtime.
+        let run = move || -> io::Result<()> {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?
+                .block_on(listen);
+            Ok(())
+        };
+        std::thread::Builder::new()
+            .name("poolhouse-signals".to_owned())
+            .spawn(run)?;
+        let gone = "the thread that receives signals has no runtime";
+        is_ready
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other(gone)))
+    }
+
+    async fn follow(self, incoming: &mut Incoming) {
         let signal = incoming.next().await;
         crate::logging::info!(signal, "a signal asks the program to end");
         // Cannot fail: the cell is new, and only this task sets it.

@@ -11,10 +11,10 @@ use std::time::Instant;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
-use tokio::runtime::{EnterGuard, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::connecting::Connector;
+use super::connecting::{Connector, Opened};
 use super::connection::{Connection, SlotOf};
 use super::driver_state::{depth, recount};
 use super::in_transaction::{Begin, InTransaction};
@@ -58,7 +58,8 @@ enum ConnectionSource<DB: Backend> {
         connection: PoolConnection<DB>,
         record: Arc<Record>,
         settings: Arc<EngineSettings>,
-        /// Returns the connection if it is dropped outside any runtime.
+        /// The pool's runtime, where the connection returns. sqlx spawns the return on the current runtime, which may end sooner,
+        /// and panics outside any.
         runtime: Handle,
     },
     /// Opened for one use, before the pool was started or past the pooler.
@@ -107,21 +108,18 @@ impl<DB: Backend> CheckedOut<DB> {
     ) -> Self {
         Self::new(ConnectionSource::Sqlx {
             connection,
-            record: Record::alone(holder, Observer::new(connector, 0)),
+            record: Record::alone(None, holder, Observer::new(connector, 0)),
             settings: Arc::clone(&connector.settings),
             runtime,
         })
     }
 
     /// A connection that is opened for one use and closed after it.
-    pub(crate) fn alone(
-        connection: DB::Connection,
-        connector: Arc<Connector<DB>>,
-        holder: Holder,
-    ) -> Self {
+    pub(crate) fn alone(opened: Opened<DB>, connector: Arc<Connector<DB>>, holder: Holder) -> Self {
+        let session = opened.session.clone();
         Self::new(ConnectionSource::Alone {
-            connection,
-            record: Record::alone(holder, Observer::new(&connector, 0)),
+            connection: opened.take(),
+            record: Record::alone(session, holder, Observer::new(&connector, 0)),
             connector,
         })
     }
@@ -202,6 +200,11 @@ impl<DB: Backend> CheckedOut<DB> {
         }
     }
 
+    /// Whether no answer of the server is unread, and nothing is unknown.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state == ConnectionState::Clean
+    }
+
     /// Notes that the server has to be asked before the connection is used again.
     pub(super) fn unsettle(&mut self) {
         if self.state == ConnectionState::Clean {
@@ -254,12 +257,13 @@ impl<DB: Backend> CheckedOut<DB> {
         let mark = self.mark().and_then(|mark| mark.set);
         let set = (!set.is_empty()).then_some(&*set);
         let statement = if first.or(clear).or(mark).or(set).is_some() || self.counts_ended {
-            let begin = statement.as_deref().unwrap_or("BEGIN");
+            let begin = statement.as_deref().map_or("BEGIN", whole);
             let parts: Vec<&str> = [first, Some(begin), clear, mark, set]
                 .into_iter()
                 .flatten()
                 .collect();
-            Some(parts.join("; "))
+            // A statement of the program may end in a comment.
+            Some(parts.join("\n; "))
         } else {
             statement
         };
@@ -389,18 +393,6 @@ impl<DB: Backend> CheckedOut<DB> {
         }
     }
 
-    /// The state at the end of the checkout.
-    fn last_state(&self) -> ConnectionState {
-        match self.state {
-            ConnectionState::Clean | ConnectionState::Unverified
-                if !matches!(self.source, ConnectionSource::Gone) && self.record().is_unfit() =>
-            {
-                ConnectionState::Unfit
-            }
-            state => state,
-        }
-    }
-
     /// Takes the driver's connection out of the pool, and returns its slot empty.
     pub(super) fn detach(mut self) -> DB::Connection {
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
@@ -439,7 +431,7 @@ impl<DB: Backend> CheckedOut<DB> {
                 runtime,
                 ..
             } => {
-                let _entered = entered(&runtime);
+                let _entered = runtime.enter();
                 background::spawn(async move {
                     if let Err(error) = connection.close().await {
                         tracing::debug!(
@@ -452,9 +444,9 @@ impl<DB: Backend> CheckedOut<DB> {
             ConnectionSource::Alone {
                 connection,
                 connector,
-                ..
+                record,
             } => background::spawn(async move {
-                connector.goodbye(connection).await;
+                connector.close(connection, record.session.as_ref()).await;
                 drop(closed);
             }),
             ConnectionSource::Gone => unreachable!("{GONE}"),
@@ -471,6 +463,11 @@ impl<DB: Backend> CheckedOut<DB> {
     pub(super) fn record(&self) -> &Arc<Record> {
         self.source.parts().1
     }
+}
+
+/// A statement without the semicolon at its end.
+fn whole(statement: &str) -> &str {
+    statement.trim_end_matches(|end: char| end == ';' || end.is_whitespace())
 }
 
 /// The state after an operation that ran to its end, or to an error.
@@ -574,7 +571,7 @@ impl<DB: Backend> ConnectionSource<DB> {
 
 impl<DB: Backend> Drop for CheckedOut<DB> {
     fn drop(&mut self) {
-        let state = self.last_state();
+        let state = self.state;
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
             ConnectionSource::Pool(slot) => {
                 let ended = self.ended.filter(|_| self.for_one);
@@ -584,9 +581,9 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                 mut connection,
                 settings,
                 runtime,
-                ..
+                record,
             } => {
-                let _entered = entered(&runtime);
+                let _entered = runtime.enter();
                 let is_ended = matches!(
                     state,
                     ConnectionState::Unfit | ConnectionState::Broken | ConnectionState::Spoilt
@@ -600,6 +597,10 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                     for _ in settings.idle_depth()..depth {
                         DB::TransactionManager::start_rollback(&mut connection);
                     }
+                    if state == ConnectionState::Unverified && record.dialect().remembers_ends {
+                        // The driver may remember a rollback that was cancelled, and would ignore the next one.
+                        DB::TransactionManager::start_rollback(&mut connection);
+                    }
                 }
                 // While the runtime is entered.
                 drop(connection);
@@ -607,18 +608,12 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
             ConnectionSource::Alone {
                 connection,
                 connector,
-                ..
-            } => background::spawn(async move { connector.goodbye(connection).await }),
+                record,
+            } => background::spawn(async move {
+                connector.close(connection, record.session.as_ref()).await;
+            }),
             ConnectionSource::Gone => {}
         }
-    }
-}
-
-/// Enters a runtime if there is no current one: sqlx spawns the return of a connection, and panics outside any runtime.
-fn entered(runtime: &Handle) -> Option<EnterGuard<'_>> {
-    match Handle::try_current() {
-        Ok(_) => None,
-        Err(_) => Some(runtime.enter()),
     }
 }
 

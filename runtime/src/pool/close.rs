@@ -89,10 +89,7 @@ impl<DB: Backend> Own<DB> {
             .iter()
             .filter_map(|record| record.session.clone())
             .collect();
-        let unreachable = match self.shared.connector.end_sessions(&sessions).await {
-            Ok(_) => None,
-            Err(error) => Some(error.to_string()),
-        };
+        let unreachable = self.shared.connector.terminate_all(sessions).await.err();
         // Holders that do not release their checkouts have unusable connections.
         let _ = timeout(let_go(limit), self.shared.tasks.wait()).await;
         (ended, unreachable)

@@ -97,8 +97,20 @@ impl<DB: Backend> Connection<DB> {
         }
     }
 
-    /// Closes the connection within the limit of a close, and waits for the server to have room again.
+    /// Closes the connection within the limit of a close, and waits for the server to have room again. If the server does not
+    /// answer, a statement may still run in the session, which is then terminated.
     pub(super) async fn close(mut self) {
+        if let Some(driver) = self.driver.take() {
+            let is_closed = self.shared.connector.goodbye(driver).await;
+            if !is_closed && self.record.session.is_some() {
+                self.shared.terminate(self.record.session.clone()).await;
+            }
+            self.shared.wait_for_room().await;
+        }
+    }
+
+    /// As [`close`](Self::close), for a connection whose session is not terminated, or is already.
+    pub(super) async fn close_failed(mut self) {
         if let Some(driver) = self.driver.take() {
             self.shared.connector.goodbye(driver).await;
             self.shared.wait_for_room().await;

@@ -6,6 +6,17 @@ use sqlx_core::transaction::TransactionManager;
 use crate::backend::Backend;
 use crate::dialect::Dialect;
 
+/// The result of a recovery whose server has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recovered {
+    /// Idle, outside of any transaction, and as it was opened.
+    Good,
+    /// The answers are not those to the statements, or a setting of the session has changed.
+    Unfit,
+    /// The server no longer has the wanted role.
+    OtherRole,
+}
+
 /// A statement without effect that every supported database accepts, and that a failed Postgres transaction refuses.
 const PROBE: &str = "SELECT 1";
 
@@ -35,6 +46,9 @@ pub(super) async fn recount<DB: Backend>(connection: &mut DB::Connection) -> sql
 /// transaction may be in another session, which does not have the statements prepared in this one. `counts_ended` says that
 /// the driver's count includes an ended transaction from before the state became unknown.
 ///
+/// At the end the server repeats a text. The drivers count the answers that they await, but not each one: that of a `COPY`, and
+/// on MySQL those of a cancelled ping or `prepare`. The next statement would then be given the answer of an earlier one.
+///
 /// # Errors
 ///
 /// The connection could not be recovered and must not be used again.
@@ -44,8 +58,7 @@ pub(super) async fn recover<DB: Backend>(
     idle_depth: usize,
     pooled: bool,
     counts_ended: bool,
-) -> sqlx::Result<()> {
-    connection.flush().await?;
+) -> sqlx::Result<Recovered> {
     // The driver of SQLite counts in its worker thread. The depth is right only once that thread has reached the ping.
     answered::<DB>(connection).await?;
     if pooled {
@@ -61,12 +74,26 @@ pub(super) async fn recover<DB: Backend>(
         forget_ends::<DB>(connection, idle_depth).await?;
     }
     if idle_depth > 0 {
-        return still_held::<DB>(connection, idle_depth).await;
+        // The driver's count is wrong after a cancelled nested `BEGIN`: the driver then rolls back one level too many.
+        if depth::<DB>(connection) != idle_depth {
+            return Err(sqlx::Error::BeginFailed);
+        }
+    } else {
+        leave_uncounted::<DB>(connection).await?;
     }
+    let is_intact = repeats::<DB>(connection, dialect.is_intact).await?;
+    Ok(if is_intact {
+        Recovered::Good
+    } else {
+        Recovered::Unfit
+    })
+}
+
+/// Leaves a transaction that the driver does not count.
+async fn leave_uncounted<DB: Backend>(connection: &mut DB::Connection) -> sqlx::Result<()> {
     match DB::TransactionManager::begin(connection, Some(PROBE.into_sql_str())).await {
         Err(sqlx::Error::BeginFailed) => Ok(()),
-        // In a transaction that the driver did not count before.
-        Ok(()) => leave_transactions::<DB>(connection, idle_depth).await,
+        Ok(()) => leave_transactions::<DB>(connection, 0).await,
         // In a failed transaction, which accepts only its end.
         Err(sqlx::Error::Database(_)) => {
             DB::execute(connection, sqlx::raw_sql("ROLLBACK")).await?;
@@ -76,17 +103,27 @@ pub(super) async fn recover<DB: Backend>(
     }
 }
 
-/// Checks that a held connection is still in its transaction. The driver's count is wrong after a cancelled nested `BEGIN`:
-/// the driver then rolls back one level too many.
-async fn still_held<DB: Backend>(
+/// Whether the server answers a query with a text that it cannot have sent before.
+///
+/// # Errors
+///
+/// The server refused the query, or gave no answer.
+pub(super) async fn repeats<DB: Backend>(
     connection: &mut DB::Connection,
-    idle_depth: usize,
-) -> sqlx::Result<()> {
-    if depth::<DB>(connection) == idle_depth {
-        DB::execute(connection, sqlx::raw_sql(PROBE)).await?;
-        return Ok(());
+    query: fn(&str) -> String,
+) -> sqlx::Result<bool> {
+    let text = format!("{:016x}", fastrand::u64(..));
+    match DB::text_of(connection, query(&text)).await {
+        Ok(answer) => Ok(answer == text),
+        Err(
+            sqlx::Error::RowNotFound
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. },
+        ) => Ok(false),
+        Err(error) => Err(error),
     }
-    Err(sqlx::Error::BeginFailed)
 }
 
 /// Pings. Answers to rollbacks that the driver has queued come first, and may be errors: a savepoint that a cancelled release has

@@ -1,6 +1,7 @@
 //! The pool's one maintenance task: it retires idle connections, keeps `min_size` open, asks an unreachable server again,
 //! and warns of leaks.
 
+use std::future::Future;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::handle::{Flavour, Inner, Own};
-use super::recovery;
+use super::recovery::{self, RECOVERY_LIMIT};
 use super::status::whole_millis;
 use crate::backend::Backend;
 
@@ -112,7 +113,7 @@ impl<DB: Backend> Own<DB> {
             return self.shared.wake_keeper.notify_one();
         };
         let shared = Arc::clone(&self.shared);
-        self.shared.spawn(async move {
+        self.spawn_until_closed(async move {
             if let Err(error) = shared.make_ready(slot).await {
                 tracing::debug!(engine = %shared.connector.settings.engine, %error, "the server is still not there");
                 shared.wake_keeper.notify_one();
@@ -130,7 +131,7 @@ impl<DB: Backend> Own<DB> {
                 return;
             };
             let shared = Arc::clone(&self.shared);
-            self.shared.spawn(async move {
+            self.spawn_until_closed(async move {
                 if let Err(error) = shared.make_ready(slot).await {
                     // The outage was logged when it began.
                     tracing::debug!(
@@ -141,6 +142,21 @@ impl<DB: Backend> Own<DB> {
                 }
             });
         }
+    }
+
+    /// Runs work that no task waits for. It ends [`RECOVERY_LIMIT`] after the begin of a close, which waits for it.
+    fn spawn_until_closed(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.closing.clone();
+        self.shared.spawn(async move {
+            let over = async {
+                closing.cancelled().await;
+                tokio::time::sleep(RECOVERY_LIMIT).await;
+            };
+            tokio::select! {
+                () = work => {}
+                () = over => {}
+            }
+        });
     }
 
     /// The number of connections to keep open, at most the maximum.

@@ -177,12 +177,14 @@ impl<DB: Backend> OnSqlx<DB> {
     /// when that one is dropped. So it runs in a task of its own. The connection of a caller who has gone away returns to the
     /// pool, or is given up after `connect_timeout`.
     ///
+    /// The task is one of the pool's runtime: a socket ends with the runtime on which it was opened.
+    ///
     /// Callers wait for a turn first, so that no more than `max_size` of those who have gone away are still in sqlx's queue.
     async fn acquire(&self, holder: Holder) -> sqlx::Result<CheckedOut<DB>> {
         let turn = Arc::clone(&self.turns).acquire_owned();
         let turn = self.pool.close_event().do_until(turn).await?;
         let (pool, connector) = (self.pool.clone(), Arc::clone(&self.connector));
-        let runtime = self.current_runtime();
+        let runtime = self.runtime.clone();
         let acquire = {
             let runtime = runtime.clone();
             async move {
@@ -206,14 +208,10 @@ impl<DB: Backend> OnSqlx<DB> {
         acquired.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
-    fn current_runtime(&self) -> Handle {
-        Handle::try_current().unwrap_or_else(|_| self.runtime.clone())
-    }
-
     /// Takes an idle connection, if there is one.
     pub(super) fn try_checkout(&self, holder: Holder) -> Option<CheckedOut<DB>> {
         let connection = self.pool.try_acquire()?;
-        let runtime = self.current_runtime();
+        let runtime = self.runtime.clone();
         Some(CheckedOut::of_sqlx(
             connection,
             holder,
@@ -281,8 +279,8 @@ impl<DB: Backend> OnSqlx<DB> {
             })
             .collect();
         let sessions = lock(&self.sessions).clone();
-        let unreachable = self.connector.end_sessions(&sessions).await.err();
-        (ended, unreachable.map(|error| error.to_string()))
+        let unreachable = self.connector.terminate_all(sessions).await.err();
+        (ended, unreachable)
     }
 
     /// Refuses further checkouts, and waits until every connection has returned and is closed.
@@ -334,7 +332,9 @@ impl<DB: Backend> Drop for OnSqlx<DB> {
         drop(self.pool.close());
         for connection in idle {
             let connector = Arc::clone(&self.connector);
-            background::spawn(async move { connector.goodbye(connection).await });
+            background::spawn(async move {
+                connector.goodbye(connection).await;
+            });
         }
         if self.pool.size() > 0 {
             close_returning(self.pool.clone());

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::connecting::{Opened, SessionId};
 use super::connection::{Connection, SlotOf};
-use super::driver_state::recover;
+use super::driver_state::{Recovered, recover};
 use super::shared::{ROOM_PAUSE, Shared};
 use super::slots::Vacate;
 use super::status::Ongoing;
@@ -113,16 +113,25 @@ impl<DB: Backend> Shared<DB> {
         }
     }
 
-    /// Recovers a connection; false if its server no longer has the wanted role.
-    async fn recover(&self, driver: &mut DB::Connection, counts_ended: bool) -> sqlx::Result<bool> {
+    /// Recovers a connection.
+    async fn recover(
+        &self,
+        driver: &mut DB::Connection,
+        counts_ended: bool,
+    ) -> sqlx::Result<Recovered> {
         let pooled = self.connector.settings.pooler.is_some();
         let dialect = self.connector.dialect();
-        recover::<DB>(driver, dialect, self.idle_depth(), pooled, counts_ended).await?;
-        Ok(!self.connector.hosts.asks() || self.connector.check(driver).await?)
+        let recovered =
+            recover::<DB>(driver, dialect, self.idle_depth(), pooled, counts_ended).await?;
+        let asks = recovered == Recovered::Good && self.connector.hosts.asks();
+        if asks && !self.connector.check(driver).await? {
+            return Ok(Recovered::OtherRole);
+        }
+        Ok(recovered)
     }
 
     /// Terminates the session of a connection that did not answer, because a statement may still run in it.
-    async fn terminate(&self, session: Option<SessionId>) {
+    pub(super) async fn terminate(&self, session: Option<SessionId>) {
         self.suspect_all();
         let Some(session) = session else { return };
         let SessionId { id, .. } = &session;
@@ -150,10 +159,19 @@ impl<DB: Backend> Shared<DB> {
         }
     }
 
-    /// Closes a connection that failed.
+    /// Closes a connection that failed, and runs no statement any more.
     async fn discard(&self, connection: Box<Connection<DB>>) {
         self.counters.broken.fetch_add(1, Relaxed);
-        connection.close().await;
+        connection.close_failed().await;
+    }
+}
+
+/// Whether an error shows that the server is there, with the session in it.
+fn has_answered<DB: Backend>(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(_) => !DB::ends_session(error),
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => false,
+        _ => true,
     }
 }
 
@@ -186,12 +204,16 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_end
         }
         let recovering = shared.recover(connection.driver_mut(), counts_ended);
         match timeout(RECOVERY_LIMIT, recovering).await {
-            Ok(Ok(true)) => {
+            Ok(Ok(Recovered::Good)) => {
                 slot.value = Some(connection);
                 return give_back(slot, Instant::now());
             }
             Ok(answer) => {
-                shared.failed(answer.is_ok());
+                match answer {
+                    Ok(Recovered::OtherRole) => shared.failed(true),
+                    Ok(_) => {}
+                    Err(error) => shared.failed(has_answered::<DB>(&error)),
+                }
                 shared.discard(connection).await;
             }
             Err(_) => {

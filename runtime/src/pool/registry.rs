@@ -47,7 +47,8 @@ impl fmt::Display for Holder {
             #[cfg(feature = "web")]
             Self::Request(request) => write!(f, "the request `{request}`"),
             Self::Statement(sql) => {
-                let words: Vec<&str> = sql.as_str().split_whitespace().collect();
+                let sql = without_literals(sql.as_str());
+                let words: Vec<&str> = sql.split_whitespace().collect();
                 let sql = words.join(" ");
                 match sql.char_indices().nth(SHOWN) {
                     Some((end, _)) => write!(f, "the statement `{}…`", &sql[..end]),
@@ -58,6 +59,29 @@ impl fmt::Display for Holder {
     }
 }
 
+/// A statement without the text of its string literals, which may be secrets: it is shown to other tasks.
+fn without_literals(sql: &str) -> String {
+    let mut shown = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some((before, literal)) = rest.split_once('\'') {
+        shown.push_str(before);
+        shown.push_str("'…'");
+        let mut characters = literal.char_indices();
+        let end = loop {
+            match characters.next() {
+                // It escapes the next character, on some databases. Elsewhere more than the literal is left out.
+                Some((_, '\\')) => drop(characters.next()),
+                Some((end, '\'')) => break end + 1,
+                Some(_) => {}
+                None => break literal.len(),
+            }
+        };
+        rest = &literal[end..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
 /// The registry's entry for one connection.
 pub(crate) struct Record {
     /// The server's id of the session.
@@ -65,8 +89,6 @@ pub(crate) struct Record {
     hold: Mutex<Option<Possession>>,
     /// Whether a statement of this checkout began, or may have begun, a transaction that the driver does not count.
     transaction_control: AtomicBool,
-    /// A statement of this checkout left something in the session that the next one must not find.
-    unfit: AtomicBool,
     /// The transaction of this checkout is over: the begin or the end of a savepoint in it was cancelled, or failed.
     over: AtomicBool,
     #[cfg(feature = "testing")]
@@ -109,7 +131,6 @@ impl Record {
             statement: None,
         });
         self.transaction_control.store(false, Relaxed);
-        self.unfit.store(false, Relaxed);
         self.count(Use::Idle, Use::Used);
     }
 
@@ -121,9 +142,6 @@ impl Record {
             let dialect = self.dialect();
             if controls.first_of(dialect.begins_transaction).is_some() {
                 self.transaction_control.store(true, Relaxed);
-            }
-            if controls.first_of(dialect.unfit_after).is_some() {
-                self.unfit.store(true, Relaxed);
             }
             if let Some(test) = &self.test {
                 test.note(sql.as_str());
@@ -206,11 +224,6 @@ impl Record {
         self.transaction_control.load(Relaxed)
     }
 
-    /// Whether the session must not be used for another checkout.
-    pub(super) fn is_unfit(&self) -> bool {
-        self.unfit.load(Relaxed)
-    }
-
     pub(super) fn dialect(&self) -> &'static Dialect {
         self.observer.dialect
     }
@@ -225,8 +238,8 @@ impl Record {
     }
 
     /// The record of a connection outside the registry.
-    pub(super) fn alone(by: Holder, observer: Observer) -> Arc<Self> {
-        let record = Arc::new(Self::new(None, None, None, None, observer));
+    pub(super) fn alone(session: Option<SessionId>, by: Holder, observer: Observer) -> Arc<Self> {
+        let record = Arc::new(Self::new(session, None, None, None, observer));
         record.take(Instant::now(), by);
         record
     }
@@ -245,7 +258,6 @@ impl Record {
             session,
             hold: Mutex::new(None),
             transaction_control: AtomicBool::new(false),
-            unfit: AtomicBool::new(false),
             over: AtomicBool::new(false),
             #[cfg(feature = "testing")]
             recorder: super::recording::Recorder::default(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 use super::checked_out::CheckedOut;
-use super::connecting::{Connector, Opened, open_anchor, open_patiently};
+use super::connecting::{Connector, Opened, open_anchor, open_patiently, patiently};
 use super::handle::{Flavour, Inner, Own, Pool};
 use super::on_sqlx::OnSqlx;
 use super::registry::Holder;
@@ -95,7 +95,18 @@ impl<DB: Backend> Own<DB> {
     /// Opens `wanted` connections concurrently. If one fails permanently, the others are closed again.
     async fn open_side_by_side(&self, wanted: usize) -> Result<(), StartError> {
         let openings = (0..wanted).map(|nth| async move {
-            let mut opened = open_patiently(&self.shared.connector).await?;
+            let connector = &self.shared.connector;
+            let mut opened = if nth == 0 {
+                let limit = connector.settings.start_timeout;
+                patiently(connector, limit, || async {
+                    let mut opened = connector.connect_to_the_end().await?;
+                    opened.ask_for_version().await?;
+                    Ok(opened)
+                })
+                .await?
+            } else {
+                open_patiently(connector).await?
+            };
             if nth == 0 {
                 // Runs while the others are opening, so that it takes no extra time.
                 opened.look_for_pooler().await;
@@ -141,6 +152,6 @@ pub(crate) async fn open_direct<DB: Backend>(
         return Ok(None);
     }
     let opened = open_patiently(direct).await?;
-    let checkout = CheckedOut::alone(opened.take(), Arc::clone(direct), Holder::Engine);
+    let checkout = CheckedOut::alone(opened, Arc::clone(direct), Holder::Engine);
     Ok(Some(checkout))
 }

@@ -6,10 +6,10 @@ use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
 
 use super::checked_out::CheckedOut;
-use super::driver_state::answered;
+use super::driver_state::{answered, repeats};
 use super::in_transaction::{Begin, InTransaction};
 use crate::backend::Backend;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, echo};
 use crate::error::TransactionError;
 
 impl<DB: Backend> CheckedOut<DB> {
@@ -99,8 +99,14 @@ impl<DB: Backend> CheckedOut<DB> {
         self.check_open()?;
         self.record().set_over(true);
         let had_run = self.has_run();
-        self.run(|connection, _| Box::pin(DB::TransactionManager::begin(connection, None)))
-            .await?;
+        let begun = self
+            .run(|connection, _| Box::pin(DB::TransactionManager::begin(connection, None)))
+            .await;
+        if let Err(error) = begun {
+            // The driver has queued a rollback that it does not count.
+            self.unsettle();
+            return Err(error);
+        }
         // It is no statement of the program.
         self.set_has_run(had_run);
         self.record().set_over(false);
@@ -172,6 +178,7 @@ impl<DB: Backend> CheckedOut<DB> {
     /// Commits, and returns the connection.
     pub(crate) async fn commit_transaction(mut self) -> sqlx::Result<()> {
         self.check_open()?;
+        self.check_answers().await?;
         if self.depth_of_transaction() > 1 {
             // On Postgres, a rollback to a savepoint would make a failed transaction usable again. In a failed one, this
             // statement fails.
@@ -193,15 +200,37 @@ impl<DB: Backend> CheckedOut<DB> {
         Ok(())
     }
 
+    /// Checks that the server's next answer is that to the next statement, if something has run whose answer may be unread. The
+    /// answer to an earlier statement would be taken for that to the `COMMIT`.
+    async fn check_answers(&mut self) -> sqlx::Result<()> {
+        if self.is_settled() {
+            return Ok(());
+        }
+        self.run(|connection, _| {
+            Box::pin(async move {
+                if repeats::<DB>(connection, echo).await? {
+                    return Ok(());
+                }
+                Err(sqlx::Error::Protocol(
+                    "the transaction is not committed: an answer of the server was not read to its end, such as that of a COPY"
+                        .to_owned(),
+                ))
+            })
+        })
+        .await
+    }
+
     /// Rolls back, and returns the connection.
     pub(crate) async fn roll_back_transaction(mut self) -> sqlx::Result<()> {
+        let was_settled = self.is_settled();
         self.forget_statements().await?;
         if self.record().is_over() || self.depth_of_transaction() == 0 {
             // After a cancelled begin or release of a nested one, the driver has queued rollbacks, perhaps of everything.
             self.run(|connection, _| Box::pin(answered::<DB>(connection)))
                 .await?;
         }
-        let is_confirmed = self.depth_of_transaction() > 0;
+        // An unread answer may be taken for that to the rollback.
+        let is_confirmed = was_settled && self.depth_of_transaction() > 0;
         while self.depth_of_transaction() > 0 {
             self.undo().await?;
         }
@@ -222,7 +251,7 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Marks an idle connection as clean, because the server has answered.
     fn settle_if_idle(&mut self) {
-        if self.is_idle() {
+        if self.is_idle() && !self.record().saw_transaction_control() {
             self.settled();
         }
     }

@@ -1,6 +1,7 @@
 //! A program under `#[with_pool]`, for tests of how programs end: `attributed <body>`.
 //!
-//! `DATABASE_URL` selects the database, `POOL` an `engine` or a `sqlx` pool as the body's parameter, and `POOLHOUSE_FLAVOR` the
+//! `DATABASE_URL` selects the database, `POOL` an `engine` or a `sqlx` pool as the body's parameter, or a `lifespan` instead of it,
+//! and `POOLHOUSE_FLAVOR` the
 //! runtime. With `SHUTDOWN`, the body takes a `Shutdown` too. The program prints `ready` when the test may begin.
 
 use std::{env, future::pending, mem, process, sync::OnceLock, thread, time::Duration};
@@ -22,6 +23,9 @@ fn main() -> anyhow::Result<()> {
     let scheme = url.split(':').next().unwrap_or_default();
     let pool = env::var("POOL").unwrap_or_else(|_| "engine".to_owned());
     let shutdown = env::var_os("SHUTDOWN").is_some();
+    if pool == "lifespan" {
+        return lifespan::main();
+    }
     match (scheme, pool.as_str(), shutdown) {
         ("postgres", "engine", false) => postgres_engine::main(),
         ("postgres", "engine", true) => postgres_engine_with_shutdown::main(),
@@ -65,6 +69,24 @@ mains! {
     mysql_sqlx mysql_sqlx_with_shutdown: sqlx::MySqlPool => SqlxAlone;
     sqlite_engine sqlite_engine_with_shutdown: poolhouse::SqliteEngine => Own;
     sqlite_sqlx sqlite_sqlx_with_shutdown: sqlx::SqlitePool => SqlxAlone;
+}
+
+/// A lifespan with signals of its own, in a `main` that goes on after it.
+mod lifespan {
+    use std::future::pending;
+
+    #[tokio::main]
+    pub(super) async fn main() -> anyhow::Result<()> {
+        serve().await?;
+        println!("served");
+        pending().await
+    }
+
+    #[poolhouse::with_pool(signals = true)]
+    async fn serve(#[pool] db: poolhouse::PgEngine) -> anyhow::Result<()> {
+        sqlx::query("SELECT 1").execute(&db).await?;
+        Ok(())
+    }
 }
 
 #[expect(
@@ -152,6 +174,17 @@ async fn body<S: Subject>(pool: S, shutdown: Option<Shutdown>) -> anyhow::Result
             });
             ready();
             wait(shutdown).await;
+        }
+        "panics_in_drop" => {
+            struct Panics;
+            impl Drop for Panics {
+                fn drop(&mut self) {
+                    panic!("the drop's own panic");
+                }
+            }
+            let _panics = Panics;
+            ready();
+            pending::<()>().await;
         }
         "static" => {
             static POOL: OnceLock<Box<dyn std::any::Any + Send + Sync>> = OnceLock::new();

@@ -7,7 +7,7 @@
 
 use anyhow::ensure;
 use poolhouse_tests::{
-    CaseDatabase, Sql,
+    CaseDatabase, Program, Sql,
     program::{Running, Signal},
 };
 
@@ -24,6 +24,8 @@ variants! {
     work_that_does_not_drain_is_ended_at_close_timeout: does_not_drain, on (postgres, mariadb);
     a_second_signal_ends_the_close: second_signal_during_close, on (postgres, mariadb);
     a_blocking_task_does_not_keep_the_program: blocking_task, on (postgres, mariadb, sqlite);
+    a_body_that_panics_in_its_drop_is_closed: panics_in_drop, on (postgres, mariadb, sqlite);
+    three_signals_end_a_body_that_blocks: blocks, on (postgres, sqlite);
 }
 
 /// Starts a body with or without a `Shutdown`, waits until it is ready, and sends it a signal.
@@ -182,4 +184,50 @@ async fn blocking_task<DB: Sql>(
         code(&waiting.end_by(signal).await?, expected)?;
     }
     case_database.closed_in_good_order().await
+}
+
+async fn panics_in_drop<DB: Sql>(
+    variant: Variant,
+    case_database: CaseDatabase,
+) -> anyhow::Result<()> {
+    for (signal, expected) in BOTH {
+        let ended = signalled(variant, &case_database, "panics_in_drop", signal, &[]).await?;
+        code(&ended.end().await?, expected)?;
+    }
+    case_database.closed_in_good_order().await
+}
+
+/// The body blocks the only thread of its runtime, or one of them.
+async fn blocks<DB: Sql>(variant: Variant, case_database: CaseDatabase) -> anyhow::Result<()> {
+    let mut program = signalled(
+        variant,
+        &case_database,
+        "blocks",
+        Signal::SIGTERM,
+        &[SHUTDOWN],
+    )
+    .await?;
+    program.line("a signal asks the program to end").await?;
+    program.signal(Signal::SIGTERM)?;
+    program.line("a second signal").await?;
+    code(&program.end_by(Signal::SIGINT).await?, 130)
+}
+
+/// tokio's handlers of signals stay installed after the run that installed them.
+#[tokio::test]
+async fn a_signal_after_a_lifespan_ends_the_program() -> anyhow::Result<()> {
+    for (signal, expected) in BOTH {
+        let Some(case_database) = CaseDatabase::of::<sqlx::Postgres>("deaf").await? else {
+            return Ok(());
+        };
+        let program = Program::new(env!("CARGO_BIN_EXE_attributed"))?
+            .argument("returns")
+            .variable("DATABASE_URL", case_database.url())
+            .variable("POOL", "lifespan");
+        let mut program = program.start()?;
+        program.line("served").await?;
+        code(&program.end_by(signal).await?, expected)?;
+        case_database.closed_in_good_order().await?;
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
 use super::super::driver_state::{depth, recount};
@@ -31,6 +31,10 @@ use crate::settings::EngineSettings;
 /// Time limit for closing a connection. A reachable server needs a round trip at most. A black-holed one never answers, and
 /// must not keep the slot.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long an opening goes on whose caller has gone away. A reachable server answers sooner, and a program that ends does not
+/// wait longer for a black-holed one.
+const ABANDONED: Duration = Duration::from_secs(2);
 
 /// Opens connections of one engine.
 pub(crate) struct Connector<DB: Backend> {
@@ -79,6 +83,30 @@ impl<DB: Backend> Opened<DB> {
         }
     }
 
+    /// Asks a server for its version that has not given it yet, within `connect_timeout`. A pooler answers a login without its
+    /// server, and refuses the first query.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or that it did not answer.
+    pub(in crate::pool) async fn ask_for_version(&mut self) -> sqlx::Result<()> {
+        let connector = &self.connector;
+        let Some(connection) = self
+            .connection
+            .as_mut()
+            .filter(|_| connector.known_version().is_none())
+        else {
+            return Ok(());
+        };
+        let version = DB::text(connection, connector.dialect().version);
+        let limit = connector.settings.connect_timeout;
+        let version = within(limit, "connect_timeout, for the server's version", version)
+            .await
+            .map_err(|error| connector.conceal(error))?;
+        let _ = connector.version.set(version);
+        Ok(())
+    }
+
     pub(in crate::pool) async fn goodbye(self) {
         let connector = Arc::clone(&self.connector);
         connector.goodbye_unused(self.take()).await;
@@ -89,7 +117,9 @@ impl<DB: Backend> Drop for Opened<DB> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             let connector = Arc::clone(&self.connector);
-            background::spawn(async move { connector.goodbye_unused(connection).await });
+            background::spawn(async move {
+                connector.goodbye_unused(connection).await;
+            });
         }
     }
 }
@@ -131,15 +161,23 @@ impl<DB: Backend> Connector<DB> {
         })
     }
 
-    /// Opens a connection as [`connect`](Connector::connect) does, in a task of its own. The task runs to its end even if
-    /// the caller's future is dropped, because an interrupted opening would leave a half-open session on the server.
+    /// Opens a connection as [`connect`](Connector::connect) does, in a task of its own. If the caller's future is dropped, the
+    /// task goes on for [`ABANDONED`] at most, because an interrupted opening would leave a half-open session on the server.
     pub(crate) async fn connect_to_the_end(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {
-        let (sender, receiver) = oneshot::channel();
+        let (mut sender, receiver) = oneshot::channel();
         let connector = Arc::clone(self);
         // Boxed, because the future is large and each step below moves it.
         let opening = Box::pin(async move {
+            let abandoned = async {
+                sender.closed().await;
+                sleep(ABANDONED).await;
+            };
+            let opened = tokio::select! {
+                opened = connector.connect() => opened,
+                () = abandoned => return,
+            };
             // Without a receiver, the connection is dropped, which closes it.
-            let _ = sender.send(connector.connect().await);
+            let _ = sender.send(opened);
         });
         background::spawn(with_callers_subscriber(opening.in_current_span()));
         let gone = "the runtime is shut down";
@@ -486,15 +524,31 @@ impl<DB: Backend> Connector<DB> {
         Ok(())
     }
 
-    /// Reads pending data, sends the close message and closes, within [`GOODBYE_LIMIT`].
-    pub(crate) async fn goodbye(&self, connection: DB::Connection) {
-        self.goodbye_unused(connection).await;
+    /// Reads pending data, sends the close message and closes, within [`GOODBYE_LIMIT`]. False if the server did not answer.
+    pub(crate) async fn goodbye(&self, connection: DB::Connection) -> bool {
+        let is_closed = self.goodbye_unused(connection).await;
         self.lose_hold();
+        is_closed
+    }
+
+    /// As [`goodbye`](Connector::goodbye); a session that does not answer is terminated.
+    pub(in crate::pool) async fn close(
+        &self,
+        connection: DB::Connection,
+        session: Option<&SessionId>,
+    ) {
+        if !self.goodbye(connection).await
+            && let Some(session) = session
+            && let Err(error) = self.terminate(session).await
+        {
+            let (engine, session) = (&self.settings.engine, &*session.id);
+            crate::logging::warn!(%engine, session, %error, "the session could not be terminated");
+        }
     }
 
     /// As [`goodbye`](Connector::goodbye), for a connection that no task has used: a test loses nothing with its held
     /// transaction.
-    async fn goodbye_unused(&self, mut connection: DB::Connection) {
+    async fn goodbye_unused(&self, mut connection: DB::Connection) -> bool {
         let farewell = async {
             let _turn = if self.dialect().closes_in_turn {
                 Some(self.goodbyes.lock().await)
@@ -502,7 +556,11 @@ impl<DB: Backend> Connector<DB> {
                 None
             };
             // Unread data in the socket would make the operating system answer the server with a reset.
-            connection.flush().await?;
+            match connection.flush().await {
+                // The answer to a statement that was cancelled.
+                Ok(()) | Err(sqlx::Error::Database(_)) => {}
+                Err(error) => return Err(error),
+            }
             self.end_hold(&mut connection).await?;
             match &self.borrowed {
                 Some(borrowed) => {
@@ -515,7 +573,7 @@ impl<DB: Backend> Connector<DB> {
                 None => connection.close().await,
             }
         };
-        self.within_goodbye(farewell).await;
+        self.within_goodbye(farewell).await
     }
 
     /// As [`goodbye`](Connector::goodbye), without reading pending data.
@@ -524,8 +582,11 @@ impl<DB: Backend> Connector<DB> {
         self.lose_hold();
     }
 
-    async fn within_goodbye(&self, farewell: impl Future<Output = sqlx::Result<()>>) {
-        match timeout(GOODBYE_LIMIT, farewell).await {
+    /// False at the limit.
+    async fn within_goodbye(&self, farewell: impl Future<Output = sqlx::Result<()>>) -> bool {
+        let answer = timeout(GOODBYE_LIMIT, farewell).await;
+        let is_closed = answer.is_ok();
+        match answer {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::debug!(engine = %self.settings.engine, %error, "a connection was already gone at its goodbye");
@@ -534,6 +595,7 @@ impl<DB: Backend> Connector<DB> {
                 tracing::debug!(engine = %self.settings.engine, "a connection did not answer at its goodbye");
             }
         }
+        is_closed
     }
 
     /// Notes that sqlx's pool opens a connection. In a test that rolls back, it does so only after the loss of the previous

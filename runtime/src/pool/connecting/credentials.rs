@@ -1,7 +1,10 @@
 //! `before_connect`: connect options that are made anew for each connection.
 
 use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
 use std::time::SystemTime;
+
+use futures_util::FutureExt;
 
 use crate::backend::{Backend, OptionsOf};
 use crate::dialect::{Diagnosis, Dialect, diagnosed, message};
@@ -41,7 +44,7 @@ impl<DB: Backend> Credentials<DB> {
     ///
     /// # Errors
     ///
-    /// The error of the program's function, which counts as temporary.
+    /// The error of the program's function, which counts as temporary; or its panic.
     pub(super) async fn fetch<'a>(
         &self,
         options: &'a OptionsOf<DB>,
@@ -52,7 +55,15 @@ impl<DB: Backend> Credentials<DB> {
                 fetched: None,
             });
         };
-        let options = prepare(options.clone()).await.map_err(|error| {
+        let prepared = async { prepare(options.clone()).await };
+        let Ok(prepared) = AssertUnwindSafe(prepared).catch_unwind().await else {
+            let diagnosis = Diagnosis::fatal("before_connect panicked", "see the panic's message");
+            return Err(diagnosed(
+                format!("a panic in before_connect ({})", self.origin),
+                diagnosis,
+            ));
+        };
+        let options = prepared.map_err(|error| {
             let diagnosis = Diagnosis::retry(
                 "before_connect failed",
                 "see to what it needs, such as the service that gives the secrets",

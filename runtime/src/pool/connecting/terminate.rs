@@ -23,18 +23,32 @@ impl<DB: Backend> Connector<DB> {
     ///
     /// Why the server could not be asked.
     pub(in crate::pool) async fn terminate(&self, session: &SessionId) -> Result<(), String> {
+        self.terminate_all(vec![session.clone()]).await
+    }
+
+    /// As [`terminate`](Self::terminate), for several sessions.
+    pub(in crate::pool) async fn terminate_all(
+        &self,
+        sessions: Vec<SessionId>,
+    ) -> Result<(), String> {
         let (outcome, reported) = oneshot::channel();
-        let request = Termination {
-            session: session.clone(),
-            outcome,
-        };
-        self.terminations.lock().push(request);
-        let turn = self.terminations.turn.lock().await;
+        self.terminations
+            .lock()
+            .push(Termination { sessions, outcome });
+        let mut turn = self.terminations.turn.lock().await;
         let requests = std::mem::take(&mut *self.terminations.lock());
         if !requests.is_empty() {
-            let sessions: Vec<_> = requests.iter().map(|one| one.session.clone()).collect();
-            let ended = self.end_sessions(&sessions).await;
-            let ended = ended.map(drop).map_err(|error| error.to_string());
+            let mut sessions: Vec<SessionId> = Vec::new();
+            for session in requests.iter().flat_map(|request| &request.sessions) {
+                if !turn.contains(session) && !sessions.contains(session) {
+                    sessions.push(session.clone());
+                }
+            }
+            let ended = self.end_sessions(&mut sessions).await;
+            let ended = ended.map_err(|error| error.to_string());
+            if ended.is_ok() && !sessions.is_empty() {
+                *turn = sessions;
+            }
             for request in requests {
                 // A caller that no longer waits needs no answer.
                 let _ = request.outcome.send(ended.clone());
@@ -45,16 +59,12 @@ impl<DB: Backend> Connector<DB> {
         reported.await.unwrap_or_else(|_| Err(cancelled.to_owned()))
     }
 
-    /// Terminates sessions, on all hosts at the same time, and returns how many it terminated.
+    /// Terminates sessions, on all hosts at the same time.
     ///
     /// # Errors
     ///
     /// Why a server could not be asked, or that the time limit was exceeded.
-    pub(in crate::pool) async fn end_sessions(
-        &self,
-        sessions: &[SessionId],
-    ) -> sqlx::Result<usize> {
-        let mut sessions = sessions.to_vec();
+    async fn end_sessions(&self, sessions: &mut [SessionId]) -> sqlx::Result<()> {
         sessions.sort_by_key(|session| session.host);
         let hosts = sessions.chunk_by(|one, other| one.host == other.host);
         let all = hosts.map(|of_one| {
@@ -62,11 +72,11 @@ impl<DB: Backend> Connector<DB> {
             within(LIMIT, limit, self.end_on_one(of_one))
         });
         // If a host does not answer, the sessions of the other hosts are still terminated.
-        join_all(all).await.into_iter().sum()
+        join_all(all).await.into_iter().collect()
     }
 
     /// Terminates sessions of one host. `sessions` is not empty.
-    async fn end_on_one(&self, sessions: &[SessionId]) -> sqlx::Result<usize> {
+    async fn end_on_one(&self, sessions: &[SessionId]) -> sqlx::Result<()> {
         let statements: Vec<String> = sessions
             .iter()
             .filter_map(|SessionId { id, since, .. }| {
@@ -74,15 +84,15 @@ impl<DB: Backend> Connector<DB> {
             })
             .collect();
         if statements.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let options = self.hosts.options_of(sessions[0].host);
         let options = self.credentials.fetch(options).await?.options;
         let mut connection = options.connect().await?;
-        let (mut ended, mut denied) = (0, None);
+        let mut denied = None;
         for statement in statements {
             match DB::execute(&mut connection, sqlx::raw_sql(AssertSqlSafe(statement))).await {
-                Ok(_) => ended += 1,
+                Ok(_) => {}
                 Err(sqlx::Error::Database(error)) => {
                     let is_denied = self.dialect().session.as_ref().is_some_and(|session| {
                         (session.end_denied)(error.code().as_deref(), error.message())
@@ -98,6 +108,6 @@ impl<DB: Backend> Connector<DB> {
             }
         }
         connection.close().await?;
-        denied.map_or(Ok(ended), Err)
+        denied.map_or(Ok(()), Err)
     }
 }

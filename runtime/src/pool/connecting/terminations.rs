@@ -13,11 +13,13 @@ use crate::lock::lock;
 #[derive(Default)]
 pub(super) struct Terminations {
     requested: Mutex<Vec<Termination>>,
-    pub(super) turn: tokio::sync::Mutex<()>,
+    /// The right to terminate, with the sessions that were terminated last. A recovery and a close may request the same one,
+    /// and a second `KILL` of a session that is ending takes MariaDB some seconds.
+    pub(super) turn: tokio::sync::Mutex<Vec<SessionId>>,
 }
 
 pub(super) struct Termination {
-    pub(super) session: SessionId,
+    pub(super) sessions: Vec<SessionId>,
     /// Takes the result. The error is text, because all requests of a batch get the same one.
     pub(super) outcome: oneshot::Sender<Result<(), String>>,
 }

@@ -1,0 +1,443 @@
+//! What a returned connection is to its next user: no answer to an earlier statement, no transaction, no running statement.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context, ensure};
+use futures_util::FutureExt;
+use poolhouse::{
+    AcquireError, Engine, MySqlEngine, PgEngine, Readiness, SqliteEngine, engine_finder_with,
+};
+use poolhouse_tests::{CaseDatabase, PgBouncer, Sql, pgbouncer::Mode};
+use sqlx::{Connection, MySql, Postgres, Row, Sqlite, postgres::PgConnectOptions};
+
+use super::{bounded, settings, started, through_proxy};
+use crate::table::case_databases;
+
+case_databases! {
+    an_evicted_connection_ends_its_statement: evicted, on (postgres, mariadb);
+    a_closed_checkout_ends_its_statement: closed, on (postgres, mariadb);
+    a_query_before_the_start_ends_with_its_caller: before_the_start, on (postgres, mariadb);
+    an_error_after_a_cancellation_leaves_the_connection: refused, on (postgres, mariadb);
+    a_panic_of_before_connect_is_named: panics, on (postgres);
+    the_server_is_asked_inside_a_runtime_only: outside, on (postgres, mariadb, sqlite);
+    no_literal_is_shown_to_other_tasks: literals, on (postgres);
+    a_close_does_not_wait_for_a_silent_server: silent_start, on (postgres, mariadb);
+}
+
+/// Runs a statement for long and drops it, once the server runs it.
+async fn cancelled<DB: Sql>(
+    case_database: &CaseDatabase,
+    connection: &mut DB::Connection,
+) -> anyhow::Result<()> {
+    let slow = DB::run(connection, DB::SLEEP.context("nothing runs for long here")?);
+    tokio::select! {
+        ended = slow => ended.context("it was to be cancelled"),
+        running = case_database.one_runs("3600") => running.map(drop),
+    }
+}
+
+async fn evicted<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = settings("evicted", case_database.url()).max_size(1);
+    let engine: Engine<DB> = started(&settings).await?;
+    let mut checkout = engine.acquire().await?;
+    cancelled::<DB>(&case_database, checkout.as_mut()).await?;
+    engine.evict();
+    drop(checkout);
+    // The slot returns with the end of its session, so that there are never two.
+    drop(bounded("the next checkout", engine.acquire()).await??);
+    ensure!(case_database.sessions().await? == Some(1));
+    engine.close_connection_pool().await;
+    case_database.no_session_left().await
+}
+
+async fn closed<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings("closed", case_database.url()).max_size(1)).await?;
+    let mut checkout = engine.acquire().await?;
+    cancelled::<DB>(&case_database, checkout.as_mut()).await?;
+    let closed = bounded("the close of the checkout", checkout.close()).await?;
+    ensure!(closed.is_ok());
+    case_database.no_session_left().await?;
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+async fn before_the_start<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = engine_finder_with(&settings("early", case_database.url()))?;
+    let mut checkout = engine.acquire().await?;
+    cancelled::<DB>(&case_database, checkout.as_mut()).await?;
+    drop(checkout);
+    bounded("the close", poolhouse::wait_closed()).await?;
+    case_database.no_session_left().await
+}
+
+/// The server answers a cancelled statement with an error. It is there, and so is the session.
+async fn refused<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
+    let engine: Engine<DB> = started(&settings("refused", url).max_size(1)).await?;
+    let mut checkout = engine.acquire().await?;
+    proxy.stop();
+    let refused = DB::run(checkout.as_mut(), "SELECT nothing FROM nowhere");
+    ensure!(
+        tokio::time::timeout(Duration::from_millis(100), refused)
+            .await
+            .is_err()
+    );
+    drop(checkout);
+    proxy.pass();
+    drop(bounded("the next checkout", engine.acquire()).await??);
+    let status = engine.status();
+    ensure!(status.opened == 1 && status.broken == 0, "{status:?}");
+    ensure!(engine.readiness() == Readiness::Ready);
+    engine.close_connection_pool().await;
+    case_database.closed_in_good_order().await
+}
+
+async fn panics<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let settings =
+        settings("panics", case_database.url()).before_connect(|options: PgConnectOptions| async {
+            assert!(options.get_host().is_empty(), "no secrets today");
+            anyhow::Ok(options)
+        });
+    let started = started::<DB>(&settings).await;
+    let said = started.err().context("it has started")?;
+    let said = format!("{said:?}");
+    ensure!(said.contains("before_connect panicked"), "{said}");
+    Ok(())
+}
+
+async fn outside<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let engine: Engine<DB> = started(&settings("outside", case_database.url())).await?;
+    let asked = thread::spawn({
+        let engine = engine.clone();
+        move || {
+            let asked = engine.health_within(Duration::from_secs(1)).now_or_never();
+            asked.map(|answer| answer.map(drop).map_err(|error| error.to_string()))
+        }
+    });
+    let asked = tokio::task::spawn_blocking(move || asked.join()).await?;
+    let answer = asked.ok().context("it panicked")?;
+    let said = answer
+        .context("it waits")?
+        .err()
+        .context("it has answered")?;
+    ensure!(said.contains("inside a tokio runtime"), "{said}");
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+async fn literals<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = settings("literals", case_database.url())
+        .max_size(1)
+        .acquire_timeout("300ms")
+        .close_timeout("300ms");
+    let engine: Engine<DB> = started(&settings).await?;
+    let sql = "SELECT 'n3w-p4ss' AS password, pg_sleep(3600)";
+    let slow = tokio::spawn(DB::answer_on(engine.clone(), sql));
+    case_database.one_runs("3600").await?;
+    let error = engine.acquire().await.err().context("it is free")?;
+    let said = AcquireError::find(&error)
+        .context("another error")?
+        .to_string();
+    let report = engine.close_connection_pool().await.to_string();
+    for said in [said, report] {
+        ensure!(
+            said.contains("SELECT '…' AS password, pg_sleep(3600)") && !said.contains("n3w"),
+            "{said}"
+        );
+    }
+    let _ = slow.await;
+    Ok(())
+}
+
+/// The server accepts and is silent; nothing of what a cancelled start began is waited for.
+async fn silent_start<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let (proxy, url) = through_proxy(&case_database)?;
+    proxy.black_hole();
+    let settings = settings("silent_start", &url)
+        .start_timeout("1h")
+        .connect_timeout("1h");
+    let engine: Engine<DB> = engine_finder_with(&settings)?;
+    let start = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.start_connection_pool().await }
+    });
+    proxy.open_become(1).await?;
+    bounded("the close", engine.close_connection_pool()).await?;
+    bounded("the rest", poolhouse::wait_closed()).await?;
+    ensure!(start.await?.is_err());
+    Ok(())
+}
+
+/// The driver does not count the answers to a `COPY`, so they may be unread while it believes to be idle.
+#[tokio::test]
+async fn an_unread_copy_is_not_handed_on() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("unread_copy").await? else {
+        return Ok(());
+    };
+    case_database
+        .run::<Postgres>("CREATE TABLE entry (id INTEGER)")
+        .await?;
+    let engine: PgEngine =
+        started(&settings("unread_copy", case_database.url()).max_size(1)).await?;
+    for step in 0..4 {
+        let mut checkout = engine.acquire().await?;
+        match step {
+            0 => drop(checkout.copy_in_raw("COPY entry FROM STDIN").await?),
+            1 => {
+                let copied = checkout.copy_out_raw("COPY missing TO STDOUT").await;
+                ensure!(copied.is_err());
+            }
+            2 => {
+                let rows = "COPY (SELECT * FROM generate_series(1, 10000)) TO STDOUT";
+                drop(checkout.copy_out_raw(rows).await?);
+            }
+            _ => {
+                let copy = checkout.copy_in_raw("COPY entry FROM STDIN").await?;
+                let _ = copy.finish().now_or_never();
+            }
+        }
+        drop(checkout);
+        let next = bounded("the next", sqlx::raw_sql("SELECT 7").fetch_one(&engine)).await??;
+        ensure!(next.try_get::<i32, _>(0)? == 7, "step {step}");
+        let updated = sqlx::query("UPDATE entry SET id = $1")
+            .bind(1)
+            .execute(&engine)
+            .await?;
+        ensure!(updated.rows_affected() == 0, "step {step}: {updated:?}");
+        ensure!(engine.readiness() == Readiness::Ready, "step {step}");
+    }
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// A failed `COPY` fails the transaction, and its unread answer must not be taken for that to the `COMMIT`.
+#[tokio::test]
+async fn a_transaction_with_an_unread_copy_is_not_committed() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("copy_commit").await? else {
+        return Ok(());
+    };
+    case_database
+        .run::<Postgres>("CREATE TABLE entry (id INTEGER)")
+        .await?;
+    let engine: PgEngine =
+        started(&settings("copy_commit", case_database.url()).max_size(1)).await?;
+    for rolls_back in [false, true] {
+        let mut transaction = engine.begin().await?;
+        sqlx::query("INSERT INTO entry VALUES (1)")
+            .execute(&mut transaction)
+            .await?;
+        let copied = transaction.copy_out_raw("COPY missing TO STDOUT").await;
+        let is_refused = copied.is_err();
+        drop(copied);
+        ensure!(is_refused);
+        if rolls_back {
+            transaction.rollback().await?;
+        } else {
+            let committed = transaction.commit().await;
+            ensure!(committed.is_err(), "a failed transaction is committed");
+        }
+        let next = bounded("the next", sqlx::raw_sql("SELECT 7").fetch_one(&engine)).await??;
+        ensure!(next.try_get::<i32, _>(0)? == 7);
+    }
+    let count = case_database
+        .answer::<Postgres>("SELECT count(*) FROM entry")
+        .await?;
+    ensure!(count == 0, "{count}");
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// The driver of MySQL does not count the answer to a ping, nor that of a `prepare`.
+#[tokio::test]
+async fn a_cancelled_ping_is_not_handed_on() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("cancelled_ping").await? else {
+        return Ok(());
+    };
+    let (proxy, url) = through_proxy(&case_database)?;
+    let engine: MySqlEngine = started(&settings("cancelled_ping", url).max_size(1)).await?;
+    let limit = Duration::from_millis(50);
+    for step in 0..3 {
+        // The connection is opened, so that only the answer is late.
+        let mut checkout = engine.acquire().await?;
+        match step {
+            0 => {
+                drop(checkout);
+                proxy.stop();
+                ensure!(engine.health_within(limit).await.is_err());
+            }
+            1 => {
+                proxy.stop();
+                ensure!(tokio::time::timeout(limit, checkout.ping()).await.is_err());
+                drop(checkout);
+            }
+            _ => {
+                proxy.stop();
+                let prepared =
+                    sqlx::Executor::prepare(&mut checkout, sqlx::SqlSafeStr::into_sql_str("DO 1"));
+                ensure!(tokio::time::timeout(limit, prepared).await.is_err());
+                drop(checkout);
+            }
+        }
+        proxy.pass();
+        let next = bounded("the next", sqlx::raw_sql("SELECT 7").fetch_one(&engine)).await??;
+        ensure!(next.try_get::<i64, _>(0)? == 7, "step {step}");
+        let transaction = engine.begin().await?;
+        transaction.commit().await?;
+        ensure!(engine.readiness() == Readiness::Ready, "step {step}");
+    }
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// `autocommit` may be turned off by a routine, and in a comment that the server executes.
+#[tokio::test]
+async fn autocommit_is_on_for_the_next_user() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("autocommit").await? else {
+        return Ok(());
+    };
+    for statement in [
+        "CREATE TABLE entry (id INTEGER)",
+        "CREATE PROCEDURE imports() BEGIN SET autocommit = 0; START TRANSACTION; COMMIT; END",
+    ] {
+        case_database.run::<MySql>(statement).await?;
+    }
+    let engine: MySqlEngine =
+        started(&settings("autocommit", case_database.url()).max_size(1)).await?;
+    let mut written = 0;
+    for off in [
+        "CALL imports()",
+        "EXECUTE IMMEDIATE 'SET autocommit = 0'",
+        "# off\nSET autocommit = 0",
+        "/*!40101 SET autocommit = 0 */",
+        "SET autocommit = 0",
+    ] {
+        sqlx::raw_sql(off).execute(&engine).await?;
+        sqlx::query("INSERT INTO entry VALUES (1)")
+            .execute(&engine)
+            .await?;
+        written += 1;
+        let count = case_database
+            .answer::<MySql>("SELECT count(*) FROM entry")
+            .await?;
+        ensure!(count == written, "after {off}: {count} of {written} rows");
+    }
+    // What is restored costs no connection.
+    let before = engine.status().opened;
+    let mut checkout = engine.acquire().await?;
+    for statement in [
+        "SET autocommit = 0",
+        "INSERT INTO entry VALUES (1)",
+        "COMMIT",
+        "SET autocommit = 1",
+    ] {
+        sqlx::raw_sql(statement).execute(&mut checkout).await?;
+    }
+    drop(checkout);
+    sqlx::raw_sql("SELECT 1").execute(&engine).await?;
+    let after = engine.status().opened;
+    ensure!(after == before, "{before} became {after}");
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// On SQLite, a savepoint outside of a transaction begins one.
+#[tokio::test]
+async fn a_savepoint_of_a_statement_is_not_handed_on() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<Sqlite>("savepoint").await? else {
+        return Ok(());
+    };
+    case_database
+        .run::<Sqlite>("CREATE TABLE entry (id INTEGER)")
+        .await?;
+    let engine: SqliteEngine =
+        started(&settings("savepoint", case_database.url()).max_size(1)).await?;
+    sqlx::query("SAVEPOINT here").execute(&engine).await?;
+    sqlx::query("INSERT INTO entry VALUES (1)")
+        .execute(&engine)
+        .await?;
+    let transaction = engine.begin().await?;
+    transaction.rollback().await?;
+    let count = case_database
+        .answer::<Sqlite>("SELECT count(*) FROM entry")
+        .await?;
+    ensure!(count == 1, "an acknowledged row is gone");
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// sqlx accepts a semicolon and a comment after the statement.
+#[tokio::test]
+async fn a_begin_may_end_in_a_semicolon_or_a_comment() -> anyhow::Result<()> {
+    if let Some(case_database) = CaseDatabase::of::<Postgres>("begin_with").await? {
+        begin_with::<Postgres>(&case_database, &["BEGIN READ WRITE; ", "BEGIN -- report"]).await?;
+    }
+    if let Some(case_database) = CaseDatabase::of::<MySql>("begin_with").await? {
+        begin_with::<MySql>(
+            &case_database,
+            &["START TRANSACTION;", "START TRANSACTION # report"],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn begin_with<DB: Sql>(
+    case_database: &CaseDatabase,
+    statements: &[&'static str],
+) -> anyhow::Result<()> {
+    case_database
+        .run::<DB>("CREATE TABLE entry (id INTEGER)")
+        .await?;
+    let engine: Engine<DB> =
+        started(&settings(std::any::type_name::<DB>(), case_database.url())).await?;
+    for (number, statement) in (1..).zip(statements) {
+        let mut transaction = engine.begin_with(*statement).await?;
+        DB::run(transaction.as_mut(), "INSERT INTO entry VALUES (1)").await?;
+        transaction.commit().await?;
+        let count = case_database
+            .answer::<DB>("SELECT count(*) FROM entry")
+            .await?;
+        ensure!(count == number, "{statement}");
+    }
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// pgbouncer answers a login without its server, and refuses the first query.
+#[tokio::test]
+async fn a_start_waits_for_the_server_behind_a_pooler() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("behind").await? else {
+        return Ok(());
+    };
+    let (proxy, _) = through_proxy(&case_database)?;
+    let pooler = PgBouncer::start_before(
+        case_database.database()?,
+        proxy.address(),
+        Mode::Transaction,
+        &[("server_login_retry", "1"), ("server_connect_timeout", "1")],
+    )
+    .await?;
+    // The pooler knows its server, and then loses it.
+    let settings = settings("behind", pooler.url())
+        .pooler("pgbouncer")
+        .start_timeout("20s")
+        .max_size(1);
+    let first: PgEngine = started(&settings).await?;
+    first.close_connection_pool().await;
+    proxy.refuse();
+    proxy.reset();
+    let heard = poolhouse_tests::Heard::here();
+    let second: PgEngine = engine_finder_with(&settings.clone().engine("behind_2"))?;
+    let back = async {
+        heard
+            .line("the pooler has no session on its server")
+            .await?;
+        proxy.pass();
+        anyhow::Ok(())
+    };
+    let start = async { anyhow::Ok(second.start_connection_pool().await?) };
+    bounded("the start", async { tokio::try_join!(start, back) }).await??;
+    sqlx::query("SELECT 1").execute(&second).await?;
+    second.close_connection_pool().await;
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! The transactions of a web request: at most one for each engine, shared by everything that serves the request.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -13,11 +14,11 @@ use futures_util::StreamExt;
 use sqlx::{Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
 
-use super::transaction::{self, Around};
+use super::transaction::{self, Around, HooksOf, start_hooks};
 use super::{Engine, Transaction, TransactionOptions};
 use crate::backend::{Backend, Step};
 use crate::error::{Error, TransactionError};
-use crate::pool::Holder;
+use crate::pool::{Holder, Hooks};
 
 tokio::task_local! {
     /// The transactions of the request that the running future serves.
@@ -105,9 +106,12 @@ impl RequestTransactions {
     /// [`TransactionError::OutcomeUnknown`] when the connection ended during the commit. Of several engines, those before the
     /// failed one stay committed, in the order in which they were asked for, and the log names them.
     ///
+    /// Futures of [`on_commit`](Transaction::on_commit) run after the last commit, also when a later commit has failed.
+    ///
     /// # Cancellation
     ///
-    /// Dropping the future rolls back; during the commit, the server may have committed already.
+    /// Dropping the future rolls back; during the commit, the server may have committed already. Between the commits of several
+    /// engines, those before stay committed, and the log names them.
     pub async fn serve<T>(
         &self,
         work: impl Future<Output = T>,
@@ -141,29 +145,27 @@ impl RequestTransactions {
         }
         let mut commits = Vec::new();
         for (engine, closed) in closed {
-            commits.push((engine, closed.map_err(sqlx::Error::from)?));
+            if let Some(commit) = closed.map_err(sqlx::Error::from)? {
+                commits.push((engine, commit));
+            }
         }
         if !commit {
             return Ok(());
         }
-        let mut committed = Vec::new();
+        let mut committing = Committing::new(&commits);
+        let mut outcome = Ok(());
         for (engine, commit) in commits {
-            let Some(commit) = commit else {
-                continue;
-            };
-            if let Err(error) = commit.await {
-                if !committed.is_empty() {
-                    tracing::error!(
-                        %engine,
-                        "a request's transaction failed at its commit, after those on other engines were committed: {}",
-                        committed.join(", ")
-                    );
+            match commit.await {
+                Ok(hooks) => committing.committed(engine, hooks),
+                Err(error) => {
+                    outcome = Err(committing.failed(&engine, error).into());
+                    break;
                 }
-                return Err(error.into());
             }
-            committed.push(engine);
         }
-        Ok(())
+        // After the last commit, because a hook may need what another engine has committed, or its connection.
+        committing.run_hooks().await;
+        outcome
     }
 
     /// Ends the transactions without a commit.
@@ -232,6 +234,73 @@ impl Drop for Serving<'_> {
     }
 }
 
+/// The commits of a request, one engine after the other. Dropped half-way, it logs which engines are committed.
+struct Committing {
+    /// The engines that are committed, with the hooks that have not begun.
+    committed: Vec<HooksOf>,
+    /// The engine whose commit is under way, and those after it.
+    open: VecDeque<String>,
+}
+
+impl Committing {
+    fn new(commits: &[(String, Commit)]) -> Self {
+        Self {
+            committed: Vec::new(),
+            open: commits.iter().map(|(engine, _)| engine.clone()).collect(),
+        }
+    }
+
+    fn committed(&mut self, engine: String, hooks: Hooks) {
+        self.open.pop_front();
+        self.committed.push((engine, hooks));
+    }
+
+    /// The commit on this engine has failed; those after it are rolled back.
+    fn failed(&mut self, engine: &str, error: sqlx::Error) -> sqlx::Error {
+        self.open.clear();
+        if !self.committed.is_empty() {
+            tracing::error!(
+                %engine,
+                "a request's transaction failed at its commit, after those on other engines were committed: {}",
+                self.names().join(", ")
+            );
+        }
+        error
+    }
+
+    /// Starts the hooks of the committed transactions, and waits for them.
+    async fn run_hooks(mut self) {
+        let hooks = start_hooks(mem::take(&mut self.committed));
+        drop(self);
+        hooks.await;
+    }
+
+    /// The engines that are committed.
+    fn names(&self) -> Vec<&str> {
+        self.committed
+            .iter()
+            .map(|(engine, _)| engine.as_str())
+            .collect()
+    }
+}
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        if self.committed.is_empty() {
+            return;
+        }
+        let engine = self.open.front().map_or("", String::as_str);
+        tracing::error!(
+            engine,
+            "a request was dropped during the commit of its transaction, after those on other engines were committed: {}. It is \
+             unknown whether this one is, and those after it are rolled back",
+            self.names().join(", ")
+        );
+        // As for one engine: a caller that is dropped after the commit stops no hook.
+        drop(start_hooks(mem::take(&mut self.committed)));
+    }
+}
+
 /// The transaction of a request on one engine.
 struct EngineSlot<DB: Backend> {
     engine: Engine<DB>,
@@ -271,7 +340,8 @@ trait AnySlot: Send + Sync {
     fn close(&self) -> Result<Option<Commit>, TransactionError>;
 }
 
-type Commit = BoxFuture<'static, sqlx::Result<()>>;
+/// Commits, and returns the hooks to run afterwards.
+type Commit = BoxFuture<'static, sqlx::Result<Hooks>>;
 
 impl<DB: Backend> EngineSlot<DB> {
     fn new(engine: Engine<DB>, request: &str) -> Arc<Self> {
@@ -428,10 +498,12 @@ async fn commit<DB: Backend>(
     engine: Engine<DB>,
     request: Arc<str>,
     mut transaction: Transaction<DB>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<Hooks> {
     let conflict = transaction.conflict();
-    let Err(error) = transaction.commit().await else {
-        return Ok(());
+    let committed = transaction.commit_only().await;
+    let error = match committed.map_err(|error| engine.failed_commit(error)) {
+        Ok(hooks) => return Ok(hooks),
+        Err(error) => error,
     };
     if let Some(TransactionError::InUse { .. }) = TransactionError::find(&error) {
         // A `scoped_transaction` that still exists has the connection.

@@ -6,10 +6,12 @@
 //! | [`client`] | a client that sends one request, and can disconnect |
 //! | [`framework`] | the frameworks, as servers of those handlers |
 //! | [`cases`] | the expected results |
+//! | [`several`] | the commits of two engines, without a framework |
 
 mod act;
 mod cases;
 mod client;
 mod framework;
 mod heard;
+mod several;
 mod transactional;

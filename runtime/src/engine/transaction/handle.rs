@@ -117,7 +117,7 @@ impl<DB: Backend> Transaction<DB> {
     }
 
     /// Commits, and returns the hooks to run afterwards.
-    pub(super) async fn commit_only(mut self) -> sqlx::Result<Hooks> {
+    pub(in crate::engine) async fn commit_only(mut self) -> sqlx::Result<Hooks> {
         self.session.take()?.commit_transaction().await?;
         Ok(self.this.cell.take_hooks())
     }

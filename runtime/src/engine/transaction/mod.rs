@@ -13,6 +13,8 @@ mod work;
 #[cfg(feature = "web")]
 pub(super) use self::around::{Around, outside};
 pub use self::handle::Transaction;
+#[cfg(feature = "web")]
+pub(super) use self::hooks::{HooksOf, start as start_hooks};
 pub use self::options::{Conflicts, OnConflict, Retry, RetryIf, TransactionOptions};
 pub use self::parent::{
     Argument, IsTransaction, TransactionParent, assert_argument, transactional, transactional_once,

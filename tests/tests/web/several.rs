@@ -1,0 +1,144 @@
+//! The commits of a request with two engines, without a framework.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use anyhow::ensure;
+use poolhouse::web::RequestTransactions;
+use poolhouse::{Settings, SqliteEngine, engine_finder_with};
+use poolhouse_tests::{CaseDatabase, eventually};
+use sqlx::Sqlite;
+
+use crate::act::{key, run};
+use crate::heard;
+
+const TABLES: &str = "CREATE TABLE entry (id INTEGER PRIMARY KEY);
+    CREATE TABLE parent (id INTEGER PRIMARY KEY);
+    CREATE TABLE child (entry INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);";
+
+/// An engine with its own database.
+async fn engine(name: &str) -> anyhow::Result<Option<(CaseDatabase, SqliteEngine)>> {
+    heard::listen();
+    let Some(case_database) = CaseDatabase::of::<Sqlite>("web").await? else {
+        return Ok(None);
+    };
+    case_database.run::<Sqlite>(TABLES).await?;
+    let settings = Settings::new().url(case_database.url()).engine(name);
+    let db: SqliteEngine = engine_finder_with(&settings.max_size(4))?;
+    db.start_connection_pool().await?;
+    Ok(Some((case_database, db)))
+}
+
+fn insert(key: i32) -> String {
+    format!("INSERT INTO entry VALUES ({key})")
+}
+
+async fn count(db: &SqliteEngine, key: i32) -> sqlx::Result<i64> {
+    let counted = sqlx::query_scalar("SELECT count(*) FROM entry WHERE id = ?");
+    counted.bind(key).fetch_one(db).await
+}
+
+/// Polls a future this many times at most, and then drops it.
+async fn polled<T>(future: impl Future<Output = T>, most: usize) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = most;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => {
+            left -= 1;
+            if left == 0 {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn hooks_run_after_the_last_commit_and_after_one_that_fails() -> anyhow::Result<()> {
+    let (Some((_first, first)), Some((_second, second))) =
+        (engine("hooks_1").await?, engine("hooks_2").await?)
+    else {
+        return Ok(());
+    };
+    for (fails, expected) in [(false, 1), (true, 0)] {
+        let key = key();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let transactions = RequestTransactions::new();
+        let work = async {
+            let mut of_first = transactions.of(&first, "POST /hooks")?;
+            let mut of_second = transactions.of(&second, "POST /hooks")?;
+            let mut guard = of_first.begin().await?;
+            run(&mut *guard, insert(key)).await?;
+            let (db, seen) = (second.clone(), Arc::clone(&seen));
+            guard.on_commit(async move {
+                let rows = count(&db, key).await.ok();
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.push(rows);
+            });
+            drop(guard);
+            run(&mut of_second, insert(key)).await?;
+            if fails {
+                run(&mut of_second, format!("INSERT INTO child VALUES ({key})")).await?;
+            }
+            Ok::<(), sqlx::Error>(())
+        };
+        let ended = transactions.serve(work, Result::is_ok).await;
+        ensure!(ended.is_err() == fails, "{ended:?}");
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ensure!(seen == [Some(expected)], "{seen:?}, fails: {fails}");
+        ensure!(count(&first, key).await? == 1, "the first is committed");
+    }
+    first.close_connection_pool().await;
+    second.close_connection_pool().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_is_dropped_between_two_commits_is_logged_and_its_hooks_run()
+-> anyhow::Result<()> {
+    let (Some((_first, first)), Some((_second, second))) =
+        (engine("dropped_1").await?, engine("dropped_2").await?)
+    else {
+        return Ok(());
+    };
+    let ran = Arc::new(AtomicUsize::new(0));
+    for polls in 1..1000 {
+        let key = key();
+        let transactions = RequestTransactions::new();
+        let work = async {
+            let mut of_first = transactions.of(&first, "POST /dropped")?;
+            let mut of_second = transactions.of(&second, "POST /dropped")?;
+            let mut guard = of_first.begin().await?;
+            run(&mut *guard, insert(key)).await?;
+            let ran = Arc::clone(&ran);
+            guard.on_commit(async move {
+                ran.fetch_add(1, Relaxed);
+            });
+            drop(guard);
+            run(&mut of_second, insert(key)).await
+        };
+        let served = polled(transactions.serve(work, Result::is_ok), polls).await;
+        if let Some(served) = served {
+            served??;
+            break;
+        }
+    }
+    let dropped = heard::lines(&["dropped during the commit", "dropped_2", "dropped_1"]).len();
+    ensure!(dropped > 0, "nothing is logged");
+    // One for each dropped request, and one for the last request, which was not dropped.
+    eventually("the hooks ran", async || {
+        let ran = ran.load(Relaxed);
+        ensure!(ran > dropped, "{ran} hooks for {dropped} lines");
+        Ok(())
+    })
+    .await?;
+    first.close_connection_pool().await;
+    second.close_connection_pool().await;
+    Ok(())
+}

@@ -1212,6 +1212,9 @@ pub enum TransactionError {
     Held { engine: String, request: String },
     #[cfg(feature = "web")]
     #[non_exhaustive]
+    PartlyCommitted { engine: String, committed: Vec<String>, cause: sqlx::Error },
+    #[cfg(feature = "web")]
+    #[non_exhaustive]
     RequestOver { engine: String, request: String },
 }
 

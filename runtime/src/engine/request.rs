@@ -104,7 +104,8 @@ impl RequestTransactions {
     /// With each error the outcome is dropped. [`TransactionError::Held`] when a [`RequestTransaction`] still exists, and the
     /// server's error for `COMMIT`: nothing of this request is committed on the named engine.
     /// [`TransactionError::OutcomeUnknown`] when the connection ended during the commit. Of several engines, those before the
-    /// failed one stay committed, in the order in which they were asked for, and the log names them.
+    /// failed one stay committed, in the order in which they were asked for: [`TransactionError::PartlyCommitted`], which names
+    /// them, as does the log.
     ///
     /// Futures of [`on_commit`](Transaction::on_commit) run after the last commit, also when a later commit has failed.
     ///
@@ -158,7 +159,7 @@ impl RequestTransactions {
             match commit.await {
                 Ok(hooks) => committing.committed(engine, hooks),
                 Err(error) => {
-                    outcome = Err(committing.failed(&engine, error).into());
+                    outcome = Err(committing.failed(engine, error).into());
                     break;
                 }
             }
@@ -255,17 +256,25 @@ impl Committing {
         self.committed.push((engine, hooks));
     }
 
-    /// The commit on this engine has failed; those after it are rolled back.
-    fn failed(&mut self, engine: &str, error: sqlx::Error) -> sqlx::Error {
+    /// The error of a request whose commit on this engine has failed; those after it are rolled back.
+    fn failed(&mut self, engine: String, cause: sqlx::Error) -> sqlx::Error {
         self.open.clear();
-        if !self.committed.is_empty() {
-            tracing::error!(
-                %engine,
-                "a request's transaction failed at its commit, after those on other engines were committed: {}",
-                self.names().join(", ")
-            );
+        if self.committed.is_empty() {
+            return cause;
         }
-        error
+        let committed = self.names();
+        tracing::error!(
+            %engine,
+            "a request's transaction failed at its commit, after those on other engines were committed: {}",
+            committed.join(", ")
+        );
+        let committed = committed.into_iter().map(str::to_owned).collect();
+        TransactionError::PartlyCommitted {
+            engine,
+            committed,
+            cause,
+        }
+        .into()
     }
 
     /// Starts the hooks of the committed transactions, and waits for them.

@@ -187,6 +187,24 @@ pub enum TransactionError {
         /// The request's method and route.
         request: String,
     },
+    /// A web request has written on several engines, and a commit failed after those on other engines. The answer to it is 500,
+    /// also after a conflict, because a second request would write on the other engines twice.
+    #[cfg(feature = "web")]
+    #[error(
+        "engine `{engine}`: the request's transaction failed at its commit, after those on other engines were committed: {}. \
+         Look for what was written there before the request is run again",
+        .committed.join(", ")
+    )]
+    #[non_exhaustive]
+    PartlyCommitted {
+        /// The name of the engine whose commit failed.
+        engine: String,
+        /// The names of the engines whose transactions are committed, in this order.
+        committed: Vec<String>,
+        /// The error of the failed commit.
+        #[source]
+        cause: sqlx::Error,
+    },
     /// A statement in the transaction of a web request that is over.
     #[cfg(feature = "web")]
     #[error(

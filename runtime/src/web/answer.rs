@@ -126,6 +126,14 @@ mod tests {
         let conflict = TransactionError::AfterConflict {
             last: String::new(),
         };
+        let partly = TransactionError::PartlyCommitted {
+            engine: String::new(),
+            committed: Vec::new(),
+            cause: TransactionError::AfterConflict {
+                last: String::new(),
+            }
+            .into(),
+        };
         let over = || TransactionError::RequestOver {
             engine: String::new(),
             request: String::new(),
@@ -138,6 +146,7 @@ mod tests {
         };
         let cases = [
             (database(conflict), CONFLICT),
+            (database(partly), FAILED),
             (database(over()), FAILED),
             (no_engine(), POOL),
             (Error::Database(sqlx::Error::from(no_engine())), POOL),

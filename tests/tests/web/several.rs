@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use anyhow::ensure;
 use poolhouse::web::RequestTransactions;
-use poolhouse::{Settings, SqliteEngine, engine_finder_with};
+use poolhouse::{Error, Settings, SqliteEngine, TransactionError, engine_finder_with};
 use poolhouse_tests::{CaseDatabase, eventually};
 use sqlx::Sqlite;
 
@@ -39,6 +39,18 @@ fn insert(key: i32) -> String {
 async fn count(db: &SqliteEngine, key: i32) -> sqlx::Result<i64> {
     let counted = sqlx::query_scalar("SELECT count(*) FROM entry WHERE id = ?");
     counted.bind(key).fetch_one(db).await
+}
+
+fn partly_committed(error: &sqlx::Error) -> anyhow::Result<()> {
+    let partly = TransactionError::find(error);
+    let Some(TransactionError::PartlyCommitted {
+        engine, committed, ..
+    }) = partly
+    else {
+        anyhow::bail!("{error:?}");
+    };
+    ensure!(engine == "hooks_2" && *committed == ["hooks_1"], "{error}");
+    Ok(())
 }
 
 /// Polls a future this many times at most, and then drops it.
@@ -89,7 +101,10 @@ async fn hooks_run_after_the_last_commit_and_after_one_that_fails() -> anyhow::R
             Ok::<(), sqlx::Error>(())
         };
         let ended = transactions.serve(work, Result::is_ok).await;
-        ensure!(ended.is_err() == fails, "{ended:?}");
+        match ended {
+            Err(Error::Database(error)) if fails => partly_committed(&error)?,
+            ended => ensure!(!fails && ended.is_ok(), "{ended:?}"),
+        }
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         ensure!(seen == [Some(expected)], "{seen:?}, fails: {fails}");
         ensure!(count(&first, key).await? == 1, "the first is committed");

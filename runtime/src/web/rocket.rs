@@ -2,7 +2,7 @@
 
 use std::convert::identity;
 use std::io::Cursor;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::Mutex;
 
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::http::{Method, Status};
@@ -21,6 +21,7 @@ use crate::engine::tasks::Served;
 use crate::engine::{Engine, Readiness};
 use crate::error::Error;
 use crate::finder::{self, Scope};
+use crate::lock::lock;
 use crate::pool::Checkout;
 
 const FAIRING: &str = ".attach(poolhouse::rocket::request_transactions())";
@@ -59,57 +60,74 @@ pub struct RequestTransactionsFairing {
     home: Scope,
 }
 
-/// The data that is stored with a request.
+/// The data that is stored with a request. A guard in an earlier fairing may create it, and the copies of a cloned
+/// `LocalRequest` share it, so each dispatch begins it anew.
+#[derive(Default)]
 struct OfRocketRequest {
     /// From the fairing.
-    attached: Option<(RequestTransactions, Scope)>,
+    attached: Mutex<Option<(RequestTransactions, Scope)>>,
     /// From the first guard that asked for a transaction.
     served: Mutex<Option<Served>>,
     /// The first answer to an error, and the error's text.
-    failed: OnceLock<(Answer, String)>,
+    failed: Mutex<Option<(Answer, String)>>,
 }
 
 impl OfRocketRequest {
-    fn new(attached: Option<(RequestTransactions, Scope)>) -> Self {
-        Self {
-            attached,
-            served: Mutex::default(),
-            failed: OnceLock::new(),
+    fn of<'r>(request: &'r Request<'_>) -> &'r Self {
+        request.local_cache(Self::default)
+    }
+
+    /// A dispatch begins, with these transactions.
+    fn begin(&self, transactions: RequestTransactions, scope: Scope) {
+        self.abandon();
+        *lock(&self.attached) = Some((transactions, scope));
+        *lock(&self.failed) = None;
+    }
+
+    /// Ends the transactions of a request that had no response.
+    fn abandon(&self) {
+        // Out of their locks, because the drops take other ones.
+        let served = lock(&self.served).take();
+        drop(served);
+        let attached = lock(&self.attached).take();
+        if let Some((transactions, _)) = attached {
+            transactions.abandon();
         }
     }
 
-    fn of<'r>(request: &'r Request<'_>) -> &'r Self {
-        request.local_cache(|| Self::new(None))
+    /// The fairing's transactions, and the scope in which it was made.
+    fn attached(&self) -> Option<(RequestTransactions, Scope)> {
+        lock(&self.attached).clone()
+    }
+
+    fn scope(&self) -> Option<Scope> {
+        self.attached().map(|(_, scope)| scope)
     }
 
     /// The request's transactions. From now on, code that only has the engine finds them.
     fn transactions(&self) -> Option<RequestTransactions> {
-        let (transactions, _) = self.attached.as_ref()?;
-        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.get_or_insert_with(|| Served::by_this_task(transactions.clone()));
-        Some(transactions.clone())
+        let (transactions, _) = self.attached()?;
+        lock(&self.served).get_or_insert_with(|| Served::by_this_task(transactions.clone()));
+        Some(transactions)
     }
 
     /// The answer to an error, which is logged unless it is the stored one.
     fn answer(&self, error: &Error) -> Answer {
-        match self.failed.get() {
-            Some((answer, text)) if *text == error.to_string() => *answer,
-            _ => {
-                let answer = Answer::log(error);
-                // Only the first one is stored: the error of a guard.
-                let _ = self.failed.set((answer, error.to_string()));
-                answer
-            }
+        let text = error.to_string();
+        let stored = lock(&self.failed).clone();
+        if let Some((answer, _)) = stored.filter(|(_, stored)| *stored == text) {
+            return answer;
         }
+        let answer = Answer::log(error);
+        // Only the first one is stored: the error of a guard.
+        lock(&self.failed).get_or_insert((answer, text));
+        answer
     }
 }
 
 impl Drop for OfRocketRequest {
     fn drop(&mut self) {
-        // Ends the transactions of an abandoned request, which had no response.
-        if let Some((transactions, _)) = &self.attached {
-            transactions.abandon();
-        }
+        self.abandon();
     }
 }
 
@@ -123,26 +141,20 @@ impl Fairing for RequestTransactionsFairing {
     }
 
     async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
-        let attached = Some((RequestTransactions::new(), self.home));
-        request.local_cache(|| OfRocketRequest::new(attached));
+        OfRocketRequest::of(request).begin(RequestTransactions::new(), self.home);
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         let of_request = OfRocketRequest::of(request);
-        let served = {
-            let mut served = of_request
-                .served
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            served.take()
-        };
+        let served = lock(&of_request.served).take();
         drop(served);
-        if let Some((transactions, _)) = &of_request.attached
+        if let Some((transactions, _)) = of_request.attached()
             && let Err(error) = transactions.end(commits(response.status().code)).await
         {
             *response = answer(of_request.answer(&error));
         }
-        if let Some((failed, _)) = of_request.failed.get()
+        let failed = lock(&of_request.failed).as_ref().map(|(answer, _)| *answer);
+        if let Some(failed) = failed
             && let Some(seconds) = failed.retry_after()
             && response.status().code == failed.status
             && !response.headers().contains(RETRY_AFTER)
@@ -166,7 +178,7 @@ fn answer<'r>(answer: Answer) -> Response<'r> {
 
 async fn extract<T: Extract>(request: &Request<'_>, name: &str) -> Guarded<T, Error> {
     let of_request = OfRocketRequest::of(request);
-    let home = of_request.attached.as_ref().map(|(_, home)| *home);
+    let home = of_request.scope();
     let given = request.rocket().state::<Engine<T::Database>>();
     let extracted = match extract::engine(name, given, home, GIVEN) {
         Ok(engine) => {
@@ -232,8 +244,7 @@ struct ReadinessRoute;
 #[rocket::async_trait]
 impl Handler for ReadinessRoute {
     async fn handle<'r>(&self, request: &'r Request<'_>, _: Data<'r>) -> route::Outcome<'r> {
-        let of_request = OfRocketRequest::of(request);
-        let home = of_request.attached.as_ref().map(|(_, home)| *home);
+        let home = OfRocketRequest::of(request).scope();
         route::Outcome::from(request, finder::readiness_from(home))
     }
 }

@@ -6,6 +6,7 @@
 //! | [`client`] | a client that sends one request, and can disconnect |
 //! | [`framework`] | the frameworks, as servers of those handlers |
 //! | [`cases`] | the expected results |
+//! | [`local`] | requests of Rocket's local client |
 //! | [`several`] | the commits of two engines, without a framework |
 
 mod act;
@@ -13,5 +14,6 @@ mod cases;
 mod client;
 mod framework;
 mod heard;
+mod local;
 mod several;
 mod transactional;

@@ -20,7 +20,7 @@ const TABLES: &str = "CREATE TABLE entry (id INTEGER PRIMARY KEY);
     CREATE TABLE child (entry INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);";
 
 /// An engine with its own database.
-async fn engine(name: &str) -> anyhow::Result<Option<(CaseDatabase, SqliteEngine)>> {
+pub(crate) async fn engine(name: &str) -> anyhow::Result<Option<(CaseDatabase, SqliteEngine)>> {
     heard::listen();
     let Some(case_database) = CaseDatabase::of::<Sqlite>("web").await? else {
         return Ok(None);

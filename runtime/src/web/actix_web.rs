@@ -120,20 +120,25 @@ where
         request.extensions_mut().insert(of_request);
         let response = self.inner.call(request);
         Box::pin(async move {
-            let good = |response: &Result<ServiceResponse<B>, _>| {
-                let response = response.as_ref();
-                response.is_ok_and(|response| commits(response.status().as_u16()))
+            let good = |response: &Result<ServiceResponse<B>, actix_web::Error>| {
+                // actix-web makes an error its response, which may be a redirect.
+                let status = match response {
+                    Ok(response) => response.status(),
+                    Err(error) => error.as_response_error().status_code(),
+                };
+                commits(status.as_u16())
             };
             let (response, ended) = transactions.serve_keeping(response, good).await;
-            let response = response?;
-            Ok(match ended {
-                Ok(()) => response.map_into_left_body(),
-                Err(error) => {
+            match (response, ended) {
+                (Ok(response), Ok(())) => Ok(response.map_into_left_body()),
+                (Ok(response), Err(error)) => {
                     let (request, _) = response.into_parts();
                     let response = error.error_response().map_into_right_body();
-                    ServiceResponse::new(request, response)
+                    Ok(ServiceResponse::new(request, response))
                 }
-            })
+                (Err(response), Ok(())) => Err(response),
+                (Err(_), Err(error)) => Err(error.into()),
+            }
         })
     }
 }

@@ -6,12 +6,14 @@
 //! | [`client`] | a client that sends one request, and can disconnect |
 //! | [`framework`] | the frameworks, as servers of those handlers |
 //! | [`cases`] | the expected results |
+//! | [`errors`] | errors of actix-web's middleware, which are responses |
 //! | [`local`] | requests of Rocket's local client |
 //! | [`several`] | the commits of two engines, without a framework |
 
 mod act;
 mod cases;
 mod client;
+mod errors;
 mod framework;
 mod heard;
 mod local;

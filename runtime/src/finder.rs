@@ -137,9 +137,8 @@ pub(crate) fn readiness_from(home: Option<Scope>) -> Readiness {
         let nearer = || within[..index].iter().flatten();
         for (name, entry) in &known.engines {
             let is_hidden = nearer().any(|scope| {
-                scopes
-                    .get(scope)
-                    .is_some_and(|nearer| nearer.engines.contains_key(name))
+                let nearer = scopes.get(scope).and_then(|known| known.engines.get(name));
+                nearer.is_some_and(|nearer| !nearer.engine.is_idle())
             });
             if is_hidden {
                 continue;
@@ -293,8 +292,10 @@ pub(crate) fn forget(within: &[Scope], engine: Arc<dyn ErasedEngine>) {
     drop(forgotten);
 }
 
-/// The engine of this name that is known to the current runtime, in the scope `home` or to the process. Never a new one. An
-/// engine that is to be forgotten stays so.
+/// The engine of this name that is known to the current runtime, in the scope `home` or to the process: the first one that is
+/// started or being started, or else the first one. Never a new one. An engine that is to be forgotten stays so.
+///
+/// A worker's runtime may have an engine of its own that was never started, because `engine_finder` does not know `home`.
 ///
 /// # Errors
 ///
@@ -307,8 +308,12 @@ pub(crate) fn find_known<DB: Backend>(
     let levels = [Some(Scope::current()), home, Some(Scope::Process)];
     let known = {
         let scopes = scopes();
-        let mut levels = levels.iter().flatten();
-        levels.find_map(|scope| Some(Arc::clone(&scopes.get(scope)?.engines.get(name)?.engine)))
+        let mut found = levels
+            .iter()
+            .flatten()
+            .filter_map(|scope| Some(&scopes.get(scope)?.engines.get(name)?.engine));
+        let started = found.clone().find(|engine| !engine.is_idle());
+        started.or_else(|| found.next()).cloned()
     };
     known
         .map(|engine| {

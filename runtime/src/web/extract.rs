@@ -152,7 +152,8 @@ pub(crate) fn default_name() -> String {
 }
 
 /// The engine of this name: the application's (`given`), or else the one that is known to the current runtime, to the scope in
-/// which the layer was made (`home`), or to the process. Never a new one: in a test it would be on another database.
+/// which the layer was made (`home`), or to the process, a started one first. Never a new one: in a test it would be on another
+/// database.
 ///
 /// `line` is the code that gives this framework an engine.
 pub(crate) fn engine<DB: Backend>(

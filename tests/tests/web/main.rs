@@ -8,6 +8,7 @@
 //! | [`cases`] | the expected results |
 //! | [`errors`] | errors of actix-web's middleware, which are responses |
 //! | [`local`] | requests of Rocket's local client |
+//! | [`scopes`] | a server in another runtime than its engine |
 //! | [`several`] | the commits of two engines, without a framework |
 
 mod act;
@@ -17,5 +18,6 @@ mod errors;
 mod framework;
 mod heard;
 mod local;
+mod scopes;
 mod several;
 mod transactional;

@@ -1,0 +1,65 @@
+//! A server in another runtime than its engine, as the workers of actix-web are.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, ensure};
+use axum::Router;
+use axum::routing::post as on_post;
+use poolhouse::{Error, Settings, SqliteEngine, engine_finder_with};
+use sqlx::Sqlite;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+
+use crate::client::post;
+use crate::several::engine;
+
+async fn count(db: SqliteEngine) -> Result<String, Error> {
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM entry")
+        .fetch_one(&db)
+        .await?;
+    Ok(rows.to_string())
+}
+
+/// Registers an engine in the server's runtime, on another database and not started.
+async fn look_up() -> Result<&'static str, Error> {
+    let settings = Settings::new().url("sqlite::memory:");
+    engine_finder_with::<Sqlite>(&settings)?;
+    Ok("found")
+}
+
+#[test]
+fn an_engine_that_is_not_started_hides_no_started_one() -> anyhow::Result<()> {
+    let of_engine = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let of_server = Builder::new_current_thread().enable_all().build()?;
+    let Some((_case_database, db)) = of_engine.block_on(engine("default"))? else {
+        return Ok(());
+    };
+    let transactions = of_engine.block_on(async { poolhouse::axum::request_transactions() });
+    of_server.block_on(async {
+        let app = Router::new()
+            .route("/count", on_post(count))
+            .route("/look_up", on_post(look_up))
+            .route("/readyz", on_post(poolhouse::axum::readiness))
+            .layer(transactions);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let server = tokio::spawn(async move { axum::serve(listener, app).await });
+        for (path, body) in [
+            ("/count", "0"),
+            ("/look_up", "found"),
+            ("/count", "0"),
+            ("/readyz", "ready"),
+        ] {
+            let answer = post(address, path).await?.context("an answer")?;
+            ensure!(answer.status == 200, "{path}: {answer:?}");
+            ensure!(answer.body == body, "{path}: {answer:?}");
+        }
+        server.abort();
+        anyhow::Ok(())
+    })?;
+    of_engine.block_on(db.close_connection_pool());
+    Ok(())
+}

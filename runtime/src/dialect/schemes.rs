@@ -55,9 +55,10 @@ pub(crate) fn dialect_named(name: &str) -> Option<&'static Dialect> {
     found.map(|(dialect, _)| *dialect)
 }
 
-/// Whether an error is a conflict with another transaction on any of the databases, whose codes differ.
+/// Whether an error is a conflict with another transaction on any of the databases, whose codes differ. It is not known here
+/// whether its transaction has run a statement before: without that, the statement has waited for the other transaction.
 #[cfg(feature = "web")]
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     let mut dialects = DIALECTS.iter();
-    dialects.any(|(dialect, _)| dialect.is_conflict(error))
+    dialects.any(|(dialect, _)| dialect.is_conflict(error) || dialect.is_conflict_once_begun(error))
 }

@@ -9,7 +9,7 @@
 //! | [`errors`] | errors of actix-web's middleware, which are responses |
 //! | [`local`] | requests of Rocket's local client |
 //! | [`scopes`] | a server in another runtime than its engine |
-//! | [`several`] | the commits of two engines, without a framework |
+//! | [`several`] | requests without a framework: the commits of two engines, and a conflict |
 
 mod act;
 mod cases;

@@ -1,16 +1,17 @@
-//! The commits of a request with two engines, without a framework.
+//! Requests without a framework: the commits of two engines, and a conflict.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
-use anyhow::ensure;
-use poolhouse::web::RequestTransactions;
+use anyhow::{Context, ensure};
+use poolhouse::web::{Answer, RequestTransactions};
 use poolhouse::{Error, Settings, SqliteEngine, TransactionError, engine_finder_with};
 use poolhouse_tests::{CaseDatabase, eventually};
-use sqlx::Sqlite;
+use sqlx::{Connection, Sqlite, SqliteConnection};
 
 use crate::act::{key, run};
 use crate::heard;
@@ -155,5 +156,29 @@ async fn a_request_that_is_dropped_between_two_commits_is_logged_and_its_hooks_r
     .await?;
     first.close_connection_pool().await;
     second.close_connection_pool().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_that_sqlite_refuses_after_a_read_is_a_conflict() -> anyhow::Result<()> {
+    let Some((case_database, db)) = engine("refused").await? else {
+        return Ok(());
+    };
+    let mut other = SqliteConnection::connect(&case_database.url()).await?;
+    let transactions = RequestTransactions::new();
+    let work = async {
+        let mut tx = transactions.of(&db, "POST /refused")?;
+        run(&mut tx, "SELECT id FROM entry".to_owned()).await?;
+        run(&mut other, "BEGIN IMMEDIATE".to_owned()).await?;
+        run(&mut tx, insert(key())).await?;
+        Ok::<(), Error>(())
+    };
+    let served = transactions.serve(work, Result::is_ok).await?;
+    let answer = Answer::to(&served.err().context("the write is not refused")?);
+    let after = Some(Duration::from_secs(1));
+    ensure!(answer.status == 503, "{answer:?}");
+    ensure!(answer.retry_after == after, "{answer:?}");
+    other.close().await?;
+    db.close_connection_pool().await;
     Ok(())
 }

@@ -110,10 +110,11 @@ impl Answer {
     }
 }
 
-/// Whether a response of this status keeps what its request has written: 2xx and 3xx do.
+/// Whether a response of this status keeps what its request has written: 2xx and 3xx do, and so does 101, with which a request
+/// for a WebSocket succeeds.
 #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 pub(crate) fn commits(status: u16) -> bool {
-    (200..400).contains(&status)
+    status == 101 || (200..400).contains(&status)
 }
 
 #[cfg(test)]
@@ -155,6 +156,23 @@ mod tests {
         ];
         for (error, answer) in cases {
             assert_eq!(Answer::to(&error), answer, "{error}");
+        }
+    }
+
+    #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+    #[test]
+    fn a_success_a_redirect_and_a_switch_of_protocols_commit() {
+        for (status, expected) in [
+            (100, false),
+            (101, true),
+            (102, false),
+            (199, false),
+            (200, true),
+            (399, true),
+            (400, false),
+            (500, false),
+        ] {
+            assert_eq!(commits(status), expected, "{status}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The position of the attribute, from the name and the other attributes of the function.
 
+use proc_macro2::TokenTree;
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Meta, Path, Signature, Token};
+use syn::{Attribute, Meta, MetaList, Path, Signature, Token};
 
 /// The position: what the attribute stands on.
 pub(crate) enum Position {
@@ -65,10 +66,11 @@ pub(crate) fn listens_itself(runtime: &Path) -> bool {
 /// The last segments of test attributes: `#[tokio::test]`, `#[rocket::async_test]`.
 const TESTS: &[&str] = &["test", "async_test"];
 
-/// Attributes of test functions that give them their parameters.
-const GIVERS: &[&str] = &["rstest", "test_case"];
+/// Attributes of test functions that give them their parameters: of `rstest`, `test_case` and `rstest_reuse`.
+const GIVERS: &[&str] = &["rstest", "test_case", "test_matrix", "apply"];
 
-/// The test attribute that builds a runtime: each except those that need a synchronous function.
+/// The test attribute that builds a runtime: each except those that need a synchronous function. `#[test(…)]` is not std's, which
+/// has no arguments.
 fn runtime(meta: &Meta) -> Option<Path> {
     let path = meta.path();
     let names: Vec<String> = path
@@ -87,8 +89,10 @@ fn runtime(meta: &Meta) -> Option<Path> {
                 .find_map(|meta| runtime(&meta))
         }
         // `test_log::test` adds another test attribute below itself: the one in its argument, or `#[test]`.
-        (_, ["test"] | ["core" | "std", "prelude", "v1", "test"])
-        | (Meta::Path(_), ["test_log", "test"]) => None,
+        (
+            Meta::Path(_),
+            ["test"] | ["core" | "std", "prelude", "v1", "test"] | ["test_log", "test"],
+        ) => None,
         (_, [.., last]) if TESTS.contains(last) => Some(path.clone()),
         _ => None,
     }
@@ -106,6 +110,16 @@ fn paths(meta: &Meta) -> Vec<Path> {
                 .flat_map(|meta| paths(&meta))
                 .collect()
         }
+        Meta::List(list) if applies_macro(list) => vec![],
         other => vec![other.path().clone()],
     }
+}
+
+/// Whether it is the `apply` of `macro_rules_attribute`, whose argument is a macro: `#[apply(main!)]`.
+fn applies_macro(list: &MetaList) -> bool {
+    let is_apply = list.path.segments.last();
+    let is_apply = is_apply.is_some_and(|last| last.ident == "apply");
+    let mut tokens = list.tokens.clone().into_iter();
+    is_apply
+        && tokens.any(|token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '!'))
 }

@@ -539,6 +539,69 @@ fn test_functions() {
 }
 
 #[test]
+fn a_test_attribute_with_a_test_attribute_as_its_argument_builds_the_runtime() {
+    for attribute in ["test", "test_log::test"] {
+        let message = format!(
+            "`worker_threads` belongs in `#[{attribute}(…)]`, which builds the runtime here"
+        );
+        check(
+            &format!(
+                "#[with_pool(worker_threads = 2)] #[{attribute}(tokio::test)] async fn t(db: PgEngine) {{}}"
+            ),
+            &[("worker_threads", &message)],
+        );
+        check(
+            &format!(
+                "#[with_pool(worker_threads = 2)] #[{attribute}] async fn t(db: PgEngine) {{}}"
+            ),
+            &[],
+        );
+    }
+}
+
+#[test]
+fn attributes_that_give_a_test_its_parameters() {
+    for attribute in [
+        "test_case(1)",
+        "test_matrix([1, 2])",
+        "test_case::test_matrix([1, 2])",
+        "apply(cases)",
+        "rstest_reuse::apply(cases)",
+    ] {
+        check(
+            &format!(
+                "#[with_pool] #[{attribute}] #[tokio::test] async fn t(n: u8, #[pool] db: PgEngine) {{}}"
+            ),
+            &[],
+        );
+        check(
+            &format!(
+                "#[with_pool] #[{attribute}] #[tokio::test] async fn t(n: u8, db: PgEngine) {{}}"
+            ),
+            &[(
+                "db",
+                "poolhouse fills in this parameter only when it is marked: `#[pool] db: PgEngine`",
+            )],
+        );
+    }
+    // The `apply` of `macro_rules_attribute` gives none, and makes no test.
+    for attribute in [
+        "apply(main!)",
+        "macro_rules_attribute::apply(smol_macros::main!)",
+    ] {
+        check(
+            &format!(
+                "#[with_pool(isolation = \"none\")] #[{attribute}] async fn main(db: PgEngine) {{}}"
+            ),
+            &[(
+                "isolation",
+                "`isolation` belongs on a test function, above its test attribute",
+            )],
+        );
+    }
+}
+
+#[test]
 fn a_test_attribute_above_ours() {
     // `#[tokio::test]` has turned the test into a synchronous function, with `#[test]` above.
     check(

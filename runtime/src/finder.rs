@@ -23,7 +23,7 @@ use crate::background::{self, AtRuntimeEnd};
 use crate::engine::{Engine, ErasedEngine, Readiness};
 use crate::error::{Error, StartError};
 use crate::lock::lock;
-use crate::settings::{self, EngineSettings, Settings};
+use crate::settings::{self, Settings};
 
 /// Where an engine is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,13 +104,13 @@ pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>
         resolved = Some(Arc::clone(&own));
         Ok(Arc::new(Engine::<DB>::new(own)?))
     })?;
-    let mut resolved = || match resolved.take() {
-        Some(resolved) => Ok(resolved),
-        None => settings::resolve(settings).map(Arc::new),
-    };
-    let engine: Engine<DB> = typed(engine.as_ref(), &mut resolved)?;
+    let engine: Engine<DB> = typed(engine.as_ref())?;
     if !is_new && !settings.only_name() {
-        engine.configure(&resolved()?)?;
+        let resolved = match resolved {
+            Some(resolved) => resolved,
+            None => Arc::new(settings::resolve(settings)?),
+        };
+        engine.configure(&resolved)?;
     }
     Ok(engine)
 }
@@ -315,22 +315,17 @@ pub(crate) fn find_known<DB: Backend>(
         let started = found.clone().find(|engine| !engine.is_idle());
         started.or_else(|| found.next()).cloned()
     };
-    known
-        .map(|engine| {
-            typed(engine.as_ref(), || {
-                Ok(Arc::new(settings::resolve(&Settings::new().engine(name))?))
-            })
-        })
-        .transpose()
+    known.map(|engine| typed(engine.as_ref())).transpose()
 }
 
 /// The engine with its type.
-pub(crate) fn typed<DB: Backend>(
-    engine: &dyn ErasedEngine,
-    settings: impl FnOnce() -> Result<Arc<EngineSettings>, crate::SettingsError>,
-) -> Result<Engine<DB>, Error> {
+///
+/// # Errors
+///
+/// It is of another kind than `DB`. The error is about the engine's own settings, which the configuration may not have.
+pub(crate) fn typed<DB: Backend>(engine: &dyn ErasedEngine) -> Result<Engine<DB>, Error> {
     match engine.as_any().downcast_ref::<Engine<DB>>() {
         Some(engine) => Ok(engine.clone()),
-        None => Err(StartError::wrong_kind(settings()?.as_ref(), engine.kind(), DB::KIND).into()),
+        None => Err(StartError::wrong_kind(&engine.settings(), engine.kind(), DB::KIND).into()),
     }
 }

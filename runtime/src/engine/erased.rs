@@ -18,6 +18,8 @@ pub(crate) trait ErasedEngine: Send + Sync {
     fn name(&self) -> &str;
     /// The kind by type: `Postgres`, `Any`.
     fn kind(&self) -> &'static str;
+    /// Those of the start, or of the last look-up before it.
+    fn settings(&self) -> Arc<EngineSettings>;
     fn start_with(
         &self,
         settings: Arc<EngineSettings>,
@@ -69,6 +71,10 @@ impl<DB: Backend> ErasedEngine for Engine<DB> {
 
     fn kind(&self) -> &'static str {
         DB::KIND
+    }
+
+    fn settings(&self) -> Arc<EngineSettings> {
+        Arc::clone(&self.connector().settings)
     }
 
     fn start_with(

@@ -219,9 +219,7 @@ impl RunningEngines {
         let planned = self.plan.engines.iter().zip(&self.started);
         let mut planned = planned.filter(|(planned, _)| planned.settings.engine == name);
         match planned.next() {
-            Some((planned, (_, engine))) => {
-                finder::typed(engine.as_ref(), || Ok(Arc::clone(&planned.settings)))
-            }
+            Some((_, (_, engine))) => finder::typed(engine.as_ref()),
             None => {
                 unreachable!("every parameter has planned its engine, and all of them were started")
             }

@@ -171,11 +171,18 @@ async fn scopes<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 
 async fn other_kind<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let engine: Engine<DB> = started(&settings(&case_database)).await?;
-    let error = engine_finder_with::<sqlx::Postgres>(&settings(&case_database));
-    let said = error.err().context("no error")?.to_string();
     let expected = "engine `engine_test`: its pool could not be started: it is configured for SQLite, and the code asks for \
                     Postgres. Configure a Postgres url, or ask for an engine of SQLite. url = sqlite:";
-    ensure!(said.starts_with(expected), "{said}");
+    let name = Settings::new().engine("engine_test");
+    for asked in [
+        settings(&case_database),
+        name.clone(),
+        name.url("postgres://band@host/db"),
+    ] {
+        let error = engine_finder_with::<sqlx::Postgres>(&asked);
+        let said = error.err().context("no error")?.to_string();
+        ensure!(said.starts_with(expected), "{said}");
+    }
     engine.close_connection_pool().await;
     Ok(())
 }

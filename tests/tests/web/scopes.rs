@@ -4,8 +4,10 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, ensure};
 use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::Request;
 use axum::routing::post as on_post;
-use poolhouse::{Error, Settings, SqliteEngine, engine_finder_with};
+use poolhouse::{Error, PgEngine, Settings, SqliteEngine, engine_finder_with};
 use sqlx::Sqlite;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -61,5 +63,20 @@ fn an_engine_that_is_not_started_hides_no_started_one() -> anyhow::Result<()> {
         anyhow::Ok(())
     })?;
     of_engine.block_on(db.close_connection_pool());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_extractor_of_another_kind_names_the_url_of_the_engine() -> anyhow::Result<()> {
+    let Some((_case_database, db)) = engine("default").await? else {
+        return Ok(());
+    };
+    let (mut parts, ()) = Request::new(()).into_parts();
+    let found = PgEngine::from_request_parts(&mut parts, &()).await;
+    let said = found.err().context("no error")?.to_string();
+    let words = "it is configured for SQLite, and the code asks for Postgres";
+    ensure!(said.contains(words), "{said}");
+    ensure!(said.contains("url = sqlite:"), "{said}");
+    db.close_connection_pool().await;
     Ok(())
 }

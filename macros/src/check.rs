@@ -1,7 +1,7 @@
 //! The fourth stage: checks the function, and whether its settings fit it.
 
 use crate::function::{Function, Parameter, is_pool};
-use crate::position::{Position, Test};
+use crate::position::{Position, Test, launch};
 use crate::report::Report;
 use crate::settings::Settings;
 use crate::table::Reach;
@@ -80,7 +80,13 @@ fn check_reach(settings: &Settings, position: &Position, report: &mut Report) {
 fn check_header(function: &Function, report: &mut Report) {
     let signature = &function.signature;
     let name = &signature.ident;
-    if signature.asyncness.is_none() {
+    if let Some(launch) = launch(&function.attrs) {
+        let message = format!(
+            "`#[{}]` starts the server after this function has returned, when the pool is closed; write `#[rocket::main]` on `async fn main`, and `.launch().await` in it",
+            spelled(&launch)
+        );
+        report.mistake(&launch, message);
+    } else if signature.asyncness.is_none() {
         let message = match function.position {
             Position::Main | Position::MainUnder(_) => {
                 "`main` must be an `async fn` under `#[with_pool]`; a runtime attribute such as `#[tokio::main]` goes below `#[with_pool]`, not above it".to_owned()

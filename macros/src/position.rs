@@ -51,6 +51,16 @@ pub(crate) fn position(attrs: &[Attribute], signature: &Signature, has_receiver:
     ends_in(&["main"]).map_or(Position::Main, Position::MainUnder)
 }
 
+/// The attribute that makes a `main` of the function which it stands on: Rocket's `launch`.
+pub(crate) fn launch(attrs: &[Attribute]) -> Option<Path> {
+    let mut paths = attrs.iter().flat_map(|attr| paths(&attr.meta));
+    paths.find(|path| {
+        path.segments
+            .last()
+            .is_some_and(|last| last.ident == "launch")
+    })
+}
+
 /// The crates of runtime attributes whose servers listen for SIGINT and SIGTERM themselves and finish their open
 /// requests.
 const LISTENING: &[&str] = &["actix_web", "ntex", "rocket"];

@@ -509,6 +509,27 @@ fn functions_that_cannot_carry_the_attribute() {
 }
 
 #[test]
+fn rocket_launch() {
+    let message = |attribute: &str| {
+        format!(
+            "`#[{attribute}]` starts the server after this function has returned, when the pool is closed; write `#[rocket::main]` on `async fn main`, and `.launch().await` in it"
+        )
+    };
+    for attribute in ["launch", "rocket::launch"] {
+        for function in ["async fn rocket(#[pool] db: PgEngine)", "fn rocket()"] {
+            check(
+                &format!("#[with_pool] #[{attribute}] {function} -> _ {{}}"),
+                &[(attribute, &message(attribute))],
+            );
+        }
+    }
+    check(
+        "#[with_pool] #[cfg_attr(unix, rocket::launch)] async fn rocket() -> Rocket<Build> {}",
+        &[("rocket::launch", &message("rocket::launch"))],
+    );
+}
+
+#[test]
 fn test_functions() {
     for attribute in [
         "test",

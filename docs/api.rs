@@ -1700,7 +1700,7 @@ tokio::task_local! {
 // web::TransactionGuard
 
 #[derive(Debug)]
-#[must_use = "the transaction is lent until this is dropped"]
+#[must_use = "the transaction returns to the request when this is dropped"]
 pub struct TransactionGuard<'t, DB: Backend> {
     _private: (),
 }

@@ -125,9 +125,9 @@ pub fn readiness() -> Readiness {
 }
 
 /// The same, with the engines of a further scope.
-pub(crate) fn readiness_from(home: Option<Scope>) -> Readiness {
+pub(crate) fn readiness_from(scope: Option<Scope>) -> Readiness {
     let scopes = scopes();
-    let within = [Some(Scope::current()), home, Some(Scope::Process)];
+    let within = [Some(Scope::current()), scope, Some(Scope::Process)];
     let mut worst = None;
     let mut unused = Readiness::Starting;
     for (index, scope) in within.iter().enumerate() {
@@ -292,10 +292,11 @@ pub(crate) fn forget(within: &[Scope], engine: Arc<dyn ErasedEngine>) {
     drop(forgotten);
 }
 
-/// The engine of this name that is known to the current runtime, in the scope `home` or to the process: the first one that is
+/// The engine of this name that is known to the current runtime, in this scope or to the process: the first one that is
 /// started or being started, or else the first one. Never a new one. An engine that is to be forgotten stays so.
 ///
-/// A worker's runtime may have an engine of its own that was never started, because `engine_finder` does not know `home`.
+/// A worker's runtime may have an engine of its own that was never started, because `engine_finder` does not know the scope in
+/// which the layer was made.
 ///
 /// # Errors
 ///
@@ -303,9 +304,9 @@ pub(crate) fn forget(within: &[Scope], engine: Arc<dyn ErasedEngine>) {
 #[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
 pub(crate) fn find_known<DB: Backend>(
     name: &str,
-    home: Option<Scope>,
+    scope: Option<Scope>,
 ) -> Result<Option<Engine<DB>>, Error> {
-    let levels = [Some(Scope::current()), home, Some(Scope::Process)];
+    let levels = [Some(Scope::current()), scope, Some(Scope::Process)];
     let known = {
         let scopes = scopes();
         let mut found = levels

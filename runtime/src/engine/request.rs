@@ -670,8 +670,8 @@ pub struct RequestSession<DB: Backend> {
 }
 
 impl<DB: Backend> RequestSession<DB> {
-    /// Begins the transaction, unless it has begun, and lends it to the caller until the guard is dropped: for functions that
-    /// take a [`Transaction`], nested transactions, and the driver's connection.
+    /// Begins the transaction, unless it has begun, and borrows it for the caller until the guard is dropped: for functions
+    /// that take a [`Transaction`], nested transactions, and the driver's connection.
     ///
     /// ```
     /// # use poolhouse::{RequestTransaction, Transaction};
@@ -746,12 +746,12 @@ impl<DB: Backend> fmt::Debug for RequestSession<DB> {
     }
 }
 
-/// The transaction of a request, lent by [`RequestSession::begin`] until this is dropped.
+/// The transaction of a request, borrowed by [`RequestSession::begin`] until this is dropped.
 ///
 /// Meanwhile [`Engine::scoped_transaction`] in nested code still joins it, between statements; statements of other extractors
 /// are errors ([`TransactionError::InUse`]).
 #[derive(Debug)]
-#[must_use = "the transaction is lent until this is dropped"]
+#[must_use = "the transaction returns to the request when this is dropped"]
 pub struct TransactionGuard<'t, DB: Backend> {
     slot: &'t EngineSlot<DB>,
     /// `None` only in `Drop`.

@@ -21,8 +21,8 @@ use crate::finder::{self, Scope};
 use crate::pool::Checkout;
 
 const MIDDLEWARE: &str = ".wrap(poolhouse::actix_web::request_transactions())";
-const GIVEN: &str = "hand it on with `.app_data(db.clone())`, or make `request_transactions()` before `HttpServer::new` and \
-                     wrap with a clone of it";
+const GIVEN: &str = "give it to the application with `.app_data(db.clone())`, or make `request_transactions()` before \
+                     `HttpServer::new` and wrap with a clone of it";
 
 /// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
 /// otherwise.
@@ -51,28 +51,28 @@ const GIVEN: &str = "hand it on with `.app_data(db.clone())`, or make `request_t
 /// When the client disconnects, actix-web runs the handler to its end, unless the server has `h1_allow_half_closed(false)`.
 pub fn request_transactions() -> RequestTransactionsTransform {
     RequestTransactionsTransform {
-        home: Scope::current(),
+        scope: Scope::current(),
     }
 }
 
 /// See [`request_transactions`].
 #[derive(Clone, Debug)]
 pub struct RequestTransactionsTransform {
-    home: Scope,
+    scope: Scope,
 }
 
 /// See [`request_transactions`].
 #[derive(Debug)]
 pub struct RequestTransactionsService<S> {
     inner: S,
-    home: Scope,
+    scope: Scope,
 }
 
 /// The data that the middleware stores in the request.
 #[derive(Clone)]
 struct OfRequest {
     transactions: RequestTransactions,
-    home: Scope,
+    scope: Scope,
 }
 
 impl<S, B> Transform<S, ServiceRequest> for RequestTransactionsTransform
@@ -88,8 +88,8 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
-        let home = self.home;
-        ready(Ok(RequestTransactionsService { inner, home }))
+        let scope = self.scope;
+        ready(Ok(RequestTransactionsService { inner, scope }))
     }
 }
 
@@ -114,7 +114,7 @@ where
         }
         let of_request = OfRequest {
             transactions: RequestTransactions::new(),
-            home: self.home,
+            scope: self.scope,
         };
         let transactions = of_request.transactions.clone();
         request.extensions_mut().insert(of_request);
@@ -146,8 +146,8 @@ where
 fn extract<T: Extract>(request: &HttpRequest, name: &str) -> BoxFuture<'static, Result<T, Error>> {
     let of_request = request.extensions().get::<OfRequest>().cloned();
     let given = request.app_data::<Engine<T::Database>>();
-    let home = of_request.as_ref().map(|it| it.home);
-    match extract::engine(name, given, home, GIVEN) {
+    let scope = of_request.as_ref().map(|it| it.scope);
+    match extract::engine(name, given, scope, GIVEN) {
         Ok(engine) => {
             let route = request.match_pattern();
             let route = route.as_deref().unwrap_or_else(|| request.path());
@@ -197,8 +197,8 @@ extractor! {
 /// `async |db: PgEngine| db.readiness()` is a handler for one engine.
 #[allow(clippy::needless_pass_by_value, reason = "it is what a handler takes")]
 pub fn readiness(request: HttpRequest) -> Ready<Readiness> {
-    let home = request.extensions().get::<OfRequest>().map(|it| it.home);
-    ready(finder::readiness_from(home))
+    let scope = request.extensions().get::<OfRequest>().map(|it| it.scope);
+    ready(finder::readiness_from(scope))
 }
 
 impl Responder for Readiness {

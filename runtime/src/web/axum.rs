@@ -24,7 +24,7 @@ use crate::finder::{self, Scope};
 use crate::pool::Checkout;
 
 const LAYER: &str = ".layer(poolhouse::axum::request_transactions())";
-const GIVEN: &str = "hand it on with `.layer(Extension(db.clone()))`";
+const GIVEN: &str = "give it to the application with `.layer(Extension(db.clone()))`";
 
 /// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
 /// otherwise. A response with a header `grpc-status` other than 0 rolls back.
@@ -49,33 +49,33 @@ const GIVEN: &str = "hand it on with `.layer(Extension(db.clone()))`";
 /// a commit under way unknown.
 pub fn request_transactions() -> RequestTransactionsLayer {
     RequestTransactionsLayer {
-        home: Scope::current(),
+        scope: Scope::current(),
     }
 }
 
 /// See [`request_transactions`].
 #[derive(Clone, Debug)]
 pub struct RequestTransactionsLayer {
-    home: Scope,
+    scope: Scope,
 }
 
 /// See [`request_transactions`].
 #[derive(Clone, Debug)]
 pub struct RequestTransactionsService<S> {
     inner: S,
-    home: Scope,
+    scope: Scope,
 }
 
 /// The scope in which the layer was made, stored in the request beside its [`RequestTransactions`].
 #[derive(Clone, Copy)]
-struct Home(Scope);
+struct LayerScope(Scope);
 
 impl<S> Layer<S> for RequestTransactionsLayer {
     type Service = RequestTransactionsService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let home = self.home;
-        RequestTransactionsService { inner, home }
+        let scope = self.scope;
+        RequestTransactionsService { inner, scope }
     }
 }
 
@@ -98,7 +98,7 @@ where
         let transactions = RequestTransactions::new();
         if !nested {
             extensions.insert(transactions.clone());
-            extensions.insert(Home(self.home));
+            extensions.insert(LayerScope(self.scope));
         }
         let response = self.inner.call(request);
         let response = async move { response.await.map(IntoResponse::into_response) };
@@ -125,9 +125,9 @@ fn succeeds(response: &Response) -> bool {
 }
 
 fn extract<T: Extract>(parts: &Parts, name: &str) -> BoxFuture<'static, Result<T, Error>> {
-    let home = parts.extensions.get::<Home>().map(|home| home.0);
+    let scope = parts.extensions.get::<LayerScope>().map(|scope| scope.0);
     let given = parts.extensions.get::<Engine<T::Database>>();
-    match extract::engine(name, given, home, GIVEN) {
+    match extract::engine(name, given, scope, GIVEN) {
         Ok(engine) => {
             let asked = Asked {
                 request: format!("{} {}", parts.method, parts.uri.path()),
@@ -178,8 +178,11 @@ extractor! {
 pub fn readiness(
     request: axum_core::extract::Request,
 ) -> impl Future<Output = Readiness> + Send + 'static {
-    let home = request.extensions().get::<Home>().map(|home| home.0);
-    std::future::ready(finder::readiness_from(home))
+    let scope = request
+        .extensions()
+        .get::<LayerScope>()
+        .map(|scope| scope.0);
+    std::future::ready(finder::readiness_from(scope))
 }
 
 impl IntoResponse for Readiness {

@@ -152,20 +152,20 @@ pub(crate) fn default_name() -> String {
 }
 
 /// The engine of this name: the application's (`given`), or else the one that is known to the current runtime, to the scope in
-/// which the layer was made (`home`), or to the process, a started one first. Never a new one: in a test it would be on another
-/// database.
+/// which the layer was made (`scope`), or to the process, a started one first. Never a new one: in a test it would be on
+/// another database.
 ///
 /// `line` is the code that gives this framework an engine.
 pub(crate) fn engine<DB: Backend>(
     name: &str,
     given: Option<&Engine<DB>>,
-    home: Option<Scope>,
+    scope: Option<Scope>,
     line: &'static str,
 ) -> Result<Engine<DB>, Error> {
     if let Some(engine) = given.filter(|engine| engine.name() == name) {
         return Ok(engine.clone());
     }
-    let known = finder::find_known(name, home)?;
+    let known = finder::find_known(name, scope)?;
     known.ok_or_else(|| {
         let engine = name.to_owned();
         UsageError::NoEngine { engine, line }.into()

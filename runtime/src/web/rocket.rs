@@ -25,7 +25,7 @@ use crate::lock::lock;
 use crate::pool::Checkout;
 
 const FAIRING: &str = ".attach(poolhouse::rocket::request_transactions())";
-const GIVEN: &str = "hand it on with `.manage(db.clone())`";
+const GIVEN: &str = "give it to the application with `.manage(db.clone())`";
 const RETRY_AFTER: &str = "Retry-After";
 
 /// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
@@ -50,14 +50,14 @@ const RETRY_AFTER: &str = "Retry-After";
 /// When the client disconnects, Rocket runs the handler to its end and does not report it: what the handler wrote is committed.
 pub fn request_transactions() -> RequestTransactionsFairing {
     RequestTransactionsFairing {
-        home: Scope::current(),
+        scope: Scope::current(),
     }
 }
 
 /// See [`request_transactions`].
 #[derive(Clone, Debug)]
 pub struct RequestTransactionsFairing {
-    home: Scope,
+    scope: Scope,
 }
 
 /// The data that is stored with a request. A guard in an earlier fairing may create it, and the copies of a cloned
@@ -141,7 +141,7 @@ impl Fairing for RequestTransactionsFairing {
     }
 
     async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
-        OfRocketRequest::of(request).begin(RequestTransactions::new(), self.home);
+        OfRocketRequest::of(request).begin(RequestTransactions::new(), self.scope);
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
@@ -178,9 +178,9 @@ fn answer<'r>(answer: Answer) -> Response<'r> {
 
 async fn extract<T: Extract>(request: &Request<'_>, name: &str) -> Guarded<T, Error> {
     let of_request = OfRocketRequest::of(request);
-    let home = of_request.scope();
+    let scope = of_request.scope();
     let given = request.rocket().state::<Engine<T::Database>>();
-    let extracted = match extract::engine(name, given, home, GIVEN) {
+    let extracted = match extract::engine(name, given, scope, GIVEN) {
         Ok(engine) => {
             let route = request.route().map(|route| route.uri.to_string());
             let route = route.unwrap_or_else(|| request.uri().path().to_string());
@@ -244,8 +244,8 @@ struct ReadinessRoute;
 #[rocket::async_trait]
 impl Handler for ReadinessRoute {
     async fn handle<'r>(&self, request: &'r Request<'_>, _: Data<'r>) -> route::Outcome<'r> {
-        let home = OfRocketRequest::of(request).scope();
-        route::Outcome::from(request, finder::readiness_from(home))
+        let scope = OfRocketRequest::of(request).scope();
+        route::Outcome::from(request, finder::readiness_from(scope))
     }
 }
 

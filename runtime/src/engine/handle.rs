@@ -181,8 +181,9 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// The driver's connect options, for a separate connection such as a `PgListener`: those of `direct_url` if it is set. With
-    /// several hosts, they name the host of the last opened connection.
+    /// The driver's connect options, for a connection outside the pool: those of `direct_url` if it is set. With several hosts,
+    /// they name the host of the last opened connection. [`before_connect`](crate::Settings::before_connect) is not called; for
+    /// `LISTEN`, `Engine::listener` calls it.
     pub fn connect_options(&self) -> OptionsOf<DB> {
         self.connector().direct().options().clone()
     }

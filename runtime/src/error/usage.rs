@@ -83,8 +83,8 @@ pub enum UsageError {
     },
     /// `LISTEN` was sent through a pooler.
     #[error(
-        "engine `{engine}`: LISTEN needs a session on the server, and with {pooler} nobody has one. Use a `PgListener` with \
-         `connect_options()` of the engine, and set `direct_url` to the URL past the pooler"
+        "engine `{engine}`: LISTEN needs its own server session, which {pooler} does not give. Use `Engine::listener`, and set \
+         `direct_url` to the URL that bypasses the pooler"
     )]
     #[non_exhaustive]
     Listen {

@@ -48,8 +48,8 @@ impl Settings {
         self.set("pooler", pooler.into_text())
     }
 
-    /// The URL past the pooler, straight to the server: for migrations, extensions, the databases of tests, and
-    /// [`connect_options`](crate::Engine::connect_options). Default: none; [`url`](Self::url) is used.
+    /// The URL past the pooler, straight to the server: for migrations, extensions, the databases of tests,
+    /// `Engine::listener` and [`connect_options`](crate::Engine::connect_options). Default: none; [`url`](Self::url) is used.
     #[track_caller]
     #[must_use]
     pub fn direct_url(self, url: impl Into<String>) -> Self {

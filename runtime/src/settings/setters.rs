@@ -177,7 +177,8 @@ impl Settings {
         self.set("statement_cache", statements)
     }
 
-    /// The name the server shows for our connections. Default: the name of the crate that bears the attribute.
+    /// The name the server shows for our connections. Default: on Postgres the environment variable `PGAPPNAME` if it is set,
+    /// else the name of the crate that bears the attribute. A name in the URL overrides this setting.
     #[track_caller]
     #[must_use]
     pub fn application_name(self, name: impl Into<String>) -> Self {

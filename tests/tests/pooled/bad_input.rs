@@ -123,8 +123,8 @@ async fn nobody_listens_through_it() -> anyhow::Result<()> {
         says(
             &said,
             &[
-                "engine `pooled`: LISTEN needs a session on the server, and with pooler = pgbouncer (builder, ",
-                "Use a `PgListener` with `connect_options()`",
+                "engine `pooled`: LISTEN needs its own server session, which pooler = pgbouncer (builder, ",
+                "Use `Engine::listener`, and set `direct_url` to the URL that bypasses the pooler",
             ],
         )?;
     }

@@ -75,7 +75,7 @@ cases! {
     "14: a transaction cancelled anywhere": cancel::transaction;
     "14: a plain BEGIN dropped": cancel::plain_begin;
     "16: acquire() cancelled 10 000 times": cancel::acquire;
-    "17: a thousand waiters are told at close": close::a_thousand_waiters;
+    "17: a thousand waiters get an error at close": close::a_thousand_waiters;
     "17: waiters take turns at close": close::waiters_in_turn;
     "18: a handshake under way at close": network::late_handshake;
     "19: the server restarts, the pool is idle": restart::while_idle;

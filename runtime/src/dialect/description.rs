@@ -44,7 +44,7 @@ pub(crate) struct Dialect {
     /// A query for the server's role: 1 when its sessions are read-only, 2 when it follows another server, 3 when both, and
     /// 0 otherwise. `None` where there are no hosts.
     pub(crate) session_state: Option<&'static str>,
-    /// A query for the server's write position, as the text of a [`Position`](super::Position); `None` where no server
+    /// A query for the server's write position, as the text of a [`LogPosition`](super::LogPosition); `None` where no server
     /// follows another.
     pub(crate) written: Option<&'static str>,
     /// A query for the server's version as text, if the answer of `greet` does not contain it.

@@ -5,8 +5,8 @@ mod cockroach;
 mod description;
 mod diagnosis;
 mod inspection;
+mod log_position;
 mod mysql;
-mod position;
 mod postgres;
 mod schemes;
 mod sql;
@@ -20,9 +20,9 @@ pub(crate) use self::description::{
 };
 pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message, own_message};
 pub(crate) use self::inspection::{How, Idle, Room};
+pub(crate) use self::log_position::{LogPosition, Replayed};
 #[cfg(feature = "mysql")]
 pub(crate) use self::mysql::MYSQL;
-pub(crate) use self::position::{Position, Replayed};
 pub(crate) use self::postgres::POSTGRES;
 #[cfg(feature = "web")]
 pub(crate) use self::schemes::is_conflict;

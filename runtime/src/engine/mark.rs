@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use super::Engine;
 use crate::backend::Backend;
-use crate::dialect::{Position, Replayed, message};
+use crate::dialect::{LogPosition, Replayed, message};
 use crate::error::Error;
 use crate::pool::Holder;
 use crate::settings::ParseError;
@@ -32,12 +32,12 @@ const BETWEEN: Duration = Duration::from_millis(20);
 /// Its text ([`Display`](fmt::Display), [`FromStr`]) has only letters, digits and `.:-_`, so that a cookie or a header can hold
 /// it and another process can use it. A forged text can at most make [`reader_after`](Engine::reader_after) wait for its limit.
 pub struct WriteMark<DB: Backend> {
-    position: Position,
+    position: LogPosition,
     database: PhantomData<fn() -> DB>,
 }
 
 impl<DB: Backend> WriteMark<DB> {
-    fn of(position: Position) -> Self {
+    fn of(position: LogPosition) -> Self {
         Self {
             position,
             database: PhantomData,
@@ -94,18 +94,20 @@ impl<DB: Backend> Engine<DB> {
         let engine = self.clone();
         async move {
             if engine.connector().dialect().written.is_none() {
-                return Ok(WriteMark::of(Position::Unknown));
+                return Ok(WriteMark::of(LogPosition::Unknown));
             }
             let mut checkout = engine.checkout(Holder::Code(location)).await?;
             // The first connection may have found another database than the URL names.
             let Some(query) = engine.connector().dialect().written else {
-                return Ok(WriteMark::of(Position::Unknown));
+                return Ok(WriteMark::of(LogPosition::Unknown));
             };
             let answer = checkout
                 .run(|connection, _| DB::text(connection, query))
                 .await?;
             // A position that cannot be parsed cannot be compared with a node's.
-            Ok(WriteMark::of(answer.parse().unwrap_or(Position::Unknown)))
+            Ok(WriteMark::of(
+                answer.parse().unwrap_or(LogPosition::Unknown),
+            ))
         }
     }
 

@@ -10,7 +10,7 @@ use crate::settings::ParseError;
 /// Its text is the answer of [`Dialect::written`](super::Dialect::written). The text may come back from a client, so it is
 /// parsed strictly: only numbers and the characters of an identifier go into a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Position {
+pub(crate) enum LogPosition {
     /// The database has no replication, or the server does not count its writes.
     Unknown,
     /// A position in the write-ahead log of Postgres.
@@ -44,7 +44,7 @@ pub(crate) enum Replayed {
     Never,
 }
 
-impl Position {
+impl LogPosition {
     /// The query for another server, whose answer [`Replayed::read`] parses. `None` where no server can be asked.
     pub(crate) fn question(&self) -> Option<String> {
         match self {
@@ -97,7 +97,7 @@ fn gtid((domain, server, sequence): &(u32, u32, u64)) -> String {
     format!("{domain}-{server}-{sequence}")
 }
 
-impl fmt::Display for Position {
+impl fmt::Display for LogPosition {
     /// The text has only letters, digits, `.`, `:`, `-` and `_`, which need no escape in a cookie, a header and a URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -120,7 +120,7 @@ impl fmt::Display for Position {
     }
 }
 
-impl FromStr for Position {
+impl FromStr for LogPosition {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -136,9 +136,9 @@ impl FromStr for Position {
     }
 }
 
-fn log(rest: &str) -> Option<Position> {
+fn log(rest: &str) -> Option<LogPosition> {
     let mut parts = rest.split('.');
-    let position = Position::Log {
+    let position = LogPosition::Log {
         system: parts.next()?.parse().ok()?,
         timeline: number(parts.next()?)?,
         at: number(parts.next()?)?,
@@ -146,12 +146,12 @@ fn log(rest: &str) -> Option<Position> {
     parts.next().is_none().then_some(position)
 }
 
-fn gtids(rest: &str) -> Option<Position> {
+fn gtids(rest: &str) -> Option<LogPosition> {
     let (server, list) = rest.split_once('.').unwrap_or((rest, ""));
     let server = number(server)?;
     if list.is_empty() {
         // The server has no log of its writes.
-        return Some(Position::Unknown);
+        return Some(LogPosition::Unknown);
     }
     let list = list.split('.').map(|entry| {
         let mut parts = entry.split('-');
@@ -163,13 +163,13 @@ fn gtids(rest: &str) -> Option<Position> {
         parts.next().is_none().then_some(read)
     });
     let list = list.collect::<Option<_>>()?;
-    Some(Position::Gtids { server, list })
+    Some(LogPosition::Gtids { server, list })
 }
 
-fn gtid_set(rest: &str) -> Option<Position> {
+fn gtid_set(rest: &str) -> Option<LogPosition> {
     if rest.is_empty() {
         // The server does not count its transactions.
-        return Some(Position::Unknown);
+        return Some(LogPosition::Unknown);
     }
     let is_part = |part: &&str| {
         let (uuid, intervals) = part.split_once(':').unwrap_or_default();
@@ -182,7 +182,7 @@ fn gtid_set(rest: &str) -> Option<Position> {
     };
     let parts: Vec<&str> = rest.split('.').collect();
     let parts = parts.iter().all(is_part).then_some(parts)?;
-    Some(Position::GtidSet(
+    Some(LogPosition::GtidSet(
         parts.into_iter().map(str::to_owned).collect(),
     ))
 }
@@ -211,7 +211,7 @@ mod tests {
             "mariadb.1.0-1-100.7-4294967295-18446744073709551615",
             &of_mysql,
         ] {
-            let position: Position = text.parse().unwrap();
+            let position: LogPosition = text.parse().unwrap();
             assert_eq!(position.to_string(), text);
             assert_eq!(position.question().is_none(), text == "unknown");
         }
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_server_that_does_not_count_has_no_position() {
         for text in ["mariadb.1", "mariadb.1.", "mysql.", "mysql"] {
-            assert_eq!(text.parse(), Ok(Position::Unknown), "{text}");
+            assert_eq!(text.parse(), Ok(LogPosition::Unknown), "{text}");
         }
     }
 
@@ -250,7 +250,7 @@ mod tests {
             &injected,
             &short,
         ] {
-            let error = text.parse::<Position>().unwrap_err();
+            let error = text.parse::<LogPosition>().unwrap_err();
             assert_eq!(error.to_string(), "not a write mark", "{text}");
         }
     }

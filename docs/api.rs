@@ -19,7 +19,7 @@ impl AcquireError {
 
 // AcquireKind
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcquireKind {
     Closed,
@@ -481,6 +481,10 @@ pub enum IsolationLevel {
     Serializable,
 }
 
+impl FromStr for IsolationLevel {
+    type Err = ParseError;
+}
+
 impl fmt::Display for IsolationLevel {}
 
 // Left
@@ -919,7 +923,7 @@ impl fmt::Debug for Settings {}
 
 // SettingsError
 
-#[derive(thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
     #[non_exhaustive]
@@ -1269,7 +1273,7 @@ impl<DB: Backend> TransactionParent<DB> for &mut Transaction<DB> {}
 
 // UsageError
 
-#[derive(thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
     #[non_exhaustive]
@@ -1280,6 +1284,7 @@ pub enum UsageError {
     OnSqlx { engine: String },
     #[non_exhaustive]
     TooLarge { engine: String, size: u32, most: u32 },
+    #[non_exhaustive]
     GenericBegin { engine: String },
     #[non_exhaustive]
     UnknownNode {
@@ -1328,9 +1333,13 @@ pub struct WriteMark<DB: Backend> {
 
 impl<DB: Backend> Clone for WriteMark<DB> {}
 
+impl<DB: Backend> Eq for WriteMark<DB> {}
+
 impl<DB: Backend> FromStr for WriteMark<DB> {
     type Err = ParseError;
 }
+
+impl<DB: Backend> PartialEq for WriteMark<DB> {}
 
 impl<DB: Backend> fmt::Debug for WriteMark<DB> {}
 

@@ -1,6 +1,9 @@
 //! Transaction options: isolation level, read-only, deferrable.
 
 use std::fmt;
+use std::str::FromStr;
+
+use crate::settings::ParseError;
 
 /// The characteristics of a transaction, as in SQL: <https://www.postgresql.org/docs/current/sql-set-transaction.html>.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,5 +39,51 @@ impl fmt::Display for IsolationLevel {
             Self::RepeatableRead => "REPEATABLE READ",
             Self::Serializable => "SERIALIZABLE",
         })
+    }
+}
+
+impl FromStr for IsolationLevel {
+    type Err = ParseError;
+
+    /// Reads the level's name, such as `read committed`, as `#[transactional]` does. Case and white space around it do not
+    /// count; `_` and `-` count as a space.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let words = text.trim().to_lowercase().replace(['_', '-'], " ");
+        Ok(match words.as_str() {
+            "read uncommitted" => Self::ReadUncommitted,
+            "read committed" => Self::ReadCommitted,
+            "repeatable read" => Self::RepeatableRead,
+            "serializable" => Self::Serializable,
+            _ => {
+                return Err(ParseError::new(
+                    "\"read uncommitted\", \"read committed\", \"repeatable read\" or \"serializable\"",
+                ));
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::IsolationLevel;
+
+    #[test]
+    fn a_level_is_read_from_its_name_in_any_case() {
+        for level in [
+            IsolationLevel::ReadUncommitted,
+            IsolationLevel::ReadCommitted,
+            IsolationLevel::RepeatableRead,
+            IsolationLevel::Serializable,
+        ] {
+            let name = level.to_string();
+            assert_eq!(name.parse(), Ok(level));
+            assert_eq!(format!(" {}\n", name.to_lowercase()).parse(), Ok(level));
+            assert_eq!(name.replace(' ', "_").parse(), Ok(level));
+            assert_eq!(name.replace(' ', "-").parse(), Ok(level));
+        }
+        for text in ["", "read", "snapshot", "read  committed"] {
+            let error = text.parse::<IsolationLevel>().unwrap_err();
+            assert!(error.to_string().contains("serializable"), "{error}");
+        }
     }
 }

@@ -51,6 +51,14 @@ impl<DB: Backend> Clone for WriteMark<DB> {
     }
 }
 
+impl<DB: Backend> PartialEq for WriteMark<DB> {
+    fn eq(&self, other: &Self) -> bool {
+        self.position == other.position
+    }
+}
+
+impl<DB: Backend> Eq for WriteMark<DB> {}
+
 impl<DB: Backend> fmt::Debug for WriteMark<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WriteMark({})", self.position)

@@ -20,7 +20,7 @@ pub struct AcquireError {
 }
 
 /// The kinds of [`AcquireError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcquireKind {
     /// The pool is closed, or is being closed.

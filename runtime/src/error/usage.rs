@@ -5,7 +5,7 @@ use crate::settings;
 use crate::settings::EngineSettings;
 
 /// An unsupported use of an engine.
-#[derive(thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
     /// A pool was started outside a tokio runtime.
@@ -60,6 +60,7 @@ pub enum UsageError {
         "engine `{engine}`: code that is generic over `sqlx::Acquire` cannot begin a transaction on an engine, because sqlx's \
          transaction owns a connection of a `sqlx::Pool`. Pass `&mut checkout` from `acquire()`, or call `Engine::begin`"
     )]
+    #[non_exhaustive]
     GenericBegin {
         /// The engine's name.
         engine: String,

@@ -1,7 +1,7 @@
 //! Errors of the settings. Each message names the source and the cure, and none holds a password.
 
 /// The settings of an engine cannot be used as they are.
-#[derive(thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
     /// No source gives the URL of the database.

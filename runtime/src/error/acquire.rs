@@ -53,7 +53,7 @@ impl AcquireError {
         Self {
             engine: settings.engine.clone(),
             kind: AcquireKind::Closed,
-            reason: "its pool is closed, because what started it has ended. Start it again, or end this task before".to_owned(),
+            reason: "its pool is closed, because its owner has closed it. Start it again, or end this task before the close".to_owned(),
             cause: None,
         }
     }

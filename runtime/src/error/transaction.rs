@@ -27,8 +27,8 @@ pub enum TransactionError {
     /// know the outcome (40003 on CockroachDB, some errors 1180 on MySQL and MariaDB). Not retried, because that might write
     /// twice.
     #[error(
-        "engine `{engine}`: COMMIT has no answer that tells what became of it, so the transaction may or may not be committed. \
-         Look for what it would have written before you run it again"
+        "engine `{engine}`: the outcome of COMMIT is unknown: the transaction may or may not be committed. Check what it would \
+         have written before you run it again"
     )]
     #[non_exhaustive]
     OutcomeUnknown {
@@ -104,7 +104,8 @@ pub enum TransactionError {
     },
     /// An option is asked for that the transaction around it began without.
     #[error(
-        "engine `{engine}`: `{option}` is asked for inside of a transaction that began without it, and a savepoint cannot have it. Ask for it where the outermost transaction begins"
+        "engine `{engine}`: the outer transaction began without `{option}`, and a savepoint cannot add it. Set it on the \
+         outermost transaction"
     )]
     #[non_exhaustive]
     CannotJoin {
@@ -133,10 +134,9 @@ pub enum TransactionError {
     /// received. It was mostly rolled back; statements after its end may have been committed one by one. Not retried, because
     /// that might write twice.
     #[error(
-        "engine `{engine}`: the transaction that began was not open any more at its COMMIT, and nobody said so before: the server \
-         or a proxy has ended it, or a statement on the driver's connection has, such as a COMMIT, or on MySQL a CREATE. \
-         Statements may be lost, and those after its end may be committed one by one. Look for what it would have written before \
-         you run it again"
+        "engine `{engine}`: the transaction had already ended at its COMMIT, without an error: the server, a proxy, or a \
+         statement on the driver's connection ended it (COMMIT; on MySQL also CREATE). Statements may be lost, and later ones \
+         may be committed one by one. Check what was written before you run it again"
     )]
     #[non_exhaustive]
     Lost {
@@ -148,10 +148,8 @@ pub enum TransactionError {
     /// commit the statements before them; and there `CALL` and `EXECUTE`, which may run such a statement. Not retried, because
     /// that might write twice.
     #[error(
-        "engine `{engine}`: the transaction that began was ended, or may have been, by a statement inside: `{statement}`. What ran \
-         before it is committed then, or rolled back if that is what it does, and what ran after it may be committed statement by \
-         statement. {database} takes `{statement}` for the end of a transaction, or runs code by it that may contain one, so run \
-         it outside of one"
+        "engine `{engine}`: the statement `{statement}` ended the transaction, or may have. Earlier statements are committed or \
+         rolled back by it; later ones may be committed one by one. On {database}, run `{statement}` outside a transaction"
     )]
     #[non_exhaustive]
     EndedInside {

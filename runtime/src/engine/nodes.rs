@@ -128,12 +128,12 @@ impl<DB: Backend> NodeServer<Engine<DB>> {
                     Err(error) => crate::logging::warn!(
                         engine = %settings.engine,
                         error = %format!("{error:?}"),
-                        "the node is not there; it is tried again in the background"
+                        "the node could not be started; it is retried in the background"
                     ),
                 },
                 () = first_answer => crate::logging::warn!(
                     engine = %settings.engine,
-                    "the node gives no answer; it is tried again in the background. {}",
+                    "the node gives no answer; it is retried in the background. {}",
                     settings.describe("url"),
                 ),
             }

@@ -217,7 +217,7 @@ impl Listener {
         let mut second = None;
         if !self.drain_delay.is_zero() {
             crate::logging::info!(
-                "the program drains for {} (drain_delay): it serves on, and readiness says no",
+                "the program drains for {} (drain_delay): it continues to serve, and its readiness is draining",
                 humantime::format_duration(self.drain_delay)
             );
             tokio::select! {
@@ -231,7 +231,7 @@ impl Listener {
             Some(signal) => signal,
             None => incoming.next().await,
         };
-        crate::logging::warn!(signal, "a second signal: what is left is ended now");
+        crate::logging::warn!(signal, "second signal: the remaining work is ended now");
         self.second.cancel();
         let signal = incoming.next().await;
         // After the third signal, a pool that cannot close must not keep the process alive.

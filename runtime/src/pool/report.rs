@@ -107,14 +107,11 @@ impl fmt::Display for CloseReport {
             let held = humantime::format_duration(whole_millis(ended.held));
             write!(f, "; {} was still out after {held}", ended.holder)?;
             if self.unreachable.is_none() && ended.session.is_some() {
-                f.write_str(" and was ended on the server")?;
+                f.write_str(" and its session was terminated")?;
             }
         }
         if let Some(reason) = &self.unreachable {
-            write!(
-                f,
-                "; the sessions could not be ended on the server: {reason}"
-            )?;
+            write!(f, "; the sessions could not be terminated: {reason}")?;
         }
         Ok(())
     }

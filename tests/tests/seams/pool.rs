@@ -205,8 +205,8 @@ async fn other_user<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> 
     let report = engine.close_connection_pool().await.to_string();
     ensure!(opened.load(Relaxed) > 1, "nobody has asked for credentials");
     ensure!(
-        report.contains("could not be ended on the server")
-            && !report.contains("was ended on the server"),
+        report.contains("the sessions could not be terminated")
+            && !report.contains("session was terminated"),
         "{report}"
     );
     running.abort();

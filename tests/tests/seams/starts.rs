@@ -35,7 +35,8 @@ async fn refuses<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let port = engine.reader().name().to_owned();
     ensure!(port == "refuses", "a reader is {port}");
     if tokio::runtime::Handle::current().metrics().num_workers() == 1 {
-        let warnings = heard.lines("the node is not there; it is tried again in the background");
+        let warnings =
+            heard.lines("the node could not be started; it is retried in the background");
         ensure!(warnings.len() == 1, "{warnings:?}");
         ensure!(
             warnings[0].contains("WARN") && warnings[0].contains("refuses/replica1"),

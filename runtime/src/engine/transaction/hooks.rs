@@ -34,7 +34,7 @@ pub(in crate::engine) fn start(committed: Vec<HooksOf>) -> impl Future<Output = 
                 if AssertUnwindSafe(hook).catch_unwind().await.is_err() {
                     tracing::error!(
                         %engine,
-                        "what was to be done after a commit (`on_commit`) panicked; the transaction is committed all the same"
+                        "a future of `on_commit` panicked; the transaction is committed"
                     );
                 }
             }

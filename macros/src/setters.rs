@@ -1,6 +1,6 @@
 //! Settings as calls of the builder in the runtime crate.
 
-use crate::settings::{Directory, Fixture, Setting, Value};
+use crate::settings::{Directory, Fixture, Setting, SettingValue};
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::LitStr;
@@ -9,15 +9,17 @@ use syn::spanned::Spanned;
 /// `.max_size(20)`. Everything except the value has the span of the key, whose line the runtime reports as the source.
 pub(crate) fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStream> {
     let (name, arguments) = match value {
-        Value::Text(_, expr) | Value::Number(_, expr) | Value::Code(expr) => {
+        SettingValue::Text(_, expr) | SettingValue::Number(_, expr) | SettingValue::Code(expr) => {
             (spec.name, expr.to_token_stream())
         }
-        Value::List(list) => (spec.name, quote!([#(#list),*])),
-        Value::Static(path) => (spec.name, quote_spanned!(path.span()=> &#path)),
-        Value::Directory(directory) => ("embedded_migrations", embedded(directory)),
-        Value::NoMigrations => ("no_migrations", TokenStream::new()),
-        Value::Fixtures(fixtures) => return Some(fixtures.iter().map(fixture_setter).collect()),
-        Value::CratePath(_) => return None,
+        SettingValue::List(list) => (spec.name, quote!([#(#list),*])),
+        SettingValue::Static(path) => (spec.name, quote_spanned!(path.span()=> &#path)),
+        SettingValue::Directory(directory) => ("embedded_migrations", embedded(directory)),
+        SettingValue::NoMigrations => ("no_migrations", TokenStream::new()),
+        SettingValue::Fixtures(fixtures) => {
+            return Some(fixtures.iter().map(fixture_setter).collect());
+        }
+        SettingValue::CratePath(_) => return None,
     };
     let name = Ident::new(name, key.span());
     Some(quote_spanned!(key.span()=> .#name(#arguments)))

@@ -7,7 +7,7 @@ mod value;
 
 pub(crate) use fixtures::Fixture;
 pub(crate) use migrations::Directory;
-pub(crate) use value::Value;
+pub(crate) use value::SettingValue;
 
 use crate::args::Arg;
 use crate::report::Report;
@@ -40,7 +40,7 @@ pub(crate) struct Setting {
     /// The user's own token: the generated call has its span.
     pub(crate) key: Ident,
     pub(crate) spec: &'static Spec,
-    pub(crate) value: Value,
+    pub(crate) value: SettingValue,
 }
 
 /// The settings of one attribute, each at most once, as written.
@@ -98,7 +98,7 @@ impl Settings {
     /// The path that `crate` names.
     pub(crate) fn runtime_crate(&self) -> Option<&Path> {
         self.list.iter().find_map(|setting| match &setting.value {
-            Value::CratePath(path) => Some(path),
+            SettingValue::CratePath(path) => Some(path),
             _ => None,
         })
     }
@@ -131,7 +131,7 @@ impl Settings {
 
     fn check_sizes(&self, report: &mut Report) {
         let number = |name| match self.get(name)?.value {
-            Value::Number(number, _) => Some(number),
+            SettingValue::Number(number, _) => Some(number),
             _ => None,
         };
         if let (Some(min), Some(max)) = (number("min_size"), number("max_size"))
@@ -145,7 +145,7 @@ impl Settings {
     /// Reports `worker_threads` on a runtime that has no worker threads.
     fn check_runtime(&self, report: &mut Report) {
         if let (Some(threads), Some(flavor)) = (self.get("worker_threads"), self.get("flavor"))
-            && matches!(&flavor.value, Value::Text(flavor, _) if flavor == "current_thread")
+            && matches!(&flavor.value, SettingValue::Text(flavor, _) if flavor == "current_thread")
         {
             let message = "`worker_threads` needs `flavor = \"multi_thread\"`: a current-thread runtime has no workers";
             report.mistake(&threads.key, message);

@@ -12,7 +12,7 @@ mod method;
 use crate::args::{self, Wording};
 use crate::report::Report;
 use arguments::Arguments;
-use check::Checked;
+use check::CheckedTransactional;
 use method::Method;
 use proc_macro2::TokenStream;
 
@@ -29,9 +29,9 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = Arguments::check(args, &mut report);
     let method = Method::parse(item, &mut report);
     let output = match check::check(method, arguments, &mut report) {
-        Checked::Method(method, arguments) => expand::expand(&method, &arguments),
-        Checked::Mistaken(method) => fallback::fallback(&method),
-        Checked::Other(item) => item,
+        CheckedTransactional::Method(method, arguments) => expand::expand(&method, &arguments),
+        CheckedTransactional::Mistaken(method) => fallback::fallback(&method),
+        CheckedTransactional::Other(item) => item,
     };
     report.finish(output)
 }

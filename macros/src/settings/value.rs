@@ -10,7 +10,7 @@ use crate::table::{Spec, Takes};
 use syn::{Error, Expr, Ident, Path, Result};
 
 /// A checked value: an expression to pass on, with its content where that is known at expansion.
-pub(crate) enum Value {
+pub(crate) enum SettingValue {
     Text(String, Expr),
     Number(u64, Expr),
     /// An expression whose content is not known.
@@ -29,7 +29,12 @@ pub(crate) enum Value {
 
 impl Takes {
     /// Checks that a value is of this kind.
-    pub(super) fn check(self, spec: &Spec, key: &Ident, value: args::Value) -> Result<Value> {
+    pub(super) fn check(
+        self,
+        spec: &Spec,
+        key: &Ident,
+        value: args::Value,
+    ) -> Result<SettingValue> {
         let wrong = |what| {
             let Spec { name, example, .. } = spec;
             let equals = if example.starts_with('(') { "" } else { " = " };
@@ -43,7 +48,9 @@ impl Takes {
             (Takes::Texts | Takes::Fixtures, args::Value::Many(list)) if list.is_empty() => {
                 wrong("needs a value")
             }
-            (Takes::Fixtures, args::Value::Many(list)) => Fixture::list(&list).map(Value::Fixtures),
+            (Takes::Fixtures, args::Value::Many(list)) => {
+                Fixture::list(&list).map(SettingValue::Fixtures)
+            }
             (Takes::Fixtures, _) => wrong("takes a list in parentheses"),
             (Takes::Texts, args::Value::Many(list)) => texts(spec, list),
             (_, args::Value::Many(_)) => wrong("takes its value with `=`"),
@@ -54,39 +61,39 @@ impl Takes {
         }
     }
 
-    fn check_code(self, spec: &Spec, expr: Expr) -> Result<Value> {
+    fn check_code(self, spec: &Spec, expr: Expr) -> Result<SettingValue> {
         match (self, literal::bare(&expr)) {
             (Takes::Texts, Expr::Array(array)) => {
                 texts(spec, array.elems.iter().cloned().collect())
             }
-            (Takes::Migrator, Expr::Path(_)) => Ok(Value::Static(expr)),
+            (Takes::Migrator, Expr::Path(_)) => Ok(SettingValue::Static(expr)),
             (Takes::CratePath, Expr::Path(path)) if path.qself.is_none() => {
-                Ok(Value::CratePath(path.path.clone()))
+                Ok(SettingValue::CratePath(path.path.clone()))
             }
             (Takes::CratePath, _) => {
                 Err(mistake(spec, &expr, &self.expects(spec, &Literal::Other)))
             }
-            _ => Ok(Value::Code(expr)),
+            _ => Ok(SettingValue::Code(expr)),
         }
     }
 
-    fn check_literal(self, spec: &Spec, literal: &Literal, expr: Expr) -> Result<Value> {
+    fn check_literal(self, spec: &Spec, literal: &Literal, expr: Expr) -> Result<SettingValue> {
         let written = expr.clone();
         let value = match (self, literal) {
             (Takes::Migrations, Literal::Text(text)) => {
-                return Directory::list(text.clone()).map(Value::Directory);
+                return Directory::list(text.clone()).map(SettingValue::Directory);
             }
-            (Takes::Migrations, Literal::Flag(false)) => return Ok(Value::NoMigrations),
+            (Takes::Migrations, Literal::Flag(false)) => return Ok(SettingValue::NoMigrations),
             (Takes::Count { least, most, of }, Literal::Number { negative, number }) => {
                 literal::count(*negative, number, least..=most, of)
-                    .map(|number| Value::Number(number, expr))
+                    .map(|number| SettingValue::Number(number, expr))
             }
-            (Takes::Flag, Literal::Flag(_)) => Ok(Value::Code(expr)),
+            (Takes::Flag, Literal::Flag(_)) => Ok(SettingValue::Code(expr)),
             (_, Literal::Text(text)) => {
                 let text = text.value();
                 self.check_text(&text)
                     .unwrap_or_else(|| Err(self.expects(spec, literal)))
-                    .map(|()| Value::Text(text, expr))
+                    .map(|()| SettingValue::Text(text, expr))
             }
             _ => Err(self.expects(spec, literal)),
         };
@@ -145,14 +152,14 @@ impl Takes {
     }
 }
 
-fn texts(spec: &Spec, list: Vec<Expr>) -> Result<Value> {
+fn texts(spec: &Spec, list: Vec<Expr>) -> Result<SettingValue> {
     let other = list.iter().find_map(|expr| match Literal::of(expr) {
         None | Some(Literal::Text(_)) => None,
         Some(literal) => Some((expr, literal)),
     });
     match other {
         Some((expr, literal)) => Err(mistake(spec, expr, &spec.takes.expects(spec, &literal))),
-        None => Ok(Value::List(list)),
+        None => Ok(SettingValue::List(list)),
     }
 }
 

@@ -353,14 +353,18 @@ fn local(key: &Ident, list: Vec<Expr>) -> syn::Result<Is> {
 
 /// The message for an unknown name.
 fn unknown(key: &str, value: &Value) -> String {
-    let ours = KNOWN.iter().map(|(name, _)| (*name, Meant::Ours(name)));
+    let ours = KNOWN
+        .iter()
+        .map(|(name, _)| (*name, MeantArgument::Ours(name)));
     let theirs = FOREIGN.iter().flat_map(|(names, hint)| {
         let names = names.iter();
-        names.map(move |name| (*name, Meant::Foreign(hint)))
+        names.map(move |name| (*name, MeantArgument::Foreign(hint)))
     });
     match closest(key, ours.chain(theirs)) {
-        Some(Meant::Ours(name)) => format!("unknown argument `{key}`: did you mean `{name}`?"),
-        Some(Meant::Foreign(hint)) => {
+        Some(MeantArgument::Ours(name)) => {
+            format!("unknown argument `{key}`: did you mean `{name}`?")
+        }
+        Some(MeantArgument::Foreign(hint)) => {
             let hint = of_value(value).unwrap_or(hint);
             format!("unknown argument `{key}`: {hint}")
         }
@@ -374,7 +378,7 @@ fn unknown(key: &str, value: &Value) -> String {
     }
 }
 
-enum Meant {
+enum MeantArgument {
     Ours(&'static str),
     Foreign(&'static str),
 }

@@ -9,7 +9,7 @@ use quote::ToTokens;
 use syn::{ReceiverKind, ReturnType, Type, TypePath, TypeReference};
 
 /// The result of the checks, which decides what is emitted.
-pub(crate) enum Checked {
+pub(crate) enum CheckedTransactional {
     /// A function that can be expanded. Arguments with mistakes are left out already.
     Method(Method, Arguments),
     /// A function with mistakes.
@@ -22,10 +22,10 @@ pub(crate) fn check(
     method: Result<Method, TokenStream>,
     arguments: Arguments,
     report: &mut Report,
-) -> Checked {
+) -> CheckedTransactional {
     let method = match method {
         Ok(method) => method,
-        Err(item) => return Checked::Other(item),
+        Err(item) => return CheckedTransactional::Other(item),
     };
     let before = report.len();
     let signature = &method.signature;
@@ -47,9 +47,9 @@ pub(crate) fn check(
     }
     check_output(&method, report);
     if report.len() > before {
-        Checked::Mistaken(method)
+        CheckedTransactional::Mistaken(method)
     } else {
-        Checked::Method(method, arguments)
+        CheckedTransactional::Method(method, arguments)
     }
 }
 

@@ -33,7 +33,7 @@ use syn::token::Brace;
 use syn::{FnArg, Pat, PatType, ReceiverKind, ReturnType, Signature, Type, TypePath, parse_quote};
 
 pub(crate) fn expand(method: &Method, arguments: &Arguments) -> TokenStream {
-    Expansion {
+    TransactionalExpansion {
         method,
         arguments,
         runtime_crate: arguments.runtime_crate(),
@@ -43,7 +43,7 @@ pub(crate) fn expand(method: &Method, arguments: &Arguments) -> TokenStream {
 }
 
 /// The inputs that all parts of one expansion share.
-struct Expansion<'a> {
+struct TransactionalExpansion<'a> {
     method: &'a Method,
     arguments: &'a Arguments,
     runtime_crate: TokenStream,
@@ -51,7 +51,7 @@ struct Expansion<'a> {
     transaction: usize,
 }
 
-impl Expansion<'_> {
+impl TransactionalExpansion<'_> {
     fn function(&self) -> TokenStream {
         let Method {
             attrs,

@@ -35,11 +35,11 @@ pub(super) struct Shared<DB: Backend> {
     /// All running tasks and open connections, for which a close waits.
     pub(super) tasks: TaskTracker,
     generation: AtomicU64,
-    birth: Instant,
-    /// Milliseconds after `birth`, plus one, when a connection was last found broken. Connections that were idle then are
+    created: Instant,
+    /// Milliseconds after `created`, plus one, when a connection was last found broken. Connections that were idle then are
     /// suspect too.
     broken_at: AtomicU64,
-    /// Milliseconds after `birth`, plus one, when a connection was last closed.
+    /// Milliseconds after `created`, plus one, when a connection was last closed.
     goodbye_at: AtomicU64,
     /// Whether the server answered last time.
     reachable: AtomicBool,
@@ -58,7 +58,7 @@ impl<DB: Backend> Shared<DB> {
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
             generation: AtomicU64::new(0),
-            birth: Instant::now(),
+            created: Instant::now(),
             broken_at: AtomicU64::new(0),
             goodbye_at: AtomicU64::new(0),
             reachable: AtomicBool::new(true),
@@ -146,7 +146,7 @@ impl<DB: Backend> Shared<DB> {
     }
 
     fn millis(&self, at: Instant) -> u64 {
-        millis(at.saturating_duration_since(self.birth))
+        millis(at.saturating_duration_since(self.created))
     }
 }
 

@@ -10,7 +10,7 @@
 //!    taken until its value is closed, so the sum counts sessions that exist. No more values are closed than exceed `max`.
 //! 2. **Woken once, nothing lost.** A waiter is woken once: for a slot, for its deadline or for the close. A dropped waiter
 //!    is removed; if it had just been given a slot, the slot goes to the next waiter.
-//! 3. **First come, first served.** A returned slot is handed directly to the waiter at the front, and no running task
+//! 3. **First come, first served.** A returned slot is assigned directly to the waiter at the front, and no running task
 //!    overtakes a waiter: the bound of overtaking is zero.
 //! 4. **[`close`](Slots::close) is at once.** After it, no take succeeds. Every waiter is woken; values that return later
 //!    are closed.
@@ -46,7 +46,7 @@ struct SlotsInner<T: Vacate>(Mutex<SlotsState<T>>);
 
 struct SlotsState<T> {
     max: usize,
-    /// Slots taken by tasks or handed to waiters. Together with `idle` at most `max`, except after a resize.
+    /// Slots taken by tasks or assigned to waiters. Together with `idle` at most `max`, except after a resize.
     taken: usize,
     /// Taken slots whose value is being closed because of a resize or a close.
     leaving: usize,
@@ -76,7 +76,7 @@ struct Waiter<T> {
 enum Fate<T> {
     Waits(Waker),
     /// The waiter has a slot with this value.
-    Handed(Option<T>),
+    Assigned(Option<T>),
     Refused(Refused),
 }
 
@@ -100,7 +100,7 @@ pub(crate) struct Sizes {
 
 /// A slot taken by a task, or by a task of the pool that opens, recovers or closes its connection.
 ///
-/// Dropping a slot hands it to the waiter at the front, or else puts its value into the idle queue.
+/// Dropping a slot assigns it to the waiter at the front, or else puts its value into the idle queue.
 pub(crate) struct Slot<T: Vacate> {
     shared: Arc<SlotsInner<T>>,
     pub(crate) value: Option<T>,
@@ -144,7 +144,7 @@ impl<T: Vacate> Slots<T> {
     ///
     /// # Cancellation
     ///
-    /// The future may be dropped at any time. A slot that it was handed and has not returned goes to the next waiter.
+    /// The future may be dropped at any time. A slot that it was assigned and has not returned goes to the next waiter.
     pub(crate) fn take(&self, deadline: Option<Instant>) -> Taking<'_, T> {
         Taking {
             slots: self,
@@ -172,7 +172,7 @@ impl<T: Vacate> Slots<T> {
         state.taken += values.len();
         state.leaving += values.len();
         let mut woken = Vec::new();
-        while let Some(waker) = state.hand_free() {
+        while let Some(waker) = state.assign_free() {
             woken.push(waker);
         }
         drop(state);
@@ -193,8 +193,8 @@ impl<T: Vacate> Slots<T> {
             match std::mem::replace(&mut waiter.fate, Fate::Refused(Refused::Closed)) {
                 Fate::Waits(waker) => woken.push(waker),
                 // The waiter was woken for the slot, and gets the close instead.
-                Fate::Handed(Some(value)) => values.push(value),
-                Fate::Handed(None) => returned += 1,
+                Fate::Assigned(Some(value)) => values.push(value),
+                Fate::Assigned(None) => returned += 1,
                 Fate::Refused(why) => waiter.fate = Fate::Refused(why),
             }
         }
@@ -317,12 +317,12 @@ impl<T> SlotsState<T> {
         Some(value)
     }
 
-    /// Hands a taken slot to the waiter at the front, and returns its waker.
-    fn hand(&mut self, value: Option<T>) -> Option<Waker> {
+    /// Assigns a taken slot to the waiter at the front, and returns its waker.
+    fn assign(&mut self, value: Option<T>) -> Option<Waker> {
         let waiter = self.waiters.pop_front()?;
-        match std::mem::replace(&mut waiter.fate, Fate::Handed(value)) {
+        match std::mem::replace(&mut waiter.fate, Fate::Assigned(value)) {
             Fate::Waits(waker) => Some(waker),
-            Fate::Handed(_) | Fate::Refused(_) => {
+            Fate::Assigned(_) | Fate::Refused(_) => {
                 unreachable!("only those that wait are in the order")
             }
         }
@@ -333,26 +333,26 @@ impl<T> SlotsState<T> {
         self.leaving -= usize::from(leaving);
         let Some(value) = value else {
             self.taken -= 1;
-            return (self.hand_free(), None);
+            return (self.assign_free(), None);
         };
         if self.closed || self.staying() > self.max {
             self.leaving += 1;
             return (None, Some(value));
         }
         if !self.waiters.is_empty() {
-            return (self.hand(Some(value)), None);
+            return (self.assign(Some(value)), None);
         }
         self.taken -= 1;
         self.idle.push(value);
         (None, None)
     }
 
-    /// Hands a free slot to the waiter at the front, if there are both.
-    fn hand_free(&mut self) -> Option<Waker> {
+    /// Assigns a free slot to the waiter at the front, if there are both.
+    fn assign_free(&mut self) -> Option<Waker> {
         if self.size() >= self.max {
             return None;
         }
-        let waker = self.hand(None)?;
+        let waker = self.assign(None)?;
         self.taken += 1;
         Some(waker)
     }
@@ -454,7 +454,7 @@ impl<T: Vacate> Taking<'_, T> {
         if matches!(
             &waiter,
             Some(Waiter {
-                fate: Fate::Handed(_),
+                fate: Fate::Assigned(_),
                 ..
             })
         ) {
@@ -463,7 +463,7 @@ impl<T: Vacate> Taking<'_, T> {
         drop(state);
         self.key = None;
         Poll::Ready(match waiter.map(|waiter| waiter.fate) {
-            Some(Fate::Handed(value)) => Ok(self.slots.slot(value)),
+            Some(Fate::Assigned(value)) => Ok(self.slots.slot(value)),
             Some(Fate::Refused(why)) => Err(why),
             Some(Fate::Waits(_)) | None => {
                 unreachable!("its entry stays until here, and was looked at")
@@ -476,7 +476,7 @@ impl<T: Vacate> Drop for Taking<'_, T> {
     fn drop(&mut self) {
         let Some(key) = self.key.take() else { return };
         let waiter = self.slots.0.lock().waiters.remove(key);
-        if let Some(Fate::Handed(value)) = waiter.map(|waiter| waiter.fate) {
+        if let Some(Fate::Assigned(value)) = waiter.map(|waiter| waiter.fate) {
             drop(self.slots.slot(value));
         }
     }

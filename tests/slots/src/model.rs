@@ -94,7 +94,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Waits,
-    Handed(Option<u32>),
+    Assigned(Option<u32>),
     Refused(Refused),
 }
 
@@ -141,7 +141,7 @@ impl Model {
             return true;
         }
         if let Some(first) = self.order.pop_front() {
-            self.fates.get_mut(&first).expect("it waits").1 = Fate::Handed(value);
+            self.fates.get_mut(&first).expect("it waits").1 = Fate::Assigned(value);
         } else {
             self.taken -= 1;
             self.idle.extend(value);
@@ -155,7 +155,7 @@ impl Model {
             && let Some(first) = self.order.pop_front()
         {
             self.taken += 1;
-            self.fates.get_mut(&first).expect("it waits").1 = Fate::Handed(None);
+            self.fates.get_mut(&first).expect("it waits").1 = Fate::Assigned(None);
         }
     }
 }
@@ -172,7 +172,7 @@ struct Both {
     out: Vec<Slot<Value>>,
     tasks: Vec<Task>,
     model: Model,
-    birth: Instant,
+    created: Instant,
     seconds: u64,
     next_task: usize,
     next_value: u32,
@@ -184,7 +184,7 @@ const LIMIT: u64 = 3;
 
 impl Both {
     fn at(&self, second: u64) -> Instant {
-        self.birth + Duration::from_secs(second)
+        self.created + Duration::from_secs(second)
     }
 
     /// Checks that a taken slot has the value of the model.
@@ -244,7 +244,7 @@ impl Both {
         self.model.fates.remove(&number);
         drop(self.tasks.remove(index));
         match (polled, fate) {
-            (Poll::Ready(Ok(slot)), Fate::Handed(value)) => self.got(slot, value),
+            (Poll::Ready(Ok(slot)), Fate::Assigned(value)) => self.got(slot, value),
             (Poll::Ready(Err(why)), Fate::Refused(expected)) => assert_eq!(why, expected),
             (polled, fate) => panic!("{:?} and not {fate:?}", polled.map(|got| got.map(drop))),
         }
@@ -284,7 +284,7 @@ impl Both {
             Step::Cancel(index) if !self.tasks.is_empty() => {
                 let task = self.tasks.remove(index.index(self.tasks.len()));
                 self.model.order.retain(|number| *number != task.number);
-                if let Some((_, Fate::Handed(value))) = self.model.fates.remove(&task.number) {
+                if let Some((_, Fate::Assigned(value))) = self.model.fates.remove(&task.number) {
                     self.model.give_back(value);
                 }
                 drop(task);
@@ -347,8 +347,8 @@ impl Both {
                 for (_, fate) in self.model.fates.values_mut() {
                     match *fate {
                         Fate::Waits => {}
-                        Fate::Handed(Some(value)) => values.push(value),
-                        Fate::Handed(None) => self.model.taken -= 1,
+                        Fate::Assigned(Some(value)) => values.push(value),
+                        Fate::Assigned(None) => self.model.taken -= 1,
                         Fate::Refused(_) => continue,
                     }
                     *fate = Fate::Refused(Refused::Closed);
@@ -392,7 +392,7 @@ impl Both {
         let handed = model
             .fates
             .values()
-            .filter(|(_, fate)| matches!(fate, Fate::Handed(_)))
+            .filter(|(_, fate)| matches!(fate, Fate::Assigned(_)))
             .count();
         let sessions = self.out.len() + self.closing.borrow().len() + handed + sizes.idle;
         assert_eq!(sessions, sizes.taken + sizes.idle);
@@ -446,7 +446,7 @@ proptest! {
             out: Vec::new(),
             tasks: Vec::new(),
             model: Model { max, ..Model::default() },
-            birth: Instant::now(),
+            created: Instant::now(),
             seconds: 0,
             next_task: 0,
             next_value: 0,

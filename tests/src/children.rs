@@ -23,7 +23,7 @@ use crate::{account::Account, binaries, eventually};
 
 type Order = (Command, mpsc::Sender<io::Result<Child>>);
 
-static KEEPER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
+static STARTER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
     let (orders, inbox) = mpsc::channel::<Order>();
     thread::spawn(move || {
         for (mut command, answer) in inbox {
@@ -73,7 +73,7 @@ impl Process {
             .stderr(output);
         account.run(&mut command);
         let (answer, outcome) = mpsc::channel();
-        KEEPER
+        STARTER
             .send((command, answer))
             .context("the thread that starts processes is gone")?;
         let child = outcome

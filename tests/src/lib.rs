@@ -42,6 +42,7 @@ mod web_page {}
 mod account;
 mod binaries;
 pub mod case_database;
+mod children;
 mod cluster;
 pub mod cockroach;
 pub mod database;
@@ -50,7 +51,6 @@ pub mod evidence;
 pub mod faults;
 pub mod galera;
 pub mod heard;
-mod keeper;
 pub mod kind;
 pub mod log;
 pub mod pgbouncer;

@@ -11,8 +11,8 @@ use crate::{
     TestDatabase,
     account::Account,
     binaries,
+    children::{self, Process},
     database::random,
-    keeper::{self, Process},
     private_server::free_port,
     question, servers,
 };
@@ -103,7 +103,7 @@ impl PgBouncer {
         }
         fs::write(file("pgbouncer.ini"), configuration)?;
 
-        let mut command = keeper::mortal(&program);
+        let mut command = children::mortal(&program);
         command.arg(file("pgbouncer.ini"));
         let mut process = Process::start(
             command,

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use crate::{
     Kind, Log, Server,
     account::Account,
+    children::Process,
     cluster,
-    keeper::Process,
     kind::{Demotion, Layout},
     servers,
 };

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use sqlx::MySqlConnection;
 
 use super::{Count, Demotion, Facts, Layout, SUPERUSER};
-use crate::{binaries, keeper, private_server::Stop, question, question::Answers};
+use crate::{binaries, children, private_server::Stop, question, question::Answers};
 
 pub(super) struct MariaDb;
 
@@ -134,7 +134,7 @@ impl Facts for MariaDb {
             .with_context(|| format!("cannot write {}", users.display()))?;
 
         let option = |name: &str, value: &Path| format!("--{name}={}", value.display());
-        let mut command = keeper::mortal(&binaries::find("mariadbd", "mariadb-server")?);
+        let mut command = children::mortal(&binaries::find("mariadbd", "mariadb-server")?);
         command
             .args(FILES)
             .arg(option("datadir", &layout.data()))

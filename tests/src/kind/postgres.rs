@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use sqlx::PgConnection;
 
 use super::{Count, Demotion, Facts, Layout, SUPERUSER};
-use crate::{binaries, keeper, private_server::Stop, question, question::Answers};
+use crate::{binaries, children, private_server::Stop, question, question::Answers};
 
 pub(super) struct Postgres;
 
@@ -106,7 +106,7 @@ impl Facts for Postgres {
     }
 
     fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command> {
-        let mut command = keeper::mortal(&binaries::find_postgres("postgres")?);
+        let mut command = children::mortal(&binaries::find_postgres("postgres")?);
         command
             .arg("-D")
             .arg(layout.data())

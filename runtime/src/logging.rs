@@ -1,7 +1,7 @@
-//! Log lines of this crate, kept until logging is set up.
+//! Log lines of this crate, buffered until logging is set up.
 //!
 //! A program sets up its logging in the body of `main`, which runs after its pools are started. The lines of a start are
-//! therefore kept as text, and logged when the body has set up its logging. No subscriber is installed for that: `tracing`
+//! therefore buffered as text, and logged when the body has set up its logging. No subscriber is installed for that: `tracing`
 //! passes events to the `log` crate only as long as no subscriber was ever set, and programs that log through `log` would lose
 //! the events of every library.
 //!
@@ -20,7 +20,7 @@ use tracing::subscriber::NoSubscriber;
 /// The beginning of the targets of this crate's events.
 const CRATE: &str = env!("CARGO_CRATE_NAME");
 
-/// The most lines that are kept. A start logs a few, and one for each attempt to connect.
+/// The most lines that are buffered. A start logs a few, and one for each attempt to connect.
 const MOST: usize = 500;
 
 /// The number of runs that wait for logging to be set up.
@@ -29,7 +29,7 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 /// Held to add or to take lines, never while they are logged.
 static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
 
-/// The levels that are kept.
+/// The levels that are buffered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     Warn,
@@ -42,25 +42,25 @@ struct Line {
     text: String,
 }
 
-/// Keeps lines while logging is not set up, until it is dropped.
+/// Buffers lines while logging is not set up, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Keeping(());
+pub(crate) struct Buffering(());
 
-impl Keeping {
+impl Buffering {
     pub(crate) fn begin() -> Self {
         WAITING.fetch_add(1, Relaxed);
         Self(())
     }
 }
 
-impl Drop for Keeping {
+impl Drop for Buffering {
     fn drop(&mut self) {
         WAITING.fetch_sub(1, Relaxed);
     }
 }
 
-/// Whether a line is kept instead of logged.
-pub(crate) fn is_kept() -> bool {
+/// Whether a line is buffered instead of logged.
+pub(crate) fn is_buffering() -> bool {
     WAITING.load(Relaxed) > 0 && !is_heard()
 }
 
@@ -95,25 +95,25 @@ pub(crate) fn unheard<F: Future>(task: F, also_log: bool) -> impl Future<Output 
     }
 }
 
-/// Keeps a line.
-pub(crate) fn keep(level: Level, text: String) {
+/// Buffers a line.
+pub(crate) fn buffer(level: Level, text: String) {
     let mut lines = lines();
     if lines.len() < MOST {
         lines.push(Line { level, text });
     }
 }
 
-/// Takes the lines that were kept, and returns the warnings.
+/// Takes the buffered lines, and returns the warnings.
 pub(crate) fn take_warnings() -> Vec<String> {
-    let kept = std::mem::take(&mut *lines()).into_iter();
-    let warnings = kept.filter(|line| line.level == Level::Warn);
+    let buffered = std::mem::take(&mut *lines()).into_iter();
+    let warnings = buffered.filter(|line| line.level == Level::Warn);
     warnings.map(|line| line.text).collect()
 }
 
-/// Logs the lines that were kept.
+/// Logs the buffered lines.
 pub(crate) fn replay() {
-    let kept = std::mem::take(&mut *lines());
-    for Line { level, text } in kept {
+    let buffered = std::mem::take(&mut *lines());
+    for Line { level, text } in buffered {
         // The level of a macro is fixed at compile time.
         match level {
             Level::Warn => tracing::warn!(target: CRATE, "{text}"),
@@ -127,12 +127,12 @@ fn lines() -> MutexGuard<'static, Vec<Line>> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Logs an event of tracing, or keeps its text.
+/// Logs an event of tracing, or buffers its text.
 macro_rules! event {
     ($level:ident $event:ident $($arguments:tt)+) => {
-        if $crate::logging::is_kept() {
+        if $crate::logging::is_buffering() {
             let text = $crate::logging::text!([] $($arguments)+);
-            $crate::logging::keep($crate::logging::Level::$level, text);
+            $crate::logging::buffer($crate::logging::Level::$level, text);
         } else {
             tracing::$event!($($arguments)+);
         }
@@ -172,7 +172,7 @@ pub(crate) use {event, log_info as info, log_warn as warn, text};
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_kept_line_is_its_message_and_then_its_fields() {
+    fn a_buffered_line_is_its_message_and_then_its_fields() {
         let (engine, error) = ("default", "refused");
         let text = text!([] engine, %error, tries = 3, url = %"sqlite:x", "a {} of {engine}", 1);
         assert_eq!(

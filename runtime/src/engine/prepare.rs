@@ -234,7 +234,7 @@ pub(super) fn report_start<DB: Backend>(
 ) {
     // In a test, formatting the line takes longer than the check whether anything records it. The check is for an event,
     // because some subscribers record nothing else.
-    if !logging::is_kept()
+    if !logging::is_buffering()
         && !logging::is_heard_by_log()
         && !tracing::event_enabled!(tracing::Level::INFO)
     {

@@ -3,25 +3,25 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 
-use crate::logging::{self, Keeping};
+use crate::logging::{self, Buffering};
 
 /// The buffered log of one run.
-pub(super) struct BufferedLog(Option<Keeping>);
+pub(super) struct BufferedLog(Option<Buffering>);
 
 impl BufferedLog {
     /// `buffers` is false in a test, because its log is set up before it begins, and buffering takes time in every test.
     pub(super) fn new(buffers: bool) -> Self {
-        Self(buffers.then(Keeping::begin))
+        Self(buffers.then(Buffering::begin))
     }
 
     /// Runs the body, and logs the earlier lines once logging is set up.
     pub(super) async fn replay<T>(self, body: impl Future<Output = T>) -> T {
         let mut body = pin!(body);
-        let mut keeping = self.0;
+        let mut buffering = self.0;
         poll_fn(|context| {
             let polled = body.as_mut().poll(context);
-            if keeping.is_some() && logging::is_heard() {
-                keeping = None;
+            if buffering.is_some() && logging::is_heard() {
+                buffering = None;
                 logging::replay();
             }
             polled
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_kept_when_somebody_listens() {
+    async fn nothing_is_buffered_when_somebody_listens() {
         let heard = Hears::default();
         let _listening = tracing::subscriber::set_default(heard.clone());
         let _log = BufferedLog::new(true);

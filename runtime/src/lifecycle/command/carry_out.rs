@@ -10,7 +10,7 @@ use crate::engine::{EngineReport, MigrationReport, Operation, Severity};
 use crate::error::Error;
 use crate::lifecycle::parameter::Parameters;
 use crate::lifecycle::plan::Plan;
-use crate::logging::{self, Keeping};
+use crate::logging::{self, Buffering};
 
 impl Command {
     /// Runs the command on every engine of the parameters, one after another, and returns the exit code.
@@ -21,7 +21,7 @@ impl Command {
     ) -> i32 {
         let mut answer = CommandReport::new(self);
         // Logging is not set up, because the body, which does that, does not run.
-        let keeping = Keeping::begin();
+        let buffering = Buffering::begin();
         let planned = plan().and_then(|mut plan| {
             parameters.plan(&mut plan)?;
             plan.or_attribute_engine()?;
@@ -31,7 +31,7 @@ impl Command {
             Ok(plan) => self.ask(&plan, &mut answer).await,
             Err(error) => answer.find(Severity::Problem, format!("{error:?}")),
         }
-        drop(keeping);
+        drop(buffering);
         for line in logging::take_warnings() {
             answer.find(Severity::Warning, line);
         }

@@ -3,10 +3,9 @@
 
 use std::future::{Future, pending};
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
-use once_cell::sync::Lazy;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -15,10 +14,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-static BACKGROUND: Lazy<TaskTracker> = Lazy::new(TaskTracker::new);
+static BACKGROUND: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
 /// The program's own work after commits, which has no limit.
-static HOOKS: Lazy<TaskTracker> = Lazy::new(TaskTracker::new);
+static HOOKS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
 /// Runs work on the current runtime. Outside any runtime the work is dropped with everything that it owns, so that sockets
 /// close without a goodbye.

@@ -1,8 +1,8 @@
 //! SQLite.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use once_cell::sync::Lazy;
 use sqlx::Sqlite;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
@@ -17,7 +17,7 @@ use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The driver's own defaults. Their creation takes longer than all settings here, which is noticeable in a test.
-static DEFAULTS: Lazy<SqliteConnectOptions> = Lazy::new(SqliteConnectOptions::new);
+static DEFAULTS: LazyLock<SqliteConnectOptions> = LazyLock::new(SqliteConnectOptions::new);
 
 impl Backend for Sqlite {
     const KIND: &'static str = "SQLite";

@@ -6,9 +6,8 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use once_cell::sync::Lazy;
 use sqlx::migrate::{Migration, MigrationType, Migrator, ResolveConfig, ResolveWith};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
@@ -37,7 +36,8 @@ pub(crate) enum Migrations {
 
 /// The migrators of [`Migrations::Embedded`], by the address and the number of the files. All tests of a crate begin with
 /// the same one, and the driver hashes each file.
-static EMBEDDED: Lazy<Mutex<HashMap<(usize, usize), SharedMigrator>>> = Lazy::new(Mutex::default);
+static EMBEDDED: LazyLock<Mutex<HashMap<(usize, usize), SharedMigrator>>> =
+    LazyLock::new(Mutex::default);
 
 /// A [`Migrator`] that is owned or `static`.
 #[derive(Clone)]

@@ -39,7 +39,8 @@ impl<DB: Backend> Engine<DB> {
     ///   whose future is dropped, is one that ended with [`End::Dropped`](crate::testing::End).
     /// - A statement that fails counts, also when its arguments cannot be encoded.
     /// - A borrow of the driver's connection (`&mut **checkout`) is recorded as a statement whose [`sql`](Statement::sql) is
-    ///   `None`: statements on it are not seen. [`Recorded::at_most`] then panics, because the count would be a guess.
+    ///   `None`: statements on it are not seen. [`Recorded::at_most`] then panics, because the count would be a guess. The same
+    ///   holds for a borrow from before, until the checkout or transaction runs its next statement or is dropped.
     /// - Statements of other tasks count while the future runs, because it may have spawned them, or wait for a server that
     ///   runs them. Those of the test's other tasks count too. A statement inside another `recorded` on the same engine counts
     ///   only for that one and for those around it.

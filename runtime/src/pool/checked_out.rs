@@ -571,6 +571,11 @@ impl<DB: Backend> ConnectionSource<DB> {
 
 impl<DB: Backend> Drop for CheckedOut<DB> {
     fn drop(&mut self) {
+        // A recovery may still run when the next recording begins.
+        #[cfg(feature = "testing")]
+        if !matches!(self.source, ConnectionSource::Gone) {
+            self.record().recorder.no_longer_borrowed();
+        }
         let state = self.state;
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
             ConnectionSource::Pool(slot) => {
@@ -664,7 +669,10 @@ impl<DB: Backend> DerefMut for CheckedOut<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         self.unsettle();
         #[cfg(feature = "testing")]
-        super::recording::note_borrowed(self.source.settings(), self.source.parts().1.location());
+        {
+            let (settings, record) = (self.source.settings(), self.source.parts().1);
+            record.recorder.note_borrowed(settings, record.location());
+        }
         self.source.parts_mut().0
     }
 }

@@ -8,8 +8,8 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use sqlx::SqlStr;
 
@@ -21,6 +21,25 @@ static RECORDINGS: Mutex<Vec<Arc<Recording>>> = Mutex::new(Vec::new());
 
 /// The number of active recordings, so that a statement takes the lock only if there is one.
 static RECORDING: AtomicUsize = AtomicUsize::new(0);
+
+/// The driver's connections that are borrowed, or were until a moment ago. Locked for assignments alone.
+static BORROWED: Mutex<Vec<DriverBorrow>> = Mutex::new(Vec::new());
+
+/// A driver's connection that is borrowed.
+struct DriverBorrow {
+    /// The [`Recorder::borrowed`] of the connection.
+    still: Weak<AtomicBool>,
+    settings: Weak<EngineSettings>,
+    location: Option<&'static Location<'static>>,
+}
+
+impl DriverBorrow {
+    fn is_still(&self) -> bool {
+        self.still
+            .upgrade()
+            .is_some_and(|still| still.load(Relaxed))
+    }
+}
 
 tokio::task_local! {
     /// The recordings that the current code runs inside of.
@@ -49,11 +68,32 @@ impl Recording {
             entries: Mutex::default(),
         });
         let _registered = Registered::new(&recording);
+        recording.note_borrowed_before();
         let mut around = AROUND.try_with(Clone::clone).unwrap_or_default();
         around.push(Arc::clone(&recording));
         let output = AROUND.scope(around, future).await;
         let statements = recording.entries().iter().map(Statement::of).collect();
         (output, statements)
+    }
+
+    /// Notes the driver's connections that were borrowed before the recording and may still be: a `&mut **checkout` in the
+    /// arguments of the recorded call is evaluated before the call's future is polled.
+    fn note_borrowed_before(self: &Arc<Self>) {
+        let is_ours = |one: &&DriverBorrow| {
+            let settings = one.settings.upgrade();
+            one.is_still() && settings.is_some_and(|settings| self.is_of(&settings))
+        };
+        let locations: Vec<_> = {
+            let all = lock(&BORROWED);
+            all.iter().filter(is_ours).map(|one| one.location).collect()
+        };
+        let listeners = Listeners {
+            recordings: vec![Arc::clone(self)],
+            elsewhere: false,
+        };
+        for location in locations {
+            listeners.enter(What::Borrowed, location);
+        }
     }
 
     fn is_of(&self, settings: &Arc<EngineSettings>) -> bool {
@@ -96,7 +136,11 @@ fn is_on() -> bool {
 
 /// The recorded operation of a connection.
 #[derive(Default)]
-pub(super) struct Recorder(Mutex<RecordedWork>);
+pub(super) struct Recorder {
+    work: Mutex<RecordedWork>,
+    /// Whether the driver's connection may be borrowed: it was, and the checkout has neither run anything since nor ended.
+    borrowed: Arc<AtomicBool>,
+}
 
 /// The operation that runs on a connection now.
 #[derive(Default)]
@@ -108,6 +152,7 @@ struct RecordedWork {
 impl Recorder {
     /// Begins an operation, in the task that it is for.
     pub(super) fn begin(&self, settings: &Arc<EngineSettings>) {
+        self.no_longer_borrowed();
         if is_on() {
             *self.lock() = RecordedWork {
                 listeners: Listeners::of(settings),
@@ -138,18 +183,35 @@ impl Recorder {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, RecordedWork> {
-        lock(&self.0)
+    /// Notes that the driver's connection is borrowed. Statements on it are not recorded. `location` is where the connection
+    /// was checked out, if known.
+    pub(super) fn note_borrowed(
+        &self,
+        settings: &Arc<EngineSettings>,
+        location: Option<&'static Location<'static>>,
+    ) {
+        if !self.borrowed.swap(true, Relaxed) {
+            let own = Arc::downgrade(&self.borrowed);
+            let mut all = lock(&BORROWED);
+            all.retain(|one| one.is_still() && !one.still.ptr_eq(&own));
+            all.push(DriverBorrow {
+                still: own,
+                settings: Arc::downgrade(settings),
+                location,
+            });
+        }
+        if is_on() {
+            Listeners::of(settings).enter(What::Borrowed, location);
+        }
     }
-}
 
-/// Notes that the driver's connection is borrowed. Statements on it are not recorded.
-pub(super) fn note_borrowed(
-    settings: &Arc<EngineSettings>,
-    location: Option<&'static Location<'static>>,
-) {
-    if is_on() {
-        Listeners::of(settings).enter(What::Borrowed, location);
+    /// Notes that nothing borrows the driver's connection any more.
+    pub(super) fn no_longer_borrowed(&self) {
+        self.borrowed.store(false, Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RecordedWork> {
+        lock(&self.work)
     }
 }
 

@@ -131,6 +131,8 @@ impl Record {
             statement: None,
         });
         self.transaction_control.store(false, Relaxed);
+        #[cfg(feature = "testing")]
+        self.recorder.no_longer_borrowed();
         self.count(Use::Idle, Use::Used);
     }
 

@@ -253,6 +253,33 @@ async fn what_runs_on_the_drivers_connection_is_no_guess(db: SqliteEngine) {
     );
 }
 
+#[with_pool(migrations = false)]
+#[tokio::test]
+async fn a_borrow_in_the_arguments_of_the_recorded_call_is_seen(db: SqliteEngine) {
+    let mut checkout = db.acquire().await.unwrap();
+    // The driver's connection is borrowed before the recording begins.
+    let seen = db.recorded(as_before(&mut checkout)).await;
+    assert_eq!(texts(&seen), ["?"]);
+    let said = refused(&seen, 1000);
+    assert!(said.contains("was borrowed 1 times"), "{said}");
+    // A statement of the checkout ends the borrow.
+    sqlx::query(ONE).execute(&mut checkout).await.unwrap();
+    let seen = db.recorded(async {}).await;
+    seen.at_most(0);
+    as_before(&mut checkout).await;
+    drop(checkout);
+    let seen = db.recorded(async {}).await;
+    seen.at_most(0);
+
+    let mut transaction = db.begin().await.unwrap();
+    let seen = db.recorded(as_before(&mut transaction)).await;
+    assert_eq!(texts(&seen), ["?"]);
+    refused(&seen, 1000);
+    transaction.commit().await.unwrap();
+    let seen = db.recorded(async {}).await;
+    seen.at_most(0);
+}
+
 #[with_pool(migrations = false, max_size = 4)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spawned_task_is_seen(db: SqliteEngine) {

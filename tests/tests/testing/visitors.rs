@@ -1,6 +1,9 @@
 //! A client that uses the database of an ended test, before another process leases the database.
 
+use std::time::{Duration, Instant};
+
 use poolhouse_tests::{Kind, PrivateServer, Server, eventually};
+use sqlx::{Connection, PgConnection};
 
 use crate::minimal::started;
 use crate::restarts::{ask, passes, run_of};
@@ -70,4 +73,27 @@ async fn in_a_clean_database_without_statistics() {
 #[tokio::test]
 async fn in_a_new_clone_without_statistics() {
     no_test_finds_what_a_visitor_wrote("ready", true).await;
+}
+
+/// The role of tests may not end a session of a superuser, and so cannot drop the database that it is in.
+#[tokio::test]
+async fn a_visitor_who_stays_does_not_fail_tests() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = started(builder).await;
+    for state in ["ready", "lease"] {
+        let visited = left(&server, state).await;
+        let url = database(&server, &visited).url;
+        let mut visitor = PgConnection::connect(&url).await.unwrap();
+        for _ in 0..2 {
+            let begun = Instant::now();
+            passes(&run_of(&server, "scenarios::", 1).output().unwrap());
+            // The server waits 5 s for the end of a session before it refuses to rename its database.
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        }
+        visitor.ping().await.unwrap();
+        visitor.close().await.unwrap();
+    }
 }

@@ -9,6 +9,7 @@ use sqlx_core::transaction::TransactionManager;
 use super::baseline::Baseline;
 use super::since::{self, Since};
 use super::{names, template, types};
+use crate::backend::Backend;
 use crate::error::Error;
 use crate::pool::Connector;
 use crate::settings::EngineSettings;
@@ -163,6 +164,12 @@ impl Kind for PostgresKind {
         ready: &str,
         name: &CloneName<'_>,
     ) -> sqlx::Result<Option<(String, Since)>> {
+        if is_visited(connection, ready).await? {
+            // A session may have written, or will. The rename would wait for its end.
+            tracing::debug!(database = ready, "a session is in a ready database");
+            drop_if_allowed(connection, ready).await?;
+            return Ok(None);
+        }
         let lease = names::lease(name);
         // The rename fails while a session is in the database, so that no session from before this transaction can still
         // write. A session that has come and gone since the database was shown to be clean has changed the count in its mark; in
@@ -194,7 +201,7 @@ impl Kind for PostgresKind {
                 };
                 if !is_untouched.try_get::<bool, _>(0)? {
                     tracing::debug!(database = ready, "another session used a ready database");
-                    Self::drop(connection, &lease).await?;
+                    drop_if_allowed(connection, &lease).await?;
                     return Ok(None);
                 }
                 let xid = leased.try_get::<i64, _>(0)?.unsigned_abs();
@@ -204,7 +211,7 @@ impl Kind for PostgresKind {
                 tracing::debug!(%error, database = ready, "a ready database cannot be leased");
                 // A session is in the database, and may have written.
                 if error.code().as_deref() == Some("55006") {
-                    Self::drop(connection, ready).await?;
+                    drop_if_allowed(connection, ready).await?;
                 }
                 Ok(None)
             }
@@ -286,6 +293,31 @@ impl DecidesContent for Postgres {
         let options = options.host("").port(0).socket("");
         let options = options.username("").password("").database("");
         options.application_name("").statement_cache_capacity(0)
+    }
+}
+
+/// Whether a session or a prepared transaction is in a database.
+async fn is_visited(connection: &mut PgConnection, database: &str) -> sqlx::Result<bool> {
+    // The server's own processes, such as autovacuum, have no user. The rename ends those.
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_stat_get_activity(NULL) JOIN pg_database d ON d.oid = datid \
+             WHERE d.datname = $1 AND usesysid IS NOT NULL) \
+         OR EXISTS (SELECT FROM pg_prepared_xacts WHERE database = $1)",
+    )
+    .bind(database)
+    .fetch_one(connection)
+    .await
+}
+
+/// Drops a database that a test cannot have. If the server refuses, because a session of another user is in it, the database
+/// is left to a later run, and the test gets another one.
+async fn drop_if_allowed(connection: &mut PgConnection, database: &str) -> sqlx::Result<()> {
+    match PostgresKind::drop(connection, database).await {
+        Err(error @ sqlx::Error::Database(_)) if !Postgres::ends_session(&error) => {
+            tracing::debug!(%error, database, "a database that cannot be leased is left");
+            Ok(())
+        }
+        dropped => dropped,
     }
 }
 

@@ -25,6 +25,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a test waits for a database that is being rolled back. It may be a clone of another template.
 const ROLLBACK_LIMIT: Duration = Duration::from_millis(10);
 
+/// How many new clones in sequence may be unusable. Each may have the number of another one, or get a visitor before its lease.
+const MOST_UNUSABLE: u32 = 20;
+
 /// A database for a test.
 struct FoundDatabase<K: Kind> {
     leased: Leased<K>,
@@ -132,6 +135,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         recipe: &Recipe,
         template: &Template<K>,
     ) -> Result<FoundDatabase<K>, Error> {
+        let mut unusable = 0;
         loop {
             let freed = self.freed.notified();
             if let Some((leased, kept)) = self.take_kept(&template.fingerprint).await? {
@@ -155,6 +159,15 @@ impl<K: Adaptor> DatabaseServer<K> {
                 let _ = tokio::time::timeout(ASK_AGAIN, freed).await;
             } else if let Some(leased) = self.clone_template(recipe, template, true).await? {
                 return Ok(FoundDatabase::not_kept(leased, clones + 1));
+            } else {
+                unusable += 1;
+                if unusable == MOST_UNUSABLE {
+                    let what = "another program connects to each new database before the test";
+                    let cure = "Let no other program connect to databases of tests";
+                    return Err(
+                        TestError::new(&recipe.settings, TestKind::NotMade, what, cure).into(),
+                    );
+                }
             }
         }
     }

@@ -8,12 +8,11 @@ use sqlx::Postgres;
 use tokio::sync::OnceCell;
 
 use super::database::Database;
-use super::session::ClusterSession;
+use super::session::{ClusterSession, database_name};
 use crate::error::Error;
 use crate::lock::lock;
 use crate::settings::EngineSettings;
 use crate::testing::recipe::Recipe;
-use crate::testing::server::PREFIX;
 use crate::testing::{options, url};
 
 /// The state of one cluster and user in this process.
@@ -42,7 +41,7 @@ impl Cluster {
     pub(super) async fn make(&self, recipe: &Recipe) -> Result<Arc<Database>, Error> {
         let mut session = self.session.take().await?;
         let number = self.number.fetch_add(1, Relaxed);
-        let name = format!("{PREFIX}{}_{number}", session.id());
+        let name = database_name(&session.id(), number);
         session.execute(format!("CREATE DATABASE {name}")).await?;
         drop(session);
         let url = url::of_database(&recipe.settings, &name)?;

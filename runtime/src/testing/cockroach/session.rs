@@ -9,7 +9,10 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use crate::error::{Error, TestError, TestKind};
 use crate::pool::{Connector, open_for};
 use crate::settings::EngineSettings;
-use crate::testing::server::{PREFIX, execute, settings_for_leases};
+use crate::testing::server::{PREFIX, execute, is_hex, settings_for_leases};
+
+/// The hexadecimal digits of a session's id: <https://www.cockroachlabs.com/docs/stable/show-sessions>.
+const OF_SESSION: usize = 32;
 
 /// The connection, opened at its first use, and again after it broke.
 pub(super) struct ClusterSession {
@@ -31,13 +34,21 @@ pub(super) struct FoundOnCluster {
     pub(super) comment: Option<String>,
 }
 
+/// The name of a session's database.
+pub(super) fn database_name(session: &str, number: u64) -> String {
+    format!("{PREFIX}{session}_{number}")
+}
+
 impl FoundOnCluster {
-    /// Reads the name; `None` when it is not that of a test database.
+    /// Reads the name; `None` when it is not exactly one of a test database.
     fn new(name: String, comment: Option<String>) -> Option<Self> {
         let (session, number) = name.strip_prefix(PREFIX)?.split_once('_')?;
+        let is_number = number
+            .parse()
+            .is_ok_and(|read: u64| read.to_string() == number);
+        let is_of_test = is_hex(session, OF_SESSION) && is_number;
         let session = session.to_owned();
-        let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
-        is_number.then_some(Self {
+        is_of_test.then_some(Self {
             name,
             session,
             comment,
@@ -120,5 +131,32 @@ impl OpenSession {
         let list = "SELECT session_id FROM [SHOW CLUSTER SESSIONS]";
         let rows = sqlx::raw_sql(list).fetch_all(&mut self.connection).await?;
         rows.iter().map(|row| row.try_get(0)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_test_databases_are_read() {
+        let session = "1530c309b1d8d5f00000000000000001";
+        let read = |name: &str| FoundOnCluster::new(name.to_owned(), None);
+        for number in [0, 7, u64::MAX] {
+            let found = read(&database_name(session, number)).unwrap();
+            assert_eq!(found.session, session);
+        }
+        for other in [
+            "poolhouse_app_2",
+            "poolhouse_app_",
+            "poolhouse_1530c309b1d8d5f00000000000000001_",
+            "poolhouse_1530c309b1d8d5f00000000000000001_x",
+            "poolhouse_1530c309b1d8d5f00000000000000001_01",
+            "poolhouse_1530c309b1d8d5f00000000000000001_1_2",
+            "poolhouse_1530c309b1d8d5f0000000000000001_1",
+            "poolhouse_1530C309B1D8D5F00000000000000001_1",
+        ] {
+            assert!(read(other).is_none(), "{other}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! The names of databases, and their states.
 
 use super::marks::Marks;
-use crate::testing::server::{CloneName, DatabaseState, Found, PREFIX};
+use crate::testing::server::{
+    CloneName, DatabaseState, Found, OF_FINGERPRINT, OF_NUMBER, PREFIX, is_hex,
+};
 
 pub(super) fn template(fingerprint: &str) -> String {
     format!("{PREFIX}{fingerprint}_template")
@@ -41,10 +43,12 @@ fn database(name: &str) -> Option<Found> {
     let words: Vec<&str> = name.strip_prefix(PREFIX)?.split('_').collect();
     let (fingerprint, number, state) = match words.as_slice() {
         [fingerprint, "template"] => (fingerprint, "", DatabaseState::Building),
-        [fingerprint, "db", number] => (fingerprint, *number, DatabaseState::Leased),
+        [fingerprint, "db", number] if is_hex(number, OF_NUMBER) => {
+            (fingerprint, *number, DatabaseState::Leased)
+        }
         _ => return None,
     };
-    Some(Found {
+    is_hex(fingerprint, OF_FINGERPRINT).then(|| Found {
         name: name.to_owned(),
         fingerprint: (*fingerprint).to_owned(),
         number: number.to_owned(),
@@ -64,25 +68,37 @@ mod tests {
             incarnation: "i".to_owned(),
             day: 20000,
         };
-        let (template_a, template_b) = (template("a"), template("b"));
+        let (a, b) = ("0123456789abcdef", "fedcba9876543210");
+        let (template_a, template_b) = (template(a), template(b));
+        let [db_1, db_2, db_3] = ["00000001", "00000002", "0000000f"].map(|number| {
+            clone(&CloneName {
+                fingerprint: a,
+                incarnation: "i",
+                number,
+            })
+        });
         let marks = Marks {
             names: [
                 &template_a,
                 &template_b,
-                "poolhouse_a_db_1",
-                "poolhouse_a_db_2",
-                "poolhouse_a_db_3",
+                &db_1,
+                &db_2,
+                &db_3,
                 "poolhouse_dev",
                 "poolhouse_dev_notes",
                 "poolhouse_marks",
+                "poolhouse_app_template",
+                "poolhouse_shop_db_1",
+                "poolhouse_0123456789abcdef_db_1",
+                "poolhouse_0123456789abcdef_db_00000001_old",
+                "poolhouse_0123456789abcde_template",
+                "poolhouse_0123456789abcdefs01234567_template",
             ]
             .map(str::to_owned)
             .to_vec(),
-            complete: [&template_a, "poolhouse_a_db_1", "poolhouse_a_db_3", "gone"]
-                .map(complete)
-                .into(),
+            complete: [&template_a, &*db_1, &db_3, "gone"].map(complete).into(),
             kept: vec![KeptMark {
-                database: "poolhouse_a_db_3".to_owned(),
+                database: db_3.clone(),
                 since: 5,
                 test: "bands".to_owned(),
             }],
@@ -95,14 +111,14 @@ mod tests {
             (template_a, DatabaseState::Template { day: 20000 }),
             (template_b, DatabaseState::Building),
             (
-                "poolhouse_a_db_1".to_owned(),
+                db_1,
                 DatabaseState::Ready {
                     incarnation: "i".to_owned(),
                 },
             ),
-            ("poolhouse_a_db_2".to_owned(), DatabaseState::Leased),
+            (db_2, DatabaseState::Leased),
             (
-                "poolhouse_a_db_3".to_owned(),
+                db_3,
                 DatabaseState::Kept {
                     since: 5,
                     test: Some("bands".to_owned()),

@@ -13,7 +13,14 @@
 //! A process that leases a database renames it, so that leftover clients of another process's tests cannot reconnect. The
 //! comment on a leased database marks it as clean or as kept.
 
-use crate::testing::server::{CloneName, DatabaseState, Found, PREFIX};
+use crate::testing::server::{
+    CloneName, DatabaseState, Found, OF_FINGERPRINT, OF_NUMBER, PREFIX, is_hex,
+};
+
+/// The digits of a scope, of an incarnation, and of the random end of a leased database's name.
+const OF_SCOPE: usize = 8;
+const OF_INCARNATION: usize = 8;
+const OF_RANDOM: usize = 4;
 
 pub(super) fn building(fingerprint: &str) -> String {
     format!("{PREFIX}{fingerprint}_building")
@@ -39,7 +46,7 @@ pub(super) fn lease(name: &CloneName<'_>) -> String {
         ..
     } = name;
     format!(
-        "{PREFIX}{fingerprint}_lease_{number}_{:04x}",
+        "{PREFIX}{fingerprint}_lease_{number}_{:0OF_RANDOM$x}",
         fastrand::u16(..)
     )
 }
@@ -68,20 +75,33 @@ pub(super) fn scope(fingerprint: &str) -> &str {
     fingerprint.find('s').map_or("", |at| &fingerprint[at..])
 }
 
-/// Reads a name; `None` when it is not that of a test database. A template's day is in its comment.
+/// Whether this is a fingerprint, with or without a scope.
+fn is_fingerprint(word: &str) -> bool {
+    let (hash, scope) = word.split_at(word.len() - scope(word).len());
+    let is_scope = |scope: &str| scope.is_empty() || is_hex(&scope[1..], OF_SCOPE);
+    is_hex(hash, OF_FINGERPRINT) && is_scope(scope)
+}
+
+/// Reads a name; `None` when it is not exactly one of a test database. A template's day is in its comment.
 pub(super) fn parse(name: &str) -> Option<Found> {
     let words: Vec<&str> = name.strip_prefix(PREFIX)?.split('_').collect();
     let (fingerprint, number, state) = match words.as_slice() {
         [fingerprint, "building"] => (fingerprint, "", DatabaseState::Building),
         [fingerprint, "template"] => (fingerprint, "", DatabaseState::Template { day: 0 }),
-        [fingerprint, "ready", incarnation, number] => {
+        [fingerprint, "ready", incarnation, number]
+            if is_hex(incarnation, OF_INCARNATION) && is_hex(number, OF_NUMBER) =>
+        {
             let incarnation = (*incarnation).to_owned();
             (fingerprint, *number, DatabaseState::Ready { incarnation })
         }
-        [fingerprint, "lease", number, _] => (fingerprint, *number, DatabaseState::Leased),
+        [fingerprint, "lease", number, random]
+            if is_hex(number, OF_NUMBER) && is_hex(random, OF_RANDOM) =>
+        {
+            (fingerprint, *number, DatabaseState::Leased)
+        }
         _ => return None,
     };
-    Some(Found {
+    is_fingerprint(fingerprint).then(|| Found {
         name: name.to_owned(),
         fingerprint: (*fingerprint).to_owned(),
         number: number.to_owned(),
@@ -127,8 +147,45 @@ mod tests {
             "poolhouse",
             "poolhouse_dev",
             "poolhouse_a_lease_x",
+            "poolhouse_app_template",
+            "poolhouse_app_building",
+            "poolhouse_2024_template",
+            "poolhouse_shop_lease_1_2",
+            "poolhouse_shop_ready_1_2",
+            "poolhouse_0123456789abcdef",
+            "poolhouse_0123456789abcdef_copy",
+            "poolhouse_0123456789abcde_template",
+            "poolhouse_0123456789ABCDEF_template",
+            "poolhouse_0123456789abcdefs0123_template",
+            "poolhouse_0123456789abcdefs012345678_template",
+            "poolhouse_0123456789abcdef_ready_fedcba9_76543210",
+            "poolhouse_0123456789abcdef_ready_fedcba98_shop",
+            "poolhouse_0123456789abcdef_lease_76543210_copy",
+            "poolhouse_0123456789abcdef_lease_7654321_0123",
+            "poolhouse_0123456789abcdef_lease_76543210_0123_old",
         ] {
             assert_eq!(state(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn each_name_that_is_made_is_read() {
+        let incarnation = "fedcba98";
+        for fingerprint in ["0123456789abcdef", "0123456789abcdefs01234567"] {
+            let name = CloneName {
+                fingerprint,
+                incarnation,
+                number: "76543210",
+            };
+            for made in [
+                building(fingerprint),
+                template(fingerprint),
+                ready(&name),
+                lease(&name),
+            ] {
+                let read = parse(&made).map(|one| one.fingerprint);
+                assert_eq!(read.as_deref(), Some(fingerprint), "{made}");
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::adaptor::Adaptor;
 use super::connection::KeptConnection;
 use super::database_server::DatabaseServer;
 use super::kept::Clean;
-use super::kind::{CloneName, DatabaseState, Found, Kind};
+use super::kind::{CloneName, DatabaseState, Found, Kind, OF_NUMBER};
 use super::lease::ServerLease;
 use super::leased::Leased;
 use super::session::InUse;
@@ -272,7 +272,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         template: &Template<K>,
         leases: bool,
     ) -> Result<Option<Leased<K>>, Error> {
-        let number = format!("{:08x}", fastrand::u32(..));
+        let number = format!("{:0OF_NUMBER$x}", fastrand::u32(..));
         let incarnation = self.session.identity().await?.incarnation;
         if incarnation != template.incarnation {
             // The restart may have changed the template. The next test looks for it again.

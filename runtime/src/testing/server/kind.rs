@@ -10,6 +10,19 @@ use crate::testing::test::Test;
 /// The beginning of the names of all test databases.
 pub(in crate::testing) const PREFIX: &str = "poolhouse_";
 
+/// Whether a word of a name has exactly this many hexadecimal digits, as this crate writes them. A database whose name merely
+/// resembles one of a test belongs to somebody else, and must not be dropped.
+pub(in crate::testing) fn is_hex(word: &str, digits: usize) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    word.len() == digits && word.bytes().all(is_digit)
+}
+
+/// The digits of a [fingerprint](crate::testing::recipe::Recipe::fingerprint), without its scope.
+pub(in crate::testing) const OF_FINGERPRINT: usize = 16;
+
+/// The digits of a clone's number.
+pub(in crate::testing) const OF_NUMBER: usize = 8;
+
 /// The driver's connection of a kind.
 pub(in crate::testing) type ConnectionOf<K> = <<K as Kind>::DB as sqlx::Database>::Connection;
 
@@ -223,3 +236,22 @@ pub(super) fn is_of_template(key: &str) -> bool {
 }
 
 const OF_TEMPLATE: &str = "_template";
+
+#[cfg(test)]
+mod tests {
+    use super::is_hex;
+
+    #[test]
+    fn a_word_has_exactly_the_digits() {
+        assert!(is_hex("0123456789abcdef", 16));
+        for other in [
+            "",
+            "0123456789abcde",
+            "0123456789abcdef0",
+            "0123456789ABCDEF",
+            "0123456789abcdeg",
+        ] {
+            assert!(!is_hex(other, 16), "{other}");
+        }
+    }
+}

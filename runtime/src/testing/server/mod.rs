@@ -34,7 +34,9 @@ mod templates;
 
 pub(super) use self::adaptor::Adaptor;
 pub(super) use self::database_server::Servers;
-pub(super) use self::kind::{CloneName, DatabaseState, Found, Identity, Kind, PREFIX};
+pub(super) use self::kind::{
+    CloneName, DatabaseState, Found, Identity, Kind, OF_FINGERPRINT, OF_NUMBER, PREFIX, is_hex,
+};
 pub(super) use self::leased::Leased;
 #[cfg(feature = "postgres")]
 pub(super) use self::session::settings_for_leases;

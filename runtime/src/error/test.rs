@@ -1,6 +1,7 @@
 //! Why a test got no database.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::settings::EngineSettings;
 
@@ -14,6 +15,12 @@ pub struct TestError {
     cure: String,
     /// The URL setting as errors show it, without its password.
     url: String,
+    /// The server's or the driver's error, which is also part of `what`.
+    #[cfg_attr(
+        not(all(feature = "testing", any(feature = "postgres", feature = "mysql"))),
+        allow(dead_code, reason = "templates alone use it")
+    )]
+    cause: Option<Arc<sqlx::Error>>,
 }
 
 /// The kinds of [`TestError`].
@@ -61,7 +68,21 @@ impl TestError {
             what: format!("no database for the test: {what}"),
             cure: cure.to_string(),
             url: settings.describe("url"),
+            cause: None,
         }
+    }
+
+    /// The same error, with its cause.
+    #[cfg(feature = "testing")]
+    pub(crate) fn because_of(mut self, cause: sqlx::Error) -> Self {
+        self.cause = Some(Arc::new(cause));
+        self
+    }
+
+    /// The error of the server or the driver, if it is known.
+    #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
+    pub(crate) fn database_error(&self) -> Option<&sqlx::Error> {
+        self.cause.as_deref()
     }
 
     /// The transaction to be rolled back at the end of the test has ended before.
@@ -86,6 +107,7 @@ impl TestError {
                    test's database is dropped"
                 .to_owned(),
             url: settings.describe("url"),
+            cause: None,
         }
     }
 }

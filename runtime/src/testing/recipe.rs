@@ -102,13 +102,12 @@ impl Recipe {
                     .map(|line| format!(", line {line}"))
                     .unwrap_or_default();
                 let what = format!("the fixture {name}{line} failed: {error}");
-                outcome = Err(TestError::new(
-                    &self.settings,
-                    TestKind::Fixture,
-                    what,
-                    "Correct the fixture",
-                )
-                .into());
+                let cure = "Correct the fixture";
+                let failed = TestError::new(&self.settings, TestKind::Fixture, what, cure);
+                outcome = Err(match error {
+                    Error::Database(error) => failed.because_of(error).into(),
+                    _ => failed.into(),
+                });
                 break;
             }
         }

@@ -14,6 +14,7 @@ use poolhouse_tests::{Kind, PrivateServer, Server, eventually};
 use sqlx::Connection;
 
 use crate::minimal::{self, started};
+use crate::restarts::run_of;
 use crate::scenarios::{FATE, MIGRATIONS};
 
 /// A run of the scenarios on eight threads, as a user with only the documented rights.
@@ -219,6 +220,30 @@ async fn a_failing_migration_fails_each_test_with_its_location() {
     let tried = server.log().unwrap().lines_with(&["syntax error"]).unwrap();
     assert_eq!(tried.len(), 1, "{tried:?}");
     assert!(used(&server).await.is_empty());
+}
+
+/// The next test of the process tries again.
+#[tokio::test]
+async fn a_builder_whose_session_is_ended_fails_one_test() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = started(server).await;
+    let folder = migrations(&[("0001_band.sql", &format!("{BAND}; SELECT pg_sleep(2)"))]);
+    let child = run_of(&server, "scenarios::", 1)
+        .env(MIGRATIONS, folder.path())
+        .spawn()
+        .unwrap();
+    eventually("the builder is in the middle of it", async || {
+        let ended = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity \
+            WHERE datname ~ '_building$' AND query ~ 'pg_sleep'";
+        anyhow::ensure!(!ask(&server, ended).await.is_empty(), "nobody is building");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let said = said(&child.wait_with_output().unwrap());
+    assert!(said.contains("7 passed; 1 failed"), "{said}");
 }
 
 #[tokio::test]

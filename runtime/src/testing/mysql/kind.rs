@@ -1,5 +1,6 @@
 //! MySQL and MariaDB, as a kind of database server.
 
+use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySql, MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, Row};
 
@@ -31,6 +32,11 @@ impl Kind for MySqlKind {
     // settings are fixed because the definitions that the server shows are run again, and compared with later ones.
     const SESSION: &'static str = "SET SESSION autocommit = 1, wait_timeout = 31536000 /*M!100101 , max_statement_time = 0 */, \
         sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', sql_quote_show_create = 1, group_concat_max_len = 1000000";
+
+    fn is_lasting(error: &sqlx::Error) -> bool {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        code.is_some_and(|code| repeats(&code, number(error)))
+    }
 
     async fn meet(settings: &EngineSettings) -> Result<(MySqlConnection, String), Error> {
         // Locks are valid on the whole server, by name: <https://mariadb.com/kb/en/get_lock/>.
@@ -177,10 +183,43 @@ impl Kind for MySqlKind {
     }
 }
 
+/// Whether an error with this SQL state comes again: of the values (21, 22), the constraints (23) and the statement (42), but no
+/// limit of the user (1203, 1226). `HY000` is the state of most other errors, such as that of a full disk.
+/// <https://mariadb.com/kb/en/mariadb-error-code-reference/>
+fn repeats(state: &str, number: Option<u16>) -> bool {
+    let classes = ["21", "22", "23", "42"];
+    classes.iter().any(|class| state.starts_with(class)) && !matches!(number, Some(1203 | 1226))
+}
+
 impl DecidesContent for MySql {
     fn without_location(options: MySqlConnectOptions) -> MySqlConnectOptions {
         let options = options.host("").port(0).socket("");
         let options = options.username("").password("").database("");
         options.statement_cache_capacity(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repeats;
+
+    #[test]
+    fn a_refused_statement_is_refused_again() {
+        for (state, number) in [
+            ("42000", 1064),
+            ("42S02", 1146),
+            ("23000", 1062),
+            ("22001", 1406),
+        ] {
+            assert!(repeats(state, Some(number)), "{number}");
+        }
+        for (state, number) in [
+            ("HY000", 1021),
+            ("08S01", 1053),
+            ("40001", 1213),
+            ("42000", 1226),
+        ] {
+            assert!(!repeats(state, Some(number)), "{number}");
+        }
     }
 }

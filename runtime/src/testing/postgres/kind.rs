@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, Postgres};
 use sqlx::{AssertSqlSafe, Connection, Row};
 use sqlx_core::transaction::TransactionManager;
@@ -53,6 +54,11 @@ impl Kind for PostgresKind {
     const SESSION: &'static str = "SELECT set_config(name, '0', false) \
         FROM unnest('{statement_timeout, lock_timeout, idle_session_timeout, transaction_timeout}'::text[]) AS name \
         WHERE current_setting(name, true) IS NOT NULL";
+
+    fn is_lasting(error: &sqlx::Error) -> bool {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        code.is_some_and(|code| !passes(&code))
+    }
 
     async fn meet(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
         let (mut connection, database) = reach_any(settings).await?;
@@ -321,6 +327,13 @@ async fn drop_if_allowed(connection: &mut PgConnection, database: &str) -> sqlx:
     }
 }
 
+/// Whether an error with this code may not come again: of the connection (08), conflicts (40), full disks and other lacks (53),
+/// an operator (57), the system (58, XX), an object in use, and a lock: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn passes(code: &str) -> bool {
+    let classes = ["08", "40", "53", "57", "58", "XX"];
+    classes.iter().any(|class| code.starts_with(class)) || matches!(code, "55006" | "55P03")
+}
+
 /// A connection to a database that may not exist, or not admit this user.
 async fn reach(settings: &EngineSettings, database: &str) -> sqlx::Result<PgConnection> {
     let unusable = |error: Error| sqlx::Error::Configuration(Box::new(error));
@@ -367,7 +380,27 @@ fn is_refusal(error: &sqlx::Error) -> bool {
         sqlx::Error::Configuration(_) => true,
         error => error
             .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code)
+            .and_then(DatabaseError::code)
             .is_some_and(|code| !code.starts_with("53") && !code.starts_with("57")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::passes;
+
+    #[test]
+    fn a_refused_statement_is_refused_again() {
+        for code in [
+            "42601", "42501", "42P07", "23505", "22P02", "P0001", "0A000",
+        ] {
+            assert!(!passes(code), "{code}");
+        }
+        for code in [
+            "08006", "40001", "40P01", "53100", "53300", "55006", "55P03", "57014", "57P01",
+            "58030",
+        ] {
+            assert!(passes(code), "{code}");
+        }
     }
 }

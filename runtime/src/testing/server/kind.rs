@@ -46,6 +46,10 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
     /// and the user for idle sessions, because a lease ends with its session, and for long statements.
     const SESSION: &'static str;
 
+    /// Whether an error of a statement is an answer of the server that the same statement gets again: not one of a lost
+    /// connection, a lack of room or time, or a lock of somebody else.
+    fn is_lasting(error: &sqlx::Error) -> bool;
+
     /// Opens the connection that holds the locks, and returns it with the name of its database.
     fn meet(
         settings: &EngineSettings,

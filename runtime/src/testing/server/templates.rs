@@ -1,16 +1,18 @@
 //! The templates of a server: each is made once for its fingerprint, by the first of all processes.
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
 use tokio::sync::OnceCell;
 
 use super::adaptor::Adaptor;
 use super::kind::{Kind, template_lock};
 use super::session::ServerSession;
 use super::template::Template;
-use crate::error::Error;
+use crate::error::{Error, StartKind, TestKind};
 use crate::lock::lock;
 use crate::testing::recipe::Recipe;
 use crate::testing::{options, url};
@@ -18,7 +20,7 @@ use crate::testing::{options, url};
 /// The pause between two looks for a template that another process is making.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The templates that this process has requested. A failure is kept too, because the next test would fail the same way.
+/// The templates that this process has requested. A failure is kept too if the next test would [fail the same way](is_lasting).
 pub(super) struct Templates<K: Kind>(Mutex<HashMap<String, Arc<KnownTemplate<K>>>>);
 
 type KnownTemplate<K> = OnceCell<Result<Arc<Template<K>>, Error>>;
@@ -68,14 +70,51 @@ impl<K: Adaptor> Templates<K> {
                 }
                 Ok(_) => self.forget(&fingerprint),
                 Err(error) => {
-                    if !matches!(error, Error::Start(_) | Error::Test(_)) {
-                        // A lost connection, or a statement that the server refused: the next test may succeed.
+                    if !is_lasting::<K>(error) {
+                        // The next test may succeed.
                         self.forget(&fingerprint);
                     }
                     return Err(error.again(&recipe.settings));
                 }
             }
         }
+    }
+}
+
+/// Whether a template fails for this reason each time: the settings are wrong, a right is missing, or the server refuses a
+/// migration or fixture.
+fn is_lasting<K: Kind>(error: &Error) -> bool {
+    match error {
+        Error::Start(error) => match error.kind() {
+            StartKind::Migrations => error
+                .source()
+                .and_then(|cause| cause.downcast_ref())
+                .is_some_and(is_lasting_migration::<K>),
+            StartKind::Unavailable | StartKind::Refused | StartKind::Cancelled => false,
+            StartKind::Url
+            | StartKind::FeatureOff
+            | StartKind::WrongDatabase
+            | StartKind::Unsupported => true,
+        },
+        Error::Test(error) => match error.kind() {
+            TestKind::MissingRight | TestKind::Url => true,
+            TestKind::Fixture => error.database_error().is_some_and(K::is_lasting),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn is_lasting_migration<K: Kind>(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Migrate(error) => match error.as_ref() {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                K::is_lasting(error)
+            }
+            // The migrations contradict each other.
+            _ => true,
+        },
+        error => K::is_lasting(error),
     }
 }
 

@@ -22,6 +22,7 @@ mod neighbours;
 mod on_file;
 mod planner;
 mod postgres;
+mod prepared;
 mod restarted;
 mod restarts;
 mod rollback;

@@ -234,6 +234,24 @@ impl Kind for PostgresKind {
         execute(connection, drop).await
     }
 
+    fn may_be_in_use(error: &sqlx::Error) -> bool {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        code.as_deref() == Some("55006")
+    }
+
+    async fn end_prepared(connection: &mut PgConnection) -> sqlx::Result<usize> {
+        // Only in its own database can one be rolled back: <https://www.postgresql.org/docs/current/sql-rollback-prepared.html>.
+        let all: Vec<String> = sqlx::query_scalar(
+            "SELECT quote_literal(gid) FROM pg_prepared_xacts WHERE database = current_database()",
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        for gid in &all {
+            execute(connection, format!("ROLLBACK PREPARED {gid}")).await?;
+        }
+        Ok(all.len())
+    }
+
     async fn sessions(connection: &mut PgConnection, database: &str) -> sqlx::Result<usize> {
         let sessions: Vec<i32> = sqlx::query_scalar(
             "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND usesysid IS NOT NULL",

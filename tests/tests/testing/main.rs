@@ -3,6 +3,7 @@
 //! They run on private servers of the feature `ephemeral`, unless `POOLHOUSE_TESTING_POSTGRES_URL` and
 //! `POOLHOUSE_TESTING_MYSQL_URL` name others. Tests that inspect a server or count its databases start one themselves.
 
+mod around;
 #[path = "../asked/mod.rs"]
 mod asked;
 mod attributes;

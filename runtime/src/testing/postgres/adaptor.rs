@@ -10,7 +10,7 @@ use super::baseline::Baseline;
 use super::kind::PostgresKind;
 use super::since::seeded;
 use super::template::not_created;
-use super::{clean, names, template};
+use super::{around, clean, names, template};
 use crate::error::Error;
 use crate::settings::EngineSettings;
 use crate::testing::recipe::Recipe;
@@ -44,13 +44,29 @@ impl Adaptor for PostgresKind {
         name: &CloneName<'_>,
     ) -> Result<String, Error> {
         let mut worker = session.worker().await?;
+        let of = names::template(&template.fingerprint);
         let ready = names::ready(name);
-        let copy = format!(
-            "CREATE DATABASE {ready} TEMPLATE {}",
-            names::template(&template.fingerprint)
-        );
-        if let Err(error) = execute(&mut worker, copy).await {
+        let is_complete = template.content.settings == 0 && !template.content.rights;
+        // Until the clone has what is not copied, it has the name of one that nobody takes.
+        let copy = if is_complete {
+            ready.clone()
+        } else {
+            names::lease(name)
+        };
+        let create = format!("CREATE DATABASE {copy} TEMPLATE {of}");
+        if let Err(error) = execute(&mut worker, create).await {
             return Err(not_created(session, recipe, &error).await);
+        }
+        if !is_complete {
+            let completed = async {
+                let mut all = around::statements(&mut worker, &of, &copy).await?;
+                all.push(format!("ALTER DATABASE {copy} RENAME TO {ready}"));
+                execute(&mut worker, all.join("; ")).await
+            };
+            if let Err(error) = completed.await {
+                let _ = session.drop_only(&copy).await;
+                return Err(not_created(session, recipe, &error).await);
+            }
         }
         session.put_back(worker).await;
         Ok(ready)

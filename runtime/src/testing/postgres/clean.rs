@@ -3,7 +3,8 @@
 //! Postgres stores in each row of tables and catalogs the transaction that made this version of the row (`xmin`), and keeps
 //! it when the row is frozen. A database equals its template when
 //!
-//! - no other session is in it, and nothing of it is stored elsewhere (prepared transactions, settings, slots, its comment);
+//! - no other session is in it, nothing of it is stored elsewhere (prepared transactions, slots, its comment), and its settings
+//!   and the rights on it are not younger than the lease;
 //! - no row of a catalog is younger than the lease, and none is missing, so that the schema is the same;
 //! - no row of a table that the template fills is younger than the lease, and none is missing;
 //! - the planner's data of the tables (their sizes, and the statistics of `ANALYZE`) equals that at the lease;
@@ -128,13 +129,15 @@ impl Baseline {
              AND (SELECT datdba = session_user::regrole AND NOT {} FROM pg_database WHERE oid = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_prepared_xact() WHERE dbid = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_get_replication_slots() WHERE datoid = {oid}) \
-             AND NOT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = {oid}) \
+             AND (SELECT count(*) = {} AND count(*) FILTER (WHERE {}) = 0 FROM pg_db_role_setting WHERE setdatabase = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_subscription WHERE subdbid = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_shdescription WHERE objoid = {oid} AND classoid = 'pg_database'::regclass) \
              AND NOT EXISTS (SELECT FROM pg_shseclabel WHERE objoid = {oid} AND classoid = 'pg_database'::regclass), \
              {}; {}",
             in_row(*xid),
             since.nobody_came(),
+            younger("xmin", *xid),
+            self.settings,
             younger("xmin", *xid),
             since.others(),
             self.content(since),

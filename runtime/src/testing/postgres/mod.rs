@@ -5,6 +5,7 @@
 //! | `kind`, `adaptor` | the parts that differ from other database servers |
 //! | `names` | the names of databases, which give their states |
 //! | `template` | finding and building a template |
+//! | `around` | the settings of a template and the rights on it, for its clones |
 //! | `baseline` | the measured content of a template |
 //! | `objects` | conditions for the objects that belong to the content |
 //! | `clean` | showing that a used database equals its template |
@@ -13,6 +14,7 @@
 //! | `types` | finding the types that the driver has cached for a connection |
 
 mod adaptor;
+mod around;
 mod baseline;
 mod clean;
 mod kind;

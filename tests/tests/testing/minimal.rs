@@ -211,6 +211,49 @@ async fn on_mariadb_the_limit_of_the_user_is_kept() {
     take_turns(Kind::MariaDb, &limit, "with_mariadb::").await;
 }
 
+/// The server does not copy templates for another role than their owner, even if the role has the owner's former name.
+#[tokio::test]
+async fn on_postgres_the_role_may_be_made_anew() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = started(builder).await;
+    passes(&run(&server, "scenarios::one"));
+    let of_tests =
+        "SELECT datname::text, datallowconn::text FROM pg_database WHERE datname ~ '^poolhouse_'";
+    let ask = async |server: &Server, sql: String| server.ask(&[sql]).await.unwrap();
+    let mut templates = 0;
+    for row in ask(&server, of_tests.to_owned()).await {
+        let [Some(name), Some(is_clone)] = row.as_slice() else {
+            panic!("{row:?}");
+        };
+        if is_clone == "true" {
+            ask(&server, format!("DROP DATABASE {name} WITH (FORCE)")).await;
+            continue;
+        }
+        templates += 1;
+        let allow = |allow: bool| format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allow}");
+        ask(&server, allow(true)).await;
+        let mut url = Url::parse(&server.url).unwrap();
+        url.set_path(name);
+        let inside = Server {
+            url: url.into(),
+            ..Server::clone(&server)
+        };
+        for sql in [
+            format!("REASSIGN OWNED BY {USER} TO CURRENT_USER"),
+            format!("DROP OWNED BY {USER}"),
+        ] {
+            ask(&inside, sql).await;
+        }
+        ask(&server, allow(false)).await;
+    }
+    assert_eq!(templates, 1);
+    ask(&server, format!("DROP ROLE {USER}")).await;
+    allow(&server, true).await;
+    passes(&run(&server, "scenarios::one"));
+}
+
 /// The server's limit for idle transactions does not end the one that a connection is held in.
 async fn stays_idle(builder: Builder, tests: &str) {
     let server = started(builder).await;

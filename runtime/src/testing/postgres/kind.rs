@@ -39,6 +39,10 @@ fn scope() -> String {
 /// Postgres, as a kind of test server.
 pub(super) struct PostgresKind;
 
+/// The first version that compares the version of a database's collation when it copies the database:
+/// <https://www.postgresql.org/docs/current/sql-alterdatabase.html>.
+const NOTES_COLLATION: u32 = 15_00_00;
+
 /// With these the server notices within a minute that this machine is gone, and releases the locks. Unix sockets ignore them:
 /// <https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-TCP-KEEPALIVES-IDLE>.
 const KEEPALIVES: &str =
@@ -71,8 +75,16 @@ impl Kind for PostgresKind {
     async fn identity(connection: &mut PgConnection) -> sqlx::Result<Identity> {
         // A start changes the start time, and a crash resets the statistics. A manual reset of the statistics causes the
         // clones to be dropped as well, and so does a new connection to another database, whose locks are others.
+        // A template is not copied any more when its collations have changed with the operating system, or when another role
+        // of the same name owns it.
+        let collation = if connection.server_version_num() >= Some(NOTES_COLLATION) {
+            "(SELECT pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = 'template1')"
+        } else {
+            "NULL"
+        };
         let row = sqlx::raw_sql(AssertSqlSafe(format!(
-            "SELECT concat_ws(' ', current_setting('server_version_num'), current_user, current_database()), \
+            "SELECT concat_ws(' ', current_setting('server_version_num'), current_user, \
+                (SELECT oid FROM pg_roles WHERE rolname = current_user), {collation}, current_database()), \
                 left(lpad(to_hex(hashtextextended(concat_ws(' ', pg_postmaster_start_time(), current_database(), \
                     (SELECT stats_reset FROM pg_stat_bgwriter)), 0)), 16, '0'), 8), \
                 quote_ident(current_user), \

@@ -102,16 +102,19 @@ fn is_duplicate(error: &sqlx::Error) -> bool {
 }
 
 /// Why a database was not created, and what to do.
-pub(super) async fn not_created<K: Kind>(
+pub(super) async fn not_created<K: Kind<DB = Postgres>>(
     session: &ServerSession<K>,
     recipe: &Recipe,
     error: &sqlx::Error,
 ) -> Error {
     let code = error.as_database_error().and_then(DatabaseError::code);
-    let user = session.identity().await.map(|identity| identity.user);
     let what = format!("the template cannot be made or cloned: {}", message(error));
-    let (kind, what, cure) = match (code.as_deref(), user) {
-        (Some("42501"), Ok(user)) => (
+    let missing = match code.as_deref() {
+        Some("42501") => may_not_create(session).await.unwrap_or_default(),
+        _ => None,
+    };
+    let (kind, what, cure) = match (code.as_deref(), missing) {
+        (_, Some(user)) => (
             TestKind::MissingRight,
             format!("the role {user} may not create databases"),
             format!("Grant it with ALTER ROLE {user} CREATEDB; or write isolation = \"none\""),
@@ -128,6 +131,20 @@ pub(super) async fn not_created<K: Kind>(
         ),
     };
     TestError::new(&recipe.settings, kind, what, cure).into()
+}
+
+/// The role, if it may not create databases. The server also refuses to copy a database of another role, with the same code and
+/// a message in its own language.
+async fn may_not_create<K: Kind<DB = Postgres>>(
+    session: &ServerSession<K>,
+) -> Result<Option<String>, Error> {
+    let ask = "SELECT quote_ident(rolname) FROM pg_roles \
+        WHERE rolname = current_user AND NOT rolcreatedb AND NOT rolsuper";
+    let mut session = session.take().await?;
+    let asked = sqlx::query_scalar(ask)
+        .fetch_optional(session.connection())
+        .await;
+    Ok(session.seen(asked)?)
 }
 
 /// Writes the day, the incarnation and the baseline into a template's comment.

@@ -63,6 +63,56 @@ mod unchanged {
     }
 }
 
+/// Rights on a routine, where the user of the tests may grant and read them. With the documented rights, it may not.
+mod granted {
+    use super::*;
+
+    async fn finds_none_and_grants_one(db: &MySqlEngine) {
+        let found: Result<i64, _> = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM mysql.procs_priv WHERE db = DATABASE() AND user = 'reader'",
+        )
+        .fetch_one(db)
+        .await;
+        let Ok(found) = found else {
+            return;
+        };
+        assert_eq!(found, 0, "left by another test");
+        let mut connection = db.acquire().await.unwrap();
+        let grant = "CREATE USER IF NOT EXISTS reader@localhost; \
+            GRANT EXECUTE ON FUNCTION greeting TO reader@localhost";
+        sqlx::raw_sql(grant).execute(&mut connection).await.unwrap();
+    }
+
+    #[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", fixtures("code"))]
+    #[tokio::test]
+    async fn one(db: MySqlEngine) {
+        finds_none_and_grants_one(&db).await;
+    }
+
+    #[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", fixtures("code"))]
+    #[tokio::test]
+    async fn two(db: MySqlEngine) {
+        finds_none_and_grants_one(&db).await;
+    }
+}
+
+#[tokio::test]
+async fn a_right_on_a_routine_does_not_reach_the_next_test() {
+    let Some(server) = PrivateServer::require(Kind::MariaDb) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["attributes::granted::", "--test-threads=1"])
+        .env("POOLHOUSE_TESTING_MYSQL_URL", &server.url)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let granted = "SELECT CAST(COUNT(*) AS CHAR) FROM mysql.procs_priv WHERE user = 'reader'";
+    let granted = server.ask(&[granted.to_owned()]).await.unwrap();
+    assert_ne!(granted, [[Some("0".to_owned())]]);
+}
+
 #[tokio::test]
 async fn a_database_with_code_is_used_again() {
     let Some(server) = PrivateServer::require(Kind::MariaDb) else {

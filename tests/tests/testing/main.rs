@@ -15,6 +15,7 @@ mod ephemeral;
 mod full_disk;
 mod half_filled;
 mod handed_on;
+mod indexes;
 mod inventory;
 mod meeting;
 mod minimal;

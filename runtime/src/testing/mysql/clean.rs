@@ -5,12 +5,13 @@
 //! - no session is in it;
 //! - `SHOW CREATE` gives the same for the database, its tables with their counters and its views, and the lists of
 //!   triggers, routines, events and rights are the same, with the character sets and collations of views and code;
+//! - no key of a table is disabled;
 //! - the tables that are empty in the template are empty, seen by a transaction that waits for other writers, and
 //! - the other tables hold the rows of the template.
 //!
-//! The first two are checked, after the tables that the template does not have are dropped. The last two are brought about:
-//! tables are emptied where they are not empty, and filled from the template. Rows are not compared, because the server compares
-//! texts by their collation, and its checksum has 32 bits.
+//! The first three are checked, after the tables that the template does not have are dropped. The last two are brought about:
+//! tables are emptied where they are not empty or have a full-text index, and filled from the template. Rows are not compared,
+//! because the server compares texts by their collation, and its checksum has 32 bits.
 
 use std::fmt::Write;
 
@@ -100,8 +101,11 @@ async fn restore_rows(
             return Ok(false);
         }
         let has_rows = rest.next().is_some_and(|rows| !rows.is_empty());
+        if table.can_disable_keys() && rest.next().is_none_or(|rows| !rows.is_empty()) {
+            return Ok(false);
+        }
         let has_counted = now.counter != table.create.counter;
-        if table.columns.is_none() && !has_rows && !has_counted {
+        if table.columns.is_none() && !has_rows && !has_counted && !table.has_full_text() {
             continue;
         }
         // `TRUNCATE` resets the counter, and fires no trigger.
@@ -138,7 +142,8 @@ async fn restore_rows(
     Ok(true)
 }
 
-/// The statements that show the views and tables, and a row of each table that has one.
+/// The statements that show the views and tables, a row of each table that has one, and the disabled keys of each table that can
+/// have some.
 fn ask_content(template: &Schema, name: &str) -> String {
     let mut ask = String::new();
     for (view, _) in &template.views {
@@ -147,11 +152,18 @@ fn ask_content(template: &Schema, name: &str) -> String {
     }
     for table in &template.tables {
         // The lock waits for transactions that have written.
-        let table = &table.name;
+        let quoted = &table.name;
         let _ = write!(
             ask,
-            "SHOW CREATE TABLE {name}.{table}; SELECT 1 FROM {name}.{table} LIMIT 1 LOCK IN SHARE MODE; "
+            "SHOW CREATE TABLE {name}.{quoted}; SELECT 1 FROM {name}.{quoted} LIMIT 1 LOCK IN SHARE MODE; "
         );
+        if table.can_disable_keys() {
+            // <https://mariadb.com/kb/en/show-index/>
+            let _ = write!(
+                ask,
+                "SHOW INDEX FROM {name}.{quoted} WHERE Comment = 'disabled'; "
+            );
+        }
     }
     ask
 }

@@ -1,5 +1,5 @@
-//! Queries for the code of a database, besides tables and views: triggers, routines, events, and rights that were granted on
-//! the database by name.
+//! Queries for the code of a database, besides tables and views: triggers, routines, events, rights that were granted on the
+//! database by name, and histograms.
 
 use sqlx::mysql::MySqlConnection;
 
@@ -46,9 +46,16 @@ impl CodeNames {
     }
 }
 
-/// The statements that show triggers, routines, events and rights in full, but events by name.
-pub(super) fn ask_in_full(database: &str) -> Vec<String> {
-    vec![
+/// Whether the user may read the rights on routines. A user who may grant them usually may.
+pub(super) async fn reads_rights(connection: &mut MySqlConnection) -> bool {
+    let ask = "SELECT 1 FROM mysql.procs_priv LIMIT 0";
+    sqlx::raw_sql(ask).execute(connection).await.is_ok()
+}
+
+/// The statements that show triggers, routines, events and rights in full, but events by name. The rights on routines are shown
+/// if the user [may read](reads_rights) them.
+pub(super) fn ask_in_full(database: &str, reads_rights: bool) -> Vec<String> {
+    let mut all = vec![
         format!(
             "SELECT CAST(CONCAT_WS('\\t', trigger_name, event_manipulation, event_object_table, action_timing, action_statement, \
                 sql_mode, definer, character_set_client, collation_connection, database_collation) AS CHAR) {} \
@@ -69,7 +76,15 @@ pub(super) fn ask_in_full(database: &str) -> Vec<String> {
             events(database)
         ),
         rights(database),
-    ]
+    ];
+    if reads_rights {
+        // A routine takes its rights with it, so that there are none without routines.
+        all.push(format!(
+            "SELECT CAST(CONCAT_WS('\\t', host, user, routine_name, routine_type, proc_priv) AS CHAR) FROM mysql.procs_priv \
+             WHERE db = '{database}' ORDER BY 1"
+        ));
+    }
+    all
 }
 
 fn triggers(database: &str) -> String {
@@ -94,6 +109,16 @@ fn rights(database: &str) -> String {
             UNION ALL SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type, table_name) AS CHAR) \
             FROM information_schema.table_privileges WHERE table_schema = '{database}' \
             UNION ALL SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type, table_name, column_name) AS CHAR) \
-            FROM information_schema.column_privileges WHERE table_schema = '{database}'"
+            FROM information_schema.column_privileges WHERE table_schema = '{database}'{}",
+        histograms(database)
+    )
+}
+
+/// The part of a query for the histograms of MySQL 8, which `ANALYZE TABLE … UPDATE HISTOGRAM` makes. MariaDB, which has no such
+/// view, ignores the comment: <https://mariadb.com/kb/en/comment-syntax/>.
+fn histograms(database: &str) -> String {
+    format!(
+        " /*!80003 UNION ALL SELECT CAST(CONCAT_WS('\\t', table_name, column_name, histogram) AS CHAR) \
+            FROM information_schema.column_statistics WHERE schema_name = '{database}' */"
     )
 }

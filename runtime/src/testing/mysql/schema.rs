@@ -29,6 +29,8 @@ pub(super) struct Schema {
     pub(super) code: Vec<String>,
     /// Where the names of routines and events are read.
     names: CodeNames,
+    /// Whether the rights on routines can be read.
+    reads_rights: bool,
     pub(super) tables: Vec<TableSchema>,
     /// For each view its quoted name, and what [`shown_view`] gives.
     pub(super) views: Vec<(String, String)>,
@@ -56,7 +58,21 @@ pub(super) struct Create {
 impl TableSchema {
     /// Whether it is emptied by `TRUNCATE`, which fires no trigger, and leaves nothing in a full-text index.
     pub(super) fn is_truncated(&self) -> bool {
-        self.has_triggers || self.has_many_rows || self.create.sql.contains("FULLTEXT KEY")
+        self.has_triggers || self.has_many_rows || self.has_full_text()
+    }
+
+    /// Whether it has a full-text index, in which rows that were deleted or rolled back leave something.
+    pub(super) fn has_full_text(&self) -> bool {
+        self.create.sql.contains("FULLTEXT KEY")
+    }
+
+    /// Whether `ALTER TABLE … DISABLE KEYS` has an effect on it: <https://mariadb.com/kb/en/alter-table/>. `SHOW CREATE` does not
+    /// show the effect.
+    pub(super) fn can_disable_keys(&self) -> bool {
+        let engines = ["ENGINE=MyISAM", "ENGINE=Aria"];
+        engines
+            .iter()
+            .any(|engine| self.create.sql.contains(engine))
     }
 }
 
@@ -129,10 +145,11 @@ pub(super) fn shown_view(name: &str, row: &MySqlRow) -> sqlx::Result<String> {
 impl Schema {
     /// Reads a database that no other session uses.
     pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<Self> {
+        let reads_rights = code::reads_rights(connection).await;
         let asked = format!(
             "SHOW CREATE DATABASE {name}; {}; {}",
             ask_listed(name),
-            code::ask_in_full(name).join("; ")
+            code::ask_in_full(name, reads_rights).join("; ")
         );
         let outline = results(connection, asked).await?;
         let [create, listed, code @ ..] = outline.as_slice() else {
@@ -165,6 +182,7 @@ impl Schema {
             listed: texts(name, std::slice::from_ref(listed))?,
             code: texts(name, code)?,
             names: CodeNames::of_user(connection).await,
+            reads_rights,
             tables: Vec::new(),
             views: Vec::new(),
         };
@@ -207,7 +225,7 @@ impl Schema {
         if self.code.is_empty() {
             vec![self.names.ask(database, !self.tables.is_empty())]
         } else {
-            code::ask_in_full(database)
+            code::ask_in_full(database, self.reads_rights)
         }
     }
 

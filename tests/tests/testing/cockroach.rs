@@ -14,7 +14,7 @@ use crate::scenarios::{FATE, MIGRATIONS};
 
 /// A server without other databases of tests, and the stand-in in front of it.
 struct Fixture {
-    _server: PrivateServer,
+    server: PrivateServer,
     double: Cockroach,
 }
 
@@ -27,7 +27,7 @@ impl Fixture {
         let database = server.database("cockroach").await?;
         Ok(Some(Self {
             double: Cockroach::before(&database).await?,
-            _server: server,
+            server,
         }))
     }
 
@@ -147,6 +147,34 @@ async fn what_a_killed_run_leaves_goes_with_the_next() -> anyhow::Result<()> {
     still
         .map_or(Ok(()), |one| Err(anyhow::anyhow!("{one:?} is still there")))
         .context("after the next run")
+}
+
+/// A database of another user stays, and one that cannot be dropped does not keep the others.
+#[tokio::test]
+async fn a_refused_drop_does_not_end_the_removal() -> anyhow::Result<()> {
+    let Some(fixture) = Fixture::new().await? else {
+        return Ok(());
+    };
+    // Of sessions that have ended.
+    let [of_another, refused, left] =
+        [1, 2, 3].map(|session: u8| format!("poolhouse_{session:032x}_0"));
+    for sql in [
+        "CREATE ROLE another".to_owned(),
+        format!("CREATE DATABASE {of_another} OWNER another"),
+        format!("CREATE DATABASE {refused} IS_TEMPLATE true"),
+        format!("CREATE DATABASE {left}"),
+    ] {
+        fixture.server.ask(&[sql]).await?;
+    }
+    eventually("the last one is removed", async || {
+        fixture.passes("scenarios::").await?;
+        let list = "SELECT datname::text FROM pg_database WHERE datname ~ '^poolhouse_0+[123]_0$' ORDER BY 1";
+        let there = fixture.server.ask(&[list.to_owned()]).await?;
+        let there: Vec<String> = there.into_iter().flatten().flatten().collect();
+        ensure!(there == [&*of_another, &*refused], "{there:?}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

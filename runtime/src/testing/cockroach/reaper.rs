@@ -47,13 +47,22 @@ impl Cluster {
         let databases = session.databases().await?;
         let sessions = session.sessions().await?;
         let mut removed = Vec::new();
+        let mut outcome = Ok(());
         for one in &databases {
             let shown = shown(one, &sessions);
-            if goes(one, &shown.state, &databases) {
-                session.drop_database(&one.name).await?;
-                removed.push(shown);
+            if !goes(one, &shown.state, &databases) {
+                continue;
+            }
+            match session.drop_database(&one.name).await {
+                Ok(()) => removed.push(shown),
+                // One that cannot be dropped does not keep the others.
+                Err(error) => {
+                    tracing::debug!(%error, database = one.name, "a database could not be removed");
+                    outcome = outcome.and(Err(error));
+                }
             }
         }
+        outcome?;
         Ok(removed)
     }
 }

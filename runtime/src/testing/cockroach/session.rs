@@ -113,10 +113,11 @@ impl OpenSession {
             .await
     }
 
-    /// Lists the test databases.
+    /// Lists the test databases of this user, who cannot see the sessions of others.
     pub(super) async fn databases(&mut self) -> sqlx::Result<Vec<FoundOnCluster>> {
         // <https://www.cockroachlabs.com/docs/stable/comment-on>
-        let list = "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database ORDER BY 1";
+        let list = "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database \
+            WHERE datdba = (SELECT oid FROM pg_roles WHERE rolname = current_user) ORDER BY 1";
         let rows = sqlx::raw_sql(list).fetch_all(&mut self.connection).await?;
         let mut found = Vec::new();
         for row in rows {

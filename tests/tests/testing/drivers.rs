@@ -455,6 +455,29 @@ fn on_sqlite_a_copy_that_does_not_fit_says_so_and_leaves_nothing() {
     }
 }
 
+/// The files of processes are in memory, and templates are not.
+#[cfg(target_os = "linux")]
+#[test]
+fn on_sqlite_the_error_names_the_folder_that_fails() {
+    let user = format!("broken{}", std::process::id());
+    let folder = PathBuf::from(format!("/tmp/poolhouse-{user}"));
+    fs::create_dir_all(&folder).unwrap();
+    // A file is in the place of the folder for templates.
+    fs::write(folder.join("sqlite"), "").unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["on_file::inserts", "--exact"])
+        .env_remove("TMPDIR")
+        .env("USER", &user)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    let said = said(&output);
+    assert!(!output.status.success(), "{said}");
+    let named = format!("the folder {}/sqlite: ", folder.display());
+    assert!(said.contains(&named), "{said}");
+}
+
 /// One run after several that were killed at the same time: it takes the folder of one, and removes the files of all.
 #[tokio::test]
 async fn on_sqlite_what_killed_runs_leave_goes_with_the_next() {

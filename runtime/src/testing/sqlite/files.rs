@@ -4,6 +4,20 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// An error of a file, with the folder of the file.
+pub(super) struct FolderError {
+    pub(super) folder: PathBuf,
+    pub(super) error: io::Error,
+}
+
+/// Adds the folder to an error.
+pub(super) fn in_folder(folder: &Path) -> impl Fn(io::Error) -> FolderError + '_ {
+    |error| FolderError {
+        folder: folder.to_owned(),
+        error,
+    }
+}
+
 /// The suffixes of the files beside a database while it is open, or after a crash.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 

@@ -10,7 +10,7 @@ use once_cell::sync::{Lazy, OnceCell};
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::files::{move_database, remove_database};
+use super::files::{FolderError, in_folder, move_database, remove_database};
 use super::process_folder::ProcessFolder;
 use super::templates::SqliteTemplates;
 use crate::error::{Error, TestError, TestKind};
@@ -82,7 +82,7 @@ impl TestServer for Folder {
         _: bool,
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
         Box::pin(async move {
-            let trouble = |error| self.trouble(&recipe, &error);
+            let trouble = |error| trouble(&recipe, &error);
             let own = self.own().map_err(trouble)?;
             let path = own.next_file();
             let url = recipe.settings.url.clone();
@@ -93,7 +93,7 @@ impl TestServer for Folder {
                 self.make_template(&recipe, &fingerprint).await?;
                 if !copy()? {
                     let gone = io::Error::new(io::ErrorKind::NotFound, "the template is gone");
-                    return Err(trouble(gone).into());
+                    return Err(trouble(in_folder(&self.root)(gone)).into());
                 }
             }
             let Ok(url) = DatabaseUrl::parse(&format!("sqlite:{}", path.display())) else {
@@ -135,7 +135,7 @@ impl Folder {
         let (folder, recipe) = (Arc::clone(self), Arc::clone(recipe));
         let fingerprint = fingerprint.to_owned();
         background::run(async move {
-            let trouble = |error| folder.trouble(&recipe, &error).into();
+            let trouble = |error| trouble(&recipe, &error).into();
             folder.templates.make(&recipe, &fingerprint, trouble).await
         })
         .await
@@ -161,24 +161,25 @@ impl Folder {
     }
 
     /// The folder for the tests of this process. The first call removes old templates.
-    fn own(&self) -> io::Result<&ProcessFolder> {
+    fn own(&self) -> Result<&ProcessFolder, FolderError> {
         self.own.get_or_try_init(|| {
-            self.templates.remove_old()?;
-            ProcessFolder::take(self.memory.as_ref().unwrap_or(&self.root))
+            let old = self.templates.remove_old();
+            old.map_err(in_folder(&self.root))?;
+            let parent = self.memory.as_ref().unwrap_or(&self.root);
+            ProcessFolder::take(parent).map_err(in_folder(parent))
         })
     }
+}
 
-    fn trouble(&self, recipe: &Recipe, error: &io::Error) -> TestError {
-        let cure = match error.kind() {
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => "Make room there, or set TMPDIR to another folder",
-            _ => "Give this user the right to write there, or set TMPDIR to another folder",
-        };
-        let folder = self.memory.as_ref().unwrap_or(&self.root);
-        let what = format!("the folder {}: {error}", folder.display());
-        TestError::new(&recipe.settings, TestKind::Unavailable, what, cure)
-    }
+fn trouble(recipe: &Recipe, FolderError { folder, error }: &FolderError) -> TestError {
+    let cure = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "Make room there, or set TMPDIR to another folder"
+        }
+        _ => "Give this user the right to write there, or set TMPDIR to another folder",
+    };
+    let what = format!("the folder {}: {error}", folder.display());
+    TestError::new(&recipe.settings, TestKind::Unavailable, what, cure)
 }
 
 struct FileLease {

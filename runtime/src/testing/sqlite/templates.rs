@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use super::files::{open_lock, remove_database, unless_gone};
+use super::files::{FolderError, in_folder, open_lock, remove_database, unless_gone};
 use crate::error::Error;
 use crate::lock::lock;
 use crate::settings::DatabaseUrl;
@@ -41,8 +41,9 @@ impl SqliteTemplates {
         &self,
         recipe: &Recipe,
         fingerprint: &str,
-        trouble: impl Fn(io::Error) -> Error,
+        trouble: impl Fn(FolderError) -> Error,
     ) -> Result<(), Error> {
+        let trouble = |error| trouble(in_folder(&self.folder)(error));
         let path = self.path(fingerprint);
         fs::create_dir_all(&self.folder).map_err(&trouble)?;
         let file = path.with_extension("lock");
@@ -75,37 +76,47 @@ impl SqliteTemplates {
     }
 
     /// Copies the template of this fingerprint; false when there is none. A failed copy leaves no file.
-    pub(super) fn copy(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
+    pub(super) fn copy(&self, fingerprint: &str, to: &Path) -> Result<bool, FolderError> {
         self.try_copy(fingerprint, to).inspect_err(|_| {
             let _ = fs::remove_file(to);
         })
     }
 
-    fn try_copy(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
+    fn try_copy(&self, fingerprint: &str, to: &Path) -> Result<bool, FolderError> {
+        let there = in_folder(to.parent().unwrap_or(to));
         let known = lock(&self.small).get(fingerprint).cloned();
-        match known {
-            Some(content) => fs::write(to, content).map(|()| true),
-            None => self.copy_file(fingerprint, to),
+        if let Some(content) = known {
+            return fs::write(to, content).map(|()| true).map_err(there);
         }
+        let Some((template, is_small)) = self.open(fingerprint).map_err(in_folder(&self.folder))?
+        else {
+            return Ok(false);
+        };
+        if is_small {
+            let content = read(template).map_err(in_folder(&self.folder))?;
+            fs::write(to, &content).map_err(there)?;
+            lock(&self.small).insert(fingerprint.to_owned(), content.into());
+        } else {
+            // Most errors of a copy are of the written file.
+            fs::copy(self.path(fingerprint), to).map_err(there)?;
+        }
+        Ok(true)
     }
 
-    /// Copies a template that is not in memory, and sets its last use to now.
-    fn copy_file(&self, fingerprint: &str, to: &Path) -> io::Result<bool> {
-        let path = self.path(fingerprint);
-        let mut template = match File::options().read(true).write(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+    /// Opens a template that is not in memory, if it exists, and sets its last use to now. Returns it with whether it is
+    /// [`SMALL`].
+    fn open(&self, fingerprint: &str) -> io::Result<Option<(File, bool)>> {
+        let opened = File::options()
+            .read(true)
+            .write(true)
+            .open(self.path(fingerprint));
+        let template = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
         template.set_modified(SystemTime::now())?;
-        if template.metadata()?.len() > SMALL {
-            fs::copy(path, to)?;
-        } else {
-            let mut content = Vec::new();
-            template.read_to_end(&mut content)?;
-            fs::write(to, &content)?;
-            lock(&self.small).insert(fingerprint.to_owned(), content.into());
-        }
-        Ok(true)
+        let is_small = template.metadata()?.len() <= SMALL;
+        Ok(Some((template, is_small)))
     }
 
     /// Removes the templates that no process has begun to use within `TEMPLATE_LIFE`.
@@ -122,6 +133,12 @@ impl SqliteTemplates {
         }
         Ok(())
     }
+}
+
+fn read(mut template: File) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    template.read_to_end(&mut content)?;
+    Ok(content)
 }
 
 fn remove_if_old(template: &Path) -> io::Result<()> {

@@ -41,6 +41,12 @@ macro_rules! leaves {
 
 const ROWS: &str = "INSERT INTO member SELECT n, 1, 'Anna' FROM generate_series(1, 90) n";
 
+/// From version 18 on. The table has no noted size then.
+const RESTORE: &str = "DO $$ BEGIN IF current_setting('server_version_num')::integer >= 180000 THEN
+    PERFORM pg_restore_attribute_stats('schemaname', 'public', 'relname', 'member', 'attname', 'name',
+        'inherited', false, 'null_frac', 0.5::real, 'avg_width', 7, 'n_distinct', 3::real);
+    END IF; END $$";
+
 mod of_tables {
     use super::*;
 
@@ -50,6 +56,7 @@ mod of_tables {
         "bands" c_analyzed_and_deleted: ROWS, "ANALYZE member", "DELETE FROM member";
         "bands" d_analyzed_and_vacuumed: ROWS, "ANALYZE member", "DELETE FROM member", "VACUUM member";
         "bands" e_analyzed_and_truncated: ROWS, "ANALYZE member", "TRUNCATE member";
+        "bands" f_restored: RESTORE;
         "bands" f_vacuumed: "VACUUM band";
         "bands" g_nothing: "SELECT 1";
         "sizes" h_analyzed: "ANALYZE";
@@ -94,8 +101,9 @@ async fn a_database_with_statistics_is_used_again() {
     }
     let log = server.log().unwrap();
     let copies = log.lines_with(&["CREATE DATABASE", "TEMPLATE"]).unwrap();
-    // Ten of the first run's tests leave a database that is dropped; the second run needs no more than its spare clones.
-    assert!(copies.len() <= 17, "{copies:?}");
+    // Ten of the first run's tests leave a database that is dropped, and one more on Postgres 18; the second run needs no more than
+    // its spare clones.
+    assert!(copies.len() <= 18, "{copies:?}");
 }
 
 /// Tests that find no rows of another one, whatever is known of the tables.

@@ -8,6 +8,10 @@ use super::objects::{FIRST_OF_USERS, OF_USERS};
 /// The first version that counts a session before `pg_stat_activity` loses it. Older versions' databases are used only once.
 const COUNTS_SESSIONS: u32 = 15_00_00;
 
+/// The first version with `pg_restore_attribute_stats`:
+/// <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-STATSMOD>.
+const RESTORES_STATISTICS: u32 = 18_00_00;
+
 /// The facts that identify the changes to a database since its lease.
 #[derive(Clone, Debug)]
 pub(super) struct Since {
@@ -29,14 +33,15 @@ pub(super) struct Since {
 /// `ANALYZE`, `VACUUM` and `CREATE INDEX` write the size of a table into its row of `pg_class`, in place, without a new `xmin`.
 /// `ANALYZE` writes statistics too, which only a superuser may read; the view `pg_stats` shows those of the role's tables. The
 /// view takes longer, and is read only for tables that have a noted size at the lease. For other tables, the note of the size
-/// shows that they were analyzed: only a new file removes the note, and gives the row of `pg_class` another `xmin`.
+/// shows that they were analyzed: only a new file removes the note, and gives the row of `pg_class` another `xmin`. From version
+/// 18 on, `pg_restore_attribute_stats` writes statistics without a size, and the view is read for all tables.
 ///
 /// They are measured at the lease and not in the template, because the server's own `ANALYZE` changes a template at any time.
 #[derive(Clone, Debug)]
 struct PlannerData {
     sizes: String,
-    /// The tables with a noted size, as a list of SQL rows, and their statistics.
-    analyzed: Option<(String, String)>,
+    /// The condition for the statistics to read, and these.
+    statistics: Option<(String, String)>,
 }
 
 impl Since {
@@ -71,16 +76,22 @@ impl Since {
         )
         .await?;
         let sessions = (row.try_get(0)?, row.try_get(1)?);
-        let analyzed = match row.try_get::<Option<String>, _>(3)? {
-            Some(tables) => {
-                let row = ask(connection, &statistics(&tables)).await?;
-                Some((tables, row.try_get(0)?))
+        let which = if connection.server_version_num() >= Some(RESTORES_STATISTICS) {
+            Some(OF_ALL_TABLES.to_owned())
+        } else {
+            let tables: Option<String> = row.try_get(3)?;
+            tables.map(|tables| format!("(schemaname, tablename) IN ({tables})"))
+        };
+        let statistics = match which {
+            Some(which) => {
+                let row = ask(connection, &statistics(&which)).await?;
+                Some((which, row.try_get(0)?))
             }
             None => None,
         };
         self.planned = Some(PlannerData {
             sizes: row.try_get(2)?,
-            analyzed,
+            statistics,
         });
         self.sessions = Some(sessions);
         Ok(())
@@ -90,16 +101,16 @@ impl Since {
     pub(super) fn is_planned_as_before(&self) -> String {
         let Some(PlannerData {
             sizes: before,
-            analyzed,
+            statistics: known,
         }) = &self.planned
         else {
             return "false".to_owned();
         };
         let same_sizes = format!("{} = {}", sizes(), literal(before));
-        match analyzed {
-            Some((tables, before)) => format!(
+        match known {
+            Some((which, before)) => format!(
                 "{same_sizes} AND {} = {}",
-                statistics(tables),
+                statistics(which),
                 literal(before)
             ),
             None => same_sizes,
@@ -190,11 +201,13 @@ fn analyzed() -> String {
     )
 }
 
-/// An SQL expression for the statistics of these tables, in one text.
-fn statistics(tables: &str) -> String {
+/// The condition for the statistics of tables that are not the server's own.
+const OF_ALL_TABLES: &str = "schemaname !~ '^pg_' AND schemaname <> 'information_schema'";
+
+/// An SQL expression for the statistics of this condition, in one text.
+fn statistics(which: &str) -> String {
     format!(
-        "(SELECT coalesce(sum(hashtextextended(s::text, 0)), 0)::text FROM pg_catalog.pg_stats AS s \
-         WHERE (schemaname, tablename) IN ({tables}))"
+        "(SELECT coalesce(sum(hashtextextended(s::text, 0)), 0)::text FROM pg_catalog.pg_stats AS s WHERE {which})"
     )
 }
 

@@ -80,6 +80,59 @@ mod same {
     }
 }
 
+/// A rollback does not undo the noted sizes of tables.
+mod rolled_back {
+    use super::*;
+
+    macro_rules! leaves {
+        ($($name:ident: $($sql:expr),*;)*) => {$(
+            #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", fixtures("bands"), isolation = "rollback")]
+            #[tokio::test]
+            async fn $name(db: PgEngine) {
+                knows_nothing(&db).await;
+                let statements: &[&'static str] = &[$($sql),*];
+                for sql in statements {
+                    sqlx::query(*sql).execute(&db).await.unwrap();
+                }
+            }
+        )*};
+    }
+
+    leaves! {
+        a_analyzed: ROWS, "ANALYZE";
+        b_with_an_index: "CREATE INDEX extra ON band (name)";
+        c_nothing: "SELECT 1";
+        d_analyzed: "ANALYZE band";
+        e_nothing: "SELECT 1";
+        f_nothing: "SELECT 1";
+        g_nothing: "SELECT 1";
+        h_nothing: "SELECT 1";
+    }
+}
+
+#[tokio::test]
+async fn a_database_in_which_tests_roll_back_is_used_again_without_statistics() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server
+        .setting("log_statement", "ddl")
+        .start()
+        .await
+        .unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["planner::rolled_back::", "--test-threads=1"])
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let log = server.log().unwrap();
+    let copies = log.lines_with(&["CREATE DATABASE", "TEMPLATE"]).unwrap();
+    // Three of eight tests use up their database; the others share theirs. Some are made in advance.
+    assert!(copies.len() <= 8, "{copies:?}");
+}
+
 #[tokio::test]
 async fn a_database_with_statistics_is_used_again() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {

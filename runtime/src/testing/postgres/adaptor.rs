@@ -105,10 +105,13 @@ impl Adaptor for PostgresKind {
         let Some(connection) = kept else {
             return Ok(false);
         };
+        // A transaction that was rolled back may have written data of the planner in place. The text of that data depends on
+        // the search path.
         let ask = format!(
-            "SELECT {} AND {} = 0 AND {}",
+            "BEGIN; SET LOCAL search_path = pg_catalog; SELECT {} AND {} = 0 AND {} AND {}; COMMIT",
             leased.since.nobody_came(),
             leased.since.others(),
+            leased.since.is_planned_as_before(),
             seeded(),
         );
         let row = sqlx::raw_sql(AssertSqlSafe(ask))

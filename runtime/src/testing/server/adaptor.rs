@@ -35,7 +35,8 @@ pub(in crate::testing) trait Adaptor: Kind {
         kept: Option<&mut ConnectionOf<Self>>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Whether only the noted sessions were in a leased database, if the server tells; else false. `kept` is a cleared
+    /// Whether only the noted sessions were in a leased database, if the server tells, and whatever a rollback does not undo is as
+    /// at the lease; else false. `kept` is a cleared
     /// connection to the database, if there is one.
     fn is_alone(
         _: &ServerSession<Self>,

@@ -46,7 +46,7 @@ impl Adaptor for PostgresKind {
         let mut worker = session.worker().await?;
         let of = names::template(&template.fingerprint);
         let ready = names::ready(name);
-        let is_complete = template.content.settings == 0 && !template.content.rights;
+        let is_complete = template.content.around.is_nothing();
         // Until the clone has what is not copied, it has the name of one that nobody takes.
         let copy = if is_complete {
             ready.clone()

@@ -9,6 +9,30 @@ use sqlx::postgres::PgConnection;
 const LISTS: &str =
     "'search_path', 'temp_tablespaces', 'session_preload_libraries', 'local_preload_libraries'";
 
+/// The part of a template that is stored outside of it, and that its clones need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct NotCopied {
+    /// The number of the database's settings: rows of `pg_db_role_setting`.
+    pub(super) settings: i64,
+    /// Whether rights on the database itself were granted or revoked.
+    pub(super) rights: bool,
+}
+
+impl NotCopied {
+    /// Reads that of the connection's database.
+    pub(super) async fn read(connection: &mut PgConnection) -> sqlx::Result<Self> {
+        let ask = "SELECT (SELECT count(*) FROM pg_db_role_setting WHERE setdatabase = oid), datacl IS NOT NULL \
+            FROM pg_database WHERE datname = current_database()";
+        let (settings, rights) = sqlx::query_as(ask).fetch_one(connection).await?;
+        Ok(Self { settings, rights })
+    }
+
+    /// Whether a copy of the template needs nothing more.
+    pub(super) fn is_nothing(self) -> bool {
+        self.settings == 0 && !self.rights
+    }
+}
+
 /// Reads the statements that give a clone the settings of its template and the rights on it.
 pub(super) async fn statements(
     connection: &mut PgConnection,

@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
+use super::around::NotCopied;
 use super::objects::{FIRST_OF_USERS, NAMESPACES, OF_USERS};
 use super::types;
 
@@ -28,10 +29,6 @@ const OBSTACLES: &str = "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisint
 const KEEP_DATA: &str = "SELECT EXISTS (SELECT FROM pg_language WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql')) \
     OR EXISTS (SELECT FROM pg_extension WHERE extname IN ('dblink', 'hypopg', 'orafce', 'pg_variables', 'temporal_tables'))";
 
-/// A query for the number of the database's settings, and for whether there are rights on it besides the default ones.
-const AROUND: &str = "SELECT (SELECT count(*) FROM pg_db_role_setting WHERE setdatabase = oid), datacl IS NOT NULL \
-    FROM pg_database WHERE datname = current_database()";
-
 /// The measured content of a template.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Baseline {
@@ -50,10 +47,8 @@ pub(super) struct Baseline {
     pub(super) filled: Vec<(String, i64)>,
     /// Sequences: the last value, and whether it was given out.
     pub(super) sequences: Vec<(String, i64, bool)>,
-    /// The number of the database's settings (rows of `pg_db_role_setting`), which are stored outside of the database.
-    pub(super) settings: i64,
-    /// Whether rights on the database itself were granted or revoked, which is stored outside of it too.
-    pub(super) rights: bool,
+    /// Its settings and the rights on it.
+    pub(super) around: NotCopied,
     /// The columns of queries that show whether the driver has cached a type; see [`types`](super::types).
     pub(super) types: Vec<String>,
 }
@@ -61,13 +56,9 @@ pub(super) struct Baseline {
 impl Baseline {
     /// Measures a database that no other session uses.
     pub(super) async fn measure(connection: &mut PgConnection) -> sqlx::Result<Self> {
-        let (settings, rights) = sqlx::query_as(AROUND).fetch_one(&mut *connection).await?;
+        let around = NotCopied::read(connection).await?;
         match Self::read(connection).await {
-            Ok(baseline) => Ok(Self {
-                settings,
-                rights,
-                ..baseline
-            }),
+            Ok(baseline) => Ok(Self { around, ..baseline }),
             // The role cannot read an object, or not all of its rows.
             Err(error @ sqlx::Error::Database(_)) => {
                 tracing::debug!(%error, "clones of a template are not used twice");
@@ -75,8 +66,7 @@ impl Baseline {
                     obstacle: true,
                     volatile: true,
                     keeps_data: true,
-                    settings,
-                    rights,
+                    around,
                     ..Self::default()
                 })
             }
@@ -201,7 +191,8 @@ impl Baseline {
         if self.keeps_data {
             let _ = writeln!(text, "keeps data");
         }
-        let _ = writeln!(text, "around\t{}\t{}", self.settings, self.rights);
+        let NotCopied { settings, rights } = self.around;
+        let _ = writeln!(text, "around\t{settings}\t{rights}");
         for (name, rows) in &self.catalogs {
             let _ = writeln!(text, "catalog\t{name}\t{rows}");
         }
@@ -235,8 +226,10 @@ impl Baseline {
                     baseline.catalogs.push(((*name).to_owned(), rows));
                 }
                 ["around", settings, rights] => {
-                    baseline.settings = settings.parse().ok()?;
-                    baseline.rights = rights.parse().ok()?;
+                    baseline.around = NotCopied {
+                        settings: settings.parse().ok()?,
+                        rights: rights.parse().ok()?,
+                    };
                 }
                 ["keeps data"] => baseline.keeps_data = true,
                 ["empty", name] => baseline.empty.push((*name).to_owned()),
@@ -301,8 +294,10 @@ mod tests {
             empty: vec!["pg_policy".to_owned()],
             filled: vec![(r#"ONLY public."it's \ ""#.to_owned(), 3)],
             sequences: vec![("public.band_id_seq".to_owned(), -7, true)],
-            settings: 2,
-            rights: true,
+            around: NotCopied {
+                settings: 2,
+                rights: true,
+            },
             types: vec![r#"NULL::public.genre, NULL::"B"."it's""#.to_owned()],
         };
         assert_eq!(Baseline::from_text(&baseline.to_text()), Some(baseline));

@@ -137,7 +137,7 @@ impl Baseline {
             in_row(*xid),
             since.nobody_came(),
             younger("xmin", *xid),
-            self.settings,
+            self.around.settings,
             younger("xmin", *xid),
             since.others(),
             self.content(since),

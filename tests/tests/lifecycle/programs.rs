@@ -209,7 +209,7 @@ async fn blocks<DB: Sql>(variant: Variant, case_database: CaseDatabase) -> anyho
     .await?;
     program.line("a signal asks the program to end").await?;
     program.signal(Signal::SIGTERM)?;
-    program.line("a second signal").await?;
+    program.line("second signal: the remaining work").await?;
     code(&program.end_by(Signal::SIGINT).await?, 130)
 }
 

@@ -369,10 +369,16 @@ async fn a_savepoint_of_a_statement_is_not_handed_on() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_begin_may_end_in_a_semicolon_or_a_comment() -> anyhow::Result<()> {
     if let Some(case_database) = CaseDatabase::of::<Postgres>("begin_with").await? {
-        begin_with::<Postgres>(&case_database, &["BEGIN READ WRITE; ", "BEGIN -- report"]).await?;
+        begin_with::<Postgres>(
+            "begin_with_pg",
+            &case_database,
+            &["BEGIN READ WRITE; ", "BEGIN -- report"],
+        )
+        .await?;
     }
     if let Some(case_database) = CaseDatabase::of::<MySql>("begin_with").await? {
         begin_with::<MySql>(
+            "begin_with_my",
             &case_database,
             &["START TRANSACTION;", "START TRANSACTION # report"],
         )
@@ -382,14 +388,14 @@ async fn a_begin_may_end_in_a_semicolon_or_a_comment() -> anyhow::Result<()> {
 }
 
 async fn begin_with<DB: Sql>(
+    name: &str,
     case_database: &CaseDatabase,
     statements: &[&'static str],
 ) -> anyhow::Result<()> {
     case_database
         .run::<DB>("CREATE TABLE entry (id INTEGER)")
         .await?;
-    let engine: Engine<DB> =
-        started(&settings(std::any::type_name::<DB>(), case_database.url())).await?;
+    let engine: Engine<DB> = started(&settings(name, case_database.url())).await?;
     for (number, statement) in (1..).zip(statements) {
         let mut transaction = engine.begin_with(*statement).await?;
         DB::run(transaction.as_mut(), "INSERT INTO entry VALUES (1)").await?;

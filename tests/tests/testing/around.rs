@@ -11,7 +11,7 @@ const AROUND: &str = "
     SELECT CASE WHEN setrole = 0 THEN 'of all: ' ELSE 'of the role: ' END || setting
         FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(setconfig) AS setting
         WHERE datname = current_database()
-    UNION ALL SELECT 'in effect: ' || current_setting('app.tenant') || ' ' || current_setting('work_mem')
+    UNION ALL SELECT 'in effect: ' || current_setting('search_path') || ' ' || current_setting('work_mem')
     UNION ALL SELECT CASE WHEN grantee = 0 THEN 'of all: ' ELSE pg_get_userbyid(grantee) || ': ' END
         || privilege_type || CASE WHEN is_grantable THEN ' and to grant it' ELSE '' END
         FROM pg_database, aclexplode(datacl) WHERE datname = current_database() AND grantee <> datdba
@@ -19,10 +19,10 @@ const AROUND: &str = "
         FROM pg_database, aclexplode(datacl) WHERE datname = current_database() AND grantee = datdba";
 
 const EXPECTED: [&str; 9] = [
-    r#"in effect: it's = "7", \ and more 7MB"#,
+    r#"in effect: tours, "$user", public, "it's, here" 7MB"#,
     "of all: CONNECT",
     "of all: TimeZone=Europe/Oslo",
-    r#"of all: app.tenant=it's = "7", \ and more"#,
+    r#"of all: application_name=it's = "7", \ and more"#,
     r#"of all: search_path=tours, "$user", public, "it's, here""#,
     "of the owner: 3",
     r#"of the role: temp_tablespaces="""#,
@@ -57,9 +57,9 @@ mod changed {
     use super::*;
 
     leaves! {
-        a_setting: "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET app.tenant = ''8''', current_database()); END $$";
+        a_setting: "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET application_name = ''8''', current_database()); END $$";
         no_settings: "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$";
-        one_more: "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET app.more = ''8''', current_database()); END $$";
+        one_more: "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = ''8MB''', current_database()); END $$";
         a_right: "DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database()); END $$";
         nothing: "SELECT 1";
     }

@@ -222,6 +222,14 @@ async fn on_postgres_the_role_may_be_made_anew() {
     let of_tests =
         "SELECT datname::text, datallowconn::text FROM pg_database WHERE datname ~ '^poolhouse_'";
     let ask = async |server: &Server, sql: String| server.ask(&[sql]).await.unwrap();
+    // A clone that the run was making is complete, or gone, once the run's last session is.
+    let sessions = format!("SELECT pid::text FROM pg_stat_activity WHERE usename = '{USER}'");
+    eventually("the run's sessions are over", async || {
+        anyhow::ensure!(server.ask(&[sessions.clone()]).await?.is_empty());
+        Ok(())
+    })
+    .await
+    .unwrap();
     let mut templates = 0;
     for row in ask(&server, of_tests.to_owned()).await {
         let [Some(name), Some(is_clone)] = row.as_slice() else {

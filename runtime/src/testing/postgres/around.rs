@@ -49,7 +49,7 @@ pub(super) async fn statements(
                 CASE WHEN lower(key) IN ({LISTS})
                     THEN coalesce((SELECT string_agg(quote_literal(CASE WHEN one[1] LIKE '"%'
                         THEN replace(substr(one[1], 2, length(one[1]) - 2), '""', '"') ELSE one[1] END), ', ' ORDER BY n)
-                        FROM regexp_matches(value, '("(?:[^"]|"")*"|[^, ]+)', 'g') WITH ORDINALITY AS o (one, n)), )
+                        FROM regexp_matches(value, '("(?:[^"]|"")*"|[^, ]+)', 'g') WITH ORDINALITY AS o (one, n)), quote_literal(''))
                     ELSE quote_literal(value) END)
                 FROM pg_database JOIN pg_db_role_setting ON setdatabase = pg_database.oid
                 LEFT JOIN pg_roles ON pg_roles.oid = setrole,

@@ -53,6 +53,7 @@ impl<DB: Backend> Engine<DB> {
     /// [`Error::Acquire`] with its kind: [`TimedOut`](crate::AcquireKind::TimedOut) when all connections were in use up to
     /// the limit, which says nothing about the server; [`NoAnswer`](crate::AcquireKind::NoAnswer) when the server gave no
     /// answer; and the others as [`acquire`](Engine::acquire). [`Error::Database`] when it answered with an error.
+    /// [`Error::Usage`] outside a tokio runtime.
     ///
     /// # Cancellation
     ///
@@ -73,7 +74,7 @@ impl<DB: Backend> Engine<DB> {
         let engine = self.clone();
         async move {
             if Handle::try_current().is_err() {
-                return Err(UsageError::NoRuntimeToAsk {
+                return Err(UsageError::NoRuntime {
                     engine: engine.0.name.clone(),
                 }
                 .into());

@@ -8,21 +8,12 @@ use crate::settings::EngineSettings;
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
-    /// A pool was started outside a tokio runtime.
+    /// A pool was started, or a server asked for its health, outside a tokio runtime.
     #[error(
-        "engine `{engine}`: a pool can only be started inside a tokio runtime. Call it from async code under #[with_pool] or #[tokio::main]"
+        "engine `{engine}`: a pool can only be started, and its server asked, inside a tokio runtime. Call it from async code under #[with_pool] or #[tokio::main]"
     )]
     #[non_exhaustive]
     NoRuntime {
-        /// The engine's name.
-        engine: String,
-    },
-    /// The server's health was asked for outside a tokio runtime.
-    #[error(
-        "engine `{engine}`: the server can only be asked inside a tokio runtime. Call it from async code under #[with_pool] or #[tokio::main]"
-    )]
-    #[non_exhaustive]
-    NoRuntimeToAsk {
         /// The engine's name.
         engine: String,
     },

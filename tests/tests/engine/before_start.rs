@@ -134,7 +134,7 @@ async fn no_runtime<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> 
     });
     let said = outside.join().ok().context("it has panicked")??;
     ensure!(
-        said == "engine `engine_of_the_process`: a pool can only be started inside a tokio runtime. Call it from async code under \
+        said == "engine `engine_of_the_process`: a pool can only be started, and its server asked, inside a tokio runtime. Call it from async code under \
                  #[with_pool] or #[tokio::main]",
         "{said}"
     );

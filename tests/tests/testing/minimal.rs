@@ -225,7 +225,12 @@ async fn on_postgres_the_role_may_be_made_anew() {
     // A clone that the run was making is complete, or gone, once the run's last session is.
     let sessions = format!("SELECT pid::text FROM pg_stat_activity WHERE usename = '{USER}'");
     eventually("the run's sessions are over", async || {
-        anyhow::ensure!(server.ask(&[sessions.clone()]).await?.is_empty());
+        anyhow::ensure!(
+            server
+                .ask(std::slice::from_ref(&sessions))
+                .await?
+                .is_empty()
+        );
         Ok(())
     })
     .await

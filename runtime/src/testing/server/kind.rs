@@ -176,6 +176,10 @@ pub(in crate::testing) struct Identity {
     /// Differs after each start and each crash of the server. Earlier clones are not used.
     pub(in crate::testing) incarnation: String,
     /// The user, as written in a `GRANT` statement.
+    #[cfg_attr(
+        not(feature = "mysql"),
+        allow(dead_code, reason = "Postgres is asked which right is missing")
+    )]
     pub(in crate::testing) user: String,
     /// The connections that the user can have.
     pub(in crate::testing) max_connections: u32,

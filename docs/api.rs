@@ -1204,6 +1204,8 @@ pub enum TransactionError {
     CannotJoin { engine: String, option: String },
     CancelledInside,
     #[non_exhaustive]
+    UnreadAnswer { engine: String },
+    #[non_exhaustive]
     AfterConflict { last: String },
     #[non_exhaustive]
     Lost { engine: String },

@@ -221,7 +221,9 @@ macro_rules! executes {
                 Box::pin(async move {
                     // A prepared statement would take one round trip more.
                     let sql = sqlx::AssertSqlSafe(sql);
-                    sqlx::raw_sql(sql).fetch_one(connection).await?.try_get(0)
+                    let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
+                    // After `SET NAMES binary`, MySQL gives texts another type.
+                    row.try_get_unchecked(0)
                 })
             }
         }

@@ -75,30 +75,40 @@ impl Controls {
     /// Reads the statements of a text.
     pub(crate) fn of(sql: &str) -> Self {
         // A fast path for nearly every statement, because this runs for each one.
-        if is_one_of(first_word(sql), &PLAIN) && !sql.as_bytes().contains(&b';') {
+        let (first, executed) = first_and_executed(sql);
+        if is_one_of(first, &PLAIN) && executed.is_empty() && !sql.as_bytes().contains(&b';') {
             return Self::default();
         }
         let is_simple =
             !sql.contains(['\'', '"', '`', '$', '#']) && !sql.contains("--") && !sql.contains("/*");
         let mut controls = Self::default();
         for (number, statement) in sql.split(';').enumerate() {
-            let word = first_word(statement);
-            if let Some(index) = CONTROL
-                .iter()
-                .position(|control| word.eq_ignore_ascii_case(control))
-                && !(is_one_of(word, &["ROLLBACK"]) && names_a_savepoint(statement))
-                && !(is_one_of(word, &["CREATE", "DROP"]) && names_temporary_table(statement))
-            {
-                controls.seen |= 1 << index;
-                if is_one_of(word, &["SET"]) && names_autocommit(statement) {
-                    controls.seen |= 1 << (CONTROL.len() - 1);
-                }
-                if number == 0 || is_simple {
-                    controls.certain |= 1 << index;
-                }
-            }
+            let (word, executed) = first_and_executed(statement);
+            controls.see(word, statement, number == 0 || is_simple);
+            // Not certain: other databases skip the comment.
+            controls.see(executed, statement, false);
         }
         controls
+    }
+
+    /// Notes a statement with this first word.
+    fn see(&mut self, word: &str, statement: &str, is_certain: bool) {
+        let index = CONTROL
+            .iter()
+            .position(|control| word.eq_ignore_ascii_case(control));
+        let Some(index) = index else { return };
+        if (is_one_of(word, &["ROLLBACK"]) && names_a_savepoint(statement))
+            || (is_one_of(word, &["CREATE", "DROP"]) && names_temporary_table(statement))
+        {
+            return;
+        }
+        self.seen |= 1 << index;
+        if is_one_of(word, &["SET"]) && names_autocommit(statement) {
+            self.seen |= 1 << (CONTROL.len() - 1);
+        }
+        if is_certain {
+            self.certain |= 1 << index;
+        }
     }
 
     /// Adds the statements that were seen later.
@@ -169,26 +179,34 @@ pub(crate) fn is_one_of(word: &str, keywords: &[&str]) -> bool {
         .any(|keyword| word.eq_ignore_ascii_case(keyword))
 }
 
-/// The first word after white space and comments. On MySQL and MariaDB a comment may also begin with `#`, with which no
-/// statement of another database begins, and the content of `/*!` and `/*M!` is executed:
+/// The first word after white space and comments.
+fn first_word(sql: &str) -> &str {
+    first_and_executed(sql).0
+}
+
+/// The first word after white space and comments, and that of a comment before it which MySQL and MariaDB execute: with `/*!` or
+/// `/*M!` at its begin. There a comment may also begin with `#`, with which no statement of another database begins:
 /// <https://mariadb.com/kb/en/comment-syntax/>.
-fn first_word(mut sql: &str) -> &str {
+fn first_and_executed(mut sql: &str) -> (&str, &str) {
+    let mut executed = "";
     loop {
         sql = sql.trim_start();
         let line = sql.strip_prefix("--").or_else(|| sql.strip_prefix('#'));
-        let executed = sql.strip_prefix("/*!").or_else(|| sql.strip_prefix("/*M!"));
         let rest = if let Some(comment) = line {
             comment.split_once('\n').map_or("", |(_, rest)| rest)
-        } else if let Some(executed) = executed {
-            executed.trim_start_matches(|character: char| character.is_ascii_digit())
         } else if let Some(comment) = sql.strip_prefix("/*") {
+            let content = comment.strip_prefix("M!").or(comment.strip_prefix('!'));
+            if let Some(content) = content.filter(|_| executed.is_empty()) {
+                let digits = |character: char| character.is_ascii_digit();
+                executed = leading_word(content.trim_start_matches(digits).trim_start());
+            }
             comment.split_once("*/").map_or("", |(_, rest)| rest)
         } else {
             break;
         };
         sql = rest;
     }
-    leading_word(sql)
+    (leading_word(sql), executed)
 }
 
 /// The ASCII letters that a text begins with.
@@ -243,6 +261,8 @@ mod tests {
         ] {
             assert!(begins(sql, BEGINS_ON_MYSQL), "{sql}");
         }
+        assert!(begins("/*! import */ BEGIN", BEGINS));
+        assert!(begins("/*! select */ BEGIN", BEGINS));
         assert!(!begins("SET sql_mode = ''", BEGINS_ON_MYSQL));
         assert!(!begins("SELECT @@autocommit", BEGINS_ON_MYSQL));
         assert!(begins("savepoint a", BEGINS_ON_SQLITE) && !begins("savepoint a", BEGINS));

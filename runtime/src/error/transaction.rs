@@ -119,6 +119,17 @@ pub enum TransactionError {
         "the transaction is over: a nested one was cancelled at its begin or its end, and both are rolled back. Begin again"
     )]
     CancelledInside,
+    /// At the commit, the server's answers were not those to the statements: one was not read to its end, such as that of a `COPY`.
+    /// No `COMMIT` was sent.
+    #[error(
+        "engine `{engine}`: the transaction is not committed: an answer of the server was not read to its end, such as that of \
+         a COPY. Read it, or roll back after the error"
+    )]
+    #[non_exhaustive]
+    UnreadAnswer {
+        /// The engine's name.
+        engine: String,
+    },
     /// A statement or a commit after a conflict with another transaction, in one that is retried, or that the server has rolled
     /// back and left. MySQL would commit such a statement by itself.
     #[error(

@@ -602,8 +602,10 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                     for _ in settings.idle_depth()..depth {
                         DB::TransactionManager::start_rollback(&mut connection);
                     }
-                    if state == ConnectionState::Unverified && record.dialect().remembers_ends {
-                        // The driver may remember a rollback that was cancelled, and would ignore the next one.
+                    let remembers = record.dialect().remembers_ends && settings.idle_depth() == 0;
+                    if state == ConnectionState::Unverified && remembers {
+                        // The driver may remember a rollback that was cancelled, and would ignore the next one. Without an
+                        // effect outside of a transaction; one that the connection is held in must not be rolled back.
                         DB::TransactionManager::start_rollback(&mut connection);
                     }
                 }

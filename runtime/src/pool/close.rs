@@ -89,7 +89,7 @@ impl<DB: Backend> Own<DB> {
             .iter()
             .filter_map(|record| record.session.clone())
             .collect();
-        let unreachable = self.shared.connector.terminate_all(sessions).await.err();
+        let unreachable = self.shared.connector.terminate_at_close(sessions).await;
         // Holders that do not release their checkouts have unusable connections.
         let _ = timeout(let_go(limit), self.shared.tasks.wait()).await;
         (ended, unreachable)

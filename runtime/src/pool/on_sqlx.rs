@@ -279,7 +279,7 @@ impl<DB: Backend> OnSqlx<DB> {
             })
             .collect();
         let sessions = lock(&self.sessions).clone();
-        let unreachable = self.connector.terminate_all(sessions).await.err();
+        let unreachable = self.connector.terminate_at_close(sessions).await;
         (ended, unreachable)
     }
 

@@ -206,18 +206,14 @@ impl<DB: Backend> CheckedOut<DB> {
         if self.is_settled() {
             return Ok(());
         }
-        self.run(|connection, _| {
-            Box::pin(async move {
-                if repeats::<DB>(connection, echo).await? {
-                    return Ok(());
-                }
-                Err(sqlx::Error::Protocol(
-                    "the transaction is not committed: an answer of the server was not read to its end, such as that of a COPY"
-                        .to_owned(),
-                ))
-            })
-        })
-        .await
+        let repeats = self
+            .run(|connection, _| Box::pin(repeats::<DB>(connection, echo)))
+            .await?;
+        if repeats {
+            return Ok(());
+        }
+        let engine = self.engine().to_owned();
+        Err(TransactionError::UnreadAnswer { engine }.into())
     }
 
     /// Rolls back, and returns the connection.

@@ -5,7 +5,8 @@ use std::{thread, time::Duration};
 use anyhow::{Context, ensure};
 use futures_util::FutureExt;
 use poolhouse::{
-    AcquireError, Engine, MySqlEngine, PgEngine, Readiness, SqliteEngine, engine_finder_with,
+    AcquireError, Engine, MySqlEngine, PgEngine, Readiness, SqliteEngine, TransactionError,
+    engine_finder_with,
 };
 use poolhouse_tests::{CaseDatabase, PgBouncer, Sql, pgbouncer::Mode};
 use sqlx::{Connection, MySql, Postgres, Row, Sqlite, postgres::PgConnectOptions};
@@ -233,8 +234,13 @@ async fn a_transaction_with_an_unread_copy_is_not_committed() -> anyhow::Result<
         if rolls_back {
             transaction.rollback().await?;
         } else {
-            let committed = transaction.commit().await;
-            ensure!(committed.is_err(), "a failed transaction is committed");
+            let error = transaction.commit().await.err();
+            let error = error.context("a failed transaction is committed")?;
+            let found = TransactionError::find(&error);
+            ensure!(
+                matches!(found, Some(TransactionError::UnreadAnswer { .. })),
+                "{error}"
+            );
         }
         let next = bounded("the next", sqlx::raw_sql("SELECT 7").fetch_one(&engine)).await??;
         ensure!(next.try_get::<i32, _>(0)? == 7);

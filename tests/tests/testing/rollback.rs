@@ -5,8 +5,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, TransactionOptions, with_pool};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
+use poolhouse::{
+    MySqlEngine, PgEngine, SqliteEngine, TransactionOptions, engine_finder, with_pool,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Sqlite, SqlitePool};
 
 use crate::scenarios::migrations;
 
@@ -57,6 +59,25 @@ async fn a_transaction_is_a_savepoint(db: PgEngine) {
     drop(transaction);
     assert_eq!(count(&db).await, 1);
     assert_eq!(committed(&db).await, 0);
+}
+
+/// On a `sqlx::Pool`, the driver is made to forget a cancelled rollback only outside of a transaction.
+#[with_pool(isolation = "rollback")]
+#[tokio::test]
+async fn on_sqlite_a_borrowed_connection_of_a_pool_stays_in_the_transaction(pool: SqlitePool) {
+    let db = engine_finder::<Sqlite>().unwrap();
+    sqlx::query(ADD).execute(&db).await.unwrap();
+    let mut checkout = db.acquire().await.unwrap();
+    sqlx::query("SELECT 1")
+        .execute(&mut **checkout)
+        .await
+        .unwrap();
+    drop(checkout);
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(count, 1);
 }
 
 /// The release of a savepoint does not end `SET LOCAL`.

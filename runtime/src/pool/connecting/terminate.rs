@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::super::within::within;
 use super::connector::Connector;
@@ -26,11 +27,20 @@ impl<DB: Backend> Connector<DB> {
         self.terminate_all(vec![session.clone()]).await
     }
 
-    /// As [`terminate`](Self::terminate), for several sessions.
-    pub(in crate::pool) async fn terminate_all(
+    /// Terminates the sessions that are left at a close, within the limit for one server, although another task may be
+    /// terminating others. Returns why a server could not be asked.
+    pub(in crate::pool) async fn terminate_at_close(
         &self,
         sessions: Vec<SessionId>,
-    ) -> Result<(), String> {
+    ) -> Option<String> {
+        match timeout(LIMIT, self.terminate_all(sessions)).await {
+            Ok(ended) => ended.err(),
+            Err(_) => Some(format!("no answer within {LIMIT:?}")),
+        }
+    }
+
+    /// As [`terminate`](Self::terminate), for several sessions.
+    async fn terminate_all(&self, sessions: Vec<SessionId>) -> Result<(), String> {
         let (outcome, reported) = oneshot::channel();
         self.terminations
             .lock()

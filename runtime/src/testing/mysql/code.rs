@@ -118,7 +118,8 @@ fn rights(database: &str) -> String {
 /// view, ignores the comment: <https://mariadb.com/kb/en/comment-syntax/>.
 fn histograms(database: &str) -> String {
     format!(
-        " /*!80003 UNION ALL SELECT CAST(CONCAT_WS('\\t', table_name, column_name, histogram) AS CHAR) \
+        " /*!80003 UNION ALL SELECT CAST(CONCAT_WS('\\t', table_name, column_name, \
+            JSON_REMOVE(histogram, '$.\"last-updated\"')) AS CHAR) \
             FROM information_schema.column_statistics WHERE schema_name = '{database}' */"
     )
 }

@@ -1,8 +1,10 @@
 //! Templates and clones on Postgres.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use once_cell::sync::Lazy;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -59,13 +61,33 @@ impl Adaptor for PostgresKind {
         }
         if !is_complete {
             let completed = async {
-                let mut all = around::statements(&mut worker, &of, &copy).await?;
-                all.push(format!("ALTER DATABASE {copy} RENAME TO {ready}"));
-                execute(&mut worker, all.join("; ")).await
+                let all = around::statements(&mut worker, &of, &copy).await?;
+                let (settings, mut rest): (Vec<String>, Vec<String>) = all
+                    .into_iter()
+                    .partition(|statement| statement.starts_with("ALTER"));
+                for setting in settings {
+                    // The parameter may be one of a library that this session has not loaded. The database then has fewer
+                    // settings than its template, and is used for one test only.
+                    match execute(&mut worker, setting).await {
+                        Err(sqlx::Error::Database(error)) => {
+                            crate::logging::warn!(%error, "a setting of the template's database is not one of the test's");
+                        }
+                        set => set?,
+                    }
+                }
+                rest.push(format!("ALTER DATABASE {copy} RENAME TO {ready}"));
+                execute(&mut worker, rest.join("; ")).await
             };
-            if let Err(error) = completed.await {
-                let _ = session.drop_only(&copy).await;
-                return Err(not_created(session, recipe, &error).await);
+            match completed.await {
+                Ok(()) => {}
+                // A session has come into it. The caller does not find the clone, and makes another one.
+                Err(error) if code_of(&error).as_deref() == Some("55006") => {
+                    let _ = session.drop_only(&copy).await;
+                }
+                Err(error) => {
+                    let _ = session.drop_only(&copy).await;
+                    return Err(not_created(session, recipe, &error).await);
+                }
             }
         }
         session.put_back(worker).await;
@@ -133,4 +155,8 @@ impl Adaptor for PostgresKind {
         let mark = names::mark_clean(&leased.name, &leased.incarnation, &sessions);
         Ok(clean::clean(&template.content, connection, &mut leased.since, &mark).await?)
     }
+}
+
+fn code_of(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(DatabaseError::code)
 }

@@ -218,10 +218,11 @@ impl<K: Adaptor> DatabaseServer<K> {
         let current = session.incarnation().to_owned();
         let found = session.list().await?;
         let is_clone = |one: &&Found| {
-            let is_clone = matches!(
-                one.state,
-                DatabaseState::Ready { .. } | DatabaseState::Leased
-            );
+            // One that a session has visited has another incarnation, and is not leased any more.
+            let is_clone = match &one.state {
+                DatabaseState::Ready { incarnation } => *incarnation == current,
+                state => matches!(state, DatabaseState::Leased),
+            };
             is_clone && one.fingerprint == fingerprint
         };
         let clones = found.iter().filter(is_clone).count();

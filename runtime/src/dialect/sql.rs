@@ -169,7 +169,8 @@ fn names_temporary_table(definition: &str) -> bool {
 /// The first word of each statement. A semicolon inside a string or a function's body ends a statement here too.
 #[cfg(feature = "postgres")]
 pub(crate) fn first_words(sql: &str) -> impl Iterator<Item = &str> {
-    sql.split(';').map(first_word)
+    sql.split(';')
+        .map(|statement| first_and_executed(statement).0)
 }
 
 /// Whether a word is one of these keywords, in any case.
@@ -177,11 +178,6 @@ pub(crate) fn is_one_of(word: &str, keywords: &[&str]) -> bool {
     keywords
         .iter()
         .any(|keyword| word.eq_ignore_ascii_case(keyword))
-}
-
-/// The first word after white space and comments.
-fn first_word(sql: &str) -> &str {
-    first_and_executed(sql).0
 }
 
 /// The first word after white space and comments, and that of a comment before it which MySQL and MariaDB execute: with `/*!` or

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::connecting::ABANDONED;
 use super::handle::{Flavour, Inner, Own};
-use super::recovery::{self, RECOVERY_LIMIT};
+use super::recovery;
 use super::status::whole_millis;
 use crate::backend::Backend;
 
@@ -144,13 +145,13 @@ impl<DB: Backend> Own<DB> {
         }
     }
 
-    /// Runs work that no task waits for. It ends [`RECOVERY_LIMIT`] after the begin of a close, which waits for it.
+    /// Runs work that no task waits for. It ends [`ABANDONED`] after the begin of a close, which waits for it.
     fn spawn_until_closed(&self, work: impl Future<Output = ()> + Send + 'static) {
         let closing = self.closing.clone();
         self.shared.spawn(async move {
             let over = async {
                 closing.cancelled().await;
-                tokio::time::sleep(RECOVERY_LIMIT).await;
+                tokio::time::sleep(ABANDONED).await;
             };
             tokio::select! {
                 () = work => {}

@@ -32,9 +32,9 @@ use crate::settings::EngineSettings;
 /// must not keep the slot.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long an opening goes on whose caller has gone away. A reachable server answers sooner, and a program that ends does not
-/// wait longer for a black-holed one.
-const ABANDONED: Duration = Duration::from_secs(2);
+/// How long an opening goes on that nobody waits for any more. A reachable server answers sooner, also over a slow network, and a
+/// program that ends does not wait longer for a black-holed one.
+pub(in crate::pool) const ABANDONED: Duration = Duration::from_secs(4);
 
 /// Opens connections of one engine.
 pub(crate) struct Connector<DB: Backend> {

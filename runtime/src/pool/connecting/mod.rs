@@ -22,5 +22,6 @@ pub(crate) use self::attempts::open_for;
 pub(super) use self::attempts::{open_anchor, open_patiently, patiently};
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::borrowed::{Borrowed, ServerFacts};
+pub(super) use self::connector::ABANDONED;
 pub(crate) use self::connector::{Connector, Opened};
 pub(super) use self::hosts::SessionId;

@@ -139,13 +139,13 @@ impl<DB: Backend> Shared<DB> {
         crate::logging::warn!(
             %engine,
             session = &**id,
-            "a connection gave no answer within {RECOVERY_LIMIT:?}; its session is ended on the server"
+            "a connection gave no answer within {RECOVERY_LIMIT:?}; its session is terminated"
         );
         match self.connector.terminate(&session).await {
             // The server has answered.
             Ok(()) => self.heard(true),
             Err(error) => {
-                crate::logging::warn!(%engine, session = &**id, %error, "the session could not be ended");
+                crate::logging::warn!(%engine, session = &**id, %error, "the session could not be terminated");
             }
         }
     }

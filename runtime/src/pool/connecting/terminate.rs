@@ -65,7 +65,7 @@ impl<DB: Backend> Connector<DB> {
             }
         }
         drop(turn);
-        let cancelled = "whoever was to end the session has gone away";
+        let cancelled = "the task that was terminating the session was cancelled";
         reported.await.unwrap_or_else(|_| Err(cancelled.to_owned()))
     }
 

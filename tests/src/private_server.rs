@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Display,
+    io,
     net::{SocketAddr, TcpListener},
     ops::Deref,
     path::{Path, PathBuf},
@@ -10,6 +11,7 @@ use std::{
 
 use anyhow::Context;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use crate::{
     Kind, Log, Server,
@@ -278,9 +280,9 @@ impl Deref for PrivateServer {
     }
 }
 
-/// A free port below the range of outgoing connections. From inside that range, a client could take the port of a stopped server,
-/// and even connect to itself.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
+/// The first port of this process's turn on which `listen` succeeds, below the range of outgoing connections. From inside that
+/// range, a client could take the port of a stopped server, and even connect to itself.
+fn on_free_port<L>(listen: impl Fn(SocketAddr) -> io::Result<L>) -> anyhow::Result<L> {
     const FIRST: u16 = 15_000;
     const COUNT: u16 = 15_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -290,9 +292,26 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
     for _ in 0..COUNT {
         let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
         let offset = u16::try_from(start.wrapping_add(step) % u32::from(COUNT))?;
-        if TcpListener::bind(("127.0.0.1", FIRST + offset)).is_ok() {
-            return Ok(FIRST + offset);
+        if let Ok(listener) = listen(SocketAddr::from(([127, 0, 0, 1], FIRST + offset))) {
+            return Ok(listener);
         }
     }
     anyhow::bail!("no free port from {FIRST} on")
+}
+
+/// A listener on a free port of this machine.
+pub(crate) fn listen_on_free_port() -> anyhow::Result<TcpListener> {
+    on_free_port(TcpListener::bind)
+}
+
+/// A free port, for a server that is a process of its own.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    // Bound, but never listening: a process that another thread starts right now holds a copy of the socket until it executes its
+    // program, and a copy that listens would keep the server from the port.
+    on_free_port(|address| {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(address.port())
+    })
 }

@@ -16,7 +16,7 @@ use std::{
 use anyhow::Context;
 use tokio::{net::TcpListener, runtime, sync::watch};
 
-use crate::{eventually, private_server::free_port};
+use crate::{eventually, private_server::listen_on_free_port};
 
 /// The treatment of bytes in transit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,8 +85,8 @@ impl Proxy {
     /// # Errors
     /// When it cannot listen.
     pub fn before(upstream: SocketAddr) -> anyhow::Result<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-        let listener = std::net::TcpListener::bind(address)?;
+        let listener = listen_on_free_port()?;
+        let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let (weather, forecast) = watch::channel(Weather::default());
         let (records, sockets) = watch::channel(Vec::new());
@@ -220,7 +220,11 @@ async fn serve(
                 .wait_for(|weather| weather.mode != Mode::Refuse)
                 .await;
             over.context("the proxy's owner is gone")?;
-            listener = TcpListener::bind(address).await?;
+            // A process that another thread was starting may have a copy of the old listener, until it executes its program.
+            listener = eventually("the proxy listens again", async || {
+                Ok(TcpListener::bind(address).await?)
+            })
+            .await?;
             gate.set(Some(true));
             continue;
         }

@@ -26,6 +26,8 @@ pub(super) struct KeptConnection<K: Kind> {
     /// The driver's options that the connection was opened with. Another test may need others. `None` with a
     /// `before_connect` function, which may give other options for each connection.
     options: Option<String>,
+    /// Whether the session was cleared, and nothing of the tests before is left in it or in the driver's part of it.
+    is_like_new: bool,
 }
 
 /// A connector with the settings of the test's engine, which borrows its connections.
@@ -54,10 +56,10 @@ pub(super) fn options<K: Kind>(recipe: &Recipe) -> Result<Option<String>, Error>
 impl<K: Kind> KeptConnection<K> {
     pub(super) async fn open(
         recipe: &Recipe,
+        options: Option<String>,
         database: &str,
         since: &mut K::Since,
     ) -> Result<Self, Error> {
-        let options = options::<K>(recipe)?;
         let url = url::of_database(&recipe.settings, database)?;
         let mut connection = open_for(&connector::<K>(recipe, url)?).await?.take();
         K::opened(&mut connection, since).await?;
@@ -65,22 +67,20 @@ impl<K: Kind> KeptConnection<K> {
             connection,
             asked: ServerFacts::default(),
             options,
+            is_like_new: true,
         })
     }
 
-    /// Whether a test with these options may have the connection: the connection was opened with them, and nothing of earlier
-    /// tests is left in it. The database has the content of its template.
-    pub(super) async fn fits(
-        &mut self,
-        options: Option<&str>,
-        content: &K::Content,
-        since: &K::Since,
-    ) -> bool {
-        if options.is_none() || self.options.as_deref() != options {
-            return false;
-        }
+    /// Looks whether the connection, whose session was cleared, is like new. Its database has the content of the template. This
+    /// takes a few milliseconds, and so is done when a test has ended and not when the next one begins.
+    pub(super) async fn look(&mut self, content: &K::Content, since: &K::Since) {
         let is_like_new = K::is_like_new(&mut self.connection, content, since);
-        matches!(timeout(CLEAR_LIMIT, is_like_new).await, Ok(Ok(true)))
+        self.is_like_new = matches!(timeout(CLEAR_LIMIT, is_like_new).await, Ok(Ok(true)));
+    }
+
+    /// Whether a test with these options may have the connection: the connection was opened with them, and is like new.
+    pub(super) fn fits(&self, options: Option<&str>) -> bool {
+        options.is_some() && self.options.as_deref() == options && self.is_like_new
     }
 
     /// Lends the connection to the engine of a test.
@@ -110,6 +110,7 @@ impl<K: Kind> BorrowedConnection<K> {
             connection,
             asked: self.borrowed.asked(),
             options: self.options.clone(),
+            is_like_new: false,
         })
         .collect()
     }

@@ -23,6 +23,16 @@ pub(super) struct Clean<K: Kind> {
     pub(super) kept: Option<KeptConnection<K>>,
 }
 
+impl<K: Kind> Clean<K> {
+    /// Looks whether the kept connection is like new.
+    pub(super) async fn looked_at(mut self) -> Self {
+        if let Some(kept) = &mut self.kept {
+            kept.look(&self.template.content, &self.leased.since).await;
+        }
+        self
+    }
+}
+
 /// The kept slots and databases.
 pub(super) struct Kept<K: Kind>(pub(super) Mutex<KeptNow<K>>);
 

@@ -119,18 +119,14 @@ impl<K: Adaptor> ServerLease<K> {
             return Ok(());
         };
         let options = options::<K>(recipe)?;
-        let mut fitting = None;
-        if let Some(mut kept) = kept {
-            let content = &self.template.content;
-            if kept.fits(options.as_deref(), content, &leased.since).await {
-                fitting = Some(kept);
-            } else {
-                kept.close().await;
+        let fitting = match kept {
+            Some(kept) if kept.fits(options.as_deref()) => kept,
+            kept => {
+                if let Some(kept) = kept {
+                    kept.close().await;
+                }
+                KeptConnection::open(recipe, options, &leased.name, &mut leased.since).await?
             }
-        }
-        let fitting = match fitting {
-            Some(fitting) => fitting,
-            None => KeptConnection::open(recipe, &leased.name, &mut leased.since).await?,
         };
         self.borrowed = Some(fitting.lend());
         Ok(())
@@ -222,7 +218,7 @@ impl<K: Adaptor> DatabaseServer<K> {
             kept,
         };
         if is_clean {
-            return self.keep_database(clean, false).await;
+            return self.keep_database(clean.looked_at().await, false).await;
         }
         self.drop_clean(clean).await
     }
@@ -258,7 +254,7 @@ impl<K: Adaptor> DatabaseServer<K> {
         if clean.kept.is_none() {
             return self.drop_clean(clean).await;
         }
-        self.keep_database(clean, true).await
+        self.keep_database(clean.looked_at().await, true).await
     }
 
     /// Drops a database, and closes its kept connection.

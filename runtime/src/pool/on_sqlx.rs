@@ -253,10 +253,11 @@ impl<DB: Backend> OnSqlx<DB> {
 
     pub(super) async fn close(&self, limit: Duration, force: &CancellationToken) -> CloseOutcome {
         let begun = Instant::now();
+        let mut last = None;
         // The close first, so that it begins even when `force` is already cancelled.
         let drained = tokio::select! {
             biased;
-            result = timeout(limit, self.close_in_order()) => result.is_ok(),
+            result = timeout(limit, self.close_in_order(&mut last)) => result.is_ok(),
             () = force.cancelled() => false,
         };
         let anchor = lock(&self.anchor).take();
@@ -266,9 +267,14 @@ impl<DB: Backend> OnSqlx<DB> {
         if drained {
             return (Vec::new(), None);
         }
-        // Connections that come back later are closed too.
-        let pool = self.pool.clone();
-        tokio::spawn(async move { pool.close().await });
+        // Connections that come back later are closed too, and `last` after them.
+        let (pool, connector) = (self.pool.clone(), Arc::clone(&self.connector));
+        tokio::spawn(async move {
+            pool.close().await;
+            if let Some(last) = last {
+                connector.goodbye(last).await;
+            }
+        });
         // sqlx does not report the holders of its connections.
         let out = (self.pool.size() as usize).saturating_sub(self.num_idle());
         let ended = (0..out)
@@ -283,8 +289,9 @@ impl<DB: Backend> OnSqlx<DB> {
         (ended, unreachable)
     }
 
-    /// Refuses further checkouts, and waits until every connection has returned and is closed.
-    async fn close_in_order(&self) {
+    /// Refuses further checkouts, and waits until every connection has returned and is closed. Where the last connection does
+    /// work for the database, one is closed after all others. It is left in `last` when this is given up.
+    async fn close_in_order(&self, last: &mut Option<DB::Connection>) {
         if self.connector.settings.hold.is_some() && self.pool.size() > 0 {
             // The one connection may still be returning, in a task of sqlx. It is acquired to check whether it is still
             // held.
@@ -298,8 +305,7 @@ impl<DB: Backend> OnSqlx<DB> {
         // The call itself refuses further checkouts. sqlx closes each connection in the task that returns it, and would close
         // the idle ones only after all others have returned, and one after another.
         let close = self.pool.close();
-        // Where the last connection does work for the database, one is closed after all others.
-        let last = if !self.connector.dialect().closes_in_turn {
+        *last = if !self.connector.dialect().closes_in_turn {
             None
         } else if let Some(idle) = idle.pop() {
             Some(idle)
@@ -310,7 +316,7 @@ impl<DB: Backend> OnSqlx<DB> {
         };
         let farewells = idle.into_iter().map(|idle| self.connector.goodbye(idle));
         future::join(close, join_all(farewells)).await;
-        if let Some(last) = last {
+        if let Some(last) = last.take() {
             self.connector.goodbye(last).await;
         }
     }

@@ -1347,23 +1347,14 @@ impl<DB: Backend> fmt::Debug for WriteMark<DB> {}
 
 impl<DB: Backend> fmt::Display for WriteMark<DB> {}
 
-// actix_web::RequestTransactionsService
+// actix_web::RequestTransactionsMiddleware
 
 #[derive(Debug)]
-pub struct RequestTransactionsService<S> {
+pub struct RequestTransactionsMiddleware<S> {
     _private: (),
 }
 
-impl<S, B> Service<Request<B>> for RequestTransactionsService<S>
-where
-    S: Service<Request<B>, Response: IntoResponse, Error: Send, Future: Send + 'static>,
-{
-    type Response = Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Response, S::Error>>;
-}
-
-impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+impl<S, B> Service<ServiceRequest> for RequestTransactionsMiddleware<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
     S::Future: 'static,
@@ -1389,7 +1380,7 @@ where
 {
     type Response = ServiceResponse<EitherBody<B>>;
     type Error = actix_web::Error;
-    type Transform = RequestTransactionsService<S>;
+    type Transform = RequestTransactionsMiddleware<S>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
 }
@@ -1427,17 +1418,6 @@ where
     type Response = Response;
     type Error = S::Error;
     type Future = BoxFuture<'static, Result<Response, S::Error>>;
-}
-
-impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
-    S::Future: 'static,
-    B: 'static,
-{
-    type Response = ServiceResponse<EitherBody<B>>;
-    type Error = actix_web::Error;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, actix_web::Error>>;
 }
 
 // axum::readiness

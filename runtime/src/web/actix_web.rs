@@ -63,7 +63,7 @@ pub struct RequestTransactionsTransform {
 
 /// See [`request_transactions`].
 #[derive(Debug)]
-pub struct RequestTransactionsService<S> {
+pub struct RequestTransactionsMiddleware<S> {
     inner: S,
     scope: Scope,
 }
@@ -83,17 +83,17 @@ where
 {
     type Response = ServiceResponse<EitherBody<B>>;
     type Error = actix_web::Error;
-    type Transform = RequestTransactionsService<S>;
+    type Transform = RequestTransactionsMiddleware<S>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
         let scope = self.scope;
-        ready(Ok(RequestTransactionsService { inner, scope }))
+        ready(Ok(RequestTransactionsMiddleware { inner, scope }))
     }
 }
 
-impl<S, B> Service<ServiceRequest> for RequestTransactionsService<S>
+impl<S, B> Service<ServiceRequest> for RequestTransactionsMiddleware<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
     S::Future: 'static,

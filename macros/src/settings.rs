@@ -17,7 +17,7 @@ use quote::ToTokens;
 use syn::{Ident, Path};
 
 /// Pairs of settings that exclude each other, and the reason.
-const RIVALS: &[(&str, &str, &str)] = &[
+const EXCLUSIVE: &[(&str, &str, &str)] = &[
     (
         "url",
         "env",
@@ -117,7 +117,7 @@ impl Settings {
     }
 
     fn check_together(&self, report: &mut Report) {
-        for &(one, other, why) in RIVALS {
+        for &(one, other, why) in EXCLUSIVE {
             if self.get(one).is_some() && self.get(other).is_some() {
                 report.mistake(
                     self.both([one, other]),

@@ -1,5 +1,4 @@
-//! Tasks that outlive their caller (closes after a dropped future, cancelled starts, goodbyes), and work at the end of a
-//! runtime.
+//! Tasks that outlive their caller (closes of pools and connections, cancelled starts), and work at the end of a runtime.
 
 use std::future::{Future, pending};
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
@@ -20,7 +19,7 @@ static BACKGROUND: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 static HOOKS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
 /// Runs work on the current runtime. Outside any runtime the work is dropped with everything that it owns, so that sockets
-/// close without a goodbye.
+/// close without a close message.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
         BACKGROUND.spawn_on(work, &runtime);

@@ -35,7 +35,7 @@ static STARTER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
 });
 
 /// A command that runs `program`. The kernel ends it with this process where `setpriv` exists (Linux).
-pub(crate) fn mortal(program: &Path) -> Command {
+pub(crate) fn ending_with_this_process(program: &Path) -> Command {
     match binaries::find("setpriv", "util-linux") {
         Ok(setpriv) => {
             let mut command = Command::new(setpriv);
@@ -51,7 +51,7 @@ pub(crate) fn mortal(program: &Path) -> Command {
 pub(crate) struct Process {
     child: Child,
     /// The signal that ends the process at once.
-    farewell: Signal,
+    end_signal: Signal,
     log: PathBuf,
 }
 
@@ -62,7 +62,7 @@ impl Process {
         account: Account,
         folder: &Path,
         log: &Path,
-        farewell: Signal,
+        end_signal: Signal,
     ) -> anyhow::Result<Self> {
         let what = format!("{command:?}");
         let output = OpenOptions::new().create(true).append(true).open(log)?;
@@ -81,7 +81,7 @@ impl Process {
             .with_context(|| format!("cannot start {what}"))?;
         Ok(Self {
             child,
-            farewell,
+            end_signal,
             log: log.to_owned(),
         })
     }
@@ -139,7 +139,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Only a child that has not been waited for still owns its process id.
         if let (Ok(None), Ok(pid)) = (self.child.try_wait(), self.pid()) {
-            let _ = kill(pid, self.farewell);
+            let _ = kill(pid, self.end_signal);
             let _ = self.child.wait();
         }
     }

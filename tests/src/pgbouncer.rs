@@ -103,7 +103,7 @@ impl PgBouncer {
         }
         fs::write(file("pgbouncer.ini"), configuration)?;
 
-        let mut command = children::mortal(&program);
+        let mut command = children::ending_with_this_process(&program);
         command.arg(file("pgbouncer.ini"));
         let mut process = Process::start(
             command,

@@ -208,13 +208,13 @@ impl PrivateServer {
         }
         let facts = self.kind.facts();
         let command = facts.serve(&self.layout, &self.settings)?;
-        let farewell = facts.signal(Stop::Crash);
+        let end_signal = facts.signal(Stop::Crash);
         let mut process = Process::start(
             command,
             self.account,
             &self.layout.folder,
             &self.layout.log(),
-            farewell,
+            end_signal,
         )?;
         let question = [facts.whose_data().to_owned()];
         let ready = process.ready(async || {

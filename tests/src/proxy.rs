@@ -31,7 +31,7 @@ enum Mode {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Weather {
+struct Conditions {
     mode: Mode,
     delay: Duration,
     /// The number of resets of all sockets.
@@ -73,7 +73,7 @@ impl Gate {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    weather: watch::Sender<Weather>,
+    conditions: watch::Sender<Conditions>,
     gate: Arc<Gate>,
     sockets: watch::Receiver<Vec<Socket>>,
     thread: Option<JoinHandle<()>>,
@@ -88,7 +88,7 @@ impl Proxy {
         let listener = listen_on_free_port()?;
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let (weather, forecast) = watch::channel(Weather::default());
+        let (conditions, current) = watch::channel(Conditions::default());
         let (records, sockets) = watch::channel(Vec::new());
         let gate = Arc::new(Gate {
             open: Mutex::new(Some(true)),
@@ -100,7 +100,7 @@ impl Proxy {
         let thread = thread::Builder::new().name("proxy".to_owned()).spawn({
             let gate = Arc::clone(&gate);
             move || {
-                let served = runtime.block_on(serve(listener, upstream, forecast, &gate, records));
+                let served = runtime.block_on(serve(listener, upstream, current, &gate, records));
                 // An error ends the proxy and every socket, so that the test fails.
                 if let Err(error) = served {
                     eprintln!("the proxy on {address} has failed: {error}");
@@ -110,7 +110,7 @@ impl Proxy {
         })?;
         Ok(Self {
             address,
-            weather,
+            conditions,
             gate,
             sockets,
             thread: Some(thread),
@@ -125,7 +125,8 @@ impl Proxy {
     /// Delays all data by this time in each direction, whatever the amount. A connect is not
     /// delayed, because the kernel answers it. The timer adds up to a millisecond.
     pub fn delay(&self, delay: Duration) {
-        self.weather.send_modify(|weather| weather.delay = delay);
+        self.conditions
+            .send_modify(|conditions| conditions.delay = delay);
     }
 
     /// Holds all data back until [`Proxy::pass`]; nothing is lost.
@@ -154,7 +155,8 @@ impl Proxy {
 
     /// Resets every open socket, on both sides.
     pub fn reset(&self) {
-        self.weather.send_modify(|weather| weather.resets += 1);
+        self.conditions
+            .send_modify(|conditions| conditions.resets += 1);
     }
 
     /// All sockets that clients have opened so far, in order.
@@ -185,7 +187,8 @@ impl Proxy {
     }
 
     fn set(&self, mode: Mode) {
-        self.weather.send_modify(|weather| weather.mode = mode);
+        self.conditions
+            .send_modify(|conditions| conditions.mode = mode);
     }
 }
 
@@ -202,22 +205,22 @@ impl Drop for Proxy {
 async fn serve(
     listener: std::net::TcpListener,
     upstream: SocketAddr,
-    mut weather: watch::Receiver<Weather>,
+    mut conditions: watch::Receiver<Conditions>,
     gate: &Gate,
     records: watch::Sender<Vec<Socket>>,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let mut listener = TcpListener::from_std(listener)?;
     loop {
-        let mode = weather.borrow_and_update().mode;
+        let mode = conditions.borrow_and_update().mode;
         if mode == Mode::End {
             return Ok(());
         }
         if mode == Mode::Refuse {
             drop(listener);
             gate.set(Some(false));
-            let over = weather
-                .wait_for(|weather| weather.mode != Mode::Refuse)
+            let over = conditions
+                .wait_for(|conditions| conditions.mode != Mode::Refuse)
                 .await;
             over.context("the proxy's owner is gone")?;
             // A process that another thread was starting may have a copy of the old listener, until it executes its program.
@@ -231,9 +234,9 @@ async fn serve(
         tokio::select! {
             accepted = listener.accept() => {
                 let (client, _) = accepted?;
-                tokio::spawn(link::carry(client, upstream, weather.clone(), Record::open(&records)));
+                tokio::spawn(link::carry(client, upstream, conditions.clone(), Record::open(&records)));
             }
-            changed = weather.changed() => changed?,
+            changed = conditions.changed() => changed?,
         }
     }
 }

@@ -81,5 +81,5 @@ faults! {
     case_50_a_session_with_the_id_of_one_of_ours: strangers::with_the_id_of_one_of_ours, on (postgres, mariadb), with (Own, OnSqlx);
     case_50_of_ended_sessions_few_are_remembered: strangers::of_ours_that_have_ended, on (postgres, mariadb), with (Own, OnSqlx);
     case_51_evicted_without_room: size::evicted_without_room, on (postgres, mariadb), with (Own);
-    case_51_evicted_while_the_goodbye_lasts: size::evicted_while_the_goodbye_lasts, on (postgres), with (Own);
+    case_51_evicted_while_the_session_ends: size::evicted_while_the_session_ends, on (postgres), with (Own);
 }

@@ -2,7 +2,7 @@
 
 use super::postgres::{restore, set_local, store};
 use super::{
-    Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES,
+    Diagnosis, Dialect, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES, SessionAnswer,
     SessionCommands, inspection,
 };
 
@@ -17,8 +17,8 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     session: Some(SessionCommands {
         // A schema change inside a transaction is part of it, and does not commit the statements before it:
         // <https://www.cockroachlabs.com/docs/stable/session-variables>.
-        greet: "SET autocommit_before_ddl = off; SHOW session_id",
-        read: |answer| Greeted::Id {
+        identify: "SET autocommit_before_ddl = off; SHOW session_id",
+        read: |answer| SessionAnswer::Id {
             id: answer.into(),
             since: None,
             version: None,
@@ -75,7 +75,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     outcome_unknown: |code, _| code == Some("40003"),
     in_memory: |_| false,
     closes_in_turn: false,
-    hold: (
+    held_transaction: (
         Some(
             "SET default_transaction_read_only = on; \
              SELECT set_config('idle_in_transaction_session_timeout', '0', false) \

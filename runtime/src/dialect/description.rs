@@ -47,7 +47,7 @@ pub(crate) struct Dialect {
     /// A query for the server's write position, as the text of a [`LogPosition`](super::LogPosition); `None` where no server
     /// follows another.
     pub(crate) written: Option<&'static str>,
-    /// A query for the server's version as text, if the answer of `greet` does not contain it.
+    /// A query for the server's version as text, if the answer of `identify` does not contain it.
     pub(crate) version: &'static str,
     /// The cached version, where the server is a library of this process.
     pub(crate) library: Option<&'static OnceLock<String>>,
@@ -92,7 +92,7 @@ pub(crate) struct Dialect {
     /// How a connection is held inside a transaction for a whole test. First, statements that make every later transaction
     /// read-only, so that no write bypasses this one, and that turn off the server's limits for idle sessions and
     /// transactions. Second, the statement that begins this one.
-    pub(crate) hold: (Option<&'static str>, &'static str),
+    pub(crate) held_transaction: (Option<&'static str>, &'static str),
     /// The lock that keeps two programs from running migrations at the same time.
     pub(crate) migrations_lock: MigrationsLock,
     /// The statement that creates an extension when it is missing; `None` where there are no extensions.
@@ -127,9 +127,9 @@ pub(crate) struct Mark {
 #[derive(Debug)]
 pub(crate) struct SessionCommands {
     /// Statements that every new session runs. Their answer has the session's id and perhaps the server's version.
-    pub(crate) greet: &'static str,
-    /// Parses the answer of `greet`.
-    pub(crate) read: fn(answer: &str) -> Greeted,
+    pub(crate) identify: &'static str,
+    /// Parses the answer of `identify`.
+    pub(crate) read: fn(answer: &str) -> SessionAnswer,
     /// The statement that terminates the session with this id, and no later one with the same id. `since` is a time at which
     /// the session existed, or its server's start time, in the server's own format.
     pub(crate) end: fn(id: &str, since: Option<&str>) -> String,
@@ -141,7 +141,7 @@ pub(crate) struct SessionCommands {
 }
 
 /// The answer of a new session.
-pub(crate) enum Greeted {
+pub(crate) enum SessionAnswer {
     /// The session's id on its server, and the server's version if the answer contains it.
     Id {
         id: Arc<str>,
@@ -149,7 +149,7 @@ pub(crate) enum Greeted {
         version: Option<String>,
     },
     /// The server is not the database that the URL names, but the one of this name with the same protocol.
-    Speaks(&'static str),
+    OtherDatabase(&'static str),
 }
 
 /// The lock that keeps two programs from running migrations at the same time.

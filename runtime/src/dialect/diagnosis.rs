@@ -25,7 +25,7 @@ impl Diagnosis {
     }
 
     /// The diagnosis of a server that sent no answer at all.
-    pub(crate) fn silence() -> Self {
+    pub(crate) fn no_answer() -> Self {
         Self::retry(
             "the server did not answer",
             "check the network between here and the server",

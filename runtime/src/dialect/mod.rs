@@ -16,7 +16,7 @@ mod transaction;
 #[cfg(any(feature = "postgres", feature = "any"))]
 pub(crate) use self::cockroach::COCKROACH;
 pub(crate) use self::description::{
-    Dialect, Greeted, Local, Mark, MigrationsLock, STILL_HELD, SessionCommands,
+    Dialect, Local, Mark, MigrationsLock, STILL_HELD, SessionAnswer, SessionCommands,
 };
 pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message, own_message};
 pub(crate) use self::inspection::{How, Idle, Room};

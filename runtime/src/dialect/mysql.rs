@@ -1,8 +1,8 @@
 //! MySQL and MariaDB.
 
 use super::{
-    Diagnosis, Dialect, Greeted, IsolationLevel, Mark, MigrationsLock, SessionCommands, inspection,
-    sql,
+    Diagnosis, Dialect, IsolationLevel, Mark, MigrationsLock, SessionAnswer, SessionCommands,
+    inspection, sql,
 };
 
 /// The server's start time, in seconds since 1970; NULL where it is not reported. Both halves of the difference are of the
@@ -53,7 +53,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     },
     session: Some(SessionCommands {
         // The session's id, the server's start time, and the version.
-        greet: concat!(
+        identify: concat!(
             "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), COALESCE(",
             started!(),
             ", ''), VERSION()) AS CHAR)"
@@ -62,7 +62,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
             let mut words = answer.splitn(3, ' ');
             let id = words.next().unwrap_or_default().into();
             let since = words.next().filter(|since| !since.is_empty());
-            Greeted::Id {
+            SessionAnswer::Id {
                 id,
                 since: since.map(Into::into),
                 version: words.next().map(Into::into),
@@ -197,7 +197,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     },
     in_memory: |_| false,
     closes_in_turn: false,
-    hold: (
+    held_transaction: (
         Some(
             "SET SESSION TRANSACTION READ ONLY; SET SESSION wait_timeout = 31536000 /*M!100300 , \
              idle_transaction_timeout = 0, idle_write_transaction_timeout = 0 */",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Diagnosis, Dialect, Greeted, IsolationLevel, Local, Mark, MigrationsLock, SessionCommands,
-    inspection, sql,
+    Diagnosis, Dialect, IsolationLevel, Local, Mark, MigrationsLock, SessionAnswer,
+    SessionCommands, inspection, sql,
 };
 
 pub(crate) static POSTGRES: Dialect = Dialect {
@@ -45,7 +45,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         // statement runs or waits for a lock, and no interval for that is set, this sets two seconds: then the pool has room
         // again even if it could not open a session to terminate the lost one.
         // <https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL>
-        greet: "SELECT pg_backend_pid()::text || ' ' || extract(epoch FROM clock_timestamp())::text || ' ' || version() \
+        identify: "SELECT pg_backend_pid()::text || ' ' || extract(epoch FROM clock_timestamp())::text || ' ' || version() \
                 || CASE WHEN current_setting('client_connection_check_interval', true) = '0' AND version() LIKE '%linux%' \
                    THEN left(set_config('client_connection_check_interval', '2000', false), 0) ELSE '' END",
         // <https://www.cockroachlabs.com/docs/stable/functions-and-operators#system-info-functions>
@@ -55,9 +55,9 @@ pub(crate) static POSTGRES: Dialect = Dialect {
             let since = words.next().map(Into::into);
             match words.next() {
                 Some(version) if version.starts_with("CockroachDB") => {
-                    Greeted::Speaks("CockroachDB")
+                    SessionAnswer::OtherDatabase("CockroachDB")
                 }
-                version => Greeted::Id {
+                version => SessionAnswer::Id {
                     id,
                     since,
                     version: version.and_then(server_version),
@@ -217,7 +217,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     outcome_unknown: |code, _| matches!(code, Some("08007" | "40003")),
     in_memory: |_| false,
     closes_in_turn: false,
-    hold: (
+    held_transaction: (
         Some(
             "SET default_transaction_read_only = on; SELECT set_config(name, '0', false) \
              FROM unnest('{idle_in_transaction_session_timeout, idle_session_timeout, transaction_timeout}'::text[]) AS name \

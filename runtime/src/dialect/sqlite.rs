@@ -72,7 +72,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     // other and neither removes the log: <https://www.sqlite.org/wal.html#the_wal_file>
     closes_in_turn: true,
     // The file is the test's own.
-    hold: (None, "BEGIN; SAVEPOINT poolhouse_test"),
+    held_transaction: (None, "BEGIN; SAVEPOINT poolhouse_test"),
     migrations_lock: MigrationsLock::Driver,
     create_extension: None,
 };

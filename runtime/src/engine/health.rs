@@ -152,7 +152,7 @@ impl<DB: Backend> Drop for AskedConnection<DB> {
             let silent = silent.detach();
             let connector = Arc::clone(&self.connector);
             background::spawn(async move {
-                connector.goodbye(silent).await;
+                connector.close(silent).await;
             });
         }
     }

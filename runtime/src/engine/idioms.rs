@@ -102,7 +102,7 @@ macro_rules! acquire {
             }
 
             fn begin(self) -> BoxFuture<'c, sqlx::Result<sqlx::Transaction<'c, DB>>> {
-                Box::pin(async move { $session(self).hold()?.begin_nested().await })
+                Box::pin(async move { $session(self).connection_mut()?.begin_nested().await })
             }
         }
     };
@@ -114,7 +114,7 @@ acquire!(Transaction<DB>, Transaction::session);
 
 /// The driver's connection, for a use that the pool cannot observe.
 fn driver<DB: Backend>(session: &mut Session<DB>) -> sqlx::Result<&mut DB::Connection> {
-    let connection = session.hold()?;
+    let connection = session.connection_mut()?;
     connection.check_open()?;
     Ok(connection)
 }

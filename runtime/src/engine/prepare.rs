@@ -26,7 +26,7 @@ pub(super) async fn prepare<DB: Backend>(
         return Ok(None);
     }
     if changes_nothing
-        && !connector.is_to_look_for_pooler()
+        && !connector.is_to_detect_pooler()
         && let Some(version) = connector.known_version()
     {
         connector.note_version(&version);
@@ -36,7 +36,7 @@ pub(super) async fn prepare<DB: Backend>(
     let mut checkout = pool.checkout(Holder::Engine).await?;
     let version = server_version(connector, &mut checkout).await?;
     checkout
-        .run(|connection, _| Box::pin(connector.look_for_pooler(connection)))
+        .run(|connection, _| Box::pin(connector.detect_pooler(connection)))
         .await?;
     connector.note_version(&version);
     if migrator.is_some() || !settings.extensions.is_empty() {

@@ -24,7 +24,7 @@ fn settings() -> EngineSettings {
 
 fn errors() -> Vec<Error> {
     let settings = settings();
-    let diagnosis = Diagnosis::silence();
+    let diagnosis = Diagnosis::no_answer();
     let tries = Effort {
         attempts: 2,
         took: Duration::from_secs(1),

@@ -19,7 +19,7 @@ use crate::logging::with_callers_subscriber;
 /// the only thread of its runtime.
 pub(super) struct Signals {
     /// Set at the first signal.
-    heard: CancellationToken,
+    received: CancellationToken,
     /// Set `drain_delay` after the first signal.
     first: CancellationToken,
     /// Set at the second.
@@ -37,7 +37,7 @@ impl Signals {
     /// `drain_delay`; a body that takes it has its grace to return.
     pub(super) fn listen(plan: &Plan, shutdown: &Shutdown) -> Self {
         let signals = Self {
-            heard: CancellationToken::new(),
+            received: CancellationToken::new(),
             first: CancellationToken::new(),
             second: Member::force(),
             number: Arc::new(OnceLock::new()),
@@ -49,7 +49,7 @@ impl Signals {
             return signals;
         }
         let listener = Listener {
-            heard: signals.heard.clone(),
+            received: signals.received.clone(),
             first: signals.first.clone(),
             second: signals.second.clone(),
             number: Arc::clone(&signals.number),
@@ -71,7 +71,7 @@ impl Signals {
     ) -> Result<T, Interrupted> {
         tokio::select! {
             output = work => Ok(output),
-            interrupted = self.interrupted(&self.heard, member) => Err(interrupted),
+            interrupted = self.interrupted(&self.received, member) => Err(interrupted),
         }
     }
 
@@ -148,7 +148,7 @@ fn drop_body<F>(body: Pin<Box<F>>) {
 
 /// The listening thread: it sets the tokens.
 struct Listener {
-    heard: CancellationToken,
+    received: CancellationToken,
     first: CancellationToken,
     second: CancellationToken,
     number: Arc<OnceLock<i32>>,
@@ -213,7 +213,7 @@ impl Listener {
         // Cannot fail: the cell is new, and only this task sets it.
         let _ = self.number.set(signal);
         self.shutdown.drain();
-        self.heard.cancel();
+        self.received.cancel();
         let mut second = None;
         if !self.drain_delay.is_zero() {
             crate::logging::info!(

@@ -446,7 +446,9 @@ impl<DB: Backend> CheckedOut<DB> {
                 connector,
                 record,
             } => background::spawn(async move {
-                connector.close(connection, record.session.as_ref()).await;
+                connector
+                    .close_or_terminate(connection, record.session.as_ref())
+                    .await;
                 drop(closed);
             }),
             ConnectionSource::Gone => unreachable!("{GONE}"),
@@ -617,7 +619,9 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                 connector,
                 record,
             } => background::spawn(async move {
-                connector.close(connection, record.session.as_ref()).await;
+                connector
+                    .close_or_terminate(connection, record.session.as_ref())
+                    .await;
             }),
             ConnectionSource::Gone => {}
         }

@@ -13,7 +13,7 @@ use crate::lock::lock;
 
 /// How long holders have to release their checkouts after their sessions were terminated: a tenth of `close_timeout`, so
 /// that the whole close keeps to its limit, at least 20 ms and at most a second.
-fn let_go(limit: Duration) -> Duration {
+fn release_limit(limit: Duration) -> Duration {
     (limit / 10).clamp(Duration::from_millis(20), Duration::from_secs(1))
 }
 
@@ -55,7 +55,7 @@ impl<DB: Backend> Own<DB> {
         };
         let anchor = lock(&self.anchor).take();
         if let Some(anchor) = anchor {
-            self.shared.connector.goodbye(anchor).await;
+            self.shared.connector.close(anchor).await;
         }
         outcome
     }
@@ -91,7 +91,7 @@ impl<DB: Backend> Own<DB> {
             .collect();
         let unreachable = self.shared.connector.terminate_at_close(sessions).await;
         // Holders that do not release their checkouts have unusable connections.
-        let _ = timeout(let_go(limit), self.shared.tasks.wait()).await;
+        let _ = timeout(release_limit(limit), self.shared.tasks.wait()).await;
         (ended, unreachable)
     }
 }

@@ -101,7 +101,7 @@ impl<DB: Backend> Connection<DB> {
     /// answer, a statement may still run in the session, which is then terminated.
     pub(super) async fn close(mut self) {
         if let Some(driver) = self.driver.take() {
-            let is_closed = self.shared.connector.goodbye(driver).await;
+            let is_closed = self.shared.connector.close(driver).await;
             if !is_closed && self.record.session.is_some() {
                 self.shared.terminate(self.record.session.clone()).await;
             }
@@ -112,7 +112,7 @@ impl<DB: Backend> Connection<DB> {
     /// As [`close`](Self::close), for a connection whose session is not terminated, or is already.
     pub(super) async fn close_failed(mut self) {
         if let Some(driver) = self.driver.take() {
-            self.shared.connector.goodbye(driver).await;
+            self.shared.connector.close(driver).await;
             self.shared.wait_for_room().await;
         }
     }
@@ -120,7 +120,7 @@ impl<DB: Backend> Connection<DB> {
     /// As [`close`](Self::close), without reading pending data.
     pub(super) async fn close_unread(mut self) {
         if let Some(driver) = self.driver.take() {
-            self.shared.connector.goodbye_unread(driver).await;
+            self.shared.connector.close_unread(driver).await;
             self.shared.wait_for_room().await;
         }
     }
@@ -134,7 +134,7 @@ impl<DB: Backend> Drop for Connection<DB> {
             let shared = Arc::clone(&self.shared);
             let record = Arc::clone(&self.record);
             self.shared.spawn(background::track(async move {
-                shared.connector.goodbye(driver).await;
+                shared.connector.close(driver).await;
                 drop(record);
             }));
         }

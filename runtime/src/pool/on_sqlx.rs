@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::checked_out::CheckedOut;
-use super::connecting::{Connector, SessionId, open_anchor, open_patiently, patiently};
+use super::connecting::{Connector, SessionId, open_anchor, open_with_retries, with_retries};
 use super::recovery::RECOVERY_LIMIT;
 use super::registry::Holder;
 use super::report::{CloseOutcome, EndedHolder};
@@ -80,7 +80,7 @@ impl<DB: Backend> OnSqlx<DB> {
         let options = PoolOptions::<DB>::new()
             .max_connections(settings.max_size)
             // A test that rolls back has one connection, and gets no other one in its place.
-            .min_connections(match settings.hold {
+            .min_connections(match settings.held_transactions {
                 Some(_) => 0,
                 None => settings.min_size,
             })
@@ -104,13 +104,13 @@ impl<DB: Backend> OnSqlx<DB> {
                     Box::pin(async move {
                         let prepared = async {
                             connector.run_session(connection, true).await?;
-                            if let Some(session) = connector.greet(connection, 0).await? {
+                            if let Some(session) = connector.identify_session(connection, 0).await? {
                                 forget_ended::<DB>(connection, &connector, &sessions).await?;
                                 lock(&sessions).push(session);
                             }
                             connector.check_lease().await?;
                             connector.replaces_held();
-                            connector.hold(connection).await
+                            connector.begin_held_transaction(connection).await
                         };
                         // sqlx logs the error.
                         prepared.await.map_err(|error| connector.conceal(error))
@@ -119,11 +119,11 @@ impl<DB: Backend> OnSqlx<DB> {
             });
         let begun = Instant::now();
         let anchor = open_anchor(&connector).await?;
-        if !settings.lazy && anchor.is_none() && settings.hold.is_none() {
+        if !settings.lazy && anchor.is_none() && settings.held_transactions.is_none() {
             // While a server is not ready, sqlx's pool retries by itself, for `acquire_timeout`, and does not report the cause.
-            let mut first = open_patiently(&connector).await?;
-            first.look_for_pooler().await;
-            first.goodbye().await;
+            let mut first = open_with_retries(&connector).await?;
+            first.detect_pooler().await;
+            first.close().await;
         }
         let pool = options.connect_lazy_with(connector.options().clone());
         let attempts = TaskTracker::new();
@@ -262,7 +262,7 @@ impl<DB: Backend> OnSqlx<DB> {
         };
         let anchor = lock(&self.anchor).take();
         if let Some(anchor) = anchor {
-            self.connector.goodbye(anchor).await;
+            self.connector.close(anchor).await;
         }
         if drained {
             return (Vec::new(), None);
@@ -272,7 +272,7 @@ impl<DB: Backend> OnSqlx<DB> {
         tokio::spawn(async move {
             pool.close().await;
             if let Some(last) = last {
-                connector.goodbye(last).await;
+                connector.close(last).await;
             }
         });
         // sqlx does not report the holders of its connections.
@@ -292,16 +292,17 @@ impl<DB: Backend> OnSqlx<DB> {
     /// Refuses further checkouts, and waits until every connection has returned and is closed. Where the last connection does
     /// work for the database, one is closed after all others. It is left in `last` when this is given up.
     async fn close_in_order(&self, last: &mut Option<DB::Connection>) {
-        if self.connector.settings.hold.is_some() && self.pool.size() > 0 {
+        if self.connector.settings.held_transactions.is_some() && self.pool.size() > 0 {
             // The one connection may still be returning, in a task of sqlx. It is acquired to check whether it is still
             // held.
             if let Ok(last) = self.pool.acquire().await {
-                self.connector.goodbye(last.detach()).await;
+                self.connector.close(last.detach()).await;
             }
         }
         let mut idle = self.take_idle();
         let any_in_use = self.pool.size() > 0;
-        let is_file = !self.connector.in_memory() && self.connector.settings.hold.is_none();
+        let is_file =
+            !self.connector.in_memory() && self.connector.settings.held_transactions.is_none();
         // The call itself refuses further checkouts. sqlx closes each connection in the task that returns it, and would close
         // the idle ones only after all others have returned, and one after another.
         let close = self.pool.close();
@@ -314,10 +315,10 @@ impl<DB: Backend> OnSqlx<DB> {
         } else {
             None
         };
-        let farewells = idle.into_iter().map(|idle| self.connector.goodbye(idle));
-        future::join(close, join_all(farewells)).await;
+        let closings = idle.into_iter().map(|idle| self.connector.close(idle));
+        future::join(close, join_all(closings)).await;
         if let Some(last) = last.take() {
-            self.connector.goodbye(last).await;
+            self.connector.close(last).await;
         }
     }
 
@@ -339,7 +340,7 @@ impl<DB: Backend> Drop for OnSqlx<DB> {
         for connection in idle {
             let connector = Arc::clone(&self.connector);
             background::spawn(async move {
-                connector.goodbye(connection).await;
+                connector.close(connection).await;
             });
         }
         if self.pool.size() > 0 {
@@ -371,7 +372,7 @@ async fn open_first<DB: Backend>(
     begun: Instant,
 ) -> Result<(), StartError> {
     let settings = &connector.settings;
-    let wanted = match settings.hold {
+    let wanted = match settings.held_transactions {
         Some(_) => 1,
         None => settings.min_size.min(settings.max_size).max(1),
     };
@@ -392,7 +393,7 @@ async fn open_first<DB: Backend>(
     };
     let left = settings.start_timeout.saturating_sub(begun.elapsed());
     // They are held until all are open, so that none is opened in place of another.
-    let opened = (0..wanted).map(|_| patiently(connector, left.max(FIRST_LIMIT), attempt));
+    let opened = (0..wanted).map(|_| with_retries(connector, left.max(FIRST_LIMIT), attempt));
     future::try_join_all(opened).await.map(drop)
 }
 
@@ -404,12 +405,12 @@ async fn cause_of<DB: Backend>(error: sqlx::Error, connector: &Arc<Connector<DB>
         sqlx::Error::Io(error) => error.kind() == io::ErrorKind::TimedOut,
         _ => false,
     };
-    if !is_limit || connector.settings.hold.is_some() {
+    if !is_limit || connector.settings.held_transactions.is_some() {
         return connector.conceal(error);
     }
     match connector.connect_to_the_end().await {
         Ok(opened) => {
-            opened.goodbye().await;
+            opened.close().await;
             let message = "the pool opened no connection in time";
             sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
         }

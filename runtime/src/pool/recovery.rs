@@ -51,7 +51,7 @@ impl<DB: Backend> Shared<DB> {
             let generation = self.generation();
             let error = match self.connector.connect().await {
                 Ok(opened) => {
-                    self.heard(true);
+                    self.note_answered(true);
                     self.outages.over(engine);
                     self.meters.created(begun.elapsed());
                     return Ok(Box::new(self.opened(opened, generation)));
@@ -63,7 +63,7 @@ impl<DB: Backend> Shared<DB> {
                 tokio::time::sleep(ROOM_PAUSE).await;
                 continue;
             }
-            self.heard(false);
+            self.note_answered(false);
             if !self.tasks.is_closed() {
                 self.outages.failed(engine, &diagnosis, &error);
             }
@@ -96,7 +96,7 @@ impl<DB: Backend> Shared<DB> {
         .await
         {
             Ok(Ok(true)) => {
-                self.heard(true);
+                self.note_answered(true);
                 connection.idle_since = Instant::now();
                 Some(connection)
             }
@@ -143,7 +143,7 @@ impl<DB: Backend> Shared<DB> {
         );
         match self.connector.terminate(&session).await {
             // The server has answered.
-            Ok(()) => self.heard(true),
+            Ok(()) => self.note_answered(true),
             Err(error) => {
                 crate::logging::warn!(%engine, session = &**id, %error, "the session could not be terminated");
             }

@@ -86,7 +86,7 @@ fn without_literals(sql: &str) -> String {
 pub(crate) struct Record {
     /// The server's id of the session.
     pub(super) session: Option<SessionId>,
-    hold: Mutex<Option<Possession>>,
+    checkout: Mutex<Option<ActiveCheckout>>,
     /// Whether a statement of this checkout began, or may have begun, a transaction that the driver does not count.
     transaction_control: AtomicBool,
     /// The transaction of this checkout is over: the begin or the end of a savepoint in it was cancelled, or failed.
@@ -104,7 +104,7 @@ pub(crate) struct Record {
 }
 
 /// A current checkout.
-struct Possession {
+struct ActiveCheckout {
     since: Instant,
     by: Holder,
     warned: bool,
@@ -123,7 +123,7 @@ pub(super) struct Taken {
 
 impl Record {
     pub(super) fn take(&self, since: Instant, by: Holder) {
-        *self.lock() = Some(Possession {
+        *self.lock() = Some(ActiveCheckout {
             since,
             by,
             warned: false,
@@ -156,18 +156,18 @@ impl Record {
         if self.observer.makes_spans() {
             statement = self.observer.begin(sql.as_str(), Instant::now(), true);
         }
-        if let Some(hold) = &mut *self.lock() {
-            hold.controls.add(controls);
+        if let Some(checkout) = &mut *self.lock() {
+            checkout.controls.add(controls);
             if statement.is_none() && self.observer.is_on() {
                 // A connection for this statement alone was taken just now.
-                let begun = match hold.by {
-                    Holder::Engine => hold.since,
+                let begun = match checkout.by {
+                    Holder::Engine => checkout.since,
                     _ => Instant::now(),
                 };
                 statement = self.observer.begin(sql.as_str(), begun, false);
             }
-            std::mem::swap(&mut hold.statement, &mut statement);
-            if let by @ (Holder::Engine | Holder::Statement(_)) = &mut hold.by {
+            std::mem::swap(&mut checkout.statement, &mut statement);
+            if let by @ (Holder::Engine | Holder::Statement(_)) = &mut checkout.by {
                 *by = Holder::Statement(sql.clone());
             }
         }
@@ -209,7 +209,7 @@ impl Record {
     pub(super) fn controls(&self) -> Controls {
         self.lock()
             .as_ref()
-            .map(|hold| hold.controls)
+            .map(|checkout| checkout.controls)
             .unwrap_or_default()
     }
 
@@ -258,7 +258,7 @@ impl Record {
         }
         Self {
             session,
-            hold: Mutex::new(None),
+            checkout: Mutex::new(None),
             transaction_control: AtomicBool::new(false),
             over: AtomicBool::new(false),
             #[cfg(feature = "testing")]
@@ -271,13 +271,16 @@ impl Record {
     }
 
     pub(super) fn put_back(&self, now: Instant) {
-        let hold = self.lock().take();
-        if let Some(statement) = hold.as_ref().and_then(|hold| hold.statement.as_ref()) {
+        let checkout = self.lock().take();
+        if let Some(statement) = checkout
+            .as_ref()
+            .and_then(|checkout| checkout.statement.as_ref())
+        {
             // A statement of a stream that was dropped before its end.
             self.observer.cancel(statement);
         }
-        if let (Some(hold), Some(meters)) = (hold, &self.meters) {
-            meters.used(now.saturating_duration_since(hold.since));
+        if let (Some(checkout), Some(meters)) = (checkout, &self.meters) {
+            meters.used(now.saturating_duration_since(checkout.since));
             self.count(Use::Used, Use::Idle);
         }
     }
@@ -290,37 +293,37 @@ impl Record {
     }
 
     fn taken(&self) -> Option<Taken> {
-        self.lock().as_ref().map(|hold| self.tell(hold))
+        self.lock().as_ref().map(|checkout| self.copy(checkout))
     }
 
-    fn tell(&self, hold: &Possession) -> Taken {
+    fn copy(&self, checkout: &ActiveCheckout) -> Taken {
         Taken {
-            since: hold.since,
-            by: hold.by.clone(),
+            since: checkout.since,
+            by: checkout.by.clone(),
             session: self.session.clone(),
         }
     }
 
     /// The checkout, if it has lasted for this time or longer. Returned once for each checkout.
     pub(super) fn leak(&self, longer_than: Duration) -> Option<Taken> {
-        let mut hold = self.lock();
-        let hold = hold.as_mut()?;
-        if hold.warned || hold.since.elapsed() < longer_than {
+        let mut checkout = self.lock();
+        let checkout = checkout.as_mut()?;
+        if checkout.warned || checkout.since.elapsed() < longer_than {
             return None;
         }
-        hold.warned = true;
-        Some(self.tell(hold))
+        checkout.warned = true;
+        Some(self.copy(checkout))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Possession>> {
-        lock(&self.hold)
+    fn lock(&self) -> MutexGuard<'_, Option<ActiveCheckout>> {
+        lock(&self.checkout)
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         self.cancel_statement();
-        let since = self.lock().as_ref().map(|hold| hold.since);
+        let since = self.lock().as_ref().map(|checkout| checkout.since);
         let Some(meters) = &self.meters else {
             return;
         };

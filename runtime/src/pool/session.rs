@@ -103,7 +103,7 @@ impl<DB: Backend> Session<DB> {
     /// # Errors
     ///
     /// Nested code in another part of the task uses the connection.
-    pub(crate) fn hold(&mut self) -> Result<&mut CheckedOut<DB>, TransactionError> {
+    pub(crate) fn connection_mut(&mut self) -> Result<&mut CheckedOut<DB>, TransactionError> {
         if let (None, Some(cell)) = (self.connection.get(), &self.cell) {
             self.connection = OnceLock::from(cell.take()?);
         }
@@ -114,7 +114,7 @@ impl<DB: Backend> Session<DB> {
     ///
     /// # Errors
     ///
-    /// As [`hold`](Self::hold).
+    /// As [`connection_mut`](Self::connection_mut).
     pub(crate) fn take(&mut self) -> Result<CheckedOut<DB>, TransactionError> {
         match (self.connection.take(), &self.cell) {
             (None, Some(cell)) => cell.take(),
@@ -136,9 +136,9 @@ impl<DB: Backend> Session<DB> {
     ///
     /// # Errors
     ///
-    /// As [`hold`](Self::hold); or the transaction accepts no more statements.
+    /// As [`connection_mut`](Self::connection_mut); or the transaction accepts no more statements.
     pub(crate) fn for_statement(&mut self) -> Result<ForStatement<'_, DB>, TransactionError> {
-        self.hold()?.check_open()?;
+        self.connection_mut()?.check_open()?;
         Ok(ForStatement(self))
     }
 }
@@ -176,7 +176,7 @@ impl<DB: Backend> Deref for Session<DB> {
 
 impl<DB: Backend> DerefMut for Session<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        match self.hold() {
+        match self.connection_mut() {
             Ok(connection) => connection,
             Err(error) => panic!("{error}"),
         }

@@ -22,7 +22,7 @@ use crate::backend::Backend;
 pub(super) const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a busy server may take to free the room of a closed session.
-const ROOM_AFTER_GOODBYE: Duration = Duration::from_secs(1);
+const ROOM_AFTER_CLOSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Shared<DB: Backend> {
     pub(super) connector: Arc<Connector<DB>>,
@@ -40,7 +40,7 @@ pub(super) struct Shared<DB: Backend> {
     /// suspect too.
     broken_at: AtomicU64,
     /// Milliseconds after `created`, plus one, when a connection was last closed.
-    goodbye_at: AtomicU64,
+    closed_at: AtomicU64,
     /// Whether the server answered last time.
     reachable: AtomicBool,
     /// Wakes the keeper: the server seems to be unreachable, or a connection was closed that `min_size` wants.
@@ -51,7 +51,7 @@ impl<DB: Backend> Shared<DB> {
     pub(super) fn new(connector: Arc<Connector<DB>>) -> Self {
         Self {
             meters: Meters::new(&connector.settings),
-            registry: Registry::of(connector.settings.hold.clone()),
+            registry: Registry::of(connector.settings.held_transactions.clone()),
             connector,
             counters: Counters::default(),
             outages: Outages::default(),
@@ -60,7 +60,7 @@ impl<DB: Backend> Shared<DB> {
             generation: AtomicU64::new(0),
             created: Instant::now(),
             broken_at: AtomicU64::new(0),
-            goodbye_at: AtomicU64::new(0),
+            closed_at: AtomicU64::new(0),
             reachable: AtomicBool::new(true),
             wake_keeper: Arc::default(),
         }
@@ -105,7 +105,7 @@ impl<DB: Backend> Shared<DB> {
     /// Notes that a session has ended, with which the server may have gone: the keeper asks at once, and the other connections
     /// are validated before their next use.
     pub(super) fn suspect_all(&self) {
-        self.heard(false);
+        self.note_answered(false);
         self.validate_all();
     }
 
@@ -122,7 +122,7 @@ impl<DB: Backend> Shared<DB> {
     }
 
     /// Notes whether the server has answered.
-    pub(super) fn heard(&self, good: bool) {
+    pub(super) fn note_answered(&self, good: bool) {
         if self.reachable.swap(good, Relaxed) && !good {
             self.wake_keeper.notify_one();
         }
@@ -134,15 +134,15 @@ impl<DB: Backend> Shared<DB> {
         if self.connector.dialect().session.is_none() || self.tasks.is_closed() {
             return;
         }
-        self.goodbye_at
+        self.closed_at
             .store(self.millis(Instant::now()) + 1, Relaxed);
         tokio::time::sleep(ROOM_PAUSE).await;
     }
 
     /// Whether the server may still count a closed session.
     pub(super) fn may_wait_for_room(&self) -> bool {
-        let last = self.goodbye_at.load(Relaxed);
-        last > 0 && self.millis(Instant::now()) < last + millis(ROOM_AFTER_GOODBYE)
+        let last = self.closed_at.load(Relaxed);
+        last > 0 && self.millis(Instant::now()) < last + millis(ROOM_AFTER_CLOSE)
     }
 
     fn millis(&self, at: Instant) -> u64 {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 use super::checked_out::CheckedOut;
-use super::connecting::{Connector, Opened, open_anchor, open_patiently, patiently};
+use super::connecting::{Connector, Opened, open_anchor, open_with_retries, with_retries};
 use super::handle::{Flavour, Inner, Own, Pool};
 use super::on_sqlx::OnSqlx;
 use super::registry::Holder;
@@ -98,18 +98,18 @@ impl<DB: Backend> Own<DB> {
             let connector = &self.shared.connector;
             let mut opened = if nth == 0 {
                 let limit = connector.settings.start_timeout;
-                patiently(connector, limit, || async {
+                with_retries(connector, limit, || async {
                     let mut opened = connector.connect_to_the_end().await?;
                     opened.ask_for_version().await?;
                     Ok(opened)
                 })
                 .await?
             } else {
-                open_patiently(connector).await?
+                open_with_retries(connector).await?
             };
             if nth == 0 {
                 // Runs while the others are opening, so that it takes no extra time.
-                opened.look_for_pooler().await;
+                opened.detect_pooler().await;
             }
             Ok(opened)
         });
@@ -123,7 +123,7 @@ impl<DB: Backend> Own<DB> {
             }
         }
         if let Some(error) = failure {
-            futures_util::future::join_all(opened.into_iter().map(Opened::goodbye)).await;
+            futures_util::future::join_all(opened.into_iter().map(Opened::close)).await;
             return Err(error);
         }
         let mut slots = Vec::with_capacity(wanted);
@@ -134,7 +134,7 @@ impl<DB: Backend> Own<DB> {
                     slot.value = Some(Box::new(self.shared.opened(connection, 0)));
                     slots.push(slot);
                 }
-                None => connection.goodbye().await,
+                None => connection.close().await,
             }
         }
         // Dropping the slots together puts their connections into the idle queue.
@@ -151,7 +151,7 @@ pub(crate) async fn open_direct<DB: Backend>(
     if Arc::ptr_eq(direct, connector) {
         return Ok(None);
     }
-    let opened = open_patiently(direct).await?;
+    let opened = open_with_retries(direct).await?;
     let checkout = CheckedOut::alone(opened, Arc::clone(direct), Holder::Engine);
     Ok(Some(checkout))
 }

@@ -120,7 +120,7 @@ pub(crate) struct EngineSettings {
     /// Whether the URL names a test's own database.
     pub(crate) isolated: bool,
     /// The state of the transactions in which every connection stays until it ends; `None` when connections stay in none.
-    pub(crate) hold: Option<Arc<HeldTransactions>>,
+    pub(crate) held_transactions: Option<Arc<HeldTransactions>>,
     /// Whether a start makes only one attempt to connect, as for a node, which no start waits for.
     pub(crate) tries_once: bool,
     /// Open connections that a test borrows.
@@ -194,7 +194,7 @@ impl EngineSettings {
             #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
             url_variable: layers.url_variable.clone(),
             isolated: false,
-            hold: None,
+            held_transactions: None,
             tries_once: false,
             borrowed: None,
             lease: None,
@@ -255,7 +255,7 @@ impl EngineSettings {
         self.migrations = Migrations::None;
         self.extensions = vec![];
         self.isolated = true;
-        self.hold = (self.isolation == TestIsolation::Rollback).then(Arc::default);
+        self.held_transactions = (self.isolation == TestIsolation::Rollback).then(Arc::default);
     }
 
     /// Replaces the URL, and the URL that is shown.
@@ -282,7 +282,7 @@ impl EngineSettings {
 
     /// The number of transactions that an idle connection is in.
     pub(crate) fn idle_depth(&self) -> usize {
-        usize::from(self.hold.is_some())
+        usize::from(self.held_transactions.is_some())
     }
 
     /// A message of a server or a driver without the secrets of these settings; `None` when it holds none.

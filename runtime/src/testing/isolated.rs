@@ -88,7 +88,10 @@ impl Isolated {
         let kept = retention::is_kept(failed);
         let mut outcome = Ok(());
         for (lease, settings) in self.leases {
-            let held = settings.hold.as_deref().map(HeldTransactions::outcome);
+            let held = settings
+                .held_transactions
+                .as_deref()
+                .map(HeldTransactions::outcome);
             let ending = match &held {
                 Some(Held::Ended(_) | Held::Unknown) => LeaseEnd::Drop,
                 None if kept => LeaseEnd::Retain,

@@ -174,15 +174,15 @@ pub async fn evicted_without_room<S: Subject>() -> anyhow::Result<()> {
 
 /// 51, further: the server still ends the retired session and refuses the next one. The pool tries again, and does not report the
 /// server as unreachable, with and without `before_connect`.
-pub async fn evicted_while_the_goodbye_lasts<S: Subject>() -> anyhow::Result<()> {
-    in_time(|| the_goodbye_lasts::<S>(|settings| settings)).await?;
+pub async fn evicted_while_the_session_ends<S: Subject>() -> anyhow::Result<()> {
+    in_time(|| the_session_ends_slowly::<S>(|settings| settings)).await?;
     let as_they_are =
         |options: <ConnectionOf<S> as Connection>::Options| async { anyhow::Ok(options) };
-    in_time(|| the_goodbye_lasts::<S>(|settings| settings.before_connect(as_they_are))).await
+    in_time(|| the_session_ends_slowly::<S>(|settings| settings.before_connect(as_they_are))).await
 }
 
 /// How long the pool takes refusals for the end of a session that it has closed.
-const FOR_A_GOODBYE: Duration = Duration::from_secs(1);
+const ROOM_AFTER_CLOSE: Duration = Duration::from_secs(1);
 
 /// Plays a case again until it has reached its check in time, because a busy machine may be slower.
 async fn in_time(case: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
@@ -191,11 +191,11 @@ async fn in_time(case: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result
             return Ok(());
         }
     }
-    anyhow::bail!("the check was never reached within {FOR_A_GOODBYE:?}")
+    anyhow::bail!("the check was never reached within {ROOM_AFTER_CLOSE:?}")
 }
 
 /// A locked temporary table keeps the server busy with the session's end. Returns whether the check was reached in time.
-async fn the_goodbye_lasts<S: Subject>(
+async fn the_session_ends_slowly<S: Subject>(
     with: impl FnOnce(Settings) -> Settings,
 ) -> anyhow::Result<bool> {
     let Some(case_database) = CaseDatabase::of::<S::Db>("lasts").await? else {
@@ -234,7 +234,7 @@ async fn the_goodbye_lasts<S: Subject>(
     })
     .await?;
     let readiness = engine.readiness();
-    let in_time = evicted.elapsed() < FOR_A_GOODBYE;
+    let in_time = evicted.elapsed() < ROOM_AFTER_CLOSE;
     ensure!(
         !in_time || readiness != Readiness::Unreachable,
         "{readiness:?}"

@@ -134,7 +134,8 @@ impl Facts for MariaDb {
             .with_context(|| format!("cannot write {}", users.display()))?;
 
         let option = |name: &str, value: &Path| format!("--{name}={}", value.display());
-        let mut command = children::mortal(&binaries::find("mariadbd", "mariadb-server")?);
+        let mut command =
+            children::ending_with_this_process(&binaries::find("mariadbd", "mariadb-server")?);
         command
             .args(FILES)
             .arg(option("datadir", &layout.data()))

@@ -106,7 +106,7 @@ impl Facts for Postgres {
     }
 
     fn serve(&self, layout: &Layout, settings: &[(String, String)]) -> anyhow::Result<Command> {
-        let mut command = children::mortal(&binaries::find_postgres("postgres")?);
+        let mut command = children::ending_with_this_process(&binaries::find_postgres("postgres")?);
         command
             .arg("-D")
             .arg(layout.data())

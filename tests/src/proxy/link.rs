@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Mode, Record, Weather};
+use super::{Conditions, Mode, Record};
 
 /// The default size of a socket's own buffer.
 const CHUNK: usize = 64 * 1024;
@@ -29,15 +29,15 @@ const IN_FLIGHT: usize = 64;
 pub(super) async fn carry(
     mut client: TcpStream,
     address: SocketAddr,
-    mut weather: watch::Receiver<Weather>,
+    mut conditions: watch::Receiver<Conditions>,
     record: Record,
 ) {
-    let resets = weather.borrow().resets;
-    let mut reset = weather.clone();
+    let resets = conditions.borrow().resets;
+    let mut reset = conditions.clone();
     let mut upstream = None;
     let carried = tokio::select! {
-        carried = connect_and_carry(&mut client, address, &mut upstream, &mut weather, &record) => carried,
-        _ = reset.wait_for(|weather| weather.resets != resets) => Err(io::ErrorKind::ConnectionReset.into()),
+        carried = connect_and_carry(&mut client, address, &mut upstream, &mut conditions, &record) => carried,
+        _ = reset.wait_for(|conditions| conditions.resets != resets) => Err(io::ErrorKind::ConnectionReset.into()),
     };
     if carried.is_err() {
         // A socket without a linger time sends a reset when it is dropped. The call fails on a
@@ -53,11 +53,11 @@ async fn connect_and_carry(
     client: &mut TcpStream,
     address: SocketAddr,
     upstream: &mut Option<TcpStream>,
-    weather: &mut watch::Receiver<Weather>,
+    conditions: &mut watch::Receiver<Conditions>,
     record: &Record,
 ) -> io::Result<()> {
     client.set_nodelay(true)?;
-    if in_motion(weather).await == Mode::BlackHole {
+    if in_motion(conditions).await == Mode::BlackHole {
         swallow(client).await;
         record.close();
         return pending().await;
@@ -69,9 +69,9 @@ async fn connect_and_carry(
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = upstream.split();
     tokio::try_join!(
-        pump(from_client, to_server, weather.clone(), &lost, || record
+        pump(from_client, to_server, conditions.clone(), &lost, || record
             .close()),
-        pump(from_server, to_client, weather.clone(), &lost, || ()),
+        pump(from_server, to_client, conditions.clone(), &lost, || ()),
     )?;
     Ok(())
 }
@@ -90,12 +90,12 @@ enum Cargo {
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    mut weather: watch::Receiver<Weather>,
+    mut conditions: watch::Receiver<Conditions>,
     lost: &AtomicBool,
     ended: impl FnOnce(),
 ) -> io::Result<()> {
     let (sender, mut receiver) = mpsc::channel(IN_FLIGHT);
-    let forecast = weather.clone();
+    let current = conditions.clone();
     let read = async {
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -105,7 +105,7 @@ async fn pump(
                 Err(error) => Cargo::Reset(error),
             };
             let more = matches!(cargo, Cargo::Bytes(_));
-            let due = Instant::now() + forecast.borrow().delay;
+            let due = Instant::now() + current.borrow().delay;
             if sender.send((due, cargo)).await.is_err() || !more {
                 break;
             }
@@ -117,7 +117,7 @@ async fn pump(
     let write = async {
         while let Some((due, cargo)) = receiver.recv().await {
             sleep_until(due).await;
-            if in_motion(&mut weather).await == Mode::BlackHole {
+            if in_motion(&mut conditions).await == Mode::BlackHole {
                 lost.store(true, Ordering::Relaxed);
             }
             if lost.load(Ordering::Relaxed) {
@@ -141,12 +141,12 @@ async fn pump(
 }
 
 /// Waits until the mode is not `Stop`, and returns it.
-async fn in_motion(weather: &mut watch::Receiver<Weather>) -> Mode {
+async fn in_motion(conditions: &mut watch::Receiver<Conditions>) -> Mode {
     // Without an owner the proxy ends, and its runtime drops this future.
-    weather
-        .wait_for(|weather| weather.mode != Mode::Stop)
+    conditions
+        .wait_for(|conditions| conditions.mode != Mode::Stop)
         .await
-        .map_or(Mode::End, |weather| weather.mode)
+        .map_or(Mode::End, |conditions| conditions.mode)
 }
 
 /// Reads and discards until the sender closes its side.

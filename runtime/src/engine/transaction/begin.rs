@@ -129,7 +129,7 @@ impl<DB: Backend> Engine<DB> {
         }
         let mut restore = None;
         if let Some(sql) = &dialect.local
-            && self.connector().settings.hold.is_some()
+            && self.connector().settings.held_transactions.is_some()
             && !names.is_empty()
         {
             set.insert(0, (sql.store)(&names, 0));

@@ -155,7 +155,7 @@ impl<DB: Backend> Transaction<DB> {
 
     /// The database's message about a conflict with another transaction, if a statement met one.
     pub(in crate::engine) fn conflict(&mut self) -> Option<String> {
-        self.session.hold().ok()?.conflict()
+        self.session.connection_mut().ok()?.conflict()
     }
 
     /// The data that code inside it needs to join it.
@@ -175,7 +175,7 @@ impl<DB: Backend> Transaction<DB> {
     }
 
     pub(super) fn connection(&mut self) -> Result<&mut CheckedOut<DB>, TransactionError> {
-        self.session.hold()
+        self.session.connection_mut()
     }
 
     /// Takes the connection for good.

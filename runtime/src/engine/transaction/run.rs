@@ -285,7 +285,7 @@ impl<DB: Backend> Engine<DB> {
             let timed_out = || Err(limit.timed_out(self).into());
             return outcome.await.unwrap_or_else(timed_out);
         }
-        let retries = if self.connector().settings.hold.is_some() {
+        let retries = if self.connector().settings.held_transactions.is_some() {
             0
         } else {
             options.retries

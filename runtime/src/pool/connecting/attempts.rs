@@ -13,11 +13,11 @@ use crate::dialect::{Diagnosis, message};
 use crate::error::{Effort, StartError};
 
 /// Opens one connection, with retries within `start_timeout` while the server is not ready.
-pub(in crate::pool) async fn open_patiently<DB: Backend>(
+pub(in crate::pool) async fn open_with_retries<DB: Backend>(
     connector: &Arc<Connector<DB>>,
 ) -> Result<Opened<DB>, StartError> {
     let limit = connector.settings.start_timeout;
-    patiently(connector, limit, || connector.connect_to_the_end()).await
+    with_retries(connector, limit, || connector.connect_to_the_end()).await
 }
 
 /// Opens a connection to keep open for as long as the pool, because an in-memory database is lost with its last one. `None`
@@ -28,20 +28,20 @@ pub(in crate::pool) async fn open_anchor<DB: Backend>(
     if !connector.in_memory() {
         return Ok(None);
     }
-    Ok(Some(open_patiently(connector).await?.take()))
+    Ok(Some(open_with_retries(connector).await?.take()))
 }
 
-/// [`open_patiently`] as a boxed future, for code with a concrete database type. The compiler cannot prove that the future
+/// [`open_with_retries`] as a boxed future, for code with a concrete database type. The compiler cannot prove that the future
 /// above is `Send` when it also sees the driver's own types in it (<https://github.com/rust-lang/rust/issues/102211>).
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) fn open_for<DB: Backend>(
     connector: &Arc<Connector<DB>>,
 ) -> futures_core::future::BoxFuture<'_, Result<Opened<DB>, StartError>> {
-    Box::pin(open_patiently(connector))
+    Box::pin(open_with_retries(connector))
 }
 
 /// Retries an opening within `limit`, which is what is left of `start_timeout`, as long as its errors are temporary.
-pub(in crate::pool) async fn patiently<DB, T, F>(
+pub(in crate::pool) async fn with_retries<DB, T, F>(
     connector: &Connector<DB>,
     limit: Duration,
     mut open: impl FnMut() -> F,
@@ -87,7 +87,7 @@ where
         Ok(Err((diagnosis, error))) => (diagnosis, Some(error)),
         Err(_) => match last {
             Some((diagnosis, error)) => (diagnosis, Some(error)),
-            None => (Diagnosis::silence(), None),
+            None => (Diagnosis::no_answer(), None),
         },
     };
     let tries = Effort {

@@ -22,7 +22,7 @@ use super::terminations::Terminations;
 use crate::backend::{Backend, OptionsOf};
 use crate::background;
 use crate::dialect::{
-    Diagnosis, Dialect, Greeted, STILL_HELD, diagnosed, dialect_named, dialect_of, message,
+    Diagnosis, Dialect, STILL_HELD, SessionAnswer, diagnosed, dialect_named, dialect_of, message,
 };
 use crate::error::{Error, StartError};
 use crate::logging::{self, with_callers_subscriber};
@@ -30,7 +30,7 @@ use crate::settings::EngineSettings;
 
 /// Time limit for closing a connection. A reachable server needs a round trip at most. A black-holed one never answers, and
 /// must not keep the slot.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long an opening goes on that nobody waits for any more. A reachable server answers sooner, also over a slow network, and a
 /// program that ends does not wait longer for a black-holed one.
@@ -42,18 +42,18 @@ pub(crate) struct Connector<DB: Backend> {
     /// The dialect that the URL names.
     configured: &'static Dialect,
     /// The dialect of the server that answers, if it is another.
-    spoken: OnceLock<&'static Dialect>,
+    server_dialect: OnceLock<&'static Dialect>,
     /// The server's version, from its first session.
     version: OnceLock<String>,
-    /// Whether a pooler was already looked for.
-    looked: AtomicBool,
+    /// Whether the detection of an undeclared pooler has begun, or is left to another caller.
+    pooler_detection_begun: AtomicBool,
     pub(in crate::pool) hosts: HostChoice<DB>,
     pub(in crate::pool) credentials: Credentials<DB>,
     /// Opens connections past a pooler, if `direct_url` is set.
     direct: Option<Arc<Self>>,
     borrowed: Option<Arc<Borrowed<DB>>>,
     /// Held during a close, where connections are closed one at a time.
-    goodbyes: tokio::sync::Mutex<()>,
+    close_turn: tokio::sync::Mutex<()>,
     pub(super) terminations: Terminations,
 }
 
@@ -74,12 +74,12 @@ impl<DB: Backend> Opened<DB> {
         }
     }
 
-    /// [`Connector::look_for_pooler`] within `connect_timeout`. Errors are ignored, because the connection's first user
+    /// [`Connector::detect_pooler`] within `connect_timeout`. Errors are ignored, because the connection's first user
     /// meets them.
-    pub(in crate::pool) async fn look_for_pooler(&mut self) {
+    pub(in crate::pool) async fn detect_pooler(&mut self) {
         if let Some(connection) = &mut self.connection {
             let limit = self.connector.settings.connect_timeout;
-            let _ = timeout(limit, self.connector.look_for_pooler(connection)).await;
+            let _ = timeout(limit, self.connector.detect_pooler(connection)).await;
         }
     }
 
@@ -107,9 +107,9 @@ impl<DB: Backend> Opened<DB> {
         Ok(())
     }
 
-    pub(in crate::pool) async fn goodbye(self) {
+    pub(in crate::pool) async fn close(self) {
         let connector = Arc::clone(&self.connector);
-        connector.goodbye_unused(self.take()).await;
+        connector.close_unused(self.take()).await;
     }
 }
 
@@ -118,7 +118,7 @@ impl<DB: Backend> Drop for Opened<DB> {
         if let Some(connection) = self.connection.take() {
             let connector = Arc::clone(&self.connector);
             background::spawn(async move {
-                connector.goodbye_unused(connection).await;
+                connector.close_unused(connection).await;
             });
         }
     }
@@ -151,12 +151,12 @@ impl<DB: Backend> Connector<DB> {
             borrowed: Borrowed::of(settings.borrowed.as_ref()),
             settings,
             configured: dialect,
-            spoken: OnceLock::new(),
+            server_dialect: OnceLock::new(),
             version: OnceLock::new(),
-            looked: AtomicBool::new(false),
+            pooler_detection_begun: AtomicBool::new(false),
             hosts,
             credentials,
-            goodbyes: tokio::sync::Mutex::default(),
+            close_turn: tokio::sync::Mutex::default(),
             terminations: Terminations::default(),
         })
     }
@@ -233,7 +233,7 @@ impl<DB: Backend> Connector<DB> {
             }),
             Err(error) => {
                 // A server that does not answer in time gets no close message.
-                let _ = timeout(GOODBYE_LIMIT, connection.close()).await;
+                let _ = timeout(CLOSE_LIMIT, connection.close()).await;
                 Err(error)
             }
         }
@@ -256,13 +256,16 @@ impl<DB: Backend> Connector<DB> {
 
     /// The dialect of the server that answers once that is known, else of the URL.
     pub(crate) fn dialect(&self) -> &'static Dialect {
-        self.spoken.get().copied().unwrap_or(self.configured)
+        self.server_dialect
+            .get()
+            .copied()
+            .unwrap_or(self.configured)
     }
 
     /// The dialect of the server that has answered, if it is not the URL's.
     #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
-    pub(crate) fn another(&self) -> Option<&'static Dialect> {
-        self.spoken.get().copied()
+    pub(crate) fn other_dialect(&self) -> Option<&'static Dialect> {
+        self.server_dialect.get().copied()
     }
 
     /// Whether every connection is opened to the same host.
@@ -359,33 +362,30 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
-    /// Whether an undeclared pooler is still to be looked for.
-    pub(crate) fn is_to_look_for_pooler(&self) -> bool {
+    /// Whether an undeclared pooler is still to be detected.
+    pub(crate) fn is_to_detect_pooler(&self) -> bool {
         let is_known = || {
             let borrowed = self.borrowed.as_ref();
             borrowed.is_some_and(|borrowed| borrowed.version().is_some())
         };
         self.dialect().pooler_sign.is_some()
             && self.settings.pooler.is_none()
-            && !self.looked.load(Relaxed)
+            && !self.pooler_detection_begun.load(Relaxed)
             && !is_known()
     }
 
-    /// Leaves the search for an undeclared pooler to the caller.
-    pub(crate) fn looked_for_pooler(&self) {
-        self.looked.store(true, Relaxed);
+    /// Leaves the detection of an undeclared pooler to the caller.
+    pub(crate) fn skip_pooler_detection(&self) {
+        self.pooler_detection_begun.store(true, Relaxed);
     }
 
     /// Warns once if there seems to be an undeclared pooler. Skips a borrowed connection that another engine has checked
     /// before.
-    pub(crate) async fn look_for_pooler(
-        &self,
-        connection: &mut DB::Connection,
-    ) -> sqlx::Result<()> {
+    pub(crate) async fn detect_pooler(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
         let Some(sign) = self.dialect().pooler_sign else {
             return Ok(());
         };
-        if !self.is_to_look_for_pooler() || self.looked.swap(true, Relaxed) {
+        if !self.is_to_detect_pooler() || self.pooler_detection_begun.swap(true, Relaxed) {
             return Ok(());
         }
         if DB::number(connection, sign).await? != 0 {
@@ -411,11 +411,11 @@ impl<DB: Backend> Connector<DB> {
         let session = if known.is_some() {
             known
         } else {
-            let session = self.greet(connection, host).await?;
+            let session = self.identify_session(connection, host).await?;
             self.check_lease().await?;
             session
         };
-        self.hold(connection).await?;
+        self.begin_held_transaction(connection).await?;
         Ok(session)
     }
 
@@ -435,7 +435,7 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Asks for the id of a session; `None` where there is none, or behind a pooler.
-    pub(in crate::pool) async fn greet(
+    pub(in crate::pool) async fn identify_session(
         &self,
         connection: &mut DB::Connection,
         host: usize,
@@ -445,17 +445,17 @@ impl<DB: Backend> Connector<DB> {
             return Ok(None);
         }
         while let Some(session) = &self.dialect().session {
-            let answer = DB::text(connection, session.greet).await?;
+            let answer = DB::text(connection, session.identify).await?;
             match (session.read)(&answer) {
-                Greeted::Id { id, since, version } => {
+                SessionAnswer::Id { id, since, version } => {
                     if let Some(version) = version {
                         let _ = self.version.set(version);
                     }
                     return Ok(Some(SessionId { id, since, host }));
                 }
-                Greeted::Speaks(name) => {
+                SessionAnswer::OtherDatabase(name) => {
                     if let Some(other) = dialect_named(name) {
-                        let _ = self.spoken.set(other);
+                        let _ = self.server_dialect.set(other);
                     }
                 }
             }
@@ -475,11 +475,14 @@ impl<DB: Backend> Connector<DB> {
     /// Begins the transaction in which a test that rolls back holds the connection.
     ///
     /// Fails if an earlier transaction was lost, because the test would continue without its writes.
-    pub(in crate::pool) async fn hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
-        let Some(hold) = &self.settings.hold else {
+    pub(in crate::pool) async fn begin_held_transaction(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> sqlx::Result<()> {
+        let Some(held) = &self.settings.held_transactions else {
             return Ok(());
         };
-        if hold.is_lost() {
+        if held.is_lost() {
             return Err(diagnosed(
                 "the connection of a test that is to be rolled back has ended, and with it the transaction that held what the \
                  test had written"
@@ -490,18 +493,18 @@ impl<DB: Backend> Connector<DB> {
                 ),
             ));
         }
-        let (others_only_read, begin) = self.dialect().hold;
+        let (others_only_read, begin) = self.dialect().held_transaction;
         if let Some(sql) = others_only_read {
             DB::execute(connection, sqlx::raw_sql(sql)).await?;
         }
         DB::TransactionManager::begin(connection, Some(begin.into_sql_str())).await?;
-        hold.begun();
+        held.begun();
         Ok(())
     }
 
     /// Checks whether the connection is still in the transaction that it is held in.
-    async fn end_hold(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
-        let Some(hold) = &self.settings.hold else {
+    async fn end_held_transaction(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
+        let Some(held) = &self.settings.held_transactions else {
             return Ok(());
         };
         let idle_depth = self.settings.idle_depth();
@@ -514,30 +517,30 @@ impl<DB: Backend> Connector<DB> {
         }
         // The transaction's first savepoint ends with it. A failed transaction accepts this statement too.
         match DB::execute(connection, sqlx::raw_sql(STILL_HELD)).await {
-            Ok(_) => hold.lasted(),
+            Ok(_) => held.lasted(),
             Err(sqlx::Error::Database(error)) => {
                 tracing::debug!(engine = %self.settings.engine, %error, "a transaction that was to be rolled back has ended");
-                hold.ended();
+                held.ended();
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Reads pending data, sends the close message and closes, within [`GOODBYE_LIMIT`]. False if the server did not answer.
-    pub(crate) async fn goodbye(&self, connection: DB::Connection) -> bool {
-        let is_closed = self.goodbye_unused(connection).await;
-        self.lose_hold();
+    /// Reads pending data, sends the close message and closes, within [`CLOSE_LIMIT`]. False if the server did not answer.
+    pub(crate) async fn close(&self, connection: DB::Connection) -> bool {
+        let is_closed = self.close_unused(connection).await;
+        self.lose_held_transaction();
         is_closed
     }
 
-    /// As [`goodbye`](Connector::goodbye); a session that does not answer is terminated.
-    pub(in crate::pool) async fn close(
+    /// As [`close`](Connector::close); a session that does not answer is terminated.
+    pub(in crate::pool) async fn close_or_terminate(
         &self,
         connection: DB::Connection,
         session: Option<&SessionId>,
     ) {
-        if !self.goodbye(connection).await
+        if !self.close(connection).await
             && let Some(session) = session
             && let Err(error) = self.terminate(session).await
         {
@@ -546,12 +549,12 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
-    /// As [`goodbye`](Connector::goodbye), for a connection that no task has used: a test loses nothing with its held
+    /// As [`close`](Connector::close), for a connection that no task has used: a test loses nothing with its held
     /// transaction.
-    async fn goodbye_unused(&self, mut connection: DB::Connection) -> bool {
-        let farewell = async {
+    async fn close_unused(&self, mut connection: DB::Connection) -> bool {
+        let closing = async {
             let _turn = if self.dialect().closes_in_turn {
-                Some(self.goodbyes.lock().await)
+                Some(self.close_turn.lock().await)
             } else {
                 None
             };
@@ -561,7 +564,7 @@ impl<DB: Backend> Connector<DB> {
                 Ok(()) | Err(sqlx::Error::Database(_)) => {}
                 Err(error) => return Err(error),
             }
-            self.end_hold(&mut connection).await?;
+            self.end_held_transaction(&mut connection).await?;
             match &self.borrowed {
                 Some(borrowed) => {
                     if depth::<DB>(&connection) > self.settings.idle_depth() {
@@ -573,26 +576,26 @@ impl<DB: Backend> Connector<DB> {
                 None => connection.close().await,
             }
         };
-        self.within_goodbye(farewell).await
+        self.within_close_limit(closing).await
     }
 
-    /// As [`goodbye`](Connector::goodbye), without reading pending data.
-    pub(in crate::pool) async fn goodbye_unread(&self, connection: DB::Connection) {
-        self.within_goodbye(connection.close()).await;
-        self.lose_hold();
+    /// As [`close`](Connector::close), without reading pending data.
+    pub(in crate::pool) async fn close_unread(&self, connection: DB::Connection) {
+        self.within_close_limit(connection.close()).await;
+        self.lose_held_transaction();
     }
 
     /// False at the limit.
-    async fn within_goodbye(&self, farewell: impl Future<Output = sqlx::Result<()>>) -> bool {
-        let answer = timeout(GOODBYE_LIMIT, farewell).await;
+    async fn within_close_limit(&self, closing: impl Future<Output = sqlx::Result<()>>) -> bool {
+        let answer = timeout(CLOSE_LIMIT, closing).await;
         let is_closed = answer.is_ok();
         match answer {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::debug!(engine = %self.settings.engine, %error, "a connection was already gone at its goodbye");
+                tracing::debug!(engine = %self.settings.engine, %error, "a connection was already gone at its close");
             }
             Err(_) => {
-                tracing::debug!(engine = %self.settings.engine, "a connection did not answer at its goodbye");
+                tracing::debug!(engine = %self.settings.engine, "a connection did not answer at its close");
             }
         }
         is_closed
@@ -601,16 +604,16 @@ impl<DB: Backend> Connector<DB> {
     /// Notes that sqlx's pool opens a connection. In a test that rolls back, it does so only after the loss of the previous
     /// one.
     pub(in crate::pool) fn replaces_held(&self) {
-        if let Some(hold) = &self.settings.hold
-            && hold.is_open()
+        if let Some(held) = &self.settings.held_transactions
+            && held.is_open()
         {
-            hold.lose();
+            held.lose();
         }
     }
 
-    fn lose_hold(&self) {
-        if let Some(hold) = &self.settings.hold {
-            hold.lose();
+    fn lose_held_transaction(&self) {
+        if let Some(held) = &self.settings.held_transactions {
+            held.lose();
         }
     }
 }

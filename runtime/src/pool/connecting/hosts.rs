@@ -203,7 +203,7 @@ async fn choose<DB: Backend>(
         },
         Ok(Err(error)) => refusal(dialect, error),
         Err(_) => {
-            let Diagnosis { retry, what, .. } = Diagnosis::silence();
+            let Diagnosis { retry, what, .. } = Diagnosis::no_answer();
             let reason = what.into_owned();
             // A server that does not answer gets no close message.
             return Err(Refusal::Next { retry, reason });

@@ -19,7 +19,7 @@ mod terminations;
 
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::attempts::open_for;
-pub(super) use self::attempts::{open_anchor, open_patiently, patiently};
+pub(super) use self::attempts::{open_anchor, open_with_retries, with_retries};
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
 pub(crate) use self::borrowed::{Borrowed, ServerFacts};
 pub(super) use self::connector::ABANDONED;

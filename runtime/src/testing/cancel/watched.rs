@@ -137,7 +137,8 @@ impl<DB: Tables> Typed<DB> {
         }
         let name = engine.name();
         assert!(
-            engine.connector().settings.isolated && engine.connector().settings.hold.is_none(),
+            engine.connector().settings.isolated
+                && engine.connector().settings.held_transactions.is_none(),
             "engine `{name}` has no database of the test's own: write isolation = \"database\""
         );
         let connection = tables::open::<DB>(engine.connect_options()).await;

@@ -1,7 +1,7 @@
 # Runs a server for as long as somebody uses it, and removes its folder when nobody has for a while.
 #
 # sh keeper.sh FOLDER SIGNAL SECONDS SERVER [ARGUMENT ...]
-folder=$1 signal=$2 patience=$3
+folder=$1 signal=$2 limit=$3
 shift 3
 cd "$folder" || exit 1
 "$@" </dev/null >log 2>&1 &
@@ -31,7 +31,7 @@ while kill -0 "$server" 2>/dev/null; do
     else
         idle=$((idle + 1))
     fi
-    if [ "$idle" -ge "$patience" ]; then
+    if [ "$idle" -ge "$limit" ]; then
         # From now on nobody can add a name. Whoever did so a moment ago is found there.
         mv users closing
         if used closing; then

@@ -20,10 +20,10 @@ use super::template_files;
 const KEEPER: &str = include_str!("keeper.sh");
 
 /// How many seconds a server waits for its next user, because `cargo test` is often run again.
-const PATIENCE: u32 = 60;
+const IDLE_SECONDS: u32 = 60;
 
 /// The variable that sets another number of seconds.
-const PATIENCE_VARIABLE: &str = "POOLHOUSE_EPHEMERAL_IDLE";
+const IDLE_VARIABLE: &str = "POOLHOUSE_EPHEMERAL_IDLE";
 
 /// How long a server may take to start, or to stop after its last user.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The URL of the running server, which is started if needed. The server runs at least as long as this process.
 pub(super) fn url(make: &'static Make) -> ServerUrl {
-    let patience = patience()?;
+    let idle_seconds = idle_seconds()?;
     let key = template_files::key(make)?;
     let account = Account::unprivileged(make.account)?;
     // The account owns the folder, so that the keeper can remove its entries.
@@ -57,7 +57,7 @@ pub(super) fn url(make: &'static Make) -> ServerUrl {
     }
     remove(&folder);
     // A failed start leaves nothing.
-    start(make, account, &key, &folder, patience).inspect_err(|_| remove(&folder))
+    start(make, account, &key, &folder, idle_seconds).inspect_err(|_| remove(&folder))
 }
 
 /// Removes the remains of a server. The folder is renamed first, because a crashed server may still write for a moment; its
@@ -78,15 +78,15 @@ fn if_there(error: io::Error) -> io::Result<()> {
 }
 
 /// How many seconds a server waits. The keeper would wait for ever on a value that is no number, or too large for it.
-fn patience() -> Result<u32, NoServer> {
-    let Some(value) = std::env::var_os(PATIENCE_VARIABLE) else {
-        return Ok(PATIENCE);
+fn idle_seconds() -> Result<u32, NoServer> {
+    let Some(value) = std::env::var_os(IDLE_VARIABLE) else {
+        return Ok(IDLE_SECONDS);
     };
     let seconds = value.to_str().and_then(|value| value.parse().ok());
     seconds.ok_or_else(|| {
         NoServer::new(
             format!(
-                "{PATIENCE_VARIABLE} = {:?} is not valid; expected a whole number of seconds from 0 to {}",
+                "{IDLE_VARIABLE} = {:?} is not valid; expected a whole number of seconds from 0 to {}",
                 value.to_string_lossy(),
                 u32::MAX
             ),
@@ -115,7 +115,7 @@ fn join(make: &Make, folder: &Path) -> Result<Option<String>, NoServer> {
 }
 
 /// Starts a server, with this process as its first user.
-fn start(make: &Make, account: Account, key: &str, folder: &Path, patience: u32) -> ServerUrl {
+fn start(make: &Make, account: Account, key: &str, folder: &Path, idle_seconds: u32) -> ServerUrl {
     account.folder(folder)?;
     let password = template_files::put(make, key, account, folder)?;
     let port = free_port()?;
@@ -128,7 +128,7 @@ fn start(make: &Make, account: Account, key: &str, folder: &Path, patience: u32)
     keeper
         .args(["-c", KEEPER, "poolhouse"])
         .arg(folder)
-        .args([make.stop, &patience.to_string()])
+        .args([make.stop, &idle_seconds.to_string()])
         .arg(server.get_program())
         .args(server.get_args())
         .current_dir("/")

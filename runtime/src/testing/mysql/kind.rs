@@ -38,7 +38,7 @@ impl Kind for MySqlKind {
         code.is_some_and(|code| repeats(&code, number(error)))
     }
 
-    async fn meet(settings: &EngineSettings) -> Result<(MySqlConnection, String), Error> {
+    async fn open(settings: &EngineSettings) -> Result<(MySqlConnection, String), Error> {
         // Locks are valid on the whole server, by name: <https://mariadb.com/kb/en/get_lock/>.
         Ok((open::<MySql>(settings, "").await?, String::new()))
     }

@@ -64,7 +64,7 @@ impl Kind for PostgresKind {
         code.is_some_and(|code| !passes(&code))
     }
 
-    async fn meet(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
+    async fn open(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
         let (mut connection, database) = reach_any(settings).await?;
         if let Err(error) = execute(&mut connection, KEEPALIVES.to_owned()).await {
             tracing::debug!(%error, "the server sets no keepalives of its own");
@@ -373,7 +373,7 @@ async fn reach(settings: &EngineSettings, database: &str) -> sqlx::Result<PgConn
     let connector = Connector::<Postgres>::new(settings).map_err(unusable)?;
     let connector = Arc::new(connector);
     let connection = connector.connect_for().await?.take();
-    match connector.another() {
+    match connector.other_dialect() {
         None => Ok(connection),
         Some(_) => Err(sqlx::Error::Configuration(
             "another database answers".into(),

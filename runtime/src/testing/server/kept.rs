@@ -24,8 +24,8 @@ pub(super) struct Clean<K: Kind> {
 }
 
 impl<K: Kind> Clean<K> {
-    /// Looks whether the kept connection is like new.
-    pub(super) async fn looked_at(mut self) -> Self {
+    /// Checks whether the kept connection is like new.
+    pub(super) async fn check_connection(mut self) -> Self {
         if let Some(kept) = &mut self.kept {
             kept.look(&self.template.content, &self.leased.since).await;
         }

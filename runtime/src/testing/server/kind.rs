@@ -51,7 +51,7 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
     fn is_lasting(error: &sqlx::Error) -> bool;
 
     /// Opens the connection that holds the locks, and returns it with the name of its database.
-    fn meet(
+    fn open(
         settings: &EngineSettings,
     ) -> impl Future<Output = Result<(ConnectionOf<Self>, String), Error>> + Send;
 

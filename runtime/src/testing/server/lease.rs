@@ -218,7 +218,9 @@ impl<K: Adaptor> DatabaseServer<K> {
             kept,
         };
         if is_clean {
-            return self.keep_database(clean.looked_at().await, false).await;
+            return self
+                .keep_database(clean.check_connection().await, false)
+                .await;
         }
         self.drop_clean(clean).await
     }
@@ -254,7 +256,8 @@ impl<K: Adaptor> DatabaseServer<K> {
         if clean.kept.is_none() {
             return self.drop_clean(clean).await;
         }
-        self.keep_database(clean.looked_at().await, true).await
+        self.keep_database(clean.check_connection().await, true)
+            .await
     }
 
     /// Drops a database, and closes its kept connection.

@@ -34,7 +34,7 @@ const FRESH: Duration = Duration::from_millis(5);
 const FOR_A_WORKER: usize = 32;
 
 /// How long closing a connection may take.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The connection, opened at its first use, and again after it broke.
 pub(in crate::testing) struct ServerSession<K: Kind> {
@@ -83,7 +83,7 @@ pub(in crate::testing) async fn open<DB: Backend>(
     settings.url = url::of_database(&settings, database)?;
     let connector = Arc::new(Connector::<DB>::new(settings)?);
     let connection = open_for(&connector).await?.take();
-    let Some(dialect) = connector.another() else {
+    let Some(dialect) = connector.other_dialect() else {
         return Ok(connection);
     };
     let what = format!(
@@ -137,7 +137,7 @@ impl<K: Kind> ServerSession<K> {
     }
 
     async fn open(&self) -> Result<Open<K>, Error> {
-        let (mut connection, database) = K::meet(&self.settings).await?;
+        let (mut connection, database) = K::open(&self.settings).await?;
         let identity = K::identity(&mut connection).await?;
         let most = usize::try_from(identity.max_connections).unwrap_or(usize::MAX) / FOR_A_WORKER;
         let tests = available_parallelism().map_or(1, usize::from);
@@ -399,7 +399,7 @@ where
     Box::pin(async move { executed.await.map(drop) })
 }
 
-/// Closes a connection, within [`GOODBYE_LIMIT`].
+/// Closes a connection, within [`CLOSE_LIMIT`].
 pub(super) async fn close<K: Kind>(connection: ConnectionOf<K>) {
-    let _ = timeout(GOODBYE_LIMIT, connection.close()).await;
+    let _ = timeout(CLOSE_LIMIT, connection.close()).await;
 }

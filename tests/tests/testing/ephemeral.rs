@@ -140,7 +140,7 @@ async fn a_private_mariadb_is_shared_and_gone_after_its_last_user() {
     shared(Kind::MariaDb, "on_mariadb").await;
 }
 
-/// A server whose keeper cannot parse its waiting time would never end.
+/// A server whose supervisor cannot parse its waiting time would never end.
 #[tokio::test]
 async fn how_long_a_server_waits_is_a_number_of_seconds() {
     if PrivateServer::require(Kind::Postgres).is_none() {
@@ -179,7 +179,7 @@ async fn how_long_a_server_waits_is_a_number_of_seconds() {
     }
 }
 
-/// The keeper of a crashed server does not remove its folder, which the next server uses too.
+/// The supervisor of a crashed server does not remove its folder, which the next server uses too.
 #[tokio::test]
 async fn a_private_server_that_crashed_is_replaced() {
     if PrivateServer::require(Kind::Postgres).is_none() {
@@ -200,15 +200,15 @@ async fn a_private_server_that_crashed_is_replaced() {
     let server = lines.lines().next().unwrap();
     let status = fs::read_to_string(format!("/proc/{server}/status")).unwrap();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    let keeper = Pid::from_raw(parent.unwrap().trim().parse().unwrap());
+    let supervisor = Pid::from_raw(parent.unwrap().trim().parse().unwrap());
     let server = Pid::from_raw(server.parse().unwrap());
-    // The stopped keeper notices the crash only when the next server runs.
-    kill(keeper, Signal::SIGSTOP).unwrap();
+    // The stopped supervisor notices the crash only when the next server runs.
+    kill(supervisor, Signal::SIGSTOP).unwrap();
     kill(server, Signal::SIGKILL).unwrap();
     passes();
-    kill(keeper, Signal::SIGCONT).unwrap();
-    eventually("the first keeper has ended", async || {
-        anyhow::ensure!(kill(keeper, None).is_err(), "{keeper} is there");
+    kill(supervisor, Signal::SIGCONT).unwrap();
+    eventually("the first supervisor has ended", async || {
+        anyhow::ensure!(kill(supervisor, None).is_err(), "{supervisor} is there");
         Ok(())
     })
     .await

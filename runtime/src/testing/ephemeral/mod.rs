@@ -11,14 +11,14 @@
 //! | `machine` | the programs, accounts and folders of this machine |
 //! | `template_files` | the files of an empty server, made once and copied |
 //! | `shared` | the running server that processes share |
-//! | `keeper.sh` | the process that runs the server while it has users |
+//! | `supervisor.sh` | the process that runs the server while it has users |
 //!
 //! The folder of a running server holds:
 //!
 //! | entry | meaning |
 //! |---|---|
 //! | `data` | the server's files |
-//! | `users/<pid>` | a process that uses the server; `closing` instead of `users` while the keeper stops it |
+//! | `users/<pid>` | a process that uses the server; `closing` instead of `users` while the supervisor stops it |
 //! | `port` | the server's port on 127.0.0.1 |
 //! | `log` | the server's output |
 

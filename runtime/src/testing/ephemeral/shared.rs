@@ -17,7 +17,7 @@ use super::no_server::{NoServer, ServerUrl};
 use super::template_files;
 
 /// The script of the process that runs the server.
-const KEEPER: &str = include_str!("keeper.sh");
+const SUPERVISOR: &str = include_str!("supervisor.sh");
 
 /// How many seconds a server waits for its next user, because `cargo test` is often run again.
 const IDLE_SECONDS: u32 = 60;
@@ -35,7 +35,7 @@ pub(super) fn url(make: &'static Make) -> ServerUrl {
     let idle_seconds = idle_seconds()?;
     let key = template_files::key(make)?;
     let account = Account::unprivileged(make.account)?;
-    // The account owns the folder, so that the keeper can remove its entries.
+    // The account owns the folder, so that the supervisor can remove its entries.
     let all = running()?.join(make.name);
     if !all.is_dir() {
         account.folder(&all).or_else(if_there)?;
@@ -49,7 +49,7 @@ pub(super) fn url(make: &'static Make) -> ServerUrl {
         if let Some(url) = join(make, &folder)? {
             return Ok(url);
         }
-        // The keeper of a stopping server removes the folder; a killed keeper cannot.
+        // The supervisor of a stopping server removes the folder; a killed supervisor cannot.
         if !folder.join("closing").exists() || begun.elapsed() > LIMIT {
             break;
         }
@@ -61,7 +61,7 @@ pub(super) fn url(make: &'static Make) -> ServerUrl {
 }
 
 /// Removes the remains of a server. The folder is renamed first, because a crashed server may still write for a moment; its
-/// keeper then removes the rest.
+/// supervisor then removes the rest.
 fn remove(folder: &Path) {
     let aside = unfinished(folder);
     if fs::rename(folder, &aside).is_ok() {
@@ -77,7 +77,7 @@ fn if_there(error: io::Error) -> io::Result<()> {
     Err(error)
 }
 
-/// How many seconds a server waits. The keeper would wait for ever on a value that is no number, or too large for it.
+/// How many seconds a server waits. The supervisor would wait for ever on a value that is no number, or too large for it.
 fn idle_seconds() -> Result<u32, NoServer> {
     let Some(value) = std::env::var_os(IDLE_VARIABLE) else {
         return Ok(IDLE_SECONDS);
@@ -124,9 +124,9 @@ fn start(make: &Make, account: Account, key: &str, folder: &Path, idle_seconds: 
     File::create(users.join(process::id().to_string()))?;
 
     let server = (make.serve)(folder, port)?;
-    let mut keeper = Command::new("sh");
-    keeper
-        .args(["-c", KEEPER, "poolhouse"])
+    let mut supervisor = Command::new("sh");
+    supervisor
+        .args(["-c", SUPERVISOR, "poolhouse"])
         .arg(folder)
         .args([make.stop, &idle_seconds.to_string()])
         .arg(server.get_program())
@@ -135,11 +135,11 @@ fn start(make: &Make, account: Account, key: &str, folder: &Path, idle_seconds: 
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    account.run(&mut keeper);
-    let keeper = keeper.spawn().map_err(|error| {
+    account.run(&mut supervisor);
+    let supervisor = supervisor.spawn().map_err(|error| {
         NoServer::new(format!("`sh` cannot be run: {error}"), "Correct the PATH")
     })?;
-    until_it_answers(make, keeper, folder, port)?;
+    until_it_answers(make, supervisor, folder, port)?;
     // The port is written last and atomically, so that a port file means a running server.
     let unfinished = unfinished(&folder.join("port"));
     fs::write(&unfinished, port.to_string())?;
@@ -149,19 +149,19 @@ fn start(make: &Make, account: Account, key: &str, folder: &Path, idle_seconds: 
 
 fn until_it_answers(
     make: &Make,
-    mut keeper: Child,
+    mut supervisor: Child,
     folder: &Path,
     port: u16,
 ) -> Result<(), NoServer> {
     let begun = Instant::now();
     let mut said = String::new();
     while !answers(port) {
-        // The keeper removes the log with the folder.
+        // The supervisor removes the log with the folder.
         said = fs::read_to_string(folder.join("log")).unwrap_or(said);
-        let ended = keeper.try_wait().is_ok_and(|status| status.is_some());
+        let ended = supervisor.try_wait().is_ok_and(|status| status.is_some());
         if ended || begun.elapsed() > LIMIT {
-            // The server is in the process group of its keeper.
-            if let Ok(group) = i32::try_from(keeper.id()) {
+            // The server is in the process group of its supervisor.
+            if let Ok(group) = i32::try_from(supervisor.id()) {
                 let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
             let what = format!("a private {} does not start: {}", make.name, said.trim());

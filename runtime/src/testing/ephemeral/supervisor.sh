@@ -1,6 +1,6 @@
 # Runs a server for as long as somebody uses it, and removes its folder when nobody has for a while.
 #
-# sh keeper.sh FOLDER SIGNAL SECONDS SERVER [ARGUMENT ...]
+# sh supervisor.sh FOLDER SIGNAL SECONDS SERVER [ARGUMENT ...]
 folder=$1 signal=$2 limit=$3
 shift 3
 cd "$folder" || exit 1
@@ -44,7 +44,7 @@ while kill -0 "$server" 2>/dev/null; do
     fi
 done
 wait "$server"
-# After a crash the folder has another name, and another keeper's server has this one.
+# After a crash the folder has another name, and another supervisor's server has this one.
 if here=$(pwd -P 2>/dev/null); then
     cd /
     rm -rf "$here"

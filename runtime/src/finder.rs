@@ -13,9 +13,8 @@
 //! - The engines of a runtime are forgotten when the runtime ends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
-use once_cell::sync::Lazy;
 use tokio::runtime::{Handle, Id};
 
 use crate::backend::Backend;
@@ -66,7 +65,7 @@ impl EngineEntry {
 
 type Scopes = HashMap<Scope, Known>;
 
-static SCOPES: Lazy<Mutex<Scopes>> = Lazy::new(Mutex::default);
+static SCOPES: LazyLock<Mutex<Scopes>> = LazyLock::new(Mutex::default);
 
 /// Locks the scopes. The lock is held briefly, and no code of the program runs under it.
 fn scopes() -> MutexGuard<'static, Scopes> {

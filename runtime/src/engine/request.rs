@@ -579,10 +579,9 @@ impl<DB: Backend> Engine<DB> {
 #[cfg(feature = "rocket")]
 pub(crate) mod tasks {
     use std::collections::HashMap;
-    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+    use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
     use std::thread::{self, ThreadId};
 
-    use once_cell::sync::Lazy;
     use tokio::task::{self, Id};
 
     use super::RequestTransactions;
@@ -602,7 +601,7 @@ pub(crate) mod tasks {
 
     type Tasks = HashMap<Task, Vec<RequestTransactions>>;
 
-    static TASKS: Lazy<Mutex<Tasks>> = Lazy::new(Mutex::default);
+    static TASKS: LazyLock<Mutex<Tasks>> = LazyLock::new(Mutex::default);
 
     fn tasks() -> MutexGuard<'static, Tasks> {
         // Nothing panics while the lock is held.

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use once_cell::sync::Lazy;
 use sha2::{Digest, Sha256};
 
 use crate::engine::{Base, engine_of};
@@ -18,7 +17,7 @@ const VERSION: &str = "7";
 /// The fingerprints that this process has computed, by the hashed bytes. Many tests share one.
 ///
 /// They are cached because SHA-256 is slow in unoptimized builds, such as those of tests.
-static FINGERPRINTS: Lazy<Mutex<HashMap<Vec<u8>, String>>> = Lazy::new(Mutex::default);
+static FINGERPRINTS: LazyLock<Mutex<HashMap<Vec<u8>, String>>> = LazyLock::new(Mutex::default);
 
 /// Migrations, extensions and fixtures, which fill an empty database.
 pub(crate) struct Recipe {

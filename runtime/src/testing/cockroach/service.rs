@@ -1,10 +1,9 @@
 //! A cluster as a test server.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use futures_core::future::BoxFuture;
-use once_cell::sync::Lazy;
 
 use super::cluster::Cluster;
 use super::lease::CockroachLease;
@@ -18,7 +17,7 @@ use crate::testing::test_database::TestDatabase;
 use crate::testing::test_server::{Lease, Reservation, TestServer};
 use crate::testing::url;
 
-static CLUSTERS: Lazy<Mutex<HashMap<String, Arc<Cluster>>>> = Lazy::new(Mutex::default);
+static CLUSTERS: LazyLock<Mutex<HashMap<String, Arc<Cluster>>>> = LazyLock::new(Mutex::default);
 
 /// The cluster of these settings.
 pub(in crate::testing) fn test_server(

@@ -1,8 +1,7 @@
 //! Templates and clones on MySQL and MariaDB.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use once_cell::sync::Lazy;
 use sqlx::Connection;
 use sqlx::mysql::MySqlConnection;
 
@@ -20,7 +19,7 @@ use crate::testing::server::{
 use crate::testing::test_server::TestServer;
 use crate::testing::url;
 
-static SERVERS: Lazy<Servers<MySqlKind>> = Lazy::new(Servers::default);
+static SERVERS: LazyLock<Servers<MySqlKind>> = LazyLock::new(Servers::default);
 
 /// The server of these settings.
 pub(in crate::testing) fn test_server(

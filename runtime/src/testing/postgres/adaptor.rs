@@ -1,9 +1,8 @@
 //! Templates and clones on Postgres.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use once_cell::sync::Lazy;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
@@ -21,7 +20,7 @@ use crate::testing::server::{
 };
 use crate::testing::test_server::TestServer;
 
-static SERVERS: Lazy<Servers<PostgresKind>> = Lazy::new(Servers::default);
+static SERVERS: LazyLock<Servers<PostgresKind>> = LazyLock::new(Servers::default);
 
 /// The server of these settings.
 pub(in crate::testing) fn test_server(

@@ -3,10 +3,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures_core::future::BoxFuture;
-use once_cell::sync::{Lazy, OnceCell};
+use once_cell::sync::OnceCell;
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteConnectOptions;
 
@@ -29,7 +29,7 @@ impl DecidesContent for Sqlite {
 }
 
 /// The folder, once for the process.
-static FOLDER: Lazy<Arc<Folder>> = Lazy::new(|| {
+static FOLDER: LazyLock<Arc<Folder>> = LazyLock::new(|| {
     let user = ["USER", "LOGNAME", "USERNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok())

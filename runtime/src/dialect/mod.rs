@@ -11,6 +11,7 @@ mod postgres;
 mod schemes;
 mod sql;
 mod sqlite;
+mod text;
 mod transaction;
 
 #[cfg(any(feature = "postgres", feature = "any"))]
@@ -32,5 +33,10 @@ pub(crate) use self::sql::{Controls, echo, leading_word};
 pub(crate) use self::sql::{first_words, is_one_of};
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::SQLITE;
+#[cfg(all(feature = "testing", any(feature = "postgres", feature = "sqlite")))]
+pub(crate) use self::text::literal;
+#[cfg(feature = "testing")]
+pub(crate) use self::text::one_line;
+pub(crate) use self::text::short_line;
 pub(crate) use self::transaction::Characteristics;
 pub use self::transaction::IsolationLevel;

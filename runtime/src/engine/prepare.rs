@@ -9,7 +9,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use super::{Engine, Server};
 use crate::backend::{self, Backend};
 use crate::dialect::MigrationsLock;
-use crate::error::{Error, StartError};
+use crate::error::{Error, StartError, whole_millis};
 use crate::logging;
 use crate::pool::{self, CheckedOut, Connector, Holder, Pool};
 use crate::settings::{EngineSettings, SharedMigrator, conceal};
@@ -246,15 +246,12 @@ pub(super) fn report_start<DB: Backend>(
         None => (connector.dialect().name, "(not asked yet)"),
     };
     let status = pool.status();
-    let took = std::time::Duration::from_millis(
-        u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-    );
     let changed: Vec<String> = settings.changed().collect();
     crate::logging::info!(
         engine = %settings.engine,
         "engine `{}`: pool started on {kind} {version} in {}, {} of {} connections open; {}",
         settings.engine,
-        humantime::format_duration(took),
+        whole_millis(begun.elapsed()),
         status.size,
         status.max,
         changed.join(", "),

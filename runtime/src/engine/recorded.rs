@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::backend::Backend;
+use crate::dialect::short_line;
 use crate::pool::{Recording, Statement};
 use crate::settings::EngineSettings;
 
@@ -151,14 +152,7 @@ fn line(statement: &Statement) -> String {
     /// The number of characters that identifies a statement well enough.
     const SHOWN: usize = 200;
     let mut line = match statement.sql() {
-        Some(sql) => {
-            let words: Vec<&str> = sql.split_whitespace().collect();
-            let words = words.join(" ");
-            match words.char_indices().nth(SHOWN) {
-                Some((end, _)) => format!("{}…", &words[..end]),
-                None => words,
-            }
-        }
+        Some(sql) => short_line(sql, SHOWN),
         None => "the driver's connection was borrowed".to_owned(),
     };
     // Writing to a string never fails.

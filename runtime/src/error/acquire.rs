@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::text::{in_parentheses, sentence};
+use super::text::{in_parentheses, sentence, whole_millis};
 use crate::dialect::{Diagnosis, own_message};
 use crate::settings::EngineSettings;
 
@@ -76,14 +76,7 @@ impl AcquireError {
         longest: Option<(impl fmt::Display, Duration)>,
     ) -> Self {
         let longest = longest
-            .map(|(holder, held)| {
-                let held =
-                    Duration::from_millis(u64::try_from(held.as_millis()).unwrap_or(u64::MAX));
-                format!(
-                    "; held longest: {holder}, for {}",
-                    humantime::format_duration(held)
-                )
-            })
+            .map(|(holder, held)| format!("; held longest: {holder}, for {}", whole_millis(held)))
             .unwrap_or_default();
         Self {
             engine: settings.engine.clone(),

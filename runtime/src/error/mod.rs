@@ -17,5 +17,6 @@ pub use self::combined::Error;
 pub(crate) use self::start::Effort;
 pub use self::start::{StartError, StartKind};
 pub use self::test::{TestError, TestKind};
+pub(crate) use self::text::whole_millis;
 pub use self::transaction::TransactionError;
 pub use self::usage::UsageError;

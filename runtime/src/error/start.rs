@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::text::{in_parentheses, sentence};
+use super::text::{in_parentheses, sentence, whole_millis};
 use crate::dialect::{Diagnosis, Dialect, SchemeError, own_message};
 use crate::settings::EngineSettings;
 
@@ -118,9 +118,7 @@ impl StartError {
         let name = dialect.name;
         let effort = if diagnosis.retry {
             let Effort { attempts, took } = tries;
-            let took = humantime::format_duration(Duration::from_millis(
-                u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            ));
+            let took = whole_millis(took);
             let times = if attempts == 1 { "once" } else { "times" };
             let attempts = if attempts == 1 {
                 String::new()

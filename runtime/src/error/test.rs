@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "testing")]
+use crate::dialect::one_line;
 use crate::settings::EngineSettings;
 
 /// Why a test got no database of its own, or could not give it back as it was.
@@ -91,7 +93,7 @@ impl TestError {
         let by = match statement {
             Some(sql) => format!(
                 "the statement that may have ended it is `{}`",
-                sql.split_whitespace().collect::<Vec<_>>().join(" ")
+                one_line(sql)
             ),
             None => "the statement that has ended it did not run through the engine".to_owned(),
         };

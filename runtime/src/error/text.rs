@@ -1,4 +1,8 @@
-//! The text of errors.
+//! The text of errors, and of the same values in logs.
+
+use std::time::Duration;
+
+use humantime::FormattedDuration;
 
 /// Capitalizes the first letter of a clause.
 pub(super) fn sentence(clause: &str) -> String {
@@ -14,4 +18,10 @@ pub(super) fn in_parentheses(remark: Option<&str>) -> String {
     remark
         .map(|remark| format!(" ({remark})"))
         .unwrap_or_default()
+}
+
+/// A duration in whole milliseconds, for display.
+pub(crate) fn whole_millis(duration: Duration) -> FormattedDuration {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    humantime::format_duration(Duration::from_millis(millis))
 }

@@ -20,10 +20,9 @@ use super::registry::Holder;
 use super::shared::Shared;
 use super::slots::{Refused, Taking};
 use super::spans;
-use super::status::whole_millis;
 use crate::backend::Backend;
 use crate::dialect::Diagnosis;
-use crate::error::AcquireError;
+use crate::error::{AcquireError, whole_millis};
 
 impl<DB: Backend> Own<DB> {
     /// Takes a connection, waiting for one up to `acquire_timeout`.
@@ -284,7 +283,7 @@ impl<'a, DB: Backend> Wait<'a, DB> {
             crate::logging::warn!(
                 engine = %self.shared.connector.settings.engine,
                 "a checkout waited for {}; see Engine::status for who is using the pool",
-                humantime::format_duration(whole_millis(waited)),
+                whole_millis(waited),
             );
         }
     }

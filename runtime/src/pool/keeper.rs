@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use super::connecting::ABANDONED;
 use super::handle::{Flavour, Inner, Own};
 use super::recovery;
-use super::status::whole_millis;
 use crate::backend::Backend;
+use crate::error::whole_millis;
 
 /// The longest pause between two rounds, so that a resized or idle pool is maintained within a known time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -69,7 +69,7 @@ impl<DB: Backend> Own<DB> {
                     session = taken.session.as_ref().map(|session| &*session.id),
                     "{} has been held for {}; {}. Drop it sooner, or raise leak_after",
                     taken.by,
-                    humantime::format_duration(whole_millis(taken.since.elapsed())),
+                    whole_millis(taken.since.elapsed()),
                     self.settings().describe("leak_after"),
                 );
             }

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::status::whole_millis;
 use crate::dialect::{Diagnosis, message};
+use crate::error::whole_millis;
 use crate::lock::lock;
 
 /// The outage of one pool's server, if there is one.
@@ -38,7 +38,7 @@ impl Outages {
             crate::logging::warn!(
                 engine,
                 "no connection can be opened for {} now; the cause is another one: {what} ({words}); {cure}",
-                humantime::format_duration(whole_millis(since.elapsed())),
+                whole_millis(since.elapsed()),
             );
         }
     }
@@ -51,7 +51,7 @@ impl Outages {
         crate::logging::warn!(
             engine,
             "connections can be opened again, after {} ({cause})",
-            humantime::format_duration(whole_millis(since.elapsed())),
+            whole_millis(since.elapsed()),
         );
     }
 

@@ -12,7 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::connecting::SessionId;
 use super::meters::{Meters, Use};
 use super::spans::{Observer, RunningStatement};
-use crate::dialect::{Controls, Dialect};
+use crate::dialect::{Controls, Dialect, short_line};
 use crate::lock::lock;
 use crate::settings;
 
@@ -48,12 +48,7 @@ impl fmt::Display for Holder {
             Self::Request(request) => write!(f, "the request `{request}`"),
             Self::Statement(sql) => {
                 let sql = without_literals(sql.as_str());
-                let words: Vec<&str> = sql.split_whitespace().collect();
-                let sql = words.join(" ");
-                match sql.char_indices().nth(SHOWN) {
-                    Some((end, _)) => write!(f, "the statement `{}…`", &sql[..end]),
-                    None => write!(f, "the statement `{sql}`"),
-                }
+                write!(f, "the statement `{}`", short_line(&sql, SHOWN))
             }
         }
     }

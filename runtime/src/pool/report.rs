@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::status::whole_millis;
+use crate::error::whole_millis;
 
 /// The result of closing a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,14 +97,14 @@ impl fmt::Display for CloseReport {
         } else {
             "connections"
         };
-        let took = humantime::format_duration(whole_millis(self.took));
+        let took = whole_millis(self.took);
         write!(
             f,
             "engine `{}`: pool closed, {} {connections} in {took}",
             self.engine, self.open
         )?;
         for ended in &self.ended {
-            let held = humantime::format_duration(whole_millis(ended.held));
+            let held = whole_millis(ended.held);
             write!(f, "; {} was still out after {held}", ended.holder)?;
             if self.unreachable.is_none() && ended.session.is_some() {
                 f.write_str(" and its session was terminated")?;

@@ -107,8 +107,3 @@ impl fmt::Display for Status {
         )
     }
 }
-
-/// A duration in whole milliseconds, for display.
-pub(super) fn whole_millis(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-}

@@ -56,8 +56,8 @@ pub(super) const KEPT: &str = "poolhouse kept";
 /// The statement that marks a database as kept.
 #[cfg(feature = "postgres")]
 pub(super) fn mark(database: &str, test: &super::test::Test) -> String {
-    let comment = format!("{KEPT} {} {test}", now()).replace('\'', "''");
-    format!("COMMENT ON DATABASE {database} IS '{comment}'")
+    let comment = crate::dialect::literal(&format!("{KEPT} {} {test}", now()));
+    format!("COMMENT ON DATABASE {database} IS {comment}")
 }
 
 /// Reads a kept database's comment: the second since 1970, and the test.

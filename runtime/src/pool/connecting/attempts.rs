@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 
-use super::super::status::whole_millis;
 use super::connector::{Connector, Opened};
 use crate::backend::Backend;
 use crate::dialect::{Diagnosis, message};
-use crate::error::{Effort, StartError};
+use crate::error::{Effort, StartError, whole_millis};
 
 /// Opens one connection, with retries within `start_timeout` while the server is not ready.
 pub(in crate::pool) async fn open_with_retries<DB: Backend>(
@@ -77,7 +76,7 @@ where
             "{}: {}; attempt {attempts}, the next in {}",
             diagnosis.what,
             message(error),
-            humantime::format_duration(whole_millis(pause)),
+            whole_millis(pause),
         );
         attempts += 1;
         last = Some((diagnosis.clone(), Arc::clone(error)));

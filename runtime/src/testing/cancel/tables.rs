@@ -5,6 +5,8 @@ use sqlx::{AssertSqlSafe, Connection, Row as _};
 
 use super::rows::{Column, DatabaseRows, Difference, Row, Table, Written, differences, pairs};
 use crate::backend::Backend;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::dialect::literal;
 
 /// How often the rows are compared and restored: a trigger may change other rows meanwhile.
 const PASSES: usize = 4;
@@ -307,7 +309,7 @@ impl Tables for sqlx::Postgres {
     ask!(|row: &<Self as sqlx::Database>::Row, column| row.try_get_unchecked(column));
 
     fn quoted(text: &str) -> String {
-        format!("'{}'", text.replace('\'', "''"))
+        literal(text)
     }
 
     fn one_row(table: &Table, condition: &str) -> String {
@@ -389,7 +391,7 @@ impl Tables for sqlx::Sqlite {
     ask!(|row: &<Self as sqlx::Database>::Row, column| row.try_get_unchecked(column));
 
     fn quoted(text: &str) -> String {
-        format!("'{}'", text.replace('\'', "''"))
+        literal(text)
     }
 
     fn one_row(_: &Table, condition: &str) -> String {

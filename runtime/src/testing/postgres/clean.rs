@@ -28,7 +28,8 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::baseline::{Baseline, relations};
 use super::made;
-use super::since::{Since, in_row, literal, younger};
+use super::since::{Since, in_row, younger};
+use crate::dialect::literal;
 use crate::testing::server::execute;
 
 /// The age of a transaction beyond which the ages of rows are not certain: half of the 2^31 that can be compared.

@@ -4,6 +4,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::objects::{FIRST_OF_USERS, OF_USERS};
+use crate::dialect::literal;
 
 /// The first version that counts a session before `pg_stat_activity` loses it. Older versions' databases are used only once.
 const COUNTS_SESSIONS: u32 = 15_00_00;
@@ -228,11 +229,6 @@ pub(super) fn seeded() -> String {
 /// An SQL expression for whether the transaction of a row is younger than this one.
 pub(super) fn younger(xmin: &str, than: u64) -> String {
     format!("age({xmin}) < age('{}'::xid)", in_row(than))
-}
-
-/// A text as an SQL literal.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// A transaction as rows store it: the lower 32 bits of its number.

@@ -127,11 +127,7 @@ impl UsageError {
         Self::UnknownNode {
             engine: engine.to_owned(),
             node: node.to_owned(),
-            known: if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            },
+            known: settings::list_or_none(known),
             hint: hint
                 .map(|name| format!(" Did you mean `{name}`?"))
                 .unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! Errors of the settings. Each message names the source and the cure, and none holds a password.
 
+use super::names::list_or_none;
+
 /// The settings of an engine cannot be used as they are.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -219,7 +221,10 @@ pub enum SettingsError {
     },
 
     /// The file does not have the chosen profile.
-    #[error("{path} has no profile `{profile}` ({origin}); known: {}", list(known))]
+    #[error(
+        "{path} has no profile `{profile}` ({origin}); known: {}",
+        list_or_none(known)
+    )]
     #[non_exhaustive]
     UnknownProfile {
         /// The profile.
@@ -266,14 +271,6 @@ pub enum SettingsError {
         /// The variable.
         variable: String,
     },
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
 }
 
 /// Text that cannot be read as a value of the wanted type.

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use super::names::list_or_none;
+
 /// The fixtures of one engine, in the order in which they were given.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fixtures(Vec<Fixture>);
@@ -56,11 +58,8 @@ impl Fixtures {
 
 impl fmt::Display for Fixtures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("none");
-        }
         let names: Vec<&str> = self.0.iter().map(Fixture::name).collect();
-        f.write_str(&names.join(", "))
+        f.write_str(&list_or_none(&names))
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) use held::HeldTransactions;
 pub(crate) use hosts::{Hosts, Target};
 pub(crate) use layers::{InTest, Layers};
 pub(crate) use migrations::{Migrations, SharedMigrator};
-pub(crate) use names::{nearest, section};
+pub(crate) use names::{list_or_none, nearest, section};
 pub(crate) use program::ProgramSettings;
 pub(crate) use secrets::conceal;
 pub use setters::IntoDuration;

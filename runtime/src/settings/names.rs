@@ -1,5 +1,7 @@
 //! Names of engines and nodes, and of their sections and variables.
 
+use std::borrow::Borrow;
+
 use super::table;
 
 /// The engine without a name.
@@ -8,6 +10,15 @@ pub(crate) const DEFAULT_ENGINE: &str = "default";
 /// The known name that `name` most likely misspells.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     table::closest(name, known.into_iter().map(|known| (known, known)))
+}
+
+/// These names, separated by commas, or `none`.
+pub(crate) fn list_or_none(names: &[impl Borrow<str>]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 /// The variable that sets `setting` for `engine`: `POOLHOUSE_MAX_SIZE`, `POOLHOUSE_REPORTS_MAX_SIZE`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::answer::CommandReport;
 use crate::engine::{EngineReport, Finding, MigrationReport, MigrationState, Operation, Severity};
-use crate::settings::Described;
+use crate::settings::{Described, list_or_none};
 
 /// The line about a migration that has just been run.
 pub(super) fn progress(engine: &str, migration: &MigrationReport) -> String {
@@ -104,11 +104,7 @@ impl Page {
                 let counts: Vec<String> = counts
                     .map(|(count, state)| format!("{count} {state}"))
                     .collect();
-                let counts = if counts.is_empty() {
-                    "none".to_owned()
-                } else {
-                    counts.join(", ")
-                };
+                let counts = list_or_none(&counts);
                 self.line(
                     2,
                     &format!("migrations: {counts}; noted in {}", migrations.table),

@@ -9,13 +9,15 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use futures_util::future::Either;
 use log::LevelFilter;
 use tracing::dispatcher::{self, Dispatch};
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
+
+use crate::lock::lock;
 
 /// The beginning of the targets of this crate's events.
 const CRATE: &str = env!("CARGO_CRATE_NAME");
@@ -123,8 +125,7 @@ pub(crate) fn replay() {
 }
 
 fn lines() -> MutexGuard<'static, Vec<Line>> {
-    // Nothing panics while the lock is held.
-    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&LINES)
 }
 
 /// Logs an event of tracing, or buffers its text.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -18,6 +18,7 @@ use super::transaction::{self, Around, HooksOf, start_hooks};
 use super::{Engine, Transaction, TransactionOptions};
 use crate::backend::{Backend, Step};
 use crate::error::{Error, TransactionError};
+use crate::lock::lock;
 use crate::pool::{Holder, Hooks};
 
 tokio::task_local! {
@@ -179,8 +180,7 @@ impl RequestTransactions {
     }
 
     fn lock(&self) -> MutexGuard<'_, RequestSlots> {
-        // Nothing panics while the lock is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -450,8 +450,7 @@ impl<DB: Backend> EngineSlot<DB> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<DB>> {
-        // Nothing panics while the lock is held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -579,12 +578,13 @@ impl<DB: Backend> Engine<DB> {
 #[cfg(feature = "rocket")]
 pub(crate) mod tasks {
     use std::collections::HashMap;
-    use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+    use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
     use std::thread::{self, ThreadId};
 
     use tokio::task::{self, Id};
 
     use super::RequestTransactions;
+    use crate::lock::lock;
 
     /// What polls the running future: a task, or `block_on`, which stays on its thread and is no task.
     #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -604,8 +604,7 @@ pub(crate) mod tasks {
     static TASKS: LazyLock<Mutex<Tasks>> = LazyLock::new(Mutex::default);
 
     fn tasks() -> MutexGuard<'static, Tasks> {
-        // Nothing panics while the lock is held.
-        TASKS.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&TASKS)
     }
 
     /// The requests that the running task serves: one, if a server gives each request a task.

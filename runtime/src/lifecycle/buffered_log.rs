@@ -33,12 +33,13 @@ impl BufferedLog {
 #[cfg(test)]
 mod tests {
     use std::fmt::{self, Write};
-    use std::sync::{Arc, Mutex, PoisonError};
+    use std::sync::{Arc, Mutex};
 
     use tracing::field::{Field, Visit};
     use tracing::{Event, Metadata, Subscriber, span};
 
     use super::BufferedLog;
+    use crate::lock::lock;
     use crate::logging;
 
     /// A subscriber that keeps the messages of this crate that contain `-marked`.
@@ -47,10 +48,7 @@ mod tests {
 
     impl Hears {
         fn texts(&self) -> Vec<String> {
-            self.0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()
+            lock(&self.0).clone()
         }
     }
 
@@ -79,8 +77,7 @@ mod tests {
             event.record(&mut text);
             // Other tests of this process may log too.
             if text.0.contains("-marked") {
-                let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                texts.push(text.0);
+                lock(&self.0).push(text.0);
             }
         }
         fn enter(&self, _: &span::Id) {}

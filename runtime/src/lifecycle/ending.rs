@@ -5,13 +5,14 @@
 //! interrupted run inside it cannot return, so it has no grace.
 
 use std::future::Future;
-use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::background;
+use crate::lock::lock;
 
 /// A body ended by a signal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,8 +53,7 @@ tokio::task_local! {
 
 impl Ending {
     fn runs(&self) -> MutexGuard<'_, Vec<(u64, Duration)>> {
-        // Nothing panics while the lock is held.
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.runs)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::checked_out::CheckedOut;
 use super::in_transaction::Hooks;
 use crate::backend::Backend;
 use crate::error::TransactionError;
+use crate::lock::lock;
 
 /// A session on the server that a task uses. [`Checkout`](crate::Checkout) and [`Transaction`](crate::Transaction)
 /// dereference to it.
@@ -68,11 +69,6 @@ impl<DB: Backend> Cell<DB> {
     pub(crate) fn take_hooks(&self) -> Hooks {
         std::mem::take(&mut *lock(&self.hooks))
     }
-}
-
-/// Locks a mutex. Poisoning is ignored, because nothing panics while one of these locks is held.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<DB: Backend> Session<DB> {

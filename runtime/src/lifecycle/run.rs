@@ -50,7 +50,12 @@ where
     let mut engines = look_up(plan, &parameters)?;
     let member = Member::join(engines.longest_end());
     let plan = &engines.plan;
-    let signals = Signals::listen(plan, &engines.shutdown);
+    let signals = Signals::listen(
+        plan.listens(),
+        plan.program.drain_delay,
+        plan.grace(),
+        &engines.shutdown,
+    );
 
     match signals.interrupt(&member, engines.start()).await {
         Ok(started) => started?,

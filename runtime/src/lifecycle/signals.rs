@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::ending::{Interrupted, Member};
-use super::plan::Plan;
 use super::shutdown::Shutdown;
 use crate::logging::with_callers_subscriber;
 
@@ -33,19 +32,24 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen, if the plan requires it. A first signal makes the engines drain, and sets `shutdown` after
-    /// `drain_delay`; a body that takes it has its grace to return.
-    pub(super) fn listen(plan: &Plan, shutdown: &Shutdown) -> Self {
+    /// Begins to listen, if `listens`; otherwise no signal comes. A first signal makes the engines drain, and sets `shutdown`
+    /// after `drain_delay`; a body that takes it has `grace` to return.
+    pub(super) fn listen(
+        listens: bool,
+        drain_delay: Duration,
+        grace: Option<Duration>,
+        shutdown: &Shutdown,
+    ) -> Self {
         let signals = Self {
             received: CancellationToken::new(),
             first: CancellationToken::new(),
             second: Member::force(),
             number: Arc::new(OnceLock::new()),
-            grace: plan.grace(),
+            grace,
             shutdown: shutdown.clone(),
             over: CancellationToken::new(),
         };
-        if !plan.listens() {
+        if !listens {
             return signals;
         }
         let listener = Listener {
@@ -53,7 +57,7 @@ impl Signals {
             first: signals.first.clone(),
             second: signals.second.clone(),
             number: Arc::clone(&signals.number),
-            drain_delay: plan.program.drain_delay,
+            drain_delay,
             shutdown: shutdown.clone(),
         };
         if let Err(error) = listener.start(signals.over.clone()) {

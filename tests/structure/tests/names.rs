@@ -1,4 +1,4 @@
-//! One type a name, and no private method that hides a public one of sqlx.
+//! One type a name in each crate, and no private method that hides a public one of sqlx.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,15 +12,20 @@ fn runtime() -> Source {
 }
 
 #[test]
-fn every_type_has_a_name_of_its_own() {
-    let mut shared = shared_types(&runtime());
-    // A sealing trait is private to its file.
-    shared.remove("Sealed");
-    let shared: Vec<String> = shared
-        .iter()
-        .map(|(name, files)| format!("{name}: {files:?}"))
-        .collect();
-    assert!(shared.is_empty(), "{}", shared.join("\n"));
+fn every_type_has_a_name_of_its_own_in_its_crate() {
+    let macros = Source::read(&repository().join("macros/src")).unwrap();
+    let mut found = vec![];
+    for source in [runtime(), macros] {
+        let mut shared = shared_types(&source);
+        // A sealing trait is private to its file.
+        shared.remove("Sealed");
+        found.extend(
+            shared
+                .iter()
+                .map(|(name, files)| format!("{name}: {files:?}")),
+        );
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]

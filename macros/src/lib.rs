@@ -2,10 +2,10 @@
 //! `poolhouse::transactional`.
 //!
 //! Each stage has a file: `args` reads the attribute's tokens, `settings` checks them against the `table`, `function`
-//! reads the item and finds its `position`, and `check` compares both. Then `expand` emits the function, or `fallback`
-//! one with mistakes. Each mistake is added to the `report`, which becomes the compile errors after the output. A setting
-//! with a mistake is left out and the function is still emitted, so that editors can analyse it. `transactional` has its
-//! own stages of the same kind.
+//! reads the item and finds its `position`, and `check` compares both. Then `expand` emits the function, with its settings
+//! as `setters`, or `fallback` one with mistakes. Each mistake is added to the `report`, which becomes the compile errors
+//! after the output. A setting with a mistake is left out and the function is still emitted, so that editors can analyse
+//! it. `transactional` has its own stages of the same kind.
 
 mod args;
 mod check;

@@ -15,17 +15,20 @@ compile_error!(
 
 // The folders, from the top. Each uses only those below it, which `tests/structure` checks.
 //
+// guide       the pages of `docs`, for docs.rs
 // web         axum, actix-web, Rocket: extractors and request transactions
-// lifecycle   the attribute's promise: look up, start, run, close, return or re-raise
-// testing     a database for each test
+// lifecycle   the attribute's promise, kept in `run.rs`: look up, start, run, close, return or re-raise
+// testing     a database for each test; its rules are in `mod.rs`
 // finder      from a name to an engine; one engine per name and scope
 // engine      an engine's phases, statements, transactions, nodes
-// pool        slots, checkouts, recovery, close
+// pool        slots, with their promises in `slots.rs`; checkouts, recovery, close, with their rules in `mod.rs`
 // backend     the driver's calls, for each database
 // error       the errors of each phase
 // dialect     the pool's own SQL and what a database's errors mean
-// settings    names, sources, layers, values
-// background, logging, lock
+// settings    names, sources, layers, values; the order of the sources is in `mod.rs`
+// background  tasks that outlive their caller
+// logging     log lines, buffered until the program listens
+// lock        locking without poison
 mod backend;
 mod background;
 mod dialect;

@@ -1,16 +1,16 @@
 //! The promise: look up, start, run, close, return or re-raise.
 //!
-//! | the body | what happens |
-//! |---|---|
-//! | returns, `?`, early `return` | the pools are closed, the value is returned unchanged |
-//! | panics | the pools are closed, the panic goes on with its payload |
-//! | a signal | its engines drain; it serves requests for `drain_delay` |
-//! | then, if it takes [`Shutdown`] | its token is set; it has `shutdown_timeout` to return; then it is dropped |
-//! | then, if it does not | it is dropped, and a warning says so; checkouts of other tasks have `close_timeout` |
-//! | a second signal | remaining work is ended now |
-//! | is interrupted by a signal, and other runs are under way | they are interrupted too; the last one ends the process |
-//! | is dropped by its caller | the close runs as a task; [`wait_closed`](crate::wait_closed) waits for it |
-//! | cannot begin, because a start failed | open connections are closed; the error says why |
+//! | the body | what happens | where |
+//! |---|---|---|
+//! | returns, `?`, early `return` | the pools are closed, the value is returned unchanged | `run` |
+//! | panics | the pools are closed, the panic goes on with its payload | `run`, `attribute` |
+//! | a signal | its engines drain; it serves requests for `drain_delay` | `signals` |
+//! | then, if it takes [`Shutdown`] | its token is set; it has `shutdown_timeout` to return; then it is dropped | `signals` |
+//! | then, if it does not | it is dropped, and a warning says so; checkouts of other tasks have `close_timeout` | `signals` |
+//! | a second signal | remaining work is ended now | `signals`, `running` |
+//! | is interrupted while other runs are under way | they are interrupted too; the last one ends the process | `ending` |
+//! | is dropped by its caller | the close runs as a task; [`wait_closed`](crate::wait_closed) waits for it | `running` |
+//! | cannot begin, because a start failed | open connections are closed; the error says why | `running` |
 //!
 //! `run` implements the promise with the other files:
 //!

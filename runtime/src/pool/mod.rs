@@ -25,15 +25,17 @@
 //!
 //! # Ownership rules
 //!
+//! After each rule, the files that keep it.
+//!
 //! 1. A slot stands for one session on the server, so there are never more sessions than slots: a task that opens, recovers
 //!    or closes a connection holds its slot meanwhile. One extra session may exist for a moment: the one that terminates
-//!    other sessions.
+//!    other sessions. (`slots`, `recovery`)
 //! 2. Work that must not stop half-way (a handshake, a recovery, a close) runs in a task of the pool that owns the slot. A
-//!    caller only waits for the task, and may be cancelled at any await point without harm.
+//!    caller only waits for the task, and may be cancelled at any await point without harm. (`acquire`, `recovery`)
 //! 3. A connection that is known to be idle and outside any transaction returns in `Drop`, at once, to the waiter at the
-//!    front or into the idle queue. Any other connection is recovered first, or closed.
+//!    front or into the idle queue. Any other connection is recovered first, or closed. (`checked_out`, `recovery`)
 //! 4. A connection is always closed with a message to the server, unless the server is gone or does not answer in time, or
-//!    the pool's runtime is shut down.
+//!    the pool's runtime is shut down. (`connection`, `connecting`)
 
 mod acquire;
 mod checked_out;

@@ -234,13 +234,13 @@ executes! {
     // The driver itself reads to the end.
     #[cfg(feature = "postgres")] sqlx::Postgres, Executor::fetch_optional;
     #[cfg(feature = "mysql")] sqlx::MySql, one_row;
-    #[cfg(feature = "sqlite")] sqlx::Sqlite, Executor::fetch_optional;
+    #[cfg(feature = "sqlite")] sqlx::Sqlite, one_row;
     #[cfg(feature = "any")] sqlx::Any, one_row;
 }
 
 /// The first row of a statement that is read to its end, because a commit comes after the rows, and may fail. These drivers
 /// return at the first row, and the next statement on the connection gets that error.
-#[cfg(any(feature = "mysql", feature = "any"))]
+#[cfg(any(feature = "mysql", feature = "sqlite", feature = "any"))]
 fn one_row<'e, 'q: 'e, DB, E>(
     connection: &'e mut DB::Connection,
     query: E,

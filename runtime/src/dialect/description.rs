@@ -62,7 +62,7 @@ pub(crate) struct Dialect {
     /// How server settings are set for one transaction; `None` where that is not possible.
     pub(crate) local: Option<Local>,
     /// Whether an error is a conflict with another transaction, after which the same work may succeed.
-    pub(crate) conflict: fn(code: Option<&str>, message: &str) -> bool,
+    pub(crate) conflict: fn(&dyn DatabaseError) -> bool,
     /// The codes of errors that are such a conflict in a transaction that has run a statement before.
     pub(crate) conflict_once_begun: &'static [&'static str],
     /// Whether a `BEGIN` inside of a transaction commits that one, and a `ROLLBACK` outside of one does nothing.
@@ -169,9 +169,7 @@ pub(crate) enum MigrationsLock {
 impl Dialect {
     /// Whether an error is a conflict with another transaction.
     pub(crate) fn is_conflict(&self, error: &sqlx::Error) -> bool {
-        error
-            .as_database_error()
-            .is_some_and(|error| (self.conflict)(error.code().as_deref(), error.message()))
+        error.as_database_error().is_some_and(self.conflict)
     }
 
     /// Whether an error is a conflict in a transaction that has run a statement before.
@@ -188,7 +186,7 @@ impl Dialect {
         errors.any(|error| {
             // An error that is transparent over a `sqlx::Error` returns the source of that error as its own.
             let inner = error.downcast_ref::<Box<dyn DatabaseError>>();
-            inner.is_some_and(|error| (self.conflict)(error.code().as_deref(), error.message()))
+            inner.is_some_and(|error| (self.conflict)(&**error))
                 || error
                     .downcast_ref()
                     .is_some_and(|error| self.is_conflict(error))

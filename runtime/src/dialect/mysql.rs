@@ -1,5 +1,7 @@
 //! MySQL and MariaDB.
 
+use sqlx::error::DatabaseError;
+
 use super::{
     Diagnosis, Dialect, IsolationLevel, Mark, MigrationsLock, SessionAnswer, SessionCommands,
     inspection, sql,
@@ -160,14 +162,10 @@ pub(crate) static MYSQL: Dialect = Dialect {
     remembers_ends: false,
     expects_answer_first: true,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is
-    // the only error with SQLSTATE 40001. 1205 and 1020 have no SQLSTATE of their own.
-    conflict: |code, message| match code {
-        Some("40001") => true,
-        Some("HY000") => {
-            message.starts_with("Lock wait timeout exceeded")
-                || message.starts_with("Record has changed since last read")
-        }
-        _ => false,
+    // the only error with SQLSTATE 40001. 1205, a lock wait timeout, and 1020, a record that has changed, have no SQLSTATE of
+    // their own.
+    conflict: |error| {
+        error.code().as_deref() == Some("40001") || matches!(number(error), Some(1205 | 1020))
     },
     conflict_once_begun: &[],
     // A savepoint ends with its transaction: <https://mariadb.com/kb/en/savepoint/>. 1305 and its SQLSTATE are also those of
@@ -212,3 +210,17 @@ pub(crate) static MYSQL: Dialect = Dialect {
     },
     create_extension: None,
 };
+
+/// The server's number of an error. Its message is in the server's language, `lc_messages`.
+fn number(error: &dyn DatabaseError) -> Option<u16> {
+    #[cfg(feature = "mysql")]
+    {
+        let error = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?;
+        Some(error.number())
+    }
+    #[cfg(not(feature = "mysql"))]
+    {
+        let _ = error;
+        None
+    }
+}

@@ -196,7 +196,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     remembers_ends: false,
     expects_answer_first: false,
     // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>
-    conflict: |code, _| matches!(code, Some("40001" | "40P01")),
+    conflict: |error| matches!(error.code().as_deref(), Some("40001" | "40P01")),
     conflict_once_begun: &[],
     // The mark is a setting and not a savepoint. With a savepoint, a transaction would need a second id, and could no longer
     // choose its isolation level: <https://www.postgresql.org/docs/current/sql-set.html>,

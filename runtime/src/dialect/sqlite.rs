@@ -55,7 +55,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
     remembers_ends: true,
     expects_answer_first: false,
     // A reader that wants to write has to begin again: <https://www.sqlite.org/rescode.html#busy_snapshot>.
-    conflict: |code, _| code == Some("517"),
+    // In memory, one that waits for another one that waits for it: <https://www.sqlite.org/unlock_notify.html>.
+    conflict: |error| matches!(error.code().as_deref(), Some("517" | "6" | "262")),
     // A reader that wants to write while another connection writes is refused without a wait:
     // <https://www.sqlite.org/c3ref/busy_handler.html>. The first statement waits for `BUSY_TIMEOUT` before this error.
     conflict_once_begun: &["5"],

@@ -80,7 +80,13 @@ macro_rules! steps {
                 }
             };
             let (checkout, route) = source.checkout();
-            let (before, connection, record) = checkout.begin_stream();
+            let (before, connection, record) = match checkout.begin_stream().await {
+                Ok(begun) => begun,
+                Err(error) => {
+                    yield vec![Err(error)];
+                    return;
+                }
+            };
             let query = Noted { query: $query, record };
             // Behind a pooler, the end of the result commits, so it must not be reached before the rows are read.
             let at_once = if route.is_some() { 1 } else { AT_ONCE };

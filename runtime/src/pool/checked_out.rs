@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -44,6 +44,9 @@ pub(crate) struct CheckedOut<DB: Backend> {
     counts_ended: bool,
     /// Whether the driver's count of transactions may be wrong: a `BEGIN` was cancelled or failed, or a `COMMIT` was cancelled.
     may_be_miscounted: bool,
+    /// Whether the driver alone has ended the last operation. The server may then wait for the rest of it, such as the data of a
+    /// `COPY`, and answer nothing.
+    may_await_more: bool,
     /// Whether the connection is for one statement, and returns when the statement ends.
     for_one: bool,
     /// When the last statement ended, if the clock was read then.
@@ -131,9 +134,40 @@ impl<DB: Backend> CheckedOut<DB> {
             transaction: None,
             counts_ended: false,
             may_be_miscounted: false,
+            may_await_more: false,
             for_one: false,
             ended: None,
         }
+    }
+
+    /// Checks that the server will answer the next operation.
+    ///
+    /// # Errors
+    ///
+    /// It will not, after an earlier error of the driver, and the driver would wait for ever. An answer is awaited for 2 s at
+    /// most.
+    pub(super) async fn check_answering(&mut self) -> sqlx::Result<()> {
+        if self.may_await_more {
+            let (connection, _) = self.source.parts_mut();
+            // In a box, because it is rare, and every statement's future would be larger.
+            let ping = Box::pin(within(
+                RECOVERY_LIMIT,
+                "the limit for recovery",
+                connection.ping(),
+            ));
+            match ping.await {
+                Ok(()) | Err(sqlx::Error::Database(_)) => self.may_await_more = false,
+                Err(_) => self.state = ConnectionState::Spoilt,
+            }
+        }
+        if self.state != ConnectionState::Spoilt {
+            return Ok(());
+        }
+        Err(sqlx::Error::Protocol(format!(
+            "engine `{}`: the connection cannot be used any more, because the driver has given up an earlier statement half-way; \
+             see the error of that statement, and end the transaction or the checkout",
+            self.engine()
+        )))
     }
 
     /// Runs one operation of the driver. If the future is dropped before its end, the connection counts as unverified.
@@ -144,10 +178,12 @@ impl<DB: Backend> CheckedOut<DB> {
     where
         F: Future<Output = sqlx::Result<T>>,
     {
+        self.check_answering().await?;
         let Self {
             source,
             state,
             transaction,
+            may_await_more,
             ended,
             ..
         } = self;
@@ -164,17 +200,25 @@ impl<DB: Backend> CheckedOut<DB> {
             transaction.see::<DB>(result.as_ref().err());
         }
         *state = after::<DB>(before, result.as_ref().err(), record);
+        *may_await_more = result.as_ref().is_err_and(may_be_of_the_client);
         result
     }
 
     /// Begins a stream, whose end is reported with [`end_stream`](Self::end_stream). Until then the connection counts as
     /// unverified.
-    pub(crate) fn begin_stream(&mut self) -> (ConnectionState, &mut DB::Connection, Arc<Record>) {
+    ///
+    /// # Errors
+    ///
+    /// The connection cannot be used any more.
+    pub(crate) async fn begin_stream(
+        &mut self,
+    ) -> sqlx::Result<(ConnectionState, &mut DB::Connection, Arc<Record>)> {
+        self.check_answering().await?;
         let before = mem::replace(&mut self.state, ConnectionState::Unverified);
         #[cfg(feature = "testing")]
         self.source.parts().1.recorder.begin(self.source.settings());
         let (connection, record) = self.source.parts_mut();
-        (before, connection, Arc::clone(record))
+        Ok((before, connection, Arc::clone(record)))
     }
 
     /// Notes that a stream was read to its end, or to an error.
@@ -183,6 +227,7 @@ impl<DB: Backend> CheckedOut<DB> {
         self.source.parts().1.recorder.end(error);
         self.ended = self.source.parts().1.statement_ended(error);
         self.state = after::<DB>(before, error, self.source.parts().1);
+        self.may_await_more = error.is_some_and(may_be_of_the_client);
         if let Some(transaction) = &mut self.transaction {
             transaction.see::<DB>(error);
         }
@@ -296,6 +341,9 @@ impl<DB: Backend> CheckedOut<DB> {
     /// Commits the transaction, or releases the savepoint, that [`begin`](Self::begin) has begun. The driver must count no
     /// other transaction.
     pub(super) async fn commit(&mut self) -> sqlx::Result<()> {
+        if let Some(ended) = self.ended_without_trace() {
+            return Err(ended.into());
+        }
         self.may_be_miscounted = true;
         let committed = match self.mark() {
             None => self.commit_by_driver().await,
@@ -314,6 +362,17 @@ impl<DB: Backend> CheckedOut<DB> {
         };
         self.may_be_miscounted = false;
         committed.map_err(|error| self.if_lost(error))
+    }
+
+    /// The error for statements inside the transaction that have ended it and begun another one, where the database has no mark
+    /// that shows this at the commit.
+    fn ended_without_trace(&self) -> Option<TransactionError> {
+        let InTransaction { dialect, .. } = self.transaction.as_ref()?;
+        if self.is_held() || self.mark().is_some_and(|mark| mark.set.is_some()) {
+            return None;
+        }
+        let statement = self.source.parts().1.controls().ended_before_another()?;
+        Some(self.ended_by(dialect, statement))
     }
 
     async fn commit_by_driver(&mut self) -> sqlx::Result<()> {
@@ -339,12 +398,12 @@ impl<DB: Backend> CheckedOut<DB> {
         lost.into()
     }
 
-    /// The error for a statement inside the transaction that has ended it, so that its part before may be committed; `None` if
-    /// no such statement is known for certain.
+    /// The error for a statement inside the transaction that has ended it, or may have, so that its part before may be committed;
+    /// `None` if there was no such statement.
     pub(crate) fn ended_inside(&self) -> Option<TransactionError> {
         let InTransaction { dialect, .. } = self.transaction.as_ref()?;
         let controls = self.source.parts().1.controls();
-        let statement = controls.first_certain_of(dialect.ends_transaction)?;
+        let statement = controls.first_statement_of(dialect.ends_transaction)?;
         Some(self.ended_by(dialect, statement))
     }
 

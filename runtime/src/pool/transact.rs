@@ -126,6 +126,7 @@ impl<DB: Backend> CheckedOut<DB> {
     /// As [`savepoint`](Self::savepoint), as a transaction of the driver.
     pub(crate) async fn begin_nested(&mut self) -> sqlx::Result<sqlx::Transaction<'_, DB>> {
         self.check_open()?;
+        self.check_answering().await?;
         // The transaction borrows the connection, so the record is held beside it.
         let record = Arc::clone(self.record());
         record.set_over(true);

@@ -134,13 +134,18 @@ impl<DB: Backend> Transaction<DB> {
     /// Rolls back. An error is only logged, and so is a server that does not answer, whose connection the pool recovers. Returns
     /// an error when a statement inside may have ended the transaction, whose part before that may be committed.
     pub(super) async fn give_up(mut self) -> Option<TransactionError> {
-        let ended = self.connection().ok().and_then(|of| of.ended_inside());
+        let ended = self.ended_inside();
         let rolled_back = within(RECOVERY_LIMIT, "the limit for recovery", self.rollback());
         if let Err(error) = rolled_back.await {
             // The connection has ended, and the transaction with it; or the pool recovers it.
             tracing::debug!("a rollback was not confirmed: {error}");
         }
         ended
+    }
+
+    /// The error for a statement inside that has ended the transaction, or may have.
+    pub(super) fn ended_inside(&mut self) -> Option<TransactionError> {
+        self.connection().ok().and_then(|of| of.ended_inside())
     }
 
     /// Runs a closure on the transaction. Code inside that only has the engine can join it.

@@ -458,14 +458,16 @@ impl<DB: Backend> Engine<DB> {
                 });
             }
         };
+        let ended = transaction.ended_inside();
         match limit.keep(transaction.commit_only()).await {
             Some(Ok(to_do)) => {
                 hooks::run(self.name(), to_do).await;
                 Ok(value)
             }
-            Some(Err(error)) if dialect.is_conflict(&error) => {
-                Err(Failed::Conflict(message(&error), Some(error.into())))
-            }
+            Some(Err(error)) if dialect.is_conflict(&error) => Err(match ended {
+                Some(ended) => Failed::With(sqlx::Error::from(ended).into()),
+                None => Failed::Conflict(message(&error), Some(error.into())),
+            }),
             Some(Err(error)) => Err(Failed::With(self.failed_commit(error).into())),
             None => {
                 let cause = limit.timed_out(self);

@@ -245,7 +245,7 @@ impl StartError {
         Self::new(
             settings,
             StartKind::Unsupported,
-            "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, which knows one host and does not look at what it is".to_owned(),
+            "a `sqlx::Pool` parameter wants it to run on a `sqlx::Pool`, which supports one host and does not check its role".to_owned(),
             "take an engine parameter instead of the `sqlx::Pool`, or give one host",
         )
     }

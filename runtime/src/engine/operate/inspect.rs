@@ -148,12 +148,19 @@ pub(super) async fn rights<DB: Backend>(
     };
     match missing {
         Ok(missing) if missing.is_empty() => {}
-        Ok(missing) => report.problem(format!(
-            "what is pending of the migrations ({pending}) cannot be run: {}. {}. {}",
-            without_secrets(settings, &missing),
-            rights.cure,
-            settings.describe("url"),
-        )),
+        Ok(missing) => {
+            let noun = if pending == 1 {
+                "migration"
+            } else {
+                "migrations"
+            };
+            report.problem(format!(
+                "{pending} pending {noun} cannot be run: {}. {}. {}",
+                without_secrets(settings, &missing),
+                rights.cure,
+                settings.describe("url"),
+            ));
+        }
         Err(error) => report.warning(not_known(settings, "the rights for migrations", &error)),
     }
 }

@@ -66,7 +66,7 @@ impl<DB: Backend> Credentials<DB> {
         let options = prepared.map_err(|error| {
             let diagnosis = Diagnosis::retry(
                 "before_connect failed",
-                "see to what it needs, such as the service that gives the secrets",
+                "check what it depends on, such as the secrets service",
             );
             diagnosed(
                 format!("{error}; before_connect ({})", self.origin),

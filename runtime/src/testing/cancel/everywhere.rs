@@ -159,7 +159,7 @@ where
     changes
         .collect::<Result<_, String>>()
         .unwrap_or_else(|table| {
-            panic!("two complete runs leave other numbers of rows in {table}, so that nobody can tell what all of it is")
+            panic!("two complete runs leave different numbers of rows in {table}, so a partial run cannot be recognized")
         })
 }
 

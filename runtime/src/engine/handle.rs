@@ -173,7 +173,8 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// The server's kind and version, as found at start. `None` before the start, and with `lazy`.
+    /// The server's kind and version, as found at start. `None` before the start, and with `lazy` unless there were migrations or
+    /// extensions to run.
     pub fn server(&self) -> Option<Server> {
         match &*self.phase() {
             EnginePhase::Started(started) => started.server.clone(),

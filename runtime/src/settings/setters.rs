@@ -158,7 +158,7 @@ impl Settings {
         self.set("close_timeout", limit.into_text())
     }
 
-    /// Connects at the first checkout instead of at start. Default: false.
+    /// Connects at the first checkout instead of at start, unless there are migrations or extensions to run. Default: false.
     #[track_caller]
     #[must_use]
     pub fn lazy(self, lazy: bool) -> Self {

@@ -39,7 +39,8 @@ pub fn test_databases<DB: Backend>(
 ///
 /// # Errors
 ///
-/// The server could not be reached or queried, or refused to drop a database. Databases before that one are removed.
+/// The server could not be reached or queried, or a database could not be removed. On a server the other databases are removed
+/// all the same, and the first error is returned at the end. On SQLite the removal stops there.
 ///
 /// # Cancellation
 ///

@@ -23,7 +23,7 @@ mod two_engines {
     #[tokio::test]
     async fn copies_bands(
         db: PgEngine,
-        #[pool(engine = "reports", migrations = false)] reports: MySqlEngine,
+        #[pool(engine = "reports")] reports: MySqlEngine,
     ) -> Result<(), sqlx::Error> {
         let names: Vec<String> = sqlx::query_scalar("SELECT name FROM band ORDER BY id")
             .fetch_all(&db)

@@ -9,7 +9,7 @@ use crate::error::{AcquireError, AcquireKind, Error, TransactionError, UsageErro
 ///
 /// | error | status | `Retry-After` |
 /// |---|---|---|
-/// | the pool is exhausted ([`AcquireKind::TimedOut`]), closed, or not started | 503 | 5 s |
+/// | the pool is exhausted ([`AcquireKind::TimedOut`]), closed, or not started; the server does not answer ([`AcquireKind::NoAnswer`]); no engine of this name is started ([`UsageError::NoEngine`]) | 503 | 5 s |
 /// | a conflict with another transaction, at the commit or before ([`TransactionError::AfterConflict`], [`TransactionError::RetriesRanOut`], the database's own codes) | 503 | 1 s |
 /// | everything else | 500 | – |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

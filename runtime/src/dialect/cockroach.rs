@@ -55,6 +55,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         statement_limit: None,
     }),
     begin_commits: false,
+    give_up_locks: None,
     remembers_ends: false,
     expects_answer_first: false,
     // <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference>: every one of these errors is a 40001.

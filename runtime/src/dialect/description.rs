@@ -67,6 +67,8 @@ pub(crate) struct Dialect {
     pub(crate) conflict_once_begun: &'static [&'static str],
     /// Whether a `BEGIN` inside of a transaction commits that one, and a `ROLLBACK` outside of one does nothing.
     pub(crate) begin_commits: bool,
+    /// The statement that gives up what a session holds outside of transactions.
+    pub(crate) give_up_locks: Option<&'static str>,
     /// Whether the driver ignores the next rollback that it queues, after a commit or rollback whose caller went away before its
     /// answer.
     pub(crate) remembers_ends: bool,

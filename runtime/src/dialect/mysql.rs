@@ -159,6 +159,8 @@ pub(crate) static MYSQL: Dialect = Dialect {
     least_isolation: IsolationLevel::ReadUncommitted,
     local: None,
     begin_commits: true,
+    // <https://mariadb.com/kb/en/lock-tables/>
+    give_up_locks: Some("UNLOCK TABLES"),
     remembers_ends: false,
     expects_answer_first: true,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is

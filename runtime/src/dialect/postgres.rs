@@ -193,6 +193,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         statement_limit: Some(limit_statements),
     }),
     begin_commits: false,
+    give_up_locks: None,
     remembers_ends: false,
     expects_answer_first: false,
     // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>

@@ -62,10 +62,10 @@ pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(30).0;
 pub(super) const BEGINS: &[&str] = &["BEGIN", "START", "XA"];
 
 /// As [`BEGINS`] on MySQL and MariaDB, with those of a routine, of a prepared and of a compound statement, which may begin one,
-/// and with the variable after whose change any statement does.
+/// with the variable after whose change any statement does, and with those that lock tables until they are unlocked.
 pub(super) const BEGINS_ON_MYSQL: &[&str] = &[
-    "BEGIN", "START", "XA", "CALL", "EXECUTE", "IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR",
-    AUTOCOMMIT,
+    "LOCK", "FLUSH", "BEGIN", "START", "XA", "CALL", "EXECUTE", "IF", "CASE", "LOOP", "WHILE",
+    "REPEAT", "FOR", AUTOCOMMIT,
 ];
 
 /// As [`BEGINS`] on SQLite, where a savepoint outside of a transaction begins one:

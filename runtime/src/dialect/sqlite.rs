@@ -52,6 +52,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     least_isolation: IsolationLevel::Serializable,
     local: None,
     begin_commits: false,
+    give_up_locks: None,
     remembers_ends: true,
     expects_answer_first: false,
     // A reader that wants to write has to begin again: <https://www.sqlite.org/rescode.html#busy_snapshot>.

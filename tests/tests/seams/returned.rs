@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context, ensure};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future};
 use poolhouse::{
     AcquireError, Engine, MySqlEngine, PgEngine, Readiness, SqliteEngine, TransactionError,
     engine_finder_with,
@@ -24,6 +24,103 @@ case_databases! {
     no_literal_is_shown_to_other_tasks: literals, on (postgres);
     a_close_does_not_wait_for_a_silent_server: silent_start, on (postgres, mariadb);
 }
+
+/// Locks on tables outlast a rollback.
+#[tokio::test]
+async fn on_mariadb_no_table_stays_locked() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("locked").await? else {
+        return Ok(());
+    };
+    let settings = settings("locked", case_database.url()).max_size(2);
+    let engine: MySqlEngine = started(&settings).await?;
+    sqlx::raw_sql("CREATE TABLE entry (id INTEGER); CREATE TABLE other (id INTEGER)")
+        .execute(&engine)
+        .await?;
+    let mut locks = engine.acquire().await?;
+    sqlx::raw_sql("LOCK TABLES entry WRITE")
+        .execute(&mut locks)
+        .await?;
+    drop(locks);
+    let checkouts = bounded("both", future::try_join(engine.acquire(), engine.acquire()));
+    let (mut one, mut two) = checkouts.await??;
+    for checkout in [&mut one, &mut two] {
+        let insert = sqlx::raw_sql("INSERT INTO entry VALUES (1); INSERT INTO other VALUES (1)");
+        bounded("an insert", insert.execute(checkout)).await??;
+    }
+    drop((one, two));
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// After an error of the driver half-way through a statement, which each engine runs as its own kind of statement.
+macro_rules! given_up {
+    ($name:ident, $database:ty, $half:expr) => {
+        #[tokio::test]
+        async fn $name() -> anyhow::Result<()> {
+            let Some(case_database) = CaseDatabase::of::<$database>("given_up").await? else {
+                return Ok(());
+            };
+            let settings = settings("given_up", case_database.url()).max_size(1);
+            let engine: Engine<$database> = started(&settings).await?;
+            sqlx::raw_sql("CREATE TABLE entry (id INTEGER)")
+                .execute(&engine)
+                .await?;
+
+            // The next statement, and either end.
+            for commits in [false, true] {
+                let mut transaction = engine.begin().await?;
+                let half = $half.execute(&mut *transaction).await;
+                half.err().context("the driver took it")?;
+                let next = sqlx::query("SELECT 1").execute(&mut *transaction);
+                let next = bounded("the next statement", next).await?;
+                ensure!(next.is_err(), "{next:?}");
+                if commits {
+                    let committed = bounded("the commit", transaction.commit()).await?;
+                    ensure!(committed.is_err());
+                } else {
+                    let _ = bounded("the rollback", transaction.rollback()).await?;
+                }
+            }
+            // An inner level, whose error is passed on, and one whose error is not.
+            for passes_on in [true, false] {
+                let outer = engine.transaction(async |transaction| {
+                    transaction
+                        .transaction(async |inner| match $half.execute(inner).await {
+                            Err(error) if passes_on => Err(error),
+                            _ => sqlx::Result::Ok(()),
+                        })
+                        .await
+                });
+                let outer = bounded("the outer transaction", outer).await?;
+                ensure!(outer.is_err(), "it was committed");
+            }
+            // A stream of a checkout.
+            let mut checkout = engine.acquire().await?;
+            let half = $half.execute(&mut checkout).await;
+            half.err().context("the driver took it")?;
+            let rows = sqlx::query("SELECT 1").fetch_all(&mut checkout);
+            ensure!(bounded("the rows", rows).await?.is_err());
+            drop(checkout);
+
+            // Others are not affected.
+            let one = sqlx::query("SELECT 1").execute(&engine);
+            bounded("the next user", one).await??;
+            engine.close_connection_pool().await;
+            case_database.no_session_left().await
+        }
+    };
+}
+
+given_up!(
+    what_the_driver_gives_up_ends_a_transaction_on_postgres,
+    Postgres,
+    sqlx::raw_sql("COPY entry FROM STDIN")
+);
+given_up!(
+    what_the_driver_gives_up_ends_a_transaction_on_mariadb,
+    MySql,
+    sqlx::query("SELECT ?, ?").bind(1)
+);
 
 /// Runs a statement for long and drops it, once the server runs it.
 async fn cancelled<DB: Sql>(

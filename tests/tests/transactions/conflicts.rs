@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use poolhouse::{
@@ -68,15 +69,20 @@ async fn a_write_skew_that_shows_at_the_commit_is_run_again() -> anyhow::Result<
     Ok(())
 }
 
-/// An engine whose sessions wait for a lock for one second, the server's shortest timeout.
-async fn impatient(name: &str) -> anyhow::Result<Option<(CaseDatabase, MySqlEngine)>> {
+/// An engine whose sessions wait for a lock for one second, the server's shortest timeout. The messages are in a language.
+async fn impatient(
+    name: &str,
+    language: &str,
+) -> anyhow::Result<Option<(CaseDatabase, MySqlEngine)>> {
     let Some(case_database) = CaseDatabase::of::<MySql>(name).await? else {
         return Ok(None);
     };
     let settings = Settings::new()
         .engine(name)
         .url(case_database.url())
-        .session("SET innodb_lock_wait_timeout = 1");
+        .session(format!(
+            "SET innodb_lock_wait_timeout = 1; SET lc_messages = '{language}'"
+        ));
     let db: MySqlEngine = engine_finder_with(&settings)?;
     db.start_connection_pool().await?;
     sqlx::raw_sql(TABLE).execute(&db).await?;
@@ -85,7 +91,7 @@ async fn impatient(name: &str) -> anyhow::Result<Option<(CaseDatabase, MySqlEngi
 
 #[tokio::test]
 async fn a_lock_that_was_waited_for_too_long_is_waited_for_again() -> anyhow::Result<()> {
-    let Some((_case_database, db)) = impatient("patience").await? else {
+    let Some((_case_database, db)) = impatient("patience", "de_DE").await? else {
         return Ok(());
     };
     let (locked, again) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -221,6 +227,49 @@ async fn on_sqlite_a_reader_that_wants_to_write_beside_a_writer_is_run_again() -
 }
 
 /// The first statement waits for the writer before it is refused, also in a savepoint, and is not tried again.
+/// In memory no transaction waits for one that waits for it.
+#[tokio::test]
+async fn on_sqlite_a_deadlock_in_memory_is_run_again() -> anyhow::Result<()> {
+    let settings = Settings::new()
+        .engine("memory_deadlock")
+        .url("sqlite::memory:");
+    let db: SqliteEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql("CREATE TABLE entry (value INTEGER); INSERT INTO entry VALUES (0)")
+        .execute(&db)
+        .await?;
+    let both_have_read = Barrier::new(2);
+    let runs = AtomicUsize::new(0);
+    let add_one = async || {
+        let first = AtomicBool::new(true);
+        db.transaction(async |transaction| {
+            runs.fetch_add(1, Relaxed);
+            let value: i64 = sqlx::query_scalar("SELECT value FROM entry")
+                .fetch_one(&mut *transaction)
+                .await?;
+            if first.swap(false, Relaxed) {
+                both_have_read.wait().await;
+            }
+            sqlx::query("UPDATE entry SET value = ?")
+                .bind(value + 1)
+                .execute(transaction)
+                .await
+                .map(drop)
+        })
+        .await
+    };
+    let both = async { tokio::try_join!(add_one(), add_one()) };
+    tokio::time::timeout(Duration::from_secs(30), both).await??;
+    let runs = runs.into_inner();
+    ensure!(runs > 2, "{runs} runs");
+    let value: i64 = sqlx::query_scalar("SELECT value FROM entry")
+        .fetch_one(&db)
+        .await?;
+    ensure!(value == 2, "{value}");
+    db.close_connection_pool().await;
+    Ok(())
+}
+
 #[tokio::test]
 async fn on_sqlite_a_first_write_is_refused_once() -> anyhow::Result<()> {
     let Some(case_database) = CaseDatabase::of::<Sqlite>("first_write").await? else {
@@ -254,7 +303,7 @@ async fn on_sqlite_a_first_write_is_refused_once() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn retries_for_a_lock_that_stays_run_out() -> anyhow::Result<()> {
-    let Some((_case_database, db)) = impatient("impatience").await? else {
+    let Some((_case_database, db)) = impatient("impatience", "en_US").await? else {
         return Ok(());
     };
     let mut holder = db.begin().await?;

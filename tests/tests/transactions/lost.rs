@@ -7,7 +7,7 @@ use poolhouse::{
     AnyEngine, Engine, MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction,
     TransactionError, engine_finder_with,
 };
-use poolhouse_tests::{CaseDatabase, Cockroach, PgBouncer, TransactionEnder, pgbouncer::Mode};
+use poolhouse_tests::{CaseDatabase, Cockroach, PgBouncer, Sql, TransactionEnder, pgbouncer::Mode};
 use sqlx::{Any, AssertSqlSafe, Connection as _, Executor, MySql, Postgres, Sqlite};
 
 const TABLE: &str = "CREATE TABLE entry (move INTEGER NOT NULL, part INTEGER NOT NULL)";
@@ -350,6 +350,23 @@ async fn a_statement_inside_that_ends_it_is_named() -> anyhow::Result<()> {
             says_ended_inside(ended_inside!(Any, case_database.url(), true, word), word)?;
         }
     }
+    // Where nothing at the commit shows that it is another one.
+    for (word, statements) in [
+        ("ROLLBACK", "ROLLBACK\nBEGIN"),
+        ("COMMIT", "SELECT 'a'; COMMIT; BEGIN"),
+    ] {
+        if let Some(case_database) = CaseDatabase::of::<Sqlite>("inside").await? {
+            says_ended_inside(
+                ended_inside!(Sqlite, case_database.url(), true, statements),
+                word,
+            )?;
+        }
+        if let Some(case_database) = CaseDatabase::of::<Postgres>("inside").await? {
+            let cockroach = Cockroach::before(case_database.database()?).await?;
+            let url = cockroach.url().replacen("postgres", "cockroachdb", 1);
+            says_ended_inside(ended_inside!(Postgres, url, true, statements), word)?;
+        }
+    }
     // A schema change commits on MariaDB; on other databases it is part of the transaction.
     if let Some(case_database) = CaseDatabase::of::<MySql>("inside").await? {
         let create = "CREATE TABLE IF NOT EXISTS other (id INTEGER)";
@@ -379,6 +396,9 @@ async fn what_may_be_committed_is_not_tried_again() -> anyhow::Result<()> {
     for conflict in [
         "COMMIT\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
         "CREATE TABLE IF NOT EXISTS other (id INTEGER)\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "SELECT 'a'; CREATE TABLE IF NOT EXISTS other (id INTEGER)\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "BEGIN NOT ATOMIC COMMIT; END\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "IF 1 THEN COMMIT; END IF\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
         "CALL commits()\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
         "EXECUTE IMMEDIATE 'COMMIT'\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
     ] {
@@ -393,15 +413,45 @@ async fn what_may_be_committed_is_not_tried_again() -> anyhow::Result<()> {
 }
 
 /// A deferred constraint fails at the commit, which comes after the row.
+async fn takes_no_row_for_a_commit<DB: Sql>(url: String) -> anyhow::Result<()> {
+    let name = format!("deferred_{}", DB::PRODUCT);
+    let settings = Settings::new().engine(name).url(url).max_size(1);
+    let engine: Engine<DB> = engine_finder_with(&settings)?;
+    engine.start_connection_pool().await?;
+    let mut checkout = engine.acquire().await?;
+    let table = "CREATE TABLE part (id INTEGER PRIMARY KEY, \
+        whole INTEGER REFERENCES part (id) DEFERRABLE INITIALLY DEFERRED)";
+    DB::run(checkout.as_mut(), table).await?;
+    drop(checkout);
+    let insert = "INSERT INTO part VALUES (1, 7) RETURNING CAST(id AS BIGINT)";
+    let inserted = DB::answer_on(engine.clone(), insert).await;
+    ensure!(inserted.is_err(), "the row was taken for a commit");
+    // And the next statement does not get that error.
+    let rows = DB::answer_on(engine.clone(), "SELECT count(*) FROM part").await?;
+    ensure!(rows == 0, "{rows}");
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
 #[tokio::test]
-async fn any_engine_does_not_take_a_row_for_a_commit() -> anyhow::Result<()> {
-    let Some(case_database) = CaseDatabase::of::<Postgres>("any_deferred").await? else {
-        return Ok(());
-    };
-    let settings = Settings::new()
-        .engine("any_deferred")
-        .url(case_database.url())
-        .max_size(1);
+async fn a_row_is_not_taken_for_a_commit() -> anyhow::Result<()> {
+    if let Some(case_database) = CaseDatabase::of::<Postgres>("deferred").await? {
+        takes_no_row_for_a_commit::<Postgres>(case_database.url()).await?;
+    }
+    if let Some(case_database) = CaseDatabase::of::<Sqlite>("deferred").await? {
+        takes_no_row_for_a_commit::<Sqlite>(case_database.url()).await?;
+    }
+    if let Some(case_database) = CaseDatabase::of::<Postgres>("deferred").await? {
+        takes_no_row_for_a_commit_of_any("any_postgres", case_database.url()).await?;
+    }
+    if let Some(case_database) = CaseDatabase::of::<Sqlite>("deferred").await? {
+        takes_no_row_for_a_commit_of_any("any_sqlite", case_database.url()).await?;
+    }
+    Ok(())
+}
+
+async fn takes_no_row_for_a_commit_of_any(name: &str, url: String) -> anyhow::Result<()> {
+    let settings = Settings::new().engine(name).url(url).max_size(1);
     let engine: AnyEngine = engine_finder_with(&settings)?;
     engine.start_connection_pool().await?;
     let table = "CREATE TABLE part (id INTEGER PRIMARY KEY, \

@@ -1,5 +1,6 @@
 //! The engines to start, collected from the attribute and its parameters before anything is opened.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +133,7 @@ impl Plan {
         self.takes_shutdown.then_some(self.program.shutdown_timeout)
     }
 
-    /// Adds the engine of one parameter: the one of its own settings, or else the attribute's.
+    /// Adds the engine of one parameter: the one that its settings name, or else the attribute's.
     pub(super) fn engine<DB: Backend>(
         &mut self,
         settings: Option<&Settings>,
@@ -181,9 +182,12 @@ impl Plan {
 
     /// The name of a parameter's engine.
     pub(super) fn name_of(&self, settings: Option<&Settings>) -> String {
-        settings.unwrap_or(&self.settings).engine_name()
+        settings
+            .and_then(Settings::given_name)
+            .unwrap_or_else(|| self.settings.engine_name())
     }
 
+    /// The settings of a parameter's engine. Those of the attribute's own engine lie on top of the attribute's.
     fn resolve(
         &self,
         settings: Option<&Settings>,
@@ -192,11 +196,21 @@ impl Plan {
         let mut settings = match settings {
             None => EngineSettings::read(&self.own, test_url)?,
             Some(settings) => {
+                let is_own = self.name_of(Some(settings)) == self.settings.engine_name();
+                let settings = if is_own {
+                    Cow::Owned(settings.on_top_of(&self.settings))
+                } else {
+                    Cow::Borrowed(settings)
+                };
                 // The crate's migrations belong to the attribute's own engine. Another engine has others.
-                let in_test = self.test.as_ref().map(|_| InTest {
-                    migrations: Migrations::None,
+                let in_test = self.test.as_ref().map(|test| InTest {
+                    migrations: if is_own {
+                        test.of_crate()
+                    } else {
+                        Migrations::None
+                    },
                 });
-                let layers = Layers::collect(settings, &self.sources, in_test)?;
+                let layers = Layers::collect(&settings, &self.sources, in_test)?;
                 EngineSettings::read(&layers, test_url)?
             }
         };

@@ -103,6 +103,28 @@ impl Settings {
         self.engine_and_source().0
     }
 
+    /// The name of the engine, when these settings give one.
+    pub(crate) fn given_name(&self) -> Option<String> {
+        let given = self.layer.get("engine").is_some();
+        given.then(|| self.engine_name())
+    }
+
+    /// These settings on top of others: a value of the others remains where none is set here, and so do their hooks and
+    /// fixtures.
+    pub(crate) fn on_top_of(&self, beneath: &Self) -> Self {
+        let mut merged = beneath.clone();
+        merged.layer.put_on(&self.layer);
+        merged.connect.extend_from_slice(&self.connect);
+        merged.before.extend_from_slice(&self.before);
+        if self.layer.get("migrations").is_some() {
+            merged.migrations = self.migrations.clone();
+        }
+        merged.fixtures.extend(&self.fixtures);
+        self.nodes.iter().fold(merged, |merged, (name, node)| {
+            merged.add_node(name.clone(), node.clone())
+        })
+    }
+
     /// Whether nothing but the engine's name is set.
     pub(crate) fn only_name(&self) -> bool {
         self.connect.is_empty()

@@ -35,6 +35,10 @@ impl Fixtures {
         self.0.push(fixture);
     }
 
+    pub(super) fn extend(&mut self, others: &Self) {
+        self.0.extend_from_slice(&others.0);
+    }
+
     /// Names and contents of the scripts.
     #[cfg(feature = "testing")]
     pub(crate) fn scripts(&self) -> impl Iterator<Item = (&'static str, &'static str)> {

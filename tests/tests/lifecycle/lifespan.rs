@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use futures_util::FutureExt;
-use poolhouse::{Engine, with_pool};
+use poolhouse::{Engine, SqliteEngine, with_pool};
 use poolhouse_tests::{CaseDatabase, Proxy, Sql, Subject, subject::Own};
 use tokio::sync::oneshot;
 
@@ -237,4 +237,25 @@ async fn midway<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     }
     ensure!(!said.contains(database.password()), "{said}");
     case_database.closed_in_good_order().await
+}
+
+/// The engine of the attribute, once without and once with its name.
+#[with_pool(
+    engine = "beneath",
+    url = "sqlite::memory:",
+    max_size = 2,
+    min_size = 1
+)]
+async fn on_top(
+    #[pool(max_size = 3)] db: SqliteEngine,
+    #[pool(engine = "beneath", max_size = 3)] same: SqliteEngine,
+) -> Result<[usize; 4], poolhouse::Error> {
+    let (db, same) = (db.status(), same.status());
+    Ok([db.max, db.size, same.max, same.size])
+}
+
+#[tokio::test]
+async fn settings_of_a_parameter_lie_on_those_of_the_attribute() -> anyhow::Result<()> {
+    ensure!(on_top().await? == [3, 1, 3, 1]);
+    Ok(())
 }

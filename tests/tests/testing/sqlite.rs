@@ -41,6 +41,14 @@ async fn fixtures_are_there(db: SqliteEngine) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
+#[with_pool(fixtures("bands"))]
+#[tokio::test]
+async fn a_setting_of_a_parameter_keeps_fixtures_and_migrations(
+    #[pool(max_size = 2)] db: SqliteEngine,
+) {
+    assert_eq!((count(&db).await, db.status().max), (2, 2));
+}
+
 async fn three_bands(db: SqliteEngine) -> Result<(), sqlx::Error> {
     for name in ["Pythonistas", "Rustaceans", "C-Sharps"] {
         sqlx::query("INSERT INTO band (name) VALUES (?)")

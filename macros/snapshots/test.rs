@@ -31,7 +31,7 @@ async fn counts_bands() {
         .test(
             ::poolhouse::__test_function! {
                 ::poolhouse::__private::Test::new(::core::concat!(::core::module_path!(),
-                "::", "counts_bands")).should_panic()
+                "::", "counts_bands")).should_panic().any_panic()
             },
             (::poolhouse::__private::parameter::<PgEngine>(),),
             move |(db,)| __poolhouse_body(db),

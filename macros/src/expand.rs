@@ -179,6 +179,7 @@ impl<'a> Expansion<'a> {
         let runtime_crate = self.runtime_crate(Span::call_site());
         let name = self.function.signature.ident.unraw().to_string();
         let should_panic = test.should_panic.then(|| quote!(.should_panic()));
+        let any_panic = test.any_panic.then(|| quote!(.any_panic()));
         let named = ["migrations", "migrator"]
             .iter()
             .any(|name| self.settings.get(name).is_some());
@@ -190,7 +191,7 @@ impl<'a> Expansion<'a> {
         quote! {
             #runtime_crate::__test_function! {
                 #runtime_crate::__private::Test::new(::core::concat!(::core::module_path!(), "::", #name))
-                    #should_panic #migrations
+                    #should_panic #any_panic #migrations
             }
         }
     }

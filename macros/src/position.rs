@@ -24,6 +24,8 @@ pub(crate) struct Test {
     /// The attribute that gives the function its parameters, such as `#[rstest]`, except those with `#[pool]`.
     pub(crate) giver: Option<Path>,
     pub(crate) should_panic: bool,
+    /// Whether it passes with any panic: `#[should_panic]` without `expected`. Not below `cfg_attr`, whose condition may be false.
+    pub(crate) any_panic: bool,
 }
 
 /// The position of a function with these attributes.
@@ -42,6 +44,9 @@ pub(crate) fn position(attrs: &[Attribute], signature: &Signature, has_receiver:
             runtime: attrs.iter().find_map(|attr| runtime(&attr.meta)),
             giver: ends_in(GIVERS),
             should_panic: paths.iter().any(|path| path.is_ident("should_panic")),
+            any_panic: attrs.iter().any(
+                |attr| matches!(&attr.meta, Meta::Path(path) if path.is_ident("should_panic")),
+            ),
         });
     }
     // A method named `main` has callers, so it is a function like any other.

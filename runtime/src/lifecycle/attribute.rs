@@ -28,6 +28,7 @@ pub struct Attribute<R> {
     beside_server: bool,
     of_error: fn(Error) -> Result<R, Error>,
     is_failure: fn(&R) -> bool,
+    without_panic: fn() -> Option<R>,
 }
 
 impl<R: Outcome> Attribute<R> {
@@ -39,6 +40,7 @@ impl<R: Outcome> Attribute<R> {
             beside_server: false,
             of_error: R::of_error,
             is_failure: R::is_failure,
+            without_panic: R::without_panic,
         }
     }
 }
@@ -119,12 +121,13 @@ impl<R> Attribute<R> {
         Fut: Future<Output = R> + 'a,
     {
         let (of_error, is_failure) = (self.of_error, self.is_failure);
+        let without_panic = self.without_panic_of(&test);
         let body: Body<'a, P, R> = Box::new(|filled| Box::pin(body(filled)));
         let ended = match self.plan_of(test) {
             Ok(plan) => run_test(plan, parameters, body, is_failure).await,
             Err(error) => Err(error),
         };
-        conclude(ended, of_error, |error| panic!("{error:?}"))
+        conclude(ended, of_error, |error| end_test(error, without_panic))
     }
 
     /// Runs the body of a test without a runtime of its own.
@@ -135,12 +138,13 @@ impl<R> Attribute<R> {
         Fut: Future<Output = R> + 'a,
     {
         let (of_error, is_failure) = (self.of_error, self.is_failure);
+        let without_panic = self.without_panic_of(&test);
         let body: Body<'a, P, R> = Box::new(|filled| Box::pin(body(filled)));
         let ended = self.plan_of(test).and_then(|plan| {
             let runtime = runtime(&plan.program)?;
             runtime.block_on(run_test(plan, parameters, body, is_failure))
         });
-        conclude(ended, of_error, |error| panic!("{error:?}"))
+        conclude(ended, of_error, |error| end_test(error, without_panic))
     }
 
     async fn run<P, F, Fut>(self, is_main: bool, parameters: P, body: F) -> Result<Ended<R>, Error>
@@ -162,6 +166,12 @@ impl<R> Attribute<R> {
             (true, true) => Listening::WithShutdown,
         };
         Plan::new(self.application, self.settings, is_main, listening)
+    }
+
+    /// The value that fails a test which passes with any panic.
+    fn without_panic_of(&self, test: &Test) -> Option<R> {
+        let value = test.passes_with_any_panic().then(self.without_panic);
+        value.flatten()
     }
 
     fn plan_of(self, test: Test) -> Result<Box<Plan>, Error> {
@@ -187,7 +197,7 @@ async fn run_test<P: Parameters, R>(
 fn conclude<R>(
     ended: Result<Ended<R>, Error>,
     of_error: fn(Error) -> Result<R, Error>,
-    without_value: fn(&Error) -> R,
+    without_value: impl FnOnce(&Error) -> R,
 ) -> R {
     match ended {
         Ok(Ended::Returned(value)) => value,
@@ -195,6 +205,16 @@ fn conclude<R>(
         Ok(Ended::Interrupted(interrupted)) => process::exit(interrupted.exit_code()),
         Err(error) => of_error(error).unwrap_or_else(|error| without_value(&error)),
     }
+}
+
+/// Ends a test that cannot return the error: by a panic, or with the value that fails it.
+fn end_test<R>(error: &Error, without_panic: Option<R>) -> R {
+    let Some(value) = without_panic else {
+        panic!("{error:?}")
+    };
+    // Not `logging::print`, whose lines the test's harness does not capture.
+    eprintln!("Error: {error:?}");
+    value
 }
 
 /// Ends a program whose `main` cannot return the error.

@@ -20,6 +20,12 @@ pub trait Outcome: Sized + sealed::Sealed {
     /// Whether a test that returns this has failed.
     #[doc(hidden)]
     fn is_failure(&self) -> bool;
+
+    /// The value of a test that expects a panic and ends without one. Such a test returns `()`.
+    #[doc(hidden)]
+    fn without_panic() -> Option<Self> {
+        None
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -30,6 +36,10 @@ impl Outcome for () {
 
     fn is_failure(&self) -> bool {
         false
+    }
+
+    fn without_panic() -> Option<Self> {
+        Some(())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::settings::Migrations;
 pub struct Test {
     name: &'static str,
     should_panic: bool,
+    any_panic: bool,
     migrations: Migrations,
 }
 
@@ -18,6 +19,7 @@ impl Test {
         Self {
             name,
             should_panic: false,
+            any_panic: false,
             migrations: Migrations::None,
         }
     }
@@ -26,6 +28,13 @@ impl Test {
     #[must_use]
     pub fn should_panic(mut self) -> Self {
         self.should_panic = true;
+        self
+    }
+
+    /// Records that the `#[should_panic]` has no `expected`, and so the test passes with any panic.
+    #[must_use]
+    pub fn any_panic(mut self) -> Self {
+        self.any_panic = true;
         self
     }
 
@@ -43,6 +52,11 @@ impl Test {
     /// The crate's migrations, which are used when no others are set.
     pub(crate) fn of_crate(&self) -> Migrations {
         self.migrations.clone()
+    }
+
+    /// Whether the test passes with any panic.
+    pub(crate) fn passes_with_any_panic(&self) -> bool {
+        self.any_panic
     }
 
     /// Whether the test fails, given whether its body panicked or returned an error.

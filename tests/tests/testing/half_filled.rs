@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use poolhouse::{MySqlEngine, PgEngine, with_pool};
+use poolhouse::{MySqlEngine, PgEngine, SqliteEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer};
 
 use crate::minimal::{self, started};
@@ -40,6 +40,35 @@ async fn a_function_on_postgres(_db: PgEngine) {}
 #[tokio::test]
 #[should_panic(expected = "broken.sql")]
 async fn a_file_on_postgres_with_rollback(_db: PgEngine) {}
+
+/// Tests that expect any panic.
+#[allow(clippy::should_panic_without_expect, reason = "it is what they test")]
+mod panics {
+    use super::*;
+
+    #[with_pool(fixtures("broken"))]
+    #[tokio::test]
+    #[should_panic]
+    #[ignore = "it fails, and is run by a driver"]
+    async fn under_tokio(_db: SqliteEngine) {}
+
+    #[with_pool(fixtures("broken"))]
+    #[test]
+    #[should_panic]
+    #[ignore = "it fails, and is run by a driver"]
+    async fn alone(_db: SqliteEngine) {}
+}
+
+#[test]
+fn a_failed_start_is_not_the_panic_that_a_test_expects() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["half_filled::panics::", "--ignored"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("0 passed; 2 failed"), "{said}");
+    assert_eq!(said.matches("broken.sql").count(), 2, "{said}");
+}
 
 #[tokio::test]
 async fn nothing_is_left_on_postgres() {

@@ -7,7 +7,9 @@
 //!
 //! `warn!` and `info!` replace tracing's macros of the same names.
 
+use std::fmt;
 use std::future::Future;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
@@ -110,6 +112,19 @@ pub(crate) fn take_warnings() -> Vec<String> {
     let buffered = std::mem::take(&mut *lines()).into_iter();
     let warnings = buffered.filter(|line| line.level == Level::Warn);
     warnings.map(|line| line.text).collect()
+}
+
+/// Takes the buffered warnings when nobody listens, and no run is left whose body may set up logging.
+pub(crate) fn take_lost_warnings() -> Vec<String> {
+    if WAITING.load(Relaxed) > 0 || is_heard() {
+        return vec![];
+    }
+    take_warnings()
+}
+
+/// Writes a line to the standard error. Where that is not possible, nobody is there to read it; `eprintln` would panic.
+pub(crate) fn print(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Logs the buffered lines.

@@ -132,6 +132,18 @@ async fn a_bad_variable() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_misspelt_variable() -> anyhow::Result<()> {
+    for program in ["any", "unit"] {
+        let program = plain(program)?.variable("POOLHOUSE_URL", "sqlite::memory:");
+        let said = error(program).await?;
+        let warning = "Warning: POOLHOUSE_URL is not a variable of poolhouse; did you mean DATABASE_URL? engine=\"default\"\n\
+                       Error: engine `default` has no URL: ";
+        ensure!(said.starts_with(warning), "{said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_unknown_engine() -> anyhow::Result<()> {
     let program = plain("reports")?
         .variable("DATABASE_URL", "sqlite::memory:")

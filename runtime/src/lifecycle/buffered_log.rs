@@ -14,6 +14,15 @@ impl BufferedLog {
         Self(buffers.then(Buffering::begin))
     }
 
+    /// Writes the warnings of a start that has failed to the standard error, when nobody can log them any more.
+    pub(super) fn give_up(&mut self) {
+        if self.0.take().is_some() {
+            for warning in logging::take_lost_warnings() {
+                logging::print(format_args!("Warning: {warning}"));
+            }
+        }
+    }
+
     /// Runs the body, and logs the earlier lines once logging is set up.
     pub(super) async fn replay<T>(self, body: impl Future<Output = T>) -> T {
         let mut body = pin!(body);

@@ -46,8 +46,8 @@ where
     P: Parameters,
     F: Future,
 {
-    let log = BufferedLog::new(plan.test.is_none());
-    let mut engines = look_up(plan, &parameters)?;
+    let mut log = BufferedLog::new(plan.test.is_none());
+    let mut engines = look_up(plan, &parameters).inspect_err(|_| log.give_up())?;
     let member = Member::join(engines.longest_end());
     let plan = &engines.plan;
     let signals = Signals::listen(
@@ -58,7 +58,7 @@ where
     );
 
     match signals.interrupt(&member, engines.start()).await {
-        Ok(started) => started?,
+        Ok(started) => started.inspect_err(|_| log.give_up())?,
         Err(interrupted) => {
             engines.close(signals.force(), false).await?;
             member.end(interrupted, signals.force()).await;
@@ -76,7 +76,10 @@ where
                 Err(interrupted) => Ok(Ended::Interrupted(interrupted)),
             }
         }
-        Ok(Err(error)) => Err(error),
+        Ok(Err(error)) => {
+            log.give_up();
+            Err(error)
+        }
         Err(interrupted) => Ok(Ended::Interrupted(interrupted)),
     };
     let failed = ended

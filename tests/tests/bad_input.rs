@@ -3,6 +3,7 @@
 //! The messages for every setting and source are tested with the code that reads the settings.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use anyhow::ensure;
 use poolhouse_tests::{Program, program::Ended};
@@ -139,6 +140,23 @@ async fn a_misspelt_variable() -> anyhow::Result<()> {
         let warning = "Warning: POOLHOUSE_URL is not a variable of poolhouse; did you mean DATABASE_URL? engine=\"default\"\n\
                        Error: engine `default` has no URL: ";
         ensure!(said.starts_with(warning), "{said}");
+    }
+    Ok(())
+}
+
+/// The exit code is the documented one when the error cannot be written.
+#[test]
+fn a_standard_error_that_is_full() -> anyhow::Result<()> {
+    for (program, run) in [("unit", ""), ("exit_code", ""), ("unit", "chek")] {
+        let status = Command::new(env!("CARGO_BIN_EXE_plain"))
+            .arg(program)
+            .env_clear()
+            .env("POOLHOUSE_RUN", run)
+            .current_dir("/")
+            .stdout(Stdio::null())
+            .stderr(fs::File::create("/dev/full")?)
+            .status()?;
+        ensure!(status.code() == Some(1), "{program}: {status}");
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use super::parameter::Parameters;
 use super::plan::{Listening, Plan};
 use super::run::{Ended, run};
 use crate::error::{Error, UsageError};
+use crate::logging;
 use crate::settings::{ProgramSettings, RuntimeFlavor, Settings};
 use crate::testing::Test;
 
@@ -219,7 +220,7 @@ fn end_test<R>(error: &Error, without_panic: Option<R>) -> R {
 
 /// Ends a program whose `main` cannot return the error.
 fn end_main<R>(error: &Error) -> R {
-    eprintln!("Error: {error:?}");
+    logging::print(format_args!("Error: {error:?}"));
     process::exit(1)
 }
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::error::Error;
+use crate::logging;
 
 /// The return types of attributed functions: `()`, `Result<T, E>` with `E: From<poolhouse::Error>`, and `ExitCode`.
 #[diagnostic::on_unimplemented(
@@ -57,7 +58,7 @@ impl<T, E: From<Error>> Outcome for Result<T, E> {
 #[diagnostic::do_not_recommend]
 impl Outcome for ExitCode {
     fn of_error(error: Error) -> Result<Self, Error> {
-        eprintln!("Error: {error:?}");
+        logging::print(format_args!("Error: {error:?}"));
         Ok(ExitCode::FAILURE)
     }
 

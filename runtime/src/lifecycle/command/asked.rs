@@ -4,6 +4,7 @@ use std::env;
 use std::process;
 
 use crate::engine::Operation;
+use crate::logging;
 
 /// The variable that selects the operation.
 const RUN: &str = "POOLHOUSE_RUN";
@@ -38,7 +39,7 @@ impl Command {
         match Self::read(value(RUN).as_deref(), value(OUTPUT).as_deref()) {
             Ok(command) => command,
             Err(error) => {
-                eprintln!("Error: {error}");
+                logging::print(format_args!("Error: {error}"));
                 process::exit(1)
             }
         }

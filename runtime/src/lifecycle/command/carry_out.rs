@@ -79,7 +79,9 @@ impl Command {
             }
             Output::Json => match serde_json::to_string_pretty(answer) {
                 Ok(json) => print(&format!("{json}\n")),
-                Err(error) => eprintln!("Error: the answer cannot be written as JSON: {error}"),
+                Err(error) => logging::print(format_args!(
+                    "Error: the answer cannot be written as JSON: {error}"
+                )),
             },
         }
     }

@@ -62,7 +62,8 @@ impl<'a> Expansion<'a> {
             ..
         } = self.function;
         let signature = self.outer_signature();
-        let inner = self.function.inner(&self.body);
+        let is_used = |parameter: &Parameter| self.function.is_in_setting(parameter, self.settings);
+        let inner = self.function.inner(&self.body, is_used);
         let call = self.call();
         let mut tokens = quote!(#(#attrs)* #visibility #signature);
         Brace(body.span()).surround(&mut tokens, |tokens| {

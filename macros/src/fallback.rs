@@ -37,7 +37,9 @@ fn main(function: &Function) -> TokenStream {
     } = function;
     // The runtime attribute, which is kept, requires `async`.
     let asyncness = matches!(position, Position::MainUnder(_)).then_some(signature.asyncness);
-    let inner = function.inner(&Ident::new("__poolhouse_body", Span::call_site()));
+    let inner = function.inner(&Ident::new("__poolhouse_body", Span::call_site()), |_| {
+        false
+    });
     quote!(#(#attrs)* #visibility #asyncness fn main() { #inner })
 }
 
@@ -76,7 +78,7 @@ fn lifespan(function: &Function) -> TokenStream {
 /// Emits a plain function: a test has no callers, and its test attribute would refuse its parameters.
 fn test(function: &Function) -> TokenStream {
     let attrs = function.attrs.iter().filter(|attr| is_neutral(attr));
-    let inner = function.inner(&function.signature.ident);
+    let inner = function.inner(&function.signature.ident, |_| false);
     quote!(#(#attrs)* #[allow(dead_code)] #inner)
 }
 

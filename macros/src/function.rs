@@ -9,7 +9,9 @@ use crate::settings::{On, Settings};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::quote;
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, FnArg, Ident, Meta, Pat, PatType, Receiver, Signature, Visibility};
+use syn::{
+    Attribute, FnArg, Ident, Meta, Pat, PatType, Receiver, Signature, Visibility, parse_quote,
+};
 
 /// The attributed function, as written.
 pub(crate) struct Function {
@@ -176,14 +178,28 @@ impl Function {
         matches!(self.position, Position::Test(_)) && !self.fills(parameter)
     }
 
-    /// The function under another name: its own signature without `#[pool]`, its own body.
-    pub(crate) fn inner(&self, name: &Ident) -> TokenStream {
+    /// Whether a setting uses this parameter of the caller's.
+    pub(crate) fn is_in_setting(&self, parameter: &Parameter, settings: &Settings) -> bool {
+        let others = self.parameters.iter();
+        let others = others.filter_map(|parameter| parameter.pool.as_ref());
+        let mut all = others.chain([settings]);
+        let mut uses = |name| all.any(|settings| settings.mentions(name));
+        !self.fills(parameter) && parameter.name().is_some_and(&mut uses)
+    }
+
+    /// The function under another name: its own signature without `#[pool]`, its own body. There is no warning that a
+    /// parameter of `is_used` is not.
+    pub(crate) fn inner(&self, name: &Ident, is_used: impl Fn(&Parameter) -> bool) -> TokenStream {
         let mut signature = self.signature.clone();
         signature.ident = name.clone();
         let inputs = self.parameters.iter().map(|parameter| {
             let mut typed = parameter.typed.clone();
             if self.is_given(parameter) {
                 typed.attrs.clear();
+            }
+            if is_used(parameter) {
+                let allow = parse_quote!(#[allow(unused_variables)]);
+                typed.attrs.insert(0, allow);
             }
             FnArg::Typed(typed)
         });

@@ -12,8 +12,9 @@ pub(crate) use value::SettingValue;
 use crate::args::Arg;
 use crate::report::Report;
 use crate::table::{self, Reach, Spec};
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
+use syn::ext::IdentExt;
 use syn::{Ident, Path};
 
 /// Pairs of settings that exclude each other, and the reason.
@@ -103,6 +104,13 @@ impl Settings {
         })
     }
 
+    /// Whether a value uses a parameter.
+    pub(crate) fn mentions(&self, parameter: &Ident) -> bool {
+        let values = self.list.iter();
+        let mut values = values.flat_map(|setting| setting.value.expressions());
+        values.any(|value| uses(parameter, value.to_token_stream()))
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Setting> {
         self.list.iter().find(|setting| setting.spec.name == name)
     }
@@ -151,6 +159,17 @@ impl Settings {
             report.mistake(&threads.key, message);
         }
     }
+}
+
+/// Whether tokens use a variable, also inside the text of a format macro: `format!("sqlite:{name}.db")`.
+pub(crate) fn uses(variable: &Ident, tokens: TokenStream) -> bool {
+    let in_text = format!("{{{}", variable.unraw());
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == *variable,
+        TokenTree::Group(group) => uses(variable, group.stream()),
+        TokenTree::Literal(literal) => literal.to_string().contains(&in_text),
+        TokenTree::Punct(_) => false,
+    })
 }
 
 /// The message for a key that is not in the table.

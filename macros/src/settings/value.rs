@@ -7,6 +7,7 @@ use super::literal::{self, Literal};
 use super::{Directory, Fixture};
 use crate::args;
 use crate::table::{Spec, Takes};
+use std::slice;
 use syn::{Error, Expr, Ident, Path, Result};
 
 /// A checked value: an expression to pass on, with its content where that is known at expansion.
@@ -25,6 +26,23 @@ pub(crate) enum SettingValue {
     Fixtures(Vec<Fixture>),
     /// The path of the runtime crate: used by the expansion, not passed on.
     CratePath(Path),
+}
+
+impl SettingValue {
+    /// The expressions that are passed on.
+    pub(super) fn expressions(&self) -> &[Expr] {
+        match self {
+            SettingValue::Text(_, expr)
+            | SettingValue::Number(_, expr)
+            | SettingValue::Code(expr)
+            | SettingValue::Static(expr) => slice::from_ref(expr),
+            SettingValue::List(list) => list,
+            SettingValue::Directory(_)
+            | SettingValue::NoMigrations
+            | SettingValue::Fixtures(_)
+            | SettingValue::CratePath(_) => &[],
+        }
+    }
 }
 
 impl Takes {

@@ -1,9 +1,9 @@
 //! The arguments of `#[transactional]`: their names, their values, and which exclude each other.
 
 use crate::args::{Arg, Value};
-use crate::check::mention;
 use crate::report::Report;
 use crate::settings::literal::{self, Literal, bare};
+use crate::settings::uses;
 use crate::table::closest;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -130,11 +130,10 @@ impl Arguments {
 
     /// Whether a value of `local` uses this parameter.
     pub(crate) fn mentions(&self, parameter: &Ident) -> bool {
-        let parameter = parameter.to_string();
         self.list.iter().any(|argument| match &argument.is {
             Is::Local(values) => values
                 .iter()
-                .any(|(_, value)| mention(&parameter, value.to_token_stream()).is_some()),
+                .any(|(_, value)| uses(parameter, value.to_token_stream())),
             _ => false,
         })
     }

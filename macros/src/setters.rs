@@ -12,6 +12,8 @@ pub(crate) fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStre
         SettingValue::Text(_, expr) | SettingValue::Number(_, expr) | SettingValue::Code(expr) => {
             (spec.name, expr.to_token_stream())
         }
+        // The type of an empty list has to be written.
+        SettingValue::List(list) if list.is_empty() => (spec.name, quote!([""; 0])),
         SettingValue::List(list) => (spec.name, quote!([#(#list),*])),
         SettingValue::Static(path) => (spec.name, quote_spanned!(path.span()=> &#path)),
         SettingValue::Directory(directory) => ("embedded_migrations", embedded(directory)),

@@ -137,6 +137,16 @@ fn check_main(function: &Function, report: &mut Report) {
     if let Some(clause) = &generics.where_clause {
         report.mistake(clause.where_token, "`main` cannot have a `where` clause");
     }
+    let (marked, unmarked): (Vec<_>, Vec<_>) = function
+        .parameters
+        .iter()
+        .partition(|parameter| parameter.pool.is_some());
+    let is_callers = |parameter: &&Parameter| is_of_no_database(&parameter.typed.ty);
+    if !marked.is_empty() && unmarked.iter().any(is_callers) {
+        let message =
+            "a function named `main` is the program's main; give a lifespan function another name";
+        report.mistake(&function.signature.ident, message);
+    }
 }
 
 fn check_parameters(function: &Function, report: &mut Report) {
@@ -211,6 +221,48 @@ fn is_engine(ty: &Type) -> bool {
             "Engine" | "Checkout" => !last.arguments.is_none(),
             _ => false,
         })
+}
+
+/// Whether poolhouse certainly cannot fill in the type as written. The name of a user's type may be an alias.
+fn is_of_no_database(ty: &Type) -> bool {
+    const NAMES: &[&str] = &[
+        "bool",
+        "char",
+        "u8",
+        "u16",
+        "u32",
+        "u64",
+        "u128",
+        "usize",
+        "i8",
+        "i16",
+        "i32",
+        "i64",
+        "i128",
+        "isize",
+        "f32",
+        "f64",
+        "String",
+        "PathBuf",
+        "Duration",
+        "SocketAddr",
+        "Vec",
+        "Option",
+        "Box",
+        "Rc",
+        "Arc",
+        "HashMap",
+        "BTreeMap",
+    ];
+    match ty {
+        Type::Path(path) => path
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| NAMES.iter().any(|name| last.ident == name)),
+        Type::Reference(_) | Type::Tuple(_) | Type::Array(_) | Type::Slice(_) => true,
+        _ => false,
+    }
 }
 
 /// The first use of a word in tokens, groups included.

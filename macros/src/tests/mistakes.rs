@@ -147,6 +147,22 @@ fn a_value_without_a_name() {
 }
 
 #[test]
+fn a_lifespan_function_named_main() {
+    check(
+        "#[with_pool] async fn main(port: u16, name: &str, #[pool] db: PgEngine) {}",
+        &[(
+            "main",
+            "a function named `main` is the program's main; give a lifespan function another name",
+        )],
+    );
+    // The name may be an alias of an engine's type.
+    check(
+        "#[with_pool] async fn main(db: Database, #[pool] pool: PgPool) {}",
+        &[],
+    );
+}
+
+#[test]
 fn unknown_settings() {
     settings(
         "max_szie = 5",

@@ -23,7 +23,7 @@ use crate::settings::Settings;
     label = "not an engine, a pool, a checkout or `Shutdown`",
     note = "take `PgEngine`, `MySqlEngine`, `SqliteEngine`, `AnyEngine`, a `sqlx::Pool` such as `PgPool`, `Checkout<DB>` \
             or `Shutdown`, by value",
-    note = "on a lifespan function, a parameter without `#[pool]` is the caller's"
+    note = "on a lifespan function, a parameter without `#[pool]` is the caller's; a function named `main` is none"
 )]
 pub trait Parameter: sealed::Sealed + Sized + Send + 'static {
     /// Adds what has to be started for it to the plan.

@@ -45,7 +45,7 @@ impl<'a> Expansion<'a> {
         Expansion {
             function,
             settings,
-            parameters: named(&function.parameters),
+            parameters: named(function, settings),
             body: format_ident!("__poolhouse_body", span = function.signature.ident.span()),
         }
     }
@@ -241,15 +241,19 @@ impl<'a> Expansion<'a> {
 
 /// A name for each parameter: its own if the pattern is only a name and no other parameter has it.
 ///
-/// The names are marked as generated code, so that no lint checks them.
-fn named(parameters: &[Parameter]) -> Vec<(&Parameter, Ident)> {
+/// The names are marked as generated code, so that no lint checks them. One that a setting uses keeps its own mark, because it
+/// may come from another macro than the attribute.
+fn named<'a>(function: &'a Function, settings: &Settings) -> Vec<(&'a Parameter, Ident)> {
     let mut taken: Vec<&Ident> = Vec::new();
-    let named = parameters.iter().enumerate().map(|(index, parameter)| {
+    let parameters = function.parameters.iter().enumerate();
+    let named = parameters.map(|(index, parameter)| {
         let name = match parameter.name() {
             Some(name) if !taken.contains(&name) => {
                 taken.push(name);
                 let mut name = name.clone();
-                name.set_span(Span::call_site().located_at(name.span()));
+                if !function.is_in_setting(parameter, settings) {
+                    name.set_span(Span::call_site().located_at(name.span()));
+                }
                 name
             }
             _ => format_ident!("__poolhouse_{index}"),

@@ -95,9 +95,23 @@ macro_rules! whole {
 
 whole!(whole);
 
+/// Takes the name of a parameter that only a setting uses.
+macro_rules! sized {
+    ($name:ident, $size:ident) => {
+        #[with_pool(engine = "sized", url = "sqlite::memory:", max_size = $size)]
+        #[deny(unused_variables)]
+        async fn $name($size: u32, #[pool] db: SqliteEngine) -> anyhow::Result<usize> {
+            Ok(db.status().max)
+        }
+    };
+}
+
+sized!(sized, size);
+
 #[tokio::test]
 async fn inside_macro_rules() -> anyhow::Result<()> {
     assert_eq!(macro_made(1).await?, 44);
     assert_eq!(whole(1).await?, 43);
+    assert_eq!(sized(3).await?, 3);
     Ok(())
 }

@@ -240,7 +240,7 @@ fn poolhouse_alone() -> String {
 }
 
 /// The features of sqlx that poolhouse's features enable.
-const SQLX_ALONE: &str = "sqlx = { version = \"0.9\", default-features = false, features = [\"runtime-tokio\", \"macros\", \
+const SQLX_ALONE: &str = "sqlx = { version = \"0.9\", default-features = false, features = [\"runtime-tokio\", \
                           \"migrate\", \"postgres\", \"tls-rustls-ring-native-roots\"] }\n";
 
 /// The dependencies of the quickstart, without poolhouse.

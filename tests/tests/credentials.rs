@@ -125,7 +125,7 @@ async fn fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
         "before_connect failed (the vault is sealed; before_connect (builder, tests/tests/credentials.rs:",
         "tried ",
         "; start_timeout = 3s",
-        "See to what it needs",
+        "Check what it depends on",
     ] {
         ensure!(said.contains(words), "{words:?} is not in {said}");
     }

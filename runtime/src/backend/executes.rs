@@ -234,7 +234,7 @@ executes! {
     // The driver itself reads to the end.
     #[cfg(feature = "postgres")] sqlx::Postgres, Executor::fetch_optional;
     #[cfg(feature = "mysql")] sqlx::MySql, one_row;
-    #[cfg(feature = "sqlite")] sqlx::Sqlite, one_row;
+    #[cfg(feature = "sqlite")] sqlx::Sqlite, one_row_or_first;
     #[cfg(feature = "any")] sqlx::Any, one_row;
 }
 
@@ -251,4 +251,65 @@ where
     &'e mut DB::Connection: Executor<'e, Database = DB>,
 {
     Box::pin(first::<DB>(Executor::fetch_many(connection, query)))
+}
+
+/// As [`one_row`]. A query that only reads has no commit that may fail, and ends at its first row.
+#[cfg(feature = "sqlite")]
+fn one_row_or_first<'e, 'q: 'e, E>(
+    connection: &'e mut sqlx::SqliteConnection,
+    mut query: E,
+) -> BoxFuture<'e, sqlx::Result<Option<sqlx::sqlite::SqliteRow>>>
+where
+    E: Execute<'q, sqlx::Sqlite> + 'q,
+{
+    let statement = query.statement().cloned();
+    let arguments = Some(query.take_arguments());
+    let is_persistent = query.persistent();
+    let sql = query.sql();
+    let text = sql.as_str();
+    let word = crate::dialect::leading_word(text.trim_start());
+    let reads = ["SELECT", "VALUES"].map(|read| word.eq_ignore_ascii_case(read));
+    let only_reads = reads.contains(&true) && !text.contains(';');
+    let query = ReadQuery {
+        sql,
+        statement,
+        arguments,
+        is_persistent,
+    };
+    if only_reads {
+        Executor::fetch_optional(connection, query)
+    } else {
+        one_row(connection, query)
+    }
+}
+
+/// A query whose text was read.
+#[cfg(feature = "sqlite")]
+struct ReadQuery {
+    sql: sqlx::SqlStr,
+    statement: Option<sqlx::sqlite::SqliteStatement>,
+    /// `None` once they are taken.
+    arguments: Option<Result<Option<sqlx::sqlite::SqliteArguments>, sqlx::error::BoxDynError>>,
+    is_persistent: bool,
+}
+
+#[cfg(feature = "sqlite")]
+impl Execute<'_, sqlx::Sqlite> for ReadQuery {
+    fn sql(self) -> sqlx::SqlStr {
+        self.sql
+    }
+
+    fn statement(&self) -> Option<&sqlx::sqlite::SqliteStatement> {
+        self.statement.as_ref()
+    }
+
+    fn take_arguments(
+        &mut self,
+    ) -> Result<Option<sqlx::sqlite::SqliteArguments>, sqlx::error::BoxDynError> {
+        self.arguments.take().unwrap_or(Ok(None))
+    }
+
+    fn persistent(&self) -> bool {
+        self.is_persistent
+    }
 }

@@ -3,7 +3,7 @@
 use super::postgres::{restore, set_local, store};
 use super::{
     Diagnosis, Dialect, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES, SessionAnswer,
-    SessionCommands, inspection,
+    SessionCommands, inspection, sql,
 };
 
 pub(crate) static COCKROACH: Dialect = Dialect {
@@ -55,6 +55,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         statement_limit: None,
     }),
     begin_commits: false,
+    syntax: sql::Syntax::Postgres,
     give_up_locks: None,
     remembers_ends: false,
     expects_answer_first: false,

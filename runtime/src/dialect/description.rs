@@ -9,6 +9,7 @@ use sqlx::error::DatabaseError;
 
 use super::diagnosis::{self, Diagnosis};
 use super::inspection::Inspection;
+use super::sql::Syntax;
 use super::transaction::{Characteristics, IsolationLevel};
 
 /// Rolls back what a held connection's transaction did, and fails if the connection is no longer in it.
@@ -67,6 +68,8 @@ pub(crate) struct Dialect {
     pub(crate) conflict_once_begun: &'static [&'static str],
     /// Whether a `BEGIN` inside of a transaction commits that one, and a `ROLLBACK` outside of one does nothing.
     pub(crate) begin_commits: bool,
+    /// How it reads the text of statements.
+    pub(crate) syntax: Syntax,
     /// The statement that gives up what a session holds outside of transactions.
     pub(crate) give_up_locks: Option<&'static str>,
     /// Whether the driver ignores the next rollback that it queues, after a commit or rollback whose caller went away before its

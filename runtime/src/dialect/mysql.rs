@@ -159,6 +159,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     least_isolation: IsolationLevel::ReadUncommitted,
     local: None,
     begin_commits: true,
+    syntax: sql::Syntax::MySql,
     // <https://mariadb.com/kb/en/lock-tables/>
     give_up_locks: Some("UNLOCK TABLES"),
     remembers_ends: false,

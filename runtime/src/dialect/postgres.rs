@@ -193,6 +193,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         statement_limit: Some(limit_statements),
     }),
     begin_commits: false,
+    syntax: sql::Syntax::Postgres,
     give_up_locks: None,
     remembers_ends: false,
     expects_answer_first: false,

@@ -76,14 +76,25 @@ pub(super) const BEGINS_ON_SQLITE: &[&str] = &["BEGIN", "SAVEPOINT"];
 const ENDS: &[&str] = &["COMMIT", "END", "ROLLBACK", "ABORT"];
 const BEGINS_ANOTHER: &[&str] = &["BEGIN", "START", "SAVEPOINT"];
 
+/// How a database reads the text of statements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Syntax {
+    /// <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>
+    Postgres,
+    /// <https://mariadb.com/kb/en/string-literals/>, <https://mariadb.com/kb/en/comment-syntax/>
+    MySql,
+    /// <https://www.sqlite.org/lang_expr.html>
+    Sqlite,
+}
+
 /// The statements seen that may end a transaction by themselves, as one bit for each word of [`CONTROL`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Controls {
     /// Also those in a literal, a comment or the body of a routine.
     seen: u64,
-    /// Those outside of literals, comments and bodies. Where databases read a text in different ways, a word counts.
+    /// Those outside of literals, comments and bodies. Where the text can be read in two ways, a word counts.
     outside: u64,
-    /// Those that are statements on every database.
+    /// Those that are statements for certain.
     certain: u64,
     /// Whether a transaction was begun after one had ended, both for certain.
     begins_another: bool,
@@ -91,25 +102,27 @@ pub(crate) struct Controls {
 
 impl Controls {
     /// Reads the statements of a text.
-    pub(crate) fn of(sql: &str) -> Self {
+    pub(crate) fn of(sql: &str, syntax: Syntax) -> Self {
         // A fast path for nearly every statement, because this runs for each one.
-        let (first, executed) = first_and_executed(sql);
-        if is_one_of(first, &PLAIN) && executed.is_empty() && !sql.as_bytes().contains(&b';') {
+        let (text, executed) = after_comments(sql, syntax);
+        if is_one_of(leading_word(text), &PLAIN)
+            && executed.is_empty()
+            && !sql.as_bytes().contains(&b';')
+        {
             return Self::default();
         }
         let mut controls = Self::default();
         for statement in sql.split(';') {
-            let (word, executed) = first_and_executed(statement);
-            for word in [word, executed] {
-                controls.seen |= bits(word, statement);
-            }
+            let (text, executed) = after_comments(statement, syntax);
+            controls.seen |= bits(text, syntax) | bits(executed, syntax);
         }
         if controls.is_any() {
-            for (statement, is_certain) in Statements::of(sql) {
-                let (word, executed) = first_and_executed(statement);
-                controls.note(bits(word, statement), is_certain);
-                // Other databases skip the comment.
-                controls.note(bits(executed, statement), false);
+            for (statement, is_certain) in Statements::of(sql, syntax) {
+                let (text, executed) = after_comments(statement, syntax);
+                let bits = bits(text, syntax) | bits(executed, syntax);
+                controls.note(bits, is_certain);
+                controls.begins_another |=
+                    is_certain && first_in(bits, ENDS).is_some() && is_chained(text, syntax);
             }
         }
         controls
@@ -154,149 +167,6 @@ impl Controls {
     }
 }
 
-/// The bits of a statement with this first word; none if it is not one of [`CONTROL`], or ends no transaction.
-fn bits(word: &str, statement: &str) -> u64 {
-    let index = CONTROL
-        .iter()
-        .position(|control| word.eq_ignore_ascii_case(control));
-    let Some(index) = index else { return 0 };
-    if (is_one_of(word, &["ROLLBACK"]) && names_a_savepoint(statement))
-        || (is_one_of(word, &["CREATE", "DROP"]) && names_temporary_table(statement))
-    {
-        return 0;
-    }
-    let autocommit = is_one_of(word, &["SET"]) && names_autocommit(statement);
-    (1 << index) | (u64::from(autocommit) << (CONTROL.len() - 1))
-}
-
-/// The statements of a text, and whether each is one on every database.
-///
-/// A semicolon in a literal, a quoted name, a comment or the body of a routine ends no statement. From the first place on that the
-/// databases read in different ways, each semicolon counts, and no statement is certain.
-struct Statements<'s> {
-    rest: &'s str,
-    is_certain: bool,
-    /// Whether the body of a routine or trigger has begun.
-    in_body: bool,
-}
-
-impl<'s> Statements<'s> {
-    fn of(sql: &'s str) -> Self {
-        Self {
-            rest: sql,
-            is_certain: true,
-            in_body: false,
-        }
-    }
-
-    /// The length of the next statement, without its semicolon.
-    fn length(&mut self) -> usize {
-        let text = self.rest.as_bytes();
-        let mut at = 0;
-        while self.is_certain
-            && let Some(&byte) = text.get(at)
-        {
-            at = match byte {
-                b';' => return at,
-                b'\'' | b'"' | b'`' | b'$' | b'-' | b'/' | b'#' => {
-                    if let Some(end) = skipped(self.rest, at) {
-                        end
-                    } else {
-                        self.is_certain = false;
-                        at
-                    }
-                }
-                _ => at + 1,
-            };
-        }
-        let left = text.get(at..).unwrap_or_default();
-        let semicolon = left.iter().position(|byte| *byte == b';');
-        semicolon.map_or(text.len(), |semicolon| at + semicolon)
-    }
-}
-
-impl<'s> Iterator for Statements<'s> {
-    type Item = (&'s str, bool);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.rest.is_empty() {
-            let length = self.length();
-            let (statement, rest) = self.rest.split_at(length);
-            self.rest = rest.strip_prefix(';').unwrap_or(rest);
-            if self.in_body {
-                self.in_body = !is_one_of(first_and_executed(statement).0, &["END"]);
-            } else {
-                self.in_body = begins_a_body(statement);
-                return Some((statement, self.is_certain));
-            }
-        }
-        None
-    }
-}
-
-/// The end of what begins at this byte: a literal, a quoted name, a comment, or this byte alone. `None` if not all databases
-/// read it in the same way.
-fn skipped(sql: &str, at: usize) -> Option<usize> {
-    let text = sql.get(at..)?;
-    let mut characters = text.chars();
-    let first = characters.next()?;
-    let length = match first {
-        '-' if text.starts_with("--") => {
-            // MySQL and MariaDB need white space after it.
-            let after = text.as_bytes().get(2);
-            if after.is_some_and(|after| !after.is_ascii_whitespace()) {
-                return None;
-            }
-            text.find('\n').unwrap_or(text.len())
-        }
-        '/' if text.starts_with("/*") => {
-            let content = text.get(2..)?;
-            let end = content.find("*/").unwrap_or(content.len());
-            let content = content.get(..end)?;
-            // Postgres nests comments, and MySQL and MariaDB execute some.
-            if content.contains("/*") || content.starts_with('!') || content.starts_with("M!") {
-                return None;
-            }
-            (2 + end + 2).min(text.len())
-        }
-        '#' => return None,
-        '$' => dollar_quoted(text).unwrap_or(1),
-        '\'' | '"' | '`' => {
-            let content = characters.as_str();
-            let end = content.find(first).unwrap_or(content.len());
-            // A backslash escapes the quote in some databases, and in some of their literals.
-            if content.get(..end)?.ends_with('\\') {
-                return None;
-            }
-            // A doubled quote begins the next literal.
-            (1 + end + 1).min(text.len())
-        }
-        _ => first.len_utf8(),
-    };
-    Some(at + length)
-}
-
-/// The length of a literal between two tags such as `$$` or `$body$`:
-/// <https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-DOLLAR-QUOTING>.
-fn dollar_quoted(text: &str) -> Option<usize> {
-    let name = text.get(1..)?;
-    let end = name.find('$')?;
-    let of_names = |character: char| character.is_alphanumeric() || character == '_';
-    if !name.get(..end)?.chars().all(of_names) {
-        return None;
-    }
-    let (tag, content) = text.split_at(end + 2);
-    content.find(tag).map(|close| tag.len() + close + tag.len())
-}
-
-/// Whether a definition goes on with statements up to an `END`: that of a trigger or routine with `BEGIN`.
-fn begins_a_body(statement: &str) -> bool {
-    let mut words = statement.split(|character: char| !character.is_ascii_alphabetic());
-    is_one_of(first_and_executed(statement).0, &["CREATE"])
-        && words.any(|word| is_one_of(word, &["TRIGGER", "FUNCTION", "PROCEDURE"]))
-        && words.any(|word| is_one_of(word, &["BEGIN"]))
-}
-
 /// A query whose answer is a text.
 pub(crate) fn echo(text: &str) -> String {
     format!("SELECT '{text}'")
@@ -310,20 +180,35 @@ fn first_in(bits: u64, words: &[&'static str]) -> Option<&'static str> {
     })
 }
 
+/// The bits of a statement without comments before it; none if its first word is not one of [`CONTROL`], or it ends no transaction.
+fn bits(statement: &str, syntax: Syntax) -> u64 {
+    let word = leading_word(statement);
+    let index = CONTROL
+        .iter()
+        .position(|control| word.eq_ignore_ascii_case(control));
+    let Some(index) = index else { return 0 };
+    if (is_one_of(word, &["ROLLBACK"]) && names_a_savepoint(statement, syntax))
+        || (is_one_of(word, &["CREATE", "DROP"]) && names_temporary_table(statement, syntax))
+    {
+        return 0;
+    }
+    let autocommit = is_one_of(word, &["SET"]) && names_autocommit(statement);
+    (1 << index) | (u64::from(autocommit) << (CONTROL.len() - 1))
+}
+
 /// Whether a `ROLLBACK` goes to a savepoint.
-fn names_a_savepoint(rollback: &str) -> bool {
-    let words = rollback.split(|character: char| !character.is_ascii_alphabetic());
-    let mut words = words
-        .filter(|word| !word.is_empty())
-        .skip_while(|word| !is_one_of(word, &["ROLLBACK"]))
-        .skip(1);
-    let word = words.next().unwrap_or_default();
-    let word = if is_one_of(word, &["WORK", "TRANSACTION"]) {
-        words.next().unwrap_or_default()
-    } else {
-        word
-    };
-    is_one_of(word, &["TO"])
+fn names_a_savepoint(rollback: &str, syntax: Syntax) -> bool {
+    let mut words = Words::of(rollback, syntax)
+        .skip(1)
+        .skip_while(|word| is_one_of(word, &["WORK", "TRANSACTION"]));
+    words.next().is_some_and(|word| is_one_of(word, &["TO"]))
+}
+
+/// Whether the end of a transaction begins the next one.
+fn is_chained(end: &str, syntax: Syntax) -> bool {
+    let words: Vec<&str> = Words::of(end, syntax).collect();
+    let chain = words.iter().position(|word| is_one_of(word, &["CHAIN"]));
+    chain.is_some_and(|chain| chain > 0 && !is_one_of(words[chain - 1], &["NO"]))
 }
 
 /// Whether a `SET` has the variable `autocommit` in it.
@@ -332,18 +217,43 @@ fn names_autocommit(set: &str) -> bool {
 }
 
 /// Whether a definition is of a temporary table, which commits nothing on MySQL and MariaDB.
-fn names_temporary_table(definition: &str) -> bool {
-    let mut words = definition.split_whitespace().skip(1);
+fn names_temporary_table(definition: &str, syntax: Syntax) -> bool {
+    let mut words = Words::of(definition, syntax)
+        .skip(1)
+        .skip_while(|word| is_one_of(word, &["OR", "REPLACE"]));
     words
         .next()
         .is_some_and(|word| is_one_of(word, &["TEMPORARY"]))
+}
+
+/// Whether a definition goes on with statements up to an `END`: that of a trigger on SQLite, or of a routine on Postgres, where a
+/// literal is the usual body. On MySQL and MariaDB the definition itself ends a transaction, so that its body does not matter.
+fn begins_a_body(statement: &str, syntax: Syntax) -> bool {
+    let (defined, begin): (&[&str], &[&str]) = match syntax {
+        Syntax::Sqlite => (&["TRIGGER"], &["BEGIN"]),
+        Syntax::Postgres => (&["FUNCTION", "PROCEDURE"], &["BEGIN", "ATOMIC"]),
+        Syntax::MySql => return false,
+    };
+    let words: Vec<&str> = Words::of(statement, syntax).collect();
+    let Some((create, after)) = words.split_first() else {
+        return false;
+    };
+    let mut object = after
+        .iter()
+        .skip_while(|word| is_one_of(word, &["OR", "REPLACE", "TEMP", "TEMPORARY"]));
+    is_one_of(create, &["CREATE"])
+        && object.next().is_some_and(|word| is_one_of(word, defined))
+        && words.windows(begin.len()).any(|words| {
+            let mut pairs = words.iter().zip(begin);
+            pairs.all(|(word, expected)| word.eq_ignore_ascii_case(expected))
+        })
 }
 
 /// The first word of each statement. A semicolon inside a string or a function's body ends a statement here too.
 #[cfg(feature = "postgres")]
 pub(crate) fn first_words(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(';')
-        .map(|statement| first_and_executed(statement).0)
+        .map(|statement| leading_word(after_comments(statement, Syntax::Postgres).0))
 }
 
 /// Whether a word is one of these keywords, in any case.
@@ -353,59 +263,68 @@ pub(crate) fn is_one_of(word: &str, keywords: &[&str]) -> bool {
         .any(|keyword| word.eq_ignore_ascii_case(keyword))
 }
 
-/// The first word after white space and comments, and the word that is the first for other databases: that in a comment which MySQL
-/// and MariaDB execute, with `/*!` or `/*M!` at its begin, and that after the first end of comments that Postgres nests. On MySQL
-/// and MariaDB a comment may also begin with `#`, with which no statement of another database begins:
-/// <https://mariadb.com/kb/en/comment-syntax/>.
-fn first_and_executed(mut sql: &str) -> (&str, &str) {
+/// The text after white space and comments, and the content of a comment before it which MySQL and MariaDB execute: with `/*!` or
+/// `/*M!` at its begin.
+fn after_comments(mut sql: &str, syntax: Syntax) -> (&str, &str) {
     let mut executed = "";
     loop {
         sql = sql.trim_start();
-        let line = sql.strip_prefix("--").or_else(|| sql.strip_prefix('#'));
-        let rest = if let Some(comment) = line {
-            comment.split_once('\n').map_or("", |(_, rest)| rest)
-        } else if let Some(comment) = sql.strip_prefix("/*") {
-            let content = comment.strip_prefix("M!").or(comment.strip_prefix('!'));
-            if let Some(content) = content.filter(|_| executed.is_empty()) {
-                let digits = |character: char| character.is_ascii_digit();
-                executed = leading_word(content.trim_start_matches(digits).trim_start());
-            }
-            let (inner, after) = comment.split_once("*/").unwrap_or((comment, ""));
-            if inner.contains("/*") {
-                if executed.is_empty() {
-                    executed = leading_word(after.trim_start());
-                }
-                after_nested(comment)
-            } else {
-                after
-            }
-        } else {
-            break;
+        let Some(length) = comment(sql, syntax) else {
+            return (sql, executed);
         };
-        sql = rest;
+        if executed.is_empty()
+            && let Some(content) = executed_comment(sql, syntax)
+        {
+            executed = content;
+        }
+        sql = sql.get(length..).unwrap_or_default();
     }
-    (leading_word(sql), executed)
 }
 
-/// What follows a comment, after its opening, in which each opening needs an end of its own.
-fn after_nested(mut comment: &str) -> &str {
+/// What MySQL and MariaDB execute of a comment at the begin of a text.
+fn executed_comment(text: &str, syntax: Syntax) -> Option<&str> {
+    if syntax != Syntax::MySql {
+        return None;
+    }
+    let content = text.strip_prefix("/*!").or(text.strip_prefix("/*M!"))?;
+    let digits = |character: char| character.is_ascii_digit();
+    Some(content.trim_start_matches(digits).trim_start())
+}
+
+/// The length of a comment at the begin of a text.
+fn comment(text: &str, syntax: Syntax) -> Option<usize> {
+    let is_line = match syntax {
+        Syntax::MySql if text.starts_with("--") => {
+            // Else it is twice a minus.
+            let after = text.as_bytes().get(2);
+            after.is_none_or(u8::is_ascii_whitespace)
+        }
+        Syntax::MySql => text.starts_with('#'),
+        Syntax::Postgres | Syntax::Sqlite => text.starts_with("--"),
+    };
+    if is_line {
+        return Some(text.find('\n').unwrap_or(text.len()));
+    }
+    let content = text.strip_prefix("/*")?;
     let mut open = 1;
+    let bytes = content.as_bytes();
+    let mut at = 0;
     while open > 0 {
-        let Some(end) = comment.find("*/") else {
-            return "";
-        };
-        match comment.find("/*").filter(|begin| *begin < end) {
-            Some(begin) => {
-                open += 1;
-                comment = comment.get(begin + 2..).unwrap_or_default();
-            }
-            None => {
+        match bytes.get(at..at + 2) {
+            Some(b"*/") => {
                 open -= 1;
-                comment = comment.get(end + 2..).unwrap_or_default();
+                at += 2;
             }
+            // Only Postgres nests comments.
+            Some(b"/*") if syntax == Syntax::Postgres => {
+                open += 1;
+                at += 2;
+            }
+            Some(_) => at += 1,
+            None => return Some(text.len()),
         }
     }
-    comment
+    Some(2 + at)
 }
 
 /// The ASCII letters that a text begins with.
@@ -414,9 +333,190 @@ pub(crate) fn leading_word(text: &str) -> &str {
     &text[..end.unwrap_or(text.len())]
 }
 
+/// A part of a text.
+enum Part {
+    /// A literal, a quoted name, a comment or another character, of this length.
+    Other(usize),
+    /// A name, a keyword or a number, of this length.
+    Word(usize),
+    /// The text can be read in two ways from here on.
+    Unclear,
+}
+
+/// The part at the begin of a text, which is not empty.
+fn part(text: &str, after: Option<char>, syntax: Syntax) -> Part {
+    let Some(first) = text.chars().next() else {
+        return Part::Other(0);
+    };
+    match first {
+        '-' | '/' | '#' if comment(text, syntax).is_some() => {
+            if executed_comment(text, syntax).is_some() {
+                return Part::Unclear;
+            }
+            Part::Other(comment(text, syntax).unwrap_or(1))
+        }
+        '\'' | '"' => quoted(text, first, after, syntax),
+        '`' if syntax != Syntax::Postgres => quoted(text, first, after, syntax),
+        '[' if syntax == Syntax::Sqlite => Part::Other(text.find(']').unwrap_or(text.len())),
+        '$' if syntax == Syntax::Postgres => Part::Other(dollar_quoted(text).unwrap_or(1)),
+        _ if is_of_word(first) => {
+            let end = text.find(|character| !is_of_word(character) && character != '$');
+            Part::Word(end.unwrap_or(text.len()))
+        }
+        _ => Part::Other(first.len_utf8()),
+    }
+}
+
+fn is_of_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+/// A literal or a quoted name. A doubled quote in it begins the next one.
+fn quoted(text: &str, quote: char, after: Option<char>, syntax: Syntax) -> Part {
+    let content = text.get(1..).unwrap_or_default();
+    let Some(end) = content.find(quote) else {
+        return Part::Other(text.len());
+    };
+    // A backslash before the quote may be a part of an escape, depending on settings.
+    let escapes = match syntax {
+        Syntax::MySql => quote != '`',
+        Syntax::Postgres => quote == '\'' && matches!(after, Some('e' | 'E')),
+        Syntax::Sqlite => false,
+    };
+    if escapes
+        && content
+            .get(..end)
+            .is_some_and(|content| content.ends_with('\\'))
+    {
+        return Part::Unclear;
+    }
+    Part::Other(1 + end + 1)
+}
+
+/// The length of a literal between two tags such as `$$` or `$body$`:
+/// <https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-DOLLAR-QUOTING>.
+fn dollar_quoted(text: &str) -> Option<usize> {
+    let name = text.get(1..)?;
+    let end = name.find(|character| !is_of_word(character))?;
+    if !name.get(end..)?.starts_with('$') {
+        return None;
+    }
+    let (tag, content) = text.split_at(end + 2);
+    content.find(tag).map(|close| tag.len() + close + tag.len())
+}
+
+/// The words of a statement outside of literals, quoted names and comments.
+struct Words<'s> {
+    rest: &'s str,
+    syntax: Syntax,
+    after: Option<char>,
+}
+
+impl<'s> Words<'s> {
+    fn of(rest: &'s str, syntax: Syntax) -> Self {
+        Self {
+            rest,
+            syntax,
+            after: None,
+        }
+    }
+}
+
+impl<'s> Iterator for Words<'s> {
+    type Item = &'s str;
+
+    fn next(&mut self) -> Option<&'s str> {
+        while !self.rest.is_empty() {
+            let (length, is_word) = match part(self.rest, self.after, self.syntax) {
+                Part::Word(length) => (length, true),
+                Part::Other(length) => (length.max(1), false),
+                // The quote or the comment's opening alone.
+                Part::Unclear => (1, false),
+            };
+            let (text, rest) = self.rest.split_at(length);
+            self.rest = rest;
+            self.after = text.chars().next_back();
+            if is_word {
+                return Some(text);
+            }
+        }
+        None
+    }
+}
+
+/// The statements of a text, and whether each is one for certain.
+///
+/// A semicolon in a literal, a quoted name, a comment or the body of a routine ends no statement. From the first place on that can
+/// be read in two ways, each semicolon counts, and no statement is certain.
+struct Statements<'s> {
+    rest: &'s str,
+    syntax: Syntax,
+    is_certain: bool,
+    /// Whether the body of a routine or trigger has begun.
+    in_body: bool,
+}
+
+impl<'s> Statements<'s> {
+    fn of(rest: &'s str, syntax: Syntax) -> Self {
+        Self {
+            rest,
+            syntax,
+            is_certain: true,
+            in_body: false,
+        }
+    }
+
+    /// The length of the next statement, without its semicolon.
+    fn length(&mut self) -> usize {
+        let mut at = 0;
+        let mut after = None;
+        while self.is_certain
+            && let Some(text) = self.rest.get(at..)
+            && !text.is_empty()
+        {
+            if text.starts_with(';') {
+                return at;
+            }
+            match part(text, after, self.syntax) {
+                Part::Word(length) | Part::Other(length) => {
+                    let length = length.max(1);
+                    after = text.get(..length).and_then(|of| of.chars().next_back());
+                    at += length;
+                }
+                Part::Unclear => self.is_certain = false,
+            }
+        }
+        let left = self.rest.get(at..).unwrap_or_default();
+        left.find(';').map_or(self.rest.len(), |length| at + length)
+    }
+}
+
+impl<'s> Iterator for Statements<'s> {
+    type Item = (&'s str, bool);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let length = self.length();
+            let (statement, rest) = self.rest.split_at(length);
+            self.rest = rest.strip_prefix(';').unwrap_or(rest);
+            if self.in_body {
+                let (text, _) = after_comments(statement, self.syntax);
+                self.in_body = !is_one_of(leading_word(text), &["END"]);
+            } else {
+                self.in_body = begins_a_body(statement, self.syntax);
+                return Some((statement, self.is_certain));
+            }
+        }
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::Syntax::{MySql, Postgres, Sqlite};
     use super::*;
+
+    const ALL: [Syntax; 3] = [Postgres, MySql, Sqlite];
 
     #[test]
     fn what_ends_a_transaction_is_known_from_what_does_not() {
@@ -425,82 +525,178 @@ mod tests {
             ("ROLLBACK TO SAVEPOINT a", None),
             ("rollback work to a", None),
             ("ROLLBACK", Some("ROLLBACK")),
+            ("ROLLBACK -- back to the start", Some("ROLLBACK")),
+            ("-- rollback of a\nROLLBACK TO a", None),
+            ("ROLLBACK /* undo */ TO a", None),
             ("SELECT 1; /* now */ commit", Some("COMMIT")),
             ("-- a table\ncreate table a (id int)", Some("CREATE")),
-        ] {
-            assert_eq!(Controls::of(sql).first_of(&CONTROL), seen, "{sql}");
-            assert_eq!(Controls::of(sql).is_any(), seen.is_some(), "{sql}");
-        }
-        for (sql, outside) in [
-            ("COMMIT", Some("COMMIT")),
-            ("INSERT INTO a VALUES ('x'); COMMIT", Some("COMMIT")),
-            ("INSERT INTO a VALUES ('it''s; COMMIT')", None),
-            (r"INSERT INTO a VALUES ('it\'s'); COMMIT", Some("COMMIT")),
-            ("SELECT 5--3; COMMIT", Some("COMMIT")),
-            ("SELECT '-- '; COMMIT", Some("COMMIT")),
-            ("SELECT 1 /* ; COMMIT */", None),
-            ("SELECT $a$; COMMIT; $a$", None),
-            ("SELECT $1; COMMIT", Some("COMMIT")),
-            ("SELECT 1 # ; COMMIT", Some("COMMIT")),
-            ("/* a /* b */ c */ COMMIT", Some("COMMIT")),
-            ("ROLLBACK -- back to the start", Some("ROLLBACK")),
-            ("ROLLBACK TRANSACTION TO a", None),
-            ("IF 1 THEN COMMIT", Some("IF")),
-            (
-                "UPDATE a SET b = 1; CREATE TRIGGER a AFTER INSERT ON b BEGIN DELETE FROM c; END; END",
-                Some("END"),
-            ),
-            ("SELECT 1; COMMIT", Some("COMMIT")),
-            ("DO $$ BEGIN RAISE EXCEPTION 'a'; END $$", None),
-            ("SELECT 'a; COMMIT'", None),
-            ("SELECT 1 -- ; COMMIT", None),
-            ("CREATE TABLE a (b TEXT DEFAULT ';')", Some("CREATE")),
             ("CREATE TEMPORARY TABLE a (id INTEGER)", None),
+            (
+                "/* a */ CREATE OR REPLACE TEMPORARY TABLE a (id INTEGER)",
+                None,
+            ),
+            ("/* é */ COMMIT", Some("COMMIT")),
         ] {
-            assert_eq!(
-                Controls::of(sql).first_statement_of(&CONTROL),
-                outside,
-                "{sql}"
-            );
+            for syntax in ALL {
+                let controls = Controls::of(sql, syntax);
+                assert_eq!(controls.first_of(&CONTROL), seen, "{sql} {syntax:?}");
+                assert_eq!(controls.is_any(), seen.is_some(), "{sql}");
+            }
         }
-        for (texts, another) in [
-            (&["ROLLBACK", "BEGIN"][..], true),
-            (&["SELECT 'a'; COMMIT; BEGIN"], true),
-            (&["BEGIN", "ROLLBACK"], false),
-            (&["ROLLBACK TO a", "SAVEPOINT a"], false),
-            (&["SELECT '; ROLLBACK'", "SAVEPOINT a"], false),
-            (&["SELECT 1 # ; ROLLBACK", "SAVEPOINT a"], false),
+    }
+
+    #[test]
+    fn statements_are_told_from_literals_comments_and_bodies() {
+        let commit = Some("COMMIT");
+        for (sql, syntaxes, outside) in [
+            ("COMMIT", &ALL[..], commit),
+            ("SELECT 1; COMMIT", &ALL, commit),
+            ("INSERT INTO a VALUES ('x'); COMMIT", &ALL, commit),
+            ("INSERT INTO a VALUES ('it''s; COMMIT')", &ALL, None),
+            (r"INSERT INTO a VALUES ('it\'s'); COMMIT", &[MySql], commit),
+            (
+                r"INSERT INTO a VALUES ('C:\'); COMMIT",
+                &[Postgres, Sqlite],
+                commit,
+            ),
+            (
+                r"INSERT INTO a VALUES ('C:\'); INSERT INTO a VALUES ('; COMMIT')",
+                &[Postgres, Sqlite],
+                None,
+            ),
+            (r"SELECT E'it\'s'; COMMIT", &[Postgres], commit),
+            ("SELECT 5--3; COMMIT", &[MySql], commit),
+            ("SELECT 5--3; COMMIT", &[Postgres, Sqlite], None),
+            ("SELECT '-- '; COMMIT", &ALL, commit),
+            ("SELECT 1 -- ; COMMIT", &ALL, None),
+            ("SELECT 1 /* ; COMMIT */", &ALL, None),
+            ("SELECT 1 # ; COMMIT", &[MySql], None),
+            ("SELECT 1 # 2; COMMIT", &[Postgres], commit),
+            ("SELECT `; COMMIT`", &[MySql, Sqlite], None),
+            ("SELECT [; COMMIT]", &[Sqlite], None),
+            ("SELECT $a$; COMMIT; $a$", &[Postgres], None),
+            ("SELECT $1; COMMIT", &[Postgres], commit),
+            ("/* a /* b */ c */ COMMIT", &[Postgres], commit),
+            ("/* a /* b */ COMMIT", &[MySql, Sqlite], commit),
+            ("/*!40000 COMMIT */", &[MySql], commit),
+            ("/*!40000 COMMIT */", &[Postgres, Sqlite], None),
+            ("DO $$ BEGIN RAISE EXCEPTION 'a'; END $$", &[Postgres], None),
+            ("--note\nDO $$ BEGIN PERFORM 1; END $$", &[Postgres], None),
+            ("IF 1 THEN COMMIT", &[MySql], Some("IF")),
+            ("SELECT 'é;é'; COMMIT", &ALL, commit),
+        ] {
+            for syntax in syntaxes {
+                let controls = Controls::of(sql, *syntax);
+                let words: Vec<&str> = CONTROL
+                    .into_iter()
+                    .filter(|word| *word != "CREATE")
+                    .collect();
+                assert_eq!(
+                    controls.first_statement_of(&words),
+                    outside,
+                    "{sql} {syntax:?}"
+                );
+            }
+        }
+        for (sql, syntax, ends) in [
+            (
+                "CREATE TRIGGER a AFTER INSERT ON b BEGIN DELETE FROM c; END; END",
+                Sqlite,
+                true,
+            ),
+            (
+                "CREATE TRIGGER a AFTER INSERT ON b BEGIN DELETE FROM c; END",
+                Sqlite,
+                false,
+            ),
+            (
+                "CREATE TABLE trigger_log (begin_at TEXT); ROLLBACK",
+                Sqlite,
+                true,
+            ),
+            (
+                "CREATE TABLE function_calls (begin_at TEXT); COMMIT",
+                Postgres,
+                true,
+            ),
+            (
+                "CREATE TRIGGER a AFTER INSERT ON b EXECUTE FUNCTION begin_x(); COMMIT",
+                Postgres,
+                true,
+            ),
+            (
+                "CREATE FUNCTION f() RETURNS int AS $$ BEGIN RETURN 1; END $$ LANGUAGE plpgsql; COMMIT",
+                Postgres,
+                true,
+            ),
+            (
+                "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END",
+                Postgres,
+                false,
+            ),
+        ] {
+            let found = Controls::of(sql, syntax).first_statement_of(ENDS);
+            assert_eq!(found.is_some(), ends, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_that_is_ended_and_begun_again_is_seen() {
+        for (texts, syntax, another) in [
+            (&["ROLLBACK", "BEGIN"][..], Sqlite, true),
+            (&["SELECT 'a'; COMMIT; BEGIN"], Sqlite, true),
+            (&["--undo\nROLLBACK", "BEGIN"], Sqlite, true),
+            (&["COMMIT AND CHAIN"], Postgres, true),
+            (&["ROLLBACK AND NO CHAIN"], Postgres, false),
+            (&["BEGIN", "ROLLBACK"], Sqlite, false),
+            (&["ROLLBACK TO a", "SAVEPOINT a"], Sqlite, false),
+            (
+                &["-- rollback of a\nROLLBACK TO a", "SAVEPOINT a"],
+                Sqlite,
+                false,
+            ),
+            (&["SELECT '; ROLLBACK'", "SAVEPOINT a"], Sqlite, false),
+            (&["SELECT 1 -- ; ROLLBACK", "SAVEPOINT a"], Sqlite, false),
             (
                 &[
                     "CREATE TRIGGER a AFTER INSERT ON b BEGIN DELETE FROM c; END",
                     "SAVEPOINT a",
                 ],
+                Sqlite,
                 false,
             ),
         ] {
             let mut all = Controls::default();
             for text in texts {
-                all.add(Controls::of(text));
+                all.add(Controls::of(text, syntax));
             }
             assert_eq!(all.ended_before_another().is_some(), another, "{texts:?}");
         }
-        let begins = |sql, words| Controls::of(sql).first_of(words).is_some();
+    }
+
+    #[test]
+    fn what_begins_a_transaction_is_seen() {
+        let begins = |sql, words| {
+            let of = |syntax| Controls::of(sql, syntax).first_of(words).is_some();
+            ALL.into_iter().any(of)
+        };
         assert!(begins("SELECT 1; begin", BEGINS));
         assert!(!begins("COMMIT", BEGINS));
         assert!(begins("call p()", BEGINS_ON_MYSQL) && !begins("call p()", BEGINS));
         assert_eq!(ENDS_ON_MYSQL.first(), Some(&"COMMIT"));
         assert_eq!(ENDS_ON_MYSQL.last(), Some(&"FOR"));
-        assert!(begins("/* a /* b */ c */ BEGIN", BEGINS));
         for sql in [
             "SET @@session.autocommit = 0",
             "# off\nSET autocommit = 0",
             "/*!40101 SET autocommit=0 */",
             "/*M! SET autocommit=0 */",
+            "/*M! SELECT 1 */; SET autocommit=0",
         ] {
             assert!(begins(sql, BEGINS_ON_MYSQL), "{sql}");
         }
         assert!(begins("/*! import */ BEGIN", BEGINS));
         assert!(begins("/*! select */ BEGIN", BEGINS));
+        assert!(begins("/* a /* b */ c */ BEGIN", BEGINS));
         assert!(!begins("SET sql_mode = ''", BEGINS_ON_MYSQL));
         assert!(!begins("SELECT @@autocommit", BEGINS_ON_MYSQL));
         assert!(begins("savepoint a", BEGINS_ON_SQLITE) && !begins("savepoint a", BEGINS));

@@ -52,6 +52,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     least_isolation: IsolationLevel::Serializable,
     local: None,
     begin_commits: false,
+    syntax: sql::Syntax::Sqlite,
     give_up_locks: None,
     remembers_ends: true,
     expects_answer_first: false,

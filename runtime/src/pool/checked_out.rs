@@ -147,7 +147,9 @@ impl<DB: Backend> CheckedOut<DB> {
     /// It will not, after an earlier error of the driver, and the driver would wait for ever. An answer is awaited for 2 s at
     /// most.
     pub(super) async fn check_answering(&mut self) -> sqlx::Result<()> {
-        if self.may_await_more {
+        if mem::take(&mut self.may_await_more) && self.state != ConnectionState::Spoilt {
+            // Until there is an answer, also when the caller goes away meanwhile.
+            let before = mem::replace(&mut self.state, ConnectionState::Spoilt);
             let (connection, _) = self.source.parts_mut();
             // In a box, because it is rare, and every statement's future would be larger.
             let ping = Box::pin(within(
@@ -155,9 +157,8 @@ impl<DB: Backend> CheckedOut<DB> {
                 "the limit for recovery",
                 connection.ping(),
             ));
-            match ping.await {
-                Ok(()) | Err(sqlx::Error::Database(_)) => self.may_await_more = false,
-                Err(_) => self.state = ConnectionState::Spoilt,
+            if matches!(ping.await, Ok(()) | Err(sqlx::Error::Database(_))) {
+                self.state = before;
             }
         }
         if self.state != ConnectionState::Spoilt {
@@ -654,7 +655,10 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                     state,
                     ConnectionState::Unfit | ConnectionState::Broken | ConnectionState::Spoilt
                 );
-                if is_ended || self.may_be_miscounted {
+                let may_hold_locks = record.dialect().give_up_locks.is_some()
+                    && record.controls().first_of(&["LOCK", "FLUSH"]).is_some()
+                    && settings.idle_depth() == 0;
+                if is_ended || self.may_be_miscounted || may_hold_locks {
                     // sqlx's pool would hand it on: it only pings.
                     connection.close_on_drop();
                 } else {

@@ -134,9 +134,9 @@ impl Record {
     /// Notes the statement that runs now. It becomes the holder if the engine runs it, and is checked for transaction
     /// control.
     pub(crate) fn note(&self, sql: &SqlStr) {
-        let controls = Controls::of(sql.as_str());
+        let dialect = self.dialect();
+        let controls = Controls::of(sql.as_str(), dialect.syntax);
         if controls.is_any() {
-            let dialect = self.dialect();
             if controls.first_of(dialect.begins_transaction).is_some() {
                 self.transaction_control.store(true, Relaxed);
             }

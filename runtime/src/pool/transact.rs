@@ -207,9 +207,14 @@ impl<DB: Backend> CheckedOut<DB> {
         if self.is_settled() {
             return Ok(());
         }
-        let repeats = self
-            .run(|connection, _| Box::pin(repeats::<DB>(connection, echo)))
-            .await?;
+        let repeats = match self.check_answering().await {
+            Ok(()) => {
+                self.run(|connection, _| Box::pin(repeats::<DB>(connection, echo)))
+                    .await?
+            }
+            // The driver has given up a statement half-way.
+            Err(_) => false,
+        };
         if repeats {
             return Ok(());
         }

@@ -76,7 +76,12 @@ macro_rules! given_up {
                 ensure!(next.is_err(), "{next:?}");
                 if commits {
                     let committed = bounded("the commit", transaction.commit()).await?;
-                    ensure!(committed.is_err());
+                    let error = committed.err().context("it was committed")?;
+                    let found = TransactionError::find(&error);
+                    ensure!(
+                        matches!(found, Some(TransactionError::UnreadAnswer { .. })),
+                        "{error}"
+                    );
                 } else {
                     let _ = bounded("the rollback", transaction.rollback()).await?;
                 }

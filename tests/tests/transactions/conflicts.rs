@@ -226,7 +226,6 @@ async fn on_sqlite_a_reader_that_wants_to_write_beside_a_writer_is_run_again() -
     Ok(())
 }
 
-/// The first statement waits for the writer before it is refused, also in a savepoint, and is not tried again.
 /// In memory no transaction waits for one that waits for it.
 #[tokio::test]
 async fn on_sqlite_a_deadlock_in_memory_is_run_again() -> anyhow::Result<()> {
@@ -270,6 +269,7 @@ async fn on_sqlite_a_deadlock_in_memory_is_run_again() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The first statement waits for the writer before it is refused, also in a savepoint, and is not tried again.
 #[tokio::test]
 async fn on_sqlite_a_first_write_is_refused_once() -> anyhow::Result<()> {
     let Some(case_database) = CaseDatabase::of::<Sqlite>("first_write").await? else {

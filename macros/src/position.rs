@@ -43,8 +43,11 @@ pub(crate) fn position(attrs: &[Attribute], signature: &Signature, has_receiver:
         return Position::Test(Test {
             runtime: attrs.iter().find_map(|attr| runtime(&attr.meta)),
             giver: ends_in(GIVERS),
-            should_panic: paths.iter().any(|path| path.is_ident("should_panic")),
-            any_panic: attrs.iter().any(
+            should_panic: of_each_case(attrs)
+                .iter()
+                .flat_map(|attr| self::paths(&attr.meta))
+                .any(|path| path.is_ident("should_panic")),
+            any_panic: of_each_case(attrs).iter().any(
                 |attr| matches!(&attr.meta, Meta::Path(path) if path.is_ident("should_panic")),
             ),
         });
@@ -54,6 +57,19 @@ pub(crate) fn position(attrs: &[Attribute], signature: &Signature, has_receiver:
         return Position::Lifespan;
     }
     ends_in(&["main"]).map_or(Position::Main, Position::MainUnder)
+}
+
+/// The attributes that every case of a test has. Under `#[rstest]`, those in front of a `#[case]` or `#[case::name]` belong to
+/// that case only.
+fn of_each_case(attrs: &[Attribute]) -> &[Attribute] {
+    let is_case = |path: &Path| {
+        let first = path.segments.first();
+        first.is_some_and(|first| first.ident == "case")
+    };
+    let last = attrs
+        .iter()
+        .rposition(|attr| paths(&attr.meta).iter().any(is_case));
+    last.map_or(attrs, |last| &attrs[last + 1..])
 }
 
 /// The attribute that makes a `main` of the function which it stands on: Rocket's `launch`.

@@ -3,6 +3,7 @@
 mod fuzz;
 mod macro_rules;
 mod mistakes;
+mod panics;
 mod signals;
 mod snapshots;
 mod table;

@@ -28,6 +28,7 @@ pub struct Attribute<R> {
     settings: Settings,
     beside_server: bool,
     of_error: fn(Error) -> Result<R, Error>,
+    of_test_error: fn(Error) -> Result<R, Error>,
     is_failure: fn(&R) -> bool,
     without_panic: fn() -> Option<R>,
 }
@@ -40,6 +41,7 @@ impl<R: Outcome> Attribute<R> {
             settings,
             beside_server: false,
             of_error: R::of_error,
+            of_test_error: R::of_test_error,
             is_failure: R::is_failure,
             without_panic: R::without_panic,
         }
@@ -121,7 +123,7 @@ impl<R> Attribute<R> {
         F: FnOnce(P::Filled) -> Fut + 'a,
         Fut: Future<Output = R> + 'a,
     {
-        let (of_error, is_failure) = (self.of_error, self.is_failure);
+        let (of_error, is_failure) = (self.of_test_error, self.is_failure);
         let without_panic = self.without_panic_of(&test);
         let body: Body<'a, P, R> = Box::new(|filled| Box::pin(body(filled)));
         let ended = match self.plan_of(test) {
@@ -138,7 +140,7 @@ impl<R> Attribute<R> {
         F: FnOnce(P::Filled) -> Fut + 'a,
         Fut: Future<Output = R> + 'a,
     {
-        let (of_error, is_failure) = (self.of_error, self.is_failure);
+        let (of_error, is_failure) = (self.of_test_error, self.is_failure);
         let without_panic = self.without_panic_of(&test);
         let body: Body<'a, P, R> = Box::new(|filled| Box::pin(body(filled)));
         let ended = self.plan_of(test).and_then(|plan| {

@@ -18,6 +18,12 @@ pub trait Outcome: Sized + sealed::Sealed {
     #[doc(hidden)]
     fn of_error(error: Error) -> Result<Self, Error>;
 
+    /// The same in a test.
+    #[doc(hidden)]
+    fn of_test_error(error: Error) -> Result<Self, Error> {
+        Self::of_error(error)
+    }
+
     /// Whether a test that returns this has failed.
     #[doc(hidden)]
     fn is_failure(&self) -> bool;
@@ -59,6 +65,12 @@ impl<T, E: From<Error>> Outcome for Result<T, E> {
 impl Outcome for ExitCode {
     fn of_error(error: Error) -> Result<Self, Error> {
         logging::print(format_args!("Error: {error:?}"));
+        Ok(ExitCode::FAILURE)
+    }
+
+    fn of_test_error(error: Error) -> Result<Self, Error> {
+        // Not `logging::print`, whose lines the test's harness does not capture.
+        eprintln!("Error: {error:?}");
         Ok(ExitCode::FAILURE)
     }
 

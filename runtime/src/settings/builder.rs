@@ -110,9 +110,14 @@ impl Settings {
     }
 
     /// These settings on top of others: a value of the others remains where none is set here, and so do their hooks and
-    /// fixtures.
+    /// fixtures. Of `url` and `env`, which exclude each other, either one replaces the other.
     pub(crate) fn on_top_of(&self, beneath: &Self) -> Self {
         let mut merged = beneath.clone();
+        for (given, other) in [("url", "env"), ("env", "url")] {
+            if self.layer.get(given).is_some() {
+                merged.layer.remove(other);
+            }
+        }
         merged.layer.put_on(&self.layer);
         merged.connect.extend_from_slice(&self.connect);
         merged.before.extend_from_slice(&self.before);

@@ -17,6 +17,11 @@ impl Layer {
         self.0.insert(name.to_owned(), (value.into(), source));
     }
 
+    /// Removes a value.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// The value of a setting and its source, if it is given.
     pub(super) fn get(&self, name: &str) -> Option<(&Value, &Source)> {
         self.0.get(name).map(|(value, source)| (value, source))

@@ -22,6 +22,21 @@ max_size = 6
 ";
 
 #[test]
+fn of_url_and_env_the_stronger_one_in_code_counts() {
+    let given = |settings: &Settings| {
+        let layer = settings.layer();
+        (layer.get("url").is_some(), layer.get("env").is_some())
+    };
+    let url = Settings::new().url("sqlite::memory:");
+    let env = Settings::new().env("BANDS_URL");
+    let neither = Settings::new().max_size(5);
+    assert_eq!(given(&env.on_top_of(&url)), (false, true));
+    assert_eq!(given(&url.on_top_of(&env)), (true, false));
+    assert_eq!(given(&neither.on_top_of(&url)), (true, false));
+    assert_eq!(given(&neither.on_top_of(&env)), (false, true));
+}
+
+#[test]
 fn default_then_file_then_profile_then_code_then_dot_env_then_environment() {
     let sources = TestSources::with_url();
     assert_eq!(sources.settings().max_size, 10);

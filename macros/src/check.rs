@@ -141,7 +141,10 @@ fn check_main(function: &Function, report: &mut Report) {
         .parameters
         .iter()
         .partition(|parameter| parameter.pool.is_some());
-    let is_callers = |parameter: &&Parameter| is_of_no_database(&parameter.typed.ty);
+    let is_callers = |parameter: &&Parameter| {
+        let ty = &parameter.typed.ty;
+        is_of_no_database(ty) && !names_ours(ty.to_token_stream())
+    };
     if !marked.is_empty() && unmarked.iter().any(is_callers) {
         let message =
             "a function named `main` is the program's main; give a lifespan function another name";
@@ -263,6 +266,20 @@ fn is_of_no_database(ty: &Type) -> bool {
         Type::Reference(_) | Type::Tuple(_) | Type::Array(_) | Type::Slice(_) => true,
         _ => false,
     }
+}
+
+/// Whether the tokens name a type that poolhouse fills in, as `&PgEngine` does. It is most likely meant for poolhouse, and has
+/// an error of its own.
+fn names_ours(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => {
+            let name = ident.to_string();
+            let mut ends = ["Engine", "Pool", "Checkout", "Shutdown"].iter();
+            ends.any(|end| name.ends_with(end))
+        }
+        TokenTree::Group(group) => names_ours(group.stream()),
+        _ => false,
+    })
 }
 
 /// The first use of a word in tokens, groups included.

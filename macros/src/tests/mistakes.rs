@@ -160,6 +160,16 @@ fn a_lifespan_function_named_main() {
         "#[with_pool] async fn main(db: Database, #[pool] pool: PgPool) {}",
         &[],
     );
+    // The compiler's error about the type says more.
+    for ty in [
+        "&PgEngine",
+        "Option<PgEngine>",
+        "Arc<sqlx::PgPool>",
+        "(Shutdown, u8)",
+    ] {
+        let source = format!("#[with_pool] async fn main(other: {ty}, #[pool] db: PgEngine) {{}}");
+        check(&source, &[]);
+    }
 }
 
 #[test]

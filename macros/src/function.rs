@@ -188,7 +188,8 @@ impl Function {
     }
 
     /// The function under another name: its own signature without `#[pool]`, its own body. There is no warning that a
-    /// parameter of `is_used` is not.
+    /// parameter of `is_used` is not used, when the body does not mention it. Another one gets no `allow`, which is an error
+    /// under `forbid`.
     pub(crate) fn inner(&self, name: &Ident, is_used: impl Fn(&Parameter) -> bool) -> TokenStream {
         let mut signature = self.signature.clone();
         signature.ident = name.clone();
@@ -197,7 +198,8 @@ impl Function {
             if self.is_given(parameter) {
                 typed.attrs.clear();
             }
-            if is_used(parameter) {
+            let in_body = |name| crate::settings::uses(name, TokenStream::from(self.body.clone()));
+            if is_used(parameter) && !parameter.name().is_some_and(in_body) {
                 let allow = parse_quote!(#[allow(unused_variables)]);
                 typed.attrs.insert(0, allow);
             }

@@ -173,6 +173,19 @@ fn a_lifespan_function_named_main() {
 }
 
 #[test]
+fn only_a_parameter_that_the_body_does_not_mention_is_allowed_to_be_unused() {
+    let allows = |body: &str| {
+        let source = format!(
+            "#[with_pool(max_size = size)] async fn copy(size: u32, #[pool] db: PgEngine) {{ {body} }}"
+        );
+        expand(&source).to_string().contains("unused_variables")
+    };
+    assert!(allows("db.status();"));
+    assert!(!allows("if size > 1 { f(size) }"));
+    assert!(!allows("println!(\"{size}\")"));
+}
+
+#[test]
 fn unknown_settings() {
     settings(
         "max_szie = 5",

@@ -51,8 +51,14 @@ struct Line {
 pub(crate) struct Buffering(());
 
 impl Buffering {
+    /// Drops the lines of earlier runs that nobody has logged: they are not those of this run.
     pub(crate) fn begin() -> Self {
-        WAITING.fetch_add(1, Relaxed);
+        let is_heard = is_heard();
+        // Locked before the count, so that a run which begins meanwhile keeps its lines.
+        let mut lines = lines();
+        if WAITING.fetch_add(1, Relaxed) == 0 && !is_heard {
+            lines.clear();
+        }
         Self(())
     }
 }
@@ -107,11 +113,19 @@ pub(crate) fn buffer(level: Level, text: String) {
     }
 }
 
-/// Takes the buffered lines, and returns the warnings.
+/// Takes the buffered lines, and returns the warnings, each text once.
 pub(crate) fn take_warnings() -> Vec<String> {
-    let buffered = std::mem::take(&mut *lines()).into_iter();
-    let warnings = buffered.filter(|line| line.level == Level::Warn);
-    warnings.map(|line| line.text).collect()
+    warnings(std::mem::take(&mut *lines()))
+}
+
+fn warnings(lines: Vec<Line>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for Line { level, text } in lines {
+        if level == Level::Warn && !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+    warnings
 }
 
 /// Takes the buffered warnings when nobody listens, and no run is left whose body may set up logging.
@@ -187,6 +201,23 @@ pub(crate) use {event, log_info as info, log_warn as warn, text};
 
 #[cfg(test)]
 mod tests {
+    use super::{Level, Line, warnings};
+
+    #[test]
+    fn a_warning_is_returned_once() {
+        let line = |level, text: &str| Line {
+            level,
+            text: text.to_owned(),
+        };
+        let lines = vec![
+            line(Level::Warn, "a slip"),
+            line(Level::Info, "connecting"),
+            line(Level::Warn, "another slip"),
+            line(Level::Warn, "a slip"),
+        ];
+        assert_eq!(warnings(lines), ["a slip", "another slip"]);
+    }
+
     #[test]
     fn a_buffered_line_is_its_message_and_then_its_fields() {
         let (engine, error) = ("default", "refused");

@@ -30,7 +30,6 @@ where
         clippy::unused_async
     )]
     async fn __poolhouse_body<'a, DB: Database, F, const N: usize>(
-        #[allow(unused_variables)]
         url: &'a str,
         #[allow(unused)]
         (host, port): (String, u16),

@@ -33,6 +33,10 @@ use crate::settings::EngineSettings;
 ///
 /// Users hold it inside a [`Session`](super::Session).
 #[must_use = "a connection that is dropped at once goes back to the pool"]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact about the connection"
+)]
 pub(crate) struct CheckedOut<DB: Backend> {
     source: ConnectionSource<DB>,
     state: ConnectionState,

@@ -198,7 +198,7 @@ fn bits(statement: &str, syntax: Syntax) -> u64 {
 
 /// Whether a `ROLLBACK` goes to a savepoint.
 fn names_a_savepoint(rollback: &str, syntax: Syntax) -> bool {
-    let mut words = Words::of(rollback, syntax)
+    let mut words = Keywords::of(rollback, syntax)
         .skip(1)
         .skip_while(|word| is_one_of(word, &["WORK", "TRANSACTION"]));
     words.next().is_some_and(|word| is_one_of(word, &["TO"]))
@@ -206,7 +206,7 @@ fn names_a_savepoint(rollback: &str, syntax: Syntax) -> bool {
 
 /// Whether the end of a transaction begins the next one.
 fn is_chained(end: &str, syntax: Syntax) -> bool {
-    let words: Vec<&str> = Words::of(end, syntax).collect();
+    let words: Vec<&str> = Keywords::of(end, syntax).collect();
     let chain = words.iter().position(|word| is_one_of(word, &["CHAIN"]));
     chain.is_some_and(|chain| chain > 0 && !is_one_of(words[chain - 1], &["NO"]))
 }
@@ -218,7 +218,7 @@ fn names_autocommit(set: &str) -> bool {
 
 /// Whether a definition is of a temporary table, which commits nothing on MySQL and MariaDB.
 fn names_temporary_table(definition: &str, syntax: Syntax) -> bool {
-    let mut words = Words::of(definition, syntax)
+    let mut words = Keywords::of(definition, syntax)
         .skip(1)
         .skip_while(|word| is_one_of(word, &["OR", "REPLACE"]));
     words
@@ -234,7 +234,7 @@ fn begins_a_body(statement: &str, syntax: Syntax) -> bool {
         Syntax::Postgres => (&["FUNCTION", "PROCEDURE"], &["BEGIN", "ATOMIC"]),
         Syntax::MySql => return false,
     };
-    let words: Vec<&str> = Words::of(statement, syntax).collect();
+    let words: Vec<&str> = Keywords::of(statement, syntax).collect();
     let Some((create, after)) = words.split_first() else {
         return false;
     };
@@ -406,13 +406,13 @@ fn dollar_quoted(text: &str) -> Option<usize> {
 }
 
 /// The words of a statement outside of literals, quoted names and comments.
-struct Words<'s> {
+struct Keywords<'s> {
     rest: &'s str,
     syntax: Syntax,
     after: Option<char>,
 }
 
-impl<'s> Words<'s> {
+impl<'s> Keywords<'s> {
     fn of(rest: &'s str, syntax: Syntax) -> Self {
         Self {
             rest,
@@ -422,7 +422,7 @@ impl<'s> Words<'s> {
     }
 }
 
-impl<'s> Iterator for Words<'s> {
+impl<'s> Iterator for Keywords<'s> {
     type Item = &'s str;
 
     fn next(&mut self) -> Option<&'s str> {
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn statements_are_told_from_literals_comments_and_bodies() {
+    fn literals_comments_and_bodies_are_no_statements() {
         let commit = Some("COMMIT");
         for (sql, syntaxes, outside) in [
             ("COMMIT", &ALL[..], commit),

@@ -14,6 +14,9 @@ use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
 use sqlx::{Database, Execute, Executor, Row, SqlStr};
 use sqlx_core::describe::Describe;
 
+#[cfg(feature = "sqlite")]
+use crate::dialect::{Syntax, only_reads};
+
 /// One step of a result: the end of a statement, or a row.
 pub(crate) type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
 
@@ -266,17 +269,14 @@ where
     let arguments = Some(query.take_arguments());
     let is_persistent = query.persistent();
     let sql = query.sql();
-    let text = sql.as_str();
-    let word = crate::dialect::leading_word(text.trim_start());
-    let reads = ["SELECT", "VALUES"].map(|read| word.eq_ignore_ascii_case(read));
-    let only_reads = reads.contains(&true) && !text.contains(';');
+    let reads = only_reads(sql.as_str(), Syntax::Sqlite);
     let query = ReadQuery {
         sql,
         statement,
         arguments,
         is_persistent,
     };
-    if only_reads {
+    if reads {
         Executor::fetch_optional(connection, query)
     } else {
         one_row(connection, query)

@@ -29,6 +29,8 @@ pub(crate) use self::postgres::POSTGRES;
 pub(crate) use self::schemes::is_conflict;
 pub(crate) use self::schemes::{SchemeError, dialect_named, dialect_of};
 pub(crate) use self::sql::{Controls, echo, leading_word};
+#[cfg(feature = "sqlite")]
+pub(crate) use self::sql::{Syntax, only_reads};
 #[cfg(feature = "postgres")]
 pub(crate) use self::sql::{first_words, is_one_of};
 #[cfg(feature = "sqlite")]

@@ -116,20 +116,19 @@ impl Controls {
             let (text, executed) = after_comments(statement, syntax);
             controls.seen |= bits(text, syntax) | bits(executed, syntax);
         }
-        if controls.is_any() {
-            for (statement, is_certain) in Statements::of(sql, syntax) {
-                let (text, executed) = after_comments(statement, syntax);
-                let bits = bits(text, syntax) | bits(executed, syntax);
-                controls.note(bits, is_certain);
-                controls.begins_another |=
-                    is_certain && first_in(bits, ENDS).is_some() && is_chained(text, syntax);
-            }
+        for (statement, is_certain) in Statements::of(sql, syntax) {
+            let (text, executed) = after_comments(statement, syntax);
+            let bits = bits(text, syntax) | bits(executed, syntax);
+            controls.note(bits, is_certain);
+            controls.begins_another |=
+                is_certain && first_in(bits, ENDS).is_some() && is_chained(text, syntax);
         }
         controls
     }
 
     /// Notes a statement outside of literals, comments and bodies.
     fn note(&mut self, bits: u64, is_certain: bool) {
+        self.seen |= bits;
         self.outside |= bits;
         if is_certain {
             self.begins_another |=
@@ -198,10 +197,7 @@ fn bits(statement: &str, syntax: Syntax) -> u64 {
 
 /// Whether a `ROLLBACK` goes to a savepoint.
 fn names_a_savepoint(rollback: &str, syntax: Syntax) -> bool {
-    let mut words = Keywords::of(rollback, syntax)
-        .skip(1)
-        .skip_while(|word| is_one_of(word, &["WORK", "TRANSACTION"]));
-    words.next().is_some_and(|word| is_one_of(word, &["TO"]))
+    Keywords::of(rollback, syntax).any(|word| is_one_of(word, &["TO"]))
 }
 
 /// Whether the end of a transaction begins the next one.
@@ -234,7 +230,9 @@ fn begins_a_body(statement: &str, syntax: Syntax) -> bool {
         Syntax::Postgres => (&["FUNCTION", "PROCEDURE"], &["BEGIN", "ATOMIC"]),
         Syntax::MySql => return false,
     };
-    let words: Vec<&str> = Keywords::of(statement, syntax).collect();
+    let words: Vec<&str> = Keywords::of(statement, syntax)
+        .skip_while(|word| is_one_of(word, &["EXPLAIN", "QUERY", "PLAN"]))
+        .collect();
     let Some((create, after)) = words.split_first() else {
         return false;
     };
@@ -249,11 +247,27 @@ fn begins_a_body(statement: &str, syntax: Syntax) -> bool {
         })
 }
 
-/// The first word of each statement. A semicolon inside a string or a function's body ends a statement here too.
+/// The first word of each statement.
 #[cfg(feature = "postgres")]
 pub(crate) fn first_words(sql: &str) -> impl Iterator<Item = &str> {
-    sql.split(';')
-        .map(|statement| leading_word(after_comments(statement, Syntax::Postgres).0))
+    Statements::of(sql, Syntax::Postgres)
+        .map(|(statement, _)| leading_word(after_comments(statement, Syntax::Postgres).0))
+}
+
+/// Whether a text is one statement that writes nothing.
+#[cfg(feature = "sqlite")]
+pub(crate) fn only_reads(sql: &str, syntax: Syntax) -> bool {
+    let mut statements = Statements::of(sql, syntax)
+        .map(|(statement, _)| after_comments(statement, syntax).0)
+        .filter(|statement| !statement.is_empty());
+    let (Some(statement), None) = (statements.next(), statements.next()) else {
+        return false;
+    };
+    let word = leading_word(statement);
+    let writes = ["INSERT", "UPDATE", "DELETE", "REPLACE"];
+    is_one_of(word, &["SELECT", "VALUES"])
+        || (is_one_of(word, &["WITH"])
+            && !Keywords::of(statement, syntax).any(|word| is_one_of(word, &writes)))
 }
 
 /// Whether a word is one of these keywords, in any case.
@@ -268,7 +282,8 @@ pub(crate) fn is_one_of(word: &str, keywords: &[&str]) -> bool {
 fn after_comments(mut sql: &str, syntax: Syntax) -> (&str, &str) {
     let mut executed = "";
     loop {
-        sql = sql.trim_start();
+        // SQLite takes the mark of a file in UTF-8 for white space.
+        sql = sql.trim_start_matches(|first: char| first.is_whitespace() || first == '\u{feff}');
         let Some(length) = comment(sql, syntax) else {
             return (sql, executed);
         };
@@ -303,7 +318,11 @@ fn comment(text: &str, syntax: Syntax) -> Option<usize> {
         Syntax::Postgres | Syntax::Sqlite => text.starts_with("--"),
     };
     if is_line {
-        return Some(text.find('\n').unwrap_or(text.len()));
+        let ends: &[char] = match syntax {
+            Syntax::Postgres => &['\n', '\r'],
+            Syntax::MySql | Syntax::Sqlite => &['\n'],
+        };
+        return Some(text.find(ends).unwrap_or(text.len()));
     }
     let content = text.strip_prefix("/*")?;
     let mut open = 1;
@@ -380,7 +399,8 @@ fn quoted(text: &str, quote: char, after: Option<char>, syntax: Syntax) -> Part 
     // A backslash before the quote may be a part of an escape, depending on settings.
     let escapes = match syntax {
         Syntax::MySql => quote != '`',
-        Syntax::Postgres => quote == '\'' && matches!(after, Some('e' | 'E')),
+        // Also after a doubled quote.
+        Syntax::Postgres => quote == '\'' && matches!(after, Some('e' | 'E' | '\'')),
         Syntax::Sqlite => false,
     };
     if escapes
@@ -447,7 +467,7 @@ impl<'s> Iterator for Keywords<'s> {
 /// The statements of a text, and whether each is one for certain.
 ///
 /// A semicolon in a literal, a quoted name, a comment or the body of a routine ends no statement. From the first place on that can
-/// be read in two ways, each semicolon counts, and no statement is certain.
+/// be read in two ways, each semicolon counts, and each end of a line or of a comment too. No statement is certain then.
 struct Statements<'s> {
     rest: &'s str,
     syntax: Syntax,
@@ -487,7 +507,9 @@ impl<'s> Statements<'s> {
             }
         }
         let left = self.rest.get(at..).unwrap_or_default();
-        left.find(';').map_or(self.rest.len(), |length| at + length)
+        let ends = [left.find([';', '\n']), left.find("*/")];
+        let end = ends.into_iter().flatten().min();
+        end.map_or(self.rest.len(), |length| at + length)
     }
 }
 
@@ -498,7 +520,10 @@ impl<'s> Iterator for Statements<'s> {
         while !self.rest.is_empty() {
             let length = self.length();
             let (statement, rest) = self.rest.split_at(length);
-            self.rest = rest.strip_prefix(';').unwrap_or(rest);
+            self.rest = [";", "\n", "*/"]
+                .iter()
+                .find_map(|end| rest.strip_prefix(end))
+                .unwrap_or(rest);
             if self.in_body {
                 let (text, _) = after_comments(statement, self.syntax);
                 self.in_body = !is_one_of(leading_word(text), &["END"]);
@@ -584,6 +609,22 @@ mod tests {
             ("--note\nDO $$ BEGIN PERFORM 1; END $$", &[Postgres], None),
             ("IF 1 THEN COMMIT", &[MySql], Some("IF")),
             ("SELECT 'é;é'; COMMIT", &ALL, commit),
+            ("-- a; b\nCOMMIT", &ALL, commit),
+            ("/* a; b */ COMMIT", &ALL, commit),
+            ("# a; b\nCOMMIT", &[MySql], commit),
+            (
+                r"UPDATE a SET x = 'it\'s'; -- now; then
+COMMIT",
+                &[MySql],
+                commit,
+            ),
+            (
+                r"INSERT INTO a VALUES (E'a''b\'; COMMIT; c')",
+                &[Postgres],
+                commit,
+            ),
+            ("-- c\rCOMMIT", &[Postgres], commit),
+            ("\u{feff}COMMIT", &[Sqlite], commit),
         ] {
             for syntax in syntaxes {
                 let controls = Controls::of(sql, *syntax);
@@ -598,6 +639,10 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_body_is_no_statement() {
         for (sql, syntax, ends) in [
             (
                 "CREATE TRIGGER a AFTER INSERT ON b BEGIN DELETE FROM c; END; END",
@@ -651,6 +696,16 @@ mod tests {
             (&["BEGIN", "ROLLBACK"], Sqlite, false),
             (&["ROLLBACK TO a", "SAVEPOINT a"], Sqlite, false),
             (
+                &["ROLLBACK TRANSACTION b TO a", "SAVEPOINT a"],
+                Sqlite,
+                false,
+            ),
+            (
+                &[r"INSERT INTO a VALUES (E'a''b\'; COMMIT; BEGIN; c')"],
+                Postgres,
+                false,
+            ),
+            (
                 &["-- rollback of a\nROLLBACK TO a", "SAVEPOINT a"],
                 Sqlite,
                 false,
@@ -697,8 +752,31 @@ mod tests {
         assert!(begins("/*! import */ BEGIN", BEGINS));
         assert!(begins("/*! select */ BEGIN", BEGINS));
         assert!(begins("/* a /* b */ c */ BEGIN", BEGINS));
+        assert!(begins("-- a; b\nBEGIN", BEGINS));
+        assert!(begins("/* a; b */ BEGIN", BEGINS));
+        assert!(begins("# a; b\nLOCK TABLES a WRITE", BEGINS_ON_MYSQL));
+        assert!(begins("# a; b\nSET autocommit = 0", BEGINS_ON_MYSQL));
         assert!(!begins("SET sql_mode = ''", BEGINS_ON_MYSQL));
         assert!(!begins("SELECT @@autocommit", BEGINS_ON_MYSQL));
         assert!(begins("savepoint a", BEGINS_ON_SQLITE) && !begins("savepoint a", BEGINS));
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn a_statement_that_only_reads_is_known() {
+        for (sql, reads) in [
+            ("SELECT 1", true),
+            ("-- one\nSELECT 1;", true),
+            ("WITH a AS (SELECT 1) SELECT * FROM a", true),
+            (
+                "WITH a AS (SELECT 1) INSERT INTO b SELECT * FROM a RETURNING 1",
+                false,
+            ),
+            ("INSERT INTO a VALUES (1) RETURNING id", false),
+            ("SELECT 1; INSERT INTO a VALUES (1)", false),
+            ("PRAGMA user_version = 1", false),
+        ] {
+            assert_eq!(only_reads(sql, Sqlite), reads, "{sql}");
+        }
     }
 }

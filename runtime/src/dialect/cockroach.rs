@@ -56,7 +56,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     }),
     begin_commits: false,
     syntax: sql::Syntax::Postgres,
-    give_up_locks: None,
+    locks: None,
     remembers_ends: false,
     expects_answer_first: false,
     // <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference>: every one of these errors is a 40001.

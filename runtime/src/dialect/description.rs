@@ -70,8 +70,8 @@ pub(crate) struct Dialect {
     pub(crate) begin_commits: bool,
     /// How it reads the text of statements.
     pub(crate) syntax: Syntax,
-    /// The statement that gives up what a session holds outside of transactions.
-    pub(crate) give_up_locks: Option<&'static str>,
+    /// The words of statements whose locks a session holds outside of transactions, and the statement that gives them up.
+    pub(crate) locks: Option<(&'static [&'static str], &'static str)>,
     /// Whether the driver ignores the next rollback that it queues, after a commit or rollback whose caller went away before its
     /// answer.
     pub(crate) remembers_ends: bool,

@@ -161,7 +161,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     begin_commits: true,
     syntax: sql::Syntax::MySql,
     // <https://mariadb.com/kb/en/lock-tables/>
-    give_up_locks: Some("UNLOCK TABLES"),
+    locks: Some((sql::LOCKS_ON_MYSQL, "UNLOCK TABLES")),
     remembers_ends: false,
     expects_answer_first: true,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is

@@ -194,7 +194,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     }),
     begin_commits: false,
     syntax: sql::Syntax::Postgres,
-    give_up_locks: None,
+    locks: None,
     remembers_ends: false,
     expects_answer_first: false,
     // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>

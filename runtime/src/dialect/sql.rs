@@ -1,4 +1,4 @@
-//! The first words of SQL statements, which is all of SQL that the pool reads.
+//! What the pool reads of SQL: which statements of a text begin or end a transaction, and whether it only reads.
 
 /// The first words of statements that end a transaction by themselves, or may end it, on any of the databases.
 const CONTROL: [&str; 39] = [
@@ -62,11 +62,14 @@ pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(30).0;
 pub(super) const BEGINS: &[&str] = &["BEGIN", "START", "XA"];
 
 /// As [`BEGINS`] on MySQL and MariaDB, with those of a routine, of a prepared and of a compound statement, which may begin one,
-/// with the variable after whose change any statement does, and with those that lock tables until they are unlocked.
+/// with the variable after whose change any statement does, and with those of [`LOCKS_ON_MYSQL`].
 pub(super) const BEGINS_ON_MYSQL: &[&str] = &[
     "LOCK", "FLUSH", "BEGIN", "START", "XA", "CALL", "EXECUTE", "IF", "CASE", "LOOP", "WHILE",
     "REPEAT", "FOR", AUTOCOMMIT,
 ];
+
+/// The words of statements that lock tables of MySQL and MariaDB until they are unlocked, also outside of transactions.
+pub(super) const LOCKS_ON_MYSQL: &[&str] = &["LOCK", "FLUSH"];
 
 /// As [`BEGINS`] on SQLite, where a savepoint outside of a transaction begins one:
 /// <https://www.sqlite.org/lang_savepoint.html>.
@@ -257,16 +260,20 @@ pub(crate) fn first_words(sql: &str) -> impl Iterator<Item = &str> {
 /// Whether a text is one statement that writes nothing.
 #[cfg(feature = "sqlite")]
 pub(crate) fn only_reads(sql: &str, syntax: Syntax) -> bool {
+    // A fast path, because this runs for each query for one row.
+    let reads = |statement| is_one_of(leading_word(statement), &["SELECT", "VALUES"]);
+    if reads(sql) && !sql.as_bytes().contains(&b';') {
+        return true;
+    }
     let mut statements = Statements::of(sql, syntax)
         .map(|(statement, _)| after_comments(statement, syntax).0)
         .filter(|statement| !statement.is_empty());
     let (Some(statement), None) = (statements.next(), statements.next()) else {
         return false;
     };
-    let word = leading_word(statement);
     let writes = ["INSERT", "UPDATE", "DELETE", "REPLACE"];
-    is_one_of(word, &["SELECT", "VALUES"])
-        || (is_one_of(word, &["WITH"])
+    reads(statement)
+        || (is_one_of(leading_word(statement), &["WITH"])
             && !Keywords::of(statement, syntax).any(|word| is_one_of(word, &writes)))
 }
 
@@ -466,7 +473,7 @@ impl<'s> Iterator for Keywords<'s> {
 
 /// The statements of a text, and whether each is one for certain.
 ///
-/// A semicolon in a literal, a quoted name, a comment or the body of a routine ends no statement. From the first place on that can
+/// A semicolon in a literal, a quoted name, a comment or the body of a routine ends no statement. From the first character on that can
 /// be read in two ways, each semicolon counts, and each end of a line or of a comment too. No statement is certain then.
 struct Statements<'s> {
     rest: &'s str,

@@ -53,7 +53,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     local: None,
     begin_commits: false,
     syntax: sql::Syntax::Sqlite,
-    give_up_locks: None,
+    locks: None,
     remembers_ends: true,
     expects_answer_first: false,
     // A reader that wants to write has to begin again: <https://www.sqlite.org/rescode.html#busy_snapshot>.

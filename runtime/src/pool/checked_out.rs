@@ -659,9 +659,9 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                     state,
                     ConnectionState::Unfit | ConnectionState::Broken | ConnectionState::Spoilt
                 );
-                let may_hold_locks = record.dialect().give_up_locks.is_some()
-                    && record.controls().first_of(&["LOCK", "FLUSH"]).is_some()
-                    && settings.idle_depth() == 0;
+                let locked = |(words, _)| record.controls().first_of(words).is_some();
+                let may_hold_locks =
+                    record.dialect().locks.is_some_and(locked) && settings.idle_depth() == 0;
                 if is_ended || self.may_be_miscounted || may_hold_locks {
                     // sqlx's pool would hand it on: it only pings.
                     connection.close_on_drop();

@@ -81,7 +81,7 @@ pub(super) async fn recover<DB: Backend>(
     } else {
         leave_uncounted::<DB>(connection).await?;
     }
-    if let Some(give_up) = dialect.give_up_locks.filter(|_| idle_depth == 0) {
+    if let Some((_, give_up)) = dialect.locks.filter(|_| idle_depth == 0) {
         DB::execute(connection, sqlx::raw_sql(give_up)).await?;
     }
     let is_intact = repeats::<DB>(connection, dialect.is_intact).await?;

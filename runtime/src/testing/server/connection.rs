@@ -71,9 +71,9 @@ impl<K: Kind> KeptConnection<K> {
         })
     }
 
-    /// Looks whether the connection, whose session was cleared, is like new. Its database has the content of the template. This
+    /// Checks whether the connection, whose session was cleared, is like new. Its database has the content of the template. This
     /// takes a few milliseconds, and so is done when a test has ended and not when the next one begins.
-    pub(super) async fn look(&mut self, content: &K::Content, since: &K::Since) {
+    pub(super) async fn check(&mut self, content: &K::Content, since: &K::Since) {
         let is_like_new = K::is_like_new(&mut self.connection, content, since);
         self.is_like_new = matches!(timeout(CLEAR_LIMIT, is_like_new).await, Ok(Ok(true)));
     }

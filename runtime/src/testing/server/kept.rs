@@ -27,7 +27,7 @@ impl<K: Kind> Clean<K> {
     /// Checks whether the kept connection is like new.
     pub(super) async fn check_connection(mut self) -> Self {
         if let Some(kept) = &mut self.kept {
-            kept.look(&self.template.content, &self.leased.since).await;
+            kept.check(&self.template.content, &self.leased.since).await;
         }
         self
     }

@@ -1,9 +1,10 @@
 //! CockroachDB, a different database with the protocol of Postgres.
 
 use super::postgres::{restore, set_local, store};
+use super::statements::Syntax;
 use super::{
     Diagnosis, Dialect, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES, SessionAnswer,
-    SessionCommands, inspection, sql,
+    SessionCommands, inspection,
 };
 
 pub(crate) static COCKROACH: Dialect = Dialect {
@@ -55,7 +56,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         statement_limit: None,
     }),
     begin_commits: false,
-    syntax: sql::Syntax::Postgres,
+    syntax: Syntax::Postgres,
     locks: None,
     remembers_ends: false,
     expects_answer_first: false,

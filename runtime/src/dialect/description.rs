@@ -9,7 +9,7 @@ use sqlx::error::DatabaseError;
 
 use super::diagnosis::{self, Diagnosis};
 use super::inspection::Inspection;
-use super::sql::Syntax;
+use super::statements::Syntax;
 use super::transaction::{Characteristics, IsolationLevel};
 
 /// Rolls back what a held connection's transaction did, and fails if the connection is no longer in it.

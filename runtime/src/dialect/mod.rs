@@ -11,6 +11,7 @@ mod postgres;
 mod schemes;
 mod sql;
 mod sqlite;
+mod statements;
 mod text;
 mod transaction;
 
@@ -28,13 +29,18 @@ pub(crate) use self::postgres::POSTGRES;
 #[cfg(feature = "web")]
 pub(crate) use self::schemes::is_conflict;
 pub(crate) use self::schemes::{SchemeError, dialect_named, dialect_of};
-pub(crate) use self::sql::{Controls, echo, leading_word};
-#[cfg(feature = "sqlite")]
-pub(crate) use self::sql::{Syntax, only_reads};
 #[cfg(feature = "postgres")]
-pub(crate) use self::sql::{first_words, is_one_of};
+pub(crate) use self::sql::first_words;
+#[cfg(feature = "sqlite")]
+pub(crate) use self::sql::only_reads;
+pub(crate) use self::sql::{Controls, echo};
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::SQLITE;
+#[cfg(feature = "sqlite")]
+pub(crate) use self::statements::Syntax;
+#[cfg(feature = "postgres")]
+pub(crate) use self::statements::is_one_of;
+pub(crate) use self::statements::leading_word;
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "sqlite")))]
 pub(crate) use self::text::literal;
 #[cfg(feature = "testing")]

@@ -2,6 +2,7 @@
 
 use sqlx::error::DatabaseError;
 
+use super::statements::Syntax;
 use super::{
     Diagnosis, Dialect, IsolationLevel, Mark, MigrationsLock, SessionAnswer, SessionCommands,
     inspection, sql,
@@ -159,7 +160,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     least_isolation: IsolationLevel::ReadUncommitted,
     local: None,
     begin_commits: true,
-    syntax: sql::Syntax::MySql,
+    syntax: Syntax::MySql,
     // <https://mariadb.com/kb/en/lock-tables/>
     locks: Some((sql::LOCKS_ON_MYSQL, "UNLOCK TABLES")),
     remembers_ends: false,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::statements::Syntax;
 use super::{
     Diagnosis, Dialect, IsolationLevel, Local, Mark, MigrationsLock, SessionAnswer,
     SessionCommands, inspection, sql,
@@ -193,7 +194,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         statement_limit: Some(limit_statements),
     }),
     begin_commits: false,
-    syntax: sql::Syntax::Postgres,
+    syntax: Syntax::Postgres,
     locks: None,
     remembers_ends: false,
     expects_answer_first: false,

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use super::statements::Syntax;
 use super::{Diagnosis, Dialect, IsolationLevel, MigrationsLock, inspection, sql};
 
 static VERSION: OnceLock<String> = OnceLock::new();
@@ -52,7 +53,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     least_isolation: IsolationLevel::Serializable,
     local: None,
     begin_commits: false,
-    syntax: sql::Syntax::Sqlite,
+    syntax: Syntax::Sqlite,
     locks: None,
     remembers_ends: true,
     expects_answer_first: false,

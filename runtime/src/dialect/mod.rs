@@ -36,11 +36,9 @@ pub(crate) use self::sql::only_reads;
 pub(crate) use self::sql::{Controls, echo};
 #[cfg(feature = "sqlite")]
 pub(crate) use self::sqlite::SQLITE;
-#[cfg(feature = "sqlite")]
-pub(crate) use self::statements::Syntax;
 #[cfg(feature = "postgres")]
 pub(crate) use self::statements::is_one_of;
-pub(crate) use self::statements::leading_word;
+pub(crate) use self::statements::{Syntax, leading_word, without_literals};
 #[cfg(all(feature = "testing", any(feature = "postgres", feature = "sqlite")))]
 pub(crate) use self::text::literal;
 #[cfg(feature = "testing")]

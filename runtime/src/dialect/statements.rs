@@ -248,8 +248,9 @@ impl<'s> Statements<'s> {
             }
         }
         let left = self.rest.get(at..).unwrap_or_default();
-        let ends = [left.find([';', '\n']), left.find("*/")];
-        let end = ends.into_iter().flatten().min();
+        let ends =
+            |at: usize| matches!(left.as_bytes()[at], b';' | b'\n') || left[at..].starts_with("*/");
+        let end = left.char_indices().map(|(at, _)| at).find(|at| ends(*at));
         end.map_or(self.rest.len(), |length| at + length)
     }
 }
@@ -300,4 +301,105 @@ fn begins_a_body(statement: &str, syntax: Syntax) -> bool {
             let mut pairs = words.iter().zip(begin);
             pairs.all(|(word, expected)| word.eq_ignore_ascii_case(expected))
         })
+}
+
+/// The text without comments and without the content of what may be a literal. From where on it can be read in two ways, nothing is
+/// left of it.
+pub(crate) fn without_literals(sql: &str, syntax: Syntax) -> String {
+    let mut shown = String::new();
+    let mut rest = sql;
+    let mut after = None;
+    while !rest.is_empty() {
+        let (Part::Word(length) | Part::Other(length)) = part(rest, after, syntax) else {
+            shown.push('…');
+            break;
+        };
+        let length = length.max(1);
+        let (text, left) = rest.split_at(length);
+        if comment(text, syntax).is_some() {
+            shown.push(' ');
+        } else if let Some(quote) = quote_of_literal(text, syntax) {
+            // On Postgres, an old setting decides whether a backslash escapes the quote.
+            if text
+                .strip_suffix(quote)
+                .is_some_and(|of| of.ends_with('\\'))
+            {
+                shown.push('…');
+                break;
+            }
+            // A doubled quote is the end of one part and the begin of the next.
+            if !shown.ends_with(quote) || after != quote.chars().next_back() {
+                shown.push_str(&[quote, "…", quote].concat());
+            }
+        } else if text == "$" && !left.starts_with(|next: char| next.is_ascii_digit()) {
+            // The tag of a literal without an end.
+            shown.push('…');
+            break;
+        } else {
+            shown.push_str(text);
+        }
+        rest = left;
+        after = text.chars().next_back();
+    }
+    shown
+}
+
+/// What a part of a text begins with if it may be a literal.
+fn quote_of_literal(part: &str, syntax: Syntax) -> Option<&str> {
+    let is_literal = match part.chars().next()? {
+        '\'' => true,
+        // A name by the standard, and a literal on MySQL, and on SQLite where there is no such name.
+        '"' => syntax != Syntax::Postgres,
+        '$' => part.len() > 1,
+        _ => false,
+    };
+    is_literal.then(|| &part[..1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_literal_is_shown() {
+        use Syntax::{MySql, Postgres, Sqlite};
+        let all = [Postgres, MySql, Sqlite];
+        let cases: [(&[Syntax], &str, &str); 14] = [
+            (&all, "SELECT 'a', b, 'it''s'", "SELECT '…', b, '…'"),
+            (&all, "SELECT '', 'a' 'b'", "SELECT '…', '…' '…'"),
+            (&all, "/* don't */ SELECT 's3cret'", "  SELECT '…'"),
+            (&all, "-- don't\nSELECT 's3cret'", " \nSELECT '…'"),
+            (&all, "SELECT 's3cret ö", "SELECT '…'"),
+            (
+                &all,
+                "UPDATE t SET a = 'C:\\', b = 's3cret'",
+                "UPDATE t SET a = …",
+            ),
+            (&[Postgres], "SELECT E'it\\'s', 's3cret'", "SELECT E…"),
+            (
+                &[Postgres],
+                "SELECT 1 AS \"it's\", 's3cret'",
+                "SELECT 1 AS \"it's\", '…'",
+            ),
+            (&[MySql, Sqlite], "SELECT \"s3cret\"", "SELECT \"…\""),
+            (
+                &[Postgres],
+                "SELECT $$s3cret$$, $a$it's$a$, $1",
+                "SELECT $…$, $…$, $1",
+            ),
+            (&[Postgres], "SELECT $$s3cret", "SELECT …"),
+            (&[MySql], "SELECT 1 # 's3cret\n, 2", "SELECT 1  \n, 2"),
+            (&[MySql], "SELECT /*! 's3cret' */", "SELECT …"),
+            (
+                &[MySql, Sqlite],
+                "SELECT `it's`, 's3cret'",
+                "SELECT `it's`, '…'",
+            ),
+        ];
+        for (syntaxes, sql, shown) in cases {
+            for syntax in syntaxes {
+                assert_eq!(without_literals(sql, *syntax), shown, "{syntax:?}: {sql}");
+            }
+        }
+    }
 }

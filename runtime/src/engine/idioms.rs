@@ -66,6 +66,18 @@ impl<DB: Backend> DerefMut for Acquired<DB> {
     }
 }
 
+impl<DB: Backend> AsRef<DB::Connection> for Acquired<DB> {
+    fn as_ref(&self) -> &DB::Connection {
+        self
+    }
+}
+
+impl<DB: Backend> AsMut<DB::Connection> for Acquired<DB> {
+    fn as_mut(&mut self) -> &mut DB::Connection {
+        self
+    }
+}
+
 /// For code that is generic over [`Acquire`] and takes a connection, such as `Migrator::run`.
 ///
 /// `Acquire::begin` is an error on an engine with its own pool, because sqlx's transaction can only own a connection of a
@@ -98,7 +110,7 @@ macro_rules! acquire {
             type Connection = &'c mut DB::Connection;
 
             fn acquire(self) -> BoxFuture<'c, sqlx::Result<&'c mut DB::Connection>> {
-                Box::pin(ready(driver($session(self))))
+                Box::pin(driver($session(self)))
             }
 
             fn begin(self) -> BoxFuture<'c, sqlx::Result<sqlx::Transaction<'c, DB>>> {
@@ -113,8 +125,9 @@ acquire!(Checkout<DB>, Checkout::session);
 acquire!(Transaction<DB>, Transaction::session);
 
 /// The driver's connection, for a use that the pool cannot observe.
-fn driver<DB: Backend>(session: &mut Session<DB>) -> sqlx::Result<&mut DB::Connection> {
+async fn driver<DB: Backend>(session: &mut Session<DB>) -> sqlx::Result<&mut DB::Connection> {
     let connection = session.connection_mut()?;
     connection.check_open()?;
+    connection.check_answering().await?;
     Ok(connection)
 }

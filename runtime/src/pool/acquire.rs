@@ -279,7 +279,8 @@ impl<'a, DB: Backend> Wait<'a, DB> {
         self.shared.meters.wait_ends(waited);
         let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
         self.shared.counters.waited_nanos.fetch_add(nanos, Relaxed);
-        if waited >= SLOW_ACQUIRE {
+        // An outage has log lines of its own, and there may be many waits.
+        if waited >= SLOW_ACQUIRE && !self.shared.outages.is_on() {
             crate::logging::warn!(
                 engine = %self.shared.connector.settings.engine,
                 "a checkout waited for {}; see Engine::status for who is using the pool",

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::connecting::{Connector, Opened};
 use super::connection::{Connection, SlotOf};
-use super::driver_state::{depth, recount};
+use super::driver_state::{Recovered, depth, recount, recover};
 use super::in_transaction::{Begin, InTransaction};
 use super::recovery::{self, RECOVERY_LIMIT};
 use super::registry::{Holder, Record};
@@ -53,8 +53,10 @@ pub(crate) struct CheckedOut<DB: Backend> {
     may_await_more: bool,
     /// Whether the connection is for one statement, and returns when the statement ends.
     for_one: bool,
-    /// When the last statement ended, if the clock was read then.
-    ended: Option<Instant>,
+    /// When the server last answered, if the clock was read then. It is, unless the connection is for one statement.
+    answered: Option<Instant>,
+    /// Whether code outside of the pool has used the driver's connection.
+    was_borrowed: bool,
 }
 
 /// Where the connection comes from and returns to.
@@ -140,7 +142,8 @@ impl<DB: Backend> CheckedOut<DB> {
             may_be_miscounted: false,
             may_await_more: false,
             for_one: false,
-            ended: None,
+            answered: None,
+            was_borrowed: false,
         }
     }
 
@@ -150,7 +153,10 @@ impl<DB: Backend> CheckedOut<DB> {
     ///
     /// It will not, after an earlier error of the driver, and the driver would wait for ever. An answer is awaited for 2 s at
     /// most.
-    pub(super) async fn check_answering(&mut self) -> sqlx::Result<()> {
+    pub(crate) async fn check_answering(&mut self) -> sqlx::Result<()> {
+        if self.transaction.is_none() && self.record().is_over() {
+            Box::pin(self.leave_cancelled()).await?;
+        }
         if mem::take(&mut self.may_await_more) && self.state != ConnectionState::Spoilt {
             // Until there is an answer, also when the caller goes away meanwhile.
             let before = mem::replace(&mut self.state, ConnectionState::Spoilt);
@@ -175,6 +181,31 @@ impl<DB: Backend> CheckedOut<DB> {
         )))
     }
 
+    /// Leaves the transaction whose begin on this checkout was cancelled. An answer is awaited for 2 s at most.
+    ///
+    /// # Errors
+    ///
+    /// The server does not answer, or an open transaction was begun by a statement.
+    async fn leave_cancelled(&mut self) -> sqlx::Result<()> {
+        if self.record().saw_transaction_control() {
+            return Err(TransactionError::CancelledInside.into());
+        }
+        self.unsettle();
+        let settings = self.source.settings();
+        let (idle_depth, pooled) = (settings.idle_depth(), settings.pooler.is_some());
+        let dialect = self.record().dialect();
+        let counts_ended = self.counts_ended;
+        let (connection, _) = self.source.parts_mut();
+        let left = recover::<DB>(connection, dialect, idle_depth, pooled, counts_ended);
+        if within(RECOVERY_LIMIT, "the limit for recovery", left).await? != Recovered::Good {
+            self.state = ConnectionState::Unfit;
+            return Err(TransactionError::CancelledInside.into());
+        }
+        self.counts_ended = false;
+        self.record().set_over(false);
+        Ok(())
+    }
+
     /// Runs one operation of the driver. If the future is dropped before its end, the connection counts as unverified.
     pub(crate) async fn run<'c, T, F>(
         &'c mut self,
@@ -189,7 +220,8 @@ impl<DB: Backend> CheckedOut<DB> {
             state,
             transaction,
             may_await_more,
-            ended,
+            answered,
+            for_one,
             ..
         } = self;
         let before = mem::replace(state, ConnectionState::Unverified);
@@ -198,7 +230,8 @@ impl<DB: Backend> CheckedOut<DB> {
         let (connection, record) = source.parts_mut();
         let watched = record.watch_statement();
         let result = work(connection, Arc::clone(record)).await;
-        *ended = watched.end(result.as_ref().err());
+        let ended = watched.end(result.as_ref().err());
+        *answered = ended.or_else(|| (!*for_one).then(Instant::now));
         #[cfg(feature = "testing")]
         record.recorder.end(result.as_ref().err());
         if let Some(transaction) = transaction {
@@ -230,7 +263,8 @@ impl<DB: Backend> CheckedOut<DB> {
     pub(crate) fn end_stream(&mut self, before: ConnectionState, error: Option<&sqlx::Error>) {
         #[cfg(feature = "testing")]
         self.source.parts().1.recorder.end(error);
-        self.ended = self.source.parts().1.statement_ended(error);
+        let ended = self.source.parts().1.statement_ended(error);
+        self.answered = ended.or_else(|| (!self.for_one).then(Instant::now));
         self.state = after::<DB>(before, error, self.source.parts().1);
         self.may_await_more = error.is_some_and(may_be_of_the_client);
         if let Some(transaction) = &mut self.transaction {
@@ -248,6 +282,11 @@ impl<DB: Backend> CheckedOut<DB> {
         if self.state == ConnectionState::Unverified {
             self.state = ConnectionState::Clean;
         }
+    }
+
+    /// Whether code outside of the pool may have changed a setting of the session that the server has to be asked about.
+    pub(super) fn may_be_changed(&self) -> bool {
+        self.was_borrowed && self.record().dialect().begin_commits
     }
 
     /// Whether no answer of the server is unread, and nothing is unknown.
@@ -483,6 +522,7 @@ impl<DB: Backend> CheckedOut<DB> {
                 let Some(connection) = slot.value.take() else {
                     return;
                 };
+                connection.record.returned();
                 let shared = Arc::clone(connection.shared());
                 Arc::clone(&shared).spawn(async move {
                     connection.close().await;
@@ -645,8 +685,7 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
         let state = self.state;
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
             ConnectionSource::Pool(slot) => {
-                let ended = self.ended.filter(|_| self.for_one);
-                take_back(slot, state, self.counts_ended, ended);
+                take_back(slot, state, self.counts_ended, self.answered, self.for_one);
             }
             ConnectionSource::Sqlx {
                 mut connection,
@@ -712,14 +751,17 @@ fn take_back<DB: Backend>(
     slot: SlotOf<DB>,
     state: ConnectionState,
     counts_ended: bool,
-    ended: Option<Instant>,
+    answered: Option<Instant>,
+    for_one: bool,
 ) {
     let connection = connection_of(&slot);
     let idle_depth = connection.shared().idle_depth() + usize::from(counts_ended);
     let in_transaction = depth::<DB>(connection.parts().0) != idle_depth;
     match state {
         ConnectionState::Clean if !in_transaction => {
-            recovery::give_back(slot, ended.unwrap_or_else(Instant::now));
+            // After its one statement a connection returns at once, so one reading of the clock serves for both.
+            let now = answered.filter(|_| for_one).unwrap_or_else(Instant::now);
+            recovery::give_back(slot, now, answered.or(for_one.then_some(now)));
         }
         ConnectionState::Clean | ConnectionState::Unverified => {
             recovery::give_back_unverified(slot, counts_ended);
@@ -741,6 +783,7 @@ impl<DB: Backend> Deref for CheckedOut<DB> {
 impl<DB: Backend> DerefMut for CheckedOut<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         self.unsettle();
+        self.was_borrowed = true;
         #[cfg(feature = "testing")]
         {
             let (settings, record) = (self.source.settings(), self.source.parts().1);

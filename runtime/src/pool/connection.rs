@@ -20,8 +20,10 @@ pub(super) struct Connection<DB: Backend> {
     expires: Option<Instant>,
     /// The pool's generation at the opening; [`super::Pool::evict`] starts a new one.
     generation: u64,
-    /// When the connection was last known to be good and idle.
+    /// When the connection became idle.
     pub(super) idle_since: Instant,
+    /// When the connection was last known to be good, or earlier.
+    good_at: Instant,
     shared: Arc<Shared<DB>>,
 }
 
@@ -46,6 +48,7 @@ impl<DB: Backend> Connection<DB> {
                 .and_then(|lifetime| now.checked_add(lifetime)),
             generation,
             idle_since: now,
+            good_at: now,
             shared: Arc::clone(shared),
         }
     }
@@ -72,15 +75,26 @@ impl<DB: Backend> Connection<DB> {
         &self.shared
     }
 
-    /// Notes that the connection is good, and idle since `now`.
-    pub(super) fn rest(&mut self, now: Instant) {
+    /// Notes that the server has just answered a check.
+    pub(super) fn checked(&mut self) {
+        self.good_at = Instant::now();
+        self.idle_since = self.good_at;
+    }
+
+    /// Notes that the connection is idle since `now`. `answered` is when the server last answered in this checkout.
+    pub(super) fn rest(&mut self, now: Instant, answered: Option<Instant>) {
         self.idle_since = now;
-        self.record.put_back(now);
+        let since = self.record.put_back(now);
+        if let Some(answered) = answered {
+            // An answer does not show that a server which another connection has found demoted is still the wanted one.
+            let suspect_since = since.filter(|since| self.shared.is_suspect(*since));
+            self.good_at = suspect_since.unwrap_or(answered);
+        }
     }
 
     /// Whether the connection can be handed out without a check: not retired, and recently known to be good.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        !self.is_retired(now) && !self.shared.wants_validation(self.idle_since, now)
+        !self.is_retired(now) && !self.shared.wants_validation(self.good_at, now)
     }
 
     /// Whether the connection is to be closed: by age, or by [`super::Pool::evict`].

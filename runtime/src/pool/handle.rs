@@ -157,13 +157,11 @@ impl<DB: Backend> Own<DB> {
 
     pub(super) fn status(&self) -> Status {
         let slots = self.slots.sizes();
-        let taken = self.shared.registry.taken().len();
-        let size = self.shared.registry.open();
         let mut status = Status {
             max: slots.max,
-            size,
-            idle: size.saturating_sub(taken),
-            in_use: taken,
+            size: self.shared.registry.open(),
+            idle: slots.idle,
+            in_use: self.shared.registry.in_use(),
             waiting: slots.waiting,
             acquired: slots.served,
             ..Status::default()

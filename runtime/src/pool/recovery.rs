@@ -97,7 +97,7 @@ impl<DB: Backend> Shared<DB> {
         {
             Ok(Ok(true)) => {
                 self.note_answered(true);
-                connection.idle_since = Instant::now();
+                connection.checked();
                 Some(connection)
             }
             Ok(answer) => {
@@ -106,6 +106,8 @@ impl<DB: Backend> Shared<DB> {
                 None
             }
             Err(_) => {
+                // No statement has kept it from answering.
+                self.suspect_all();
                 self.terminate(connection.record.session.clone()).await;
                 self.discard(connection).await;
                 None
@@ -132,8 +134,11 @@ impl<DB: Backend> Shared<DB> {
 
     /// Terminates the session of a connection that did not answer, because a statement may still run in it.
     pub(super) async fn terminate(&self, session: Option<SessionId>) {
+        let Some(session) = session else {
+            // In a file, or behind a pooler, where a statement may be the reason, and not the server.
+            return self.validate_all();
+        };
         self.suspect_all();
-        let Some(session) = session else { return };
         let SessionId { id, .. } = &session;
         let engine = &self.connector.settings.engine;
         crate::logging::warn!(
@@ -175,8 +180,13 @@ fn has_answered<DB: Backend>(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Returns a slot with a good connection, or closes the connection if it is retired.
-pub(super) fn give_back<DB: Backend>(mut slot: SlotOf<DB>, now: Instant) {
+/// Returns a slot with a connection in a known state, or closes the connection if it is retired. `answered` is when the server
+/// last answered in this checkout.
+pub(super) fn give_back<DB: Backend>(
+    mut slot: SlotOf<DB>,
+    now: Instant,
+    answered: Option<Instant>,
+) {
     let Some(connection) = &mut slot.value else {
         return;
     };
@@ -185,7 +195,7 @@ pub(super) fn give_back<DB: Backend>(mut slot: SlotOf<DB>, now: Instant) {
         counters.closed_lifetime.fetch_add(1, Relaxed);
         return close(slot);
     }
-    connection.rest(now);
+    connection.rest(now, answered);
 }
 
 /// Recovers a connection of unknown state, or closes it.
@@ -194,6 +204,7 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_end
     let Some(mut connection) = slot.value.take() else {
         return;
     };
+    connection.record.returned();
     let shared = Arc::clone(connection.shared());
     Arc::clone(&shared).spawn(async move {
         // A retired connection is closed without a recovery.
@@ -206,7 +217,8 @@ pub(super) fn give_back_unverified<DB: Backend>(mut slot: SlotOf<DB>, counts_end
         match timeout(RECOVERY_LIMIT, recovering).await {
             Ok(Ok(Recovered::Good)) => {
                 slot.value = Some(connection);
-                return give_back(slot, Instant::now());
+                let now = Instant::now();
+                return give_back(slot, now, Some(now));
             }
             Ok(answer) => {
                 match answer {
@@ -236,6 +248,7 @@ pub(super) fn return_empty<DB: Backend>(shared: &Shared<DB>, slot: SlotOf<DB>) {
 /// Closes the connection of a slot, and returns the slot after the close.
 pub(super) fn close<DB: Backend>(mut slot: SlotOf<DB>) {
     if let Some(connection) = slot.value.take() {
+        connection.record.returned();
         connection.vacate(slot);
     }
 }
@@ -251,6 +264,7 @@ pub(super) fn close_broken<DB: Backend>(slot: SlotOf<DB>) {
 /// As [`close`], for a connection that can no longer be read from, although its session is intact.
 pub(super) fn close_spoilt<DB: Backend>(mut slot: SlotOf<DB>) {
     if let Some(connection) = slot.value.take() {
+        connection.record.returned();
         let shared = Arc::clone(connection.shared());
         Arc::clone(&shared).spawn(async move {
             connection.close_unread().await;

@@ -12,7 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::connecting::SessionId;
 use super::meters::{Meters, Use};
 use super::spans::{Observer, RunningStatement};
-use crate::dialect::{Controls, Dialect, short_line};
+use crate::dialect::{Controls, Dialect, Syntax, short_line, without_literals};
 use crate::lock::lock;
 use crate::settings;
 
@@ -24,7 +24,7 @@ pub(crate) enum Holder {
     /// The engine, for a statement that has not begun yet.
     Engine,
     /// A statement that runs on the engine itself.
-    Statement(SqlStr),
+    Statement(SqlStr, Syntax),
     /// A web request, by its method and route.
     #[cfg(feature = "web")]
     Request(Arc<str>),
@@ -46,35 +46,13 @@ impl fmt::Display for Holder {
             Self::Engine => f.write_str("a statement about to run"),
             #[cfg(feature = "web")]
             Self::Request(request) => write!(f, "the request `{request}`"),
-            Self::Statement(sql) => {
-                let sql = without_literals(sql.as_str());
+            Self::Statement(sql, syntax) => {
+                // It is shown to other tasks, and a literal may be a secret.
+                let sql = without_literals(sql.as_str(), *syntax);
                 write!(f, "the statement `{}`", short_line(&sql, SHOWN))
             }
         }
     }
-}
-
-/// A statement without the text of its string literals, which may be secrets: it is shown to other tasks.
-fn without_literals(sql: &str) -> String {
-    let mut shown = String::with_capacity(sql.len());
-    let mut rest = sql;
-    while let Some((before, literal)) = rest.split_once('\'') {
-        shown.push_str(before);
-        shown.push_str("'…'");
-        let mut characters = literal.char_indices();
-        let end = loop {
-            match characters.next() {
-                // It escapes the next character, on some databases. Elsewhere more than the literal is left out.
-                Some((_, '\\')) => drop(characters.next()),
-                Some((end, '\'')) => break end + 1,
-                Some(_) => {}
-                None => break literal.len(),
-            }
-        };
-        rest = &literal[end..];
-    }
-    shown.push_str(rest);
-    shown
 }
 
 /// The registry's entry for one connection.
@@ -84,7 +62,8 @@ pub(crate) struct Record {
     checkout: Mutex<Option<ActiveCheckout>>,
     /// Whether a statement of this checkout began, or may have begun, a transaction that the driver does not count.
     transaction_control: AtomicBool,
-    /// The transaction of this checkout is over: the begin or the end of a savepoint in it was cancelled, or failed.
+    /// The transaction of this checkout is over: the begin or the end of a savepoint in it was cancelled, or failed. On a checkout
+    /// without a transaction of the pool: the begin of sqlx's transaction was.
     over: AtomicBool,
     #[cfg(feature = "testing")]
     pub(super) recorder: super::recording::Recorder,
@@ -103,6 +82,8 @@ struct ActiveCheckout {
     since: Instant,
     by: Holder,
     warned: bool,
+    /// Whether the task has given the connection back, which is now being recovered or closed.
+    returned: bool,
     controls: Controls,
     /// The running statement, if it is observed.
     statement: Option<RunningStatement>,
@@ -122,10 +103,12 @@ impl Record {
             since,
             by,
             warned: false,
+            returned: false,
             controls: Controls::default(),
             statement: None,
         });
         self.transaction_control.store(false, Relaxed);
+        self.over.store(false, Relaxed);
         #[cfg(feature = "testing")]
         self.recorder.no_longer_borrowed();
         self.count(Use::Idle, Use::Used);
@@ -162,8 +145,8 @@ impl Record {
                 statement = self.observer.begin(sql.as_str(), begun, false);
             }
             std::mem::swap(&mut checkout.statement, &mut statement);
-            if let by @ (Holder::Engine | Holder::Statement(_)) = &mut checkout.by {
-                *by = Holder::Statement(sql.clone());
+            if let by @ (Holder::Engine | Holder::Statement(..)) = &mut checkout.by {
+                *by = Holder::Statement(sql.clone(), dialect.syntax);
             }
         }
         // The previous statement, of a stream that was dropped before its end.
@@ -265,7 +248,8 @@ impl Record {
         }
     }
 
-    pub(super) fn put_back(&self, now: Instant) {
+    /// Ends the checkout. Returns when it began.
+    pub(super) fn put_back(&self, now: Instant) -> Option<Instant> {
         let checkout = self.lock().take();
         if let Some(statement) = checkout
             .as_ref()
@@ -274,10 +258,12 @@ impl Record {
             // A statement of a stream that was dropped before its end.
             self.observer.cancel(statement);
         }
-        if let (Some(checkout), Some(meters)) = (checkout, &self.meters) {
-            meters.used(now.saturating_duration_since(checkout.since));
+        let since = checkout?.since;
+        if let Some(meters) = &self.meters {
+            meters.used(now.saturating_duration_since(since));
             self.count(Use::Used, Use::Idle);
         }
+        Some(since)
     }
 
     fn count(&self, from: Use, to: Use) {
@@ -287,8 +273,21 @@ impl Record {
         }
     }
 
+    /// Notes that the task has given the connection back, which is not ready for the next one.
+    pub(super) fn returned(&self) {
+        if let Some(checkout) = &mut *self.lock() {
+            checkout.returned = true;
+        }
+    }
+
+    fn is_taken(&self) -> bool {
+        self.lock().is_some()
+    }
+
     fn taken(&self) -> Option<Taken> {
-        self.lock().as_ref().map(|checkout| self.copy(checkout))
+        let checkout = self.lock();
+        let held = checkout.as_ref().filter(|checkout| !checkout.returned)?;
+        Some(self.copy(held))
     }
 
     fn copy(&self, checkout: &ActiveCheckout) -> Taken {
@@ -303,7 +302,7 @@ impl Record {
     pub(super) fn leak(&self, longer_than: Duration) -> Option<Taken> {
         let mut checkout = self.lock();
         let checkout = checkout.as_mut()?;
-        if checkout.warned || checkout.since.elapsed() < longer_than {
+        if checkout.warned || checkout.returned || checkout.since.elapsed() < longer_than {
             return None;
         }
         checkout.warned = true;
@@ -393,7 +392,13 @@ impl Registry {
         records.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The current checkouts, the longest held first.
+    /// The number of connections in use, or being recovered or closed after a use.
+    pub(super) fn in_use(&self) -> usize {
+        let records = self.records();
+        records.iter().filter(|record| record.is_taken()).count()
+    }
+
+    /// The checkouts that tasks hold now, the longest held first.
     pub(super) fn taken(&self) -> Vec<Taken> {
         let mut taken: Vec<Taken> = self
             .records()

@@ -36,7 +36,7 @@ pub(super) struct Shared<DB: Backend> {
     pub(super) tasks: TaskTracker,
     generation: AtomicU64,
     created: Instant,
-    /// Milliseconds after `created`, plus one, when a connection was last found broken. Connections that were idle then are
+    /// Milliseconds after `created`, plus one, when a connection was last found broken. Connections that were open then are
     /// suspect too.
     broken_at: AtomicU64,
     /// Milliseconds after `created`, plus one, when a connection was last closed.
@@ -95,11 +95,15 @@ impl<DB: Backend> Shared<DB> {
         Duration::try_from_secs_f64(lifetime.as_secs_f64() * (0.9 + 0.2 * fastrand::f64())).ok()
     }
 
-    /// Whether a connection last known to be good at `idle_since` must be validated before use.
-    pub(super) fn wants_validation(&self, idle_since: Instant, now: Instant) -> bool {
+    /// Whether a connection last known to be good at `good_at` must be validated before use.
+    pub(super) fn wants_validation(&self, good_at: Instant, now: Instant) -> bool {
         let validate_after = self.connector.settings.validate_after;
-        now.saturating_duration_since(idle_since) >= validate_after
-            || self.millis(idle_since) < self.broken_at.load(Relaxed)
+        now.saturating_duration_since(good_at) >= validate_after || self.is_suspect(good_at)
+    }
+
+    /// Whether a connection was found broken after this time.
+    pub(super) fn is_suspect(&self, good_at: Instant) -> bool {
+        self.millis(good_at) < self.broken_at.load(Relaxed)
     }
 
     /// Notes that a session has ended, with which the server may have gone: the keeper asks at once, and the other connections

@@ -49,7 +49,7 @@ impl Drop for Ongoing<'_> {
 pub struct Status {
     /// Most connections at one time (`max_size`).
     pub max: usize,
-    /// Connections open now, idle or in use.
+    /// Connections open now: idle, in use, or being opened, validated or closed.
     pub size: usize,
     /// Connections open and ready for a checkout.
     pub idle: usize,

@@ -253,7 +253,8 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Marks an idle connection as clean, because the server has answered.
     fn settle_if_idle(&mut self) {
-        if self.is_idle() && !self.record().saw_transaction_control() {
+        let is_unchanged = !self.record().saw_transaction_control() && !self.may_be_changed();
+        if self.is_idle() && is_unchanged {
             self.settled();
         }
     }

@@ -137,7 +137,7 @@ impl Settings {
         self.set("max_lifetime", limit.into_text())
     }
 
-    /// A connection that was idle for longer is pinged before it is handed out; zero pings always. Default: 500 ms.
+    /// A connection whose last answer is older is pinged before it is handed out; zero pings always. Default: 500 ms.
     #[track_caller]
     #[must_use]
     pub fn validate_after(self, idle: impl IntoDuration) -> Self {

@@ -75,6 +75,7 @@ async fn primary_moves<DB: Sql>(
     let db = Own(engine.clone());
     db.execute("CREATE TABLE entry (n int)").await?;
     ensure!(number(old, sessions).await? == 3);
+    let held = engine.acquire().await?;
     old.ask(&switch(true)).await?;
     new.ask(&switch(false)).await?;
     eventually("a write reaches the new primary", async || {
@@ -83,7 +84,8 @@ async fn primary_moves<DB: Sql>(
     })
     .await?;
     db.execute("INSERT INTO entry VALUES (1)").await?;
-    // Connections that were idle meanwhile are validated before their next use.
+    // Connections that were idle or held meanwhile are validated before their next use.
+    drop(held);
     let held = try_join_all((0..3).map(|_| engine.acquire())).await?;
     ensure!(number(new, sessions).await? == 3);
     drop(held);

@@ -8,8 +8,11 @@ use poolhouse::{
     AcquireError, Engine, MySqlEngine, PgEngine, Readiness, SqliteEngine, TransactionError,
     engine_finder_with,
 };
-use poolhouse_tests::{CaseDatabase, PgBouncer, Sql, pgbouncer::Mode};
-use sqlx::{Connection, MySql, Postgres, Row, Sqlite, postgres::PgConnectOptions};
+use poolhouse_tests::{CaseDatabase, PgBouncer, Sql, eventually, pgbouncer::Mode};
+use sqlx::{
+    Acquire, Connection, Database, MySql, MySqlConnection, Postgres, Row, Sqlite,
+    postgres::PgConnectOptions,
+};
 
 use super::{bounded, settings, started, through_proxy};
 use crate::table::case_databases;
@@ -23,6 +26,158 @@ case_databases! {
     the_server_is_asked_inside_a_runtime_only: outside, on (postgres, mariadb, sqlite);
     no_literal_is_shown_to_other_tasks: literals, on (postgres);
     a_close_does_not_wait_for_a_silent_server: silent_start, on (postgres, mariadb);
+    what_is_shown_as_held_is_held: recovered_at_the_close, on (postgres, mariadb);
+}
+
+/// Sessions that end while they are held. The pool sees their statements.
+macro_rules! held {
+    ($name:ident, $database:ty) => {
+        #[tokio::test]
+        async fn $name() -> anyhow::Result<()> {
+            let Some(case_database) = CaseDatabase::of::<$database>("held").await? else {
+                return Ok(());
+            };
+            let session = <$database as Sql>::SESSION.context("no sessions")?;
+            let end = |session: i64| match <$database as Database>::NAME {
+                "MySQL" => format!("KILL CONNECTION {session}"),
+                _ => format!("SELECT pg_terminate_backend({session})"),
+            };
+
+            // Nobody has noticed the end. The connection was last known to be good at its last answer, and not at its return.
+            let long = settings("held_for_long", case_database.url())
+                .max_size(2)
+                .validate_after("50ms");
+            let engine: Engine<$database> = started(&long).await?;
+            let (mut held, mut other) =
+                future::try_join(engine.acquire(), engine.acquire()).await?;
+            let id: i64 = sqlx::query_scalar(session).fetch_one(&mut held).await?;
+            <$database>::run(&mut other, &end(id)).await?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(held);
+            // The other slot is taken.
+            sqlx::query("SELECT 1").execute(&engine).await?;
+            drop(other);
+            engine.close_connection_pool().await;
+
+            // Another connection was found broken since its last answer.
+            let meanwhile = settings("held_meanwhile", case_database.url())
+                .max_size(3)
+                .validate_after("1h");
+            let engine: Engine<$database> = started(&meanwhile).await?;
+            let all = future::try_join3(engine.acquire(), engine.acquire(), engine.acquire());
+            let (mut held, mut broken, mut other) = all.await?;
+            for connection in [&mut held, &mut broken] {
+                let id: i64 = sqlx::query_scalar(session).fetch_one(connection).await?;
+                <$database>::run(&mut other, &end(id)).await?;
+            }
+            let error = sqlx::query("SELECT 1").execute(&mut broken).await;
+            ensure!(error.is_err());
+            drop(broken);
+            eventually("it is closed", async || {
+                let status = engine.status();
+                ensure!(status.size == 2, "{status:?}");
+                Ok(())
+            })
+            .await?;
+            drop(held);
+            sqlx::query("SELECT 1").execute(&engine).await?;
+            drop(other);
+            engine.close_connection_pool().await;
+            Ok(())
+        }
+    };
+}
+
+held!(
+    a_session_that_ended_while_it_was_held_is_replaced_on_postgres,
+    Postgres
+);
+held!(
+    a_session_that_ended_while_it_was_held_is_replaced_on_mariadb,
+    MySql
+);
+
+/// At its limit, a close does not name code that has given its checkout back, although the connection is still being recovered.
+async fn recovered_at_the_close<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let settings = settings("recovered", case_database.url()).close_timeout("300ms");
+    let engine: Engine<DB> = started(&settings).await?;
+    let sql = DB::SLEEP.context("it cannot sleep")?;
+    let slow = tokio::spawn(DB::answer_on(engine.clone(), sql));
+    case_database.one_runs("3600").await?;
+    slow.abort();
+    let _ = slow.await;
+    let report = engine.close_connection_pool().await;
+    ensure!(report.is_clean(), "{report}");
+    case_database.no_session_left().await
+}
+
+/// The begin of sqlx's transaction on a checkout, which is cancelled after it was sent.
+macro_rules! cancelled_begin {
+    ($name:ident, $database:ty) => {
+        #[tokio::test]
+        async fn $name() -> anyhow::Result<()> {
+            let Some(case_database) = CaseDatabase::of::<$database>("cancelled_begin").await?
+            else {
+                return Ok(());
+            };
+            case_database
+                .run::<$database>("CREATE TABLE entry (id INTEGER)")
+                .await?;
+            let settings = settings("cancelled_begin", case_database.url()).max_size(1);
+            let engine: Engine<$database> = started(&settings).await?;
+            let mut checkout = engine.acquire().await?;
+            while Acquire::begin(&mut checkout).now_or_never().is_some() {
+                // It was answered at once. Its rollback is sent before the next `BEGIN`.
+            }
+            sqlx::query("INSERT INTO entry VALUES (1)")
+                .execute(&mut checkout)
+                .await?;
+            while Acquire::begin(&mut checkout).now_or_never().is_some() {
+                // It was answered at once. Its rollback is sent before the next `BEGIN`.
+            }
+            let mut transaction = Acquire::begin(&mut checkout).await?;
+            sqlx::query("INSERT INTO entry VALUES (2)")
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            drop(checkout);
+            engine.close_connection_pool().await;
+            let count = case_database.answer::<$database>("SELECT count(*) FROM entry");
+            ensure!(count.await? == 2);
+            Ok(())
+        }
+    };
+}
+
+cancelled_begin!(
+    a_cancelled_begin_on_a_checkout_is_undone_on_postgres,
+    Postgres
+);
+cancelled_begin!(a_cancelled_begin_on_a_checkout_is_undone_on_mariadb, MySql);
+
+/// The pool does not see what runs on the driver's connection of a transaction.
+#[tokio::test]
+async fn autocommit_that_was_turned_off_inside_a_transaction_is_not_handed_on() -> anyhow::Result<()>
+{
+    let Some(case_database) = CaseDatabase::of::<MySql>("autocommit_inside").await? else {
+        return Ok(());
+    };
+    case_database
+        .run::<MySql>("CREATE TABLE entry (id INTEGER)")
+        .await?;
+    let settings = settings("autocommit_inside", case_database.url()).max_size(1);
+    let engine: MySqlEngine = started(&settings).await?;
+    let mut transaction = engine.begin().await?;
+    let connection: &mut MySqlConnection = &mut transaction;
+    MySql::run(connection, "SET autocommit = 0").await?;
+    transaction.commit().await?;
+    sqlx::query("INSERT INTO entry VALUES (1)")
+        .execute(&engine)
+        .await?;
+    engine.close_connection_pool().await;
+    let count = case_database.answer::<MySql>("SELECT count(*) FROM entry");
+    ensure!(count.await? == 1);
+    Ok(())
 }
 
 /// Locks on tables outlast a rollback.

@@ -3,7 +3,7 @@
 use std::future::{Future, pending};
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
 use std::sync::{Arc, LazyLock, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -62,11 +62,9 @@ impl Drop for Caller {
     }
 }
 
-/// As [`spawn`], for commit hooks.
-pub(crate) fn spawn_hooks(hooks: impl Future<Output = ()> + Send + 'static) {
-    if let Ok(runtime) = Handle::try_current() {
-        HOOKS.spawn_on(hooks, &runtime);
-    }
+/// As [`spawn`], for commit hooks, on this runtime.
+pub(crate) fn spawn_hooks(hooks: impl Future<Output = ()> + Send + 'static, runtime: &Handle) {
+    HOOKS.spawn_on(hooks, runtime);
 }
 
 /// Counts work that is spawned elsewhere.
@@ -92,6 +90,13 @@ pub(crate) fn token() -> TaskTrackerToken {
 pub async fn wait_closed() {
     ended(&HOOKS).await;
     ended(&BACKGROUND).await;
+}
+
+/// Waits for commit hooks for `limit` at most, and returns the rest of the limit.
+pub(crate) async fn hooks_within(limit: Duration) -> Duration {
+    let begun = Instant::now();
+    let _ = timeout(limit, ended(&HOOKS)).await;
+    limit.saturating_sub(begun.elapsed())
 }
 
 /// As [`wait_closed`], but waits for commit hooks for `limit` at most. The closes have limits of their own.

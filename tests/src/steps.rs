@@ -1,9 +1,11 @@
-//! Drops a future at each of its await points.
+//! Drops a future at each of its await points, or polls it outside any runtime.
 
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    task::Poll,
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
 };
 
 /// Polls a future until it is ready or has been pending `pending` times, and then drops it.
@@ -30,6 +32,18 @@ pub async fn up_to<F: Future>(pending: usize, future: F) -> Option<F::Output> {
         }
     })
     .await
+}
+
+/// Polls a future to its end, for a thread outside any runtime.
+pub fn outside_any_runtime<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[cfg(test)]

@@ -14,12 +14,12 @@ use futures_util::StreamExt;
 use sqlx::{Execute, Executor, SqlStr};
 use sqlx_core::describe::Describe;
 
-use super::transaction::{self, Around, HooksOf, start_hooks};
+use super::transaction::{self, AfterCommit, Around, HooksOf, start_hooks};
 use super::{Engine, Transaction, TransactionOptions};
 use crate::backend::{Backend, Step};
 use crate::error::{Error, TransactionError};
 use crate::lock::lock;
-use crate::pool::{Holder, Hooks};
+use crate::pool::Holder;
 
 tokio::task_local! {
     /// The transactions of the request that the running future serves.
@@ -158,7 +158,7 @@ impl RequestTransactions {
         let mut outcome = Ok(());
         for (engine, commit) in commits {
             match commit.await {
-                Ok(hooks) => committing.committed(engine, hooks),
+                Ok(after) => committing.committed(engine, after),
                 Err(error) => {
                     outcome = Err(committing.failed(engine, error).into());
                     break;
@@ -251,9 +251,9 @@ impl Committing {
         }
     }
 
-    fn committed(&mut self, engine: String, hooks: Hooks) {
+    fn committed(&mut self, engine: String, after: AfterCommit) {
         self.open.pop_front();
-        self.committed.push((engine, hooks));
+        self.committed.push((engine, after));
     }
 
     /// The error of a request whose commit on this engine has failed; those after it are rolled back.
@@ -350,7 +350,7 @@ trait AnySlot: Send + Sync {
 }
 
 /// Commits, and returns the hooks to run afterwards.
-type Commit = BoxFuture<'static, sqlx::Result<Hooks>>;
+type Commit = BoxFuture<'static, sqlx::Result<AfterCommit>>;
 
 impl<DB: Backend> EngineSlot<DB> {
     fn new(engine: Engine<DB>, request: &str) -> Arc<Self> {
@@ -506,11 +506,11 @@ async fn commit<DB: Backend>(
     engine: Engine<DB>,
     request: Arc<str>,
     mut transaction: Transaction<DB>,
-) -> sqlx::Result<Hooks> {
+) -> sqlx::Result<AfterCommit> {
     let conflict = transaction.conflict();
     let committed = transaction.commit_only().await;
     let error = match committed.map_err(|error| engine.failed_commit(error)) {
-        Ok(hooks) => return Ok(hooks),
+        Ok(after) => return Ok(after),
         Err(error) => error,
     };
     if let Some(TransactionError::InUse { .. }) = TransactionError::find(&error) {

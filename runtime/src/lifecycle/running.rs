@@ -160,7 +160,8 @@ impl RunningEngines {
     }
 
     /// Closes the engines concurrently, and gives back a test's databases, which are kept when the body has failed. In `main`
-    /// it also waits for closes in the background, because the runtime ends with `main`.
+    /// it also waits for commit hooks, before the closes, because they may use the engines, and for closes in the background,
+    /// because the runtime ends with `main`.
     ///
     /// # Errors
     ///
@@ -170,13 +171,18 @@ impl RunningEngines {
         force: &CancellationToken,
         failed: bool,
     ) -> Result<(), Error> {
+        let mut for_hooks = self.longest_close();
+        if self.plan.for_process {
+            let waited = force.run_until_cancelled(background::hooks_within(for_hooks));
+            for_hooks = waited.await.unwrap_or_default();
+        }
         self.close_all(force).await;
         let mut outcome = Ok(());
         if let Some(isolated) = self.isolated.take() {
             outcome = Box::pin(isolated.end(failed)).await;
         }
         if self.plan.for_process {
-            let closed = background::wait_closed_within(self.longest_close());
+            let closed = background::wait_closed_within(for_hooks);
             if let Some(Err(_)) = force.run_until_cancelled(closed).await {
                 crate::logging::warn!(
                     "a future of `on_commit` does not end, and is dropped with the program"

@@ -561,6 +561,15 @@ impl<DB: Backend> CheckedOut<DB> {
         let _ = waiting.await;
     }
 
+    /// The runtime of the connection's pool; `None` for a connection that is opened for one use.
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        match &self.source {
+            ConnectionSource::Pool(slot) => Some(connection_of(slot).shared().runtime.clone()),
+            ConnectionSource::Sqlx { runtime, .. } => Some(runtime.clone()),
+            ConnectionSource::Alone { .. } | ConnectionSource::Gone => None,
+        }
+    }
+
     /// The name of the engine.
     pub(super) fn engine(&self) -> &str {
         &self.source.settings().engine

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         "under_tokio" => under_tokio::main().report(),
         "migrated" => migrated::main().report(),
         "endless_hook" => endless_hook::main().report(),
+        "late_hook" => late_hook::main().report(),
         other => panic!("there is no program {other}"),
     }
 }
@@ -188,6 +189,32 @@ mod endless_hook {
             transaction.await
         });
         println!("committed: {}", commit.recv().await.is_some());
+        Ok(())
+    }
+}
+
+/// Leaves a future of `on_commit` that uses the database after the body has returned.
+mod late_hook {
+    use super::*;
+
+    #[with_pool]
+    pub(super) async fn main(db: SqliteEngine) -> Result<(), poolhouse::Error> {
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        // Dropped with the body.
+        let (_returns, returned) = tokio::sync::oneshot::channel::<()>();
+        let mut tx = db.begin().await?;
+        tx.on_commit(async move {
+            let _ = begun.send(());
+            let _ = returned.await;
+            for _ in 0..100 {
+                if let Err(error) = sqlx::raw_sql("SELECT 1").execute(&db).await {
+                    return println!("{error}");
+                }
+            }
+            println!("the future is done");
+        });
+        tokio::spawn(tx.commit());
+        println!("committed: {}", has_begun.await.is_ok());
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     future::pending,
     pin::pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     thread,
     time::Duration,
 };
@@ -12,7 +12,9 @@ use std::{
 use anyhow::{Context as _, ensure};
 use futures_util::future::join_all;
 use poolhouse::{Engine, PgEngine, with_pool};
-use poolhouse_tests::{CaseDatabase, Sql, eventually, faults::start::allow};
+use poolhouse_tests::{
+    CaseDatabase, Sql, eventually, faults::start::allow, steps::outside_any_runtime,
+};
 use sqlx::Postgres;
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
@@ -248,8 +250,8 @@ async fn outside<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     beside::<DB, _>(&case_database.url(), "30s", 1, async |engine, pool| {
         let outside = thread::spawn(move || -> anyhow::Result<()> {
             for _ in 0..5 {
-                drop(poll_to_the_end(engine.acquire())?);
-                drop(poll_to_the_end(engine.try_acquire()));
+                drop(outside_any_runtime(engine.acquire())?);
+                drop(outside_any_runtime(engine.try_acquire()));
                 // One who goes away with the answer in the channel.
                 let mut acquire = pin!(engine.acquire());
                 let _ = acquire
@@ -266,18 +268,6 @@ async fn outside<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     })
     .await?;
     all_closed(&case_database).await
-}
-
-/// Polls a future outside any runtime.
-fn poll_to_the_end<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use anyhow::{Context, ensure};
 use futures_util::FutureExt;
@@ -10,8 +11,10 @@ use poolhouse::{
     MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction, TransactionOptions,
     engine_finder_with,
 };
+use poolhouse_tests::steps::outside_any_runtime;
 use poolhouse_tests::{CaseDatabase, Heard, Program};
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 /// The names of the futures that ran after commits, in order.
@@ -260,6 +263,70 @@ macro_rules! on {
                 engine.close_connection_pool().await;
                 Ok(())
             }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn the_end_of_the_callers_runtime_stops_nothing() -> anyhow::Result<()> {
+                let Some((_case_database, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                let done = Done::default();
+                let (go, may_go) = oneshot::channel::<()>();
+                let later = done.later("all of it");
+                let calls = {
+                    let engine = engine.clone();
+                    async move {
+                        let (begun, has_begun) = oneshot::channel();
+                        let mut tx = engine.begin().await?;
+                        tx.on_commit(async move {
+                            let _ = begun.send(());
+                            let _ = may_go.await;
+                            later.await;
+                        });
+                        tokio::select! {
+                            ended = tx.commit() => anyhow::bail!("it ended: {ended:?}"),
+                            begun = has_begun => begun?,
+                        }
+                        Ok(())
+                    }
+                };
+                let caller = move || {
+                    let runtime = Builder::new_current_thread().enable_all().build()?;
+                    runtime.block_on(calls)
+                };
+                tokio::task::spawn_blocking(|| thread::spawn(caller).join())
+                    .await?
+                    .ok()
+                    .context("it has panicked")??;
+                ok(go.send(()))?;
+                poolhouse::wait_closed().await;
+                ensure!(done.take() == ["all of it"]);
+                engine.close_connection_pool().await;
+                Ok(())
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_caller_outside_any_runtime_waits_for_it() -> anyhow::Result<()> {
+                let Some((_case_database, engine)) = begin().await? else {
+                    return Ok(());
+                };
+                let done = Done::default();
+                let caller = {
+                    let (engine, done) = (engine.clone(), done.clone());
+                    move || {
+                        outside_any_runtime(engine.transaction(async |tx| {
+                            tx.on_commit(done.later("outside"));
+                            insert(&mut *tx, 1).await
+                        }))
+                    }
+                };
+                tokio::task::spawn_blocking(|| thread::spawn(caller).join())
+                    .await?
+                    .ok()
+                    .context("it has panicked")??;
+                ensure!(done.take() == ["outside"]);
+                engine.close_connection_pool().await;
+                Ok(())
+            }
         }
     };
 }
@@ -315,5 +382,18 @@ async fn a_future_without_an_end_does_not_hold_up_the_program() -> anyhow::Resul
     let ended = program.run().await?;
     ensure!(ended.code() == Some(0), "{}", ended.everything());
     ensure!(ended.output.contains("committed: true"), "{}", ended.output);
+    Ok(())
+}
+
+/// The program waits for a future before it closes its pools.
+#[tokio::test]
+async fn a_future_that_runs_after_the_end_of_main_has_its_database() -> anyhow::Result<()> {
+    let program = Program::new(env!("CARGO_BIN_EXE_plain"))?
+        .argument("late_hook")
+        .variable("DATABASE_URL", "sqlite::memory:");
+    let ended = program.run().await?;
+    ensure!(ended.code() == Some(0), "{}", ended.everything());
+    ensure!(ended.output.contains("committed: true"), "{}", ended.output);
+    ensure!(ended.output.contains("the future is done"), "{}", ended.output);
     Ok(())
 }

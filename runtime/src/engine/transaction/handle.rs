@@ -6,11 +6,12 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::around::{self, Around};
-use super::{Work, hooks};
+use super::hooks::{self, AfterCommit};
+use super::Work;
 use crate::backend::Backend;
 use crate::engine::Engine;
 use crate::error::TransactionError;
-use crate::pool::{Cell, CheckedOut, Hooks, RECOVERY_LIMIT, Session, within};
+use crate::pool::{Cell, CheckedOut, RECOVERY_LIMIT, Session, within};
 
 /// A transaction on a connection of its own, from [`Engine::begin`](crate::Engine::begin) or for a closure of
 /// [`Engine::transaction`](crate::Engine::transaction).
@@ -45,9 +46,11 @@ impl<DB: Backend> Transaction<DB> {
     /// Runs a future after the lasting commit, for example to send a mail or to call another service.
     ///
     /// The future is dropped, and not run, when the transaction is rolled back, its commit fails or its outcome is unknown;
-    /// when its savepoint is rolled back; and when the try is run again. The futures run in the order of these calls, in a
-    /// task, in the current span and outside of the transaction, whose connection is back in the pool. The call that commits
-    /// ([`Engine::transaction`](crate::Engine::transaction), [`commit`](Self::commit)) returns after them.
+    /// when its savepoint is rolled back; and when the try is run again. The futures run in the order of these calls, in a task
+    /// on the runtime of the pool, in the current span and outside of the transaction, whose connection is back in the pool. The
+    /// call that commits ([`Engine::transaction`](crate::Engine::transaction), [`commit`](Self::commit)) returns after them.
+    /// On an engine whose pool is not started, they run on the caller's runtime; outside any they are dropped with an error in
+    /// the log.
     ///
     /// In a nested transaction they run after the commit of the outermost one; in a test with `isolation = "rollback"`, where
     /// nothing is committed, after the end of the outermost one of the test's body.
@@ -110,16 +113,19 @@ impl<DB: Backend> Transaction<DB> {
         async move {
             let engine = self.this.engine.clone();
             let committed = self.commit_only().await;
-            let hooks = committed.map_err(|error| engine.failed_commit(error))?;
-            hooks::run(engine.name(), hooks).await;
+            let after = committed.map_err(|error| engine.failed_commit(error))?;
+            hooks::run(engine.name(), after).await;
             Ok(())
         }
     }
 
     /// Commits, and returns the hooks to run afterwards.
-    pub(in crate::engine) async fn commit_only(mut self) -> sqlx::Result<Hooks> {
-        self.session.take()?.commit_transaction().await?;
-        Ok(self.this.cell.take_hooks())
+    pub(in crate::engine) async fn commit_only(mut self) -> sqlx::Result<AfterCommit> {
+        let connection = self.session.take()?;
+        let runtime = connection.runtime();
+        connection.commit_transaction().await?;
+        let hooks = self.this.cell.take_hooks();
+        Ok(AfterCommit { hooks, runtime })
     }
 
     /// Rolls back and waits for the server's confirmation.

@@ -14,7 +14,7 @@ mod work;
 pub(super) use self::around::{Around, outside};
 pub use self::handle::Transaction;
 #[cfg(feature = "web")]
-pub(super) use self::hooks::{HooksOf, start as start_hooks};
+pub(super) use self::hooks::{AfterCommit, HooksOf, start as start_hooks};
 pub use self::options::{Conflicts, OnConflict, Retry, RetryIf, TransactionOptions};
 pub use self::parent::{
     Argument, IsTransaction, TransactionParent, assert_argument, transactional, transactional_once,

@@ -460,8 +460,8 @@ impl<DB: Backend> Engine<DB> {
         };
         let ended = transaction.ended_inside();
         match limit.keep(transaction.commit_only()).await {
-            Some(Ok(to_do)) => {
-                hooks::run(self.name(), to_do).await;
+            Some(Ok(after)) => {
+                hooks::run(self.name(), after).await;
                 Ok(value)
             }
             Some(Err(error)) if dialect.is_conflict(&error) => Err(match ended {

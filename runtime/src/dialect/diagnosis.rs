@@ -9,6 +9,8 @@ use std::io;
 pub(crate) struct Diagnosis {
     /// Whether the next attempt may succeed without a change by a person.
     pub(crate) retry: bool,
+    /// Whether the server has answered that it has no room for another session.
+    pub(crate) full: bool,
     /// What happened, in a few words.
     pub(crate) what: Cow<'static, str>,
     /// What a person can do about it.
@@ -19,8 +21,17 @@ impl Diagnosis {
     pub(crate) fn retry(what: &'static str, cure: &'static str) -> Self {
         Self {
             retry: true,
+            full: false,
             what: what.into(),
             cure: cure.into(),
+        }
+    }
+
+    /// The diagnosis of a server or a pooler that has no room for another session.
+    pub(super) fn full(what: &'static str, cure: &'static str) -> Self {
+        Self {
+            full: true,
+            ..Self::retry(what, cure)
         }
     }
 
@@ -35,6 +46,7 @@ impl Diagnosis {
     pub(crate) fn fatal(what: &'static str, cure: &'static str) -> Self {
         Self {
             retry: false,
+            full: false,
             what: what.into(),
             cure: cure.into(),
         }

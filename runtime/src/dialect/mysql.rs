@@ -108,7 +108,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     // not distinguish these errors, so the message decides there.
     diagnose: |code, message| {
         Some(match code {
-            Some("08004") => Diagnosis::retry(
+            Some("08004") => Diagnosis::full(
                 "the server has too many connections",
                 "lower max_size, or raise the server's max_connections",
             ),
@@ -117,7 +117,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
                 "correct user and password of the url, or the user's host on the server",
             ),
             // The limit of this user; the server's own limit has the code above.
-            Some("42000") if message.contains("max_user_connections") => Diagnosis::retry(
+            Some("42000") if message.contains("max_user_connections") => Diagnosis::full(
                 "the server has too many connections of this user",
                 "lower max_size, or raise the user's limit of connections",
             ),
@@ -130,7 +130,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
                 "the user may not use the database",
                 "grant the user its rights on the database",
             ),
-            _ if message.starts_with("Too many connections") => Diagnosis::retry(
+            _ if message.starts_with("Too many connections") => Diagnosis::full(
                 "the server has too many connections",
                 "lower max_size, or raise the server's max_connections",
             ),

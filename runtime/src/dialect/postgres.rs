@@ -131,13 +131,13 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 "the server is starting up or shutting down",
                 "wait for the server",
             ),
-            "53300" => Diagnosis::retry(
+            "53300" => Diagnosis::full(
                 "the server has too many clients",
                 "lower max_size, raise the server's max_connections, or put a pooler in front",
             ),
             // pgbouncer has this code for each of its own errors: <https://www.pgbouncer.org/config.html>, `max_client_conn`,
             // `max_db_connections`, `server_login_retry`, `client_login_timeout`, `query_wait_timeout`.
-            "08P01" if message.contains("no more connections") => Diagnosis::retry(
+            "08P01" if message.contains("no more connections") => Diagnosis::full(
                 "the pooler has too many clients",
                 "lower max_size, or raise max_client_conn of pgbouncer",
             ),

@@ -18,11 +18,12 @@ pub enum Readiness {
     Starting,
     /// A request finds a connection, or a slot to open one, as far as is known.
     Ready,
-    /// Every connection is in use, and tasks wait for one. Requests are served with a delay. On a `sqlx::Pool`, which does not
-    /// report waiters: every connection is in use.
+    /// Every connection is in use, and tasks wait for one, or the server had no room for another one. Requests are served with
+    /// a delay. On a `sqlx::Pool`, which does not report waiters: every connection is in use.
     Saturated,
     /// The last attempt to reach the server failed. The pool tries again about twice a second, and is ready when the server
-    /// answers. Never on a `sqlx::Pool`, where it is unknown.
+    /// answers. A server without room for another connection counts only while the pool has none. Never on a `sqlx::Pool`,
+    /// where it is unknown.
     Unreachable,
     /// The program is asked to end. It serves requests until `drain_delay` is over and the open ones are answered.
     Draining,

@@ -112,13 +112,14 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
-    /// Whether every slot is taken and tasks wait for one. On a `sqlx::Pool`, which does not report waiters: whether every
-    /// connection is in use.
+    /// Whether every slot is taken and tasks wait for one, or every connection is in use and the server is full. On a
+    /// `sqlx::Pool`, which does not report waiters: whether every connection is in use.
     pub(crate) fn is_saturated(&self) -> bool {
         match &self.0.flavour {
             Flavour::Own(own) => {
                 let sizes = own.slots.sizes();
-                sizes.waiting > 0 && sizes.taken >= sizes.max
+                let is_used_up = sizes.waiting > 0 && sizes.taken >= sizes.max;
+                is_used_up || (sizes.idle == 0 && own.shared.is_full())
             }
             Flavour::Sqlx(pool) => pool.is_exhausted(),
         }

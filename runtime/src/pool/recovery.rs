@@ -52,6 +52,7 @@ impl<DB: Backend> Shared<DB> {
             let error = match self.connector.connect().await {
                 Ok(opened) => {
                     self.note_answered(true);
+                    self.note_full(false);
                     self.outages.over(engine);
                     self.meters.created(begun.elapsed());
                     return Ok(Box::new(self.opened(opened, generation)));
@@ -63,7 +64,12 @@ impl<DB: Backend> Shared<DB> {
                 tokio::time::sleep(ROOM_PAUSE).await;
                 continue;
             }
-            self.note_answered(false);
+            // A full server is there, and the pool serves with the connections it has.
+            let is_full = diagnosis.full && self.registry.open() > 0;
+            self.note_full(is_full);
+            if !is_full {
+                self.note_answered(false);
+            }
             if !self.tasks.is_closed() {
                 self.outages.failed(engine, &diagnosis, &error);
             }

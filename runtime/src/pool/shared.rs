@@ -43,6 +43,8 @@ pub(super) struct Shared<DB: Backend> {
     closed_at: AtomicU64,
     /// Whether the server answered last time.
     reachable: AtomicBool,
+    /// Whether the last opening was refused because the server is full, while the pool had a connection.
+    full: AtomicBool,
     /// Wakes the keeper: the server seems to be unreachable, or a connection was closed that `min_size` wants.
     pub(super) wake_keeper: Arc<Notify>,
 }
@@ -62,6 +64,7 @@ impl<DB: Backend> Shared<DB> {
             broken_at: AtomicU64::new(0),
             closed_at: AtomicU64::new(0),
             reachable: AtomicBool::new(true),
+            full: AtomicBool::new(false),
             wake_keeper: Arc::default(),
         }
     }
@@ -130,6 +133,16 @@ impl<DB: Backend> Shared<DB> {
         if self.reachable.swap(good, Relaxed) && !good {
             self.wake_keeper.notify_one();
         }
+    }
+
+    /// Notes whether an opening was refused because the server is full, while the pool serves with the connections it has.
+    pub(super) fn note_full(&self, full: bool) {
+        self.full.store(full, Relaxed);
+    }
+
+    /// Whether the server had no room for another connection last time.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Relaxed)
     }
 
     /// Waits after a close until the server has most likely ended the session. The driver does not wait for that, and the

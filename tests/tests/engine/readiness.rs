@@ -3,13 +3,16 @@
 use anyhow::ensure;
 use poolhouse::Readiness::{Closed, Ready, Saturated, Starting, Unreachable};
 use poolhouse::{Engine, Settings, engine_finder_with};
+use poolhouse_tests::faults::start::allow;
 use poolhouse_tests::{CaseDatabase, Proxy, Sql, eventually};
+use sqlx::Connection;
 
 use crate::table::case_databases;
 
 case_databases! {
     readiness_follows_the_pool: phases, on (postgres, mariadb, sqlite);
     readiness_follows_the_server: server, on (postgres, mariadb);
+    readiness_while_the_server_is_full: full, on (postgres, mariadb);
     readiness_of_all_is_the_worst_of_those_that_are_started: all, on (sqlite);
 }
 
@@ -63,6 +66,41 @@ async fn server<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
     // The pool finds the server again by itself.
     proxy.pass();
     eventually("it is ready again", async || {
+        ensure!(engine.readiness() == Ready, "{}", engine.readiness());
+        Ok(())
+    })
+    .await?;
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+async fn full<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
+    let settings = Settings::new()
+        .engine("full")
+        .url(case_database.url())
+        .max_size(4)
+        .lazy(true)
+        .acquire_timeout("300ms");
+    let engine: Engine<DB> = engine_finder_with(&settings)?;
+    engine.start_connection_pool().await?;
+    // Without a connection the pool cannot serve.
+    allow(database, 1).await?;
+    let only = DB::Connection::connect(database.url()).await?;
+    ensure!(engine.acquire().await.is_err(), "there is room");
+    ensure!(engine.readiness() == Unreachable, "{}", engine.readiness());
+    only.close().await?;
+    allow(database, 2).await?;
+    let mut held = Vec::new();
+    // The server may still count the session that has just closed.
+    while held.len() < 2 {
+        held.extend(engine.acquire().await.ok());
+    }
+    ensure!(engine.readiness() == Ready, "{}", engine.readiness());
+    ensure!(engine.acquire().await.is_err(), "there is room");
+    ensure!(engine.readiness() == Saturated, "{}", engine.readiness());
+    drop(held);
+    eventually("a connection is idle", async || {
         ensure!(engine.readiness() == Ready, "{}", engine.readiness());
         Ok(())
     })

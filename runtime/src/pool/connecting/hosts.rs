@@ -273,6 +273,7 @@ fn no_host(target: Target, refusals: Vec<(bool, String)>) -> sqlx::Error {
         )
         .into(),
         cure: "start one of them, or correct the hosts and target_session_attrs of the url".into(),
+        full: false,
     };
     diagnosed(reasons.join("; "), diagnosis)
 }

@@ -32,7 +32,7 @@ pub(crate) enum Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// The number of shown characters, enough to find a statement by.
+        /// The number of shown characters, enough to find a statement or a request by.
         const SHOWN: usize = 80;
         match self {
             Self::Code(location) => {
@@ -45,7 +45,9 @@ impl fmt::Display for Holder {
             }
             Self::Engine => f.write_str("a statement about to run"),
             #[cfg(feature = "web")]
-            Self::Request(request) => write!(f, "the request `{request}`"),
+            Self::Request(request) => {
+                write!(f, "the request `{}`", short_line(request, SHOWN))
+            }
             Self::Statement(sql, syntax) => {
                 // It is shown to other tasks, and a literal may be a secret.
                 let sql = without_literals(sql.as_str(), *syntax);

@@ -150,9 +150,8 @@ fn extract<T: Extract>(request: &HttpRequest, name: &str) -> BoxFuture<'static, 
     match extract::engine(name, given, scope, GIVEN) {
         Ok(engine) => {
             let route = request.match_pattern();
-            let route = route.as_deref().unwrap_or_else(|| request.path());
             let asked = Asked {
-                request: format!("{} {route}", request.method()),
+                request: extract::request_name(request.method(), route.as_deref()),
                 transactions: of_request.map(|it| it.transactions),
                 layer: MIDDLEWARE,
             };

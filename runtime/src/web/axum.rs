@@ -1,9 +1,11 @@
 //! axum: extractors, and the layer that ends the transactions of a request.
 //!
-//! They are built on `axum-core`, so every framework that takes its extractors and tower's layers can use them.
+//! They are built on `axum-core`, so every framework that takes its extractors and tower's layers can use them. Only the route
+//! of a request comes from axum's own router.
 
 use std::task::{Context, Poll};
 
+use axum::extract::MatchedPath;
 use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
 use futures_core::future::BoxFuture;
@@ -129,8 +131,9 @@ fn extract<T: Extract>(parts: &Parts, name: &str) -> BoxFuture<'static, Result<T
     let given = parts.extensions.get::<Engine<T::Database>>();
     match extract::engine(name, given, scope, GIVEN) {
         Ok(engine) => {
+            let route = parts.extensions.get::<MatchedPath>();
             let asked = Asked {
-                request: format!("{} {}", parts.method, parts.uri.path()),
+                request: extract::request_name(&parts.method, route.map(MatchedPath::as_str)),
                 transactions: parts.extensions.get().cloned(),
                 layer: LAYER,
             };

@@ -99,12 +99,20 @@ mod sealed {
 
 /// The data of a request that an extractor needs.
 pub(crate) struct Asked {
-    /// The method and the route.
+    /// The name of the request, from [`request_name`].
     pub(crate) request: String,
     /// `None` when the application has no layer for them.
     pub(crate) transactions: Option<RequestTransactions>,
     /// The line of code that adds the layer.
     pub(crate) layer: &'static str,
+}
+
+/// What logs and errors call a request: its method and its route. Not its path, which may contain secrets, such as a token.
+pub(crate) fn request_name(method: impl fmt::Display, route: Option<&str>) -> String {
+    match route {
+        Some(route) => format!("{method} {route}"),
+        None => format!("{method} without a route"),
+    }
 }
 
 #[allow(private_interfaces, reason = "as in the trait")]

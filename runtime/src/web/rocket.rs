@@ -182,10 +182,9 @@ async fn extract<T: Extract>(request: &Request<'_>, name: &str) -> Guarded<T, Er
     let given = request.rocket().state::<Engine<T::Database>>();
     let extracted = match extract::engine(name, given, scope, GIVEN) {
         Ok(engine) => {
-            let route = request.route().map(|route| route.uri.to_string());
-            let route = route.unwrap_or_else(|| request.uri().path().to_string());
+            let route = request.route().map(|route| route.uri.as_str());
             let asked = Asked {
-                request: format!("{} {route}", request.method()),
+                request: extract::request_name(request.method(), route),
                 transactions: of_request.transactions(),
                 layer: FAIRING,
             };

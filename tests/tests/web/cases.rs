@@ -193,6 +193,10 @@ async fn held<F: Framework, DB: Sql>() -> anyhow::Result<()> {
             ensure!(service.rows(key, key).await? == 0, "{case} {status}");
             let logged = heard::lines(&["is still held", "POST /act/"]).len();
             ensure!(logged > before, "{case} {status}: not logged");
+            // The path may contain a secret, and the route does not.
+            let path = format!("/act/{case}/{status}/{key}");
+            let shown = heard::lines(&[&path]);
+            ensure!(shown.is_empty(), "{shown:?}");
             if case == "task" {
                 // A later statement of the task is an error.
                 let point = point(key);

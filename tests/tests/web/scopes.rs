@@ -1,4 +1,4 @@
-//! A server in another runtime than its engine, as the workers of actix-web are.
+//! A server in another runtime than its engine, as the workers of actix-web are; and extractors without a server.
 
 use std::net::Ipv4Addr;
 
@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::Request;
 use axum::routing::post as on_post;
-use poolhouse::{Error, PgEngine, Settings, SqliteEngine, engine_finder_with};
+use poolhouse::{Checkout, Error, PgEngine, Settings, SqliteEngine, engine_finder_with};
 use sqlx::Sqlite;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -77,6 +77,25 @@ async fn an_extractor_of_another_kind_names_the_url_of_the_engine() -> anyhow::R
     let words = "it is configured for SQLite, and the code asks for Postgres";
     ensure!(said.contains(words), "{said}");
     ensure!(said.contains("url = sqlite:"), "{said}");
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_without_a_route_is_not_named_by_its_path() -> anyhow::Result<()> {
+    let settings = Settings::new()
+        .url("sqlite::memory:")
+        .max_size(1)
+        .acquire_timeout("50ms");
+    let db: SqliteEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    let request = Request::builder().uri("/reset/s3cret").body(())?;
+    let (mut parts, ()) = request.into_parts();
+    let held = Checkout::<Sqlite>::from_request_parts(&mut parts, &()).await?;
+    let error = db.acquire().await.err().context("there is another one")?;
+    let said = error.to_string();
+    ensure!(said.contains("the request `GET without a route`"), "{said}");
+    drop(held);
     db.close_connection_pool().await;
     Ok(())
 }

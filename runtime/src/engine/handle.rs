@@ -5,11 +5,11 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Server;
 use super::node_list::{Configured, Nodes};
-use super::phase::{EnginePhase, StartedPool};
+use super::phase::{Draining, EnginePhase, StartedPool};
 use crate::backend::{Backend, OptionsOf};
 use crate::error::{AcquireError, Error, UsageError};
 use crate::logging;
@@ -39,6 +39,9 @@ pub(super) struct EngineShared<DB: Backend> {
     warned: AtomicBool,
     /// Whether the log has warned of a transaction inside another one, on a second connection.
     pub(super) warned_inside: AtomicBool,
+    /// The draining tokens of the runs that have started the engine. They stay when a body closes and starts the pool by hand.
+    /// Held for a look or a change; the phase lock may be held around it.
+    pub(super) draining: Mutex<Vec<Draining>>,
 }
 
 // The futures of public methods are declared as `Send`. If the compiler inferred that where they are used with a known
@@ -61,6 +64,7 @@ impl<DB: Backend> Engine<DB> {
             require_pool: AtomicBool::new(false),
             warned: AtomicBool::new(false),
             warned_inside: AtomicBool::new(false),
+            draining: Mutex::default(),
         }))
     }
 

@@ -74,8 +74,6 @@ pub(super) struct StartedPool<DB: Backend> {
     pub(super) at_end: Option<AtRuntimeEnd>,
     /// The start that opened the pool.
     pub(super) start: Arc<Start>,
-    /// The draining tokens of the runs that have started the pool.
-    pub(super) draining: Vec<Draining>,
 }
 
 impl<DB: Backend> EnginePhase<DB> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::handle::Engine;
 use super::phase::{Draining, EnginePhase, StartedPool};
 use crate::backend::Backend;
+use crate::lock::lock;
 
 /// Whether a program should get requests, as far as its database is concerned. For readiness probes of load balancers and
 /// orchestrators.
@@ -90,8 +91,8 @@ impl<DB: Backend> Engine<DB> {
         match &*self.phase() {
             EnginePhase::Configured(_) | EnginePhase::Starting { .. } => Readiness::Starting,
             EnginePhase::Closing { .. } | EnginePhase::Closed(_) => Readiness::Closed,
-            EnginePhase::Started(StartedPool { pool, draining, .. }) => {
-                if draining.iter().any(|draining| draining.is_cancelled()) {
+            EnginePhase::Started(StartedPool { pool, .. }) => {
+                if self.is_draining() {
                     Readiness::Draining
                 } else if !pool.is_reachable() {
                     Readiness::Unreachable
@@ -104,20 +105,20 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// Adds the draining token of a run that has started the engine.
-    pub(crate) fn drains_with(&self, draining: &Draining) {
-        if let EnginePhase::Started(started) = &mut *self.phase_mut() {
-            started.draining.push(Arc::clone(draining));
-        }
+    /// Whether a run that has started the engine is asked to end.
+    fn is_draining(&self) -> bool {
+        let draining = lock(&self.0.draining);
+        draining.iter().any(|draining| draining.is_cancelled())
     }
 
-    /// Removes that token, for an engine that has other owners.
+    /// Adds the draining token of a run that has started the engine.
+    pub(crate) fn drains_with(&self, draining: &Draining) {
+        lock(&self.0.draining).push(Arc::clone(draining));
+    }
+
+    /// Removes that token at the end of its run.
     pub(crate) fn drains_no_more_with(&self, draining: &Draining) {
-        if let EnginePhase::Started(started) = &mut *self.phase_mut() {
-            started
-                .draining
-                .retain(|known| !Arc::ptr_eq(known, draining));
-        }
+        lock(&self.0.draining).retain(|known| !Arc::ptr_eq(known, draining));
     }
 }
 
@@ -145,5 +146,27 @@ mod tests {
             }
         }
         assert_eq!(Draining.to_string(), "draining");
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn an_engine_that_its_body_starts_again_drains_with_the_run() {
+        use crate::settings::{EngineSettings, Layers, Settings, Sources};
+
+        let settings = Settings::new().engine("again").url("sqlite::memory:");
+        let layers = Layers::collect(&settings, &Sources::of_process().unwrap(), None).unwrap();
+        let settings = EngineSettings::read(&layers, None).unwrap();
+        let engine = crate::SqliteEngine::new(settings).unwrap();
+        engine.start_connection_pool().await.unwrap();
+        let draining = super::Draining::default();
+        engine.drains_with(&draining);
+        engine.close_connection_pool().await;
+        engine.start_connection_pool().await.unwrap();
+        assert_eq!(engine.readiness(), Ready);
+        draining.cancel();
+        assert_eq!(engine.readiness(), Draining);
+        engine.drains_no_more_with(&draining);
+        assert_eq!(engine.readiness(), Ready);
+        engine.close_connection_pool().await;
     }
 }

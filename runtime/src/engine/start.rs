@@ -363,7 +363,6 @@ fn started<DB: Backend>(
         runtime: Handle::current(),
         at_end,
         start: Arc::clone(start),
-        draining: Vec::new(),
     });
     None
 }

@@ -114,11 +114,12 @@ pub fn engine_finder_with<DB: Backend>(settings: &Settings) -> Result<Engine<DB>
     Ok(engine)
 }
 
-/// The worst [`readiness`](Engine::readiness) of the engines that the current runtime and the process know, for a probe of the
-/// whole program.
+/// The worst [`readiness`](Engine::readiness) of the started engines that the current runtime and the process know, for a probe of
+/// the whole program.
 ///
-/// Engines that were never started, and closed ones while others are started, do not count. If none is started it is
-/// `Starting`, or `Closed` if one was closed. It is synchronous, asks no server and needs no connection.
+/// Other engines count only while none is started: those that are being started or closed, so that a function that starts an
+/// engine of its own does not take the program out of service. If there is none of these either, it is `Starting`, or `Closed`
+/// if one was closed. It is synchronous, asks no server and needs no connection.
 pub fn readiness() -> Readiness {
     readiness_from(None)
 }
@@ -127,7 +128,7 @@ pub fn readiness() -> Readiness {
 pub(crate) fn readiness_from(scope: Option<Scope>) -> Readiness {
     let scopes = scopes();
     let within = [Some(Scope::current()), scope, Some(Scope::Process)];
-    let mut worst = None;
+    let (mut started, mut changing) = (None, None);
     let mut unused = Readiness::Starting;
     for (index, scope) in within.iter().enumerate() {
         let Some(known) = scope.and_then(|scope| scopes.get(&scope)) else {
@@ -143,14 +144,18 @@ pub(crate) fn readiness_from(scope: Option<Scope>) -> Readiness {
                 continue;
             }
             let readiness = entry.engine.readiness();
-            if !entry.engine.is_idle() {
-                worst = Some(worst.map_or(readiness, |worst: Readiness| worst.and(readiness)));
-            } else if readiness == Readiness::Closed {
-                unused = readiness;
-            }
+            let worst = match readiness {
+                Readiness::Starting | Readiness::Closed if entry.engine.is_idle() => {
+                    unused = unused.and(readiness);
+                    continue;
+                }
+                Readiness::Starting | Readiness::Closed => &mut changing,
+                _ => &mut started,
+            };
+            *worst = Some(worst.map_or(readiness, |worst: Readiness| worst.and(readiness)));
         }
     }
-    worst.unwrap_or(unused)
+    started.or(changing).unwrap_or(unused)
 }
 
 /// Every engine of the current runtime.

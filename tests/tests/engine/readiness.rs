@@ -14,6 +14,7 @@ case_databases! {
     readiness_follows_the_server: server, on (postgres, mariadb);
     readiness_while_the_server_is_full: full, on (postgres, mariadb);
     readiness_of_all_is_the_worst_of_those_that_are_started: all, on (sqlite);
+    an_engine_that_starts_or_closes_beside_a_started_one_does_not_count: beside, on (postgres, mariadb);
 }
 
 async fn phases<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
@@ -134,6 +135,44 @@ async fn all<DB: Sql>(database: CaseDatabase) -> anyhow::Result<()> {
     waiter.await??;
     other.close_connection_pool().await;
     ensure!(poolhouse::readiness() == Ready);
+    one.close_connection_pool().await;
+    ensure!(poolhouse::readiness() == Closed);
+    Ok(())
+}
+
+async fn beside<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
+    let proxy = Proxy::before(database.address()?)?;
+    let one = Settings::new().engine("one").url(case_database.url());
+    let one: Engine<DB> = engine_finder_with(&one)?;
+    let other = Settings::new()
+        .engine("other")
+        .url(database.url_through(proxy.address()));
+    let other: Engine<DB> = engine_finder_with(&other)?;
+    proxy.stop();
+    let start = tokio::spawn({
+        let other = other.clone();
+        async move { other.start_connection_pool().await }
+    });
+    proxy.open_become(1).await?;
+    ensure!(poolhouse::readiness() == Starting);
+    one.start_connection_pool().await?;
+    ensure!(poolhouse::readiness() == Ready, "while it starts");
+    proxy.pass();
+    start.await??;
+    let held = other.acquire().await?;
+    let close = tokio::spawn({
+        let other = other.clone();
+        async move { other.close_connection_pool().await }
+    });
+    eventually("it closes", async || {
+        ensure!(other.readiness() == Closed);
+        Ok(())
+    })
+    .await?;
+    ensure!(poolhouse::readiness() == Ready, "while it closes");
+    drop(held);
+    close.await?;
     one.close_connection_pool().await;
     ensure!(poolhouse::readiness() == Closed);
     Ok(())

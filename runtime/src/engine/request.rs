@@ -543,6 +543,14 @@ impl<DB: Backend> Engine<DB> {
         !matches!(self.slot_of_request(), Ok(None))
     }
 
+    /// Whether the request around the running future has begun its transaction on this engine.
+    pub(super) fn has_begun_in_request(&self) -> bool {
+        let Ok(Some(slot)) = self.slot_of_request() else {
+            return false;
+        };
+        matches!(slot.lock().phase, Phase::Begun { .. })
+    }
+
     fn slot_of_request(&self) -> sqlx::Result<Option<Arc<EngineSlot<DB>>>> {
         match CURRENT.try_with(|request| request.lock().find(self)) {
             Ok(slot) => Ok(slot),

@@ -9,7 +9,7 @@
 //! | [`errors`] | errors of actix-web's middleware, which are responses |
 //! | [`local`] | requests of Rocket's local client |
 //! | [`scopes`] | a server in another runtime than its engine |
-//! | [`several`] | requests without a framework: the commits of two engines, and a conflict |
+//! | [`several`] | requests without a framework: the commits of two engines, a conflict, a transaction beside the request's |
 
 mod act;
 mod cases;

@@ -1,4 +1,4 @@
-//! Requests without a framework: the commits of two engines, and a conflict.
+//! Requests without a framework: the commits of two engines, a conflict, and a transaction beside that of the request.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -191,6 +191,35 @@ async fn a_write_that_sqlite_refuses_after_a_read_is_a_conflict() -> anyhow::Res
     ensure!(answer.status == 503, "{answer:?}");
     ensure!(answer.retry_after == after, "{answer:?}");
     other.close().await?;
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_transaction_beside_that_of_the_request_is_a_warning() -> anyhow::Result<()> {
+    let Some((_case_database, db)) = engine("beside_request").await? else {
+        return Ok(());
+    };
+    let warnings = || heard::lines(&["on a second connection", "beside_request"]).len();
+    let reads = async || {
+        db.transaction(async |tx| run(tx, "SELECT id FROM entry".to_owned()).await)
+            .await
+    };
+    let transactions = RequestTransactions::new();
+    let work = async {
+        let mut tx = transactions.of(&db, "POST /beside")?;
+        // The transaction of the request has not begun, and has no connection.
+        reads().await?;
+        ensure!(warnings() == 0);
+        run(&mut tx, insert(key())).await?;
+        reads().await?;
+        ensure!(warnings() == 1);
+        Ok(())
+    };
+    let served: anyhow::Result<()> = transactions.serve(work, Result::is_ok).await?;
+    served?;
+    reads().await?;
+    ensure!(warnings() == 1, "after the request");
     db.close_connection_pool().await;
     Ok(())
 }

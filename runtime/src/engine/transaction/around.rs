@@ -114,9 +114,19 @@ impl<DB: Backend> Engine<DB> {
         OPEN.try_with(of_this_engine).ok().flatten()
     }
 
+    /// Whether a transaction of this engine is open around the running future: of a closure or of a web request, whose
+    /// transaction begins at its first use.
+    pub(super) fn is_inside(&self) -> bool {
+        #[cfg(feature = "web")]
+        if self.has_begun_in_request() {
+            return true;
+        }
+        self.open_transaction().is_some()
+    }
+
     /// Logs that an operation on `&db` does not see what the transaction around it has written.
     pub(in crate::engine) fn log_beside(&self, what: &str) {
-        if tracing::enabled!(tracing::Level::DEBUG) && self.open_transaction().is_some() {
+        if tracing::enabled!(tracing::Level::DEBUG) && self.is_inside() {
             tracing::debug!(
                 engine = %self.name(),
                 "{what} on another connection than the transaction that this task is inside of; scoped_transaction joins it"

@@ -366,7 +366,7 @@ impl<DB: Backend> Engine<DB> {
         let engine = || self.name().to_owned();
         match propagation {
             Propagation::New => {
-                if self.open_transaction().is_some() && !self.0.warned_inside.swap(true, Relaxed) {
+                if self.is_inside() && !self.0.warned_inside.swap(true, Relaxed) {
                     tracing::warn!(
                         engine = %self.name(),
                         "a transaction begins on a second connection, inside of another one of the same engine: neither sees what \

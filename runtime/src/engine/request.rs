@@ -442,10 +442,10 @@ impl<DB: Backend> EngineSlot<DB> {
         .into()
     }
 
-    fn held(engine: &Engine<DB>, request: &str) -> TransactionError {
+    fn held(&self) -> TransactionError {
         TransactionError::Held {
-            engine: engine.name().to_owned(),
-            request: request.to_owned(),
+            engine: self.engine.name().to_owned(),
+            request: self.request.to_string(),
         }
     }
 
@@ -482,29 +482,27 @@ impl<DB: Backend> AnySlot for EngineSlot<DB> {
             let phase = mem::replace(&mut state.phase, Phase::Over);
             (phase, state.handles)
         };
-        let transaction = match phase {
+        let mut transaction = match phase {
             Phase::Fresh | Phase::Over => None,
             Phase::Begun {
                 transaction: Some(transaction),
                 ..
             } => Some(transaction),
-            Phase::Beginning | Phase::Begun { .. } => {
-                return Err(Self::held(&self.engine, &self.request));
-            }
+            Phase::Beginning | Phase::Begun { .. } => return Err(self.held()),
         };
-        if handles > 0 {
-            return Err(Self::held(&self.engine, &self.request));
+        // A `scoped_transaction` that still exists has the connection.
+        let is_in_use = |of: &mut Transaction<DB>| of.session().connection_mut().is_err();
+        if handles > 0 || transaction.as_mut().is_some_and(is_in_use) {
+            return Err(self.held());
         }
         Ok(transaction.map(|transaction| {
-            let request = Arc::clone(&self.request);
-            Box::pin(commit(self.engine.clone(), request, transaction)) as Commit
+            Box::pin(commit(self.engine.clone(), transaction)) as Commit
         }))
     }
 }
 
 async fn commit<DB: Backend>(
     engine: Engine<DB>,
-    request: Arc<str>,
     mut transaction: Transaction<DB>,
 ) -> sqlx::Result<AfterCommit> {
     let conflict = transaction.conflict();
@@ -513,10 +511,6 @@ async fn commit<DB: Backend>(
         Ok(after) => return Ok(after),
         Err(error) => error,
     };
-    if let Some(TransactionError::InUse { .. }) = TransactionError::find(&error) {
-        // A `scoped_transaction` that still exists has the connection.
-        return Err(EngineSlot::held(&engine, &request).into());
-    }
     if engine.is_conflict(&error) {
         return Err(error);
     }

@@ -1,4 +1,5 @@
-//! Requests without a framework: the commits of two engines, a conflict, and a transaction beside that of the request.
+//! Requests without a framework: the commits of two engines, a conflict, a transaction beside that of the request,
+//! and one inside it that still exists.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -221,5 +222,45 @@ async fn a_transaction_beside_that_of_the_request_is_a_warning() -> anyhow::Resu
     reads().await?;
     ensure!(warnings() == 1, "after the request");
     db.close_connection_pool().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_scoped_transaction_that_still_exists_keeps_every_engine_from_a_commit()
+-> anyhow::Result<()> {
+    let (Some((_first, first)), Some((_second, second))) =
+        (engine("kept_1").await?, engine("kept_2").await?)
+    else {
+        return Ok(());
+    };
+    for commits in [true, false] {
+        let key = key();
+        let transactions = RequestTransactions::new();
+        let work = async {
+            let mut of_first = transactions.of(&first, "POST /kept")?;
+            run(&mut of_first, insert(key)).await?;
+            let of_second = transactions.of(&second, "POST /kept")?;
+            let (has_run, mut ran) = tokio::sync::mpsc::channel(1);
+            let mut scoped = Box::pin(second.scoped_transaction(async move |tx| {
+                run(tx, insert(key)).await?;
+                let _ = has_run.send(()).await;
+                std::future::pending::<sqlx::Result<()>>().await
+            }));
+            tokio::select! {
+                ended = &mut scoped => ended?,
+                _ = ran.recv() => {}
+            }
+            drop(of_second);
+            Ok::<_, sqlx::Error>(scoped)
+        };
+        let ended = transactions.serve(work, |_| commits).await.map(drop);
+        let error = ended.err().context("it is committed")?;
+        ensure!(error.to_string().contains("is still held"), "{error}");
+        ensure!(error.to_string().contains("kept_2"), "{error}");
+        ensure!(count(&first, key).await? == 0, "the first is committed");
+        ensure!(count(&second, key).await? == 0, "the second is committed");
+    }
+    first.close_connection_pool().await;
+    second.close_connection_pool().await;
     Ok(())
 }

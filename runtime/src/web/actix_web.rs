@@ -48,7 +48,8 @@ const GIVEN: &str = "give it to the application with `.app_data(db.clone())`, or
 /// `main` has for the whole process; the middleware keeps the scope in which it was made. An extractor without the middleware
 /// takes the engine from the application's data (`.app_data(db.clone())`).
 ///
-/// When the client disconnects, actix-web runs the handler to its end, unless the server has `h1_allow_half_closed(false)`.
+/// When the client disconnects, actix-web runs the handler to its end, and the transaction is committed. Over HTTP/1 a server
+/// with `h1_allow_half_closed(false)` drops the handler, which rolls back. Over HTTP/2 no setting does.
 pub fn request_transactions() -> RequestTransactionsTransform {
     RequestTransactionsTransform {
         scope: Scope::current(),

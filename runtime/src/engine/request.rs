@@ -170,6 +170,12 @@ impl RequestTransactions {
         outcome
     }
 
+    /// Whether the request is over, so that another layer may serve one with its extensions.
+    #[cfg(any(feature = "axum", feature = "actix-web"))]
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
     /// Ends the transactions without a commit.
     pub(crate) fn abandon(&self) {
         let slots = self.lock().finish();

@@ -108,7 +108,8 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         // The outer middleware ends the transactions.
-        let nested = request.extensions().get::<OfRequest>().is_some();
+        let is_nested = |of: &OfRequest| !of.transactions.is_over();
+        let nested = request.extensions().get().is_some_and(is_nested);
         if nested {
             let response = self.inner.call(request);
             return Box::pin(async move { Ok(response.await?.map_into_left_body()) });

@@ -96,7 +96,8 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let extensions = request.extensions_mut();
         // The outer layer ends the transactions.
-        let nested = extensions.get::<RequestTransactions>().is_some();
+        let is_nested = |of: &RequestTransactions| !of.is_over();
+        let nested = extensions.get().is_some_and(is_nested);
         let transactions = RequestTransactions::new();
         if !nested {
             extensions.insert(transactions.clone());

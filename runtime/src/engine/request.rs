@@ -501,9 +501,8 @@ impl<DB: Backend> AnySlot for EngineSlot<DB> {
         if handles > 0 || transaction.as_mut().is_some_and(is_in_use) {
             return Err(self.held());
         }
-        Ok(transaction.map(|transaction| {
-            Box::pin(commit(self.engine.clone(), transaction)) as Commit
-        }))
+        Ok(transaction
+            .map(|transaction| Box::pin(commit(self.engine.clone(), transaction)) as Commit))
     }
 }
 

@@ -9,9 +9,9 @@ use axum::extract::MatchedPath;
 use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
 use futures_core::future::BoxFuture;
-use http::header::RETRY_AFTER;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -25,11 +25,14 @@ use crate::error::Error;
 use crate::finder::{self, Scope};
 use crate::pool::Checkout;
 
+const GRPC_STATUS: &str = "grpc-status";
+const GRPC_MESSAGE: &str = "grpc-message";
 const LAYER: &str = ".layer(poolhouse::axum::request_transactions())";
 const GIVEN: &str = "give it to the application with `.layer(Extension(db.clone()))`";
 
 /// Ends the [`RequestTransaction`]s of each request: commits before a response of status 2xx or 3xx leaves, and rolls back
-/// otherwise. A response with a header `grpc-status` other than 0 rolls back.
+/// otherwise. A response with a header `grpc-status` other than 0 rolls back. A gRPC call whose commit fails is answered with the
+/// status 13 (`INTERNAL`) or 14 (`UNAVAILABLE`) of gRPC.
 ///
 /// The request's extensions have its [`RequestTransactions`], for handlers that are no axum handlers, such as tonic's.
 ///
@@ -48,7 +51,8 @@ const GIVEN: &str = "give it to the application with `.layer(Extension(db.clone(
 /// ```
 ///
 /// Outer layers see its response. An outer layer that drops its future, such as a timeout, rolls back, or leaves the outcome of
-/// a commit under way unknown.
+/// a commit under way unknown. A layer that calls the handler again, such as tower's `RetryLayer`, belongs outside: inside, all
+/// calls have one transaction, and the writes of a failed call are committed with those of the last one.
 pub fn request_transactions() -> RequestTransactionsLayer {
     RequestTransactionsLayer {
         scope: Scope::current(),
@@ -103,6 +107,7 @@ where
             extensions.insert(transactions.clone());
             extensions.insert(LayerScope(self.scope));
         }
+        let grpc = grpc_type(request.headers());
         let response = self.inner.call(request);
         let response = async move { response.await.map(IntoResponse::into_response) };
         if nested {
@@ -113,16 +118,40 @@ where
                 |response: &Result<Response, S::Error>| response.as_ref().is_ok_and(succeeds);
             match transactions.serve(response, good).await {
                 Ok(response) => response,
-                Err(error) => Ok(error.into_response()),
+                Err(error) => Ok(match grpc {
+                    None => error.into_response(),
+                    Some(content_type) => grpc_response(&error, content_type),
+                }),
             }
         })
     }
 }
 
+/// The content type of a gRPC call; `None` for other requests.
+fn grpc_type(headers: &HeaderMap) -> Option<HeaderValue> {
+    let content_type = headers.get(CONTENT_TYPE)?;
+    let is_grpc = content_type.as_bytes().starts_with(b"application/grpc");
+    is_grpc.then(|| content_type.clone())
+}
+
+/// The response to a gRPC call that fails: the error as a status of gRPC, in the headers of a response without a body.
+/// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>, <https://grpc.io/docs/guides/status-codes/>
+fn grpc_response(error: &Error, content_type: HeaderValue) -> Response {
+    let answer = Answer::log(error);
+    // UNAVAILABLE or INTERNAL.
+    let status = if answer.status == 503 { "14" } else { "13" };
+    let mut response = ().into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(answer.text()));
+    response
+}
+
 fn succeeds(response: &Response) -> bool {
     let grpc_failed = response
         .headers()
-        .get("grpc-status")
+        .get(GRPC_STATUS)
         .is_some_and(|status| status != "0");
     commits(response.status().as_u16()) && !grpc_failed
 }
@@ -208,5 +237,27 @@ impl IntoResponse for Error {
             response.headers_mut().insert(RETRY_AFTER, seconds);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::UsageError;
+
+    #[test]
+    fn an_error_of_a_grpc_call_has_a_status_of_grpc() {
+        let unavailable = UsageError::NoEngine {
+            engine: String::new(),
+            line: "",
+        };
+        let failed = Error::Database(sqlx::Error::RowNotFound);
+        for (error, status) in [(unavailable.into(), "14"), (failed, "13")] {
+            let content_type = HeaderValue::from_static("application/grpc+proto");
+            let response = grpc_response(&error, content_type.clone());
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()[CONTENT_TYPE], content_type);
+            assert_eq!(response.headers()[GRPC_STATUS], status);
+        }
     }
 }

@@ -286,7 +286,7 @@ macro_rules! on {
                             ended = tx.commit() => anyhow::bail!("it ended: {ended:?}"),
                             begun = has_begun => begun?,
                         }
-                        Ok(())
+                        anyhow::Ok(())
                     }
                 };
                 let caller = move || {
@@ -394,6 +394,10 @@ async fn a_future_that_runs_after_the_end_of_main_has_its_database() -> anyhow::
     let ended = program.run().await?;
     ensure!(ended.code() == Some(0), "{}", ended.everything());
     ensure!(ended.output.contains("committed: true"), "{}", ended.output);
-    ensure!(ended.output.contains("the future is done"), "{}", ended.output);
+    ensure!(
+        ended.output.contains("the future is done"),
+        "{}",
+        ended.output
+    );
     Ok(())
 }

@@ -19,24 +19,38 @@ pub(crate) struct Sent(TcpStream);
 
 /// Sends a request.
 pub(crate) async fn send(address: SocketAddr, path: &str) -> anyhow::Result<Sent> {
+    send_with(address, path, "").await
+}
+
+/// Sends a request with further lines in its head.
+pub(crate) async fn send_with(
+    address: SocketAddr,
+    path: &str,
+    lines: &str,
+) -> anyhow::Result<Sent> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n{lines}\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     Ok(Sent(stream))
 }
 
 impl Sent {
-    /// Waits for the response; `None` when the server closes the connection without one.
-    pub(crate) async fn response(mut self) -> anyhow::Result<Option<Response>> {
+    /// Waits for the text of the response; empty when the server closes the connection without one.
+    pub(crate) async fn text(mut self) -> String {
         let mut bytes = Vec::new();
         // A server that abandons the request may reset the connection.
         let _ = self.0.read_to_end(&mut bytes).await;
-        if bytes.is_empty() {
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits for the response; `None` when the server closes the connection without one.
+    pub(crate) async fn response(self) -> anyhow::Result<Option<Response>> {
+        let text = self.text().await;
+        if text.is_empty() {
             return Ok(None);
         }
-        let text = String::from_utf8_lossy(&bytes);
         let (head, body) = text.split_once("\r\n\r\n").context("a head")?;
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1));

@@ -5,9 +5,9 @@ use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use super::Work;
 use super::around::{self, Around};
 use super::hooks::{self, AfterCommit};
-use super::Work;
 use crate::backend::Backend;
 use crate::engine::Engine;
 use crate::error::TransactionError;

@@ -51,6 +51,17 @@ impl Backend for Any {
         Ok(super::options::log_statements(options, settings))
     }
 
+    fn database_of(options: &AnyConnectOptions) -> Option<String> {
+        let url = &options.database_url;
+        // The parameter overrides the path, as in the driver of Postgres. SQLite has no such parameter.
+        let parameter = url.query_pairs().filter(|(name, _)| name == "dbname");
+        let database = parameter.last().map_or_else(
+            || url.path().trim_start_matches('/').to_owned(),
+            |(_, database)| database.into_owned(),
+        );
+        Some(database).filter(|database| !database.is_empty())
+    }
+
     // `Any` passes on the errors of the drivers, which each database recognizes as its own.
 
     fn refuses_writes(error: &sqlx::Error) -> bool {

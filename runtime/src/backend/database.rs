@@ -37,6 +37,10 @@ pub trait Backend: Executes + sealed::Sealed {
     #[doc(hidden)]
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<OptionsOf<Self>>;
 
+    /// The database that the options name: its name, or for SQLite its file. `None` leaves it to the server.
+    #[doc(hidden)]
+    fn database_of(options: &OptionsOf<Self>) -> Option<String>;
+
     /// Whether an error says that the session is read-only. If that was not requested, the server is no longer the primary.
     #[doc(hidden)]
     fn refuses_writes(_: &sqlx::Error) -> bool {

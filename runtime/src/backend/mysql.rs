@@ -24,6 +24,10 @@ impl Backend for MySql {
         Ok(super::options::log_statements(options, settings))
     }
 
+    fn database_of(options: &MySqlConnectOptions) -> Option<String> {
+        options.get_database().map(str::to_owned)
+    }
+
     fn refuses_writes(error: &sqlx::Error) -> bool {
         // The server runs with an option (read_only), or in read-only mode:
         // <https://mariadb.com/kb/en/mariadb-error-code-reference/>.

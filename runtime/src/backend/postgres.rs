@@ -43,6 +43,10 @@ impl Backend for Postgres {
         Ok(super::options::log_statements(options, settings))
     }
 
+    fn database_of(options: &PgConnectOptions) -> Option<String> {
+        options.get_database().map(str::to_owned)
+    }
+
     fn refuses_writes(error: &sqlx::Error) -> bool {
         // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
         error

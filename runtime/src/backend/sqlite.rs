@@ -39,6 +39,10 @@ impl Backend for Sqlite {
             .statement_cache_capacity(settings.statement_cache as usize);
         Ok(super::options::log_statements(options, settings))
     }
+
+    fn database_of(options: &SqliteConnectOptions) -> Option<String> {
+        Some(options.get_filename().to_string_lossy().into_owned())
+    }
 }
 
 fn of_url(url: &DatabaseUrl) -> sqlx::Result<SqliteConnectOptions> {

@@ -31,7 +31,7 @@ pub struct TestError {
 pub enum TestKind {
     /// There is no server or folder for tests: a private server does not start, or a folder cannot be written.
     Unavailable,
-    /// Tests cannot have databases of their own at the URL.
+    /// Tests cannot have databases of their own at the URL, or `connect_with` leads away from them.
     Url,
     /// The user has no right to make databases.
     MissingRight,
@@ -54,10 +54,6 @@ impl TestError {
         &self.engine
     }
 
-    #[cfg_attr(
-        not(feature = "testing"),
-        allow(dead_code, reason = "tests alone use it")
-    )]
     pub(crate) fn new(
         settings: &EngineSettings,
         kind: TestKind,

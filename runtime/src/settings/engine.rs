@@ -117,6 +117,8 @@ pub(crate) struct EngineSettings {
     /// The variable of the URL, set or not.
     #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
     pub(crate) url_variable: String,
+    /// Whether each connection is to a database of tests, which `connect_with` and `before_connect` must keep.
+    pub(crate) keeps_database: bool,
     /// Whether the URL names a test's own database.
     pub(crate) isolated: bool,
     /// The state of the transactions in which every connection stays until it ends; `None` when connections stay in none.
@@ -193,6 +195,7 @@ impl EngineSettings {
             fixtures: read.fixtures(),
             #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
             url_variable: layers.url_variable.clone(),
+            keeps_database: false,
             isolated: false,
             held_transactions: None,
             tries_once: false,
@@ -203,6 +206,8 @@ impl EngineSettings {
             before: layers.before.clone(),
             shown: read.shown,
         };
+        settings.keeps_database =
+            layers.in_test.is_some() && settings.isolation != TestIsolation::None;
         if settings.isolation == TestIsolation::None && settings.is_default("migrations") {
             // The test gets the configured database as it is.
             settings.migrations = Migrations::None;
@@ -214,9 +219,7 @@ impl EngineSettings {
             settings.direct_url = None;
         } else {
             for node in layers.nodes() {
-                let is_itself =
-                    layers.in_test.is_some() && settings.isolation != TestIsolation::None;
-                let of_node = if is_itself {
+                let of_node = if settings.keeps_database {
                     None
                 } else {
                     Some(Self::read_boxed(&layers.of_node(&node)?, None)?)
@@ -225,7 +228,7 @@ impl EngineSettings {
             }
         }
         settings.check_pooler(layers.in_test.is_some())?;
-        if layers.in_test.is_some() && settings.isolation != TestIsolation::None {
+        if settings.keeps_database {
             settings = settings.past_the_pooler().unwrap_or(settings);
         }
         if settings.min_size > settings.max_size {
@@ -329,6 +332,13 @@ impl EngineSettings {
             Some(change) => Ok(change(options)),
             None => Err(self.wrong_driver::<O>("connect_with", last)),
         }
+    }
+
+    /// The source of the function that [`connect_with`](Self::connect_with) applies, if there is one.
+    pub(crate) fn connect_source<O: 'static>(&self) -> Option<String> {
+        let mut hooks = self.connect.iter().rev();
+        let applied = hooks.find(|hook| hook.change::<O>().is_some());
+        applied.map(|hook| hook.source.to_string())
     }
 
     /// The last function given to `before_connect` for the driver's options, and its source.

@@ -64,7 +64,8 @@ impl Settings {
     ///
     /// An error of the function is the error of the connect, and is retried like an unreachable server. The function's
     /// time counts towards `connect_timeout`. Open connections are kept, up to `max_lifetime`; after a secret was
-    /// revoked, [`Engine::evict`](crate::Engine::evict) retires them.
+    /// revoked, [`Engine::evict`](crate::Engine::evict) retires them. In a test with a database of its own, options with
+    /// another database are an error.
     ///
     /// ```
     /// use poolhouse::Settings;

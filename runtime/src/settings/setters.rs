@@ -196,6 +196,8 @@ impl Settings {
     ///
     /// Functions for several drivers may be given; the engine calls the one for its own driver. Of several for one
     /// driver, the last one counts.
+    ///
+    /// In a test with a database of its own, a function that returns options with another database is an error.
     #[track_caller]
     #[must_use]
     pub fn connect_with<O: 'static>(self, change: impl Fn(O) -> O + Send + Sync + 'static) -> Self {

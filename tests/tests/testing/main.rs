@@ -9,6 +9,7 @@ mod asked;
 mod attributes;
 mod chapter;
 mod cockroach;
+mod connect_functions;
 mod driver_state;
 mod drivers;
 mod ephemeral;

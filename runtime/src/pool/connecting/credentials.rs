@@ -10,11 +10,21 @@ use crate::backend::{Backend, OptionsOf};
 use crate::dialect::{Diagnosis, Dialect, diagnosed, message};
 use crate::settings::{EngineSettings, Prepare, SettingsError};
 
+/// What a function over connect options does that leads a test to a database which is not its own.
+pub(super) const OTHER_DATABASE: &str =
+    "returns options with another database than that of the options it gets";
+
+/// The cure of [`OTHER_DATABASE`].
+pub(super) const KEEP_OPTIONS: &str = "Return the options that the function gets with changes, and keep their database; a test of the \
+     configured database needs isolation = \"none\"";
+
 /// The program's `before_connect` function, if there is one.
 pub(in crate::pool) struct Credentials<DB: Backend> {
     prepare: Option<Prepare<OptionsOf<DB>>>,
     /// Where the function was given.
     origin: String,
+    /// Whether the function must keep the database, because it is a test's.
+    keeps_database: bool,
 }
 
 /// Connect options for one connection.
@@ -33,6 +43,7 @@ impl<DB: Backend> Credentials<DB> {
         Ok(Self {
             prepare,
             origin: origin.unwrap_or_default(),
+            keeps_database: settings.keeps_database,
         })
     }
 
@@ -44,7 +55,7 @@ impl<DB: Backend> Credentials<DB> {
     ///
     /// # Errors
     ///
-    /// The error of the program's function, which counts as temporary; or its panic.
+    /// The error of the program's function, which counts as temporary; its panic; or it changes the database of a test.
     pub(super) async fn fetch<'a>(
         &self,
         options: &'a OptionsOf<DB>,
@@ -63,7 +74,7 @@ impl<DB: Backend> Credentials<DB> {
                 diagnosis,
             ));
         };
-        let options = prepared.map_err(|error| {
+        let prepared = prepared.map_err(|error| {
             let diagnosis = Diagnosis::retry(
                 "before_connect failed",
                 "check what it depends on, such as the secrets service",
@@ -73,8 +84,18 @@ impl<DB: Backend> Credentials<DB> {
                 diagnosis,
             )
         })?;
+        let database = DB::database_of(options).filter(|_| self.keeps_database);
+        if database.is_some() && DB::database_of(&prepared) != database {
+            return Err(diagnosed(
+                format!("before_connect ({}) {OTHER_DATABASE}", self.origin),
+                Diagnosis::fatal(
+                    "before_connect changes the database of a test",
+                    KEEP_OPTIONS,
+                ),
+            ));
+        }
         Ok(Prepared {
-            options: Cow::Owned(options),
+            options: Cow::Owned(prepared),
             fetched: Some(SystemTime::now()),
         })
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::credentials::{KEEP_OPTIONS, OTHER_DATABASE};
 use crate::backend::{Backend, OptionsOf};
 use crate::dialect::{Diagnosis, Dialect, diagnosed, diagnosis_of, message};
-use crate::error::{Error, StartError};
+use crate::error::{Error, StartError, TestError, TestKind};
 use crate::settings::{EngineSettings, Hosts, Target};
 
 /// A session's id with its host, because the id has no meaning on another host.
@@ -58,11 +59,11 @@ impl ServerState {
 }
 
 impl<DB: Backend> HostChoice<DB> {
-    /// Splits the URL by host and lets the driver parse each host's URL.
+    /// Splits the URL by host, lets the driver parse each host's URL, and applies `connect_with`.
     ///
     /// # Errors
     ///
-    /// The host list is invalid, or the driver does not accept a URL.
+    /// The host list is invalid, the driver does not accept a URL, or `connect_with` does not fit.
     pub(super) fn new(settings: &EngineSettings, dialect: &Dialect) -> Result<Self, Error> {
         let hosts = if dialect.session_state.is_some() {
             Hosts::read(&settings.url, dialect.knows_parameter)
@@ -74,7 +75,7 @@ impl<DB: Backend> HostChoice<DB> {
         for host in hosts.list {
             let options = DB::options(&host.url, settings)
                 .map_err(|error| StartError::options(settings, &error))?;
-            list.push((host.name, settings.connect_with(options)?));
+            list.push((host.name, changed::<DB>(settings, options)?));
         }
         Ok(Self {
             list,
@@ -186,6 +187,26 @@ impl<DB: Backend> HostChoice<DB> {
     ) -> sqlx::Result<bool> {
         is::<DB>(connection, dialect, self.target).await
     }
+}
+
+/// The options as `connect_with` changes them.
+///
+/// # Errors
+///
+/// The function is for another driver; or it changes the database of a test.
+fn changed<DB: Backend>(
+    settings: &EngineSettings,
+    options: OptionsOf<DB>,
+) -> Result<OptionsOf<DB>, Error> {
+    let database = DB::database_of(&options).filter(|_| settings.keeps_database);
+    let options = settings.connect_with(options)?;
+    if database.is_some() && DB::database_of(&options) != database {
+        let source = settings.connect_source::<OptionsOf<DB>>();
+        let source = source.unwrap_or_default();
+        let what = format!("connect_with ({source}) {OTHER_DATABASE}");
+        return Err(TestError::new(settings, TestKind::Url, what, KEEP_OPTIONS).into());
+    }
+    Ok(options)
 }
 
 /// Keeps a connection whose server has the wanted role, and closes any other.

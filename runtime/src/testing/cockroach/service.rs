@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use futures_core::future::BoxFuture;
+use sqlx::Postgres;
 
 use super::cluster::Cluster;
 use super::lease::CockroachLease;
@@ -12,6 +13,7 @@ use crate::lock::lock;
 use crate::settings::EngineSettings;
 use crate::testing::background;
 use crate::testing::recipe::Recipe;
+use crate::testing::server::check_connect_with;
 use crate::testing::test::Test;
 use crate::testing::test_database::TestDatabase;
 use crate::testing::test_server::{Lease, Reservation, TestServer};
@@ -24,6 +26,9 @@ pub(in crate::testing) fn test_server(
     settings: &EngineSettings,
 ) -> Result<Arc<dyn TestServer>, Error> {
     let key = url::server(settings)?;
+    if !lock(&CLUSTERS).contains_key(&key) {
+        check_connect_with::<Postgres>(settings)?;
+    }
     let mut clusters = lock(&CLUSTERS);
     let cluster = clusters
         .entry(key.clone())

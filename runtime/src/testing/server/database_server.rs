@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::kept::Kept;
 use super::kind::Kind;
-use super::session::ServerSession;
+use super::session::{ServerSession, check_connect_with};
 use super::templates::Templates;
 use crate::error::Error;
 use crate::lock::lock;
@@ -52,6 +52,9 @@ impl<K: Kind> Servers<K> {
         settings: &EngineSettings,
     ) -> Result<Arc<DatabaseServer<K>>, Error> {
         let key = url::server(settings)?;
+        if !lock(&self.0).contains_key(&key) {
+            check_connect_with::<K::DB>(settings)?;
+        }
         let mut servers = lock(&self.0);
         let server = servers.entry(key).or_insert_with(|| {
             Arc::new(DatabaseServer {

@@ -39,6 +39,6 @@ pub(super) use self::kind::{
 };
 pub(super) use self::leased::Leased;
 #[cfg(feature = "postgres")]
-pub(super) use self::session::settings_for_leases;
+pub(super) use self::session::{check_connect_with, settings_for_leases};
 pub(super) use self::session::{ServerSession, execute, open};
 pub(super) use self::template::Template;

@@ -74,6 +74,17 @@ pub(in crate::testing) fn settings_for_leases(settings: &EngineSettings) -> Engi
     settings
 }
 
+/// Fails when `connect_with` does not fit. A process keeps the settings with which it first comes to a server, and one test's
+/// wrong function must not fail the other tests there.
+pub(in crate::testing) fn check_connect_with<DB: Backend>(
+    settings: &EngineSettings,
+) -> Result<(), Error> {
+    let mut settings = settings.clone();
+    // The function may change the database of a URL that names none.
+    settings.url = url::of_database(&settings, "poolhouse")?;
+    Connector::<DB>::new(settings).map(drop)
+}
+
 /// Opens a connection to a database of the server; fails when another kind of server answers.
 pub(in crate::testing) async fn open<DB: Backend>(
     settings: &EngineSettings,

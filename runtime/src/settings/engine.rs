@@ -231,6 +231,9 @@ impl EngineSettings {
         if settings.keeps_database {
             settings = settings.past_the_pooler().unwrap_or(settings);
         }
+        if layers.in_test.is_some() && settings.is_default("max_size") {
+            settings.limit_min_size();
+        }
         if settings.min_size > settings.max_size {
             return Err(SettingsError::MinAboveMax {
                 min_size: settings.describe("min_size"),
@@ -240,6 +243,17 @@ impl EngineSettings {
             .into());
         }
         Ok(settings)
+    }
+
+    /// Limits a `min_size` that the test does not set itself to the `max_size` of tests.
+    fn limit_min_size(&mut self) {
+        let (min, max) = (self.min_size, self.max_size);
+        let mut shown = self.shown.iter_mut();
+        let shown = shown.find(|shown| shown.name == "min_size" && !shown.source.is_code());
+        if let Some(shown) = shown.filter(|_| min > max) {
+            self.min_size = max;
+            shown.replace(move || format!("{max}, because max_size = {max}"));
+        }
     }
 
     /// Points the settings to a test's own database, which has its migrations and extensions already.

@@ -31,6 +31,11 @@ impl Source {
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::Default
     }
+
+    /// Whether the code gives the value.
+    pub(crate) fn is_code(&self) -> bool {
+        matches!(self, Self::Code { .. })
+    }
 }
 
 impl fmt::Display for Source {

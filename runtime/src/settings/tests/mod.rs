@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod hosts;
+mod in_test;
 mod migrations;
 mod nodes;
 mod precedence;

@@ -36,14 +36,29 @@ struct Section {
     layer: Layer,
 }
 
+/// A file and a profile that variables name, with the sources of both. Without them, the file is searched.
+#[derive(Default)]
+pub(super) struct Choice {
+    file: Option<(String, Source)>,
+    profile: Option<(String, Source)>,
+}
+
+impl Choice {
+    pub(super) fn of_environment(environment: &Environment) -> Result<Self, SettingsError> {
+        Ok(Self {
+            file: environment.variable(CONF)?,
+            profile: environment.variable(PROFILE)?,
+        })
+    }
+}
+
 impl File {
     /// Finds and reads the file; `None` when there is none and no variable requires one.
-    pub(in crate::settings) fn open(
+    pub(super) fn open(
         surroundings: &Surroundings,
-        environment: &Environment,
+        Choice { file, profile }: Choice,
     ) -> Result<Option<Self>, SettingsError> {
-        let profile = environment.variable(PROFILE)?;
-        let path = match environment.variable(CONF)? {
+        let path = match file {
             Some((named, source)) => {
                 let path = surroundings.path(&named);
                 if !path.is_file() {

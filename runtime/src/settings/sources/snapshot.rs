@@ -5,7 +5,7 @@ use std::sync::Arc;
 use once_cell::sync::OnceCell;
 
 use super::environment::Environment;
-use super::file::File;
+use super::file::{Choice, File};
 use super::surroundings::Surroundings;
 use crate::settings::error::SettingsError;
 
@@ -32,16 +32,32 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// As [`of_process`](Self::of_process).
+    /// A file cannot be read or is not valid.
     pub(crate) fn of_tests() -> Result<Self, SettingsError> {
         static FIRST: OnceCell<Sources> = OnceCell::new();
-        FIRST.get_or_try_init(Self::of_process).cloned()
+        FIRST
+            .get_or_try_init(|| Self::read_in_test(Surroundings::of_process()))
+            .cloned()
     }
 
     pub(in crate::settings) fn read(surroundings: Surroundings) -> Result<Self, SettingsError> {
+        Self::read_with(surroundings, Choice::of_environment)
+    }
+
+    /// As [`read`](Self::read), without a choice of the file and its profile, so that a test means the same in every shell.
+    pub(in crate::settings) fn read_in_test(
+        surroundings: Surroundings,
+    ) -> Result<Self, SettingsError> {
+        Self::read_with(surroundings, |_| Ok(Choice::default()))
+    }
+
+    fn read_with(
+        surroundings: Surroundings,
+        choice: fn(&Environment) -> Result<Choice, SettingsError>,
+    ) -> Result<Self, SettingsError> {
         let surroundings = Arc::new(surroundings);
         let environment = Environment::read(&surroundings)?;
-        let file = File::open(&surroundings, &environment)?;
+        let file = File::open(&surroundings, choice(&environment)?)?;
         Ok(Self {
             surroundings,
             environment: Arc::new(environment),

@@ -10,7 +10,7 @@ fn in_test(sources: &TestSources, code: &Settings) -> Result<EngineSettings, Set
     let in_test = InTest {
         migrations: Migrations::None,
     };
-    let sources = Sources::read(sources.surroundings.clone())?;
+    let sources = Sources::read_in_test(sources.surroundings.clone())?;
     EngineSettings::read(&Layers::collect(code, &sources, Some(in_test))?, None)
 }
 
@@ -40,4 +40,21 @@ fn so_is_that_of_a_node() {
     let sizes = |settings: &EngineSettings| (settings.min_size, settings.max_size);
     assert_eq!(sizes(&settings), (5, 5));
     assert_eq!(sizes(settings.nodes[0].1.as_ref().unwrap()), (5, 5));
+}
+
+#[test]
+fn variables_choose_neither_the_file_nor_a_profile() {
+    let sources = TestSources::with_url()
+        .file(
+            "poolhouse.toml",
+            "[engine]\nmax_size = 2\n[profile.p.engine]\nmax_size = 3\n",
+        )
+        .file("other.toml", "[engine]\nmax_size = 4\n")
+        .file(".env", "POOLHOUSE_PROFILE=p\n");
+    let max_size = |sources: &TestSources| in_test(sources, &Settings::new()).unwrap().max_size;
+    assert_eq!((sources.settings().max_size, max_size(&sources)), (3, 2));
+    let sources = sources
+        .variable("POOLHOUSE_PROFILE", "unknown")
+        .variable("POOLHOUSE_CONF", "other.toml");
+    assert_eq!(max_size(&sources), 2);
 }

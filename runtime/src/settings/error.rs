@@ -254,7 +254,7 @@ pub enum SettingsError {
 
     /// A line of a `.env` file cannot be read. The line is not quoted, because it may hold a password.
     #[error(
-        "{path}:{line}: the line is not of the form NAME=value; put quotes around a value with spaces, `#` or `$` in it"
+        "{path}:{line}: the line is not of the form NAME=value; put single quotes around a value with spaces, `#` or `$` in it"
     )]
     #[non_exhaustive]
     DotEnv {

@@ -46,26 +46,21 @@ impl Environment {
             path: shown_path(&path, directory),
             reason: error.to_string(),
         })?;
-        let text = text.trim_start_matches('\u{feff}');
+        // The parser refuses a last line that ends in a space and not in a line break.
+        let text = format!("{}\n", text.trim_start_matches('\u{feff}'));
+        // The number of lines up to the last variable.
+        let mut read = 0;
         for entry in dotenvy::from_read_iter(text.as_bytes()) {
             // The parser's own message quotes the line, which may hold a password.
-            let (name, value) = entry.map_err(|error| {
-                let broken = match &error {
-                    dotenvy::Error::LineParse(line, _) => line.lines().next().unwrap_or_default(),
-                    _ => "",
-                };
-                let line = text
-                    .lines()
-                    .position(|line| line.trim_end() == broken.trim_end())
-                    .map_or(1, |at| at + 1);
-                SettingsError::DotEnv {
-                    path: shown_path(&path, directory),
-                    line,
-                }
+            let (name, value) = entry.map_err(|error| SettingsError::DotEnv {
+                path: shown_path(&path, directory),
+                line: line_of_mistake(&text, &error, read),
             })?;
+            let line = line_of(&text, &name);
+            read = line.max(read);
             let source = Source::DotEnv {
                 path: shown_path(&path, directory),
-                line: line_of(text, &name),
+                line,
                 variable: name.clone(),
             };
             // As in other readers of such files, the first line that sets a variable counts.
@@ -216,6 +211,24 @@ fn is_of_another_engine(engine: &str, written: &str) -> bool {
     engine == names::DEFAULT_ENGINE
         && table::find(written).is_none()
         && written.match_indices('_').any(is_setting)
+}
+
+/// The line of a `.env` file that the parser refuses, after those it has `read`.
+fn line_of_mistake(text: &str, error: &dotenvy::Error, read: usize) -> usize {
+    let refused = match error {
+        dotenvy::Error::LineParse(refused, _) => refused.lines().next().unwrap_or_default().trim(),
+        _ => "",
+    };
+    // The parser quotes the line, or only the value of its variable, in both cases without a comment.
+    let is_it = |line: &str| {
+        let value = line.split_once('=').map(|(_, value)| value.trim_start());
+        !line.trim_start().starts_with('#')
+            && (line.trim_start().starts_with(refused)
+                || value.is_some_and(|value| value.starts_with(refused)))
+    };
+    let mut rest = text.lines().enumerate().skip(read);
+    let found = rest.find(|(_, line)| !refused.is_empty() && is_it(line));
+    found.map_or(1, |(at, _)| at + 1)
 }
 
 /// The line on which a `.env` file first sets a variable.

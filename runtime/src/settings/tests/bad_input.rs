@@ -351,11 +351,33 @@ fn a_file_or_a_profile_that_is_not_there() {
 
 #[test]
 fn a_broken_line_in_dot_env() {
-    let sources = TestSources::new().file(".env", "A=1\n\nDATABASE URL=x\n");
-    assert_eq!(
-        sources.error(&Settings::new()),
-        ".env:3: the line is not of the form NAME=value; put quotes around a value with spaces, `#` or `$` in it"
-    );
+    for text in [
+        "A=1\n\nDATABASE URL=x\n",
+        "A=1\n\nGREETING=hello world\n",
+        "A=1\n# GREETING=hello world\nexport GREETING = hello world # a comment\n",
+        "A=hello\nB='hello world'\nGREETING=hello world",
+        "A=1\n\nGREETING='hello\n",
+        "A=1\n\nGREETING # a comment\n",
+    ] {
+        let sources = TestSources::new().file(".env", text);
+        assert_eq!(
+            sources.error(&Settings::new()),
+            ".env:3: the line is not of the form NAME=value; put single quotes around a value with spaces, `#` or `$` in it",
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_last_line_of_dot_env_may_end_in_a_space() {
+    let sources = TestSources::new().file(".env", "DATABASE_URL=sqlite:a.db ");
+    assert_eq!(sources.settings().url.expose(), "sqlite:a.db");
+}
+
+#[test]
+fn single_quotes_in_dot_env_keep_a_value_as_it_is() {
+    let sources = TestSources::new().file(".env", "DATABASE_URL='sqlite:a$HOME #1.db'\n");
+    assert_eq!(sources.settings().url.expose(), "sqlite:a$HOME #1.db");
 }
 
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 use crate::function::{Function, Parameter, is_pool};
 use crate::position::{Position, Test, launch};
 use crate::report::Report;
-use crate::settings::Settings;
+use crate::settings::{SettingValue, Settings};
 use crate::table::Reach;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -39,6 +39,7 @@ pub(crate) fn check(
     {
         check_reach(marked, &function.position, report);
     }
+    check_own_engine(&settings, &function, report);
     let before = report.len();
     check_header(&function, report);
     check_parameters(&function, report);
@@ -75,6 +76,60 @@ fn check_reach(settings: &Settings, position: &Position, report: &mut Report) {
         };
         report.mistake(key, message);
     }
+}
+
+/// Reports settings of the attribute's engine when each parameter has another engine. Names that are not literals are left to the
+/// runtime.
+fn check_own_engine(settings: &Settings, function: &Function, report: &mut Report) {
+    let Some(own) = engine_of(settings) else {
+        return;
+    };
+    let filled = function.parameters.iter();
+    let filled = filled.filter(|parameter| function.fills(parameter));
+    let mut engines = filled
+        .filter(|parameter| !is_shutdown(&parameter.typed.ty))
+        .peekable();
+    let has_another = |parameter: &Parameter| {
+        let pool = parameter.pool.as_ref();
+        pool.filter(|pool| pool.get("engine").is_some())
+            .and_then(engine_of)
+            .is_some_and(|engine| engine != own)
+    };
+    // Without any parameter, the attribute's engine is started.
+    if engines.peek().is_none() || !engines.all(has_another) {
+        return;
+    }
+    let is_test = matches!(function.position, Position::Test(_));
+    for setting in &settings.list {
+        let of_engine = match setting.spec.reach {
+            Reach::Engine => true,
+            Reach::Test => is_test,
+            Reach::Lifecycle | Reach::Runtime | Reach::Crate => false,
+        };
+        if of_engine {
+            let key = &setting.key;
+            let message = format!(
+                "`{key}` is a setting of the engine `{own}`, which no parameter has; write it in the `#[pool(…)]` of a parameter"
+            );
+            report.mistake(key, message);
+        }
+    }
+}
+
+/// The name of the engine that settings are for; `None` when it is not a literal.
+fn engine_of(settings: &Settings) -> Option<&str> {
+    match settings.get("engine").map(|setting| &setting.value) {
+        None => Some("default"),
+        Some(SettingValue::Text(name, _)) => Some(name),
+        Some(_) => None,
+    }
+}
+
+/// Whether the type is written as poolhouse's `Shutdown`, which has no engine.
+fn is_shutdown(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return false };
+    let last = path.path.segments.last();
+    last.is_some_and(|last| last.ident == "Shutdown")
 }
 
 fn check_header(function: &Function, report: &mut Report) {

@@ -437,6 +437,43 @@ fn directories_of_migrations() {
 }
 
 #[test]
+fn settings_of_an_engine_that_no_parameter_has() {
+    let of_default = "is a setting of the engine `default`, which no parameter has; write it in the `#[pool(…)]` of a parameter";
+    check(
+        "#[with_pool(max_size = 50, signals = false, migrations = MIGRATIONS)] async fn main(#[pool(engine = \"reports\")] db: PgEngine, shutdown: Shutdown) {}",
+        &[
+            ("max_size", &format!("`max_size` {of_default}")),
+            ("migrations", &format!("`migrations` {of_default}")),
+        ],
+    );
+    check(
+        "#[with_pool(isolation = \"none\", fixtures(seed))] #[tokio::test] async fn t(#[pool(engine = \"reports\")] db: PgEngine) {}",
+        &[
+            ("isolation", &format!("`isolation` {of_default}")),
+            ("fixtures", &format!("`fixtures` {of_default}")),
+        ],
+    );
+    check(
+        "#[with_pool(engine = \"a\")] async fn serve(app: App, #[pool(engine = \"b\")] db: PgEngine, #[pool(engine = \"c\")] other: PgPool) {}",
+        &[(
+            "engine",
+            "`engine` is a setting of the engine `a`, which no parameter has; write it in the `#[pool(…)]` of a parameter",
+        )],
+    );
+    for right in [
+        "#[with_pool(max_size = 5)] async fn main(#[pool(engine = \"reports\")] db: PgEngine, own: PgEngine) {}",
+        "#[with_pool(max_size = 5)] async fn main(#[pool(engine = \"default\")] db: PgEngine) {}",
+        "#[with_pool(engine = \"a\", max_size = 5)] async fn main(#[pool(engine = \"a\")] db: PgEngine) {}",
+        "#[with_pool(max_size = 5)] async fn main(#[pool(engine = NAME)] db: PgEngine) {}",
+        "#[with_pool(max_size = 5)] async fn main(shutdown: Shutdown) {}",
+        "#[with_pool(max_size = 5)] async fn serve(app: App) {}",
+        "#[with_pool(shutdown_timeout = \"5s\", crate = pools)] async fn main(#[pool(engine = \"reports\")] db: PgEngine) {}",
+    ] {
+        check(right, &[]);
+    }
+}
+
+#[test]
 fn marks_on_parameters() {
     check(
         "#[with_pool] async fn main(#[pool = \"a\"] a: PgEngine, #[pool] #[pool(lazy = true)] b: PgEngine) {}",

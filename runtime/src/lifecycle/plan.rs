@@ -167,7 +167,16 @@ impl Plan {
     }
 
     /// Adds the attribute's own engine when no parameter has one. Its URL determines the kind.
+    ///
+    /// # Errors
+    ///
+    /// The settings of that engine are not valid; or each parameter has another engine, and the attribute has settings of its own.
     pub(super) fn or_attribute_engine(&mut self) -> Result<(), Error> {
+        let own = self.settings.engine_name();
+        let mut engines = self.engines.iter();
+        if !self.engines.is_empty() && engines.all(|planned| planned.settings.engine != own) {
+            self.settings.check_unused()?;
+        }
         if self.engines.is_empty() {
             let settings = self.resolve(None, None)?;
             self.engines.push(Planned {

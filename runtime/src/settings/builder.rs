@@ -4,12 +4,14 @@ use std::fmt;
 use std::panic::Location;
 
 use super::connect::{ConnectHook, Prepare};
+use super::error::SettingsError;
 use super::fixtures::{Fixture, Fixtures};
 use super::layer::Layer;
 use super::migrations::Migrations;
 use super::names::DEFAULT_ENGINE;
 use super::secrets::{conceal, show_name};
 use super::sources::Source;
+use super::table::{self, Reach};
 use super::value::Value;
 
 /// Settings of one engine, given in code.
@@ -127,6 +129,39 @@ impl Settings {
         merged.fixtures.extend(&self.fixtures);
         self.nodes.iter().fold(merged, |merged, (name, node)| {
             merged.add_node(name.clone(), node.clone())
+        })
+    }
+
+    /// Fails when a setting of the engine is set, because the engine is not started.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Unused`], with every such setting.
+    pub(crate) fn check_unused(&self) -> Result<(), SettingsError> {
+        let is_of_engine = |name: &str| {
+            let spec = table::find(name);
+            spec.is_some_and(|spec| matches!(spec.reach, Reach::Engine | Reach::Test))
+        };
+        let values = self.layer.iter();
+        let values = values.filter(|(name, _)| is_of_engine(name));
+        let hooks = [
+            ("connect_with", &self.connect),
+            ("before_connect", &self.before),
+        ];
+        let hooks = hooks.iter().flat_map(|(name, hooks)| {
+            let hooks = hooks.iter();
+            hooks.map(|hook| (*name, &hook.source))
+        });
+        let unused = values.chain(hooks);
+        let unused: Vec<String> = unused
+            .map(|(name, source)| format!("`{name}` ({source})"))
+            .collect();
+        if unused.is_empty() {
+            return Ok(());
+        }
+        Err(SettingsError::Unused {
+            engine: self.engine_name(),
+            settings: unused.join(", "),
         })
     }
 

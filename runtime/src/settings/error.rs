@@ -137,6 +137,19 @@ pub enum SettingsError {
         differences: String,
     },
 
+    /// Settings of an attribute's own engine, when each parameter has another engine.
+    #[error(
+        "engine `{engine}`: no parameter has it, so these settings of the attribute have no effect: {settings}. Write them in \
+         the `#[pool(…)]` of a parameter"
+    )]
+    #[non_exhaustive]
+    Unused {
+        /// The attribute's engine.
+        engine: String,
+        /// Each setting with its source.
+        settings: String,
+    },
+
     /// A function given to `connect_with` or `before_connect` is for another driver.
     #[error(
         "engine `{engine}`: `{setting}` ({origin}) changes {given}, but this engine's driver takes {wanted}; \

@@ -27,6 +27,12 @@ impl Layer {
         self.0.get(name).map(|(value, source)| (value, source))
     }
 
+    /// The names of all settings that are given, each with its source.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Source)> {
+        let given = self.0.iter();
+        given.map(|(name, (_, source))| (name.as_str(), source))
+    }
+
     /// Puts a stronger layer on top: its values replace those of this one.
     pub(super) fn put_on(&mut self, stronger: &Layer) {
         let given = stronger.0.iter();

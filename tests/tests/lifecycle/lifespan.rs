@@ -259,3 +259,31 @@ async fn settings_of_a_parameter_lie_on_those_of_the_attribute() -> anyhow::Resu
     ensure!(on_top().await? == [3, 1, 3, 1]);
     Ok(())
 }
+
+const ANOTHER: &str = "another";
+
+/// The macro does not know the parameter's engine.
+#[with_pool(engine = "unused", max_size = 2, shutdown_timeout = "1s")]
+async fn without_the_attributes_engine(
+    #[pool(engine = ANOTHER, url = "sqlite::memory:")] db: SqliteEngine,
+) -> Result<usize, poolhouse::Error> {
+    Ok(db.status().max)
+}
+
+#[tokio::test]
+async fn settings_of_an_engine_that_no_parameter_has_are_an_error() -> anyhow::Result<()> {
+    let error = without_the_attributes_engine()
+        .await
+        .err()
+        .context("it was started")?;
+    let said = error.to_string();
+    ensure!(
+        said.starts_with("engine `unused`: no parameter has it, so these settings of the attribute have no effect: `engine` (attribute, "),
+        "{said}"
+    );
+    ensure!(
+        said.contains("`max_size` (attribute, ") && !said.contains("shutdown_timeout"),
+        "{said}"
+    );
+    Ok(())
+}

@@ -10,7 +10,7 @@ async fn main(db: PgEngine) -> anyhow::Result<()> {
     serve(8000).await
 }
 
-#[with_pool(crate = pools, acquire_timeout = Duration::from_secs(5), migrations = directory())]
+#[with_pool(crate = pools, engine = "reports", acquire_timeout = Duration::from_secs(5), migrations = directory())]
 async fn serve(port: u16, #[pool(engine = "reports")] db: PgEngine) -> anyhow::Result<()> {
     println!("{port} {:?}", db.status());
     Ok(())

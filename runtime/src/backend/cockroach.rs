@@ -19,8 +19,9 @@ pub(super) fn for_driver(url: &DatabaseUrl) -> Cow<'_, str> {
     let as_postgres = || {
         let mut url = Url::parse(url.expose()).ok()?;
         let by_query = url.query_pairs().any(|(name, _)| name == "port");
-        if url.port().is_none() && !by_query {
-            url.set_port(Some(PORT)).ok()?;
+        // A URL without a host before its path cannot have a port there.
+        if url.port().is_none() && !by_query && url.set_port(Some(PORT)).is_err() {
+            url.query_pairs_mut().append_pair("port", &PORT.to_string());
         }
         url.set_scheme(POSTGRES.schemes[0]).ok()?;
         Some(Cow::Owned(url.into()))
@@ -51,6 +52,18 @@ mod tests {
             (
                 "cockroachdb://app@db/music?port=5000",
                 "postgres://app@db/music?port=5000",
+            ),
+            (
+                "cockroachdb:///music?host=db",
+                "postgres:///music?host=db&port=26257",
+            ),
+            (
+                "cockroachdb:///music?host=db&port=5000",
+                "postgres:///music?host=db&port=5000",
+            ),
+            (
+                "cockroachdb:/music?host=%2Frun%2Fcockroach",
+                "postgres:/music?host=%2Frun%2Fcockroach&port=26257",
             ),
             ("postgres://app@db/music", "postgres://app@db/music"),
         ] {

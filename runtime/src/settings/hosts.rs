@@ -76,10 +76,15 @@ struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// Splits a URL; `None` when it has no `://`.
-    fn of(url: &'a str) -> Option<Self> {
-        let start = url.find("://")? + "://".len();
-        let authority = url[start..].split(['/', '?', '#']).next()?;
+    /// Splits a URL. Without `//` it has no host before its path: `postgres:/database?host=db1`.
+    fn of(url: &'a DatabaseUrl) -> Self {
+        let scheme = url.scheme().len() + ":".len();
+        let url = url.expose();
+        let (start, authority) = match url[scheme..].strip_prefix("//") {
+            Some(rest) => (scheme + "//".len(), rest.split(['/', '?', '#']).next()),
+            None => (scheme, None),
+        };
+        let authority = authority.unwrap_or_default();
         // A password may have an unescaped `@` in it.
         let hosts = authority.rfind('@').map_or(0, |at| at + 1);
         let (end, hosts_at) = (start + authority.len(), start + hosts);
@@ -87,12 +92,12 @@ impl<'a> Pieces<'a> {
             Some((path, query)) => (path, query),
             None => (&url[end..], ""),
         };
-        Some(Self {
+        Self {
             before: &url[..hosts_at],
             hosts: &url[hosts_at..end],
             path,
             parameters: query.split('&').filter(|text| !text.is_empty()).collect(),
-        })
+        }
     }
 
     /// Removes a parameter and returns its value as written; of several, the last one counts.
@@ -163,9 +168,7 @@ impl Hosts {
     ///
     /// The reason, with no more of the URL than the wrong part.
     pub(crate) fn read(url: &DatabaseUrl, knows: fn(&str) -> bool) -> Result<Self, String> {
-        let Some(mut pieces) = Pieces::of(url.expose()) else {
-            return Ok(Self::one(url));
-        };
+        let mut pieces = Pieces::of(url);
         let target = match pieces.take("target_session_attrs") {
             None => Target::Any,
             Some(written) => one_of("target_session_attrs", written, TARGETS)?,

@@ -59,6 +59,15 @@ fn ports_may_be_set_apart() {
 }
 
 #[test]
+fn a_url_without_slashes_has_its_parameters_read() {
+    let url = "postgres:/db?host=h1,h2&sslpassword=s3cret&a=b://c&target_session_attrs=primary";
+    let hosts = read(url).unwrap();
+    assert_eq!(urls(url), ["postgres:/db?host=h1", "postgres:/db?host=h2"]);
+    assert_eq!(hosts.ignored, ["sslpassword", "a"]);
+    assert_eq!(hosts.target, Target::Primary);
+}
+
+#[test]
 fn one_host_stays_as_it_is() {
     for url in [
         "postgres://u:p@h:5432/db?sslmode=require",
@@ -71,6 +80,7 @@ fn one_host_stays_as_it_is() {
         "postgres://[::1]:5432/db?port=5433",
         "mysql://h:3306/db?ssl-mode=DISABLED",
         "postgres://h",
+        "postgres:/db?host=/run/postgresql",
         "sqlite::memory:",
     ] {
         assert_eq!(urls(url), [url]);

@@ -369,6 +369,20 @@ impl EngineSettings {
         }
     }
 
+    /// The same settings without functions over the connect options `O`.
+    #[cfg(all(feature = "testing", feature = "any"))]
+    pub(crate) fn without_functions_over<O: 'static>(self: &Arc<Self>) -> Arc<Self> {
+        let is_kept =
+            |hook: &ConnectHook| hook.change::<O>().is_none() && hook.prepare::<O>().is_none();
+        if self.connect.iter().chain(&self.before).all(is_kept) {
+            return Arc::clone(self);
+        }
+        let mut settings = Self::clone(self);
+        settings.connect.retain(is_kept);
+        settings.before.retain(is_kept);
+        Arc::new(settings)
+    }
+
     fn wrong_driver<O>(&self, setting: &'static str, hook: &ConnectHook) -> SettingsError {
         SettingsError::ConnectWith {
             engine: self.engine.clone(),

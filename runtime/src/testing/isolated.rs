@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::kinds::server_of;
+use super::kinds::{for_server, server_of};
 use super::recipe::Recipe;
 use super::retention;
 use super::test::Test;
@@ -62,7 +62,7 @@ impl Isolated {
         server: Arc<dyn TestServer>,
         settings: &mut Arc<EngineSettings>,
     ) -> Result<(), Error> {
-        let recipe = Arc::new(Recipe::new(settings).await?);
+        let recipe = Arc::new(Recipe::new(for_server(settings)).await?);
         let rolls_back = settings.isolation == TestIsolation::Rollback;
         let lease = server.lease(recipe, self.test.clone(), rolls_back).await?;
         let (url, file) = (lease.url().clone(), lease.file());

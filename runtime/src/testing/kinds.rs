@@ -27,13 +27,21 @@ const KINDS: &[(&str, Find)] = &[
 /// # Errors
 ///
 /// An unknown scheme, one whose feature is off, or a URL that the driver does not accept.
-pub(super) fn server_of(settings: &EngineSettings) -> Result<Arc<dyn TestServer>, Error> {
+pub(super) fn server_of(settings: &Arc<EngineSettings>) -> Result<Arc<dyn TestServer>, Error> {
+    let settings = &for_server(settings);
     let dialect =
         dialect_of(&settings.url).map_err(|error| StartError::scheme(settings, &error))?;
     match KINDS.iter().find(|(name, _)| *name == dialect.name) {
         Some((_, find)) => find(settings),
         None => Err(StartError::scheme(settings, &SchemeError::FeatureOff(dialect)).into()),
     }
+}
+
+/// The settings of an engine for the connections of its test server, which uses the driver of the database itself.
+pub(super) fn for_server(settings: &Arc<EngineSettings>) -> Arc<EngineSettings> {
+    #[cfg(feature = "any")]
+    let settings = &settings.without_functions_over::<sqlx::any::AnyConnectOptions>();
+    Arc::clone(settings)
 }
 
 /// The default URLs of engines in tests, by the engine's kind.

@@ -28,7 +28,7 @@ pub(crate) struct Recipe {
 
 impl Recipe {
     /// Reads the migrations, extensions and fixture scripts of these settings.
-    pub(super) async fn new(settings: &Arc<EngineSettings>) -> Result<Self, Error> {
+    pub(super) async fn new(settings: Arc<EngineSettings>) -> Result<Self, Error> {
         let migrator = settings.migrator().await?;
         let mut parts = Vec::new();
         let mut add = |part: &[u8]| {
@@ -58,10 +58,7 @@ impl Recipe {
             add(name.as_bytes());
             add(sql.as_bytes());
         }
-        Ok(Self {
-            settings: Arc::clone(settings),
-            parts,
-        })
+        Ok(Self { settings, parts })
     }
 
     /// The fingerprint of the database's content, of the server's own part, such as its version, and of the

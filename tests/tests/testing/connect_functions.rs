@@ -1,5 +1,7 @@
 //! Functions over connect options do not lead a test away from its own database.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use poolhouse::{AnyEngine, MySqlEngine, PgEngine, SqliteEngine, with_pool};
 use sqlx::any::AnyConnectOptions;
 use sqlx::mysql::MySqlConnectOptions;
@@ -84,4 +86,33 @@ async fn other_options_can_be_changed(db: PgEngine) {
         .await
         .unwrap();
     assert_eq!(name, "bands");
+}
+
+fn logged(mut options: AnyConnectOptions) -> AnyConnectOptions {
+    options.log_settings.statements_level = log::LevelFilter::Off;
+    CALLED.store(true, Relaxed);
+    options
+}
+
+async fn any_as_it_is(options: AnyConnectOptions) -> Result<AnyConnectOptions, sqlx::Error> {
+    Ok(options)
+}
+
+static CALLED: AtomicBool = AtomicBool::new(false);
+
+/// The test server uses the database's own driver, for which the functions are not.
+#[with_pool(
+    url = URL_OF_ANY,
+    migrations = "migrations",
+    connect_with = logged,
+    before_connect = any_as_it_is
+)]
+#[tokio::test]
+async fn any_engine_has_its_functions(db: AnyEngine) {
+    let bands: i64 = sqlx::query_scalar("SELECT count(*) FROM band")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(bands, 0);
+    assert!(CALLED.load(Relaxed));
 }

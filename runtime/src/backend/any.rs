@@ -11,6 +11,9 @@ use super::{Backend, cockroach};
 use crate::dialect::{Dialect, dialect_of};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
+/// The parameter of a URL for the number of statements that a connection caches.
+const CACHE: &str = "statement-cache-capacity";
+
 /// Whether one of the databases says so.
 macro_rules! any_of {
     ($function:ident($error:ident)) => {{
@@ -49,6 +52,11 @@ impl Backend for Any {
         let with_settings = dialect.and_then(|dialect| with_settings(&written, dialect, settings));
         let options: AnyConnectOptions = with_settings.as_deref().unwrap_or(&written).parse()?;
         Ok(super::options::log_statements(options, settings))
+    }
+
+    fn corrected(mut options: AnyConnectOptions) -> AnyConnectOptions {
+        keep_a_statement(&mut options.database_url);
+        options
     }
 
     fn database_of(options: &AnyConnectOptions) -> Option<String> {
@@ -106,7 +114,6 @@ fn shared_memory(url: Cow<'_, str>) -> Cow<'_, str> {
 fn with_settings(url: &str, dialect: &Dialect, settings: &EngineSettings) -> Option<String> {
     dialect.session.as_ref()?;
     let mut url = Url::parse(url).ok()?;
-    // Without a cache, the driver of Postgres leaves each statement prepared on the server.
     let cache = settings.statement_cache.max(1).to_string();
     // The crate's name is the weakest: the driver reads `PGAPPNAME`.
     let by_environment =
@@ -114,7 +121,7 @@ fn with_settings(url: &str, dialect: &Dialect, settings: &EngineSettings) -> Opt
     let name = settings.application_name.as_deref();
     let wanted = [
         ("application_name", name.filter(|_| !by_environment)),
-        ("statement-cache-capacity", Some(&*cache)),
+        (CACHE, Some(&*cache)),
     ];
     for (name, value) in wanted {
         let has_it = url.query_pairs().any(|(known, _)| known == name);
@@ -125,12 +132,51 @@ fn with_settings(url: &str, dialect: &Dialect, settings: &EngineSettings) -> Opt
             url.query_pairs_mut().append_pair(name, value);
         }
     }
+    keep_a_statement(&mut url);
     Some(url.into())
+}
+
+/// Replaces a statement cache of zero in a URL: without a cache, the driver of Postgres leaves each statement prepared on the
+/// server.
+fn keep_a_statement(url: &mut Url) {
+    let is_none = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| {
+        name == CACHE && value.parse::<usize>().is_ok_and(|capacity| capacity == 0)
+    };
+    if !url.query_pairs().any(|pair| is_none(&pair)) {
+        return;
+    }
+    let others = url.query_pairs().filter(|pair| !is_none(pair));
+    let others = others.map(|(name, value)| (name.into_owned(), value.into_owned()));
+    let others: Vec<_> = others.collect();
+    let mut parameters = url.query_pairs_mut();
+    parameters
+        .clear()
+        .extend_pairs(others)
+        .append_pair(CACHE, "1");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_is_kept() {
+        for (written, given) in [
+            (
+                "postgres://h/db?statement-cache-capacity=0&sslmode=disable",
+                "postgres://h/db?sslmode=disable&statement-cache-capacity=1",
+            ),
+            (
+                "postgres://h/db?statement-cache-capacity=7",
+                "postgres://h/db?statement-cache-capacity=7",
+            ),
+            ("sqlite::memory:", "sqlite::memory:"),
+        ] {
+            let mut url = Url::parse(written).unwrap();
+            keep_a_statement(&mut url);
+            assert_eq!(url.as_str(), given);
+        }
+    }
 
     #[test]
     fn an_in_memory_database_gets_a_name() {

@@ -37,6 +37,12 @@ pub trait Backend: Executes + sealed::Sealed {
     #[doc(hidden)]
     fn options(url: &DatabaseUrl, settings: &EngineSettings) -> sqlx::Result<OptionsOf<Self>>;
 
+    /// Options that a function of the program has changed, with what the pool needs.
+    #[doc(hidden)]
+    fn corrected(options: OptionsOf<Self>) -> OptionsOf<Self> {
+        options
+    }
+
     /// The database that the options name: its name, or for SQLite its file. `None` leaves it to the server.
     #[doc(hidden)]
     fn database_of(options: &OptionsOf<Self>) -> Option<String>;

@@ -8,12 +8,16 @@ use sqlx::postgres::{
     PgConnectOptions, PgConnection, PgDatabaseError, PgErrorPosition, PgSeverity, PgStatement,
     PgTypeInfo,
 };
-use sqlx::{Execute, Postgres, SqlStr};
+use sqlx::{ConnectOptions, Execute, Postgres, SqlStr};
 use sqlx_core::describe::Describe;
 
 use super::{Backend, Pooled, Step, cockroach};
 use crate::dialect::{self, Dialect};
 use crate::settings::{DatabaseUrl, EngineSettings};
+
+/// The smallest cache of statements. The driver never closes a statement that it does not cache: without a cache, each execution
+/// would leave one in the session, and a pooler would pass them on to other clients.
+const LEAST_CACHE: usize = 1;
 
 impl Backend for Postgres {
     const KIND: &'static str = "Postgres";
@@ -36,11 +40,21 @@ impl Backend for Postgres {
             Some(name) if !is_given => options.application_name(name),
             _ => options,
         };
-        // The driver never closes a statement that it does not cache. Without a cache, each execution would leave one in the
-        // session, and a pooler would pass them on to other clients.
-        let kept = super::options::statement_cache(url, settings).max(1);
+        let kept = super::options::statement_cache(url, settings).max(LEAST_CACHE);
         let options = options.statement_cache_capacity(kept);
         Ok(super::options::log_statements(options, settings))
+    }
+
+    fn corrected(options: PgConnectOptions) -> PgConnectOptions {
+        // The driver shows the capacity only in a URL. It panics there when the host is a path, as it is by default where the
+        // server's socket exists, or when the user's name does not fit.
+        let shown = options.clone().socket("any").username("any");
+        let shown = shown.to_url_lossy();
+        let mut parameters = shown.query_pairs();
+        if parameters.any(|(name, value)| name == "statement-cache-capacity" && value == "0") {
+            return options.statement_cache_capacity(LEAST_CACHE);
+        }
+        options
     }
 
     fn database_of(options: &PgConnectOptions) -> Option<String> {
@@ -109,5 +123,31 @@ impl Backend for Postgres {
                 }),
             error => super::database::breaks_connection(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_the_program_keep_a_statement() {
+        let capacity = |options: PgConnectOptions| {
+            let options = format!("{options:?}");
+            let (_, capacity) = options.split_once("statement_cache_capacity: ").unwrap();
+            let end = capacity.find(|c: char| !c.is_ascii_digit()).unwrap();
+            capacity[..end].to_owned()
+        };
+        // Such a host and such a user have no URL.
+        let options = PgConnectOptions::new().host("/run/postgresql");
+        let options = options.username("a/b@c").database("music");
+        for (given, kept) in [(0, "1"), (1, "1"), (7, "7"), (100, "100")] {
+            let options = options.clone().statement_cache_capacity(given);
+            assert_eq!(capacity(Postgres::corrected(options)), kept);
+        }
+        let socket = PgConnectOptions::new()
+            .socket("")
+            .statement_cache_capacity(0);
+        assert_eq!(capacity(Postgres::corrected(socket)), "1");
     }
 }

@@ -197,6 +197,7 @@ impl Settings {
     /// Functions for several drivers may be given; the engine calls the one for its own driver. Of several for one
     /// driver, the last one counts.
     ///
+    /// A statement cache of zero becomes one of one statement on Postgres, as with [`statement_cache`](Self::statement_cache).
     /// In a test with a database of its own, a function that returns options with another database is an error.
     #[track_caller]
     #[must_use]

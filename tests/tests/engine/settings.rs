@@ -37,16 +37,26 @@ case_databases! {
 
 /// 45: the driver never closes a statement that it does not cache.
 async fn statement_cache<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    let settings = settings(&case_database).max_size(1).statement_cache(0);
-    let engine: Engine<DB> = started(&settings).await?;
-    for number in 0..200 {
-        let sql = format!("SELECT {number}::int8");
-        ensure!(DB::answer_on(engine.clone(), &sql).await? == number);
+    let settings = settings(&case_database).max_size(1);
+    let before =
+        async |options: PgConnectOptions| Ok::<_, sqlx::Error>(options.statement_cache_capacity(0));
+    for settings in [
+        settings.clone().statement_cache(0),
+        settings
+            .clone()
+            .connect_with(|options: PgConnectOptions| options.statement_cache_capacity(0)),
+        settings.before_connect(before),
+    ] {
+        let engine: Engine<DB> = started(&settings).await?;
+        for number in 0..200 {
+            let sql = format!("SELECT {number}::int8");
+            ensure!(DB::answer_on(engine.clone(), &sql).await? == number);
+        }
+        let left = "SELECT count(*) FROM pg_prepared_statements";
+        let left = DB::answer(&mut *engine.acquire().await?, left).await?;
+        ensure!(left <= 1, "{left} statements are left in the session");
+        engine.close_connection_pool().await;
     }
-    let left = "SELECT count(*) FROM pg_prepared_statements";
-    let left = DB::answer(&mut *engine.acquire().await?, left).await?;
-    ensure!(left <= 1, "{left} statements are left in the session");
-    engine.close_connection_pool().await;
     Ok(())
 }
 

@@ -95,7 +95,7 @@ impl<DB: Backend> Credentials<DB> {
             ));
         }
         Ok(Prepared {
-            options: Cow::Owned(prepared),
+            options: Cow::Owned(DB::corrected(prepared)),
             fetched: Some(SystemTime::now()),
         })
     }

@@ -200,13 +200,14 @@ fn changed<DB: Backend>(
 ) -> Result<OptionsOf<DB>, Error> {
     let database = DB::database_of(&options).filter(|_| settings.keeps_database);
     let options = settings.connect_with(options)?;
+    let Some(source) = settings.connect_source::<OptionsOf<DB>>() else {
+        return Ok(options);
+    };
     if database.is_some() && DB::database_of(&options) != database {
-        let source = settings.connect_source::<OptionsOf<DB>>();
-        let source = source.unwrap_or_default();
         let what = format!("connect_with ({source}) {OTHER_DATABASE}");
         return Err(TestError::new(settings, TestKind::Url, what, KEEP_OPTIONS).into());
     }
-    Ok(options)
+    Ok(DB::corrected(options))
 }
 
 /// Keeps a connection whose server has the wanted role, and closes any other.

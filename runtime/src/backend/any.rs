@@ -1,7 +1,6 @@
 //! `Any`: the database is chosen by the URL at run time.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use sqlx::Any;
 use sqlx::any::AnyConnectOptions;
@@ -45,9 +44,11 @@ impl Backend for Any {
         sqlx::any::install_default_drivers();
         let written = cockroach::for_driver(url);
         let dialect = Self::dialect(url);
-        let written = match dialect {
-            Some(dialect) if (dialect.in_memory)(&written) => shared_memory(written),
-            _ => written,
+        #[cfg(feature = "sqlite")]
+        let written = if sqlx::Sqlite::dialect(url).is_some() {
+            super::sqlite::one_database(url)?
+        } else {
+            written
         };
         let with_settings = dialect.and_then(|dialect| with_settings(&written, dialect, settings));
         let options: AnyConnectOptions = with_settings.as_deref().unwrap_or(&written).parse()?;
@@ -82,30 +83,6 @@ impl Backend for Any {
 
     fn ends_session(error: &sqlx::Error) -> bool {
         any_of!(ends_session(error))
-    }
-}
-
-/// Names the in-memory database of `sqlite::memory:`, so that all connections of a pool share it. The driver of SQLite names it
-/// when it reads a URL, and `Any` passes the URL to it for each connection.
-fn shared_memory(url: Cow<'_, str>) -> Cow<'_, str> {
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
-
-    let written = || {
-        let (scheme, rest) = url.split_once(':')?;
-        let rest = rest.strip_prefix("//").unwrap_or(rest);
-        let parameters = rest.strip_prefix(":memory:")?;
-        let number = NUMBER.fetch_add(1, Relaxed);
-        // The parameters come last: the last one of a name counts.
-        Some(match parameters.strip_prefix('?') {
-            Some(given) => {
-                format!("{scheme}:file:poolhouse-in-memory-{number}?mode=memory&{given}")
-            }
-            None => format!("{scheme}:file:poolhouse-in-memory-{number}?mode=memory"),
-        })
-    };
-    match written() {
-        Some(named) => Cow::Owned(named),
-        None => url,
     }
 }
 
@@ -175,26 +152,6 @@ mod tests {
             let mut url = Url::parse(written).unwrap();
             keep_a_statement(&mut url);
             assert_eq!(url.as_str(), given);
-        }
-    }
-
-    #[test]
-    fn an_in_memory_database_gets_a_name() {
-        let named = |url: &'static str| shared_memory(Cow::Borrowed(url)).into_owned();
-        for url in ["sqlite::memory:", "sqlite://:memory:"] {
-            let (one, other) = (named(url), named(url));
-            assert!(one.starts_with("sqlite:file:poolhouse-in-memory-"), "{one}");
-            assert!(one.ends_with("?mode=memory"), "{one}");
-            assert_ne!(one, other);
-        }
-        let with = named("sqlite::memory:?cache=private");
-        assert!(with.ends_with("?mode=memory&cache=private"), "{with}");
-        for url in [
-            "sqlite:a.db",
-            "postgres://h/:memory:",
-            "sqlite:file:a?mode=memory",
-        ] {
-            assert_eq!(named(url), url);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! SQLite.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -45,9 +46,18 @@ impl Backend for Sqlite {
     }
 }
 
+/// The URL under which all connections have the same database. `Any` passes it to the driver for each connection.
+///
+/// # Errors
+///
+/// Each connection would have a database of its own.
+pub(super) fn one_database(url: &DatabaseUrl) -> sqlx::Result<Cow<'_, str>> {
+    dialect::one_database(url.expose()).map_err(|reason| sqlx::Error::Configuration(reason.into()))
+}
+
 fn of_url(url: &DatabaseUrl) -> sqlx::Result<SqliteConnectOptions> {
+    let options: SqliteConnectOptions = one_database(url)?.parse()?;
     let url = url.expose();
-    let options: SqliteConnectOptions = url.parse()?;
     // Readers beside one writer need the write-ahead log: <https://www.sqlite.org/wal.html>. Read-only files and in-memory
     // databases have none.
     let has_no_log =

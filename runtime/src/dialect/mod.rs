@@ -35,7 +35,7 @@ pub(crate) use self::sql::first_words;
 pub(crate) use self::sql::only_reads;
 pub(crate) use self::sql::{Controls, echo};
 #[cfg(feature = "sqlite")]
-pub(crate) use self::sqlite::SQLITE;
+pub(crate) use self::sqlite::{SQLITE, one_database};
 #[cfg(feature = "postgres")]
 pub(crate) use self::statements::is_one_of;
 pub(crate) use self::statements::{Syntax, leading_word, without_literals};

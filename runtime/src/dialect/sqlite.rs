@@ -1,6 +1,10 @@
 //! SQLite: a file, or memory.
 
+#[cfg(feature = "sqlite")]
+use std::borrow::Cow;
 use std::sync::OnceLock;
+#[cfg(feature = "sqlite")]
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::statements::Syntax;
 use super::{Diagnosis, Dialect, IsolationLevel, MigrationsLock, inspection, sql};
@@ -80,3 +84,105 @@ pub(crate) static SQLITE: Dialect = Dialect {
     migrations_lock: MigrationsLock::Driver,
     create_extension: None,
 };
+
+/// The URL under which all connections of an engine have the same database: a database in memory without a name gets one.
+///
+/// # Errors
+///
+/// Each connection would have a database of its own.
+#[cfg(feature = "sqlite")]
+pub(crate) fn one_database(url: &str) -> Result<Cow<'_, str>, &'static str> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+    // As the driver reads it.
+    let rest = url.trim_start_matches("sqlite://");
+    let rest = rest.trim_start_matches("sqlite:");
+    let (file, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    if !(SQLITE.in_memory)(url) {
+        // <https://www.sqlite.org/inmemorydb.html#temp_db>
+        return match file {
+            "" | "file:" => Err(
+                "it names no file, so that each connection would have a database of its own; sqlite:file.db is a file, \
+                 and sqlite::memory: is one database in memory",
+            ),
+            _ => Ok(Cow::Borrowed(url)),
+        };
+    }
+    // The last one of a name counts.
+    let cache = url::form_urlencoded::parse(parameters.as_bytes())
+        .filter(|(name, _)| name == "cache")
+        .last();
+    match cache.as_ref().map(|(_, value)| &**value) {
+        Some("private") => {
+            return Err(
+                "with cache=private, each connection would have a database in memory of its own; leave it out",
+            );
+        }
+        // All of a process share this one.
+        Some("shared") if file == "file::memory:" => return Ok(Cow::Borrowed(url)),
+        _ => {}
+    }
+    if !matches!(file, "" | "file:" | ":memory:" | "file::memory:") {
+        return Ok(Cow::Borrowed(url));
+    }
+    let number = NUMBER.fetch_add(1, Relaxed);
+    let more = if parameters.is_empty() { "" } else { "&" };
+    Ok(Cow::Owned(format!(
+        "sqlite:file:poolhouse-in-memory-{number}?mode=memory{more}{parameters}"
+    )))
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::one_database;
+
+    #[test]
+    fn a_database_in_memory_gets_a_name() {
+        for (url, parameters) in [
+            ("sqlite::memory:", ""),
+            ("sqlite://:memory:", ""),
+            ("sqlite:?mode=memory", "&mode=memory"),
+            ("sqlite://?mode=memory", "&mode=memory"),
+            ("sqlite:file::memory:", ""),
+            ("sqlite::memory:?cache=shared", "&cache=shared"),
+        ] {
+            let (one, other) = (one_database(url).unwrap(), one_database(url).unwrap());
+            assert!(one.starts_with("sqlite:file:poolhouse-in-memory-"), "{one}");
+            assert!(one.ends_with(&format!("?mode=memory{parameters}")), "{one}");
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn a_database_with_a_name_keeps_it() {
+        for url in [
+            "sqlite:a.db",
+            "sqlite:///a.db?mode=ro&cache=private",
+            "sqlite:file:a?mode=memory",
+            "sqlite:a?mode=memory&cache=private&cache=shared",
+            "sqlite:file::memory:?cache=shared",
+        ] {
+            assert_eq!(one_database(url).unwrap(), url);
+        }
+    }
+
+    #[test]
+    fn a_database_for_each_connection_is_refused() {
+        for url in ["sqlite:", "sqlite://", "sqlite:?mode=rwc", "sqlite:file:"] {
+            assert!(
+                one_database(url)
+                    .unwrap_err()
+                    .starts_with("it names no file"),
+                "{url}"
+            );
+        }
+        for url in [
+            "sqlite::memory:?cache=private",
+            "sqlite:file:a?mode=memory&cache=private",
+            "sqlite://?mode=memory&cache=shared&cache=private",
+        ] {
+            let reason = one_database(url).unwrap_err();
+            assert!(reason.starts_with("with cache=private"), "{url}");
+        }
+    }
+}

@@ -46,7 +46,7 @@ impl Backend for Any {
         let dialect = Self::dialect(url);
         #[cfg(feature = "sqlite")]
         let written = if sqlx::Sqlite::dialect(url).is_some() {
-            super::sqlite::one_database(url)?
+            without_host(&super::sqlite::one_database(url)?).into()
         } else {
             written
         };
@@ -84,6 +84,16 @@ impl Backend for Any {
     fn ends_session(error: &sqlx::Error) -> bool {
         any_of!(ends_session(error))
     }
+}
+
+/// Writes a file as `sqlite:file`, which `Any` keeps as it is. Of `sqlite://../../file`, it would take the first `..` as a host and
+/// resolve the second one.
+#[cfg(feature = "sqlite")]
+fn without_host(url: &str) -> String {
+    // As the driver reads it.
+    let file = url.trim_start_matches("sqlite://");
+    let file = file.trim_start_matches("sqlite:");
+    format!("sqlite:{file}")
 }
 
 /// Adds settings to the URL that the driver of a server reads from there, unless the URL has them. `Any` has no other
@@ -134,7 +144,25 @@ fn keep_a_statement(url: &mut Url) {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "sqlite")]
+    use sqlx::ConnectOptions;
+
     use super::*;
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn any_opens_the_file_of_the_url() {
+        for (written, file) in [
+            ("sqlite://../../x.db", "../../x.db"),
+            ("sqlite:../../x.db", "../../x.db"),
+            ("sqlite://some folder/x.db?mode=rwc", "some folder/x.db"),
+            ("sqlite:///folder/x.db", "/folder/x.db"),
+        ] {
+            let options: AnyConnectOptions = without_host(written).parse().unwrap();
+            let options = sqlx::sqlite::SqliteConnectOptions::from_url(&options.database_url);
+            assert_eq!(options.unwrap().get_filename().to_str(), Some(file));
+        }
+    }
 
     #[test]
     fn a_statement_is_kept() {

@@ -151,8 +151,8 @@ impl EngineSettings {
         test_url: Option<&'static str>,
     ) -> Result<Self, Box<SettingsError>> {
         // In a test the environment sets only the URLs, and every test would search its variables again.
-        if layers.in_test.is_none() && layers.node.is_none() {
-            for warning in layers.sources.environment.misspelt(&layers.engine) {
+        if layers.in_test.is_none() {
+            for warning in layers.without_effect() {
                 crate::logging::warn!(engine = layers.engine, "{warning}");
             }
         }

@@ -111,6 +111,19 @@ impl Layers {
         nodes
     }
 
+    /// A warning for each variable that has no effect and is probably meant for this engine or node.
+    pub(super) fn without_effect(&self) -> Vec<String> {
+        let environment = &self.sources.environment;
+        if let Some(node) = &self.node {
+            let node = names::node_in_variables(&self.engine, node);
+            let url_variable = format!("{}URL", names::variable_prefix(&node));
+            return environment.misspelt(&node, &url_variable);
+        }
+        let mut warnings = environment.misspelt(&self.engine, &names::url_variable(&self.engine));
+        warnings.extend(environment.of_no_node(&self.engine, &self.nodes()));
+        warnings
+    }
+
     /// The layers of one node, on top of the engine's.
     ///
     /// # Errors

@@ -135,9 +135,7 @@ impl Environment {
 
     /// The nodes of an engine that have a URL in the environment: `POOLHOUSE_NODES_REPLICA1_URL`.
     pub(in crate::settings) fn nodes(&self, engine: &str) -> impl Iterator<Item = String> {
-        let prefix = names::variable_prefix(&names::node_in_variables(engine, ""));
-        // The empty node name leaves two underscores at the end.
-        let prefix = prefix.trim_end_matches('_').to_owned() + "_";
+        let prefix = nodes_prefix(engine);
         self.names().filter_map(move |name| {
             let node = name.strip_prefix(&prefix)?.strip_suffix("_URL")?;
             let direct = node == "DIRECT" || node.ends_with("_DIRECT");
@@ -145,13 +143,40 @@ impl Environment {
         })
     }
 
-    /// A warning for each variable that looks like a misspelt setting of this engine.
-    pub(in crate::settings) fn misspelt(&self, engine: &str) -> Vec<String> {
+    /// A warning for each variable of a node that the engine does not have.
+    pub(in crate::settings) fn of_no_node(
+        &self,
+        engine: &str,
+        nodes: &BTreeSet<String>,
+    ) -> Vec<String> {
+        let prefix = nodes_prefix(engine);
+        let known = nodes
+            .iter()
+            .map(|node| names::node_in_variables(engine, node));
+        let known: Vec<String> = known.map(|node| names::variable_prefix(&node)).collect();
+        let unknown: BTreeSet<&str> = self
+            .names()
+            .filter(|name| name.starts_with(&prefix) && self.is_set(name))
+            .filter(|name| !known.iter().any(|known| name.starts_with(known)))
+            .collect();
+        let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
+        let warning = |name| {
+            format!(
+                "{name} has no effect: the engine has no node of this name; known: {}",
+                names::list_or_none(&nodes)
+            )
+        };
+        unknown.into_iter().map(warning).collect()
+    }
+
+    /// A warning for each variable that looks like a misspelt setting of this engine, or of the node with this name in
+    /// variables.
+    pub(in crate::settings) fn misspelt(&self, engine: &str, url_variable: &str) -> Vec<String> {
         let prefix = names::variable_prefix(engine);
         let ours = self.names().filter(|name| name.starts_with(&prefix));
         let ours: BTreeSet<&str> = ours.collect();
         ours.into_iter()
-            .filter(|name| *name != CONF && *name != PROFILE)
+            .filter(|name| ![CONF, PROFILE, url_variable].contains(name))
             .filter_map(|name| {
                 let written = name.strip_prefix(&prefix)?.to_ascii_lowercase();
                 if written.starts_with("nodes_") || is_of_another_engine(engine, &written) {
@@ -163,7 +188,7 @@ impl Environment {
                 };
                 let setting = spec.name;
                 Some(match spec.written {
-                    Written::Anywhere if setting == written => return None,
+                    Written::Anywhere if name == names::variable(engine, setting) => return None,
                     Written::Anywhere => {
                         format!(
                             "{name} is not a variable of poolhouse; did you mean {}?",
@@ -172,8 +197,7 @@ impl Environment {
                     }
                     Written::NotInEnvironment if setting == "url" => {
                         format!(
-                            "{name} is not a variable of poolhouse; did you mean {}?",
-                            names::url_variable(engine)
+                            "{name} is not a variable of poolhouse; did you mean {url_variable}?"
                         )
                     }
                     _ => {
@@ -201,6 +225,13 @@ impl Environment {
             .filter(|name| self.surroundings.variable(name).is_none());
         process.chain(beneath).map(String::as_str)
     }
+}
+
+/// The prefix of the variables of all nodes of an engine: `POOLHOUSE_NODES_`.
+fn nodes_prefix(engine: &str) -> String {
+    let prefix = names::variable_prefix(&names::node_in_variables(engine, ""));
+    // The empty node name leaves two underscores at the end.
+    prefix.trim_end_matches('_').to_owned() + "_"
 }
 
 /// Whether a variable of the default engine's prefix is the setting of another engine: `POOLHOUSE_REPORTS_MAX_SIZE`.

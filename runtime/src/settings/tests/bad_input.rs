@@ -409,19 +409,16 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
         .variable("POOLHOUSE_SERVER_PORT", "5")
         .variable("POOLHOUSE_REPORTS_MIN_SIZ", "5")
         .variable("POOLHOUSE_MIN_SIZE", "5")
+        .variable("POOLHOUSE_lazy", "true")
         // Of engines with short names.
         .variable("POOLHOUSE_DB_ACQUIRE_TIMEOUT", "2s")
         .variable("POOLHOUSE_ETL_STATEMENT_CACHE", "50")
         .variable("POOLHOUSE_BI_DIRECT_URL", "sqlite::memory:")
         .file(".env", "POOLHOUSE_LASY=1");
     sources.settings();
-    let misspelt = |engine| {
-        sources
-            .layers(&Settings::new())
-            .unwrap()
-            .sources
-            .environment
-            .misspelt(engine)
+    let misspelt = |engine: &str| {
+        let layers = sources.layers(&Settings::new().engine(engine));
+        layers.unwrap().without_effect()
     };
     assert_eq!(
         misspelt("default"),
@@ -432,12 +429,37 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
             "POOLHOUSE_MAX_CONNECTIONS is not a variable of poolhouse; did you mean POOLHOUSE_MAX_SIZE?",
             "POOLHOUSE_MIGRATOR has no effect: `migrator` cannot be set in the environment",
             "POOLHOUSE_URL is not a variable of poolhouse; did you mean DATABASE_URL?",
+            "POOLHOUSE_lazy is not a variable of poolhouse; did you mean POOLHOUSE_LAZY?",
         ]
     );
     assert_eq!(
         misspelt("reports"),
         [
             "POOLHOUSE_REPORTS_MIN_SIZ is not a variable of poolhouse; did you mean POOLHOUSE_REPORTS_MIN_SIZE?"
+        ]
+    );
+}
+
+#[test]
+fn a_variable_of_a_node_that_has_no_effect() {
+    let sources = TestSources::with_url()
+        .variable("POOLHOUSE_NODES_EAST_URL", "sqlite:east.db")
+        .variable("POOLHOUSE_NODES_EAST_DIRECT_URL", "sqlite:east.db")
+        .variable("POOLHOUSE_NODES_EAST_MIN_SIZE", "1")
+        .variable("POOLHOUSE_NODES_EAST_MAXSIZE", "5")
+        .variable("POOLHOUSE_NODES_WEST_MAX_SIZE", "5")
+        .variable("POOLHOUSE_NODES_SOUTH_URL", "");
+    let layers = sources.layers(&Settings::new()).unwrap();
+    assert_eq!(
+        layers.without_effect(),
+        [
+            "POOLHOUSE_NODES_WEST_MAX_SIZE has no effect: the engine has no node of this name; known: east"
+        ]
+    );
+    assert_eq!(
+        layers.of_node("east").unwrap().without_effect(),
+        [
+            "POOLHOUSE_NODES_EAST_MAXSIZE is not a variable of poolhouse; did you mean POOLHOUSE_NODES_EAST_MAX_SIZE?"
         ]
     );
 }

@@ -53,7 +53,9 @@ impl EngineSettings {
             && let Some(shown) = settings.shown.iter_mut().find(|shown| shown.name == "url")
         {
             shown.source = source;
+            shown.written_as = "direct_url";
         }
+        settings.shown.retain(|shown| shown.name != "direct_url");
         settings.direct_url = None;
         settings.pooler = None;
         Some(settings)

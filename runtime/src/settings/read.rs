@@ -20,6 +20,8 @@ use super::value::Value;
 #[derive(Clone)]
 pub(super) struct Shown {
     pub(super) name: &'static str,
+    /// The setting as it was written; another one than `name` when its value takes that one's place.
+    pub(super) written_as: &'static str,
     /// Formatted on demand: most starts show few settings, and those of tests none.
     value: Arc<dyn Fn() -> String + Send + Sync>,
     pub(super) source: Source,
@@ -37,7 +39,13 @@ impl Shown {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {} ({})", self.name, self.value(), self.source)
+        write!(
+            f,
+            "{} = {} ({})",
+            self.written_as,
+            self.value(),
+            self.source
+        )
     }
 }
 
@@ -64,6 +72,7 @@ impl Reader<'_> {
     ) {
         self.shown.push(Shown {
             name,
+            written_as: name,
             value: Arc::new(value),
             source,
         });

@@ -86,7 +86,10 @@ fn a_direct_url_is_one_of_the_same_kind() -> anyhow::Result<()> {
     let said = refused::<Postgres>(&settings().direct_url("mysql://band:s3cret@host/db"))?;
     says(
         &said,
-        &["it is configured for MySQL, and the code asks for Postgres"],
+        &[
+            "it is configured for MySQL, and the code asks for Postgres",
+            "direct_url = mysql://band:***@host/db (builder, ",
+        ],
     )
 }
 

@@ -45,7 +45,10 @@ async fn talkative<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
             .variable("POOLHOUSE_SESSION", session::<DB>());
         // SQLite's driver logs statements on a thread of its own.
         if on_server {
-            program = program.variable("POOLHOUSE_LOG_QUERIES", "info");
+            let direct = format!("{}?of_direct=s3cret", case_database.url());
+            program = program
+                .variable("POOLHOUSE_LOG_QUERIES", "info")
+                .variable("POOLHOUSE_DIRECT_URL", &direct);
         }
         let ended = program.run().await?;
         let said = ended.everything();
@@ -56,6 +59,10 @@ async fn talkative<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
             ensure!(!said.contains(database.password()), "{said}");
             ensure!(
                 said.contains("have no effect: api_key, unheard-of, passphrase"),
+                "{said}"
+            );
+            ensure!(
+                said.contains("have no effect: of_direct. direct_url = "),
                 "{said}"
             );
         }

@@ -207,6 +207,9 @@ impl<DB: Backend> Connector<DB> {
     /// Warns of URL parameters that have no effect.
     pub(crate) fn warn_of_ignored(&self) {
         self.hosts.warn_of_ignored(&self.settings);
+        if let Some(direct) = &self.direct {
+            direct.warn_of_ignored();
+        }
     }
 
     async fn connect_revealing(self: &Arc<Self>) -> sqlx::Result<Opened<DB>> {

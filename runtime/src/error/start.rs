@@ -237,7 +237,7 @@ impl StartError {
             settings,
             StartKind::Url,
             format!("the hosts of the url are not clear: {problem}"),
-            "write them as host1:port1,host2:port2",
+            "correct that part of the url; several hosts are written as host1:port1,host2:port2",
         )
     }
 

@@ -164,10 +164,7 @@ impl EngineSettings {
         let url = read.url(test_url.filter(|_| layers.in_test.is_some()))?;
         let most = if layers.in_test.is_some() { FIVE } else { TEN };
         let mut settings = Self {
-            engine: match &layers.node {
-                Some(node) => format!("{}/{node}", layers.engine),
-                None => layers.engine.clone(),
-            },
+            engine: layers.name(),
             nodes: vec![],
             url,
             direct_url: read.direct_url()?,

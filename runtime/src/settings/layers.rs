@@ -43,12 +43,17 @@ pub(crate) struct Layers {
 }
 
 /// Refuses a name that may be a misplaced URL, because messages show names.
-fn check_name(setting: &'static str, name: &str, source: &Source) -> Result<(), SettingsError> {
+fn check_name(
+    engine: &str,
+    setting: &'static str,
+    name: &str,
+    source: &Source,
+) -> Result<(), SettingsError> {
     if !name.contains(['=', '@', ':']) && !name.contains(char::is_control) {
         return Ok(());
     }
     Err(SettingsError::BadValue {
-        engine: DEFAULT_ENGINE.to_owned(),
+        engine: engine.to_owned(),
         setting,
         value: HIDDEN.to_owned(),
         origin: source.to_string(),
@@ -64,7 +69,8 @@ impl Layers {
         in_test: Option<InTest>,
     ) -> Result<Self, SettingsError> {
         let (engine, engine_source) = code.engine_and_source();
-        check_name("engine", &engine, &engine_source)?;
+        // The name itself is the wrong value, and not shown.
+        check_name(DEFAULT_ENGINE, "engine", &engine, &engine_source)?;
         let in_file = sources.file.iter();
         let in_file = in_file.flat_map(|file| file.layers(&engine, None));
         let mut merged = Layer::default();
@@ -88,6 +94,14 @@ impl Layers {
         let name = layers.engine.clone();
         layers.put_environment(&name)?;
         Ok(layers)
+    }
+
+    /// The engine's name; for a node, `engine/node`.
+    pub(super) fn name(&self) -> String {
+        match &self.node {
+            Some(node) => format!("{}/{node}", self.engine),
+            None => self.engine.clone(),
+        }
     }
 
     /// The nodes of the engine, in the order of their names.
@@ -130,7 +144,7 @@ impl Layers {
     ///
     /// The node has no URL of its own, or its name or a variable is not valid.
     pub(super) fn of_node(&self, node: &str) -> Result<Self, SettingsError> {
-        check_name("node", node, &self.engine_source)?;
+        check_name(&self.engine, "node", node, &self.engine_source)?;
         let variables = names::node_in_variables(&self.engine, node);
         let mut own = Layer::default();
         if let Some(file) = &self.sources.file {
@@ -174,7 +188,7 @@ impl Layers {
     /// Puts the environment on top: the variables of `prefix`, and the one that the setting `env` names.
     fn put_environment(&mut self, prefix: &str) -> Result<(), SettingsError> {
         if let Some((variable, source)) = self.get::<String>("env")? {
-            check_name("env", &variable, &source)?;
+            check_name(&self.name(), "env", &variable, &source)?;
             self.url_variable = variable;
         }
         let only_url = self.in_test.is_some();
@@ -195,7 +209,7 @@ impl Layers {
         match T::read(value) {
             Some(read) => Ok(Some((read, source.clone()))),
             None => Err(SettingsError::BadValue {
-                engine: self.engine.clone(),
+                engine: self.name(),
                 setting: name,
                 value: form::show_raw(name, value),
                 origin: source.to_string(),

@@ -115,7 +115,7 @@ impl Reader<'_> {
             (None, None) => return Err(self.no_url().into()),
         };
         let url = DatabaseUrl::parse(&written).map_err(|reason| SettingsError::MalformedUrl {
-            engine: self.layers.engine.clone(),
+            engine: self.layers.name(),
             setting: "url",
             url: show_url(&written),
             origin: source.to_string(),
@@ -134,7 +134,7 @@ impl Reader<'_> {
             return Ok(None);
         };
         let url = DatabaseUrl::parse(&written).map_err(|reason| SettingsError::MalformedUrl {
-            engine: self.layers.engine.clone(),
+            engine: self.layers.name(),
             setting: name,
             url: show_url(&written),
             origin: source.to_string(),

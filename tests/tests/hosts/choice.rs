@@ -154,7 +154,8 @@ fn a_list_that_is_none_is_explained() -> anyhow::Result<()> {
         ),
         (
             "postgres://u:s3cret@h1,h2/db?target_session_attrs=read-only2",
-            "`read-only2` is not a value of target_session_attrs (did you mean `read-only`?)",
+            "`read-only2` is not a value of target_session_attrs (did you mean `read-only`?); it takes one of any, read-write, \
+             read-only, primary, standby, prefer-standby. Correct that part of the url",
         ),
     ] {
         let settings = Settings::new().engine("hosts").url(url);

@@ -162,3 +162,34 @@ fn a_mistake_in_a_node_is_found() {
     let said = sources.resolve(&Settings::new()).unwrap_err().to_string();
     assert!(said.contains("there is no setting `nodes` here"), "{said}");
 }
+
+#[test]
+fn an_error_names_the_engine_and_the_node() {
+    let file = |node: &str| {
+        let text = format!("[engines.reports]\nurl = 'sqlite:a'\n{node}\n");
+        let sources = TestSources::new().file("poolhouse.toml", &text);
+        sources.error(&Settings::new().engine("reports"))
+    };
+    for (node, start) in [
+        (
+            "nodes.one = { url = 'sqlite:b', max_size = 'many' }",
+            "engine `reports/one`: `max_size` = \"many\" (poolhouse.toml:3)",
+        ),
+        (
+            "nodes.one = { url = 'b' }",
+            "engine `reports/one`: `url` = ",
+        ),
+        (
+            "nodes.one = { env = 'a=b' }",
+            "engine `reports/one`: `env` = ",
+        ),
+        (
+            "nodes.'a:b' = { url = 'sqlite:b' }",
+            "engine `reports`: `node` = ",
+        ),
+        ("env = 'a=b'", "engine `reports`: `env` = "),
+    ] {
+        let said = file(node);
+        assert!(said.starts_with(start), "{said}");
+    }
+}

@@ -181,7 +181,7 @@ impl EngineSettings {
             lazy: read.or("lazy", false)?,
             statement_cache: read.or("statement_cache", 100)?,
             application_name: read.maybe("application_name")?,
-            session: read.maybe("session")?.map(|SessionSql(sql)| sql),
+            session: read.maybe("session")?.and_then(SessionSql::sql),
             pooler: read.maybe("pooler")?,
             extensions: read.or("extensions", vec![])?,
             log_queries: read.or("log_queries", LogLevel::Off)?,

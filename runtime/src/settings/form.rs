@@ -116,7 +116,14 @@ impl Form for Vec<String> {
 
 /// SQL that is run on new connections.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct SessionSql(pub(super) String);
+pub(super) struct SessionSql(String);
+
+impl SessionSql {
+    /// The SQL; `None` when it is empty, which takes back that of a weaker source.
+    pub(super) fn sql(self) -> Option<String> {
+        Some(self.0).filter(|sql| !sql.trim().is_empty())
+    }
+}
 
 impl Form for SessionSql {
     const ACCEPTS: &'static str = "SQL as a string";
@@ -126,7 +133,10 @@ impl Form for SessionSql {
     }
 
     fn show(&self) -> String {
-        show_sql(&self.0)
+        match self.clone().sql() {
+            Some(sql) => show_sql(&sql),
+            None => "none".to_owned(),
+        }
     }
 }
 

@@ -159,6 +159,8 @@ impl Reader<'_> {
             // The code gave migrations that are not text, and no stronger source gave any.
             Some((Value::InCode, source)) => (self.layers.code_migrations.clone(), source.clone()),
             Some(_) => match self.layers.get::<String>(name)? {
+                // An empty path takes back that of a weaker source.
+                Some((path, source)) if path.is_empty() => (Migrations::None, source),
                 Some((path, source)) => (Migrations::Directory(self.directory(&path)), source),
                 None => (Migrations::None, Source::Default),
             },

@@ -283,7 +283,9 @@ impl FileReader<'_> {
             }
             let (line, _) = self.position(&key.span());
             let mut value = plain(value.get_ref());
-            if let (true, Some(written)) = (name == "migrations", value.as_str()) {
+            if name == "migrations"
+                && let Some(written) = value.as_str().filter(|written| !written.is_empty())
+            {
                 // A relative path in a file starts at the file's directory.
                 let beside = self
                     .path

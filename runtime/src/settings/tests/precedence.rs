@@ -149,6 +149,27 @@ fn poolhouse_conf_names_another_file() {
 }
 
 #[test]
+fn an_empty_session_or_directory_of_migrations_takes_back_a_weaker_one() {
+    let sources = TestSources::with_url()
+        .file(
+            "poolhouse.toml",
+            "[engine]\nsession = 'SET x = 1'\nmigrations = 'migrations'\n\
+             [profile.p.engine]\nsession = ''\nmigrations = ''\n",
+        )
+        .variable("POOLHOUSE_PROFILE", "p");
+    let settings = sources.settings();
+    assert_eq!(settings.session, None);
+    assert_eq!(
+        settings.describe("session"),
+        "session = none (poolhouse.toml:5)"
+    );
+    assert_eq!(
+        settings.describe("migrations"),
+        "migrations = none (poolhouse.toml:6)"
+    );
+}
+
+#[test]
 fn dot_env_may_choose_the_file_and_the_profile() {
     let sources = TestSources::with_url()
         .file(".env", "POOLHOUSE_CONF=other.toml\nPOOLHOUSE_PROFILE=p\n")

@@ -210,10 +210,7 @@ impl EngineSettings {
             settings.migrations = Migrations::None;
         }
         if layers.node.is_some() {
-            // Work that is done once for a database is done through its engine.
             settings.migrations = Migrations::None;
-            settings.extensions = vec![];
-            settings.direct_url = None;
         } else {
             for node in layers.nodes() {
                 let of_node = if settings.keeps_database {

@@ -182,6 +182,21 @@ impl Layers {
         }
         let own = std::mem::replace(&mut layers.merged, self.merged.clone());
         layers.merged.put_on(&own);
+        if own.get("direct_url").is_none() {
+            // That of the engine leads to another server.
+            layers.merged.remove("direct_url");
+        }
+        // Work that is done once for a database is done through its engine.
+        for name in ["migrations", "extensions"] {
+            layers.merged.remove(name);
+            if let Some((_, source)) = own.get(name) {
+                let engine = layers.name();
+                crate::logging::warn!(
+                    engine,
+                    "`{name}` ({source}) has no effect on a node; set it for the engine",
+                );
+            }
+        }
         Ok(layers)
     }
 

@@ -193,3 +193,30 @@ fn an_error_names_the_engine_and_the_node() {
         assert!(said.starts_with(start), "{said}");
     }
 }
+
+#[test]
+fn a_node_has_the_direct_url_that_it_sets_itself() {
+    let sources = TestSources::new().file(
+        "poolhouse.toml",
+        "[engine]\nurl = 'postgres://pooler/db'\ndirect_url = 'postgres://primary/db'\nmigrations = 'migrations'\n\
+         extensions = ['citext']\n\
+         [engine.nodes.one]\nurl = 'postgres://pooler1/db'\ndirect_url = 'postgres://replica1/db'\nextensions = ['hstore']\n\
+         [engine.nodes.two]\nurl = 'postgres://pooler2/db'\n",
+    );
+    let settings = sources.settings();
+    assert_eq!(
+        described(&settings, "one", "direct_url"),
+        "direct_url = postgres://replica1/db (poolhouse.toml:8)"
+    );
+    for (_, node) in &settings.nodes {
+        let node = node.as_ref().unwrap();
+        assert_eq!(node.direct_url.is_some(), node.engine == "default/one");
+        assert!(node.extensions.is_empty());
+        assert_eq!(node.describe("extensions"), "extensions = [] (default)");
+        assert_eq!(node.describe("migrations"), "migrations = none (default)");
+    }
+    assert_eq!(
+        described(&settings, "two", "direct_url"),
+        "direct_url = not set (default)"
+    );
+}

@@ -1,6 +1,7 @@
 //! Engines behind a real pgbouncer, in session and in transaction mode.
 
 mod bad_input;
+mod dropped;
 mod transactions;
 
 use std::num::NonZeroU32;

@@ -1,7 +1,7 @@
 //! The typed half of a database: driver calls.
 
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -10,6 +10,7 @@ use sqlx_core::describe::Describe;
 
 use super::executes::{Executes, Step};
 use crate::dialect::Dialect;
+use crate::lock::lock;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// The driver's connect options for a database.
@@ -84,16 +85,20 @@ pub trait Backend: Executes + sealed::Sealed {
         connection: &'e mut Self::Connection,
         sql: SqlStr,
         parameters: &'e [Self::TypeInfo],
+        pooled: &'e Pooled,
     ) -> BoxFuture<'e, sqlx::Result<Self::Statement>> {
+        let _ = pooled;
         Self::prepare_with(connection, sql, parameters)
     }
 
     /// As [`Executes::describe`], behind a pooler.
     #[doc(hidden)]
-    fn describe_pooled(
-        connection: &mut Self::Connection,
+    fn describe_pooled<'e>(
+        connection: &'e mut Self::Connection,
         sql: SqlStr,
-    ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>> {
+        pooled: &'e Pooled,
+    ) -> BoxFuture<'e, sqlx::Result<Describe<Self>>> {
+        let _ = pooled;
         Self::describe(connection, sql)
     }
 
@@ -121,6 +126,30 @@ pub(crate) struct Pooled {
     pub(crate) begun_by_hand: bool,
     /// Whether the driver counts a transaction that has ended.
     pub(crate) counts_ended: bool,
+    pub(crate) unit: OpenUnit,
+}
+
+/// What a statement behind a pooler has opened around itself, with the SQL that undoes it. The checkout shares it with the
+/// statement, which may be dropped before it has ended that.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpenUnit(Arc<Mutex<Option<&'static str>>>);
+
+impl OpenUnit {
+    /// Notes that a unit is about to be opened.
+    pub(crate) fn opens(&self, undo: &'static str) {
+        *lock(&self.0) = Some(undo);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+
+    /// Notes that the end of the unit is sent now, on a connection without unread answers. Returns the SQL that would undo it.
+    ///
+    /// The server executes what was sent, whether or not the sender awaits the answer.
+    pub(crate) fn ends(&self) -> Option<&'static str> {
+        lock(&self.0).take()
+    }
 }
 
 /// Whether an error leaves the driver's connection in an unknown state, whatever the database.

@@ -22,7 +22,7 @@ mod postgres;
 mod sqlite;
 
 pub use self::database::Backend;
-pub(crate) use self::database::{OptionsOf, Pooled, error_line};
+pub(crate) use self::database::{OpenUnit, OptionsOf, Pooled, error_line};
 #[cfg(any(feature = "postgres", all(feature = "testing", feature = "mysql")))]
 pub(crate) use self::executes::Executes;
 pub(crate) use self::executes::{Step, all, count, first};

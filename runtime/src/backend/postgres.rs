@@ -85,15 +85,17 @@ impl Backend for Postgres {
         connection: &'e mut PgConnection,
         sql: SqlStr,
         parameters: &'e [PgTypeInfo],
+        pooled: &'e Pooled,
     ) -> BoxFuture<'e, sqlx::Result<PgStatement>> {
-        Box::pin(pooled::prepare_with(connection, sql, parameters))
+        Box::pin(pooled::prepare_with(connection, sql, parameters, pooled))
     }
 
-    fn describe_pooled(
-        connection: &mut PgConnection,
+    fn describe_pooled<'e>(
+        connection: &'e mut PgConnection,
         sql: SqlStr,
-    ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>> {
-        Box::pin(pooled::describe(connection, sql))
+        pooled: &'e Pooled,
+    ) -> BoxFuture<'e, sqlx::Result<Describe<Self>>> {
+        Box::pin(pooled::describe(connection, sql, pooled))
     }
 
     fn forget_statements(connection: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {

@@ -235,9 +235,6 @@ macro_rules! executor {
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, route) = source.checkout();
-                    if route.is_some() {
-                        checkout.recount().await?;
-                    }
                     checkout
                         .run(|connection, _| {
                             route::prepare_with::<DB>(&route, connection, sql, parameters)
@@ -255,9 +252,6 @@ macro_rules! executor {
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, route) = source.checkout();
-                    if route.is_some() {
-                        checkout.recount().await?;
-                    }
                     checkout
                         .run(|connection, _| route::describe::<DB>(&route, connection, sql))
                         .await

@@ -63,24 +63,24 @@ where
 }
 
 pub(super) fn prepare_with<'e, DB: Backend>(
-    route: &Route,
+    route: &'e Route,
     connection: &'e mut DB::Connection,
     sql: SqlStr,
     parameters: &'e [DB::TypeInfo],
 ) -> BoxFuture<'e, sqlx::Result<DB::Statement>> {
     match route {
         None => DB::prepare_with(connection, sql, parameters),
-        Some(_) => DB::prepare_pooled(connection, sql, parameters),
+        Some(pooled) => DB::prepare_pooled(connection, sql, parameters, pooled),
     }
 }
 
 pub(super) fn describe<'e, DB: Backend>(
-    route: &Route,
+    route: &'e Route,
     connection: &'e mut DB::Connection,
     sql: SqlStr,
 ) -> BoxFuture<'e, sqlx::Result<Describe<DB>>> {
     match route {
         None => DB::describe(connection, sql),
-        Some(_) => DB::describe_pooled(connection, sql),
+        Some(pooled) => DB::describe_pooled(connection, sql, pooled),
     }
 }

@@ -16,13 +16,13 @@ use tokio::sync::oneshot;
 
 use super::connecting::{Connector, Opened};
 use super::connection::{Connection, SlotOf};
-use super::driver_state::{Recovered, depth, recount, recover};
+use super::driver_state::{Recovered, answered, depth, recount, recover};
 use super::in_transaction::{Begin, InTransaction};
 use super::recovery::{self, RECOVERY_LIMIT};
 use super::registry::{Holder, Record};
 use super::spans::Observer;
 use super::within::within;
-use crate::backend::{Backend, Pooled};
+use crate::backend::{Backend, OpenUnit, Pooled};
 use crate::background;
 use crate::dialect::{Dialect, Mark};
 use crate::error::TransactionError;
@@ -51,6 +51,8 @@ pub(crate) struct CheckedOut<DB: Backend> {
     /// Whether the driver alone has ended the last operation. The server may then wait for the rest of it, such as the data of a
     /// `COPY`, and answer nothing.
     may_await_more: bool,
+    /// What a statement has opened around itself behind a pooler, and has not ended; `None` without a pooler.
+    pub(super) unit: Option<OpenUnit>,
     /// Whether the connection is for one statement, and returns when the statement ends.
     for_one: bool,
     /// When the server last answered, if the clock was read then. It is, unless the connection is for one statement.
@@ -134,8 +136,10 @@ impl<DB: Backend> CheckedOut<DB> {
     }
 
     fn new(source: ConnectionSource<DB>) -> Self {
+        let unit = source.settings().pooler.map(|_| OpenUnit::default());
         Self {
             source,
+            unit,
             state: ConnectionState::Clean,
             transaction: None,
             counts_ended: false,
@@ -147,7 +151,8 @@ impl<DB: Backend> CheckedOut<DB> {
         }
     }
 
-    /// Checks that the server will answer the next operation.
+    /// Checks that the server will answer the next operation, and undoes what an unfinished statement has left open behind a
+    /// pooler.
     ///
     /// # Errors
     ///
@@ -172,6 +177,11 @@ impl<DB: Backend> CheckedOut<DB> {
             }
         }
         if self.state != ConnectionState::Spoilt {
+            if let Some(unit) = self.unit.as_ref().filter(|unit| unit.is_open()) {
+                let unit = unit.clone();
+                // In a box, for the same reason.
+                return Box::pin(self.undo_unit(unit)).await;
+            }
             return Ok(());
         }
         Err(sqlx::Error::Protocol(format!(
@@ -203,6 +213,17 @@ impl<DB: Backend> CheckedOut<DB> {
         }
         self.counts_ended = false;
         self.record().set_over(false);
+        Ok(())
+    }
+
+    /// Undoes what a statement that was dropped, or that the driver has given up, has left open around itself.
+    async fn undo_unit(&mut self, unit: OpenUnit) -> sqlx::Result<()> {
+        let (connection, _) = self.source.parts_mut();
+        // The rest of that statement's answer, and its errors.
+        answered::<DB>(connection).await?;
+        if let Some(undo) = unit.ends() {
+            DB::execute(connection, sqlx::raw_sql(undo)).await?;
+        }
         Ok(())
     }
 
@@ -313,12 +334,12 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// The parameters of statements through a pooler; `None` without a pooler.
     pub(crate) fn pooled(&self) -> Option<Pooled> {
-        let settings = self.source.settings();
-        settings.pooler?;
+        let unit = self.unit.clone()?;
         Some(Pooled {
-            settings: Arc::clone(settings),
+            settings: Arc::clone(self.source.settings()),
             begun_by_hand: self.source.parts().1.saw_transaction_control(),
             counts_ended: self.counts_ended,
+            unit,
         })
     }
 

@@ -8,8 +8,11 @@
 //! - A statement without the extended protocol (`raw_sql`) is one message, and safe as it is.
 //! - Any other gets a transaction of its own, `BEGIN … COMMIT`: two round trips more. It is not named, so the session keeps
 //!   nothing of it.
-//! - In a transaction the session is ours. Statements are named and cached there, as usual with this driver. A [`BEGIN`]
+//! - In a transaction the session is ours. Statements are named and cached there, as usual with this driver. The begin
 //!   removes statements that other clients have left, and the cached ones are closed before the end.
+//!
+//! A statement may be dropped while its own transaction is open. The next one on the same checkout would run in that
+//! transaction, so the checkout undoes it first: see [`OpenUnit`].
 //!
 //! The driver's `BEGIN` cannot be sent together with the next statement, because the driver waits for each answer.
 
@@ -18,11 +21,11 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnection, PgStatement, PgTypeInfo};
-use sqlx::{Arguments, Connection, Execute, Executor, Postgres, SqlSafeStr, SqlStr};
+use sqlx::{Arguments, Connection, Execute, Executor, Postgres, SqlStr};
 use sqlx_core::describe::Describe;
 use sqlx_core::transaction::TransactionManager;
 
-use crate::backend::{Backend, Executes, Pooled, Step};
+use crate::backend::{Backend, Executes, OpenUnit, Pooled, Step};
 use crate::dialect::{first_words, is_one_of};
 use crate::error::{Error, UsageError};
 use crate::settings::EngineSettings;
@@ -34,9 +37,6 @@ type Transactions = <Postgres as sqlx::Database>::TransactionManager;
 /// pgbouncer supports it from 1.22 on, and does not track statements before 1.21; 1.21.0 itself loses track of the
 /// statements of others (<https://www.pgbouncer.org/changelog.html>).
 pub(super) const CLEAR: &str = "DEALLOCATE ALL";
-
-/// Begins a transaction with named statements.
-const BEGIN: &str = "BEGIN; DEALLOCATE ALL";
 
 /// Statements around both steps of a statement, which keep them in one session.
 #[derive(Clone, Copy)]
@@ -50,6 +50,13 @@ struct Unit {
 const OWN: Unit = Unit {
     open: "BEGIN",
     keep: "COMMIT",
+    undo: "ROLLBACK",
+};
+
+/// A transaction to prepare a named statement in. Nothing of it is kept.
+const NAMED: Unit = Unit {
+    open: "BEGIN; DEALLOCATE ALL",
+    keep: "ROLLBACK",
     undo: "ROLLBACK",
 };
 
@@ -143,7 +150,7 @@ async fn unit_for(
     query: &mut Query,
     pooled: &Pooled,
 ) -> sqlx::Result<Option<Unit>> {
-    if Transactions::get_transaction_depth(connection) > usize::from(pooled.counts_ended) {
+    if is_counted(connection, pooled) {
         return Ok(None);
     }
     // Cached statements of a transaction that ended without our knowledge are in another session by now.
@@ -172,7 +179,7 @@ where
         let mut tried_again = false;
         loop {
             if let Some(unit) = unit {
-                run(connection, unit.open).await?;
+                open(connection, unit, &pooled.unit).await?;
             }
             let mut steps = Executor::fetch_many(&mut *connection, query.clone());
             let mut error = None;
@@ -189,11 +196,11 @@ where
             match (unit, error) {
                 (None, None) => break,
                 (Some(unit), None) => {
-                    run(connection, unit.keep).await?;
+                    end(connection, unit.keep, &pooled.unit).await?;
                     break;
                 }
                 (Some(opened), Some(error)) if !Postgres::ends_session(&error) => {
-                    run(connection, opened.undo).await?;
+                    end(connection, opened.undo, &pooled.unit).await?;
                     if lost_its_statement(&error) && !tried_again {
                         tried_again = true;
                     } else if refuses_transactions(&error) && query.without_arguments() {
@@ -212,39 +219,69 @@ pub(super) async fn prepare_with(
     connection: &mut PgConnection,
     sql: SqlStr,
     parameters: &[PgTypeInfo],
+    pooled: &Pooled,
 ) -> sqlx::Result<PgStatement> {
-    let begun = begin_named(connection).await?;
+    let unit = open_named(connection, pooled).await?;
     let prepared = Postgres::prepare_with(connection, sql, parameters).await;
-    end_named(connection, begun).await?;
+    end_named(connection, unit, pooled).await?;
     prepared
 }
 
 pub(super) async fn describe(
     connection: &mut PgConnection,
     sql: SqlStr,
+    pooled: &Pooled,
 ) -> sqlx::Result<Describe<Postgres>> {
-    let begun = begin_named(connection).await?;
+    let unit = open_named(connection, pooled).await?;
     let described = Postgres::describe(connection, sql).await;
-    end_named(connection, begun).await?;
+    end_named(connection, unit, pooled).await?;
     described
 }
 
-/// Begins a transaction for a named statement; false inside of one, where such statements are safe.
-async fn begin_named(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    if Transactions::get_transaction_depth(connection) > 0 {
-        return Ok(false);
+/// Opens a unit for a named statement; `None` in a transaction of the driver, where such statements are safe.
+async fn open_named(
+    connection: &mut PgConnection,
+    pooled: &Pooled,
+) -> sqlx::Result<Option<Unit>> {
+    if is_counted(connection, pooled) {
+        return Ok(None);
     }
     forget_statements(connection).await?;
-    Transactions::begin(connection, Some(BEGIN.into_sql_str())).await?;
-    Ok(true)
+    open(connection, NAMED, &pooled.unit).await?;
+    Ok(Some(NAMED))
 }
 
-async fn end_named(connection: &mut PgConnection, begun: bool) -> sqlx::Result<()> {
-    if begun {
+async fn end_named(
+    connection: &mut PgConnection,
+    unit: Option<Unit>,
+    pooled: &Pooled,
+) -> sqlx::Result<()> {
+    if let Some(unit) = unit {
         forget_statements(connection).await?;
-        Transactions::rollback(connection).await?;
+        end(connection, unit.keep, &pooled.unit).await?;
     }
     Ok(())
+}
+
+/// Whether the driver counts an open transaction.
+fn is_counted(connection: &PgConnection, pooled: &Pooled) -> bool {
+    Transactions::get_transaction_depth(connection) > usize::from(pooled.counts_ended)
+}
+
+async fn open(connection: &mut PgConnection, unit: Unit, noted: &OpenUnit) -> sqlx::Result<()> {
+    noted.opens(unit.undo);
+    run(connection, unit.open).await
+}
+
+async fn end(
+    connection: &mut PgConnection,
+    end: &'static str,
+    noted: &OpenUnit,
+) -> sqlx::Result<()> {
+    // After an error, the driver has not read the whole answer, and sends nothing before it has.
+    connection.flush().await?;
+    noted.ends();
+    run(connection, end).await
 }
 
 /// Closes the driver's cached statements.

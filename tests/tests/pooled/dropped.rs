@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use futures_util::TryStreamExt;
 use poolhouse::{Checkout, PgEngine};
 use poolhouse_tests::steps::up_to;
-use sqlx::{AssertSqlSafe, Executor, Postgres, SqlStr};
+use sqlx::{Acquire, AssertSqlSafe, Executor, Postgres, SqlStr};
 
 use super::in_both_modes;
 
@@ -113,6 +113,7 @@ enum Dropped {
     Bound,
     Prepare,
     Describe,
+    Begin,
 }
 
 impl Dropped {
@@ -121,6 +122,7 @@ impl Dropped {
             Self::Bound => sqlx::query(READS).bind(1).execute(checkout).await.map(drop),
             Self::Prepare => checkout.prepare(SqlStr::from_static(READS)).await.map(drop),
             Self::Describe => checkout.describe(SqlStr::from_static(READS)).await.map(drop),
+            Self::Begin => Acquire::begin(checkout).await.map(drop),
         }
     }
 }
@@ -162,7 +164,12 @@ async fn a_statement_can_be_dropped_at_each_point() -> anyhow::Result<()> {
     in_both_modes(async |fixture| {
         let db = fixture.started().await?;
         sqlx::raw_sql(TABLE).execute(&db).await?;
-        for dropped in [Dropped::Bound, Dropped::Prepare, Dropped::Describe] {
+        for dropped in [
+            Dropped::Bound,
+            Dropped::Prepare,
+            Dropped::Describe,
+            Dropped::Begin,
+        ] {
             dropped_at_each_point(&db, dropped, false)
                 .await
                 .with_context(|| format!("{dropped:?}"))?;

@@ -3,6 +3,7 @@
 use anyhow::ensure;
 use futures_util::future::try_join_all;
 use poolhouse::PgEngine;
+use sqlx::{Acquire, AssertSqlSafe};
 
 use super::{Mood, in_both_modes};
 
@@ -113,6 +114,31 @@ async fn one_begun_as_a_plain_statement_is_not_cut_in_pieces() -> anyhow::Result
         }
         let found = amounts(&db).await?;
         ensure!(found == [1, 10, 11], "{found:?}");
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}
+
+/// Both checkouts number their statements from 1, and each transaction may be in the other's last session.
+#[tokio::test]
+async fn a_checkout_begins_as_the_engine_does() -> anyhow::Result<()> {
+    in_both_modes(async |fixture| {
+        let db = fixture.started().await?;
+        let mut checkouts = [db.acquire().await?, db.acquire().await?];
+        for round in 0..3 {
+            for (add, checkout) in (1..).zip(&mut checkouts) {
+                let ask = AssertSqlSafe(format!("SELECT $1 + {add}"));
+                let mut tx = Acquire::begin(&mut *checkout).await?;
+                let answer: i32 = sqlx::query_scalar(ask)
+                    .bind(round)
+                    .fetch_one(&mut *tx)
+                    .await?;
+                ensure!(answer == round + add);
+                tx.commit().await?;
+            }
+        }
+        drop(checkouts);
         db.close_connection_pool().await;
         Ok(())
     })

@@ -170,13 +170,12 @@ async fn a_statement_can_be_dropped_at_each_point() -> anyhow::Result<()> {
             Dropped::Describe,
             Dropped::Begin,
         ] {
-            dropped_at_each_point(&db, dropped, false)
-                .await
-                .with_context(|| format!("{dropped:?}"))?;
+            for by_hand in [false, true] {
+                dropped_at_each_point(&db, dropped, by_hand)
+                    .await
+                    .with_context(|| format!("{dropped:?}, in one by hand: {by_hand}"))?;
+            }
         }
-        dropped_at_each_point(&db, Dropped::Bound, true)
-            .await
-            .context("in a transaction by hand")?;
         db.close_connection_pool().await;
         Ok(())
     })

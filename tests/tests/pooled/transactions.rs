@@ -1,9 +1,9 @@
 //! Transactions by hand keep one session from begin to end.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use poolhouse::PgEngine;
-use sqlx::{Acquire, AssertSqlSafe};
+use sqlx::{Acquire, AssertSqlSafe, Executor, SqlStr};
 
 use super::{Mood, in_both_modes};
 
@@ -114,6 +114,46 @@ async fn one_begun_as_a_plain_statement_is_not_cut_in_pieces() -> anyhow::Result
         }
         let found = amounts(&db).await?;
         ensure!(found == [1, 10, 11], "{found:?}");
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn one_begun_as_a_plain_statement_stays_open_while_others_are_prepared() -> anyhow::Result<()>
+{
+    in_both_modes(async |fixture| {
+        let db = fixture.started().await?;
+        sqlx::raw_sql("CREATE TABLE entry (amount int)")
+            .execute(&db)
+            .await?;
+        let insert = "INSERT INTO entry VALUES ($1)";
+        let mut checkout = db.acquire().await?;
+        sqlx::query("BEGIN").execute(&mut checkout).await?;
+        for amount in 0..2 {
+            sqlx::query(insert)
+                .bind(amount)
+                .execute(&mut checkout)
+                .await?;
+            (&mut checkout)
+                .prepare(SqlStr::from_static(insert))
+                .await?;
+            (&mut checkout)
+                .describe(SqlStr::from_static(insert))
+                .await?;
+            let refused = (&mut checkout).prepare(SqlStr::from_static("no SQL")).await;
+            refused.err().context("it is accepted")?;
+        }
+        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_prepared_statements WHERE name <> $1")
+            .bind("")
+            .fetch_one(&mut checkout)
+            .await?;
+        ensure!(seen == 0, "{seen} statements are left");
+        sqlx::query("COMMIT").execute(&mut checkout).await?;
+        drop(checkout);
+        let found = amounts(&db).await?;
+        ensure!(found == [0, 1], "{found:?}");
         db.close_connection_pool().await;
         Ok(())
     })

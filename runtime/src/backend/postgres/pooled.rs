@@ -67,6 +67,13 @@ const PART: Unit = Unit {
     undo: "ROLLBACK TO SAVEPOINT poolhouse; RELEASE SAVEPOINT poolhouse",
 };
 
+/// As [`PART`], for a named statement. Nothing of it is kept.
+const NAMED_PART: Unit = Unit {
+    open: "SAVEPOINT poolhouse; DEALLOCATE ALL",
+    keep: PART.undo,
+    undo: PART.undo,
+};
+
 /// The first words of transaction control statements, which have no parameters.
 const CONTROL: &[&str] = &[
     "BEGIN",
@@ -159,8 +166,8 @@ async fn unit_for(
         return Ok(None);
     }
     query.named = false;
-    let in_transaction = pooled.begun_by_hand && in_transaction(connection).await?;
-    Ok(Some(if in_transaction { PART } else { OWN }))
+    let inside = is_inside(connection, pooled).await?;
+    Ok(Some(if inside { PART } else { OWN }))
 }
 
 pub(super) fn fetch_many<'e, 'q: 'e, E>(
@@ -247,8 +254,10 @@ async fn open_named(
         return Ok(None);
     }
     forget_statements(connection).await?;
-    open(connection, NAMED, &pooled.unit).await?;
-    Ok(Some(NAMED))
+    let inside = is_inside(connection, pooled).await?;
+    let unit = if inside { NAMED_PART } else { NAMED };
+    open(connection, unit, &pooled.unit).await?;
+    Ok(Some(unit))
 }
 
 async fn end_named(
@@ -301,8 +310,12 @@ fn run<'c>(connection: &'c mut PgConnection, sql: &'static str) -> BoxFuture<'c,
     })
 }
 
-/// Whether a transaction is open on the server. Outside of one, both times are the statement's arrival.
-async fn in_transaction(connection: &mut PgConnection) -> sqlx::Result<bool> {
+/// Whether a transaction is open on the server that the driver does not count. Outside of one, both times are the statement's
+/// arrival.
+async fn is_inside(connection: &mut PgConnection, pooled: &Pooled) -> sqlx::Result<bool> {
+    if !pooled.begun_by_hand {
+        return Ok(false);
+    }
     let ask = "SELECT (now() <> statement_timestamp())::int::int8";
     Ok(Postgres::number(connection, ask).await? != 0)
 }

@@ -216,11 +216,13 @@ fn names_temporary_table(definition: &str, syntax: Syntax) -> bool {
         .is_some_and(|word| is_one_of(word, &["TEMPORARY"]))
 }
 
-/// The first word of each statement.
+/// The first word of each statement, up to where the text can be read in two ways.
 #[cfg(feature = "postgres")]
 pub(crate) fn first_words(sql: &str) -> impl Iterator<Item = &str> {
-    Statements::of(sql, Syntax::Postgres)
-        .map(|(statement, _)| leading_word(after_comments(statement, Syntax::Postgres).0))
+    Statements::of(sql, Syntax::Postgres).scan(true, |is_certain, (statement, stays_certain)| {
+        let word = leading_word(after_comments(statement, Syntax::Postgres).0);
+        std::mem::replace(is_certain, stays_certain).then_some(word)
+    })
 }
 
 /// Whether a text is one statement that writes nothing.
@@ -466,6 +468,21 @@ COMMIT",
         assert!(!begins("SET sql_mode = ''", BEGINS_ON_MYSQL));
         assert!(!begins("SELECT @@autocommit", BEGINS_ON_MYSQL));
         assert!(begins("savepoint a", BEGINS_ON_SQLITE) && !begins("savepoint a", BEGINS));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_word_counts_as_the_first_of_a_statement_where_that_is_certain() {
+        for (sql, words) in [
+            ("SELECT 1; listen news", &["SELECT", "listen"][..]),
+            ("SELECT '\nLISTEN'; -- ;\nNOTIFY news", &["SELECT", "NOTIFY"]),
+            (r"INSERT INTO a VALUES (E'Don\'t go
+Listen to me')", &["INSERT"]),
+            (r"LISTEN news; SELECT E'Don\'t go
+Listen to me'", &["LISTEN", "SELECT"]),
+        ] {
+            assert_eq!(first_words(sql).collect::<Vec<_>>(), words, "{sql}");
+        }
     }
 
     #[cfg(feature = "sqlite")]

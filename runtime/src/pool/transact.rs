@@ -129,26 +129,17 @@ impl<DB: Backend> CheckedOut<DB> {
         self.check_open()?;
         self.check_answering().await?;
         let is_outermost = self.depth_of_transaction() == 0;
-        let unit = self.unit.clone().filter(|_| is_outermost);
         let mut begin = None;
-        if let (Some(_), Some(clear)) = (&unit, DB::CLEAR_POOLED) {
+        if let Some(clear) = DB::CLEAR_POOLED.filter(|_| is_outermost && self.unit.is_some()) {
             // The transaction may be in another session than the last one, among statements of others.
             self.forget_statements().await?;
             begin = Some(AssertSqlSafe(format!("BEGIN; {clear}")).into_sql_str());
-        }
-        // The driver does not count a transaction whose begin is cancelled. One by hand around it must stay.
-        let unit = unit.filter(|_| !self.record().saw_transaction_control());
-        if let Some(unit) = &unit {
-            unit.opens("ROLLBACK");
         }
         // The transaction borrows the connection, so the record is held beside it.
         let record = Arc::clone(self.record());
         record.set_over(true);
         let begun = sqlx::Transaction::begin(&mut **self, begin).await?;
         record.set_over(false);
-        if let Some(unit) = &unit {
-            unit.ends();
-        }
         Ok(begun)
     }
 

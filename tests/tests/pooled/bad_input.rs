@@ -131,6 +131,13 @@ async fn nobody_listens_through_it() -> anyhow::Result<()> {
             ],
         )?;
     }
+    // A line of a text is none.
+    sqlx::raw_sql("CREATE TABLE song (text text)")
+        .execute(&db)
+        .await?;
+    sqlx::query("INSERT INTO song VALUES (E'Don\\'t go\nListen to me')")
+        .execute(&db)
+        .await?;
     // The connection is still usable.
     sqlx::query("SELECT 1").execute(&db).await?;
     db.close_connection_pool().await;

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use futures_util::TryStreamExt;
 use poolhouse::{Checkout, PgEngine};
 use poolhouse_tests::steps::up_to;
-use sqlx::{Acquire, AssertSqlSafe, Executor, Postgres, SqlStr};
+use sqlx::{AssertSqlSafe, Executor, Postgres, SqlStr};
 
 use super::in_both_modes;
 
@@ -113,7 +113,6 @@ enum Dropped {
     Bound,
     Prepare,
     Describe,
-    Begin,
 }
 
 impl Dropped {
@@ -122,7 +121,6 @@ impl Dropped {
             Self::Bound => sqlx::query(READS).bind(1).execute(checkout).await.map(drop),
             Self::Prepare => checkout.prepare(SqlStr::from_static(READS)).await.map(drop),
             Self::Describe => checkout.describe(SqlStr::from_static(READS)).await.map(drop),
-            Self::Begin => Acquire::begin(checkout).await.map(drop),
         }
     }
 }
@@ -168,7 +166,6 @@ async fn a_statement_can_be_dropped_at_each_point() -> anyhow::Result<()> {
             Dropped::Bound,
             Dropped::Prepare,
             Dropped::Describe,
-            Dropped::Begin,
         ] {
             for by_hand in [false, true] {
                 dropped_at_each_point(&db, dropped, by_hand)

@@ -6,13 +6,13 @@ mod transactions;
 
 use std::num::NonZeroU32;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use futures_util::TryStreamExt;
 use poolhouse::{PgEngine, Settings, engine_finder_with};
 use poolhouse_tests::{
     Heard, Kind, PgBouncer, TestDatabase, faults::pooler, pgbouncer::Mode, servers,
 };
-use sqlx::{Executor, Postgres, Row, SqlStr};
+use sqlx::{Connection, Executor, Postgres, Row, SqlStr};
 use tokio::task::JoinSet;
 
 const MODES: [Mode; 2] = [Mode::Session, Mode::Transaction];
@@ -221,6 +221,15 @@ async fn a_pooler_that_is_not_declared_is_warned_about() -> anyhow::Result<()> {
             );
             ensure!(!warnings[0].contains(fixture.database.password()));
         }
+        let heard = Heard::here();
+        let db = started(&fixture.undeclared().lazy(true)).await?;
+        for _ in 0..2 {
+            let (one, two) = (db.acquire().await?, db.acquire().await?);
+            drop((one, two));
+            db.evict();
+        }
+        db.close_connection_pool().await;
+        ensure!(heard.lines(WORDS).len() == 1, "{}", heard.everything());
         for settings in [
             fixture.settings(),
             fixture.undeclared().url(fixture.database.url()),
@@ -233,6 +242,38 @@ async fn a_pooler_that_is_not_declared_is_warned_about() -> anyhow::Result<()> {
         Ok(())
     })
     .await
+}
+
+/// A session of the pooler belongs to another client after each transaction.
+#[tokio::test]
+async fn no_session_is_terminated_behind_a_pooler_that_is_not_declared() -> anyhow::Result<()> {
+    let Some(fixture) = Fixture::of(Mode::Transaction).await? else {
+        return Ok(());
+    };
+    for lazy in [false, true] {
+        let db = started(&fixture.undeclared().max_size(1).lazy(lazy)).await?;
+        // The connection is opened, with the help of the session that the pooler used last.
+        drop(db.acquire().await?);
+        let mut other = sqlx::PgConnection::connect(fixture.pooler.url()).await?;
+        sqlx::raw_sql("BEGIN; SELECT 1").execute(&mut other).await?;
+        tokio::select! {
+            ended = sqlx::raw_sql("SELECT pg_sleep(60)").execute(&db) => bail!("{ended:?}"),
+            runs = fixture.database.sessions_become("it runs", |sessions| {
+                sessions.iter().any(|session| {
+                    session.state == "active" && session.statement.contains("pg_sleep")
+                })
+            }) => drop(runs?),
+        }
+        // The only slot is free when the connection was given up.
+        drop(db.acquire().await?);
+        sqlx::raw_sql("COMMIT")
+            .execute(&mut other)
+            .await
+            .context("another client's session has ended")?;
+        other.close().await?;
+        db.close_connection_pool().await;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -26,7 +26,6 @@ pub(super) async fn prepare<DB: Backend>(
         return Ok(None);
     }
     if changes_nothing
-        && !connector.is_to_detect_pooler()
         && let Some(version) = connector.known_version()
     {
         connector.note_version(&version);
@@ -35,9 +34,6 @@ pub(super) async fn prepare<DB: Backend>(
     }
     let mut checkout = pool.checkout(Holder::Engine).await?;
     let version = server_version(connector, &mut checkout).await?;
-    checkout
-        .run(|connection, _| Box::pin(connector.detect_pooler(connection)))
-        .await?;
     connector.note_version(&version);
     if migrator.is_some() || !settings.extensions.is_empty() {
         if let Some(direct) = pool::open_direct(connector).await? {

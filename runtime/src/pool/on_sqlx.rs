@@ -121,8 +121,7 @@ impl<DB: Backend> OnSqlx<DB> {
         let anchor = open_anchor(&connector).await?;
         if !settings.lazy && anchor.is_none() && settings.held_transactions.is_none() {
             // While a server is not ready, sqlx's pool retries by itself, for `acquire_timeout`, and does not report the cause.
-            let mut first = open_with_retries(&connector).await?;
-            first.detect_pooler().await;
+            let first = open_with_retries(&connector).await?;
             first.close().await;
         }
         let pool = options.connect_lazy_with(connector.options().clone());

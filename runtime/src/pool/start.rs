@@ -96,22 +96,17 @@ impl<DB: Backend> Own<DB> {
     async fn open_side_by_side(&self, wanted: usize) -> Result<(), StartError> {
         let openings = (0..wanted).map(|nth| async move {
             let connector = &self.shared.connector;
-            let mut opened = if nth == 0 {
+            if nth == 0 {
                 let limit = connector.settings.start_timeout;
                 with_retries(connector, limit, || async {
                     let mut opened = connector.connect_to_the_end().await?;
                     opened.ask_for_version().await?;
                     Ok(opened)
                 })
-                .await?
+                .await
             } else {
-                open_with_retries(connector).await?
-            };
-            if nth == 0 {
-                // Runs while the others are opening, so that it takes no extra time.
-                opened.detect_pooler().await;
+                open_with_retries(connector).await
             }
-            Ok(opened)
         });
         let mut opened = Vec::with_capacity(wanted);
         let mut failure = None;

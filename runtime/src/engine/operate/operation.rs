@@ -89,7 +89,7 @@ async fn look<DB: Backend>(
     let connector = Arc::new(Connector::<DB>::new(few)?);
     connector.warn_of_ignored();
     // A pooler is a finding here, and not a line of the log.
-    connector.skip_pooler_detection();
+    connector.report_pooler();
     let pool = match base {
         Base::Own => Pool::start(Arc::clone(&connector)).await?,
         Base::Sqlx => Pool::start_on_sqlx(Arc::clone(&connector)).await?,

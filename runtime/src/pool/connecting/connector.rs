@@ -45,8 +45,12 @@ pub(crate) struct Connector<DB: Backend> {
     server_dialect: OnceLock<&'static Dialect>,
     /// The server's version, from its first session.
     version: OnceLock<String>,
-    /// Whether the detection of an undeclared pooler has begun, or is left to another caller.
-    pooler_detection_begun: AtomicBool,
+    /// Whether an undeclared pooler is between here and the server, from the first session.
+    undeclared_pooler: OnceLock<bool>,
+    /// Held while a session asks whether there is one, so that of several only one asks.
+    pooler_detection: tokio::sync::Mutex<()>,
+    /// Whether an undeclared pooler is a finding of the caller, and no warning.
+    reports_pooler: AtomicBool,
     pub(in crate::pool) hosts: HostChoice<DB>,
     pub(in crate::pool) credentials: Credentials<DB>,
     /// Opens connections past a pooler, if `direct_url` is set.
@@ -71,15 +75,6 @@ impl<DB: Backend> Opened<DB> {
         match self.connection.take() {
             Some(connection) => connection,
             None => unreachable!("only what consumes the whole takes the connection"),
-        }
-    }
-
-    /// [`Connector::detect_pooler`] within `connect_timeout`. Errors are ignored, because the connection's first user
-    /// meets them.
-    pub(in crate::pool) async fn detect_pooler(&mut self) {
-        if let Some(connection) = &mut self.connection {
-            let limit = self.connector.settings.connect_timeout;
-            let _ = timeout(limit, self.connector.detect_pooler(connection)).await;
         }
     }
 
@@ -153,7 +148,9 @@ impl<DB: Backend> Connector<DB> {
             configured: dialect,
             server_dialect: OnceLock::new(),
             version: OnceLock::new(),
-            pooler_detection_begun: AtomicBool::new(false),
+            undeclared_pooler: OnceLock::new(),
+            pooler_detection: tokio::sync::Mutex::default(),
+            reports_pooler: AtomicBool::new(false),
             hosts,
             credentials,
             close_turn: tokio::sync::Mutex::default(),
@@ -365,33 +362,30 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
-    /// Whether an undeclared pooler is still to be detected.
-    pub(crate) fn is_to_detect_pooler(&self) -> bool {
-        let is_known = || {
-            let borrowed = self.borrowed.as_ref();
-            borrowed.is_some_and(|borrowed| borrowed.version().is_some())
-        };
-        self.dialect().pooler_sign.is_some()
-            && self.settings.pooler.is_none()
-            && !self.pooler_detection_begun.load(Relaxed)
-            && !is_known()
+    /// Whether a pooler is between here and the server, declared or detected.
+    pub(super) fn is_behind_pooler(&self) -> bool {
+        self.settings.pooler.is_some() || self.undeclared_pooler.get() == Some(&true)
     }
 
-    /// Leaves the detection of an undeclared pooler to the caller.
-    pub(crate) fn skip_pooler_detection(&self) {
-        self.pooler_detection_begun.store(true, Relaxed);
+    /// Leaves the warning of an undeclared pooler to the caller.
+    pub(crate) fn report_pooler(&self) {
+        self.reports_pooler.store(true, Relaxed);
     }
 
-    /// Warns once if there seems to be an undeclared pooler. Skips a borrowed connection that another engine has checked
-    /// before.
-    pub(crate) async fn detect_pooler(&self, connection: &mut DB::Connection) -> sqlx::Result<()> {
-        let Some(sign) = self.dialect().pooler_sign else {
-            return Ok(());
-        };
-        if !self.is_to_detect_pooler() || self.pooler_detection_begun.swap(true, Relaxed) {
-            return Ok(());
-        }
-        if DB::number(connection, sign).await? != 0 {
+    /// The query by which the first session detects an undeclared pooler. None for a borrowed connection that another engine
+    /// has checked before.
+    fn pooler_sign(&self) -> Option<&'static str> {
+        let sign = self.dialect().pooler_sign?;
+        let borrowed = self.borrowed.as_ref();
+        let is_known = self.undeclared_pooler.get().is_some()
+            || borrowed.is_some_and(|borrowed| borrowed.version().is_some());
+        (!is_known).then_some(sign)
+    }
+
+    /// Notes whether there is an undeclared pooler, and warns of it once.
+    fn note_pooler(&self, is_there: bool) {
+        let is_first = self.undeclared_pooler.set(is_there).is_ok();
+        if is_there && is_first && !self.reports_pooler.load(Relaxed) {
             crate::logging::warn!(
                 engine = %self.settings.engine,
                 "a pooler seems to stand between here and the server: what the driver has set for its session did not reach \
@@ -400,7 +394,6 @@ impl<DB: Backend> Connector<DB> {
                 self.settings.describe("url"),
             );
         }
-        Ok(())
     }
 
     /// Applies the settings to a connection, and asks for its session id unless that is known.
@@ -444,17 +437,31 @@ impl<DB: Backend> Connector<DB> {
         host: usize,
     ) -> sqlx::Result<Option<SessionId>> {
         // The id would be that of the pooler's current session, which belongs to another client a moment later.
-        if self.settings.pooler.is_some() {
+        if self.is_behind_pooler() {
             return Ok(None);
         }
+        let asking = self.pooler_detection.try_lock();
         while let Some(session) = &self.dialect().session {
-            let answer = DB::text(connection, session.identify).await?;
-            match (session.read)(&answer) {
+            let sign = asking.as_ref().ok().and_then(|_| self.pooler_sign());
+            let identify = match sign {
+                // In the same round trip, at the end of the answer.
+                Some(sign) => format!("SELECT ({}) || ' ' || ({sign})::text", session.identify),
+                None => session.identify.to_owned(),
+            };
+            let answer = DB::text_of(connection, identify).await?;
+            let (answer, signs) = sign
+                .and_then(|_| answer.rsplit_once(' '))
+                .unwrap_or((&answer, "0"));
+            match (session.read)(answer) {
                 SessionAnswer::Id { id, since, version } => {
                     if let Some(version) = version {
                         let _ = self.version.set(version);
                     }
-                    return Ok(Some(SessionId { id, since, host }));
+                    if sign.is_some() {
+                        self.note_pooler(signs != "0");
+                    }
+                    let id = SessionId { id, since, host };
+                    return Ok((!self.is_behind_pooler()).then_some(id));
                 }
                 SessionAnswer::OtherDatabase(name) => {
                     if let Some(other) = dialect_named(name) {

@@ -39,8 +39,13 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
-    /// As [`terminate`](Self::terminate), for several sessions.
+    /// As [`terminate`](Self::terminate), for several sessions. None is terminated behind a pooler, where an id that was read
+    /// before it was detected is that of another client's session by now.
     async fn terminate_all(&self, sessions: Vec<SessionId>) -> Result<(), String> {
+        if self.is_behind_pooler() && !sessions.is_empty() {
+            let shared = "a pooler stands between, whose sessions are shared with other clients";
+            return Err(shared.to_owned());
+        }
         let (outcome, reported) = oneshot::channel();
         self.terminations
             .lock()

@@ -8,9 +8,9 @@ use std::num::NonZeroU32;
 
 use anyhow::{Context, bail, ensure};
 use futures_util::TryStreamExt;
-use poolhouse::{PgEngine, Settings, engine_finder_with};
+use poolhouse::{PgEngine, Readiness, Settings, engine_finder_with};
 use poolhouse_tests::{
-    Heard, Kind, PgBouncer, TestDatabase, faults::pooler, pgbouncer::Mode, servers,
+    Heard, Kind, PgBouncer, Proxy, TestDatabase, eventually, faults::pooler, pgbouncer::Mode, servers,
 };
 use sqlx::{Connection, Executor, Postgres, Row, SqlStr};
 use tokio::task::JoinSet;
@@ -242,6 +242,49 @@ async fn a_pooler_that_is_not_declared_is_warned_about() -> anyhow::Result<()> {
         Ok(())
     })
     .await
+}
+
+/// pgbouncer answers a login without its server.
+#[tokio::test]
+async fn a_dead_server_behind_the_pooler_is_unreachable() -> anyhow::Result<()> {
+    let Some(server) = servers::require(Kind::Postgres) else {
+        return Ok(());
+    };
+    let database = server.database("dead").await?;
+    let proxy = Proxy::before(database.address()?)?;
+    let pooler = PgBouncer::start_before(
+        &database,
+        proxy.address(),
+        Mode::Transaction,
+        &[("server_login_retry", "1"), ("server_connect_timeout", "1")],
+    )
+    .await?;
+    let settings = Settings::new()
+        .engine("dead")
+        .url(pooler.url())
+        .pooler("pgbouncer");
+    let db = started(&settings).await?;
+    proxy.refuse();
+    proxy.reset();
+    let failed = sqlx::query("SELECT 1").execute(&db).await;
+    failed.err().context("the server is there")?;
+    ensure!(db.readiness() == Readiness::Unreachable);
+    // Each opens a connection.
+    for _ in 0..2 {
+        let refused = db.acquire().await;
+        refused.err().context("the server is there")?;
+        ensure!(db.readiness() == Readiness::Unreachable);
+    }
+    proxy.pass();
+    eventually("the server is reachable", async || {
+        let readiness = db.readiness();
+        ensure!(readiness == Readiness::Ready, "{readiness:?}");
+        Ok(())
+    })
+    .await?;
+    sqlx::query("SELECT 1").execute(&db).await?;
+    db.close_connection_pool().await;
+    Ok(())
 }
 
 /// A session of the pooler belongs to another client after each transaction.

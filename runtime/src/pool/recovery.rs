@@ -49,7 +49,7 @@ impl<DB: Backend> Shared<DB> {
         loop {
             // Before the opening: a connection that is being opened during an eviction is retired.
             let generation = self.generation();
-            let error = match self.connector.connect().await {
+            let error = match self.connect().await {
                 Ok(opened) => {
                     self.note_answered(true);
                     self.note_full(false);
@@ -75,6 +75,17 @@ impl<DB: Backend> Shared<DB> {
             }
             return Err(error);
         }
+    }
+
+    /// Connects to the server, and to an unreachable one also behind a pooler, which answers a login without its server.
+    async fn connect(&self) -> sqlx::Result<Opened<DB>> {
+        let mut opened = self.connector.connect().await?;
+        if !self.is_reachable() && self.connector.is_behind_pooler() {
+            opened
+                .ask(RECOVERY_LIMIT, "the limit for recovery")
+                .await?;
+        }
+        Ok(opened)
     }
 
     /// Whether the server may be full only because it has not yet ended a session that we closed.

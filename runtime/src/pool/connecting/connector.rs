@@ -78,24 +78,36 @@ impl<DB: Backend> Opened<DB> {
         }
     }
 
-    /// Asks a server for its version that has not given it yet, within `connect_timeout`. A pooler answers a login without its
-    /// server, and refuses the first query.
+    /// Asks a server for its version that has not given it yet, within `connect_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ask`](Self::ask).
+    pub(in crate::pool) async fn ask_for_version(&mut self) -> sqlx::Result<()> {
+        if self.connector.known_version().is_some() {
+            return Ok(());
+        }
+        let limit = self.connector.settings.connect_timeout;
+        self.ask(limit, "connect_timeout, for the server's version")
+            .await
+    }
+
+    /// Asks the server for its version. A pooler answers a login without its server, and refuses the first query.
     ///
     /// # Errors
     ///
     /// The server's, or that it did not answer.
-    pub(in crate::pool) async fn ask_for_version(&mut self) -> sqlx::Result<()> {
+    pub(in crate::pool) async fn ask(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+    ) -> sqlx::Result<()> {
         let connector = &self.connector;
-        let Some(connection) = self
-            .connection
-            .as_mut()
-            .filter(|_| connector.known_version().is_none())
-        else {
+        let Some(connection) = &mut self.connection else {
             return Ok(());
         };
         let version = DB::text(connection, connector.dialect().version);
-        let limit = connector.settings.connect_timeout;
-        let version = within(limit, "connect_timeout, for the server's version", version)
+        let version = within(limit, name, version)
             .await
             .map_err(|error| connector.conceal(error))?;
         let _ = connector.version.set(version);
@@ -363,7 +375,7 @@ impl<DB: Backend> Connector<DB> {
     }
 
     /// Whether a pooler is between here and the server, declared or detected.
-    pub(super) fn is_behind_pooler(&self) -> bool {
+    pub(in crate::pool) fn is_behind_pooler(&self) -> bool {
         self.settings.pooler.is_some() || self.undeclared_pooler.get() == Some(&true)
     }
 

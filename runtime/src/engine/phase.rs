@@ -126,9 +126,9 @@ pub(crate) struct Start {
 pub(super) enum StartOutcome {
     /// The pool is started, and each waiting caller owns it.
     Started,
-    /// Nothing is open.
+    /// The pool and the nodes are closed.
     Failed(Arc<Failure>),
-    /// It was cancelled; nothing is open.
+    /// It was cancelled; the pool and the nodes are closed.
     Cancelled,
 }
 

@@ -44,8 +44,8 @@ pub(super) async fn prepare<DB: Backend>(
     if let Some(migrator) = migrator {
         let migrated = migrate(&mut checkout, connector, &migrator, None).await;
         if migrated.is_err() {
-            // A failed run keeps its locks until its session ends.
-            checkout.discard();
+            // A failed run keeps its locks until its session ends. A direct connection is not closed with the pool.
+            checkout.close().await;
         }
         migrated?;
     }

@@ -33,7 +33,8 @@ impl<DB: Backend> Engine<DB> {
     /// # Errors
     ///
     /// The server could not be reached within `start_timeout` (default 30 s) or rejected the connection, a migration failed, or
-    /// a close cancelled the start. Nothing stays open.
+    /// a close cancelled the start. Open connections are closed before that. A connection of the engine or a node that was still
+    /// being opened is closed in the background, within seconds; [`wait_closed`](crate::wait_closed) waits for that.
     ///
     /// # Cancellation
     ///

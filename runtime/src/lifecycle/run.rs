@@ -57,15 +57,11 @@ where
         &engines.shutdown,
     );
 
-    match signals.interrupt(&member, engines.start()).await {
-        Ok(started) => started.inspect_err(|_| log.give_up())?,
-        Err(interrupted) => {
-            engines.close(signals.force(), false).await?;
-            member.end(interrupted, signals.force()).await;
-            return Ok(Ended::Interrupted(interrupted));
-        }
-    }
-    let ended = match signals.interrupt(&member, parameters.fill(&engines)).await {
+    let prepared = async {
+        engines.start().await?;
+        parameters.fill(&engines).await
+    };
+    let ended = match signals.interrupt(&member, prepared).await {
         Ok(Ok(arguments)) => {
             // Boxed, because each future around a future holds it twice, and this one may be a whole program.
             let body = Box::pin(AssertUnwindSafe(body(arguments)).catch_unwind());

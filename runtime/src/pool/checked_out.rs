@@ -536,7 +536,7 @@ impl<DB: Backend> CheckedOut<DB> {
     }
 
     /// Closes the connection in a task and waits for the task.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let (closed, waiting) = oneshot::channel::<()>();
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
             ConnectionSource::Pool(mut slot) => {

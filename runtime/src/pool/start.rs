@@ -100,8 +100,13 @@ impl<DB: Backend> Own<DB> {
                 let limit = connector.settings.start_timeout;
                 with_retries(connector, limit, || async {
                     let mut opened = connector.connect_to_the_end().await?;
-                    opened.ask_for_version().await?;
-                    Ok(opened)
+                    match opened.ask_for_version().await {
+                        Ok(()) => Ok(opened),
+                        Err(error) => {
+                            opened.close().await;
+                            Err(error)
+                        }
+                    }
                 })
                 .await
             } else {

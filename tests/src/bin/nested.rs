@@ -18,6 +18,7 @@ fn main() -> anyhow::Result<()> {
     {
         "main" => in_main::main(),
         "main_with_shutdown" => in_main_with_shutdown::main(),
+        "main_with_two_engines" => in_main_with_two_engines::main(),
         shape => {
             let runtime = tokio::runtime::Runtime::new()?;
             runtime.block_on(run(shape))
@@ -65,6 +66,19 @@ mod in_main_with_shutdown {
     pub(super) async fn main(db: AnyEngine, shutdown: Shutdown) -> anyhow::Result<()> {
         drop((db, shutdown));
         inner().await
+    }
+}
+
+mod in_main_with_two_engines {
+    use super::{AnyEngine, wait, with_pool};
+
+    #[with_pool(engine = "outer", env = "DATABASE_URL", min_size = 3)]
+    pub(super) async fn main(
+        db: AnyEngine,
+        #[pool(engine = "other", env = "OTHER_URL")] other: AnyEngine,
+    ) -> anyhow::Result<()> {
+        drop((db, other));
+        wait().await
     }
 }
 

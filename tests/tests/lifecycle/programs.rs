@@ -5,14 +5,16 @@
     reason = "the table names each case's database, whether the case asks for it or not"
 )]
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use poolhouse_tests::{
-    CaseDatabase, Program, Sql,
+    CaseDatabase, Program, Proxy, Sql,
     program::{Running, Signal},
 };
 
 use crate::{
-    table::variants,
+    table::{case_databases, variants},
     variant::{Variant, code},
 };
 
@@ -26,6 +28,10 @@ variants! {
     a_blocking_task_does_not_keep_the_program: blocking_task, on (postgres, mariadb, sqlite);
     a_body_that_panics_in_its_drop_is_closed: panics_in_drop, on (postgres, mariadb, sqlite);
     three_signals_end_a_body_that_blocks: blocks, on (postgres, sqlite);
+}
+
+case_databases! {
+    a_failed_start_of_main_closes_what_it_was_opening: start_fails, on (postgres, mariadb);
 }
 
 /// Starts a body with or without a `Shutdown`, waits until it is ready, and sends it a signal.
@@ -230,4 +236,33 @@ async fn a_signal_after_a_lifespan_ends_the_program() -> anyhow::Result<()> {
         case_database.closed_in_good_order().await?;
     }
     Ok(())
+}
+
+/// One of two engines cannot start while the connections of the other are being opened over a slow network.
+async fn start_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let database = case_database.database()?;
+    let (slow, held) = (
+        Proxy::before(database.address()?)?,
+        Proxy::before(database.address()?)?,
+    );
+    slow.delay(Duration::from_millis(100));
+    held.stop();
+    let wrong = database.url_through(held.address());
+    let wrong = wrong.replace(database.password(), "s3cret");
+    let program = Program::new(env!("CARGO_BIN_EXE_nested"))?
+        .argument("main_with_two_engines")
+        .variable("DATABASE_URL", database.url_through(slow.address()))
+        .variable("OTHER_URL", wrong)
+        .start()?;
+    let some = database.sessions_become("some are open", |open| !open.is_empty());
+    some.await?;
+    held.pass();
+    let ended = program.end().await?;
+    code(&ended, 1)?;
+    ensure!(
+        ended.error.contains("rejected the user or the password"),
+        "{}",
+        ended.error
+    );
+    case_database.closed_in_good_order().await
 }

@@ -79,11 +79,6 @@ impl Member {
         }
     }
 
-    /// Whether a run is under way.
-    pub(super) fn any() -> bool {
-        !ENDING.runs().is_empty()
-    }
-
     /// Runs the body, so that runs inside it can find this one.
     pub(super) async fn around<T>(&self, body: impl Future<Output = T>) -> T {
         AROUND.scope(self.is_stuck.clone(), body).await

@@ -81,7 +81,20 @@ where
     let failed = ended
         .as_ref()
         .is_ok_and(|ended| ended.has_failed(is_failure));
+    // A body that takes `Shutdown` decides what follows from a signal that it has seen, and after `main` the program ends anyway.
+    let is_main = engines.plan.for_process;
+    let has_seen = engines.plan.takes_shutdown && engines.shutdown.is_draining();
     let closed = engines.close(signals.force(), failed).await;
+    let ended = match (ended, signals.stop()) {
+        (ended @ Ok(Ended::Interrupted(_)), _) | (ended, None) => ended,
+        (ended, Some(_)) if is_main || has_seen => ended,
+        (ended, Some(interrupted)) => {
+            if let Err(error) = ended {
+                eprintln!("poolhouse: {error:?}");
+            }
+            Ok(Ended::Interrupted(interrupted))
+        }
+    };
     if let Ok(Ended::Interrupted(interrupted)) = ended {
         member.end(interrupted, signals.force()).await;
     }

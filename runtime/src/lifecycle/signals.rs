@@ -4,18 +4,19 @@ use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::ending::{Interrupted, Member};
 use super::shutdown::Shutdown;
+use crate::lock::lock;
 use crate::logging::with_callers_subscriber;
 
-/// The signals of one run. A thread listens, with a runtime of its own, so that signals are received even while the body blocks
-/// the only thread of its runtime.
+/// The signals of one run. It listens until it is dropped.
 pub(super) struct Signals {
     /// Set at the first signal.
     received: CancellationToken,
@@ -23,12 +24,13 @@ pub(super) struct Signals {
     first: CancellationToken,
     /// Set at the second.
     second: CancellationToken,
+    /// The first signal.
     number: Arc<OnceLock<i32>>,
     /// The time that a body has to return after the first; `None` when it takes no [`Shutdown`].
     grace: Option<Duration>,
     shutdown: Shutdown,
-    /// Set when the run is over.
-    over: CancellationToken,
+    /// The number of the run among those that listen.
+    id: Option<u64>,
 }
 
 impl Signals {
@@ -40,14 +42,14 @@ impl Signals {
         grace: Option<Duration>,
         shutdown: &Shutdown,
     ) -> Self {
-        let signals = Self {
+        let mut signals = Self {
             received: CancellationToken::new(),
             first: CancellationToken::new(),
             second: Member::force(),
             number: Arc::new(OnceLock::new()),
             grace,
             shutdown: shutdown.clone(),
-            over: CancellationToken::new(),
+            id: None,
         };
         if !listens {
             return signals;
@@ -56,14 +58,23 @@ impl Signals {
             received: signals.received.clone(),
             first: signals.first.clone(),
             second: signals.second.clone(),
-            number: Arc::clone(&signals.number),
             drain_delay,
             shutdown: shutdown.clone(),
         };
-        if let Err(error) = listener.start(signals.over.clone()) {
-            crate::logging::warn!(%error, "signals cannot be listened for; the program ends at the first one");
+        match listener.start(Arc::clone(&signals.number)) {
+            Ok(id) => signals.id = Some(id),
+            Err(error) => {
+                crate::logging::warn!(%error, "signals cannot be listened for; the program ends at the first one");
+            }
         }
         signals
+    }
+
+    /// Ends the listening, unless a signal has been received, which is returned. No signal is lost in between: a later one ends
+    /// the process, unless another run listens.
+    pub(super) fn stop(&self) -> Option<Interrupted> {
+        let signal = lock(&LISTENING).stop(self.id?);
+        signal.map(|signal| Interrupted { signal })
     }
 
     /// Runs a future that is dropped at a signal, without `drain_delay`, or when an interruption of another run ends the
@@ -129,7 +140,7 @@ impl Signals {
     async fn interrupted(&self, own: &CancellationToken, member: &Member) -> Interrupted {
         tokio::select! {
             () = own.cancelled() => Interrupted {
-                // The listener sets the number before the token.
+                // The number is set before the token.
                 signal: self.number.get().copied().unwrap_or_default(),
             },
             interrupted = member.others_end() => interrupted,
@@ -139,7 +150,9 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        self.over.cancel();
+        if let Some(id) = self.id {
+            lock(&LISTENING).remove(id);
+        }
     }
 }
 
@@ -150,72 +163,152 @@ fn drop_body<F>(body: Pin<Box<F>>) {
     }
 }
 
-/// The listening thread: it sets the tokens.
+/// Held to add or to remove a run, or to deliver a signal, never across an await. So each signal reaches the runs that listen at
+/// its moment, and ends the process if there is none.
+static LISTENING: Mutex<ListeningRuns> = Mutex::new(ListeningRuns::new());
+
+/// The runs that listen.
+struct ListeningRuns {
+    runs: Vec<ListeningRun>,
+    next_id: u64,
+    /// The runtime of the thread that receives signals, once it is started.
+    thread: Option<Handle>,
+}
+
+struct ListeningRun {
+    id: u64,
+    /// The first signal.
+    number: Arc<OnceLock<i32>>,
+    signals: UnboundedSender<i32>,
+}
+
+impl ListeningRuns {
+    const fn new() -> Self {
+        Self {
+            runs: Vec::new(),
+            next_id: 0,
+            thread: None,
+        }
+    }
+
+    /// Adds a run, and returns its id and its signals.
+    fn add(&mut self, number: Arc<OnceLock<i32>>) -> (u64, UnboundedReceiver<i32>) {
+        let (signals, received) = unbounded_channel();
+        let id = self.next_id;
+        self.next_id += 1;
+        self.runs.push(ListeningRun {
+            id,
+            number,
+            signals,
+        });
+        (id, received)
+    }
+
+    fn remove(&mut self, id: u64) {
+        self.runs.retain(|run| run.id != id);
+    }
+
+    /// Removes a run, unless it has received a signal, which is returned.
+    fn stop(&mut self, id: u64) -> Option<i32> {
+        let run = self.runs.iter().find(|run| run.id == id)?;
+        let signal = run.number.get().copied();
+        if signal.is_none() {
+            self.remove(id);
+        }
+        signal
+    }
+
+    /// Passes a signal on to every run. False when there is none.
+    fn deliver(&self, signal: i32) -> bool {
+        for run in &self.runs {
+            // Only the first one is kept.
+            let _ = run.number.set(signal);
+            // Cannot fail: the task of the run holds the receiver until the run is removed.
+            let _ = run.signals.send(signal);
+        }
+        !self.runs.is_empty()
+    }
+}
+
+/// Starts the thread that receives signals, and returns its runtime. It has a runtime of its own, so that signals are received even
+/// while a body blocks the only thread of its runtime.
+///
+/// The thread never ends: tokio's handlers of the signals stay installed, so that without it a signal would have no effect. At the
+/// end of `main`, for example, the runtime's drop waits for its blocking tasks, such as a read of the standard input, without a
+/// limit.
+///
+/// # Errors
+///
+/// There is no room for a thread or its runtime, or the signals cannot be received.
+fn start_thread() -> io::Result<Handle> {
+    let (sender, is_ready) = std::sync::mpsc::channel();
+    let prepare = || {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let incoming = runtime.block_on(async { Incoming::new() })?;
+        Ok((runtime, incoming))
+    };
+    // The runtime is dropped in the thread, because its drop would panic inside of another runtime.
+    let run = move || match prepare() {
+        Ok((runtime, incoming)) => {
+            let _ = sender.send(Ok(runtime.handle().clone()));
+            runtime.block_on(receive(incoming));
+        }
+        Err(error) => {
+            let _ = sender.send(Err(error));
+        }
+    };
+    std::thread::Builder::new()
+        .name("poolhouse-signals".to_owned())
+        .spawn(run)?;
+    let gone = "the thread that receives signals has no runtime";
+    is_ready
+        .recv()
+        .unwrap_or_else(|_| Err(io::Error::other(gone)))
+}
+
+/// Delivers each signal. One that comes while no run listens ends the process.
+async fn receive(mut incoming: Incoming) {
+    loop {
+        let signal = incoming.next().await;
+        let is_delivered = lock(&LISTENING).deliver(signal);
+        if !is_delivered {
+            std::process::exit(128 + signal);
+        }
+    }
+}
+
+/// Sets the tokens of a run at its signals.
 struct Listener {
     received: CancellationToken,
     first: CancellationToken,
     second: CancellationToken,
-    number: Arc<OnceLock<i32>>,
     drain_delay: Duration,
     shutdown: Shutdown,
 }
 
 impl Listener {
-    /// Starts the thread. Once the run is over, it ends the process at the next signal that comes while no run is under way.
-    ///
-    /// tokio's handlers of the signals stay installed, so that without a listener a signal would have no effect: at the end of
-    /// `main` the runtime's drop waits for its blocking tasks, such as a read of the standard input, without a limit. One
-    /// thread is enough for that, and the others end.
+    /// Adds the run to those that listen, and returns its id.
     ///
     /// # Errors
     ///
-    /// There is no room for a thread or its runtime, or the signals cannot be received.
-    fn start(self, over: CancellationToken) -> io::Result<()> {
-        static REMAINS: AtomicBool = AtomicBool::new(false);
-
-        let (sender, is_ready) = std::sync::mpsc::channel();
-        let listen = with_callers_subscriber(async move {
-            let mut incoming = match Incoming::new() {
-                Ok(incoming) => incoming,
-                Err(error) => {
-                    let _ = sender.send(Err(error));
-                    return;
-                }
-            };
-            let _ = sender.send(Ok(()));
-            over.run_until_cancelled(self.follow(&mut incoming)).await;
-            if REMAINS.swap(true, AcqRel) {
-                return;
-            }
-            loop {
-                let signal = incoming.next().await;
-                if !Member::any() {
-                    std::process::exit(128 + signal);
-                }
-            }
-        });
-        // The runtime is dropped in the thread, because its drop would panic inside of another runtime.
-        let run = move || -> io::Result<()> {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?
-                .block_on(listen);
-            Ok(())
+    /// As [`start_thread`].
+    fn start(self, number: Arc<OnceLock<i32>>) -> io::Result<u64> {
+        let mut listening = lock(&LISTENING);
+        // The thread does not take the lock before it is ready.
+        let thread = match &listening.thread {
+            Some(thread) => thread.clone(),
+            None => listening.thread.insert(start_thread()?).clone(),
         };
-        std::thread::Builder::new()
-            .name("poolhouse-signals".to_owned())
-            .spawn(run)?;
-        let gone = "the thread that receives signals has no runtime";
-        is_ready
-            .recv()
-            .unwrap_or_else(|_| Err(io::Error::other(gone)))
+        let (id, signals) = listening.add(number);
+        drop(listening);
+        thread.spawn(with_callers_subscriber(self.follow(signals)));
+        Ok(id)
     }
 
-    async fn follow(self, incoming: &mut Incoming) {
-        let signal = incoming.next().await;
+    /// Follows the signals of the run; `None` when it is over.
+    async fn follow(self, mut signals: UnboundedReceiver<i32>) -> Option<()> {
+        let signal = signals.recv().await?;
         crate::logging::info!(signal, "a signal asks the program to end");
-        // Cannot fail: the cell is new, and only this task sets it.
-        let _ = self.number.set(signal);
         self.shutdown.drain();
         self.received.cancel();
         let mut second = None;
@@ -226,20 +319,20 @@ impl Listener {
             );
             tokio::select! {
                 () = tokio::time::sleep(self.drain_delay) => {}
-                signal = incoming.next() => second = Some(signal),
+                signal = signals.recv() => second = Some(signal?),
             }
         }
         self.shutdown.begin();
         self.first.cancel();
         let signal = match second {
             Some(signal) => signal,
-            None => incoming.next().await,
+            None => signals.recv().await?,
         };
         crate::logging::warn!(signal, "second signal: the remaining work is ended now");
         self.second.cancel();
-        let signal = incoming.next().await;
+        let signal = signals.recv().await?;
         // After the third signal, a pool that cannot close must not keep the process alive.
-        std::process::exit(128 + signal);
+        std::process::exit(128 + signal)
     }
 }
 
@@ -284,5 +377,41 @@ impl Incoming {
             Ok(()) => 2,
             Err(_) => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, OnceLock};
+
+    use super::ListeningRuns;
+
+    #[test]
+    fn a_signal_reaches_every_run_that_listens_or_nobody() {
+        let mut listening = ListeningRuns::new();
+        assert!(!listening.deliver(15));
+        let numbers = [(); 2].map(|()| Arc::new(OnceLock::new()));
+        let runs = numbers
+            .each_ref()
+            .map(|number| listening.add(Arc::clone(number)));
+        let [(one, mut of_one), (other, mut of_other)] = runs;
+        assert_eq!(listening.stop(one), None);
+        assert!(listening.deliver(15));
+        assert!(listening.deliver(2));
+        // One that has received a signal goes on to listen, for the second one.
+        assert_eq!(listening.stop(other), Some(15));
+        assert!(listening.deliver(15));
+        listening.remove(other);
+        assert!(!listening.deliver(15));
+        assert_eq!(
+            numbers.map(|number| number.get().copied()),
+            [None, Some(15)]
+        );
+        let mut received = vec![];
+        while let Some(signal) = of_other.blocking_recv() {
+            received.push(signal);
+        }
+        assert_eq!(received, [15, 2, 15]);
+        assert_eq!(of_one.blocking_recv(), None);
     }
 }

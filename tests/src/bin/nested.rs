@@ -6,6 +6,7 @@ use std::{env, future::pending};
 
 use anyhow::{Context, bail};
 use poolhouse::{AnyEngine, Shutdown, with_pool};
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
@@ -45,6 +46,20 @@ async fn run(shape: &str) -> anyhow::Result<()> {
             let task = tokio::spawn(inner());
             outer(async move { task.await? }).await
         }
+        "before_a_deaf_one" => {
+            returns().await?;
+            deaf(wait()).await
+        }
+        "returns_inside_a_deaf_one" => {
+            deaf(async {
+                returns().await?;
+                wait().await
+            })
+            .await
+        }
+        "again_and_again" => loop {
+            closes_at_the_signal().await?;
+        },
         other => bail!("there is no shape {other}"),
     }
 }
@@ -122,6 +137,32 @@ async fn with_shutdown(
 async fn inner(#[pool] db: AnyEngine) -> anyhow::Result<()> {
     drop(db);
     wait().await
+}
+
+/// A function that listens for signals, and ends before one comes.
+#[with_pool(engine = "returns", env = "DATABASE_URL", signals = true)]
+async fn returns(#[pool] db: AnyEngine) -> anyhow::Result<()> {
+    drop(db);
+    Ok(())
+}
+
+/// A function whose close waits for one of its three connections, until a signal comes.
+#[with_pool(
+    engine = "closes",
+    env = "DATABASE_URL",
+    min_size = 3,
+    signals = true,
+    close_timeout = "1h"
+)]
+async fn closes_at_the_signal(#[pool] db: AnyEngine) -> anyhow::Result<()> {
+    let held = db.acquire().await?;
+    let mut signals = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        signals.recv().await;
+        drop(held);
+    });
+    println!("ready");
+    Ok(())
 }
 
 async fn wait() -> anyhow::Result<()> {

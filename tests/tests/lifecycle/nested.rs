@@ -8,12 +8,14 @@
 use anyhow::ensure;
 use poolhouse_tests::{CaseDatabase, Program, Sql, program::Signal};
 
-use crate::table::case_databases;
+use crate::{table::case_databases, variant::code};
 
 case_databases! {
     case_44_a_lifespan_that_listens_inside_another_function: inside, on (postgres, mariadb);
     case_44_functions_beside_one_another: beside, on (postgres, mariadb);
     case_44_a_lifespan_that_listens_inside_main: inside_main, on (postgres, mariadb);
+    a_signal_during_the_close_of_a_lifespan_ends_the_program: during_the_close, on (postgres, mariadb);
+    a_signal_ends_a_program_that_no_longer_listens: no_longer_listens, on (postgres);
 }
 
 /// Runs the program with this shape, and ends it by a signal once `sessions` are open.
@@ -56,4 +58,23 @@ async fn beside<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
 async fn inside_main<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     ends(&case_database, "main", 6).await?;
     ends(&case_database, "main_with_shutdown", 6).await
+}
+
+/// The program calls the function again and again. One of its sessions is left when the close has begun.
+async fn during_the_close<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    ends(&case_database, "again_and_again", 1).await
+}
+
+/// The signal ends the process at once, so that nothing is closed.
+async fn no_longer_listens<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    for shape in ["before_a_deaf_one", "returns_inside_a_deaf_one"] {
+        let mut program = Program::new(env!("CARGO_BIN_EXE_nested"))?
+            .argument(shape)
+            .variable("DATABASE_URL", case_database.url())
+            .start()?;
+        program.line("ready").await?;
+        program.signal(Signal::SIGTERM)?;
+        code(&program.end().await?, 143)?;
+    }
+    case_database.no_session_left().await
 }

@@ -1,7 +1,7 @@
 //! Tasks that outlive their caller (closes of pools and connections, cancelled starts), and work at the end of a runtime.
 
 use std::future::{Future, pending};
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,12 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 static BACKGROUND: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// The time that a close may take beyond its limit, to terminate sessions on a server that does not answer.
+pub(crate) const BEYOND: Duration = Duration::from_secs(5);
+
+/// The longest limit of a close so far, in milliseconds.
+static LONGEST_CLOSE: AtomicU64 = AtomicU64::new(0);
 
 /// The program's own work after commits, which has no limit.
 static HOOKS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
@@ -67,6 +73,13 @@ pub(crate) fn spawn_hooks(hooks: impl Future<Output = ()> + Send + 'static, runt
     HOOKS.spawn_on(hooks, runtime);
 }
 
+/// As [`track`], for a close with a limit of its own.
+pub(crate) fn track_close<F: Future>(limit: Duration, close: F) -> impl Future<Output = F::Output> {
+    let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    LONGEST_CLOSE.fetch_max(limit, Relaxed);
+    track(close)
+}
+
 /// Counts work that is spawned elsewhere.
 pub(crate) fn track<F: Future>(work: F) -> impl Future<Output = F::Output> {
     BACKGROUND.track_future(work)
@@ -84,6 +97,9 @@ pub(crate) fn token() -> TaskTrackerToken {
 /// closed in a task. A program that is about to end waits here, so that the task is not cut off with the runtime; `main`
 /// under `#[with_pool]` does so by itself.
 ///
+/// It has no limit: a close does not end while its tokio runtime exists and does not run, such as a current-thread runtime outside
+/// `block_on`.
+///
 /// # Cancellation
 ///
 /// The future may be dropped; the closes go on.
@@ -99,14 +115,22 @@ pub(crate) async fn hooks_within(limit: Duration) -> Duration {
     limit.saturating_sub(begun.elapsed())
 }
 
-/// As [`wait_closed`], but waits for commit hooks for `limit` at most. The closes have limits of their own.
+/// As [`wait_closed`], but waits for commit hooks for `limit` at most. The closes have limits of their own, and are waited for as
+/// long as the longest of them and `limit` allow, because they do not end on a runtime that does not run.
 ///
 /// # Errors
 ///
 /// Hooks are still running.
 pub(crate) async fn wait_closed_within(limit: Duration) -> Result<(), Elapsed> {
     let hooks = timeout(limit, ended(&HOOKS)).await;
-    ended(&BACKGROUND).await;
+    let longest = Duration::from_millis(LONGEST_CLOSE.load(Relaxed)).max(limit);
+    let closes = timeout(longest.saturating_add(BEYOND), ended(&BACKGROUND));
+    if closes.await.is_err() {
+        crate::logging::warn!(
+            "the close of a connection does not end, and is not waited for. If it was dropped on another tokio runtime, that \
+             runtime has to run until the close has ended"
+        );
+    }
     hooks
 }
 

@@ -76,6 +76,7 @@ impl<DB: Backend> Engine<DB> {
         }
         let closing = Closing::new();
         let connector = Arc::clone(phase.connector());
+        let limit = connector.settings.close_timeout;
         let before = mem::replace(
             &mut *phase,
             EnginePhase::Closing {
@@ -95,7 +96,8 @@ impl<DB: Backend> Engine<DB> {
         };
         let span = tracing::info_span!("close_connection_pool", engine = %self.0.name);
         let run = Box::pin(begun.run(started.pool, nodes));
-        let run = background::track(with_callers_subscriber(run.instrument(span)));
+        let run = with_callers_subscriber(run.instrument(span));
+        let run = background::track_close(limit, run);
         // On the caller's runtime, because that one is known to run.
         Handle::try_current().unwrap_or(started.runtime).spawn(run);
         drop(started.at_end);

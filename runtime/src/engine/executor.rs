@@ -59,6 +59,20 @@ impl<DB: Backend> ForQuery<'_, DB> {
         let route = checkout.pooled();
         (checkout, route)
     }
+
+    /// Whether the connection was opened for this query.
+    fn is_alone(&self) -> bool {
+        matches!(self, Self::Taken(checkout) if checkout.is_alone())
+    }
+
+    /// Closes a connection that was opened for this query, and waits for the close: when nobody waits, it does not end unless the
+    /// runtime runs again. Boxed, so that the future of a query on a started pool stays small.
+    fn close(self) -> BoxFuture<'static, ()> {
+        match self {
+            Self::Taken(checkout) => Box::pin(checkout.close()),
+            Self::Session(_) => Box::pin(ready(())),
+        }
+    }
 }
 
 /// The most steps of a result that are passed on together. They have already arrived, so that nothing waits for more of them. A
@@ -103,7 +117,11 @@ macro_rules! steps {
             drop(steps);
             // A stream that is dropped half-way does not reach this line, so its connection stays unverified.
             checkout.end_stream(before, error.as_ref());
-            drop(source);
+            if source.is_alone() {
+                source.close().await;
+            } else {
+                drop(source);
+            }
             if let Some(error) = error {
                 yield vec![Err(error)];
             }
@@ -131,11 +149,15 @@ macro_rules! executor {
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, route) = source.checkout();
-                    checkout
+                    let result = checkout
                         .run(|connection, record| {
                             route::execute::<DB, _>(route, connection, Noted { query, record })
                         })
-                        .await
+                        .await;
+                    if source.is_alone() {
+                        source.close().await;
+                    }
+                    result
                 })
             }
 
@@ -169,11 +191,15 @@ macro_rules! executor {
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, route) = source.checkout();
-                    checkout
+                    let result = checkout
                         .run(|connection, record| {
                             route::fetch_all::<DB, _>(route, connection, Noted { query, record })
                         })
-                        .await
+                        .await;
+                    if source.is_alone() {
+                        source.close().await;
+                    }
+                    result
                 })
             }
 
@@ -189,7 +215,7 @@ macro_rules! executor {
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, route) = source.checkout();
-                    checkout
+                    let result = checkout
                         .run(|connection, record| {
                             route::fetch_optional::<DB, _>(
                                 route,
@@ -197,7 +223,11 @@ macro_rules! executor {
                                 Noted { query, record },
                             )
                         })
-                        .await
+                        .await;
+                    if source.is_alone() {
+                        source.close().await;
+                    }
+                    result
                 })
             }
 
@@ -218,8 +248,11 @@ macro_rules! executor {
                                 Noted { query, record },
                             )
                         })
-                        .await?;
-                    row.ok_or(sqlx::Error::RowNotFound)
+                        .await;
+                    if source.is_alone() {
+                        source.close().await;
+                    }
+                    row?.ok_or(sqlx::Error::RowNotFound)
                 })
             }
 
@@ -235,11 +268,15 @@ macro_rules! executor {
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, route) = source.checkout();
-                    checkout
+                    let result = checkout
                         .run(|connection, _| {
                             route::prepare_with::<DB>(&route, connection, sql, parameters)
                         })
-                        .await
+                        .await;
+                    if source.is_alone() {
+                        source.close().await;
+                    }
+                    result
                 })
             }
 
@@ -252,9 +289,13 @@ macro_rules! executor {
                 Box::pin(async move {
                     let mut source: ForQuery<'_, DB> = $for_query(source).await?;
                     let (checkout, route) = source.checkout();
-                    checkout
+                    let result = checkout
                         .run(|connection, _| route::describe::<DB>(&route, connection, sql))
-                        .await
+                        .await;
+                    if source.is_alone() {
+                        source.close().await;
+                    }
+                    result
                 })
             }
         }

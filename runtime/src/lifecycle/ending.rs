@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::background;
+use crate::background::{self, BEYOND};
 use crate::lock::lock;
 
 /// A body ended by a signal.
@@ -26,9 +26,6 @@ impl Interrupted {
         128 + self.signal
     }
 }
-
-/// The time that a close may take beyond its limit, to terminate sessions on a server that does not answer.
-const BEYOND: Duration = Duration::from_secs(5);
 
 /// The state of the process that all runs use.
 #[derive(Default)]

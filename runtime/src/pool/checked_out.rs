@@ -293,6 +293,11 @@ impl<DB: Backend> CheckedOut<DB> {
         }
     }
 
+    /// Whether the connection was opened for one use, and is closed after it.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self.source, ConnectionSource::Alone { .. })
+    }
+
     /// Whether the connection is held in a transaction, for a test that rolls back.
     pub(crate) fn is_held(&self) -> bool {
         self.source.idle_depth() > 0

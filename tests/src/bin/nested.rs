@@ -20,6 +20,9 @@ fn main() -> anyhow::Result<()> {
         "main" => in_main::main(),
         "main_with_shutdown" => in_main_with_shutdown::main(),
         "main_with_two_engines" => in_main_with_two_engines::main(),
+        "query_on_another_runtime" | "checkout_on_another_runtime" => {
+            in_main_with_another_runtime::main()
+        }
         shape => {
             let runtime = tokio::runtime::Runtime::new()?;
             runtime.block_on(run(shape))
@@ -94,6 +97,41 @@ mod in_main_with_two_engines {
     ) -> anyhow::Result<()> {
         drop((db, other));
         wait().await
+    }
+}
+
+mod in_main_with_another_runtime {
+    use std::{env, sync::OnceLock};
+
+    use poolhouse::{Settings, engine_finder_with};
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::{AnyEngine, with_pool};
+
+    #[with_pool(engine = "outer", env = "DATABASE_URL", close_timeout = "100ms")]
+    pub(super) async fn main(db: AnyEngine) -> anyhow::Result<()> {
+        drop(db);
+        tokio::task::spawn_blocking(on_another_runtime).await?
+    }
+
+    /// The runtime exists until the process ends, and does not run any more.
+    fn on_another_runtime() -> anyhow::Result<()> {
+        static OTHER: OnceLock<Runtime> = OnceLock::new();
+
+        let other = Builder::new_current_thread().enable_all().build()?;
+        other.block_on(async {
+            // An engine that is not started.
+            let settings = Settings::new().engine("other").env("DATABASE_URL");
+            let db: AnyEngine = engine_finder_with(&settings)?;
+            if env::args().any(|shape| shape.contains("checkout")) {
+                drop(db.acquire().await?);
+            } else {
+                sqlx::query("SELECT 1").execute(&db).await?;
+            }
+            anyhow::Ok(())
+        })?;
+        let _ = OTHER.set(other);
+        Ok(())
     }
 }
 

@@ -32,6 +32,7 @@ variants! {
 
 case_databases! {
     a_failed_start_of_main_closes_what_it_was_opening: start_fails, on (postgres, mariadb);
+    main_ends_beside_a_runtime_that_does_not_run: another_runtime, on (postgres, mariadb);
 }
 
 /// Starts a body with or without a `Shutdown`, waits until it is ready, and sends it a signal.
@@ -265,4 +266,24 @@ async fn start_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()>
         ended.error
     );
     case_database.closed_in_good_order().await
+}
+
+/// A connection is dropped on a runtime that does not run after that: at the end of a query, which waits for the close, and as a
+/// checkout.
+async fn another_runtime<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let run = async |shape: &str| -> anyhow::Result<String> {
+        let program = Program::new(env!("CARGO_BIN_EXE_nested"))?
+            .argument(shape)
+            .variable("DATABASE_URL", case_database.url());
+        let ended = program.run().await?;
+        code(&ended, 0)?;
+        Ok(ended.error)
+    };
+    let warning = "the close of a connection does not end, and is not waited for";
+    let said = run("query_on_another_runtime").await?;
+    ensure!(!said.contains(warning), "{said}");
+    case_database.closed_in_good_order().await?;
+    let said = run("checkout_on_another_runtime").await?;
+    ensure!(said.contains(warning), "{said}");
+    case_database.toll(1, 0).await
 }

@@ -134,6 +134,11 @@ pub(crate) async fn wait_closed_within(limit: Duration) -> Result<(), Elapsed> {
     hooks
 }
 
+/// As [`wait_closed`], without waiting for commit hooks.
+pub(crate) async fn closes_end() {
+    ended(&BACKGROUND).await;
+}
+
 async fn ended(tasks: &TaskTracker) {
     // A closed tracker still takes tasks. It only lets `wait` return when there are none.
     tasks.close();

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use futures_core::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::close::CloseBegin;
 use super::operate::{EngineReport, Operation, Progress, operate};
+use super::phase::Closing;
 use super::{Base, Draining, Engine, Readiness};
 use crate::backend::{self, Backend};
 use crate::error::Error;
@@ -27,8 +29,8 @@ pub(crate) trait ErasedEngine: Send + Sync {
     ) -> BoxFuture<'_, Result<(), Error>>;
     /// Closes the pool if the caller is its last owner. `force` ends the wait for connections in use.
     fn close<'a>(&'a self, force: &'a CancellationToken) -> BoxFuture<'a, CloseReport>;
-    /// Takes the first step of a close without waiting. A task does the rest.
-    fn begin_close(&self);
+    /// Takes the first step of a close without waiting. A task does the rest, if the pool is closed.
+    fn begin_close(&self) -> Option<Arc<Closing>>;
     /// Waits until no cancelled start and no close is under way.
     fn settled(&self) -> BoxFuture<'_, ()>;
     fn readiness(&self) -> Readiness;
@@ -89,8 +91,11 @@ impl<DB: Backend> ErasedEngine for Engine<DB> {
         Box::pin(self.close_forced_by(force))
     }
 
-    fn begin_close(&self) {
-        Engine::begin_close(self);
+    fn begin_close(&self) -> Option<Arc<Closing>> {
+        match Engine::begin_close(self) {
+            CloseBegin::Closes(closing) => Some(closing),
+            CloseBegin::Left(_) | CloseBegin::CancelsStart(_) => None,
+        }
     }
 
     fn settled(&self) -> BoxFuture<'_, ()> {

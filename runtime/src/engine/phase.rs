@@ -279,7 +279,7 @@ impl Closing {
     }
 
     /// Waits for the report; `force` ends connections in use at once.
-    pub(super) async fn report(&self, force: &CancellationToken) -> Option<CloseReport> {
+    pub(crate) async fn report(&self, force: &CancellationToken) -> Option<CloseReport> {
         let mut report = self.report.subscribe();
         tokio::select! {
             biased;

@@ -98,6 +98,12 @@ impl Member {
         ENDING.force.child_token()
     }
 
+    /// Ends all remaining work of the process now, and waits for the closes in the background as long as that takes.
+    pub(super) async fn force_all() {
+        ENDING.force.cancel();
+        let _ = tokio::time::timeout(BEYOND, background::closes_end()).await;
+    }
+
     /// Interrupts the other runs and waits for them, after this one was interrupted and has closed its pools. The process may
     /// end then. `force` ends the remaining work of the others.
     pub(super) async fn end(self, by: Interrupted, force: &CancellationToken) {

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
+use super::ending::Member;
 use super::plan::Plan;
 use super::shutdown::Shutdown;
 use crate::backend::Backend;
@@ -183,10 +184,13 @@ impl RunningEngines {
         }
         if self.plan.for_process {
             let closed = background::wait_closed_within(for_hooks);
-            if let Some(Err(_)) = force.run_until_cancelled(closed).await {
-                crate::logging::warn!(
+            match force.run_until_cancelled(closed).await {
+                Some(Ok(())) => {}
+                Some(Err(_)) => crate::logging::warn!(
                     "a future of `on_commit` does not end, and is dropped with the program"
-                );
+                ),
+                // The closes of runs that were dropped with the body end now too.
+                None => Member::force_all().await,
             }
         }
         outcome
@@ -236,19 +240,20 @@ impl RunningEngines {
 impl Drop for RunningEngines {
     /// Begins the closes when the run's future was dropped. Tasks complete them.
     fn drop(&mut self) {
-        let started = mem::take(&mut self.started);
-        for (_, engine) in &started {
-            engine.begin_close();
+        let mut closings = Vec::new();
+        for (_, engine) in mem::take(&mut self.started) {
+            closings.extend(engine.begin_close());
             engine.drains_no_more_with(self.shutdown.of_engines());
         }
-        drop(started);
         let begun = mem::take(&mut self.begun);
         let isolated = self.isolated.take();
         if begun.is_empty() {
             return;
         }
         let scope = self.scope;
+        let force = Member::force();
         background::spawn(async move {
+            join_all(closings.iter().map(|closing| closing.report(&force))).await;
             join_all(begun.iter().map(|engine| engine.settled())).await;
             for engine in begun {
                 finder::forget(&[scope, Scope::Process], engine);

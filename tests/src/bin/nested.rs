@@ -19,6 +19,10 @@ fn main() -> anyhow::Result<()> {
     {
         "main" => in_main::main(),
         "main_with_shutdown" => in_main_with_shutdown::main(),
+        "main_around_a_long_close" => in_main_around_a_long_close::main(),
+        "main_with_shutdown_around_a_long_close" => {
+            in_main_with_shutdown_around_a_long_close::main()
+        }
         "main_with_two_engines" => in_main_with_two_engines::main(),
         "query_on_another_runtime" | "checkout_on_another_runtime" => {
             in_main_with_another_runtime::main()
@@ -84,6 +88,29 @@ mod in_main_with_shutdown {
     pub(super) async fn main(db: AnyEngine, shutdown: Shutdown) -> anyhow::Result<()> {
         drop((db, shutdown));
         inner().await
+    }
+}
+
+mod in_main_around_a_long_close {
+    use super::{AnyEngine, closes_for_long, with_pool};
+
+    #[with_pool(engine = "outer", env = "DATABASE_URL")]
+    pub(super) async fn main(db: AnyEngine) -> anyhow::Result<()> {
+        drop(db);
+        closes_for_long().await
+    }
+}
+
+mod in_main_with_shutdown_around_a_long_close {
+    use super::{AnyEngine, Shutdown, closes_for_long, with_pool};
+
+    #[with_pool(engine = "outer", env = "DATABASE_URL")]
+    pub(super) async fn main(db: AnyEngine, shutdown: Shutdown) -> anyhow::Result<()> {
+        drop(db);
+        tokio::select! {
+            result = closes_for_long() => result,
+            () = shutdown.wait() => Ok(()),
+        }
     }
 }
 
@@ -201,6 +228,17 @@ async fn closes_at_the_signal(#[pool] db: AnyEngine) -> anyhow::Result<()> {
     });
     println!("ready");
     Ok(())
+}
+
+/// A function whose close waits for a task that does not return its connection.
+#[with_pool(engine = "closes", env = "DATABASE_URL", close_timeout = "1h")]
+async fn closes_for_long(#[pool] db: AnyEngine) -> anyhow::Result<()> {
+    let held = db.acquire().await?;
+    tokio::spawn(async move {
+        let _held = held;
+        pending::<()>().await;
+    });
+    wait().await
 }
 
 async fn wait() -> anyhow::Result<()> {

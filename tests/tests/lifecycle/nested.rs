@@ -15,6 +15,7 @@ case_databases! {
     case_44_functions_beside_one_another: beside, on (postgres, mariadb);
     case_44_a_lifespan_that_listens_inside_main: inside_main, on (postgres, mariadb);
     a_signal_during_the_close_of_a_lifespan_ends_the_program: during_the_close, on (postgres, mariadb);
+    a_second_signal_ends_the_close_of_a_dropped_lifespan: second_signal, on (postgres, mariadb);
     a_signal_ends_a_program_that_no_longer_listens: no_longer_listens, on (postgres);
 }
 
@@ -63,6 +64,27 @@ async fn inside_main<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()>
 /// The program calls the function again and again. One of its sessions is left when the close has begun.
 async fn during_the_close<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     ends(&case_database, "again_and_again", 1).await
+}
+
+/// The body of `main` is dropped at the signal, or returns, and drops a function whose close waits for a connection.
+async fn second_signal<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
+    let shapes = [
+        ("main_around_a_long_close", 143),
+        ("main_with_shutdown_around_a_long_close", 0),
+    ];
+    for (killed, (shape, expected)) in (1..).zip(shapes) {
+        let mut program = Program::new(env!("CARGO_BIN_EXE_nested"))?
+            .argument(shape)
+            .variable("DATABASE_URL", case_database.url())
+            .start()?;
+        program.line("ready").await?;
+        program.signal(Signal::SIGTERM)?;
+        program.line("asks the program to end").await?;
+        program.signal(Signal::SIGTERM)?;
+        code(&program.end().await?, expected)?;
+        case_database.toll(0, killed).await?;
+    }
+    Ok(())
 }
 
 /// The signal ends the process at once, so that nothing is closed.

@@ -133,6 +133,13 @@ impl Plan {
         self.takes_shutdown.then_some(self.program.shutdown_timeout)
     }
 
+    /// The longest `close_timeout` of its engines.
+    pub(super) fn longest_close(&self) -> Duration {
+        let engines = self.engines.iter();
+        let limits = engines.map(|planned| planned.settings.close_timeout);
+        limits.max().unwrap_or_default()
+    }
+
     /// Adds the engine of one parameter: the one that its settings name, or else the attribute's.
     pub(super) fn engine<DB: Backend>(
         &mut self,

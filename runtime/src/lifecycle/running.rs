@@ -66,14 +66,7 @@ impl RunningEngines {
         let delay = self.plan.program.drain_delay;
         delay
             .saturating_add(grace)
-            .saturating_add(self.longest_close())
-    }
-
-    /// The longest `close_timeout`.
-    fn longest_close(&self) -> Duration {
-        let closes = self.plan.engines.iter();
-        let limits = closes.map(|planned| planned.settings.close_timeout);
-        limits.max().unwrap_or_default()
+            .saturating_add(self.plan.longest_close())
     }
 
     /// Starts every engine, in a test on a database of its own.
@@ -172,7 +165,7 @@ impl RunningEngines {
         force: &CancellationToken,
         failed: bool,
     ) -> Result<(), Error> {
-        let mut for_hooks = self.longest_close();
+        let mut for_hooks = self.plan.longest_close();
         if self.plan.for_process {
             let waited = force.run_until_cancelled(background::hooks_within(for_hooks));
             for_hooks = waited.await.unwrap_or_default();

@@ -3,7 +3,10 @@
 use std::{env, fs, path::Path};
 
 use anyhow::{Context, ensure};
-use poolhouse_tests::{Program, TestDatabase, program::Ended};
+use poolhouse_tests::{
+    Program, TestDatabase,
+    program::{Ended, Running},
+};
 
 /// One run of the program under `POOLHOUSE_RUN`.
 pub(crate) struct Run {
@@ -76,6 +79,11 @@ impl Run {
             );
         }
         Ok(())
+    }
+
+    /// Starts the program.
+    pub(crate) fn start(self) -> anyhow::Result<Running> {
+        self.program.start()
     }
 
     /// Runs the program, and checks its exit code.

@@ -1,6 +1,6 @@
 //! `POOLHOUSE_RUN=migrate` and `info`, on every database.
 
-use poolhouse_tests::{Kind, servers};
+use poolhouse_tests::{Kind, program::Signal, servers};
 
 use super::{check::BANDS, golden::Run};
 
@@ -139,6 +139,36 @@ async fn for_machines() -> anyhow::Result<()> {
         assert_eq!(migrations["list"][1]["version"], 2);
         assert_eq!(migrations["list"][1]["state"], "applied");
         assert!(migrations["list"][1]["took_ms"].is_u64(), "{answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_running_migration_and_its_session() -> anyhow::Result<()> {
+    for (name, on) in On::each("signalled").await? {
+        let On::Server(database) = &on else { continue };
+        let sleep = match name {
+            "postgres" => "SELECT pg_sleep(3600)",
+            _ => "DO SLEEP(3600)",
+        };
+        let slow = [("1_bands.sql", BANDS), ("2_slow.sql", sleep)];
+        let program = on.run("migrate", &slow)?.start()?;
+        database
+            .sessions_become("the migration runs", |sessions| {
+                let mut running = sessions.iter().filter(|session| session.state == "active");
+                running.any(|session| session.statement.contains(sleep))
+            })
+            .await?;
+        program.signal(Signal::SIGTERM)?;
+        let ended = program.end().await?;
+        let said = ended.everything();
+        assert_eq!(ended.code(), Some(143), "{said}");
+        assert!(said.contains("signal 15 ended the command"), "{said}");
+        database.no_session_left().await?;
+        let toll = (database.ended_uncleanly().await?, database.killed().await?);
+        assert_eq!(toll, (0, 1), "{said}");
+        // The lock is free, and the migration was rolled back.
+        on.run("migrate", &BOTH)?.run(0).await?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::inspect::{inspect, rights};
 use super::migrations;
 use super::report::{EngineReport, Progress, Severity};
 use crate::backend::Backend;
+use crate::background;
 use crate::error::{Error, StartKind};
 use crate::pool::{self, Connector, Holder, Pool};
 use crate::settings::EngineSettings;
@@ -26,7 +27,8 @@ pub(crate) enum Operation {
     Info,
 }
 
-/// Runs the operation. Each failure is a finding of the report. No connection is left open.
+/// Runs the operation. Each failure is a finding of the report. No connection is left open. If the future is dropped, open
+/// connections are closed in the background.
 ///
 /// Boxed, because the future is recursive: a node is an engine too.
 pub(crate) fn operate<'a, DB: Backend>(
@@ -94,9 +96,24 @@ async fn look<DB: Backend>(
         Base::Own => Pool::start(Arc::clone(&connector)).await?,
         Base::Sqlx => Pool::start_on_sqlx(Arc::clone(&connector)).await?,
     };
+    let mut unfinished = PoolOfOperation(Some(pool.clone()));
     let done = look_at(operation, settings, &connector, &pool, progress, report).await;
     pool.close(&CancellationToken::new()).await;
+    unfinished.0 = None;
     done
+}
+
+/// The pool of an operation, which is closed in the background if a signal ends the operation.
+struct PoolOfOperation<DB: Backend>(Option<Pool<DB>>);
+
+impl<DB: Backend> Drop for PoolOfOperation<DB> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.take() {
+            background::spawn(async move {
+                pool.close(&CancellationToken::new()).await;
+            });
+        }
+    }
 }
 
 async fn look_at<DB: Backend>(

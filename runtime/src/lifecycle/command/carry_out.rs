@@ -2,14 +2,19 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::answer::CommandReport;
 use super::asked::{Command, Output};
 use super::text;
+use crate::background;
 use crate::engine::{EngineReport, MigrationReport, Operation, Severity};
 use crate::error::Error;
+use crate::lifecycle::ending::{Interrupted, Member};
 use crate::lifecycle::parameter::Parameters;
 use crate::lifecycle::plan::Plan;
+use crate::lifecycle::shutdown::Shutdown;
+use crate::lifecycle::signals::Signals;
 use crate::logging::{self, Buffering};
 
 impl Command {
@@ -27,16 +32,44 @@ impl Command {
             plan.or_attribute_engine()?;
             Ok(plan)
         });
+        let mut interrupted = None;
         match planned {
-            Ok(plan) => self.ask(&plan, &mut answer).await,
+            Ok(plan) => interrupted = self.ask_until_signal(&plan, &mut answer).await,
             Err(error) => answer.find(Severity::Problem, format!("{error:?}")),
         }
         drop(buffering);
         for line in logging::take_warnings() {
             answer.find(Severity::Warning, line);
         }
+        if let Some(Interrupted { signal }) = interrupted {
+            let text = format!(
+                "signal {signal} ended the command before its end. An engine that is not listed may have been in the middle of a \
+                 migration: see POOLHOUSE_RUN=info"
+            );
+            answer.find(Severity::Problem, text);
+        }
         self.write(&answer);
-        i32::from(!answer.is_good())
+        match interrupted {
+            Some(interrupted) => interrupted.exit_code(),
+            None => i32::from(!answer.is_good()),
+        }
+    }
+
+    /// Runs the command on every engine until a signal comes, which is returned. No connection is left open: the caller ends the
+    /// process.
+    async fn ask_until_signal(
+        self,
+        plan: &Plan,
+        answer: &mut CommandReport,
+    ) -> Option<Interrupted> {
+        let limit = plan.longest_close();
+        let member = Member::join(limit);
+        let signals = Signals::listen(true, Duration::ZERO, None, &Shutdown::new());
+        let asked = signals.interrupt(&member, self.ask(plan, answer)).await;
+        // There are no commit hooks, whose limit would matter. A second signal ends the wait.
+        let closed = background::wait_closed_within(limit);
+        let _ = signals.force().run_until_cancelled(closed).await;
+        asked.err()
     }
 
     async fn ask(self, plan: &Plan, answer: &mut CommandReport) {

@@ -44,6 +44,38 @@ async fn on_mariadb(db: MySqlEngine) {
     assert_eq!(bands, 0);
 }
 
+/// Stores a name that has no place in `latin1`, in a table of the database's character set.
+async fn every_character_is_stored(db: &MySqlEngine) {
+    let mut connection = db.acquire().await.unwrap();
+    let name = "Motörhead 🎸";
+    sqlx::raw_sql("CREATE TEMPORARY TABLE loud (name VARCHAR(20))")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO loud VALUES (?)")
+        .bind(name)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let stored: String = sqlx::query_scalar("SELECT name FROM loud")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(stored, name);
+}
+
+#[with_pool(env = "POOLHOUSE_TEST_UNSET")]
+#[tokio::test]
+async fn on_mariadb_every_character_is_stored(db: MySqlEngine) {
+    every_character_is_stored(&db).await;
+}
+
+#[with_pool(env = "POOLHOUSE_TEST_UNSET", isolation = "none")]
+#[tokio::test]
+async fn on_mariadb_as_it_is_every_character_is_stored(db: MySqlEngine) {
+    every_character_is_stored(&db).await;
+}
+
 /// Folders for servers and their files that no other test run uses.
 struct Fixture {
     folder: tempfile::TempDir,

@@ -179,10 +179,14 @@ static MARIADB: Make = Make {
     asked: OnceCell::new(),
 };
 
-/// Options to ignore the machine's configuration files, and to keep data files small.
+/// Options to ignore the machine's configuration files, to store every character, and to keep data files small.
+///
+/// Without the configuration files, the character set is the compiled one, which is `latin1` before MariaDB 11.6:
+/// <https://mariadb.com/kb/en/server-system-variables/#character_set_server>.
 #[cfg(feature = "mysql")]
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "--no-defaults",
+    "--character-set-server=utf8mb4",
     "--innodb-log-file-size=4M",
     "--innodb-buffer-pool-size=32M",
     "--innodb-data-file-path=ibdata1:4M:autoextend",

@@ -11,7 +11,7 @@ use super::make::{INIT_FILE, Make, PASSWORD};
 use super::no_server::NoServer;
 
 /// The version of the files, changed when this crate must not use files made by an older version of it.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// The name of the files of one server program and version.
 pub(super) fn key(make: &Make) -> Result<String, NoServer> {

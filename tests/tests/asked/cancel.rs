@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 
 use poolhouse::testing::cancel_everywhere;
@@ -115,6 +116,21 @@ macro_rules! on_each {
                     sqlx::query("DELETE FROM account WHERE id = 3").execute(&mut transaction).await?;
                     sqlx::query("INSERT INTO account VALUES (9, 9)").execute(&mut transaction).await?;
                     transaction.commit().await
+                })
+                .await;
+                assert!(tried.changes);
+            }
+
+            /// As a time in whole seconds, in which the first two runs agree.
+            #[with_pool($($setting)* migrations = false)]
+            #[tokio::test]
+            async fn a_value_that_differs_only_in_later_runs_is_not_compared(db: $engine) {
+                make_tables(&db).await;
+                let runs = AtomicUsize::new(0);
+                let tried = cancel_everywhere(|| async {
+                    let second = usize::from(runs.fetch_add(1, Relaxed) >= 2);
+                    let insert = format!("INSERT INTO paid VALUES (2, 3, {second})");
+                    sqlx::query(sqlx::AssertSqlSafe(insert)).execute(&db).await.map(drop)
                 })
                 .await;
                 assert!(tried.changes);

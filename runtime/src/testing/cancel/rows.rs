@@ -140,24 +140,33 @@ pub(super) fn pairs<'a>(
 /// The changes that a complete run of the work makes.
 pub(super) struct Changes {
     complete: DatabaseRows,
-    /// The columns in which two complete runs differ, by table and number.
+    /// The columns in which complete runs differ, by table and number.
     volatile: BTreeSet<(String, usize)>,
     is_empty: bool,
 }
 
 impl Changes {
-    /// Derives the changes from two complete runs.
+    /// The changes of the first complete run.
+    pub(super) fn of(before: &DatabaseRows, complete: DatabaseRows) -> Self {
+        Self {
+            is_empty: *before == complete,
+            complete,
+            volatile: BTreeSet::new(),
+        }
+    }
+
+    /// Notes the columns in which another complete run differs from the first.
     ///
     /// # Errors
     ///
     /// The name of a table in which the two runs leave different numbers of rows.
-    pub(super) fn of(
+    pub(super) fn compare(
+        &mut self,
         before: &DatabaseRows,
-        first: &DatabaseRows,
-        second: &DatabaseRows,
-    ) -> Result<Self, String> {
-        let mut volatile = BTreeSet::new();
-        for difference in differences(first, second) {
+        other: &DatabaseRows,
+    ) -> Result<(), String> {
+        self.is_empty &= before == other;
+        for difference in differences(&self.complete, other) {
             let name = &difference.table.name;
             if difference.fewer.len() != difference.more.len() {
                 return Err(name.clone());
@@ -167,23 +176,20 @@ impl Changes {
             for (one, other) in paired {
                 let columns = one.iter().zip(other).enumerate();
                 let differing = columns.filter(|(_, (one, other))| one != other);
-                volatile.extend(differing.map(|(column, _)| (name.clone(), column)));
+                self.volatile
+                    .extend(differing.map(|(column, _)| (name.clone(), column)));
             }
         }
-        Ok(Self {
-            complete: first.clone(),
-            volatile,
-            is_empty: before == first,
-        })
+        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.is_empty
     }
 
-    /// Describes the difference from a complete run; `None` when the state is that after one.
+    /// Describes the difference from a complete run; `None` when the state is that after one, or that before it.
     pub(super) fn half(&self, before: &DatabaseRows, state: &DatabaseRows) -> Option<String> {
-        if self.stable(state) == self.stable(&self.complete) {
+        if state == before || self.stable(state) == self.stable(&self.complete) {
             return None;
         }
         let left = changed(before, state);

@@ -40,7 +40,8 @@ pub(crate) trait TestServer: Send + Sync {
 
 /// The right of one test to one database.
 ///
-/// A lease that is dropped without [`end`](Lease::end), because the test's future was dropped, ends without retention.
+/// A lease that is dropped without [`end`](Lease::end), because the test's future was dropped, ends without retention. The
+/// database of a test that rolls back is dropped then.
 pub(crate) trait Lease: Send + Sync {
     fn url(&self) -> &DatabaseUrl;
 

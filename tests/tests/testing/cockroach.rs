@@ -197,6 +197,17 @@ async fn tests_roll_back_in_a_database_that_they_share() -> anyhow::Result<()> {
     .await
 }
 
+/// As the other tests of the process would find its rows.
+#[tokio::test]
+async fn a_dropped_test_that_has_committed_uses_up_its_database() -> anyhow::Result<()> {
+    let Some(fixture) = Fixture::new().await? else {
+        return Ok(());
+    };
+    fixture
+        .passes("rollback::a_dropped_test_that_has_committed")
+        .await
+}
+
 /// Neither the next test nor the next run uses an incomplete database.
 #[tokio::test]
 async fn a_failing_migration_leaves_nothing_to_share() -> anyhow::Result<()> {

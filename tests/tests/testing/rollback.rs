@@ -1,6 +1,6 @@
 //! Tests of `isolation = "rollback"`.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -8,7 +8,10 @@ use std::time::Duration;
 use poolhouse::{
     MySqlEngine, PgEngine, SqliteEngine, TransactionOptions, engine_finder, with_pool,
 };
+use poolhouse_tests::eventually;
+use rstest::rstest;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Sqlite, SqlitePool};
+use tokio::sync::oneshot;
 
 use crate::scenarios::migrations;
 
@@ -466,6 +469,44 @@ async fn a_commit_through_the_driver(db: PgPool) {
         .execute(&mut *connection)
         .await
         .unwrap();
+}
+
+/// Sends the id of its database and a session on another one, after a commit, and waits until it is dropped.
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
+#[rstest]
+#[case::by_itself(None)]
+#[tokio::test]
+async fn commits(#[case] told: Option<oneshot::Sender<(i64, PgConnection)>>, #[pool] db: PgEngine) {
+    let Some(told) = told else {
+        return;
+    };
+    let id = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()";
+    let id = sqlx::query_scalar(id).fetch_one(&db).await.unwrap();
+    let elsewhere = db.connect_options().database("postgres");
+    let elsewhere = elsewhere.connect().await.unwrap();
+    for sql in [ADD, "COMMIT"] {
+        sqlx::raw_sql(sql).execute(&db).await.unwrap();
+    }
+    told.send((id, elsewhere)).unwrap();
+    pending().await
+}
+
+/// As after a limit of time of the test's harness. No other test gets the database.
+#[tokio::test]
+async fn a_dropped_test_that_has_committed_uses_up_its_database() {
+    let (told, hears) = oneshot::channel();
+    let (id, mut elsewhere) = tokio::select! {
+        () = commits(Some(told)) => unreachable!("it waits"),
+        heard = hears => heard.unwrap(),
+    };
+    eventually("the database is dropped", async || {
+        let left = sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE oid::bigint = $1");
+        let left: i64 = left.bind(id).fetch_one(&mut elsewhere).await?;
+        anyhow::ensure!(left == 0, "it is there");
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 /// Rows that a rollback does not undo are not found by the next test either.

@@ -19,6 +19,7 @@ pub(super) struct CockroachLease {
     database: Arc<Database>,
     test: Test,
     url: DatabaseUrl,
+    ended: bool,
 }
 
 impl CockroachLease {
@@ -33,6 +34,7 @@ impl CockroachLease {
             database,
             test,
             url,
+            ended: false,
         }
     }
 }
@@ -42,22 +44,18 @@ impl Lease for CockroachLease {
         &self.url
     }
 
-    fn end(self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>> {
-        let Self {
-            cluster,
-            database,
-            test,
-            url,
-        } = *self;
+    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>> {
+        self.ended = true;
         if ending != LeaseEnd::Retain {
             if ending == LeaseEnd::Drop {
-                cluster.take_out_of_use(database.name());
+                self.cluster.take_out_of_use(self.database.name());
             }
             return Box::pin(async { None });
         }
-        database.retain();
+        self.database.retain();
         Box::pin(async move {
-            let mark = retention::mark(database.name(), &test);
+            let mark = retention::mark(self.database.name(), &self.test);
+            let cluster = Arc::clone(&self.cluster);
             let marked =
                 background::run(
                     async move { Ok(cluster.session.take().await?.execute(mark).await?) },
@@ -65,7 +63,16 @@ impl Lease for CockroachLease {
             if let Err(error) = marked.await {
                 tracing::warn!(%error, "a failed test's database could not be marked, and will be removed");
             }
-            Some(url::for_people(&url))
+            Some(url::for_people(&self.url))
         })
+    }
+}
+
+impl Drop for CockroachLease {
+    fn drop(&mut self) {
+        if !self.ended {
+            // The test's future was dropped, so that nobody has checked whether its transaction stayed open.
+            self.cluster.take_out_of_use(self.database.name());
+        }
     }
 }

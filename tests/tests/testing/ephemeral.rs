@@ -252,6 +252,68 @@ async fn a_private_server_that_crashed_is_replaced() {
     fixture.is_empty_again().await;
 }
 
+/// The process that runs a server.
+const SUPERVISOR: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../runtime/src/testing/ephemeral/supervisor.sh"
+));
+
+/// Makes a program of this text, which begins without its folder in the `PATH`.
+fn script(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    let text = format!("#!/bin/sh\nPATH=${{PATH#*:}}\n{text}\n");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A process that starts while a server stops makes a folder of the same name. One that looks while `users` is moved away, and
+/// moved back, takes the server for a stopped one.
+#[tokio::test]
+async fn a_supervisor_moves_unused_folders_alone_and_removes_its_own() {
+    let programs = tempfile::tempdir().unwrap();
+    let all = tempfile::tempdir().unwrap();
+    let (moves, rounds) = (all.path().join("moves"), all.path().join("rounds"));
+    let folder = all.path().join("server");
+    fs::create_dir_all(folder.join("users")).unwrap();
+    let user = folder.join("users").join(std::process::id().to_string());
+    fs::write(&user, "").unwrap();
+    // The user leaves in the third second.
+    let sleep = format!(
+        "echo >>'{0}'; [ $(wc -l <'{0}') -lt 3 ] || rm -f '{1}'",
+        rounds.display(),
+        user.display()
+    );
+    script(programs.path(), "sleep", &sleep);
+    let mv = format!("echo \"$*\" >>'{}'; exec mv \"$@\"", moves.display());
+    script(programs.path(), "mv", &mv);
+    // The next server's folder is made when this one's is removed.
+    let rm = format!(
+        "[ \"$1\" = -f ] || mkdir '{}'; exec rm \"$@\"",
+        folder.display()
+    );
+    script(programs.path(), "rm", &rm);
+    let path = env::var_os("PATH").unwrap();
+    let path = std::iter::once(programs.path().to_owned()).chain(env::split_paths(&path));
+    let ended = Command::new("sh")
+        .args(["-c", SUPERVISOR, "poolhouse"])
+        .arg(&folder)
+        .args(["TERM", "0", "tail", "-f", "/dev/null"])
+        .env("PATH", env::join_paths(path).unwrap())
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{}", said(&ended));
+    let moves = fs::read_to_string(moves).unwrap();
+    let moves: Vec<&str> = moves.lines().collect();
+    assert_eq!(moves[0], "users closing");
+    assert_eq!(moves.len(), 2, "{moves:?}");
+    let left: Vec<_> = fs::read_dir(all.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .filter(|name| name.to_string_lossy().starts_with("server"))
+        .collect();
+    assert_eq!(left, ["server"], "the next server's folder is there");
+}
+
 /// Other users of the machine could read the server's password in its kept files.
 #[tokio::test]
 async fn the_kept_files_are_for_their_user_alone() {
@@ -284,13 +346,8 @@ async fn a_server_that_cannot_be_made_says_why_and_what_to_set() {
     let mut fixture = Fixture::new();
     let programs = fixture.folder.path().join("programs");
     fs::create_dir(&programs).unwrap();
-    let script = |name: &str, text: &str| {
-        let path = programs.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    };
-    script("postgres", "echo postgres of the test");
-    script("initdb", "echo 'the disk is full' >&2; exit 3");
+    script(&programs, "postgres", "echo postgres of the test");
+    script(&programs, "initdb", "echo 'the disk is full' >&2; exit 3");
     let path = env::join_paths(
         std::iter::once(programs.clone()).chain(env::split_paths(&env::var_os("PATH").unwrap())),
     );

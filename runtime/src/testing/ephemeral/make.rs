@@ -46,7 +46,7 @@ pub(super) struct Make {
     /// The signal for an orderly shutdown.
     pub(super) stop: &'static str,
     pub(super) url: fn(password: &str, port: u16) -> String,
-    /// The server's URL, or the failure, in this process. A failure is kept because the next test would fail the same way.
+    /// The server's URL in this process, or a failure that lasts.
     pub(super) asked: OnceCell<ServerUrl>,
 }
 

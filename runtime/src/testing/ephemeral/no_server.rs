@@ -7,13 +7,25 @@ use std::io;
 pub(super) struct NoServer {
     pub(super) what: String,
     pub(super) cure: String,
+    /// Whether the next test would fail the same way.
+    pub(super) lasts: bool,
 }
 
 impl NoServer {
+    /// A failure that lasts.
     pub(super) fn new(what: impl Into<String>, cure: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             cure: cure.into(),
+            lasts: true,
+        }
+    }
+
+    /// The same failure, of a kind that may not last.
+    pub(super) fn for_now(self) -> Self {
+        Self {
+            lasts: false,
+            ..self
         }
     }
 }
@@ -25,6 +37,7 @@ impl From<io::Error> for NoServer {
             format!("the folder of a private server cannot be written: {error}"),
             "Make room in the folder for temporary files",
         )
+        .for_now()
     }
 }
 

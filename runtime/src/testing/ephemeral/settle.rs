@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::make::Make;
-use super::no_server::NoServer;
+use super::no_server::{NoServer, ServerUrl};
 use super::shared;
 use crate::error::{Error, TestError, TestKind};
 use crate::settings::{DatabaseUrl, EngineSettings};
@@ -18,20 +18,24 @@ pub(in crate::testing) async fn settle(settings: &mut Arc<EngineSettings>) -> Re
     let Some(make) = Make::of_url(settings.url.expose()) else {
         return Ok(());
     };
-    let outcome = tokio::task::spawn_blocking(|| make.asked.get_or_init(|| shared::url(make)));
+    let ask = || match shared::url(make) {
+        Err(failure) if !failure.lasts => Err(failure),
+        lasting => Ok(lasting),
+    };
+    let outcome = tokio::task::spawn_blocking(move || make.asked.get_or_try_init(ask));
     // The task fails only when the runtime shuts down, which drops this future too.
     let outcome = outcome
         .await
         .map_err(|error| sqlx::Error::Io(io::Error::other(error)))?;
-    match outcome {
+    match outcome.and_then(ServerUrl::clone) {
         Ok(url) => {
-            let url = DatabaseUrl::parse(url).map_err(|reason| {
+            let url = DatabaseUrl::parse(&url).map_err(|reason| {
                 TestError::new(settings, TestKind::Unavailable, reason, "This is a bug")
             })?;
             Arc::make_mut(settings).move_to(url);
             Ok(())
         }
-        Err(NoServer { what, cure }) => {
+        Err(NoServer { what, cure, .. }) => {
             let cure = format!(
                 "{cure}, or set {} to the URL of a server",
                 settings.url_variable

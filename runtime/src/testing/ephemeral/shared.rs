@@ -55,6 +55,10 @@ pub(super) fn url(make: &'static Make) -> ServerUrl {
         }
         sleep(PAUSE);
     }
+    // The supervisor may have found a user meanwhile, and not stopped the server.
+    if let Some(url) = join(make, &folder)? {
+        return Ok(url);
+    }
     remove(&folder);
     // A failed start leaves nothing.
     start(make, account, &key, &folder, idle_seconds).inspect_err(|_| remove(&folder))

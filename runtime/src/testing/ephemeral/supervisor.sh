@@ -28,9 +28,9 @@ while kill -0 "$server" 2>/dev/null; do
     sleep 1
     if used users; then
         idle=0
-    else
-        idle=$((idle + 1))
+        continue
     fi
+    idle=$((idle + 1))
     if [ "$idle" -ge "$limit" ]; then
         # From now on nobody can add a name. Whoever did so a moment ago is found there.
         mv users closing
@@ -47,5 +47,6 @@ wait "$server"
 # After a crash the folder has another name, and another supervisor's server has this one.
 if here=$(pwd -P 2>/dev/null); then
     cd /
-    rm -rf "$here"
+    # Renamed first, because the next server makes a folder of this name as soon as `closing` is gone.
+    mv "$here" "$here.$$" && rm -rf "$here.$$"
 fi

@@ -96,7 +96,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), NoServer> {
             .arg(from.join(PASSWORD))
             .arg(to)
             .stdin(Stdio::null()),
-    )?;
+    )
+    .map_err(NoServer::for_now)?;
     Ok(())
 }
 

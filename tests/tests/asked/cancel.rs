@@ -267,6 +267,38 @@ async fn times_numbers_and_identities_on_postgres(db: PgEngine) {
 
 #[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", migrations = false)]
 #[tokio::test]
+async fn texts_of_other_character_sets_and_all_digits_on_mariadb(db: MySqlEngine) {
+    let tables = "CREATE TABLE band (id INT PRIMARY KEY, name VARCHAR(50) CHARACTER SET latin1, \
+            title VARCHAR(50) CHARACTER SET utf16, loud FLOAT); \
+        INSERT INTO band VALUES (1, 'Motörhead', 'Ärger', 1.2345678), (2, 'Björk', 'Jóga', NULL)";
+    sqlx::raw_sql(tables).execute(&db).await.unwrap();
+    let tried = cancel_everywhere(|| async {
+        let mut transaction = db.begin().await?;
+        for sql in [
+            "DELETE FROM band WHERE id = 1",
+            "UPDATE band SET name = 'Björn', title = 'Jöga' WHERE id = 2",
+        ] {
+            sqlx::query(sql).execute(&mut transaction).await?;
+        }
+        transaction.commit().await
+    })
+    .await;
+    assert!(tried.changes);
+    let bands: Vec<(String, String, Option<f32>)> =
+        sqlx::query_as("SELECT name, title, loud FROM band ORDER BY id")
+            .fetch_all(&db)
+            .await
+            .unwrap();
+    let expected = [
+        ("Motörhead", "Ärger", Some(1.234_567_8)),
+        ("Björk", "Jóga", None),
+    ];
+    let expected = expected.map(|(name, title, loud)| (name.to_owned(), title.to_owned(), loud));
+    assert_eq!(bands, expected);
+}
+
+#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", migrations = false)]
+#[tokio::test]
 async fn times_numbers_and_bytes_on_mariadb(db: MySqlEngine) {
     let tables = "CREATE TABLE shop (id BIGINT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50) UNIQUE, loud VARCHAR(50) AS (UPPER(name)) STORED, \
             opened TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6), picture BLOB, flags BIT(9), facts JSON); \

@@ -326,15 +326,18 @@ impl Tables for sqlx::MySql {
     // MariaDB, which has no such setting, ignores the comment.
     const SESSION: &'static str =
         "SET SESSION foreign_key_checks = 0 /*!80003 , information_schema_stats_expiry = 0 */";
+    // The text of a FLOAT has fewer digits than its value. Bytes are compared, because texts that differ can be equal in a collation.
     const COLUMNS: &'static str = "
         SELECT CONCAT('`', REPLACE(c.table_name, '`', '``'), '`'), CONCAT('`', REPLACE(c.column_name, '`', '``'), '`'),
             CASE
-            WHEN c.data_type IN ('binary', 'varbinary', 'tinyblob', 'blob', 'mediumblob', 'longblob')
+            WHEN c.data_type IN ('binary', 'varbinary', 'tinyblob', 'blob', 'mediumblob', 'longblob', 'vector')
                 OR c.data_type LIKE '%geom%' OR c.data_type LIKE '%point' OR c.data_type LIKE '%linestring' OR c.data_type LIKE '%polygon'
             THEN REPLACE('IF(? IS NULL, ''NULL'', CONCAT(''x'''''', HEX(?), ''''''''))', '?', CONCAT('`', REPLACE(c.column_name, '`', '``'), '`'))
             WHEN c.data_type = 'bit'
             THEN REPLACE('IF(? IS NULL, ''NULL'', CONCAT(''b'''''', BIN(? + 0), ''''''''))', '?', CONCAT('`', REPLACE(c.column_name, '`', '``'), '`'))
-            ELSE REPLACE('CAST(QUOTE(?) AS BINARY)', '?', CONCAT('`', REPLACE(c.column_name, '`', '``'), '`')) END,
+            WHEN c.data_type = 'float'
+            THEN REPLACE('CAST(QUOTE(? + 0e0) AS BINARY)', '?', CONCAT('`', REPLACE(c.column_name, '`', '``'), '`'))
+            ELSE REPLACE('CAST(CONVERT(QUOTE(?) USING utf8mb4) AS BINARY)', '?', CONCAT('`', REPLACE(c.column_name, '`', '``'), '`')) END,
             IF(COALESCE(c.generation_expression, '') <> '', 'g', 'w')
         FROM information_schema.columns c
         JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name

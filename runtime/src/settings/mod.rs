@@ -68,6 +68,8 @@ pub(crate) use held::HeldTransactions;
 pub(crate) use hosts::{Hosts, Target};
 pub(crate) use layers::{InTest, Layers};
 pub(crate) use migrations::{Migrations, SharedMigrator};
+#[cfg(feature = "testing")]
+pub(crate) use names::DEFAULT_ENGINE;
 pub(crate) use names::{list_or_none, nearest, section};
 pub(crate) use program::ProgramSettings;
 pub(crate) use secrets::conceal;

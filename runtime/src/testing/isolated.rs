@@ -64,7 +64,8 @@ impl Isolated {
     ) -> Result<(), Error> {
         let recipe = Arc::new(Recipe::new(for_server(settings)).await?);
         let rolls_back = settings.isolation == TestIsolation::Rollback;
-        let lease = server.lease(recipe, self.test.clone(), rolls_back).await?;
+        let test = self.test.on_engine(&settings.engine);
+        let lease = server.lease(recipe, test, rolls_back).await?;
         let (url, file) = (lease.url().clone(), lease.file());
         Arc::make_mut(settings).isolate(url, file, lease.borrowed(), lease.check());
         self.leases.push((lease, Arc::clone(settings)));

@@ -18,6 +18,7 @@ mod half_filled;
 mod handed_on;
 mod indexes;
 mod inventory;
+mod kept;
 mod meeting;
 mod minimal;
 mod mysql;

@@ -7,7 +7,7 @@ use super::cluster::Cluster;
 use super::session::FoundOnCluster;
 use crate::error::Error;
 use crate::testing::background;
-use crate::testing::retention::{self, KEPT_FOR, now};
+use crate::testing::retention::{self, KeptTest, is_past};
 use crate::testing::test_database::{TestDatabase, TestDatabaseState};
 
 impl Cluster {
@@ -71,9 +71,8 @@ impl Cluster {
 fn is_over(one: &FoundOnCluster, state: &TestDatabaseState, all: &[FoundOnCluster]) -> bool {
     match (state, one.kept()) {
         (TestDatabaseState::Kept, Some((since, test))) => {
-            let mut others = all.iter().filter_map(FoundOnCluster::kept);
-            since + KEPT_FOR.as_secs() < now()
-                || others.any(|(later, of)| of == test && later > since)
+            let kept = all.iter().filter_map(FoundOnCluster::kept);
+            is_past(since, test.as_ref(), kept)
         }
         (state, _) => *state == TestDatabaseState::Left,
     }
@@ -95,7 +94,7 @@ fn shown(one: &FoundOnCluster, sessions: &[String]) -> TestDatabase {
 
 impl FoundOnCluster {
     /// Since when the database is kept, in seconds since 1970, and its test.
-    fn kept(&self) -> Option<(u64, &str)> {
+    fn kept(&self) -> Option<(u64, Option<KeptTest>)> {
         retention::read(self.comment.as_deref()?)
     }
 }

@@ -12,7 +12,7 @@ use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::queries::{SESSIONS, number, results, sessions_in};
-use crate::testing::retention::{now, today};
+use crate::testing::retention::{KeptTest, now, today};
 use crate::testing::server::{PREFIX, execute};
 use crate::testing::test::Test;
 
@@ -41,6 +41,7 @@ pub(super) struct KeptMark {
     pub(super) database: String,
     /// The second since 1970.
     pub(super) since: u64,
+    /// A [`KeptTest`].
     pub(super) test: String,
 }
 
@@ -137,8 +138,11 @@ pub(super) async fn set_kept(
     test: &Test,
 ) -> sqlx::Result<()> {
     let since = now();
-    // The name of a test is a Rust path, which needs no escaping.
-    let set = format!("REPLACE INTO {KEPT} VALUES ('{database}', {since}, '{test}')");
+    // Neither the run nor the name of a test needs escaping.
+    let set = format!(
+        "REPLACE INTO {KEPT} VALUES ('{database}', {since}, '{}')",
+        KeptTest::now(test)
+    );
     write(connection, set).await
 }
 

@@ -1,6 +1,7 @@
 //! The names of databases, and their states.
 
 use super::marks::Marks;
+use crate::testing::retention::KeptTest;
 use crate::testing::server::{
     CloneName, DatabaseState, Found, OF_FINGERPRINT, OF_NUMBER, PREFIX, is_hex,
 };
@@ -31,7 +32,7 @@ pub(super) fn read(marks: &Marks) -> Vec<Found> {
         if let Some(kept) = marks.kept.iter().find(|of| of.database == one.name) {
             one.state = DatabaseState::Kept {
                 since: kept.since,
-                test: Some(kept.test.clone()),
+                test: KeptTest::parse(&kept.test),
             };
         }
     }
@@ -100,7 +101,7 @@ mod tests {
             kept: vec![KeptMark {
                 database: db_3.clone(),
                 since: 5,
-                test: "bands".to_owned(),
+                test: "7f bands".to_owned(),
             }],
         };
         let states: Vec<(String, DatabaseState)> = read(&marks)
@@ -121,7 +122,7 @@ mod tests {
                 db_3,
                 DatabaseState::Kept {
                     since: 5,
-                    test: Some("bands".to_owned()),
+                    test: KeptTest::parse("7f bands"),
                 },
             ),
         ];

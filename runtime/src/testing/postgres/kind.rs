@@ -161,7 +161,6 @@ impl Kind for PostgresKind {
             } else if comment.starts_with(KEPT) {
                 // An unreadable mark counts as old.
                 let (since, test) = retention::read(comment).unwrap_or_default();
-                let test = Some(test.to_owned());
                 found.state = DatabaseState::Kept { since, test };
             }
             all.push(found);

@@ -5,6 +5,7 @@ use std::future::ready;
 use crate::error::Error;
 use crate::settings::EngineSettings;
 use crate::testing::options::DecidesContent;
+use crate::testing::retention::KeptTest;
 use crate::testing::test::Test;
 
 /// The beginning of the names of all test databases.
@@ -216,7 +217,7 @@ pub(in crate::testing) enum DatabaseState {
     /// Leased by a test, or was when the test's process ended.
     Leased,
     /// Kept for inspection, since this second since 1970, with its test if known.
-    Kept { since: u64, test: Option<String> },
+    Kept { since: u64, test: Option<KeptTest> },
     /// Left by an interrupted drop.
     #[cfg_attr(
         not(feature = "postgres"),

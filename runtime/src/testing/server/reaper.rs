@@ -9,7 +9,7 @@ use super::database_server::DatabaseServer;
 use super::kind::{DatabaseState, Found, PREFIX};
 use crate::error::Error;
 use crate::testing::background;
-use crate::testing::retention::{KEPT_FOR, is_stale, now};
+use crate::testing::retention::{is_past, is_stale};
 use crate::testing::test_database::{TestDatabase, TestDatabaseState};
 
 impl<K: Adaptor> DatabaseServer<K> {
@@ -147,14 +147,11 @@ fn is_over(one: &Found, all: &[Found], current: &str) -> bool {
             incarnation != current || all.iter().find(of_template).is_none()
         }
         DatabaseState::Kept { since, test } => {
-            let failed_again = |other: &Found| match &other.state {
-                DatabaseState::Kept {
-                    since: later,
-                    test: of,
-                } => test.is_some() && of == test && later > since,
-                _ => false,
-            };
-            since + KEPT_FOR.as_secs() < now() || all.iter().any(failed_again)
+            let kept = all.iter().filter_map(|other| match &other.state {
+                DatabaseState::Kept { since, test } => Some((*since, test.clone())),
+                _ => None,
+            });
+            is_past(*since, test.as_ref(), kept)
         }
     }
 }
@@ -178,7 +175,7 @@ fn show(one: &Found, is_free: bool) -> TestDatabase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::retention::today;
+    use crate::testing::retention::{KeptTest, now, today};
 
     fn found(number: &str, state: DatabaseState) -> Found {
         Found {
@@ -196,16 +193,18 @@ mod tests {
         };
         let kept = |since: u64, test: Option<&str>| DatabaseState::Kept {
             since,
-            test: test.map(str::to_owned),
+            test: test.and_then(KeptTest::parse),
         };
         let all = [
             found("", DatabaseState::Template { day: today() }),
             found("1", ready("this")),
             found("2", ready("before")),
             found("3", DatabaseState::Leased),
-            found("4", kept(now(), Some("bands"))),
-            found("5", kept(now() - 60, Some("bands"))),
+            found("4", kept(now(), Some("second bands"))),
+            found("5", kept(now() - 60, Some("first bands"))),
             found("6", kept(now() - 60, None)),
+            // Another case of the test in the same run.
+            found("9", kept(now() - 60, Some("second bands"))),
             found("7", kept(5, None)),
             found("8", DatabaseState::Broken),
         ];

@@ -1,9 +1,10 @@
 //! The folder of this user's test databases.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use futures_core::future::BoxFuture;
 use once_cell::sync::OnceCell;
@@ -14,6 +15,7 @@ use super::files::{FolderError, in_folder, move_database, remove_database};
 use super::process_folder::ProcessFolder;
 use super::templates::SqliteTemplates;
 use crate::error::{Error, TestError, TestKind};
+use crate::lock::lock;
 use crate::settings::{DatabaseUrl, EngineSettings, TestFile};
 use crate::testing::background;
 use crate::testing::options::{self, DecidesContent};
@@ -41,6 +43,7 @@ static FOLDER: LazyLock<Arc<Folder>> = LazyLock::new(|| {
         root,
         memory: in_memory().map(|memory| memory.join("sqlite")),
         own: OnceCell::new(),
+        kept: Mutex::default(),
     })
 });
 
@@ -61,6 +64,8 @@ struct Folder {
     templates: SqliteTemplates,
     /// The folder for the tests of this process.
     own: OnceCell<ProcessFolder>,
+    /// The files that this process has kept.
+    kept: Mutex<HashSet<PathBuf>>,
 }
 
 impl TestServer for Folder {
@@ -160,6 +165,27 @@ impl Folder {
         kept
     }
 
+    /// A file for the database of this test, in place of those that an earlier run has kept. Several cases of a test may have its
+    /// name, so that this run may have kept a file for it already.
+    fn to_keep(&self, test: &Test) -> io::Result<PathBuf> {
+        let folder = self.root.join("kept");
+        fs::create_dir_all(&folder)?;
+        let name = test.to_string().replace("::", ".");
+        let numbered = |number: usize| match number {
+            1 => folder.join(format!("{name}.db")),
+            _ => folder.join(format!("{name}.{number}.db")),
+        };
+        let mut kept = lock(&self.kept);
+        let free = (1..).find(|number| !kept.contains(&numbered(*number)));
+        let free = free.unwrap_or_default();
+        let earlier = (free..).map(numbered).take_while(|path| path.exists());
+        for path in earlier {
+            remove_database(&path)?;
+        }
+        kept.insert(numbered(free));
+        Ok(numbered(free))
+    }
+
     /// The folder for the tests of this process. The first call removes old templates.
     fn own(&self) -> Result<&ProcessFolder, FolderError> {
         self.own.get_or_try_init(|| {
@@ -203,44 +229,35 @@ impl Lease for FileLease {
     }
 
     fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>> {
-        let kept = (ending == LeaseEnd::Retain).then(|| {
-            let name = self.test.to_string().replace("::", ".");
-            self.folder.root.join("kept").join(format!("{name}.db"))
+        let kept = (ending == LeaseEnd::Retain)
+            .then(|| self.folder.to_keep(&self.test))
+            .transpose();
+        let kept = kept.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a failed test's database cannot be kept");
+            None
         });
-        self.give_back(kept.as_deref());
+        let put_away = match &kept {
+            Some(kept) => move_database(&self.path, kept),
+            None => remove_database(&self.path),
+        };
+        self.ended = true;
+        if let Err(error) = put_away {
+            tracing::warn!(%error, path = %self.path.display(), "a test's database could not be put away");
+        }
         let shown = kept.map(|path| format!("sqlite:{}", path.display()));
         Box::pin(async { shown })
     }
 }
 
-impl FileLease {
-    fn give_back(&mut self, retain_as: Option<&Path>) {
-        self.ended = true;
-        let put_away = match retain_as {
-            Some(kept) => retain(&self.path, kept),
-            None => remove_database(&self.path),
-        };
-        if let Err(error) = put_away {
-            tracing::warn!(%error, path = %self.path.display(), "a test's database could not be put away");
-        }
-    }
-}
-
 impl Drop for FileLease {
     fn drop(&mut self) {
-        if !self.ended {
-            self.give_back(None);
+        if self.ended {
+            return;
+        }
+        if let Err(error) = remove_database(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "a test's database could not be removed");
         }
     }
-}
-
-/// Moves a test's database to the kept ones, in place of an earlier one of the test.
-fn retain(database: &Path, kept: &Path) -> io::Result<()> {
-    if let Some(folder) = kept.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    remove_database(kept)?;
-    move_database(database, kept)
 }
 
 /// This user's folder for files in memory; `None` when `TMPDIR` is set or there is no room.

@@ -101,12 +101,13 @@ impl Isolated {
             if let Some(Held::Ended(statement)) = held {
                 outcome = Err(TestError::transaction_ended(&settings, statement.as_deref()).into());
             }
-            if let Some(location) = lease.end(ending).await {
+            if let Some(kept) = lease.end(ending).await {
                 let how = if failed { "failed" } else { "passed" };
-                eprintln!(
-                    "poolhouse: test `{}` {how}; its database is kept: {location}",
-                    self.test
-                );
+                let kept = match kept {
+                    Ok(location) => format!("is kept: {location}"),
+                    Err(why) => format!("cannot be kept: {why}"),
+                };
+                eprintln!("poolhouse: test `{}` {how}; its database {kept}", self.test);
             }
         }
         outcome

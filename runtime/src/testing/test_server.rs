@@ -60,9 +60,12 @@ pub(crate) trait Lease: Send + Sync {
         None
     }
 
-    /// Ends the lease, and returns the location of a kept database.
-    fn end(self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>>;
+    /// Ends the lease. With [`LeaseEnd::Retain`], returns the location of the kept database, or why it is not kept.
+    fn end(self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Kept>>;
 }
+
+/// The location of a kept database, or why the database is not kept.
+pub(crate) type Kept = Result<String, String>;
 
 /// What happens to a test's database when its lease ends.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -108,6 +108,22 @@ async fn the_cases_and_engines_of_a_test_do_not_replace_each_other() {
 }
 
 #[test]
+fn a_database_that_cannot_be_kept_is_not_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = folder.path().join("poolhouse-tester/sqlite");
+    std::fs::create_dir_all(&sqlite).unwrap();
+    std::fs::write(sqlite.join("kept"), "not a folder").unwrap();
+    let output = run(folder.path(), &["kept::writes::"]);
+    let said = said(&output);
+    let words = format!(
+        "failed; its database cannot be kept: the folder {}: ",
+        sqlite.join("kept").display()
+    );
+    assert_eq!(said.matches(&words).count(), 4, "{said}");
+    assert!(!said.contains("is kept"), "{said}");
+}
+
+#[test]
 fn a_kept_file_has_the_names_of_its_case_and_its_engine() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), &["kept::writes::", "--test-threads=2"]);

@@ -10,7 +10,7 @@ use crate::settings::DatabaseUrl;
 use crate::testing::background;
 use crate::testing::retention;
 use crate::testing::test::Test;
-use crate::testing::test_server::{Lease, LeaseEnd};
+use crate::testing::test_server::{Kept, Lease, LeaseEnd};
 use crate::testing::url;
 
 /// The lease of one test.
@@ -44,7 +44,7 @@ impl Lease for CockroachLease {
         &self.url
     }
 
-    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>> {
+    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Kept>> {
         self.ended = true;
         if ending != LeaseEnd::Retain {
             if ending == LeaseEnd::Drop {
@@ -60,10 +60,9 @@ impl Lease for CockroachLease {
                 background::run(
                     async move { Ok(cluster.session.take().await?.execute(mark).await?) },
                 );
-            if let Err(error) = marked.await {
-                tracing::warn!(%error, "a failed test's database could not be marked, and will be removed");
-            }
-            Some(url::for_people(&self.url))
+            let marked = marked.await.map(|()| url::for_people(&self.url));
+            // The next run removes a database without a mark.
+            Some(marked.map_err(|error| error.to_string()))
         })
     }
 }

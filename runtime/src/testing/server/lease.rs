@@ -20,7 +20,7 @@ use crate::settings::{BorrowedByAny, DatabaseUrl, LeaseCheck};
 use crate::testing::background;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
-use crate::testing::test_server::{Lease, LeaseEnd};
+use crate::testing::test_server::{Kept, Lease, LeaseEnd};
 use crate::testing::url;
 
 /// How long a test that cannot begin waits until its database is dropped.
@@ -171,7 +171,7 @@ impl<K: Adaptor> ServerLease<K> {
         Some(ended)
     }
 
-    async fn keep(mut self) -> Option<String> {
+    async fn keep(mut self) -> Option<Kept> {
         let leased = self.leased.take()?;
         if let Some(borrowed) = self.borrowed.take() {
             for connection in borrowed.take_all() {
@@ -186,10 +186,9 @@ impl<K: Adaptor> ServerLease<K> {
             session.unlock(&[leased.lock]).await?;
             Ok(())
         });
-        if let Err(error) = marked.await {
-            tracing::warn!(%error, "a failed test's database could not be marked, and will be removed");
-        }
-        Some(url::for_people(&self.url))
+        let marked = marked.await.map(|()| url::for_people(&self.url));
+        // The next run removes a database without a mark.
+        Some(marked.map_err(|error| error.to_string()))
     }
 }
 
@@ -350,7 +349,7 @@ impl<K: Adaptor> Lease for ServerLease<K> {
         }))
     }
 
-    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>> {
+    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Kept>> {
         if ending == LeaseEnd::Retain {
             return Box::pin(self.keep());
         }

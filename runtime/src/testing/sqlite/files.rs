@@ -30,7 +30,7 @@ pub(super) fn remove_database(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves a database and the files beside it, also from memory to a disk.
+/// Moves a database and the files beside it, also from memory to a disk. A failed move leaves no part of a file there.
 pub(super) fn move_database(from: &Path, to: &Path) -> io::Result<()> {
     move_file(from, to)?;
     for companion in COMPANIONS {
@@ -45,7 +45,11 @@ pub(super) fn move_database(from: &Path, to: &Path) -> io::Result<()> {
 fn move_file(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            fs::copy(from, to)?;
+            let unfinished = with_suffix(to, ".unfinished");
+            let copied = fs::copy(from, &unfinished).and_then(|_| fs::rename(&unfinished, to));
+            copied.inspect_err(|_| {
+                let _ = fs::remove_file(&unfinished);
+            })?;
             fs::remove_file(from)
         }
         moved => moved,

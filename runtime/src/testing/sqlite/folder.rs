@@ -22,7 +22,7 @@ use crate::testing::options::{self, DecidesContent};
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
 use crate::testing::test_database::{TestDatabase, TestDatabaseState};
-use crate::testing::test_server::{Lease, LeaseEnd, Reservation, TestServer};
+use crate::testing::test_server::{Kept, Lease, LeaseEnd, Reservation, TestServer};
 
 impl DecidesContent for Sqlite {
     fn without_location(options: SqliteConnectOptions) -> SqliteConnectOptions {
@@ -109,7 +109,7 @@ impl TestServer for Folder {
                 path,
                 url,
                 test,
-                ended: false,
+                is_kept: false,
             };
             Ok(Box::new(lease) as Box<dyn Lease>)
         })
@@ -146,9 +146,13 @@ impl Folder {
         .await
     }
 
+    fn kept_files(&self) -> PathBuf {
+        self.root.join("kept")
+    }
+
     /// Lists the kept databases.
     fn kept(&self) -> Vec<TestDatabase> {
-        let entries = fs::read_dir(self.root.join("kept"));
+        let entries = fs::read_dir(self.kept_files());
         let paths = entries
             .into_iter()
             .flatten()
@@ -168,7 +172,7 @@ impl Folder {
     /// A file for the database of this test, in place of those that an earlier run has kept. Several cases of a test may have its
     /// name, so that this run may have kept a file for it already.
     fn to_keep(&self, test: &Test) -> io::Result<PathBuf> {
-        let folder = self.root.join("kept");
+        let folder = self.kept_files();
         fs::create_dir_all(&folder)?;
         let name = test.to_string().replace("::", ".");
         let numbered = |number: usize| match number {
@@ -213,7 +217,7 @@ struct FileLease {
     path: PathBuf,
     url: DatabaseUrl,
     test: Test,
-    ended: bool,
+    is_kept: bool,
 }
 
 impl Lease for FileLease {
@@ -228,30 +232,26 @@ impl Lease for FileLease {
         })
     }
 
-    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<String>> {
-        let kept = (ending == LeaseEnd::Retain)
-            .then(|| self.folder.to_keep(&self.test))
-            .transpose();
-        let kept = kept.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a failed test's database cannot be kept");
-            None
-        });
-        let put_away = match &kept {
-            Some(kept) => move_database(&self.path, kept),
-            None => remove_database(&self.path),
-        };
-        self.ended = true;
-        if let Err(error) = put_away {
-            tracing::warn!(%error, path = %self.path.display(), "a test's database could not be put away");
-        }
-        let shown = kept.map(|path| format!("sqlite:{}", path.display()));
-        Box::pin(async { shown })
+    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Kept>> {
+        let kept = (ending == LeaseEnd::Retain).then(|| self.keep());
+        Box::pin(async { kept })
+    }
+}
+
+impl FileLease {
+    /// Moves the database to the kept ones.
+    fn keep(&mut self) -> Kept {
+        let path = self.folder.to_keep(&self.test);
+        let path = path.and_then(|path| move_database(&self.path, &path).map(|()| path));
+        self.is_kept = path.is_ok();
+        path.map(|path| format!("sqlite:{}", path.display()))
+            .map_err(|error| format!("the folder {}: {error}", self.folder.kept_files().display()))
     }
 }
 
 impl Drop for FileLease {
     fn drop(&mut self) {
-        if self.ended {
+        if self.is_kept {
             return;
         }
         if let Err(error) = remove_database(&self.path) {

@@ -14,9 +14,16 @@ use crate::settings::{EngineSettings, Held, HeldTransactions, TestIsolation};
 /// The leases and reserved connections of one test.
 pub(crate) struct Isolated {
     test: Test,
-    leases: Vec<(Box<dyn Lease>, Arc<EngineSettings>)>,
+    leases: Vec<EngineLease>,
     /// The test's reserved connections.
     _reserved: Vec<Reservation>,
+}
+
+/// The lease of one engine.
+struct EngineLease {
+    lease: Box<dyn Lease>,
+    settings: Arc<EngineSettings>,
+    on_private_server: bool,
 }
 
 impl Isolated {
@@ -32,15 +39,20 @@ impl Isolated {
         let mut wishes = Vec::new();
         for settings in engines {
             #[cfg(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql")))]
-            super::ephemeral::settle(settings).await?;
+            let on_private_server = super::ephemeral::settle(settings).await?;
+            #[cfg(not(all(feature = "ephemeral", any(feature = "postgres", feature = "mysql"))))]
+            let on_private_server = false;
             if settings.isolation == TestIsolation::None {
                 continue;
             }
             if settings.isolation == TestIsolation::Rollback {
                 Arc::make_mut(settings).only_one_connection();
             }
-            let server = server_of(settings)?;
-            wishes.push((server, settings));
+            wishes.push(Wish {
+                server: server_of(settings)?,
+                settings,
+                on_private_server,
+            });
         }
         let reserved = reserve(&wishes).await?;
         let mut isolated = Self {
@@ -48,8 +60,8 @@ impl Isolated {
             leases: Vec::with_capacity(wishes.len()),
             _reserved: reserved,
         };
-        for (server, settings) in wishes {
-            if let Err(error) = isolated.lease(server, settings).await {
+        for wish in wishes {
+            if let Err(error) = isolated.lease(wish).await {
                 isolated.give_up().await;
                 return Err(error);
             }
@@ -57,24 +69,29 @@ impl Isolated {
         Ok(isolated)
     }
 
-    async fn lease(
-        &mut self,
-        server: Arc<dyn TestServer>,
-        settings: &mut Arc<EngineSettings>,
-    ) -> Result<(), Error> {
+    async fn lease(&mut self, wish: Wish<'_>) -> Result<(), Error> {
+        let Wish {
+            server,
+            settings,
+            on_private_server,
+        } = wish;
         let recipe = Arc::new(Recipe::new(for_server(settings)).await?);
         let rolls_back = settings.isolation == TestIsolation::Rollback;
         let test = self.test.on_engine(&settings.engine);
         let lease = server.lease(recipe, test, rolls_back).await?;
         let (url, file) = (lease.url().clone(), lease.file());
         Arc::make_mut(settings).isolate(url, file, lease.borrowed(), lease.check());
-        self.leases.push((lease, Arc::clone(settings)));
+        self.leases.push(EngineLease {
+            lease,
+            settings: Arc::clone(settings),
+            on_private_server,
+        });
         Ok(())
     }
 
     /// Drops the databases of a test that cannot begin. The engines must be closed.
     pub(crate) async fn give_up(self) {
-        for (lease, _) in self.leases {
+        for EngineLease { lease, .. } in self.leases {
             lease.end(LeaseEnd::Drop).await;
         }
     }
@@ -88,8 +105,9 @@ impl Isolated {
         let failed = self.test.fails(body_failed);
         let kept = retention::is_kept(failed);
         let mut outcome = Ok(());
-        for (lease, settings) in self.leases {
-            let held = settings
+        for one in self.leases {
+            let held = one
+                .settings
                 .held_transactions
                 .as_deref()
                 .map(HeldTransactions::outcome);
@@ -99,13 +117,22 @@ impl Isolated {
                 Some(Held::ToTheEnd) | None => LeaseEnd::Return,
             };
             if let Some(Held::Ended(statement)) = held {
-                outcome = Err(TestError::transaction_ended(&settings, statement.as_deref()).into());
+                outcome =
+                    Err(TestError::transaction_ended(&one.settings, statement.as_deref()).into());
             }
-            if let Some(kept) = lease.end(ending).await {
+            // The password of a private server protects nothing that outlives the server.
+            let whole_url = one
+                .on_private_server
+                .then(|| one.lease.url().expose().to_owned());
+            if let Some(kept) = one.lease.end(ending).await {
                 let how = if failed { "failed" } else { "passed" };
-                let kept = match kept {
-                    Ok(location) => format!("is kept: {location}"),
-                    Err(why) => format!("cannot be kept: {why}"),
+                let kept = match (kept, whole_url) {
+                    (Ok(location), None) => format!("is kept: {location}"),
+                    (Ok(_), Some(url)) => format!(
+                        "is kept until its private server stops, a minute after the last test process \
+                         (POOLHOUSE_EPHEMERAL_IDLE sets another number of seconds): {url}"
+                    ),
+                    (Err(why), _) => format!("cannot be kept: {why}"),
                 };
                 eprintln!("poolhouse: test `{}` {how}; its database {kept}", self.test);
             }
@@ -114,7 +141,12 @@ impl Isolated {
     }
 }
 
-type Wish<'a> = (Arc<dyn TestServer>, &'a mut Arc<EngineSettings>);
+/// An engine that gets a database.
+struct Wish<'a> {
+    server: Arc<dyn TestServer>,
+    settings: &'a mut Arc<EngineSettings>,
+    on_private_server: bool,
+}
 
 /// The connections that a test needs on one server, through one or more of its users and addresses.
 #[derive(Default)]
@@ -127,7 +159,10 @@ struct Need {
 /// for each other.
 async fn reserve(wishes: &[Wish<'_>]) -> Result<Vec<Reservation>, Error> {
     let mut needs: BTreeMap<String, Need> = BTreeMap::new();
-    for (server, settings) in wishes {
+    for Wish {
+        server, settings, ..
+    } in wishes
+    {
         // One engine alone waits for no second server.
         let identity = match wishes {
             [_] => String::new(),

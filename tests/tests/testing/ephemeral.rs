@@ -10,6 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use poolhouse::{MySqlEngine, PgEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer, eventually};
+use sqlx::{Connection, MySqlConnection, PgConnection};
+
+use crate::scenarios::FATE;
 
 /// The variable with the folder of private servers, set by the drivers below.
 const HERE: &str = "POOLHOUSE_EPHEMERAL_DIR";
@@ -74,6 +77,26 @@ async fn on_mariadb_every_character_is_stored(db: MySqlEngine) {
 #[tokio::test]
 async fn on_mariadb_as_it_is_every_character_is_stored(db: MySqlEngine) {
     every_character_is_stored(&db).await;
+}
+
+/// Tests that add a band, and then meet the fate that a driver sets.
+mod with_a_fate {
+    use super::*;
+    use crate::scenarios::{INSERT, meet_fate};
+
+    #[with_pool(env = "POOLHOUSE_TEST_UNSET")]
+    #[tokio::test]
+    async fn on_postgres(db: PgEngine) {
+        sqlx::query(INSERT).execute(&db).await.unwrap();
+        meet_fate().await;
+    }
+
+    #[with_pool(env = "POOLHOUSE_TEST_UNSET")]
+    #[tokio::test]
+    async fn on_mariadb(db: MySqlEngine) {
+        sqlx::query(INSERT).execute(&db).await.unwrap();
+        meet_fate().await;
+    }
 }
 
 /// Folders for servers and their files that no other test run uses.
@@ -250,6 +273,65 @@ async fn a_private_server_that_crashed_is_replaced() {
         "the second server lost its folder"
     );
     fixture.is_empty_again().await;
+}
+
+/// Runs a test that fails, and gives the URL of its kept database to `ask` while the server runs.
+async fn kept(kind: Kind, test: &str, ask: impl AsyncFn(&str)) {
+    if PrivateServer::require(kind).is_none() {
+        return;
+    }
+    let fixture = Fixture::new();
+    // The server runs as long as this test.
+    let mut live = tokio::process::Command::from(fixture.run(test))
+        .env(FATE, "hang")
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let user = live.id().unwrap().to_string();
+    eventually("the server has a user", async || {
+        let servers = fixture.servers();
+        let mut servers = servers.iter();
+        anyhow::ensure!(
+            servers.any(|server| {
+                server.join("port").exists() && server.join("users").join(&user).exists()
+            }),
+            "there is none"
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let output = fixture.run(test).env(FATE, "fail").output().unwrap();
+    let said = said(&output);
+    let kept = said
+        .lines()
+        .find(|line| line.contains("its database is kept until its private server stops"));
+    let (_, url) = kept.expect(&said).rsplit_once(": ").unwrap();
+    ask(url).await;
+    live.kill().await.unwrap();
+    fixture.is_empty_again().await;
+}
+
+const BANDS: &str = "SELECT count(*) FROM band";
+
+#[tokio::test]
+async fn the_url_of_a_kept_database_on_a_private_postgres_opens_it() {
+    kept(Kind::Postgres, "with_a_fate::on_postgres", async |url| {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        let bands = sqlx::query_scalar(BANDS).fetch_one(&mut connection).await;
+        assert_eq!(bands.ok(), Some(1_i64));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_url_of_a_kept_database_on_a_private_mariadb_opens_it() {
+    kept(Kind::MariaDb, "with_a_fate::on_mariadb", async |url| {
+        let mut connection = MySqlConnection::connect(url).await.unwrap();
+        let bands = sqlx::query_scalar(BANDS).fetch_one(&mut connection).await;
+        assert_eq!(bands.ok(), Some(1_i64));
+    })
+    .await;
 }
 
 /// The process that runs a server.

@@ -9,14 +9,15 @@ use super::shared;
 use crate::error::{Error, TestError, TestKind};
 use crate::settings::{DatabaseUrl, EngineSettings};
 
-/// Points settings without a URL of their own to the private server. Starts the server if it does not run.
+/// Points settings without a URL of their own to the private server, and returns whether they have none. Starts the server if
+/// it does not run.
 ///
 /// # Errors
 ///
 /// A missing program, with its package; or a server that does not start, with its output.
-pub(in crate::testing) async fn settle(settings: &mut Arc<EngineSettings>) -> Result<(), Error> {
+pub(in crate::testing) async fn settle(settings: &mut Arc<EngineSettings>) -> Result<bool, Error> {
     let Some(make) = Make::of_url(settings.url.expose()) else {
-        return Ok(());
+        return Ok(false);
     };
     let ask = || match shared::url(make) {
         Err(failure) if !failure.lasts => Err(failure),
@@ -33,7 +34,7 @@ pub(in crate::testing) async fn settle(settings: &mut Arc<EngineSettings>) -> Re
                 TestError::new(settings, TestKind::Unavailable, reason, "This is a bug")
             })?;
             Arc::make_mut(settings).move_to(url);
-            Ok(())
+            Ok(true)
         }
         Err(NoServer { what, cure, .. }) => {
             let cure = format!(

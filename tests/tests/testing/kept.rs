@@ -123,6 +123,15 @@ fn a_database_that_cannot_be_kept_is_not_said_to_be() {
     assert!(!said.contains("is kept"), "{said}");
 }
 
+#[tokio::test]
+async fn a_temporary_folder_may_have_any_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("100%25 of? #1");
+    std::fs::create_dir(&folder).unwrap();
+    let output = run(&folder, &["kept::writes::"]);
+    assert_eq!(bands(&output).await, ALL, "{}", said(&output));
+}
+
 #[test]
 fn a_kept_file_has_the_names_of_its_case_and_its_engine() {
     let folder = tempfile::tempdir().unwrap();

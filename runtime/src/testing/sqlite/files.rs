@@ -4,6 +4,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+/// The characters that the driver does not take as they are: it splits a URL at `?`, and decodes the path.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
+
+/// The URL of a file, without parameters.
+pub(super) fn url_of(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    format!("sqlite:{}", utf8_percent_encode(&path, ENCODED))
+}
+
 /// An error of a file, with the folder of the file.
 pub(super) struct FolderError {
     pub(super) folder: PathBuf,

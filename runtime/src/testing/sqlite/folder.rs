@@ -11,7 +11,7 @@ use once_cell::sync::OnceCell;
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::files::{FolderError, in_folder, move_database, remove_database};
+use super::files::{FolderError, in_folder, move_database, remove_database, url_of};
 use super::process_folder::ProcessFolder;
 use super::templates::SqliteTemplates;
 use crate::error::{Error, TestError, TestKind};
@@ -101,7 +101,7 @@ impl TestServer for Folder {
                     return Err(trouble(in_folder(&self.root)(gone)).into());
                 }
             }
-            let Ok(url) = DatabaseUrl::parse(&format!("sqlite:{}", path.display())) else {
+            let Ok(url) = DatabaseUrl::parse(&url_of(&path)) else {
                 unreachable!("it has a scheme")
             };
             let lease = FileLease {
@@ -244,7 +244,7 @@ impl FileLease {
         let path = self.folder.to_keep(&self.test);
         let path = path.and_then(|path| move_database(&self.path, &path).map(|()| path));
         self.is_kept = path.is_ok();
-        path.map(|path| format!("sqlite:{}", path.display()))
+        path.map(|path| url_of(&path))
             .map_err(|error| format!("the folder {}: {error}", self.folder.kept_files().display()))
     }
 }

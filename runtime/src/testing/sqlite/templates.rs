@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use super::files::{FolderError, in_folder, open_lock, remove_database, unless_gone};
+use super::files::{FolderError, in_folder, open_lock, remove_database, unless_gone, url_of};
 use crate::error::Error;
 use crate::lock::lock;
 use crate::settings::DatabaseUrl;
@@ -58,7 +58,7 @@ impl SqliteTemplates {
         if !path.exists() {
             let unfinished = path.with_extension("unfinished");
             remove_database(&unfinished).map_err(&trouble)?;
-            let url = format!("sqlite:{}?mode=rwc", unfinished.display());
+            let url = format!("{}?mode=rwc", url_of(&unfinished));
             let made = match DatabaseUrl::parse(&url) {
                 Ok(url) => recipe.fill(url).await,
                 Err(_) => unreachable!("it has a scheme"),

@@ -423,6 +423,50 @@ async fn the_kept_files_are_for_their_user_alone() {
     fixture.is_empty_again().await;
 }
 
+/// As in a container whose user has no home.
+#[tokio::test]
+async fn a_cache_that_cannot_be_written_is_below_the_temporary_folder() {
+    if PrivateServer::require(Kind::Postgres).is_none() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let [no_folder, temporary] = ["file", "temporary"].map(|name| fixture.folder.path().join(name));
+    fs::write(&no_folder, "").unwrap();
+    fs::create_dir(&temporary).unwrap();
+    let mut test = fixture.run("on_postgres");
+    let output = test
+        .env("XDG_CACHE_HOME", no_folder.join("cache"))
+        .env("TMPDIR", &temporary)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let user = nix::unistd::Uid::effective();
+    let kept = fs::read_dir(temporary.join(format!("poolhouse-{user}"))).unwrap();
+    assert_eq!(kept.count(), 1);
+    fixture.is_empty_again().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_named_with_its_variable() {
+    if PrivateServer::require(Kind::Postgres).is_none() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let folder = fixture.folder.path().join("missing");
+    let output = fixture
+        .run("on_postgres")
+        .env(HERE, &folder)
+        .output()
+        .unwrap();
+    let said = said(&output);
+    for words in [
+        &format!("{HERE} = {}: ", folder.display()),
+        "Make the folder, or correct the variable, or set POOLHOUSE_TEST_UNSET to the URL of a server",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_cannot_be_made_says_why_and_what_to_set() {
     let mut fixture = Fixture::new();

@@ -10,7 +10,7 @@ use std::{env, process};
 
 use nix::unistd::{Uid, User};
 
-use super::no_server::NoServer;
+use super::no_server::{FOLDER_VARIABLE, NoServer, in_folder};
 use crate::testing::scratch::{in_memory, own_folder};
 
 /// The folders of servers that distributions keep off a user's `PATH`.
@@ -108,27 +108,36 @@ impl Account {
     }
 }
 
-/// The variable that names another folder for the files of running servers.
-const FOLDER_VARIABLE: &str = "POOLHOUSE_EPHEMERAL_DIR";
-
-/// The folder of this user's running servers, in memory when there is room.
-pub(super) fn running() -> io::Result<PathBuf> {
+/// The folder of this user's running servers, in memory when there is room and the right to write.
+pub(super) fn running() -> Result<PathBuf, NoServer> {
     if let Some(folder) = env::var_os(FOLDER_VARIABLE) {
-        return own_folder(&std::path::absolute(folder)?);
+        let own = std::path::absolute(&folder).and_then(|folder| own_folder(&folder));
+        return own.map_err(|error| {
+            NoServer::new(
+                format!("{FOLDER_VARIABLE} = {}: {error}", folder.display()),
+                "Make the folder, or correct the variable",
+            )
+        });
     }
-    in_memory().unwrap_or_else(|| own_folder(&env::temp_dir()))
+    if let Some(Ok(folder)) = in_memory() {
+        return Ok(folder);
+    }
+    let folder = env::temp_dir();
+    own_folder(&folder).map_err(in_folder(&folder))
 }
 
-/// The folder of this user's cached files.
-pub(super) fn cache() -> io::Result<PathBuf> {
+/// The folder of this user's cached files: in the cache, or where that cannot be written, as in a container without a home, in
+/// the folder for temporary files. `None` when neither can be written.
+pub(super) fn cache() -> Option<PathBuf> {
     let home = env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
-    match cache.filter(|folder| folder.is_absolute()) {
-        Some(folder) => {
-            fs::create_dir_all(&folder)?;
-            own_folder(&folder)
-        }
-        None => own_folder(&env::temp_dir()),
+    let cache = cache.filter(|folder| folder.is_absolute()).map(|folder| {
+        fs::create_dir_all(&folder)?;
+        own_folder(&folder)
+    });
+    match cache {
+        Some(Ok(folder)) => Some(folder),
+        Some(Err(_)) | None => own_folder(&env::temp_dir()).ok(),
     }
 }
 

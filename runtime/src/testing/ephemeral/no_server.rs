@@ -1,6 +1,10 @@
 //! The error when there is no private server.
 
 use std::io;
+use std::path::Path;
+
+/// The variable that names another folder for the files of running servers.
+pub(super) const FOLDER_VARIABLE: &str = "POOLHOUSE_EPHEMERAL_DIR";
 
 /// Why there is no server, and what to do.
 #[derive(Clone, Debug)]
@@ -30,14 +34,24 @@ impl NoServer {
     }
 }
 
-impl From<io::Error> for NoServer {
-    /// A folder that cannot be made, or a file that cannot be written.
-    fn from(error: io::Error) -> Self {
-        Self::new(
-            format!("the folder of a private server cannot be written: {error}"),
-            "Make room in the folder for temporary files",
-        )
-        .for_now()
+/// Describes a folder that cannot be made, or in which a file cannot be made, read or written.
+pub(super) fn in_folder(folder: &Path) -> impl Fn(io::Error) -> NoServer + '_ {
+    |error| {
+        let cure = match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => "Make room there".to_owned(),
+            _ => {
+                format!(
+                    "Give this user the right to write there, or another folder in {FOLDER_VARIABLE}"
+                )
+            }
+        };
+        let what = format!(
+            "the folder {} of a private server: {error}",
+            folder.display()
+        );
+        NoServer::new(what, cure).for_now()
     }
 }
 

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use super::machine::{Account, running, unfinished};
 use super::make::{Make, PASSWORD};
-use super::no_server::{NoServer, ServerUrl};
+use super::no_server::{NoServer, ServerUrl, in_folder};
 use super::template_files;
 
 /// The script of the process that runs the server.
@@ -38,12 +38,13 @@ pub(super) fn url(make: &'static Make) -> ServerUrl {
     // The account owns the folder, so that the supervisor can remove its entries.
     let all = running()?.join(make.name);
     if !all.is_dir() {
-        account.folder(&all).or_else(if_there)?;
+        let made = account.folder(&all).or_else(if_there);
+        made.map_err(in_folder(&all))?;
     }
     let folder = all.join(&key);
     // Held while a server starts, so that other processes wait. The lock ends with the process.
-    let lock = File::create(folder.with_extension("lock"))?;
-    lock.lock()?;
+    let lock = File::create(folder.with_extension("lock")).map_err(in_folder(&all))?;
+    lock.lock().map_err(in_folder(&all))?;
     let begun = Instant::now();
     loop {
         if let Some(url) = join(make, &folder)? {
@@ -105,7 +106,7 @@ fn join(make: &Make, folder: &Path) -> Result<Option<String>, NoServer> {
     match File::create(&name) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(in_folder(folder)(error)),
     }
     let port = fs::read_to_string(folder.join("port"));
     let Some(port) = port.ok().and_then(|port| port.parse().ok()) else {
@@ -114,18 +115,20 @@ fn join(make: &Make, folder: &Path) -> Result<Option<String>, NoServer> {
     if !answers(port) {
         return Ok(None);
     }
-    let password = fs::read_to_string(folder.join(PASSWORD))?;
+    let password = fs::read_to_string(folder.join(PASSWORD)).map_err(in_folder(folder))?;
     Ok(Some((make.url)(&password, port)))
 }
 
 /// Starts a server, with this process as its first user.
 fn start(make: &Make, account: Account, key: &str, folder: &Path, idle_seconds: u32) -> ServerUrl {
-    account.folder(folder)?;
+    account.folder(folder).map_err(in_folder(folder))?;
     let password = template_files::put(make, key, account, folder)?;
     let port = free_port()?;
     let users = folder.join("users");
-    account.folder(&users)?;
-    File::create(users.join(process::id().to_string()))?;
+    account
+        .folder(&users)
+        .and_then(|()| File::create(users.join(process::id().to_string())))
+        .map_err(in_folder(&users))?;
 
     let server = (make.serve)(folder, port)?;
     let mut supervisor = Command::new("sh");
@@ -146,8 +149,9 @@ fn start(make: &Make, account: Account, key: &str, folder: &Path, idle_seconds: 
     until_it_answers(make, supervisor, folder, port)?;
     // The port is written last and atomically, so that a port file means a running server.
     let unfinished = unfinished(&folder.join("port"));
-    fs::write(&unfinished, port.to_string())?;
-    fs::rename(&unfinished, folder.join("port"))?;
+    fs::write(&unfinished, port.to_string())
+        .and_then(|()| fs::rename(&unfinished, folder.join("port")))
+        .map_err(in_folder(folder))?;
     Ok((make.url)(&password, port))
 }
 
@@ -181,8 +185,14 @@ fn answers(port: u16) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+fn free_port() -> Result<u16, NoServer> {
+    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+    let address = address.map_err(|error| {
+        NoServer::new(
+            format!("there is no free port on 127.0.0.1 for a private server: {error}"),
+            "Allow this user to listen there",
+        )
+        .for_now()
+    })?;
+    Ok(address.port())
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::machine::{Account, cache, private_folder, unfinished};
 use super::make::{INIT_FILE, Make, PASSWORD};
-use super::no_server::NoServer;
+use super::no_server::{NoServer, in_folder};
 
 /// The version of the files, changed when this crate must not use files made by an older version of it.
 const VERSION: &str = "3";
@@ -35,23 +35,32 @@ pub(super) fn put(
     account: Account,
     folder: &Path,
 ) -> Result<String, NoServer> {
-    let cached = cache()?.join(key);
-    let password = if let Ok(password) = fs::read_to_string(cached.join(PASSWORD)) {
-        copy(&cached, folder)?;
-        password
-    } else {
-        let password = create(make, account, folder)?;
-        if let Err(failure) = keep(folder, &cached) {
-            tracing::debug!(
-                "the files of an empty server are not kept: {}",
-                failure.what
-            );
+    let cached = cache().map(|cache| cache.join(key));
+    let known = cached
+        .as_ref()
+        .and_then(|cached| fs::read_to_string(cached.join(PASSWORD)).ok());
+    let password = match (known, &cached) {
+        (Some(password), Some(cached)) => {
+            copy(cached, folder)?;
+            password
         }
-        password
+        _ => {
+            let password = create(make, account, folder)?;
+            if let Some(cached) = &cached
+                && let Err(failure) = keep(folder, cached)
+            {
+                tracing::debug!(
+                    "the files of an empty server are not kept: {}",
+                    failure.what
+                );
+            }
+            password
+        }
     };
     let init = folder.join(INIT_FILE);
-    fs::write(&init, (make.init)(&password))?;
-    account.own(&init)?;
+    fs::write(&init, (make.init)(&password))
+        .and_then(|()| account.own(&init))
+        .map_err(in_folder(folder))?;
     Ok(password)
 }
 
@@ -60,9 +69,9 @@ fn keep(folder: &Path, cached: &Path) -> Result<(), NoServer> {
     let unfinished = unfinished(cached);
     // Private, because the password is in the folder.
     let kept = private_folder(&unfinished)
-        .map_err(NoServer::from)
+        .map_err(in_folder(&unfinished))
         .and_then(|()| copy(folder, &unfinished))
-        .and_then(|()| Ok(fs::rename(&unfinished, cached)?));
+        .and_then(|()| fs::rename(&unfinished, cached).map_err(in_folder(cached)));
     kept.inspect_err(|_| {
         let _ = fs::remove_dir_all(&unfinished);
     })
@@ -71,18 +80,20 @@ fn keep(folder: &Path, cached: &Path) -> Result<(), NoServer> {
 fn create(make: &Make, account: Account, folder: &Path) -> Result<String, NoServer> {
     let password = format!("{:032x}", fastrand::u128(..));
     let secret = folder.join(PASSWORD);
-    File::create(&secret)?;
-    account.own(&secret)?;
-    fs::write(&secret, &password)?;
+    File::create(&secret)
+        .and_then(|_| account.own(&secret))
+        .and_then(|()| fs::write(&secret, &password))
+        .map_err(in_folder(folder))?;
     let mut command = (make.create)(folder)?;
     account.run(&mut command);
     output(command.stdin(Stdio::null()))?;
     if let Some(users) = make.users {
         let script = folder.join(INIT_FILE);
-        fs::write(&script, (make.init)(&password))?;
+        let script = fs::write(&script, (make.init)(&password)).and_then(|()| File::open(&script));
+        let script = script.map_err(in_folder(folder))?;
         let mut command = users(folder)?;
         account.run(&mut command);
-        output(command.stdin(File::open(&script)?))?;
+        output(command.stdin(script))?;
     }
     Ok(password)
 }

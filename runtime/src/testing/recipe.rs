@@ -38,8 +38,12 @@ impl Recipe {
         };
         add(VERSION.as_bytes());
         if let Some(migrator) = &migrator {
-            // The name comes from `sqlx.toml`.
+            // The names come from `sqlx.toml`.
             add(migrator.table_name.as_bytes());
+            add(&migrator.create_schemas.len().to_be_bytes());
+            for schema in migrator.create_schemas.iter() {
+                add(schema.as_bytes());
+            }
         }
         for migration in migrator.iter().flat_map(|migrator| migrator.iter()) {
             add(&migration.version.to_be_bytes());

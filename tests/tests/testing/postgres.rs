@@ -1,6 +1,9 @@
 //! Tests on Postgres.
 
+use std::borrow::Cow;
+
 use poolhouse::{PgEngine, engine_finder, with_pool};
+use sqlx::migrate::Migrator;
 use sqlx::{PgPool, Postgres};
 
 async fn count(db: &PgEngine) -> i64 {
@@ -59,4 +62,30 @@ async fn the_finder_finds_the_engine_of_the_test(db: PgEngine) {
     add(&db, 1, "Pythonistas").await;
     let spawned = tokio::spawn(async { count(&engine_finder::<Postgres>().unwrap()).await });
     assert_eq!(spawned.await.unwrap(), 1);
+}
+
+/// As of a `sqlx.toml` without and with `create-schemas`.
+static NO_SCHEMA: Migrator = Migrator::DEFAULT;
+static A_SCHEMA: Migrator = Migrator {
+    create_schemas: Cow::Borrowed(&[Cow::Borrowed("tours")]),
+    ..Migrator::DEFAULT
+};
+
+async fn has_schema(db: &PgEngine) -> bool {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'tours')")
+        .fetch_one(db)
+        .await
+        .unwrap()
+}
+
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", migrator = NO_SCHEMA)]
+#[tokio::test]
+async fn no_schema_is_created(db: PgEngine) {
+    assert!(!has_schema(&db).await);
+}
+
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", migrator = A_SCHEMA)]
+#[tokio::test]
+async fn a_schema_of_the_migrator_is_created(db: PgEngine) {
+    assert!(has_schema(&db).await);
 }

@@ -299,6 +299,27 @@ async fn texts_of_other_character_sets_and_all_digits_on_mariadb(db: MySqlEngine
 
 #[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", migrations = false)]
 #[tokio::test]
+async fn a_sequence_is_restored_on_mariadb(db: MySqlEngine) {
+    let tables =
+        "CREATE SEQUENCE `it's a ``sequence```; CREATE TABLE drawn (id BIGINT PRIMARY KEY)";
+    sqlx::raw_sql(tables).execute(&db).await.unwrap();
+    let tried = cancel_everywhere(|| async {
+        sqlx::query("INSERT INTO drawn VALUES (NEXTVAL(`it's a ``sequence```))")
+            .execute(&db)
+            .await
+            .map(drop)
+    })
+    .await;
+    assert!(tried.changes);
+    let next: i64 = sqlx::query_scalar("SELECT NEXTVAL(`it's a ``sequence```)")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(next, 1);
+}
+
+#[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", migrations = false)]
+#[tokio::test]
 async fn times_numbers_and_bytes_on_mariadb(db: MySqlEngine) {
     let tables = "CREATE TABLE shop (id BIGINT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50) UNIQUE, loud VARCHAR(50) AS (UPPER(name)) STORED, \
             opened TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6), picture BLOB, flags BIT(9), facts JSON); \

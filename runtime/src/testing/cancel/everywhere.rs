@@ -70,10 +70,10 @@ impl<T, E: Debug> Completed for Result<T, E> {
 /// - the rows of all tables are either those before the run or those after a complete run.
 ///
 /// For the comparison of rows, the future first runs twice to its end, and up to eight times more before a panic about rows.
-/// Columns in which complete runs differ, such as times and random numbers, are not compared. After each run that changed something, the rows and the sequences
-/// (`AUTO_INCREMENT`) are restored, so that all runs begin with the same ones. Definitions are not compared: the future
-/// must not create or drop tables or other objects. Each table is read as a whole after each run, so the tables should be
-/// small.
+/// Columns in which complete runs differ, such as times and random numbers, are not compared. After each run that changed
+/// something, the rows and the sequences (`AUTO_INCREMENT`) are restored, so that all runs begin with the same ones.
+/// Definitions are not compared: the future must not create or drop tables or other objects. Each table is read as a whole
+/// after each run, so the tables should be small.
 ///
 /// Only points at which the future waits count as await points. An answer that has already arrived is read without a wait,
 /// which depends on the load of the machine. So each point is tried four times, and the points end with the first run that

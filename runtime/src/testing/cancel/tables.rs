@@ -343,12 +343,17 @@ impl Tables for sqlx::MySql {
         JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name
         WHERE c.table_schema = DATABASE() AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')
         ORDER BY c.table_name, c.ordinal_position";
-    // MySQL 8 caches the statistics of tables, but not the definitions of columns.
+    // MySQL 8 caches the statistics of tables, but not the definitions of columns. A sequence of MariaDB shows no value that the
+    // server has cached, so that numbers are skipped when it is restored. One that has no next value cannot be restored.
     const COUNTERS: &'static str = "
         SELECT CONCAT('SELECT CONCAT(''ALTER TABLE `', REPLACE(REPLACE(table_name, '`', '``'), '''', ''''''), '` AUTO_INCREMENT = '', \
             auto_increment) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ''',
             REPLACE(table_name, '''', ''''''), ''' AND auto_increment IS NOT NULL')
-        FROM information_schema.columns WHERE table_schema = DATABASE() AND extra LIKE '%auto_increment%'";
+        FROM information_schema.columns WHERE table_schema = DATABASE() AND extra LIKE '%auto_increment%'
+        UNION ALL SELECT CONCAT('SELECT CONCAT(''ALTER SEQUENCE `', REPLACE(REPLACE(table_name, '`', '``'), '''', ''''''), '` RESTART '', \
+            next_not_cached_value) FROM `', REPLACE(table_name, '`', '``'), '` \
+            WHERE next_not_cached_value BETWEEN minimum_value AND maximum_value')
+        FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'SEQUENCE'";
     const ONLY: &'static str = "";
     const OVERRIDING: &'static str = "";
     const IN_TRANSACTION: &'static [&'static str] = &[

@@ -96,6 +96,54 @@ mod granted {
     }
 }
 
+/// The right to grant a right that the template has. A user with the documented rights cannot run the fixture.
+mod grantable {
+    use super::*;
+
+    async fn finds_none_and_grants_one(db: &MySqlEngine) {
+        const FOUND: &str = "SELECT COUNT(*) FROM information_schema.table_privileges \
+            WHERE table_schema = DATABASE() AND grantee LIKE '%reader%' AND is_grantable = ";
+        for (word, expected) in [("'NO'", 1), ("'YES'", 0)] {
+            let found = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("{FOUND}{word}")));
+            let found: i64 = found.fetch_one(db).await.unwrap();
+            assert_eq!(found, expected, "{word}");
+        }
+        sqlx::raw_sql("GRANT SELECT ON band TO reader@localhost WITH GRANT OPTION")
+            .execute(db)
+            .await
+            .unwrap();
+    }
+
+    #[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", fixtures("granted"))]
+    #[tokio::test]
+    #[ignore = "a driver runs it as a superuser"]
+    async fn one(db: MySqlEngine) {
+        finds_none_and_grants_one(&db).await;
+    }
+
+    #[with_pool(env = "POOLHOUSE_TESTING_MYSQL_URL", fixtures("granted"))]
+    #[tokio::test]
+    #[ignore = "a driver runs it as a superuser"]
+    async fn two(db: MySqlEngine) {
+        finds_none_and_grants_one(&db).await;
+    }
+}
+
+#[tokio::test]
+async fn a_right_to_grant_does_not_reach_the_next_test() {
+    let Some(server) = PrivateServer::require(Kind::MariaDb) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["attributes::grantable::", "--ignored", "--test-threads=1"])
+        .env("POOLHOUSE_TESTING_MYSQL_URL", &server.url)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("2 passed"), "{}", said(&output));
+}
+
 #[tokio::test]
 async fn a_right_on_a_routine_does_not_reach_the_next_test() {
     let Some(server) = PrivateServer::require(Kind::MariaDb) else {

@@ -104,11 +104,11 @@ fn events(database: &str) -> String {
 
 fn rights(database: &str) -> String {
     format!(
-        "SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type) AS CHAR) FROM information_schema.schema_privileges \
+        "SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type, is_grantable) AS CHAR) FROM information_schema.schema_privileges \
             WHERE table_schema = '{database}' \
-            UNION ALL SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type, table_name) AS CHAR) \
+            UNION ALL SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type, is_grantable, table_name) AS CHAR) \
             FROM information_schema.table_privileges WHERE table_schema = '{database}' \
-            UNION ALL SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type, table_name, column_name) AS CHAR) \
+            UNION ALL SELECT CAST(CONCAT_WS('\\t', grantee, privilege_type, is_grantable, table_name, column_name) AS CHAR) \
             FROM information_schema.column_privileges WHERE table_schema = '{database}'{}",
         histograms(database)
     )

@@ -423,6 +423,34 @@ async fn the_kept_files_are_for_their_user_alone() {
     fixture.is_empty_again().await;
 }
 
+/// The port is free when it is chosen, but not any more when the server begins.
+#[tokio::test]
+async fn a_server_whose_port_was_taken_gets_another() {
+    if PrivateServer::require(Kind::Postgres).is_none() {
+        return;
+    }
+    let mut fixture = Fixture::new();
+    let programs = fixture.folder.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    // The server's account must be able to run the programs, and to write down that it has begun.
+    let begun = fixture.folder.path().join("begun");
+    fs::write(&begun, "").unwrap();
+    fs::set_permissions(&begun, Permissions::from_mode(0o666)).unwrap();
+    script(&programs, "initdb", "exec initdb \"$@\"");
+    let postgres = format!(
+        "case \"$*\" in *port=*) echo >>'{0}'; [ $(wc -l <'{0}') -gt 1 ] || {{ echo 'could not bind: Address already in use' >&2; exit 1; }};; esac\nexec postgres \"$@\"",
+        begun.display()
+    );
+    script(&programs, "postgres", &postgres);
+    let path = env::var_os("PATH").unwrap();
+    let path = std::iter::once(programs).chain(env::split_paths(&path));
+    fixture.path = Some(env::join_paths(path).unwrap().into());
+    let output = fixture.run("on_postgres").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(fs::read_to_string(&begun).unwrap(), "\n\n");
+    fixture.is_empty_again().await;
+}
+
 /// As in a container whose user has no home.
 #[tokio::test]
 async fn a_cache_that_cannot_be_written_is_below_the_temporary_folder() {

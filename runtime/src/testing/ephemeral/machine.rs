@@ -13,12 +13,19 @@ use nix::unistd::{Uid, User};
 use super::no_server::{FOLDER_VARIABLE, NoServer, in_folder};
 use crate::testing::scratch::{in_memory, own_folder};
 
-/// The folders of servers that distributions keep off a user's `PATH`.
-const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"];
+/// The folders of servers that distributions keep off a user's `PATH`; Fedora has MariaDB's in the last one.
+const SYSTEM_FOLDERS: [&str; 5] = [
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/bin",
+    "/usr/libexec",
+];
 
-/// Debian keeps each major version of Postgres in a folder of its own, off the `PATH`.
+/// The folders with a folder for each major version of Postgres, off the `PATH`, and the beginning of its name before the
+/// version: the packages of Debian, and those of postgresql.org for Fedora and its relatives.
 #[cfg(feature = "postgres")]
-const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
+const POSTGRES_VERSIONS: [(&str, &str); 2] = [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")];
 
 /// A program from the `PATH` or a system folder.
 pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, NoServer> {
@@ -41,20 +48,24 @@ pub(super) fn find_postgres(program: &str) -> Result<PathBuf, NoServer> {
     // The version on the PATH is the user's choice.
     let chosen = env::split_paths(&env::var_os("PATH").unwrap_or_default())
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
-    match chosen.or_else(|| newest_version(Path::new(DEBIAN_POSTGRES))) {
+    match chosen.or_else(|| newest_version(&POSTGRES_VERSIONS)) {
         Some(folder) => Ok(folder.join(program)),
         None => find(program, "postgresql"),
     }
 }
 
 #[cfg(feature = "postgres")]
-fn newest_version(folder: &Path) -> Option<PathBuf> {
-    let versions = fs::read_dir(folder).ok()?.filter_map(|entry| {
-        let entry = entry.ok()?;
-        let version: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let programs = entry.path().join("bin");
-        let has_all = programs.join("initdb").is_file() && programs.join("postgres").is_file();
-        has_all.then_some((version, programs))
+fn newest_version(places: &[(&str, &str)]) -> Option<PathBuf> {
+    let versions = places.iter().flat_map(|(folder, before)| {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        entries.filter_map(move |entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name();
+            let version: u32 = name.to_str()?.strip_prefix(before)?.parse().ok()?;
+            let programs = entry.path().join("bin");
+            let has_all = programs.join("initdb").is_file() && programs.join("postgres").is_file();
+            has_all.then_some((version, programs))
+        })
     });
     versions
         .max_by_key(|(version, _)| *version)
@@ -154,6 +165,35 @@ pub(super) fn unfinished(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn the_newest_complete_version_is_found_in_each_place() {
+        let root = env::temp_dir().join(format!("poolhouse-versions-{:08x}", fastrand::u32(..)));
+        let place = |name: &str| root.join(name).to_str().unwrap().to_owned();
+        let (debian, fedora) = (place("debian"), place("fedora"));
+        let places = [(debian.as_str(), ""), (fedora.as_str(), "pgsql-")];
+        for (version, programs, newest) in [
+            ("debian/9", &["initdb", "postgres"][..], "debian/9"),
+            ("debian/15", &["initdb", "postgres"], "debian/15"),
+            ("debian/18", &["postgres"], "debian/15"),
+            ("fedora/pgsql-17", &["initdb"], "debian/15"),
+            (
+                "fedora/pgsql-16",
+                &["initdb", "postgres"],
+                "fedora/pgsql-16",
+            ),
+            ("fedora/19", &["initdb", "postgres"], "fedora/pgsql-16"),
+        ] {
+            let bin = root.join(version).join("bin");
+            fs::create_dir_all(&bin).unwrap();
+            for program in programs {
+                fs::write(bin.join(program), "").unwrap();
+            }
+            assert_eq!(newest_version(&places), Some(root.join(newest).join("bin")));
+        }
+        fs::remove_dir_all(&root).unwrap();
+    }
 
     #[test]
     fn a_program_that_is_not_there_names_its_package() {

@@ -62,7 +62,13 @@ pub(super) fn url(make: &'static Make) -> ServerUrl {
     }
     remove(&folder);
     // A failed start leaves nothing.
-    start(make, account, &key, &folder, idle_seconds).inspect_err(|_| remove(&folder))
+    let start =
+        || start(make, account, &key, &folder, idle_seconds).inspect_err(|_| remove(&folder));
+    match start() {
+        // Another program has taken the free port before the server.
+        Err(failure) if failure.what.contains("Address already in use") => start(),
+        started => started,
+    }
 }
 
 /// Removes the remains of a server. The folder is renamed first, because a crashed server may still write for a moment; its

@@ -6,7 +6,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::handle::{Flavour, Own, Pool};
-use super::recovery;
 use super::report::{CloseOutcome, CloseReport, EndedHolder};
 use crate::backend::Backend;
 use crate::lock::lock;
@@ -62,11 +61,11 @@ impl<DB: Backend> Own<DB> {
 
     /// Refuses every checkout from now on, wakes the waiters, and closes the idle connections.
     pub(super) fn begin_close(&self) {
+        // First, so that no task that closes a connection waits for room on the server, and borrowed connections are returned.
+        self.shared.tasks.close();
         let idle = self.slots.close();
         self.closing.cancel();
-        // Before the connections are closed, so that none of their tasks waits for room on the server.
-        self.shared.tasks.close();
-        idle.into_iter().for_each(recovery::close);
+        drop(idle);
     }
 
     async fn end_what_is_left(&self, limit: Duration) -> CloseOutcome {

@@ -123,6 +123,16 @@ impl<DB: Backend> Connection<DB> {
         }
     }
 
+    /// As [`close`](Self::close), for a good connection of a pool that closes: a borrowed one goes back to its owner.
+    pub(super) async fn close_or_return(mut self) {
+        if let Some(driver) = self.driver.take() {
+            let is_closed = self.shared.connector.close_or_return(driver).await;
+            if !is_closed && self.record.session.is_some() {
+                self.shared.terminate(self.record.session.clone()).await;
+            }
+        }
+    }
+
     /// As [`close`](Self::close), for a connection whose session is not terminated, or is already.
     pub(super) async fn close_failed(mut self) {
         if let Some(driver) = self.driver.take() {

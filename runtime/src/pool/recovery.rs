@@ -266,7 +266,11 @@ pub(super) fn return_empty<DB: Backend>(shared: &Shared<DB>, slot: SlotOf<DB>) {
 pub(super) fn close<DB: Backend>(mut slot: SlotOf<DB>) {
     if let Some(connection) = slot.value.take() {
         connection.record.returned();
-        connection.vacate(slot);
+        let shared = Arc::clone(connection.shared());
+        Arc::clone(&shared).spawn(async move {
+            connection.close().await;
+            return_empty(&shared, slot);
+        });
     }
 }
 
@@ -291,11 +295,15 @@ pub(super) fn close_spoilt<DB: Backend>(mut slot: SlotOf<DB>) {
 }
 
 impl<DB: Backend> Vacate for Box<Connection<DB>> {
-    fn vacate(self, slot: SlotOf<DB>) {
+    /// Only good connections are in dropped slots.
+    fn vacate(self, mut slot: SlotOf<DB>) {
         let shared = Arc::clone(self.shared());
-        shared.spawn(async move {
-            let shared = Arc::clone(self.shared());
-            self.close().await;
+        if !shared.tasks.is_closed() {
+            slot.value = Some(self);
+            return close(slot);
+        }
+        Arc::clone(&shared).spawn(async move {
+            self.close_or_return().await;
             return_empty(&shared, slot);
         });
     }

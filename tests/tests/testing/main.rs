@@ -8,6 +8,7 @@ mod around;
 mod asked;
 mod attributes;
 mod chapter;
+mod closed;
 mod cockroach;
 mod connect_functions;
 mod driver_state;

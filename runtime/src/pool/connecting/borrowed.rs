@@ -92,6 +92,8 @@ impl<DB: Backend> Borrowed<DB> {
         Ok(connection)
     }
 
+    /// Returns a connection at the end of the engine. During the test, connections are closed: the session of one that lay here
+    /// would go on, with its locks.
     pub(super) fn give_back(&self, connection: DB::Connection) {
         lock(&self.returned).push(connection);
     }

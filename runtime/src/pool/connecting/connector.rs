@@ -551,6 +551,13 @@ impl<DB: Backend> Connector<DB> {
 
     /// Reads pending data, sends the close message and closes, within [`CLOSE_LIMIT`]. False if the server did not answer.
     pub(crate) async fn close(&self, connection: DB::Connection) -> bool {
+        let is_closed = self.end(connection, None).await;
+        self.lose_held_transaction();
+        is_closed
+    }
+
+    /// As [`close`](Connector::close), for a good connection of a pool that closes: a borrowed one goes back to its owner.
+    pub(in crate::pool) async fn close_or_return(&self, connection: DB::Connection) -> bool {
         let is_closed = self.close_unused(connection).await;
         self.lose_held_transaction();
         is_closed
@@ -571,9 +578,14 @@ impl<DB: Backend> Connector<DB> {
         }
     }
 
-    /// As [`close`](Connector::close), for a connection that no task has used: a test loses nothing with its held
-    /// transaction.
-    async fn close_unused(&self, mut connection: DB::Connection) -> bool {
+    /// As [`close_or_return`](Connector::close_or_return), for a connection that no task has used: a test loses nothing with
+    /// its held transaction.
+    async fn close_unused(&self, connection: DB::Connection) -> bool {
+        self.end(connection, self.borrowed.as_deref()).await
+    }
+
+    /// Closes a connection, or returns it to its owner.
+    async fn end(&self, mut connection: DB::Connection, owner: Option<&Borrowed<DB>>) -> bool {
         let closing = async {
             let _turn = if self.dialect().closes_in_turn {
                 Some(self.close_turn.lock().await)
@@ -587,16 +599,14 @@ impl<DB: Backend> Connector<DB> {
                 Err(error) => return Err(error),
             }
             self.end_held_transaction(&mut connection).await?;
-            match &self.borrowed {
-                Some(borrowed) => {
-                    if depth::<DB>(&connection) > self.settings.idle_depth() {
-                        recount::<DB>(&mut connection).await?;
-                    }
-                    borrowed.give_back(connection);
-                    Ok(())
-                }
-                None => connection.close().await,
+            let Some(owner) = owner else {
+                return connection.close().await;
+            };
+            if depth::<DB>(&connection) > self.settings.idle_depth() {
+                recount::<DB>(&mut connection).await?;
             }
+            owner.give_back(connection);
+            Ok(())
         };
         self.within_close_limit(closing).await
     }

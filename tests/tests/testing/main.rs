@@ -26,6 +26,7 @@ mod mysql;
 mod neighbours;
 mod on_file;
 mod planner;
+mod policies;
 mod postgres;
 mod prepared;
 mod restarted;

@@ -92,7 +92,8 @@ impl<T, E: Debug> Completed for Result<T, E> {
 /// When a check fails, with the effects of the run and its await point. Also when an engine cannot be watched: none is
 /// started, it is an `AnyEngine`, or its database is not the test's own (`isolation = "none"` or `"rollback"`); when a
 /// complete run fails; when two complete runs change different numbers of rows; when the future still waits after 10,000
-/// await points; and when rows cannot be restored, because of a trigger that forbids it.
+/// await points; when rows cannot be read, because a policy for the table's owner hides some (`FORCE ROW LEVEL SECURITY`); and when
+/// rows cannot be restored, because of a trigger that forbids it.
 pub async fn cancel_everywhere<F, Fut>(mut work: F) -> Cancelled
 where
     F: FnMut() -> Fut,

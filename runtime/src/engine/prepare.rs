@@ -9,7 +9,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use super::{Engine, Server};
 use crate::backend::{self, Backend};
 use crate::dialect::MigrationsLock;
-use crate::error::{Error, StartError, whole_millis};
+use crate::error::{Error, StartError, TestError, whole_millis};
 use crate::logging;
 use crate::pool::{self, CheckedOut, Connector, Holder, Pool};
 use crate::settings::{EngineSettings, SharedMigrator, conceal};
@@ -39,7 +39,7 @@ pub(super) async fn prepare<DB: Backend>(
         if let Some(direct) = pool::open_direct(connector).await? {
             checkout = direct;
         }
-        create_extensions(&mut checkout, connector).await;
+        create_extensions(&mut checkout, connector).await?;
     }
     if let Some(migrator) = migrator {
         let migrated = migrate(&mut checkout, connector, &migrator, None).await;
@@ -67,10 +67,14 @@ pub(super) async fn server_version<DB: Backend>(
 }
 
 /// Creates `extensions`; one that cannot be created is a warning.
+///
+/// # Errors
+///
+/// One that cannot be created in a template of tests. Later tests get copies of the template, without a warning.
 pub(super) async fn create_extensions<DB: Backend>(
     checkout: &mut CheckedOut<DB>,
     connector: &Connector<DB>,
-) {
+) -> Result<(), Error> {
     let settings = &connector.settings;
     if let Some(create) = connector.dialect().create_extension {
         for extension in &settings.extensions {
@@ -79,6 +83,9 @@ pub(super) async fn create_extensions<DB: Backend>(
                 .run(|connection, _| DB::execute(connection, statement))
                 .await
             {
+                if settings.fills_template {
+                    return Err(TestError::extension(settings, extension, error).into());
+                }
                 // The usual cause is a missing right, and the extension exists already or is not needed yet.
                 let (extension, error) = (conceal(extension), error.to_string());
                 let error = conceal(&error);
@@ -93,6 +100,7 @@ pub(super) async fn create_extensions<DB: Backend>(
             settings.describe("extensions"),
         );
     }
+    Ok(())
 }
 
 impl<DB: Backend> Engine<DB> {

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sqlx::error::DatabaseError;
+
+use crate::dialect::message;
 #[cfg(feature = "testing")]
 use crate::dialect::one_line;
-use crate::settings::EngineSettings;
+use crate::settings::{EngineSettings, conceal};
 
 /// Why a test got no database of its own, or could not give it back as it was.
 #[derive(Clone, thiserror::Error)]
@@ -33,7 +36,7 @@ pub enum TestKind {
     Unavailable,
     /// Tests cannot have databases of their own at the URL, or `connect_with` leads away from them.
     Url,
-    /// The user has no right to make databases.
+    /// The user has no right to make databases, or an extension in them.
     MissingRight,
     /// A database could not be made for another reason.
     NotMade,
@@ -81,6 +84,31 @@ impl TestError {
     #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
     pub(crate) fn database_error(&self) -> Option<&sqlx::Error> {
         self.cause.as_deref()
+    }
+
+    /// An extension that cannot be created in a template.
+    pub(crate) fn extension(settings: &EngineSettings, name: &str, error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+        let (kind, cure) = if code.as_deref() == Some("42501") {
+            let cure = "Let an administrator create it in the database template1, of which the databases of tests are copies";
+            (TestKind::MissingRight, cure)
+        } else {
+            (TestKind::NotMade, "Install it on the server")
+        };
+        Self {
+            engine: settings.engine.clone(),
+            kind,
+            what: format!(
+                "no database for the test: the extension {} cannot be created ({}): {}",
+                conceal(name),
+                settings.describe("extensions"),
+                conceal(&message(&error)),
+            ),
+            cure: format!("{cure}; or write extensions = [] for a test that does without it"),
+            url: settings.describe("url"),
+            cause: Some(Arc::new(error)),
+        }
     }
 
     /// The transaction to be rolled back at the end of the test has ended before.

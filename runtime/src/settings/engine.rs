@@ -121,6 +121,8 @@ pub(crate) struct EngineSettings {
     pub(crate) keeps_database: bool,
     /// Whether the URL names a test's own database.
     pub(crate) isolated: bool,
+    /// Whether the start fills a database of which tests get copies.
+    pub(crate) fills_template: bool,
     /// The state of the transactions in which every connection stays until it ends; `None` when connections stay in none.
     pub(crate) held_transactions: Option<Arc<HeldTransactions>>,
     /// Whether a start makes only one attempt to connect, as for a node, which no start waits for.
@@ -194,6 +196,7 @@ impl EngineSettings {
             url_variable: layers.url_variable.clone(),
             keeps_database: false,
             isolated: false,
+            fills_template: false,
             held_transactions: None,
             tries_once: false,
             borrowed: None,

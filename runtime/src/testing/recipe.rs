@@ -12,7 +12,7 @@ use crate::lock::lock;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// The version of recipes, changed when this crate must not use databases made by an older version of it.
-const VERSION: &str = "7";
+const VERSION: &str = "8";
 
 /// The fingerprints that this process has computed, by the hashed bytes. Many tests share one.
 ///
@@ -84,7 +84,7 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// The migration or the fixture that failed, with its file and line.
+    /// The migration or the fixture that failed, with its file and line; an extension that cannot be created.
     pub(super) async fn fill(&self, url: DatabaseUrl) -> Result<(), Error> {
         let mut settings = EngineSettings::clone(&self.settings);
         settings.url = url;
@@ -92,6 +92,7 @@ impl Recipe {
         settings.max_size = 1;
         settings.min_size = 0;
         settings.lazy = false;
+        settings.fills_template = true;
         let settings = Arc::new(settings);
         let engine = engine_of(Arc::clone(&settings))?;
         engine.start_with(settings, Base::Own).await?;

@@ -41,6 +41,12 @@ async fn a_function_on_postgres(_db: PgEngine) {}
 #[should_panic(expected = "broken.sql")]
 async fn a_file_on_postgres_with_rollback(_db: PgEngine) {}
 
+/// Only a superuser may create it.
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", extensions = ["file_fdw"])]
+#[tokio::test]
+#[should_panic(expected = "the extension file_fdw cannot be created")]
+async fn a_missing_extension_on_postgres(_db: PgEngine) {}
+
 /// Tests that expect any panic.
 #[allow(clippy::should_panic_without_expect, reason = "it is what they test")]
 mod panics {

@@ -148,7 +148,7 @@ async fn look_at<DB: Backend>(
             Ok(())
         }
         Operation::Migrate if report.findings.is_empty() => {
-            prepare::create_extensions(&mut checkout, connector).await;
+            prepare::create_extensions(&mut checkout, connector).await?;
             migrations::run(checkout, connector, &migrator, &mut found, progress).await
         }
         Operation::Migrate | Operation::Info => Ok(()),

@@ -82,7 +82,7 @@ impl<K: Adaptor> Templates<K> {
 }
 
 /// Whether a template fails for this reason each time: the settings are wrong, a right is missing, or the server refuses a
-/// migration or fixture.
+/// migration, a fixture or an extension.
 fn is_lasting<K: Kind>(error: &Error) -> bool {
     match error {
         Error::Start(error) => match error.kind() {
@@ -98,7 +98,9 @@ fn is_lasting<K: Kind>(error: &Error) -> bool {
         },
         Error::Test(error) => match error.kind() {
             TestKind::MissingRight | TestKind::Url => true,
-            TestKind::Fixture => error.database_error().is_some_and(K::is_lasting),
+            TestKind::Fixture | TestKind::NotMade => {
+                error.database_error().is_some_and(K::is_lasting)
+            }
             _ => false,
         },
         _ => false,

@@ -80,9 +80,10 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     closes_in_turn: false,
     held_transaction: (
         Some(
-            "SET default_transaction_read_only = on; \
-             SELECT set_config('idle_in_transaction_session_timeout', '0', false) \
-             WHERE current_setting('idle_in_transaction_session_timeout') <> '0'",
+            "SET default_transaction_read_only = on; SELECT set_config(name, '0', false) \
+             FROM unnest(ARRAY['idle_in_transaction_session_timeout', 'idle_session_timeout', 'idle_in_session_timeout', \
+                 'transaction_timeout']) AS limits (name) \
+             WHERE current_setting(name, true) <> '0'",
         ),
         "BEGIN READ WRITE; SAVEPOINT poolhouse_test",
     ),

@@ -7,6 +7,7 @@ use std::process::{Output, Stdio};
 use anyhow::{Context, ensure};
 use poolhouse::testing::{self, TestDatabaseState};
 use poolhouse::{PgEngine, Settings, engine_finder_with};
+use poolhouse_tests::private_server::Builder;
 use poolhouse_tests::{Cockroach, Kind, PrivateServer, eventually};
 use tokio::process::Command;
 
@@ -23,12 +24,25 @@ impl Fixture {
         let Some(server) = PrivateServer::require(Kind::Postgres) else {
             return Ok(None);
         };
+        Self::on(server).await.map(Some)
+    }
+
+    /// On a server that ends sessions which are idle for a second.
+    async fn impatient() -> anyhow::Result<Option<Self>> {
+        let Some(server) = PrivateServer::require(Kind::Postgres) else {
+            return Ok(None);
+        };
+        let server = server.setting("idle_session_timeout", "1s");
+        Self::on(server).await.map(Some)
+    }
+
+    async fn on(server: Builder) -> anyhow::Result<Self> {
         let server = server.start().await?;
         let database = server.database("cockroach").await?;
-        Ok(Some(Self {
+        Ok(Self {
             double: Cockroach::before(&database).await?,
             server,
-        }))
+        })
     }
 
     /// A run of some tests, which is killed when it is dropped.
@@ -236,4 +250,37 @@ async fn a_failing_migration_leaves_nothing_to_share() -> anyhow::Result<()> {
         Ok(())
     })
     .await
+}
+
+/// The limit for idle sessions ends those of the tests' engines, and not the one that owns their databases.
+#[tokio::test]
+async fn databases_in_use_stay_when_idle_sessions_end() -> anyhow::Result<()> {
+    let Some(fixture) = Fixture::impatient().await? else {
+        return Ok(());
+    };
+    let mut live = fixture.run("scenarios::")?.env(FATE, "hang").spawn()?;
+    eventually("some tests have a database", async || {
+        let in_use = fixture.count(TestDatabaseState::InUse).await?;
+        ensure!(in_use >= 4, "{in_use} have one");
+        Ok(())
+    })
+    .await?;
+    eventually("the idle sessions of the tests end", async || {
+        let log = fixture.server.log().context("no log")?;
+        let ended = log.lines_with(&["idle-session timeout"])?;
+        ensure!(ended.len() >= 4, "{ended:?}");
+        Ok(())
+    })
+    .await?;
+    ensure!(fixture.count(TestDatabaseState::Left).await? == 0);
+    live.kill().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_test_that_rolls_back_has_no_limit_for_idle_sessions() -> anyhow::Result<()> {
+    let Some(fixture) = Fixture::impatient().await? else {
+        return Ok(());
+    };
+    fixture.passes("rollback::a_session_has_no_limits").await
 }

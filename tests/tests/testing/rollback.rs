@@ -103,6 +103,15 @@ async fn a_setting_of_a_transaction_ends_with_it(db: PgEngine) {
     assert_eq!(after, (String::new(), "0".to_owned()));
 }
 
+/// `cockroach` runs this test on a server with such a limit.
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
+#[tokio::test]
+async fn a_session_has_no_limits_while_it_is_idle(db: PgEngine) {
+    const LIMITS: &str = "SELECT current_setting('idle_session_timeout'), current_setting('idle_in_transaction_session_timeout')";
+    let limits: (String, String) = sqlx::query_as(LIMITS).fetch_one(&db).await.unwrap();
+    assert_eq!(limits, ("0".to_owned(), "0".to_owned()));
+}
+
 /// `cockroach` runs this test with its own migrations.
 #[with_pool(
     env = "POOLHOUSE_TESTING_POSTGRES_URL",

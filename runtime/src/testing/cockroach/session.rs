@@ -1,10 +1,12 @@
 //! The session that this process keeps, and its queries.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, Postgres};
 use sqlx::{Connection, Row};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+use tokio::time::timeout;
 
 use crate::error::{Error, TestError, TestKind};
 use crate::pool::{Connector, open_for};
@@ -13,6 +15,16 @@ use crate::testing::server::{PREFIX, execute, is_hex, settings_for_leases};
 
 /// The hexadecimal digits of a session's id: <https://www.cockroachlabs.com/docs/stable/show-sessions>.
 const OF_SESSION: usize = 32;
+
+/// How long the cluster may take to answer a ping.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Turns off the limits of the cluster and the role, because the databases of this process last as long as the session:
+/// <https://www.cockroachlabs.com/docs/stable/session-variables>.
+const WITHOUT_LIMITS: &str = "SELECT set_config(name, '0', false) \
+    FROM unnest(ARRAY['statement_timeout', 'idle_session_timeout', 'idle_in_session_timeout', \
+        'idle_in_transaction_session_timeout', 'transaction_timeout']) AS limits (name) \
+    WHERE current_setting(name, true) IS NOT NULL";
 
 /// The connection, opened at its first use, and again after it broke.
 pub(super) struct ClusterSession {
@@ -58,8 +70,10 @@ impl FoundOnCluster {
 
 impl ClusterSession {
     pub(super) fn new(settings: &EngineSettings) -> Self {
+        let mut settings = settings_for_leases(settings);
+        settings.session = Some(WITHOUT_LIMITS.to_owned());
         Self {
-            settings: settings_for_leases(settings),
+            settings,
             open: Mutex::default(),
         }
     }
@@ -67,10 +81,11 @@ impl ClusterSession {
     /// Takes the session, for one task at a time.
     pub(super) async fn take(&self) -> Result<MappedMutexGuard<'_, OpenSession>, Error> {
         let mut open = self.open.lock().await;
-        if let Some(there) = &mut *open
-            && there.connection.ping().await.is_err()
-        {
-            *open = None;
+        if let Some(there) = &mut *open {
+            let answer = timeout(ANSWER_LIMIT, there.connection.ping()).await;
+            if !matches!(answer, Ok(Ok(()))) {
+                *open = None;
+            }
         }
         if open.is_none() {
             *open = Some(self.connect().await?);

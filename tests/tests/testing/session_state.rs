@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use poolhouse::{PgEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer};
+use sqlx::AssertSqlSafe;
 use url::Url;
 
 use crate::minimal::said;
@@ -110,6 +111,62 @@ async fn no_test_has_the_dblink_connections_of_another() {
         .unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert!(said(&output).contains("6 passed"), "{}", said(&output));
+    // The databases are used again nevertheless.
+    let log = server.log().unwrap();
+    let copies = log.lines_with(&["CREATE DATABASE", "TEMPLATE"]).unwrap();
+    assert!(copies.len() <= 6, "{copies:?}");
+}
+
+/// A function is compiled at its first call in a session, with the types that the search path leads to.
+mod compiled {
+    use super::*;
+
+    const MAKE: &str = "CREATE SCHEMA tours; CREATE TYPE tours.shade AS ENUM ('light')";
+
+    macro_rules! call {
+        ($($name:ident: ($($fixture:literal),*), $make:expr, $path:literal;)*) => {$(
+            #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3, fixtures($($fixture),*))]
+            #[tokio::test]
+            async fn $name(db: PgEngine) {
+                let mut connection = db.acquire().await.unwrap();
+                let begin = concat!("; SET search_path = ", $path);
+                sqlx::raw_sql(AssertSqlSafe($make.to_owned() + begin))
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+                let same = "SELECT public.type_of_shade() = to_regtype('shade')::oid";
+                let same: bool = sqlx::query_scalar(same).fetch_one(&mut connection).await.unwrap();
+                assert!(same, "the type of another test");
+            }
+        )*};
+    }
+
+    call! {
+        of_the_template_1: ("shade", "night"), "SELECT 1", "night, public";
+        of_the_template_2: ("shade", "night"), "SELECT 1", "public";
+        of_the_template_3: ("shade", "night"), "SELECT 1", "night, public";
+        of_the_template_4: ("shade", "night"), "SELECT 1", "public";
+        of_the_test_1: ("shade"), MAKE, "tours, public";
+        of_the_test_2: ("shade"), MAKE, "tours, public";
+        of_the_test_3: ("shade"), MAKE, "tours, public";
+        of_the_test_4: ("shade"), MAKE, "tours, public";
+    }
+}
+
+#[tokio::test]
+async fn no_test_calls_a_function_as_another_has_compiled_it() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.setting("log_statement", "ddl");
+    let server = server.start().await.unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["session_state::compiled::", "--test-threads=1"])
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
     // The databases are used again nevertheless.
     let log = server.log().unwrap();
     let copies = log.lines_with(&["CREATE DATABASE", "TEMPLATE"]).unwrap();

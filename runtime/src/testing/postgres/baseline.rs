@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::around::NotCopied;
-use super::objects::{FIRST_OF_USERS, NAMESPACES, OF_USERS};
+use super::objects::{COMPILED, FIRST_OF_USERS, NAMESPACES, OF_USERS};
 use super::types;
 
 /// The `FROM` clause for the catalogs of one database that its owner can read.
@@ -25,9 +25,16 @@ const OBSTACLES: &str = "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisint
     OR EXISTS (SELECT FROM pg_largeobject_metadata)";
 
 /// A query for parts of the template's schema that keep data in a session, which nothing clears: languages with variables that
-/// all functions share (`%_SHARED`, `GD`), and extensions with connections, variables, packages or indexes of a session.
-const KEEP_DATA: &str = "SELECT EXISTS (SELECT FROM pg_language WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql')) \
-    OR EXISTS (SELECT FROM pg_extension WHERE extname IN ('dblink', 'hypopg', 'orafce', 'pg_variables', 'temporal_tables'))";
+/// all functions share (`%_SHARED`, `GD`), extensions with connections, variables, packages or indexes of a session, and compiled
+/// functions, where the name of a type leads to another one on another search path.
+fn keep_data() -> String {
+    format!(
+        "SELECT EXISTS (SELECT FROM pg_language WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql')) \
+         OR EXISTS (SELECT FROM pg_extension WHERE extname IN ('dblink', 'hypopg', 'orafce', 'pg_variables', 'temporal_tables')) \
+         OR {COMPILED} AND EXISTS (SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE {OF_USERS} \
+             GROUP BY t.typname HAVING count(*) > 1)"
+    )
+}
 
 /// The measured content of a template.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -96,7 +103,7 @@ impl Baseline {
         let mut baseline = Self {
             types,
             volatile: !unlogged.await?.is_empty(),
-            keeps_data: sqlx::query_scalar(KEEP_DATA)
+            keeps_data: sqlx::query_scalar(AssertSqlSafe(keep_data()))
                 .fetch_one(&mut *connection)
                 .await?,
             obstacle: sqlx::query_scalar(OBSTACLES)

@@ -295,7 +295,7 @@ impl Kind for PostgresKind {
         baseline: &Baseline,
         since: &Since,
     ) -> sqlx::Result<bool> {
-        if baseline.keeps_data || since.made_extensions {
+        if baseline.keeps_data || since.keeps_data {
             return Ok(false);
         }
         types::none_is_cached(connection, &baseline.types).await

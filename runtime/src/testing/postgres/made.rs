@@ -6,7 +6,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::objects::{NAMESPACES, OF_USERS};
+use super::objects::{COMPILED, NAMESPACES, OF_USERS};
 use super::since::{Since, younger};
 use crate::testing::server::execute;
 
@@ -16,8 +16,8 @@ const MOST: usize = 100;
 /// How long a drop waits for a lock. No session should hold one any more.
 const LOCK_TIMEOUT: &str = "1s";
 
-/// Drops the objects younger than the lease, in the current transaction, and notes whether extensions were among them; false when
-/// there are none, or too many.
+/// Drops the objects younger than the lease, in the current transaction, and notes whether the session may keep data of them; false
+/// when there are none, or too many.
 ///
 /// # Errors
 ///
@@ -32,7 +32,7 @@ pub(super) async fn drop_younger(
     let Some(drops) = row.try_get::<Option<String>, _>(0)? else {
         return Ok(false);
     };
-    since.made_extensions |= row.try_get::<bool, _>(1)?;
+    since.keeps_data |= row.try_get::<bool, _>(1)?;
     // An object may already be dropped with an earlier one. The notices about that are not needed.
     let quietly =
         format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL client_min_messages = error");
@@ -40,7 +40,8 @@ pub(super) async fn drop_younger(
     Ok(true)
 }
 
-/// A query for the statements that drop the objects which can be dropped by themselves. Other young rows, such as those of
+/// A query for the statements that drop the objects which can be dropped by themselves, and for whether an extension is among them,
+/// or a type that a compiled function may have found instead of another one of the same name. Other young rows, such as those of
 /// a trigger on a table of the template or of the altered table, are found by the check of the catalogs.
 fn drops(since: u64) -> String {
     let [young, young_class, young_table, young_type, young_routine] =
@@ -48,7 +49,9 @@ fn drops(since: u64) -> String {
     format!(
         "SELECT CASE WHEN count(*) <= {MOST} THEN \
             string_agg(format('DROP %s IF EXISTS %s CASCADE', kind, name), '; ' ORDER BY turn, oid) END, \
-            bool_or(kind = 'EXTENSION') FROM ( \
+            bool_or(kind = 'EXTENSION') OR {COMPILED} AND EXISTS ( \
+                SELECT FROM pg_type t JOIN pg_type other ON other.typname = t.typname AND other.oid <> t.oid WHERE {young_type}) \
+            FROM ( \
             SELECT 1, oid, 'SCHEMA', quote_ident(nspname) FROM pg_namespace WHERE {NAMESPACES} AND {young} \
             UNION ALL SELECT 2, oid, 'EXTENSION', quote_ident(extname) FROM pg_extension WHERE {young} \
             UNION ALL SELECT 3, c.oid, \

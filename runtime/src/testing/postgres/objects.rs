@@ -9,3 +9,7 @@ pub(super) const OF_USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'informa
 /// The lowest OID of an object that is not the server's own:
 /// <https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT>.
 pub(super) const FIRST_OF_USERS: u32 = 16384;
+
+/// An SQL expression for whether the database has functions of PL/pgSQL. A session keeps their compiled form, with the types to
+/// which the names in it led on the search path of the first call.
+pub(super) const COMPILED: &str = "EXISTS (SELECT FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname = 'plpgsql')";

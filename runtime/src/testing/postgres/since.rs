@@ -21,8 +21,9 @@ pub(super) struct Since {
     pub(super) xid: u64,
     /// Whether an empty catalog of the template may have had rows, of which only its pages are left.
     pub(super) every_catalog: bool,
-    /// Whether the kept connection may have data of an extension that a test has made, as `dblink` has.
-    pub(super) made_extensions: bool,
+    /// Whether the kept connection may have data of what a test has made: of an extension, as `dblink` has, or a compiled function
+    /// with a type that is gone.
+    pub(super) keeps_data: bool,
     /// The number of sessions so far, and when the count began; `None` when unknown.
     sessions: Option<(i64, String)>,
     /// The planner's data of the tables at the lease; `None` when unknown.
@@ -51,7 +52,7 @@ impl Since {
             oid,
             xid,
             every_catalog: false,
-            made_extensions: false,
+            keeps_data: false,
             sessions: None,
             planned: None,
         }
@@ -59,7 +60,7 @@ impl Since {
 
     /// Counts a session that this process has opened.
     pub(super) async fn opened(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        self.made_extensions = false;
+        self.keeps_data = false;
         if !counts_sessions(connection) {
             return Ok(());
         }

@@ -267,6 +267,33 @@ async fn on_postgres_the_role_may_be_made_anew() {
     passes(&run(&server, "scenarios::one"));
 }
 
+#[tokio::test]
+async fn on_postgres_databases_of_a_role_with_any_name_are_used_again() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = builder
+        .setting("log_statement", "ddl")
+        .start()
+        .await
+        .unwrap();
+    let role = format!(r#"CREATE ROLE "App of tests" LOGIN CREATEDB PASSWORD '{PASSWORD}'"#);
+    server.ask(&[role]).await.unwrap();
+    let mut of_role = Url::parse(&url(&server)).unwrap();
+    of_role.set_username("App of tests").unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["scenarios::", "--test-threads=1"])
+        .env(variable(&server), of_role.as_str())
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    passes(&output);
+    let log = server.log().unwrap();
+    let copies = log.lines_with(&["CREATE DATABASE", "TEMPLATE"]).unwrap();
+    // Eight tests use two or three in turn.
+    assert!(copies.len() <= 4, "{copies:?}");
+}
+
 /// The server's limit for idle transactions does not end the one that a connection is held in.
 async fn stays_idle(builder: Builder, tests: &str) {
     let server = started(builder).await;

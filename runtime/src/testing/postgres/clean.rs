@@ -127,7 +127,7 @@ impl Baseline {
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
              SET LOCAL row_security = off; SET LOCAL synchronous_commit = off; SET LOCAL search_path = pg_catalog; \
              SELECT txid_current(), age('{}'::xid) <= {TOO_OLD} AND {} \
-             AND (SELECT datdba = session_user::regrole AND NOT {} FROM pg_database WHERE oid = {oid}) \
+             AND (SELECT datdba = quote_ident(session_user)::regrole AND NOT {} FROM pg_database WHERE oid = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_prepared_xact() WHERE dbid = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_get_replication_slots() WHERE datoid = {oid}) \
              AND (SELECT count(*) = {} AND count(*) FILTER (WHERE {}) = 0 FROM pg_db_role_setting WHERE setdatabase = {oid}) \

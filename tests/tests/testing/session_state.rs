@@ -43,6 +43,32 @@ mod seeds {
     }
 }
 
+macro_rules! notice_lost_clients {
+    ($($name:ident: $isolation:literal;)*) => {$(
+        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = $isolation)]
+        #[tokio::test]
+        async fn $name(db: PgEngine) {
+            let never = "SELECT version() LIKE '%linux%' AND current_setting('client_connection_check_interval', true) = '0'";
+            let never: Option<bool> = sqlx::query_scalar(never).fetch_one(&db).await.unwrap();
+            assert_ne!(never, Some(true));
+        }
+    )*};
+}
+
+mod lost_clients {
+    use super::*;
+
+    notice_lost_clients! {
+        one: "database";
+        two: "database";
+        three: "database";
+        four: "database";
+        five: "rollback";
+        six: "rollback";
+        seven: "rollback";
+    }
+}
+
 /// The variable with the connection string that tests use with `dblink`.
 const TARGET: &str = "POOLHOUSE_TEST_DBLINK";
 

@@ -11,6 +11,7 @@ use super::baseline::Baseline;
 use super::since::{self, Since};
 use super::{names, template, types};
 use crate::backend::Backend;
+use crate::dialect::POSTGRES;
 use crate::error::Error;
 use crate::pool::Connector;
 use crate::settings::EngineSettings;
@@ -286,7 +287,14 @@ impl Kind for PostgresKind {
             return Ok(false);
         }
         connection.clear_cached_statements().await?;
-        sqlx::raw_sql("DISCARD ALL").execute(connection).await?;
+        sqlx::raw_sql("DISCARD ALL")
+            .execute(&mut *connection)
+            .await?;
+        // An engine that knows the session does not run this again, and it also sets the interval at which the server notices a
+        // lost client.
+        if let Some(session) = &POSTGRES.session {
+            execute(connection, session.identify.to_owned()).await?;
+        }
         Ok(true)
     }
 

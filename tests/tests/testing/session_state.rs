@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use poolhouse::{PgEngine, with_pool};
+use poolhouse_tests::private_server::Builder;
 use poolhouse_tests::{Kind, PrivateServer};
 use sqlx::AssertSqlSafe;
 use url::Url;
@@ -73,8 +74,13 @@ mod lost_clients {
 const TARGET: &str = "POOLHOUSE_TEST_DBLINK";
 
 macro_rules! connect {
-    ($($name:ident $fixture:literal;)*) => {$(
-        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3, fixtures($fixture))]
+    ($($name:ident: $isolation:literal, $fixture:literal;)*) => {$(
+        #[with_pool(
+            env = "POOLHOUSE_TESTING_POSTGRES_URL",
+            max_size = 3,
+            isolation = $isolation,
+            fixtures($fixture)
+        )]
         #[tokio::test]
         #[ignore = "it needs a superuser, and is run by a driver"]
         async fn $name(db: PgEngine) {
@@ -101,21 +107,29 @@ mod dblink {
     use super::*;
 
     connect! {
-        of_the_template_1 "dblink";
-        of_the_template_2 "dblink";
-        of_the_template_3 "dblink";
-        of_the_test_1 "bands";
-        of_the_test_2 "bands";
-        of_the_test_3 "bands";
+        of_the_template_1: "database", "dblink";
+        of_the_template_2: "database", "dblink";
+        of_the_template_3: "database", "dblink";
+        of_the_test_1: "database", "bands";
+        of_the_test_2: "database", "bands";
+        of_the_test_3: "database", "bands";
     }
 }
 
-#[tokio::test]
-async fn no_test_has_the_dblink_connections_of_another() {
-    let Some(server) = PrivateServer::require(Kind::Postgres) else {
-        return;
-    };
-    let server = server
+/// On a server that does not count what a transaction inserts.
+mod dblink_without_counts {
+    use super::*;
+
+    connect! {
+        one: "rollback", "bands";
+        two: "rollback", "bands";
+        three: "rollback", "bands";
+    }
+}
+
+/// Runs tests with `dblink` one after another, and returns the server.
+async fn connects(tests: &str, builder: Builder) -> PrivateServer {
+    let server = builder
         .setting("log_statement", "ddl")
         .start()
         .await
@@ -129,18 +143,35 @@ async fn no_test_has_the_dblink_connections_of_another() {
         url.password().unwrap_or_default()
     );
     let output = Command::new(env::current_exe().unwrap())
-        .args(["session_state::dblink::", "--ignored", "--test-threads=1"])
+        .args([tests, "--ignored", "--test-threads=1"])
         .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
         .env(TARGET, target)
         .env_remove("RUST_BACKTRACE")
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("6 passed"), "{}", said(&output));
+    assert!(!said(&output).contains("0 passed"), "{}", said(&output));
+    server
+}
+
+#[tokio::test]
+async fn no_test_has_the_dblink_connections_of_another() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = connects("session_state::dblink::", builder).await;
     // The databases are used again nevertheless.
     let log = server.log().unwrap();
     let copies = log.lines_with(&["CREATE DATABASE", "TEMPLATE"]).unwrap();
     assert!(copies.len() <= 6, "{copies:?}");
+}
+
+#[tokio::test]
+async fn nor_where_the_server_does_not_count() {
+    if let Some(builder) = PrivateServer::require(Kind::Postgres) {
+        let builder = builder.setting("track_counts", "off");
+        connects("session_state::dblink_without_counts::", builder).await;
+    }
 }
 
 /// A function is compiled at its first call in a session, with the types that the search path leads to.

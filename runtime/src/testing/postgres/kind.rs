@@ -315,9 +315,10 @@ impl Kind for PostgresKind {
 
     async fn end_rollback(connection: &mut PgConnection) -> sqlx::Result<bool> {
         // The count includes those of savepoints that were rolled back. The driver caches types, and these no longer exist.
-        // Extensions keep data in the session.
-        let made = "SELECT pg_stat_get_xact_tuples_inserted('pg_catalog.pg_type'::pg_catalog.regclass) \
-            + pg_stat_get_xact_tuples_inserted('pg_catalog.pg_extension'::pg_catalog.regclass)";
+        // Extensions keep data in the session. Where the server does not count, any write may have made one.
+        let made = "SELECT CASE WHEN current_setting('track_counts')::bool OR txid_current_if_assigned() IS NULL THEN \
+            pg_stat_get_xact_tuples_inserted('pg_catalog.pg_type'::pg_catalog.regclass) \
+            + pg_stat_get_xact_tuples_inserted('pg_catalog.pg_extension'::pg_catalog.regclass) ELSE 1 END";
         let made: i64 = sqlx::raw_sql(made)
             .fetch_one(&mut *connection)
             .await?

@@ -1,18 +1,21 @@
 //! Tests of `isolation = "rollback"`.
 
+use std::env;
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
+use std::process::Command;
 use std::task::Poll;
 use std::time::Duration;
 
 use poolhouse::{
     MySqlEngine, PgEngine, SqliteEngine, TransactionOptions, engine_finder, with_pool,
 };
-use poolhouse_tests::eventually;
+use poolhouse_tests::{Kind, PrivateServer, eventually};
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Sqlite, SqlitePool};
 use tokio::sync::oneshot;
 
+use crate::minimal::said;
 use crate::scenarios::migrations;
 
 async fn count(db: &PgEngine) -> i64 {
@@ -407,6 +410,77 @@ macro_rules! four_times {
 }
 
 four_times!(makes_a_type: one_makes_a_type another_makes_a_type a_third_makes_a_type a_fourth_makes_a_type);
+/// `session` runs before the transaction of the test, and what it writes is committed. It also runs before the migrations.
+macro_rules! writes_before {
+    ($($name:ident)*) => {$(
+        #[with_pool(
+            env = "POOLHOUSE_TESTING_POSTGRES_URL",
+            isolation = "rollback",
+            session = "DO $$ BEGIN IF to_regclass('band') IS NOT NULL THEN \
+                INSERT INTO band (id, name) VALUES (7, 'of the session') ON CONFLICT (id) DO UPDATE SET name = 'of two'; \
+                END IF; END $$"
+        )]
+        #[tokio::test]
+        async fn $name(db: PgEngine) {
+            let name: String = sqlx::query_scalar("SELECT name FROM band").fetch_one(&db).await.unwrap();
+            assert_eq!(name, "of the session");
+        }
+    )*};
+}
+
+mod session_rows {
+    use super::*;
+
+    writes_before!(one two three);
+}
+
+/// A rollback does not undo a replication slot, which only some servers allow. The driver has one that does.
+macro_rules! makes_a_slot {
+    ($($name:ident)*) => {$(
+        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = "rollback")]
+        #[tokio::test]
+        async fn $name(db: PgEngine) {
+            let found: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()")
+                .fetch_one(&db)
+                .await
+                .unwrap();
+            assert_eq!(found, 0, "of another test");
+            let _ = sqlx::query(concat!(
+                "SELECT pg_create_logical_replication_slot('",
+                stringify!($name),
+                "', 'test_decoding')::text"
+            ))
+            .execute(&db)
+            .await;
+        }
+    )*};
+}
+
+mod slots {
+    use super::*;
+
+    makes_a_slot!(one two three);
+}
+
+#[tokio::test]
+async fn a_slot_does_not_reach_the_next_test() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = builder
+        .setting("wal_level", "logical")
+        .start()
+        .await
+        .unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["rollback::slots::", "--test-threads=1"])
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
 four_times!(leaves_traces: one_leaves_traces another_leaves_traces a_third_leaves_traces a_fourth_leaves_traces);
 
 /// A test fails if its transaction ends before it, and names the statement.

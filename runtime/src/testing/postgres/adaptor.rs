@@ -129,9 +129,10 @@ impl Adaptor for PostgresKind {
         // A transaction that was rolled back may have written data of the planner in place. The text of that data depends on
         // the search path.
         let ask = format!(
-            "BEGIN; SET LOCAL search_path = pg_catalog; SELECT {} AND {} = 0 AND {} AND {}; COMMIT",
+            "BEGIN; SET LOCAL search_path = pg_catalog; SELECT {} AND {} = 0 AND {} AND {} AND {}; COMMIT",
             leased.since.nobody_came(),
             leased.since.others(),
+            leased.since.has_no_slot(),
             leased.since.is_planned_as_before(),
             seeded(),
         );

@@ -129,7 +129,7 @@ impl Baseline {
              SELECT txid_current(), age('{}'::xid) <= {TOO_OLD} AND {} \
              AND (SELECT datdba = quote_ident(session_user)::regrole AND NOT {} FROM pg_database WHERE oid = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_prepared_xact() WHERE dbid = {oid}) \
-             AND NOT EXISTS (SELECT FROM pg_get_replication_slots() WHERE datoid = {oid}) \
+             AND {} \
              AND (SELECT count(*) = {} AND count(*) FILTER (WHERE {}) = 0 FROM pg_db_role_setting WHERE setdatabase = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_subscription WHERE subdbid = {oid}) \
              AND NOT EXISTS (SELECT FROM pg_shdescription WHERE objoid = {oid} AND classoid = 'pg_database'::regclass) \
@@ -138,6 +138,7 @@ impl Baseline {
             in_row(*xid),
             since.nobody_came(),
             younger("xmin", *xid),
+            since.has_no_slot(),
             self.around.settings,
             younger("xmin", *xid),
             since.others(),

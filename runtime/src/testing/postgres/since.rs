@@ -148,6 +148,14 @@ impl Since {
         )
     }
 
+    /// An SQL expression for whether the database has no replication slot. A rollback does not undo one.
+    pub(super) fn has_no_slot(&self) -> String {
+        format!(
+            "NOT EXISTS (SELECT FROM pg_get_replication_slots() WHERE datoid = {})",
+            self.oid
+        )
+    }
+
     /// Counts sessions that the test's engine has opened and closed.
     pub(super) fn opened_others(&mut self, others: i64) {
         if let Some((sessions, _)) = &mut self.sessions {

@@ -14,7 +14,7 @@ use super::database_server::DatabaseServer;
 use super::kept::Clean;
 use super::leased::Leased;
 use super::template::Template;
-use crate::dialect::{Diagnosis, diagnosed};
+use crate::dialect::{Diagnosis, diagnosed, leading_word};
 use crate::error::Error;
 use crate::settings::{BorrowedByAny, DatabaseUrl, LeaseCheck};
 use crate::testing::background;
@@ -74,6 +74,8 @@ pub(super) struct ServerLease<K: Adaptor> {
     url: DatabaseUrl,
     /// Whether the test holds its connections in a transaction, which is rolled back.
     rolls_back: bool,
+    /// Whether `session`, which runs before that transaction, may write.
+    session_writes: bool,
     /// `None` once the database is returned.
     leased: Option<Leased<K>>,
     /// `None` if the kind keeps no connections, before the connection is open, and once it is returned.
@@ -97,6 +99,7 @@ impl<K: Adaptor> ServerLease<K> {
             template,
             test,
             rolls_back,
+            session_writes: may_write(recipe.settings.session.as_deref().unwrap_or_default()),
             leased: Some(leased),
             borrowed: None,
         };
@@ -145,6 +148,7 @@ impl<K: Adaptor> ServerLease<K> {
         if is_restored {
             server.rolling_back.fetch_add(1, SeqCst);
         }
+        let session_writes = self.session_writes;
         let (over, ended) = oneshot::channel();
         // The background runtime exists, because it has leased the database.
         let _ = background::spawn(async move {
@@ -153,7 +157,7 @@ impl<K: Adaptor> ServerLease<K> {
             let returned = async {
                 if is_restored {
                     server
-                        .take_back_rolled_back(template, leased, borrowed)
+                        .take_back_rolled_back(template, leased, borrowed, session_writes)
                         .await
                 } else {
                     server.take_back(template, leased, borrowed, ending).await
@@ -192,6 +196,12 @@ impl<K: Adaptor> ServerLease<K> {
     }
 }
 
+/// Whether `session` statements may write rows: some are not `SET`.
+fn may_write(session: &str) -> bool {
+    let mut statements = session.split(';').map(str::trim);
+    statements.any(|one| !one.is_empty() && !leading_word(one).eq_ignore_ascii_case("SET"))
+}
+
 impl<K: Adaptor> DatabaseServer<K> {
     /// Takes a database back from a test, and cleans it for another one or drops it.
     async fn take_back(
@@ -225,12 +235,14 @@ impl<K: Adaptor> DatabaseServer<K> {
     }
 
     /// Takes a database back from a test whose transaction has lasted. Its content is unchanged except for sequences, so
-    /// that other tests of this process that roll back can use it.
+    /// that other tests of this process that roll back can use it. If the `session` statements may have written, it is cleaned as
+    /// after any other test.
     async fn take_back_rolled_back(
         self: &Arc<Self>,
         template: Arc<Template<K>>,
         mut leased: Leased<K>,
         borrowed: Option<BorrowedConnection<K>>,
+        session_writes: bool,
     ) -> Result<(), Error> {
         let mut kept = None;
         if let Some(borrowed) = borrowed {
@@ -245,6 +257,10 @@ impl<K: Adaptor> DatabaseServer<K> {
                 }
             }
         }
+        let mut is_clean = kept.is_some();
+        if session_writes && is_clean {
+            (kept, is_clean) = self.clean(&template, &mut leased, kept).await;
+        }
         self.returning.fetch_sub(1, SeqCst);
         self.freed.notify_waiters();
         let clean = Clean {
@@ -252,10 +268,10 @@ impl<K: Adaptor> DatabaseServer<K> {
             leased,
             kept,
         };
-        if clean.kept.is_none() {
+        if !is_clean {
             return self.drop_clean(clean).await;
         }
-        self.keep_database(clean.check_connection().await, true)
+        self.keep_database(clean.check_connection().await, !session_writes)
             .await
     }
 
@@ -382,5 +398,25 @@ impl<K: Adaptor> Drop for ServerLease<K> {
             LeaseEnd::Return
         };
         let _ = self.give_back(ending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_write;
+
+    #[test]
+    fn settings_alone_write_nothing() {
+        for session in ["", "SET a = 1", "set a = 1; \n SET b = 2;"] {
+            assert!(!may_write(session), "{session}");
+        }
+        for session in [
+            "INSERT INTO visit VALUES (1)",
+            "SET a = 1; SELECT visit()",
+            "/* a */ SET a = 1",
+            "SET a = 1; -- b\n DELETE FROM visit",
+        ] {
+            assert!(may_write(session), "{session}");
+        }
     }
 }

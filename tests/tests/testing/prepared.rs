@@ -1,9 +1,9 @@
-//! A transaction that a test prepares and leaves does not outlive its database.
+//! A test's database is dropped, whatever the test has left with which the server refuses that.
 
 use poolhouse::{PgEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer, eventually};
 
-use crate::minimal::started;
+use crate::minimal::{self, started};
 use crate::restarts::{ask, passes, run_of};
 
 #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL")]
@@ -43,5 +43,69 @@ async fn it_is_rolled_back_with_its_database() {
         })
         .await
         .unwrap();
+    }
+}
+
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL")]
+#[tokio::test]
+async fn left_as_a_template(db: PgEngine) {
+    let template = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I IS_TEMPLATE true', current_database()); END $$";
+    sqlx::raw_sql(template).execute(&db).await.unwrap();
+}
+
+/// Only a superuser may do it before version 16.
+#[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL")]
+#[tokio::test]
+#[ignore = "it needs a superuser, and is run by a driver"]
+async fn left_with_a_subscription(db: PgEngine) {
+    let subscribe = "CREATE SUBSCRIPTION \"Bands\" CONNECTION 'host=localhost' PUBLICATION bands WITH (connect = false)";
+    sqlx::query(subscribe).execute(&db).await.unwrap();
+}
+
+/// Runs a test, and waits until no database is left that matches this condition.
+async fn none_is_left(server: &PrivateServer, url: &str, test: &str, condition: &str) {
+    let run = |test: &str| {
+        let mut command = run_of(server, test, 1);
+        command
+            .arg("--include-ignored")
+            .env(minimal::variable(server), url);
+        command.output().unwrap()
+    };
+    passes(&run(test));
+    eventually("the database is dropped", async || {
+        passes(&run("scenarios::one"));
+        let left = format!(
+            "SELECT datname::text FROM pg_database d WHERE datname ~ '^poolhouse_' AND {condition}"
+        );
+        let left = ask(server, &left).await;
+        anyhow::ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_template_is_dropped() {
+    if let Some(builder) = PrivateServer::require(Kind::Postgres) {
+        let server = started(builder).await;
+        let url = minimal::url(&server);
+        none_is_left(
+            &server,
+            &url,
+            "prepared::left_as_a_template",
+            "datistemplate",
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_with_a_subscription_is_dropped() {
+    if let Some(builder) = PrivateServer::require(Kind::Postgres) {
+        let server = started(builder).await;
+        let subscribes = "oid IN (SELECT subdbid FROM pg_subscription)";
+        let test = "prepared::left_with_a_subscription";
+        none_is_left(&server, &server.url, test, subscribes).await;
     }
 }

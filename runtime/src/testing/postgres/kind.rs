@@ -243,7 +243,15 @@ impl Kind for PostgresKind {
 
     async fn drop(connection: &mut PgConnection, database: &str) -> sqlx::Result<()> {
         let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
-        execute(connection, drop).await
+        match execute(&mut *connection, drop.clone()).await {
+            // A test has made it a template, which the server does not drop.
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42809") => {
+                let plain = format!("ALTER DATABASE {database} IS_TEMPLATE false");
+                execute(&mut *connection, plain).await?;
+                execute(connection, drop).await
+            }
+            dropped => dropped,
+        }
     }
 
     fn may_be_in_use(error: &sqlx::Error) -> bool {
@@ -261,7 +269,24 @@ impl Kind for PostgresKind {
         for gid in &all {
             execute(connection, format!("ROLLBACK PREPARED {gid}")).await?;
         }
-        Ok(all.len())
+        // Nor does the server drop a database with subscriptions. Without its slot, the publisher is not asked:
+        // <https://www.postgresql.org/docs/current/sql-dropsubscription.html>.
+        let subscriptions: Vec<String> = sqlx::query_scalar(
+            "SELECT quote_ident(subname) FROM pg_subscription \
+             WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        for name in &subscriptions {
+            for end in [
+                format!("ALTER SUBSCRIPTION {name} DISABLE"),
+                format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
+                format!("DROP SUBSCRIPTION {name}"),
+            ] {
+                execute(connection, end).await?;
+            }
+        }
+        Ok(all.len() + subscriptions.len())
     }
 
     async fn sessions(connection: &mut PgConnection, database: &str) -> sqlx::Result<usize> {

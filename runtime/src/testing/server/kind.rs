@@ -107,13 +107,13 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
         database: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Whether transactions that outlive their session may be the reason why a drop was refused with this error.
+    /// Whether transactions that outlive their session, or subscriptions, may be the reason why a drop was refused with this error.
     fn may_be_in_use(_: &sqlx::Error) -> bool {
         false
     }
 
-    /// Ends the transactions in a database that outlive their session, over a connection to that database. Returns how many
-    /// there were.
+    /// Ends the transactions in a database that outlive their session, and its subscriptions, over a connection to that database.
+    /// Returns how many there were.
     fn end_prepared(
         _: &mut ConnectionOf<Self>,
     ) -> impl Future<Output = sqlx::Result<usize>> + Send {

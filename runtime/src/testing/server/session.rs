@@ -291,7 +291,7 @@ impl<K: Kind> ServerSession<K> {
         Ok(())
     }
 
-    /// Ends the transactions in a database that outlive their session, and returns how many there were.
+    /// Ends the transactions in a database that outlive their session, and its subscriptions, and returns how many there were.
     async fn end_prepared(&self, database: &str) -> usize {
         let ended = async {
             let mut inside = self.connect(database).await?;

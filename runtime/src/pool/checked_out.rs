@@ -524,6 +524,13 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Takes the driver's connection out of the pool, and returns its slot empty.
     pub(super) fn detach(mut self) -> DB::Connection {
+        // A recording does not see what runs on it.
+        #[cfg(feature = "testing")]
+        {
+            let record = self.record();
+            let recorder = &record.recorder;
+            recorder.note_borrowed(self.source.settings(), record.location());
+        }
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
             ConnectionSource::Pool(mut slot) => match slot.value.take() {
                 Some(connection) => {

@@ -255,6 +255,21 @@ async fn what_runs_on_the_drivers_connection_is_no_guess(db: SqliteEngine) {
 
 #[with_pool(migrations = false)]
 #[tokio::test]
+async fn a_detached_connection_is_as_one_that_is_borrowed(db: SqliteEngine) {
+    let seen = db
+        .recorded(async {
+            let mut detached = db.acquire().await.unwrap().detach();
+            sqlx::query(ONE).execute(&mut detached).await.unwrap();
+        })
+        .await;
+    assert_eq!(texts(&seen), ["?"]);
+    let said = refused(&seen, 1000);
+    assert!(said.contains("was borrowed 1 times"), "{said}");
+    db.recorded(async {}).await.at_most(0);
+}
+
+#[with_pool(migrations = false)]
+#[tokio::test]
 async fn a_borrow_in_the_arguments_of_the_recorded_call_is_seen(db: SqliteEngine) {
     let mut checkout = db.acquire().await.unwrap();
     // The driver's connection is borrowed before the recording begins.

@@ -67,7 +67,8 @@ impl<T, E: Debug> Completed for Result<T, E> {
 ///
 /// - the pool has all its connections back, and each can be acquired;
 /// - no session of the pool is in a transaction, and the server has no session that is unknown to the pool;
-/// - the rows of all tables are either those before the run or those after a complete run.
+/// - the rows of all tables of an engine are either those before the run or those after a complete run. Each engine is checked by
+///   itself: work that is complete on one engine and absent on another is not found.
 ///
 /// For the comparison of rows, the future first runs twice to its end, and up to eight times more before a panic about rows.
 /// Columns in which complete runs differ, such as times and random numbers, are not compared. After each run that changed

@@ -58,6 +58,7 @@ pub mod private_server;
 pub mod program;
 pub mod proxy;
 mod question;
+pub mod rewriting;
 pub mod servers;
 pub mod sql;
 pub mod steps;
@@ -78,6 +79,7 @@ pub use self::{
     private_server::{PrivateServer, Stop},
     program::Program,
     proxy::Proxy,
+    rewriting::Rewriting,
     servers::Server,
     sql::Sql,
     subject::{Options, Subject},

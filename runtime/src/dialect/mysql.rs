@@ -92,8 +92,11 @@ pub(crate) static MYSQL: Dialect = Dialect {
             )
         }),
     }),
-    // A server with `read_only` counts as a replica: <https://mariadb.com/kb/en/server-system-variables/#read_only>.
-    session_state: Some("SELECT CAST(IF(@@global.read_only, 3, 0) AS SIGNED)"),
+    // A server with `read_only` counts as a replica: <https://mariadb.com/kb/en/server-system-variables/#read_only>. From
+    // MariaDB 12.0 on, its value is a text with more than one kind of ON.
+    session_state: Some(
+        "SELECT CAST(IF(CAST(@@global.read_only AS CHAR) IN ('0', 'OFF'), 0, 3) AS SIGNED)",
+    ),
     // MariaDB and MySQL each read their own part and take the other for a comment:
     // <https://mariadb.com/kb/en/comment-syntax/>. A transaction without a GTID is in no set of them.
     written: Some(

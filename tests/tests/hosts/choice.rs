@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use poolhouse::{Settings, engine_finder_with, with_pool};
-use poolhouse_tests::{Kind, Sql, servers};
+use poolhouse_tests::{Kind, Rewriting, Sql, servers};
 use sqlx::{MySql, Postgres, Sqlite};
 
 use super::{follows, port, primary, scheme_of, started, url_of, user_of};
@@ -112,6 +112,34 @@ async fn a_wrong_password_ends_the_search() -> anyhow::Result<()> {
             Kind::MariaDb => refused::<MySql>(&hosts, database.name()).await?,
         };
         ensure!(said.contains("rejected the user or the password"), "{said}");
+    }
+    Ok(())
+}
+
+/// From MariaDB 12.0 on, `read_only` is a text.
+#[tokio::test]
+async fn a_server_whose_read_only_is_a_text_has_a_role() -> anyhow::Result<()> {
+    let Some(server) = servers::require(Kind::MariaDb) else {
+        return Ok(());
+    };
+    let database = server.database("hosts").await?;
+    let reads = async |value: &str| {
+        let value = format!("'{value}'");
+        Rewriting::before(database.address()?, "@@global.read_only", &value).await
+    };
+    let writable = reads("OFF").await?;
+    for value in ["ON", "NO_LOCK"] {
+        let read_only = reads(value).await?;
+        let hosts = [read_only.address(), writable.address()];
+        for (target, expected) in [("read-write", hosts[1]), ("standby", hosts[0])] {
+            let rest = format!("{}?target_session_attrs={target}", database.name());
+            let url = url_of("mysql", &user_of(&database), &hosts, &rest);
+            let engine = started::<MySql>(&Settings::new().engine("hosts_texts").url(url)).await?;
+            let port = engine.connect_options().get_port();
+            ensure!(port == expected.port(), "{value}, {target}: {port}");
+            engine.close_connection_pool().await;
+        }
+        ensure!(read_only.replaced() > 0, "{value} is not seen");
     }
     Ok(())
 }

@@ -166,6 +166,19 @@ impl Galera {
         self.isolate(index, true).await
     }
 
+    /// Waits until a node that was cut off takes no statements.
+    ///
+    /// # Errors
+    /// When the node does not answer, or still takes them at the limit of [`eventually()`].
+    pub async fn knows_that_it_is_cut_off(&self, index: usize) -> anyhow::Result<()> {
+        eventually("the node knows that it is cut off", async || {
+            let ready = status(&self.nodes[index], "wsrep_ready").await?;
+            ensure!(ready == "OFF", "wsrep_ready is {ready}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Reconnects a node that was cut off, and waits until it has joined.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     }),
     // Every node reads and writes: <https://www.cockroachlabs.com/docs/stable/architecture/overview>.
     session_state: Some("SELECT current_setting('default_transaction_read_only')::bool::int::int8"),
+    hosts_may_be_cut_off: false,
     written: None,
     version: "SELECT version()",
     library: None,

@@ -43,8 +43,10 @@ pub(crate) struct Dialect {
     /// How a session is identified and terminated; `None` where there is no server.
     pub(crate) session: Option<SessionCommands>,
     /// A query for the server's role: 1 when its sessions are read-only, 2 when it follows another server, 3 when both, and
-    /// 0 otherwise. `None` where there are no hosts.
+    /// 0 otherwise; 4 more when it is cut off from its cluster. `None` where there are no hosts.
     pub(crate) session_state: Option<&'static str>,
+    /// Whether a server that is cut off from its cluster still opens sessions, and then refuses their statements.
+    pub(crate) hosts_may_be_cut_off: bool,
     /// A query for the server's write position, as the text of a [`LogPosition`](super::LogPosition); `None` where no server
     /// follows another.
     pub(crate) written: Option<&'static str>,

@@ -93,10 +93,17 @@ pub(crate) static MYSQL: Dialect = Dialect {
         }),
     }),
     // A server with `read_only` counts as a replica: <https://mariadb.com/kb/en/server-system-variables/#read_only>. From
-    // MariaDB 12.0 on, its value is a text with more than one kind of ON.
+    // MariaDB 12.0 on, its value is a text with more than one kind of ON. A server that is not in a cluster is not ready for
+    // one either: <https://mariadb.com/kb/en/galera-cluster-status-variables/#wsrep_ready>. A server that was built without
+    // Galera has no such variable, so that it is looked up.
     session_state: Some(
-        "SELECT CAST(IF(CAST(@@global.read_only AS CHAR) IN ('0', 'OFF'), 0, 3) AS SIGNED)",
+        "SELECT CAST(IF(CAST(@@global.read_only AS CHAR) IN ('0', 'OFF'), 0, 3) \
+         /*M! + IF(EXISTS(SELECT 1 FROM information_schema.SESSION_VARIABLES \
+                WHERE VARIABLE_NAME = 'WSREP_ON' AND VARIABLE_VALUE = 'ON') \
+            AND EXISTS(SELECT 1 FROM information_schema.SESSION_STATUS \
+                WHERE VARIABLE_NAME = 'WSREP_READY' AND VARIABLE_VALUE = 'OFF'), 4, 0) */ AS SIGNED)",
     ),
+    hosts_may_be_cut_off: true,
     // MariaDB and MySQL each read their own part and take the other for a comment:
     // <https://mariadb.com/kb/en/comment-syntax/>. A transaction without a GTID is in no set of them.
     written: Some(

@@ -96,6 +96,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     session_state: Some(
         "SELECT (current_setting('default_transaction_read_only')::bool::int + 2 * pg_is_in_recovery()::int)::int8",
     ),
+    hosts_may_be_cut_off: false,
     // The insert position and not the write position: with `synchronous_commit = off` a commit is answered before its record
     // is written. At a position right behind the header of a page (24 bytes) or a file (40 bytes), nothing was inserted
     // since the page before it, and a replica does not get past that page:

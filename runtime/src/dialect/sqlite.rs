@@ -22,6 +22,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     knows_parameter: |_| true,
     session: None,
     session_state: None,
+    hosts_may_be_cut_off: false,
     written: None,
     version: "SELECT sqlite_version()",
     library: Some(&VERSION),

@@ -142,7 +142,7 @@ impl<DB: Backend> Shared<DB> {
         let dialect = self.connector.dialect();
         let recovered =
             recover::<DB>(driver, dialect, self.idle_depth(), pooled, counts_ended).await?;
-        let asks = recovered == Recovered::Good && self.connector.hosts.asks();
+        let asks = recovered == Recovered::Good && self.connector.hosts.asks(dialect);
         if asks && !self.connector.check(driver).await? {
             return Ok(Recovered::OtherRole);
         }

@@ -1,8 +1,8 @@
 //! A Galera cluster of three nodes under load. One node is killed and restarted, then another is cut off for a time.
 //! `tests/galera` runs it.
 //!
-//! Tasks move money between accounts through one engine on all three nodes. Each move adds a row to a ledger. The program asserts
-//! the final state and prints the figures.
+//! Tasks move money between accounts through one engine on all three nodes. Each move adds a row to a ledger. Further engines
+//! try the node that is cut off first. The program asserts the final state and prints the figures.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,6 +23,9 @@ use tokio::task::JoinSet;
 const NODES: usize = 3;
 const MAX_SIZE: u32 = 16;
 const TASKS: usize = 24;
+
+/// The connections of each engine that tries the hosts in their order.
+const FEW_CONNECTIONS: u32 = 3;
 
 /// Few accounts, so that two nodes often write to the same one at the same time.
 const ACCOUNTS: i64 = 40;
@@ -63,6 +66,7 @@ async fn play(cluster: &mut Galera, begun: Instant) -> anyhow::Result<()> {
     cluster.agree(&rights, "1").await?;
     let engine = engine(cluster, &database).await?;
     prepare(&engine).await?;
+    let in_order = in_order(cluster, &database).await?;
     // Without this wait, the first moves would change no account on a node that has none yet.
     let accounts = format!(
         "SELECT CAST(count(*) AS CHAR) FROM {}.account",
@@ -89,6 +93,10 @@ async fn play(cluster: &mut Galera, begun: Instant) -> anyhow::Result<()> {
     let fault = Instant::now();
     cluster.cut_off(2).await?;
     load.goes_on(writes).await?;
+    cluster.knows_that_it_is_cut_off(2).await?;
+    for (form, engine) in &in_order {
+        leaves(engine).await.with_context(|| form.clone())?;
+    }
     nobody_is_connected(&cluster.nodes()[2]).await?;
     cluster.reconnect(2).await?;
     load.goes_on(writes).await?;
@@ -126,7 +134,9 @@ async fn play(cluster: &mut Galera, begun: Instant) -> anyhow::Result<()> {
     for node in cluster.nodes() {
         nothing_is_lost(node, &database, &outcome.acknowledged).await?;
     }
-    engine.close_connection_pool().await;
+    for engine in in_order.values().chain([&engine]) {
+        engine.close_connection_pool().await;
+    }
     for node in cluster.nodes() {
         no_session_left(node, &database).await?;
     }
@@ -135,19 +145,62 @@ async fn play(cluster: &mut Galera, begun: Instant) -> anyhow::Result<()> {
 }
 
 async fn engine(cluster: &Galera, database: &TestDatabase) -> anyhow::Result<MySqlEngine> {
-    let hosts: Vec<String> = cluster
-        .nodes()
-        .iter()
-        .map(|node| node.address().to_string())
-        .collect();
-    let url = format!(
-        "mysql://{name}:{password}@{hosts}/{name}?load_balance_hosts=random",
+    let url = url(cluster, database, [0, 1, 2], "?load_balance_hosts=random");
+    started(&Settings::new().engine("galera").url(url).max_size(MAX_SIZE)).await
+}
+
+/// Engines that try the hosts in their order, each with all its connections on the last node.
+async fn in_order(
+    cluster: &Galera,
+    database: &TestDatabase,
+) -> anyhow::Result<BTreeMap<String, MySqlEngine>> {
+    let mut engines = BTreeMap::new();
+    for target in ["any", "read-write", "prefer-standby"] {
+        let form = format!("?target_session_attrs={target}");
+        let settings = Settings::new()
+            .engine(format!("galera_{target}"))
+            .url(url(cluster, database, [2, 0, 1], &form))
+            .max_size(FEW_CONNECTIONS)
+            .min_size(FEW_CONNECTIONS);
+        engines.insert(form, started(&settings).await?);
+    }
+    let connected = sockets_to(cluster.nodes()[2].address().port())?;
+    let least = engines.len() * FEW_CONNECTIONS as usize;
+    ensure!(connected >= least, "{connected} instead of {least}");
+    Ok(engines)
+}
+
+/// Waits until an engine's statements succeed on all its connections.
+async fn leaves(engine: &MySqlEngine) -> anyhow::Result<()> {
+    eventually("every connection takes statements", async || {
+        // All at once, so that each has a connection of its own.
+        let mut held = Vec::new();
+        for _ in 0..FEW_CONNECTIONS {
+            held.push(engine.acquire().await?);
+        }
+        for connection in &mut held {
+            sqlx::query("SELECT count(*) FROM account")
+                .execute(connection)
+                .await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The URL of these nodes of the cluster, in this order.
+fn url(cluster: &Galera, database: &TestDatabase, order: [usize; NODES], rest: &str) -> String {
+    let hosts = order.map(|node| cluster.nodes()[node].address().to_string());
+    format!(
+        "mysql://{name}:{password}@{hosts}/{name}{rest}",
         name = database.name(),
         password = database.password(),
         hosts = hosts.join(",")
-    );
-    let settings = Settings::new().engine("galera").url(url).max_size(MAX_SIZE);
-    let engine = engine_finder_with::<MySql>(&settings)?;
+    )
+}
+
+async fn started(settings: &Settings) -> anyhow::Result<MySqlEngine> {
+    let engine = engine_finder_with::<MySql>(settings)?;
     engine.start_connection_pool().await?;
     Ok(engine)
 }

@@ -301,13 +301,14 @@ impl<DB: Backend> Connector<DB> {
         Ok(prepared.options.into_owned())
     }
 
-    /// Checks that a connection answers; false if its server no longer has the wanted role.
+    /// Checks that a connection answers; false if its server no longer has the wanted role, or is cut off from its cluster.
     pub(in crate::pool) async fn check(
         &self,
         connection: &mut DB::Connection,
     ) -> sqlx::Result<bool> {
-        if self.hosts.asks() {
-            return self.hosts.still_right(connection, self.dialect()).await;
+        let dialect = self.dialect();
+        if self.hosts.asks(dialect) {
+            return self.hosts.still_right(connection, dialect).await;
         }
         connection.ping().await?;
         Ok(true)

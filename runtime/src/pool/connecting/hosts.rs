@@ -34,7 +34,7 @@ pub(in crate::pool) struct HostChoice<DB: Backend> {
     last: AtomicUsize,
 }
 
-/// A server's role, as the bits of the dialect's `session_state`.
+/// A server's role and whether it is cut off, as the bits of the dialect's `session_state`.
 #[derive(Clone, Copy)]
 struct ServerState(i64);
 
@@ -47,6 +47,10 @@ impl ServerState {
         self.0 & 2 != 0
     }
 
+    fn is_cut_off(self) -> bool {
+        self.0 & 4 != 0
+    }
+
     fn is(self, target: Target) -> bool {
         match target {
             Target::Any => true,
@@ -55,6 +59,14 @@ impl ServerState {
             Target::Primary => !self.follows_another(),
             Target::Standby | Target::PreferStandby => self.follows_another(),
         }
+    }
+
+    /// Why the server is not used; `None` if it is.
+    fn objection(self, target: Target) -> Option<String> {
+        if self.is_cut_off() {
+            return Some("it is cut off from its cluster, or has not joined it".to_owned());
+        }
+        (!self.is(target)).then(|| format!("it is not {}", target.name()))
     }
 }
 
@@ -116,14 +128,15 @@ impl<DB: Backend> HostChoice<DB> {
         self.list.len() == 1 && self.target == Target::Any
     }
 
-    /// Whether the server's role is checked again while a connection is open. With `prefer-standby` it is not, because the
-    /// second choice stays acceptable.
-    pub(in crate::pool) fn asks(&self) -> bool {
-        !matches!(self.target, Target::Any | Target::PreferStandby)
+    /// Whether the server's state is checked again while a connection is open. With `any` and `prefer-standby` its role is
+    /// not, because the second choice stays acceptable.
+    pub(in crate::pool) fn asks(&self, dialect: &Dialect) -> bool {
+        let may_be_cut_off = self.list.len() > 1 && dialect.hosts_may_be_cut_off;
+        may_be_cut_off || !matches!(self.target, Target::Any | Target::PreferStandby)
     }
 
-    /// Opens a connection to the first host with the wanted role. `connect` has its own time limit; `limit` is that of the
-    /// role query.
+    /// Opens a connection to the first host that has the wanted role and is not cut off. `connect` has its own time limit;
+    /// `limit` is that of the query for the host's state.
     ///
     /// # Errors
     ///
@@ -179,13 +192,18 @@ impl<DB: Backend> HostChoice<DB> {
         order
     }
 
-    /// Whether the server of an open connection still has the wanted role.
+    /// Whether the server of an open connection still has the wanted role, and is not cut off.
     pub(super) async fn still_right(
         &self,
         connection: &mut DB::Connection,
         dialect: &Dialect,
     ) -> sqlx::Result<bool> {
-        is::<DB>(connection, dialect, self.target).await
+        let target = match self.target {
+            Target::PreferStandby => Target::Any,
+            target => target,
+        };
+        let objection = objection::<DB>(connection, dialect, target).await?;
+        Ok(objection.is_none())
     }
 }
 
@@ -210,18 +228,19 @@ fn changed<DB: Backend>(
     Ok(DB::corrected(options))
 }
 
-/// Keeps a connection whose server has the wanted role, and closes any other.
+/// Keeps a connection whose server has the wanted role and is not cut off, and closes any other.
 async fn choose<DB: Backend>(
     mut connection: DB::Connection,
     dialect: &Dialect,
     target: Target,
     limit: Duration,
 ) -> Result<DB::Connection, Refusal> {
-    let refusal = match timeout(limit, is::<DB>(&mut connection, dialect, target)).await {
-        Ok(Ok(true)) => return Ok(connection),
-        Ok(Ok(false)) => Refusal::Next {
+    let asked = objection::<DB>(&mut connection, dialect, target);
+    let refusal = match timeout(limit, asked).await {
+        Ok(Ok(None)) => return Ok(connection),
+        Ok(Ok(Some(reason))) => Refusal::Next {
             retry: true,
-            reason: format!("it is not {}", target.name()),
+            reason,
         },
         Ok(Err(error)) => refusal(dialect, error),
         Err(_) => {
@@ -235,16 +254,18 @@ async fn choose<DB: Backend>(
     Err(refusal)
 }
 
-async fn is<DB: Backend>(
+/// Why the connection's server is not used; `None` if it is.
+async fn objection<DB: Backend>(
     connection: &mut DB::Connection,
     dialect: &Dialect,
     target: Target,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Option<String>> {
     match dialect.session_state {
-        Some(ask) if target != Target::Any => {
-            Ok(ServerState(DB::number(connection, ask).await?).is(target))
+        Some(ask) if target != Target::Any || dialect.hosts_may_be_cut_off => {
+            let state = ServerState(DB::number(connection, ask).await?);
+            Ok(state.objection(target))
         }
-        _ => Ok(true),
+        _ => Ok(None),
     }
 }
 
@@ -274,26 +295,17 @@ fn refusal(dialect: &Dialect, error: sqlx::Error) -> Refusal {
     }
 }
 
-/// The error if no host with the wanted role gave a connection.
+/// The error if no host is used.
 fn no_host(target: Target, refusals: Vec<(bool, String)>) -> sqlx::Error {
     let retry = refusals.iter().any(|(retry, _)| *retry);
     let mut reasons: Vec<String> = refusals.into_iter().map(|(_, reason)| reason).collect();
     reasons.dedup();
-    let wanted = match target {
-        Target::Any | Target::PreferStandby => String::new(),
-        target => format!(" is {}", target.name()),
-    };
     let diagnosis = Diagnosis {
         retry,
-        what: format!(
-            "none of the hosts {}",
-            if wanted.is_empty() {
-                "answered".to_owned()
-            } else {
-                format!("that answer{wanted}")
-            }
-        )
-        .into(),
+        what: match target {
+            Target::Any | Target::PreferStandby => "none of the hosts can be used".into(),
+            target => format!("none of the hosts that answer is {}", target.name()).into(),
+        },
         cure: "start one of them, or correct the hosts and target_session_attrs of the url".into(),
         full: false,
     };

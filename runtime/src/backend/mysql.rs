@@ -52,10 +52,13 @@ impl Backend for MySql {
             // Server shutdown, connection killed, `wait_timeout` on MySQL, and (MariaDB) query limits that end the session:
             // <https://mariadb.com/kb/en/mariadb-error-code-reference/>. 1047 does not end the session, but a node of a
             // Galera cluster gives no other answer once it is cut off from the others:
-            // <https://galeracluster.com/library/documentation/quorum-reset.html>.
+            // <https://galeracluster.com/library/documentation/quorum-reset.html>. 3032: the server goes into offline mode,
+            // <https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_offline_mode>.
             sqlx::Error::Database(error) => error
                 .try_downcast_ref::<MySqlDatabaseError>()
-                .is_some_and(|error| matches!(error.number(), 1047 | 1053 | 1927 | 3169 | 4031)),
+                .is_some_and(|error| {
+                    matches!(error.number(), 1047 | 1053 | 1927 | 3032 | 3169 | 4031)
+                }),
             error => super::database::breaks_connection(error),
         }
     }

@@ -220,7 +220,7 @@ impl Dialect {
             return diagnosis::of_driver(error);
         };
         (self.diagnose)(database.code().as_deref(), database.message()).unwrap_or_else(|| {
-            Diagnosis::fatal(
+            Diagnosis::fatal_here(
                 "the server rejected the connection",
                 "see the server's message and its log",
             )

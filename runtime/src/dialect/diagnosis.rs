@@ -11,6 +11,8 @@ pub(crate) struct Diagnosis {
     pub(crate) retry: bool,
     /// Whether the server has answered that it has no room for another session.
     pub(crate) full: bool,
+    /// Whether each of several hosts would refuse for the same reason.
+    pub(crate) everywhere: bool,
     /// What happened, in a few words.
     pub(crate) what: Cow<'static, str>,
     /// What a person can do about it.
@@ -22,6 +24,7 @@ impl Diagnosis {
         Self {
             retry: true,
             full: false,
+            everywhere: false,
             what: what.into(),
             cure: cure.into(),
         }
@@ -43,10 +46,20 @@ impl Diagnosis {
         )
     }
 
+    /// The diagnosis of a refusal that each host would repeat, now and later.
     pub(crate) fn fatal(what: &'static str, cure: &'static str) -> Self {
+        Self {
+            everywhere: true,
+            ..Self::fatal_here(what, cure)
+        }
+    }
+
+    /// The diagnosis of a refusal that one host would repeat, and that says nothing about the others.
+    pub(crate) fn fatal_here(what: &'static str, cure: &'static str) -> Self {
         Self {
             retry: false,
             full: false,
+            everywhere: false,
             what: what.into(),
             cure: cure.into(),
         }
@@ -68,7 +81,7 @@ pub(crate) fn message(error: &sqlx::Error) -> String {
 pub(super) fn of_driver(error: &sqlx::Error) -> Diagnosis {
     match error {
         sqlx::Error::Io(error) => diagnosis_of(error).unwrap_or_else(|| of_network(error)),
-        sqlx::Error::Tls(_) => Diagnosis::fatal(
+        sqlx::Error::Tls(_) => Diagnosis::fatal_here(
             "the TLS handshake failed",
             "check the server's certificate and the sslmode (MySQL: ssl-mode) of the url",
         ),
@@ -76,7 +89,7 @@ pub(super) fn of_driver(error: &sqlx::Error) -> Diagnosis {
             "the driver does not accept the connect options",
             "correct the url, its query parameters and the files that they name",
         ),
-        _ => Diagnosis::fatal(
+        _ => Diagnosis::fatal_here(
             "the connection could not be opened",
             "see the driver's message",
         ),
@@ -111,7 +124,7 @@ fn of_network(error: &io::Error) -> Diagnosis {
             "the server's host cannot be reached",
             "check the network between here and the server, or correct the host of the url",
         ),
-        io::ErrorKind::PermissionDenied => Diagnosis::fatal(
+        io::ErrorKind::PermissionDenied => Diagnosis::fatal_here(
             "the operating system denied access",
             "check the rights of the file or socket that the url names",
         ),
@@ -120,7 +133,7 @@ fn of_network(error: &io::Error) -> Diagnosis {
             "the host's name could not be resolved",
             "start the server, or correct the host of the url",
         ),
-        _ => Diagnosis::fatal(
+        _ => Diagnosis::fatal_here(
             "the connection could not be opened",
             "check host and port of the url and the network",
         ),
@@ -171,7 +184,7 @@ pub(crate) fn own_message(error: &sqlx::Error) -> Option<String> {
 }
 
 /// The diagnosis of an error that [`diagnosed`] has made.
-pub(crate) fn diagnosis_of(error: &io::Error) -> Option<Diagnosis> {
+fn diagnosis_of(error: &io::Error) -> Option<Diagnosis> {
     let error: &Diagnosed = error.get_ref()?.downcast_ref()?;
     Some(error.diagnosis.clone())
 }

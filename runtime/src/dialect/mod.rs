@@ -20,7 +20,7 @@ pub(crate) use self::cockroach::COCKROACH;
 pub(crate) use self::description::{
     Dialect, Local, Mark, MigrationsLock, STILL_HELD, SessionAnswer, SessionCommands,
 };
-pub(crate) use self::diagnosis::{Diagnosis, diagnosed, diagnosis_of, message, own_message};
+pub(crate) use self::diagnosis::{Diagnosis, diagnosed, message, own_message};
 pub(crate) use self::inspection::{How, Idle, Room};
 pub(crate) use self::log_position::{LogPosition, Replayed};
 #[cfg(feature = "mysql")]

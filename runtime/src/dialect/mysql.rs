@@ -144,6 +144,20 @@ pub(crate) static MYSQL: Dialect = Dialect {
                 "the server has too many connections",
                 "lower max_size, or raise the server's max_connections",
             ),
+            // 3032, and its forms with a reason.
+            _ if message.starts_with("The server is currently in offline mode") => {
+                Diagnosis::retry(
+                    "the server is in offline mode",
+                    "wait for it, or turn its offline_mode off",
+                )
+            }
+            // 1129, in place of the handshake.
+            _ if message.contains("is blocked because of many connection errors") => {
+                Diagnosis::retry(
+                    "the server has blocked this machine after many connection errors",
+                    "unblock it with FLUSH HOSTS (MySQL: TRUNCATE TABLE performance_schema.host_cache)",
+                )
+            }
             Some("08S01") if message.starts_with("WSREP") => Diagnosis::retry(
                 "the node is cut off from its cluster",
                 "wait for it, or see why it does not reach the other nodes",

@@ -119,12 +119,12 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
     diagnose: |code, message| {
         Some(match code? {
-            "53100" => Diagnosis::fatal(
+            "53100" => Diagnosis::fatal_here(
                 "the server's disk is full",
                 "make room on the server's disk",
             ),
             // The first session of a new database writes a file. A disk without room for it has no error code of its own.
-            "XX000" if message.contains("init file") => Diagnosis::fatal(
+            "XX000" if message.contains("init file") => Diagnosis::fatal_here(
                 "the server could not write a file of the database",
                 "make room on the server's disk",
             ),

@@ -1,11 +1,14 @@
 //! The choice of a host, as libpq makes it.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, ensure};
 use poolhouse::{Settings, engine_finder_with, with_pool};
 use poolhouse_tests::{Kind, Rewriting, Sql, servers};
 use sqlx::{MySql, Postgres, Sqlite};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{follows, port, primary, scheme_of, started, url_of, user_of};
 
@@ -141,6 +144,126 @@ async fn a_server_whose_read_only_is_a_text_has_a_role() -> anyhow::Result<()> {
         }
         ensure!(read_only.replaced() > 0, "{value} is not seen");
     }
+    Ok(())
+}
+
+/// An error of a server about itself: its number on MySQL, its code on Postgres, and its message.
+#[derive(Clone, Copy)]
+enum Trouble {
+    Postgres(&'static str, &'static str),
+    MySql(u16, &'static str),
+}
+
+impl Trouble {
+    /// Starts a server that answers each login with the error.
+    async fn host(self) -> anyhow::Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                // A client that goes away early is of no interest.
+                tokio::spawn(async move { self.refuse(&mut client).await });
+            }
+        });
+        Ok(address)
+    }
+
+    async fn refuse(self, client: &mut TcpStream) -> io::Result<()> {
+        match self {
+            // https://www.postgresql.org/docs/current/protocol-message-formats.html
+            Self::Postgres(code, message) => {
+                // The request for encryption, and its answer: no.
+                client.read_exact(&mut [0; 8]).await?;
+                client.write_all(b"N").await?;
+                let length = client.read_u32().await?;
+                let mut login = vec![0; length as usize - 4];
+                client.read_exact(&mut login).await?;
+                let fields = format!("SFATAL\0VFATAL\0C{code}\0M{message}\0\0");
+                client.write_u8(b'E').await?;
+                let length = u32::try_from(fields.len() + 4).map_err(io::Error::other)?;
+                client.write_u32(length).await?;
+                client.write_all(fields.as_bytes()).await?;
+            }
+            // https://mariadb.com/kb/en/err_packet/, in place of the handshake.
+            Self::MySql(number, message) => {
+                let mut packet = vec![0xff];
+                packet.extend(number.to_le_bytes());
+                packet.extend(message.as_bytes());
+                // Three bytes, and the packet's number, which is 0.
+                let length = u32::try_from(packet.len()).map_err(io::Error::other)?;
+                client.write_u32_le(length).await?;
+                client.write_all(&packet).await?;
+            }
+        }
+        client.shutdown().await?;
+        // A close with unread data would be a reset, which may overtake the error.
+        tokio::io::copy(client, &mut tokio::io::sink()).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_trouble_of_one_host_does_not_end_the_search_on_postgres() -> anyhow::Result<()> {
+    for (code, message) in [
+        ("53200", "out of memory"),
+        ("53100", "could not extend file"),
+        ("58030", "could not read file"),
+    ] {
+        the_next_host_is_used::<Postgres>(Trouble::Postgres(code, message)).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_trouble_of_one_host_does_not_end_the_search_on_mariadb() -> anyhow::Result<()> {
+    for (number, message, words) in [
+        (
+            3032,
+            "The server is currently in offline mode",
+            "the server is in offline mode",
+        ),
+        (
+            1129,
+            "Host 'web1' is blocked because of many connection errors",
+            "the server has blocked this machine",
+        ),
+        (
+            1021,
+            "Disk full (/tmp/MAI)",
+            "the server rejected the connection",
+        ),
+    ] {
+        let trouble = Trouble::MySql(number, message);
+        the_next_host_is_used::<MySql>(trouble).await?;
+
+        let hosts = [trouble.host().await?, NOBODY];
+        let settings = Settings::new()
+            .engine("hosts_trouble")
+            .url(url_of("mysql", "band:band", &hosts, "band"))
+            .start_timeout("1s");
+        let error = started::<MySql>(&settings).await.err();
+        let said = error.context("it has started")?.to_string();
+        let words = format!("none of the hosts can be used ({}: {words}", hosts[0]);
+        ensure!(said.contains(&words), "{words} is not in {said}");
+    }
+    Ok(())
+}
+
+async fn the_next_host_is_used<DB: Sql>(trouble: Trouble) -> anyhow::Result<()> {
+    let Some(server) = DB::SERVER.and_then(servers::require) else {
+        return Ok(());
+    };
+    let database = server.database("hosts").await?;
+    let hosts = [trouble.host().await?, database.address()?];
+    let settings = Settings::new().engine("hosts_trouble").url(url_of(
+        scheme_of::<DB>(),
+        &user_of(&database),
+        &hosts,
+        database.name(),
+    ));
+    let engine = started::<DB>(&settings).await?;
+    ensure!(port(&engine).await? == hosts[1].port());
+    engine.close_connection_pool().await;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::credentials::{KEEP_OPTIONS, OTHER_DATABASE};
 use crate::backend::{Backend, OptionsOf};
-use crate::dialect::{Diagnosis, Dialect, diagnosed, diagnosis_of, message};
+use crate::dialect::{Diagnosis, Dialect, diagnosed, message};
 use crate::error::{Error, StartError, TestError, TestKind};
 use crate::settings::{EngineSettings, Hosts, Target};
 
@@ -140,7 +140,7 @@ impl<DB: Backend> HostChoice<DB> {
     ///
     /// # Errors
     ///
-    /// The refusals of all hosts. As in libpq, a host's permanent refusal ends the search.
+    /// The refusals of all hosts. A refusal that each host would repeat ends the search, such as that of a wrong password.
     pub(super) async fn open<F>(
         &self,
         dialect: &Dialect,
@@ -281,17 +281,12 @@ enum Refusal {
 
 fn refusal(dialect: &Dialect, error: sqlx::Error) -> Refusal {
     let diagnosis = dialect.diagnosis(&error);
-    match error {
-        error @ (sqlx::Error::Database(_) | sqlx::Error::Configuration(_)) if !diagnosis.retry => {
-            Refusal::Final(error)
-        }
-        sqlx::Error::Io(error) if !diagnosis.retry && diagnosis_of(&error).is_some() => {
-            Refusal::Final(sqlx::Error::Io(error))
-        }
-        error => Refusal::Next {
-            retry: diagnosis.retry,
-            reason: format!("{} ({})", diagnosis.what, message(&error)),
-        },
+    if diagnosis.everywhere {
+        return Refusal::Final(error);
+    }
+    Refusal::Next {
+        retry: diagnosis.retry,
+        reason: format!("{} ({})", diagnosis.what, message(&error)),
     }
 }
 
@@ -302,6 +297,7 @@ fn no_host(target: Target, refusals: Vec<(bool, String)>) -> sqlx::Error {
     reasons.dedup();
     let diagnosis = Diagnosis {
         retry,
+        everywhere: false,
         what: match target {
             Target::Any | Target::PreferStandby => "none of the hosts can be used".into(),
             target => format!("none of the hosts that answer is {}", target.name()).into(),

@@ -10,7 +10,8 @@
 //! | `[SHOW CLUSTER SESSIONS]` | <https://www.cockroachlabs.com/docs/stable/show-sessions> |
 //! | `DROP DATABASE … CASCADE` | <https://www.cockroachlabs.com/docs/stable/drop-database> |
 //! | advisory locks that lock nothing | <https://www.cockroachlabs.com/docs/stable/functions-and-operators#compatibility-functions> |
-//! | no `pg_terminate_backend`, no templates of databases | <https://www.cockroachlabs.com/docs/stable/create-database> |
+//! | no `pg_terminate_backend`, no `pg_postmaster_start_time` | <https://www.cockroachlabs.com/docs/stable/functions-and-operators> |
+//! | no templates of databases | <https://www.cockroachlabs.com/docs/stable/create-database> |
 //! | 40001 at a statement and at a commit | <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference> |
 //! | a `COMMIT` outside of a transaction is an error | <https://www.cockroachlabs.com/docs/stable/commit-transaction> |
 //! | 40003, the ambiguous result of a commit | <https://www.cockroachlabs.com/docs/stable/common-errors#result-is-ambiguous> |

@@ -19,6 +19,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
         // A schema change inside a transaction is part of it, and does not commit the statements before it:
         // <https://www.cockroachlabs.com/docs/stable/session-variables>.
         identify: "SET autocommit_before_ddl = off; SHOW session_id",
+        unknown_to: None,
         read: |answer| SessionAnswer::Id {
             id: answer.into(),
             since: None,

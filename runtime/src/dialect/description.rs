@@ -135,16 +135,28 @@ pub(crate) struct Mark {
 pub(crate) struct SessionCommands {
     /// Statements that every new session runs. Their answer has the session's id and perhaps the server's version.
     pub(crate) identify: &'static str,
+    /// The code of the error with which another database of the same protocol answers `identify`, and its name.
+    pub(crate) unknown_to: Option<(&'static str, &'static str)>,
     /// Parses the answer of `identify`.
     pub(crate) read: fn(answer: &str) -> SessionAnswer,
-    /// The statement that terminates the session with this id, and no later one with the same id. `since` is a time at which
-    /// the session existed, or its server's start time, in the server's own format.
+    /// The statement that terminates the session with this id, and no other one with the same id: a later one, or one of
+    /// another server behind the same address. `since` is a time at which the session existed, and what distinguishes its
+    /// server, in the server's own format.
     pub(crate) end: fn(id: &str, since: Option<&str>) -> String,
     /// Whether the error of that statement says that the user may not terminate the session.
     pub(crate) end_denied: fn(code: Option<&str>, message: &str) -> bool,
     /// A query for those of these ids that are current sessions, separated by spaces; `None` where ids are never used again
     /// and no such query exists.
     pub(crate) living: Option<fn(ids: &str) -> String>,
+}
+
+impl SessionCommands {
+    /// The database that answers `identify` with this error, if there is one.
+    pub(crate) fn other_database(&self, error: &sqlx::Error) -> Option<SessionAnswer> {
+        let (code, name) = self.unknown_to?;
+        let is_unknown = error.as_database_error()?.code()? == code;
+        is_unknown.then_some(SessionAnswer::OtherDatabase(name))
+    }
 }
 
 /// The answer of a new session.

@@ -23,6 +23,19 @@ macro_rules! started {
     };
 }
 
+/// The server's start time and its name, as text without a quote or a space. Another server behind the same address may
+/// have been started in the same second. Its start time may be NULL. `server_uuid` exists on MySQL only:
+/// <https://dev.mysql.com/doc/refman/8.4/en/replication-options.html#sysvar_server_uuid>.
+macro_rules! server {
+    () => {
+        concat!(
+            "CONCAT_WS('-', ",
+            started!(),
+            ", SHA1(CONCAT_WS(' ', @@global.hostname, @@global.port, @@global.server_id /*!50700 , @@global.server_uuid */)))"
+        )
+    };
+}
+
 pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
     system: |version| match version {
@@ -55,32 +68,31 @@ pub(crate) static MYSQL: Dialect = Dialect {
         )
     },
     session: Some(SessionCommands {
-        // The session's id, the server's start time, and the version.
+        // The session's id, the server, and the version.
         identify: concat!(
-            "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), COALESCE(",
-            started!(),
-            ", ''), VERSION()) AS CHAR)"
+            "SELECT CAST(CONCAT_WS(' ', CONNECTION_ID(), ",
+            server!(),
+            ", VERSION()) AS CHAR)"
         ),
+        unknown_to: None,
         read: |answer| {
             let mut words = answer.splitn(3, ' ');
-            let id = words.next().unwrap_or_default().into();
-            let since = words.next().filter(|since| !since.is_empty());
             SessionAnswer::Id {
-                id,
-                since: since.map(Into::into),
+                id: words.next().unwrap_or_default().into(),
+                since: words.next().map(Into::into),
                 version: words.next().map(Into::into),
             }
         },
         // <https://mariadb.com/kb/en/kill/>: the id may be a variable and not a query. A running server gives no id twice,
         // but ids begin at 1 again after a restart, and on another server in its place. So a session of a server with
-        // another start time is not ours. A server that is started between the two statements does not get the second one.
-        // There is no session NULL.
-        end: |id, since| match since {
-            Some(since) => format!(
-                "SET @poolhouse_session = IF({} = {since}, {id}, NULL); KILL CONNECTION @poolhouse_session",
-                started!()
-            ),
-            None => format!("KILL CONNECTION {id}"),
+        // another start time or name is not ours. A server that is started between the two statements does not get the second
+        // one. There is no session NULL.
+        end: |id, since| {
+            format!(
+                "SET @poolhouse_session = IF({} = '{}', {id}, NULL); KILL CONNECTION @poolhouse_session",
+                server!(),
+                since.unwrap_or_default()
+            )
         },
         // 1095: <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
         end_denied: |_, message| message.starts_with("You are not owner of"),

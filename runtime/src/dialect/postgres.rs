@@ -42,13 +42,16 @@ pub(crate) static POSTGRES: Dialect = Dialect {
             )
     },
     session: Some(SessionCommands {
-        // The session's id, the server's time and the version. Besides, where the server can notice a lost client while a
-        // statement runs or waits for a lock, and no interval for that is set, this sets two seconds: then the pool has room
-        // again even if it could not open a session to terminate the lost one.
+        // The session's id, the server's time and start, and the version. Besides, where the server can notice a lost client
+        // while a statement runs or waits for a lock, and no interval for that is set, this sets two seconds: then the pool has
+        // room again even if it could not open a session to terminate the lost one.
         // <https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL>
-        identify: "SELECT pg_backend_pid()::text || ' ' || extract(epoch FROM clock_timestamp())::text || ' ' || version() \
+        identify: "SELECT pg_backend_pid()::text || ' ' || extract(epoch FROM clock_timestamp())::text \
+                || '/' || extract(epoch FROM pg_postmaster_start_time())::numeric::text || ' ' || version() \
                 || CASE WHEN current_setting('client_connection_check_interval', true) = '0' AND version() LIKE '%linux%' \
                    THEN left(set_config('client_connection_check_interval', '2000', false), 0) ELSE '' END",
+        // CockroachDB does not list `pg_postmaster_start_time` among its functions.
+        unknown_to: Some(("42883", "CockroachDB")),
         // <https://www.cockroachlabs.com/docs/stable/functions-and-operators#system-info-functions>
         read: |answer| {
             let mut words = answer.splitn(3, ' ');
@@ -66,11 +69,12 @@ pub(crate) static POSTGRES: Dialect = Dialect {
             }
         },
         // <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL>
-        // The process id may be that of another session by now: a session that began after `since` is not ours.
+        // The process id may be that of another session by now: a session that began after `since` is not ours, and none is on a
+        // server with another start.
         end: |id, since| {
             // A user does not see when the session of another user began, who may be one that `before_connect` gave before. The
             // statement is an error then, with the second name in it. <https://www.postgresql.org/docs/current/monitoring-stats.html>
-            let Some(since) = since else {
+            let Some((since, server)) = since.and_then(|since| since.split_once('/')) else {
                 return format!(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                      WHERE pid = {id} AND usename = current_user AND datname = current_database()"
@@ -80,6 +84,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 "SELECT CASE WHEN backend_start IS NULL THEN current_setting('poolhouse.hidden_session')::bool \
                  ELSE pg_terminate_backend(pid) END FROM pg_stat_activity \
                  WHERE pid = {id} AND datname = current_database() \
+                 AND extract(epoch FROM pg_postmaster_start_time())::numeric = {server} \
                  AND (backend_start IS NULL OR backend_start <= to_timestamp({since}))"
             )
         },

@@ -51,8 +51,11 @@ pub(super) fn translate(
     {
         return Becomes::Cancel(id.to_ascii_lowercase());
     }
-    if upper.contains("PG_TERMINATE_BACKEND") {
-        return Becomes::Sql(failing("42883", "unknown function: pg_terminate_backend()"));
+    for function in ["pg_terminate_backend", "pg_postmaster_start_time"] {
+        if sql.contains(function) {
+            let unknown = format!("unknown function: {function}()");
+            return Becomes::Sql(failing("42883", &unknown));
+        }
     }
     if upper.starts_with("CREATE DATABASE") && upper.contains(" TEMPLATE ") {
         return Becomes::Sql(failing("0A000", "unimplemented: unsupported template"));

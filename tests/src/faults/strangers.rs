@@ -5,22 +5,35 @@ use sqlx::Connection;
 
 use super::{SHORT, bounded, case_database, restart::own_server};
 use crate::{
-    CaseDatabase, Kind, Options, PrivateServer, Sql, Stop, Subject, eventually,
+    CaseDatabase, Kind, Options, PrivateServer, Rewriting, Sql, Stop, Subject, eventually,
     subject::ConnectionOf,
 };
 
-/// 50: the pool has not noticed the end of a session, and another program's session has its id now. A close that cannot drain
-/// does not terminate that session.
+/// 50: the pool has not noticed the end of a session, and another program's session has its id now, on the same server or on
+/// another one that has its address now. A close that cannot drain does not terminate that session.
 pub async fn with_the_id_of_one_of_ours<S: Subject>() -> anyhow::Result<()> {
     match S::Db::SERVER.context("this case needs a server")? {
-        Kind::Postgres => with_the_same_process::<S>().await,
-        Kind::MariaDb => with_the_same_number::<S>().await,
+        Kind::Postgres => {
+            with_the_same_process::<S>(
+                "clock_timestamp() RETURNS timestamptz LANGUAGE sql AS \
+                 'SELECT backend_start - interval ''1 ms'' FROM pg_catalog.pg_stat_activity WHERE pid = {id}'",
+            )
+            .await?;
+            with_the_same_process::<S>(
+                "pg_postmaster_start_time() RETURNS timestamptz LANGUAGE sql AS 'SELECT clock_timestamp()'",
+            )
+            .await
+        }
+        Kind::MariaDb => {
+            with_the_same_number::<S>().await?;
+            on_another_server::<S>().await
+        }
     }
 }
 
 /// Postgres: the operating system reuses process ids, which a test cannot force. So the pool's session reports the id of another
-/// session, and a time before that session's start.
-async fn with_the_same_process<S: Subject>() -> anyhow::Result<()> {
+/// session, and besides a time before that session's start, or a server that has another start at each question.
+async fn with_the_same_process<S: Subject>(disguise: &str) -> anyhow::Result<()> {
     let case_database = case_database!(S, "stranger");
     let mut stranger = ConnectionOf::<S>::connect(&case_database.url()).await?;
     let session = S::Db::SESSION.context("no sessions")?;
@@ -28,8 +41,8 @@ async fn with_the_same_process<S: Subject>() -> anyhow::Result<()> {
     let disguise = format!(
         "CREATE SCHEMA disguise; \
          CREATE FUNCTION disguise.pg_backend_pid() RETURNS integer LANGUAGE sql AS 'SELECT {id}'; \
-         CREATE FUNCTION disguise.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS \
-         'SELECT backend_start - interval ''1 ms'' FROM pg_catalog.pg_stat_activity WHERE pid = {id}'"
+         CREATE FUNCTION disguise.{}",
+        disguise.replace("{id}", &id.to_string())
     );
     S::Db::run(&mut stranger, &disguise).await?;
     let pool = S::start(Options {
@@ -53,6 +66,40 @@ async fn with_the_same_process<S: Subject>() -> anyhow::Result<()> {
     stranger.close().await?;
     case_database.no_session_left().await?;
     let killed = case_database.database()?.killed().await?;
+    ensure!(killed == 0, "{killed} sessions were ended");
+    Ok(())
+}
+
+/// MariaDB: two servers were started in the same second. One that changes its own id stands for both. The pool's session reports
+/// the id of another session.
+async fn on_another_server<S: Subject>() -> anyhow::Result<()> {
+    let Some((server, case_database)) = own_server::<S::Db>("stranger").await? else {
+        return Ok(());
+    };
+    let database = case_database.database()?;
+    let mut stranger = ConnectionOf::<S>::connect(&case_database.url()).await?;
+    let session = S::Db::SESSION.context("no sessions")?;
+    let id = S::Db::answer(&mut stranger, session).await?;
+    let own_id = "CONNECTION_ID()";
+    let proxy = Rewriting::before(database.address()?, own_id, &id.to_string()).await?;
+    let pool = S::start(Options {
+        close_timeout: SHORT,
+        ..Options::new(database.url_through(proxy.address()))
+    })
+    .await?;
+    let held = pool.acquire().await?;
+    ensure!(proxy.replaced() > 0, "it is not disguised");
+    let becomes_another = "SET GLOBAL server_id = 1 + @@global.server_id".to_owned();
+    server.ask(&[becomes_another]).await?;
+
+    bounded("the close", pool.close()).await?;
+    S::Db::run(&mut stranger, "SELECT 1")
+        .await
+        .context("the session of another program was ended")?;
+    drop((held, pool));
+    stranger.close().await?;
+    case_database.no_session_left().await?;
+    let killed = database.killed().await?;
     ensure!(killed == 0, "{killed} sessions were ended");
     Ok(())
 }

@@ -461,17 +461,22 @@ impl<DB: Backend> Connector<DB> {
                 Some(sign) => format!("SELECT ({}) || ' ' || ({sign})::text", session.identify),
                 None => session.identify.to_owned(),
             };
-            let answer = DB::text_of(connection, identify).await?;
-            let (answer, signs) = sign
-                .and_then(|_| answer.rsplit_once(' '))
-                .unwrap_or((&answer, "0"));
-            match (session.read)(answer) {
+            let (answer, is_pooler) = match DB::text_of(connection, identify).await {
+                Ok(answer) => {
+                    let (answer, signs) = sign
+                        .and_then(|_| answer.rsplit_once(' '))
+                        .unwrap_or((&answer, "0"));
+                    ((session.read)(answer), signs != "0")
+                }
+                Err(error) => (session.other_database(&error).ok_or(error)?, false),
+            };
+            match answer {
                 SessionAnswer::Id { id, since, version } => {
                     if let Some(version) = version {
                         let _ = self.version.set(version);
                     }
                     if sign.is_some() {
-                        self.note_pooler(signs != "0");
+                        self.note_pooler(is_pooler);
                     }
                     let id = SessionId { id, since, host };
                     return Ok((!self.is_behind_pooler()).then_some(id));

@@ -17,8 +17,8 @@ use crate::settings::{EngineSettings, Hosts, Target};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionId {
     pub(crate) id: Arc<str>,
-    /// Distinguishes the session from a later one with the same id: a time at which it existed, or its server's start time,
-    /// in the server's own format.
+    /// Distinguishes the session from another one with the same id: a time at which it existed, and what distinguishes its
+    /// server, in the server's own format.
     pub(super) since: Option<Arc<str>>,
     pub(in crate::pool) host: usize,
 }

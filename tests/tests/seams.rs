@@ -6,6 +6,7 @@ mod finder;
 mod health;
 mod health_in_time;
 mod limits;
+mod listener;
 mod on_sqlx;
 mod pool;
 mod returned;

@@ -1,8 +1,9 @@
 //! A listener for `NOTIFY`, on a connection outside the pool.
 
 use std::future::Future;
+use std::sync::Arc;
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{PgPool, Postgres};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -10,31 +11,37 @@ use tracing::Instrument;
 
 use super::Engine;
 use crate::background;
+use crate::error::{Error, UsageError};
 use crate::logging::with_callers_subscriber;
-use crate::pool::RECOVERY_LIMIT;
+use crate::pool::{Connector, RECOVERY_LIMIT};
 
 impl Engine<Postgres> {
     /// Opens a listener for [`NOTIFY`](https://www.postgresql.org/docs/current/sql-listen.html) on a connection outside the
     /// pool.
     ///
-    /// It uses `direct_url` if set, because a pooler in transaction mode keeps no `LISTEN`. It reconnects by itself, with the
-    /// options of its first connect: [`before_connect`](crate::Settings::before_connect) runs once. Only its owner closes it.
+    /// It uses `direct_url` if set, because a pooler in transaction mode keeps no `LISTEN`. With several hosts it chooses one as
+    /// the pool does. It reconnects by itself, to the same host and with the options of its first connect:
+    /// [`before_connect`](crate::Settings::before_connect) does not run again. Only its owner closes it.
     ///
     /// # Errors
     ///
-    /// The server cannot be reached, or the error of `before_connect`.
+    /// The server cannot be reached within `connect_timeout`, the error of `before_connect`, or
+    /// [`UsageError`](crate::UsageError) outside a tokio runtime.
     ///
     /// # Cancellation
     ///
     /// The future may be dropped at any await point.
     pub fn listener(&self) -> impl Future<Output = sqlx::Result<PgListener>> + Send + use<> {
-        let connector = self.connector();
+        let engine = self.clone();
         async move {
-            let options = connector.direct().next_options().await?;
+            let Ok(runtime) = Handle::try_current() else {
+                let engine = engine.0.name.clone();
+                return Err(Error::from(UsageError::NoRuntime { engine }).into());
+            };
             // In a task of its own, because an interrupted opening would leave a half-open session on the server.
-            let open = Box::pin(NewListener::open(options).in_current_span());
-            let open = with_callers_subscriber(open);
-            let opened = background::finish(&Handle::current(), RECOVERY_LIMIT, open).await;
+            let open = NewListener::open(Arc::clone(engine.connector().direct()));
+            let open = with_callers_subscriber(Box::pin(open.in_current_span()));
+            let opened = background::finish(&runtime, RECOVERY_LIMIT, open).await;
             opened.unwrap_or(Err(sqlx::Error::WorkerCrashed))?.take()
         }
     }
@@ -48,15 +55,16 @@ struct NewListener {
 }
 
 impl NewListener {
-    async fn open(options: PgConnectOptions) -> sqlx::Result<Self> {
+    async fn open(connector: Arc<Connector<Postgres>>) -> sqlx::Result<Self> {
+        let options = connector.options_that_work().await?;
         // As `PgListener::connect`, which accepts only a URL.
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
             .idle_timeout(None)
-            .connect_with(options)
-            .await?;
-        let mut listener = PgListener::connect_with(&pool).await?;
+            .connect_lazy_with(options);
+        let listening = PgListener::connect_with(&pool);
+        let mut listener = connector.within_connect_timeout(listening).await?;
         listener.ignore_pool_close_event(true);
         Ok(Self {
             listener: Some(listener),

@@ -8,7 +8,7 @@ use crate::settings::EngineSettings;
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
-    /// A pool was started, or a server asked for its health, outside a tokio runtime.
+    /// A pool was started, a server asked for its health, or a listener opened, outside a tokio runtime.
     #[error(
         "engine `{engine}`: a pool can only be started, and its server asked, inside a tokio runtime. Call it from async code under #[with_pool] or #[tokio::main]"
     )]

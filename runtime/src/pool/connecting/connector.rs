@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
+use futures_core::future::BoxFuture;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
@@ -290,15 +292,40 @@ impl<DB: Backend> Connector<DB> {
         self.hosts.options()
     }
 
-    /// The options of the next connection, as `before_connect` changes them.
+    /// The options of a host that has just given a connection, as `before_connect` changes them. For a pool of the driver, which
+    /// tries one host only, and does not tell why it opens no connection.
+    ///
+    /// A boxed future, for code with a concrete database type, as [`open_for`](super::open_for).
     ///
     /// # Errors
     ///
-    /// The error of the program's function.
+    /// As [`connect`](Connector::connect).
     #[cfg(feature = "postgres")]
-    pub(crate) async fn next_options(&self) -> sqlx::Result<OptionsOf<DB>> {
-        let prepared = self.credentials.fetch(self.options()).await?;
-        Ok(prepared.options.into_owned())
+    pub(crate) fn options_that_work(&self) -> BoxFuture<'_, sqlx::Result<OptionsOf<DB>>> {
+        Box::pin(async move {
+            let limit = self.settings.connect_timeout;
+            let connect = |host| {
+                let options = self.hosts.options_of(host);
+                within(limit, "connect_timeout", self.open(options))
+            };
+            let opened = self.hosts.open(self.dialect(), limit, connect).await;
+            let (host, connection) = opened.map_err(|error| self.conceal(error))?;
+            self.within_close_limit(connection.close()).await;
+            let fetching = self.credentials.fetch(self.hosts.options_of(host));
+            let prepared = self.within_connect_timeout(fetching).await?;
+            Ok(prepared.options.into_owned())
+        })
+    }
+
+    /// Runs a driver's future within `connect_timeout`, and removes the secrets of the settings from its error.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn within_connect_timeout<T>(
+        &self,
+        work: impl Future<Output = sqlx::Result<T>>,
+    ) -> sqlx::Result<T> {
+        let limit = self.settings.connect_timeout;
+        let worked = within(limit, "connect_timeout", work).await;
+        worked.map_err(|error| self.conceal(error))
     }
 
     /// Checks that a connection answers; false if its server no longer has the wanted role, or is cut off from its cluster.
@@ -338,9 +365,7 @@ impl<DB: Backend> Connector<DB> {
     /// [`connect`](Connector::connect) as a boxed future, for code with a concrete database type, as
     /// [`open_for`](super::open_for).
     #[cfg(all(feature = "testing", feature = "postgres"))]
-    pub(crate) fn connect_for(
-        self: &Arc<Self>,
-    ) -> futures_core::future::BoxFuture<'_, sqlx::Result<Opened<DB>>> {
+    pub(crate) fn connect_for(self: &Arc<Self>) -> BoxFuture<'_, sqlx::Result<Opened<DB>>> {
         Box::pin(self.connect())
     }
 

@@ -25,6 +25,8 @@ pub enum Mode {
     Session,
     /// When its transaction ends.
     Transaction,
+    /// When its statement ends. Transactions are refused.
+    Statement,
 }
 
 /// A pgbouncer in front of one database. It ends with this value, and with the test's process.
@@ -96,6 +98,7 @@ impl PgBouncer {
             match mode {
                 Mode::Session => "session",
                 Mode::Transaction => "transaction",
+                Mode::Statement => "statement",
             },
         );
         for (name, value) in settings {

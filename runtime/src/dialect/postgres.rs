@@ -163,6 +163,11 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                     "start the server behind the pooler, or see the pooler's log",
                 )
             }
+            // It has ended the client's session with this error.
+            "08P01" if message.contains("statement pooling mode") => Diagnosis::fatal(
+                "the pooler is in statement mode, in which it allows no transaction",
+                "set pool_mode = transaction (or session) in the configuration of pgbouncer",
+            ),
             "28P01" | "28000" => Diagnosis::fatal(
                 "the server rejected the user or the password",
                 "correct user and password of the url, or the server's pg_hba.conf",

@@ -100,7 +100,11 @@ impl<DB: Backend> Own<DB> {
                 let limit = connector.settings.start_timeout;
                 with_retries(connector, limit, || async {
                     let mut opened = connector.connect_to_the_end().await?;
-                    match opened.ask_for_version().await {
+                    let asked = async {
+                        opened.ask_for_version().await?;
+                        opened.try_transaction().await
+                    };
+                    match asked.await {
                         Ok(()) => Ok(opened),
                         Err(error) => {
                             opened.close().await;

@@ -39,8 +39,9 @@ impl Settings {
 impl Settings {
     /// The pooler between this program and the server: a [`Pooler`], or `"pgbouncer"`. Default: none.
     ///
-    /// Each statement is then safe on any server session, in every mode of the pooler. A statement with parameters runs
-    /// inside a short transaction of its own, which costs two round trips. No session state is kept, so
+    /// Each statement is then safe on any server session, with `pool_mode = session` or `transaction` of pgbouncer. A
+    /// statement with parameters runs inside a short transaction of its own, which costs two round trips. With
+    /// `pool_mode = statement`, pgbouncer allows no transaction, and a start fails. No session state is kept, so
     /// [`session`](Self::session), `LISTEN` and a `sqlx::Pool` parameter are errors.
     #[track_caller]
     #[must_use]

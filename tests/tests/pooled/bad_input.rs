@@ -143,3 +143,22 @@ async fn nobody_listens_through_it() -> anyhow::Result<()> {
     db.close_connection_pool().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn statement_mode_allows_no_transaction() -> anyhow::Result<()> {
+    let Some(fixture) = Fixture::of(Mode::Statement).await? else {
+        return Ok(());
+    };
+    let started = fixture.started().await;
+    let said = started.err().context("it has started")?.to_string();
+    says(
+        &said,
+        &[
+            "engine `pooled`: its pool could not be started: Postgres: the pooler is in statement mode, in which it allows no \
+             transaction",
+            "Set pool_mode = transaction (or session) in the configuration of pgbouncer",
+        ],
+    )?;
+    ensure!(!said.contains(fixture.database.password()), "{said}");
+    Ok(())
+}

@@ -116,6 +116,32 @@ impl<DB: Backend> Opened<DB> {
         Ok(())
     }
 
+    /// Begins a transaction and ends it, behind a pooler, within `connect_timeout`. A statement with parameters runs in one,
+    /// which a pooler in statement mode refuses.
+    ///
+    /// # Errors
+    ///
+    /// The pooler's.
+    pub(in crate::pool) async fn try_transaction(&mut self) -> sqlx::Result<()> {
+        let connector = &self.connector;
+        let settings = &connector.settings;
+        let Some(connection) = self
+            .connection
+            .as_mut()
+            .filter(|_| settings.pooler.is_some())
+        else {
+            return Ok(());
+        };
+        let transaction = async {
+            DB::TransactionManager::begin(connection, None).await?;
+            DB::TransactionManager::rollback(connection).await
+        };
+        let limit = settings.connect_timeout;
+        within(limit, "connect_timeout, for a transaction", transaction)
+            .await
+            .map_err(|error| connector.conceal(error))
+    }
+
     pub(in crate::pool) async fn close(self) {
         let connector = Arc::clone(&self.connector);
         connector.close_unused(self.take()).await;

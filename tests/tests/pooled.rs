@@ -10,7 +10,8 @@ use anyhow::{Context, bail, ensure};
 use futures_util::TryStreamExt;
 use poolhouse::{PgEngine, Readiness, Settings, engine_finder_with};
 use poolhouse_tests::{
-    Heard, Kind, PgBouncer, Proxy, TestDatabase, eventually, faults::pooler, pgbouncer::Mode, servers,
+    Heard, Kind, PgBouncer, Proxy, TestDatabase, eventually, faults::pooler, pgbouncer::Mode,
+    servers,
 };
 use sqlx::{Connection, Executor, Postgres, Row, SqlStr};
 use tokio::task::JoinSet;

@@ -475,11 +475,20 @@ COMMIT",
     fn a_word_counts_as_the_first_of_a_statement_where_that_is_certain() {
         for (sql, words) in [
             ("SELECT 1; listen news", &["SELECT", "listen"][..]),
-            ("SELECT '\nLISTEN'; -- ;\nNOTIFY news", &["SELECT", "NOTIFY"]),
-            (r"INSERT INTO a VALUES (E'Don\'t go
-Listen to me')", &["INSERT"]),
-            (r"LISTEN news; SELECT E'Don\'t go
-Listen to me'", &["LISTEN", "SELECT"]),
+            (
+                "SELECT '\nLISTEN'; -- ;\nNOTIFY news",
+                &["SELECT", "NOTIFY"],
+            ),
+            (
+                r"INSERT INTO a VALUES (E'Don\'t go
+Listen to me')",
+                &["INSERT"],
+            ),
+            (
+                r"LISTEN news; SELECT E'Don\'t go
+Listen to me'",
+                &["LISTEN", "SELECT"],
+            ),
         ] {
             assert_eq!(first_words(sql).collect::<Vec<_>>(), words, "{sql}");
         }

@@ -25,9 +25,7 @@ pub(super) async fn prepare<DB: Backend>(
     if settings.lazy && changes_nothing {
         return Ok(None);
     }
-    if changes_nothing
-        && let Some(version) = connector.known_version()
-    {
+    if changes_nothing && let Some(version) = connector.known_version() {
         connector.note_version(&version);
         let kind = connector.dialect().name;
         return Ok(Some(Server { kind, version }));

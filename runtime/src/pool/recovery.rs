@@ -81,9 +81,7 @@ impl<DB: Backend> Shared<DB> {
     async fn connect(&self) -> sqlx::Result<Opened<DB>> {
         let mut opened = self.connector.connect().await?;
         if !self.is_reachable() && self.connector.is_behind_pooler() {
-            opened
-                .ask(RECOVERY_LIMIT, "the limit for recovery")
-                .await?;
+            opened.ask(RECOVERY_LIMIT, "the limit for recovery").await?;
         }
         Ok(opened)
     }

@@ -93,7 +93,8 @@ async fn a_statement_that_the_driver_refuses_is_undone() -> anyhow::Result<()> {
         let db = fixture.started().await?;
         sqlx::raw_sql(TABLE).execute(&db).await?;
         let mut checkout = db.acquire().await?;
-        let too_many = (0..=i32::from(u16::MAX)).fold(sqlx::query("SELECT 1"), sqlx::query::Query::bind);
+        let too_many =
+            (0..=i32::from(u16::MAX)).fold(sqlx::query("SELECT 1"), sqlx::query::Query::bind);
         let refused = too_many.execute(&mut checkout).await;
         let error = refused.err().context("so many values are accepted")?;
         ensure!(error.to_string().contains("too many arguments"), "{error}");
@@ -120,7 +121,10 @@ impl Dropped {
         match self {
             Self::Bound => sqlx::query(READS).bind(1).execute(checkout).await.map(drop),
             Self::Prepare => checkout.prepare(SqlStr::from_static(READS)).await.map(drop),
-            Self::Describe => checkout.describe(SqlStr::from_static(READS)).await.map(drop),
+            Self::Describe => checkout
+                .describe(SqlStr::from_static(READS))
+                .await
+                .map(drop),
         }
     }
 }
@@ -162,11 +166,7 @@ async fn a_statement_can_be_dropped_at_each_point() -> anyhow::Result<()> {
     in_both_modes(async |fixture| {
         let db = fixture.started().await?;
         sqlx::raw_sql(TABLE).execute(&db).await?;
-        for dropped in [
-            Dropped::Bound,
-            Dropped::Prepare,
-            Dropped::Describe,
-        ] {
+        for dropped in [Dropped::Bound, Dropped::Prepare, Dropped::Describe] {
             for by_hand in [false, true] {
                 dropped_at_each_point(&db, dropped, by_hand)
                     .await

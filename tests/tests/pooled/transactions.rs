@@ -136,19 +136,18 @@ async fn one_begun_as_a_plain_statement_stays_open_while_others_are_prepared() -
                 .bind(amount)
                 .execute(&mut checkout)
                 .await?;
-            (&mut checkout)
-                .prepare(SqlStr::from_static(insert))
-                .await?;
+            (&mut checkout).prepare(SqlStr::from_static(insert)).await?;
             (&mut checkout)
                 .describe(SqlStr::from_static(insert))
                 .await?;
             let refused = (&mut checkout).prepare(SqlStr::from_static("no SQL")).await;
             refused.err().context("it is accepted")?;
         }
-        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_prepared_statements WHERE name <> $1")
-            .bind("")
-            .fetch_one(&mut checkout)
-            .await?;
+        let seen: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pg_prepared_statements WHERE name <> $1")
+                .bind("")
+                .fetch_one(&mut checkout)
+                .await?;
         ensure!(seen == 0, "{seen} statements are left");
         sqlx::query("COMMIT").execute(&mut checkout).await?;
         drop(checkout);

@@ -246,10 +246,7 @@ pub(super) async fn describe(
 }
 
 /// Opens a unit for a named statement; `None` in a transaction of the driver, where such statements are safe.
-async fn open_named(
-    connection: &mut PgConnection,
-    pooled: &Pooled,
-) -> sqlx::Result<Option<Unit>> {
+async fn open_named(connection: &mut PgConnection, pooled: &Pooled) -> sqlx::Result<Option<Unit>> {
     if is_counted(connection, pooled) {
         return Ok(None);
     }

@@ -253,13 +253,9 @@ async fn a_dead_server_behind_the_pooler_is_unreachable() -> anyhow::Result<()> 
     };
     let database = server.database("dead").await?;
     let proxy = Proxy::before(database.address()?)?;
-    let pooler = PgBouncer::start_before(
-        &database,
-        proxy.address(),
-        Mode::Transaction,
-        &[("server_login_retry", "1"), ("server_connect_timeout", "1")],
-    )
-    .await?;
+    let limits = [("server_login_retry", "1"), ("query_wait_timeout", "1")];
+    let pooler =
+        PgBouncer::start_before(&database, proxy.address(), Mode::Transaction, &limits).await?;
     let settings = Settings::new()
         .engine("dead")
         .url(pooler.url())

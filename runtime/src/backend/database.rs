@@ -134,6 +134,10 @@ pub(crate) struct Pooled {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OpenUnit(Arc<Mutex<Option<&'static str>>>);
 
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(dead_code, reason = "a pooler is known in front of Postgres alone")
+)]
 impl OpenUnit {
     /// Notes that a unit is about to be opened.
     pub(crate) fn opens(&self, undo: &'static str) {

@@ -61,11 +61,11 @@ pub(crate) trait Lease: Send + Sync {
     }
 
     /// Ends the lease. With [`LeaseEnd::Retain`], returns the location of the kept database, or why it is not kept.
-    fn end(self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Kept>>;
+    fn end(self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Retained>>;
 }
 
 /// The location of a kept database, or why the database is not kept.
-pub(crate) type Kept = Result<String, String>;
+pub(crate) type Retained = Result<String, String>;
 
 /// What happens to a test's database when its lease ends.
 #[derive(Clone, Copy, PartialEq, Eq)]

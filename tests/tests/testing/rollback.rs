@@ -559,8 +559,11 @@ async fn a_commit_through_the_driver(db: PgPool) {
 #[rstest]
 #[case::by_itself(None)]
 #[tokio::test]
-async fn commits(#[case] told: Option<oneshot::Sender<(i64, PgConnection)>>, #[pool] db: PgEngine) {
-    let Some(told) = told else {
+async fn commits(
+    #[case] sender: Option<oneshot::Sender<(i64, PgConnection)>>,
+    #[pool] db: PgEngine,
+) {
+    let Some(sender) = sender else {
         return;
     };
     let id = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()";
@@ -570,17 +573,17 @@ async fn commits(#[case] told: Option<oneshot::Sender<(i64, PgConnection)>>, #[p
     for sql in [ADD, "COMMIT"] {
         sqlx::raw_sql(sql).execute(&db).await.unwrap();
     }
-    told.send((id, elsewhere)).unwrap();
+    sender.send((id, elsewhere)).unwrap();
     pending().await
 }
 
 /// As after a limit of time of the test's harness. No other test gets the database.
 #[tokio::test]
 async fn a_dropped_test_that_has_committed_uses_up_its_database() {
-    let (told, hears) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let (id, mut elsewhere) = tokio::select! {
-        () = commits(Some(told)) => unreachable!("it waits"),
-        heard = hears => heard.unwrap(),
+        () = commits(Some(sender)) => unreachable!("it waits"),
+        heard = receiver => heard.unwrap(),
     };
     eventually("the database is dropped", async || {
         let left = sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE oid::bigint = $1");

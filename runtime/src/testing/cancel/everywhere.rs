@@ -214,12 +214,11 @@ fn part_left(
     states: &[DatabaseRows],
     complete: &[Changes],
 ) -> Option<String> {
-    let all = watched.iter().zip(before.iter().zip(states)).zip(complete);
-    let mut halves = all.filter_map(|((engine, (before, state)), complete)| {
+    let mut all = watched.iter().zip(before.iter().zip(states)).zip(complete);
+    all.find_map(|((engine, (before, state)), complete)| {
         let half = complete.half(before, state)?;
         Some(format!("engine `{}`:\n{half}", engine.name()))
-    });
-    halves.next()
+    })
 }
 
 /// Polls a future until it is ready, or drops it after it was pending `point` times. 0 drops it without a poll.

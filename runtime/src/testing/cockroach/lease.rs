@@ -10,7 +10,7 @@ use crate::settings::DatabaseUrl;
 use crate::testing::background;
 use crate::testing::retention;
 use crate::testing::test::Test;
-use crate::testing::test_server::{Kept, Lease, LeaseEnd};
+use crate::testing::test_server::{Lease, LeaseEnd, Retained};
 use crate::testing::url;
 
 /// The lease of one test.
@@ -44,7 +44,7 @@ impl Lease for CockroachLease {
         &self.url
     }
 
-    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Kept>> {
+    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Retained>> {
         self.ended = true;
         if ending != LeaseEnd::Retain {
             if ending == LeaseEnd::Drop {

@@ -55,8 +55,8 @@ pub(super) fn find_postgres(program: &str) -> Result<PathBuf, NoServer> {
 }
 
 #[cfg(feature = "postgres")]
-fn newest_version(places: &[(&str, &str)]) -> Option<PathBuf> {
-    let versions = places.iter().flat_map(|(folder, before)| {
+fn newest_version(folders: &[(&str, &str)]) -> Option<PathBuf> {
+    let versions = folders.iter().flat_map(|(folder, before)| {
         let entries = fs::read_dir(folder).into_iter().flatten();
         entries.filter_map(move |entry| {
             let entry = entry.ok()?;
@@ -168,29 +168,26 @@ mod tests {
 
     #[cfg(feature = "postgres")]
     #[test]
-    fn the_newest_complete_version_is_found_in_each_place() {
+    fn the_newest_complete_version_is_found_in_each_folder() {
         let root = env::temp_dir().join(format!("poolhouse-versions-{:08x}", fastrand::u32(..)));
-        let place = |name: &str| root.join(name).to_str().unwrap().to_owned();
-        let (debian, fedora) = (place("debian"), place("fedora"));
-        let places = [(debian.as_str(), ""), (fedora.as_str(), "pgsql-")];
+        let folder = |name: &str| root.join(name).to_str().unwrap().to_owned();
+        let (debian, fedora) = (folder("debian"), folder("fedora"));
+        let folders = [(debian.as_str(), ""), (fedora.as_str(), "pgsql-")];
         for (version, programs, newest) in [
-            ("debian/9", &["initdb", "postgres"][..], "debian/9"),
-            ("debian/15", &["initdb", "postgres"], "debian/15"),
-            ("debian/18", &["postgres"], "debian/15"),
-            ("fedora/pgsql-17", &["initdb"], "debian/15"),
-            (
-                "fedora/pgsql-16",
-                &["initdb", "postgres"],
-                "fedora/pgsql-16",
-            ),
-            ("fedora/19", &["initdb", "postgres"], "fedora/pgsql-16"),
+            ("debian/9", "initdb postgres", "debian/9"),
+            ("debian/15", "initdb postgres", "debian/15"),
+            ("debian/18", "postgres", "debian/15"),
+            ("fedora/pgsql-17", "initdb", "debian/15"),
+            ("fedora/pgsql-16", "initdb postgres", "fedora/pgsql-16"),
+            ("fedora/19", "initdb postgres", "fedora/pgsql-16"),
         ] {
             let bin = root.join(version).join("bin");
             fs::create_dir_all(&bin).unwrap();
-            for program in programs {
+            for program in programs.split(' ') {
                 fs::write(bin.join(program), "").unwrap();
             }
-            assert_eq!(newest_version(&places), Some(root.join(newest).join("bin")));
+            let newest = root.join(newest).join("bin");
+            assert_eq!(newest_version(&folders), Some(newest));
         }
         fs::remove_dir_all(&root).unwrap();
     }

@@ -39,23 +39,20 @@ pub(super) fn put(
     let known = cached
         .as_ref()
         .and_then(|cached| fs::read_to_string(cached.join(PASSWORD)).ok());
-    let password = match (known, &cached) {
-        (Some(password), Some(cached)) => {
-            copy(cached, folder)?;
-            password
+    let password = if let (Some(password), Some(cached)) = (known, &cached) {
+        copy(cached, folder)?;
+        password
+    } else {
+        let password = create(make, account, folder)?;
+        if let Some(cached) = &cached
+            && let Err(failure) = keep(folder, cached)
+        {
+            tracing::debug!(
+                "the files of an empty server are not kept: {}",
+                failure.what
+            );
         }
-        _ => {
-            let password = create(make, account, folder)?;
-            if let Some(cached) = &cached
-                && let Err(failure) = keep(folder, cached)
-            {
-                tracing::debug!(
-                    "the files of an empty server are not kept: {}",
-                    failure.what
-                );
-            }
-            password
-        }
+        password
     };
     let init = folder.join(INIT_FILE);
     fs::write(&init, (make.init)(&password))

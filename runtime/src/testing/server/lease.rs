@@ -20,7 +20,7 @@ use crate::settings::{BorrowedByAny, DatabaseUrl, LeaseCheck};
 use crate::testing::background;
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
-use crate::testing::test_server::{Kept, Lease, LeaseEnd};
+use crate::testing::test_server::{Lease, LeaseEnd, Retained};
 use crate::testing::url;
 
 /// How long a test that cannot begin waits until its database is dropped.
@@ -175,7 +175,7 @@ impl<K: Adaptor> ServerLease<K> {
         Some(ended)
     }
 
-    async fn keep(mut self) -> Option<Kept> {
+    async fn keep(mut self) -> Option<Retained> {
         let leased = self.leased.take()?;
         if let Some(borrowed) = self.borrowed.take() {
             for connection in borrowed.take_all() {
@@ -365,7 +365,7 @@ impl<K: Adaptor> Lease for ServerLease<K> {
         }))
     }
 
-    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Kept>> {
+    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Retained>> {
         if ending == LeaseEnd::Retain {
             return Box::pin(self.keep());
         }

@@ -22,7 +22,7 @@ use crate::testing::options::{self, DecidesContent};
 use crate::testing::recipe::Recipe;
 use crate::testing::test::Test;
 use crate::testing::test_database::{TestDatabase, TestDatabaseState};
-use crate::testing::test_server::{Kept, Lease, LeaseEnd, Reservation, TestServer};
+use crate::testing::test_server::{Lease, LeaseEnd, Reservation, Retained, TestServer};
 
 impl DecidesContent for Sqlite {
     fn without_location(options: SqliteConnectOptions) -> SqliteConnectOptions {
@@ -232,7 +232,7 @@ impl Lease for FileLease {
         })
     }
 
-    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Kept>> {
+    fn end(mut self: Box<Self>, ending: LeaseEnd) -> BoxFuture<'static, Option<Retained>> {
         let kept = (ending == LeaseEnd::Retain).then(|| self.keep());
         Box::pin(async { kept })
     }
@@ -240,7 +240,7 @@ impl Lease for FileLease {
 
 impl FileLease {
     /// Moves the database to the kept ones.
-    fn keep(&mut self) -> Kept {
+    fn keep(&mut self) -> Retained {
         let path = self.folder.to_keep(&self.test);
         let path = path.and_then(|path| move_database(&self.path, &path).map(|()| path));
         self.is_kept = path.is_ok();

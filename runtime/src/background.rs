@@ -18,6 +18,10 @@ static BACKGROUND: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 /// The time that a close may take beyond its limit, to terminate sessions on a server that does not answer.
 pub(crate) const BEYOND: Duration = Duration::from_secs(5);
 
+/// How long `main` waits in addition for openings that nobody waits for any more, whose closes and terminations have limits of
+/// their own.
+const ABANDONED: Duration = Duration::from_secs(10);
+
 /// The longest limit of a close so far, in milliseconds.
 static LONGEST_CLOSE: AtomicU64 = AtomicU64::new(0);
 
@@ -124,7 +128,7 @@ pub(crate) async fn hooks_within(limit: Duration) -> Duration {
 pub(crate) async fn wait_closed_within(limit: Duration) -> Result<(), Elapsed> {
     let hooks = timeout(limit, ended(&HOOKS)).await;
     let longest = Duration::from_millis(LONGEST_CLOSE.load(Relaxed)).max(limit);
-    let closes = timeout(longest.saturating_add(BEYOND), ended(&BACKGROUND));
+    let closes = timeout(longest.saturating_add(ABANDONED), ended(&BACKGROUND));
     if closes.await.is_err() {
         crate::logging::warn!(
             "the close of a connection does not end, and is not waited for. If it was dropped on another tokio runtime, that \

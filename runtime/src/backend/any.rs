@@ -93,6 +93,9 @@ fn without_host(url: &str) -> String {
     // As the driver reads it.
     let file = url.trim_start_matches("sqlite://");
     let file = file.trim_start_matches("sqlite:");
+    if file.starts_with("//") {
+        return format!("sqlite:/{}", file.trim_start_matches('/'));
+    }
     format!("sqlite:{file}")
 }
 
@@ -157,6 +160,7 @@ mod tests {
             ("sqlite:../../x.db", "../../x.db"),
             ("sqlite://some folder/x.db?mode=rwc", "some folder/x.db"),
             ("sqlite:///folder/x.db", "/folder/x.db"),
+            ("sqlite:////folder/x.db", "/folder/x.db"),
         ] {
             let options: AnyConnectOptions = without_host(written).parse().unwrap();
             let options = sqlx::sqlite::SqliteConnectOptions::from_url(&options.database_url);

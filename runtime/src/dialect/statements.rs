@@ -303,8 +303,8 @@ fn begins_a_body(statement: &str, syntax: Syntax) -> bool {
         })
 }
 
-/// The text without comments and without the content of what may be a literal. From where on it can be read in two ways, nothing is
-/// left of it.
+/// The text without comments and without the content of what may be a literal. From where on it can be read in two ways, nothing
+/// is left of it.
 pub(crate) fn without_literals(sql: &str, syntax: Syntax) -> String {
     let mut shown = String::new();
     let mut rest = sql;

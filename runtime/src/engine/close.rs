@@ -22,8 +22,8 @@ impl<DB: Backend> Engine<DB> {
     /// New checkouts are refused, waiters fail at once, and idle connections are closed. Connections in use have up to
     /// `close_timeout` (default 5 s) to return; then their sessions are terminated on the server, if there is one.
     ///
-    /// A start under way is cancelled; a connection that it was opening is closed in the background. A close under way is joined, and its report is returned. If the pool is not started,
-    /// nothing is done, and the report says so.
+    /// A start under way is cancelled; a connection that it was opening is closed in the background. A close under way is joined,
+    /// and its report is returned. If the pool is not started, nothing is done, and the report says so.
     ///
     /// # Cancellation
     ///

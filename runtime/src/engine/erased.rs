@@ -36,7 +36,7 @@ pub(crate) trait ErasedEngine: Send + Sync {
     fn readiness(&self) -> Readiness;
     /// Adds the draining token of a run that has started the engine.
     fn drains_with(&self, draining: &Draining);
-    /// Removes that token, for an engine that has other owners.
+    /// Removes that token.
     fn drains_no_more_with(&self, draining: &Draining);
     /// Whether the pool is neither started nor being started or closed.
     fn is_idle(&self) -> bool;

@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::shutdown::Shutdown;
 use crate::backend::Backend;
 use crate::background;
-use crate::engine::{Engine, ErasedEngine};
+use crate::engine::{Draining, Engine, ErasedEngine};
 use crate::error::Error;
 use crate::finder::{self, Scope};
 use crate::settings::Settings;
@@ -60,13 +60,20 @@ impl RunningEngines {
         }
     }
 
-    /// The longest time from a signal to the end of the closes.
+    /// The longest time from a signal to the end of the closes. `main` waits for commit hooks before them.
     pub(super) fn longest_end(&self) -> Duration {
         let grace = self.plan.grace().unwrap_or_default();
         let delay = self.plan.program.drain_delay;
+        let close = self.plan.longest_close();
+        let hooks = if self.plan.for_process {
+            close
+        } else {
+            Duration::ZERO
+        };
         delay
             .saturating_add(grace)
-            .saturating_add(self.plan.longest_close())
+            .saturating_add(hooks)
+            .saturating_add(close)
     }
 
     /// Starts every engine, in a test on a database of its own.
@@ -196,8 +203,9 @@ impl RunningEngines {
         let begun = mem::take(&mut self.begun);
         let draining = self.shutdown.of_engines();
         let closes = started.iter().map(async |(_, engine)| {
+            // This future may be dropped during the close.
+            let _drains = Drains { engine, draining };
             engine.close(force).await;
-            engine.drains_no_more_with(draining);
         });
         let settled = join_all(begun.iter().map(|engine| engine.settled()));
         let settled = force.run_until_cancelled(settled);
@@ -227,6 +235,18 @@ impl RunningEngines {
                 unreachable!("every parameter has planned its engine, and all of them were started")
             }
         }
+    }
+}
+
+/// Removes the draining token of a run from an engine when it is dropped.
+struct Drains<'a> {
+    engine: &'a Arc<dyn ErasedEngine>,
+    draining: &'a Draining,
+}
+
+impl Drop for Drains<'_> {
+    fn drop(&mut self) {
+        self.engine.drains_no_more_with(self.draining);
     }
 }
 

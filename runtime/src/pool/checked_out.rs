@@ -219,12 +219,15 @@ impl<DB: Backend> CheckedOut<DB> {
     /// Undoes what a statement that was dropped, or that the driver has given up, has left open around itself.
     async fn undo_unit(&mut self, unit: OpenUnit) -> sqlx::Result<()> {
         let (connection, _) = self.source.parts_mut();
-        // The rest of that statement's answer, and its errors.
-        answered::<DB>(connection).await?;
-        if let Some(undo) = unit.ends() {
-            DB::execute(connection, sqlx::raw_sql(undo)).await?;
-        }
-        Ok(())
+        let undone = async {
+            // The rest of that statement's answer, and its errors.
+            answered::<DB>(connection).await?;
+            if let Some(undo) = unit.ends() {
+                DB::execute(connection, sqlx::raw_sql(undo)).await?;
+            }
+            Ok(())
+        };
+        within(RECOVERY_LIMIT, "the limit for recovery", undone).await
     }
 
     /// Runs one operation of the driver. If the future is dropped before its end, the connection counts as unverified.
@@ -252,7 +255,9 @@ impl<DB: Backend> CheckedOut<DB> {
         let watched = record.watch_statement();
         let result = work(connection, Arc::clone(record)).await;
         let ended = watched.end(result.as_ref().err());
-        *answered = ended.or_else(|| (!*for_one).then(Instant::now));
+        if is_answer(result.as_ref().err()) {
+            *answered = ended.or_else(|| (!*for_one).then(Instant::now));
+        }
         #[cfg(feature = "testing")]
         record.recorder.end(result.as_ref().err());
         if let Some(transaction) = transaction {
@@ -285,7 +290,9 @@ impl<DB: Backend> CheckedOut<DB> {
         #[cfg(feature = "testing")]
         self.source.parts().1.recorder.end(error);
         let ended = self.source.parts().1.statement_ended(error);
-        self.answered = ended.or_else(|| (!self.for_one).then(Instant::now));
+        if is_answer(error) {
+            self.answered = ended.or_else(|| (!self.for_one).then(Instant::now));
+        }
         self.state = after::<DB>(before, error, self.source.parts().1);
         self.may_await_more = error.is_some_and(may_be_of_the_client);
         if let Some(transaction) = &mut self.transaction {
@@ -556,9 +563,14 @@ impl<DB: Backend> CheckedOut<DB> {
                     return;
                 };
                 connection.record.returned();
+                let is_spoilt = self.state == ConnectionState::Spoilt;
                 let shared = Arc::clone(connection.shared());
                 Arc::clone(&shared).spawn(async move {
-                    connection.close().await;
+                    if is_spoilt {
+                        connection.close_unread().await;
+                    } else {
+                        connection.close().await;
+                    }
                     recovery::return_empty(&shared, slot);
                     drop(closed);
                 });
@@ -640,6 +652,11 @@ fn after<DB: Backend>(
     } else {
         before
     }
+}
+
+/// Whether an operation with this error, or none, ended with an answer of the server.
+fn is_answer(error: Option<&sqlx::Error>) -> bool {
+    error.is_none_or(|error| error.as_database_error().is_some())
 }
 
 /// Whether the connection can no longer be read from. The driver of MySQL notes an expected answer before it checks the values.

@@ -103,11 +103,12 @@ impl<DB: Backend> OnSqlx<DB> {
                     let sessions = Arc::clone(&sessions);
                     Box::pin(async move {
                         let prepared = async {
-                            connector.run_session(connection, true).await?;
+                            // Before `session`, which may set what the sign of a pooler is.
                             if let Some(session) = connector.identify_session(connection, 0).await? {
                                 forget_ended::<DB>(connection, &connector, &sessions).await?;
                                 lock(&sessions).push(session);
                             }
+                            connector.run_session(connection, true).await?;
                             connector.check_lease().await?;
                             connector.replaces_held();
                             connector.begin_held_transaction(connection).await

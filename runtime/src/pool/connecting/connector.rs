@@ -178,7 +178,12 @@ impl<DB: Backend> Connector<DB> {
             return Err(StartError::no_pooler(&settings, DB::KIND).into());
         }
         let direct = match settings.past_the_pooler() {
-            Some(direct) => Some(Arc::new(Self::new(direct)?)),
+            Some(direct) => {
+                let direct = Self::new(direct)?;
+                // It may lead to a port of the pooler that keeps sessions apart.
+                let _ = direct.undeclared_pooler.set(false);
+                Some(Arc::new(direct))
+            }
             None => None,
         };
         Ok(Self {
@@ -467,14 +472,16 @@ impl<DB: Backend> Connector<DB> {
         host: usize,
         known: Option<SessionId>,
     ) -> sqlx::Result<Option<SessionId>> {
-        self.run_session(connection, false).await?;
-        let session = if known.is_some() {
-            known
-        } else {
-            let session = self.identify_session(connection, host).await?;
-            self.check_lease().await?;
-            session
+        let is_new = known.is_none();
+        let session = match known {
+            Some(known) => Some(known),
+            // Before `session`, which may set what the sign of a pooler is.
+            None => self.identify_session(connection, host).await?,
         };
+        self.run_session(connection, false).await?;
+        if is_new {
+            self.check_lease().await?;
+        }
         self.begin_held_transaction(connection).await?;
         Ok(session)
     }
@@ -519,7 +526,15 @@ impl<DB: Backend> Connector<DB> {
                         .unwrap_or((&answer, "0"));
                     ((session.read)(answer), signs != "0")
                 }
-                Err(error) => (session.other_database(&error).ok_or(error)?, false),
+                Err(error) => match session.other_database(&error) {
+                    Some(other) => (other, false),
+                    // The server may not let the user look for the sign.
+                    None if sign.is_some() && error.as_database_error().is_some() => {
+                        let _ = self.undeclared_pooler.set(false);
+                        continue;
+                    }
+                    None => return Err(error),
+                },
             };
             match answer {
                 SessionAnswer::Id { id, since, version } => {

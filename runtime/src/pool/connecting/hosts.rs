@@ -153,7 +153,7 @@ impl<DB: Backend> HostChoice<DB> {
         if self.is_one() {
             return Ok((0, connect(0).await?));
         }
-        let mut refusals = Vec::new();
+        let mut refusals: Vec<(Diagnosis, String)> = Vec::new();
         let rounds: &[Target] = match self.target {
             Target::PreferStandby => &[Target::Standby, Target::Any],
             _ => &[self.target],
@@ -170,8 +170,8 @@ impl<DB: Backend> HostChoice<DB> {
                         return Ok((host, connection));
                     }
                     Err(Refusal::Final(error)) => return Err(error),
-                    Err(Refusal::Next { retry, reason }) => {
-                        refusals.push((retry, format!("{}: {reason}", self.list[host].0)));
+                    Err(Refusal::Next { diagnosis, reason }) => {
+                        refusals.push((diagnosis, format!("{}: {reason}", self.list[host].0)));
                     }
                 }
             }
@@ -239,15 +239,15 @@ async fn choose<DB: Backend>(
     let refusal = match timeout(limit, asked).await {
         Ok(Ok(None)) => return Ok(connection),
         Ok(Ok(Some(reason))) => Refusal::Next {
-            retry: true,
+            diagnosis: Diagnosis::retry("the host has another role, or is cut off", ""),
             reason,
         },
         Ok(Err(error)) => refusal(dialect, error),
         Err(_) => {
-            let Diagnosis { retry, what, .. } = Diagnosis::no_answer();
-            let reason = what.into_owned();
+            let diagnosis = Diagnosis::no_answer();
+            let reason = diagnosis.what.to_string();
             // A server that does not answer gets no close message.
-            return Err(Refusal::Next { retry, reason });
+            return Err(Refusal::Next { diagnosis, reason });
         }
     };
     let _ = timeout(limit, sqlx::Connection::close(connection)).await;
@@ -274,7 +274,7 @@ enum Refusal {
     /// Another host would refuse for the same reason.
     Final(sqlx::Error),
     Next {
-        retry: bool,
+        diagnosis: Diagnosis,
         reason: String,
     },
 }
@@ -284,15 +284,14 @@ fn refusal(dialect: &Dialect, error: sqlx::Error) -> Refusal {
     if diagnosis.everywhere {
         return Refusal::Final(error);
     }
-    Refusal::Next {
-        retry: diagnosis.retry,
-        reason: format!("{} ({})", diagnosis.what, message(&error)),
-    }
+    let reason = format!("{} ({})", diagnosis.what, message(&error));
+    Refusal::Next { diagnosis, reason }
 }
 
 /// The error if no host is used.
-fn no_host(target: Target, refusals: Vec<(bool, String)>) -> sqlx::Error {
-    let retry = refusals.iter().any(|(retry, _)| *retry);
+fn no_host(target: Target, refusals: Vec<(Diagnosis, String)>) -> sqlx::Error {
+    let retry = refusals.iter().any(|(of, _)| of.retry);
+    let full = refusals.iter().any(|(of, _)| of.full);
     let mut reasons: Vec<String> = refusals.into_iter().map(|(_, reason)| reason).collect();
     reasons.dedup();
     let diagnosis = Diagnosis {
@@ -303,7 +302,7 @@ fn no_host(target: Target, refusals: Vec<(bool, String)>) -> sqlx::Error {
             target => format!("none of the hosts that answer is {}", target.name()).into(),
         },
         cure: "start one of them, or correct the hosts and target_session_attrs of the url".into(),
-        full: false,
+        full,
     };
     diagnosed(reasons.join("; "), diagnosis)
 }

@@ -175,7 +175,21 @@ impl Environment {
         let prefix = names::variable_prefix(engine);
         let ours = self.names().filter(|name| name.starts_with(&prefix));
         let ours: BTreeSet<&str> = ours.collect();
-        ours.into_iter()
+        let is_node = engine.contains("nodes_");
+        // Of another node, whose name begins with this one's: `POOLHOUSE_NODES_EAST_2_` beside `POOLHOUSE_NODES_EAST_`.
+        let is_setting = |stem: &str| {
+            let written = format!("{}url", stem[prefix.len()..].to_ascii_lowercase());
+            table::find(&written).is_some()
+        };
+        let longer: Vec<&str> = ours
+            .iter()
+            .filter_map(|name| name.strip_suffix("URL"))
+            .filter(|stem| is_node && stem.len() >= prefix.len() && !is_setting(stem))
+            .collect();
+        let is_of_longer = |name: &&str| longer.iter().any(|stem| name.starts_with(stem));
+        ours.iter()
+            .copied()
+            .filter(|name| !is_of_longer(name))
             .filter(|name| ![CONF, PROFILE, url_variable].contains(name))
             .filter_map(|name| {
                 let written = name.strip_prefix(&prefix)?.to_ascii_lowercase();

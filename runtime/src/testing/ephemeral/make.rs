@@ -43,6 +43,8 @@ pub(super) struct Make {
     pub(super) init: fn(password: &str) -> String,
     /// Runs the server with the files in `data` of this folder, on a port.
     pub(super) serve: fn(folder: &Path, port: u16) -> Result<Command, NoServer>,
+    /// Whether the server has the port, by its file with its process id. Another program may answer there.
+    pub(super) has_port: fn(folder: &Path) -> bool,
     /// The signal for an orderly shutdown.
     pub(super) stop: &'static str,
     pub(super) url: fn(password: &str, port: u16) -> String,
@@ -120,6 +122,10 @@ static POSTGRES: Make = Make {
         }
         Ok(command)
     },
+    has_port: |folder| {
+        let written = std::fs::read_to_string(folder.join("data/postmaster.pid"));
+        written.is_ok_and(|written| written.contains("ready"))
+    },
     stop: "INT",
     url: |password, port| format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres"),
     asked: OnceCell::new(),
@@ -174,6 +180,7 @@ static MARIADB: Make = Make {
             .args(["--sync-binlog=0", "--skip-log-bin", "--max-connections=200"]);
         Ok(command)
     },
+    has_port: |folder| folder.join("pid").exists(),
     stop: "TERM",
     url: |password, port| format!("mysql://{USER}:{password}@127.0.0.1:{port}/{USER}"),
     asked: OnceCell::new(),

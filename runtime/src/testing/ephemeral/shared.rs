@@ -169,7 +169,7 @@ fn until_it_answers(
 ) -> Result<(), NoServer> {
     let begun = Instant::now();
     let mut said = String::new();
-    while !answers(port) {
+    while !(make.has_port)(folder) || !answers(port) {
         // The supervisor removes the log with the folder.
         said = fs::read_to_string(folder.join("log")).unwrap_or(said);
         let ended = supervisor.try_wait().is_ok_and(|status| status.is_some());

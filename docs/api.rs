@@ -967,6 +967,8 @@ pub enum SettingsError {
     #[non_exhaustive]
     Differ { engine: String, differences: String },
     #[non_exhaustive]
+    Unused { engine: String, settings: String },
+    #[non_exhaustive]
     ConnectWith {
         engine: String,
         setting: &'static str,

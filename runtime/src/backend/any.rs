@@ -86,8 +86,8 @@ impl Backend for Any {
     }
 }
 
-/// Writes a file as `sqlite:file`, which `Any` keeps as it is. Of `sqlite://../../file`, it would take the first `..` as a host and
-/// resolve the second one.
+/// Writes a file as `sqlite:file`, which `Any` keeps as it is. Of `sqlite://../../file`, it would take the first `..` as a
+/// host and resolve the second one.
 #[cfg(feature = "sqlite")]
 fn without_host(url: &str) -> String {
     // As the driver reads it.

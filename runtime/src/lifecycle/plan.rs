@@ -177,7 +177,8 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// The settings of that engine are not valid; or each parameter has another engine, and the attribute has settings of its own.
+    /// The settings of that engine are not valid; or each parameter has another engine, and the attribute has settings of its
+    /// own.
     pub(super) fn or_attribute_engine(&mut self) -> Result<(), Error> {
         let own = self.settings.engine_name();
         let mut engines = self.engines.iter();

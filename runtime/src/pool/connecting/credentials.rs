@@ -15,8 +15,8 @@ pub(super) const OTHER_DATABASE: &str =
     "returns options with another database than that of the options it gets";
 
 /// The cure of [`OTHER_DATABASE`].
-pub(super) const KEEP_OPTIONS: &str = "Return the options that the function gets with changes, and keep their database; a test of the \
-     configured database needs isolation = \"none\"";
+pub(super) const KEEP_OPTIONS: &str = "Return the options that the function gets with changes, and keep their database; \
+     a test of the configured database needs isolation = \"none\"";
 
 /// The program's `before_connect` function, if there is one.
 pub(in crate::pool) struct Credentials<DB: Backend> {

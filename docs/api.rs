@@ -34,6 +34,10 @@ pub enum AcquireKind {
 #[derive(Debug)]
 pub struct Acquired<DB: Backend>(());
 
+impl<DB: Backend> AsMut<DB::Connection> for Acquired<DB> {}
+
+impl<DB: Backend> AsRef<DB::Connection> for Acquired<DB> {}
+
 impl<DB: Backend> Deref for Acquired<DB> {
     type Target = DB::Connection;
 }

@@ -28,7 +28,7 @@ async fn refused(settings: &Settings) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn the_cause_of_a_listener_that_cannot_be_opened_is_told() -> anyhow::Result<()> {
+async fn a_listener_that_cannot_be_opened_names_the_cause() -> anyhow::Result<()> {
     let url = format!("postgres://band:s3cret@{NOBODY}/band");
     let said = refused(&settings("listener_refused", &url)).await?;
     ensure!(said.contains("refused"), "{said}");

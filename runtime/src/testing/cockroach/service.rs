@@ -26,9 +26,7 @@ pub(in crate::testing) fn test_server(
     settings: &EngineSettings,
 ) -> Result<Arc<dyn TestServer>, Error> {
     let key = url::server(settings)?;
-    if !lock(&CLUSTERS).contains_key(&key) {
-        check_connect_with::<Postgres>(settings)?;
-    }
+    check_connect_with::<Postgres>(settings)?;
     let mut clusters = lock(&CLUSTERS);
     let cluster = clusters
         .entry(key.clone())

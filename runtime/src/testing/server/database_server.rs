@@ -52,9 +52,7 @@ impl<K: Kind> Servers<K> {
         settings: &EngineSettings,
     ) -> Result<Arc<DatabaseServer<K>>, Error> {
         let key = url::server(settings)?;
-        if !lock(&self.0).contains_key(&key) {
-            check_connect_with::<K::DB>(settings)?;
-        }
+        check_connect_with::<K::DB>(settings)?;
         let mut servers = lock(&self.0);
         let server = servers.entry(key).or_insert_with(|| {
             Arc::new(DatabaseServer {

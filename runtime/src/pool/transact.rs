@@ -129,16 +129,16 @@ impl<DB: Backend> CheckedOut<DB> {
         self.check_open()?;
         self.check_answering().await?;
         let is_outermost = self.depth_of_transaction() == 0;
-        let mut begin = None;
+        let mut statement = None;
         if let Some(clear) = DB::CLEAR_POOLED.filter(|_| is_outermost && self.unit.is_some()) {
             // The transaction may be in another session than the last one, among statements of others.
             self.forget_statements().await?;
-            begin = Some(AssertSqlSafe(format!("BEGIN; {clear}")).into_sql_str());
+            statement = Some(AssertSqlSafe(format!("BEGIN; {clear}")).into_sql_str());
         }
         // The transaction borrows the connection, so the record is held beside it.
         let record = Arc::clone(self.record());
         record.set_over(true);
-        let begun = sqlx::Transaction::begin(&mut **self, begin).await?;
+        let begun = sqlx::Transaction::begin(&mut **self, statement).await?;
         record.set_over(false);
         Ok(begun)
     }

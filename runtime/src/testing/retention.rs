@@ -87,8 +87,8 @@ impl KeptTest {
     }
 
     /// Reads what [`Display`](fmt::Display) writes; `None` for the marks of older versions.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let (run, test) = text.split_once(' ')?;
+    pub(super) fn parse(mark: &str) -> Option<Self> {
+        let (run, test) = mark.split_once(' ')?;
         Some(Self {
             run: run.to_owned(),
             test: test.to_owned(),

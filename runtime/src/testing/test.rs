@@ -9,7 +9,7 @@ use crate::settings::{DEFAULT_ENGINE, Migrations};
 #[derive(Clone, Debug)]
 pub struct Test {
     name: &'static str,
-    /// The case of a function with several (rstest, test_case), if it is known.
+    /// The case of a function with several (`rstest`, `test_case`), if it is known.
     case: Option<String>,
     /// The engine, if a database is meant that is not the default engine's.
     engine: Option<String>,

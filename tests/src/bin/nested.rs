@@ -94,7 +94,8 @@ mod in_main_with_shutdown {
 mod in_main_around_a_long_close {
     use super::{AnyEngine, closes_for_long, with_pool};
 
-    #[with_pool(engine = "outer", env = "DATABASE_URL")]
+    // Without a connection of its own, which the second signal could end too.
+    #[with_pool(engine = "outer", env = "DATABASE_URL", lazy = true)]
     pub(super) async fn main(db: AnyEngine) -> anyhow::Result<()> {
         drop(db);
         closes_for_long().await
@@ -104,12 +105,16 @@ mod in_main_around_a_long_close {
 mod in_main_with_shutdown_around_a_long_close {
     use super::{AnyEngine, Shutdown, closes_for_long, with_pool};
 
-    #[with_pool(engine = "outer", env = "DATABASE_URL")]
+    // Without a connection of its own, which the second signal could end too.
+    #[with_pool(engine = "outer", env = "DATABASE_URL", lazy = true)]
     pub(super) async fn main(db: AnyEngine, shutdown: Shutdown) -> anyhow::Result<()> {
         drop(db);
         tokio::select! {
             result = closes_for_long() => result,
-            () = shutdown.wait() => Ok(()),
+            () = shutdown.wait() => {
+                println!("the body returns");
+                Ok(())
+            }
         }
     }
 }

@@ -69,17 +69,21 @@ async fn during_the_close<DB: Sql>(case_database: CaseDatabase) -> anyhow::Resul
 /// The body of `main` is dropped at the signal, or returns, and drops a function whose close waits for a connection.
 async fn second_signal<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let shapes = [
-        ("main_around_a_long_close", 143),
-        ("main_with_shutdown_around_a_long_close", 0),
+        ("main_around_a_long_close", "asks the program to end", 143),
+        (
+            "main_with_shutdown_around_a_long_close",
+            "the body returns",
+            0,
+        ),
     ];
-    for (killed, (shape, expected)) in (1..).zip(shapes) {
+    for (killed, (shape, at, expected)) in (1..).zip(shapes) {
         let mut program = Program::new(env!("CARGO_BIN_EXE_nested"))?
             .argument(shape)
             .variable("DATABASE_URL", case_database.url())
             .start()?;
         program.line("ready").await?;
         program.signal(Signal::SIGTERM)?;
-        program.line("asks the program to end").await?;
+        program.line(at).await?;
         program.signal(Signal::SIGTERM)?;
         code(&program.end().await?, expected)?;
         case_database.toll(0, killed).await?;

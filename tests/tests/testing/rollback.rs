@@ -574,7 +574,7 @@ async fn commits(
         sqlx::raw_sql(sql).execute(&db).await.unwrap();
     }
     sender.send((id, elsewhere)).unwrap();
-    pending().await
+    pending::<()>().await;
 }
 
 /// As after a limit of time of the test's harness. No other test gets the database.

@@ -38,8 +38,8 @@ pub(super) fn url(make: &'static Make) -> ServerUrl {
     // The account owns the folder, so that the supervisor can remove its entries.
     let all = running()?.join(make.name);
     if !all.is_dir() {
-        let made = account.folder(&all).or_else(if_there);
-        made.map_err(in_folder(&all))?;
+        let own = account.folder(&all).or_else(if_there);
+        own.map_err(in_folder(&all))?;
     }
     let folder = all.join(&key);
     // Held while a server starts, so that other processes wait. The lock ends with the process.

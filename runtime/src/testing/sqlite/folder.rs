@@ -180,8 +180,9 @@ impl Folder {
             _ => folder.join(format!("{name}.{number}.db")),
         };
         let mut kept = lock(&self.kept);
-        let free = (1..).find(|number| !kept.contains(&numbered(*number)));
-        let free = free.unwrap_or_default();
+        let mut numbers = 1..=kept.len();
+        let free = numbers.find(|number| !kept.contains(&numbered(*number)));
+        let free = free.unwrap_or(kept.len() + 1);
         let earlier = (free..).map(numbered).take_while(|path| path.exists());
         for path in earlier {
             remove_database(&path)?;

@@ -20,8 +20,9 @@ impl Engine<Postgres> {
     /// pool.
     ///
     /// It uses `direct_url` if set, because a pooler in transaction mode keeps no `LISTEN`. With several hosts it chooses one as
-    /// the pool does. It reconnects by itself, to the same host and with the options of its first connect:
-    /// [`before_connect`](crate::Settings::before_connect) does not run again. Only its owner closes it.
+    /// the pool does, with a connection of its own before that of the listener: [`before_connect`](crate::Settings::before_connect)
+    /// runs for both. It reconnects by itself, to the same host and with the options of its first connect, without `before_connect`.
+    /// Only its owner closes it.
     ///
     /// # Errors
     ///

@@ -56,6 +56,9 @@ impl<DB: Backend> Checkout<DB> {
 
     /// Removes the driver's connection from the pool, as sqlx's `PoolConnection::detach`. Its slot is free at once, so the
     /// pool may open another connection. Only the caller closes the removed one.
+    ///
+    /// Behind a pooler, a statement with parameters that was dropped half-way on this checkout has left a transaction open, which
+    /// the next statement of the checkout would have rolled back. Roll it back on the removed connection.
     pub fn detach(mut self) -> DB::Connection {
         match self.0.take() {
             Ok(connection) => connection.detach(),

@@ -16,7 +16,8 @@ use crate::lock::lock;
 /// `&mut Session` is an executor, so that sqlx's idioms `&mut *checkout` and `&mut *transaction` cost what `&mut checkout`
 /// and `&mut transaction` cost, and the pool sees how their statements end. A session dereferences to the driver's
 /// connection, for functions that take a `&mut PgConnection`. The pool cannot see their statements. It checks the connection
-/// with the server before another task gets it, and does not notice conflicts with other transactions.
+/// with the server before another task gets it, and does not notice conflicts with other transactions. Behind a pooler, run a
+/// statement on the session first if one was dropped half-way on it: that rolls back what the dropped one has left open.
 ///
 /// # Panics
 ///

@@ -203,7 +203,8 @@ pub(super) fn secrets_of(url: &str) -> Vec<String> {
 /// The literals of SQL, which may be secrets.
 pub(super) fn literals_of(sql: &str) -> Vec<String> {
     let mut literals = Vec::new();
-    for quote in ['\'', '"'] {
+    // The last one is that of Postgres' `$$…$$` and `$tag$…$tag$`.
+    for quote in ['\'', '"', '$'] {
         let pieces = sql.split(quote).skip(1);
         literals.extend(pieces.map(str::trim).map(str::to_owned));
     }

@@ -442,7 +442,9 @@ fn a_message_of_the_server_does_not_show_it() {
         .resolve(
             &Settings::new()
                 .url("postgres://u:s3%63ret@h/db?sslpassword=s3cret2")
-                .session("SET app.key = 's3cret3'; SET app.token = s3cret4"),
+                .session(
+                    "SET app.key = 's3cret3'; SET app.token = s3cret4; SELECT login($$s3cret5$$, $a$s3cret6$a$)",
+                ),
         )
         .unwrap();
     for message in [
@@ -451,6 +453,7 @@ fn a_message_of_the_server_does_not_show_it() {
         "s3cret2",
         "unterminated quoted string at or near \"'s3cret3\"",
         "syntax error at or near \"s3cret4\"",
+        "no user s3cret5 with s3cret6",
     ] {
         let shown = settings.without_secrets(message).unwrap();
         assert!(!shown.contains("cret"), "{shown}");

@@ -195,7 +195,8 @@ impl<DB: Backend> CheckedOut<DB> {
     ///
     /// # Errors
     ///
-    /// The server does not answer, or an open transaction was begun by a statement.
+    /// The server does not answer, an open transaction was begun by a statement, or the transaction of a test that rolls back is
+    /// lost.
     async fn leave_cancelled(&mut self) -> sqlx::Result<()> {
         if self.record().saw_transaction_control() {
             return Err(TransactionError::CancelledInside.into());
@@ -207,9 +208,15 @@ impl<DB: Backend> CheckedOut<DB> {
         let counts_ended = self.counts_ended;
         let (connection, _) = self.source.parts_mut();
         let left = recover::<DB>(connection, dialect, idle_depth, pooled, counts_ended);
-        if within(RECOVERY_LIMIT, "the limit for recovery", left).await? != Recovered::Good {
-            self.state = ConnectionState::Unfit;
-            return Err(TransactionError::CancelledInside.into());
+        match within(RECOVERY_LIMIT, "the limit for recovery", left).await {
+            Ok(Recovered::Good) => {}
+            Ok(_) => {
+                self.state = ConnectionState::Unfit;
+                return Err(TransactionError::CancelledInside.into());
+            }
+            // The driver has rolled back the transaction that the connection was held in.
+            Err(_) if idle_depth > 0 => return Err(TransactionError::CancelledInside.into()),
+            Err(error) => return Err(error),
         }
         self.counts_ended = false;
         self.record().set_over(false);

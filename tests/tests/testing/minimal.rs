@@ -288,10 +288,11 @@ async fn on_postgres_databases_of_a_role_with_any_name_are_used_again() {
         .output()
         .unwrap();
     passes(&output);
+    assert!(said(&output).contains("ok. 8 passed"), "{}", said(&output));
     let log = server.log().unwrap();
     let copies = log.lines_with(&["CREATE DATABASE", "TEMPLATE"]).unwrap();
-    // Eight tests use two or three in turn.
-    assert!(copies.len() <= 4, "{copies:?}");
+    // Eight tests use two or three in turn. Without another use, each would have one.
+    assert!(copies.len() <= 6, "{copies:?}");
 }
 
 /// The server's limit for idle transactions does not end the one that a connection is held in.

@@ -3,7 +3,7 @@
 use poolhouse::{PgEngine, with_pool};
 use poolhouse_tests::{Kind, PrivateServer, eventually};
 
-use crate::minimal::{self, started};
+use crate::minimal::{self, said, started};
 use crate::restarts::{ask, passes, run_of};
 
 #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL")]
@@ -71,7 +71,9 @@ async fn none_is_left(server: &PrivateServer, url: &str, test: &str, condition: 
             .env(minimal::variable(server), url);
         command.output().unwrap()
     };
-    passes(&run(test));
+    let output = run(test);
+    passes(&output);
+    assert!(said(&output).contains("ok. 1 passed"), "{}", said(&output));
     eventually("the database is dropped", async || {
         passes(&run("scenarios::one"));
         let left = format!(

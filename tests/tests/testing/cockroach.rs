@@ -27,12 +27,12 @@ impl Fixture {
         Self::on(server).await.map(Some)
     }
 
-    /// On a server that ends sessions which are idle for a second.
-    async fn impatient() -> anyhow::Result<Option<Self>> {
+    /// On a server that ends sessions which are idle for this time.
+    async fn impatient(limit: &str) -> anyhow::Result<Option<Self>> {
         let Some(server) = PrivateServer::require(Kind::Postgres) else {
             return Ok(None);
         };
-        let server = server.setting("idle_session_timeout", "1s");
+        let server = server.setting("idle_session_timeout", limit);
         Self::on(server).await.map(Some)
     }
 
@@ -255,7 +255,7 @@ async fn a_failing_migration_leaves_nothing_to_share() -> anyhow::Result<()> {
 /// The limit for idle sessions ends those of the tests' engines, and not the one that owns their databases.
 #[tokio::test]
 async fn databases_in_use_stay_when_idle_sessions_end() -> anyhow::Result<()> {
-    let Some(fixture) = Fixture::impatient().await? else {
+    let Some(fixture) = Fixture::impatient("1s").await? else {
         return Ok(());
     };
     let mut live = fixture.run("scenarios::")?.env(FATE, "hang").spawn()?;
@@ -279,7 +279,8 @@ async fn databases_in_use_stay_when_idle_sessions_end() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_test_that_rolls_back_has_no_limit_for_idle_sessions() -> anyhow::Result<()> {
-    let Some(fixture) = Fixture::impatient().await? else {
+    // Long enough for the sessions that keep the limit.
+    let Some(fixture) = Fixture::impatient("30s").await? else {
         return Ok(());
     };
     fixture.passes("rollback::a_session_has_no_limits").await

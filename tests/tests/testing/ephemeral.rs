@@ -166,7 +166,12 @@ async fn shared(kind: Kind, test: &str) {
     }
     let fixture = Fixture::new();
     for round in ["cold", "cached"] {
-        let mut children: Vec<_> = (0..3).map(|_| fixture.run(test).spawn().unwrap()).collect();
+        // The server outlasts a pause between the children.
+        let run = || {
+            let mut test = fixture.run(test);
+            test.env("POOLHOUSE_EPHEMERAL_IDLE", "5").spawn().unwrap()
+        };
+        let mut children: Vec<_> = (0..3).map(|_| run()).collect();
         let mut most = 0;
         while children
             .iter_mut()
@@ -275,12 +280,16 @@ async fn a_private_server_that_crashed_is_replaced() {
     fixture.is_empty_again().await;
 }
 
-/// Runs a test that fails, and gives the URL of its kept database to `ask` while the server runs.
-async fn kept(kind: Kind, test: &str, ask: impl AsyncFn(&str)) {
+/// Runs a test that fails. `ask` counts the bands in its kept database, by its URL and while the server runs.
+async fn kept(kind: Kind, test: &str, ask: impl AsyncFn(&str) -> sqlx::Result<i64>) {
     if PrivateServer::require(kind).is_none() {
         return;
     }
     let fixture = Fixture::new();
+    // With the files of this server, the next one starts soon.
+    let first = fixture.run(test).output().unwrap();
+    assert!(first.status.success(), "{}", said(&first));
+    fixture.is_empty_again().await;
     // The server runs as long as this test.
     let mut live = tokio::process::Command::from(fixture.run(test))
         .env(FATE, "hang")
@@ -307,9 +316,11 @@ async fn kept(kind: Kind, test: &str, ask: impl AsyncFn(&str)) {
         .lines()
         .find(|line| line.contains("its database is kept until its private server stops"));
     let (_, url) = kept.expect(&said).rsplit_once(": ").unwrap();
-    ask(url).await;
+    let bands = ask(url).await;
+    // A failure leaves no server either.
     live.kill().await.unwrap();
     fixture.is_empty_again().await;
+    assert_eq!(bands.unwrap(), 1);
 }
 
 const BANDS: &str = "SELECT count(*) FROM band";
@@ -317,9 +328,8 @@ const BANDS: &str = "SELECT count(*) FROM band";
 #[tokio::test]
 async fn the_url_of_a_kept_database_on_a_private_postgres_opens_it() {
     kept(Kind::Postgres, "with_a_fate::on_postgres", async |url| {
-        let mut connection = PgConnection::connect(url).await.unwrap();
-        let bands = sqlx::query_scalar(BANDS).fetch_one(&mut connection).await;
-        assert_eq!(bands.ok(), Some(1_i64));
+        let mut connection = PgConnection::connect(url).await?;
+        sqlx::query_scalar(BANDS).fetch_one(&mut connection).await
     })
     .await;
 }
@@ -327,9 +337,8 @@ async fn the_url_of_a_kept_database_on_a_private_postgres_opens_it() {
 #[tokio::test]
 async fn the_url_of_a_kept_database_on_a_private_mariadb_opens_it() {
     kept(Kind::MariaDb, "with_a_fate::on_mariadb", async |url| {
-        let mut connection = MySqlConnection::connect(url).await.unwrap();
-        let bands = sqlx::query_scalar(BANDS).fetch_one(&mut connection).await;
-        assert_eq!(bands.ok(), Some(1_i64));
+        let mut connection = MySqlConnection::connect(url).await?;
+        sqlx::query_scalar(BANDS).fetch_one(&mut connection).await
     })
     .await;
 }
@@ -347,6 +356,9 @@ fn script(folder: &Path, name: &str, text: &str) {
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
 }
+
+/// Lets a script find the programs of Postgres, which Debian keeps off the `PATH`.
+const WITH_POSTGRES: &str = "for bin in /usr/lib/postgresql/*/bin; do PATH=$PATH:$bin; done";
 
 /// A process that starts while a server stops makes a folder of the same name. One that looks while `users` is moved away, and
 /// moved back, takes the server for a stopped one.
@@ -376,8 +388,9 @@ async fn a_supervisor_moves_unused_folders_alone_and_removes_its_own() {
     script(programs.path(), "rm", &rm);
     let path = env::var_os("PATH").unwrap();
     let path = std::iter::once(programs.path().to_owned()).chain(env::split_paths(&path));
-    let ended = Command::new("sh")
-        .args(["-c", SUPERVISOR, "poolhouse"])
+    // Three seconds are enough for it. The limit is for one that does not end.
+    let ended = Command::new("timeout")
+        .args(["-k", "5", "60", "sh", "-c", SUPERVISOR, "poolhouse"])
         .arg(&folder)
         .args(["TERM", "0", "tail", "-f", "/dev/null"])
         .env("PATH", env::join_paths(path).unwrap())
@@ -436,9 +449,10 @@ async fn a_server_whose_port_was_taken_gets_another() {
     let begun = fixture.folder.path().join("begun");
     fs::write(&begun, "").unwrap();
     fs::set_permissions(&begun, Permissions::from_mode(0o666)).unwrap();
-    script(&programs, "initdb", "exec initdb \"$@\"");
+    let initdb = format!("{WITH_POSTGRES}\nexec initdb \"$@\"");
+    script(&programs, "initdb", &initdb);
     let postgres = format!(
-        "case \"$*\" in *port=*) echo >>'{0}'; [ $(wc -l <'{0}') -gt 1 ] || {{ echo 'could not bind: Address already in use' >&2; exit 1; }};; esac\nexec postgres \"$@\"",
+        "case \"$*\" in *port=*) echo >>'{0}'; [ $(wc -l <'{0}') -gt 1 ] || {{ echo 'could not bind: Address already in use' >&2; exit 1; }};; esac\n{WITH_POSTGRES}\nexec postgres \"$@\"",
         begun.display()
     );
     script(&programs, "postgres", &postgres);

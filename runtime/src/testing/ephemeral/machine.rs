@@ -166,10 +166,24 @@ pub(super) fn unfinished(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
+    /// A folder that is removed at the end of its test, also of one that fails.
+    #[cfg(feature = "postgres")]
+    struct Removed(PathBuf);
+
+    #[cfg(feature = "postgres")]
+    impl Drop for Removed {
+        fn drop(&mut self) {
+            // A leftover folder is harmless.
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
     #[cfg(feature = "postgres")]
     #[test]
     fn the_newest_complete_version_is_found_in_each_folder() {
-        let root = env::temp_dir().join(format!("poolhouse-versions-{:08x}", fastrand::u32(..)));
+        let name = format!("poolhouse-versions-{:08x}", fastrand::u32(..));
+        let removed = Removed(env::temp_dir().join(name));
+        let root = &removed.0;
         let folder = |name: &str| root.join(name).to_str().unwrap().to_owned();
         let (debian, fedora) = (folder("debian"), folder("fedora"));
         let folders = [(debian.as_str(), ""), (fedora.as_str(), "pgsql-")];
@@ -189,7 +203,6 @@ mod tests {
             let newest = root.join(newest).join("bin");
             assert_eq!(newest_version(&folders), Some(newest));
         }
-        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

@@ -82,7 +82,8 @@ async fn full<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
         .url(case_database.url())
         .max_size(4)
         .lazy(true)
-        .acquire_timeout("300ms");
+        // Time for one refusal by the server at least, also on a slow machine.
+        .acquire_timeout("3s");
     let engine: Engine<DB> = engine_finder_with(&settings)?;
     engine.start_connection_pool().await?;
     // Without a connection the pool cannot serve.
@@ -92,11 +93,21 @@ async fn full<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     ensure!(engine.readiness() == Unreachable, "{}", engine.readiness());
     only.close().await?;
     allow(database, 2).await?;
+    // The pool opens a connection by itself, which would otherwise take the place of one below.
+    eventually("it is ready", async || {
+        ensure!(engine.readiness() == Ready, "{}", engine.readiness());
+        Ok(())
+    })
+    .await?;
     let mut held = Vec::new();
     // The server may still count the session that has just closed.
-    while held.len() < 2 {
-        held.extend(engine.acquire().await.ok());
-    }
+    eventually("two connections are in use", async || {
+        while held.len() < 2 {
+            held.push(engine.acquire().await?);
+        }
+        Ok(())
+    })
+    .await?;
     ensure!(engine.readiness() == Ready, "{}", engine.readiness());
     ensure!(engine.acquire().await.is_err(), "there is room");
     ensure!(engine.readiness() == Saturated, "{}", engine.readiness());

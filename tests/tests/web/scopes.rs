@@ -86,7 +86,7 @@ async fn a_request_without_a_route_is_not_named_by_its_path() -> anyhow::Result<
     let settings = Settings::new()
         .url("sqlite::memory:")
         .max_size(1)
-        .acquire_timeout("50ms");
+        .acquire_timeout("500ms");
     let db: SqliteEngine = engine_finder_with(&settings)?;
     db.start_connection_pool().await?;
     let request = Request::builder().uri("/reset/s3cret").body(())?;

@@ -6,7 +6,10 @@ use std::{env, future::pending};
 
 use anyhow::{Context, bail};
 use poolhouse::{AnyEngine, Shutdown, with_pool};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
@@ -64,9 +67,12 @@ async fn run(shape: &str) -> anyhow::Result<()> {
             })
             .await
         }
-        "again_and_again" => loop {
-            closes_at_the_signal().await?;
-        },
+        "again_and_again" => {
+            let signalled = signalled()?;
+            loop {
+                closes_at_the_signal(signalled.clone()).await?;
+            }
+        }
         other => bail!("there is no shape {other}"),
     }
 }
@@ -216,7 +222,18 @@ async fn returns(#[pool] db: AnyEngine) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A function whose close waits for one of its three connections, until a signal comes.
+/// Whether a signal has come, from now on. A call of a function that begins after the signal sees it too.
+fn signalled() -> anyhow::Result<watch::Receiver<bool>> {
+    let mut signals = signal(SignalKind::terminate())?;
+    let (sender, signalled) = watch::channel(false);
+    tokio::spawn(async move {
+        signals.recv().await;
+        sender.send_replace(true);
+    });
+    Ok(signalled)
+}
+
+/// A function whose close waits for one of its three connections, until a signal has come.
 #[with_pool(
     engine = "closes",
     env = "DATABASE_URL",
@@ -224,11 +241,14 @@ async fn returns(#[pool] db: AnyEngine) -> anyhow::Result<()> {
     signals = true,
     close_timeout = "1h"
 )]
-async fn closes_at_the_signal(#[pool] db: AnyEngine) -> anyhow::Result<()> {
+async fn closes_at_the_signal(
+    signalled: watch::Receiver<bool>,
+    #[pool] db: AnyEngine,
+) -> anyhow::Result<()> {
     let held = db.acquire().await?;
-    let mut signals = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
-        signals.recv().await;
+        let mut signalled = signalled;
+        let _ = signalled.wait_for(|signalled| *signalled).await;
         drop(held);
     });
     println!("ready");

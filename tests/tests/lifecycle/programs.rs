@@ -246,7 +246,8 @@ async fn start_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()>
         Proxy::before(database.address()?)?,
         Proxy::before(database.address()?)?,
     );
-    slow.delay(Duration::from_millis(100));
+    // A close ends openings after four seconds, and each of them needs some ten round trips.
+    slow.delay(Duration::from_millis(40));
     held.stop();
     let wrong = database.url_through(held.address());
     let wrong = wrong.replace(database.password(), "s3cret");

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use anyhow::{Context, ensure};
 use poolhouse::{Settings, engine_finder_with, with_pool};
@@ -155,17 +157,20 @@ enum Trouble {
 }
 
 impl Trouble {
-    /// Starts a server that answers each login with the error.
-    async fn host(self) -> anyhow::Result<SocketAddr> {
+    /// Starts a server that answers each login with the error. Returns its address, and how many clients have come.
+    async fn host(self) -> anyhow::Result<(SocketAddr, Arc<AtomicUsize>)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
+        let clients = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&clients);
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
+                counted.fetch_add(1, Relaxed);
                 // A client that goes away early is of no interest.
                 tokio::spawn(async move { self.refuse(&mut client).await });
             }
         });
-        Ok(address)
+        Ok((address, clients))
     }
 
     async fn refuse(self, client: &mut TcpStream) -> io::Result<()> {
@@ -236,11 +241,12 @@ async fn the_trouble_of_one_host_does_not_end_the_search_on_mariadb() -> anyhow:
         let trouble = Trouble::MySql(number, message);
         the_next_host_is_used::<MySql>(trouble).await?;
 
-        let hosts = [trouble.host().await?, NOBODY];
+        let (host, _) = trouble.host().await?;
+        let hosts = [host, NOBODY];
         let settings = Settings::new()
             .engine("hosts_trouble")
             .url(url_of("mysql", "band:band", &hosts, "band"))
-            .start_timeout("1s");
+            .start_timeout("5s");
         let error = started::<MySql>(&settings).await.err();
         let said = error.context("it has started")?.to_string();
         let words = format!("none of the hosts can be used ({}: {words}", hosts[0]);
@@ -254,7 +260,8 @@ async fn the_next_host_is_used<DB: Sql>(trouble: Trouble) -> anyhow::Result<()> 
         return Ok(());
     };
     let database = server.database("hosts").await?;
-    let hosts = [trouble.host().await?, database.address()?];
+    let (host, clients) = trouble.host().await?;
+    let hosts = [host, database.address()?];
     let settings = Settings::new().engine("hosts_trouble").url(url_of(
         scheme_of::<DB>(),
         &user_of(&database),
@@ -263,6 +270,7 @@ async fn the_next_host_is_used<DB: Sql>(trouble: Trouble) -> anyhow::Result<()> 
     ));
     let engine = started::<DB>(&settings).await?;
     ensure!(port(&engine).await? == hosts[1].port());
+    ensure!(clients.load(Relaxed) > 0, "the first host was not asked");
     engine.close_connection_pool().await;
     Ok(())
 }

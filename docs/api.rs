@@ -1304,6 +1304,8 @@ pub enum UsageError {
     },
     #[non_exhaustive]
     Listen { engine: String, pooler: String },
+    #[non_exhaustive]
+    Migrate { engine: String, pooler: String },
     #[cfg(feature = "web")]
     #[non_exhaustive]
     NoRequestTransactions { engine: String, line: &'static str },

@@ -4,6 +4,7 @@ mod before_start;
 mod idioms;
 mod keeper;
 mod life;
+mod migrations;
 mod outage;
 mod readiness;
 mod settings;

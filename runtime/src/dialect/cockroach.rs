@@ -3,8 +3,8 @@
 use super::postgres::{restore, set_local, store};
 use super::statements::Syntax;
 use super::{
-    Diagnosis, Dialect, IsolationLevel, Local, Mark, MigrationsLock, POSTGRES, SessionAnswer,
-    SessionCommands, inspection,
+    Diagnosis, Dialect, IsolationLevel, Local, Mark, POSTGRES, SessionAnswer, SessionCommands,
+    inspection,
 };
 
 pub(crate) static COCKROACH: Dialect = Dialect {
@@ -91,6 +91,6 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     ),
     // The functions for advisory locks exist, but lock nothing:
     // <https://www.cockroachlabs.com/docs/stable/functions-and-operators#compatibility-functions>.
-    migrations_lock: MigrationsLock::Nothing,
+    migrations_lock: None,
     create_extension: None,
 };

@@ -100,8 +100,8 @@ pub(crate) struct Dialect {
     /// read-only, so that no write bypasses this one, and that turn off the server's limits for idle sessions and
     /// transactions. Second, the statement that begins this one.
     pub(crate) held_transaction: (Option<&'static str>, &'static str),
-    /// The lock that keeps two programs from running migrations at the same time.
-    pub(crate) migrations_lock: MigrationsLock,
+    /// The lock that keeps two programs from running migrations at the same time; `None` where there is none.
+    pub(crate) migrations_lock: Option<MigrationsLock>,
     /// The statement that creates an extension when it is missing; `None` where there are no extensions.
     pub(crate) create_extension: Option<fn(&str) -> String>,
 }
@@ -172,17 +172,16 @@ pub(crate) enum SessionAnswer {
 }
 
 /// The lock that keeps two programs from running migrations at the same time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum MigrationsLock {
-    /// The driver's own lock.
-    Driver,
-    /// Queries that take and give back a lock of ours, besides the driver's. Each answers 1 on success.
-    Queries {
-        take: &'static str,
-        give_back: &'static str,
-    },
-    /// No lock, because the database has none.
-    Nothing,
+#[derive(Debug)]
+pub(crate) struct MigrationsLock {
+    /// A query for the name of the database, of which the lock is made.
+    pub(crate) database: &'static str,
+    /// A query that takes the lock and does not wait for it: 1 when it is taken, 0 while another session has it.
+    pub(crate) take: fn(database: &str) -> String,
+    /// A query that gives it back: 1 when this session had it.
+    pub(crate) give_back: fn(database: &str) -> String,
+    /// Whether it is the lock that the driver takes, or one besides.
+    pub(crate) is_drivers: bool,
 }
 
 impl Dialect {

@@ -242,12 +242,18 @@ pub(crate) static MYSQL: Dialect = Dialect {
         ),
         "START TRANSACTION READ WRITE; SAVEPOINT poolhouse_test",
     ),
-    // The driver's own lock waits for -1 second, which means forever on MySQL and an error without consequence on MariaDB.
-    // So this one waits for a year: <https://mariadb.com/kb/en/get_lock/>.
-    migrations_lock: MigrationsLock::Queries {
-        take: "SELECT CAST(COALESCE(GET_LOCK(CONCAT('poolhouse_', SHA1(COALESCE(DATABASE(), ''))), 31536000), 0) AS SIGNED)",
-        give_back: "SELECT CAST(COALESCE(RELEASE_LOCK(CONCAT('poolhouse_', SHA1(COALESCE(DATABASE(), '')))), 0) AS SIGNED)",
-    },
+    // The driver's own lock waits for -1 second, which means forever on MySQL and an error without consequence on MariaDB:
+    // <https://mariadb.com/kb/en/get_lock/>.
+    migrations_lock: Some(MigrationsLock {
+        database: "SELECT CAST(COALESCE(DATABASE(), '') AS CHAR)",
+        take: |_| {
+            "SELECT CAST(COALESCE(GET_LOCK(CONCAT('poolhouse_', SHA1(COALESCE(DATABASE(), ''))), 0), '') AS CHAR)".to_owned()
+        },
+        give_back: |_| {
+            "SELECT CAST(COALESCE(RELEASE_LOCK(CONCAT('poolhouse_', SHA1(COALESCE(DATABASE(), '')))), '') AS CHAR)".to_owned()
+        },
+        is_drivers: false,
+    }),
     create_extension: None,
 };
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crc::{CRC_32_ISO_HDLC, Crc};
+
 use super::statements::Syntax;
 use super::{
     Diagnosis, Dialect, IsolationLevel, Local, Mark, MigrationsLock, SessionAnswer,
@@ -239,7 +241,19 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         ),
         "BEGIN READ WRITE; SAVEPOINT poolhouse_test",
     ),
-    migrations_lock: MigrationsLock::Driver,
+    // A program that runs its migrations with sqlx alone takes the same lock.
+    migrations_lock: Some(MigrationsLock {
+        database: "SELECT current_database()::text",
+        take: |database| {
+            let id = lock_of_migrations(database);
+            format!("SELECT CASE WHEN pg_try_advisory_lock({id}) THEN '1' ELSE '0' END")
+        },
+        give_back: |database| {
+            let id = lock_of_migrations(database);
+            format!("SELECT CASE WHEN pg_advisory_unlock({id}) THEN '1' ELSE '0' END")
+        },
+        is_drivers: true,
+    }),
     create_extension: Some(|name| {
         format!(
             "CREATE EXTENSION IF NOT EXISTS \"{}\"",
@@ -247,6 +261,13 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         )
     }),
 };
+
+/// The id of the lock that sqlx takes for migrations in this database.
+fn lock_of_migrations(database: &str) -> i64 {
+    const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+    0x3d32_ad9e * i64::from(CRC.checksum(database.as_bytes()))
+}
 
 /// The answer of `SHOW server_version`, from that of `version()`: `PostgreSQL 16.4 (Debian 16.4-1) on x86_64…`.
 fn server_version(version: &str) -> Option<String> {

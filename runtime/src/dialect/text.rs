@@ -16,7 +16,6 @@ pub(crate) fn short_line(sql: &str, characters: usize) -> String {
 }
 
 /// A text as a literal of standard SQL, in which a backslash has no meaning. MySQL and MariaDB differ.
-#[cfg(all(feature = "testing", any(feature = "postgres", feature = "sqlite")))]
 pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

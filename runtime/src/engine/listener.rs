@@ -27,7 +27,7 @@ impl Engine<Postgres> {
     /// # Errors
     ///
     /// The server cannot be reached within `connect_timeout`, the error of `before_connect`, or
-    /// [`UsageError`](crate::UsageError) outside a tokio runtime.
+    /// [`UsageError`](crate::UsageError) outside a tokio runtime, or behind a pooler without `direct_url`.
     ///
     /// # Cancellation
     ///
@@ -39,8 +39,13 @@ impl Engine<Postgres> {
                 let engine = engine.0.name.clone();
                 return Err(Error::from(UsageError::NoRuntime { engine }).into());
             };
+            let connector = engine.connector();
+            let direct = Arc::clone(connector.direct());
+            if direct.settings.pooler.is_some() {
+                return Err(Error::from(UsageError::listen(&direct.settings)).into());
+            }
             // In a task of its own, because an interrupted opening would leave a half-open session on the server.
-            let open = NewListener::open(Arc::clone(engine.connector().direct()));
+            let open = NewListener::open(direct);
             let open = with_callers_subscriber(Box::pin(open.in_current_span()));
             let opened = background::finish(&runtime, RECOVERY_LIMIT, open).await;
             opened.unwrap_or(Err(sqlx::Error::WorkerCrashed))?.take()

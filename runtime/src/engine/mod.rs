@@ -10,6 +10,7 @@ mod kinds;
 #[cfg(feature = "postgres")]
 mod listener;
 mod mark;
+mod migrate;
 mod node_list;
 mod nodes;
 mod operate;

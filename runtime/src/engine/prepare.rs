@@ -1,18 +1,15 @@
 //! Preparation of a new pool before its first use.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sqlx::migrate::{MigrateError, Migrator};
-
-use super::{Engine, Server};
-use crate::backend::{self, Backend};
-use crate::dialect::MigrationsLock;
-use crate::error::{Error, StartError, TestError, whole_millis};
+use super::Server;
+use super::migrate::{self, migrate};
+use crate::backend::Backend;
+use crate::error::{Error, TestError, whole_millis};
 use crate::logging;
 use crate::pool::{self, CheckedOut, Connector, Holder, Pool};
-use crate::settings::{EngineSettings, SharedMigrator, conceal};
+use crate::settings::conceal;
 
 /// Prepares a new pool before its first use: the server's version, extensions, migrations.
 pub(super) async fn prepare<DB: Backend>(
@@ -40,12 +37,18 @@ pub(super) async fn prepare<DB: Backend>(
         create_extensions(&mut checkout, connector).await?;
     }
     if let Some(migrator) = migrator {
-        let migrated = migrate(&mut checkout, connector, &migrator, None).await;
-        if migrated.is_err() {
-            // A failed run keeps its locks until its session ends. A direct connection is not closed with the pool.
-            checkout.close().await;
+        match migrate(&mut checkout, connector, &migrator, None).await {
+            Ok(ran) => migrate::after(ran, checkout, connector).await,
+            Err(error) => {
+                // A failed run keeps its locks until its session ends. A direct connection is not closed with the pool.
+                checkout.close().await;
+                return Err(error);
+            }
         }
-        migrated?;
+        if !settings.lazy {
+            // The pool begins with a connection, also after that of the migrations was closed.
+            drop(pool.checkout(Holder::Engine).await?);
+        }
     }
     let kind = connector.dialect().name;
     Ok(Some(Server { kind, version }))
@@ -99,133 +102,6 @@ pub(super) async fn create_extensions<DB: Backend>(
         );
     }
     Ok(())
-}
-
-impl<DB: Backend> Engine<DB> {
-    /// Runs the pending migrations in their order, as `MIGRATOR.run(&pool)` does, over `direct_url` if it is set. A lock keeps
-    /// two programs from running them at the same time.
-    ///
-    /// The setting `migrations` does so at the start; this is for a program that chooses the moment itself.
-    ///
-    /// ```no_run
-    /// # async fn migrate(db: poolhouse::SqliteEngine) -> Result<(), poolhouse::Error> {
-    /// # let migrator = sqlx::migrate::Migrator::DEFAULT;
-    /// db.migrate(&migrator).await // `static MIGRATOR: Migrator = sqlx::migrate!();`, and `db.migrate(&MIGRATOR)`
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`acquire`](Engine::acquire); a migration that failed, with its file and line; one that was changed or is missing
-    /// since it was applied.
-    ///
-    /// # Cancellation
-    ///
-    /// If the future is dropped, the session is closed, and the running migration is rolled back if the database supports it.
-    pub fn migrate(
-        &self,
-        migrator: &Migrator,
-    ) -> impl Future<Output = Result<(), Error>> + Send + use<DB> {
-        let engine = self.clone();
-        let migrator = SharedMigrator::copy_of(migrator);
-        async move {
-            let connector = engine.connector();
-            let checkout = match pool::open_direct(&connector).await? {
-                Some(direct) => direct,
-                None => engine.checkout(Holder::Engine).await?,
-            };
-            let mut locked = Locked(Some(checkout));
-            if let Some(checkout) = &mut locked.0 {
-                // The driver begins a savepoint for each migration if it still counts an ended transaction.
-                checkout.recount().await?;
-                migrate(checkout, &connector, &migrator, None).await?;
-            }
-            // The run has succeeded and released its locks.
-            drop(locked.0.take());
-            Ok(())
-        }
-    }
-}
-
-/// A connection whose session may hold locks: a failed or cancelled run keeps them until its session ends.
-struct Locked<DB: Backend>(Option<CheckedOut<DB>>);
-
-impl<DB: Backend> Drop for Locked<DB> {
-    fn drop(&mut self) {
-        if let Some(checkout) = self.0.take() {
-            checkout.discard();
-        }
-    }
-}
-
-/// Runs the pending migrations, up to the version `target` if there is one. After an error the session keeps its locks.
-///
-/// # Errors
-///
-/// The migration that failed, with its file and line.
-pub(super) async fn migrate<DB: Backend>(
-    checkout: &mut CheckedOut<DB>,
-    connector: &Connector<DB>,
-    migrator: &SharedMigrator,
-    target: Option<i64>,
-) -> Result<(), Error> {
-    let settings = &connector.settings;
-    let lock = connector.dialect().migrations_lock;
-    let to_run = migrator.clone();
-    let run = checkout.run(|connection, _| {
-        let work = async move {
-            match lock {
-                MigrationsLock::Driver => DB::migrate(connection, &to_run, target).await?,
-                MigrationsLock::Queries { take, give_back } => {
-                    must_be_one(DB::number(connection, take).await?)?;
-                    DB::migrate(connection, &to_run, target).await?;
-                    must_be_one(DB::number(connection, give_back).await?)?;
-                }
-                MigrationsLock::Nothing => {
-                    DB::migrate(connection, &to_run.unlocked(), target).await?;
-                }
-            }
-            Ok(())
-        };
-        Box::pin(work)
-    });
-    let Err(error) = run.await else {
-        return Ok(());
-    };
-    let location = location_of::<DB>(settings, migrator, &error);
-    Err(StartError::migrations(settings, location.as_deref(), error).into())
-}
-
-fn must_be_one(answer: i64) -> sqlx::Result<()> {
-    if answer == 1 {
-        return Ok(());
-    }
-    let lost = "the server did not give the lock under which migrations run, or did not keep it";
-    Err(sqlx::Error::Protocol(lost.to_owned()))
-}
-
-/// The file of the failed migration, with the line if the server reports it.
-fn location_of<DB: Backend>(
-    settings: &EngineSettings,
-    migrator: &Migrator,
-    error: &sqlx::Error,
-) -> Option<String> {
-    let sqlx::Error::Migrate(error) = error else {
-        return None;
-    };
-    let MigrateError::ExecuteMigration(error, version) = error.as_ref() else {
-        return None;
-    };
-    let migration = migrator.iter().find(|migration| {
-        migration.version == *version && !migration.migration_type.is_down_migration()
-    })?;
-    let file = settings.migration_file(migration);
-    Some(
-        match backend::error_line::<DB>(error, migration.sql.as_str()) {
-            Some(line) => format!("{file}, line {line}"),
-            None => file,
-        },
-    )
 }
 
 pub(super) fn report_start<DB: Backend>(

@@ -85,6 +85,18 @@ pub enum UsageError {
         /// `pooler` with its value and source.
         pooler: String,
     },
+    /// Migrations were to run through a pooler.
+    #[error(
+        "engine `{engine}`: migrations need their own server session, which {pooler} does not give. Set `direct_url` to the URL \
+         that bypasses the pooler; they run there"
+    )]
+    #[non_exhaustive]
+    Migrate {
+        /// The engine's name.
+        engine: String,
+        /// `pooler` with its value and source.
+        pooler: String,
+    },
     /// A handler takes the request's transaction, and nothing ends it.
     #[cfg(feature = "web")]
     #[error(
@@ -138,6 +150,13 @@ impl UsageError {
     #[cfg(feature = "postgres")]
     pub(crate) fn listen(settings: &EngineSettings) -> Self {
         Self::Listen {
+            engine: settings.engine.clone(),
+            pooler: settings.describe("pooler"),
+        }
+    }
+
+    pub(crate) fn migrate(settings: &EngineSettings) -> Self {
+        Self::Migrate {
             engine: settings.engine.clone(),
             pooler: settings.describe("pooler"),
         }

@@ -5,7 +5,7 @@ use std::{fs, sync::LazyLock};
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use poolhouse::{Engine, with_pool};
-use poolhouse_tests::{CaseDatabase, Heard, Kind, Sql, Subject, subject::Own};
+use poolhouse_tests::{CaseDatabase, Heard, Sql, Subject, subject::Own};
 use sqlx::{
     SqlStr,
     migrate::{Migration, MigrationType, Migrator},
@@ -29,7 +29,6 @@ case_databases! {
     a_directory_of_migrations_runs: directory, on (postgres, mariadb, sqlite);
     a_migrator_runs: migrator, on (postgres, mariadb, sqlite);
     a_migration_that_fails_closes_the_pool: migration_fails, on (postgres, mariadb, sqlite);
-    migrations_of_racing_programs_take_turns: race, on (postgres, mariadb);
     without_a_statement_cache_none_are_left_behind: statement_cache, on (postgres);
     lazy_connects_when_asked: lazy, on (postgres, mariadb);
     min_size_is_open_after_the_start: min_size, on (postgres, mariadb);
@@ -297,31 +296,6 @@ async fn migration_fails<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result
         case_database.closed_in_good_order().await?;
     }
     Ok(())
-}
-
-/// Starts independent engines, like those of several programs, with one migration. The migration is slow enough for all of
-/// them to find it missing.
-async fn race<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    let folder = TempDir::new()?;
-    let pause = match case_database.database()?.kind() {
-        Kind::Postgres => "SELECT pg_sleep(0.5)",
-        Kind::MariaDb => "DO SLEEP(0.5)",
-    };
-    fs::write(
-        folder.path().join("1_one.sql"),
-        format!("{pause}; CREATE TABLE band (id INTEGER)"),
-    )?;
-    let engines: Vec<Engine<DB>> = try_join_all((0..3).map(|program| {
-        let settings = settings(&case_database)
-            .engine(format!("program_{program}"))
-            .migrations(folder.path());
-        async move { started(&settings).await }
-    }))
-    .await?;
-    for engine in engines {
-        engine.close_connection_pool().await;
-    }
-    case_database.closed_in_good_order().await
 }
 
 async fn lazy<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {

@@ -166,6 +166,53 @@ async fn a_right_for_migrations_is_missing() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn migrations_are_recorded_in_another_schema() -> anyhow::Result<()> {
+    let Some(database) = postgres("schema").await? else {
+        return Ok(());
+    };
+    let name = database.name();
+    let statements = [
+        "ALTER SCHEMA public OWNER TO CURRENT_USER".to_owned(),
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC".to_owned(),
+        format!("CREATE SCHEMA app AUTHORIZATION {name}"),
+        "CREATE SCHEMA locked".to_owned(),
+    ];
+    as_superuser(&database, &statements).await?;
+    let check = async |schema: &str, code| -> anyhow::Result<String> {
+        let toml = format!("[migrate]\ntable-name = \"{schema}._sqlx_migrations\"\n");
+        let run = Run::new("check")?.on(&database)?;
+        let run = run.variable("POOLHOUSE_MIGRATIONS", "migrations");
+        let run = run.file("sqlx.toml", &toml)?;
+        let run = run.file(
+            "migrations/1_bands.sql",
+            "CREATE TABLE app.band (id INTEGER)",
+        )?;
+        Ok(run.run(code).await?.output)
+    };
+    check("app", 0).await?;
+    for (schema, words) in [
+        ("locked", "the right CREATE on the schema locked is missing"),
+        ("absent", "the schema absent does not exist"),
+    ] {
+        let said = check(schema, 1).await?;
+        assert!(said.contains(words), "{said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_statement_is_no_pooler() -> anyhow::Result<()> {
+    let Some(database) = postgres("encoding").await? else {
+        return Ok(());
+    };
+    let run = Run::new("check")?.on(&database)?;
+    let run = run.variable("POOLHOUSE_SESSION", "SET client_encoding = 'UTF8'");
+    let said = run.run(0).await?.output;
+    assert!(!said.contains("a pooler seems"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_server_ends_sessions_sooner() -> anyhow::Result<()> {
     let Some(database) = postgres("sooner").await? else {
         return Ok(());

@@ -22,13 +22,14 @@ pub(in crate::dialect) static MYSQL: Inspection = Inspection {
     // Each user sees its own rights, including those of its roles and those on all databases. The name of a database is a
     // pattern there: <https://mariadb.com/kb/en/information-schema-schema_privileges-table/>.
     rights: Rights {
-        how: How::Asked(
+        how: How::Asked(|_, _| {
             "SELECT CAST(IF(DATABASE() IS NULL, 'the url names no database', IF(EXISTS(\
             SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'CREATE' \
             UNION ALL SELECT 1 FROM information_schema.SCHEMA_PRIVILEGES \
                 WHERE PRIVILEGE_TYPE = 'CREATE' AND DATABASE() LIKE TABLE_SCHEMA), \
-            '', CONCAT('the right CREATE on the database ', DATABASE(), ' is missing'))) AS CHAR)",
-        ),
+            '', CONCAT('the right CREATE on the database ', DATABASE(), ' is missing'))) AS CHAR)"
+                .to_owned()
+        }),
         cure: "Grant it to the user of the url, or run them as another user",
     },
     // 1146: <https://mariadb.com/kb/en/mariadb-error-code-reference/>.

@@ -1,5 +1,6 @@
 //! Postgres, and CockroachDB as far as it answers the same.
 
+use super::super::text::literal;
 use super::questions::{How, Idle, Inspection, Rights, ServerTimeout};
 
 pub(in crate::dialect) static POSTGRES: Inspection = Inspection {
@@ -45,18 +46,66 @@ pub(in crate::dialect) static COCKROACH: Inspection = Inspection {
     is_no_table,
 };
 
-/// The right to create tables in the current schema: <https://www.postgresql.org/docs/current/ddl-priv.html>
+/// The right to create tables: <https://www.postgresql.org/docs/current/ddl-priv.html>
 const RIGHTS: Rights = Rights {
-    how: How::Asked(
-        "SELECT CASE WHEN current_schema() IS NULL THEN 'no schema of search_path exists, or may be used' \
-        WHEN NOT has_schema_privilege(current_schema(), 'CREATE') \
-            THEN 'the right CREATE on the schema ' || quote_ident(current_schema()) || ' is missing' \
-        ELSE '' END",
-    ),
+    how: How::Asked(missing_right),
     cure: "Grant it to the user of the url, or run them as another user",
 };
+
+/// A query for the right to create the table of migrations, in its schema or else in the current one, and to create schemas.
+fn missing_right(table: &str, creates_schemas: bool) -> String {
+    if creates_schemas {
+        // `CREATE SCHEMA IF NOT EXISTS` needs it for an existing schema too.
+        return "SELECT CASE WHEN NOT has_database_privilege(current_database(), 'CREATE') \
+            THEN 'the right CREATE on the database ' || quote_ident(current_database()) || ' is missing' ELSE '' END"
+            .to_owned();
+    }
+    let (schema, none) = match schema_of(table) {
+        Some(schema) => {
+            let schema = literal(schema);
+            (
+                format!("to_regnamespace({schema})::oid"),
+                format!("'the schema ' || {schema} || ' does not exist'"),
+            )
+        }
+        None => (
+            "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())".to_owned(),
+            "'no schema of search_path exists, or may be used'".to_owned(),
+        ),
+    };
+    format!(
+        "SELECT CASE WHEN {schema} IS NULL THEN {none} \
+            WHEN NOT has_schema_privilege({schema}, 'CREATE') \
+            THEN 'the right CREATE on the schema ' || \
+                (SELECT quote_ident(nspname) FROM pg_namespace WHERE oid = {schema}) || ' is missing' \
+            ELSE '' END"
+    )
+}
+
+/// The schema of a table's name, if it has one; a dot between quotes belongs to a name.
+fn schema_of(table: &str) -> Option<&str> {
+    let mut is_quoted = false;
+    let dot = table.rfind(|character| {
+        is_quoted ^= character == '"';
+        character == '.' && !is_quoted
+    })?;
+    Some(&table[..dot])
+}
 
 /// Whether an error is an undefined table or schema: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 fn is_no_table(code: Option<&str>, _: &str) -> bool {
     matches!(code, Some("42P01" | "3F000"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schema_of;
+
+    #[test]
+    fn a_dot_outside_quotes_ends_the_schema() {
+        assert_eq!(schema_of("_sqlx_migrations"), None);
+        assert_eq!(schema_of("app._sqlx_migrations"), Some("app"));
+        assert_eq!(schema_of("\"my.app\".\"a.b\""), Some("\"my.app\""));
+        assert_eq!(schema_of("\"a.b\""), None);
+    }
 }

@@ -46,8 +46,9 @@ pub(crate) struct Rights {
 /// How missing rights are found.
 #[derive(Debug)]
 pub(crate) enum How {
-    /// A query for the missing right, as text; empty when none is missing.
-    Asked(&'static str),
+    /// A query for the missing right, as text; empty when none is missing. From the name of the table in which migrations
+    /// are recorded, and whether they create schemas.
+    Asked(fn(table: &str, creates_schemas: bool) -> String),
     /// Statements that fail when a right is missing, and change nothing.
     Tried(&'static str),
 }

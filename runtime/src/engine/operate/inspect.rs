@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::migrate::Migrator;
+
 use super::report::{EngineReport, MigrationState, MigrationsReport};
 use crate::backend::Backend;
 use crate::dialect::{How, Idle, Room, message};
@@ -20,7 +22,12 @@ pub(super) async fn inspect<DB: Backend>(
         return;
     }
     if let Some(sign) = connector.dialect().pooler_sign {
-        match number(checkout, sign).await {
+        // The answer of a new session, if there is one: `session` may have set what the sign is.
+        let found = match connector.undeclared_pooler() {
+            Some(is_there) => Ok(i64::from(is_there)),
+            None => number(checkout, sign).await,
+        };
+        match found {
             Ok(0) => {}
             Ok(_) => {
                 report.problem(format!(
@@ -82,9 +89,11 @@ fn look_for_room(room: Room, settings: &EngineSettings, report: &mut EngineRepor
     let size = u64::from(settings.max_size);
     // The pool of an instance grows to its whole size. Several instances may share an address.
     let others = room.ours.div_ceil(size).max(room.addresses);
+    // The sessions of other programs, which are there at this moment only.
+    let free = room.server.map(|limit| limit.saturating_sub(room.others));
     let limits = [
         (
-            room.server.map(|limit| limit.saturating_sub(room.others)),
+            room.server,
             "the server has room for",
             "raise max_connections on the server",
         ),
@@ -99,16 +108,36 @@ fn look_for_room(room: Room, settings: &EngineSettings, report: &mut EngineRepor
             "raise the user's limit of connections",
         ),
     ];
-    let tightest = limits
-        .into_iter()
-        .filter_map(|(limit, what, cure)| Some((limit?, what, cure)));
-    let Some((limit, what, cure)) = tightest.min_by_key(|(limit, ..)| *limit) else {
-        return;
+    let tightest = |limits: [(Option<u64>, &'static str, &'static str); 3]| {
+        let limits = limits.into_iter();
+        let known = limits.filter_map(|(limit, what, cure)| Some((limit?, what, cure)));
+        known.min_by_key(|(limit, ..)| *limit)
     };
     let max_size = settings.describe("max_size");
-    if size > limit {
+    if let Some((limit, what, cure)) = tightest(limits)
+        && size > limit
+    {
         report.problem(format!(
             "{max_size} can never be reached: {what} {limit} connections. Lower max_size, or {cure}"
+        ));
+        return;
+    }
+    let [(_, _, cure), database, user] = limits;
+    let now = [
+        (
+            free,
+            "beside the sessions of others, the server has room for",
+            cure,
+        ),
+        database,
+        user,
+    ];
+    let Some((limit, what, cure)) = tightest(now) else {
+        return;
+    };
+    if size > limit {
+        report.warning(format!(
+            "{max_size} cannot be reached now: {what} {limit} connections. Lower max_size, or {cure}"
         ));
     } else if size.saturating_mul(others + 1) > limit {
         let noun = if others == 1 { "instance" } else { "instances" };
@@ -126,6 +155,7 @@ fn look_for_room(room: Room, settings: &EngineSettings, report: &mut EngineRepor
 pub(super) async fn rights<DB: Backend>(
     checkout: &mut CheckedOut<DB>,
     connector: &Connector<DB>,
+    migrator: &Migrator,
     migrations: &MigrationsReport,
     report: &mut EngineReport,
 ) {
@@ -136,7 +166,12 @@ pub(super) async fn rights<DB: Backend>(
     let settings = &connector.settings;
     let rights = &connector.dialect().inspection.rights;
     let missing = match rights.how {
-        How::Asked(query) => text(checkout, query).await,
+        How::Asked(query) => {
+            let query = query(&migrator.table_name, !migrator.create_schemas.is_empty());
+            checkout
+                .run(|connection, _| DB::text_of(connection, query))
+                .await
+        }
         How::Tried(statements) => {
             let tried =
                 checkout.run(|connection, _| DB::execute(connection, sqlx::raw_sql(statements)));
@@ -195,4 +230,41 @@ fn without_secrets(settings: &EngineSettings, text: &str) -> String {
     settings
         .without_secrets(text)
         .unwrap_or_else(|| text.to_owned())
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::super::report::{EngineReport, Severity};
+    use super::{Room, look_for_room};
+    use crate::settings::{EngineSettings, Layers, Settings, Sources};
+
+    #[test]
+    fn only_a_limit_that_stays_is_a_problem() {
+        let settings = Settings::new()
+            .engine("room")
+            .url("sqlite:room.db")
+            .max_size(40);
+        let sources = Sources::of_process().unwrap();
+        let layers = Layers::collect(&settings, &sources, None).unwrap();
+        let settings = EngineSettings::read(&layers, None).unwrap();
+        let found = |server, others| {
+            let room = Room {
+                server: Some(server),
+                database: None,
+                user: None,
+                others,
+                ours: 0,
+                addresses: 0,
+            };
+            let mut report = EngineReport::new(&settings);
+            look_for_room(room, &settings, &mut report);
+            let found = report.findings.into_iter();
+            found
+                .map(|finding| (finding.level, finding.text.contains("never")))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found(97, 57), []);
+        assert_eq!(found(97, 58), [(Severity::Warning, false)]);
+        assert_eq!(found(39, 0), [(Severity::Problem, true)]);
+    }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use sqlx::migrate::{AppliedMigration, MigrateError, Migration, Migrator};
+use sqlx::migrate::{AppliedMigration, Migration, Migrator};
 
-use super::super::prepare;
+use super::super::migrate::{Ran, Records, migrate, records};
 use super::report::{EngineReport, MigrationReport, MigrationState, MigrationsReport, Progress};
 use crate::backend::Backend;
 use crate::error::Error;
@@ -18,26 +18,9 @@ pub(super) async fn state<DB: Backend>(
     connector: &Connector<DB>,
     migrator: &Migrator,
 ) -> sqlx::Result<MigrationsReport> {
-    let table = &*migrator.table_name;
-    let is_no_table = connector.dialect().inspection.is_no_table;
-    let noted = checkout.run(|connection, _| {
-        Box::pin(async move {
-            let applied = match DB::applied(connection, table).await {
-                Ok(applied) => applied,
-                Err(MigrateError::Execute(sqlx::Error::Database(error)))
-                    if is_no_table(error.code().as_deref(), error.message()) =>
-                {
-                    return Ok((vec![], None));
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let failed = DB::dirty(connection, table).await?;
-            Ok::<_, sqlx::Error>((applied, failed))
-        })
-    });
-    let (applied, failed) = noted.await?;
+    let Records { applied, failed } = records(checkout, connector, migrator).await?;
     Ok(MigrationsReport {
-        table: table.to_owned(),
+        table: migrator.table_name.to_string(),
         list: list(migrator, applied, failed),
     })
 }
@@ -127,15 +110,21 @@ pub(super) async fn run<DB: Backend>(
     for migration in migrations.list.iter_mut().filter(pending) {
         let begun = Instant::now();
         let target = Some(migration.version);
-        if let Err(error) = prepare::migrate(&mut checkout, connector, migrator, target).await {
-            // A failed run keeps its locks until its session ends.
-            checkout.discard();
-            return Err(error);
-        }
+        let ran = match migrate(&mut checkout, connector, migrator, target).await {
+            Ok(ran) => ran,
+            Err(error) => {
+                // A failed run keeps its locks until its session ends.
+                checkout.discard();
+                return Err(error);
+            }
+        };
         migration.state = MigrationState::Applied;
-        let took = begun.elapsed().as_millis();
-        migration.took_ms = Some(u64::try_from(took).unwrap_or(u64::MAX));
-        progress(&connector.settings.engine, migration);
+        // Another program may have run it since the list was read.
+        if ran == Ran::Pending {
+            let took = begun.elapsed().as_millis();
+            migration.took_ms = Some(u64::try_from(took).unwrap_or(u64::MAX));
+            progress(&connector.settings.engine, migration);
+        }
     }
     Ok(())
 }

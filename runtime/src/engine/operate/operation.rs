@@ -144,7 +144,7 @@ async fn look_at<DB: Backend>(
     let mut found = found?;
     let outcome = match operation {
         Operation::Check => {
-            rights(&mut checkout, connector, &found, report).await;
+            rights(&mut checkout, connector, &migrator, &found, report).await;
             Ok(())
         }
         Operation::Migrate if report.findings.is_empty() => {

@@ -3,6 +3,7 @@
 
 mod closes;
 mod finder;
+mod full;
 mod health;
 mod health_in_time;
 mod limits;

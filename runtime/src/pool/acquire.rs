@@ -147,22 +147,35 @@ impl<DB: Backend> Own<DB> {
         let mut backoff = None;
         loop {
             match self.make_ready(slot).await {
-                Ok(ready) => return Ok(ready),
+                Ok(ready) => {
+                    if !self.shared.is_full() {
+                        self.release_kept_empty();
+                    }
+                    return Ok(ready);
+                }
                 Err(_) if self.closing.is_cancelled() => {
                     return Err(AcquireError::closed(self.settings()));
                 }
-                Err(error) => {
+                Err((error, empty)) => {
                     let diagnosis = self.shared.connector.dialect().diagnosis(&error);
                     if !diagnosis.retry || Handle::try_current().is_err() {
                         return Err(AcquireError::connect(self.settings(), &diagnosis, error));
                     }
+                    let is_full = diagnosis.full && self.shared.is_full();
                     *cause = Some((diagnosis, error));
+                    match empty {
+                        // The caller waits in the queue, for the connections that there are.
+                        Some(empty) if is_full => self.keep_empty(empty),
+                        empty => {
+                            drop(empty);
+                            // A close ends the pause, and the next wait for a slot reports the close.
+                            let pause = backoff.get_or_insert_with(acquire_backoff).next();
+                            let pause = tokio::time::sleep(pause.unwrap_or(ACQUIRE_BACKOFF_MAX));
+                            self.closing.run_until_cancelled(pause).await;
+                        }
+                    }
                 }
             }
-            // A close ends the pause, and the next wait for a slot reports the close.
-            let pause = backoff.get_or_insert_with(acquire_backoff).next();
-            let pause = tokio::time::sleep(pause.unwrap_or(ACQUIRE_BACKOFF_MAX));
-            self.closing.run_until_cancelled(pause).await;
             slot = match self.slots.take(deadline).await {
                 Ok(slot) => slot,
                 Err(Refused::Closed) => return Err(AcquireError::closed(self.settings())),
@@ -213,7 +226,14 @@ impl<DB: Backend> Own<DB> {
     }
 
     /// Makes the slot ready in a task of the pool. If the caller's future is dropped, the slot is returned once it is ready.
-    async fn make_ready(&self, slot: SlotOf<DB>) -> sqlx::Result<SlotOf<DB>> {
+    ///
+    /// # Errors
+    ///
+    /// Why no connection could be opened, with the empty slot, unless the pool is closed.
+    async fn make_ready(
+        &self,
+        slot: SlotOf<DB>,
+    ) -> Result<SlotOf<DB>, (sqlx::Error, Option<SlotOf<DB>>)> {
         let (ready, outcome) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         self.shared.spawn(async move {
@@ -222,13 +242,14 @@ impl<DB: Backend> Own<DB> {
                 return drop(slot);
             }
             // Without a receiver, `send` returns the slot, and its drop gives it back.
-            let _ = ready.send(shared.make_ready(slot).await);
+            let _ = ready.send(shared.try_ready(slot).await);
         });
         // `Slots::close` wakes only callers that wait for a slot. This wakes those that wait for its connection.
-        let outcome = self.closing.run_until_cancelled(outcome).await;
-        outcome
-            .and_then(Result::ok)
-            .unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        match self.closing.run_until_cancelled(outcome).await {
+            Some(Ok(Ok(slot))) => Ok(slot),
+            Some(Ok(Err((error, empty)))) => Err((error, Some(empty))),
+            Some(Err(_)) | None => Err((sqlx::Error::WorkerCrashed, None)),
+        }
     }
 }
 
@@ -279,8 +300,8 @@ impl<'a, DB: Backend> Wait<'a, DB> {
         self.shared.meters.wait_ends(waited);
         let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
         self.shared.counters.waited_nanos.fetch_add(nanos, Relaxed);
-        // An outage has log lines of its own, and there may be many waits.
-        if waited >= SLOW_ACQUIRE && !self.shared.outages.is_on() {
+        // A server that is away has log lines of its own, and there may be many waits.
+        if waited >= SLOW_ACQUIRE && self.shared.is_reachable() {
             crate::logging::warn!(
                 engine = %self.shared.connector.settings.engine,
                 "a checkout waited for {}; see Engine::status for who is using the pool",

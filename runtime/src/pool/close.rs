@@ -56,15 +56,18 @@ impl<DB: Backend> Own<DB> {
         if let Some(anchor) = anchor {
             self.shared.connector.close(anchor).await;
         }
+        self.shared.meters.closed();
         outcome
     }
 
     /// Refuses every checkout from now on, wakes the waiters, and closes the idle connections.
     pub(super) fn begin_close(&self) {
-        // First, so that no task that closes a connection waits for room on the server, and borrowed connections are returned.
+        // First, so that a caller whose connection is not opened any more learns that the pool is closed.
+        self.closing.cancel();
+        // So that no task that closes a connection waits for room on the server, and borrowed connections are returned.
         self.shared.tasks.close();
         let idle = self.slots.close();
-        self.closing.cancel();
+        self.release_kept_empty();
         drop(idle);
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 use super::checked_out::CheckedOut;
-use super::connection::Connection;
+use super::connection::{Connection, SlotOf};
 use super::on_sqlx::OnSqlx;
 use super::recovery;
 use super::registry::Holder;
@@ -38,6 +38,9 @@ pub(super) struct Own<DB: Backend> {
     pub(super) closing: CancellationToken,
     /// Keeps an in-memory SQLite database alive while no slot has a connection.
     pub(super) anchor: Mutex<Option<DB::Connection>>,
+    /// Empty slots for which a full server had no room. They stay taken, so that callers wait in the queue for the connections
+    /// that there are, first come, first served. The keeper asks the server again, for one of them at a time.
+    pub(super) kept_empty: Mutex<Vec<SlotOf<DB>>>,
 }
 
 impl<DB: Backend> Clone for Pool<DB> {
@@ -87,9 +90,13 @@ impl<DB: Backend> Pool<DB> {
         let Flavour::Own(own) = &self.0.flavour else {
             return false;
         };
+        // They count as taken, and connections would be closed in their place.
+        own.release_kept_empty();
         let excess = own.slots.resize(max_size.get() as usize);
         excess.into_iter().for_each(recovery::close);
-        own.shared.meters.resized(max_size.get());
+        own.shared
+            .meters
+            .resized(max_size.get(), self.0.settings.min_size);
         true
     }
 
@@ -112,6 +119,17 @@ impl<DB: Backend> Pool<DB> {
         }
     }
 
+    /// Whether the server answered last time. A server that was never asked, as after a lazy start, is asked in the
+    /// background, and counts as reachable when it has answered.
+    pub(crate) fn has_answered(&self) -> bool {
+        if let Flavour::Own(own) = &self.0.flavour
+            && !own.shared.was_asked()
+        {
+            self.seek();
+        }
+        self.is_reachable()
+    }
+
     /// Whether every slot is taken and tasks wait for one, or every connection is in use and the server is full. On a
     /// `sqlx::Pool`, which does not report waiters: whether every connection is in use.
     pub(crate) fn is_saturated(&self) -> bool {
@@ -119,7 +137,7 @@ impl<DB: Backend> Pool<DB> {
             Flavour::Own(own) => {
                 let sizes = own.slots.sizes();
                 let is_used_up = sizes.waiting > 0 && sizes.taken >= sizes.max;
-                is_used_up || (sizes.idle == 0 && own.shared.is_full())
+                is_used_up || (sizes.idle == 0 && sizes.taken > 0 && own.shared.is_full())
             }
             Flavour::Sqlx(pool) => pool.is_exhausted(),
         }

@@ -2,6 +2,7 @@
 //! and warns of leaks.
 
 use std::future::Future;
+use std::mem;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -9,10 +10,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::connecting::ABANDONED;
+use super::connection::SlotOf;
 use super::handle::{Flavour, Inner, Own};
 use super::recovery;
 use crate::backend::Backend;
 use crate::error::whole_millis;
+use crate::lock::lock;
 
 /// The longest pause between two rounds, so that a resized or idle pool is maintained within a known time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -43,6 +46,7 @@ pub(super) async fn keep<DB: Backend>(pool: Weak<Inner<DB>>, pause: Duration, wa
         own.retire_idle();
         own.fill_up();
         own.ask_again();
+        own.ask_for_room(Arc::downgrade(&pool));
     }
 }
 
@@ -118,6 +122,45 @@ impl<DB: Backend> Own<DB> {
             if let Err(error) = shared.make_ready(slot).await {
                 tracing::debug!(engine = %shared.connector.settings.engine, %error, "the server is still not there");
                 shared.wake_keeper.notify_one();
+            }
+        });
+    }
+
+    /// Keeps an empty slot for which a full server had no room.
+    pub(super) fn keep_empty(&self, empty: SlotOf<DB>) {
+        lock(&self.kept_empty).push(empty);
+        if self.closing.is_cancelled() {
+            self.release_kept_empty();
+        }
+        self.shared.wake_keeper.notify_one();
+    }
+
+    /// Gives the slots that were kept to those who wait.
+    pub(super) fn release_kept_empty(&self) {
+        let released = mem::take(&mut *lock(&self.kept_empty));
+        // Outside of the lock, because others are woken.
+        drop(released);
+    }
+
+    /// Asks a server that was full whether it has room now, for one of the slots that were kept.
+    fn ask_for_room(&self, pool: Weak<Inner<DB>>) {
+        let Some(empty) = lock(&self.kept_empty).pop() else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        self.spawn_until_closed(async move {
+            let ready = shared.try_ready(empty).await;
+            let Some(pool) = pool.upgrade() else { return };
+            let Flavour::Own(own) = &pool.flavour else {
+                return;
+            };
+            match ready {
+                Err((_, empty)) if shared.is_full() => own.keep_empty(empty),
+                // There is room, or the server is away, which each caller may find out.
+                ready => {
+                    drop(ready);
+                    own.release_kept_empty();
+                }
             }
         });
     }

@@ -27,10 +27,15 @@ impl<DB: Backend> Shared<DB> {
     /// # Errors
     ///
     /// Why no connection could be opened. The slot is returned, empty.
-    pub(super) async fn make_ready(
+    pub(super) async fn make_ready(self: &Arc<Self>, slot: SlotOf<DB>) -> sqlx::Result<SlotOf<DB>> {
+        self.try_ready(slot).await.map_err(|(error, _)| error)
+    }
+
+    /// As [`make_ready`](Self::make_ready). The empty slot comes with the error.
+    pub(super) async fn try_ready(
         self: &Arc<Self>,
         mut slot: SlotOf<DB>,
-    ) -> sqlx::Result<SlotOf<DB>> {
+    ) -> Result<SlotOf<DB>, (sqlx::Error, SlotOf<DB>)> {
         let _ongoing = Ongoing::begin(&self.counters.readying);
         if let Some(connection) = slot.value.take() {
             slot.value = self.validate(connection).await;
@@ -38,8 +43,13 @@ impl<DB: Backend> Shared<DB> {
                 return Ok(slot);
             }
         }
-        slot.value = Some(self.open().await?);
-        Ok(slot)
+        match self.open().await {
+            Ok(connection) => {
+                slot.value = Some(connection);
+                Ok(slot)
+            }
+            Err(error) => Err((error, slot)),
+        }
     }
 
     /// Opens a connection for a slot that the caller holds.
@@ -81,7 +91,12 @@ impl<DB: Backend> Shared<DB> {
     async fn connect(&self) -> sqlx::Result<Opened<DB>> {
         let mut opened = self.connector.connect().await?;
         if !self.is_reachable() && self.connector.is_behind_pooler() {
-            opened.ask(RECOVERY_LIMIT, "the limit for recovery").await?;
+            let asked = opened.ask(RECOVERY_LIMIT, "the limit for recovery");
+            if let Err(error) = asked.await {
+                // Before the slot is free again.
+                opened.close().await;
+                return Err(error);
+            }
         }
         Ok(opened)
     }

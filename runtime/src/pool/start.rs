@@ -29,6 +29,7 @@ impl<DB: Backend> Pool<DB> {
             shared: Arc::new(Shared::new(connector)),
             closing: CancellationToken::new(),
             anchor: Mutex::new(None),
+            kept_empty: Mutex::default(),
         };
 
         let wanted = if settings.lazy {

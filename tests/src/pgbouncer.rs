@@ -37,7 +37,7 @@ pub struct PgBouncer {
     console: String,
     // Above the folder: fields are dropped in this order.
     _process: Process,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// The user of the console, which no test's database has.
@@ -123,8 +123,16 @@ impl PgBouncer {
             url: database.url_through(address),
             console,
             _process: process,
-            _folder: folder,
+            folder,
         })
+    }
+
+    /// What it has logged.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("log"))?)
     }
 
     /// The database's URL through this pooler.

@@ -2,4 +2,5 @@
 
 mod captured;
 mod dashboard;
+mod gauges;
 mod spans;

@@ -245,6 +245,53 @@ async fn a_pooler_that_is_not_declared_is_warned_about() -> anyhow::Result<()> {
     .await
 }
 
+/// pgbouncer answers the login, and refuses the first query while its server is away.
+#[tokio::test]
+async fn an_undeclared_pooler_is_found_although_its_server_was_away_at_first() -> anyhow::Result<()>
+{
+    let Some(server) = servers::require(Kind::Postgres) else {
+        return Ok(());
+    };
+    let database = server.database("away").await?;
+    let proxy = Proxy::before(database.address()?)?;
+    let limits = [("server_login_retry", "1"), ("query_wait_timeout", "1")];
+    let pooler =
+        PgBouncer::start_before(&database, proxy.address(), Mode::Transaction, &limits).await?;
+    // pgbouncer knows from now on what a server says at a login.
+    let mut first = sqlx::PgConnection::connect(pooler.url()).await?;
+    first.execute("SELECT 1").await?;
+    first.close().await?;
+    proxy.refuse();
+    proxy.reset();
+    let heard = Heard::here();
+    let settings = Settings::new().engine("away").url(pooler.url());
+    let mut start = std::pin::pin!(started(&settings));
+    let refused = async {
+        // pgbouncer's own words about its server, or about the time that a query has waited.
+        let log = async || {
+            let log = pooler.log()?;
+            ensure!(
+                log.contains("server login") || log.contains("query_wait_timeout"),
+                "{log}"
+            );
+            Ok(())
+        };
+        eventually("a query is refused", log).await
+    };
+    tokio::select! {
+        ended = &mut start => bail!("it has started: {:?}", ended.map(|db| db.status())),
+        refused = refused => refused?,
+    }
+    // Each attempt of the start is refused.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), &mut start).await;
+    proxy.pass();
+    let db = start.await?;
+    db.close_connection_pool().await;
+    let found = heard.lines("a pooler seems to stand between");
+    ensure!(found.len() == 1, "{}", heard.everything());
+    Ok(())
+}
+
 /// pgbouncer answers a login without its server.
 #[tokio::test]
 async fn a_dead_server_behind_the_pooler_is_unreachable() -> anyhow::Result<()> {
@@ -314,6 +361,30 @@ async fn no_session_is_terminated_behind_a_pooler_that_is_not_declared() -> anyh
         db.close_connection_pool().await;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn without_direct_url_neither_migrations_nor_a_listener_are_possible() -> anyhow::Result<()> {
+    in_both_modes(async |fixture| {
+        let db = fixture.started().await?;
+        let migrated = db.migrate(&sqlx::migrate::Migrator::DEFAULT).await;
+        let listened = db.listener().await.map(drop);
+        let said = [
+            format!("{:?}", migrated.err().context("it migrates")?),
+            format!(
+                "{:?}",
+                poolhouse::Error::from(listened.err().context("it listens")?)
+            ),
+        ];
+        for said in said {
+            for words in ["engine `pooled`", "direct_url", "pooler = \"pgbouncer\""] {
+                ensure!(said.contains(words), "{words:?} is not in {said}");
+            }
+        }
+        db.close_connection_pool().await;
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

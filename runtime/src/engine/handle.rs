@@ -168,13 +168,14 @@ impl<DB: Backend> Engine<DB> {
         }
     }
 
-    /// Retires every connection that is open now, for a failover or rotated credentials: idle ones are closed at once,
-    /// those in use at their return. New ones are opened as they are needed. Does nothing when the pool is not started. On a
-    /// `sqlx::Pool`, each is closed at its next `acquire`.
+    /// Retires every connection that is open now, also those of the nodes, for a failover or rotated credentials: idle ones are
+    /// closed at once, those in use at their return. New ones are opened as they are needed. Does nothing when the pool is
+    /// not started. On a `sqlx::Pool`, each is closed at its next `acquire`.
     pub fn evict(&self) {
         if let Some(pool) = self.pool() {
             pool.evict();
         }
+        self.0.nodes.evict();
     }
 
     /// The server's kind and version, as found at start. `None` before the start, and with `lazy` unless there were migrations or

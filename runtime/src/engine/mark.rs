@@ -123,7 +123,9 @@ impl<DB: Backend> Engine<DB> {
     /// primary. Everything written before the mark can be read on the result.
     ///
     /// The result is this engine at once when no node can be asked: there is none, none was reachable at the last attempt, the
-    /// mark is `unknown` or another database's, or the nodes are no replicas of the server that wrote. The same holds for a
+    /// mark is `unknown` or another database's, or the nodes are known to be no replicas of the server that wrote: on Postgres
+    /// always, on MariaDB the server itself. (A MySQL server, and a MariaDB one that replicates nothing, can only be asked
+    /// again until `limit`.) The same holds for a
     /// node with several hosts, whose next connection may reach another server, and on Postgres for a replica that is not yet
     /// known to have followed a promotion. A node's URL must lead to one server: behind a load balancer, the server that
     /// answers and the server that is read from may differ.

@@ -94,7 +94,15 @@ impl<DB: Backend> Nodes<Engine<DB>> {
         .boxed()
     }
 
-    /// The nodes that were reachable at the last attempt. Each call begins with the next node.
+    /// Retires the open connections of all nodes.
+    pub(super) fn evict(&self) {
+        for node in self.servers() {
+            node.engine.evict();
+        }
+    }
+
+    /// The nodes that were reachable at the last attempt. Each call begins with the next node. A lazy node that was never asked
+    /// is asked in the background.
     pub(super) fn in_turn(&self) -> impl Iterator<Item = Engine<DB>> + use<DB> {
         let mut servers = self.servers();
         if !servers.is_empty() {
@@ -102,7 +110,7 @@ impl<DB: Backend> Nodes<Engine<DB>> {
             servers.rotate_left(first);
         }
         let nodes = servers.into_iter().map(|node| node.engine);
-        nodes.filter(|node| node.pool().is_some_and(|pool| pool.is_reachable()))
+        nodes.filter(|node| node.pool().is_some_and(|pool| pool.has_answered()))
     }
 
     /// The engines of the nodes that are servers of their own.
@@ -175,7 +183,8 @@ impl<DB: Backend> Engine<DB> {
         Err(UsageError::unknown_node(self.name(), name, &known).into())
     }
 
-    /// Returns a node for reading, or this engine when no node is reachable. The call sends nothing to a server.
+    /// Returns a node for reading, or this engine when no node is reachable. The call sends nothing to a server. With `lazy`, the
+    /// first call begins to connect to the nodes in the background, and returns this engine.
     ///
     /// The nodes whose servers answered last take turns. A replica may lag: the latest writes through the engine may not be
     /// visible there. [`reader_after`](Engine::reader_after) waits for them.

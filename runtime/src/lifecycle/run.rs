@@ -83,7 +83,7 @@ where
         .is_ok_and(|ended| ended.has_failed(is_failure));
     // A body that takes `Shutdown` decides what follows from a signal that it has seen, and after `main` the program ends anyway.
     let is_main = engines.plan.for_process;
-    let has_seen = engines.plan.takes_shutdown && engines.shutdown.is_draining();
+    let has_seen = engines.plan.takes_shutdown && signals.have_come();
     let closed = engines.close(signals.force(), failed).await;
     let ended = match (ended, signals.stop()) {
         (ended @ Ok(Ended::Interrupted(_)), _) | (ended, None) => ended,

@@ -131,6 +131,11 @@ impl Signals {
         outcome
     }
 
+    /// Whether a signal has come. A program may also end `Shutdown` by itself.
+    pub(super) fn have_come(&self) -> bool {
+        self.number.get().is_some()
+    }
+
     /// Set when remaining work has to end now.
     pub(super) fn force(&self) -> &CancellationToken {
         &self.second

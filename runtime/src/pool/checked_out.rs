@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::connecting::{Connector, Opened};
 use super::connection::{Connection, SlotOf};
@@ -765,9 +766,13 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                     ConnectionState::Unfit | ConnectionState::Broken | ConnectionState::Spoilt
                 );
                 let locked = |(words, _)| record.controls().first_of(words).is_some();
-                let may_hold_locks =
-                    record.dialect().locks.is_some_and(locked) && settings.idle_depth() == 0;
-                if is_ended || self.may_be_miscounted || may_hold_locks {
+                let may_hold_locks = record.dialect().locks.is_some_and(locked);
+                // The driver does not count a transaction whose begin was cancelled.
+                let may_be_in_one = may_hold_locks || record.is_over();
+                if is_ended
+                    || self.may_be_miscounted
+                    || (may_be_in_one && settings.idle_depth() == 0)
+                {
                     // sqlx's pool would hand it on: it only pings.
                     connection.close_on_drop();
                 } else {
@@ -781,6 +786,14 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                         // The driver may remember a rollback that was cancelled, and would ignore the next one. Without an
                         // effect outside of a transaction; one that the connection is held in must not be rolled back.
                         DB::TransactionManager::start_rollback(&mut connection);
+                    }
+                    if state == ConnectionState::Unverified {
+                        // At a close, sqlx's pool ends a returning connection without reading the rest of an answer, which
+                        // the server could then not send.
+                        runtime.spawn(async move {
+                            let _ = timeout(RECOVERY_LIMIT, connection.ping()).await;
+                        });
+                        return;
                     }
                 }
                 // While the runtime is entered.

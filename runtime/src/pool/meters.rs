@@ -22,6 +22,8 @@ pub(super) enum Use {
 
 #[cfg(feature = "metrics")]
 mod on {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
     use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
     use super::{Duration, Meters, Use};
@@ -45,6 +47,28 @@ mod on {
         wait_time: Histogram,
         use_time: Histogram,
         max: Gauge,
+        idle_min: Gauge,
+        /// What this pool has added to `max`. Pools of one name in several runtimes share their gauges.
+        added_max: AtomicU32,
+        added_idle_min: AtomicU32,
+    }
+
+    impl Instruments {
+        /// Sets what this pool adds to the gauges of its settings.
+        fn set(&self, max: u32, idle_min: u32) {
+            for (gauge, added, new) in [
+                (&self.max, &self.added_max, max),
+                (&self.idle_min, &self.added_idle_min, idle_min),
+            ] {
+                gauge.increment(f64::from(new) - f64::from(added.swap(new, Relaxed)));
+            }
+        }
+    }
+
+    impl Drop for Instruments {
+        fn drop(&mut self) {
+            self.set(0, 0);
+        }
     }
 
     fn describe() {
@@ -72,7 +96,6 @@ mod on {
             const STATE: &str = "db.client.connection.state";
             describe();
             let pool = settings.engine.clone();
-            gauge!(IDLE_MIN, POOL => pool.clone()).set(settings.min_size);
             let instruments = Instruments {
                 idle: gauge!(COUNT, POOL => pool.clone(), STATE => "idle"),
                 used: gauge!(COUNT, POOL => pool.clone(), STATE => "used"),
@@ -81,9 +104,12 @@ mod on {
                 create_time: histogram!(CREATE_TIME, POOL => pool.clone()),
                 wait_time: histogram!(WAIT_TIME, POOL => pool.clone()),
                 use_time: histogram!(USE_TIME, POOL => pool.clone()),
+                idle_min: gauge!(IDLE_MIN, POOL => pool.clone()),
                 max: gauge!(MAX, POOL => pool),
+                added_max: AtomicU32::new(0),
+                added_idle_min: AtomicU32::new(0),
             };
-            instruments.max.set(settings.max_size);
+            instruments.set(settings.max_size, settings.min_size.min(settings.max_size));
             Self {
                 instruments: std::sync::Arc::new(instruments),
             }
@@ -104,8 +130,12 @@ mod on {
             }
         }
 
-        pub(in crate::pool) fn resized(&self, max: u32) {
-            self.instruments.max.set(max);
+        pub(in crate::pool) fn resized(&self, max: u32, min_size: u32) {
+            self.instruments.set(max, min_size.min(max));
+        }
+
+        pub(in crate::pool) fn closed(&self) {
+            self.instruments.set(0, 0);
         }
 
         pub(in crate::pool) fn created(&self, took: Duration) {
@@ -143,7 +173,8 @@ mod off {
         }
         pub(in crate::pool) fn enter(&self, _: Use) {}
         pub(in crate::pool) fn leave(&self, _: Use) {}
-        pub(in crate::pool) fn resized(&self, _: u32) {}
+        pub(in crate::pool) fn resized(&self, _: u32, _: u32) {}
+        pub(in crate::pool) fn closed(&self) {}
         pub(in crate::pool) fn created(&self, _: Duration) {}
         pub(in crate::pool) fn wait_begins(&self) {}
         pub(in crate::pool) fn wait_ends(&self, _: Duration) {}

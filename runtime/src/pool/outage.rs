@@ -55,11 +55,6 @@ impl Outages {
         );
     }
 
-    /// Whether there is an outage now.
-    pub(super) fn is_on(&self) -> bool {
-        self.lock().is_some()
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Outage>> {
         lock(&self.0)
     }

@@ -43,6 +43,8 @@ pub(super) struct Shared<DB: Backend> {
     closed_at: AtomicU64,
     /// Whether the server answered last time.
     reachable: AtomicBool,
+    /// Whether the server has answered, or has failed to, since the pool was started.
+    asked: AtomicBool,
     /// Whether the last opening was refused because the server is full, while the pool had a connection.
     full: AtomicBool,
     /// Wakes the keeper: the server seems to be unreachable, or a connection was closed that `min_size` wants.
@@ -64,6 +66,7 @@ impl<DB: Backend> Shared<DB> {
             broken_at: AtomicU64::new(0),
             closed_at: AtomicU64::new(0),
             reachable: AtomicBool::new(true),
+            asked: AtomicBool::new(false),
             full: AtomicBool::new(false),
             wake_keeper: Arc::default(),
         }
@@ -128,8 +131,14 @@ impl<DB: Backend> Shared<DB> {
         self.reachable.load(Relaxed)
     }
 
+    /// Whether the server has answered, or has failed to, since the pool was started.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.load(Relaxed)
+    }
+
     /// Notes whether the server has answered.
     pub(super) fn note_answered(&self, good: bool) {
+        self.asked.store(true, Relaxed);
         if self.reachable.swap(good, Relaxed) && !good {
             self.wake_keeper.notify_one();
         }

@@ -183,7 +183,8 @@ pub(super) fn secrets_of(url: &str) -> Vec<String> {
             secrets.push(secret);
         }
     };
-    if let Some((_, rest)) = url.split_once("://") {
+    if let Some((_, rest)) = url.split_once(':') {
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (user, rest) = split_user(rest);
         if let Some((_, password)) = user.and_then(|user| user.split_once(':')) {
             add(password);

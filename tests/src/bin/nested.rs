@@ -73,6 +73,12 @@ async fn run(shape: &str) -> anyhow::Result<()> {
                 closes_at_the_signal(signalled.clone()).await?;
             }
         }
+        "again_and_again_by_its_token" => {
+            let signalled = signalled()?;
+            loop {
+                closes_by_its_token(signalled.clone()).await?;
+            }
+        }
         other => bail!("there is no shape {other}"),
     }
 }
@@ -245,9 +251,30 @@ async fn closes_at_the_signal(
     signalled: watch::Receiver<bool>,
     #[pool] db: AnyEngine,
 ) -> anyhow::Result<()> {
+    hold(&db, signalled).await
+}
+
+/// As [`closes_at_the_signal`]. The body sets `Shutdown` itself.
+#[with_pool(
+    engine = "closes",
+    env = "DATABASE_URL",
+    min_size = 3,
+    signals = true,
+    close_timeout = "1h"
+)]
+async fn closes_by_its_token(
+    signalled: watch::Receiver<bool>,
+    #[pool] db: AnyEngine,
+    #[pool] shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    shutdown.token().cancel();
+    hold(&db, signalled).await
+}
+
+/// Holds a connection in a task until a signal has come.
+async fn hold(db: &AnyEngine, mut signalled: watch::Receiver<bool>) -> anyhow::Result<()> {
     let held = db.acquire().await?;
     tokio::spawn(async move {
-        let mut signalled = signalled;
         let _ = signalled.wait_for(|signalled| *signalled).await;
         drop(held);
     });

@@ -63,7 +63,8 @@ async fn inside_main<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()>
 
 /// The program calls the function again and again. One of its sessions is left when the close has begun.
 async fn during_the_close<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    ends(&case_database, "again_and_again", 1).await
+    ends(&case_database, "again_and_again", 1).await?;
+    ends(&case_database, "again_and_again_by_its_token", 1).await
 }
 
 /// The body of `main` is dropped at the signal, or returns, and drops a function whose close waits for a connection.

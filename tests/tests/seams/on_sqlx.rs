@@ -10,12 +10,15 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use futures_util::future::join_all;
+use futures_util::{
+    FutureExt,
+    future::{join_all, try_join3},
+};
 use poolhouse::{Engine, PgEngine, with_pool};
 use poolhouse_tests::{
     CaseDatabase, Sql, eventually, faults::start::allow, steps::outside_any_runtime,
 };
-use sqlx::Postgres;
+use sqlx::{Acquire, Postgres};
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
 use super::{bounded, settings, started, through_proxy};
@@ -285,5 +288,29 @@ async fn the_opening_of_a_listener_is_cancelled() -> anyhow::Result<()> {
     }
     ensure!(gone > 3, "only {gone} have gone away");
     engine.close_connection_pool().await;
+    all_closed(&case_database).await
+}
+
+/// The driver does not count a transaction whose begin was cancelled before its answer.
+#[tokio::test]
+async fn a_cancelled_begin_on_a_checkout_is_not_handed_on() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("begin_on_sqlx").await? else {
+        return Ok(());
+    };
+    let url = case_database.url();
+    beside::<Postgres, _>(&url, "30s", 1, async |engine, _| {
+        let mut checkout = engine.acquire().await?;
+        while let Some(begun) = Acquire::begin(&mut checkout).now_or_never() {
+            // It was answered at once. Its rollback is sent before the next `BEGIN`.
+            drop(begun?);
+        }
+        drop(checkout);
+        let all = try_join3(engine.acquire(), engine.acquire(), engine.acquire()).await?;
+        let open = case_database.database()?.idle_in_transaction().await?;
+        ensure!(open == 0, "{open} are in a transaction");
+        drop(all);
+        Ok(())
+    })
+    .await?;
     all_closed(&case_database).await
 }

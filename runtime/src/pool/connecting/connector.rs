@@ -9,6 +9,7 @@ use std::time::Duration;
 
 #[cfg(feature = "postgres")]
 use futures_core::future::BoxFuture;
+use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
@@ -436,6 +437,11 @@ impl<DB: Backend> Connector<DB> {
         self.settings.pooler.is_some() || self.undeclared_pooler.get() == Some(&true)
     }
 
+    /// Whether an undeclared pooler is between here and the server; `None` while no session has asked.
+    pub(crate) fn undeclared_pooler(&self) -> Option<bool> {
+        self.undeclared_pooler.get().copied()
+    }
+
     /// Leaves the warning of an undeclared pooler to the caller.
     pub(crate) fn report_pooler(&self) {
         self.reports_pooler.store(true, Relaxed);
@@ -528,8 +534,9 @@ impl<DB: Backend> Connector<DB> {
                 }
                 Err(error) => match session.other_database(&error) {
                     Some(other) => (other, false),
-                    // The server may not let the user look for the sign.
-                    None if sign.is_some() && error.as_database_error().is_some() => {
+                    // The server may not let the user look for the sign, or does not know what is asked. Other errors, of a
+                    // pooler without its server or of a timeout, say nothing about it.
+                    None if sign.is_some() && is_refused_query(&error) => {
                         let _ = self.undeclared_pooler.set(false);
                         continue;
                     }
@@ -720,4 +727,10 @@ impl<DB: Backend> Connector<DB> {
             held.lose();
         }
     }
+}
+
+/// Whether the server has understood and refused a query: a missing right, or a name that it does not know.
+fn is_refused_query(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("42"))
 }

@@ -465,6 +465,14 @@ fn a_message_of_the_server_does_not_show_it() {
 }
 
 #[test]
+fn the_secrets_of_a_url_without_slashes_are_known() {
+    let url = "postgres:/db?host=h&user=u&password=s3cret&sslpassword=s3cret2";
+    let settings = TestSources::new().resolve(&Settings::new().url(url));
+    let shown = settings.unwrap().without_secrets("no s3cret, no s3cret2");
+    assert!(!shown.unwrap().contains("cret"));
+}
+
+#[test]
 fn other_texts_end_where_a_secret_begins() {
     for (text, shown) in [
         ("me@home", "me@home"),

@@ -7,7 +7,7 @@ use crate::settings::{SettingValue, Settings};
 use crate::table::Reach;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Safety, Signature, Type};
+use syn::{Attribute, Safety, Signature, Type};
 
 /// The result of the checks, which decides what is emitted.
 pub(crate) enum Checked {
@@ -154,6 +154,12 @@ fn check_header(function: &Function, report: &mut Report) {
         report.mistake(signature.fn_token, message);
     }
     check_qualifiers("with_pool", signature, report);
+    if let Some(second) = second("with_pool", &function.attrs) {
+        report.mistake(
+            second,
+            "`#[with_pool]` stands on this function twice; write all settings in one, and those of another engine in the `#[pool(…)]` of a parameter",
+        );
+    }
     if let Some(mark) = function.attrs.iter().find(|attr| is_pool(attr)) {
         report.mistake(
             mark,
@@ -163,6 +169,17 @@ fn check_header(function: &Function, report: &mut Report) {
     if matches!(function.position, Position::Main | Position::MainUnder(_)) {
         check_main(function, report);
     }
+}
+
+/// The same attribute once more, below itself. One in `cfg_attr` is not found, because its condition may be false.
+pub(crate) fn second<'a>(attribute: &str, attrs: &'a [Attribute]) -> Option<&'a Attribute> {
+    attrs.iter().find(|attr| is_named(attribute, attr))
+}
+
+/// Whether the last segment of the attribute's path is this name.
+pub(crate) fn is_named(name: &str, attr: &Attribute) -> bool {
+    let last = attr.path().segments.last();
+    last.is_some_and(|last| last.ident == name)
 }
 
 /// Reports qualifiers that no generated function can have.

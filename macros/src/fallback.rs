@@ -3,6 +3,7 @@
 //! The compiler then reports only the mistakes, and no missing `main` or unresolved name. Editors still complete code in
 //! the body. None of this code runs, because the build fails on the mistakes.
 
+use crate::check::is_named;
 use crate::function::{Function, is_pool};
 use crate::position::Position;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -18,7 +19,9 @@ pub(crate) fn fallback(mut function: Function) -> TokenStream {
     signature
         .asyncness
         .get_or_insert(Token![async](signature.fn_token.span));
-    function.attrs.retain(|attr| !is_pool(attr));
+    function
+        .attrs
+        .retain(|attr| !is_pool(attr) && !is_named("with_pool", attr));
     match function.position {
         Position::Main | Position::MainUnder(_) => main(&function),
         Position::Lifespan => lifespan(&function),

@@ -585,6 +585,40 @@ fn functions_that_cannot_carry_the_attribute() {
 }
 
 #[test]
+fn the_attribute_twice() {
+    let message = "`#[with_pool]` stands on this function twice; write all settings in one, and those of another engine in the `#[pool(…)]` of a parameter";
+    for (function, second) in [
+        (
+            "#[with_pool(max_size = 5)] async fn main(db: PgEngine) {}",
+            "#[with_pool(max_size = 5)]",
+        ),
+        (
+            "#[tokio::main] #[poolhouse::with_pool] async fn main() {}",
+            "#[poolhouse::with_pool]",
+        ),
+        (
+            "#[with_pool] async fn serve(#[pool] db: PgEngine) {}",
+            "#[with_pool]",
+        ),
+        (
+            "#[with_pool] #[tokio::test] async fn t(db: PgEngine) {}",
+            "#[with_pool]",
+        ),
+    ] {
+        let source = format!("#[with_pool] {function}");
+        check(&source, &[(second, message)]);
+        // The second one is not expanded, which would report other mistakes.
+        let output = expand(&source).to_string();
+        assert!(!output.contains("with_pool ]"), "{output}");
+    }
+    // One of the two conditions is false.
+    check(
+        "#[with_pool] #[cfg_attr(unix, with_pool(max_size = 5))] async fn main() {}",
+        &[],
+    );
+}
+
+#[test]
 fn rocket_launch() {
     let message = |attribute: &str| {
         format!(

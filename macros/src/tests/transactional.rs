@@ -204,6 +204,13 @@ fn functions_that_cannot_carry_it() {
     for (source, at, message) in rows {
         function(source, &[(at, &message)]);
     }
+    function(
+        "#[poolhouse::transactional(retries = 3)] async fn add(tx: &mut Transaction<Postgres>) -> R {}",
+        &[(
+            "#[poolhouse::transactional(retries = 3)]",
+            "`#[transactional]` stands on this function twice; write all arguments in one",
+        )],
+    );
     // With `retries = 0`, no argument is needed twice.
     check(
         "#[transactional(retries = 0)] async fn add(&mut self, tx: &mut Transaction<Postgres>, out: &mut Vec<u8>) -> R {}",

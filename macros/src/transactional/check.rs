@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::method::{Method, Transaction, inner, name};
-use crate::check::{check_qualifiers, spelled};
+use crate::check::{check_qualifiers, second, spelled};
 use crate::report::Report;
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
@@ -35,6 +35,12 @@ pub(crate) fn check(
         report.mistake(signature.fn_token, message);
     }
     check_qualifiers("transactional", signature, report);
+    if let Some(second) = second("transactional", &method.attrs) {
+        report.mistake(
+            second,
+            "`#[transactional]` stands on this function twice; write all arguments in one",
+        );
+    }
     check_transaction(&method, report);
     if !arguments.runs_once() {
         check_repeated(&method, report);

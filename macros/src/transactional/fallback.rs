@@ -4,18 +4,20 @@
 //! None of this code runs, because the build fails on the mistakes.
 
 use super::method::Method;
+use crate::check::is_named;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{FnArg, Pat, PatType, Token, parse_quote};
 
 pub(crate) fn fallback(method: &Method) -> TokenStream {
     let Method {
-        attrs,
         visibility,
         receiver,
         body,
         ..
     } = method;
+    let attrs = method.attrs.iter();
+    let attrs = attrs.filter(|attr| !is_named("transactional", attr));
     let mut signature = method.signature.clone();
     // Forbidden qualifiers are removed where their absence causes no other error.
     signature.constness = None;

@@ -33,7 +33,7 @@ where
             __poolhouse_options,
             async move |tx: &mut poolhouse::Transaction<DB>| {
                 let names = names;
-                { self.insert(tx, names).await }
+                '__poolhouse: { self.insert(tx, names).await }
             },
         )
         .await

@@ -30,7 +30,9 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::token::Brace;
-use syn::{FnArg, Pat, PatType, ReceiverKind, ReturnType, Signature, Type, TypePath, parse_quote};
+use syn::{
+    FnArg, Lifetime, Pat, PatType, ReceiverKind, ReturnType, Signature, Type, TypePath, parse_quote,
+};
 
 pub(crate) fn expand(method: &Method, arguments: &Arguments) -> TokenStream {
     TransactionalExpansion {
@@ -181,7 +183,10 @@ impl TransactionalExpansion<'_> {
         let (output, inside) = match output {
             // An opaque type has no name in a closure.
             ReturnType::Type(_, ty) if mentions_impl(ty.to_token_stream()) => {
-                (None, quote!(#(#bound)* #body))
+                // Without a label, the braces of a body on one line get a warning as unnecessary. Its span is that of the
+                // body, so that messages about the block are the same as without it.
+                let label = Lifetime::new("'__poolhouse", body.span());
+                (None, quote!(#(#bound)* #label: #body))
             }
             ReturnType::Type(_, ty) => (Some(output), typed_body(ty, bound, body)),
             ReturnType::Default => (None, body.to_token_stream()),

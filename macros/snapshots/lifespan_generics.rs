@@ -43,7 +43,11 @@ where
     }
     let __poolhouse = ::poolhouse::__private::Attribute::new(
         ::core::env!("CARGO_PKG_NAME"),
-        ::poolhouse::Settings::attribute().url(url),
+        ::poolhouse::Settings::attribute()
+            .url({
+                let kept = ::core::clone::Clone::clone(&url);
+                kept
+            }),
     );
     __poolhouse
         .lifespan(

@@ -29,7 +29,13 @@ async fn bands(
         .deferrable()
         .retries(RETRIES)
         .timeout(::core::time::Duration::new(60u64, 500000000u32))
-        .local("app.tenant", tenant)
+        .local(
+            "app.tenant",
+            {
+                let kept = ::core::clone::Clone::clone(&tenant);
+                kept
+            },
+        )
         .local("app.user", user.id())
         .retry_if(AppError::is_conflict)
         .mandatory();

@@ -213,7 +213,11 @@ impl<'a> Expansion<'a> {
     /// `::poolhouse::Settings::attribute().max_size(20)…`
     fn settings(&self, settings: &Settings) -> TokenStream {
         let runtime_crate = self.runtime_crate(Span::call_site());
-        let setters = settings.list.iter().filter_map(setter);
+        let parameters = self.function.parameters.iter();
+        let callers = parameters.filter(|parameter| !self.function.fills(parameter));
+        let callers: Vec<&Ident> = callers.filter_map(Parameter::name).collect();
+        let setters = settings.list.iter();
+        let setters = setters.filter_map(|setting| setter(setting, &callers));
         quote!(#runtime_crate::Settings::attribute() #(#setters)*)
     }
 

@@ -1,20 +1,30 @@
 //! Settings as calls of the builder in the runtime crate.
 
+use crate::settings::literal::bare;
 use crate::settings::{Directory, Fixture, Setting, SettingValue};
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::LitStr;
+
 use syn::spanned::Spanned;
+use syn::{Expr, LitStr};
 
 /// `.max_size(20)`. Everything except the value has the span of the key, whose line the runtime reports as the source.
-pub(crate) fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStream> {
+///
+/// A value that is one of the caller's `parameters` is cloned, because the body gets the parameter.
+pub(crate) fn setter(
+    Setting { key, spec, value }: &Setting,
+    parameters: &[&Ident],
+) -> Option<TokenStream> {
     let (name, arguments) = match value {
         SettingValue::Text(_, expr) | SettingValue::Number(_, expr) | SettingValue::Code(expr) => {
-            (spec.name, expr.to_token_stream())
+            (spec.name, kept(expr, parameters))
         }
         // The type of an empty list has to be written.
         SettingValue::List(list) if list.is_empty() => (spec.name, quote!([""; 0])),
-        SettingValue::List(list) => (spec.name, quote!([#(#list),*])),
+        SettingValue::List(list) => {
+            let list = list.iter().map(|expr| kept(expr, parameters));
+            (spec.name, quote!([#(#list),*]))
+        }
         SettingValue::Static(path) => (spec.name, quote_spanned!(path.span()=> &#path)),
         SettingValue::Directory(directory) => ("embedded_migrations", embedded(directory)),
         SettingValue::NoMigrations => ("no_migrations", TokenStream::new()),
@@ -25,6 +35,22 @@ pub(crate) fn setter(Setting { key, spec, value }: &Setting) -> Option<TokenStre
     };
     let name = Ident::new(name, key.span());
     Some(quote_spanned!(key.span()=> .#name(#arguments)))
+}
+
+/// The value, or a clone of it when it is one of the parameters, which are used again.
+pub(crate) fn kept(value: &Expr, parameters: &[&Ident]) -> TokenStream {
+    match bare(value) {
+        Expr::Path(path)
+            if path
+                .path
+                .get_ident()
+                .is_some_and(|name| parameters.contains(&name)) =>
+        {
+            // As an argument, the clone would report a wrong type as that of a reference.
+            quote_spanned!(value.span()=> { let kept = ::core::clone::Clone::clone(&#value); kept })
+        }
+        _ => value.to_token_stream(),
+    }
 }
 
 /// `.embedded_fixture("fixtures/bands.sql", include_str!("fixtures/bands.sql"))` or `.fixture_fn("seed", seed)`

@@ -2,6 +2,7 @@
 
 use crate::args::{Arg, Value};
 use crate::report::Report;
+use crate::setters::kept;
 use crate::settings::literal::{self, Literal, bare};
 use crate::settings::uses;
 use crate::table::closest;
@@ -398,8 +399,9 @@ fn of_value(value: &Value) -> Option<&'static str> {
 }
 
 impl Arguments {
-    /// `::poolhouse::TransactionOptions::new().join().retries(3)…`. All but the value has the span of the key.
-    pub(crate) fn options(&self) -> TokenStream {
+    /// `::poolhouse::TransactionOptions::new().join().retries(3)…`. All but the value has the span of the key. A value that is
+    /// one of the `parameters` is cloned, because the body gets the parameter.
+    pub(crate) fn options(&self, parameters: &[&Ident]) -> TokenStream {
         let runtime_crate = self.runtime_crate();
         // `join` is the attribute's default. Each of these setters replaces the one before.
         let is_set = |is: &Is| {
@@ -413,18 +415,18 @@ impl Arguments {
         let setters = self
             .list
             .iter()
-            .map(|argument| argument.setter(&runtime_crate));
+            .map(|argument| argument.setter(&runtime_crate, parameters));
         quote!(#runtime_crate::TransactionOptions::new() #join #(#setters)*)
     }
 }
 
 impl Argument {
-    fn setter(&self, runtime_crate: &TokenStream) -> TokenStream {
+    fn setter(&self, runtime_crate: &TokenStream, parameters: &[&Ident]) -> TokenStream {
         let Argument { key, is } = self;
         let arguments = match is {
-            Is::Retries(expr) | Is::RetryIf(expr) => expr.to_token_stream(),
+            Is::Retries(expr) | Is::RetryIf(expr) => kept(expr, parameters),
             Is::Isolation(Level::Code(expr)) | Is::Timeout(Limit::Code(expr)) => {
-                expr.to_token_stream()
+                kept(expr, parameters)
             }
             Is::Isolation(Level::Variant(variant, span)) => {
                 let variant = Ident::new(variant, *span);
@@ -437,7 +439,8 @@ impl Argument {
             Is::Local(values) => {
                 let setters = values.iter().map(|(name, value)| {
                     let local = Ident::new("local", key.span());
-                    quote_spanned!(value.span()=> .#local(#name, #value))
+                    let of = kept(value, parameters);
+                    quote_spanned!(value.span()=> .#local(#name, #of))
                 });
                 return setters.collect();
             }

@@ -64,7 +64,9 @@ impl TransactionalExpansion<'_> {
         let signature = self.signature();
         let checks = self.checks();
         let patterns = self.patterns();
-        let options = self.arguments.options();
+        let bound = self.others().flat_map(|(_, typed)| bindings(&typed.pat));
+        let bound: Vec<&Ident> = bound.map(|binding| binding.name).collect();
+        let options = self.arguments.options(&bound);
         let call = self.call();
         // The call uses a parameter that the user does not use, `_tx`.
         let mut tokens = quote! {

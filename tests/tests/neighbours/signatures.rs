@@ -41,6 +41,18 @@ async fn generics_lifetimes_and_impl_trait() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[with_pool(engine = "owned", url = url, session = setup)]
+async fn owned(url: String, setup: &str, #[pool] db: SqliteEngine) -> anyhow::Result<String> {
+    Ok(format!("{url} {setup} {}", answer(&db).await?))
+}
+
+#[tokio::test]
+async fn a_setting_and_the_body_use_the_same_owned_parameter() -> anyhow::Result<()> {
+    let said = owned("sqlite::memory:".to_owned(), "SELECT 1").await?;
+    assert_eq!(said, "sqlite::memory: SELECT 1 42");
+    Ok(())
+}
+
 #[with_pool(engine = "opaque", url = "sqlite::memory:")]
 async fn opaque(
     names: &[String],

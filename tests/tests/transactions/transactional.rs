@@ -426,7 +426,7 @@ async fn it_can_be_generic_over_the_database() -> anyhow::Result<()> {
 
 /// Returns the values of two settings for row-level security.
 #[transactional(local("app.tenant" = tenant, "app.user" = user.to_string()))]
-async fn who(tx: &mut Transaction<Postgres>, tenant: &str, user: i64) -> sqlx::Result<String> {
+async fn who(tx: &mut Transaction<Postgres>, tenant: String, user: i64) -> sqlx::Result<String> {
     sqlx::query_scalar("SELECT current_setting('app.tenant') || ' ' || current_setting('app.user')")
         .fetch_one(tx)
         .await
@@ -468,7 +468,7 @@ async fn arguments_are_those_of_the_options() -> anyhow::Result<()> {
     sqlx::raw_sql("CREATE TABLE entry (id INTEGER PRIMARY KEY)")
         .execute(&db)
         .await?;
-    ensure!(who(&db, "blue", 7).await? == "blue 7");
+    ensure!(who(&db, "blue".to_owned(), 7).await? == "blue 7");
     let after: Option<String> =
         sqlx::query_scalar("SELECT nullif(current_setting('app.tenant', true), '')")
             .fetch_one(&db)

@@ -39,6 +39,9 @@ fn what_is_right_has_no_errors() {
         "async fn f(&self, tx: &mut poolhouse::Transaction<DB>) -> Result<(), E> {}",
         "async fn f(self, _: u8, (a, b): (u8, u8), mut tx: &mut PgTransaction, mut x: T) -> ApiResult {}",
         "async fn f(tx: &'_ mut Transaction<Postgres>) -> Result<impl Sized, E> {}",
+        "async fn f(tx: &mut Transaction<Postgres>, entry: &BankTransaction) -> R {}",
+        "async fn f(entry: BankTransaction, tx: &mut PgTransaction) -> R {}",
+        "async fn f(entries: &bank::CardTransaction, tx: &mut poolhouse::Transaction<DB>, entry: BankTransaction) -> R {}",
     ] {
         function(source, &[]);
     }
@@ -187,6 +190,10 @@ fn functions_that_cannot_carry_it() {
         ("async fn add(db: &PgEngine) -> R {}", "add", format!("{needs} in place of `db: &PgEngine`; {passed}")),
         ("async fn add(db: Engine<Postgres>) -> R {}", "add", format!("{needs} in place of `db: Engine<Postgres>`; {passed}")),
         ("async fn add(a: &mut Transaction<Postgres>, b: &mut Transaction<MySql>) -> R {}", "b: &mut Transaction<MySql>", "`b` is a second transaction, besides `a`; a function has one, which its caller begins or passes on".into()),
+        ("async fn add(a: &mut PgTransaction, b: &mut MyTransaction) -> R {}", "b: &mut MyTransaction", "`b` is a second transaction, besides `a`; a function has one, which its caller begins or passes on".into()),
+        ("async fn add(a: &mut Transaction<Postgres>, b: &Transaction<MySql>) -> R {}", "b: &Transaction<MySql>", "`b` is a second transaction, besides `a`; a function has one, which its caller begins or passes on".into()),
+        ("async fn add(a: &mut Transaction<Postgres>, b: &mut BankTransaction) -> R {}", "&mut BankTransaction", "`b` cannot be had again for another try; take `&BankTransaction`, return what it collects, or write `retries = 0`".into()),
+        ("async fn add(tx: &BankTransaction) -> R {}", "&BankTransaction", "the transaction is borrowed, so write `tx: &mut BankTransaction`".into()),
         ("async fn add(tx: &mut sqlx::Transaction<'_, MySql>) -> R {}", "&mut sqlx::Transaction<'_, MySql>", "`#[transactional]` begins a transaction of poolhouse; take `tx: &mut poolhouse::Transaction<MySql>`, which is an executor too".into()),
         ("async fn add(tx: &mut Transaction<'_, Postgres>) -> R {}", "&mut Transaction<'_, Postgres>", "`#[transactional]` begins a transaction of poolhouse; take `tx: &mut poolhouse::Transaction<Postgres>`, which is an executor too".into()),
         ("async fn add(tx: Transaction<Postgres>) -> R {}", "Transaction<Postgres>", "the transaction is borrowed, so write `tx: &mut Transaction<Postgres>`".into()),
@@ -210,6 +217,10 @@ fn functions_that_cannot_carry_it() {
             "#[poolhouse::transactional(retries = 3)]",
             "`#[transactional]` stands on this function twice; write all arguments in one",
         )],
+    );
+    check(
+        "#[transactional(retries = 0)] async fn add(b: &mut BankTransaction, a: &mut Transaction<Postgres>) -> R {}",
+        &[],
     );
     // With `retries = 0`, no argument is needed twice.
     check(

@@ -1,12 +1,12 @@
 //! Checks the function, and whether the arguments fit it.
 
 use super::arguments::Arguments;
-use super::method::{Method, Transaction, inner, name};
+use super::method::{Method, Transaction, inner, last_ident, name};
 use crate::check::{check_qualifiers, second, spelled};
 use crate::report::Report;
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::TokenStream;
 use quote::ToTokens;
-use syn::{ReceiverKind, ReturnType, Type, TypePath, TypeReference};
+use syn::{ReceiverKind, ReturnType, Type, TypeReference};
 
 /// The result of the checks, which decides what is emitted.
 pub(crate) enum CheckedTransactional {
@@ -124,14 +124,6 @@ fn without_transaction(method: &Method) -> String {
         None => {
             format!("`#[transactional]` needs a parameter for the transaction: {take}; {passed}")
         }
-    }
-}
-
-fn last_ident(ty: &Type) -> Option<&Ident> {
-    match inner(ty) {
-        Type::Reference(reference) => last_ident(&reference.elem),
-        Type::Path(TypePath { path, .. }) => path.segments.last().map(|last| &last.ident),
-        _ => None,
     }
 }
 

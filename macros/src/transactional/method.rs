@@ -54,11 +54,21 @@ impl Method {
     }
 
     /// The indexes of the parameters that are transactions, or should be.
+    ///
+    /// A type whose name only ends in `Transaction` may be an alias of poolhouse's type, or the user's own type, such as
+    /// `&BankTransaction`. It is the user's own beside a `&mut Transaction`, and it is also the user's own when it is no `&mut`
+    /// reference and another parameter is one.
     pub(crate) fn transactions(&self) -> Vec<usize> {
         let parameters = self.parameters.iter().enumerate();
-        parameters
-            .filter_map(|(index, typed)| Transaction::of(&typed.ty).map(|_| index))
-            .collect()
+        let named: Vec<_> = parameters
+            .filter_map(|(index, typed)| Some((index, Named::of(&typed.ty)?)))
+            .collect();
+        let is_sure = named.iter().any(|(_, it)| it.is_exact && it.is_mutable);
+        let is_mutable = named.iter().any(|(_, it)| it.is_mutable);
+        let meant = named
+            .iter()
+            .filter(|(_, it)| it.is_exact || !is_sure && (it.is_mutable || !is_mutable));
+        meant.map(|(index, _)| *index).collect()
     }
 }
 
@@ -69,6 +79,32 @@ fn declaration(item: &TokenStream) -> Option<TokenStream> {
         let signature = &declared.sig;
         quote!(#signature)
     })
+}
+
+/// How the type of a parameter names a transaction.
+struct Named {
+    /// The name is `Transaction`, and does not only end in it.
+    is_exact: bool,
+    is_mutable: bool,
+}
+
+impl Named {
+    fn of(ty: &Type) -> Option<Named> {
+        let transaction = Transaction::of(ty)?;
+        Some(Named {
+            is_exact: last_ident(ty).is_some_and(|last| last == "Transaction"),
+            is_mutable: !matches!(transaction, Transaction::NotMutable(_)),
+        })
+    }
+}
+
+/// The last segment of a path, also behind references.
+pub(crate) fn last_ident(ty: &Type) -> Option<&Ident> {
+    match inner(ty) {
+        Type::Reference(reference) => last_ident(&reference.elem),
+        Type::Path(TypePath { path, .. }) => path.segments.last().map(|last| &last.ident),
+        _ => None,
+    }
 }
 
 /// The type of a parameter that names a transaction.

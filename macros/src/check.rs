@@ -1,13 +1,13 @@
 //! The fourth stage: checks the function, and whether its settings fit it.
 
 use crate::function::{Function, Parameter, is_pool};
-use crate::position::{Position, Test, launch};
+use crate::position::{Position, Test, launch, runtime_of_main};
 use crate::report::Report;
 use crate::settings::{SettingValue, Settings};
 use crate::table::Reach;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Attribute, Safety, Signature, Type};
+use syn::{Attribute, Path, Safety, Signature, Type};
 
 /// The result of the checks, which decides what is emitted.
 pub(crate) enum Checked {
@@ -31,13 +31,13 @@ pub(crate) fn check(
         Ok(function) => function,
         Err(item) => return Checked::Other(item),
     };
-    check_reach(&settings, &function.position, report);
+    check_reach(&settings, &function, report);
     for marked in function
         .parameters
         .iter()
         .filter_map(|parameter| parameter.pool.as_ref())
     {
-        check_reach(marked, &function.position, report);
+        check_reach(marked, &function, report);
     }
     check_own_engine(&settings, &function, report);
     let before = report.len();
@@ -51,10 +51,14 @@ pub(crate) fn check(
 }
 
 /// Reports settings that have no effect in their position.
-fn check_reach(settings: &Settings, position: &Position, report: &mut Report) {
+fn check_reach(settings: &Settings, function: &Function, report: &mut Report) {
     for setting in &settings.list {
         let key = &setting.key;
-        let message = match (setting.spec.reach, position) {
+        let in_runtime = |path: &Path| {
+            let path = spelled(path);
+            format!("`{key}` belongs in `#[{path}(…)]`, which builds the runtime here")
+        };
+        let message = match (setting.spec.reach, &function.position) {
             (
                 Reach::Runtime,
                 Position::MainUnder(path)
@@ -62,13 +66,13 @@ fn check_reach(settings: &Settings, position: &Position, report: &mut Report) {
                     runtime: Some(path),
                     ..
                 }),
-            ) => {
-                let path = spelled(path);
-                format!("`{key}` belongs in `#[{path}(…)]`, which builds the runtime here")
-            }
-            (Reach::Runtime, Position::Lifespan) => format!(
-                "`{key}` belongs on `main`: any other function runs on its caller's runtime"
-            ),
+            ) => in_runtime(path),
+            (Reach::Runtime, Position::Lifespan) => match runtime_of_main(&function.attrs) {
+                Some(path) => in_runtime(&path),
+                None => format!(
+                    "`{key}` belongs on `main`: any other function runs on its caller's runtime"
+                ),
+            },
             (Reach::Test, Position::Main | Position::MainUnder(_) | Position::Lifespan) => {
                 format!("`{key}` belongs on a test function, above its test attribute")
             }

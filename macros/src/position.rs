@@ -56,7 +56,17 @@ pub(crate) fn position(attrs: &[Attribute], signature: &Signature, has_receiver:
     if signature.ident != "main" || has_receiver {
         return Position::Lifespan;
     }
-    ends_in(&["main"]).map_or(Position::Main, Position::MainUnder)
+    runtime_of_main(attrs).map_or(Position::Main, Position::MainUnder)
+}
+
+/// The attribute that builds the runtime of a `main`, or of a function with another name: `#[tokio::main]`.
+pub(crate) fn runtime_of_main(attrs: &[Attribute]) -> Option<Path> {
+    path_ending_in("main", attrs)
+}
+
+fn path_ending_in(name: &str, attrs: &[Attribute]) -> Option<Path> {
+    let mut paths = attrs.iter().flat_map(|attr| paths(&attr.meta));
+    paths.find(|path| path.segments.last().is_some_and(|last| last.ident == name))
 }
 
 /// The attributes that every case of a test has. Under `#[rstest]`, those in front of a `#[case]` or `#[case::name]` belong to
@@ -74,12 +84,7 @@ fn of_each_case(attrs: &[Attribute]) -> &[Attribute] {
 
 /// The attribute that makes a `main` of the function which it stands on: Rocket's `launch`.
 pub(crate) fn launch(attrs: &[Attribute]) -> Option<Path> {
-    let mut paths = attrs.iter().flat_map(|attr| paths(&attr.meta));
-    paths.find(|path| {
-        path.segments
-            .last()
-            .is_some_and(|last| last.ident == "launch")
-    })
+    path_ending_in("launch", attrs)
 }
 
 /// The crates of runtime attributes whose servers listen for SIGINT and SIGTERM themselves and finish their open

@@ -395,6 +395,13 @@ fn settings_that_do_not_belong_to_the_position() {
         )],
     );
     check(
+        "#[with_pool(worker_threads = 2)] #[tokio::main] async fn serve(#[pool] db: PgEngine) {}",
+        &[(
+            "worker_threads",
+            "`worker_threads` belongs in `#[tokio::main(…)]`, which builds the runtime here",
+        )],
+    );
+    check(
         "#[with_pool(flavor = \"multi_thread\")] async fn serve(#[pool] db: PgEngine) {}",
         &[(
             "flavor",

@@ -13,7 +13,7 @@ use syn::{Attribute, Path, Safety, Signature, Type};
 pub(crate) enum Checked {
     /// A function that can be expanded. Settings with mistakes are left out already.
     Function(Function, Settings),
-    /// A function with mistakes.
+    /// A function with mistakes, or without a known path into poolhouse.
     Mistaken(Function),
     /// An item that is not a function.
     Other(TokenStream),
@@ -43,7 +43,7 @@ pub(crate) fn check(
     let before = report.len();
     check_header(&function, report);
     check_parameters(&function, report);
-    if report.len() > before {
+    if report.len() > before || settings.is_crate_unknown {
         Checked::Mistaken(function)
     } else {
         Checked::Function(function, settings)

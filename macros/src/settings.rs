@@ -48,6 +48,8 @@ pub(crate) struct Setting {
 #[derive(Default)]
 pub(crate) struct Settings {
     pub(crate) list: Vec<Setting>,
+    /// Whether `crate` has a mistake, so that no path into poolhouse is known.
+    pub(crate) is_crate_unknown: bool,
 }
 
 /// Which attribute the settings stand on.
@@ -73,6 +75,8 @@ impl Settings {
         for Arg { key, value } in args {
             let written = key.to_string();
             let Some(spec) = table::find(&written) else {
+                let meant = table::meant(&written, |spec| on.admits(spec));
+                settings.is_crate_unknown |= meant.is_some_and(|meant| meant.name() == "crate");
                 report.mistake(&key, unknown(&written, on));
                 continue;
             };
@@ -90,6 +94,8 @@ impl Settings {
             }
             if let Some(value) = report.keep(spec.takes.check(spec, &key, value)) {
                 settings.list.push(Setting { key, spec, value });
+            } else {
+                settings.is_crate_unknown |= spec.name == "crate";
             }
         }
         settings.check_together(report);

@@ -299,6 +299,34 @@ fn values_of_the_wrong_type() {
     );
 }
 
+/// In a crate that renames poolhouse, a path into `::poolhouse` would be a further error.
+#[test]
+fn a_mistake_in_crate_emits_no_path_into_poolhouse() {
+    for mistaken in [
+        "crate = \"pools\"",
+        "crate",
+        "crate(::pools)",
+        "krate = ::pools",
+    ] {
+        for function in [
+            format!("#[with_pool({mistaken}, max_size = 5)] async fn main(db: PgEngine) {{}}"),
+            format!("#[with_pool({mistaken})] #[tokio::main] async fn main(db: PgEngine) {{}}"),
+            format!("#[with_pool({mistaken})] async fn serve(app: App, #[pool] db: PgEngine) {{}}"),
+            format!("#[with_pool({mistaken})] #[tokio::test] async fn t(db: PgEngine) {{}}"),
+            format!(
+                "#[transactional({mistaken}, retries = 3)] async fn f(tx: &mut Transaction<Postgres>) -> R {{}}"
+            ),
+        ] {
+            assert_eq!(errors(&function).len(), 1, "{function}");
+            let output = expand(&function).to_string();
+            let emitted = output.split("compile_error").next().unwrap_or_default();
+            assert!(!emitted.contains(":: poolhouse"), "{emitted}");
+        }
+    }
+    let right = "#[with_pool(crate = ::pools, max_size = \"5\")] async fn main(db: PgEngine) {}";
+    assert!(expand(right).to_string().contains("block_on"));
+}
+
 #[test]
 fn values_out_of_range() {
     #[rustfmt::skip]

@@ -87,6 +87,8 @@ pub(crate) enum Limit {
 #[derive(Default)]
 pub(crate) struct Arguments {
     pub(crate) list: Vec<Argument>,
+    /// Whether `crate` has a mistake, so that no path into poolhouse is known.
+    pub(crate) is_crate_unknown: bool,
 }
 
 impl Arguments {
@@ -97,6 +99,8 @@ impl Arguments {
         for Arg { key, value } in args {
             let written = key.to_string();
             let Some((name, example)) = KNOWN.iter().find(|(name, _)| *name == written) else {
+                arguments.is_crate_unknown |=
+                    matches!(meant(&written), Some(MeantArgument::Ours("crate")));
                 report.mistake(&key, unknown(&written, &value));
                 continue;
             };
@@ -107,6 +111,8 @@ impl Arguments {
             seen.push(name);
             if let Some(is) = report.keep(read(name, example, &key, value)) {
                 arguments.list.push(Argument { key, is });
+            } else {
+                arguments.is_crate_unknown |= *name == "crate";
             }
         }
         arguments.check_together(report);
@@ -351,8 +357,8 @@ fn local(key: &Ident, list: Vec<Expr>) -> syn::Result<Is> {
     Ok(Is::Local(values))
 }
 
-/// The message for an unknown name.
-fn unknown(key: &str, value: &Value) -> String {
+/// The argument that an unknown name most likely means.
+fn meant(key: &str) -> Option<MeantArgument> {
     let ours = KNOWN
         .iter()
         .map(|(name, _)| (*name, MeantArgument::Ours(name)));
@@ -360,7 +366,12 @@ fn unknown(key: &str, value: &Value) -> String {
         let names = names.iter();
         names.map(move |name| (*name, MeantArgument::Foreign(hint)))
     });
-    match closest(key, ours.chain(theirs)) {
+    closest(key, ours.chain(theirs))
+}
+
+/// The message for an unknown name.
+fn unknown(key: &str, value: &Value) -> String {
+    match meant(key) {
         Some(MeantArgument::Ours(name)) => {
             format!("unknown argument `{key}`: did you mean `{name}`?")
         }

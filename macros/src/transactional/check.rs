@@ -12,7 +12,7 @@ use syn::{ReceiverKind, ReturnType, Type, TypeReference};
 pub(crate) enum CheckedTransactional {
     /// A function that can be expanded. Arguments with mistakes are left out already.
     Method(Method, Arguments),
-    /// A function with mistakes.
+    /// A function with mistakes, or without a known path into poolhouse.
     Mistaken(Method),
     /// An item that is not a function.
     Other(TokenStream),
@@ -52,7 +52,7 @@ pub(crate) fn check(
         }
     }
     check_output(&method, report);
-    if report.len() > before {
+    if report.len() > before || arguments.is_crate_unknown {
         CheckedTransactional::Mistaken(method)
     } else {
         CheckedTransactional::Method(method, arguments)

@@ -1,11 +1,12 @@
 //! The fourth stage: checks the function, and whether its settings fit it.
 
 use crate::function::{Function, Parameter, is_pool};
+use crate::pattern::{Binding, bindings};
 use crate::position::{Position, Test, launch, runtime_of_main};
 use crate::report::Report;
 use crate::settings::{SettingValue, Settings};
 use crate::table::Reach;
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Attribute, Path, Safety, Signature, Type};
 
@@ -42,7 +43,7 @@ pub(crate) fn check(
     check_own_engine(&settings, &function, report);
     let before = report.len();
     check_header(&function, report);
-    check_parameters(&function, report);
+    check_parameters(&function, &settings, report);
     if report.len() > before || settings.is_crate_unknown {
         Checked::Mistaken(function)
     } else {
@@ -228,16 +229,21 @@ fn check_main(function: &Function, report: &mut Report) {
     }
 }
 
-fn check_parameters(function: &Function, report: &mut Report) {
+fn check_parameters(function: &Function, settings: &Settings, report: &mut Report) {
     if let Some(receiver) = &function.receiver {
         let message = "`#[with_pool]` cannot stand on a method; put it on a free function that the method calls";
         report.mistake(receiver.self_token, message);
-    } else if let Some(own) = mention("Self", function.header_tokens()) {
+    } else if let Some(own) = mention("Self", function.header_tokens())
+        .or_else(|| own_type(TokenStream::from(function.body.clone())))
+    {
         let message = "`Self` has no meaning under `#[with_pool]`, which moves the body to a function of its own; write the type's name";
         report.mistake(own, message);
     }
     for parameter in &function.parameters {
         check_attributes(parameter, report);
+        if !function.fills(parameter) {
+            check_pattern(parameter, settings, function, report);
+        }
     }
     let filled = || {
         function
@@ -268,6 +274,28 @@ fn check_attributes(Parameter { typed, .. }: &Parameter, report: &mut Report) {
     if let Some(conditional) = typed.attrs.iter().find(|attr| attr.path().is_ident("cfg")) {
         let message = "a parameter under `#[with_pool]` cannot depend on `#[cfg]`; write two functions and put `#[cfg]` on each";
         report.mistake(conditional, message);
+    }
+}
+
+/// Reports settings that use a variable of a pattern, which exists in the body only: callers pass the whole parameter.
+fn check_pattern(
+    parameter: &Parameter,
+    settings: &Settings,
+    function: &Function,
+    report: &mut Report,
+) {
+    let marks = function.parameters.iter();
+    let marks = marks.filter_map(|parameter| parameter.pool.as_ref());
+    let all: Vec<&Settings> = marks.chain([settings]).collect();
+    let variables = bindings(&parameter.typed.pat).into_iter();
+    for Binding { name, .. } in variables.filter(|it| Some(it.name) != parameter.name()) {
+        for used in all.iter().filter_map(|settings| settings.variable(name)) {
+            let ty = spelled(&parameter.typed.ty);
+            let message = format!(
+                "a setting cannot use `{name}`, which is part of a pattern; give the parameter a name, as in `value: {ty}`, and take it apart in the body"
+            );
+            report.mistake(used, message);
+        }
     }
 }
 
@@ -365,6 +393,36 @@ pub(crate) fn mention(word: &str, tokens: TokenStream) -> Option<TokenTree> {
         TokenTree::Group(group) => mention(word, group.stream()),
         _ => None,
     })
+}
+
+/// The first `Self` of a body that certainly means the type around the function. Items of the body may have a `Self` of their
+/// own, and the tokens of macros and attributes may mean anything.
+fn own_type(body: TokenStream) -> Option<TokenTree> {
+    const ITEMS: &[&str] = &["impl", "trait", "struct", "enum", "union", "macro_rules"];
+    let mut in_item = false;
+    let mut after_punct = ' ';
+    for token in body {
+        let punct = std::mem::replace(&mut after_punct, ' ');
+        match token {
+            TokenTree::Ident(ref ident) if ident == "Self" && !in_item => return Some(token),
+            TokenTree::Ident(ident) => in_item |= ITEMS.iter().any(|item| ident == item),
+            TokenTree::Punct(token) => {
+                after_punct = token.as_char();
+                in_item &= after_punct != ';';
+            }
+            TokenTree::Group(group) => {
+                if !in_item
+                    && !matches!(punct, '!' | '#')
+                    && let Some(own) = own_type(group.stream())
+                {
+                    return Some(own);
+                }
+                in_item &= group.delimiter() != Delimiter::Brace;
+            }
+            TokenTree::Literal(_) => {}
+        }
+    }
+    None
 }
 
 /// Tokens as a user writes them; `Display` of a token stream has spaces everywhere.

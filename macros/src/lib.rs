@@ -12,6 +12,7 @@ mod check;
 mod expand;
 mod fallback;
 mod function;
+mod pattern;
 mod position;
 mod report;
 mod setters;

@@ -117,6 +117,14 @@ impl Settings {
         values.any(|value| uses(parameter, value.to_token_stream()))
     }
 
+    /// The first use of a variable that certainly means this one. A value that has variables of its own is left to the compiler.
+    pub(crate) fn variable(&self, name: &Ident) -> Option<Ident> {
+        let values = self.list.iter();
+        let values = values.flat_map(|setting| setting.value.expressions());
+        let mut values = values.map(ToTokens::to_token_stream);
+        values.find_map(|value| (!binds(value.clone())).then(|| variable(name, value))?)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Setting> {
         self.list.iter().find(|setting| setting.spec.name == name)
     }
@@ -176,6 +184,49 @@ pub(crate) fn uses(variable: &Ident, tokens: TokenStream) -> bool {
         TokenTree::Literal(literal) => literal.to_string().contains(&in_text),
         TokenTree::Punct(_) => false,
     })
+}
+
+/// Whether an expression may have variables of its own: those of closures, patterns and items.
+fn binds(value: TokenStream) -> bool {
+    value.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ["let", "match", "for", "fn"]
+            .iter()
+            .any(|word| ident == word),
+        TokenTree::Punct(punct) => punct.as_char() == '|',
+        TokenTree::Group(group) => binds(group.stream()),
+        TokenTree::Literal(_) => false,
+    })
+}
+
+/// The first use of a variable that is not a field, a segment of a longer path, a name of an argument, a call or a macro.
+fn variable(name: &Ident, value: TokenStream) -> Option<Ident> {
+    let mut before = None;
+    let mut tokens = value.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let follows = before.replace(match &token {
+            TokenTree::Punct(punct) => punct.as_char(),
+            _ => ' ',
+        });
+        match token {
+            TokenTree::Ident(ident) if ident == *name => {
+                let is_last = match tokens.peek() {
+                    Some(TokenTree::Punct(punct)) => !matches!(punct.as_char(), ':' | '=' | '!'),
+                    Some(TokenTree::Group(_)) => false,
+                    _ => true,
+                };
+                if is_last && !matches!(follows, Some('.' | ':')) {
+                    return Some(ident);
+                }
+            }
+            TokenTree::Group(group) => {
+                if let Some(found) = variable(name, group.stream()) {
+                    return Some(found);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The message for a key that is not in the table.

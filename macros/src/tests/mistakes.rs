@@ -328,6 +328,86 @@ fn a_mistake_in_crate_emits_no_path_into_poolhouse() {
 }
 
 #[test]
+fn a_setting_that_uses_a_variable_of_a_pattern() {
+    let with = |settings: &str, expected: &[(&str, &str)]| {
+        check(
+            &format!(
+                "#[with_pool({settings})] async fn serve(Config {{ n, .. }}: Config, whole @ Pair(a, b): Pair, #[pool] db: PgEngine) {{}}"
+            ),
+            expected,
+        );
+    };
+    let message = |name: &str, ty: &str| {
+        format!(
+            "a setting cannot use `{name}`, which is part of a pattern; give the parameter a name, as in `value: {ty}`, and take it apart in the body"
+        )
+    };
+    for value in [
+        "n",
+        "n + 1",
+        "u32::from(n)",
+        "(n)",
+        "if true { n } else { 3 }",
+        "n.max(3)",
+    ] {
+        with(
+            &format!("max_size = {value}"),
+            &[("n", &message("n", "Config"))],
+        );
+    }
+    with("extensions(\"citext\", a)", &[("a", &message("a", "Pair"))]);
+    // None of these names the variable, or the value has a variable of the same name.
+    for value in [
+        "whole.n",
+        "n::SIZE",
+        "sizes::n",
+        "n()",
+        "n!()",
+        "size(|n| n + 1)",
+        "{ let n = 3; n }",
+        "of(Size { n: 3 })",
+        "whole",
+    ] {
+        with(&format!("max_size = {value}"), &[]);
+    }
+    check(
+        "#[with_pool] async fn serve((a, b): (u8, String), #[pool(url = b)] db: PgEngine) {}",
+        &[("b", &message("b", "(u8, String)"))],
+    );
+}
+
+#[test]
+fn self_in_the_body_of_an_associated_function() {
+    let body = |body: &str, expected: &[(&str, &str)]| {
+        check(
+            &format!("#[with_pool] async fn create(#[pool] db: PgEngine) -> u8 {{ {body} }}"),
+            expected,
+        );
+    };
+    let message = "`Self` has no meaning under `#[with_pool]`, which moves the body to a function of its own; write the type's name";
+    for mistaken in [
+        "Self::new(db)",
+        "if x { f(Self { db }) }",
+        "let new: Self = new(db);",
+        "struct A; let a = A; a.f(!Self::b())",
+        "impl A { fn f(self) -> Self { self } } Self::new(db)",
+        "let x = vec![1]; [Self::A; 2]",
+    ] {
+        body(mistaken, &[("Self", message)]);
+    }
+    for right in [
+        "impl A { fn f(self) -> Self { Self } }",
+        "trait A: Sized { fn f(self) -> Self; }",
+        "struct Node { next: Option<Box<Self>> } struct Pair(Box<Self>, u8); 3",
+        "enum List { Nil, More(Box<Self>) }",
+        "macro_rules! own { () => { Self } }",
+        "quote!(Self); quote! { Self }; #[derive_with(Self)] struct A;",
+    ] {
+        body(right, &[]);
+    }
+}
+
+#[test]
 fn values_out_of_range() {
     #[rustfmt::skip]
     let rows = [

@@ -25,7 +25,8 @@
 //! Every generated path begins with `::`, so that no item of the user named `poolhouse`, `core` or `Result` shadows it.
 
 use super::arguments::Arguments;
-use super::method::{Binding, Method, Transaction, bindings, inner, name};
+use super::method::{Method, Transaction, inner, name};
+use crate::pattern::{Binding, bindings};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;

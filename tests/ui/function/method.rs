@@ -18,10 +18,20 @@ impl Service {
         drop(db);
         Ok(Self { port: 8000 })
     }
+
+    #[with_pool]
+    pub async fn port(#[pool] db: PgEngine) -> u16 {
+        drop(db);
+        Self::standard() //~
+    }
+
+    fn standard() -> u16 {
+        8000
+    }
 }
 
 pub async fn caller() -> anyhow::Result<u16> {
-    Ok(Service::new().await?.serve().await)
+    Ok(Service::new().await?.serve().await + Service::port().await)
 }
 
 fn main() {}

@@ -178,6 +178,18 @@ impl Function {
         matches!(self.position, Position::Test(_)) && !self.fills(parameter)
     }
 
+    /// Whether `#[rstest]` gives the body a future of the written type: for `#[future]`, unless `#[future(awt)]` or the function's
+    /// `#[awt]` awaits it.
+    fn is_future(&self, typed: &PatType) -> bool {
+        let is_plain = |attr: &Attribute| match &attr.meta {
+            Meta::Path(path) => path.is_ident("future"),
+            Meta::List(list) => list.path.is_ident("future") && list.tokens.is_empty(),
+            Meta::NameValue(_) => false,
+        };
+        let is_awaited = self.attrs.iter().any(|attr| attr.path().is_ident("awt"));
+        !is_awaited && typed.attrs.iter().any(is_plain)
+    }
+
     /// Whether a setting uses this parameter of the caller's.
     pub(crate) fn is_in_setting(&self, parameter: &Parameter, settings: &Settings) -> bool {
         let others = self.parameters.iter();
@@ -196,6 +208,10 @@ impl Function {
         let inputs = self.parameters.iter().map(|parameter| {
             let mut typed = parameter.typed.clone();
             if self.is_given(parameter) {
+                if self.is_future(&typed) {
+                    let output = &typed.ty;
+                    typed.ty = parse_quote!(impl ::core::future::Future<Output = #output>);
+                }
                 typed.attrs.clear();
             }
             let in_body = |name| crate::settings::uses(name, TokenStream::from(self.body.clone()));

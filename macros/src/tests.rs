@@ -1,5 +1,6 @@
 //! Tests of the whole expansion, in this process: the macro as a function from tokens to tokens.
 
+mod futures;
 mod fuzz;
 mod macro_rules;
 mod mistakes;

@@ -42,6 +42,42 @@ async fn a_fixture_of_rstest(name: String, #[pool] db: SqliteEngine) {
     assert_eq!(add(&db, &name).await.unwrap(), 1);
 }
 
+#[fixture]
+async fn later() -> String {
+    std::future::ready("Pythonistas".to_owned()).await
+}
+
+#[with_pool]
+#[rstest]
+#[case(async { 11 })]
+#[tokio::test]
+async fn futures_of_rstest(
+    #[future] later: String,
+    #[case]
+    #[future]
+    letters: usize,
+    #[pool] db: SqliteEngine,
+) {
+    let name = later.await;
+    assert_eq!(name.len(), letters.await);
+    assert_eq!(add(&db, &name).await.unwrap(), 1);
+}
+
+#[with_pool]
+#[rstest]
+#[tokio::test]
+async fn a_future_that_rstest_awaits(#[future(awt)] later: String, #[pool] db: SqliteEngine) {
+    assert_eq!(add(&db, &later).await.unwrap(), 1);
+}
+
+#[with_pool]
+#[rstest]
+#[awt]
+#[tokio::test]
+async fn futures_that_rstest_awaits(#[future] later: String, #[pool] db: SqliteEngine) {
+    assert_eq!(add(&db, &later).await.unwrap(), 1);
+}
+
 #[with_pool]
 #[test_log::test(tokio::test)]
 async fn test_log_over_tokio(db: SqliteEngine) {

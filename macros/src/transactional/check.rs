@@ -6,7 +6,10 @@ use crate::check::{check_qualifiers, second, spelled};
 use crate::report::Report;
 use proc_macro2::TokenStream;
 use quote::ToTokens;
-use syn::{ReceiverKind, ReturnType, Type, TypeReference};
+use syn::{
+    GenericArgument, PathArguments, ReceiverKind, ReturnType, Type, TypeParamBound, TypePath,
+    TypeReference, TypeTraitObject,
+};
 
 /// The result of the checks, which decides what is emitted.
 pub(crate) enum CheckedTransactional {
@@ -209,6 +212,49 @@ fn check_output(method: &Method, report: &mut Report) {
                 );
                 report.mistake(ty, message);
             }
+            if let Some(object) = error_not_send(ty) {
+                let message = format!(
+                    "the error must be `Send`, because a transaction's future is; write `Box<{} + Send + Sync>`",
+                    spelled(object)
+                );
+                report.mistake(object, message);
+            }
         }
     }
+}
+
+/// The `dyn Error` without `Send` of a `Result<T, Box<dyn Error>>`.
+fn error_not_send(output: &Type) -> Option<&TypeTraitObject> {
+    let [_, error] = *type_arguments("Result", output)? else {
+        return None;
+    };
+    let [object] = *type_arguments("Box", error)? else {
+        return None;
+    };
+    let Type::TraitObject(object) = inner(object) else {
+        return None;
+    };
+    let mut bounds = object.bounds.iter().filter_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound.path.segments.last(),
+        _ => None,
+    });
+    // Any further bound may be one that is `Send`.
+    let is_error = bounds.next().is_some_and(|bound| bound.ident == "Error");
+    (is_error && bounds.next().is_none()).then_some(object)
+}
+
+/// The types between the angle brackets of a type of this name.
+fn type_arguments<'a>(name: &str, ty: &'a Type) -> Option<Vec<&'a Type>> {
+    let Type::Path(TypePath { path, .. }) = inner(ty) else {
+        return None;
+    };
+    let last = path.segments.last().filter(|last| last.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
+    let arguments = arguments.args.iter().filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    });
+    Some(arguments.collect())
 }

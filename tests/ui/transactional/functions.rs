@@ -58,6 +58,12 @@ pub trait Bank {
 #[transactional]
 pub struct Account; //~
 
+#[transactional]
+pub async fn boxed(tx: &mut Transaction<Postgres>) -> Result<(), Box<dyn std::error::Error>> { //~
+    sqlx::query("SELECT 1").execute(tx).await?;
+    Ok(())
+}
+
 pub async fn caller(db: PgEngine) -> sqlx::Result<()> {
     not_async(&db).await?;
     with_two(&db, &db).await?;

@@ -5,9 +5,10 @@
 use crate::args;
 use crate::position::{Position, position};
 use crate::report::Report;
-use crate::settings::{On, Settings};
+use crate::settings::{On, Settings, local_file};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::quote;
+use std::path::{Path, PathBuf};
 use syn::parse::{Parse, ParseStream};
 use syn::{
     Attribute, FnArg, Ident, Meta, Pat, PatType, Receiver, Signature, Visibility, parse_quote,
@@ -77,6 +78,13 @@ fn braces(input: ParseStream) -> syn::Result<TokenTree> {
     ))
 }
 
+/// The source file of a function's name, which a `macro_rules!` of another file most often gets from its caller.
+pub(crate) fn source_file(item: &TokenStream) -> Option<PathBuf> {
+    let mut tokens = item.clone().into_iter();
+    tokens.find(|token| matches!(token, TokenTree::Ident(word) if word == "fn"))?;
+    local_file(tokens.next()?.span())
+}
+
 impl Raw {
     /// Reads the item under an attribute; one that is not a function with a body is reported and returned unchanged.
     pub(crate) fn read(
@@ -92,6 +100,7 @@ impl Raw {
     }
 
     fn into_function(mut self, report: &mut Report) -> Function {
+        let source = local_file(self.signature.ident.span());
         let mut receiver = None;
         let mut parameters = Vec::new();
         for input in std::mem::take(&mut self.signature.inputs) {
@@ -101,7 +110,9 @@ impl Raw {
                     own.attrs.retain(|attr| !is_pool(attr));
                     receiver = Some(own);
                 }
-                FnArg::Typed(typed) => parameters.push(parameter(typed, report)),
+                FnArg::Typed(typed) => {
+                    parameters.push(parameter(typed, source.as_deref(), report));
+                }
             }
         }
         let position = position(&self.attrs, &self.signature, receiver.is_some());
@@ -124,7 +135,7 @@ impl Raw {
 }
 
 /// Removes `#[pool]` from a parameter and reads its settings.
-fn parameter(mut typed: PatType, report: &mut Report) -> Parameter {
+fn parameter(mut typed: PatType, source: Option<&Path>, report: &mut Report) -> Parameter {
     let (marks, others): (Vec<_>, Vec<_>) = typed.attrs.into_iter().partition(is_pool);
     typed.attrs = others;
     if let Some(second) = marks.get(1) {
@@ -139,7 +150,8 @@ fn parameter(mut typed: PatType, report: &mut Report) -> Parameter {
                 TokenStream::new()
             }
         };
-        Settings::check(args::parse(tokens, &args::SETTINGS, report), On::Parameter, report)
+        let args = args::parse(tokens, &args::SETTINGS, report);
+        Settings::check(args, On::Parameter, source, report)
     });
     Parameter { typed, pool }
 }

@@ -57,7 +57,8 @@ pub fn settings_table(_: proc_macro::TokenStream) -> proc_macro::TokenStream {
 fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut report = Report::default();
     let args = args::parse(args, &args::SETTINGS, &mut report);
-    let settings = Settings::check(args, On::Function, &mut report);
+    let source = function::source_file(&item);
+    let settings = Settings::check(args, On::Function, source.as_deref(), &mut report);
     let function = Function::parse(item, &mut report);
     let output = match check::check(function, settings, &mut report) {
         Checked::Function(function, settings) => expand::expand(&function, &settings),

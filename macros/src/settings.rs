@@ -5,7 +5,7 @@ pub(crate) mod literal;
 mod migrations;
 mod value;
 
-pub(crate) use fixtures::Fixture;
+pub(crate) use fixtures::{Fixture, local_file};
 pub(crate) use migrations::Directory;
 pub(crate) use value::SettingValue;
 
@@ -14,8 +14,9 @@ use crate::report::Report;
 use crate::table::{self, Reach, Spec};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
+use std::path::Path;
+use syn::Ident;
 use syn::ext::IdentExt;
-use syn::{Ident, Path};
 
 /// Pairs of settings that exclude each other, and the reason.
 const EXCLUSIVE: &[(&str, &str, &str)] = &[
@@ -68,8 +69,14 @@ impl On {
 }
 
 impl Settings {
-    /// Looks up every key and checks every value; mistakes are reported and left out.
-    pub(crate) fn check(args: Vec<Arg>, on: On, report: &mut Report) -> Settings {
+    /// Looks up every key and checks every value; mistakes are reported and left out. `function` is the source file of the
+    /// function.
+    pub(crate) fn check(
+        args: Vec<Arg>,
+        on: On,
+        function: Option<&Path>,
+        report: &mut Report,
+    ) -> Settings {
         let mut settings = Settings::default();
         let mut seen: Vec<&str> = Vec::new();
         for Arg { key, value } in args {
@@ -92,7 +99,7 @@ impl Settings {
                 report.mistake(&key, message);
                 continue;
             }
-            if let Some(value) = report.keep(spec.takes.check(spec, &key, value)) {
+            if let Some(value) = report.keep(spec.takes.check(spec, &key, value, function)) {
                 settings.list.push(Setting { key, spec, value });
             } else {
                 settings.is_crate_unknown |= spec.name == "crate";
@@ -103,7 +110,7 @@ impl Settings {
     }
 
     /// The path that `crate` names.
-    pub(crate) fn runtime_crate(&self) -> Option<&Path> {
+    pub(crate) fn runtime_crate(&self) -> Option<&syn::Path> {
         self.list.iter().find_map(|setting| match &setting.value {
             SettingValue::CratePath(path) => Some(path),
             _ => None,

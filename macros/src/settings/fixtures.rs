@@ -3,6 +3,7 @@
 extern crate proc_macro;
 
 use super::literal::bare;
+use proc_macro2::Span;
 use std::path::{Path, PathBuf};
 use syn::{Error, Expr, ExprLit, Lit, LitStr, Result};
 
@@ -15,11 +16,11 @@ pub(crate) enum Fixture {
 }
 
 impl Fixture {
-    /// Reads a list, or returns all of its mistakes.
-    pub(crate) fn list(list: &[Expr]) -> Result<Vec<Fixture>> {
+    /// Reads a list, or returns all of its mistakes. `function` is the source file of the function.
+    pub(super) fn list(list: &[Expr], function: Option<&Path>) -> Result<Vec<Fixture>> {
         let mut fixtures = Vec::with_capacity(list.len());
         let mut mistakes: Option<Error> = None;
-        for fixture in list.iter().map(Fixture::one) {
+        for fixture in list.iter().map(|expr| Fixture::one(expr, function)) {
             match (fixture, &mut mistakes) {
                 (Ok(fixture), _) => fixtures.push(fixture),
                 (Err(mistake), Some(mistakes)) => mistakes.combine(mistake),
@@ -29,12 +30,12 @@ impl Fixture {
         mistakes.map_or(Ok(fixtures), Err)
     }
 
-    fn one(expr: &Expr) -> Result<Fixture> {
+    fn one(expr: &Expr, function: Option<&Path>) -> Result<Fixture> {
         match bare(expr) {
             Expr::Lit(ExprLit {
                 lit: Lit::Str(written),
                 ..
-            }) => Fixture::file(written.clone()),
+            }) => Fixture::file(written.clone(), function),
             Expr::Path(path) => Ok(Fixture::Function(path.clone())),
             other => {
                 let message = "a fixture is a file of SQL, `\"bands\"`, or the path of an async function, `seed_bands`";
@@ -45,7 +46,7 @@ impl Fixture {
 
     /// Reads a file: a bare name is in the folder `fixtures` beside the source file; a name with a `/` is a path from the
     /// source file's folder.
-    fn file(written: LitStr) -> Result<Fixture> {
+    fn file(written: LitStr, function: Option<&Path>) -> Result<Fixture> {
         let name = written.value();
         let is_sql = Path::new(&name)
             .extension()
@@ -55,10 +56,12 @@ impl Fixture {
             (false, true) => format!("fixtures/{name}"),
             (false, false) => format!("fixtures/{name}.sql"),
         };
-        // `unwrap` gives the compiler's own span, which exists when `is_available` is true.
-        // Some editors do not know the file; there `include_str!` reports a missing one.
-        let source = proc_macro::is_available().then(|| written.span().unwrap().local_file());
-        if let Some(source) = source.flatten() {
+        // A literal of a `macro_rules!` in another file is included from the folder of the file that calls the macro, which this
+        // macro cannot know. Then `include_str!` reports a missing file, as in editors that do not know the source file.
+        let source = local_file(written.span());
+        if let Some(source) = source
+            && function.is_none_or(|function| function == source)
+        {
             let file = source.parent().unwrap_or(Path::new("")).join(&path);
             if !file.is_file() {
                 return Err(missing(&written, &file));
@@ -66,6 +69,13 @@ impl Fixture {
         }
         Ok(Fixture::File { written, path })
     }
+}
+
+/// The source file of a token, which the compiler and some editors know.
+pub(crate) fn local_file(token: Span) -> Option<PathBuf> {
+    // `unwrap` gives the compiler's own span, which exists when `is_available` is true.
+    let file = proc_macro::is_available().then(|| token.unwrap().local_file());
+    file.flatten()
 }
 
 fn missing(written: &LitStr, file: &Path) -> Error {

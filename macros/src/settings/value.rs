@@ -7,7 +7,7 @@ use super::literal::{self, Literal};
 use super::{Directory, Fixture};
 use crate::args;
 use crate::table::{Spec, Takes};
-use std::slice;
+use std::{path, slice};
 use syn::{Error, Expr, Ident, Path, Result};
 
 /// A checked value: an expression to pass on, with its content where that is known at expansion.
@@ -46,12 +46,13 @@ impl SettingValue {
 }
 
 impl Takes {
-    /// Checks that a value is of this kind.
+    /// Checks that a value is of this kind. `function` is the source file of the function.
     pub(super) fn check(
         self,
         spec: &Spec,
         key: &Ident,
         value: args::Value,
+        function: Option<&path::Path>,
     ) -> Result<SettingValue> {
         let wrong = |what| {
             let Spec { name, example, .. } = spec;
@@ -67,7 +68,7 @@ impl Takes {
                 wrong("needs a value")
             }
             (Takes::Fixtures, args::Value::Many(list)) => {
-                Fixture::list(&list).map(SettingValue::Fixtures)
+                Fixture::list(&list, function).map(SettingValue::Fixtures)
             }
             (Takes::Fixtures, _) => wrong("takes a list in parentheses"),
             (Takes::Texts, args::Value::Many(list)) => texts(spec, list),

@@ -20,6 +20,7 @@ mod handed_on;
 mod indexes;
 mod inventory;
 mod kept;
+mod macros;
 mod meeting;
 mod minimal;
 mod mysql;

@@ -34,6 +34,8 @@ async fn another_test_does_not_see_its_rows(db: SqliteEngine) {
     assert_eq!(count(&db).await, 1);
 }
 
+crate::macros::counts_bands!(fixtures_of_a_macro_in_another_folder_are_there);
+
 #[with_pool(fixtures("bands"))]
 #[tokio::test(flavor = "multi_thread")]
 async fn fixtures_are_there(db: SqliteEngine) -> Result<(), sqlx::Error> {

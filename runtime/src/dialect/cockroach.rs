@@ -64,6 +64,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     expects_answer_first: false,
     // <https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference>: every one of these errors is a 40001.
     conflict: |error| error.code().as_deref() == Some("40001"),
+    failed_before: POSTGRES.failed_before,
     conflict_once_begun: &[],
     // A COMMIT outside of a transaction is an error: <https://www.cockroachlabs.com/docs/stable/commit-transaction>. That of
     // a failed transaction is answered as by Postgres.

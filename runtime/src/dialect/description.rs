@@ -79,6 +79,8 @@ pub(crate) struct Dialect {
     pub(crate) remembers_ends: bool,
     /// Whether the driver expects an answer before it has checked what it sends.
     pub(crate) expects_answer_first: bool,
+    /// The code of the error that says only that the transaction has failed before.
+    pub(crate) failed_before: Option<&'static str>,
     /// How a `COMMIT` is kept from ending another transaction than the one that began; `None` where the database refuses a
     /// `COMMIT` outside of a transaction, and that of a failed one.
     pub(crate) mark: Option<Mark>,
@@ -219,6 +221,14 @@ impl Dialect {
     }
 
     /// Whether the outcome of a commit with this error is unknown.
+    /// Whether an error says only that the transaction has failed before.
+    pub(crate) fn has_failed_before(&self, error: &sqlx::Error) -> bool {
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        code.is_some() && code.as_deref() == self.failed_before
+    }
+
     pub(crate) fn leaves_outcome_unknown(&self, error: &sqlx::Error) -> bool {
         error
             .as_database_error()

@@ -209,6 +209,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     },
     conflict_once_begun: &[],
     // A savepoint ends with its transaction: <https://mariadb.com/kb/en/savepoint/>. 1305 and its SQLSTATE are also those of
+    failed_before: None,
     // other missing objects.
     mark: Some(Mark {
         set: Some("SAVEPOINT poolhouse_transaction"),

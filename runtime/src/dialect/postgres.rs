@@ -213,6 +213,8 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     expects_answer_first: false,
     // <https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>
     conflict: |error| matches!(error.code().as_deref(), Some("40001" | "40P01")),
+    // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+    failed_before: Some("25P02"),
     conflict_once_begun: &[],
     // The mark is a setting and not a savepoint. With a savepoint, a transaction would need a second id, and could no longer
     // choose its isolation level: <https://www.postgresql.org/docs/current/sql-set.html>,

@@ -520,8 +520,7 @@ async fn commit<DB: Backend>(
         return Err(error);
     }
     Err(match conflict {
-        // The server reports only that the transaction has failed before.
-        Some(last) if TransactionError::find(&error).is_none() => {
+        Some(last) if engine.connector().dialect().has_failed_before(&error) => {
             TransactionError::AfterConflict { last }.into()
         }
         _ => error,

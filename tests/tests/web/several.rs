@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use poolhouse::web::{Answer, RequestTransactions};
-use poolhouse::{Error, Settings, SqliteEngine, TransactionError, engine_finder_with};
+use poolhouse::{Error, PgEngine, Settings, SqliteEngine, TransactionError, engine_finder_with};
 use poolhouse_tests::{CaseDatabase, eventually};
-use sqlx::{Connection, Sqlite, SqliteConnection};
+use sqlx::{Connection, Postgres, Sqlite, SqliteConnection};
 
 use crate::act::{key, run};
 use crate::heard;
@@ -192,6 +192,45 @@ async fn a_write_that_sqlite_refuses_after_a_read_is_a_conflict() -> anyhow::Res
     ensure!(answer.status == 503, "{answer:?}");
     ensure!(answer.retry_after == after, "{answer:?}");
     other.close().await?;
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+/// The conflict was rolled back to a savepoint, so that a second request would fail in the same way.
+#[tokio::test]
+async fn a_commit_that_fails_after_a_handled_conflict_is_no_conflict() -> anyhow::Result<()> {
+    heard::listen();
+    let Some(case_database) = CaseDatabase::of::<Postgres>("web").await? else {
+        return Ok(());
+    };
+    case_database.run::<Postgres>(TABLES).await?;
+    let settings = Settings::new().url(case_database.url()).engine("handled");
+    let db: PgEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    let conflict = "DO $$ BEGIN RAISE EXCEPTION 'a deadlock' USING ERRCODE = '40P01'; END $$";
+    for (handled, status) in [(true, 500), (false, 503)] {
+        let key = key();
+        let transactions = RequestTransactions::new();
+        let work = async {
+            let mut tx = transactions.of(&db, "POST /handled")?;
+            run(&mut tx, insert(key)).await?;
+            if handled {
+                run(&mut tx, format!("INSERT INTO child VALUES ({key})")).await?;
+                let nested = db
+                    .scoped_transaction(async move |tx| run(tx, conflict.to_owned()).await)
+                    .await;
+                ensure!(nested.is_err(), "there is no conflict");
+            } else {
+                ensure!(run(&mut tx, conflict.to_owned()).await.is_err());
+            }
+            Ok(())
+        };
+        let served: Result<anyhow::Result<()>, Error> =
+            transactions.serve(work, Result::is_ok).await;
+        let error = served.err().context("it is committed")?;
+        let answer = Answer::to(&error);
+        ensure!(answer.status == status, "{error}: {answer:?}");
+    }
     db.close_connection_pool().await;
     Ok(())
 }

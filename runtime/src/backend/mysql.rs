@@ -38,13 +38,13 @@ impl Backend for MySql {
     }
 
     fn ends_transaction(error: &sqlx::Error) -> bool {
-        // A deadlock, and on MariaDB a snapshot that another transaction has overtaken. After a lock wait timeout, only the
-        // statement is rolled back: <https://dev.mysql.com/doc/refman/8.4/en/innodb-error-handling.html>,
+        // A deadlock, a conflict of Group Replication, and on MariaDB a snapshot that another transaction has overtaken. After a
+        // lock wait timeout, only the statement is rolled back: <https://dev.mysql.com/doc/refman/8.4/en/innodb-error-handling.html>,
         // <https://mariadb.com/kb/en/innodb-system-variables/#innodb_snapshot_isolation>.
         error
             .as_database_error()
             .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
-            .is_some_and(|error| matches!(error.number(), 1020 | 1213))
+            .is_some_and(|error| matches!(error.number(), 1020 | 1213 | 3101))
     }
 
     fn ends_session(error: &sqlx::Error) -> bool {

@@ -203,9 +203,11 @@ pub(crate) static MYSQL: Dialect = Dialect {
     expects_answer_first: true,
     // <https://mariadb.com/kb/en/mariadb-error-code-reference/>: 1213, a deadlock or a certification conflict of Galera, is
     // the only error with SQLSTATE 40001. 1205, a lock wait timeout, and 1020, a record that has changed, have no SQLSTATE of
-    // their own.
+    // their own. 3101 is a certification conflict of Group Replication:
+    // <https://dev.mysql.com/doc/refman/8.4/en/group-replication-limitations.html>.
     conflict: |error| {
-        error.code().as_deref() == Some("40001") || matches!(number(error), Some(1205 | 1020))
+        error.code().as_deref() == Some("40001")
+            || matches!(number(error), Some(1205 | 1020 | 3101))
     },
     conflict_once_begun: &[],
     // A savepoint ends with its transaction: <https://mariadb.com/kb/en/savepoint/>. 1305 and its SQLSTATE are also those of

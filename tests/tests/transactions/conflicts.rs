@@ -189,6 +189,29 @@ async fn an_overtaken_snapshot_is_run_again_and_nothing_runs_after_it() -> anyho
     Ok(())
 }
 
+/// A member of MySQL's Group Replication rolls a transaction back because of that of another member.
+#[tokio::test]
+async fn a_rollback_by_group_replication_is_run_again() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("group").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new().engine("group").url(case_database.url());
+    let db: MySqlEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    let runs = AtomicUsize::new(0);
+    db.transaction::<_, sqlx::Error, _>(async |transaction| {
+        if runs.fetch_add(1, Relaxed) == 0 {
+            let conflict = "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 3101";
+            sqlx::raw_sql(conflict).execute(transaction).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    ensure!(runs.load(Relaxed) == 2, "{} runs", runs.load(Relaxed));
+    db.close_connection_pool().await;
+    Ok(())
+}
+
 /// A transaction that has read is refused at once while another one writes. One that begins with a write waits.
 #[tokio::test]
 async fn on_sqlite_a_reader_that_wants_to_write_beside_a_writer_is_run_again() -> anyhow::Result<()>

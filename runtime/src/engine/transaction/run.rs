@@ -89,9 +89,9 @@ impl<DB: Backend> Engine<DB> {
     /// After a conflict with another transaction, at a statement or at the commit, a clone of the closure is run, up to 10
     /// times after pauses that grow from 5 ms to 1 s with jitter. Conflicts are a serialization failure or a deadlock on
     /// Postgres (40001, 40P01), a retryable error on CockroachDB (40001), a deadlock or a lock wait timeout on MySQL and
-    /// MariaDB (1213, 1205), an outdated snapshot on MariaDB and SQLite (1020, 517), and on SQLite a write that is refused
-    /// after a read (5). Nothing else is retried. Side effects of the closure outside of the database must therefore be safe to
-    /// repeat, or be given to [`Transaction::on_commit`].
+    /// MariaDB (1213, 1205), a rollback by MySQL's Group Replication (3101), an outdated snapshot on MariaDB and SQLite (1020,
+    /// 517), and on SQLite a write that is refused after a read (5). Nothing else is retried. Side effects of the closure
+    /// outside of the database must therefore be safe to repeat, or be given to [`Transaction::on_commit`].
     ///
     /// Conflicts are detected in statements on `tx` and `&mut *tx`, even if the closure ignores their errors. The pool cannot
     /// watch the driver's connection; a conflict there is known only from the closure's error

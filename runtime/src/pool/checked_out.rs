@@ -58,6 +58,8 @@ pub(crate) struct CheckedOut<DB: Backend> {
     for_one: bool,
     /// When the server last answered, if the clock was read then. It is, unless the connection is for one statement.
     answered: Option<Instant>,
+    /// Whether the server has answered an operation. The driver alone may have ended it with an error.
+    has_answered: bool,
     /// Whether code outside of the pool has used the driver's connection.
     was_borrowed: bool,
 }
@@ -148,6 +150,7 @@ impl<DB: Backend> CheckedOut<DB> {
             may_await_more: false,
             for_one: false,
             answered: None,
+            has_answered: false,
             was_borrowed: false,
         }
     }
@@ -253,6 +256,7 @@ impl<DB: Backend> CheckedOut<DB> {
             transaction,
             may_await_more,
             answered,
+            has_answered,
             for_one,
             ..
         } = self;
@@ -264,6 +268,7 @@ impl<DB: Backend> CheckedOut<DB> {
         let result = work(connection, Arc::clone(record)).await;
         let ended = watched.end(result.as_ref().err());
         if is_answer(result.as_ref().err()) {
+            *has_answered = true;
             *answered = ended.or_else(|| (!*for_one).then(Instant::now));
         }
         #[cfg(feature = "testing")]
@@ -299,6 +304,7 @@ impl<DB: Backend> CheckedOut<DB> {
         self.source.parts().1.recorder.end(error);
         let ended = self.source.parts().1.statement_ended(error);
         if is_answer(error) {
+            self.has_answered = true;
             self.answered = ended.or_else(|| (!self.for_one).then(Instant::now));
         }
         self.state = after::<DB>(before, error, self.source.parts().1);
@@ -752,7 +758,13 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
         let state = self.state;
         match mem::replace(&mut self.source, ConnectionSource::Gone) {
             ConnectionSource::Pool(slot) => {
-                take_back(slot, state, self.counts_ended, self.answered, self.for_one);
+                // After its one statement a connection returns at once, so one reading of the clock serves for both.
+                let now = self.answered.filter(|_| self.for_one);
+                let now = now.unwrap_or_else(Instant::now);
+                let answered = self
+                    .answered
+                    .or((self.for_one && self.has_answered).then_some(now));
+                take_back(slot, state, self.counts_ended, now, answered);
             }
             ConnectionSource::Sqlx {
                 mut connection,
@@ -831,16 +843,13 @@ fn take_back<DB: Backend>(
     state: ConnectionState,
     counts_ended: bool,
     answered: Option<Instant>,
-    for_one: bool,
 ) {
     let connection = connection_of(&slot);
     let idle_depth = connection.shared().idle_depth() + usize::from(counts_ended);
     let in_transaction = depth::<DB>(connection.parts().0) != idle_depth;
     match state {
         ConnectionState::Clean if !in_transaction => {
-            // After its one statement a connection returns at once, so one reading of the clock serves for both.
-            let now = answered.filter(|_| for_one).unwrap_or_else(Instant::now);
-            recovery::give_back(slot, now, answered.or(for_one.then_some(now)));
+            recovery::give_back(slot, now, answered);
         }
         ConnectionState::Clean | ConnectionState::Unverified => {
             recovery::give_back_unverified(slot, counts_ended);
@@ -854,6 +863,7 @@ fn take_back<DB: Backend>(
 impl<DB: Backend> Deref for CheckedOut<DB> {
     type Target = DB::Connection;
 
+    now: Instant,
     fn deref(&self) -> &DB::Connection {
         self.source.parts().0
     }

@@ -9,10 +9,10 @@ use poolhouse::{
     engine_finder_with,
 };
 use poolhouse_tests::{CaseDatabase, PgBouncer, Sql, eventually, pgbouncer::Mode};
-use sqlx::{
-    Acquire, Connection, Database, MySql, MySqlConnection, Postgres, Row, Sqlite,
-    postgres::PgConnectOptions,
-};
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArgumentBuffer, PgConnectOptions, PgTypeInfo};
+use sqlx::{Acquire, Connection, Database, MySql, MySqlConnection, Postgres, Row, Sqlite};
 
 use super::{bounded, settings, started, through_proxy};
 use crate::table::case_databases;
@@ -97,6 +97,47 @@ held!(
     a_session_that_ended_while_it_was_held_is_replaced_on_mariadb,
     MySql
 );
+
+/// A value that the driver cannot send.
+struct Unsendable;
+
+impl sqlx::Type<Postgres> for Unsendable {
+    fn type_info() -> PgTypeInfo {
+        <i32 as sqlx::Type<Postgres>>::type_info()
+    }
+}
+
+impl sqlx::Encode<'_, Postgres> for Unsendable {
+    fn encode_by_ref(&self, _: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        Err("it cannot be sent".into())
+    }
+}
+
+/// The driver refuses a statement alone, and asks the server nothing.
+#[tokio::test]
+async fn an_error_of_the_driver_alone_does_not_show_that_a_session_lives() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("alone").await? else {
+        return Ok(());
+    };
+    let settings = settings("driver_alone", case_database.url())
+        .max_size(1)
+        .validate_after("500ms");
+    let engine: PgEngine = started(&settings).await?;
+    let session: i64 = sqlx::query_scalar("SELECT pg_backend_pid()::int8")
+        .fetch_one(&engine)
+        .await?;
+    let end = format!("SELECT pg_terminate_backend({session})");
+    case_database.run::<Postgres>(&end).await?;
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let refused = sqlx::query("SELECT $1").bind(Unsendable).execute(&engine);
+        let error = refused.await.err().context("it was sent")?;
+        ensure!(matches!(error, sqlx::Error::Encode(_)), "{error}");
+    }
+    sqlx::query("SELECT 1").execute(&engine).await?;
+    engine.close_connection_pool().await;
+    Ok(())
+}
 
 /// At its limit, a close does not name code that has given its checkout back, although the connection is still being recovered.
 async fn recovered_at_the_close<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {

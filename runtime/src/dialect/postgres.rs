@@ -228,7 +228,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END; COMMIT",
     }),
     lost: |code, message| code == Some("42704") && message.contains("poolhouse.lost_transaction"),
-    ends_transaction: &["COMMIT", "END", "ROLLBACK", "ABORT"],
+    ends_transaction: sql::ENDS_ON_POSTGRES,
     begins_transaction: sql::BEGINS,
     is_intact: sql::echo,
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: transaction resolution, statement completion unknown.

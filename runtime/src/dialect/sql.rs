@@ -3,12 +3,13 @@
 use super::statements::{Keywords, Statements, Syntax, after_comments, is_one_of, leading_word};
 
 /// The first words of statements that end a transaction by themselves, or may end it, on any of the databases.
-const CONTROL: [&str; 39] = [
+const CONTROL: [&str; 43] = [
     // Not of MySQL and MariaDB.
     "END",
     "ABORT",
     "COMMIT",
     "ROLLBACK",
+    PREPARE_TRANSACTION,
     "BEGIN",
     "START",
     "XA",
@@ -31,6 +32,11 @@ const CONTROL: [&str; 39] = [
     "UNINSTALL",
     // The statements of a routine or of a prepared statement may.
     "CALL",
+    "STOP",
+    "RESET",
+    "CHANGE",
+    LOAD_INDEX,
+    SET_PASSWORD,
     "EXECUTE",
     // Nor is it known what a compound statement outside of a routine runs: <https://mariadb.com/kb/en/using-compound-statements-outside-of-stored-programs/>.
     "IF",
@@ -42,9 +48,7 @@ const CONTROL: [&str; 39] = [
     // Only some statements with these words end a transaction.
     "PREPARE",
     "LOAD",
-    "RESET",
     "SET",
-    "CHANGE",
     "SAVEPOINT",
     // No first word: it is for a `SET` of this variable.
     AUTOCOMMIT,
@@ -55,10 +59,21 @@ const AUTOCOMMIT: &str = "AUTOCOMMIT";
 
 /// The first words of most statements, which end no transaction.
 const PLAIN: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
+const PREPARE_TRANSACTION: &str = "PREPARE TRANSACTION";
+const LOAD_INDEX: &str = "LOAD INDEX";
+const SET_PASSWORD: &str = "SET PASSWORD";
+
+/// Statements that end a transaction, of which others with the same first word do not.
+const PAIRS: [&str; 3] = [PREPARE_TRANSACTION, LOAD_INDEX, SET_PASSWORD];
+
 
 /// The words of [`CONTROL`] that end a transaction on MySQL and MariaDB, or run statements that may:
 /// <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
-pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(2).1.split_at(30).0;
+pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(3).1.split_at(35).0;
+
+/// The words with which a transaction ends on Postgres.
+pub(super) const ENDS_ON_POSTGRES: &[&str] =
+    &["COMMIT", "END", "ROLLBACK", "ABORT", PREPARE_TRANSACTION];
 
 /// The words of statements that begin a transaction, which the driver does not count.
 pub(super) const BEGINS: &[&str] = &["BEGIN", "START", "XA"];
@@ -186,7 +201,49 @@ fn bits(statement: &str, syntax: Syntax) -> u64 {
         return 0;
     }
     let autocommit = is_one_of(word, &["SET"]) && names_autocommit(statement);
-    (1 << index) | (u64::from(autocommit) << (CONTROL.len() - 1))
+    (1 << index)
+        | (u64::from(autocommit) << (CONTROL.len() - 1))
+        | bits_of_second(statement, syntax)
+}
+
+/// The bits that the second word of a statement decides about.
+fn bits_of_second(statement: &str, syntax: Syntax) -> u64 {
+    let word = leading_word(statement);
+    let (rest, _) = after_comments(&statement[word.len()..], syntax);
+    // A name has more characters in it.
+    let second = Keywords::of(rest, syntax).next();
+    let Some(second) = second.filter(|second| rest.starts_with(second)) else {
+        return 0;
+    };
+    if syntax == Syntax::MySql && is_one_of(word, &["SET"]) && is_one_of(second, &["STATEMENT"]) {
+        return bits_after_for(rest, syntax);
+    }
+    let is_pair = |pair: &&str| {
+        pair.split_once(' ')
+            .is_some_and(|pair| is_one_of(word, &[pair.0]) && is_one_of(second, &[pair.1]))
+    };
+    let pair = PAIRS.into_iter().find(is_pair);
+    let index = CONTROL.iter().position(|control| Some(*control) == pair);
+    index.map_or(0, |index| 1 << index)
+}
+
+/// The bits of the statement that MariaDB runs with other settings: `SET STATEMENT … FOR …`, whose settings may have a `FOR` in
+/// them too: <https://mariadb.com/kb/en/set-statement/>.
+fn bits_after_for(set: &str, syntax: Syntax) -> u64 {
+    let mut words = Keywords::of(set, syntax);
+    let mut found = 0;
+    while let Some(word) = words.next() {
+        if is_one_of(word, &["FOR"]) {
+            let (statement, executed) = after_comments(words.rest(), syntax);
+            for statement in [statement, executed] {
+                // A nested one has its own `FOR`, which comes later in this text.
+                if !is_one_of(leading_word(statement), &["SET"]) {
+                    found |= bits(statement, syntax);
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Whether a `ROLLBACK` goes to a savepoint.
@@ -477,6 +534,58 @@ COMMIT",
             ("SELECT 1; listen news", &["SELECT", "listen"][..]),
             (
                 "SELECT '\nLISTEN'; -- ;\nNOTIFY news",
+    #[test]
+    fn a_second_word_may_decide() {
+        for (sql, ends) in [
+            (
+                "SET STATEMENT lock_wait_timeout=1 FOR ALTER TABLE a ADD b INT",
+                Some("ALTER"),
+            ),
+            (
+                "set statement a=1, b='for commit' for /* c */ call p()",
+                Some("CALL"),
+            ),
+            (
+                "SET STATEMENT a=1 FOR SET STATEMENT b=1 FOR FLUSH TABLES",
+                Some("FLUSH"),
+            ),
+            (
+                "SET STATEMENT a=SUBSTRING('a' FROM 1 FOR 2) FOR COMMIT",
+                Some("COMMIT"),
+            ),
+            ("SET STATEMENT a=1 FOR SELECT 1 FOR UPDATE", None),
+            ("SET STATEMENT a='FOR COMMIT' FOR SELECT 1", None),
+            ("SET PASSWORD = PASSWORD('a')", Some("SET PASSWORD")),
+            (
+                "SET /* a */ PASSWORD FOR b = PASSWORD('a')",
+                Some("SET PASSWORD"),
+            ),
+            ("SET @password = 'a'", None),
+            ("SET password_of_mine = 'a'", None),
+            ("LOAD INDEX INTO CACHE a", Some("LOAD INDEX")),
+            ("LOAD DATA INFILE 'a' INTO TABLE b", None),
+            ("RESET MASTER", Some("RESET")),
+            ("STOP SLAVE", Some("STOP")),
+            ("CHANGE MASTER TO MASTER_HOST = 'a'", Some("CHANGE")),
+            ("PREPARE a FROM 'COMMIT'", None),
+        ] {
+            let controls = Controls::of(sql, MySql);
+            assert_eq!(controls.first_statement_of(ENDS_ON_MYSQL), ends, "{sql}");
+        }
+        for (sql, ends) in [
+            ("PREPARE TRANSACTION 'a'", Some(PREPARE_TRANSACTION)),
+            ("PREPARE transaction_of AS SELECT 1", None),
+            ("RESET ALL", None),
+            ("SET STATEMENT a=1 FOR COMMIT", None),
+        ] {
+            let controls = Controls::of(sql, Postgres);
+            assert_eq!(controls.first_statement_of(ENDS_ON_POSTGRES), ends, "{sql}");
+        }
+        let locks = "SET STATEMENT max_statement_time=5 FOR LOCK TABLES a WRITE";
+        let begins = Controls::of(locks, MySql).first_of(BEGINS_ON_MYSQL);
+        assert_eq!(begins, Some("LOCK"));
+    }
+
                 &["SELECT", "NOTIFY"],
             ),
             (

@@ -223,6 +223,11 @@ impl<'s> Statements<'s> {
             rest,
             syntax,
             is_certain: true,
+
+    /// The text after the last word.
+    pub(super) fn rest(&self) -> &'s str {
+        self.rest
+    }
             in_body: false,
         }
     }

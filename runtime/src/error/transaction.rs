@@ -168,7 +168,7 @@ pub enum TransactionError {
         engine: String,
         /// The database's name.
         database: &'static str,
-        /// The first word of the statement.
+        /// The first word of the statement, or its first two.
         statement: &'static str,
     },
     /// Two parts of one task use the transaction at the same time.

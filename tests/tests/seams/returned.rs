@@ -235,18 +235,21 @@ async fn on_mariadb_no_table_stays_locked() -> anyhow::Result<()> {
     sqlx::raw_sql("CREATE TABLE entry (id INTEGER); CREATE TABLE other (id INTEGER)")
         .execute(&engine)
         .await?;
-    let mut locks = engine.acquire().await?;
-    sqlx::raw_sql("LOCK TABLES entry WRITE")
-        .execute(&mut locks)
-        .await?;
-    drop(locks);
-    let checkouts = bounded("both", future::try_join(engine.acquire(), engine.acquire()));
-    let (mut one, mut two) = checkouts.await??;
-    for checkout in [&mut one, &mut two] {
-        let insert = sqlx::raw_sql("INSERT INTO entry VALUES (1); INSERT INTO other VALUES (1)");
-        bounded("an insert", insert.execute(checkout)).await??;
+    for lock in [
+        "LOCK TABLES entry WRITE",
+        "SET STATEMENT max_statement_time = 5 FOR LOCK TABLES entry WRITE",
+    ] {
+        let mut locks = engine.acquire().await?;
+        sqlx::raw_sql(lock).execute(&mut locks).await?;
+        drop(locks);
+        let checkouts = bounded("both", future::try_join(engine.acquire(), engine.acquire()));
+        let (mut one, mut two) = checkouts.await??;
+        for checkout in [&mut one, &mut two] {
+            let insert =
+                sqlx::raw_sql("INSERT INTO entry VALUES (1); INSERT INTO other VALUES (1)");
+            bounded("an insert", insert.execute(checkout)).await??;
+        }
     }
-    drop((one, two));
     engine.close_connection_pool().await;
     Ok(())
 }

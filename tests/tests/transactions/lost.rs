@@ -405,6 +405,8 @@ async fn what_may_be_committed_is_not_tried_again() -> anyhow::Result<()> {
         if let Some(case_database) = CaseDatabase::of::<MySql>("again").await? {
             case_database
                 .run::<MySql>("CREATE PROCEDURE commits() COMMIT")
+        "SET STATEMENT lock_wait_timeout = 1 FOR CREATE TABLE IF NOT EXISTS other (id INTEGER)\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "LOAD INDEX INTO CACHE entry\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
                 .await?;
             says_so(ended_inside!(MySql, case_database.url(), true, conflict).0)?;
         }

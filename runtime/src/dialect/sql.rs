@@ -1,6 +1,8 @@
 //! What the pool reads of SQL: which statements of a text begin or end a transaction, and whether it only reads.
 
-use super::statements::{Keywords, Statements, Syntax, after_comments, is_one_of, leading_word};
+use super::statements::{
+    Backslash, Keywords, Statements, Syntax, after_comments, is_one_of, leading_word,
+};
 
 /// The first words of statements that end a transaction by themselves, or may end it, on any of the databases.
 const CONTROL: [&str; 43] = [
@@ -120,12 +122,27 @@ impl Controls {
         {
             return Self::default();
         }
-        let mut controls = Self::default();
+        let mut controls = Self::read(sql, syntax, Backslash::Escape);
+        if syntax == Syntax::MySql && sql.as_bytes().contains(&b'\\') {
+            for backslash in [Backslash::EscapeInSingle, Backslash::Plain] {
+                let other = Self::read(sql, syntax, backslash);
+                controls.outside |= other.outside;
+                controls.certain &= other.certain;
+                controls.begins_another &= other.begins_another;
+            }
+        }
+        controls.seen |= controls.outside;
         for statement in sql.split(';') {
             let (text, executed) = after_comments(statement, syntax);
             controls.seen |= bits(text, syntax) | bits(executed, syntax);
         }
-        for (statement, is_certain) in Statements::of(sql, syntax) {
+        controls
+    }
+
+    /// Reads the statements outside of literals, comments and bodies.
+    fn read(sql: &str, syntax: Syntax, backslash: Backslash) -> Self {
+        let mut controls = Self::default();
+        for (statement, is_certain) in Statements::of(sql, syntax, backslash) {
             let (text, executed) = after_comments(statement, syntax);
             let bits = bits(text, syntax) | bits(executed, syntax);
             controls.note(bits, is_certain);
@@ -276,10 +293,13 @@ fn names_temporary_table(definition: &str, syntax: Syntax) -> bool {
 /// The first word of each statement, up to where the text can be read in two ways.
 #[cfg(feature = "postgres")]
 pub(crate) fn first_words(sql: &str) -> impl Iterator<Item = &str> {
-    Statements::of(sql, Syntax::Postgres).scan(true, |is_certain, (statement, stays_certain)| {
-        let word = leading_word(after_comments(statement, Syntax::Postgres).0);
-        std::mem::replace(is_certain, stays_certain).then_some(word)
-    })
+    Statements::of(sql, Syntax::Postgres, Backslash::Unknown).scan(
+        true,
+        |is_certain, (statement, stays_certain)| {
+            let word = leading_word(after_comments(statement, Syntax::Postgres).0);
+            std::mem::replace(is_certain, stays_certain).then_some(word)
+        },
+    )
 }
 
 /// Whether a text is one statement that writes nothing.
@@ -290,7 +310,7 @@ pub(crate) fn only_reads(sql: &str, syntax: Syntax) -> bool {
     if reads(sql) && !sql.as_bytes().contains(&b';') {
         return true;
     }
-    let mut statements = Statements::of(sql, syntax)
+    let mut statements = Statements::of(sql, syntax, Backslash::Unknown)
         .map(|(statement, _)| after_comments(statement, syntax).0)
         .filter(|statement| !statement.is_empty());
     let (Some(statement), None) = (statements.next(), statements.next()) else {
@@ -387,11 +407,27 @@ COMMIT",
             (
                 r"INSERT INTO a VALUES (E'a''b\'; COMMIT; c')",
                 &[Postgres],
-                commit,
+                None,
+            ),
+            (r"SELECT E'C:\\'; COMMIT", &[Postgres], commit),
+            (r"SELECT date'C:\'; COMMIT", &[Postgres], commit),
+            (
+                "UPDATE n SET t = E'it\\'s fine\nEnd of it' WHERE id = 1;",
+                &[Postgres],
+                None,
+            ),
+            (
+                "UPDATE n SET t = 'it\\'s fine\nIf you can' WHERE id = 1;",
+                &[MySql],
+                None,
             ),
             ("-- c\rCOMMIT", &[Postgres], commit),
             ("\u{feff}COMMIT", &[Sqlite], commit),
         ] {
+            // What follows depends on the session's mode.
+            (r"SELECT 'a\'; COMMIT; SELECT 'b'", &[MySql], commit),
+            (r"SELECT 'a\'', '; COMMIT; ', 'b'", &[MySql], commit),
+            ("SELECT \"a\\\"; COMMIT; SELECT \"b\"", &[MySql], commit),
             for syntax in syntaxes {
                 let controls = Controls::of(sql, *syntax);
                 let words: Vec<&str> = CONTROL

@@ -11,6 +11,19 @@ pub(crate) enum Syntax {
     Sqlite,
 }
 
+/// What a backslash before a quote is on MySQL and MariaDB, where `sql_mode` decides it:
+/// <https://mariadb.com/kb/en/sql-mode/>, `NO_BACKSLASH_ESCAPES` and `ANSI_QUOTES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backslash {
+    Unknown,
+    /// An escape.
+    Escape,
+    /// An escape in single quotes alone.
+    EscapeInSingle,
+    /// A character like any other.
+    Plain,
+}
+
 /// Whether a word is one of these keywords, in any case.
 pub(crate) fn is_one_of(word: &str, keywords: &[&str]) -> bool {
     keywords
@@ -104,7 +117,7 @@ enum Part {
 }
 
 /// The part at the begin of a text, which is not empty.
-fn part(text: &str, after: Option<char>, syntax: Syntax) -> Part {
+fn part(text: &str, after: Option<char>, syntax: Syntax, backslash: Backslash) -> Part {
     let Some(first) = text.chars().next() else {
         return Part::Other(0);
     };
@@ -115,8 +128,8 @@ fn part(text: &str, after: Option<char>, syntax: Syntax) -> Part {
             }
             Part::Other(comment(text, syntax).unwrap_or(1))
         }
-        '\'' | '"' => quoted(text, first, after, syntax),
-        '`' if syntax != Syntax::Postgres => quoted(text, first, after, syntax),
+        '\'' | '"' => quoted(text, first, after, syntax, backslash),
+        '`' if syntax != Syntax::Postgres => quoted(text, first, after, syntax, backslash),
         '[' if syntax == Syntax::Sqlite => Part::Other(text.find(']').unwrap_or(text.len())),
         '$' if syntax == Syntax::Postgres => Part::Other(dollar_quoted(text).unwrap_or(1)),
         _ if is_of_word(first) => {
@@ -131,27 +144,56 @@ fn is_of_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// A literal or a quoted name. A doubled quote in it begins the next one.
-fn quoted(text: &str, quote: char, after: Option<char>, syntax: Syntax) -> Part {
+/// A literal or a quoted name. Unless a backslash is an escape in it, a doubled quote begins the next one.
+fn quoted(
+    text: &str,
+    quote: char,
+    after: Option<char>,
+    syntax: Syntax,
+    backslash: Backslash,
+) -> Part {
+    let escapes = match (syntax, backslash) {
+        // `E'…'`.
+        (Syntax::Postgres, _) => quote == '\'' && matches!(after, Some('e' | 'E')),
+        (Syntax::MySql, Backslash::Escape | Backslash::Unknown) => quote != '`',
+        (Syntax::MySql, Backslash::EscapeInSingle) => quote == '\'',
+        (Syntax::MySql, Backslash::Plain) | (Syntax::Sqlite, _) => false,
+    };
     let content = text.get(1..).unwrap_or_default();
-    let Some(end) = content.find(quote) else {
-        return Part::Other(text.len());
-    };
-    // A backslash before the quote may be a part of an escape, depending on settings.
-    let escapes = match syntax {
-        Syntax::MySql => quote != '`',
-        // Also after a doubled quote.
-        Syntax::Postgres => quote == '\'' && matches!(after, Some('e' | 'E' | '\'')),
-        Syntax::Sqlite => false,
-    };
-    if escapes
-        && content
-            .get(..end)
-            .is_some_and(|content| content.ends_with('\\'))
-    {
-        return Part::Unclear;
+    if escapes && syntax == Syntax::MySql && backslash == Backslash::Unknown {
+        let end = content.find(quote);
+        let content = end.and_then(|end| content.get(..end));
+        if content.is_some_and(|content| content.ends_with('\\')) {
+            return Part::Unclear;
+        }
+    } else if escapes {
+        return Part::Other(1 + escaped(content, quote));
     }
-    Part::Other(1 + end + 1)
+    content
+        .find(quote)
+        .map_or(Part::Other(text.len()), |end| Part::Other(1 + end + 1))
+}
+
+/// The length of the rest of a literal in which a backslash is an escape, with its last quote.
+fn escaped(content: &str, quote: char) -> usize {
+    let mut characters = content.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        let is_next_quote = characters.peek().is_some_and(|(_, next)| *next == quote);
+        if character == '\\' || (character == quote && is_next_quote) {
+            characters.next();
+        } else if character == quote {
+            return at + 1;
+        }
+    }
+    content.len()
+}
+
+/// The character that decides how a quote after a part of a text is read. Only `E` alone begins a literal of Postgres.
+fn last_of(part: &str, is_word: bool) -> Option<char> {
+    if is_word && part.len() > 1 {
+        return None;
+    }
+    part.chars().next_back()
 }
 
 /// The length of a literal between two tags such as `$$` or `$body$`:
@@ -181,6 +223,11 @@ impl<'s> Keywords<'s> {
             after: None,
         }
     }
+
+    /// The text after the last word.
+    pub(super) fn rest(&self) -> &'s str {
+        self.rest
+    }
 }
 
 impl<'s> Iterator for Keywords<'s> {
@@ -188,7 +235,8 @@ impl<'s> Iterator for Keywords<'s> {
 
     fn next(&mut self) -> Option<&'s str> {
         while !self.rest.is_empty() {
-            let (length, is_word) = match part(self.rest, self.after, self.syntax) {
+            let part = part(self.rest, self.after, self.syntax, Backslash::Unknown);
+            let (length, is_word) = match part {
                 Part::Word(length) => (length, true),
                 Part::Other(length) => (length.max(1), false),
                 // The quote or the comment's opening alone.
@@ -196,7 +244,7 @@ impl<'s> Iterator for Keywords<'s> {
             };
             let (text, rest) = self.rest.split_at(length);
             self.rest = rest;
-            self.after = text.chars().next_back();
+            self.after = last_of(text, is_word);
             if is_word {
                 return Some(text);
             }
@@ -212,22 +260,19 @@ impl<'s> Iterator for Keywords<'s> {
 pub(super) struct Statements<'s> {
     rest: &'s str,
     syntax: Syntax,
+    backslash: Backslash,
     is_certain: bool,
     /// Whether the body of a routine or trigger has begun.
     in_body: bool,
 }
 
 impl<'s> Statements<'s> {
-    pub(super) fn of(rest: &'s str, syntax: Syntax) -> Self {
+    pub(super) fn of(rest: &'s str, syntax: Syntax, backslash: Backslash) -> Self {
         Self {
             rest,
             syntax,
+            backslash,
             is_certain: true,
-
-    /// The text after the last word.
-    pub(super) fn rest(&self) -> &'s str {
-        self.rest
-    }
             in_body: false,
         }
     }
@@ -243,14 +288,16 @@ impl<'s> Statements<'s> {
             if text.starts_with(';') {
                 return at;
             }
-            match part(text, after, self.syntax) {
-                Part::Word(length) | Part::Other(length) => {
-                    let length = length.max(1);
-                    after = text.get(..length).and_then(|of| of.chars().next_back());
-                    at += length;
+            let (length, is_word) = match part(text, after, self.syntax, self.backslash) {
+                Part::Word(length) => (length, true),
+                Part::Other(length) => (length.max(1), false),
+                Part::Unclear => {
+                    self.is_certain = false;
+                    break;
                 }
-                Part::Unclear => self.is_certain = false,
-            }
+            };
+            after = text.get(..length).and_then(|part| last_of(part, is_word));
+            at += length;
         }
         let left = self.rest.get(at..).unwrap_or_default();
         let ends =
@@ -315,11 +362,14 @@ pub(crate) fn without_literals(sql: &str, syntax: Syntax) -> String {
     let mut rest = sql;
     let mut after = None;
     while !rest.is_empty() {
-        let (Part::Word(length) | Part::Other(length)) = part(rest, after, syntax) else {
-            shown.push('…');
-            break;
+        let (length, is_word) = match part(rest, after, syntax, Backslash::Unknown) {
+            Part::Word(length) => (length, true),
+            Part::Other(length) => (length.max(1), false),
+            Part::Unclear => {
+                shown.push('…');
+                break;
+            }
         };
-        let length = length.max(1);
         let (text, left) = rest.split_at(length);
         if comment(text, syntax).is_some() {
             shown.push(' ');
@@ -344,7 +394,7 @@ pub(crate) fn without_literals(sql: &str, syntax: Syntax) -> String {
             shown.push_str(text);
         }
         rest = left;
-        after = text.chars().next_back();
+        after = last_of(text, is_word);
     }
     shown
 }
@@ -380,7 +430,11 @@ mod tests {
                 "UPDATE t SET a = 'C:\\', b = 's3cret'",
                 "UPDATE t SET a = …",
             ),
-            (&[Postgres], "SELECT E'it\\'s', 's3cret'", "SELECT E…"),
+            (
+                &[Postgres],
+                "SELECT E'it\\'s', 's3cret'",
+                "SELECT E'…', '…'",
+            ),
             (
                 &[Postgres],
                 "SELECT 1 AS \"it's\", 's3cret'",

@@ -81,9 +81,8 @@ pub(crate) struct Dialect {
     pub(crate) expects_answer_first: bool,
     /// The code of the error that says only that the transaction has failed before.
     pub(crate) failed_before: Option<&'static str>,
-    /// How a `COMMIT` is kept from ending another transaction than the one that began; `None` where the database refuses a
-    /// `COMMIT` outside of a transaction, and that of a failed one.
-    pub(crate) mark: Option<Mark>,
+    /// How a `COMMIT` is kept from ending another transaction than the one that began.
+    pub(crate) mark: Mark,
     /// Whether an error at a commit says that the transaction was no longer open.
     pub(crate) lost: fn(code: Option<&str>, message: &str) -> bool,
     /// The first words of statements that end a transaction by themselves.
@@ -128,8 +127,10 @@ pub(crate) struct Mark {
     pub(crate) set: Option<&'static str>,
     /// Fails in a transaction without the mark, in a failed one, and outside of any.
     pub(crate) check: &'static str,
-    /// The check and the `COMMIT` in one message; after an error, the server runs nothing more of it.
-    pub(crate) commit: &'static str,
+    /// The check and the `COMMIT` in one message; after an error, the server runs nothing more of it. `None` where a transaction
+    /// ends before its `COMMIT` only by a statement of its own that fails or ends transactions: then the check is a message of its
+    /// own after such a statement, and is left out after others.
+    pub(crate) commit: Option<&'static str>,
 }
 
 /// How a session is identified, and terminated over another connection.
@@ -220,7 +221,6 @@ impl Dialect {
             .is_some_and(|error| (self.lost)(error.code().as_deref(), error.message()))
     }
 
-    /// Whether the outcome of a commit with this error is unknown.
     /// Whether an error says only that the transaction has failed before.
     pub(crate) fn has_failed_before(&self, error: &sqlx::Error) -> bool {
         let code = error
@@ -229,6 +229,7 @@ impl Dialect {
         code.is_some() && code.as_deref() == self.failed_before
     }
 
+    /// Whether the outcome of a commit with this error is unknown.
     pub(crate) fn leaves_outcome_unknown(&self, error: &sqlx::Error) -> bool {
         error
             .as_database_error()

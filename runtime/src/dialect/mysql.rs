@@ -209,19 +209,26 @@ pub(crate) static MYSQL: Dialect = Dialect {
         error.code().as_deref() == Some("40001")
             || matches!(number(error), Some(1205 | 1020 | 3101))
     },
+    failed_before: None,
     conflict_once_begun: &[],
     // A savepoint ends with its transaction: <https://mariadb.com/kb/en/savepoint/>. 1305 and its SQLSTATE are also those of
-    failed_before: None,
     // other missing objects.
-    mark: Some(Mark {
+    mark: Mark {
         set: Some("SAVEPOINT poolhouse_transaction"),
         check: "RELEASE SAVEPOINT poolhouse_transaction",
         // On MariaDB one statement, <https://mariadb.com/kb/en/begin-end/>. With two, a node of Galera that aborts the
         // transaction after the first takes the second for a statement of its own and repeats it (wsrep_retry_autocommit).
         // It then reports success although nothing is committed. MySQL takes the parts for MariaDB alone as comments.
-        commit: "/*M! BEGIN NOT ATOMIC */ RELEASE SAVEPOINT poolhouse_transaction; COMMIT /*M! ; END */",
-    }),
-    lost: |code, message| code == Some("42000") && message.contains("poolhouse_transaction"),
+        commit: Some(
+            "/*M! BEGIN NOT ATOMIC */ RELEASE SAVEPOINT poolhouse_transaction; COMMIT /*M! ; END */",
+        ),
+    },
+    lost: |code, message| {
+        code == Some("42000")
+            && ["poolhouse_transaction", sql::DRIVERS_SAVEPOINT]
+                .iter()
+                .any(|name| message.contains(name))
+    },
     ends_transaction: sql::ENDS_ON_MYSQL,
     begins_transaction: sql::BEGINS_ON_MYSQL,
     // Without it each statement begins a transaction, which the next user would not commit.

@@ -220,14 +220,20 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     // choose its isolation level: <https://www.postgresql.org/docs/current/sql-set.html>,
     // <https://www.postgresql.org/docs/current/runtime-config-custom.html>. No setting has the second name, so that the
     // error contains it, whatever the language of the server's messages.
-    mark: Some(Mark {
+    mark: Mark {
         set: Some("SET LOCAL poolhouse.transaction = 'open'"),
         check: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
                 THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END",
-        commit: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
-                THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END; COMMIT",
-    }),
-    lost: |code, message| code == Some("42704") && message.contains("poolhouse.lost_transaction"),
+        commit: Some(
+            "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
+             THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END; COMMIT",
+        ),
+    },
+    // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: a savepoint outside of any transaction.
+    lost: |code, message| {
+        code == Some("25P01")
+            || (code == Some("42704") && message.contains("poolhouse.lost_transaction"))
+    },
     ends_transaction: sql::ENDS_ON_POSTGRES,
     begins_transaction: sql::BEGINS,
     is_intact: sql::echo,

@@ -9,9 +9,9 @@ const CONTROL: [&str; 43] = [
     // Not of MySQL and MariaDB.
     "END",
     "ABORT",
+    PREPARE_TRANSACTION,
     "COMMIT",
     "ROLLBACK",
-    PREPARE_TRANSACTION,
     "BEGIN",
     "START",
     "XA",
@@ -32,13 +32,13 @@ const CONTROL: [&str; 43] = [
     "CACHE",
     "INSTALL",
     "UNINSTALL",
-    // The statements of a routine or of a prepared statement may.
-    "CALL",
     "STOP",
     "RESET",
     "CHANGE",
     LOAD_INDEX,
     SET_PASSWORD,
+    // The statements of a routine or of a prepared statement may.
+    "CALL",
     "EXECUTE",
     // Nor is it known what a compound statement outside of a routine runs: <https://mariadb.com/kb/en/using-compound-statements-outside-of-stored-programs/>.
     "IF",
@@ -59,8 +59,6 @@ const CONTROL: [&str; 43] = [
 /// The variable of MySQL and MariaDB by which each statement begins a transaction, or ends its own.
 const AUTOCOMMIT: &str = "AUTOCOMMIT";
 
-/// The first words of most statements, which end no transaction.
-const PLAIN: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
 const PREPARE_TRANSACTION: &str = "PREPARE TRANSACTION";
 const LOAD_INDEX: &str = "LOAD INDEX";
 const SET_PASSWORD: &str = "SET PASSWORD";
@@ -68,6 +66,8 @@ const SET_PASSWORD: &str = "SET PASSWORD";
 /// Statements that end a transaction, of which others with the same first word do not.
 const PAIRS: [&str; 3] = [PREPARE_TRANSACTION, LOAD_INDEX, SET_PASSWORD];
 
+/// The first words of most statements, which end no transaction.
+const PLAIN: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
 
 /// The words of [`CONTROL`] that end a transaction on MySQL and MariaDB, or run statements that may:
 /// <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
@@ -93,6 +93,9 @@ pub(super) const LOCKS_ON_MYSQL: &[&str] = &["LOCK", "FLUSH"];
 /// As [`BEGINS`] on SQLite, where a savepoint outside of a transaction begins one:
 /// <https://www.sqlite.org/lang_savepoint.html>.
 pub(super) const BEGINS_ON_SQLITE: &[&str] = &["BEGIN", "SAVEPOINT"];
+
+/// The begin of the names that the driver gives to savepoints, which end with their transaction.
+pub(super) const DRIVERS_SAVEPOINT: &str = "_sqlx_savepoint_";
 
 /// The words with which a transaction ends on every database, and those with which another one then begins.
 const ENDS: &[&str] = &["COMMIT", "END", "ROLLBACK", "ABORT"];
@@ -421,13 +424,13 @@ COMMIT",
                 &[MySql],
                 None,
             ),
-            ("-- c\rCOMMIT", &[Postgres], commit),
-            ("\u{feff}COMMIT", &[Sqlite], commit),
-        ] {
             // What follows depends on the session's mode.
             (r"SELECT 'a\'; COMMIT; SELECT 'b'", &[MySql], commit),
             (r"SELECT 'a\'', '; COMMIT; ', 'b'", &[MySql], commit),
             ("SELECT \"a\\\"; COMMIT; SELECT \"b\"", &[MySql], commit),
+            ("-- c\rCOMMIT", &[Postgres], commit),
+            ("\u{feff}COMMIT", &[Sqlite], commit),
+        ] {
             for syntax in syntaxes {
                 let controls = Controls::of(sql, *syntax);
                 let words: Vec<&str> = CONTROL
@@ -532,45 +535,6 @@ COMMIT",
     }
 
     #[test]
-    fn what_begins_a_transaction_is_seen() {
-        let begins = |sql, words| {
-            let of = |syntax| Controls::of(sql, syntax).first_of(words).is_some();
-            ALL.into_iter().any(of)
-        };
-        assert!(begins("SELECT 1; begin", BEGINS));
-        assert!(!begins("COMMIT", BEGINS));
-        assert!(begins("call p()", BEGINS_ON_MYSQL) && !begins("call p()", BEGINS));
-        assert_eq!(ENDS_ON_MYSQL.first(), Some(&"COMMIT"));
-        assert_eq!(ENDS_ON_MYSQL.last(), Some(&"FOR"));
-        for sql in [
-            "SET @@session.autocommit = 0",
-            "# off\nSET autocommit = 0",
-            "/*!40101 SET autocommit=0 */",
-            "/*M! SET autocommit=0 */",
-            "/*M! SELECT 1 */; SET autocommit=0",
-        ] {
-            assert!(begins(sql, BEGINS_ON_MYSQL), "{sql}");
-        }
-        assert!(begins("/*! import */ BEGIN", BEGINS));
-        assert!(begins("/*! select */ BEGIN", BEGINS));
-        assert!(begins("/* a /* b */ c */ BEGIN", BEGINS));
-        assert!(begins("-- a; b\nBEGIN", BEGINS));
-        assert!(begins("/* a; b */ BEGIN", BEGINS));
-        assert!(begins("# a; b\nLOCK TABLES a WRITE", BEGINS_ON_MYSQL));
-        assert!(begins("# a; b\nSET autocommit = 0", BEGINS_ON_MYSQL));
-        assert!(!begins("SET sql_mode = ''", BEGINS_ON_MYSQL));
-        assert!(!begins("SELECT @@autocommit", BEGINS_ON_MYSQL));
-        assert!(begins("savepoint a", BEGINS_ON_SQLITE) && !begins("savepoint a", BEGINS));
-    }
-
-    #[cfg(feature = "postgres")]
-    #[test]
-    fn a_word_counts_as_the_first_of_a_statement_where_that_is_certain() {
-        for (sql, words) in [
-            ("SELECT 1; listen news", &["SELECT", "listen"][..]),
-            (
-                "SELECT '\nLISTEN'; -- ;\nNOTIFY news",
-    #[test]
     fn a_second_word_may_decide() {
         for (sql, ends) in [
             (
@@ -622,6 +586,45 @@ COMMIT",
         assert_eq!(begins, Some("LOCK"));
     }
 
+    #[test]
+    fn what_begins_a_transaction_is_seen() {
+        let begins = |sql, words| {
+            let of = |syntax| Controls::of(sql, syntax).first_of(words).is_some();
+            ALL.into_iter().any(of)
+        };
+        assert!(begins("SELECT 1; begin", BEGINS));
+        assert!(!begins("COMMIT", BEGINS));
+        assert!(begins("call p()", BEGINS_ON_MYSQL) && !begins("call p()", BEGINS));
+        assert_eq!(ENDS_ON_MYSQL.first(), Some(&"COMMIT"));
+        assert_eq!(ENDS_ON_MYSQL.last(), Some(&"FOR"));
+        for sql in [
+            "SET @@session.autocommit = 0",
+            "# off\nSET autocommit = 0",
+            "/*!40101 SET autocommit=0 */",
+            "/*M! SET autocommit=0 */",
+            "/*M! SELECT 1 */; SET autocommit=0",
+        ] {
+            assert!(begins(sql, BEGINS_ON_MYSQL), "{sql}");
+        }
+        assert!(begins("/*! import */ BEGIN", BEGINS));
+        assert!(begins("/*! select */ BEGIN", BEGINS));
+        assert!(begins("/* a /* b */ c */ BEGIN", BEGINS));
+        assert!(begins("-- a; b\nBEGIN", BEGINS));
+        assert!(begins("/* a; b */ BEGIN", BEGINS));
+        assert!(begins("# a; b\nLOCK TABLES a WRITE", BEGINS_ON_MYSQL));
+        assert!(begins("# a; b\nSET autocommit = 0", BEGINS_ON_MYSQL));
+        assert!(!begins("SET sql_mode = ''", BEGINS_ON_MYSQL));
+        assert!(!begins("SELECT @@autocommit", BEGINS_ON_MYSQL));
+        assert!(begins("savepoint a", BEGINS_ON_SQLITE) && !begins("savepoint a", BEGINS));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_word_counts_as_the_first_of_a_statement_where_that_is_certain() {
+        for (sql, words) in [
+            ("SELECT 1; listen news", &["SELECT", "listen"][..]),
+            (
+                "SELECT '\nLISTEN'; -- ;\nNOTIFY news",
                 &["SELECT", "NOTIFY"],
             ),
             (

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::statements::Syntax;
-use super::{Diagnosis, Dialect, IsolationLevel, inspection, sql};
+use super::{Diagnosis, Dialect, IsolationLevel, Mark, inspection, sql};
 
 static VERSION: OnceLock<String> = OnceLock::new();
 
@@ -69,9 +69,23 @@ pub(crate) static SQLITE: Dialect = Dialect {
     // <https://www.sqlite.org/c3ref/busy_handler.html>. The first statement waits for `BUSY_TIMEOUT` before this error.
     failed_before: None,
     conflict_once_begun: &["5"],
-    // A COMMIT outside of a transaction is an error: <https://www.sqlite.org/lang_transaction.html>.
-    mark: None,
-    lost: |code, message| code == Some("1") && message.ends_with("no transaction is active"),
+    // A COMMIT outside of a transaction is an error, <https://www.sqlite.org/lang_transaction.html>. But a savepoint outside of
+    // one begins one, which that COMMIT would end: <https://www.sqlite.org/lang_savepoint.html>. In a library of this process, a
+    // transaction ends only by its own statements: a COMMIT, or an error that rolls back.
+    mark: Mark {
+        set: Some("SAVEPOINT poolhouse_transaction"),
+        check: "RELEASE SAVEPOINT poolhouse_transaction",
+        commit: None,
+    },
+    lost: |code, message| {
+        code == Some("1")
+            && (message.ends_with("no transaction is active")
+                || message
+                    .strip_prefix("no such savepoint: ")
+                    .is_some_and(|name| {
+                        name == "poolhouse_transaction" || name.starts_with(sql::DRIVERS_SAVEPOINT)
+                    }))
+    },
     ends_transaction: &["COMMIT", "END", "ROLLBACK"],
     begins_transaction: sql::BEGINS_ON_SQLITE,
     is_intact: sql::echo,

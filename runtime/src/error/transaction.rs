@@ -141,7 +141,7 @@ pub enum TransactionError {
         /// The database's message.
         last: String,
     },
-    /// At the `COMMIT`, the transaction was not open any more: the server, or a proxy, had ended it without an error that was
+    /// At the `COMMIT` or a savepoint, the transaction was not open any more: the server, or a proxy, had ended it without an error that was
     /// received. It was mostly rolled back; statements after its end may have been committed one by one. Not retried, because
     /// that might write twice.
     #[error(
@@ -154,8 +154,8 @@ pub enum TransactionError {
         /// The engine's name.
         engine: String,
     },
-    /// At the `COMMIT` or at a conflict, the transaction was not open any more, because of a statement inside that ends
-    /// transactions: `COMMIT` and `ROLLBACK` everywhere, `CREATE`, `ALTER`, `DROP` and others on MySQL and MariaDB, where they
+    /// At the `COMMIT`, a conflict, a timeout or a savepoint, the transaction was not open any more, because of a statement inside
+    /// that ends transactions: `COMMIT` and `ROLLBACK` everywhere, `CREATE`, `ALTER`, `DROP` and others on MySQL and MariaDB, where they
     /// commit the statements before them; and there `CALL` and `EXECUTE`, which may run such a statement. Not retried, because
     /// that might write twice.
     #[error(

@@ -426,7 +426,7 @@ impl<DB: Backend> CheckedOut<DB> {
     /// is a mark itself.
     fn mark(&self) -> Option<&'static Mark> {
         let transaction = self.transaction.as_ref().filter(|_| !self.is_held())?;
-        transaction.dialect.mark.as_ref()
+        Some(&transaction.dialect.mark)
     }
 
     /// Commits the transaction, or releases the savepoint, that [`begin`](Self::begin) has begun. The driver must count no
@@ -436,23 +436,42 @@ impl<DB: Backend> CheckedOut<DB> {
             return Err(ended.into());
         }
         self.may_be_miscounted = true;
+        // A connection of sqlx's pool returns to code that needs a correct count of the driver.
+        let is_of_sqlx = matches!(self.source, ConnectionSource::Sqlx { .. });
         let committed = match self.mark() {
-            None => self.commit_by_driver().await,
-            // A connection of sqlx's pool returns to code that needs a correct count of the driver.
-            Some(mark) if matches!(self.source, ConnectionSource::Sqlx { .. }) => {
+            Some(Mark {
+                commit: Some(commit),
+                ..
+            }) if !is_of_sqlx => {
+                let committed = self.execute((*commit).to_owned()).await;
+                self.counts_ended = committed.is_ok();
+                committed
+            }
+            Some(mark) if mark.commit.is_some() || self.may_have_ended() => {
                 match self.execute(mark.check.to_owned()).await {
                     Ok(()) => self.commit_by_driver().await,
                     Err(error) => Err(error),
                 }
             }
-            Some(mark) => {
-                let committed = self.execute(mark.commit.to_owned()).await;
-                self.counts_ended = committed.is_ok();
-                committed
-            }
+            _ => self.commit_by_driver().await,
         };
         self.may_be_miscounted = false;
         committed.map_err(|error| self.if_lost(error))
+    }
+
+    /// Whether one of its statements may have ended the transaction: one that has failed or that ends transactions, or one whose
+    /// end the pool has not seen.
+    fn may_have_ended(&self) -> bool {
+        let Some(InTransaction {
+            dialect,
+            has_failed,
+            ..
+        }) = &self.transaction
+        else {
+            return false;
+        };
+        let controls = self.source.parts().1.controls();
+        *has_failed || !self.is_settled() || controls.first_of(dialect.ends_transaction).is_some()
     }
 
     /// The error for statements inside the transaction that have ended it and begun another one, where the database has no mark
@@ -471,28 +490,33 @@ impl<DB: Backend> CheckedOut<DB> {
             .await
     }
 
-    /// Replaces a commit's error by a [`TransactionError`] if it says that the transaction was no longer open.
-    fn if_lost(&self, error: sqlx::Error) -> sqlx::Error {
-        let Some(InTransaction { dialect, .. }) = &self.transaction else {
-            return error;
-        };
-        if !dialect.is_lost(&error) {
-            return error;
+    /// Replaces an error by a [`TransactionError`] if it says that the transaction was no longer open.
+    pub(super) fn if_lost(&self, error: sqlx::Error) -> sqlx::Error {
+        match &self.transaction {
+            Some(transaction) if transaction.dialect.is_lost(&error) => self.lost().into(),
+            _ => error,
         }
+    }
+
+    /// The error for a transaction that is no longer open.
+    pub(super) fn lost(&self) -> TransactionError {
         let controls = self.source.parts().1.controls();
-        let lost = match controls.first_of(dialect.ends_transaction) {
-            Some(statement) => self.ended_by(dialect, statement),
-            None => TransactionError::Lost {
-                engine: self.source.settings().engine.clone(),
-            },
-        };
-        lost.into()
+        let ended_by = self.transaction.as_ref().and_then(|of| {
+            let statement = controls.first_of(of.dialect.ends_transaction)?;
+            Some(self.ended_by(of.dialect, statement))
+        });
+        ended_by.unwrap_or_else(|| TransactionError::Lost {
+            engine: self.source.settings().engine.clone(),
+        })
     }
 
     /// The error for a statement inside the transaction that has ended it, or may have, so that its part before may be committed;
-    /// `None` if there was no such statement.
+    /// `None` if no such statement is known.
     pub(crate) fn ended_inside(&self) -> Option<TransactionError> {
-        let InTransaction { dialect, .. } = self.transaction.as_ref()?;
+        let InTransaction { dialect, lost, .. } = self.transaction.as_ref()?;
+        if *lost {
+            return Some(self.lost());
+        }
         let controls = self.source.parts().1.controls();
         let statement = controls.first_statement_of(dialect.ends_transaction)?;
         Some(self.ended_by(dialect, statement))
@@ -842,6 +866,7 @@ fn take_back<DB: Backend>(
     slot: SlotOf<DB>,
     state: ConnectionState,
     counts_ended: bool,
+    now: Instant,
     answered: Option<Instant>,
 ) {
     let connection = connection_of(&slot);
@@ -863,7 +888,6 @@ fn take_back<DB: Backend>(
 impl<DB: Backend> Deref for CheckedOut<DB> {
     type Target = DB::Connection;
 
-    now: Instant,
     fn deref(&self) -> &DB::Connection {
         self.source.parts().0
     }

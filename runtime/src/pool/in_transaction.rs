@@ -17,6 +17,10 @@ pub(crate) struct Begin {
 }
 
 /// The state of a transaction that the pool has begun on a connection.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact about the transaction"
+)]
 pub(super) struct InTransaction {
     pub(super) dialect: &'static Dialect,
     /// The database's message about a conflict with another transaction.
@@ -25,6 +29,10 @@ pub(super) struct InTransaction {
     pub(super) restore: Option<String>,
     /// The server has left the transaction.
     pub(super) left: bool,
+    /// An error has said that the transaction is no longer open.
+    pub(super) lost: bool,
+    /// A statement in it has failed.
+    pub(super) has_failed: bool,
     /// A statement of the program has run in it well.
     pub(super) has_run: bool,
     /// The transaction is run again after a conflict, so that no further statement runs in it then.
@@ -35,6 +43,9 @@ impl InTransaction {
     /// Notes how a statement has ended.
     pub(super) fn see<DB: Backend>(&mut self, error: Option<&sqlx::Error>) {
         if let Some(error) = error {
+            self.has_failed = true;
+            // After a conflict with which the server has left it, it is known how the transaction ended.
+            self.lost |= !self.left && self.dialect.is_lost(error);
             self.left |= DB::ends_transaction(error);
             let is_conflict = self.dialect.is_conflict(error)
                 || (self.has_run && self.dialect.is_conflict_once_begun(error));

@@ -28,6 +28,8 @@ impl<DB: Backend> CheckedOut<DB> {
             conflict: None,
             restore: begin.restore.take(),
             left: false,
+            lost: false,
+            has_failed: false,
             has_run: false,
             run_again,
         });
@@ -79,19 +81,45 @@ impl<DB: Backend> CheckedOut<DB> {
     ///
     /// The transaction is over, or accepts no more statements after a conflict.
     pub(crate) fn check_open(&self) -> Result<(), TransactionError> {
+        self.check_inside()?;
+        match &self.transaction {
+            Some(transaction) if transaction.run_again => self.check_conflict(transaction),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks whether the server is still inside the transaction, as far as is known. It would commit a statement by itself
+    /// otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The transaction is over.
+    pub(crate) fn check_inside(&self) -> Result<(), TransactionError> {
         let Some(transaction) = &self.transaction else {
             return Ok(());
         };
         // The driver counts no level after it has rolled back the whole transaction.
-        if self.record().is_over() || self.depth_of_transaction() == 0 {
-            return Err(TransactionError::CancelledInside);
+        if transaction.lost || self.record().is_over() || self.depth_of_transaction() == 0 {
+            return Err(self.over());
         }
-        match &transaction.conflict {
-            Some(last) if transaction.run_again || transaction.left => {
-                Err(TransactionError::AfterConflict { last: last.clone() })
-            }
-            _ => Ok(()),
+        if transaction.left {
+            return self.check_conflict(transaction);
         }
+        Ok(())
+    }
+
+    fn check_conflict(&self, transaction: &InTransaction) -> Result<(), TransactionError> {
+        let Some(last) = &transaction.conflict else {
+            return Ok(());
+        };
+        let after = || TransactionError::AfterConflict { last: last.clone() };
+        Err(self.ended_inside().unwrap_or_else(after))
+    }
+
+    /// The error for a transaction that is over. It says "begin again" only if nothing of the transaction can be committed.
+    fn over(&self) -> TransactionError {
+        self.ended_inside()
+            .unwrap_or(TransactionError::CancelledInside)
     }
 
     /// Creates a savepoint. If this is cancelled or fails, the whole transaction is over, because the driver of Postgres then
@@ -106,7 +134,12 @@ impl<DB: Backend> CheckedOut<DB> {
         if let Err(error) = begun {
             // The driver has queued a rollback that it does not count.
             self.unsettle();
-            return Err(error);
+            // On MySQL the driver reads from the answer that the server is in no transaction.
+            if let (sqlx::Error::BeginFailed, Some(transaction)) = (&error, &mut self.transaction) {
+                transaction.lost = true;
+                return Err(self.lost().into());
+            }
+            return Err(self.if_lost(error));
         }
         // It is no statement of the program.
         self.set_has_run(had_run);
@@ -151,7 +184,7 @@ impl<DB: Backend> CheckedOut<DB> {
     /// The server's; or the transaction is over. The driver may then count one level less, and would commit the transaction.
     pub(crate) async fn release(&mut self) -> sqlx::Result<()> {
         if self.record().is_over() {
-            return Err(TransactionError::CancelledInside.into());
+            return Err(self.over().into());
         }
         self.record().set_over(true);
         let had_run = self.has_run();
@@ -160,7 +193,7 @@ impl<DB: Backend> CheckedOut<DB> {
             .await;
         self.set_has_run(had_run);
         self.record().set_over(false);
-        released
+        released.map_err(|error| self.if_lost(error))
     }
 
     /// Rolls back the innermost level: a savepoint, or the transaction itself.
@@ -192,12 +225,13 @@ impl<DB: Backend> CheckedOut<DB> {
             // On Postgres, a rollback to a savepoint would make a failed transaction usable again. In a failed one, this
             // statement fails.
             self.run(|connection, _| DB::execute(connection, sqlx::raw_sql("SELECT 1")))
-                .await?;
+                .await
+                .map_err(|error| self.if_lost(error))?;
         }
         // A nested transaction of the driver's own was leaked without a commit. It is rolled back first, because the driver
         // would apply the commit to it.
         while self.depth_of_transaction() > 1 {
-            self.undo().await?;
+            self.undo().await.map_err(|error| self.if_lost(error))?;
         }
         let restore = self.transaction.as_mut().and_then(|of| of.restore.take());
         if let Some(restore) = restore {

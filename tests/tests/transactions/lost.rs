@@ -1,14 +1,18 @@
 //! Transactions that end without the client, or by a statement inside them, never count as committed.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use poolhouse::{
     AnyEngine, Engine, MySqlEngine, PgEngine, Settings, SqliteEngine, Transaction,
-    TransactionError, engine_finder_with,
+    TransactionError, TransactionOptions, engine_finder_with,
 };
 use poolhouse_tests::{CaseDatabase, Cockroach, PgBouncer, Sql, TransactionEnder, pgbouncer::Mode};
-use sqlx::{Any, AssertSqlSafe, Connection as _, Executor, MySql, Postgres, Sqlite};
+use sqlx::{Any, AssertSqlSafe, Connection as _, Database, Executor, MySql, Postgres, Sqlite};
 
 const TABLE: &str = "CREATE TABLE entry (move INTEGER NOT NULL, part INTEGER NOT NULL)";
 
@@ -401,12 +405,12 @@ async fn what_may_be_committed_is_not_tried_again() -> anyhow::Result<()> {
         "IF 1 THEN COMMIT; END IF\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
         "CALL commits()\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
         "EXECUTE IMMEDIATE 'COMMIT'\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "SET STATEMENT lock_wait_timeout = 1 FOR CREATE TABLE IF NOT EXISTS other (id INTEGER)\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+        "LOAD INDEX INTO CACHE entry\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
     ] {
         if let Some(case_database) = CaseDatabase::of::<MySql>("again").await? {
             case_database
                 .run::<MySql>("CREATE PROCEDURE commits() COMMIT")
-        "SET STATEMENT lock_wait_timeout = 1 FOR CREATE TABLE IF NOT EXISTS other (id INTEGER)\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
-        "LOAD INDEX INTO CACHE entry\nSIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
                 .await?;
             says_so(ended_inside!(MySql, case_database.url(), true, conflict).0)?;
         }
@@ -542,6 +546,290 @@ async fn sqlite_rolls_back_by_itself_and_says_so() -> anyhow::Result<()> {
         .answer::<Sqlite>("SELECT sum(move) FROM entry")
         .await?;
     ensure!(there == 2, "{there}");
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// What opens a savepoint after the end of the transaction, and leaves it open.
+#[derive(Clone, Copy, Debug)]
+enum Opens {
+    NestedThatFails,
+    NestedThatIsDropped,
+    BeginNested,
+    Statement,
+    Driver,
+}
+
+/// Ends the transaction and opens a savepoint, which begins another one on SQLite.
+macro_rules! savepoint_after_the_end {
+    ($database:ty, $url:expr) => {{
+        let settings = Settings::new()
+            .engine(concat!("savepoint_", stringify!($database)))
+            .url($url)
+            .max_size(1);
+        let engine: Engine<$database> = engine_finder_with(&settings)?;
+        engine.start_connection_pool().await?;
+        let tables = "CREATE TABLE once (id INTEGER UNIQUE ON CONFLICT ROLLBACK); INSERT INTO once VALUES (1); \
+            CREATE TABLE other (id INTEGER PRIMARY KEY); INSERT INTO other VALUES (1); \
+            CREATE TABLE refused (id INTEGER); CREATE TRIGGER refuse BEFORE INSERT ON refused \
+            BEGIN SELECT RAISE(ROLLBACK, 'refused'); END";
+        sqlx::raw_sql(TABLE).execute(&engine).await?;
+        sqlx::raw_sql(tables).execute(&engine).await?;
+        for (end, word) in [
+            ("INSERT INTO once VALUES (1)", None),
+            ("INSERT OR ROLLBACK INTO other VALUES (1)", None),
+            ("INSERT INTO refused VALUES (1)", None),
+            ("ROLLBACK", Some("ROLLBACK")),
+            ("COMMIT", Some("COMMIT")),
+        ] {
+            for opens in [
+                Opens::NestedThatFails,
+                Opens::NestedThatIsDropped,
+                Opens::BeginNested,
+                Opens::Statement,
+                Opens::Driver,
+            ] {
+                let ended: sqlx::Result<()> = engine
+                    .transaction(async |tx| {
+                        sqlx::raw_sql(insert(1, 1)).execute(&mut *tx).await?;
+                        // The closure ignores the error.
+                        let _ = sqlx::raw_sql(end).execute(&mut *tx).await;
+                        match opens {
+                            Opens::NestedThatFails => {
+                                let nested: sqlx::Result<()> =
+                                    tx.transaction(async |_| Err(sqlx::Error::RowNotFound)).await;
+                                drop(nested);
+                            }
+                            Opens::NestedThatIsDropped => {
+                                let entered = AtomicUsize::new(0);
+                                let nested = tx.transaction::<(), sqlx::Error, _>(async |_| {
+                                    entered.fetch_add(1, Relaxed);
+                                    std::future::pending().await
+                                });
+                                let mut nested = pin!(nested);
+                                poll_fn(|context| match nested.as_mut().poll(context) {
+                                    Poll::Pending if entered.load(Relaxed) == 0 => Poll::Pending,
+                                    _ => Poll::Ready(()),
+                                })
+                                .await;
+                            }
+                            Opens::BeginNested => drop(tx.begin_nested().await),
+                            Opens::Statement => {
+                                let _ = sqlx::raw_sql("SAVEPOINT mine").execute(&mut *tx).await;
+                            }
+                            Opens::Driver => {
+                                let connection: &mut <$database as Database>::Connection = tx;
+                                drop(connection.begin().await);
+                            }
+                        }
+                        sqlx::raw_sql(insert(1, 2)).execute(&mut *tx).await?;
+                        Ok(())
+                    })
+                    .await;
+                let context = format!("{end}, {opens:?}");
+                let error = ended.err().with_context(|| context.clone())?;
+                let found = TransactionError::find(&error);
+                match word {
+                    None => ensure!(
+                        matches!(found, Some(TransactionError::Lost { .. })),
+                        "{context}: {error}"
+                    ),
+                    Some(word) => ensure!(
+                        matches!(found, Some(TransactionError::EndedInside { statement, .. }) if *statement == word),
+                        "{context}: {error}"
+                    ),
+                }
+                sqlx::raw_sql("DELETE FROM entry").execute(&engine).await?;
+            }
+        }
+        // A begin of the program's own has the mark too.
+        let mut transaction = engine.begin_with("BEGIN IMMEDIATE -- to write").await?;
+        sqlx::raw_sql(insert(2, 1))
+            .execute(&mut transaction)
+            .await?;
+        let _ = sqlx::raw_sql("ROLLBACK; SAVEPOINT mine")
+            .execute(&mut transaction)
+            .await;
+        ensure!(transaction.commit().await.is_err());
+        // A failed statement that ends nothing is no reason to refuse the commit.
+        let mut transaction = engine.begin_with("BEGIN IMMEDIATE").await?;
+        let failed = sqlx::raw_sql("INSERT INTO other VALUES (1)")
+            .execute(&mut transaction)
+            .await;
+        ensure!(failed.is_err());
+        sqlx::raw_sql(insert(3, 1))
+            .execute(&mut transaction)
+            .await?;
+        transaction.commit().await?;
+        engine.close_connection_pool().await;
+    }};
+}
+
+/// Half a transaction would be acknowledged.
+#[tokio::test]
+async fn on_sqlite_a_savepoint_after_the_end_is_not_committed_for_it() -> anyhow::Result<()> {
+    if let Some(case_database) = CaseDatabase::of::<Sqlite>("savepoint").await? {
+        savepoint_after_the_end!(Sqlite, case_database.url());
+        let left = "SELECT sum(move) FROM entry";
+        ensure!(case_database.answer::<Sqlite>(left).await? == 3);
+    }
+    if let Some(case_database) = CaseDatabase::of::<Sqlite>("savepoint").await? {
+        savepoint_after_the_end!(Any, case_database.url());
+        let left = "SELECT sum(move) FROM entry";
+        ensure!(case_database.answer::<Sqlite>(left).await? == 3);
+    }
+    Ok(())
+}
+
+/// The server has ended the transaction inside of a nested one, which then cannot end.
+#[tokio::test]
+async fn an_end_inside_a_nested_transaction_is_named_at_the_commit() -> anyhow::Result<()> {
+    if let Some(case_database) = CaseDatabase::of::<Sqlite>("inside_nested").await? {
+        let settings = Settings::new()
+            .engine("inside_nested")
+            .url(case_database.url())
+            .max_size(1);
+        let engine: SqliteEngine = engine_finder_with(&settings)?;
+        engine.start_connection_pool().await?;
+        sqlx::raw_sql(TABLE).execute(&engine).await?;
+        sqlx::raw_sql("CREATE TABLE once (id INTEGER UNIQUE ON CONFLICT ROLLBACK); INSERT INTO once VALUES (1)")
+            .execute(&engine)
+            .await?;
+        let ended: sqlx::Result<()> = engine
+            .transaction(async |tx| {
+                sqlx::raw_sql(insert(1, 1)).execute(&mut *tx).await?;
+                let nested: sqlx::Result<()> = tx
+                    .transaction(async |tx| {
+                        sqlx::raw_sql("INSERT INTO once VALUES (1)")
+                            .execute(tx)
+                            .await?;
+                        Ok(())
+                    })
+                    .await;
+                drop(nested);
+                // It is not committed by itself.
+                let _ = sqlx::raw_sql(insert(1, 2)).execute(&mut *tx).await;
+                Ok(())
+            })
+            .await;
+        let error = ended.err().context("it was taken for committed")?;
+        let found = TransactionError::find(&error);
+        ensure!(
+            matches!(found, Some(TransactionError::Lost { .. })),
+            "{error}"
+        );
+        engine.close_connection_pool().await;
+        let left = "SELECT count(*) FROM entry";
+        ensure!(case_database.answer::<Sqlite>(left).await? == 0);
+    }
+    if let Some(case_database) = CaseDatabase::of::<MySql>("inside_nested").await? {
+        let settings = Settings::new()
+            .engine("inside_nested_mariadb")
+            .url(case_database.url())
+            .max_size(1);
+        let engine: MySqlEngine = engine_finder_with(&settings)?;
+        engine.start_connection_pool().await?;
+        sqlx::raw_sql(TABLE).execute(&engine).await?;
+        for on_driver in [false, true] {
+            let create = "CREATE TABLE IF NOT EXISTS other (id INTEGER)";
+            let ended: sqlx::Result<()> = engine
+                .transaction(async |tx| {
+                    sqlx::raw_sql(insert(1, 1)).execute(&mut *tx).await?;
+                    let nested: sqlx::Result<()> = tx
+                        .transaction(async |tx| {
+                            if on_driver {
+                                MySql::run(tx, create).await
+                            } else {
+                                sqlx::raw_sql(create).execute(tx).await.map(drop)
+                            }
+                        })
+                        .await;
+                    drop(nested);
+                    // It is not committed by itself.
+                    let _ = sqlx::raw_sql(insert(1, 2)).execute(&mut *tx).await;
+                    Ok(())
+                })
+                .await;
+            let error = ended.err().context("it was taken for committed")?;
+            let found = TransactionError::find(&error);
+            ensure!(
+                match found {
+                    Some(TransactionError::EndedInside { statement, .. }) =>
+                        !on_driver && *statement == "CREATE",
+                    Some(TransactionError::Lost { .. }) => on_driver,
+                    _ => false,
+                },
+                "on the driver's connection: {on_driver}, {error}"
+            );
+        }
+        engine.close_connection_pool().await;
+        let left = "SELECT count(*) FROM entry WHERE part = 2";
+        ensure!(case_database.answer::<MySql>(left).await? == 0);
+    }
+    Ok(())
+}
+
+/// A statement inside that may have committed is named before anything that says "begin again".
+#[tokio::test]
+async fn what_may_be_committed_is_not_reported_as_rolled_back() -> anyhow::Result<()> {
+    fn says_so(ended: sqlx::Result<()>, word: &str) -> anyhow::Result<()> {
+        let error = ended.err().context("it was taken for committed")?;
+        let found = TransactionError::find(&error);
+        ensure!(
+            matches!(found, Some(TransactionError::EndedInside { statement, .. }) if *statement == word),
+            "{error}"
+        );
+        Ok(())
+    }
+    if let Some(case_database) = CaseDatabase::of::<Postgres>("reported").await? {
+        let settings = Settings::new().engine("reported").url(case_database.url());
+        let engine: PgEngine = engine_finder_with(&settings)?;
+        engine.start_connection_pool().await?;
+        sqlx::raw_sql(TABLE).execute(&engine).await?;
+        let ended = engine
+            .transaction(async |tx| {
+                sqlx::raw_sql(insert(1, 1)).execute(&mut *tx).await?;
+                sqlx::raw_sql("COMMIT").execute(&mut *tx).await?;
+                let _ = tx.transaction::<(), sqlx::Error, _>(async |_| Ok(())).await;
+                sqlx::Result::Ok(())
+            })
+            .await;
+        says_so(ended, "COMMIT")?;
+        engine.close_connection_pool().await;
+    }
+    let Some(case_database) = CaseDatabase::of::<MySql>("reported").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new()
+        .engine("reported_mariadb")
+        .url(case_database.url());
+    let engine: MySqlEngine = engine_finder_with(&settings)?;
+    engine.start_connection_pool().await?;
+    sqlx::raw_sql(TABLE).execute(&engine).await?;
+    let create = "CREATE TABLE IF NOT EXISTS other (id INTEGER)";
+    let ended = engine
+        .transaction(async |tx| {
+            sqlx::raw_sql(insert(1, 1)).execute(&mut *tx).await?;
+            sqlx::raw_sql(create).execute(&mut *tx).await?;
+            let _ = tx.transaction::<(), sqlx::Error, _>(async |_| Ok(())).await;
+            sqlx::Result::Ok(())
+        })
+        .await;
+    says_so(ended, "CREATE")?;
+    let mut transaction = engine.begin().await?;
+    for text in [create, "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213"] {
+        let _ = sqlx::raw_sql(text).execute(&mut transaction).await;
+    }
+    says_so(transaction.commit().await, "CREATE")?;
+    let options = TransactionOptions::new().timeout(Duration::from_secs(2));
+    let ended = engine
+        .transaction_with::<_, sqlx::Error, _, _>(options, async |tx| {
+            sqlx::raw_sql(insert(1, 1)).execute(&mut *tx).await?;
+            sqlx::raw_sql(create).execute(&mut *tx).await?;
+            std::future::pending::<sqlx::Result<()>>().await
+        })
+        .await;
+    says_so(ended, "CREATE")?;
     engine.close_connection_pool().await;
     Ok(())
 }

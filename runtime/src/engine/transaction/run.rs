@@ -432,9 +432,11 @@ impl<DB: Backend> Engine<DB> {
             }
             Err(error) => return Err(Failed::With(error.into())),
         };
-        // At the limit, dropping the transaction rolls it back.
-        let outcome = limit.keep(transaction.enter(work)).await;
-        let outcome = outcome.ok_or_else(timed_out)?;
+        // At the limit, dropping the transaction rolls back what a statement inside has not committed.
+        let Some(outcome) = limit.keep(transaction.enter(work)).await else {
+            let ended = transaction.ended_inside().map(sqlx::Error::from);
+            return Err(ended.map_or_else(timed_out, |ended| Failed::With(ended.into())));
+        };
         let conflict = transaction.conflict();
         // A conflict ends the whole transaction on some databases and only the statement on others. On all of them the try has
         // failed, whatever the closure returned.

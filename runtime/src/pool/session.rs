@@ -22,8 +22,10 @@ use crate::lock::lock;
 /// # Panics
 ///
 /// Dereferencing a transaction's session to the driver's connection panics while a
-/// [`scoped_transaction`](crate::Engine::scoped_transaction) in a concurrent future uses the connection. A statement returns
-/// an error instead.
+/// [`scoped_transaction`](crate::Engine::scoped_transaction) in a concurrent future uses the connection. It also panics when the
+/// transaction is over although the code goes on: after a nested one was cancelled while it began, after a deadlock on MySQL,
+/// or after the server has ended it. The server would commit each statement on that connection by itself. A statement on the
+/// session returns an error instead.
 pub struct Session<DB: Backend> {
     /// The connection, unless it is in the cell.
     connection: OnceLock<CheckedOut<DB>>,
@@ -173,7 +175,12 @@ impl<DB: Backend> Deref for Session<DB> {
 
 impl<DB: Backend> DerefMut for Session<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        match self.connection_mut() {
+        let connection = self.connection_mut().and_then(|connection| {
+            // The pool cannot refuse the statements one by one.
+            connection.check_inside()?;
+            Ok(connection)
+        });
+        match connection {
             Ok(connection) => connection,
             Err(error) => panic!("{error}"),
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 
 use anyhow::{Context, ensure};
 use poolhouse::{Engine, Settings, TransactionError, engine_finder_with};
-use poolhouse_tests::CaseDatabase;
+use poolhouse_tests::{CaseDatabase, Sql};
 use sqlx::{Acquire, MySql, Postgres, Sqlite};
 
 /// Polls a future this many times and drops it then; `None` if it had not ended.
@@ -237,6 +238,53 @@ macro_rules! on {
                             if is_over {
                                 break;
                             }
+                        }
+                    }
+                }
+                db.close_connection_pool().await;
+                Ok(())
+            }
+
+            /// The pool does not see the statements there. The server would commit each of them.
+            #[tokio::test]
+            async fn the_drivers_connection_of_what_is_over_is_not_lent() -> anyhow::Result<()> {
+                type Connection = <$database as sqlx::Database>::Connection;
+
+                let name = concat!("cancelled_lent_", stringify!($module));
+                let Some((case_database, db)) = begin(name).await? else {
+                    return Ok(());
+                };
+                for step in [Step::BeginNested, Step::Nested] {
+                    for polls in 1.. {
+                        ensure!(polls < MOST, "{step:?} does not end");
+                        let mut tx = db.begin().await?;
+                        sqlx::query(A).execute(&mut tx).await?;
+                        let is_over = match step {
+                            Step::BeginNested => {
+                                let begun = polled(polls, tx.begin_nested()).await;
+                                begun.map(drop).is_some()
+                            }
+                            _ => {
+                                let nested = tx.transaction::<(), sqlx::Error, _>(async |_| Ok(()));
+                                polled(polls, nested).await.is_some()
+                            }
+                        };
+                        let refuses = sqlx::query(B).execute(&mut tx).await.is_err();
+                        let lent = catch_unwind(AssertUnwindSafe(|| {
+                            let _: &mut Connection = &mut tx;
+                        }));
+                        ensure!(
+                            lent.is_err() == refuses,
+                            "{step:?} after {polls} polls: {refuses}"
+                        );
+                        if lent.is_ok() {
+                            <$database>::run(&mut tx, X).await?;
+                        }
+                        drop(tx);
+                        let found = rows(&case_database).await?;
+                        ensure!(found.is_empty(), "{step:?} after {polls} polls: {found:?}");
+                        if is_over {
+                            break;
                         }
                     }
                 }

@@ -424,7 +424,7 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// The mark for transactions of this checkout. None on a held connection, where each transaction is a savepoint, which
     /// is a mark itself.
-    fn mark(&self) -> Option<&'static Mark> {
+    pub(super) fn mark(&self) -> Option<&'static Mark> {
         let transaction = self.transaction.as_ref().filter(|_| !self.is_held())?;
         Some(&transaction.dialect.mark)
     }

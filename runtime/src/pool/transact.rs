@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 use super::checked_out::CheckedOut;
 use super::driver_state::{answered, repeats};
 use super::in_transaction::{Begin, InTransaction};
+use super::recovery::RECOVERY_LIMIT;
+use super::within::within;
 use crate::backend::Backend;
 use crate::dialect::{Dialect, echo};
 use crate::error::TransactionError;
@@ -120,6 +122,20 @@ impl<DB: Backend> CheckedOut<DB> {
     fn over(&self) -> TransactionError {
         self.ended_inside()
             .unwrap_or(TransactionError::CancelledInside)
+    }
+
+    /// As [`ended_inside`](Self::ended_inside), before the transaction is run again. The pool has not seen what ran on the driver's
+    /// connection, so the server is asked whether the transaction is the one that began.
+    pub(crate) async fn ended_before_conflict(&mut self) -> Option<TransactionError> {
+        let ended = self.ended_inside();
+        let transaction = self.transaction.as_ref()?;
+        let is_inside = transaction.conflict.is_some() && !transaction.left;
+        if ended.is_some() || !is_inside || !self.may_be_changed() {
+            return ended;
+        }
+        let check = self.execute(self.mark()?.check.to_owned());
+        let checked = within(RECOVERY_LIMIT, "the limit for recovery", check).await;
+        checked.is_err().then(|| self.lost())
     }
 
     /// Creates a savepoint. If this is cancelled or fails, the whole transaction is over, because the driver of Postgres then

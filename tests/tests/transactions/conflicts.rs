@@ -9,7 +9,7 @@ use poolhouse::{
     IsolationLevel, MySqlEngine, PgEngine, Settings, SqliteEngine, TransactionError,
     TransactionOptions, engine_finder_with,
 };
-use poolhouse_tests::{CaseDatabase, Kind, PrivateServer, Proxy};
+use poolhouse_tests::{CaseDatabase, Kind, PrivateServer, Proxy, Sql};
 use sqlx::error::DatabaseError;
 use sqlx::{Connection, MySql, MySqlConnection, Postgres, Sqlite};
 use tokio::sync::{Barrier, Notify, oneshot};
@@ -208,6 +208,48 @@ async fn a_rollback_by_group_replication_is_run_again() -> anyhow::Result<()> {
     })
     .await?;
     ensure!(runs.load(Relaxed) == 2, "{} runs", runs.load(Relaxed));
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+/// The pool does not see what runs on the driver's connection.
+#[tokio::test]
+async fn what_was_committed_on_the_drivers_connection_is_not_run_again() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("unseen").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new().engine("unseen").url(case_database.url());
+    let db: MySqlEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    for (text, commits) in [
+        ("CREATE TABLE IF NOT EXISTS other (id INTEGER)", true),
+        ("SELECT 1", false),
+    ] {
+        let runs = AtomicUsize::new(0);
+        let ended = db
+            .transaction::<_, sqlx::Error, _>(async |transaction| {
+                let connection: &mut MySqlConnection = transaction;
+                MySql::run(connection, text).await?;
+                if runs.fetch_add(1, Relaxed) == 0 {
+                    let conflict = "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1205";
+                    sqlx::raw_sql(conflict).execute(transaction).await?;
+                }
+                Ok(())
+            })
+            .await;
+        let runs = runs.into_inner();
+        if commits {
+            let error = ended.err().context("it was run again")?;
+            let found = TransactionError::find(&error);
+            ensure!(
+                matches!(found, Some(TransactionError::Lost { .. })) && runs == 1,
+                "{error} after {runs} runs"
+            );
+        } else {
+            ended?;
+            ensure!(runs == 2, "{runs} runs");
+        }
+    }
     db.close_connection_pool().await;
     Ok(())
 }

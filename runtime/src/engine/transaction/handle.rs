@@ -140,7 +140,10 @@ impl<DB: Backend> Transaction<DB> {
     /// Rolls back. An error is only logged, and so is a server that does not answer, whose connection the pool recovers. Returns
     /// an error when a statement inside may have ended the transaction, whose part before that may be committed.
     pub(super) async fn give_up(mut self) -> Option<TransactionError> {
-        let ended = self.ended_inside();
+        let ended = match self.connection() {
+            Ok(connection) => connection.ended_before_conflict().await,
+            Err(_) => None,
+        };
         let rolled_back = within(RECOVERY_LIMIT, "the limit for recovery", self.rollback());
         if let Err(error) = rolled_back.await {
             // The connection has ended, and the transaction with it; or the pool recovers it.

@@ -5,7 +5,7 @@
 //! | `test` | the attribute's facts about the test function |
 //! | `isolated` | the databases of one test, from lease to return |
 //! | `recipe` | the initial content of a test's database: migrations and fixtures, and their fingerprint |
-//! | `options` | the connect options that belong to the fingerprint |
+//! | `options` | the connect options that belong to the fingerprint, and those that lead to the server |
 //! | `fixtures` | fixture functions |
 //! | `kinds` | the test server of a URL |
 //! | `test_server` | the traits of test servers and leases |

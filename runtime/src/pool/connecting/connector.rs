@@ -324,6 +324,12 @@ impl<DB: Backend> Connector<DB> {
         self.hosts.options()
     }
 
+    /// The options of each host.
+    #[cfg(all(feature = "testing", any(feature = "postgres", feature = "mysql")))]
+    pub(crate) fn options_of_hosts(&self) -> impl Iterator<Item = &OptionsOf<DB>> {
+        (0..self.hosts.len()).map(|host| self.hosts.options_of(host))
+    }
+
     /// The options of a host that has just given a connection, as `before_connect` changes them. For a pool of the driver, which
     /// tries one host only, and does not tell why it opens no connection.
     ///

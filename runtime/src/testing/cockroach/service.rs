@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::lock::lock;
 use crate::settings::EngineSettings;
 use crate::testing::background;
+use crate::testing::options;
 use crate::testing::recipe::Recipe;
-use crate::testing::server::check_connect_with;
 use crate::testing::test::Test;
 use crate::testing::test_database::TestDatabase;
 use crate::testing::test_server::{Lease, Reservation, TestServer};
@@ -25,8 +25,7 @@ static CLUSTERS: LazyLock<Mutex<HashMap<String, Arc<Cluster>>>> = LazyLock::new(
 pub(in crate::testing) fn test_server(
     settings: &EngineSettings,
 ) -> Result<Arc<dyn TestServer>, Error> {
-    let key = url::server(settings)?;
-    check_connect_with::<Postgres>(settings)?;
+    let key = options::server_key::<Postgres>(settings)?;
     let mut clusters = lock(&CLUSTERS);
     let cluster = clusters
         .entry(key.clone())

@@ -10,7 +10,7 @@ use super::queries::{SESSIONS, number, sessions_in};
 use super::schema::Schema;
 use crate::error::Error;
 use crate::settings::EngineSettings;
-use crate::testing::options::DecidesContent;
+use crate::testing::options::{DecidesContent, LeadsToServer};
 use crate::testing::server::{CloneName, Found, Identity, Kind, execute, open};
 use crate::testing::test::Test;
 
@@ -196,6 +196,13 @@ impl DecidesContent for MySql {
         let options = options.host("").port(0).socket("");
         let options = options.username("").password("").database("");
         options.statement_cache_capacity(0)
+    }
+}
+
+impl LeadsToServer for MySql {
+    fn location(options: &MySqlConnectOptions) -> String {
+        let (host, port, socket) = (options.get_host(), options.get_port(), options.get_socket());
+        format!("{:?}", (host, port, socket, options.get_username()))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::dialect::POSTGRES;
 use crate::error::Error;
 use crate::pool::Connector;
 use crate::settings::EngineSettings;
-use crate::testing::options::DecidesContent;
+use crate::testing::options::{DecidesContent, LeadsToServer};
 use crate::testing::retention::{self, KEPT};
 use crate::testing::server::{
     CloneName, DatabaseState, Found, Identity, Kind, PREFIX, execute, open,
@@ -362,6 +362,15 @@ impl DecidesContent for Postgres {
         let options = options.host("").port(0).socket("");
         let options = options.username("").password("").database("");
         options.application_name("").statement_cache_capacity(0)
+    }
+}
+
+impl LeadsToServer for Postgres {
+    fn location(options: &PgConnectOptions) -> String {
+        let (host, port, socket) = (options.get_host(), options.get_port(), options.get_socket());
+        // The options may set another role.
+        let (user, role) = (options.get_username(), options.get_options());
+        format!("{:?}", (host, port, socket, user, role))
     }
 }
 

@@ -8,12 +8,12 @@ use tokio::sync::Notify;
 
 use super::kept::Kept;
 use super::kind::Kind;
-use super::session::{ServerSession, check_connect_with};
+use super::session::ServerSession;
 use super::templates::Templates;
 use crate::error::Error;
 use crate::lock::lock;
 use crate::settings::EngineSettings;
-use crate::testing::url;
+use crate::testing::options;
 
 /// The state of one server and user in this process.
 pub(in crate::testing) struct DatabaseServer<K: Kind> {
@@ -51,8 +51,7 @@ impl<K: Kind> Servers<K> {
         &self,
         settings: &EngineSettings,
     ) -> Result<Arc<DatabaseServer<K>>, Error> {
-        let key = url::server(settings)?;
-        check_connect_with::<K::DB>(settings)?;
+        let key = options::server_key::<K::DB>(settings)?;
         let mut servers = lock(&self.0);
         let server = servers.entry(key).or_insert_with(|| {
             Arc::new(DatabaseServer {

@@ -4,7 +4,7 @@ use std::future::ready;
 
 use crate::error::Error;
 use crate::settings::EngineSettings;
-use crate::testing::options::DecidesContent;
+use crate::testing::options::{DecidesContent, LeadsToServer};
 use crate::testing::retention::KeptTest;
 use crate::testing::test::Test;
 
@@ -32,7 +32,7 @@ pub(in crate::testing) type ConnectionOf<K> = <<K as Kind>::DB as sqlx::Database
 /// Locks are named, belong to the session that takes them, and end with it. The `connection` of a method is the one that
 /// holds the locks, unless its comment names another.
 pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
-    type DB: DecidesContent;
+    type DB: DecidesContent + LeadsToServer;
 
     /// The content of a template, to clone it and to show that a database equals it.
     type Content: Send + Sync + 'static;

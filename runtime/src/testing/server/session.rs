@@ -12,7 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{sleep, timeout};
 
 use super::kind::{ConnectionOf, Found, Identity, Kind, is_of_template, template_lock};
-use crate::backend::{Backend, Executes, OptionsOf};
+use crate::backend::{Backend, Executes};
 use crate::dialect::{Diagnosis, diagnosed};
 use crate::error::{Error, TestError, TestKind};
 use crate::lock::lock;
@@ -72,20 +72,6 @@ pub(in crate::testing) fn settings_for_leases(settings: &EngineSettings) -> Engi
     settings.lease = None;
     settings.application_name = Some("poolhouse".to_owned());
     settings
-}
-
-/// Fails when `connect_with` does not fit. A process keeps the settings with which it first comes to a server, and why a
-/// template cannot be made, and one test's wrong function must not fail the other tests there.
-pub(in crate::testing) fn check_connect_with<DB: Backend>(
-    settings: &EngineSettings,
-) -> Result<(), Error> {
-    if settings.connect_source::<OptionsOf<DB>>().is_none() {
-        return Ok(());
-    }
-    let mut settings = settings.clone();
-    // The function may change the database of a URL that names none.
-    settings.url = url::of_database(&settings, "poolhouse")?;
-    Connector::<DB>::new(settings).map(drop)
 }
 
 /// Opens a connection to a database of the server; fails when another kind of server answers.

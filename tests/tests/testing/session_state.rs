@@ -10,7 +10,7 @@ use poolhouse_tests::{Kind, PrivateServer};
 use sqlx::AssertSqlSafe;
 use url::Url;
 
-use crate::minimal::said;
+use crate::minimal::{self, said, started};
 
 static RANDOM: Mutex<Vec<f64>> = Mutex::new(Vec::new());
 
@@ -68,6 +68,71 @@ mod lost_clients {
         six: "rollback";
         seven: "rollback";
     }
+}
+
+/// Set by a driver: the role that the server gives to each session of the tests.
+const ROLE: &str = "POOLHOUSE_TEST_ROLE";
+
+macro_rules! have_the_role {
+    ($($name:ident: $isolation:literal;)*) => {$(
+        #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", max_size = 3, isolation = $isolation)]
+        #[tokio::test]
+        #[ignore = "it needs such a role, and is run by a driver"]
+        async fn $name(db: PgEngine) {
+            let role: String = sqlx::query_scalar("SELECT current_user::text")
+                .fetch_one(&db)
+                .await
+                .unwrap();
+            assert_eq!(role, env::var(ROLE).unwrap());
+        }
+    )*};
+}
+
+mod roles {
+    use super::*;
+
+    have_the_role! {
+        one: "database";
+        two: "database";
+        three: "database";
+        four: "database";
+        five: "rollback";
+        six: "rollback";
+        seven: "rollback";
+    }
+}
+
+/// Runs tests in which sessions begin with the role `app_owner`, which may create databases.
+async fn begin_with_a_role(statement: Option<&str>, parameter: Option<&str>) {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = started(builder).await;
+    let roles = ["CREATE ROLE app_owner CREATEDB", "GRANT app_owner TO app"];
+    for sql in roles.into_iter().chain(statement) {
+        server.ask(&[sql.to_owned()]).await.unwrap();
+    }
+    let mut url = Url::parse(&minimal::url(&server)).unwrap();
+    url.set_query(parameter);
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["session_state::roles::", "--ignored", "--test-threads=1"])
+        .env(minimal::variable(&server), url.as_str())
+        .env(ROLE, "app_owner")
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("7 passed"), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn each_test_has_the_role_that_its_login_begins_with() {
+    begin_with_a_role(Some("ALTER ROLE app SET role = 'app_owner'"), None).await;
+}
+
+#[tokio::test]
+async fn each_test_has_the_role_of_its_url() {
+    begin_with_a_role(None, Some("options=-c%20role=app_owner")).await;
 }
 
 /// The variable with the connection string that tests use with `dblink`.

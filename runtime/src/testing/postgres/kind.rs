@@ -315,11 +315,16 @@ impl Kind for PostgresKind {
         sqlx::raw_sql("DISCARD ALL")
             .execute(&mut *connection)
             .await?;
+        // On older servers `DISCARD ALL` ends the role that the connection began with (`ALTER ROLE … SET role`,
+        // `options=-c role=…`), and this brings it back: <https://www.postgresql.org/docs/current/sql-set-role.html>. The server
+        // does not accept both in one text.
+        let mut again = "RESET ROLE".to_owned();
         // An engine that knows the session does not run this again, and it also sets the interval at which the server notices a
         // lost client.
         if let Some(session) = &POSTGRES.session {
-            execute(connection, session.identify.to_owned()).await?;
+            again = format!("{again}; {}", session.identify);
         }
+        execute(connection, again).await?;
         Ok(true)
     }
 

@@ -1,7 +1,10 @@
 //! Lists and removes the test databases of a server on request.
 
+use std::sync::Arc;
+
 use super::kinds::server_of;
 use super::test_database::TestDatabase;
+use super::test_server::TestServer;
 use crate::backend::Backend;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -30,7 +33,7 @@ use crate::error::Error;
 pub fn test_databases<DB: Backend>(
     engine: &Engine<DB>,
 ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {
-    async move { server_of(&engine.connector().settings)?.list().await }
+    async move { server(engine)?.list().await }
 }
 
 /// Removes the unused test databases on this engine's server, kept ones included, and returns them.
@@ -48,9 +51,10 @@ pub fn test_databases<DB: Backend>(
 pub fn remove_test_databases<DB: Backend>(
     engine: &Engine<DB>,
 ) -> impl Future<Output = Result<Vec<TestDatabase>, Error>> + Send + '_ {
-    async move {
-        server_of(&engine.connector().settings)?
-            .remove_unused()
-            .await
-    }
+    async move { server(engine)?.remove_unused().await }
+}
+
+/// The test server of an engine, past its pooler as for tests.
+fn server<DB: Backend>(engine: &Engine<DB>) -> Result<Arc<dyn TestServer>, Error> {
+    server_of(&engine.connector().direct().settings)
 }

@@ -28,6 +28,7 @@ mod neighbours;
 mod on_file;
 mod planner;
 mod policies;
+mod poolers;
 mod postgres;
 mod prepared;
 mod restarted;

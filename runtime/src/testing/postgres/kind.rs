@@ -18,7 +18,7 @@ use crate::settings::EngineSettings;
 use crate::testing::options::{DecidesContent, LeadsToServer};
 use crate::testing::retention::{self, KEPT};
 use crate::testing::server::{
-    CloneName, DatabaseState, Found, Identity, Kind, PREFIX, execute, open,
+    CloneName, DatabaseState, Found, Identity, Kind, PREFIX, check_session, execute, open,
 };
 use crate::testing::test::Test;
 use crate::testing::url;
@@ -419,7 +419,10 @@ async fn reach(settings: &EngineSettings, database: &str) -> sqlx::Result<PgConn
     settings.url = url::of_database(&settings, database).map_err(|error| unusable(error.into()))?;
     let connector = Connector::<Postgres>::new(settings).map_err(unusable)?;
     let connector = Arc::new(connector);
-    let connection = connector.connect_for().await?.take();
+    let opened = connector.connect_for().await?;
+    let checked = check_session(&connector.settings, opened.session.is_some());
+    checked.map_err(|error| unusable(error.into()))?;
+    let connection = opened.take();
     match connector.other_dialect() {
         None => Ok(connection),
         Some(_) => Err(sqlx::Error::Configuration(

@@ -38,7 +38,7 @@ pub(super) use self::kind::{
     CloneName, DatabaseState, Found, Identity, Kind, OF_FINGERPRINT, OF_NUMBER, PREFIX, is_hex,
 };
 pub(super) use self::leased::Leased;
-#[cfg(feature = "postgres")]
-pub(super) use self::session::settings_for_leases;
 pub(super) use self::session::{ServerSession, execute, open};
+#[cfg(feature = "postgres")]
+pub(super) use self::session::{check_session, settings_for_leases};
 pub(super) use self::template::Template;

@@ -74,6 +74,20 @@ pub(in crate::testing) fn settings_for_leases(settings: &EngineSettings) -> Engi
     settings
 }
 
+/// Fails when the session of a connection is not known, because a pooler has been detected. Its other clients would use the
+/// session too, so that a lock would not show who has a database, and databases in use would be dropped.
+pub(in crate::testing) fn check_session(
+    settings: &EngineSettings,
+    is_known: bool,
+) -> Result<(), TestError> {
+    if is_known {
+        return Ok(());
+    }
+    let what = "a pooler is between here and the server, and the locks of tests need sessions that no other client uses";
+    let cure = "Set direct_url to the URL past the pooler";
+    Err(TestError::new(settings, TestKind::Url, what, cure))
+}
+
 /// Opens a connection to a database of the server; fails when another kind of server answers.
 pub(in crate::testing) async fn open<DB: Backend>(
     settings: &EngineSettings,
@@ -82,7 +96,9 @@ pub(in crate::testing) async fn open<DB: Backend>(
     let mut settings = settings.clone();
     settings.url = url::of_database(&settings, database)?;
     let connector = Arc::new(Connector::<DB>::new(settings)?);
-    let connection = open_for(&connector).await?.take();
+    let opened = open_for(&connector).await?;
+    check_session(&connector.settings, opened.session.is_some())?;
+    let connection = opened.take();
     let Some(dialect) = connector.other_dialect() else {
         return Ok(connection);
     };

@@ -671,3 +671,37 @@ fn side_by_side(processes: usize, each: usize, prepare: impl Fn(usize, &mut Comm
         }
     });
 }
+
+/// Under nextest, the process of a test ends with the test.
+async fn gives_its_database_up(tests: &str) {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = started(builder).await;
+    let sessions = "SELECT pid::text FROM pg_stat_activity WHERE usename = 'app'";
+    for _ in 0..3 {
+        let mut run = run_of(&server, tests, 1);
+        run.env("NEXTEST_EXECUTION_MODE", "process-per-test");
+        passes(&run.output().unwrap());
+        eventually("the sessions of the process are over", async || {
+            anyhow::ensure!(ask(&server, sessions).await.is_empty());
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let unchecked = "SELECT datname::text FROM pg_database WHERE datname ~ '^poolhouse_.*_lease_' \
+            AND coalesce(shobj_description(oid, 'pg_database'), '') !~ '^poolhouse clean '";
+        let unchecked = ask(&server, unchecked).await;
+        assert!(unchecked.is_empty(), "{unchecked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_of_one_test_gives_its_database_up() {
+    gives_its_database_up("scenarios::one").await;
+}
+
+#[tokio::test]
+async fn a_process_of_one_test_that_rolls_back_gives_its_database_up() {
+    gives_its_database_up("with_rollback::postgres").await;
+}

@@ -28,7 +28,7 @@ pub(in crate::testing) struct DatabaseServer<K: Kind> {
     pub(super) waiting: AtomicUsize,
     /// Databases on their way: clones in progress, and databases being returned.
     pub(super) coming: AtomicUsize,
-    /// Databases that tests have returned, and that are being checked.
+    /// Databases that tests have returned, and that are neither kept yet nor to be dropped.
     pub(super) returning: AtomicUsize,
     /// Databases that are being returned by tests that rolled back.
     pub(super) rolling_back: AtomicUsize,

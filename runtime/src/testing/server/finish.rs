@@ -35,8 +35,8 @@ impl<K: Adaptor> DatabaseServer<K> {
         }
     }
 
-    /// Waits until all returned databases are checked, within [`RETURN_LIMIT`]. The next run would have to drop an
-    /// unchecked one.
+    /// Waits until all returned databases are kept or have to be dropped, within [`RETURN_LIMIT`]. The next run would have to drop
+    /// one that is not given up.
     async fn until_returned(&self) {
         let returned = async {
             loop {
@@ -58,6 +58,6 @@ impl<K: Adaptor> DatabaseServer<K> {
 }
 
 /// Whether the process ends with this test: <https://nexte.st/docs/configuration/env-vars/>.
-fn one_test_per_process() -> bool {
+pub(super) fn one_test_per_process() -> bool {
     std::env::var("NEXTEST_EXECUTION_MODE").is_ok_and(|mode| mode == "process-per-test")
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::adaptor::Adaptor;
 use super::connection::{BorrowedConnection, CLEAR_LIMIT, KeptConnection, options};
 use super::database_server::DatabaseServer;
+use super::finish::one_test_per_process;
 use super::kept::Clean;
 use super::leased::Leased;
 use super::template::Template;
@@ -219,18 +220,15 @@ impl<K: Adaptor> DatabaseServer<K> {
             LeaseEnd::Return => self.clean(&template, &mut leased, kept).await,
             LeaseEnd::Retain | LeaseEnd::Drop => (kept, false),
         };
-        self.returning.fetch_sub(1, SeqCst);
-        self.freed.notify_waiters();
         let clean = Clean {
             template,
             leased,
             kept,
         };
         if is_clean {
-            return self
-                .keep_database(clean.check_connection().await, false)
-                .await;
+            return self.keep_clean(clean, false).await;
         }
+        self.has_returned();
         self.drop_clean(clean).await
     }
 
@@ -261,18 +259,38 @@ impl<K: Adaptor> DatabaseServer<K> {
         if session_writes && is_clean {
             (kept, is_clean) = self.clean(&template, &mut leased, kept).await;
         }
-        self.returning.fetch_sub(1, SeqCst);
-        self.freed.notify_waiters();
         let clean = Clean {
             template,
             leased,
             kept,
         };
-        if !is_clean {
-            return self.drop_clean(clean).await;
+        if is_clean {
+            return self.keep_clean(clean, !session_writes).await;
         }
-        self.keep_database(clean.check_connection().await, !session_writes)
-            .await
+        self.has_returned();
+        self.drop_clean(clean).await
+    }
+
+    /// Keeps a clean database for the next test of this process, or gives it up.
+    async fn keep_clean(
+        self: &Arc<Self>,
+        mut clean: Clean<K>,
+        rolled_back: bool,
+    ) -> Result<(), Error> {
+        // Without a next test, no test takes the connection.
+        if !one_test_per_process() {
+            clean = clean.check_connection().await;
+        }
+        let kept = self.keep_database(clean, rolled_back).await;
+        // Not before, because the last test of the process gives up only what is kept by now.
+        self.has_returned();
+        kept
+    }
+
+    /// Notes that a returned database is kept, or that it has to be dropped.
+    fn has_returned(&self) {
+        self.returning.fetch_sub(1, SeqCst);
+        self.freed.notify_waiters();
     }
 
     /// Drops a database, and closes its kept connection.

@@ -31,6 +31,7 @@ mod policies;
 mod poolers;
 mod postgres;
 mod prepared;
+mod rebuilt;
 mod restarted;
 mod restarts;
 mod rollback;

@@ -42,14 +42,15 @@ impl Adaptor for MySqlKind {
             return Err(error);
         }
         let mut worker = session.worker().await?;
-        let schema = Schema::read(&mut worker, &name).await?;
+        let mark = marks::of_template(&incarnation);
+        let schema = Schema::read(&mut worker, &name, mark).await?;
         // At its next start the server forgets values of counters beyond the rows, unless they were set.
         let counters = schema.set_counters(&name);
         if !counters.is_empty() {
             execute(&mut worker, counters).await?;
         }
         session.still_makes(fingerprint).await?;
-        if let Err(error) = marks::set_complete(&mut worker, &name, &incarnation).await {
+        if let Err(error) = marks::set_complete(&mut worker, &name, &schema.mark).await {
             return Err(not_made(session, recipe, &error).await);
         }
         session.put_back(worker).await;
@@ -77,11 +78,17 @@ impl Adaptor for MySqlKind {
             return Err(error);
         }
         let mut in_use = session.take().await?;
-        let marked = marks::set_complete(in_use.connection(), &database, name.incarnation).await;
+        let marked = set_equal(in_use.connection(), template, &database, name.incarnation).await;
         let marked = in_use.seen(marked);
         drop(in_use);
         match marked {
-            Ok(()) => Ok(database),
+            Ok(true) => Ok(database),
+            Ok(false) => {
+                let _ = session.drop_only(&database).await;
+                let what = "the template was removed or made anew while it was copied";
+                let cure = "Run the test again";
+                Err(TestError::new(&recipe.settings, TestKind::NotMade, what, cure).into())
+            }
             Err(error) => Err(not_made(session, recipe, &error).await),
         }
     }
@@ -112,13 +119,26 @@ impl Adaptor for MySqlKind {
         }
         let mut worker = session.worker().await?;
         // A connection with which this has failed is not used again.
-        let is_clean = clean::clean(session, &template.content, &mut worker, &leased.name).await?;
+        let mut is_clean =
+            clean::clean(session, &template.content, &mut worker, &leased.name).await?;
         if is_clean {
-            marks::set_complete(&mut worker, &leased.name, &leased.incarnation).await?;
+            let incarnation = &leased.incarnation;
+            is_clean = set_equal(&mut worker, template, &leased.name, incarnation).await?;
         }
         session.put_back(worker).await;
         Ok(is_clean)
     }
+}
+
+/// Marks a database as equal to its template; false if the template was removed or made anew since it was read.
+async fn set_equal(
+    connection: &mut MySqlConnection,
+    template: &Template<MySqlKind>,
+    database: &str,
+    incarnation: &str,
+) -> sqlx::Result<bool> {
+    let Schema { name, mark, .. } = &template.content;
+    marks::set_equal(connection, database, incarnation, name, mark).await
 }
 
 /// Makes a database by its recipe, in place of any of the same name. After a failure, the caller drops it.

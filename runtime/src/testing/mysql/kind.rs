@@ -121,10 +121,10 @@ impl Kind for MySqlKind {
         // Only of this incarnation: a start of the server empties tables of the engine MEMORY, and a crash loses unwritten
         // rows of other engines.
         let name = names::template(fingerprint);
-        if !marks::is_complete(connection, &name, &identity.incarnation).await? {
+        let Some(mark) = marks::find(connection, &name, &identity.incarnation).await? else {
             return Ok(None);
-        }
-        match Schema::read(connection, &name).await {
+        };
+        match Schema::read(connection, &name, mark).await {
             Ok(schema) => Ok(Some(schema)),
             // The template was removed.
             Err(error) if number(&error) == Some(1049) => Ok(None),

@@ -7,6 +7,9 @@
 //!
 //! A start of the server empties `complete`, which is of the engine MEMORY, if the server has that engine:
 //! <https://mariadb.com/kb/en/memory-storage-engine/>. Else the incarnation identifies rows from before the start.
+//!
+//! The incarnation in the row of a template is followed by `-` and a random number, which tells the template from one of the
+//! same name that is made after its removal.
 
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Row};
@@ -85,37 +88,61 @@ fn complete(row: &MySqlRow) -> sqlx::Result<CompleteMark> {
     })
 }
 
-/// Marks a database as complete in this incarnation of the server.
+/// A new mark of a template that is complete in this incarnation of the server.
+pub(super) fn of_template(incarnation: &str) -> String {
+    format!("{incarnation}-{:08x}", fastrand::u32(..))
+}
+
+/// Marks a template as complete.
 pub(super) async fn set_complete(
     connection: &mut MySqlConnection,
-    database: &str,
-    incarnation: &str,
+    template: &str,
+    mark: &str,
 ) -> sqlx::Result<()> {
     let day = today();
-    let set = format!("REPLACE INTO {COMPLETE} VALUES ('{database}', '{incarnation}', {day})");
+    let set = format!("REPLACE INTO {COMPLETE} VALUES ('{template}', '{mark}', {day})");
     write(connection, set).await
 }
 
-/// Whether a template is complete. Notes that the template is used today.
-pub(super) async fn is_complete(
+/// Marks a database as equal to its template in this incarnation of the server. False if the template does not have this mark
+/// any more: the mark is removed before the template, so all that was read from a template that has it was complete.
+pub(super) async fn set_equal(
     connection: &mut MySqlConnection,
     database: &str,
     incarnation: &str,
+    template: &str,
+    mark: &str,
 ) -> sqlx::Result<bool> {
+    let day = today();
+    let set = format!(
+        "INSERT INTO {COMPLETE} SELECT '{database}', '{incarnation}', {day} FROM {COMPLETE} \
+         WHERE database_name = '{template}' AND incarnation = '{mark}'"
+    );
+    let set = sqlx::raw_sql(AssertSqlSafe(set)).execute(connection).await;
+    Ok(if_there(set)?.is_some_and(|set| set.rows_affected() == 1))
+}
+
+/// The mark of a template that is complete. Notes that the template is used today.
+pub(super) async fn find(
+    connection: &mut MySqlConnection,
+    template: &str,
+    incarnation: &str,
+) -> sqlx::Result<Option<String>> {
     let day = today();
     let ask = format!(
         "SELECT database_name, incarnation, day FROM {COMPLETE} \
-         WHERE database_name = '{database}' AND incarnation = '{incarnation}'"
+         WHERE database_name = '{template}' AND incarnation LIKE '{incarnation}-%'"
     );
     let rows = if_there(results(connection, ask).await)?.unwrap_or_default();
     let Some(row) = rows.iter().flatten().next() else {
-        return Ok(false);
+        return Ok(None);
     };
-    if complete(row)?.day != day {
-        let set = format!("UPDATE {COMPLETE} SET day = {day} WHERE database_name = '{database}'");
+    let found = complete(row)?;
+    if found.day != day {
+        let set = format!("UPDATE {COMPLETE} SET day = {day} WHERE database_name = '{template}'");
         execute(connection, set).await?;
     }
-    Ok(true)
+    Ok(Some(found.incarnation))
 }
 
 /// Removes the mark of a complete clone; false when there was none.

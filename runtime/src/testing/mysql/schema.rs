@@ -18,7 +18,9 @@ const MANY_ROWS: i64 = 1000;
 /// The content of a database.
 pub(super) struct Schema {
     /// The name of the database.
-    name: String,
+    pub(super) name: String,
+    /// Its mark while it is complete.
+    pub(super) mark: String,
     /// Whether other databases cannot be shown to have the same content.
     obstacle: bool,
     /// The statement that creates the database, without its name.
@@ -143,8 +145,12 @@ pub(super) fn shown_view(name: &str, row: &MySqlRow) -> sqlx::Result<String> {
 }
 
 impl Schema {
-    /// Reads a database that no other session uses.
-    pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<Self> {
+    /// Reads a template that no other session uses.
+    pub(super) async fn read(
+        connection: &mut MySqlConnection,
+        name: &str,
+        mark: String,
+    ) -> sqlx::Result<Self> {
         let reads_rights = code::reads_rights(connection).await;
         let asked = format!(
             "SHOW CREATE DATABASE {name}; {}; {}",
@@ -177,6 +183,7 @@ impl Schema {
         .await?;
         let mut schema = Self {
             name: name.to_owned(),
+            mark,
             obstacle: events + unknown > 0,
             create: created(name, create)?,
             listed: texts(name, std::slice::from_ref(listed))?,

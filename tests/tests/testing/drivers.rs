@@ -3,8 +3,6 @@
 //! Each driver has its own server, so that everything left on it comes from the driver's runs.
 
 use std::fs;
-#[cfg(target_os = "linux")]
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
@@ -455,27 +453,56 @@ fn on_sqlite_a_copy_that_does_not_fit_says_so_and_leaves_nothing() {
     }
 }
 
-/// The files of processes are in memory, and templates are not.
-#[cfg(target_os = "linux")]
-#[test]
-fn on_sqlite_the_error_names_the_folder_that_fails() {
-    let user = format!("broken{}", std::process::id());
-    let folder = PathBuf::from(format!("/tmp/poolhouse-{user}"));
-    fs::create_dir_all(&folder).unwrap();
-    // A file is in the place of the folder for templates.
-    fs::write(folder.join("sqlite"), "").unwrap();
+/// A run of a test in this folder for temporary files, which fails.
+#[cfg(unix)]
+fn fails_in(folder: &Path) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["on_file::inserts", "--exact"])
-        .env_remove("TMPDIR")
-        .env("USER", &user)
+        .env("TMPDIR", folder)
         .env_remove("RUST_BACKTRACE")
         .output()
         .unwrap();
-    fs::remove_dir_all(&folder).unwrap();
     let said = said(&output);
     assert!(!output.status.success(), "{said}");
+    said
+}
+
+#[cfg(unix)]
+#[test]
+fn on_sqlite_the_error_names_the_folder_that_fails() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = of_user(temporary.path());
+    fs::create_dir(&folder).unwrap();
+    // A file is in the place of the folder for templates.
+    fs::write(folder.join("sqlite"), "").unwrap();
+    let said = fails_in(temporary.path());
     let named = format!("the folder {}/sqlite: ", folder.display());
     assert!(said.contains(&named), "{said}");
+}
+
+/// All users share the folder for temporary files, and any of them may have made a folder or a link there.
+#[cfg(unix)]
+#[test]
+fn on_sqlite_a_folder_that_this_user_has_not_made_is_not_used() {
+    let temporary = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let folder = of_user(temporary.path());
+    std::os::unix::fs::symlink(elsewhere.path(), &folder).unwrap();
+    let said = fails_in(temporary.path());
+    let named = format!(
+        "the folder {}: {} is not ours",
+        temporary.path().display(),
+        folder.display()
+    );
+    assert!(said.contains(&named), "{said}");
+    assert!(fs::read_dir(elsewhere.path()).unwrap().next().is_none());
+}
+
+/// The folder of this user's test databases, in one for temporary files. It has the user's number, because several users may have
+/// one name in their environment, or none.
+#[cfg(unix)]
+pub(crate) fn of_user(temporary: &Path) -> PathBuf {
+    temporary.join(format!("poolhouse-{}", nix::unistd::Uid::effective()))
 }
 
 /// One run after several that were killed at the same time: it takes the folder of one, and removes the files of all.
@@ -572,22 +599,19 @@ fn a_test_may_leave_the_folder_whose_settings_the_others_have() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
-    let user = format!("poolhouse{}", std::process::id());
-    let kept_below = Path::new("/tmp").join(format!("poolhouse-{user}"));
     let run = |fate: &str| {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["on_file::inserts", "--exact", "--quiet"])
             .env_remove("TMPDIR")
-            .env("USER", &user)
             .env(FATE, fate)
             .env_remove("RUST_BACKTRACE")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
     };
-    let uid = fs::metadata("/proc/self").unwrap().uid();
-    let in_memory = Path::new("/dev/shm").join(format!("poolhouse-{uid}/sqlite"));
+    let on_disk = of_user(Path::new("/tmp")).join("sqlite");
+    let in_memory = of_user(Path::new("/dev/shm")).join("sqlite");
 
     let mut child = run("hang").spawn().unwrap();
     let database = eventually("the test has its database", async || {
@@ -595,7 +619,7 @@ async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
     })
     .await
     .unwrap();
-    let folders = [in_memory, kept_below.join("sqlite")];
+    let folders = [in_memory, on_disk.clone()];
     let is_there = folders.iter().any(|folder| database.starts_with(folder));
     assert!(is_there, "{database:?} is in neither of {folders:?}");
     assert!(database.exists());
@@ -611,11 +635,11 @@ async fn on_sqlite_what_is_in_memory_does_not_stay_there() {
     .unwrap();
 
     let output = run("fail").output().unwrap();
-    let kept = kept_below.join("sqlite/kept/testing.on_file.inserts.db");
+    let kept = on_disk.join("kept/testing.on_file.inserts.db");
     let url = format!("sqlite:{}", kept.display());
     assert!(said(&output).contains(&url), "{}", said(&output));
     assert_eq!(bands(&url).await, 1);
-    fs::remove_dir_all(kept_below).unwrap();
+    fs::remove_file(kept).unwrap();
 }
 
 /// The test database that a process has open.
@@ -634,37 +658,32 @@ fn on_sqlite_processes_come_and_go() {
     const EACH: usize = 50;
 
     let folder = tempfile::tempdir().unwrap();
-    side_by_side(SIDE_BY_SIDE, EACH, |_, command| {
+    side_by_side(SIDE_BY_SIDE, EACH, |command| {
         command.env("TMPDIR", folder.path());
     });
     let left = left_below(folder.path());
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// The same in memory, which processes with different temporary folders share.
+/// The same in memory, in the folder that all processes of the user share.
 #[cfg(target_os = "linux")]
 #[test]
 fn on_sqlite_processes_come_and_go_in_memory() {
-    let users = ["one", "other"].map(|user| format!("poolhouse-{user}{}", std::process::id()));
-    side_by_side(16, 50, |nth, command| {
-        command.env_remove("TMPDIR").env("USER", &users[nth % 2]);
+    side_by_side(16, 50, |command| {
+        command.env_remove("TMPDIR");
     });
-    for user in users {
-        let user: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
-        fs::remove_dir_all(format!("/tmp/poolhouse-{user}")).unwrap();
-    }
 }
 
 /// Runs this many processes at the same time, and each of them this often.
-fn side_by_side(processes: usize, each: usize, prepare: impl Fn(usize, &mut Command) + Sync) {
+fn side_by_side(processes: usize, each: usize, prepare: impl Fn(&mut Command) + Sync) {
     std::thread::scope(|scope| {
-        for nth in 0..processes {
+        for _ in 0..processes {
             let prepare = &prepare;
             scope.spawn(move || {
                 for _ in 0..each {
                     let mut command = Command::new(std::env::current_exe().unwrap());
                     command.arg("on_file::").env_remove("RUST_BACKTRACE");
-                    prepare(nth, &mut command);
+                    prepare(&mut command);
                     passes(&command.output().unwrap());
                 }
             });

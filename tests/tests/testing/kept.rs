@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use sqlx::Connection;
 
+use crate::drivers::of_user;
 use crate::minimal::said;
 use crate::scenarios::FATE;
 
@@ -48,7 +49,6 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env::current_exe().unwrap())
         .args(arguments)
         .env("TMPDIR", folder)
-        .env("USER", "tester")
         .env(FATE, "fail")
         .env_remove("RUST_BACKTRACE")
         .output()
@@ -84,7 +84,7 @@ const ALL: [&str; 4] = [
 
 /// The names of the kept files, sorted.
 fn files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder.join("poolhouse-tester/sqlite/kept")).unwrap();
+    let entries = std::fs::read_dir(of_user(folder).join("sqlite/kept")).unwrap();
     let mut files: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -110,7 +110,7 @@ async fn the_cases_and_engines_of_a_test_do_not_replace_each_other() {
 #[test]
 fn a_database_that_cannot_be_kept_is_not_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
-    let sqlite = folder.path().join("poolhouse-tester/sqlite");
+    let sqlite = of_user(folder.path()).join("sqlite");
     std::fs::create_dir_all(&sqlite).unwrap();
     std::fs::write(sqlite.join("kept"), "not a folder").unwrap();
     let output = run(folder.path(), &["kept::writes::"]);

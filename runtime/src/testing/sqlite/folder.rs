@@ -31,29 +31,21 @@ impl DecidesContent for Sqlite {
 }
 
 /// The folder, once for the process.
-static FOLDER: LazyLock<Arc<Folder>> = LazyLock::new(|| {
-    let user = ["USER", "LOGNAME", "USERNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok())
-        .unwrap_or_default();
-    let user: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
-    let root = std::env::temp_dir().join(format!("poolhouse-{user}/sqlite"));
-    Arc::new(Folder {
-        templates: SqliteTemplates::of(root.clone()),
-        root,
-        memory: in_memory().map(|memory| memory.join("sqlite")),
-        own: OnceCell::new(),
-        kept: Mutex::default(),
-    })
+static FOLDER: LazyLock<Result<Arc<Folder>, FolderError>> = LazyLock::new(|| {
+    let temporary = std::env::temp_dir();
+    let root = below(&temporary).map_err(in_folder(&temporary))?;
+    let memory = in_memory().map(|memory| memory.join("sqlite"));
+    Ok(Arc::new(Folder::new(root.join("sqlite"), memory)))
 });
 
 /// The test server of every SQLite URL: tests do not use the configured file.
-#[allow(
-    clippy::unnecessary_wraps,
-    reason = "other test servers read the url, which can be wrong"
-)]
-pub(in crate::testing) fn test_server(_: &EngineSettings) -> Result<Arc<dyn TestServer>, Error> {
-    Ok(Arc::clone(&*FOLDER) as Arc<dyn TestServer>)
+pub(in crate::testing) fn test_server(
+    settings: &EngineSettings,
+) -> Result<Arc<dyn TestServer>, Error> {
+    match &*FOLDER {
+        Ok(folder) => Ok(Arc::clone(folder) as Arc<dyn TestServer>),
+        Err(error) => Err(trouble(settings, error).into()),
+    }
 }
 
 struct Folder {
@@ -87,7 +79,7 @@ impl TestServer for Folder {
         _: bool,
     ) -> BoxFuture<'static, Result<Box<dyn Lease>, Error>> {
         Box::pin(async move {
-            let trouble = |error| trouble(&recipe, &error);
+            let trouble = |error| trouble(&recipe.settings, &error);
             let own = self.own().map_err(trouble)?;
             let path = own.next_file();
             let url = recipe.settings.url.clone();
@@ -131,6 +123,16 @@ impl TestServer for Folder {
 }
 
 impl Folder {
+    fn new(root: PathBuf, memory: Option<PathBuf>) -> Self {
+        Self {
+            templates: SqliteTemplates::of(root.clone()),
+            root,
+            memory,
+            own: OnceCell::new(),
+            kept: Mutex::default(),
+        }
+    }
+
     /// Makes a template in the background, so that it is finished even if the test is cancelled.
     async fn make_template(
         self: &Arc<Self>,
@@ -140,7 +142,7 @@ impl Folder {
         let (folder, recipe) = (Arc::clone(self), Arc::clone(recipe));
         let fingerprint = fingerprint.to_owned();
         background::run(async move {
-            let trouble = |error| trouble(&recipe, &error).into();
+            let trouble = |error| trouble(&recipe.settings, &error).into();
             folder.templates.make(&recipe, &fingerprint, trouble).await
         })
         .await
@@ -202,7 +204,7 @@ impl Folder {
     }
 }
 
-fn trouble(recipe: &Recipe, FolderError { folder, error }: &FolderError) -> TestError {
+fn trouble(settings: &EngineSettings, FolderError { folder, error }: &FolderError) -> TestError {
     let cure = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             "Make room there, or set TMPDIR to another folder"
@@ -210,7 +212,7 @@ fn trouble(recipe: &Recipe, FolderError { folder, error }: &FolderError) -> Test
         _ => "Give this user the right to write there, or set TMPDIR to another folder",
     };
     let what = format!("the folder {}: {error}", folder.display());
-    TestError::new(&recipe.settings, TestKind::Unavailable, what, cure)
+    TestError::new(settings, TestKind::Unavailable, what, cure)
 }
 
 struct FileLease {
@@ -274,4 +276,41 @@ fn in_memory() -> Option<PathBuf> {
 #[cfg(not(unix))]
 fn in_memory() -> Option<PathBuf> {
     None
+}
+
+/// This user's folder in the one for temporary files, which all users share.
+#[cfg(unix)]
+fn below(temporary: &Path) -> io::Result<PathBuf> {
+    // `TMPDIR` may name a folder that nobody has made yet.
+    fs::create_dir_all(temporary)?;
+    crate::testing::scratch::own_folder(temporary)
+}
+
+/// This user's folder in the one for temporary files, which is the user's own.
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "it can fail on Unix")]
+fn below(temporary: &Path) -> io::Result<PathBuf> {
+    Ok(temporary.join("poolhouse"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_names_the_folder_that_fails() {
+        let name = format!("poolhouse-broken-{}", std::process::id());
+        let parent = std::env::temp_dir().join(name);
+        fs::create_dir_all(&parent).unwrap();
+        let (file, whole) = (parent.join("file"), parent.join("whole"));
+        // A file is in the place of a folder.
+        fs::write(&file, "").unwrap();
+        let failed = |root: &Path, memory: &Path| {
+            let folder = Folder::new(root.to_owned(), Some(memory.to_owned()));
+            folder.own().err().map(|error| error.folder)
+        };
+        assert_eq!(failed(&file, &whole), Some(file.clone()));
+        assert_eq!(failed(&whole, &file), Some(file));
+        fs::remove_dir_all(parent).unwrap();
+    }
 }

@@ -724,3 +724,25 @@ async fn a_process_of_one_test_gives_its_database_up() {
 async fn a_process_of_one_test_that_rolls_back_gives_its_database_up() {
     gives_its_database_up("with_rollback::postgres").await;
 }
+
+/// A migration may look for a role before it makes it, as two templates do here at the same time.
+#[tokio::test]
+async fn migrations_side_by_side_may_make_one_role() {
+    let Some(builder) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = started(builder).await;
+    ask(&server, "ALTER ROLE app CREATEROLE").await;
+    let role = "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'helper') THEN \
+        PERFORM pg_sleep(2); CREATE ROLE helper; END IF; END $$";
+    let folders = ["one", "other"]
+        .map(|name| migrations(&[("0001_band.sql", &format!("{BAND}; {role}; -- {name}"))]));
+    let runs = folders.each_ref().map(|folder| {
+        let mut run = run_of(&server, "scenarios::one", 1);
+        run.env(MIGRATIONS, folder.path()).spawn().unwrap()
+    });
+    for run in runs {
+        passes(&run.wait_with_output().unwrap());
+    }
+    assert_eq!(templates(&server).await.len(), 2);
+}

@@ -65,6 +65,12 @@ impl Kind for PostgresKind {
         code.is_some_and(|code| !passes(&code))
     }
 
+    fn may_be_race(error: &sqlx::Error) -> bool {
+        // Roles belong to no database, and templates are made side by side. Which of the two it is depends on the moment.
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        matches!(code.as_deref(), Some("23505" | "42710"))
+    }
+
     async fn open(settings: &EngineSettings) -> Result<(PgConnection, String), Error> {
         let (mut connection, database) = reach_any(settings).await?;
         if let Err(error) = execute(&mut connection, KEEPALIVES.to_owned()).await {

@@ -51,6 +51,12 @@ pub(in crate::testing) trait Kind: Sized + Send + Sync + 'static {
     /// connection, a lack of room or time, or a lock of somebody else.
     fn is_lasting(error: &sqlx::Error) -> bool;
 
+    /// Whether a statement may have failed because another session made the same thing at the same time, which both had looked
+    /// for before.
+    fn may_be_race(_: &sqlx::Error) -> bool {
+        false
+    }
+
     /// Opens the connection that holds the locks, and returns it with the name of its database.
     fn open(
         settings: &EngineSettings,

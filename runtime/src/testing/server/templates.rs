@@ -12,7 +12,7 @@ use super::adaptor::Adaptor;
 use super::kind::{Kind, template_lock};
 use super::session::ServerSession;
 use super::template::Template;
-use crate::error::{Error, StartKind, TestKind};
+use crate::error::{Error, StartError, StartKind, TestKind};
 use crate::lock::lock;
 use crate::testing::recipe::Recipe;
 use crate::testing::{options, url};
@@ -86,10 +86,7 @@ impl<K: Adaptor> Templates<K> {
 fn is_lasting<K: Kind>(error: &Error) -> bool {
     match error {
         Error::Start(error) => match error.kind() {
-            StartKind::Migrations => error
-                .source()
-                .and_then(|cause| cause.downcast_ref())
-                .is_some_and(is_lasting_migration::<K>),
+            StartKind::Migrations => cause_of(error).is_some_and(is_lasting_migration::<K>),
             StartKind::Unavailable | StartKind::Refused | StartKind::Cancelled => false,
             StartKind::Url
             | StartKind::FeatureOff
@@ -103,6 +100,28 @@ fn is_lasting<K: Kind>(error: &Error) -> bool {
             }
             _ => false,
         },
+        _ => false,
+    }
+}
+
+fn cause_of(error: &StartError) -> Option<&sqlx::Error> {
+    error.source()?.downcast_ref()
+}
+
+/// Whether the template may have failed because another one was being made.
+fn may_be_race<K: Kind>(error: &Error) -> bool {
+    let cause = match error {
+        Error::Start(error) => cause_of(error),
+        Error::Test(error) => error.database_error(),
+        _ => None,
+    };
+    let Some(sqlx::Error::Migrate(migration)) = cause else {
+        return cause.is_some_and(K::may_be_race);
+    };
+    match migration.as_ref() {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            K::may_be_race(error)
+        }
         _ => false,
     }
 }
@@ -139,7 +158,13 @@ async fn find_or_build<K: Adaptor>(
         // The process that had the lock before may have finished the template.
         match find(session, fingerprint).await? {
             Some(content) => Ok(content),
-            None => K::build(session, recipe, fingerprint).await,
+            None => match K::build(session, recipe, fingerprint).await {
+                // Now the migration finds what the other session has made.
+                Err(error) if may_be_race::<K>(&error) => {
+                    K::build(session, recipe, fingerprint).await
+                }
+                built => built,
+            },
         }
     };
     let built = built.await;

@@ -202,3 +202,28 @@ fn free_port() -> Result<u16, NoServer> {
     })?;
     Ok(address.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that the supervisor can neither see nor send a signal to.
+    #[test]
+    fn a_hidden_process_of_another_user_is_alive() {
+        let begin = SUPERVISOR.find("alive() {").unwrap();
+        let end = SUPERVISOR[begin..].find("\n}\n").unwrap() + 3;
+        let alive = &SUPERVISOR[begin..begin + end];
+        for (answer, is_alive) in [
+            ("kill: Operation not permitted", true),
+            ("kill: (999999999) - Operation not permitted", true),
+            ("kill: No such process", false),
+        ] {
+            // No process has this number.
+            let script = format!(
+                "kill() {{ echo '{answer}' >&2; return 1; }}; ps() {{ return 1; }}; {alive} alive 999999999"
+            );
+            let status = Command::new("sh").args(["-c", &script]).status().unwrap();
+            assert_eq!(status.success(), is_alive, "{answer}");
+        }
+    }
+}

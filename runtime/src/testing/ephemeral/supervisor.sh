@@ -8,9 +8,14 @@ cd "$folder" || exit 1
 server=$!
 trap 'kill -s "$signal" "$server"' TERM INT HUP
 
-# Processes of other users cannot be sent signals, but they can be seen.
+# Processes of other users cannot be sent signals. Where they cannot be seen either (`hidepid`), the refusal tells that there is
+# one: a process that has ended gives another error.
 alive() {
-    [ -d "/proc/$1" ] || kill -0 "$1" 2>/dev/null || ps -p "$1" >/dev/null 2>&1
+    [ -d "/proc/$1" ] && return
+    case $(LC_ALL=C kill -0 "$1" 2>&1 && echo sent) in
+        sent | *"not permitted"*) return 0 ;;
+    esac
+    ps -p "$1" >/dev/null 2>&1
 }
 
 used() {

@@ -17,6 +17,10 @@ use crate::testing::test::Test;
 /// A fixed second since 1970. The uptime is queried as of this second, so that it is the same until the next start.
 const MOMENT: u64 = 2_000_000_000;
 
+/// The error of a statement that would change a read-only database:
+/// <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html#error_er_schema_read_only>.
+const READ_ONLY: u16 = 3989;
+
 /// MySQL and MariaDB, as a kind of test server.
 pub(super) struct MySqlKind;
 
@@ -164,7 +168,16 @@ impl Kind for MySqlKind {
         let drop = format!(
             "SET SESSION lock_wait_timeout = 10, innodb_lock_wait_timeout = 10; DROP DATABASE IF EXISTS {database}"
         );
-        execute(connection, drop).await
+        match execute(&mut *connection, drop.clone()).await {
+            // A test has made it read-only, which MySQL has from version 8.0.22 on:
+            // <https://dev.mysql.com/doc/refman/8.4/en/alter-database.html>.
+            Err(error) if number(&error) == Some(READ_ONLY) => {
+                let writable = format!("ALTER DATABASE {database} READ ONLY = 0");
+                execute(&mut *connection, writable).await?;
+                execute(connection, drop).await
+            }
+            dropped => dropped,
+        }
     }
 
     async fn sessions(connection: &mut MySqlConnection, database: &str) -> sqlx::Result<usize> {

@@ -377,7 +377,7 @@ async fn without_direct_url_neither_migrations_nor_a_listener_are_possible() -> 
             ),
         ];
         for said in said {
-            for words in ["engine `pooled`", "direct_url", "pooler = \"pgbouncer\""] {
+            for words in ["engine `pooled`", "direct_url", "pooler = pgbouncer"] {
                 ensure!(said.contains(words), "{words:?} is not in {said}");
             }
         }

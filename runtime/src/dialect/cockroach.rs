@@ -70,6 +70,7 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     // a failed transaction is answered as by Postgres.
     mark: Mark {
         set: None,
+        begins: false,
         check: "SELECT 1",
         commit: Some("SELECT 1; COMMIT"),
     },

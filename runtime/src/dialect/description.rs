@@ -125,6 +125,8 @@ pub(crate) struct Local {
 pub(crate) struct Mark {
     /// Marks the transaction, in the message that begins it.
     pub(crate) set: Option<&'static str>,
+    /// Whether `set` begins a transaction where there is none, so that the statement before it has to be read.
+    pub(crate) begins: bool,
     /// Fails in a transaction without the mark, in a failed one, and outside of any.
     pub(crate) check: &'static str,
     /// The check and the `COMMIT` in one message; after an error, the server runs nothing more of it. `None` where a transaction

@@ -222,6 +222,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     // error contains it, whatever the language of the server's messages.
     mark: Mark {
         set: Some("SET LOCAL poolhouse.transaction = 'open'"),
+        begins: false,
         check: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
                 THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END",
         commit: Some(

@@ -74,6 +74,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     // transaction ends only by its own statements: a COMMIT, or an error that rolls back.
     mark: Mark {
         set: Some("SAVEPOINT poolhouse_transaction"),
+        begins: true,
         check: "RELEASE SAVEPOINT poolhouse_transaction",
         commit: None,
     },

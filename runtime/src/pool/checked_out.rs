@@ -25,7 +25,7 @@ use super::spans::Observer;
 use super::within::within;
 use crate::backend::{Backend, OpenUnit, Pooled};
 use crate::background;
-use crate::dialect::{Dialect, Mark};
+use crate::dialect::{Controls, Dialect, Mark};
 use crate::error::TransactionError;
 use crate::settings::EngineSettings;
 
@@ -390,7 +390,20 @@ impl<DB: Backend> CheckedOut<DB> {
         let Begin { statement, set, .. } = begin;
         let first = self.may_be_inside().then_some("ROLLBACK");
         let clear = self.pooled().and(DB::CLEAR_POOLED);
-        let mark = self.mark().and_then(|mark| mark.set);
+        let mark = self.mark();
+        if let Some(begin) = &statement
+            && mark.is_some_and(|mark| mark.begins)
+        {
+            let dialect = self.record().dialect();
+            let begins = Controls::of(begin, dialect.syntax);
+            if begins
+                .first_statement_of(dialect.begins_transaction)
+                .is_none()
+            {
+                return Err(sqlx::Error::BeginFailed);
+            }
+        }
+        let mark = mark.and_then(|mark| mark.set);
         let set = (!set.is_empty()).then_some(&*set);
         let statement = if first.or(clear).or(mark).or(set).is_some() || self.counts_ended {
             let begin = statement.as_deref().map_or("BEGIN", whole);

@@ -39,6 +39,9 @@ impl<DB: Backend> Pool<DB> {
             settings.min_size.min(settings.max_size).max(1) as usize
         };
         own.open_side_by_side(wanted).await?;
+        if wanted > 0 {
+            own.shared.note_answered(true);
+        }
         *lock(&own.anchor) = open_anchor(&own.shared.connector).await?;
 
         let inner = Arc::new(Inner {

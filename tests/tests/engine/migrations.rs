@@ -124,8 +124,10 @@ async fn nothing_pending<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result
             database.server().ask(&[revoke]).await?;
         }
     }
-    let refused = case_database.run::<DB>("CREATE TABLE refused (id INTEGER)");
-    ensure!(refused.await.is_err(), "the user may create tables");
+    let mut user = DB::Connection::connect(&case_database.url()).await?;
+    let refused = DB::run(&mut user, "CREATE TABLE refused (id INTEGER)").await;
+    user.close().await?;
+    ensure!(refused.is_err(), "the user may create tables");
     let engine: Engine<DB> = started(&settings).await?;
     ensure!(
         Own(engine.clone())

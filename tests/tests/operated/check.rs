@@ -176,6 +176,7 @@ async fn migrations_are_recorded_in_another_schema() -> anyhow::Result<()> {
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC".to_owned(),
         format!("CREATE SCHEMA app AUTHORIZATION {name}"),
         "CREATE SCHEMA locked".to_owned(),
+        format!("GRANT USAGE ON SCHEMA locked TO {name}"),
     ];
     as_superuser(&database, &statements).await?;
     let check = async |schema: &str, code| -> anyhow::Result<String> {

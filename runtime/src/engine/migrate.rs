@@ -4,6 +4,7 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{AppliedMigration, MigrateError, Migrator};
 
 use super::Engine;
@@ -246,6 +247,12 @@ async fn is_run_by_another<DB: Backend>(
         MigrateError::Execute(cause) => (cause, None),
         _ => return ControlFlow::Break(()),
     };
+    let has_time = begun.elapsed() < connector.settings.start_timeout;
+    let is_recorded = |error: &dyn DatabaseError| error.is_unique_violation();
+    if version.is_none() && has_time && cause.as_database_error().is_some_and(is_recorded) {
+        // The migration has run, and the other program has recorded it first.
+        return ControlFlow::Continue(());
+    }
     if let Some(version) = version {
         // The error is that of the run, not that of the question.
         let Ok(records) = records(checkout, connector, migrator).await else {
@@ -269,7 +276,7 @@ async fn is_run_by_another<DB: Backend>(
     // Without a lock, the other program's migration is a write that is under way.
     let is_conflict = dialect.migrations_lock.is_none()
         && (dialect.is_conflict(cause) || dialect.is_conflict_once_begun(cause));
-    if is_conflict && begun.elapsed() < connector.settings.start_timeout {
+    if is_conflict && has_time {
         tokio::time::sleep(TRY_AGAIN).await;
         return ControlFlow::Continue(());
     }

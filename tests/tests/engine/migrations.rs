@@ -120,7 +120,8 @@ async fn nothing_pending<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result
             superuser.close().await?;
         }
         Kind::MariaDb => {
-            let revoke = format!("REVOKE CREATE ON `{name}%`.* FROM {name}@'%'");
+            let databases = name.replace('_', "\\_");
+            let revoke = format!("REVOKE CREATE ON `{databases}%`.* FROM {name}@'%'");
             database.server().ask(&[revoke]).await?;
         }
     }

@@ -45,8 +45,9 @@ pub(super) async fn prepare<DB: Backend>(
                 return Err(error);
             }
         }
-        if !settings.lazy {
-            // The pool begins with a connection, also after that of the migrations was closed.
+        if !settings.lazy && !settings.fills_template {
+            // The pool begins with a connection, also after that of the migrations was closed. A template is closed at once,
+            // and what `session` writes is not for it.
             drop(pool.checkout(Holder::Engine).await?);
         }
     }

@@ -70,10 +70,10 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     // a failed transaction is answered as by Postgres.
     mark: Mark {
         set: None,
-        begins: false,
         check: "SELECT 1",
         commit: Some("SELECT 1; COMMIT"),
     },
+    inside: None,
     lost: |code, _| code == Some("25P01"),
     ends_transaction: POSTGRES.ends_transaction,
     begins_transaction: POSTGRES.begins_transaction,

@@ -83,6 +83,9 @@ pub(crate) struct Dialect {
     pub(crate) failed_before: Option<&'static str>,
     /// How a `COMMIT` is kept from ending another transaction than the one that began.
     pub(crate) mark: Mark,
+    /// Where `SAVEPOINT` outside of a transaction begins one: a statement that begins one outside, and the end of its error inside
+    /// of one.
+    pub(crate) inside: Option<(&'static str, &'static str)>,
     /// Whether an error at a commit says that the transaction was no longer open.
     pub(crate) lost: fn(code: Option<&str>, message: &str) -> bool,
     /// The first words of statements that end a transaction by themselves.
@@ -125,13 +128,10 @@ pub(crate) struct Local {
 pub(crate) struct Mark {
     /// Marks the transaction, in the message that begins it.
     pub(crate) set: Option<&'static str>,
-    /// Whether `set` begins a transaction where there is none, so that the statement before it has to be read.
-    pub(crate) begins: bool,
     /// Fails in a transaction without the mark, in a failed one, and outside of any.
     pub(crate) check: &'static str,
-    /// The check and the `COMMIT` in one message; after an error, the server runs nothing more of it. `None` where a transaction
-    /// ends before its `COMMIT` only by a statement of its own that fails or ends transactions: then the check is a message of its
-    /// own after such a statement, and is left out after others.
+    /// The check and the `COMMIT` in one message; after an error, the server runs nothing more of it. `None` where a `COMMIT` outside
+    /// of a transaction is an error.
     pub(crate) commit: Option<&'static str>,
 }
 

@@ -215,7 +215,6 @@ pub(crate) static MYSQL: Dialect = Dialect {
     // other missing objects.
     mark: Mark {
         set: Some("SAVEPOINT poolhouse_transaction"),
-        begins: false,
         check: "RELEASE SAVEPOINT poolhouse_transaction",
         // On MariaDB one statement, <https://mariadb.com/kb/en/begin-end/>. With two, a node of Galera that aborts the
         // transaction after the first takes the second for a statement of its own and repeats it (wsrep_retry_autocommit).
@@ -224,6 +223,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
             "/*M! BEGIN NOT ATOMIC */ RELEASE SAVEPOINT poolhouse_transaction; COMMIT /*M! ; END */",
         ),
     },
+    inside: None,
     lost: |code, message| {
         code == Some("42000")
             && ["poolhouse_transaction", sql::DRIVERS_SAVEPOINT]

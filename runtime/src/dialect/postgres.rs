@@ -222,7 +222,6 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     // error contains it, whatever the language of the server's messages.
     mark: Mark {
         set: Some("SET LOCAL poolhouse.transaction = 'open'"),
-        begins: false,
         check: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
                 THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END",
         commit: Some(
@@ -230,6 +229,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
              THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END; COMMIT",
         ),
     },
+    inside: None,
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: a savepoint outside of any transaction.
     lost: |code, message| {
         code == Some("25P01")

@@ -69,23 +69,21 @@ pub(crate) static SQLITE: Dialect = Dialect {
     // <https://www.sqlite.org/c3ref/busy_handler.html>. The first statement waits for `BUSY_TIMEOUT` before this error.
     failed_before: None,
     conflict_once_begun: &["5"],
-    // A COMMIT outside of a transaction is an error, <https://www.sqlite.org/lang_transaction.html>. But a savepoint outside of
-    // one begins one, which that COMMIT would end: <https://www.sqlite.org/lang_savepoint.html>. In a library of this process, a
-    // transaction ends only by its own statements: a COMMIT, or an error that rolls back.
+    // A COMMIT outside of a transaction is an error, <https://www.sqlite.org/lang_transaction.html>. A savepoint as a mark would make
+    // the library write a copy of each changed page to a temporary file.
     mark: Mark {
-        set: Some("SAVEPOINT poolhouse_transaction"),
-        begins: true,
-        check: "RELEASE SAVEPOINT poolhouse_transaction",
+        set: None,
+        check: "SELECT 1",
         commit: None,
     },
+    // A savepoint outside of a transaction begins one: <https://www.sqlite.org/lang_savepoint.html>.
+    inside: Some(("BEGIN", "cannot start a transaction within a transaction")),
     lost: |code, message| {
         code == Some("1")
             && (message.ends_with("no transaction is active")
                 || message
                     .strip_prefix("no such savepoint: ")
-                    .is_some_and(|name| {
-                        name == "poolhouse_transaction" || name.starts_with(sql::DRIVERS_SAVEPOINT)
-                    }))
+                    .is_some_and(|name| name.starts_with(sql::DRIVERS_SAVEPOINT)))
     },
     ends_transaction: &["COMMIT", "END", "ROLLBACK"],
     begins_transaction: sql::BEGINS_ON_SQLITE,

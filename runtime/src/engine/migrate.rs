@@ -1,14 +1,14 @@
 //! Running migrations, by one program at a time.
 
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use sqlx::error::DatabaseError;
-use sqlx::migrate::{AppliedMigration, MigrateError, Migrator};
+use sqlx::migrate::{AppliedMigration, MigrateError, Migration, Migrator};
 
 use super::Engine;
 use crate::backend::{self, Backend};
+use crate::dialect::Dialect;
 use crate::error::{Error, StartError, UsageError};
 use crate::logging;
 use crate::pool::{self, CheckedOut, Connector, Holder};
@@ -170,7 +170,13 @@ async fn try_to_migrate<DB: Backend>(
     }
     let given_back = (lock.give_back)(&database);
     let given_back = checkout.run(|connection, _| DB::text_of(connection, given_back));
-    must_be_one(&given_back.await?)?;
+    if given_back.await? != "1" {
+        // The session is closed, so nothing depends on it.
+        logging::warn!(
+            engine = %connector.settings.engine,
+            "the lock under which migrations run was given back while they ran, perhaps by one of them (`DISCARD ALL`)"
+        );
+    }
     Ok(Ran::Pending)
 }
 
@@ -205,7 +211,7 @@ fn must_be_one(answer: &str) -> sqlx::Result<()> {
     if answer == "1" {
         return Ok(());
     }
-    let lost = "the server did not give the lock under which migrations run, or did not keep it";
+    let lost = "the server did not give the lock under which migrations run";
     Err(sqlx::Error::Protocol(lost.to_owned()))
 }
 
@@ -216,71 +222,37 @@ async fn run<DB: Backend>(
     migrator: &Migrator,
     target: Option<i64>,
 ) -> sqlx::Result<()> {
+    // In the transaction of a test, nobody else runs any.
+    let may_be_run_by_others = connector.settings.held_transactions.is_none();
     let begun = Instant::now();
     loop {
+        let before = if may_be_run_by_others {
+            records(checkout, connector, migrator).await?.applied.len()
+        } else {
+            0
+        };
         let ran = checkout.run(|connection, _| {
             Box::pin(async move { Ok(DB::migrate(connection, migrator, target).await?) })
         });
         let Err(error) = ran.await else {
             return Ok(());
         };
-        let again = is_run_by_another(checkout, connector, migrator, &error, begun);
-        if again.await.is_break() {
+        let sqlx::Error::Migrate(failed) = &error else {
             return Err(error);
-        }
-    }
-}
-
-/// Whether a run failed only because another program runs the same migrations.
-async fn is_run_by_another<DB: Backend>(
-    checkout: &mut CheckedOut<DB>,
-    connector: &Connector<DB>,
-    migrator: &Migrator,
-    error: &sqlx::Error,
-    begun: Instant,
-) -> ControlFlow<()> {
-    let sqlx::Error::Migrate(error) = error else {
-        return ControlFlow::Break(());
-    };
-    let (cause, version) = match error.as_ref() {
-        MigrateError::ExecuteMigration(cause, version) => (cause, Some(*version)),
-        MigrateError::Execute(cause) => (cause, None),
-        _ => return ControlFlow::Break(()),
-    };
-    let has_time = begun.elapsed() < connector.settings.start_timeout;
-    let is_recorded = |error: &dyn DatabaseError| error.is_unique_violation();
-    if version.is_none() && has_time && cause.as_database_error().is_some_and(is_recorded) {
-        // The migration has run, and the other program has recorded it first.
-        return ControlFlow::Continue(());
-    }
-    if let Some(version) = version {
-        // The error is that of the run, not that of the question.
-        let Ok(records) = records(checkout, connector, migrator).await else {
-            return ControlFlow::Break(());
         };
-        let failed = migrator
-            .iter()
-            .find(|known| known.version == version && !known.migration_type.is_down_migration());
-        let Some(failed) = failed else {
-            return ControlFlow::Break(());
-        };
-        if records.has(version, &failed.checksum) {
-            return ControlFlow::Continue(());
+        // The error is that of the run, not that of this question.
+        if may_be_run_by_others && let Ok(records) = records(checkout, connector, migrator).await {
+            if records.explain(migrator, failed, before) {
+                continue;
+            }
+            let has_time = begun.elapsed() < connector.settings.start_timeout;
+            if has_time && records.may_wait(migrator, failed, connector.dialect()) {
+                tokio::time::sleep(TRY_AGAIN).await;
+                continue;
+            }
         }
-        if failed.no_tx {
-            // A part of it may have been done.
-            return ControlFlow::Break(());
-        }
+        return Err(error);
     }
-    let dialect = connector.dialect();
-    // Without a lock, the other program's migration is a write that is under way.
-    let is_conflict = dialect.migrations_lock.is_none()
-        && (dialect.is_conflict(cause) || dialect.is_conflict_once_begun(cause));
-    if is_conflict && has_time {
-        tokio::time::sleep(TRY_AGAIN).await;
-        return ControlFlow::Continue(());
-    }
-    ControlFlow::Break(())
 }
 
 /// Reads which migrations the database records as run. The database is not changed.
@@ -320,20 +292,54 @@ impl Records {
             && applied.any(|applied| applied.version == version && *applied.checksum == *checksum)
     }
 
+    /// Whether a run failed only because another program has run the same migration. `before` records were there before it.
+    fn explain(&self, migrator: &Migrator, failed: &MigrateError, before: usize) -> bool {
+        match failed {
+            MigrateError::ExecuteMigration(_, version) => upwards(migrator)
+                .find(|migration| migration.version == *version)
+                .is_some_and(|migration| self.has(migration.version, &migration.checksum)),
+            // Both have run it, and the other one has recorded it first.
+            MigrateError::Execute(error) => {
+                let is_recorded = |error: &dyn DatabaseError| error.is_unique_violation();
+                self.applied.len() > before && error.as_database_error().is_some_and(is_recorded)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a run failed because another program writes, where no lock is there to wait for, and left nothing.
+    fn may_wait(&self, migrator: &Migrator, failed: &MigrateError, dialect: &Dialect) -> bool {
+        let (error, version) = match failed {
+            MigrateError::ExecuteMigration(error, version) => (error, Some(*version)),
+            MigrateError::Execute(error) => (error, None),
+            _ => return false,
+        };
+        // A part of a migration without a transaction may have been done, or all of it but its record.
+        let may_have_left = |migration: &&Migration| {
+            migration.no_tx
+                && version.is_none_or(|version| version == migration.version)
+                && !self.has(migration.version, &migration.checksum)
+        };
+        dialect.migrations_lock.is_none()
+            && (dialect.is_conflict(error) || dialect.is_conflict_once_begun(error))
+            && upwards(migrator).find(may_have_left).is_none()
+    }
+
     /// Whether a run would do nothing and find no error.
     fn is_up_to_date(&self, migrator: &Migrator, target: Option<i64>) -> bool {
         let is_known = |applied: &AppliedMigration| migrator.version_exists(applied.version);
-        let upwards = migrator
-            .iter()
-            .filter(|migration| !migration.migration_type.is_down_migration())
-            .filter(|migration| target.is_none_or(|target| migration.version <= target))
-            .collect::<Vec<_>>();
+        let mut wanted = upwards(migrator)
+            .filter(|migration| target.is_none_or(|target| migration.version <= target));
         self.failed.is_none()
             && (migrator.ignore_missing || self.applied.iter().all(is_known))
-            && upwards
-                .iter()
-                .all(|migration| self.has(migration.version, &migration.checksum))
+            && wanted.all(|migration| self.has(migration.version, &migration.checksum))
     }
+}
+
+/// All migrations but the down migrations.
+pub(super) fn upwards(migrator: &Migrator) -> impl Iterator<Item = &Migration> {
+    let migrations = migrator.iter();
+    migrations.filter(|migration| !migration.migration_type.is_down_migration())
 }
 
 /// The file of the failed migration, with the line if the server reports it.
@@ -348,9 +354,7 @@ fn location_of<DB: Backend>(
     let MigrateError::ExecuteMigration(error, version) = error.as_ref() else {
         return None;
     };
-    let migration = migrator.iter().find(|migration| {
-        migration.version == *version && !migration.migration_type.is_down_migration()
-    })?;
+    let migration = upwards(migrator).find(|migration| migration.version == *version)?;
     let file = settings.migration_file(migration);
     Some(
         match backend::error_line::<DB>(error, migration.sql.as_str()) {

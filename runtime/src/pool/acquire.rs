@@ -149,7 +149,7 @@ impl<DB: Backend> Own<DB> {
             match self.make_ready(slot).await {
                 Ok(ready) => {
                     if !self.shared.is_full() {
-                        self.release_kept_empty();
+                        self.release_one_kept_empty();
                     }
                     return Ok(ready);
                 }

@@ -25,7 +25,7 @@ use super::spans::Observer;
 use super::within::within;
 use crate::backend::{Backend, OpenUnit, Pooled};
 use crate::background;
-use crate::dialect::{Controls, Dialect, Mark};
+use crate::dialect::{Dialect, Mark};
 use crate::error::TransactionError;
 use crate::settings::EngineSettings;
 
@@ -390,20 +390,7 @@ impl<DB: Backend> CheckedOut<DB> {
         let Begin { statement, set, .. } = begin;
         let first = self.may_be_inside().then_some("ROLLBACK");
         let clear = self.pooled().and(DB::CLEAR_POOLED);
-        let mark = self.mark();
-        if let Some(begin) = &statement
-            && mark.is_some_and(|mark| mark.begins)
-        {
-            let dialect = self.record().dialect();
-            let begins = Controls::of(begin, dialect.syntax);
-            if begins
-                .first_statement_of(dialect.begins_transaction)
-                .is_none()
-            {
-                return Err(sqlx::Error::BeginFailed);
-            }
-        }
-        let mark = mark.and_then(|mark| mark.set);
+        let mark = self.mark().and_then(|mark| mark.set);
         let set = (!set.is_empty()).then_some(&*set);
         let statement = if first.or(clear).or(mark).or(set).is_some() || self.counts_ended {
             let begin = statement.as_deref().map_or("BEGIN", whole);
@@ -460,7 +447,7 @@ impl<DB: Backend> CheckedOut<DB> {
                 self.counts_ended = committed.is_ok();
                 committed
             }
-            Some(mark) if mark.commit.is_some() || self.may_have_ended() => {
+            Some(mark) if mark.commit.is_some() => {
                 match self.execute(mark.check.to_owned()).await {
                     Ok(()) => self.commit_by_driver().await,
                     Err(error) => Err(error),
@@ -474,7 +461,7 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Whether one of its statements may have ended the transaction: one that has failed or that ends transactions, or one whose
     /// end the pool has not seen.
-    fn may_have_ended(&self) -> bool {
+    pub(super) fn may_have_ended(&self) -> bool {
         let Some(InTransaction {
             dialect,
             has_failed,
@@ -840,7 +827,11 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                         // At a close, sqlx's pool ends a returning connection without reading the rest of an answer, which
                         // the server could then not send.
                         runtime.spawn(async move {
-                            let _ = timeout(RECOVERY_LIMIT, connection.ping()).await;
+                            let ping = timeout(RECOVERY_LIMIT, connection.ping()).await;
+                            if !matches!(ping, Ok(Ok(()))) {
+                                // On MySQL, the answer of a ping that was given up would be taken for that of a later statement.
+                                connection.close_on_drop();
+                            }
                         });
                         return;
                     }

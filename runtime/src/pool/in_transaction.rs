@@ -31,6 +31,8 @@ pub(super) struct InTransaction {
     pub(super) left: bool,
     /// An error has said that the transaction is no longer open.
     pub(super) lost: bool,
+    /// As `lost`, said at the rollback to a savepoint. The cause may be a conflict that the pool has not seen.
+    pub(super) lost_at_undo: bool,
     /// A statement in it has failed.
     pub(super) has_failed: bool,
     /// A statement of the program has run in it well.

@@ -88,7 +88,8 @@ impl<DB: Backend> Own<DB> {
             .idle_timeout
             .filter(|_| !self.shared.connector.in_memory());
         let sizes = self.slots.sizes();
-        let mut spare = (sizes.taken + sizes.idle).saturating_sub(self.min_size());
+        let connections = (sizes.taken + sizes.idle).saturating_sub(self.kept_empty());
+        let mut spare = connections.saturating_sub(self.min_size());
         let counters = &self.shared.counters;
         let retired = self.slots.take_idle(|connection| {
             if connection.is_retired(now) {
@@ -126,8 +127,18 @@ impl<DB: Backend> Own<DB> {
         });
     }
 
+    /// The number of empty slots for which a full server had no room.
+    fn kept_empty(&self) -> usize {
+        lock(&self.kept_empty).len()
+    }
+
     /// Keeps an empty slot for which a full server had no room.
     pub(super) fn keep_empty(&self, empty: SlotOf<DB>) {
+        let sizes = self.slots.sizes();
+        if sizes.taken + sizes.idle > sizes.max {
+            // The pool has become smaller, and would close connections in its place.
+            return drop(empty);
+        }
         lock(&self.kept_empty).push(empty);
         if self.closing.is_cancelled() {
             self.release_kept_empty();
@@ -135,15 +146,27 @@ impl<DB: Backend> Own<DB> {
         self.shared.wake_keeper.notify_one();
     }
 
-    /// Gives the slots that were kept to those who wait.
-    pub(super) fn release_kept_empty(&self) {
-        let released = mem::take(&mut *lock(&self.kept_empty));
-        // Outside of the lock, because others are woken.
+    /// Gives one of the slots that were kept to the waiter at the front, which asks the server. If there is room, its success
+    /// releases the next one.
+    pub(super) fn release_one_kept_empty(&self) {
+        let released = lock(&self.kept_empty).pop();
+        // Outside of the lock, because a waiter is woken.
         drop(released);
     }
 
-    /// Asks a server that was full whether it has room now, for one of the slots that were kept.
+    /// Gives all slots that were kept back.
+    pub(super) fn release_kept_empty(&self) {
+        let released = mem::take(&mut *lock(&self.kept_empty));
+        // Outside of the lock, because waiters are woken.
+        drop(released);
+    }
+
+    /// Asks a server that was full whether it has room now, for one of the slots that were kept. Without waiters, no room is
+    /// needed.
     fn ask_for_room(&self, pool: Weak<Inner<DB>>) {
+        if self.slots.sizes().waiting == 0 {
+            return self.release_kept_empty();
+        }
         let Some(empty) = lock(&self.kept_empty).pop() else {
             return;
         };
@@ -155,12 +178,13 @@ impl<DB: Backend> Own<DB> {
                 return;
             };
             match ready {
-                Err((_, empty)) if shared.is_full() => own.keep_empty(empty),
-                // There is room, or the server is away, which each caller may find out.
-                ready => {
+                Ok(ready) => {
                     drop(ready);
-                    own.release_kept_empty();
+                    own.release_one_kept_empty();
                 }
+                Err((_, empty)) if shared.is_full() => own.keep_empty(empty),
+                // The server is away, which each caller may find out.
+                Err(_) => own.release_kept_empty(),
             }
         });
     }
@@ -168,7 +192,8 @@ impl<DB: Backend> Own<DB> {
     /// Opens the connections missing to `min_size`, concurrently.
     fn fill_up(&self) {
         let sizes = self.slots.sizes();
-        let lacking = self.min_size().saturating_sub(sizes.taken + sizes.idle);
+        let connections = (sizes.taken + sizes.idle).saturating_sub(self.kept_empty());
+        let lacking = self.min_size().saturating_sub(connections);
         for _ in 0..lacking {
             // Never ahead of a waiter.
             let Some(slot) = self.slots.try_take_empty() else {

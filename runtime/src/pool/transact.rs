@@ -12,7 +12,7 @@ use super::in_transaction::{Begin, InTransaction};
 use super::recovery::RECOVERY_LIMIT;
 use super::within::within;
 use crate::backend::Backend;
-use crate::dialect::{Dialect, echo};
+use crate::dialect::{Dialect, echo, message};
 use crate::error::TransactionError;
 
 impl<DB: Backend> CheckedOut<DB> {
@@ -31,6 +31,7 @@ impl<DB: Backend> CheckedOut<DB> {
             restore: begin.restore.take(),
             left: false,
             lost: false,
+            lost_at_undo: false,
             has_failed: false,
             has_run: false,
             run_again,
@@ -101,7 +102,11 @@ impl<DB: Backend> CheckedOut<DB> {
             return Ok(());
         };
         // The driver counts no level after it has rolled back the whole transaction.
-        if transaction.lost || self.record().is_over() || self.depth_of_transaction() == 0 {
+        if transaction.lost
+            || transaction.lost_at_undo
+            || self.record().is_over()
+            || self.depth_of_transaction() == 0
+        {
             return Err(self.over());
         }
         if transaction.left {
@@ -120,7 +125,10 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// The error for a transaction that is over. It says "begin again" only if nothing of the transaction can be committed.
     fn over(&self) -> TransactionError {
-        self.ended_inside()
+        let ended = self.ended_inside();
+        let is_lost = self.transaction.as_ref().is_some_and(|of| of.lost_at_undo);
+        ended
+            .or_else(|| is_lost.then(|| self.lost()))
             .unwrap_or(TransactionError::CancelledInside)
     }
 
@@ -142,6 +150,7 @@ impl<DB: Backend> CheckedOut<DB> {
     /// rolls back one level too many.
     pub(crate) async fn savepoint(&mut self) -> sqlx::Result<()> {
         self.check_open()?;
+        self.ask_whether_inside().await?;
         self.record().set_over(true);
         let had_run = self.has_run();
         let begun = self
@@ -163,6 +172,34 @@ impl<DB: Backend> CheckedOut<DB> {
         Ok(())
     }
 
+    /// Asks whether the transaction is still open, before a `SAVEPOINT` that would begin another one. Only after a statement that may
+    /// have ended it.
+    async fn ask_whether_inside(&mut self) -> sqlx::Result<()> {
+        let Some(transaction) = &self.transaction else {
+            return Ok(());
+        };
+        let Some((begin, inside)) = transaction.dialect.inside else {
+            return Ok(());
+        };
+        if !self.may_have_ended() {
+            return Ok(());
+        }
+        let had_run = self.has_run();
+        let outcome = self.execute(begin.to_owned()).await;
+        self.set_has_run(had_run);
+        match outcome {
+            Err(error) if message(&error).ends_with(inside) => Ok(()),
+            Err(error) => Err(self.if_lost(error)),
+            Ok(()) => {
+                self.execute("ROLLBACK".to_owned()).await?;
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.lost = true;
+                }
+                Err(self.lost().into())
+            }
+        }
+    }
+
     fn has_run(&self) -> bool {
         self.transaction.as_ref().is_some_and(|of| of.has_run)
     }
@@ -178,6 +215,9 @@ impl<DB: Backend> CheckedOut<DB> {
         self.check_open()?;
         self.check_answering().await?;
         let is_outermost = self.depth_of_transaction() == 0;
+        if !is_outermost {
+            self.ask_whether_inside().await?;
+        }
         let mut statement = None;
         if let Some(clear) = DB::CLEAR_POOLED.filter(|_| is_outermost && self.unit.is_some()) {
             // The transaction may be in another session than the last one, among statements of others.
@@ -215,10 +255,19 @@ impl<DB: Backend> CheckedOut<DB> {
     /// Rolls back the innermost level: a savepoint, or the transaction itself.
     pub(crate) async fn undo(&mut self) -> sqlx::Result<()> {
         let had_run = self.has_run();
+        let was_lost = self.transaction.as_ref().is_some_and(|of| of.lost);
         let undone = self
             .run(|connection, _| Box::pin(DB::TransactionManager::rollback(connection)))
             .await;
         self.set_has_run(had_run);
+        if let Some(transaction) = &mut self.transaction
+            && transaction.lost
+            && !was_lost
+        {
+            // A conflict on the driver's connection, which the pool has not seen, may have ended it.
+            transaction.lost = false;
+            transaction.lost_at_undo = true;
+        }
         undone
     }
 

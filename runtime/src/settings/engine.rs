@@ -123,6 +123,8 @@ pub(crate) struct EngineSettings {
     pub(crate) isolated: bool,
     /// Whether the start fills a database of which tests get copies.
     pub(crate) fills_template: bool,
+    /// Whether the URL is that of `direct_url`. It may lead to a port of the pooler that keeps sessions apart.
+    pub(crate) is_past_pooler: bool,
     /// The state of the transactions in which every connection stays until it ends; `None` when connections stay in none.
     pub(crate) held_transactions: Option<Arc<HeldTransactions>>,
     /// Whether a start makes only one attempt to connect, as for a node, which no start waits for.
@@ -197,6 +199,7 @@ impl EngineSettings {
             keeps_database: false,
             isolated: false,
             fills_template: false,
+            is_past_pooler: false,
             held_transactions: None,
             tries_once: false,
             borrowed: None,

@@ -58,6 +58,7 @@ impl EngineSettings {
         settings.shown.retain(|shown| shown.name != "direct_url");
         settings.direct_url = None;
         settings.pooler = None;
+        settings.is_past_pooler = true;
         Some(settings)
     }
 }

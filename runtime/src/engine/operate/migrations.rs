@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use sqlx::migrate::{AppliedMigration, Migration, Migrator};
+use sqlx::migrate::{AppliedMigration, Migrator};
 
-use super::super::migrate::{Ran, Records, migrate, records};
+use super::super::migrate::{Ran, Records, migrate, records, upwards};
 use super::report::{EngineReport, MigrationReport, MigrationState, MigrationsReport, Progress};
 use crate::backend::Backend;
 use crate::error::Error;
@@ -23,12 +23,6 @@ pub(super) async fn state<DB: Backend>(
         table: migrator.table_name.to_string(),
         list: list(migrator, applied, failed),
     })
-}
-
-/// All migrations but the down migrations.
-fn upwards(migrator: &Migrator) -> impl Iterator<Item = &Migration> {
-    let migrations = migrator.iter();
-    migrations.filter(|migration| !migration.migration_type.is_down_migration())
 }
 
 fn list(

@@ -181,12 +181,15 @@ impl<DB: Backend> Connector<DB> {
         let direct = match settings.past_the_pooler() {
             Some(direct) => {
                 let direct = Self::new(direct)?;
-                // It may lead to a port of the pooler that keeps sessions apart.
-                let _ = direct.undeclared_pooler.set(false);
                 Some(Arc::new(direct))
             }
             None => None,
         };
+        // Past a declared pooler, the URL may still lead to a port of it that keeps sessions apart.
+        let undeclared_pooler = OnceLock::new();
+        if settings.is_past_pooler {
+            let _ = undeclared_pooler.set(false);
+        }
         Ok(Self {
             direct,
             borrowed: Borrowed::of(settings.borrowed.as_ref()),
@@ -194,7 +197,7 @@ impl<DB: Backend> Connector<DB> {
             configured: dialect,
             server_dialect: OnceLock::new(),
             version: OnceLock::new(),
-            undeclared_pooler: OnceLock::new(),
+            undeclared_pooler,
             pooler_detection: tokio::sync::Mutex::default(),
             reports_pooler: AtomicBool::new(false),
             hosts,
@@ -540,8 +543,7 @@ impl<DB: Backend> Connector<DB> {
                 }
                 Err(error) => match session.other_database(&error) {
                     Some(other) => (other, false),
-                    // The server may not let the user look for the sign, or does not know what is asked. Other errors, of a
-                    // pooler without its server or of a timeout, say nothing about it.
+                    // The server may not let the user look for the sign, or does not know what is asked.
                     None if sign.is_some() && is_refused_query(&error) => {
                         let _ = self.undeclared_pooler.set(false);
                         continue;
@@ -735,8 +737,15 @@ impl<DB: Backend> Connector<DB> {
     }
 }
 
-/// Whether the server has understood and refused a query: a missing right, or a name that it does not know.
+/// Whether a server has refused a query itself. Errors of connections, resources, operators and the system, such as that of a
+/// pooler whose server is away or of a timeout, say nothing about the query:
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn is_refused_query(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| code.starts_with("42"))
+    let elsewhere = |code: &str| {
+        ["08", "53", "57", "58"]
+            .iter()
+            .any(|class| code.starts_with(class))
+    };
+    code.is_some_and(|code| !elsewhere(&code))
 }

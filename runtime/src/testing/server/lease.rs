@@ -272,19 +272,18 @@ impl<K: Adaptor> DatabaseServer<K> {
     }
 
     /// Keeps a clean database for the next test of this process, or gives it up.
-    async fn keep_clean(
-        self: &Arc<Self>,
-        mut clean: Clean<K>,
-        rolled_back: bool,
-    ) -> Result<(), Error> {
-        // Without a next test, no test takes the connection.
-        if !one_test_per_process() {
-            clean = clean.check_connection().await;
+    async fn keep_clean(self: &Arc<Self>, clean: Clean<K>, rolled_back: bool) -> Result<(), Error> {
+        if one_test_per_process() {
+            // Without a next test, no test takes the connection.
+            let kept = self.keep_database(clean, rolled_back).await;
+            // Not before, because the last test of the process gives up only what is kept by now.
+            self.has_returned();
+            return kept;
         }
-        let kept = self.keep_database(clean, rolled_back).await;
-        // Not before, because the last test of the process gives up only what is kept by now.
+        // The test's slots are free by the time that the database is kept, which takes them again.
         self.has_returned();
-        kept
+        let clean = clean.check_connection().await;
+        self.keep_database(clean, rolled_back).await
     }
 
     /// Notes that a returned database is kept, or that it has to be dropped.

@@ -159,10 +159,11 @@ async fn find_or_build<K: Adaptor>(
         match find(session, fingerprint).await? {
             Some(content) => Ok(content),
             None => match K::build(session, recipe, fingerprint).await {
-                // Now the migration finds what the other session has made.
-                Err(error) if may_be_race::<K>(&error) => {
-                    K::build(session, recipe, fingerprint).await
-                }
+                // Now the migration finds what the other session has made. If it was no race, what the first build has left
+                // outside its database may hinder the second one, whose error says less.
+                Err(error) if may_be_race::<K>(&error) => K::build(session, recipe, fingerprint)
+                    .await
+                    .map_err(|_| error),
                 built => built,
             },
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 
 use futures_core::future::BoxFuture;
 use once_cell::sync::OnceCell;
@@ -31,20 +31,22 @@ impl DecidesContent for Sqlite {
 }
 
 /// The folder, once for the process.
-static FOLDER: LazyLock<Result<Arc<Folder>, FolderError>> = LazyLock::new(|| {
+static FOLDER: OnceCell<Arc<Folder>> = OnceCell::new();
+
+fn folder() -> Result<Arc<Folder>, FolderError> {
     let temporary = std::env::temp_dir();
     let root = below(&temporary).map_err(in_folder(&temporary))?;
     let memory = in_memory().map(|memory| memory.join("sqlite"));
     Ok(Arc::new(Folder::new(root.join("sqlite"), memory)))
-});
+}
 
 /// The test server of every SQLite URL: tests do not use the configured file.
 pub(in crate::testing) fn test_server(
     settings: &EngineSettings,
 ) -> Result<Arc<dyn TestServer>, Error> {
-    match &*FOLDER {
+    match FOLDER.get_or_try_init(folder) {
         Ok(folder) => Ok(Arc::clone(folder) as Arc<dyn TestServer>),
-        Err(error) => Err(trouble(settings, error).into()),
+        Err(error) => Err(trouble(settings, &error).into()),
     }
 }
 

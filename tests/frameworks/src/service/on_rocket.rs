@@ -31,8 +31,20 @@ fn service(shutdown: Shutdown) -> Rocket<Build> {
         .mount("/", routes![act])
 }
 
-/// The program in which Rocket listens for signals.
+/// Rocket's settings without its own signals.
+fn deaf() -> Shutdown {
+    Shutdown {
+        ctrlc: false,
+        signals: [].into(),
+        ..Default::default()
+    }
+}
+
+/// The program in which Rocket listens for signals, unless poolhouse does by `POOLHOUSE_SIGNALS`: of two who listen, either may be
+/// the first.
 pub mod listens_itself {
+    use std::env;
+
     use poolhouse::{PgEngine, with_pool};
     use rocket::config::Shutdown;
 
@@ -44,7 +56,11 @@ pub mod listens_itself {
     #[with_pool]
     #[rocket::main]
     pub async fn main(_db: PgEngine) -> anyhow::Result<()> {
-        super::service(Shutdown::default()).launch().await?;
+        let shutdown = match env::var_os("POOLHOUSE_SIGNALS") {
+            Some(_) => super::deaf(),
+            None => Shutdown::default(),
+        };
+        super::service(shutdown).launch().await?;
         Ok(())
     }
 }
@@ -63,12 +79,7 @@ pub mod with_shutdown {
     #[with_pool]
     #[rocket::main]
     pub async fn main(_db: PgEngine, shutdown: Shutdown) -> anyhow::Result<()> {
-        let deaf = rocket::config::Shutdown {
-            ctrlc: false,
-            signals: [].into(),
-            ..Default::default()
-        };
-        let rocket = super::service(deaf).ignite().await?;
+        let rocket = super::service(super::deaf()).ignite().await?;
         let stop = rocket.shutdown();
         let mut launched = pin!(rocket.launch());
         // Not in another task: a notification while Rocket's own task is polled can make Rocket abandon its open requests.

@@ -11,7 +11,7 @@ pub(crate) use value::SettingValue;
 
 use crate::args::Arg;
 use crate::report::Report;
-use crate::table::{self, Reach, Spec};
+use crate::table::{self, Reach, Spec, Takes};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use std::path::Path;
@@ -124,9 +124,11 @@ impl Settings {
         values.any(|value| uses(parameter, value.to_token_stream()))
     }
 
-    /// The first use of a variable that certainly means this one. A value that has variables of its own is left to the compiler.
+    /// The first use of a variable that certainly means this one. A value that has variables of its own is left to the compiler, and
+    /// so is a function, which may have the name of a variable.
     pub(crate) fn variable(&self, name: &Ident) -> Option<Ident> {
-        let values = self.list.iter();
+        let is_value = |setting: &&Setting| !matches!(setting.spec.takes, Takes::Function);
+        let values = self.list.iter().filter(is_value);
         let values = values.flat_map(|setting| setting.value.expressions());
         let mut values = values.map(ToTokens::to_token_stream);
         values.find_map(|value| (!binds(value.clone())).then(|| variable(name, value))?)

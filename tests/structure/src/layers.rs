@@ -39,6 +39,7 @@ pub const MACROS: &[&str] = &[
     "position",
     "settings",
     "args",
+    "pattern",
     "report",
     "table",
 ];

@@ -247,10 +247,10 @@ macro_rules! on {
 
             /// The pool does not see the statements there. The server would commit each of them.
             #[tokio::test]
-            async fn the_drivers_connection_of_what_is_over_is_not_lent() -> anyhow::Result<()> {
+            async fn the_drivers_connection_of_what_is_over_cannot_be_borrowed() -> anyhow::Result<()> {
                 type Connection = <$database as sqlx::Database>::Connection;
 
-                let name = concat!("cancelled_lent_", stringify!($module));
+                let name = concat!("cancelled_borrowed_", stringify!($module));
                 let Some((case_database, db)) = begin(name).await? else {
                     return Ok(());
                 };
@@ -272,16 +272,16 @@ macro_rules! on {
                             break;
                         }
                     }
-                    let lent = catch_unwind(AssertUnwindSafe(|| {
+                    let borrowed = catch_unwind(AssertUnwindSafe(|| {
                         let _: &mut Connection = &mut tx;
                     }));
-                    if lent.is_ok() {
+                    if borrowed.is_ok() {
                         <$database>::run(&mut tx, X).await?;
                     }
                     drop(tx);
                     let found = rows(&case_database).await?;
                     ensure!(found.is_empty(), "{step:?}: {found:?} is written");
-                    ensure!(lent.is_err(), "{step:?}: it is lent");
+                    ensure!(borrowed.is_err(), "{step:?}: it is borrowed");
                 }
                 db.close_connection_pool().await;
                 Ok(())

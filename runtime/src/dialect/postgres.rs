@@ -153,6 +153,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 if [
                     "server_login_retry",
                     "server down",
+                    "server conn crashed",
                     "server login",
                     "shutting down",
                     "query_wait_timeout",

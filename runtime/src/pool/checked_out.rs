@@ -166,6 +166,9 @@ impl<DB: Backend> CheckedOut<DB> {
         if self.transaction.is_none() && self.record().is_over() {
             Box::pin(self.leave_cancelled()).await?;
         }
+        if self.transaction.as_ref().is_some_and(|of| of.must_ask) {
+            Box::pin(self.ask_whether_inside()).await?;
+        }
         if mem::take(&mut self.may_await_more) && self.state != ConnectionState::Spoilt {
             // Until there is an answer, also when the caller goes away meanwhile.
             let before = mem::replace(&mut self.state, ConnectionState::Spoilt);

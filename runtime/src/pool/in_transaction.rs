@@ -35,6 +35,8 @@ pub(super) struct InTransaction {
     pub(super) lost_at_undo: bool,
     /// A statement in it has failed.
     pub(super) has_failed: bool,
+    /// A statement in it has failed, and the database was not asked since whether the transaction is still open.
+    pub(super) must_ask: bool,
     /// A statement of the program has run in it well.
     pub(super) has_run: bool,
     /// The transaction is run again after a conflict, so that no further statement runs in it then.
@@ -46,6 +48,7 @@ impl InTransaction {
     pub(super) fn see<DB: Backend>(&mut self, error: Option<&sqlx::Error>) {
         if let Some(error) = error {
             self.has_failed = true;
+            self.must_ask = self.dialect.inside.is_some();
             // After a conflict with which the server has left it, it is known how the transaction ended.
             self.lost |= !self.left && self.dialect.is_lost(error);
             self.left |= DB::ends_transaction(error);

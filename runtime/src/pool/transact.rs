@@ -33,6 +33,7 @@ impl<DB: Backend> CheckedOut<DB> {
             lost: false,
             lost_at_undo: false,
             has_failed: false,
+            must_ask: false,
             has_run: false,
             run_again,
         });
@@ -172,9 +173,9 @@ impl<DB: Backend> CheckedOut<DB> {
         Ok(())
     }
 
-    /// Asks whether the transaction is still open, before a `SAVEPOINT` that would begin another one. Only after a statement that may
-    /// have ended it.
-    async fn ask_whether_inside(&mut self) -> sqlx::Result<()> {
+    /// Asks whether the transaction is still open, where a `SAVEPOINT` would begin another one. Only after a statement that may have
+    /// ended it.
+    pub(super) async fn ask_whether_inside(&mut self) -> sqlx::Result<()> {
         let Some(transaction) = &self.transaction else {
             return Ok(());
         };
@@ -185,7 +186,9 @@ impl<DB: Backend> CheckedOut<DB> {
             return Ok(());
         }
         let had_run = self.has_run();
-        let outcome = self.execute(begin.to_owned()).await;
+        self.must_not_ask();
+        let outcome = Box::pin(self.execute(begin.to_owned())).await;
+        self.must_not_ask();
         self.set_has_run(had_run);
         match outcome {
             Err(error) if message(&error).ends_with(inside) => Ok(()),
@@ -197,6 +200,12 @@ impl<DB: Backend> CheckedOut<DB> {
                 }
                 Err(self.lost().into())
             }
+        }
+    }
+
+    fn must_not_ask(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.must_ask = false;
         }
     }
 

@@ -67,7 +67,8 @@ async fn resized<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     allow(database, 2).await?;
     let settings = settings("resized", case_database.url())
         .max_size(10)
-        .acquire_timeout("1s");
+        // The keeper asks the server every 500 ms.
+        .acquire_timeout("2200ms");
     let engine: Engine<DB> = started(&settings).await?;
     let mut kept = 0;
     for _ in 0..3 {

@@ -254,6 +254,41 @@ async fn what_was_committed_on_the_drivers_connection_is_not_run_again() -> anyh
     Ok(())
 }
 
+/// A deadlock has rolled back the whole transaction. The pool learns it from the closure's error only.
+#[tokio::test]
+async fn a_deadlock_on_the_drivers_connection_of_a_nested_transaction_is_run_again()
+-> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("unseen_nested").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new()
+        .engine("unseen_nested")
+        .url(case_database.url());
+    let db: MySqlEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql(TABLE).execute(&db).await?;
+    let runs = AtomicUsize::new(0);
+    db.transaction::<_, sqlx::Error, _>(async |transaction| {
+        sqlx::query(ONE).execute(&mut *transaction).await?;
+        transaction
+            .transaction::<_, sqlx::Error, _>(async |nested| {
+                let connection: &mut MySqlConnection = nested;
+                if runs.fetch_add(1, Relaxed) == 0 {
+                    let conflict = "ROLLBACK; SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213";
+                    MySql::run(connection, conflict).await?;
+                }
+                MySql::run(connection, TWO).await
+            })
+            .await
+    })
+    .await?;
+    ensure!(runs.into_inner() == 2);
+    let sum = case_database.answer::<MySql>("SELECT CAST(sum(value) AS SIGNED) FROM entry");
+    ensure!(sum.await? == 2);
+    db.close_connection_pool().await;
+    Ok(())
+}
+
 /// A transaction that has read is refused at once while another one writes. One that begins with a write waits.
 #[tokio::test]
 async fn on_sqlite_a_reader_that_wants_to_write_beside_a_writer_is_run_again() -> anyhow::Result<()>

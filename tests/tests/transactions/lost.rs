@@ -557,7 +557,6 @@ enum Opens {
     NestedThatIsDropped,
     BeginNested,
     Statement,
-    Driver,
 }
 
 /// Ends the transaction and opens a savepoint, which begins another one on SQLite.
@@ -587,7 +586,6 @@ macro_rules! savepoint_after_the_end {
                 Opens::NestedThatIsDropped,
                 Opens::BeginNested,
                 Opens::Statement,
-                Opens::Driver,
             ] {
                 let ended: sqlx::Result<()> = engine
                     .transaction(async |tx| {
@@ -617,10 +615,6 @@ macro_rules! savepoint_after_the_end {
                             Opens::Statement => {
                                 let _ = sqlx::raw_sql("SAVEPOINT mine").execute(&mut *tx).await;
                             }
-                            Opens::Driver => {
-                                let connection: &mut <$database as Database>::Connection = tx;
-                                drop(connection.begin().await);
-                            }
                         }
                         sqlx::raw_sql(insert(1, 2)).execute(&mut *tx).await?;
                         Ok(())
@@ -642,7 +636,7 @@ macro_rules! savepoint_after_the_end {
                 sqlx::raw_sql("DELETE FROM entry").execute(&engine).await?;
             }
         }
-        // A begin of the program's own has the mark too.
+        // The same in a transaction with a begin of the program's own.
         let mut transaction = engine.begin_with("BEGIN IMMEDIATE -- to write").await?;
         sqlx::raw_sql(insert(2, 1))
             .execute(&mut transaction)

@@ -80,6 +80,10 @@ pub(crate) struct Dialect {
     /// Whether the driver expects an answer before it has checked what it sends.
     pub(crate) expects_answer_first: bool,
     /// The code of the error that says only that the transaction has failed before.
+    #[cfg_attr(
+        not(feature = "web"),
+        allow(dead_code, reason = "only the commit of a request looks")
+    )]
     pub(crate) failed_before: Option<&'static str>,
     /// How a `COMMIT` is kept from ending another transaction than the one that began.
     pub(crate) mark: Mark,
@@ -224,6 +228,7 @@ impl Dialect {
     }
 
     /// Whether an error says only that the transaction has failed before.
+    #[cfg(feature = "web")]
     pub(crate) fn has_failed_before(&self, error: &sqlx::Error) -> bool {
         let code = error
             .as_database_error()

@@ -67,8 +67,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
     conflict: |error| matches!(error.code().as_deref(), Some("517" | "6" | "262")),
     // A reader that wants to write while another connection writes is refused without a wait:
     // <https://www.sqlite.org/c3ref/busy_handler.html>. The first statement waits for `BUSY_TIMEOUT` before this error.
-    failed_before: None,
     conflict_once_begun: &["5"],
+    failed_before: None,
     // A COMMIT outside of a transaction is an error, <https://www.sqlite.org/lang_transaction.html>. A savepoint as a mark would make
     // the library write a copy of each changed page to a temporary file.
     mark: Mark {

@@ -1,8 +1,6 @@
 //! An unsupported use of an engine.
 
-use crate::settings;
-#[cfg(feature = "postgres")]
-use crate::settings::EngineSettings;
+use crate::settings::{self, EngineSettings};
 
 /// An unsupported use of an engine.
 #[derive(Clone, thiserror::Error)]

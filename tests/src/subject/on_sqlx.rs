@@ -1,12 +1,16 @@
 //! An engine that runs on a `sqlx::Pool`, because a parameter has that type.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::Context;
 use futures_util::stream::BoxStream;
 use poolhouse::{Engine, engine_finder_with, with_pool};
 use sqlx::{Pool, Transaction, pool::PoolConnection};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use super::{Options, SqlxAlone, Subject, engine};
 use crate::sql::Sql;
@@ -16,13 +20,18 @@ use crate::sql::Sql;
 pub struct OnSqlx<DB: Sql> {
     engine: Engine<DB>,
     pool: SqlxAlone<DB>,
+    lender: Arc<Mutex<Option<Lender>>>,
 }
+
+/// The task of the attributed function.
+type Lender = JoinHandle<Result<(), poolhouse::Error>>;
 
 impl<DB: Sql> Clone for OnSqlx<DB> {
     fn clone(&self) -> Self {
         Self {
             engine: self.engine.clone(),
             pool: self.pool.clone(),
+            lender: Arc::clone(&self.lender),
         }
     }
 }
@@ -71,7 +80,7 @@ impl<DB: Sql> Subject for OnSqlx<DB> {
 
     async fn start(options: Options) -> anyhow::Result<Self> {
         let (sender, pool) = oneshot::channel();
-        let lender: JoinHandle<_> = tokio::spawn(lend(options.clone(), sender));
+        let lender: Lender = tokio::spawn(lend(options.clone(), sender));
         let Ok(pool) = pool.await else {
             lender.await??;
             anyhow::bail!("the function has returned without lending its pool");
@@ -80,11 +89,18 @@ impl<DB: Sql> Subject for OnSqlx<DB> {
         Ok(Self {
             engine,
             pool: SqlxAlone(pool),
+            lender: Arc::new(Mutex::new(Some(lender))),
         })
     }
 
     async fn close(&self) -> Vec<String> {
-        engine::ended(self.engine.close_connection_pool().await)
+        let ended = engine::ended(self.engine.close_connection_pool().await);
+        // The function's own close joins this one. A later one would cancel the next start of an engine of this name.
+        let lender = self.lender.lock().ok().and_then(|mut lender| lender.take());
+        if let Some(lender) = lender {
+            let _ = timeout(Duration::from_secs(10), lender).await;
+        }
+        ended
     }
 
     fn acquire(&self) -> impl Future<Output = sqlx::Result<PoolConnection<DB>>> + Send + 'static {

@@ -12,7 +12,7 @@ use poolhouse::{
     TransactionError, TransactionOptions, engine_finder_with,
 };
 use poolhouse_tests::{CaseDatabase, Cockroach, PgBouncer, Sql, TransactionEnder, pgbouncer::Mode};
-use sqlx::{Any, AssertSqlSafe, Connection as _, Database, Executor, MySql, Postgres, Sqlite};
+use sqlx::{Any, AssertSqlSafe, Connection as _, Executor, MySql, Postgres, Sqlite};
 
 const TABLE: &str = "CREATE TABLE entry (move INTEGER NOT NULL, part INTEGER NOT NULL)";
 

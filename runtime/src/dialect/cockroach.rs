@@ -68,11 +68,11 @@ pub(crate) static COCKROACH: Dialect = Dialect {
     conflict_once_begun: &[],
     // A COMMIT outside of a transaction is an error: <https://www.cockroachlabs.com/docs/stable/commit-transaction>. That of
     // a failed transaction is answered as by Postgres.
-    mark: Mark {
+    mark: Some(Mark {
         set: None,
         check: "SELECT 1",
-        commit: Some("SELECT 1; COMMIT"),
-    },
+        commit: "SELECT 1; COMMIT",
+    }),
     inside: None,
     lost: |code, _| code == Some("25P01"),
     ends_transaction: POSTGRES.ends_transaction,

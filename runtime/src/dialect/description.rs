@@ -85,8 +85,9 @@ pub(crate) struct Dialect {
         allow(dead_code, reason = "only the commit of a request looks")
     )]
     pub(crate) failed_before: Option<&'static str>,
-    /// How a `COMMIT` is kept from ending another transaction than the one that began.
-    pub(crate) mark: Mark,
+    /// How a `COMMIT` is kept from ending another transaction than the one that began; `None` where a `COMMIT` outside of a
+    /// transaction is an error and nothing outside ends one.
+    pub(crate) mark: Option<Mark>,
     /// Where `SAVEPOINT` outside of a transaction begins one: a statement that begins one outside, and the end of its error inside
     /// of one.
     pub(crate) inside: Option<(&'static str, &'static str)>,
@@ -134,9 +135,8 @@ pub(crate) struct Mark {
     pub(crate) set: Option<&'static str>,
     /// Fails in a transaction without the mark, in a failed one, and outside of any.
     pub(crate) check: &'static str,
-    /// The check and the `COMMIT` in one message; after an error, the server runs nothing more of it. `None` where a `COMMIT` outside
-    /// of a transaction is an error.
-    pub(crate) commit: Option<&'static str>,
+    /// The check and the `COMMIT` in one message; after an error, the server runs nothing more of it.
+    pub(crate) commit: &'static str,
 }
 
 /// How a session is identified, and terminated over another connection.

@@ -213,16 +213,14 @@ pub(crate) static MYSQL: Dialect = Dialect {
     conflict_once_begun: &[],
     // A savepoint ends with its transaction: <https://mariadb.com/kb/en/savepoint/>. 1305 and its SQLSTATE are also those of
     // other missing objects.
-    mark: Mark {
+    mark: Some(Mark {
         set: Some("SAVEPOINT poolhouse_transaction"),
         check: "RELEASE SAVEPOINT poolhouse_transaction",
         // On MariaDB one statement, <https://mariadb.com/kb/en/begin-end/>. With two, a node of Galera that aborts the
         // transaction after the first takes the second for a statement of its own and repeats it (wsrep_retry_autocommit).
         // It then reports success although nothing is committed. MySQL takes the parts for MariaDB alone as comments.
-        commit: Some(
-            "/*M! BEGIN NOT ATOMIC */ RELEASE SAVEPOINT poolhouse_transaction; COMMIT /*M! ; END */",
-        ),
-    },
+        commit: "/*M! BEGIN NOT ATOMIC */ RELEASE SAVEPOINT poolhouse_transaction; COMMIT /*M! ; END */",
+    }),
     inside: None,
     lost: |code, message| {
         code == Some("42000")

@@ -221,15 +221,13 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     // choose its isolation level: <https://www.postgresql.org/docs/current/sql-set.html>,
     // <https://www.postgresql.org/docs/current/runtime-config-custom.html>. No setting has the second name, so that the
     // error contains it, whatever the language of the server's messages.
-    mark: Mark {
+    mark: Some(Mark {
         set: Some("SET LOCAL poolhouse.transaction = 'open'"),
         check: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
                 THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END",
-        commit: Some(
-            "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
+        commit: "SELECT CASE WHEN pg_catalog.current_setting('poolhouse.transaction', true) OPERATOR(pg_catalog.=) 'open' \
              THEN '' ELSE pg_catalog.current_setting('poolhouse.lost_transaction') END; COMMIT",
-        ),
-    },
+    }),
     inside: None,
     // <https://www.postgresql.org/docs/current/errcodes-appendix.html>: a savepoint outside of any transaction.
     lost: |code, message| {

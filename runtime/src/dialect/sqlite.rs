@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::statements::Syntax;
-use super::{Diagnosis, Dialect, IsolationLevel, Mark, inspection, sql};
+use super::{Diagnosis, Dialect, IsolationLevel, inspection, sql};
 
 static VERSION: OnceLock<String> = OnceLock::new();
 
@@ -71,11 +71,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     failed_before: None,
     // A COMMIT outside of a transaction is an error, <https://www.sqlite.org/lang_transaction.html>. A savepoint as a mark would make
     // the library write a copy of each changed page to a temporary file.
-    mark: Mark {
-        set: None,
-        check: "SELECT 1",
-        commit: None,
-    },
+    mark: None,
     // A savepoint outside of a transaction begins one: <https://www.sqlite.org/lang_savepoint.html>.
     inside: Some(("BEGIN", "cannot start a transaction within a transaction")),
     lost: |code, message| {

@@ -429,7 +429,7 @@ impl<DB: Backend> CheckedOut<DB> {
     /// is a mark itself.
     pub(super) fn mark(&self) -> Option<&'static Mark> {
         let transaction = self.transaction.as_ref().filter(|_| !self.is_held())?;
-        Some(&transaction.dialect.mark)
+        transaction.dialect.mark.as_ref()
     }
 
     /// Commits the transaction, or releases the savepoint, that [`begin`](Self::begin) has begun. The driver must count no
@@ -439,24 +439,20 @@ impl<DB: Backend> CheckedOut<DB> {
             return Err(ended.into());
         }
         self.may_be_miscounted = true;
-        // A connection of sqlx's pool returns to code that needs a correct count of the driver.
-        let is_of_sqlx = matches!(self.source, ConnectionSource::Sqlx { .. });
         let committed = match self.mark() {
-            Some(Mark {
-                commit: Some(commit),
-                ..
-            }) if !is_of_sqlx => {
-                let committed = self.execute((*commit).to_owned()).await;
-                self.counts_ended = committed.is_ok();
-                committed
-            }
-            Some(mark) if mark.commit.is_some() => {
+            None => self.commit_by_driver().await,
+            // A connection of sqlx's pool returns to code that needs a correct count of the driver.
+            Some(mark) if matches!(self.source, ConnectionSource::Sqlx { .. }) => {
                 match self.execute(mark.check.to_owned()).await {
                     Ok(()) => self.commit_by_driver().await,
                     Err(error) => Err(error),
                 }
             }
-            _ => self.commit_by_driver().await,
+            Some(mark) => {
+                let committed = self.execute(mark.commit.to_owned()).await;
+                self.counts_ended = committed.is_ok();
+                committed
+            }
         };
         self.may_be_miscounted = false;
         committed.map_err(|error| self.if_lost(error))

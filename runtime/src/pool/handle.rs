@@ -39,7 +39,8 @@ pub(super) struct Own<DB: Backend> {
     /// Keeps an in-memory SQLite database alive while no slot has a connection.
     pub(super) anchor: Mutex<Option<DB::Connection>>,
     /// Empty slots for which a full server had no room. They stay taken, so that callers wait in the queue for the connections
-    /// that there are, first come, first served. The keeper asks the server again, for one of them at a time.
+    /// that there are, first come, first served. The keeper asks the server again, for one of them at a time. The
+    /// lock is held for one push or removal, and no slot is dropped under it.
     pub(super) kept_empty: Mutex<Vec<SlotOf<DB>>>,
 }
 

@@ -1,4 +1,4 @@
-//! Signatures that trigger lints: the attribute generates two functions, and each lint is reported once.
+//! Signatures that trigger lints: the attribute generates two functions, and adds no lint of another kind or place.
 
 #![warn(clippy::pedantic, clippy::nursery, unused)]
 #![warn(redundant_lifetimes, single_use_lifetimes, unused_lifetimes, unused_qualifications)]

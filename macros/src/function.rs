@@ -175,7 +175,7 @@ impl Function {
     pub(crate) fn fills_every_parameter(&self) -> bool {
         match &self.position {
             Position::Main | Position::MainUnder(_) => true,
-            Position::Test(test) => test.giver.is_none(),
+            Position::Test(test) => test.parameters_from.is_none(),
             Position::Lifespan => false,
         }
     }

@@ -22,7 +22,7 @@ pub(crate) struct Test {
     /// The attribute that builds the runtime, such as `#[tokio::test]`; `None` when poolhouse builds it.
     pub(crate) runtime: Option<Path>,
     /// The attribute that gives the function its parameters, such as `#[rstest]`, except those with `#[pool]`.
-    pub(crate) giver: Option<Path>,
+    pub(crate) parameters_from: Option<Path>,
     pub(crate) should_panic: bool,
     /// Whether it passes with any panic: `#[should_panic]` without `expected`. Not below `cfg_attr`, whose condition may be false.
     pub(crate) any_panic: bool,
@@ -39,10 +39,13 @@ pub(crate) fn position(attrs: &[Attribute], signature: &Signature, has_receiver:
         };
         paths.iter().find(matches).cloned()
     };
-    if ends_in(TESTS).or_else(|| ends_in(GIVERS)).is_some() {
+    if ends_in(TESTS)
+        .or_else(|| ends_in(PARAMETER_ATTRIBUTES))
+        .is_some()
+    {
         return Position::Test(Test {
             runtime: attrs.iter().find_map(|attr| runtime(&attr.meta)),
-            giver: ends_in(GIVERS),
+            parameters_from: ends_in(PARAMETER_ATTRIBUTES),
             should_panic: of_each_case(attrs)
                 .iter()
                 .flat_map(|attr| self::paths(&attr.meta))
@@ -103,7 +106,7 @@ pub(crate) fn listens_itself(runtime: &Path) -> bool {
 const TESTS: &[&str] = &["test", "async_test"];
 
 /// Attributes of test functions that give them their parameters: of `rstest`, `test_case` and `rstest_reuse`.
-const GIVERS: &[&str] = &["rstest", "test_case", "test_matrix", "apply"];
+const PARAMETER_ATTRIBUTES: &[&str] = &["rstest", "test_case", "test_matrix", "apply"];
 
 /// The test attribute that builds a runtime: each except those that need a synchronous function. `#[test(…)]` is not std's, which
 /// has no arguments.

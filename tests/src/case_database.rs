@@ -107,7 +107,7 @@ impl CaseDatabase {
     /// # Errors
     /// When a session is left, ended uncleanly or was killed.
     pub async fn closed_in_good_order(&self) -> anyhow::Result<()> {
-        self.toll(0, 0).await
+        self.sessions_ended(0, 0).await
     }
 
     /// **A**, **B** and **K**: waits until no session is left, and checks how many ended uncleanly and how many were killed. For
@@ -115,17 +115,17 @@ impl CaseDatabase {
     ///
     /// # Errors
     /// When a session is left, or when a count differs.
-    pub async fn toll(&self, uncleanly: u64, killed: u64) -> anyhow::Result<()> {
+    pub async fn sessions_ended(&self, uncleanly: u64, killed: u64) -> anyhow::Result<()> {
         self.no_session_left().await?;
         let Self::Server(database) = self else {
             return Ok(());
         };
-        let toll = (database.ended_uncleanly().await?, database.killed().await?);
+        let ended = (database.ended_uncleanly().await?, database.killed().await?);
         anyhow::ensure!(
-            toll == (uncleanly, killed),
+            ended == (uncleanly, killed),
             "{} sessions ended uncleanly and {} were killed, instead of {uncleanly} and {killed}",
-            toll.0,
-            toll.1
+            ended.0,
+            ended.1
         );
         Ok(())
     }

@@ -46,7 +46,7 @@ impl Variant {
         case_database: &CaseDatabase,
     ) -> anyhow::Result<()> {
         if self.pool == "engine" {
-            return case_database.toll(0, wanted).await;
+            return case_database.sessions_ended(0, wanted).await;
         }
         case_database.no_session_left().await?;
         let killed = case_database.database()?.killed().await?;

@@ -96,7 +96,7 @@ pub(crate) enum ConnectionState {
     /// Intact, with something in its session that the next user must not find.
     Unfit,
     /// The driver's connection is unusable, although the session is intact.
-    Spoilt,
+    Unusable,
     /// The session has ended.
     Broken,
 }
@@ -169,9 +169,9 @@ impl<DB: Backend> CheckedOut<DB> {
         if self.transaction.as_ref().is_some_and(|of| of.must_ask) {
             Box::pin(self.ask_whether_inside()).await?;
         }
-        if mem::take(&mut self.may_await_more) && self.state != ConnectionState::Spoilt {
+        if mem::take(&mut self.may_await_more) && self.state != ConnectionState::Unusable {
             // Until there is an answer, also when the caller goes away meanwhile.
-            let before = mem::replace(&mut self.state, ConnectionState::Spoilt);
+            let before = mem::replace(&mut self.state, ConnectionState::Unusable);
             let (connection, _) = self.source.parts_mut();
             // In a box, because it is rare, and every statement's future would be larger.
             let ping = Box::pin(within(
@@ -183,7 +183,7 @@ impl<DB: Backend> CheckedOut<DB> {
                 self.state = before;
             }
         }
-        if self.state != ConnectionState::Spoilt {
+        if self.state != ConnectionState::Unusable {
             if let Some(unit) = self.unit.as_ref().filter(|unit| unit.is_open()) {
                 let unit = unit.clone();
                 // In a box, for the same reason.
@@ -600,10 +600,10 @@ impl<DB: Backend> CheckedOut<DB> {
                     return;
                 };
                 connection.record.returned();
-                let is_spoilt = self.state == ConnectionState::Spoilt;
+                let is_unusable = self.state == ConnectionState::Unusable;
                 let shared = Arc::clone(connection.shared());
                 Arc::clone(&shared).spawn(async move {
-                    if is_spoilt {
+                    if is_unusable {
                         connection.close_unread().await;
                     } else {
                         connection.close().await;
@@ -674,8 +674,8 @@ fn after<DB: Backend>(
     record: &Record,
 ) -> ConnectionState {
     if let Some(error) = error.filter(|error| DB::ends_session(error)) {
-        return if spoils_connection(error, record.dialect()) {
-            ConnectionState::Spoilt
+        return if makes_unusable(error, record.dialect()) {
+            ConnectionState::Unusable
         } else if may_be_of_the_client(error) {
             ConnectionState::Unverified
         } else {
@@ -698,7 +698,7 @@ fn is_answer(error: Option<&sqlx::Error>) -> bool {
 
 /// Whether the connection can no longer be read from. The driver of MySQL notes an expected answer before it checks the values.
 /// After an error there it waits for that answer forever.
-fn spoils_connection(error: &sqlx::Error, dialect: &Dialect) -> bool {
+fn makes_unusable(error: &sqlx::Error, dialect: &Dialect) -> bool {
     dialect.expects_answer_first && matches!(error, sqlx::Error::Protocol(_))
 }
 
@@ -798,7 +798,7 @@ impl<DB: Backend> Drop for CheckedOut<DB> {
                 let _entered = runtime.enter();
                 let is_ended = matches!(
                     state,
-                    ConnectionState::Unfit | ConnectionState::Broken | ConnectionState::Spoilt
+                    ConnectionState::Unfit | ConnectionState::Broken | ConnectionState::Unusable
                 );
                 let locked = |(words, _)| record.controls().first_of(words).is_some();
                 let may_hold_locks = record.dialect().locks.is_some_and(locked);
@@ -883,7 +883,7 @@ fn take_back<DB: Backend>(
             recovery::give_back_unverified(slot, counts_ended);
         }
         ConnectionState::Unfit => recovery::close(slot),
-        ConnectionState::Spoilt => recovery::close_spoilt(slot),
+        ConnectionState::Unusable => recovery::close_unusable(slot),
         ConnectionState::Broken => recovery::close_broken(slot),
     }
 }

@@ -296,7 +296,7 @@ pub(super) fn close_broken<DB: Backend>(slot: SlotOf<DB>) {
 }
 
 /// As [`close`], for a connection that can no longer be read from, although its session is intact.
-pub(super) fn close_spoilt<DB: Backend>(mut slot: SlotOf<DB>) {
+pub(super) fn close_unusable<DB: Backend>(mut slot: SlotOf<DB>) {
     if let Some(connection) = slot.value.take() {
         connection.record.returned();
         let shared = Arc::clone(connection.shared());

@@ -69,11 +69,11 @@ struct Timer {
 
 struct Waiter<T> {
     deadline: Option<Instant>,
-    fate: Fate<T>,
+    state: WaiterState<T>,
 }
 
 /// The state of a waiter. Only `Waits` is in the queue's order.
-enum Fate<T> {
+enum WaiterState<T> {
     Waits(Waker),
     /// The waiter has a slot with this value.
     Assigned(Option<T>),
@@ -190,12 +190,12 @@ impl<T: Vacate> Slots<T> {
         let mut woken: Vec<Waker> = state.timer.task.take().into_iter().collect();
         let mut returned = 0;
         for waiter in state.waiters.pop_all() {
-            match std::mem::replace(&mut waiter.fate, Fate::Refused(Refused::Closed)) {
-                Fate::Waits(waker) => woken.push(waker),
+            match std::mem::replace(&mut waiter.state, WaiterState::Refused(Refused::Closed)) {
+                WaiterState::Waits(waker) => woken.push(waker),
                 // The waiter was woken for the slot, and gets the close instead.
-                Fate::Assigned(Some(value)) => values.push(value),
-                Fate::Assigned(None) => returned += 1,
-                Fate::Refused(why) => waiter.fate = Fate::Refused(why),
+                WaiterState::Assigned(Some(value)) => values.push(value),
+                WaiterState::Assigned(None) => returned += 1,
+                WaiterState::Refused(why) => waiter.state = WaiterState::Refused(why),
             }
         }
         state.taken -= returned;
@@ -231,8 +231,8 @@ impl<T: Vacate> Slots<T> {
             && *deadline <= now
             && let Some(waiter) = state.waiters.pop_front()
         {
-            let timed_out = Fate::Refused(Refused::TimedOut);
-            if let Fate::Waits(waker) = std::mem::replace(&mut waiter.fate, timed_out) {
+            let timed_out = WaiterState::Refused(Refused::TimedOut);
+            if let WaiterState::Waits(waker) = std::mem::replace(&mut waiter.state, timed_out) {
                 woken.push(waker);
             }
         }
@@ -320,9 +320,9 @@ impl<T> SlotsState<T> {
     /// Assigns a taken slot to the waiter at the front, and returns its waker.
     fn assign(&mut self, value: Option<T>) -> Option<Waker> {
         let waiter = self.waiters.pop_front()?;
-        match std::mem::replace(&mut waiter.fate, Fate::Assigned(value)) {
-            Fate::Waits(waker) => Some(waker),
-            Fate::Assigned(_) | Fate::Refused(_) => {
+        match std::mem::replace(&mut waiter.state, WaiterState::Assigned(value)) {
+            WaiterState::Waits(waker) => Some(waker),
+            WaiterState::Assigned(_) | WaiterState::Refused(_) => {
                 unreachable!("only those that wait are in the order")
             }
         }
@@ -420,7 +420,7 @@ impl<T: Vacate> Taking<'_, T> {
         }
         self.key = Some(state.waiters.push_back(Waiter {
             deadline: self.deadline,
-            fate: Fate::Waits(context.waker().clone()),
+            state: WaiterState::Waits(context.waker().clone()),
         }));
         let timer = if self.deadline.is_some() && !state.timer.armed {
             state.timer.armed = true;
@@ -439,7 +439,7 @@ impl<T: Vacate> Taking<'_, T> {
     fn look(&mut self, key: usize, context: &mut Context<'_>) -> Poll<Result<Slot<T>, Refused>> {
         let mut state = self.slots.0.lock();
         if let Some(Waiter {
-            fate: Fate::Waits(waker),
+            state: WaiterState::Waits(waker),
             ..
         }) = state.waiters.get_mut(key)
         {
@@ -454,7 +454,7 @@ impl<T: Vacate> Taking<'_, T> {
         if matches!(
             &waiter,
             Some(Waiter {
-                fate: Fate::Assigned(_),
+                state: WaiterState::Assigned(_),
                 ..
             })
         ) {
@@ -462,10 +462,10 @@ impl<T: Vacate> Taking<'_, T> {
         }
         drop(state);
         self.key = None;
-        Poll::Ready(match waiter.map(|waiter| waiter.fate) {
-            Some(Fate::Assigned(value)) => Ok(self.slots.slot(value)),
-            Some(Fate::Refused(why)) => Err(why),
-            Some(Fate::Waits(_)) | None => {
+        Poll::Ready(match waiter.map(|waiter| waiter.state) {
+            Some(WaiterState::Assigned(value)) => Ok(self.slots.slot(value)),
+            Some(WaiterState::Refused(why)) => Err(why),
+            Some(WaiterState::Waits(_)) | None => {
                 unreachable!("its entry stays until here, and was looked at")
             }
         })
@@ -476,7 +476,7 @@ impl<T: Vacate> Drop for Taking<'_, T> {
     fn drop(&mut self) {
         let Some(key) = self.key.take() else { return };
         let waiter = self.slots.0.lock().waiters.remove(key);
-        if let Some(Fate::Assigned(value)) = waiter.map(|waiter| waiter.fate) {
+        if let Some(WaiterState::Assigned(value)) = waiter.map(|waiter| waiter.state) {
             drop(self.slots.slot(value));
         }
     }

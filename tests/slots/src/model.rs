@@ -92,7 +92,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// The state of a waiting task in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum WaiterState {
     Waits,
     Assigned(Option<u32>),
     Refused(Refused),
@@ -106,7 +106,7 @@ struct Model {
     leaving: usize,
     idle: Vec<u32>,
     order: VecDeque<usize>,
-    fates: BTreeMap<usize, (u64, Fate)>,
+    waiters: BTreeMap<usize, (u64, WaiterState)>,
     closed: bool,
 }
 
@@ -141,7 +141,7 @@ impl Model {
             return true;
         }
         if let Some(first) = self.order.pop_front() {
-            self.fates.get_mut(&first).expect("it waits").1 = Fate::Assigned(value);
+            self.waiters.get_mut(&first).expect("it waits").1 = WaiterState::Assigned(value);
         } else {
             self.taken -= 1;
             self.idle.extend(value);
@@ -155,7 +155,7 @@ impl Model {
             && let Some(first) = self.order.pop_front()
         {
             self.taken += 1;
-            self.fates.get_mut(&first).expect("it waits").1 = Fate::Assigned(None);
+            self.waiters.get_mut(&first).expect("it waits").1 = WaiterState::Assigned(None);
         }
     }
 }
@@ -205,7 +205,7 @@ impl Both {
         let waker = Waker::from(Arc::clone(&task.wakes));
         let polled = task.future.as_mut().poll(&mut Context::from_waker(&waker));
         let number = task.number;
-        let begins = !self.model.fates.contains_key(&number);
+        let begins = !self.model.waiters.contains_key(&number);
         if begins {
             let expected = if self.model.closed {
                 Some(Err(Refused::Closed))
@@ -216,8 +216,8 @@ impl Both {
                 (Poll::Pending, None) => {
                     self.model.order.push_back(number);
                     self.model
-                        .fates
-                        .insert(number, (self.seconds + LIMIT, Fate::Waits));
+                        .waiters
+                        .insert(number, (self.seconds + LIMIT, WaiterState::Waits));
                 }
                 (Poll::Ready(Ok(slot)), Some(Ok(value))) => {
                     drop(self.tasks.remove(index));
@@ -233,20 +233,20 @@ impl Both {
             }
             return;
         }
-        let (_, fate) = self.model.fates[&number];
-        if fate == Fate::Waits {
+        let (_, state) = self.model.waiters[&number];
+        if state == WaiterState::Waits {
             assert!(polled.is_pending());
             return;
         }
         // Woken exactly once, also if the close took the slot away again.
         let wakes = self.tasks[index].wakes.0.load(Relaxed);
-        assert_eq!(wakes, 1, "woken {wakes} times for {fate:?}");
-        self.model.fates.remove(&number);
+        assert_eq!(wakes, 1, "woken {wakes} times for {state:?}");
+        self.model.waiters.remove(&number);
         drop(self.tasks.remove(index));
-        match (polled, fate) {
-            (Poll::Ready(Ok(slot)), Fate::Assigned(value)) => self.got(slot, value),
-            (Poll::Ready(Err(why)), Fate::Refused(expected)) => assert_eq!(why, expected),
-            (polled, fate) => panic!("{:?} and not {fate:?}", polled.map(|got| got.map(drop))),
+        match (polled, state) {
+            (Poll::Ready(Ok(slot)), WaiterState::Assigned(value)) => self.got(slot, value),
+            (Poll::Ready(Err(why)), WaiterState::Refused(expected)) => assert_eq!(why, expected),
+            (polled, state) => panic!("{:?} and not {state:?}", polled.map(|got| got.map(drop))),
         }
     }
 
@@ -284,7 +284,9 @@ impl Both {
             Step::Cancel(index) if !self.tasks.is_empty() => {
                 let task = self.tasks.remove(index.index(self.tasks.len()));
                 self.model.order.retain(|number| *number != task.number);
-                if let Some((_, Fate::Assigned(value))) = self.model.fates.remove(&task.number) {
+                if let Some((_, WaiterState::Assigned(value))) =
+                    self.model.waiters.remove(&task.number)
+                {
                     self.model.give_back(value);
                 }
                 drop(task);
@@ -331,10 +333,10 @@ impl Both {
             Step::Expire => {
                 self.seconds += 1;
                 while let Some(first) = self.model.order.front()
-                    && let Some((deadline, fate)) = self.model.fates.get_mut(first)
+                    && let Some((deadline, state)) = self.model.waiters.get_mut(first)
                     && *deadline <= self.seconds
                 {
-                    *fate = Fate::Refused(Refused::TimedOut);
+                    *state = WaiterState::Refused(Refused::TimedOut);
                     self.model.order.pop_front();
                 }
                 self.slots.expire(self.at(self.seconds));
@@ -344,14 +346,14 @@ impl Both {
                 self.model.order.clear();
                 let mut values = std::mem::take(&mut self.model.idle);
                 self.model.taken += values.len();
-                for (_, fate) in self.model.fates.values_mut() {
-                    match *fate {
-                        Fate::Waits => {}
-                        Fate::Assigned(Some(value)) => values.push(value),
-                        Fate::Assigned(None) => self.model.taken -= 1,
-                        Fate::Refused(_) => continue,
+                for (_, state) in self.model.waiters.values_mut() {
+                    match *state {
+                        WaiterState::Waits => {}
+                        WaiterState::Assigned(Some(value)) => values.push(value),
+                        WaiterState::Assigned(None) => self.model.taken -= 1,
+                        WaiterState::Refused(_) => continue,
                     }
-                    *fate = Fate::Refused(Refused::Closed);
+                    *state = WaiterState::Refused(Refused::Closed);
                 }
                 let slots = self.slots.close();
                 values.sort_unstable();
@@ -390,9 +392,9 @@ impl Both {
         );
         // The count from outside, independent of the counters.
         let handed = model
-            .fates
+            .waiters
             .values()
-            .filter(|(_, fate)| matches!(fate, Fate::Assigned(_)))
+            .filter(|(_, state)| matches!(state, WaiterState::Assigned(_)))
             .count();
         let sessions = self.out.len() + self.closing.borrow().len() + handed + sizes.idle;
         assert_eq!(sessions, sizes.taken + sizes.idle);
@@ -428,7 +430,7 @@ impl Both {
         let first = model
             .order
             .front()
-            .map(|first| self.at(model.fates[first].0));
+            .map(|first| self.at(model.waiters[first].0));
         assert_eq!(deadline, first);
     }
 }

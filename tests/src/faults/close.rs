@@ -130,7 +130,7 @@ pub async fn dropped_query_frees_its_slot<S: Subject>() -> anyhow::Result<()> {
     case_database.none_is_active().await?;
     let ended = bounded("the close", pool.close()).await?;
     ensure!(ended.is_empty(), "{ended:?}");
-    case_database.toll(0, 1).await
+    case_database.sessions_ended(0, 1).await
 }
 
 async fn drop_a_running_query<S: Subject>(
@@ -296,14 +296,14 @@ fn named<S: Subject>(ended: &[String], holder: &str) -> anyhow::Result<()> {
 /// ones, so there more may be terminated.
 async fn one_was_ended<S: Subject>(case_database: &CaseDatabase) -> anyhow::Result<()> {
     if S::OURS {
-        return case_database.toll(0, 1).await;
+        return case_database.sessions_ended(0, 1).await;
     }
     case_database.no_session_left().await?;
     let database = case_database.database()?;
-    let toll = (database.ended_uncleanly().await?, database.killed().await?);
+    let ended = (database.ended_uncleanly().await?, database.killed().await?);
     ensure!(
-        toll.0 == 0 && toll.1 >= 1,
-        "ended uncleanly and killed: {toll:?}"
+        ended.0 == 0 && ended.1 >= 1,
+        "ended uncleanly and killed: {ended:?}"
     );
     Ok(())
 }

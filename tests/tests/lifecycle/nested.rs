@@ -87,7 +87,7 @@ async fn second_signal<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<(
         program.line(at).await?;
         program.signal(Signal::SIGTERM)?;
         code(&program.end().await?, expected)?;
-        case_database.toll(0, killed).await?;
+        case_database.sessions_ended(0, killed).await?;
     }
     Ok(())
 }

@@ -286,5 +286,5 @@ async fn another_runtime<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result
     case_database.closed_in_good_order().await?;
     let said = run("checkout_on_another_runtime").await?;
     ensure!(said.contains(warning), "{said}");
-    case_database.toll(1, 0).await
+    case_database.sessions_ended(1, 0).await
 }

@@ -174,8 +174,8 @@ async fn a_signal_ends_a_running_migration_and_its_session() -> anyhow::Result<(
         assert_eq!(ended.code(), Some(143), "{said}");
         assert!(said.contains("signal 15 ended the command"), "{said}");
         database.no_session_left().await?;
-        let toll = (database.ended_uncleanly().await?, database.killed().await?);
-        assert_eq!(toll, (0, 1), "{said}");
+        let ended = (database.ended_uncleanly().await?, database.killed().await?);
+        assert_eq!(ended, (0, 1), "{said}");
         // The lock is free, and the migration was rolled back.
         on.run("migrate", &BOTH)?.run(0).await?;
     }

@@ -53,7 +53,7 @@ async fn with_nodes<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> 
     let report = engine.close_connection_pool().await;
     is_one_limit(begun)?;
     ensure!(report.ended.len() == 1, "{report}");
-    case_database.toll(0, 2).await
+    case_database.sessions_ended(0, 2).await
 }
 
 async fn waiters_of_nodes<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
@@ -109,7 +109,7 @@ async fn three<DB: Sql>(
 async fn of_one_function<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
     let begun = three::<DB>(&case_database.url()).await?;
     is_one_limit(begun)?;
-    case_database.toll(0, 3).await
+    case_database.sessions_ended(0, 3).await
 }
 
 #[with_pool(engine = "first", url = url, close_timeout = CLOSE)]
@@ -131,9 +131,9 @@ async fn of_one_function_on_sqlx<DB: Sql>(case_database: CaseDatabase) -> anyhow
     is_one_limit(begun)?;
     case_database.no_session_left().await?;
     let database = case_database.database()?;
-    let toll = (database.ended_uncleanly().await?, database.killed().await?);
+    let ended = (database.ended_uncleanly().await?, database.killed().await?);
     // sqlx's pool does not tell which of its sessions have ended, so more than the three may be killed.
-    ensure!(toll.0 == 0 && toll.1 >= 3, "{toll:?}");
+    ensure!(ended.0 == 0 && ended.1 >= 3, "{ended:?}");
     Ok(())
 }
 

@@ -9,7 +9,7 @@ async fn connect(database: &TestDatabase) -> anyhow::Result<AnyConnection> {
 }
 
 /// The counts of sessions that ended uncleanly and that were killed, once no session is left.
-async fn toll(database: &TestDatabase) -> anyhow::Result<(u64, u64)> {
+async fn ended(database: &TestDatabase) -> anyhow::Result<(u64, u64)> {
     database.no_session_left().await?;
     Ok((database.ended_uncleanly().await?, database.killed().await?))
 }
@@ -24,7 +24,7 @@ async fn an_orderly_end_leaves_nothing() -> anyhow::Result<()> {
         let connection = connect(&database).await?;
         assert_eq!(database.sessions().await?.len(), 1, "{kind}");
         connection.close().await?;
-        assert_eq!(toll(&database).await?, (0, 0), "{kind}");
+        assert_eq!(ended(&database).await?, (0, 0), "{kind}");
     }
     Ok(())
 }
@@ -39,9 +39,9 @@ async fn a_dropped_socket_is_an_unclean_end() -> anyhow::Result<()> {
         let other = server.database("bystander").await?;
         drop((connect(&database).await?, connect(&database).await?));
         connect(&other).await?.close().await?;
-        assert_eq!(toll(&database).await?, (2, 0), "{kind}");
+        assert_eq!(ended(&database).await?, (2, 0), "{kind}");
         assert_eq!(
-            toll(&other).await?,
+            ended(&other).await?,
             (0, 0),
             "{kind}: a test sees its own sessions only"
         );
@@ -63,7 +63,7 @@ async fn a_session_that_the_server_ends_is_counted_as_killed() -> anyhow::Result
             Kind::MariaDb => format!("KILL CONNECTION {id}"),
         };
         server.ask(&[statement]).await?;
-        assert_eq!(toll(&database).await?, (0, 1), "{kind}");
+        assert_eq!(ended(&database).await?, (0, 1), "{kind}");
         drop(connection);
     }
     Ok(())

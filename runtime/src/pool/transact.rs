@@ -174,7 +174,7 @@ impl<DB: Backend> CheckedOut<DB> {
     }
 
     /// Asks whether the transaction is still open, where a `SAVEPOINT` would begin another one. Only after a statement that may have
-    /// ended it.
+    /// ended it. If this is cancelled, the transaction is over.
     pub(super) async fn ask_whether_inside(&mut self) -> sqlx::Result<()> {
         let Some(transaction) = &self.transaction else {
             return Ok(());
@@ -187,17 +187,21 @@ impl<DB: Backend> CheckedOut<DB> {
         }
         let had_run = self.has_run();
         self.must_not_ask();
+        // If this is cancelled, the question may have begun another transaction, which would be committed for this one.
+        self.record().set_over(true);
         let outcome = Box::pin(self.execute(begin.to_owned())).await;
+        self.record().set_over(false);
         self.must_not_ask();
         self.set_has_run(had_run);
         match outcome {
             Err(error) if message(&error).ends_with(inside) => Ok(()),
             Err(error) => Err(self.if_lost(error)),
             Ok(()) => {
-                self.execute("ROLLBACK".to_owned()).await?;
+                // Known before the next await, so that nothing runs afterwards when the caller goes away.
                 if let Some(transaction) = &mut self.transaction {
                     transaction.lost = true;
                 }
+                self.execute("ROLLBACK".to_owned()).await?;
                 Err(self.lost().into())
             }
         }

@@ -347,3 +347,42 @@ macro_rules! on {
 on!(postgres, Postgres);
 on!(mysql, MySql);
 on!(sqlite, Sqlite);
+
+/// The question whether the transaction is still open is a `BEGIN`, which opens another one if it is not.
+#[tokio::test]
+async fn a_cancelled_question_about_the_end_is_not_committed_for_it() -> anyhow::Result<()> {
+    let name = "cancelled_question";
+    let Some(case_database) = CaseDatabase::of::<Sqlite>(name).await? else {
+        return Ok(());
+    };
+    let settings = Settings::new()
+        .engine(name)
+        .url(case_database.url())
+        .max_size(1);
+    let db: Engine<Sqlite> = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql(
+        "CREATE TABLE entry (id INTEGER NOT NULL);
+         CREATE TABLE once (id INTEGER UNIQUE ON CONFLICT ROLLBACK);
+         INSERT INTO once VALUES (1)",
+    )
+    .execute(&db)
+    .await?;
+    for polls in (1..MOST).flat_map(|polls| [polls; ROUNDS]) {
+        let mut tx = db.begin().await?;
+        sqlx::query(A).execute(&mut tx).await?;
+        let ended = sqlx::query("INSERT INTO once VALUES (1)").execute(&mut tx);
+        ensure!(ended.await.is_err());
+        // Both are errors, unless they are cancelled.
+        drop(polled(polls, sqlx::query(B).execute(&mut tx)).await);
+        let _ = sqlx::query(X).execute(&mut tx).await;
+        let committed = tx.commit().await;
+        let rows = case_database
+            .answer::<Sqlite>("SELECT count(*) FROM entry")
+            .await?;
+        ensure!(rows == 0, "after {polls} polls: {rows} rows are written");
+        ensure!(committed.is_err(), "after {polls} polls: it is committed");
+    }
+    db.close_connection_pool().await;
+    Ok(())
+}

@@ -38,13 +38,13 @@ impl Backend for MySql {
     }
 
     fn ends_transaction(error: &sqlx::Error) -> bool {
-        // A deadlock, a conflict of Group Replication, and on MariaDB a snapshot that another transaction has overtaken. After a
-        // lock wait timeout, only the statement is rolled back: <https://dev.mysql.com/doc/refman/8.4/en/innodb-error-handling.html>,
+        // A deadlock, a full table of locks, a conflict of Group Replication, and on MariaDB a snapshot that another transaction
+        // has overtaken. After a lock wait timeout, only the statement is rolled back: <https://dev.mysql.com/doc/refman/8.4/en/innodb-error-handling.html>,
         // <https://mariadb.com/kb/en/innodb-system-variables/#innodb_snapshot_isolation>.
         error
             .as_database_error()
             .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
-            .is_some_and(|error| matches!(error.number(), 1020 | 1213 | 3101))
+            .is_some_and(|error| matches!(error.number(), 1020 | 1206 | 1213 | 3101))
     }
 
     fn ends_session(error: &sqlx::Error) -> bool {
@@ -53,11 +53,16 @@ impl Backend for MySql {
             // <https://mariadb.com/kb/en/mariadb-error-code-reference/>. 1047 does not end the session, but a node of a
             // Galera cluster gives no other answer once it is cut off from the others:
             // <https://galeracluster.com/library/documentation/quorum-reset.html>. 3032: the server goes into offline mode,
-            // <https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_offline_mode>.
+            // <https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_offline_mode>. After an error of the
+            // network, such as a packet above `max_allowed_packet`, the server closes the session:
+            // <https://dev.mysql.com/doc/refman/8.4/en/packet-too-large.html>.
             sqlx::Error::Database(error) => error
                 .try_downcast_ref::<MySqlDatabaseError>()
                 .is_some_and(|error| {
-                    matches!(error.number(), 1047 | 1053 | 1927 | 3032 | 3169 | 4031)
+                    matches!(
+                        error.number(),
+                        1047 | 1053 | 1152..=1161 | 1927 | 3032 | 3169 | 4031
+                    )
                 }),
             error => super::database::breaks_connection(error),
         }

@@ -80,15 +80,11 @@ pub(crate) struct Dialect {
     /// Whether the driver expects an answer before it has checked what it sends.
     pub(crate) expects_answer_first: bool,
     /// The code of the error that says only that the transaction has failed before.
-    #[cfg_attr(
-        not(feature = "web"),
-        allow(dead_code, reason = "only the commit of a request looks")
-    )]
     pub(crate) failed_before: Option<&'static str>,
     /// How a `COMMIT` is kept from ending another transaction than the one that began; `None` where a `COMMIT` outside of a
     /// transaction is an error and nothing outside ends one.
     pub(crate) mark: Option<Mark>,
-    /// Where `SAVEPOINT` outside of a transaction begins one: a statement that begins one outside, and the end of its error inside
+    /// Where `SAVEPOINT` outside of a transaction begins one: a statement that does nothing outside, and the end of its error inside
     /// of one.
     pub(crate) inside: Option<(&'static str, &'static str)>,
     /// Whether an error at a commit says that the transaction was no longer open.
@@ -228,7 +224,6 @@ impl Dialect {
     }
 
     /// Whether an error says only that the transaction has failed before.
-    #[cfg(feature = "web")]
     pub(crate) fn has_failed_before(&self, error: &sqlx::Error) -> bool {
         let code = error
             .as_database_error()

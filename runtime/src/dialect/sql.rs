@@ -5,7 +5,7 @@ use super::statements::{
 };
 
 /// The first words of statements that end a transaction by themselves, or may end it, on any of the databases.
-const CONTROL: [&str; 43] = [
+const CONTROL: [&str; 48] = [
     // Not of MySQL and MariaDB.
     "END",
     "ABORT",
@@ -35,8 +35,14 @@ const CONTROL: [&str; 43] = [
     "STOP",
     "RESET",
     "CHANGE",
+    "IMPORT",
+    "CLONE",
     LOAD_INDEX,
     SET_PASSWORD,
+    SET_DEFAULT_ROLE,
+    BACKUP_STAGE,
+    // No first word: it is for a `SET` of this variable, which commits when it turns the variable on.
+    AUTOCOMMIT,
     // The statements of a routine or of a prepared statement may.
     "CALL",
     "EXECUTE",
@@ -51,9 +57,8 @@ const CONTROL: [&str; 43] = [
     "PREPARE",
     "LOAD",
     "SET",
+    "BACKUP",
     "SAVEPOINT",
-    // No first word: it is for a `SET` of this variable.
-    AUTOCOMMIT,
 ];
 
 /// The variable of MySQL and MariaDB by which each statement begins a transaction, or ends its own.
@@ -62,16 +67,24 @@ const AUTOCOMMIT: &str = "AUTOCOMMIT";
 const PREPARE_TRANSACTION: &str = "PREPARE TRANSACTION";
 const LOAD_INDEX: &str = "LOAD INDEX";
 const SET_PASSWORD: &str = "SET PASSWORD";
+const SET_DEFAULT_ROLE: &str = "SET DEFAULT";
+const BACKUP_STAGE: &str = "BACKUP STAGE";
 
 /// Statements that end a transaction, of which others with the same first word do not.
-const PAIRS: [&str; 3] = [PREPARE_TRANSACTION, LOAD_INDEX, SET_PASSWORD];
+const PAIRS: [&str; 5] = [
+    PREPARE_TRANSACTION,
+    LOAD_INDEX,
+    SET_PASSWORD,
+    SET_DEFAULT_ROLE,
+    BACKUP_STAGE,
+];
 
 /// The first words of most statements, which end no transaction.
 const PLAIN: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
 
 /// The words of [`CONTROL`] that end a transaction on MySQL and MariaDB, or run statements that may:
 /// <https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/>.
-pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(3).1.split_at(35).0;
+pub(super) const ENDS_ON_MYSQL: &[&str] = CONTROL.split_at(3).1.split_at(40).0;
 
 /// The words with which a transaction ends on Postgres.
 pub(super) const ENDS_ON_POSTGRES: &[&str] =
@@ -189,6 +202,11 @@ impl Controls {
         first_in(self.outside, words)
     }
 
+    /// Whether a transaction was begun after one had ended, both for certain.
+    pub(crate) fn begins_another(self) -> bool {
+        self.begins_another
+    }
+
     /// The statement that has ended a transaction for certain, if another one was begun after it.
     pub(crate) fn ended_before_another(self) -> Option<&'static str> {
         first_in(self.certain, ENDS).filter(|_| self.begins_another)
@@ -220,10 +238,15 @@ fn bits(statement: &str, syntax: Syntax) -> u64 {
     {
         return 0;
     }
-    let autocommit = is_one_of(word, &["SET"]) && names_autocommit(statement);
-    (1 << index)
-        | (u64::from(autocommit) << (CONTROL.len() - 1))
-        | bits_of_second(statement, syntax)
+    let autocommit =
+        (is_one_of(word, &["SET"]) && names_autocommit(statement)).then_some(AUTOCOMMIT);
+    (1 << index) | bit_of(autocommit) | bits_of_second(statement, syntax)
+}
+
+/// The bit of one of [`CONTROL`].
+fn bit_of(control: Option<&str>) -> u64 {
+    let index = CONTROL.iter().position(|known| Some(*known) == control);
+    index.map_or(0, |index| 1 << index)
 }
 
 /// The bits that the second word of a statement decides about.
@@ -242,9 +265,7 @@ fn bits_of_second(statement: &str, syntax: Syntax) -> u64 {
         pair.split_once(' ')
             .is_some_and(|pair| is_one_of(word, &[pair.0]) && is_one_of(second, &[pair.1]))
     };
-    let pair = PAIRS.into_iter().find(is_pair);
-    let index = CONTROL.iter().position(|control| Some(*control) == pair);
-    index.map_or(0, |index| 1 << index)
+    bit_of(PAIRS.into_iter().find(is_pair))
 }
 
 /// The bits of the statement that MariaDB runs with other settings: `SET STATEMENT … FOR …`, whose settings may have a `FOR` in
@@ -319,10 +340,23 @@ pub(crate) fn only_reads(sql: &str, syntax: Syntax) -> bool {
     let (Some(statement), None) = (statements.next(), statements.next()) else {
         return false;
     };
-    let writes = ["INSERT", "UPDATE", "DELETE", "REPLACE"];
     reads(statement)
-        || (is_one_of(leading_word(statement), &["WITH"])
-            && !Keywords::of(statement, syntax).any(|word| is_one_of(word, &writes)))
+        || (is_one_of(leading_word(statement), &["WITH"]) && !writes(statement, syntax))
+}
+
+/// Whether a word is that of a statement that writes. `replace(` is a function.
+#[cfg(feature = "sqlite")]
+fn writes(statement: &str, syntax: Syntax) -> bool {
+    let mut words = Keywords::of(statement, syntax);
+    while let Some(word) = words.next() {
+        let is_function = || after_comments(words.rest(), syntax).0.starts_with('(');
+        if is_one_of(word, &["INSERT", "UPDATE", "DELETE"])
+            || (is_one_of(word, &["REPLACE"]) && !is_function())
+        {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -568,6 +602,13 @@ COMMIT",
             ("STOP SLAVE", Some("STOP")),
             ("CHANGE MASTER TO MASTER_HOST = 'a'", Some("CHANGE")),
             ("PREPARE a FROM 'COMMIT'", None),
+            ("SET autocommit = 1", Some(AUTOCOMMIT)),
+            ("SET DEFAULT ROLE a TO b", Some(SET_DEFAULT_ROLE)),
+            ("SET default_week_format = 1", None),
+            ("BACKUP STAGE START", Some(BACKUP_STAGE)),
+            ("BACKUP LOCK a", None),
+            ("IMPORT TABLE FROM 'a'", Some("IMPORT")),
+            ("CLONE LOCAL DATA DIRECTORY = 'a'", Some("CLONE")),
         ] {
             let controls = Controls::of(sql, MySql);
             assert_eq!(controls.first_statement_of(ENDS_ON_MYSQL), ends, "{sql}");
@@ -649,6 +690,11 @@ Listen to me'",
             ("SELECT 1", true),
             ("-- one\nSELECT 1;", true),
             ("WITH a AS (SELECT 1) SELECT * FROM a", true),
+            ("WITH a AS (SELECT 1) SELECT replace (1, 2, 3) FROM a", true),
+            (
+                "WITH a AS (SELECT 1) REPLACE INTO b SELECT * FROM a RETURNING 1",
+                false,
+            ),
             (
                 "WITH a AS (SELECT 1) INSERT INTO b SELECT * FROM a RETURNING 1",
                 false,

@@ -72,8 +72,12 @@ pub(crate) static SQLITE: Dialect = Dialect {
     // A COMMIT outside of a transaction is an error, <https://www.sqlite.org/lang_transaction.html>. A savepoint as a mark would make
     // the library write a copy of each changed page to a temporary file.
     mark: None,
-    // A savepoint outside of a transaction begins one: <https://www.sqlite.org/lang_savepoint.html>.
-    inside: Some(("BEGIN", "cannot start a transaction within a transaction")),
+    // A savepoint outside of a transaction begins one: <https://www.sqlite.org/lang_savepoint.html>. The setting cannot be changed
+    // inside of one, and has no effect for temporary tables: <https://www.sqlite.org/pragma.html#pragma_synchronous>.
+    inside: Some((
+        "PRAGMA temp.synchronous = 1",
+        "Safety level may not be changed inside a transaction",
+    )),
     lost: |code, message| {
         code == Some("1")
             && (message.ends_with("no transaction is active")

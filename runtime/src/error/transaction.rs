@@ -114,11 +114,9 @@ pub enum TransactionError {
         /// The option, in SQL.
         option: String,
     },
-    /// A nested transaction was cancelled while it began or while it was kept, or, on SQLite, a statement after a failed one.
-    /// Everything is rolled back.
+    /// A nested transaction was cancelled while it began or while it was kept, and everything is rolled back.
     #[error(
-        "the transaction is over: a nested one was cancelled at its begin or its end, or, on SQLite, a statement after a failed \
-         one; everything is rolled back. Begin again"
+        "the transaction is over: a nested one was cancelled at its begin or its end, and both are rolled back. Begin again"
     )]
     CancelledInside,
     /// At the commit, the server's answers were not those to the statements: one was not read to its end, such as that of a `COPY`.

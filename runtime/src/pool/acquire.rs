@@ -242,7 +242,11 @@ impl<DB: Backend> Own<DB> {
                 return drop(slot);
             }
             // Without a receiver, `send` returns the slot, and its drop gives it back.
-            let _ = ready.send(shared.try_ready(slot).await);
+            if let Err(Ok(slot)) = ready.send(shared.try_ready(slot).await) {
+                drop(slot);
+                // The caller would have released a slot for which the server had no room.
+                shared.wake_keeper.notify_one();
+            }
         });
         // `Slots::close` wakes only callers that wait for a slot. This wakes those that wait for its connection.
         match self.closing.run_until_cancelled(outcome).await {

@@ -6,7 +6,7 @@ use std::io;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr};
@@ -28,6 +28,11 @@ use crate::background;
 use crate::dialect::{Dialect, Mark};
 use crate::error::TransactionError;
 use crate::settings::EngineSettings;
+
+/// The longest wait for the answer to a statement whose caller went away, before another one runs.
+pub(super) const UNANSWERED_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const UNANSWERED: &str =
+    "the limit for the answer to a statement whose caller went away";
 
 /// A connection that a task has checked out. Dropping it returns it to the pool: at once when it is known to be idle and
 /// outside any transaction, else after a recovery in a task of the pool.
@@ -52,6 +57,9 @@ pub(crate) struct CheckedOut<DB: Backend> {
     /// Whether the driver alone has ended the last operation. The server may then wait for the rest of it, such as the data of a
     /// `COPY`, and answer nothing.
     may_await_more: bool,
+    /// Whether the caller of the last operation went away before its end, where the driver may expect another answer than the server
+    /// sends.
+    may_be_unanswered: bool,
     /// What a statement has opened around itself behind a pooler, and has not ended; `None` without a pooler.
     pub(super) unit: Option<OpenUnit>,
     /// Whether the connection is for one statement, and returns when the statement ends.
@@ -148,6 +156,7 @@ impl<DB: Backend> CheckedOut<DB> {
             counts_ended: false,
             may_be_miscounted: false,
             may_await_more: false,
+            may_be_unanswered: false,
             for_one: false,
             answered: None,
             has_answered: false,
@@ -166,8 +175,8 @@ impl<DB: Backend> CheckedOut<DB> {
         if self.transaction.is_none() && self.record().is_over() {
             Box::pin(self.leave_cancelled()).await?;
         }
-        if self.transaction.as_ref().is_some_and(|of| of.must_ask) {
-            Box::pin(self.ask_whether_inside()).await?;
+        if self.may_be_unanswered {
+            Box::pin(self.await_answer()).await?;
         }
         if mem::take(&mut self.may_await_more) && self.state != ConnectionState::Unusable {
             // Until there is an answer, also when the caller goes away meanwhile.
@@ -189,6 +198,9 @@ impl<DB: Backend> CheckedOut<DB> {
                 // In a box, for the same reason.
                 return Box::pin(self.undo_unit(unit)).await;
             }
+            if self.transaction.as_ref().is_some_and(|of| of.must_ask) {
+                Box::pin(self.ask_whether_inside()).await?;
+            }
             return Ok(());
         }
         Err(sqlx::Error::Protocol(format!(
@@ -196,6 +208,38 @@ impl<DB: Backend> CheckedOut<DB> {
              see the error of that statement, and end the transaction or the checkout",
             self.engine()
         )))
+    }
+
+    /// Waits for the answer to a statement whose caller went away. The driver may expect another one than the server sends, and both
+    /// would wait for ever. If this is cancelled, the answer is still awaited.
+    ///
+    /// # Errors
+    ///
+    /// That of the statement; or the connection has ended.
+    async fn await_answer(&mut self) -> sqlx::Result<()> {
+        let (connection, _) = self.source.parts_mut();
+        let answered = within(UNANSWERED_LIMIT, UNANSWERED, connection.ping());
+        let Err(error) = answered.await else {
+            self.may_be_unanswered = false;
+            return Ok(());
+        };
+        self.may_be_unanswered = false;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.see::<DB>(Some(&error));
+        }
+        self.state = match &error {
+            sqlx::Error::Database(_) => self.state,
+            sqlx::Error::Io(error) if error.kind() != io::ErrorKind::TimedOut => {
+                ConnectionState::Broken
+            }
+            _ => ConnectionState::Unusable,
+        };
+        Err(error)
+    }
+
+    /// Leaves the answer to a statement whose caller went away to the next operation, which ignores errors of earlier ones.
+    pub(super) fn forget_unanswered(&mut self) {
+        self.may_be_unanswered = false;
     }
 
     /// Leaves the transaction whose begin on this checkout was cancelled. An answer is awaited for 2 s at most.
@@ -258,17 +302,23 @@ impl<DB: Backend> CheckedOut<DB> {
             state,
             transaction,
             may_await_more,
+            may_be_unanswered,
             answered,
             has_answered,
             for_one,
             ..
         } = self;
         let before = mem::replace(state, ConnectionState::Unverified);
+        *may_be_unanswered = source.parts().1.dialect().expects_answer_first;
+        if let Some(transaction) = transaction {
+            transaction.begin_statement();
+        }
         #[cfg(feature = "testing")]
         source.parts().1.recorder.begin(source.settings());
         let (connection, record) = source.parts_mut();
         let watched = record.watch_statement();
         let result = work(connection, Arc::clone(record)).await;
+        *may_be_unanswered = false;
         let ended = watched.end(result.as_ref().err());
         if is_answer(result.as_ref().err()) {
             *has_answered = true;
@@ -295,6 +345,10 @@ impl<DB: Backend> CheckedOut<DB> {
     ) -> sqlx::Result<(ConnectionState, &mut DB::Connection, Arc<Record>)> {
         self.check_answering().await?;
         let before = mem::replace(&mut self.state, ConnectionState::Unverified);
+        self.may_be_unanswered = self.record().dialect().expects_answer_first;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.begin_statement();
+        }
         #[cfg(feature = "testing")]
         self.source.parts().1.recorder.begin(self.source.settings());
         let (connection, record) = self.source.parts_mut();
@@ -303,6 +357,7 @@ impl<DB: Backend> CheckedOut<DB> {
 
     /// Notes that a stream was read to its end, or to an error.
     pub(crate) fn end_stream(&mut self, before: ConnectionState, error: Option<&sqlx::Error>) {
+        self.may_be_unanswered = false;
         #[cfg(feature = "testing")]
         self.source.parts().1.recorder.end(error);
         let ended = self.source.parts().1.statement_ended(error);
@@ -332,6 +387,11 @@ impl<DB: Backend> CheckedOut<DB> {
         if self.state == ConnectionState::Unverified {
             self.state = ConnectionState::Clean;
         }
+    }
+
+    /// Whether code outside of the pool had the driver's connection.
+    pub(super) fn was_borrowed(&self) -> bool {
+        self.was_borrowed
     }
 
     /// Whether code outside of the pool may have changed a setting of the session that the server has to be asked about.

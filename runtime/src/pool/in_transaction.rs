@@ -35,7 +35,8 @@ pub(super) struct InTransaction {
     pub(super) lost_at_undo: bool,
     /// A statement in it has failed.
     pub(super) has_failed: bool,
-    /// A statement in it has failed, and the database was not asked since whether the transaction is still open.
+    /// A statement in it has failed, or its end was not seen, and the database was not asked since whether the transaction is still
+    /// open.
     pub(super) must_ask: bool,
     /// A statement of the program has run in it well.
     pub(super) has_run: bool,
@@ -44,6 +45,11 @@ pub(super) struct InTransaction {
 }
 
 impl InTransaction {
+    /// Notes that a statement begins, whose end is not seen if its caller goes away.
+    pub(super) fn begin_statement(&mut self) {
+        self.must_ask = self.dialect.inside.is_some();
+    }
+
     /// Notes how a statement has ended.
     pub(super) fn see<DB: Backend>(&mut self, error: Option<&sqlx::Error>) {
         if let Some(error) = error {
@@ -56,9 +62,12 @@ impl InTransaction {
                 || (self.has_run && self.dialect.is_conflict_once_begun(error));
             if is_conflict {
                 self.conflict = Some(message(error));
+            } else if DB::ends_transaction(error) {
+                self.lost = true;
             }
         } else {
             self.has_run = true;
+            self.must_ask = false;
         }
     }
 }

@@ -122,7 +122,9 @@ impl Record {
         let dialect = self.dialect();
         let controls = Controls::of(sql.as_str(), dialect.syntax);
         if controls.is_any() {
-            if controls.first_of(dialect.begins_transaction).is_some() {
+            // A chained end begins another transaction, on MySQL also outside of any.
+            if controls.first_of(dialect.begins_transaction).is_some() || controls.begins_another()
+            {
                 self.transaction_control.store(true, Relaxed);
             }
             if let Some(test) = &self.test {

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::oneshot;
 
-use super::checked_out::CheckedOut;
+use super::checked_out::{CheckedOut, UNANSWERED, UNANSWERED_LIMIT};
 use super::driver_state::{answered, repeats};
 use super::in_transaction::{Begin, InTransaction};
 use super::recovery::RECOVERY_LIMIT;
@@ -139,18 +139,29 @@ impl<DB: Backend> CheckedOut<DB> {
         let ended = self.ended_inside();
         let transaction = self.transaction.as_ref()?;
         let is_inside = transaction.conflict.is_some() && !transaction.left;
-        if ended.is_some() || !is_inside || !self.may_be_changed() {
+        if ended.is_some() || !is_inside || !self.was_borrowed() {
             return ended;
         }
-        let check = self.execute(self.mark()?.check.to_owned());
+        let dialect = transaction.dialect;
+        let mark = self.mark().map(|mark| mark.check.to_owned());
+        let check = async {
+            match mark {
+                Some(check) => self.execute(check).await,
+                None => self.ask_whether_inside().await,
+            }
+        };
         let checked = within(RECOVERY_LIMIT, "the limit for recovery", check).await;
-        checked.is_err().then(|| self.lost())
+        // A failed transaction is still open.
+        checked
+            .is_err_and(|error| !dialect.has_failed_before(&error))
+            .then(|| self.lost())
     }
 
     /// Creates a savepoint. If this is cancelled or fails, the whole transaction is over, because the driver of Postgres then
     /// rolls back one level too many.
     pub(crate) async fn savepoint(&mut self) -> sqlx::Result<()> {
         self.check_open()?;
+        self.check_answering().await?;
         self.ask_whether_inside().await?;
         self.record().set_over(true);
         let had_run = self.has_run();
@@ -174,12 +185,12 @@ impl<DB: Backend> CheckedOut<DB> {
     }
 
     /// Asks whether the transaction is still open, where a `SAVEPOINT` would begin another one. Only after a statement that may have
-    /// ended it. If this is cancelled, the transaction is over.
+    /// ended it. If this is cancelled, it is asked again.
     pub(super) async fn ask_whether_inside(&mut self) -> sqlx::Result<()> {
         let Some(transaction) = &self.transaction else {
             return Ok(());
         };
-        let Some((begin, inside)) = transaction.dialect.inside else {
+        let Some((question, inside)) = transaction.dialect.inside else {
             return Ok(());
         };
         if !self.may_have_ended() {
@@ -187,21 +198,18 @@ impl<DB: Backend> CheckedOut<DB> {
         }
         let had_run = self.has_run();
         self.must_not_ask();
-        // If this is cancelled, the question may have begun another transaction, which would be committed for this one.
-        self.record().set_over(true);
-        let outcome = Box::pin(self.execute(begin.to_owned())).await;
-        self.record().set_over(false);
-        self.must_not_ask();
+        let outcome = Box::pin(self.execute(question.to_owned())).await;
         self.set_has_run(had_run);
         match outcome {
-            Err(error) if message(&error).ends_with(inside) => Ok(()),
+            Err(error) if message(&error).ends_with(inside) => {
+                self.must_not_ask();
+                Ok(())
+            }
             Err(error) => Err(self.if_lost(error)),
             Ok(()) => {
-                // Known before the next await, so that nothing runs afterwards when the caller goes away.
                 if let Some(transaction) = &mut self.transaction {
                     transaction.lost = true;
                 }
-                self.execute("ROLLBACK".to_owned()).await?;
                 Err(self.lost().into())
             }
         }
@@ -332,6 +340,8 @@ impl<DB: Backend> CheckedOut<DB> {
                 self.run(|connection, _| Box::pin(repeats::<DB>(connection, echo)))
                     .await?
             }
+            // That of a statement whose caller went away.
+            Err(error @ sqlx::Error::Database(_)) => return Err(error),
             // The driver has given up a statement half-way.
             Err(_) => false,
         };
@@ -348,8 +358,9 @@ impl<DB: Backend> CheckedOut<DB> {
         self.forget_statements().await?;
         if self.record().is_over() || self.depth_of_transaction() == 0 {
             // After a cancelled begin or release of a nested one, the driver has queued rollbacks, perhaps of everything.
-            self.run(|connection, _| Box::pin(answered::<DB>(connection)))
-                .await?;
+            self.forget_unanswered();
+            let answers = self.run(|connection, _| Box::pin(answered::<DB>(connection)));
+            within(UNANSWERED_LIMIT, UNANSWERED, answers).await?;
         }
         // An unread answer may be taken for that to the rollback.
         let is_confirmed = was_settled && self.depth_of_transaction() > 0;

@@ -130,10 +130,9 @@ impl Layers {
         let environment = &self.sources.environment;
         if let Some(node) = &self.node {
             let node = names::node_in_variables(&self.engine, node);
-            let url_variable = format!("{}URL", names::variable_prefix(&node));
-            return environment.misspelt(&node, &url_variable);
+            return environment.misspelt(&node, &self.url_variable);
         }
-        let mut warnings = environment.misspelt(&self.engine, &names::url_variable(&self.engine));
+        let mut warnings = environment.misspelt(&self.engine, &self.url_variable);
         warnings.extend(environment.of_no_node(&self.engine, &self.nodes()));
         warnings
     }

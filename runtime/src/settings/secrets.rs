@@ -401,6 +401,8 @@ fn may_be_shown(name: &str, value: &str) -> bool {
     let has_user = value.contains('@') && value.contains(':');
     // A value that its parameter cannot have may be a secret.
     match &*name {
+        "user" => return is_user(&value),
+        "host" | "hostaddr" if !value.starts_with('/') => return are_hosts(&value),
         "port" | "statement-cache-capacity" | "connect_timeout" | "keepalives" => {
             return value
                 .chars()

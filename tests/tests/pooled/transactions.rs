@@ -94,6 +94,10 @@ async fn one_begun_as_a_plain_statement_is_not_cut_in_pieces() -> anyhow::Result
         for (round, end) in ["ROLLBACK", "COMMIT", ""].into_iter().enumerate() {
             let mut checkout = db.acquire().await?;
             sqlx::query("BEGIN").execute(&mut checkout).await?;
+            // Postgres accepts it before the first query only.
+            sqlx::query("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+                .execute(&mut checkout)
+                .await?;
             sqlx::query("INSERT INTO entry VALUES ($1)")
                 .bind(i32::try_from(round)?)
                 .execute(&mut checkout)

@@ -599,6 +599,124 @@ async fn a_cancelled_ping_is_not_handed_on() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The driver of MySQL then expects one answer, and the server sends descriptions of the parameters and columns too.
+#[tokio::test]
+async fn a_statement_that_is_cancelled_while_it_is_prepared_ends_the_transaction()
+-> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("cancelled_prepare").await? else {
+        return Ok(());
+    };
+    let (proxy, url) = through_proxy(&case_database)?;
+    let engine: MySqlEngine = started(&settings("cancelled_prepare", url).max_size(1)).await?;
+    sqlx::raw_sql("CREATE TABLE entry (id INTEGER)")
+        .execute(&engine)
+        .await?;
+    let limit = Duration::from_millis(50);
+    for (columns, is_nested) in [("id", false), ("id, id, id", true), ("id", true)] {
+        let mut tx = engine.begin().await?;
+        sqlx::query("INSERT INTO entry VALUES (1)")
+            .execute(&mut tx)
+            .await?;
+        // Each text is new to the driver.
+        let text: &'static str = String::leak(format!(
+            "SELECT {columns} FROM entry WHERE id = ? -- {is_nested}"
+        ));
+        let cancelled = if is_nested {
+            let work = tx.transaction::<_, sqlx::Error, _>(async |nested| {
+                proxy.stop();
+                sqlx::query(text).bind(1).execute(nested).await
+            });
+            tokio::time::timeout(limit * 4, work).await.is_err()
+        } else {
+            proxy.stop();
+            let work = sqlx::query(text).bind(1).execute(&mut tx);
+            tokio::time::timeout(limit, work).await.is_err()
+        };
+        ensure!(cancelled, "it was answered");
+        proxy.pass();
+        if is_nested {
+            let next = sqlx::query("SELECT 1").execute(&mut tx);
+            ensure!(bounded("the next statement", next).await?.is_err());
+        }
+        let committed = bounded("the commit", tx.commit()).await?;
+        ensure!(committed.is_err(), "{columns}: it is committed");
+        let rows = sqlx::query_scalar("SELECT count(*) FROM entry").fetch_one(&engine);
+        let rows: i64 = bounded("the count", rows).await??;
+        ensure!(rows == 0, "{columns}: {rows} rows");
+    }
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// The statement ends well, only later than its caller.
+#[tokio::test]
+async fn a_transaction_goes_on_after_a_cancelled_statement_that_ends_well() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("cancelled_sleep").await? else {
+        return Ok(());
+    };
+    let engine: MySqlEngine =
+        started(&settings("cancelled_sleep", case_database.url()).max_size(1)).await?;
+    sqlx::raw_sql("CREATE TABLE entry (id INTEGER)")
+        .execute(&engine)
+        .await?;
+    let limit = Duration::from_millis(300);
+    let mut tx = engine.begin().await?;
+    for _ in 0..2 {
+        let sleep = sqlx::query("SELECT SLEEP(1)").execute(&mut tx);
+        ensure!(tokio::time::timeout(limit, sleep).await.is_err());
+    }
+    sqlx::query("INSERT INTO entry VALUES (1)")
+        .execute(&mut tx)
+        .await?;
+    tx.commit().await?;
+    let rows = case_database.answer::<MySql>("SELECT count(*) FROM entry");
+    ensure!(rows.await? == 1);
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// On MySQL it begins a transaction also where none was open.
+#[tokio::test]
+async fn a_chained_end_leaves_no_transaction_to_the_next_user() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("chained").await? else {
+        return Ok(());
+    };
+    let engine: MySqlEngine =
+        started(&settings("chained", case_database.url()).max_size(1)).await?;
+    sqlx::raw_sql("CREATE TABLE entry (id INTEGER)")
+        .execute(&engine)
+        .await?;
+    for (rows, end) in (1..).zip(["COMMIT AND CHAIN", "ROLLBACK AND CHAIN"]) {
+        sqlx::raw_sql(end).execute(&engine).await?;
+        sqlx::query("INSERT INTO entry VALUES (1)")
+            .execute(&engine)
+            .await?;
+        let written = case_database.answer::<MySql>("SELECT count(*) FROM entry");
+        ensure!(written.await? == rows, "after {end}");
+    }
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
+/// The server closes the session after the error.
+#[tokio::test]
+async fn a_packet_above_the_servers_limit_costs_the_next_user_nothing() -> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<MySql>("packet").await? else {
+        return Ok(());
+    };
+    let engine: MySqlEngine = started(&settings("packet", case_database.url()).max_size(1)).await?;
+    let limit = "SELECT CAST(@@max_allowed_packet AS SIGNED)";
+    let limit = usize::try_from(case_database.answer::<MySql>(limit).await?)?;
+    let large = "x".repeat(limit + limit / 64);
+    for _ in 0..3 {
+        let refused = sqlx::query("SELECT length(?)").bind(&large);
+        ensure!(refused.execute(&engine).await.is_err(), "it is accepted");
+        sqlx::query("SELECT 1").execute(&engine).await?;
+    }
+    engine.close_connection_pool().await;
+    Ok(())
+}
+
 /// `autocommit` may be turned off by a routine, and in a comment that the server executes.
 #[tokio::test]
 async fn autocommit_is_on_for_the_next_user() -> anyhow::Result<()> {

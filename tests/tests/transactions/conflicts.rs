@@ -11,7 +11,7 @@ use poolhouse::{
 };
 use poolhouse_tests::{CaseDatabase, Kind, PrivateServer, Proxy, Sql};
 use sqlx::error::DatabaseError;
-use sqlx::{Connection, MySql, MySqlConnection, Postgres, Sqlite};
+use sqlx::{Connection, MySql, MySqlConnection, PgConnection, Postgres, Sqlite, SqliteConnection};
 use tokio::sync::{Barrier, Notify, oneshot};
 
 const TABLE: &str = "CREATE TABLE entry (id INTEGER PRIMARY KEY, value INTEGER NOT NULL); \
@@ -235,6 +235,100 @@ async fn what_was_committed_on_the_drivers_connection_is_not_run_again() -> anyh
                     sqlx::raw_sql(conflict).execute(transaction).await?;
                 }
                 Ok(())
+            })
+            .await;
+        let runs = runs.into_inner();
+        if commits {
+            let error = ended.err().context("it was run again")?;
+            let found = TransactionError::find(&error);
+            ensure!(
+                matches!(found, Some(TransactionError::Lost { .. })) && runs == 1,
+                "{error} after {runs} runs"
+            );
+        } else {
+            ended?;
+            ensure!(runs == 2, "{runs} runs");
+        }
+    }
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+/// As above. Postgres would say of a transaction that is still open that it has failed.
+#[tokio::test]
+async fn what_was_committed_on_the_drivers_connection_of_postgres_is_not_run_again()
+-> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<Postgres>("unseen").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new()
+        .engine("unseen_postgres")
+        .url(case_database.url());
+    let db: PgEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    let conflict = "CREATE FUNCTION conflict() RETURNS void LANGUAGE plpgsql AS \
+                    $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$";
+    sqlx::raw_sql(conflict).execute(&db).await?;
+    for (text, commits) in [("COMMIT", true), ("SELECT 1", false)] {
+        let runs = AtomicUsize::new(0);
+        let ended = db
+            .transaction::<_, sqlx::Error, _>(async |transaction| {
+                let connection: &mut PgConnection = transaction;
+                Postgres::run(connection, text).await?;
+                if runs.fetch_add(1, Relaxed) == 0 {
+                    sqlx::raw_sql("SELECT conflict()")
+                        .execute(transaction)
+                        .await?;
+                }
+                Ok(())
+            })
+            .await;
+        let runs = runs.into_inner();
+        if commits {
+            let error = ended.err().context("it was run again")?;
+            let found = TransactionError::find(&error);
+            ensure!(
+                matches!(found, Some(TransactionError::Lost { .. })) && runs == 1,
+                "{error} after {runs} runs"
+            );
+        } else {
+            ended?;
+            ensure!(runs == 2, "{runs} runs");
+        }
+    }
+    db.close_connection_pool().await;
+    Ok(())
+}
+
+/// As above. The conflict is the refusal of a write while another connection writes.
+#[tokio::test]
+async fn what_was_committed_on_the_drivers_connection_of_sqlite_is_not_run_again()
+-> anyhow::Result<()> {
+    let Some(case_database) = CaseDatabase::of::<Sqlite>("unseen").await? else {
+        return Ok(());
+    };
+    let settings = Settings::new()
+        .engine("unseen_sqlite")
+        .url(case_database.url());
+    let db: SqliteEngine = engine_finder_with(&settings)?;
+    db.start_connection_pool().await?;
+    sqlx::raw_sql(TABLE).execute(&db).await?;
+    for (text, commits) in [("COMMIT", true), ("SELECT 1", false)] {
+        let runs = AtomicUsize::new(0);
+        let ended = db
+            .transaction::<_, sqlx::Error, _>(async |transaction| {
+                sqlx::raw_sql("PRAGMA busy_timeout = 0; SELECT sum(value) FROM entry")
+                    .execute(&mut *transaction)
+                    .await?;
+                let connection: &mut SqliteConnection = transaction;
+                Sqlite::run(connection, text).await?;
+                let first = runs.fetch_add(1, Relaxed) == 0;
+                let mut other = SqliteConnection::connect(&case_database.url()).await?;
+                if first {
+                    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await?;
+                }
+                sqlx::query(ONE).execute(transaction).await?;
+                other.close().await
             })
             .await;
         let runs = runs.into_inner();

@@ -74,7 +74,8 @@ const NAMED_PART: Unit = Unit {
     undo: PART.undo,
 };
 
-/// The first words of transaction control statements, which have no parameters.
+/// The first words of transaction control statements, which have no parameters. A `SET TRANSACTION` must be the first query of its
+/// transaction, and a `PREPARE TRANSACTION` ends it.
 const CONTROL: &[&str] = &[
     "BEGIN",
     "START",
@@ -84,6 +85,8 @@ const CONTROL: &[&str] = &[
     "ABORT",
     "SAVEPOINT",
     "RELEASE",
+    "SET",
+    "PREPARE",
 ];
 
 /// A query that can be sent more than once.

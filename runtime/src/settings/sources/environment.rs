@@ -138,8 +138,12 @@ impl Environment {
         let prefix = nodes_prefix(engine);
         self.names().filter_map(move |name| {
             let node = name.strip_prefix(&prefix)?.strip_suffix("_URL")?;
-            let direct = node == "DIRECT" || node.ends_with("_DIRECT");
-            (!node.is_empty() && !direct && self.is_set(name)).then(|| node.to_ascii_lowercase())
+            // Those of `POOLHOUSE_NODES_REPLICA1_DIRECT_URL`, and of a name made like `REPORTS_DATABASE_URL`.
+            let is_other = ["DIRECT", "DATABASE"].iter().any(|other| {
+                node.strip_suffix(other)
+                    .is_some_and(|node| node.is_empty() || node.ends_with('_'))
+            });
+            (!node.is_empty() && !is_other && self.is_set(name)).then(|| node.to_ascii_lowercase())
         })
     }
 
@@ -185,6 +189,7 @@ impl Environment {
             .iter()
             .filter_map(|name| name.strip_suffix("URL"))
             .filter(|stem| is_node && stem.len() >= prefix.len() && !is_setting(stem))
+            .filter(|stem| !stem.ends_with("DATABASE_"))
             .collect();
         let is_of_longer = |name: &&str| longer.iter().any(|stem| name.starts_with(stem));
         ours.iter()

@@ -441,12 +441,25 @@ fn a_variable_that_looks_like_a_misspelt_setting() {
 }
 
 #[test]
+fn the_variable_that_env_names_is_not_misspelt() {
+    let sources = TestSources::with_url()
+        .variable("POOLHOUSE_DATABASE_URL", "sqlite::memory:")
+        .variable("POOLHOUSE_URL", "sqlite::memory:");
+    let layers = sources.layers(&Settings::new().env("POOLHOUSE_DATABASE_URL"));
+    assert_eq!(
+        layers.unwrap().without_effect(),
+        ["POOLHOUSE_URL is not a variable of poolhouse; did you mean POOLHOUSE_DATABASE_URL?"]
+    );
+}
+
+#[test]
 fn a_variable_of_a_node_that_has_no_effect() {
     let sources = TestSources::with_url()
         .variable("POOLHOUSE_NODES_EAST_URL", "sqlite:east.db")
         .variable("POOLHOUSE_NODES_EAST_DIRECT_URL", "sqlite:east.db")
         .variable("POOLHOUSE_NODES_EAST_MIN_SIZE", "1")
         .variable("POOLHOUSE_NODES_EAST_MAXSIZE", "5")
+        .variable("POOLHOUSE_NODES_EAST_DATABASE_URL", "sqlite:west.db")
         .variable("POOLHOUSE_NODES_WEST_MAX_SIZE", "5")
         .variable("POOLHOUSE_NODES_SOUTH_URL", "");
     let layers = sources.layers(&Settings::new()).unwrap();
@@ -459,6 +472,7 @@ fn a_variable_of_a_node_that_has_no_effect() {
     assert_eq!(
         layers.of_node("east").unwrap().without_effect(),
         [
+            "POOLHOUSE_NODES_EAST_DATABASE_URL is not a variable of poolhouse; did you mean POOLHOUSE_NODES_EAST_URL?",
             "POOLHOUSE_NODES_EAST_MAXSIZE is not a variable of poolhouse; did you mean POOLHOUSE_NODES_EAST_MAX_SIZE?"
         ]
     );

@@ -88,6 +88,11 @@ fn a_url_shows_everything_but_its_secrets() {
         ("postgres://user:s3cret/db", "postgres://***"),
         ("postgres://user:12345678901/db", "postgres://***"),
         ("postgres://user%3As3cret@host/db", "postgres://***@***"),
+        (
+            "postgres://h/db?user=app:s3cret",
+            "postgres://h/db?user=***",
+        ),
+        ("postgres:///db?host=app:s3cret", "postgres:///db?host=***"),
         ("postgres://host/user:s3cret@db", "postgres://***:***@***"),
         ("postgres://h/db;password=s3cret", "postgres://h/***"),
         ("postgres://h/db&password=s3cret", "postgres://h/***"),

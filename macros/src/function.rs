@@ -156,6 +156,12 @@ fn parameter(mut typed: PatType, source: Option<&Path>, report: &mut Report) -> 
     Parameter { typed, pool }
 }
 
+/// Whether an attribute of a parameter is a lint level, which belongs where the body uses the parameter.
+pub(crate) fn is_lint_level(attr: &Attribute) -> bool {
+    let levels = ["allow", "expect", "warn", "deny", "forbid"];
+    levels.iter().any(|level| attr.path().is_ident(level))
+}
+
 pub(crate) fn is_pool(attr: &Attribute) -> bool {
     attr.path().is_ident("pool")
 }
@@ -224,7 +230,7 @@ impl Function {
                     let output = &typed.ty;
                     typed.ty = parse_quote!(impl ::core::future::Future<Output = #output>);
                 }
-                typed.attrs.clear();
+                typed.attrs.retain(is_lint_level);
             }
             let in_body = |name| crate::settings::uses(name, TokenStream::from(self.body.clone()));
             if is_used(parameter) && !parameter.name().is_some_and(in_body) {

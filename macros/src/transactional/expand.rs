@@ -26,6 +26,7 @@
 
 use super::arguments::Arguments;
 use super::method::{Method, Transaction, inner, name};
+use crate::function::is_lint_level;
 use crate::pattern::{Binding, bindings};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -98,10 +99,13 @@ impl TransactionalExpansion<'_> {
             } else {
                 typed.ty.clone()
             };
+            let mut typed = typed.clone();
+            // They belong to the variables in the closure.
+            typed.attrs.retain(|attr| !is_lint_level(attr));
             FnArg::Typed(PatType {
-                pat: Box::new(Pat::Verbatim(outer(index, typed).to_token_stream())),
+                pat: Box::new(Pat::Verbatim(outer(index, &typed).to_token_stream())),
                 ty,
-                ..typed.clone()
+                ..typed
             })
         });
         signature.inputs = receiver.chain(plain).collect();
@@ -176,12 +180,16 @@ impl TransactionalExpansion<'_> {
             Span::call_site(),
         );
         let output = &self.method.signature.output;
-        let bound = self.others().flat_map(|(_, typed)| bindings(&typed.pat));
-        let bound = bound.map(|Binding { name, pat }| {
+        let bound = self.others().flat_map(|(_, typed)| {
+            let bound = bindings(&typed.pat).into_iter();
+            bound.map(move |binding| (binding, typed))
+        });
+        let bound = bound.map(|(Binding { name, pat }, typed)| {
             // A parameter that only `local(…)` uses gets no warning as unused.
             let is_used = self.arguments.mentions(name);
             let level = is_used.then(|| quote!(#[allow(unused_variables)]));
-            quote!(#level let #pat = #name;)
+            let levels = typed.attrs.iter().filter(|attr| is_lint_level(attr));
+            quote!(#level #(#levels)* let #pat = #name;)
         });
         let (output, inside) = match output {
             // An opaque type has no name in a closure.

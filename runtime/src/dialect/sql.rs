@@ -61,8 +61,8 @@ const CONTROL: [&str; 48] = [
     "SAVEPOINT",
 ];
 
-/// The variable of MySQL and MariaDB by which each statement begins a transaction, or ends its own.
-const AUTOCOMMIT: &str = "AUTOCOMMIT";
+/// A change of the variable of MySQL and MariaDB by which each statement begins a transaction, or ends its own.
+const AUTOCOMMIT: &str = "SET AUTOCOMMIT";
 
 const PREPARE_TRANSACTION: &str = "PREPARE TRANSACTION";
 const LOAD_INDEX: &str = "LOAD INDEX";
@@ -301,7 +301,7 @@ fn is_chained(end: &str, syntax: Syntax) -> bool {
 
 /// Whether a `SET` has the variable `autocommit` in it.
 fn names_autocommit(set: &str) -> bool {
-    set.to_ascii_uppercase().contains(AUTOCOMMIT)
+    set.to_ascii_uppercase().contains("AUTOCOMMIT")
 }
 
 /// Whether a definition is of a temporary table, which commits nothing on MySQL and MariaDB.

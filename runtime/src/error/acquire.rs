@@ -75,14 +75,21 @@ impl AcquireError {
         status: &dyn fmt::Display,
         longest: Option<(impl fmt::Display, Duration)>,
     ) -> Self {
-        let longest = longest
-            .map(|(holder, held)| format!("; held longest: {holder}, for {}", whole_millis(held)))
-            .unwrap_or_default();
+        let (longest, cure) = match longest {
+            Some((holder, held)) => (
+                format!("held longest: {holder}, for {}", whole_millis(held)),
+                "Return connections sooner",
+            ),
+            None => (
+                "none is held; they were returned in the middle of a statement, whose end is awaited".to_owned(),
+                "Limit the time of statements on the server",
+            ),
+        };
         Self {
             engine: settings.engine.clone(),
             kind: AcquireKind::TimedOut,
             reason: format!(
-                "no connection became free in time ({}): {status}{longest}. Return connections sooner, or raise {}",
+                "no connection became free in time ({}): {status}; {longest}. {cure}, or raise {}",
                 settings.describe("acquire_timeout"),
                 settings.describe("max_size"),
             ),

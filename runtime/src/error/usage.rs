@@ -98,7 +98,8 @@ pub enum UsageError {
     /// A handler takes the request's transaction, and nothing ends it.
     #[cfg(feature = "web")]
     #[error(
-        "engine `{engine}`: a handler takes a `RequestTransaction`, and nothing commits it. Add `{line}` to the application"
+        "engine `{engine}`: a handler takes a `RequestTransaction`, and nothing commits it. Add `{line}` to the application, \
+         outside of each middleware that takes one"
     )]
     #[non_exhaustive]
     NoRequestTransactions {

@@ -101,12 +101,29 @@ impl Answer {
     pub(crate) fn log(error: &Error) -> Self {
         let answer = Self::to(error);
         let status = answer.status;
+        let cause = cause(error);
         if answer == FAILED {
-            tracing::error!(status, "a request fails: {error:?}");
+            tracing::error!(status, "a request fails: {cause:?}");
         } else {
-            tracing::warn!(status, "a request fails: {error:?}");
+            tracing::warn!(status, "a request fails: {cause:?}");
         }
         answer
+    }
+}
+
+/// An error of ours that was converted into sqlx's, which says that it is one of the network, and which does not show its cause.
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "rocket"))]
+fn cause(error: &Error) -> &dyn std::fmt::Debug {
+    let Error::Database(database) = error else {
+        return error;
+    };
+    match (
+        TransactionError::find(database),
+        AcquireError::find(database),
+    ) {
+        (Some(found), _) => found,
+        (_, Some(found)) => found,
+        _ => error,
     }
 }
 

@@ -52,6 +52,11 @@ async fn generic<DB: Backend, T: Display + Send + Sync>(_tx: &mut Transaction<DB
     Ok(value.to_string())
 }
 
+#[poolhouse::transactional]
+async fn levels(tx: &mut Transaction<Postgres>, #[allow(unused_variables)] id: i64, #[expect(unused_variables)] name: &str) -> Result<u64> {
+    execute(tx).await
+}
+
 #[poolhouse::transactional(retries = 0)]
 async fn at_most_once(tx: &mut Transaction<Postgres>, counts: &mut Vec<u64>) -> Result<()> {
     counts.push(execute(tx).await?);

@@ -5,18 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use futures_util::future::{join_all, try_join_all};
 use poolhouse::Engine;
 use poolhouse_tests::{CaseDatabase, Sql, eventually, faults::start::allow};
-use tokio::sync::mpsc;
 
-use super::{bounded, settings, started, through_proxy};
+use super::{settings, started};
 use crate::table::case_databases;
 
 case_databases! {
     a_full_server_serves_all_callers_in_turn: in_turn, on (postgres, mariadb);
-    room_is_found_also_after_a_caller_went_away: gone, on (postgres, mariadb);
     a_smaller_pool_keeps_its_connections_on_a_full_server: resized, on (postgres, mariadb);
 }
 
@@ -60,49 +58,6 @@ async fn in_turn<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
         Ok(try_join_all((0..10).map(|_| engine.acquire())).await?)
     });
     drop(all.await?);
-    engine.close_connection_pool().await;
-    case_database.closed_in_good_order().await
-}
-
-async fn gone<DB: Sql>(case_database: CaseDatabase) -> anyhow::Result<()> {
-    let database = case_database.database()?;
-    let (proxy, url) = through_proxy(&case_database)?;
-    allow(database, 1).await?;
-    let settings = settings("gone", url).max_size(5).acquire_timeout("200s");
-    let engine: Engine<DB> = started(&settings).await?;
-    let held = engine.acquire().await?;
-    let (served, mut next) = mpsc::unbounded_channel();
-    let waiters: Vec<_> = (0..4)
-        .map(|number| {
-            let (engine, served) = (engine.clone(), served.clone());
-            tokio::spawn(async move {
-                let got = engine.acquire().await;
-                let _ = served.send((number, got));
-            })
-        })
-        .collect();
-    eventually("all wait", async || {
-        let waiting = engine.status().waiting;
-        ensure!(waiting == 4, "{waiting} wait");
-        Ok(())
-    })
-    .await?;
-    proxy.delay(Duration::from_millis(200));
-    allow(database, 100).await?;
-    let (first, got) = bounded("the first", next.recv())
-        .await?
-        .context("no waiter")?;
-    let mut kept = vec![got?];
-    // Another one waits for its own connection meanwhile.
-    let gone = (0..4).find(|number| *number != first).context("no other")?;
-    waiters[gone].abort();
-    while kept.len() < 3 {
-        let (_, got) = bounded("the others", next.recv())
-            .await?
-            .context("no waiter")?;
-        kept.push(got?);
-    }
-    drop((held, kept));
     engine.close_connection_pool().await;
     case_database.closed_in_good_order().await
 }

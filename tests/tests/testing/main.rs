@@ -35,6 +35,7 @@ mod rebuilt;
 mod restarted;
 mod restarts;
 mod rollback;
+mod routines;
 mod scenarios;
 mod session_state;
 mod sqlite;

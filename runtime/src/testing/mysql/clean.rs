@@ -3,7 +3,7 @@
 //! A database equals its template when
 //!
 //! - no session is in it;
-//! - `SHOW CREATE` gives the same for the database, its tables with their counters and its views, and the lists of
+//! - `SHOW CREATE` gives the same for the database, its tables with their counters, its views and its routines, and the lists of
 //!   triggers, routines, events and rights are the same, with the character sets and collations of views and code;
 //! - no key of a table is disabled;
 //! - the tables that are empty in the template are empty, seen by a transaction that waits for other writers, and
@@ -21,7 +21,7 @@ use sqlx::mysql::MySqlConnection;
 use super::kind::MySqlKind;
 use super::look::Look;
 use super::queries::results;
-use super::schema::{Create, Schema, ask_listed, set_counter, shown_view};
+use super::schema::{Create, Schema, ask_listed, set_counter, shown_routine, shown_view};
 use crate::error::Error;
 use crate::testing::server::{ServerSession, execute};
 
@@ -72,29 +72,41 @@ async fn drop_tables(
     Ok(listed.collect::<sqlx::Result<Vec<String>>>()? == template.listed)
 }
 
-/// Compares tables and views, whose names are those of the template, and restores the rows. Returns false when a table or view
-/// differs.
+/// Compares tables, views and routines, whose names are those of the template, and restores the rows. Returns false when one of
+/// them differs.
 async fn restore_rows(
     template: &Schema,
     connection: &mut MySqlConnection,
     name: &str,
 ) -> sqlx::Result<bool> {
-    if template.tables.is_empty() && template.views.is_empty() {
+    let Schema {
+        tables,
+        views,
+        routines,
+        ..
+    } = template;
+    if tables.is_empty() && views.is_empty() && routines.is_empty() {
         return Ok(true);
     }
     let asked = format!("{SETTINGS}; {}", ask_content(template, name));
     let shown = results(connection, asked).await?;
     let mut rest = shown.iter().skip(RESULTS_OF_SETTINGS);
-    for (_, view) in &template.views {
+    for (_, view) in views {
         let row = rest.next().and_then(|rows| rows.first());
         if shown_view(name, row.ok_or(sqlx::Error::RowNotFound)?)? != *view {
+            return Ok(false);
+        }
+    }
+    for routine in routines {
+        let row = rest.next().and_then(|rows| rows.first());
+        if shown_routine(name, row.ok_or(sqlx::Error::RowNotFound)?)? != routine.shown {
             return Ok(false);
         }
     }
     let mut undo = String::new();
     let mut look_again = Vec::new();
     let mut filled = Vec::new();
-    for table in &template.tables {
+    for table in tables {
         let row = rest.next().and_then(|rows| rows.first());
         let now = Create::new(row.ok_or(sqlx::Error::RowNotFound)?.try_get(1)?);
         if now.sql != table.create.sql {
@@ -142,13 +154,16 @@ async fn restore_rows(
     Ok(true)
 }
 
-/// The statements that show the views and tables, a row of each table that has one, and the disabled keys of each table that can
+/// The statements that show the views, routines and tables, a row of each table that has one, and the disabled keys of each table that can
 /// have some.
 fn ask_content(template: &Schema, name: &str) -> String {
     let mut ask = String::new();
     for (view, _) in &template.views {
         // Writing to a string does not fail.
         let _ = write!(ask, "SHOW CREATE TABLE {name}.{view}; ");
+    }
+    for routine in &template.routines {
+        let _ = write!(ask, "{}; ", routine.show(name));
     }
     for table in &template.tables {
         // The lock waits for transactions that have written.

@@ -52,8 +52,8 @@ pub(super) async fn reads_rights(connection: &mut MySqlConnection) -> bool {
     sqlx::raw_sql(ask).execute(connection).await.is_ok()
 }
 
-/// The statements that show triggers, routines, events and rights in full, but events by name. The rights on routines are shown
-/// if the user [may read](reads_rights) them.
+/// The statements that show triggers and rights in full, and routines and events by name. The rights on routines are shown if the
+/// user [may read](reads_rights) them.
 pub(super) fn ask_in_full(database: &str, reads_rights: bool) -> Vec<String> {
     let mut all = vec![
         format!(
@@ -63,12 +63,7 @@ pub(super) fn ask_in_full(database: &str, reads_rights: bool) -> Vec<String> {
             triggers(database)
         ),
         format!(
-            "SELECT CAST(CONCAT_WS('\\t', routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic, \
-                sql_data_access, security_type, sql_mode, routine_comment, definer, \
-                character_set_client, collation_connection, database_collation, \
-                (SELECT GROUP_CONCAT(CONCAT_WS(' ', parameter_mode, parameter_name, dtd_identifier) ORDER BY ordinal_position) \
-                    FROM information_schema.parameters p \
-                    WHERE p.specific_schema = r.routine_schema AND p.specific_name = r.specific_name)) AS CHAR) {} ORDER BY 1",
+            "SELECT CAST(CONCAT_WS('\\t', routine_name, routine_type) AS CHAR) {} ORDER BY 1",
             routines(database)
         ),
         format!(
@@ -94,8 +89,9 @@ fn triggers(database: &str) -> String {
     )
 }
 
-fn routines(database: &str) -> String {
-    format!("FROM information_schema.routines r WHERE routine_schema = '{database}'")
+/// The `FROM` clause for the routines of a database.
+pub(super) fn routines(database: &str) -> String {
+    format!("FROM information_schema.routines WHERE routine_schema = '{database}'")
 }
 
 fn events(database: &str) -> String {

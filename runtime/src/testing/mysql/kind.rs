@@ -35,7 +35,7 @@ impl Kind for MySqlKind {
     // `wait_timeout` is in seconds, at its maximum. MySQL has no limit for statements other than `SELECT`. The other
     // settings are fixed because the definitions that the server shows are run again, and compared with later ones.
     const SESSION: &'static str = "SET SESSION autocommit = 1, wait_timeout = 31536000 /*M!100101 , max_statement_time = 0 */, \
-        sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', sql_quote_show_create = 1, group_concat_max_len = 1000000";
+        sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', sql_quote_show_create = 1";
 
     fn is_lasting(error: &sqlx::Error) -> bool {
         let code = error.as_database_error().and_then(DatabaseError::code);

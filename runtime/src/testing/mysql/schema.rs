@@ -27,7 +27,7 @@ pub(super) struct Schema {
     pub(super) create: String,
     /// The names of tables and views with their types, and the engines of tables.
     pub(super) listed: Vec<String>,
-    /// Triggers and routines in full, the names of events, and the rights that were granted on this database by name.
+    /// Triggers in full, the names of routines and events, and the rights that were granted on this database by name.
     pub(super) code: Vec<String>,
     /// Where the names of routines and events are read.
     names: CodeNames,
@@ -36,6 +36,24 @@ pub(super) struct Schema {
     pub(super) tables: Vec<TableSchema>,
     /// For each view its quoted name, and what [`shown_view`] gives.
     pub(super) views: Vec<(String, String)>,
+    pub(super) routines: Vec<RoutineSchema>,
+}
+
+/// A function, procedure, package or package body.
+pub(super) struct RoutineSchema {
+    /// Its kind, as in `SHOW CREATE`.
+    kind: String,
+    /// Its quoted name.
+    name: String,
+    /// What [`shown_routine`] gives; `None` when the user may not read it.
+    pub(super) shown: Option<String>,
+}
+
+impl RoutineSchema {
+    /// The statement that shows the routine of this name in a database.
+    pub(super) fn show(&self, database: &str) -> String {
+        format!("SHOW CREATE {} {database}.{}", self.kind, self.name)
+    }
 }
 
 /// A table.
@@ -144,6 +162,21 @@ pub(super) fn shown_view(name: &str, row: &MySqlRow) -> sqlx::Result<String> {
     ))
 }
 
+/// What `SHOW CREATE` tells of a routine, without the database's name: the statement with the types of parameters in full, the mode,
+/// and the character sets and collations that it was created with: <https://mariadb.com/kb/en/show-create-function/>. `None` when
+/// the user may not read the statement.
+pub(super) fn shown_routine(name: &str, row: &MySqlRow) -> sqlx::Result<Option<String>> {
+    let Some(create) = row.try_get::<Option<String>, _>(2)? else {
+        return Ok(None);
+    };
+    let mut shown = create.replace(name, "");
+    for column in [1, 3, 4, 5] {
+        shown.push('\t');
+        shown.push_str(row.try_get(column)?);
+    }
+    Ok(Some(shown))
+}
+
 impl Schema {
     /// Reads a template that no other session uses.
     pub(super) async fn read(
@@ -181,6 +214,12 @@ impl Schema {
         .bind(name)
         .fetch_all(&mut *connection)
         .await?;
+        let routines: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT CAST(routine_type AS CHAR), CAST(routine_name AS CHAR) {} ORDER BY 1, 2",
+            code::routines(name)
+        )))
+        .fetch_all(&mut *connection)
+        .await?;
         let mut schema = Self {
             name: name.to_owned(),
             mark,
@@ -192,7 +231,21 @@ impl Schema {
             reads_rights,
             tables: Vec::new(),
             views: Vec::new(),
+            routines: Vec::new(),
         };
+        for (kind, routine) in routines {
+            let mut routine = RoutineSchema {
+                kind,
+                name: quote(&routine),
+                shown: None,
+            };
+            let row = sqlx::raw_sql(AssertSqlSafe(routine.show(name)))
+                .fetch_one(&mut *connection)
+                .await?;
+            routine.shown = shown_routine(name, &row)?;
+            schema.obstacle |= routine.shown.is_none();
+            schema.routines.push(routine);
+        }
         for (table, kind) in names {
             let quoted = quote(&table);
             let create = format!("SHOW CREATE TABLE {name}.{quoted}");

@@ -32,6 +32,7 @@ mod poolers;
 mod postgres;
 mod prepared;
 mod rebuilt;
+mod references;
 mod restarted;
 mod restarts;
 mod rollback;

@@ -5,11 +5,12 @@
 //! - no session is in it;
 //! - `SHOW CREATE` gives the same for the database, its tables with their counters, its views and its routines, and the lists of
 //!   triggers, routines, events and rights are the same, with the character sets and collations of views and code;
+//! - no table of another database refers to it;
 //! - no key of a table is disabled;
 //! - the tables that are empty in the template are empty, seen by a transaction that waits for other writers, and
 //! - the other tables hold the rows of the template.
 //!
-//! The first three are checked, after the tables that the template does not have are dropped. The last two are brought about:
+//! The first four are checked, after the tables that the template does not have are dropped. The last two are brought about:
 //! tables are emptied where they are not empty or have a full-text index, and filled from the template. Rows are not compared,
 //! because the server compares texts by their collation, and its checksum has 32 bits.
 

@@ -164,9 +164,11 @@ impl Kind for MySqlKind {
             // The session may have ended by now.
             let _ = execute(connection, format!("KILL {session}")).await;
         }
-        // In seconds: an ended test does not hold a lock for longer. A prepared transaction holds an InnoDB lock.
+        // In seconds: an ended test does not hold a lock for longer. A prepared transaction holds an InnoDB lock. A foreign key of
+        // another database must not keep tables: <https://mariadb.com/kb/en/foreign-keys/>.
         let drop = format!(
-            "SET SESSION lock_wait_timeout = 10, innodb_lock_wait_timeout = 10; DROP DATABASE IF EXISTS {database}"
+            "SET SESSION lock_wait_timeout = 10, innodb_lock_wait_timeout = 10, foreign_key_checks = 0; \
+             DROP DATABASE IF EXISTS {database}"
         );
         match execute(&mut *connection, drop.clone()).await {
             // A test has made it read-only, which MySQL has from version 8.0.22 on:

@@ -13,6 +13,8 @@ pub(super) struct Look {
     create: String,
     listed: Vec<String>,
     code: Vec<String>,
+    /// Whether a table of another database has a foreign key to a table of this one.
+    is_referred_to: bool,
     /// For each table and view the statement that drops it; `None` when it is not known that this removes all of it.
     drops: Vec<Option<String>>,
 }
@@ -26,12 +28,13 @@ impl Look {
     ) -> sqlx::Result<Self> {
         // A session that is left may hold a lock on a table while it changes it. The wait is in seconds.
         let asked = format!(
-            "SET SESSION lock_wait_timeout = 2; {SESSIONS}; {}; SHOW CREATE DATABASE {name}; {}",
+            "SET SESSION lock_wait_timeout = 2; {SESSIONS}; {}; SHOW CREATE DATABASE {name}; {}; {}",
             ask_listed(name),
+            referring(name),
             template.ask_code(name).join("; ")
         );
         let results = results(connection, asked).await?;
-        let [_, sessions, rows, create, code @ ..] = results.as_slice() else {
+        let [_, sessions, rows, create, referring, code @ ..] = results.as_slice() else {
             return Err(sqlx::Error::RowNotFound);
         };
         let mut look = Self {
@@ -39,6 +42,7 @@ impl Look {
             create: created(name, create)?,
             listed: Vec::new(),
             code: texts(name, code)?,
+            is_referred_to: !referring.is_empty(),
             drops: Vec::new(),
         };
         for row in rows {
@@ -53,7 +57,8 @@ impl Look {
     /// The statements that drop the tables that the template does not have. Returns `None` when the database has sessions, or
     /// differs in something else.
     pub(super) fn further_tables(&self, template: &Schema) -> Option<String> {
-        if self.sessions > 0 || self.create != template.create || self.code != template.code {
+        let has_another = self.create != template.create || self.code != template.code;
+        if self.sessions > 0 || self.is_referred_to || has_another {
             return None;
         }
         let mut drops = String::new();
@@ -67,4 +72,13 @@ impl Look {
         }
         (common == template.listed.len()).then_some(drops)
     }
+}
+
+/// A query for a row if a table of another database has a foreign key to a table of this one. Such a key refuses changes to this
+/// database, and does not end with its own test. The keys of tables that the user has no right to are not seen.
+fn referring(name: &str) -> String {
+    format!(
+        "SELECT 1 FROM information_schema.referential_constraints \
+         WHERE unique_constraint_schema = '{name}' AND constraint_schema <> '{name}' LIMIT 1"
+    )
 }

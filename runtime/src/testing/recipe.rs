@@ -12,7 +12,7 @@ use crate::lock::lock;
 use crate::settings::{DatabaseUrl, EngineSettings};
 
 /// The version of recipes, changed when this crate must not use databases made by an older version of it.
-const VERSION: &str = "9";
+const VERSION: &str = "10";
 
 /// The fingerprints that this process has computed, by the hashed bytes. Many tests share one.
 ///

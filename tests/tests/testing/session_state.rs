@@ -299,3 +299,121 @@ async fn no_test_calls_a_function_as_another_has_compiled_it() {
     assert!(said(&output).contains("ok. 8 passed"), "{}", said(&output));
     some_are_used_again(&server);
 }
+
+/// A function of the template may use a type that each test makes.
+mod compiled_with_a_type_of_the_test {
+    use super::*;
+
+    macro_rules! call {
+        ($($name:ident)*) => {$(
+            #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", fixtures("mood"))]
+            #[tokio::test]
+            async fn $name(db: PgEngine) {
+                sqlx::raw_sql("CREATE TYPE mood AS ENUM ('merry')").execute(&db).await.unwrap();
+                let same = "SELECT type_of_mood() = 'mood'::regtype";
+                let same: bool = sqlx::query_scalar(same).fetch_one(&db).await.unwrap();
+                assert!(same, "the type of another test");
+            }
+        )*};
+    }
+
+    call!(one two three four five);
+}
+
+#[tokio::test]
+async fn no_test_calls_a_function_with_a_type_that_another_has_made() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args([
+            "session_state::compiled_with_a_type_of_the_test::",
+            "--test-threads=1",
+        ])
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+/// A function keeps the types that its names led to at its first call, also when that was in a transaction which was rolled back.
+mod compiled_in_a_transaction {
+    use super::*;
+
+    const DOMAINS: &str = "ALTER DOMAIN genre RENAME TO genre_old; ALTER DOMAIN genre_next RENAME TO genre; \
+        SELECT accepts('folk')";
+    const COLUMNS: &str = "ALTER TABLE entry RENAME TO entry_old; ALTER TABLE entry_next RENAME TO entry; \
+        SELECT type_of_word()";
+    const PATH: &str = "SET LOCAL search_path = public, pg_catalog; SELECT type_of_point()";
+
+    /// Tests of which the first ones call a function in a transaction, and the last one finds the types of its database.
+    macro_rules! call {
+        ($($module:ident: $isolation:literal, $fixture:literal, $call:expr, $holds:literal;)*) => {$(
+            mod $module {
+                use super::*;
+
+                async fn call(db: &PgEngine) {
+                    let mut transaction = db.begin().await.unwrap();
+                    sqlx::raw_sql($call).execute(&mut transaction).await.unwrap();
+                    transaction.rollback().await.unwrap();
+                }
+
+                #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = $isolation, fixtures($fixture))]
+                #[tokio::test]
+                async fn one_calls(db: PgEngine) {
+                    call(&db).await;
+                }
+
+                #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = $isolation, fixtures($fixture))]
+                #[tokio::test]
+                async fn other_calls(db: PgEngine) {
+                    call(&db).await;
+                }
+
+                #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = $isolation, fixtures($fixture))]
+                #[tokio::test]
+                async fn then_finds(db: PgEngine) {
+                    let holds: bool = sqlx::query_scalar(concat!("SELECT ", $holds)).fetch_one(&db).await.unwrap();
+                    assert!(holds, "the type of another test");
+                }
+
+                #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", isolation = $isolation, fixtures($fixture))]
+                #[tokio::test]
+                async fn then_finds_again(db: PgEngine) {
+                    let holds: bool = sqlx::query_scalar(concat!("SELECT ", $holds)).fetch_one(&db).await.unwrap();
+                    assert!(holds, "the type of another test");
+                }
+            }
+        )*};
+    }
+
+    call! {
+        column: "database", "column", COLUMNS, "type_of_word() = 'integer'::regtype";
+        column_rolled_back: "rollback", "column", COLUMNS, "type_of_word() = 'integer'::regtype";
+        domain: "database", "accepts", DOMAINS, "NOT accepts('folk')";
+        domain_rolled_back: "rollback", "accepts", DOMAINS, "NOT accepts('folk')";
+        namesake: "database", "point", PATH, "type_of_point() = 'pg_catalog.point'::regtype";
+        namesake_rolled_back: "rollback", "point", PATH, "type_of_point() = 'pg_catalog.point'::regtype";
+    }
+}
+
+#[tokio::test]
+async fn no_test_calls_a_function_with_a_type_of_a_rolled_back_transaction() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args([
+            "session_state::compiled_in_a_transaction::",
+            "--test-threads=1",
+        ])
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("ok. 24 passed"), "{}", said(&output));
+}

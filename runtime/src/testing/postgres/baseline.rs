@@ -7,7 +7,9 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::around::NotCopied;
-use super::objects::{COMPILED, FIRST_OF_USERS, NAMESPACES, OF_USERS};
+use super::objects::{
+    COMPILED, FIRST_OF_USERS, NAMES_COLUMNS, NAMESPACES, OF_USERS, STAYS_COMPILED,
+};
 use super::types;
 
 /// The `FROM` clause for the catalogs of one database that its owner can read.
@@ -26,13 +28,14 @@ const OBSTACLES: &str = "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisint
 
 /// A query for parts of the template's schema that keep data in a session, which nothing clears: languages with variables that
 /// all functions share (`%_SHARED`, `GD`), extensions with connections, variables, packages or indexes of a session, and compiled
-/// functions, where the name of a type leads to another one on another search path.
+/// functions, where the name of a type may have led to another one.
 fn keep_data() -> String {
     format!(
         "SELECT EXISTS (SELECT FROM pg_language WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql')) \
          OR EXISTS (SELECT FROM pg_extension WHERE extname IN ('dblink', 'hypopg', 'orafce', 'pg_variables', 'temporal_tables')) \
-         OR {COMPILED} AND EXISTS (SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE {OF_USERS} \
-             GROUP BY t.typname HAVING count(*) > 1)"
+         OR {COMPILED} AND EXISTS (SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
+             WHERE {OF_USERS} AND {STAYS_COMPILED}) \
+         OR {NAMES_COLUMNS} AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OF_USERS})"
     )
 }
 

@@ -6,7 +6,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::objects::{COMPILED, NAMESPACES, OF_USERS};
+use super::objects::{COMPILED, NAMESPACES, OF_USERS, STAYS_COMPILED};
 use super::since::{Since, younger};
 use crate::testing::server::execute;
 
@@ -41,8 +41,8 @@ pub(super) async fn drop_younger(
 }
 
 /// A query for the statements that drop the objects which can be dropped by themselves, and for whether an extension is among them,
-/// or a type that a compiled function may have found instead of another one of the same name. Other young rows, such as those of
-/// a trigger on a table of the template or of the altered table, are found by the check of the catalogs.
+/// or a type that a compiled function may keep. Other young rows, such as those of a trigger on a table of the template or of the
+/// altered table, are found by the check of the catalogs.
 fn drops(since: u64) -> String {
     let [young, young_class, young_table, young_type, young_routine] =
         ["xmin", "c.xmin", "owner.xmin", "t.xmin", "p.xmin"].map(|xmin| younger(xmin, since));
@@ -50,7 +50,7 @@ fn drops(since: u64) -> String {
         "SELECT CASE WHEN count(*) <= {MOST} THEN \
             string_agg(format('DROP %s IF EXISTS %s CASCADE', kind, name), '; ' ORDER BY turn, oid) END, \
             bool_or(kind = 'EXTENSION') OR {COMPILED} AND EXISTS ( \
-                SELECT FROM pg_type t JOIN pg_type other ON other.typname = t.typname AND other.oid <> t.oid WHERE {young_type}) \
+                SELECT FROM pg_type t WHERE {young_type} AND {STAYS_COMPILED}) \
             FROM ( \
             SELECT 1, oid, 'SCHEMA', quote_ident(nspname) FROM pg_namespace WHERE {NAMESPACES} AND {young} \
             UNION ALL SELECT 2, oid, 'EXTENSION', quote_ident(extname) FROM pg_extension WHERE {young} \

@@ -18,8 +18,9 @@ pub(crate) type Prepare<O> =
 #[derive(Clone)]
 pub(crate) struct ConnectHook {
     change: Arc<dyn Any + Send + Sync>,
-    /// The function's own type when the function captures nothing, and so is identified by its type alone.
-    stateless: Option<TypeId>,
+    /// The function's own type, which identifies a function that captures nothing.
+    function: TypeId,
+    captures_nothing: bool,
     pub(super) options: &'static str,
     pub(super) source: Source,
 }
@@ -41,7 +42,8 @@ impl ConnectHook {
     fn of<O: 'static, F: 'static>(change: Arc<dyn Any + Send + Sync>, source: Source) -> Self {
         Self {
             change,
-            stateless: (size_of::<F>() == 0).then(TypeId::of::<F>),
+            function: TypeId::of::<F>(),
+            captures_nothing: size_of::<F>() == 0,
             options: type_name::<O>(),
             source,
         }
@@ -57,9 +59,15 @@ impl ConnectHook {
         self.change.downcast_ref::<Change<O>>().map(AsRef::as_ref)
     }
 
+    /// The function's own type. It is the same in each process of a program, and does not tell what the function captures.
+    #[cfg(feature = "testing")]
+    pub(super) fn function(&self) -> TypeId {
+        self.function
+    }
+
     /// Whether both are the same function, as far as that can be known.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.change, &other.change)
-            || (self.stateless.is_some() && self.stateless == other.stateless)
+            || (self.captures_nothing && self.function == other.function)
     }
 }

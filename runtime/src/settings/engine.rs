@@ -359,11 +359,25 @@ impl EngineSettings {
     pub(crate) fn before_connect<O: 'static>(
         &self,
     ) -> Result<Option<(Prepare<O>, String)>, SettingsError> {
+        let found = self.last_before::<O>()?;
+        Ok(found.map(|(hook, prepare)| (prepare, hook.source.to_string())))
+    }
+
+    /// The type of the function that [`before_connect`](Self::before_connect) gives.
+    #[cfg(feature = "testing")]
+    pub(crate) fn before_connect_type<O: 'static>(
+        &self,
+    ) -> Result<Option<std::any::TypeId>, SettingsError> {
+        let found = self.last_before::<O>()?;
+        Ok(found.map(|(hook, _)| hook.function()))
+    }
+
+    fn last_before<O: 'static>(&self) -> Result<Option<(&ConnectHook, Prepare<O>)>, SettingsError> {
         let Some(last) = self.before.last() else {
             return Ok(None);
         };
         let mut hooks = self.before.iter().rev();
-        match hooks.find_map(|hook| Some((hook.prepare::<O>()?, hook.source.to_string()))) {
+        match hooks.find_map(|hook| Some((hook, hook.prepare::<O>()?))) {
             Some(found) => Ok(Some(found)),
             None => Err(self.wrong_driver::<O>("before_connect", last)),
         }

@@ -26,17 +26,18 @@ pub(super) trait LeadsToServer: Backend {
 /// The part of a recipe's fingerprint that covers the options of connections: those of the URL, of the environment
 /// (`PGOPTIONS`) and of `connect_with`. They may set a `search_path` or a time zone.
 ///
-/// The result of `before_connect` cannot be known, so a recipe with such a function only differs from one without.
+/// The result of `before_connect` cannot be known, and may differ with each call. A recipe differs from those with other functions,
+/// by their types.
 pub(super) fn of_fingerprint<DB: DecidesContent>(
     settings: &EngineSettings,
     url: DatabaseUrl,
 ) -> Result<String, Error> {
-    let has_hook = settings.before_connect::<OptionsOf<DB>>()?.is_some();
+    let function = settings.before_connect_type::<OptionsOf<DB>>()?;
     let mut settings = settings.clone();
     settings.url = url;
     let connector = Connector::<DB>::new(settings)?;
     let options = DB::without_location(connector.options().clone()).disable_statement_logging();
-    Ok(format!("{has_hook} {options:?}"))
+    Ok(format!("{function:?} {options:?}"))
 }
 
 /// Distinguishes the server and user of these settings from others in this process: the URL without its database, and where

@@ -213,6 +213,14 @@ fn as_tenant(options: PgConnectOptions) -> PgConnectOptions {
     options.options([("app.tenant", "seven")])
 }
 
+async fn as_tenant_eight(options: PgConnectOptions) -> Result<PgConnectOptions, Infallible> {
+    Ok(options.options([("app.tenant", "eight")]))
+}
+
+async fn as_tenant_nine(options: PgConnectOptions) -> Result<PgConnectOptions, Infallible> {
+    Ok(options.options([("app.tenant", "nine")]))
+}
+
 fn in_another_zone(options: MySqlConnectOptions) -> MySqlConnectOptions {
     options.timezone(Some("+05:30".to_owned()))
 }
@@ -244,6 +252,28 @@ mod options {
     #[tokio::test]
     async fn of_a_function(db: PgEngine) {
         assert_eq!(is_filled_for_its_tenant(&db).await, "seven");
+    }
+
+    #[with_pool(
+        env = "POOLHOUSE_TESTING_POSTGRES_URL",
+        migrations = false,
+        fixtures("tenant"),
+        before_connect = as_tenant_eight
+    )]
+    #[tokio::test]
+    async fn of_a_function_before_each_connect(db: PgEngine) {
+        assert_eq!(is_filled_for_its_tenant(&db).await, "eight");
+    }
+
+    #[with_pool(
+        env = "POOLHOUSE_TESTING_POSTGRES_URL",
+        migrations = false,
+        fixtures("tenant"),
+        before_connect = as_tenant_nine
+    )]
+    #[tokio::test]
+    async fn of_another_function_before_each_connect(db: PgEngine) {
+        assert_eq!(is_filled_for_its_tenant(&db).await, "nine");
     }
 
     #[with_pool(

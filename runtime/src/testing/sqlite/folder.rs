@@ -12,6 +12,7 @@ use sqlx::Sqlite;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::files::{FolderError, in_folder, move_database, remove_database, url_of};
+use super::library;
 use super::process_folder::ProcessFolder;
 use super::templates::SqliteTemplates;
 use crate::error::{Error, TestError, TestKind};
@@ -86,7 +87,7 @@ impl TestServer for Folder {
             let path = own.next_file();
             let url = recipe.settings.url.clone();
             let options = options::of_fingerprint::<Sqlite>(&recipe.settings, url)?;
-            let fingerprint = recipe.fingerprint("sqlite", &options);
+            let fingerprint = fingerprint(&recipe, &options).await?;
             let copy = || self.templates.copy(&fingerprint, &path).map_err(trouble);
             if !copy()? {
                 self.make_template(&recipe, &fingerprint).await?;
@@ -217,6 +218,12 @@ fn trouble(settings: &EngineSettings, FolderError { folder, error }: &FolderErro
     TestError::new(settings, TestKind::Unavailable, what, cure)
 }
 
+/// The fingerprint of a recipe with this process's library.
+async fn fingerprint(recipe: &Recipe, options: &str) -> Result<String, Error> {
+    let library = library::version().await?;
+    Ok(recipe.fingerprint(&format!("sqlite {library}"), options))
+}
+
 struct FileLease {
     folder: Arc<Folder>,
     path: PathBuf,
@@ -297,7 +304,27 @@ fn below(temporary: &Path) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+
     use super::*;
+    use crate::settings::{Settings, resolve};
+
+    #[tokio::test]
+    async fn another_library_makes_another_template() {
+        let settings = Settings::new().url("sqlite::memory:");
+        let recipe = Recipe::new(Arc::new(resolve(&settings).unwrap())).await;
+        let recipe = recipe.unwrap();
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let mut of_library = async |version: &str| {
+            let version = format!("SELECT {version} || ' ' || sqlite_source_id()");
+            let version = sqlx::query_scalar(AssertSqlSafe(version)).fetch_one(&mut connection);
+            let version: String = version.await.unwrap();
+            recipe.fingerprint(&format!("sqlite {version}"), "")
+        };
+        let of_this = fingerprint(&recipe, "").await.unwrap();
+        assert_eq!(of_this, of_library("sqlite_version()").await);
+        assert_ne!(of_this, of_library("'3.1.0'").await);
+    }
 
     #[test]
     fn the_error_names_the_folder_that_fails() {

@@ -15,6 +15,7 @@
 
 mod files;
 mod folder;
+mod library;
 mod process_folder;
 mod templates;
 

@@ -110,6 +110,48 @@ mod rolled_back {
     }
 }
 
+/// A rollback does not undo the noted sizes of indexes, also where those of the table stay the same.
+mod of_indexes {
+    use super::*;
+
+    macro_rules! leaves {
+        ($($isolation:literal $($name:ident)*;)*) => {$($(
+            #[with_pool(env = "POOLHOUSE_TESTING_POSTGRES_URL", fixtures("partial"), isolation = $isolation)]
+            #[tokio::test]
+            async fn $name(db: PgEngine) {
+                let rows = "SELECT reltuples FROM pg_class WHERE relname = 'loud_label'";
+                let rows: f32 = sqlx::query_scalar(rows).fetch_one(&db).await.unwrap();
+                assert_eq!(rows.to_string(), "0", "left by another test");
+                let mut transaction = db.begin().await.unwrap();
+                for sql in ["UPDATE label SET name = 'loud'", "ANALYZE label"] {
+                    sqlx::query(sql).execute(&mut transaction).await.unwrap();
+                }
+                transaction.rollback().await.unwrap();
+            }
+        )*)*};
+    }
+
+    leaves! {
+        "database" one two three four;
+        "rollback" one_rolled_back two_rolled_back three_rolled_back four_rolled_back;
+    }
+}
+
+#[tokio::test]
+async fn the_sizes_of_indexes_do_not_reach_the_next_test() {
+    let Some(server) = PrivateServer::require(Kind::Postgres) else {
+        return;
+    };
+    let server = server.start().await.unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["planner::of_indexes::", "--test-threads=1"])
+        .env("POOLHOUSE_TESTING_POSTGRES_URL", &server.url)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
 #[tokio::test]
 async fn a_database_in_which_tests_roll_back_is_used_again_without_statistics() {
     let Some(server) = PrivateServer::require(Kind::Postgres) else {

@@ -32,7 +32,8 @@ pub(super) struct Since {
 
 /// The planner's data of the tables.
 ///
-/// `ANALYZE`, `VACUUM` and `CREATE INDEX` write the size of a table into its row of `pg_class`, in place, without a new `xmin`.
+/// `ANALYZE`, `VACUUM` and `CREATE INDEX` write the size of a table or index into its row of `pg_class`, in place, without a new
+/// `xmin`.
 /// `ANALYZE` writes statistics too, which only a superuser may read; the view `pg_stats` shows those of the role's tables. The
 /// view takes longer, and is read only for tables that have a noted size at the lease. For other tables, the note of the size
 /// shows that they were analyzed: only a new file removes the note, and gives the row of `pg_class` another `xmin`. From version
@@ -191,14 +192,16 @@ async fn ask(connection: &mut PgConnection, what: &str) -> sqlx::Result<PgRow> {
     rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
 }
 
-/// The relations that have data for the planner, besides the server's own.
+/// The tables that have data for the planner, besides the server's own.
 const PLANNED: &str = "relkind IN ('r', 'm', 'p') AND relpersistence <> 't'";
 
-/// An SQL expression for the noted sizes of the tables, in one text.
+/// An SQL expression for the noted sizes of the tables and their indexes, in one text. Those of an index may change where those of
+/// its table stay the same, as with a partial index. An index without noted rows does not count: a new one has zero rows, and
+/// `TRUNCATE` leaves an unknown number.
 fn sizes() -> String {
     format!(
         "(SELECT coalesce(sum(hashtextextended(concat_ws(' ', oid, relpages, reltuples, relallvisible), 0)), 0)::text \
-         FROM pg_catalog.pg_class WHERE oid >= {FIRST_OF_USERS} AND {PLANNED})"
+         FROM pg_catalog.pg_class WHERE oid >= {FIRST_OF_USERS} AND ({PLANNED} OR relkind = 'i' AND relpersistence <> 't' AND reltuples > 0))"
     )
 }
 

@@ -81,8 +81,8 @@ impl AcquireError {
                 "Return connections sooner",
             ),
             None => (
-                "none is held; they were returned in the middle of a statement, whose end is awaited".to_owned(),
-                "Limit the time of statements on the server",
+                "none is held: they are being opened, closed, or recovered after cancelled statements".to_owned(),
+                "See whether the server is slow, or limit the time of statements there",
             ),
         };
         Self {

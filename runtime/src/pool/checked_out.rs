@@ -31,6 +31,7 @@ use crate::settings::EngineSettings;
 
 /// The longest wait for the answer to a statement whose caller went away, before another one runs.
 pub(super) const UNANSWERED_LIMIT: Duration = Duration::from_secs(10);
+/// The name of this limit in errors.
 pub(super) const UNANSWERED: &str =
     "the limit for the answer to a statement whose caller went away";
 

@@ -212,6 +212,22 @@ async fn a_rollback_by_group_replication_is_run_again() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Checks the outcome of a transaction with a conflict in its first run, which may have committed before.
+fn is_run_again_unless(commits: bool, ended: sqlx::Result<()>, runs: usize) -> anyhow::Result<()> {
+    if !commits {
+        ended?;
+        ensure!(runs == 2, "{runs} runs");
+        return Ok(());
+    }
+    let error = ended.err().context("it was run again")?;
+    let found = TransactionError::find(&error);
+    ensure!(
+        matches!(found, Some(TransactionError::Lost { .. })) && runs == 1,
+        "{error} after {runs} runs"
+    );
+    Ok(())
+}
+
 /// The pool does not see what runs on the driver's connection.
 #[tokio::test]
 async fn what_was_committed_on_the_drivers_connection_is_not_run_again() -> anyhow::Result<()> {
@@ -237,18 +253,7 @@ async fn what_was_committed_on_the_drivers_connection_is_not_run_again() -> anyh
                 Ok(())
             })
             .await;
-        let runs = runs.into_inner();
-        if commits {
-            let error = ended.err().context("it was run again")?;
-            let found = TransactionError::find(&error);
-            ensure!(
-                matches!(found, Some(TransactionError::Lost { .. })) && runs == 1,
-                "{error} after {runs} runs"
-            );
-        } else {
-            ended?;
-            ensure!(runs == 2, "{runs} runs");
-        }
+        is_run_again_unless(commits, ended, runs.into_inner())?;
     }
     db.close_connection_pool().await;
     Ok(())
@@ -283,18 +288,7 @@ async fn what_was_committed_on_the_drivers_connection_of_postgres_is_not_run_aga
                 Ok(())
             })
             .await;
-        let runs = runs.into_inner();
-        if commits {
-            let error = ended.err().context("it was run again")?;
-            let found = TransactionError::find(&error);
-            ensure!(
-                matches!(found, Some(TransactionError::Lost { .. })) && runs == 1,
-                "{error} after {runs} runs"
-            );
-        } else {
-            ended?;
-            ensure!(runs == 2, "{runs} runs");
-        }
+        is_run_again_unless(commits, ended, runs.into_inner())?;
     }
     db.close_connection_pool().await;
     Ok(())
@@ -331,18 +325,7 @@ async fn what_was_committed_on_the_drivers_connection_of_sqlite_is_not_run_again
                 other.close().await
             })
             .await;
-        let runs = runs.into_inner();
-        if commits {
-            let error = ended.err().context("it was run again")?;
-            let found = TransactionError::find(&error);
-            ensure!(
-                matches!(found, Some(TransactionError::Lost { .. })) && runs == 1,
-                "{error} after {runs} runs"
-            );
-        } else {
-            ended?;
-            ensure!(runs == 2, "{runs} runs");
-        }
+        is_run_again_unless(commits, ended, runs.into_inner())?;
     }
     db.close_connection_pool().await;
     Ok(())

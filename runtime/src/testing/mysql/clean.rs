@@ -155,8 +155,8 @@ async fn restore_rows(
     Ok(true)
 }
 
-/// The statements that show the views, routines and tables, a row of each table that has one, and the disabled keys of each table that can
-/// have some.
+/// The statements that show the views, routines and tables, a row of each table that has one, and the disabled keys of each table
+/// that can have some.
 fn ask_content(template: &Schema, name: &str) -> String {
     let mut ask = String::new();
     for (view, _) in &template.views {
